@@ -1,0 +1,51 @@
+//! What can be wrong with a CSV, said so that its owner can mend it: lines and columns count from 1.
+
+use super::{CSV_BYTES_MAX, DATASET_BYTES_MAX, NAME_BYTES_MAX};
+use crate::compute::params::CLASSES_MAX;
+use alloc::string::String;
+
+/// Why a CSV is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DatasetError {
+    #[error("the file has {found} bytes; at most {CSV_BYTES_MAX} are allowed")]
+    FileTooLarge { found: usize },
+    #[error("the prepared data would take {found} bytes; at most {DATASET_BYTES_MAX} are allowed")]
+    DataTooLarge { found: usize },
+    #[error("{what}: {found}, but at most {max} are allowed")]
+    TooMany { what: &'static str, found: usize, max: usize },
+    #[error("line {line} is not UTF-8 text")]
+    NotText { line: u32 },
+    #[error("line {line} opens a quotation that never ends")]
+    OpenQuote { line: u32 },
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file has a header, but no rows")]
+    NoRows,
+    #[error("no column is named {label:?}; the columns are: {columns}")]
+    MissingLabel { label: String, columns: String },
+    #[error("{count} columns are named {label:?}; name the label by its position")]
+    AmbiguousLabel { label: String, count: usize },
+    #[error("there is no column but the label")]
+    NoFeatures,
+    #[error("line {line} has {found} fields, but the first line has {expected}")]
+    UnequalRow { line: u32, found: usize, expected: usize },
+    #[error("line {line}, column {column} ({name}): {text:?} is not a number{}", header_hint(.line))]
+    NotANumber { line: u32, column: u32, name: String, text: String },
+    #[error("line {line}, column {column} ({name}): {text:?} is not a finite number")]
+    NotFinite { line: u32, column: u32, name: String, text: String },
+    #[error("line {line} has no class in column {column} ({name})")]
+    NoClass { line: u32, column: u32, name: String },
+    #[error("line {line}, column {column}: a name of {found} bytes, but at most {NAME_BYTES_MAX} are allowed")]
+    NameTooLong { line: u32, column: u32, found: usize },
+    #[error("every row has the class {class:?}; at least two classes are needed")]
+    OneClass { class: String },
+    #[error("there are more than {CLASSES_MAX} classes; is {label:?} really the column of the class?")]
+    TooManyClasses { label: String },
+    #[error("the numbers of column {name:?} are too large to be averaged")]
+    Overflow { name: String },
+}
+
+fn header_hint(line: &u32) -> &'static str {
+    if *line == 1 { " (is the first line a header?)" } else { "" }
+}

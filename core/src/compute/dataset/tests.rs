@@ -1,0 +1,144 @@
+use super::*;
+use crate::codec::{decode, encode};
+use alloc::{format, string::String, vec::Vec};
+use proptest::prelude::*;
+
+fn table(rows: usize) -> String {
+    let rows = (0..rows).map(|i| format!("{},{}.5,{}\n", i * 7 % 13, i * 5 % 11, ["b", "a"][i % 2]));
+    String::from("x,y,kind\n") + &rows.collect::<String>()
+}
+
+fn with(text: &str, change: impl Fn(&mut CsvOptions<'_>)) -> Result<Dataset, DatasetError> {
+    let mut options = CsvOptions::new(Label::Name("kind"));
+    change(&mut options);
+    prepare(text.as_bytes(), &options)
+}
+
+#[test]
+fn split_keeps_a_fifth_of_each_class() {
+    let data = with(&table(50), |_| {}).unwrap();
+    assert_eq!((data.train().rows(), data.test().rows()), (40, 10));
+    assert_eq!(data.test().labels().iter().filter(|y| **y == 0).count(), 5);
+    assert_eq!(data.classes().iter().map(|c| &**c).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(data.columns().iter().map(|c| &**c).collect::<Vec<_>>(), ["x", "y"]);
+    assert_ne!(data, with(&table(50), |o| o.seed = 1).unwrap());
+}
+
+#[test]
+fn label_by_name_position_or_last() {
+    let by_name = with(&table(20), |_| {}).unwrap();
+    for label in [Label::Index(2), Label::Last, Label::Name("2"), Label::Name("-1"), Label::Name(" kind ")] {
+        assert_eq!(with(&table(20), |o| o.label = label).unwrap(), by_name, "{label:?}");
+    }
+    let bare: String = table(20).lines().skip(1).map(|l| format!("{l}\n")).collect();
+    let bare = with(&bare, |o| (o.header, o.label) = (false, Label::Name("2"))).unwrap();
+    assert_eq!((bare.train(), bare.label()), (by_name.train(), "2"));
+}
+
+#[test]
+fn numeric_classes_sort_as_numbers() {
+    let text: String =
+        String::from("x,kind\n") + &(0..12).map(|i| format!("{i},{}\n", [10, 9, -1][i % 3])).collect::<String>();
+    let data = with(&text, |_| {}).unwrap();
+    assert_eq!(data.classes().iter().map(|c| &**c).collect::<Vec<_>>(), ["-1", "9", "10"]);
+    assert_eq!(data.test().rows(), 0);
+}
+
+#[test]
+fn a_constant_column_becomes_zero_and_others_spread() {
+    let text: String =
+        String::from("c,x,kind\n") + &(0..40).map(|i| format!("0.1,{},{}\n", i * i, i % 2)).collect::<String>();
+    // Forty times 0.1 does not average to 0.1 exactly; only an exactly constant sum gives deviation 0.
+    let text = text.replace("0.1,", "3,");
+    let data = with(&text, |_| {}).unwrap();
+    let (constant, spread): (Vec<i8>, Vec<i8>) =
+        data.train().values().chunks_exact(2).map(|row| (row[0], row[1])).unzip();
+    assert!(constant.iter().all(|v| *v == 0));
+    assert!(spread.iter().any(|v| *v > 32) && spread.iter().any(|v| *v < -20));
+    let row = data.normalizer().apply(&[3.0, 1e300]).unwrap();
+    assert_eq!(row, [0, 127]);
+    assert!(data.normalizer().apply(&[3.0]).is_err());
+    assert_eq!(data.normalizer().apply(&[3.0, f64::NAN]), Err(NotNormalizable::NotFinite { index: 1 }));
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let error = |text: &str| with(text, |_| {}).unwrap_err();
+    assert_eq!(error(""), DatasetError::Empty);
+    assert_eq!(error("\n  \n"), DatasetError::Empty);
+    assert_eq!(error("x,kind\n"), DatasetError::NoRows);
+    assert_eq!(error("kind\na\nb\n"), DatasetError::NoFeatures);
+    assert_eq!(error("x,y\n1,a\n"), DatasetError::MissingLabel { label: "kind".into(), columns: "x, y".into() });
+    assert!(matches!(error("x,kind,kind\n1,a,b\n"), DatasetError::AmbiguousLabel { count: 2, .. }));
+    assert_eq!(error("x,kind\n1,a\n1,2,b\n"), DatasetError::UnequalRow { line: 3, found: 3, expected: 2 });
+    let text = error("x,kind\n1,a\n\nsoon,b\n");
+    assert_eq!(text, DatasetError::NotANumber { line: 4, column: 1, name: "x".into(), text: "soon".into() });
+    assert_eq!(format!("{text}"), "line 4, column 1 (x): \"soon\" is not a number");
+    for bad in ["inf", "NaN", "1e999"] {
+        assert!(matches!(error(&format!("x,kind\n{bad},a\n")), DatasetError::NotFinite { line: 2, .. }), "{bad}");
+    }
+    assert!(matches!(error("x,kind\n,a\n"), DatasetError::NotANumber { line: 2, column: 1, .. }));
+    assert!(matches!(error("x,kind\n1,\n"), DatasetError::NoClass { line: 2, column: 2, .. }));
+    assert_eq!(error("x,kind\n1,a\n2,a\n"), DatasetError::OneClass { class: "a".into() });
+    assert!(matches!(error(&format!("x,kind\n1,{}\n", "a".repeat(129))), DatasetError::NameTooLong { line: 2, .. }));
+    let many: String = (0..256).map(|i| format!("1,c{i}\n")).collect();
+    assert!(matches!(error(&(String::from("x,kind\n") + &many)), DatasetError::TooManyClasses { .. }));
+    let huge = "x,kind\n1e308,a\n1e308,b\n1e308,a\n-1e308,b\n";
+    assert_eq!(error(huge), DatasetError::Overflow { name: "x".into() });
+    let wide = (0..=FEATURES_MAX).map(|i| format!("f{i},")).collect::<String>() + "kind\n";
+    assert!(matches!(error(&wide), DatasetError::TooMany { what: "columns", .. }));
+    let first_line = with("x,kind\n1,a\n", |o| (o.header, o.label) = (false, Label::Last)).unwrap_err();
+    assert!(format!("{first_line}").ends_with("(is the first line a header?)"));
+}
+
+#[test]
+fn decoding_refuses_contradictions() {
+    let data = with(&table(30), |_| {}).unwrap();
+    let bytes = encode(&data);
+    assert!(bytes.len() <= data.encoded_len());
+    assert_eq!(decode::<Dataset>(&bytes, DATASET_BYTES_MAX).unwrap(), data);
+    let broken = |change: &dyn Fn(&mut Dataset)| {
+        let mut bad = data.clone();
+        change(&mut bad);
+        decode::<Dataset>(&encode(&bad), DATASET_BYTES_MAX).is_err()
+    };
+    assert!(broken(&|d| d.columns = BoundedVec::new()));
+    assert!(broken(&|d| d.classes = BoundedVec::truncated(d.classes.iter().take(1).cloned())));
+    assert!(broken(&|d| d.test = Samples::new(3, alloc::vec![0; 3], alloc::vec![0]).unwrap()));
+    assert!(broken(&|d| d.train = Samples::new(2, alloc::vec![0; 2], alloc::vec![2]).unwrap()));
+    assert!(broken(&|d| d.train = Samples::new(2, Vec::new(), Vec::new()).unwrap()));
+    for end in 0..bytes.len() {
+        assert!(decode::<Dataset>(&bytes[..end], DATASET_BYTES_MAX).is_err(), "{end}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_prepares_or_fails(text in "(x,kind\n)?([0-9ab,.\"e\n-]{0,80})", header in any::<bool>()) {
+        if let Ok(data) = with(&text, |o| (o.header, o.label) = (header, Label::Last)) {
+            prop_assert_eq!(decode::<Dataset>(&encode(&data), DATASET_BYTES_MAX).unwrap(), data);
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_or_fail(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decode::<Dataset>(&bytes, 300);
+        let _ = decode::<Samples>(&bytes, 300);
+    }
+}
+
+#[test]
+fn whole_numbers_in_many_columns_are_scaled_together() {
+    let text = |columns: usize, value: &str| {
+        let header: String = (0..columns).map(|i| format!("p{i},")).collect::<String>() + "kind\n";
+        let row =
+            |i: usize| format!("{value},") + &(1..columns).map(|j| format!("{},", (i * j) % 256)).collect::<String>();
+        header + &(0..20).map(|i| format!("{}{}\n", row(i), i % 2)).collect::<String>()
+    };
+    let scaling = |text: String, asked| with(&text, |o| o.scaling = asked).unwrap().normalizer().scaling();
+    assert_eq!(scaling(text(PIXELS_MIN, "255"), None), Scaling::Global);
+    assert_eq!(scaling(text(PIXELS_MIN, "255"), Some(Scaling::PerColumn)), Scaling::PerColumn);
+    for (columns, value) in [(PIXELS_MIN - 1, "1"), (PIXELS_MIN, "0.5"), (PIXELS_MIN, "256"), (PIXELS_MIN, "-1")] {
+        assert_eq!(scaling(text(columns, value), None), Scaling::PerColumn, "{columns} {value}");
+    }
+}

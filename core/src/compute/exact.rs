@@ -1,0 +1,122 @@
+//! Units of one step, for jobs that exchange every step: what a worker computes and hands in.
+//!
+//! The trace holds all products of the step, so that a verifier can check them faster than it could compute them
+//! (see [`super::freivalds`]); the result is the part that enters the weights.
+
+use super::{
+    array::{Array, update_hash},
+    dataset::Samples,
+    error::{ComputeError, check_count, check_position},
+    fixed::GRADIENT_FRACTION,
+    lane::{LaneId, check_rows},
+    params::{DIMS_MAX, Mode, PARAMETERS_MAX, Plan},
+    state::Published,
+    step::{Position, Workspace},
+};
+use crate::{
+    codec::{self, BoundedVec},
+    crypto::hash::Context,
+    types::Digest,
+};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Most numbers in the products of a unit.
+pub const TRACE_VALUES_MAX: usize = 1 << 22;
+/// Every sum of products stays below this, by section 6 of the specification; a claim at or above it is false.
+pub const PRODUCT_LIMIT: u32 = 1 << 30;
+
+/// The gradients of a unit, layer after layer, and the exponent of each layer.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct UnitResult {
+    /// `G_l`, in the layout of the weights.
+    pub gradients: Array<i32, PARAMETERS_MAX>,
+    /// `s_l`.
+    pub exponents: BoundedVec<u8, DIMS_MAX>,
+}
+
+impl UnitResult {
+    /// Refuses wrong lengths and numbers that no honest unit has.
+    pub fn check_form(&self, plan: &Plan) -> Result<(), ComputeError> {
+        check_count("gradients", self.gradients.len(), plan.topology().parameters())?;
+        check_count("exponents", self.exponents.len(), plan.topology().layers().len())?;
+        if let Some(index) = self.exponents.iter().position(|e| u32::from(*e) > GRADIENT_FRACTION) {
+            return Err(ComputeError::Range { what: "exponents", index });
+        }
+        check_products("gradients", &self.gradients)
+    }
+}
+
+/// Refuses sums that products of int8 cannot have; rounding them could overflow.
+pub(super) fn check_products(what: &'static str, values: &[i32]) -> Result<(), ComputeError> {
+    match values.iter().position(|v| v.unsigned_abs() >= PRODUCT_LIMIT) {
+        None => Ok(()),
+        Some(index) => Err(ComputeError::Range { what, index }),
+    }
+}
+
+/// All products of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct UnitTrace {
+    /// `Z_l` of every layer, one after another.
+    pub forward: Array<i32, TRACE_VALUES_MAX>,
+    /// `E_l` of every layer but the first, one after another.
+    pub backward: Array<i32, TRACE_VALUES_MAX>,
+    /// What enters the weights.
+    pub result: UnitResult,
+}
+
+impl UnitTrace {
+    /// The digest that a worker commits to before the verifier draws its secrets.
+    pub fn digest(&self, id: &LaneId) -> Digest {
+        let mut hasher = Context::LaneResult.hasher();
+        let lengths = [self.forward.len() as u32, self.backward.len() as u32, self.result.gradients.len() as u32];
+        hasher.update(&codec::encode(&(id, lengths, &self.result.exponents)));
+        update_hash(&mut hasher, &self.forward);
+        update_hash(&mut hasher, &self.backward);
+        update_hash(&mut hasher, &self.result.gradients);
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// Refuses wrong lengths and numbers that no honest unit has.
+    pub fn check_form(&self, plan: &Plan) -> Result<(), ComputeError> {
+        let (rows, layers) = (plan.unit_rows(), plan.topology().layers());
+        check_count("forward products", self.forward.len(), layers.iter().map(|l| rows * l.outputs).sum())?;
+        check_count("backward products", self.backward.len(), layers.iter().skip(1).map(|l| rows * l.inputs).sum())?;
+        check_products("forward products", &self.forward)?;
+        check_products("backward products", &self.backward)?;
+        self.result.check_form(plan)
+    }
+}
+
+/// Computes a unit of a round from the published weights; `rows` are those of [`super::lane::EpochOrder::lane_rows`].
+pub fn run_unit(
+    plan: &Plan,
+    round: u32,
+    unit: u32,
+    published: &Published,
+    rows: &Samples,
+) -> Result<UnitTrace, ComputeError> {
+    if !matches!(plan.params().mode, Mode::Exact { .. }) {
+        return Err(ComputeError::Mode);
+    }
+    check_position("round", round, plan.rounds())?;
+    check_position("unit", unit, plan.lanes())?;
+    check_rows(plan, rows, plan.unit_rows())?;
+    published.check(plan.topology())?;
+    let mut workspace = Workspace::new(plan.topology());
+    workspace.forward(plan.topology(), published, rows.values())?;
+    workspace.backward(plan, published, Position { round, unit }, rows.labels())?;
+    Ok(UnitTrace {
+        forward: bounded("forward products", workspace.products.concat())?,
+        backward: bounded("backward products", workspace.back.concat())?,
+        result: UnitResult {
+            gradients: bounded("gradients", workspace.gradients.concat())?,
+            exponents: BoundedVec::truncated(workspace.exponents.iter().map(|e| *e as u8)),
+        },
+    })
+}
+
+pub(super) fn bounded<const N: usize>(what: &'static str, values: Vec<i32>) -> Result<Array<i32, N>, ComputeError> {
+    Array::new(values).map_err(|values| ComputeError::Count { what, found: values.len(), expected: N })
+}

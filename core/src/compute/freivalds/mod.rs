@@ -1,0 +1,344 @@
+//! Checking products faster than computing them, after R. Freivalds, "Probabilistic machines can use less running
+//! time" (1977); section 7 of the training specification.
+//!
+//! To check `C = A B`, draw a random vector `r` and compare `C r` with `A (B r)`. With entries of `r` uniform below
+//! 2^31 and arithmetic modulo 2^64, a wrong entry of `C`, which is off by less than 2^32, passes for at most one of 2^31
+//! values of `r`. The sum of a round's gradients is shifted by up to 20 bits, which costs that argument its odd factor: it
+//! is checked modulo the prime 2^61 - 1, and only up to 256 units.
+//!
+//! **The seed must be drawn from the operating system after the worker has committed to its trace, and stay
+//! secret until the round closes.** A worker that knows the vectors can pass with a wrong product.
+//!
+//! Sums at or above 2^30, which int8 products never reach, are refused before they are rounded: a forged value near 2^31
+//! would overflow there.
+
+use super::{
+    dataset::Samples,
+    error::ComputeError,
+    exact::{UnitTrace, check_products},
+    fixed::GRADIENT_FRACTION,
+    infer::Inference,
+    lane::check_rows,
+    params::{Layer, Plan, Topology},
+    predict::{Classifier, argmax},
+    state::Published,
+    step::{ERROR_EXPONENT, Position, activate, mask, output_error, quantise, with_bias, without_bias},
+};
+use crate::crypto::hash::Context;
+use alloc::{vec, vec::Vec};
+
+mod field;
+
+use field::{add, multiply, reduce};
+
+/// Most units of a round whose sum may be checked at once.
+pub const AGGREGATE_UNITS_MAX: u32 = 256;
+
+/// Which claim is false.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Rejection {
+    #[error(transparent)]
+    Form(#[from] ComputeError),
+    #[error("forward product of layer {layer} is wrong in row {row}")]
+    Forward { layer: usize, row: usize },
+    #[error("backward product of layer {layer} is wrong in row {row}")]
+    Backward { layer: usize, row: usize },
+    #[error("gradient of layer {layer} is wrong in row {row}")]
+    Gradient { layer: usize, row: usize },
+    #[error("exponent of layer {layer} is wrong")]
+    Exponent { layer: usize },
+    #[error("class of row {row} is not that of its products")]
+    Class { row: usize },
+}
+
+/// Random words below 2^31, for one product.
+fn vector(seed: &[u8; 32], product: u32, layer: usize, len: usize) -> Vec<i32> {
+    stream(seed, product, layer, 4 * len)
+        .chunks_exact(4)
+        .map(|b| b.try_into().map_or(0, |b| (u32::from_le_bytes(b) >> 1) as i32))
+        .collect()
+}
+
+fn stream(seed: &[u8; 32], product: u32, layer: usize, bytes: usize) -> Vec<u8> {
+    let mut hasher = Context::ProductCheck.hasher();
+    hasher.update(seed).update(&product.to_le_bytes()).update(&(layer as u32).to_le_bytes());
+    let mut out = vec![0; bytes];
+    hasher.finalize_xof().fill(&mut out);
+    out
+}
+
+const FORWARD: u32 = 0;
+const BACKWARD: u32 = 1;
+const GRADIENT: u32 = 2;
+const AGGREGATE: u32 = 3;
+
+fn dot32(values: &[i32], vector: &[i32]) -> u64 {
+    values.iter().zip(vector).fold(0u64, |sum, (v, r)| sum.wrapping_add((i64::from(*v) * i64::from(*r)) as u64))
+}
+
+fn dot8(values: &[i8], vector: &[i32]) -> u64 {
+    values.iter().zip(vector).fold(0i64, |sum, (v, r)| sum + i64::from(*v) * i64::from(*r)) as u64
+}
+
+fn dot8_wide(values: &[i8], vector: &[u64]) -> u64 {
+    values.iter().zip(vector).fold(0u64, |sum, (v, x)| sum.wrapping_add((i64::from(*v) as u64).wrapping_mul(*x)))
+}
+
+/// A product's random vector, and the right operand times it: what one round's checks share.
+struct Probe {
+    vector: Vec<i32>,
+    image: Vec<u64>,
+}
+
+impl Probe {
+    /// For `Z = A w`: the image is `w r`.
+    fn forward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
+        let vector = vector(seed, FORWARD, index, layer.outputs);
+        let image = published.matrix(layer).chunks_exact(layer.outputs).map(|row| dot8(row, &vector)).collect();
+        Self { vector, image }
+    }
+
+    /// For `E = D w^T` without the bias: the image is `w^T q`.
+    fn backward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
+        let vector = vector(seed, BACKWARD, index, layer.inputs);
+        let mut image = vec![0u64; layer.outputs];
+        for (row, q) in without_bias(published.matrix(layer), layer).chunks_exact(layer.outputs).zip(&vector) {
+            for (sum, w) in image.iter_mut().zip(row) {
+                *sum = sum.wrapping_add((i64::from(*w) * i64::from(*q)) as u64);
+            }
+        }
+        Self { vector, image }
+    }
+
+    /// The first row in which `product` is not `left` times the right operand.
+    fn refute(&self, product: &[i32], left: &[i8]) -> Option<usize> {
+        let products = product.chunks_exact(self.vector.len().max(1));
+        let mut rows = products.zip(left.chunks_exact(self.image.len().max(1)));
+        rows.position(|(z, a)| dot32(z, &self.vector) != dot8_wide(a, &self.image))
+    }
+}
+
+/// Checks `Z_l` of every layer and returns the activations `A_l` that follow from them.
+fn check_forward(
+    topology: &Topology,
+    published: &Published,
+    probes: &[Probe],
+    rows: &[i8],
+    products: &[&[i32]],
+) -> Result<Vec<Vec<i8>>, Rejection> {
+    let mut activations: Vec<Vec<i8>> = Vec::with_capacity(products.len());
+    for (l, ((layer, probe), product)) in topology.layers().iter().zip(probes).zip(products).enumerate() {
+        let mut inputs = Vec::new();
+        match l.checked_sub(1).and_then(|before| Some((topology.layers().get(before)?, products.get(before)?))) {
+            None => with_bias(&mut inputs, layer, rows),
+            Some((before, z)) => {
+                activate(&mut inputs, layer, z, before.exponent + published.exponent(l - 1) - layer.exponent);
+            }
+        }
+        if let Some(row) = probe.refute(product, &inputs) {
+            return Err(Rejection::Forward { layer: l, row });
+        }
+        activations.push(inputs);
+    }
+    Ok(activations)
+}
+
+/// Cuts a flat array into parts of these lengths.
+fn parts(mut flat: &[i32], lengths: impl Iterator<Item = usize>) -> Vec<&[i32]> {
+    lengths
+        .map(|len| {
+            let (part, rest) = flat.split_at_checked(len).unwrap_or_default();
+            flat = rest;
+            part
+        })
+        .collect()
+}
+
+/// The secret vectors of one round, and what they make of its published weights.
+pub struct RoundSecrets {
+    forward: Vec<Probe>,
+    backward: Vec<Probe>,
+    gradient: Vec<Vec<i32>>,
+}
+
+impl RoundSecrets {
+    /// Expands a seed, drawn from the operating system, for a round that computes with `published`.
+    pub fn draw(plan: &Plan, published: &Published, seed: &[u8; 32]) -> Result<Self, ComputeError> {
+        published.check(plan.topology())?;
+        let layers = || plan.topology().layers().iter().enumerate();
+        Ok(Self {
+            forward: layers().map(|(l, layer)| Probe::forward(seed, published, l, layer)).collect(),
+            backward: layers().map(|(l, layer)| Probe::backward(seed, published, l, layer)).collect(),
+            gradient: layers().map(|(l, layer)| vector(seed, GRADIENT, l, layer.outputs)).collect(),
+        })
+    }
+}
+
+/// What follows from a unit's checked products by the element-wise rules.
+pub struct Derived {
+    activations: Vec<Vec<i8>>,
+    errors: Vec<Vec<i8>>,
+    exponents: Vec<u32>,
+}
+
+/// Checks all products of a unit but the gradients, and derives what the gradients are made of.
+pub fn check_products_of_unit(
+    plan: &Plan,
+    secrets: &RoundSecrets,
+    published: &Published,
+    (round, unit): (u32, u32),
+    rows: &Samples,
+    trace: &UnitTrace,
+) -> Result<Derived, Rejection> {
+    trace.check_form(plan)?;
+    check_rows(plan, rows, plan.unit_rows())?;
+    published.check(plan.topology()).map_err(ComputeError::from)?;
+    let (topology, count) = (plan.topology(), plan.unit_rows());
+    let layers = topology.layers();
+    let forward = parts(&trace.forward, layers.iter().map(|l| count * l.outputs));
+    let first_has_none = |(l, layer): (usize, &Layer)| if l == 0 { 0 } else { count * layer.inputs };
+    let backward = parts(&trace.backward, layers.iter().enumerate().map(first_has_none));
+    let activations = check_forward(topology, published, &secrets.forward, rows.values(), &forward)?;
+
+    let last = layers.len() - 1;
+    let logits_exponent = layers[last].exponent + published.exponent(last);
+    let mut error = output_error(forward[last], topology.classes(), logits_exponent, rows.labels());
+    let mut exponent = ERROR_EXPONENT;
+    let mut errors = vec![Vec::new(); layers.len()];
+    let mut exponents = vec![0; layers.len()];
+    for (l, layer) in layers.iter().enumerate().rev() {
+        exponent = quantise(&mut errors[l], &error, exponent, plan.params(), Position { round, unit }, l);
+        exponents[l] = exponent;
+        if trace.result.exponents.get(l).map(|e| u32::from(*e)) != Some(exponent) {
+            return Err(Rejection::Exponent { layer: l });
+        }
+        if l > 0 {
+            if let Some(row) = secrets.backward[l].refute(backward[l], &errors[l]) {
+                return Err(Rejection::Backward { layer: l, row });
+            }
+            error = backward[l].to_vec();
+            mask(&mut error, &activations[l], layer);
+            exponent += published.exponent(l);
+        }
+    }
+    Ok(Derived { activations, errors, exponents })
+}
+
+/// Checks all products of a unit.
+pub fn check_unit(
+    plan: &Plan,
+    secrets: &RoundSecrets,
+    published: &Published,
+    at: (u32, u32),
+    rows: &Samples,
+    trace: &UnitTrace,
+) -> Result<(), Rejection> {
+    let derived = check_products_of_unit(plan, secrets, published, at, rows, trace)?;
+    for (l, layer) in plan.topology().layers().iter().enumerate() {
+        let t = &secrets.gradient[l];
+        let mut expected = vec![0u64; layer.rows()];
+        let rows = derived.activations[l].chunks_exact(layer.rows());
+        for (activations, errors) in rows.zip(derived.errors[l].chunks_exact(layer.outputs)) {
+            let weight = dot8(errors, t);
+            for (sum, a) in expected.iter_mut().zip(activations) {
+                *sum = sum.wrapping_add((i64::from(*a) as u64).wrapping_mul(weight));
+            }
+        }
+        let gradient = trace.result.gradients.get(layer.range()).unwrap_or_default();
+        let mut rows = gradient.chunks_exact(layer.outputs).zip(&expected);
+        if let Some(row) = rows.position(|(g, expected)| dot32(g, t) != *expected) {
+            return Err(Rejection::Gradient { layer: l, row });
+        }
+    }
+    Ok(())
+}
+
+/// The check of a round's summed gradients, fed with every unit whose other products hold.
+pub struct AggregateCheck {
+    vectors: Vec<Vec<u64>>,
+    sums: Vec<Vec<u64>>,
+}
+
+impl AggregateCheck {
+    /// Expands a seed, drawn from the operating system after all units of the round were committed to.
+    pub fn draw(plan: &Plan, seed: &[u8; 32]) -> Result<Self, ComputeError> {
+        if plan.lanes() > AGGREGATE_UNITS_MAX {
+            return Err(ComputeError::Position { what: "unit", value: plan.lanes(), count: AGGREGATE_UNITS_MAX });
+        }
+        let layers = || plan.topology().layers().iter().enumerate();
+        let vectors = layers().map(|(l, layer)| {
+            let bytes = stream(seed, AGGREGATE, l, 16 * layer.outputs);
+            bytes.chunks_exact(16).map(|b| b.try_into().map_or(0, |b| reduce(u128::from_le_bytes(b)))).collect()
+        });
+        Ok(Self { vectors: vectors.collect(), sums: layers().map(|(_, layer)| vec![0; layer.rows()]).collect() })
+    }
+
+    /// Counts a unit. Each must be added once, as in [`super::aggregate::UnitRound`].
+    pub fn add(&mut self, plan: &Plan, unit: &Derived) {
+        for (l, layer) in plan.topology().layers().iter().enumerate() {
+            let scale = 1u64 << (GRADIENT_FRACTION - unit.exponents[l]);
+            let rows = unit.activations[l].chunks_exact(layer.rows());
+            for (activations, errors) in rows.zip(unit.errors[l].chunks_exact(layer.outputs)) {
+                let weight = errors
+                    .iter()
+                    .zip(&self.vectors[l])
+                    .fold(0, |sum, (d, t)| add(sum, multiply(field::of(i64::from(*d)), *t)));
+                let weight = multiply(weight, scale);
+                for (sum, a) in self.sums[l].iter_mut().zip(activations) {
+                    *sum = add(*sum, multiply(field::of(i64::from(*a)), weight));
+                }
+            }
+        }
+    }
+
+    /// Checks the sums `T` of the units added. If they do not hold, the culprit is found by [`check_unit`] on each.
+    pub fn check(&self, plan: &Plan, sums: &[i64]) -> Result<(), Rejection> {
+        super::error::check_count("sums", sums.len(), plan.topology().parameters())?;
+        for (l, layer) in plan.topology().layers().iter().enumerate() {
+            let rows = sums.get(layer.range()).unwrap_or_default().chunks_exact(layer.outputs);
+            for (row, (values, expected)) in rows.zip(&self.sums[l]).enumerate() {
+                let found =
+                    values.iter().zip(&self.vectors[l]).fold(0, |sum, (v, t)| add(sum, multiply(field::of(*v), *t)));
+                if found != *expected {
+                    return Err(Rejection::Gradient { layer: l, row });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The secret vectors for answers of one classifier.
+pub struct InferenceSecrets(Vec<Probe>);
+
+impl InferenceSecrets {
+    /// Expands a seed, drawn from the operating system after the worker has committed.
+    pub fn draw(classifier: &Classifier, seed: &[u8; 32]) -> Self {
+        let layers = classifier.topology().layers().iter().enumerate();
+        Self(layers.map(|(l, layer)| Probe::forward(seed, classifier.published(), l, layer)).collect())
+    }
+}
+
+/// Checks the answers for a batch.
+pub fn check_inference(
+    classifier: &Classifier,
+    secrets: &InferenceSecrets,
+    rows: &Samples,
+    claim: &Inference,
+) -> Result<(), Rejection> {
+    claim.check_form(classifier, rows)?;
+    check_products("products", &claim.products)?;
+    let (topology, count) = (classifier.topology(), rows.rows() as usize);
+    let products = parts(&claim.products, topology.layers().iter().map(|l| count * l.outputs));
+    check_forward(topology, classifier.published(), &secrets.0, rows.values(), &products)?;
+    let logits = products.last().copied().unwrap_or_default();
+    let mut answers = logits.chunks_exact(topology.classes()).zip(claim.classes.iter());
+    match answers.position(|(z, class)| argmax(z) != *class) {
+        None => Ok(()),
+        Some(row) => Err(Rejection::Class { row }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! What a training job fixes before it starts: the shape of the network and the constants of its arithmetic.
+//!
+//! [`JobParams`] is what travels and what the job's digest binds; it may say anything. [`Plan`] is the same after
+//! every limit of the specification's section 1 has been checked: only a plan reaches the arithmetic, so that
+//! section 6's proof that nothing overflows holds for whatever a peer sent.
+
+pub use super::topology::{Architecture, Layer, Topology};
+use super::{
+    dataset::{Dataset, ROWS_MAX, Samples, Scaling, VALUES_MAX},
+    exact::TRACE_VALUES_MAX,
+    fixed::{GRADIENT_FRACTION, WEIGHT_FRACTION},
+};
+
+use crate::{codec::BoundedVec, crypto::hash, types::Digest};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Most entries of `dims`: sixteen layers of weights.
+pub const DIMS_MAX: usize = 17;
+/// Widest layer.
+pub const WIDTH_MAX: u32 = 65_535;
+/// Most classes: a class number is a byte.
+pub const CLASSES_MAX: u32 = 255;
+/// Most weights and biases: 16 MiB of master weights.
+pub const PARAMETERS_MAX: usize = 1 << 22;
+/// Most rows in a unit.
+pub const UNIT_ROWS_MAX: u32 = 65_536;
+/// Most lanes, or units, in a round.
+pub const LANES_MAX: u32 = 4096;
+/// Most local steps in a lane.
+pub const STEPS_MAX: usize = 1024;
+/// Most rounds; with [`STEPS_MAX`] the number of a step stays within 32 bits.
+pub const ROUNDS_MAX: u32 = 1 << 20;
+/// Most multiply-accumulates in one lane or unit: about ten seconds of one browser core.
+pub const LANE_MACS_MAX: u64 = 1 << 38;
+
+/// How the workers of a round share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Mode {
+    /// Each lane makes `steps` steps of its own from the published weights; the lanes' moves are averaged.
+    Local {
+        /// Lanes in a round, a power of two.
+        lanes: u32,
+        /// Steps in a lane.
+        steps: u32,
+    },
+    /// Each round is one step; its batch is `units` units whose gradients are added up.
+    Exact {
+        /// Units in a batch, a power of two.
+        units: u32,
+    },
+}
+
+/// How a gradient is rounded to int8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Rounding {
+    /// Up with the probability of the fraction that is cut off.
+    Stochastic,
+    /// To the nearest, halves up.
+    Nearest,
+}
+
+/// Everything that decides a training run, apart from its data.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct JobParams {
+    /// The network.
+    pub architecture: Architecture,
+    /// Rows in a unit, a power of two.
+    pub unit_rows: u32,
+    /// How a round is shared.
+    pub mode: Mode,
+    /// Learning rate with 16 fraction bits; halved after half of the rounds and again after three quarters.
+    pub learning_rate: u32,
+    /// Momentum with 8 fraction bits.
+    pub momentum: u16,
+    /// Rounds in all.
+    pub rounds: u32,
+    /// Seed of initial weights, order and rounding.
+    pub seed: u32,
+    /// How gradients are rounded.
+    pub rounding: Rounding,
+}
+
+/// Why parameters are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ParamsError {
+    #[error("{layers} layer widths, but 2 to {DIMS_MAX} are allowed")]
+    Depth { layers: usize },
+    #[error("layer {layer} has {width} units, but 1 to {max} are allowed")]
+    Width { layer: usize, width: u32, max: u32 },
+    #[error("{parameters} weights, but at most {PARAMETERS_MAX} are allowed")]
+    Parameters { parameters: u64 },
+    #[error("input exponent {0} is outside 4 to 6")]
+    InputExponent(u8),
+    #[error("hidden exponent {0} is outside 4 to 5")]
+    HiddenExponent(u8),
+    #[error("{what} is {value}, but must be a power of two up to {max}")]
+    PowerOfTwo { what: &'static str, value: u32, max: u32 },
+    #[error("{what} is {value}, but must be {min} to {max}")]
+    Range { what: &'static str, value: u32, min: u32, max: u32 },
+    #[error("a lane costs {macs} multiply-accumulates, but at most {LANE_MACS_MAX} are allowed")]
+    Work { macs: u64 },
+    #[error("a lane holds {values} {what}, but at most {max} are allowed")]
+    Memory { what: &'static str, values: u64, max: u64 },
+    #[error("the data has {found} {what}, the job {expected}")]
+    Data { what: &'static str, found: u32, expected: u32 },
+    #[error("{rows} training rows are too few for a batch of {batch}")]
+    Rows { rows: u32, batch: u64 },
+}
+
+impl JobParams {
+    /// The defaults of section 0 for a data set: about 40 passes over it (80 below 1,000 rows), at least 800 steps.
+    pub fn for_dataset(data: &Dataset, hidden: &[u32], seed: u32) -> Result<Self, ParamsError> {
+        let rows = data.train().rows();
+        let (mut unit_rows, mut lanes) = (8u32, 8u32);
+        while unit_rows * lanes > rows && lanes > 1 {
+            lanes /= 2;
+        }
+        while unit_rows * lanes > rows && unit_rows > 1 {
+            unit_rows /= 2;
+        }
+        let steps_per_pass = (rows / (unit_rows * lanes)).max(1);
+        let steps = steps_per_pass.min(16);
+        let passes = if rows < 1000 { 80 } else { 40 };
+        let steps_total = steps_per_pass.saturating_mul(passes).max(800);
+        let widths = [data.features()].into_iter().chain(hidden.iter().copied()).chain([data.classes().len() as u32]);
+        let widths: Vec<u32> = widths.collect();
+        let layers = widths.len();
+        let params = Self {
+            architecture: Architecture {
+                dims: BoundedVec::try_from(widths).map_err(|_| ParamsError::Depth { layers })?,
+                input_exponent: data.normalizer().input_exponent(),
+                hidden_exponent: 5,
+            },
+            unit_rows,
+            mode: Mode::Local { lanes, steps },
+            learning_rate: match data.normalizer().scaling() {
+                Scaling::PerColumn => 3277,
+                Scaling::Global => 6554,
+            },
+            momentum: 230,
+            rounds: steps_total.div_ceil(steps).min(ROUNDS_MAX),
+            seed,
+            rounding: Rounding::Stochastic,
+        };
+        params.clone().validate()?.check_data(data.train())?;
+        Ok(params)
+    }
+
+    /// Checks every limit.
+    pub fn validate(self) -> Result<Plan, ParamsError> {
+        let topology = Topology::new(self.architecture.clone())?;
+        power_of_two("unit rows", self.unit_rows, UNIT_ROWS_MAX)?;
+        range("learning rate", self.learning_rate, 1, 1 << 20)?;
+        range("momentum", u32::from(self.momentum), 0, 256)?;
+        range("rounds", self.rounds, 1, ROUNDS_MAX)?;
+        match self.mode {
+            Mode::Local { lanes, steps } => {
+                power_of_two("lanes", lanes, LANES_MAX)?;
+                range("steps", steps, 1, STEPS_MAX as u32)?;
+            }
+            Mode::Exact { units } => power_of_two("units", units, LANES_MAX)?,
+        }
+        let plan = Plan { params: self, topology };
+        // The shift that brings a sum to the weights' format must not be negative.
+        debug_assert!(plan.topology.layers().iter().all(|l| l.exponent + GRADIENT_FRACTION >= WEIGHT_FRACTION));
+        let rows = plan.lane_rows() as u64;
+        memory("rows", rows, ROWS_MAX)?;
+        memory("input values", rows * plan.topology.features() as u64, VALUES_MAX)?;
+        let widths: u64 = plan.topology.layers().iter().map(|l| l.inputs.max(l.outputs) as u64).sum();
+        memory("intermediate values", u64::from(plan.params.unit_rows) * widths, TRACE_VALUES_MAX)?;
+        let macs = plan.macs_per_lane();
+        if macs > LANE_MACS_MAX {
+            return Err(ParamsError::Work { macs });
+        }
+        Ok(plan)
+    }
+
+    /// The digest that a job binds.
+    pub fn hash(&self) -> Digest {
+        hash::hash_of(hash::Context::Job, self)
+    }
+}
+
+fn power_of_two(what: &'static str, value: u32, max: u32) -> Result<(), ParamsError> {
+    if value.is_power_of_two() && value <= max { Ok(()) } else { Err(ParamsError::PowerOfTwo { what, value, max }) }
+}
+
+fn memory(what: &'static str, values: u64, max: usize) -> Result<(), ParamsError> {
+    let max = max as u64;
+    if values <= max { Ok(()) } else { Err(ParamsError::Memory { what, values, max }) }
+}
+
+fn range(what: &'static str, value: u32, min: u32, max: u32) -> Result<(), ParamsError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(ParamsError::Range { what, value, min, max }) }
+}
+
+/// Checked parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    params: JobParams,
+    topology: Topology,
+}
+
+impl Plan {
+    /// The parameters as they travel.
+    pub fn params(&self) -> &JobParams {
+        &self.params
+    }
+
+    /// The network.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Rounds in all.
+    pub fn rounds(&self) -> u32 {
+        self.params.rounds
+    }
+
+    /// Lanes, or units, in a round.
+    pub fn lanes(&self) -> u32 {
+        match self.params.mode {
+            Mode::Local { lanes, .. } => lanes,
+            Mode::Exact { units } => units,
+        }
+    }
+
+    /// Steps in a lane; one where every step is exchanged.
+    pub fn steps_per_lane(&self) -> u32 {
+        match self.params.mode {
+            Mode::Local { steps, .. } => steps,
+            Mode::Exact { .. } => 1,
+        }
+    }
+
+    /// Rows in a unit.
+    pub fn unit_rows(&self) -> usize {
+        self.params.unit_rows as usize
+    }
+
+    /// Rows that a step over all lanes uses up.
+    pub fn batch_rows(&self) -> u64 {
+        u64::from(self.params.unit_rows) * u64::from(self.lanes())
+    }
+
+    /// Rows that one lane of one round reads.
+    pub fn lane_rows(&self) -> usize {
+        self.unit_rows() * self.steps_per_lane() as usize
+    }
+
+    /// Multiply-accumulates of one step of one lane: forward, weight gradients, input gradients.
+    pub fn macs_per_step(&self) -> u64 {
+        let inner: u64 = self.topology.layers().iter().skip(1).map(|l| (l.inputs * l.outputs) as u64).sum();
+        u64::from(self.params.unit_rows) * (2 * self.topology.parameters() as u64 + inner)
+    }
+
+    /// Multiply-accumulates of one lane of one round.
+    pub fn macs_per_lane(&self) -> u64 {
+        self.macs_per_step().saturating_mul(u64::from(self.steps_per_lane()))
+    }
+
+    /// Checks that the data fits the network and fills at least one batch.
+    pub fn check_data(&self, data: &Samples) -> Result<(), ParamsError> {
+        let (features, classes) = (self.topology.features() as u32, self.topology.classes() as u32);
+        if data.features() != features {
+            return Err(ParamsError::Data { what: "features", found: data.features(), expected: features });
+        }
+        if data.classes() > classes {
+            return Err(ParamsError::Data { what: "classes", found: data.classes(), expected: classes });
+        }
+        if u64::from(data.rows()) < self.batch_rows() {
+            return Err(ParamsError::Rows { rows: data.rows(), batch: self.batch_rows() });
+        }
+        Ok(())
+    }
+
+    /// The learning rate of a round, 16 fraction bits.
+    pub fn learning_rate(&self, round: u32) -> u32 {
+        let (round, rounds) = (u64::from(round), u64::from(self.params.rounds));
+        let halvings = match self.params.mode {
+            Mode::Exact { .. } => u32::from(round >= rounds / 2) + u32::from(round >= 3 * rounds / 4),
+            Mode::Local { .. } => (4 * round / rounds).saturating_sub(1).min(2) as u32,
+        };
+        self.params.learning_rate >> halvings
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(in crate::compute) fn params(dims: &[u32], mode: Mode) -> JobParams {
+        JobParams {
+            architecture: Architecture {
+                dims: dims.to_vec().try_into().unwrap(),
+                input_exponent: 6,
+                hidden_exponent: 5,
+            },
+            unit_rows: 8,
+            mode,
+            learning_rate: 6554,
+            momentum: 230,
+            rounds: 880,
+            seed: 0,
+            rounding: Rounding::Stochastic,
+        }
+    }
+
+    #[test]
+    fn every_limit_is_a_typed_error() {
+        let good = params(&[64, 64, 10], Mode::Local { lanes: 8, steps: 16 });
+        assert!(good.clone().validate().is_ok());
+        let refused = |change: &dyn Fn(&mut JobParams)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            bad.validate().unwrap_err()
+        };
+        assert_eq!(refused(&|p| p.architecture.dims = vec_of(&[64])), ParamsError::Depth { layers: 1 });
+        assert!(matches!(
+            refused(&|p| p.architecture.dims = vec_of(&[64, 0, 10])),
+            ParamsError::Width { layer: 1, .. }
+        ));
+        assert!(matches!(refused(&|p| p.architecture.dims = vec_of(&[64, 256])), ParamsError::Width { layer: 1, .. }));
+        assert!(matches!(
+            refused(&|p| p.architecture.dims = vec_of(&[65_536, 10])),
+            ParamsError::Width { layer: 0, .. }
+        ));
+        assert!(matches!(refused(&|p| p.architecture.dims = vec_of(&[4096, 4096, 9])), ParamsError::Parameters { .. }));
+        assert_eq!(refused(&|p| p.architecture.input_exponent = 7), ParamsError::InputExponent(7));
+        assert_eq!(refused(&|p| p.architecture.hidden_exponent = 3), ParamsError::HiddenExponent(3));
+        assert!(matches!(refused(&|p| p.unit_rows = 12), ParamsError::PowerOfTwo { .. }));
+        assert!(matches!(refused(&|p| p.mode = Mode::Local { lanes: 0, steps: 1 }), ParamsError::PowerOfTwo { .. }));
+        assert!(matches!(refused(&|p| p.mode = Mode::Exact { units: 8192 }), ParamsError::PowerOfTwo { .. }));
+        assert!(matches!(refused(&|p| p.mode = Mode::Local { lanes: 1, steps: 0 }), ParamsError::Range { .. }));
+        assert!(matches!(refused(&|p| p.learning_rate = 0), ParamsError::Range { .. }));
+        assert!(matches!(refused(&|p| p.momentum = 257), ParamsError::Range { .. }));
+        assert!(matches!(refused(&|p| p.rounds = 0), ParamsError::Range { .. }));
+        let rows = refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 16 }));
+        assert!(matches!(rows, ParamsError::Memory { what: "rows", .. }));
+        let values = refused(&|p| (p.unit_rows, p.mode) = (32_768, Mode::Local { lanes: 1, steps: 16 }));
+        assert!(matches!(values, ParamsError::Memory { what: "input values", .. }));
+        let wide = refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 1 }));
+        assert!(matches!(wide, ParamsError::Memory { what: "intermediate values", .. }));
+        assert!(matches!(
+            refused(&|p| {
+                p.unit_rows = 1024;
+                p.mode = Mode::Local { lanes: 1, steps: 1024 };
+                p.architecture.dims = vec_of(&[4, 1000, 1000, 10]);
+            }),
+            ParamsError::Work { .. }
+        ));
+    }
+
+    fn vec_of(dims: &[u32]) -> BoundedVec<u32, DIMS_MAX> {
+        dims.to_vec().try_into().unwrap()
+    }
+
+    #[test]
+    fn learning_rate_halves_twice() {
+        let exact = params(&[4, 2], Mode::Exact { units: 8 }).validate().unwrap();
+        assert_eq!([0, 439, 440, 659, 660, 879].map(|r| exact.learning_rate(r)), [6554, 6554, 3277, 3277, 1638, 1638]);
+        let mut local = params(&[4, 2], Mode::Local { lanes: 8, steps: 16 });
+        local.rounds = 55;
+        let local = local.validate().unwrap();
+        assert_eq!([0, 27, 28, 41, 42, 54].map(|r| local.learning_rate(r)), [6554, 6554, 3277, 3277, 1638, 1638]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail_and_validate_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            if let Ok(params) = crate::codec::decode::<JobParams>(&bytes, 120) {
+                prop_assert_eq!(crate::codec::encode(&params), bytes);
+                let _ = params.validate();
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One file per input; what several of them need is in [`vote`](self) and `decide`.
+
+mod built;
+mod decide;
+mod finalised;
+mod proposal;
+mod received;
+mod synced;
+mod time;
+mod view_change;
+mod vote;
+mod want_block;

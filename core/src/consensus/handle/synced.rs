@@ -1,0 +1,46 @@
+//! Final blocks from a peer, each with the certificate that makes it final.
+
+use crate::{
+    consensus::{
+        error::Error,
+        output::Offence,
+        replica::Replica,
+        validate::{self, CertifiedError},
+    },
+    ledger::{Block, Certificate},
+    types::NodeId,
+};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+impl Replica {
+    pub(in crate::consensus) fn on_synced(
+        &mut self,
+        from: NodeId,
+        blocks: Vec<(Block, Certificate)>,
+    ) -> Result<(), Error> {
+        self.catch_up.progress(self.instance.height);
+        for (block, certificate) in blocks {
+            match block.header.height.cmp(&self.instance.height) {
+                Ordering::Less => continue,
+                Ordering::Equal => {}
+                Ordering::Greater => {
+                    self.outbox.misbehaviour(from, Offence::Gap);
+                    return Ok(());
+                }
+            }
+            let offence = match validate::certified(&self.head, &self.params, &block, &certificate) {
+                Ok(Ok(outcome)) => {
+                    self.finalise(block, certificate, outcome);
+                    continue;
+                }
+                Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
+                Err(CertifiedError::Certificate(error)) => Offence::BadCertificate(error),
+                Err(CertifiedError::Block(error)) => Offence::BadBlock(error),
+            };
+            self.outbox.misbehaviour(from, offence);
+            return Ok(());
+        }
+        Ok(())
+    }
+}

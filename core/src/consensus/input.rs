@@ -1,0 +1,43 @@
+//! What can happen to a replica.
+
+use crate::{
+    ledger::{Block, Certificate, SignedTransaction},
+    types::{Height, NodeId, Unverified, Verified, View},
+    wire::consensus::Message,
+};
+use alloc::vec::Vec;
+
+/// One input.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Input {
+    /// A message came.
+    Received {
+        /// The authenticated peer that said it.
+        from: NodeId,
+        /// What it says.
+        message: Unverified<Message>,
+    },
+    /// The oldest [`super::Output::Persist`] or [`super::Output::Finalised`] that was polled is on disk.
+    Persisted,
+    /// Answers [`super::BuildBlock`], also where there is nothing to put into a block.
+    Built {
+        /// As asked.
+        height: Height,
+        /// As asked.
+        view: View,
+        /// The mempool's choice, in the order of application. What exceeds the limits is left out.
+        transactions: Vec<Verified<SignedTransaction>>,
+    },
+    /// Final blocks from a peer, ascending and without gaps. Nothing about them is believed.
+    Synced {
+        /// Who sent them.
+        from: NodeId,
+        /// The blocks; those that are final here already are skipped.
+        blocks: Vec<(Block, Certificate)>,
+    },
+    /// The mempool holds something: a block is due after the shortest interval. Holds for one height.
+    WantBlock,
+    /// The deadline has come.
+    Tick,
+}

@@ -1,0 +1,57 @@
+//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, votes to everyone,
+//! three hops to finality. A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
+//!
+//! | when | the replica | on disk first |
+//! |---|---|---|
+//! | it leads view 0, and a block is due | asks the mempool, executes the answer, proposes it, prepares it | proposal |
+//! | it leads view v > 0, a quorum's view changes are in, one of them has a prepare certificate | proposes the block of the newest certificate again, byte for byte | proposal |
+//! | likewise, and none of them has | asks the mempool, proposes a block of view v | proposal |
+//! | a valid proposal of this view, or of a higher one that a quorum's view changes justify, and it has accepted none in it | enters that view and prepares the block | proposal |
+//! | a second proposal of the view | reports the leader, with both signatures | |
+//! | prepare votes of a quorum for the accepted block | locks on it and commits it | certificate |
+//! | commit votes of a quorum, of any view | makes the block final, goes on to the next height | block and state |
+//! | likewise, and the block is missing | asks those who signed | |
+//! | the view takes too long and a quorum is in it | enters the next view with its lock, patience doubles | view change |
+//! | f+1 have left this view | follows them | view change |
+//! | nothing new for a while | says its last words again | |
+//! | a message of the next height | keeps it until then | |
+//! | a message of a height further on | asks its sender for the final blocks | |
+//! | a message of a final height | answers with the certificate of the head | |
+//!
+//! Why two blocks cannot become final at one height: a commit quorum for B in view w holds f+1 correct
+//! members whose locks were on disk before their commit votes. None of them votes in w any more once it has
+//! changed to a later view, and each quorum of view changes contains one of them. So the newest certificate
+//! in any justification is of view w or later, and by induction over views it is of B.
+//!
+//! A block is due after `block_interval_ms_max`, or `block_interval_ms_min` if the mempool holds something.
+//! The clock of view 0 runs from then; the clock of a later view runs once a quorum has entered it, so no
+//! member runs ahead alone. A member without a quorum repeats itself and waits.
+//!
+//! What comes later has its place: pipelined heights are several `Instance`s, the VRF's order of leaders is
+//! [`leader`], collectors are another [`To`], epochs replace the committee of [`Head`] and `next_committee`.
+
+mod ballot;
+mod catch_up;
+mod error;
+mod future;
+mod handle;
+mod input;
+mod instance;
+mod leader;
+mod outbox;
+mod output;
+mod replica;
+mod restore;
+mod timing;
+mod validate;
+mod wal;
+
+pub use error::{Error, RestoreError};
+pub use input::Input;
+pub use leader::leader;
+pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};
+pub use output::{BuildBlock, Event, Finalised, Offence, Output, To};
+pub use replica::{Config, Head, Replica};
+pub use timing::VIEW_TIMEOUT_MS_MAX;
+pub use validate::BlockError;
+pub use wal::WalRecord;

@@ -1,0 +1,94 @@
+//! What the machine wants done, in one order. A barrier holds back all that comes after it until the host
+//! has it on disk: a vote cannot reach the wire before the record that keeps it from being cast twice.
+
+use super::{
+    error::Error,
+    output::{Event, Offence, Output, To},
+    wal::WalRecord,
+};
+use crate::{types::NodeId, wire::consensus::Message};
+use alloc::{boxed::Box, collections::VecDeque};
+
+/// Outputs that may wait for the disk before the machine takes no more messages.
+pub const OUTBOX_ITEMS_MAX: usize = 4096;
+/// Bytes that may wait likewise.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<(Output, usize)>,
+    bytes: usize,
+    waiting: bool,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, output: Output) {
+        let len = output.len();
+        self.bytes = self.bytes.saturating_add(len);
+        self.queue.push_back((output, len));
+    }
+
+    pub(super) fn send(&mut self, to: To, message: Message) {
+        self.push(Output::Send { to, message });
+    }
+
+    pub(super) fn persist(&mut self, record: WalRecord) {
+        self.push(Output::Persist(Box::new(record)));
+    }
+
+    pub(super) fn misbehaviour(&mut self, peer: NodeId, offence: Offence) {
+        self.push(Output::Misbehaviour { peer, offence: Box::new(offence) });
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.push(Output::Event(event));
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output> {
+        if self.waiting {
+            return None;
+        }
+        let (output, len) = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(len);
+        self.waiting = output.is_barrier();
+        Some(output)
+    }
+
+    pub(super) fn persisted(&mut self) -> Result<(), Error> {
+        if !self.waiting {
+            return Err(Error::NothingToPersist);
+        }
+        self.waiting = false;
+        Ok(())
+    }
+
+    /// Whether something is still on its way: then there is no use in saying it again.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.waiting && self.queue.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= OUTBOX_ITEMS_MAX || self.bytes >= OUTBOX_BYTES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_passes_a_barrier_before_it_is_on_disk() {
+        let mut outbox = Outbox::default();
+        let event = Event::ViewChange { height: 1, view: 1, leader: NodeId([0; 32]) };
+        outbox.event(event.clone());
+        outbox.persist(WalRecord::sample());
+        outbox.event(event);
+        assert!(matches!(outbox.poll(), Some(Output::Event(_))));
+        assert_eq!(outbox.persisted(), Err(Error::NothingToPersist));
+        assert!(matches!(outbox.poll(), Some(Output::Persist(_))));
+        assert!(outbox.poll().is_none() && !outbox.is_idle());
+        assert_eq!(outbox.persisted(), Ok(()));
+        assert!(matches!(outbox.poll(), Some(Output::Event(_))));
+        assert!(outbox.poll().is_none() && outbox.is_idle());
+    }
+}

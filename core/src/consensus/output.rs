@@ -1,0 +1,181 @@
+//! What a replica wants done. [`Output::Persist`] and [`Output::Finalised`] are barriers: nothing that comes
+//! after them is polled before [`super::Input::Persisted`].
+
+use super::{validate::BlockError, wal::WalRecord};
+use crate::{
+    ledger::{Block, Certificate, Outcome, committee::CertificateError},
+    types::{Digest, Height, NodeId, View},
+    wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
+};
+use alloc::boxed::Box;
+
+/// One output.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Output {
+    /// Say this. It may be lost: the machine says it again where that matters.
+    Send {
+        /// To whom.
+        to: To,
+        /// What.
+        message: Message,
+    },
+    /// Append this durably, then answer [`super::Input::Persisted`].
+    Persist(Box<WalRecord>),
+    /// A block is final: store block, certificate and changes in one atomic write, drop the records of
+    /// this height and of those below, then answer [`super::Input::Persisted`].
+    Finalised(Box<Finalised>),
+    /// Ask the mempool.
+    Request(BuildBlock),
+    /// Ask this peer for final blocks. At most one such request is under way.
+    SyncNeeded {
+        /// The first height wanted.
+        from: Height,
+        /// Who has shown signs of having it.
+        peer: NodeId,
+    },
+    /// A peer did what no correct one does.
+    Misbehaviour {
+        /// Who.
+        peer: NodeId,
+        /// What.
+        offence: Box<Offence>,
+    },
+    /// For people and metrics.
+    Event(Event),
+}
+
+/// To whom a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To every other seat of the committee.
+    All,
+    /// To one.
+    One(NodeId),
+}
+
+/// A final block and what it does.
+#[derive(Clone, Debug)]
+pub struct Finalised {
+    /// The block.
+    pub block: Block,
+    /// Shows that it is final.
+    pub certificate: Certificate,
+    /// The next state, the entries that changed, and what became of each transaction.
+    pub outcome: Outcome,
+}
+
+/// A request for transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildBlock {
+    /// The height that is being decided.
+    pub height: Height,
+    /// The view that this node leads.
+    pub view: View,
+    /// Most bytes of encoded transactions.
+    pub len_max: usize,
+    /// Most transactions.
+    pub transactions_max: usize,
+}
+
+/// Progress, for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A proposal is accepted and gets this node's prepare vote.
+    Accepted {
+        /// Its height.
+        height: Height,
+        /// Its view.
+        view: View,
+        /// Its block.
+        digest: Digest,
+    },
+    /// A quorum has prepared the block.
+    Prepared {
+        /// Its height.
+        height: Height,
+        /// Its view.
+        view: View,
+        /// The block.
+        digest: Digest,
+    },
+    /// This node gives up on earlier views.
+    ViewChange {
+        /// The height.
+        height: Height,
+        /// The new view.
+        view: View,
+        /// Who leads it.
+        leader: NodeId,
+    },
+}
+
+/// What a peer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Offence {
+    /// Two votes of one phase of one view, both validly signed.
+    #[error("voted twice in one phase of a view")]
+    DoubleVote(SignedVote, SignedVote),
+    /// Two blocks in one view, both validly signed.
+    #[error("proposed two blocks in one view")]
+    DoubleProposal(SignedClaim, SignedClaim),
+    /// Two statements about one view change, both validly signed.
+    #[error("changed its mind about a view change")]
+    DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
+    /// The vote spoiled an aggregate.
+    #[error("sent a vote whose signature is not valid")]
+    BadVote(SignedVote),
+    /// Of another network or period.
+    #[error("sent a message of another chain or epoch")]
+    Foreign,
+    /// Has no seat.
+    #[error("has no seat in the committee")]
+    NotSeated,
+    /// An Ed25519 signature does not verify.
+    #[error("sent a message whose signature is not valid")]
+    BadSignature,
+    /// Another member's turn.
+    #[error("proposed out of turn")]
+    NotLeader,
+    /// The proposal's justification does not hold.
+    #[error("justified a new view wrongly")]
+    BadJustification,
+    /// The view change contradicts itself.
+    #[error("sent a view change that contradicts itself")]
+    BadViewChange,
+    /// A certificate does not hold.
+    #[error("sent a bad certificate: {0}")]
+    BadCertificate(#[from] CertificateError),
+    /// The proposed or synced block does not hold.
+    #[error("sent a bad block: {0}")]
+    BadBlock(#[from] BlockError),
+    /// Synced blocks with a gap, or with certificates of other blocks.
+    #[error("sent blocks that do not follow each other")]
+    Gap,
+}
+
+impl Offence {
+    /// Whether it authenticates itself, so that anybody can check it. All else only lowers a local score.
+    pub fn is_evidence(&self) -> bool {
+        matches!(self, Self::DoubleVote(..) | Self::DoubleProposal(..) | Self::DoubleViewChange(..))
+    }
+}
+
+impl Output {
+    pub(super) fn is_barrier(&self) -> bool {
+        matches!(self, Self::Persist(_) | Self::Finalised(_))
+    }
+
+    /// About how many bytes it holds in memory.
+    pub(super) fn len(&self) -> usize {
+        const SMALL: usize = 1024;
+        let large = match self {
+            Self::Send { message: Message::Proposal(proposal), .. } => borsh::object_length(proposal),
+            Self::Send { message: Message::ViewChange { block: Some(block), .. }, .. } => borsh::object_length(block),
+            Self::Persist(record) => borsh::object_length(&**record),
+            Self::Finalised(finalised) => borsh::object_length(&finalised.block),
+            _ => Ok(0),
+        };
+        SMALL + large.unwrap_or_default()
+    }
+}

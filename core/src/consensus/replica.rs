@@ -1,0 +1,195 @@
+//! The machine itself: its state, its construction from what the store has, and the way of an input through it.
+
+use super::{
+    catch_up::CatchUp,
+    error::{Error, RestoreError},
+    future::Future,
+    input::Input,
+    instance::Instance,
+    leader::leader,
+    outbox::Outbox,
+    output::Output,
+    timing::Timing,
+};
+use crate::{
+    crypto::{NodeKey, bls},
+    ledger::{Certificate, Committee, Header, Params, Phase, State, Vote, genesis::Start},
+    machine::Machine,
+    types::{Digest, Height, NodeId, TimeMs, View},
+};
+use alloc::collections::BTreeMap;
+
+/// The keys of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its identity.
+    pub node_key: NodeKey,
+    /// Its voting key; without one, or without a seat, it follows and says nothing.
+    pub vote_key: Option<bls::SecretKey>,
+}
+
+/// The newest final block, and what follows from it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its header.
+    pub header: Header,
+    /// What made it final; genesis has none.
+    pub certificate: Option<Certificate>,
+    /// The state after it.
+    pub state: State,
+    /// Decides the next block.
+    pub committee: Committee,
+    digest: Digest,
+}
+
+/// One member of the committee, or a follower of it.
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) config: Config,
+    /// Its seat, if it has one and the key for it.
+    pub(super) seat: Option<usize>,
+    pub(super) head: Head,
+    pub(super) params: Params,
+    pub(super) instance: Instance,
+    pub(super) future: Future,
+    pub(super) catch_up: CatchUp,
+    pub(super) timing: Timing,
+    pub(super) outbox: Outbox,
+    /// When each peer that is behind was last told so.
+    pub(super) told_ms: BTreeMap<NodeId, TimeMs>,
+    pub(super) now_ms: TimeMs,
+    /// Set once a final block executed differently here.
+    pub(super) halted: Option<Height>,
+}
+
+impl Head {
+    /// As the store has it.
+    pub fn new(header: Header, certificate: Option<Certificate>, state: State, committee: Committee) -> Self {
+        let digest = header.digest();
+        Self { header, certificate, state, committee, digest }
+    }
+
+    /// Of a new chain.
+    pub fn genesis(start: &Start) -> Self {
+        Self::new(start.header.clone(), None, start.state.clone(), start.committee.clone())
+    }
+
+    /// Digest of its header.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}
+
+impl Replica {
+    pub(super) fn empty(config: Config, head: Head, now_ms: TimeMs) -> Result<Self, RestoreError> {
+        let params = head.state.params().cloned().ok_or(RestoreError::NoParams)?;
+        let seat = head.committee.seat_of(&config.node_key.id());
+        let seat = seat.filter(|_| config.vote_key.is_some());
+        if let (Some(seat), Some(key)) = (seat, &config.vote_key)
+            && head.committee.seats().get(seat).is_none_or(|s| s.key != key.public())
+        {
+            return Err(RestoreError::WrongVoteKey);
+        }
+        let timing = Timing::new(&params);
+        Ok(Self {
+            instance: Instance::new(head.header.height.saturating_add(1), now_ms),
+            config,
+            seat,
+            head,
+            params,
+            future: Future::default(),
+            catch_up: CatchUp::default(),
+            timing,
+            outbox: Outbox::default(),
+            told_ms: BTreeMap::new(),
+            now_ms,
+            halted: None,
+        })
+    }
+
+    /// The newest final block.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The height that is being decided.
+    pub fn height(&self) -> Height {
+        self.instance.height
+    }
+
+    /// The attempt at it.
+    pub fn view(&self) -> View {
+        self.instance.view
+    }
+
+    /// Who leads this attempt.
+    pub fn leader(&self) -> NodeId {
+        self.node_at(self.leader_seat(self.instance.view))
+    }
+
+    /// This node's seat, if it votes.
+    pub fn seat(&self) -> Option<usize> {
+        self.seat
+    }
+
+    pub(super) fn leader_seat(&self, view: View) -> usize {
+        leader(&self.head.committee, self.instance.height, view)
+    }
+
+    /// Whether this node leads a view of the present height.
+    pub(super) fn leads(&self, view: View) -> bool {
+        self.seat == Some(self.leader_seat(view))
+    }
+
+    pub(super) fn node_at(&self, seat: usize) -> NodeId {
+        self.head.committee.seats().get(seat).map_or(NodeId([0; 32]), |seat| seat.node)
+    }
+
+    pub(super) fn vote(&self, view: View, phase: Phase, digest: Digest) -> Vote {
+        let (chain, epoch) = (self.head.header.chain, self.head.committee.epoch());
+        Vote { chain, epoch, height: self.instance.height, view, phase, digest }
+    }
+
+    fn dispatch(&mut self, input: Input) -> Result<(), Error> {
+        match input {
+            Input::Received { from, message } => self.on_received(from, message),
+            Input::Persisted => self.outbox.persisted(),
+            Input::Built { height, view, transactions } => self.on_built(height, view, transactions),
+            Input::Synced { from, blocks } => self.on_synced(from, blocks),
+            Input::WantBlock => self.on_want_block(),
+            Input::Tick => Ok(()),
+        }
+    }
+}
+
+impl Machine for Replica {
+    type Input = Input;
+    type Output = Output;
+    type Error = Error;
+
+    fn handle(&mut self, now_ms: TimeMs, input: Input) -> Result<(), Error> {
+        if let Some(height) = self.halted {
+            return Err(Error::Diverged { height });
+        }
+        self.now_ms = self.now_ms.max(now_ms);
+        if self.outbox.is_full() && !matches!(input, Input::Persisted | Input::WantBlock | Input::Tick) {
+            return Err(Error::Overloaded);
+        }
+        let handled = self.dispatch(input).and_then(|()| self.on_kept_messages()).and_then(|()| self.on_time());
+        if let Err(Error::Diverged { height }) = handled {
+            self.halted = Some(height);
+        }
+        handled
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.outbox.poll()
+    }
+
+    fn deadline(&self) -> Option<TimeMs> {
+        if self.halted.is_some() {
+            return None;
+        }
+        self.next_deadline()
+    }
+}

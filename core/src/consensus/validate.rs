@@ -1,0 +1,178 @@
+//! What a block must be to get a vote. A block proposed in the present view is judged afresh, with its
+//! time against this node's clock; one that a quorum has prepared before is judged by everything but the
+//! clock and the view, because it is proposed again byte for byte.
+
+use super::{leader::leader, replica::Head};
+use crate::{
+    ledger::{
+        Block, BlockContext, Certificate, Header, Outcome, Params, Phase, SignedTransaction,
+        block::{BLOCK_LEN_MAX, transactions_root},
+        committee::CertificateError,
+        transaction::InvalidTransaction,
+    },
+    types::{Digest, TimeMs, Unverified, Verified, View},
+};
+use alloc::vec::Vec;
+
+/// Why a block gets no vote. The fault is the proposer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum BlockError {
+    #[error("of another chain")]
+    Chain,
+    #[error("of another epoch")]
+    Epoch,
+    #[error("does not follow the final block")]
+    Parent,
+    #[error("its proposer did not lead the view in which it says it was made")]
+    Proposer,
+    #[error("of view {found}, expected {expected}")]
+    View { found: View, expected: View },
+    #[error("not later than its parent by the shortest interval")]
+    TooSoon,
+    #[error("{0} ms ahead of this node's clock")]
+    TimeAhead(u64),
+    #[error("{0} ms behind this node's clock")]
+    TimeBehind(u64),
+    #[error("larger than {BLOCK_LEN_MAX} bytes")]
+    TooLarge,
+    #[error("its transactions are not those of its header")]
+    TransactionsRoot,
+    #[error("{0}")]
+    Transaction(#[from] InvalidTransaction),
+    #[error("executes to another state")]
+    StateRoot,
+    #[error("not the block that the view changes bind the leader to")]
+    NotPrepared,
+    #[error("names another committee for the next block")]
+    NextCommittee,
+}
+
+impl BlockError {
+    /// A block that was under way for long is nobody's fault.
+    pub(super) fn is_fault(&self) -> bool {
+        !matches!(self, Self::TimeBehind(_))
+    }
+}
+
+/// A block that was made in the present view.
+pub(super) fn fresh(
+    head: &Head,
+    params: &Params,
+    block: &Block,
+    view: View,
+    now_ms: TimeMs,
+) -> Result<Outcome, BlockError> {
+    let header = &block.header;
+    if header.view != view {
+        return Err(BlockError::View { found: header.view, expected: view });
+    }
+    let ahead_ms = header.time_ms.saturating_sub(now_ms);
+    if ahead_ms > params.clock_skew_ms_max {
+        return Err(BlockError::TimeAhead(ahead_ms));
+    }
+    let behind_ms = now_ms.saturating_sub(header.time_ms);
+    if behind_ms > params.clock_skew_ms_max {
+        return Err(BlockError::TimeBehind(behind_ms));
+    }
+    again(head, params, block)
+}
+
+/// A block that was prepared before, or is final.
+pub(super) fn again(head: &Head, params: &Params, block: &Block) -> Result<Outcome, BlockError> {
+    check_place(head, params, &block.header)?;
+    let transactions = check_transactions(block)?;
+    execute(head, block, &transactions)
+}
+
+/// A block with the certificate that makes it final: `Ok(Err(()))` where the block is genuine and executes
+/// differently here, which only this node's own fault can explain.
+pub(super) fn certified(
+    head: &Head,
+    params: &Params,
+    block: &Block,
+    certificate: &Certificate,
+) -> Result<Result<Outcome, ()>, CertifiedError> {
+    let (vote, header) = (&certificate.vote, &block.header);
+    if vote.height != header.height || vote.digest != header.digest() {
+        return Err(CertifiedError::Certificate(CertificateError::WrongBlock));
+    }
+    Unverified::new(certificate.clone()).verify(&head.header.chain, Phase::Commit, &head.committee)?;
+    let transactions = check_transactions(block)?;
+    let executed = check_place(head, params, header).and_then(|()| execute(head, block, &transactions));
+    Ok(executed.map_err(|_| ()))
+}
+
+/// Why a certified block is refused. The fault is the sender's.
+#[derive(Debug)]
+pub(super) enum CertifiedError {
+    Certificate(CertificateError),
+    Block(BlockError),
+}
+
+impl From<CertificateError> for CertifiedError {
+    fn from(error: CertificateError) -> Self {
+        Self::Certificate(error)
+    }
+}
+
+impl From<BlockError> for CertifiedError {
+    fn from(error: BlockError) -> Self {
+        Self::Block(error)
+    }
+}
+
+/// The digest of the committee that decides the block after one with this outcome.
+pub(super) fn next_committee(head: &Head, _outcome: &Outcome) -> Digest {
+    head.committee.record().digest()
+}
+
+fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), BlockError> {
+    let parent = &head.header;
+    if header.chain != parent.chain {
+        return Err(BlockError::Chain);
+    }
+    if header.epoch != head.committee.epoch() {
+        return Err(BlockError::Epoch);
+    }
+    if Some(header.height) != parent.height.checked_add(1) || header.parent != *head.digest() {
+        return Err(BlockError::Parent);
+    }
+    let seat = leader(&head.committee, header.height, header.view);
+    if head.committee.seats().get(seat).is_none_or(|seat| seat.node != header.proposer) {
+        return Err(BlockError::Proposer);
+    }
+    if header.time_ms < earliest_ms(parent, params) {
+        return Err(BlockError::TooSoon);
+    }
+    Ok(())
+}
+
+/// The earliest time that the next block may bear.
+pub(super) fn earliest_ms(parent: &Header, params: &Params) -> TimeMs {
+    parent.time_ms.saturating_add(params.block_interval_ms_min.max(1))
+}
+
+fn check_transactions(block: &Block) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
+    if borsh::object_length(block).map_or(true, |len| len > BLOCK_LEN_MAX) {
+        return Err(BlockError::TooLarge);
+    }
+    if block.header.transactions != transactions_root(&block.transactions) {
+        return Err(BlockError::TransactionsRoot);
+    }
+    let chain = &block.header.chain;
+    let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(chain));
+    Ok(verified.collect::<Result<_, _>>()?)
+}
+
+fn execute(head: &Head, block: &Block, transactions: &[Verified<SignedTransaction>]) -> Result<Outcome, BlockError> {
+    let context = BlockContext { parent: &head.header, committee: &head.committee };
+    let outcome = head.state.apply(context, transactions);
+    if outcome.state.root() != block.header.state {
+        return Err(BlockError::StateRoot);
+    }
+    if next_committee(head, &outcome) != block.header.next_committee {
+        return Err(BlockError::NextCommittee);
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,253 @@
+//! Where a chain starts, and where a light node may start later.
+
+use super::{
+    block::{Header, transactions_root},
+    committee::{Certificate, Committee, CommitteeError, CommitteeRecord, Phase},
+    state::{Account, Entry, Key, State},
+};
+use crate::{
+    codec::{self, BoundedString, BoundedVec, DecodeError},
+    crypto::hash::{Context, hash_of},
+    types::{ChainId, Digest, Height, NodeId, TimeMs, Unverified, View},
+};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Largest genesis or checkpoint file, bytes.
+pub const FILE_LEN_MAX: usize = 256 * 1024;
+const MAGIC_GENESIS: [u8; 8] = *b"TEQUIOG1";
+const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC1";
+
+/// Constants of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Params {
+    /// A block is proposed at least this often, empty if need be.
+    pub block_interval_ms_max: u64,
+    /// And at most this often.
+    pub block_interval_ms_min: u64,
+    /// How long a view may take before its leader is given up; doubles with each view.
+    pub view_timeout_ms: u64,
+    /// How far a fresh proposal's time may be from the voter's clock.
+    pub clock_skew_ms_max: u64,
+    /// A result stays pending for at least so many blocks.
+    pub audit_blocks_min: Height,
+    /// And fails after so many.
+    pub audit_blocks_max: Height,
+    /// Leading zero bits of the admission puzzle.
+    pub admission_bits: u8,
+    /// Reputation that one submitter's jobs may mint in [`super::state::MINT_WINDOW`] blocks.
+    pub mint_max: u64,
+    /// How long a light node may trust a checkpoint.
+    pub trust_period_ms: u64,
+}
+
+/// What a chain starts from. Its digest is the chain's id, so it holds no proofs bound to that id.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Genesis {
+    /// For people.
+    pub name: BoundedString<64>,
+    /// When.
+    pub time_ms: TimeMs,
+    /// Constants.
+    pub params: Params,
+    /// First accounts: who, balance, bond.
+    pub accounts: BoundedVec<(NodeId, u64, u64), 1024>,
+    /// First seats: who, BLS key, weight.
+    pub seats: BoundedVec<(NodeId, crate::crypto::bls::PublicKeyBytes, u64), 256>,
+}
+
+/// A genesis with its seats' proofs of possession, as in the file `genesis.bin`.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GenesisFile {
+    magic: [u8; 8],
+    /// What the chain starts from.
+    pub genesis: Genesis,
+    /// One for each seat.
+    pub possessions: BoundedVec<crate::crypto::bls::Signature, 256>,
+}
+
+/// A block that a light node takes as given: its hash comes by a trusted way.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Checkpoint {
+    magic: [u8; 8],
+    /// The header.
+    pub header: Header,
+    /// Shows that it is final; genesis has none.
+    pub certificate: Option<Certificate>,
+    /// Decides the blocks that follow.
+    pub committee: CommitteeRecord,
+    /// How long it may be trusted, from its header's time on.
+    pub trust_period_ms: u64,
+}
+
+/// Why a genesis or checkpoint is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Not such a file.
+    #[error("not a Tequio {0} file")]
+    Magic(&'static str),
+    /// Malformed.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+    /// A seat is wrong.
+    #[error("{0}")]
+    Committee(#[from] CommitteeError),
+    /// Counts or certificates that do not fit together.
+    #[error("the file contradicts itself")]
+    Inconsistent,
+    /// The pinned hash is another.
+    #[error("the checkpoint's hash is {found}, expected {expected}: it is not the one you were given")]
+    WrongHash {
+        /// Of the file.
+        found: Digest,
+        /// Pinned.
+        expected: Digest,
+    },
+    /// Older than its trust period.
+    #[error("the checkpoint is {age_ms} ms old and may be trusted for {trust_ms} ms: take a newer one from a source you trust")]
+    Stale {
+        /// Its age.
+        age_ms: u64,
+        /// Longest age.
+        trust_ms: u64,
+    },
+}
+
+/// A chain's first block and everything that follows from it.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The chain.
+    pub chain: ChainId,
+    /// The first header.
+    pub header: Header,
+    /// The first state.
+    pub state: State,
+    /// The first committee.
+    pub committee: Committee,
+    /// Constants.
+    pub params: Params,
+}
+
+impl GenesisFile {
+    /// Puts proofs beside a genesis.
+    pub fn new(genesis: Genesis, possessions: Vec<crate::crypto::bls::Signature>) -> Result<Self, DecodeError> {
+        Ok(Self { magic: MAGIC_GENESIS, genesis, possessions: possessions.try_into()? })
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads the file's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StartError> {
+        if !bytes.starts_with(&MAGIC_GENESIS) {
+            return Err(StartError::Magic("genesis"));
+        }
+        Ok(codec::decode(bytes, FILE_LEN_MAX)?)
+    }
+
+    /// Checks the seats and makes the first block and state.
+    pub fn start(&self) -> Result<Start, StartError> {
+        let Genesis { time_ms, params, accounts, seats, .. } = &self.genesis;
+        let chain = self.genesis.chain();
+        if seats.len() != self.possessions.len() {
+            return Err(StartError::Inconsistent);
+        }
+        let record = CommitteeRecord {
+            epoch: 0,
+            seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(
+                |((node, key, weight), possession)| super::Seat {
+                    node: *node,
+                    key: *key,
+                    possession: *possession,
+                    weight: *weight,
+                },
+            )),
+        };
+        let committee = Committee::new(record.clone(), &chain)?;
+        let mut state = State::default();
+        state.insert(Entry::Params(params.clone()));
+        state.insert(Entry::Committee(record.clone()));
+        for (node, balance, bond) in accounts.iter() {
+            if state.entry(&Key::Account(*node)).is_some() {
+                return Err(StartError::Inconsistent);
+            }
+            let key = seats.iter().find(|(n, ..)| n == node).map(|(_, key, _)| *key);
+            let account = Account { node: *node, balance: *balance, bond: *bond, voting_key: key, ..Account::new(*node, 0) };
+            state.insert(Entry::Account(account));
+        }
+        for (_, key, _) in seats.iter() {
+            state.insert(Entry::VotingKey(*key));
+        }
+        let header = Header {
+            chain,
+            height: 0,
+            view: View::default(),
+            epoch: 0,
+            parent: Digest::default(),
+            time_ms: *time_ms,
+            proposer: NodeId([0; 32]),
+            transactions: transactions_root(&[]),
+            state: state.root(),
+            next_committee: record.digest(),
+        };
+        Ok(Start { chain, header, state, committee, params: params.clone() })
+    }
+}
+
+impl Genesis {
+    /// The chain's id.
+    pub fn chain(&self) -> ChainId {
+        ChainId(hash_of(Context::Genesis, self).0)
+    }
+}
+
+impl Checkpoint {
+    /// Of a final block.
+    pub fn new(header: Header, certificate: Option<Certificate>, committee: CommitteeRecord, trust_period_ms: u64) -> Self {
+        Self { magic: MAGIC_CHECKPOINT, header, certificate, committee, trust_period_ms }
+    }
+
+    /// The file's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The hash by which a file is pinned: plain BLAKE3, so that any tool can print it.
+    pub fn hash(bytes: &[u8]) -> Digest {
+        Digest(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Reads a file and checks that it fits together; whether it is the right one, only its hash can say.
+    pub fn open(bytes: &[u8], expected: Option<&Digest>, now_ms: TimeMs) -> Result<(Self, Committee), StartError> {
+        let found = Self::hash(bytes);
+        if let Some(expected) = expected.filter(|e| **e != found) {
+            return Err(StartError::WrongHash { found, expected: *expected });
+        }
+        if !bytes.starts_with(&MAGIC_CHECKPOINT) {
+            return Err(StartError::Magic("checkpoint"));
+        }
+        let checkpoint: Self = codec::decode(bytes, FILE_LEN_MAX)?;
+        let Self { header, certificate, committee, trust_period_ms, .. } = &checkpoint;
+        if committee.digest() != header.next_committee {
+            return Err(StartError::Inconsistent);
+        }
+        let committee = Committee::new(committee.clone(), &header.chain)?;
+        match certificate {
+            None if header.height == 0 => {}
+            Some(certificate) if certificate.vote.digest == header.digest() && certificate.vote.height == header.height => {
+                // The committee that follows is the one that decided, until epochs change it.
+                Unverified::new(certificate.clone())
+                    .verify(&header.chain, Phase::Commit, &committee)
+                    .map_err(|_| StartError::Inconsistent)?;
+            }
+            _ => return Err(StartError::Inconsistent),
+        }
+        let age_ms = now_ms.saturating_sub(header.time_ms);
+        if age_ms > *trust_period_ms {
+            return Err(StartError::Stale { age_ms, trust_ms: *trust_period_ms });
+        }
+        Ok((checkpoint, committee))
+    }
+}

@@ -1,0 +1,157 @@
+//! Jobs as the ledger knows them: what was asked, how far it is, who did what.
+
+use crate::{
+    codec::{BoundedString, BoundedVec},
+    compute::params::JobParams,
+    knowledge::Cid,
+    types::{Digest, Height, NodeId},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Names a job: the id of the transaction that submitted it.
+pub type JobId = Digest;
+/// Most contributors that a result lists; the rest are summed up under nobody.
+pub const CONTRIBUTORS_MAX: usize = 256;
+/// Most auditors of a result.
+pub const AUDITORS_MAX: usize = 64;
+/// Longest name of a job, bytes.
+pub const JOB_NAME_LEN_MAX: usize = 64;
+/// Largest whole job, multiply-accumulates: every job up to this size is recomputed as a whole by its auditors.
+pub const JOB_MACS_MAX: u64 = 200_000_000_000;
+
+/// What is asked. Bound to the data by the digest in its name.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct JobSpec {
+    /// For people.
+    pub name: BoundedString<JOB_NAME_LEN_MAX>,
+    /// Shape, optimiser, rounds, seed, mode.
+    pub params: JobParams,
+    /// The encoded data set.
+    pub dataset: Cid,
+    /// Training rows of the data set; with the parameters they fix what is computed.
+    pub training_rows: u32,
+    /// Share of lanes that is recomputed, in 1/65536; 65536 is all.
+    pub checked: u32,
+}
+
+/// How much a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Lanes of all rounds.
+    pub units: u64,
+    /// Multiply-accumulates of all units, each computed once.
+    pub macs: u64,
+}
+
+impl JobSpec {
+    /// How much the job is; none where its parameters are outside the limits or ask for more rows than there are.
+    pub fn work(&self) -> Option<Work> {
+        let plan = self.params.clone().validate().ok()?;
+        if plan.batch_rows() > self.training_rows.into() {
+            return None;
+        }
+        let units = u64::from(plan.lanes()).checked_mul(plan.rounds().into())?;
+        Some(Work { units, macs: plan.macs_per_lane().checked_mul(units)? })
+    }
+}
+
+/// What came out of a job.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct JobResult {
+    /// Digest of the final weights.
+    pub weights: Digest,
+    /// The model object.
+    pub model: Cid,
+    /// The training record object.
+    pub record: Cid,
+    /// Test rows classified correctly.
+    pub correct: u32,
+    /// Test rows.
+    pub tested: u32,
+    /// Who computed and checked, largest first.
+    pub contributors: BoundedVec<Contributor, CONTRIBUTORS_MAX>,
+    /// Results that were refused.
+    pub rejected: u32,
+}
+
+/// One member's part in a job.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Contributor {
+    /// Who.
+    pub node: NodeId,
+    /// Lanes computed and accepted.
+    pub units: u32,
+    /// Lanes of others recomputed.
+    pub checks: u32,
+    /// Multiply-accumulates of both.
+    pub macs: u64,
+}
+
+/// What an auditor found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = false)]
+pub enum Verdict {
+    /// Recomputing gave the same weights and the same accuracy.
+    Agree,
+    /// It gave others.
+    Disagree,
+}
+
+/// A job in the state.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Job {
+    /// What was asked.
+    pub spec: JobSpec,
+    /// Who asked and coordinates.
+    pub coordinator: NodeId,
+    /// When.
+    pub submitted: Height,
+    /// How far it is.
+    pub status: JobStatus,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobStatus {
+    /// Being computed.
+    Running,
+    /// A result waits for its auditors.
+    Pending {
+        /// What the coordinator says.
+        result: JobResult,
+        /// When it came.
+        since: Height,
+        /// Drawn from a block later than the result; empty until then.
+        auditors: BoundedVec<NodeId, AUDITORS_MAX>,
+        /// What they found so far.
+        verdicts: BoundedVec<(NodeId, Verdict), AUDITORS_MAX>,
+    },
+    /// Audited; `models/<job>` points to the model.
+    Final {
+        /// What came out.
+        result: JobResult,
+        /// When it became final.
+        at: Height,
+        /// Reputation that was minted for it.
+        minted: u64,
+    },
+    /// Cancelled, refused by its auditors, or never audited in time.
+    Failed {
+        /// When.
+        at: Height,
+        /// Why.
+        reason: FailReason,
+    },
+}
+
+/// Why a job ended without a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = false)]
+pub enum FailReason {
+    /// By its coordinator.
+    Cancelled,
+    /// Auditors of blocking weight disagree.
+    Refuted,
+    /// Too few auditors answered in time.
+    Unaudited,
+}

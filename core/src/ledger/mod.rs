@@ -1,0 +1,16 @@
+//! The ledger: blocks, the transactions in them, and the one pure function that applies them to the state.
+
+pub mod block;
+pub mod committee;
+pub mod genesis;
+pub mod job;
+pub mod state;
+pub mod transaction;
+mod transition;
+
+pub use block::{Block, Header};
+pub use committee::{Certificate, Committee, Phase, Seat, Vote};
+pub use genesis::{Checkpoint, Genesis, Params};
+pub use state::{Entry, Key, State};
+pub use transaction::{Action, SignedTransaction, Transaction, TransactionId};
+pub use transition::{BlockContext, Outcome, Receipt, TransactionError};

@@ -1,0 +1,142 @@
+//! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and the
+//! height at which it expires, and is signed with the sender's Ed25519 key.
+
+use super::job::{JobId, JobResult, JobSpec, Verdict};
+use crate::{
+    codec::{self, BoundedString},
+    crypto::{
+        NodeKey, Signature, bls,
+        hash::{Context, hash_of},
+    },
+    knowledge::Cid,
+    types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Largest encoded transaction, bytes.
+pub const TRANSACTION_LEN_MAX: usize = 64 * 1024;
+/// Longest life of a transaction, blocks.
+pub const LIFE_MAX: Height = 4096;
+/// Longest name of a ref, bytes.
+pub const REF_NAME_LEN_MAX: usize = 160;
+
+/// Names a transaction: the digest of what is signed.
+pub type TransactionId = Digest;
+/// Name of a ref: `<owner's NodeId in hex>/<path>`, or `models/<job>`.
+pub type RefName = BoundedString<REF_NAME_LEN_MAX>;
+
+/// What is signed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Transaction {
+    /// The network.
+    pub chain: ChainId,
+    /// Who asks.
+    pub sender: NodeId,
+    /// The sender's next number.
+    pub nonce: u64,
+    /// Last height at which it may be applied.
+    pub expires: Height,
+    /// What is asked.
+    pub action: Action,
+}
+
+/// What a transaction asks for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Action {
+    /// Opens an account. The puzzle limits the rate of new identities; it is no vote.
+    Register {
+        /// A recent block.
+        anchor: Height,
+        /// Solves the puzzle, see [`super::state::admission_digest`].
+        solution: u64,
+    },
+    /// Binds a BLS key and moves balance into the bond from which seats follow.
+    Bond {
+        /// How much.
+        amount: u64,
+        /// The voting key.
+        key: bls::PublicKeyBytes,
+        /// Shows that the sender holds it.
+        possession: bls::Signature,
+    },
+    /// Announces a job; the sender coordinates it.
+    SubmitJob(JobSpec),
+    /// The coordinator's result. It stays pending until auditors have recomputed it.
+    JobResult {
+        /// The job.
+        job: JobId,
+        /// What came out.
+        result: JobResult,
+    },
+    /// An auditor's finding about a pending result.
+    Audit {
+        /// The job.
+        job: JobId,
+        /// What recomputing gave.
+        verdict: Verdict,
+    },
+    /// Gives up a job of one's own.
+    CancelJob {
+        /// The job.
+        job: JobId,
+    },
+    /// Moves a ref of one's own name space if its sequence is still the expected one.
+    UpdateRef {
+        /// Full name.
+        name: RefName,
+        /// Sequence before the move; 0 where the ref is new.
+        expected: u64,
+        /// Where it points afterwards.
+        cid: Cid,
+    },
+}
+
+/// A transaction with its sender's signature.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedTransaction {
+    /// What is signed.
+    pub transaction: Transaction,
+    /// By its sender.
+    pub signature: Signature,
+}
+
+/// Why a transaction is not even looked at. The fault is the sender's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTransaction {
+    /// Another network.
+    #[error("the transaction is of another chain")]
+    WrongChain,
+    /// Not by its sender.
+    #[error("the transaction's signature is not valid")]
+    BadSignature,
+}
+
+impl Transaction {
+    /// Signs with the sender's key.
+    pub fn sign(self, key: &NodeKey) -> SignedTransaction {
+        let signature = key.sign(Context::Transaction, &codec::encode(&self));
+        SignedTransaction { transaction: self, signature }
+    }
+}
+
+impl SignedTransaction {
+    /// Names it.
+    pub fn id(&self) -> TransactionId {
+        hash_of(Context::Transaction, &self.transaction)
+    }
+}
+
+impl Unverified<SignedTransaction> {
+    /// Checks chain and signature.
+    pub fn verify(self, chain: &ChainId) -> Result<Verified<SignedTransaction>, InvalidTransaction> {
+        let SignedTransaction { transaction, signature } = self.claim();
+        if transaction.chain != *chain {
+            return Err(InvalidTransaction::WrongChain);
+        }
+        transaction
+            .sender
+            .verify(Context::Transaction, &codec::encode(transaction), signature)
+            .map_err(|_| InvalidTransaction::BadSignature)?;
+        Ok(self.into_verified())
+    }
+}

@@ -1,0 +1,467 @@
+//! The state transition: one pure function from a state, a block's place and its transactions to the next state.
+//!
+//! A transaction that does not fit (nonce, expiry, unknown account) changes nothing; one that fits but
+//! fails uses up its nonce and leaves a receipt that says why. Every replica gets the same receipts.
+
+use super::{
+    block::Header,
+    committee::{Committee, Seat},
+    genesis::Params,
+    job::{
+        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, JOB_MACS_MAX, Job, JobId, JobResult, JobSpec, JobStatus, Verdict,
+    },
+    state::{
+        Account, Entry, JOBS_PER_OWNER_MAX, Key, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
+        State, admission_digest, draw, leading_zeros,
+    },
+    transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
+};
+use crate::{
+    codec::BoundedVec,
+    crypto::{bls, hash::Context},
+    knowledge::Cid,
+    types::{ChainId, Digest, Height, NodeId, Verified},
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// New identities in one block.
+pub const REGISTRATIONS_PER_BLOCK_MAX: usize = 8;
+/// Multiply-accumulates that earn one point of reputation.
+pub const MACS_PER_POINT: u64 = 1_000_000;
+/// Name space of finished models.
+pub const MODELS: &str = "models/";
+
+/// Where a block stands.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockContext<'a> {
+    /// The header before.
+    pub parent: &'a Header,
+    /// The committee that decides this block.
+    pub committee: &'a Committee,
+}
+
+/// What a block does.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The next state.
+    pub state: State,
+    /// The entries that changed, for the store. Nothing is ever removed.
+    pub changes: Vec<Entry>,
+    /// What became of each transaction.
+    pub receipts: Vec<Receipt>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Receipt {
+    /// Which.
+    pub transaction: TransactionId,
+    /// Applied, or why not.
+    pub result: Result<(), TransactionError>,
+}
+
+/// Why a transaction was not applied. The fault is the sender's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, BorshSerialize, BorshDeserialize)]
+#[allow(missing_docs)]
+pub enum TransactionError {
+    #[error("the sender has no account: register first")]
+    UnknownSender,
+    #[error("nonce {found}, expected {expected}")]
+    Nonce { found: u64, expected: u64 },
+    #[error("expired at height {0}")]
+    Expired(Height),
+    #[error("expires more than {LIFE_MAX} blocks ahead")]
+    LivesTooLong,
+    #[error("already registered")]
+    AlreadyRegistered,
+    #[error("the admission puzzle is not solved for a recent block")]
+    Admission,
+    #[error("this block admits no more identities")]
+    TooManyRegistrations,
+    #[error("the balance is {0}")]
+    Balance(u64),
+    #[error("the proof of possession does not hold")]
+    Possession,
+    #[error("the BLS key has been used before")]
+    VotingKeyUsed,
+    #[error("no such job")]
+    UnknownJob,
+    #[error("a job of this size is not accepted: {0} multiply-accumulates")]
+    JobTooLarge(u64),
+    #[error("the job's parameters are not valid")]
+    JobParams,
+    #[error("only the job's coordinator may do this")]
+    NotCoordinator,
+    #[error("the job is in another state")]
+    JobStatus,
+    #[error("not drawn as an auditor of this result")]
+    NotAuditor,
+    #[error("has audited this result already")]
+    AuditedAlready,
+    #[error("the quota of {0} is used up")]
+    Quota(u32),
+    #[error("the result contradicts itself")]
+    BadResult,
+    #[error("the name is not in a name space of the sender")]
+    NotOwner,
+    #[error("the ref has sequence {found}, expected {expected}")]
+    RefMoved { found: u64, expected: u64 },
+}
+
+type Applied = Result<(), TransactionError>;
+
+impl State {
+    /// Whether a transaction could be in the next block, for the mempool: sender, nonce not yet used, expiry.
+    pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
+        check_life(transaction, height)?;
+        match (self.account(&transaction.sender).filter(|a| a.registered), &transaction.action) {
+            (Some(account), _) if transaction.nonce < account.nonce => {
+                Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce })
+            }
+            (Some(_), Action::Register { .. }) => Err(TransactionError::AlreadyRegistered),
+            (Some(_), _) | (None, Action::Register { .. }) => Ok(()),
+            (None, _) => Err(TransactionError::UnknownSender),
+        }
+    }
+
+    /// Applies a block.
+    pub fn apply(&self, context: BlockContext<'_>, transactions: &[Verified<SignedTransaction>]) -> Outcome {
+        let mut block = Applying::new(self, context);
+        block.remember_parent();
+        let receipts = transactions
+            .iter()
+            .map(|t| Receipt { transaction: t.id(), result: block.transaction(&t.transaction, t.id()) })
+            .collect();
+        block.settle_jobs();
+        Outcome { state: block.state, changes: block.changes.into_values().collect(), receipts }
+    }
+}
+
+struct Applying<'a> {
+    state: State,
+    changes: BTreeMap<Key, Entry>,
+    chain: ChainId,
+    height: Height,
+    parent: Digest,
+    committee: &'a Committee,
+    params: Params,
+    registrations: usize,
+}
+
+impl<'a> Applying<'a> {
+    fn new(state: &State, context: BlockContext<'a>) -> Self {
+        // Genesis writes the parameters; a state without them is none of ours and admits nothing.
+        let params = state.params().cloned().unwrap_or(Params {
+            block_interval_ms_max: 0,
+            block_interval_ms_min: 0,
+            view_timeout_ms: 0,
+            clock_skew_ms_max: 0,
+            audit_blocks_min: 0,
+            audit_blocks_max: 0,
+            admission_bits: u8::MAX,
+            mint_max: 0,
+            trust_period_ms: 0,
+        });
+        Self {
+            state: state.clone(),
+            changes: BTreeMap::new(),
+            chain: context.parent.chain,
+            height: context.parent.height + 1,
+            parent: context.parent.digest(),
+            committee: context.committee,
+            params,
+            registrations: 0,
+        }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.changes.insert(entry.key(), entry.clone());
+        self.state.insert(entry);
+    }
+
+    fn put_job(&mut self, id: JobId, job: Job) {
+        self.put(Entry::Job(id, job));
+    }
+
+    fn remember_parent(&mut self) {
+        self.put(Entry::Recent(RecentBlock { height: self.height - 1, digest: self.parent }));
+    }
+
+    fn transaction(&mut self, transaction: &Transaction, id: TransactionId) -> Applied {
+        check_life(transaction, self.height)?;
+        if let Action::Register { anchor, solution } = transaction.action {
+            return self.register(transaction.sender, anchor, solution);
+        }
+        let mut account =
+            self.state.account(&transaction.sender).filter(|a| a.registered).cloned().ok_or(TransactionError::UnknownSender)?;
+        if transaction.nonce != account.nonce {
+            return Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce });
+        }
+        // From here on the nonce is used up, whatever comes of the action.
+        account.nonce += 1;
+        self.put(Entry::Account(account.clone()));
+        match &transaction.action {
+            Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
+            Action::Bond { amount, key, possession } => self.bond(account, *amount, *key, possession),
+            Action::SubmitJob(spec) => self.submit_job(account, id, spec),
+            Action::JobResult { job, result } => self.job_result(account, *job, result),
+            Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
+            Action::CancelJob { job } => self.cancel_job(account, *job),
+            Action::UpdateRef { name, expected, cid } => self.update_ref(account, name, *expected, *cid),
+        }
+    }
+
+    fn register(&mut self, node: NodeId, anchor: Height, solution: u64) -> Applied {
+        let known = self.state.account(&node).cloned();
+        if known.as_ref().is_some_and(|a| a.registered) {
+            return Err(TransactionError::AlreadyRegistered);
+        }
+        if self.registrations >= REGISTRATIONS_PER_BLOCK_MAX {
+            return Err(TransactionError::TooManyRegistrations);
+        }
+        let digest = self.state.recent(anchor).ok_or(TransactionError::Admission)?;
+        let puzzle = admission_digest(&self.chain, &node, &digest, solution);
+        if leading_zeros(&puzzle) < self.params.admission_bits.into() {
+            return Err(TransactionError::Admission);
+        }
+        self.registrations += 1;
+        // A nonce that starts at the height cannot replay what a pruned account once sent.
+        let account = known.unwrap_or(Account::new(node, self.height));
+        self.put(Entry::Account(Account { registered: true, nonce: self.height, ..account }));
+        Ok(())
+    }
+
+    fn bond(
+        &mut self,
+        account: Account,
+        amount: u64,
+        key: bls::PublicKeyBytes,
+        possession: &bls::Signature,
+    ) -> Applied {
+        let balance = account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
+        if account.voting_key != Some(key) {
+            if self.state.entry(&Key::VotingKey(key)).is_some() {
+                return Err(TransactionError::VotingKeyUsed);
+            }
+            key.verify_possession(&self.chain, &account.node, possession).map_err(|_| TransactionError::Possession)?;
+            self.put(Entry::VotingKey(key));
+        }
+        let bond = account.bond.saturating_add(amount);
+        self.put(Entry::Account(Account { balance, bond, voting_key: Some(key), ..account }));
+        Ok(())
+    }
+
+    fn submit_job(&mut self, account: Account, id: JobId, spec: &JobSpec) -> Applied {
+        if account.jobs >= JOBS_PER_OWNER_MAX {
+            return Err(TransactionError::Quota(JOBS_PER_OWNER_MAX));
+        }
+        let work = spec.work().ok_or(TransactionError::JobParams)?;
+        if work.macs > JOB_MACS_MAX {
+            return Err(TransactionError::JobTooLarge(work.macs));
+        }
+        let coordinator = account.node;
+        self.put(Entry::Account(Account { jobs: account.jobs + 1, ..account }));
+        self.put_job(id, Job { spec: spec.clone(), coordinator, submitted: self.height, status: JobStatus::Running });
+        Ok(())
+    }
+
+    fn own_job(&self, coordinator: &NodeId, id: JobId) -> Result<Job, TransactionError> {
+        let job = self.state.job(&id).cloned().ok_or(TransactionError::UnknownJob)?;
+        if job.coordinator == *coordinator { Ok(job) } else { Err(TransactionError::NotCoordinator) }
+    }
+
+    fn job_result(&mut self, account: Account, id: JobId, result: &JobResult) -> Applied {
+        let job = self.own_job(&account.node, id)?;
+        if job.status != JobStatus::Running {
+            return Err(TransactionError::JobStatus);
+        }
+        check_result(&job.spec, result)?;
+        let mut pending = self.state.pending_jobs().to_vec();
+        pending.push(id);
+        let pending = pending.try_into().map_err(|_| TransactionError::Quota(4096))?;
+        self.put(Entry::PendingJobs(pending));
+        let status = JobStatus::Pending {
+            result: result.clone(),
+            since: self.height,
+            auditors: BoundedVec::new(),
+            verdicts: BoundedVec::new(),
+        };
+        self.put_job(id, Job { status, ..job });
+        Ok(())
+    }
+
+    fn audit(&mut self, auditor: NodeId, id: JobId, verdict: Verdict) -> Applied {
+        let job = self.state.job(&id).cloned().ok_or(TransactionError::UnknownJob)?;
+        let JobStatus::Pending { result, since, auditors, mut verdicts } = job.status else {
+            return Err(TransactionError::JobStatus);
+        };
+        if !auditors.contains(&auditor) {
+            return Err(TransactionError::NotAuditor);
+        }
+        if verdicts.iter().any(|(node, _)| *node == auditor) {
+            return Err(TransactionError::AuditedAlready);
+        }
+        verdicts.push((auditor, verdict)).map_err(|_| TransactionError::Quota(AUDITORS_MAX as u32))?;
+        let status = JobStatus::Pending { result, since, auditors, verdicts };
+        self.put_job(id, Job { status, ..job });
+        Ok(())
+    }
+
+    fn cancel_job(&mut self, account: Account, id: JobId) -> Applied {
+        let job = self.own_job(&account.node, id)?;
+        if job.status != JobStatus::Running {
+            return Err(TransactionError::JobStatus);
+        }
+        self.end_job(id, job, JobStatus::Failed { at: self.height, reason: FailReason::Cancelled });
+        Ok(())
+    }
+
+    fn update_ref(&mut self, account: Account, name: &RefName, expected: u64, cid: Cid) -> Applied {
+        let own = alloc::format!("{}/", account.node);
+        if name.strip_prefix(own.as_str()).is_none_or(str::is_empty) {
+            return Err(TransactionError::NotOwner);
+        }
+        let found = self.state.reference(name).map_or(0, |r| r.sequence);
+        if found != expected {
+            return Err(TransactionError::RefMoved { found, expected });
+        }
+        if found == 0 {
+            if account.refs >= REFS_PER_OWNER_MAX {
+                return Err(TransactionError::Quota(REFS_PER_OWNER_MAX));
+            }
+            self.put(Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
+        }
+        let r = Ref { name: name.clone(), owner: Some(account.node), sequence: found + 1, cid, height: self.height };
+        self.put(Entry::Ref(r));
+        Ok(())
+    }
+
+    /// Draws auditors, and ends the jobs that have been audited or have waited too long.
+    fn settle_jobs(&mut self) {
+        for id in self.state.pending_jobs().to_vec() {
+            let Some(job) = self.state.job(&id).cloned() else { continue };
+            let JobStatus::Pending { result, since, auditors, verdicts } = &job.status else { continue };
+            // The parent of the block after the next one: a digest that did not exist when the result was made.
+            if auditors.is_empty() && self.height >= since + 2 {
+                let auditors = self.draw_auditors(&id, &job.coordinator);
+                let status = JobStatus::Pending {
+                    result: result.clone(),
+                    since: *since,
+                    auditors: BoundedVec::truncated(auditors),
+                    verdicts: verdicts.clone(),
+                };
+                self.put_job(id, Job { status, ..job });
+                continue;
+            }
+            let weight = |wanted: Verdict| self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n));
+            let waited = self.height - since;
+            if weight(Verdict::Disagree) >= self.committee.blocking() {
+                self.fail(id, job, FailReason::Refuted);
+            } else if weight(Verdict::Agree) >= self.committee.blocking() && waited >= self.params.audit_blocks_min {
+                self.finalise(id, job.clone(), result.clone());
+            } else if waited > self.params.audit_blocks_max {
+                self.fail(id, job, FailReason::Unaudited);
+            }
+        }
+    }
+
+    /// Seats other than the coordinator's, in drawn order, until they weigh a quorum or none is left:
+    /// some may be down, and only a blocking weight of them has to answer.
+    fn draw_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
+        let seats = self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);
+        let mut weight = 0;
+        draw(Context::AuditDraw, &self.parent, id, seats)
+            .into_iter()
+            .take(AUDITORS_MAX)
+            .take_while(|node| {
+                let enough = weight >= self.committee.quorum();
+                weight += self.weight_of([node]);
+                !enough
+            })
+            .collect()
+    }
+
+    fn weight_of<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeId>) -> u64 {
+        let weight = |node: &NodeId| self.committee.seats().iter().find(|s: &&Seat| s.node == *node).map_or(0, |s| s.weight);
+        nodes.into_iter().map(weight).sum()
+    }
+
+    fn fail(&mut self, id: JobId, job: Job, reason: FailReason) {
+        self.end_job(id, job, JobStatus::Failed { at: self.height, reason });
+    }
+
+    fn finalise(&mut self, id: JobId, job: Job, result: JobResult) {
+        let minted = self.mint(&job.coordinator, &result.contributors);
+        if let Ok(name) = RefName::try_from(alloc::format!("{MODELS}{id}")) {
+            self.put(Entry::Ref(Ref { name, owner: None, sequence: 1, cid: result.model, height: self.height }));
+        }
+        self.end_job(id, job, JobStatus::Final { result, at: self.height, minted });
+    }
+
+    fn end_job(&mut self, id: JobId, job: Job, status: JobStatus) {
+        if let Some(account) = self.state.account(&job.coordinator).cloned() {
+            self.put(Entry::Account(Account { jobs: account.jobs.saturating_sub(1), ..account }));
+        }
+        let pending: Vec<JobId> = self.state.pending_jobs().iter().copied().filter(|p| *p != id).collect();
+        if pending.len() != self.state.pending_jobs().len() {
+            self.put(Entry::PendingJobs(BoundedVec::truncated(pending)));
+        }
+        self.put_job(id, Job { status, ..job });
+    }
+
+    /// Credits contributors. Work that a member gives to itself is recorded, but mints nothing.
+    fn mint(&mut self, coordinator: &NodeId, contributors: &[Contributor]) -> u64 {
+        let window = self.height / MINT_WINDOW;
+        let used = self.state.account(coordinator).filter(|a| a.minted.0 == window).map_or(0, |a| a.minted.1);
+        let mut left = self.params.mint_max.saturating_sub(used);
+        let mut minted = 0;
+        for c in contributors {
+            let points = if c.node == *coordinator { 0 } else { (c.macs / MACS_PER_POINT).min(left) };
+            left -= points;
+            minted += points;
+            let account = self.state.account(&c.node).cloned();
+            let account = account.unwrap_or(Account { registered: false, ..Account::new(c.node, 0) });
+            self.put(Entry::Account(Account {
+                reputation: account.reputation.saturating_add(points),
+                units: account.units.saturating_add(c.units.into()),
+                checks: account.checks.saturating_add(c.checks.into()),
+                macs: account.macs.saturating_add(c.macs),
+                ..account
+            }));
+        }
+        if let Some(account) = self.state.account(coordinator).cloned() {
+            self.put(Entry::Account(Account { minted: (window, used + minted), ..account }));
+        }
+        minted
+    }
+}
+
+fn check_life(transaction: &Transaction, height: Height) -> Applied {
+    if transaction.expires < height {
+        return Err(TransactionError::Expired(transaction.expires));
+    }
+    if transaction.expires > height.saturating_add(LIFE_MAX) {
+        return Err(TransactionError::LivesTooLong);
+    }
+    Ok(())
+}
+
+/// A result may not claim more work than the job has, nor list anybody twice.
+fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
+    let work = spec.work().ok_or(TransactionError::JobParams)?;
+    let sum = |f: fn(&Contributor) -> u64| result.contributors.iter().map(f).fold(0u64, u64::saturating_add);
+    let distinct = (0..result.contributors.len())
+        .all(|i| result.contributors.iter().take(i).all(|c| Some(c.node) != result.contributors.get(i).map(|d| d.node)));
+    let fits = sum(|c| c.units.into()) <= work.units
+        && sum(|c| c.checks.into()) <= work.units.saturating_mul(2)
+        && sum(|c| c.macs) <= work.macs.saturating_mul(3)
+        && result.correct <= result.tested
+        && result.contributors.len() <= CONTRIBUTORS_MAX;
+    if distinct && fits { Ok(()) } else { Err(TransactionError::BadResult) }
+}
+
+const _: () = assert!(RECENT_BLOCKS == 256, "a slot is one byte");
+
+#[cfg(test)]
+mod tests;

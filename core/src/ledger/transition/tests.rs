@@ -1,0 +1,350 @@
+//! The ledger's rules, each shown from both sides.
+
+use super::*;
+use crate::{
+    codec,
+    compute::params::{Architecture, JobParams, Mode, Rounding},
+    crypto::NodeKey,
+    knowledge::CidCodec,
+    ledger::{
+        Genesis,
+        block::transactions_root,
+        genesis::{GenesisFile, Start},
+        state::solve_admission,
+    },
+    types::Unverified,
+};
+use alloc::{string::ToString, vec};
+
+const AUDIT_BLOCKS_MIN: u64 = 3;
+const AUDIT_BLOCKS_MAX: u64 = 10;
+const MINT_MAX: u64 = 1000;
+
+/// A chain of one's own, with four members of equal weight.
+struct Ledger {
+    keys: Vec<NodeKey>,
+    start: Start,
+    state: State,
+    head: Header,
+}
+
+impl Ledger {
+    fn new() -> Self {
+        let keys: Vec<NodeKey> = (1..=6).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
+        let secrets: Vec<_> = (1..=4).map(|n| bls::SecretKey::from_seed(&[n; 32])).collect();
+        let params = Params {
+            block_interval_ms_max: 1000,
+            block_interval_ms_min: 10,
+            view_timeout_ms: 1000,
+            clock_skew_ms_max: 1000,
+            audit_blocks_min: AUDIT_BLOCKS_MIN,
+            audit_blocks_max: AUDIT_BLOCKS_MAX,
+            admission_bits: 6,
+            mint_max: MINT_MAX,
+            trust_period_ms: 1_000_000,
+        };
+        let members = || keys.iter().zip(&secrets);
+        let genesis = Genesis {
+            name: "test".try_into().unwrap(),
+            time_ms: 1,
+            params,
+            accounts: BoundedVec::truncated(members().map(|(k, _)| (k.id(), 100, 50))),
+            seats: BoundedVec::truncated(members().map(|(k, s)| (k.id(), s.public(), 1))),
+        };
+        let chain = genesis.chain();
+        let possessions = members().map(|(k, s)| s.prove_possession(&chain, &k.id())).collect();
+        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
+        Self { keys, state: start.state.clone(), head: start.header.clone(), start }
+    }
+
+    fn sign(&self, key: usize, nonce: u64, action: Action) -> Verified<SignedTransaction> {
+        let (chain, sender, expires) = (self.start.chain, self.keys[key].id(), self.head.height + 100);
+        let signed = Transaction { chain, sender, nonce, expires, action }.sign(&self.keys[key]);
+        Unverified::new(signed).verify(&chain).unwrap()
+    }
+
+    /// Applies a block and checks that the store's view, made of changes alone, has the same root.
+    fn block(&mut self, transactions: &[Verified<SignedTransaction>]) -> Vec<Applied> {
+        let context = BlockContext { parent: &self.head, committee: &self.start.committee };
+        let outcome = self.state.apply(context, transactions);
+        let mut stored = State::default();
+        self.state.entries().cloned().for_each(|e| stored.insert(e));
+        outcome.changes.into_iter().for_each(|e| stored.insert(e));
+        assert_eq!(stored.root(), outcome.state.root());
+        self.head = Header {
+            height: self.head.height + 1,
+            parent: self.head.digest(),
+            time_ms: self.head.time_ms + 1,
+            state: outcome.state.root(),
+            transactions: transactions_root(&[]),
+            ..self.head.clone()
+        };
+        self.state = outcome.state;
+        outcome.receipts.into_iter().map(|r| r.result).collect()
+    }
+
+    fn act(&mut self, key: usize, action: Action) -> Applied {
+        let nonce = self.state.account(&self.keys[key].id()).map_or(0, |a| a.nonce);
+        let transaction = self.sign(key, nonce, action);
+        self.block(&[transaction]).remove(0)
+    }
+
+    fn submit(&mut self) -> JobId {
+        let nonce = self.state.account(&self.keys[0].id()).unwrap().nonce;
+        let transaction = self.sign(0, nonce, Action::SubmitJob(spec()));
+        let id = transaction.id();
+        assert_eq!(self.block(&[transaction]), [Ok(())]);
+        id
+    }
+
+    fn status(&self, job: &JobId) -> &JobStatus {
+        &self.state.job(job).unwrap().status
+    }
+
+    fn auditors(&self, job: &JobId) -> Vec<usize> {
+        let JobStatus::Pending { auditors, .. } = self.status(job) else { return vec![] };
+        auditors.iter().map(|a| self.keys.iter().position(|k| k.id() == *a).unwrap()).collect()
+    }
+
+    fn contributor(&self, key: usize, macs: u64) -> Contributor {
+        Contributor { node: self.keys[key].id(), units: 1, checks: 1, macs }
+    }
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        name: "digits".try_into().unwrap(),
+        params: JobParams {
+            architecture: Architecture { dims: vec![64, 256, 10].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            unit_rows: 8,
+            mode: Mode::Local { lanes: 8, steps: 16 },
+            learning_rate: 6554,
+            momentum: 230,
+            rounds: 55,
+            seed: 0,
+            rounding: Rounding::Stochastic,
+        },
+        dataset: Cid::of(CidCodec::Raw, b"data"),
+        training_rows: 1437,
+        checked: 65536,
+    }
+}
+
+fn result(contributors: Vec<Contributor>) -> JobResult {
+    JobResult {
+        weights: Digest([1; 32]),
+        model: Cid::of(CidCodec::DagCbor, b"model"),
+        record: Cid::of(CidCodec::DagCbor, b"record"),
+        correct: 97,
+        tested: 100,
+        contributors: contributors.try_into().unwrap(),
+        rejected: 0,
+    }
+}
+
+#[test]
+fn nonces_and_expiry_stop_replays() {
+    let mut ledger = Ledger::new();
+    let name = RefName::try_from(alloc::format!("{}/a", ledger.keys[0].id())).unwrap();
+    let update = Action::UpdateRef { name, expected: 0, cid: Cid::of(CidCodec::Raw, b"x") };
+    let first = ledger.sign(0, 0, update.clone());
+    let early = ledger.sign(0, 2, update.clone());
+    let results = ledger.block(&[early, first.clone(), first.clone()]);
+    assert_eq!(results[0], Err(TransactionError::Nonce { found: 2, expected: 0 }));
+    assert_eq!(results[1], Ok(()));
+    assert_eq!(results[2], Err(TransactionError::Nonce { found: 0, expected: 1 }));
+    // A failed action uses its nonce up.
+    assert_eq!(ledger.act(0, update), Err(TransactionError::RefMoved { found: 1, expected: 0 }));
+    assert_eq!(ledger.state.account(&ledger.keys[0].id()).unwrap().nonce, 2);
+    let mut late = first.into_inner().transaction;
+    late.expires = ledger.head.height;
+    assert_eq!(ledger.state.admits(&late, ledger.head.height + 1), Err(TransactionError::Expired(late.expires)));
+    late.expires = ledger.head.height + LIFE_MAX + 2;
+    assert_eq!(ledger.state.admits(&late, ledger.head.height + 1), Err(TransactionError::LivesTooLong));
+}
+
+#[test]
+fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.act(5, Action::SubmitJob(spec())), Err(TransactionError::UnknownSender));
+    let (anchor, bits) = (ledger.head.height - 1, ledger.start.params.admission_bits);
+    let digest = ledger.state.recent(anchor).unwrap();
+    let chain = ledger.start.chain;
+    let solve = |node: &NodeId| solve_admission(&chain, node, &digest, bits, 0, 1 << 20).unwrap();
+    let solution = solve(&ledger.keys[5].id());
+    // Another identity's solution, and an anchor that is not remembered, admit nobody.
+    let other = (0..).find(|s| leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into());
+    let refused = Err(TransactionError::Admission);
+    assert_eq!(ledger.act(5, Action::Register { anchor, solution: other.unwrap() }), refused);
+    assert_eq!(ledger.act(5, Action::Register { anchor: 1000, solution }), refused);
+    assert_eq!(ledger.act(5, Action::Register { anchor, solution }), Ok(()));
+    assert_eq!(ledger.act(5, Action::Register { anchor, solution }), Err(TransactionError::AlreadyRegistered));
+    // The nonce starts at the height of the registration.
+    assert!(ledger.state.account(&ledger.keys[5].id()).unwrap().nonce > 0);
+
+    let crowd: Vec<NodeKey> = (100..109).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
+    let transactions: Vec<_> = crowd
+        .iter()
+        .map(|key| {
+            let action = Action::Register { anchor, solution: solve(&key.id()) };
+            let t = Transaction { chain, sender: key.id(), nonce: 0, expires: 50, action }.sign(key);
+            Unverified::new(t).verify(&chain).unwrap()
+        })
+        .collect();
+    let results = ledger.block(&transactions);
+    assert!(results[..REGISTRATIONS_PER_BLOCK_MAX].iter().all(Result::is_ok));
+    assert_eq!(results[REGISTRATIONS_PER_BLOCK_MAX], Err(TransactionError::TooManyRegistrations));
+}
+
+#[test]
+fn bonds_need_balance_possession_and_a_fresh_key() {
+    let mut ledger = Ledger::new();
+    let secret = bls::SecretKey::from_seed(&[77; 32]);
+    let (chain, node) = (ledger.start.chain, ledger.keys[0].id());
+    let bond = |amount, secret: &bls::SecretKey, prover: &NodeId| Action::Bond {
+        amount,
+        key: secret.public(),
+        possession: secret.prove_possession(&chain, prover),
+    };
+    let stranger = ledger.keys[1].id();
+    assert_eq!(ledger.act(0, bond(101, &secret, &node)), Err(TransactionError::Balance(100)));
+    assert_eq!(ledger.act(0, bond(10, &secret, &stranger)), Err(TransactionError::Possession));
+    assert_eq!(ledger.act(0, bond(10, &secret, &node)), Ok(()));
+    let account = ledger.state.account(&node).unwrap();
+    assert_eq!((account.balance, account.bond, account.voting_key), (90, 60, Some(secret.public())));
+    // Unique for ever, also against the keys of genesis.
+    assert_eq!(ledger.act(1, bond(10, &secret, &stranger)), Err(TransactionError::VotingKeyUsed));
+    let genesis = bls::SecretKey::from_seed(&[1; 32]);
+    assert_eq!(ledger.act(1, bond(10, &genesis, &stranger)), Err(TransactionError::VotingKeyUsed));
+}
+
+#[test]
+fn a_result_becomes_final_only_by_auditors_drawn_later() {
+    let mut ledger = Ledger::new();
+    let job = ledger.submit();
+    let found = result(vec![ledger.contributor(4, 300_000_000), ledger.contributor(0, 500_000_000)]);
+    assert_eq!(ledger.act(1, Action::JobResult { job, result: found.clone() }), Err(TransactionError::NotCoordinator));
+    assert_eq!(ledger.act(0, Action::JobResult { job, result: found }), Ok(()));
+    // Not drawn yet: nobody can audit.
+    assert_eq!(ledger.act(1, Action::Audit { job, verdict: Verdict::Agree }), Err(TransactionError::NotAuditor));
+    ledger.block(&[]);
+    let auditors = ledger.auditors(&job);
+    assert_eq!(auditors.len(), 3, "a quorum of the four, without the coordinator");
+    assert!(!auditors.contains(&0));
+    let agree = Action::Audit { job, verdict: Verdict::Agree };
+    assert_eq!(ledger.act(0, agree.clone()), Err(TransactionError::NotAuditor));
+    assert_eq!(ledger.act(auditors[0], agree.clone()), Ok(()));
+    assert_eq!(ledger.act(auditors[0], agree.clone()), Err(TransactionError::AuditedAlready));
+    ledger.block(&[]);
+    assert!(matches!(ledger.status(&job), JobStatus::Pending { .. }), "one audit is not enough");
+    assert_eq!(ledger.act(auditors[1], agree), Ok(()));
+    let JobStatus::Final { minted, .. } = ledger.status(&job) else { panic!("not final") };
+    assert_eq!(*minted, 300, "the coordinator's own work mints nothing");
+    let worker = ledger.state.account(&ledger.keys[4].id()).unwrap();
+    assert_eq!((worker.reputation, worker.units, worker.registered), (300, 1, false));
+    let own = ledger.state.account(&ledger.keys[0].id()).unwrap();
+    assert_eq!((own.reputation, own.units, own.jobs), (0, 1, 0));
+    let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
+    assert_eq!(ledger.state.reference(&name).unwrap().cid, Cid::of(CidCodec::DagCbor, b"model"));
+    assert!(ledger.state.pending_jobs().is_empty());
+}
+
+#[test]
+fn disagreement_and_silence_end_a_job_without_a_model() {
+    let mut ledger = Ledger::new();
+    let refuted = ledger.submit();
+    assert_eq!(ledger.act(0, Action::JobResult { job: refuted, result: result(vec![]) }), Ok(()));
+    let silent = ledger.submit();
+    assert_eq!(ledger.act(0, Action::JobResult { job: silent, result: result(vec![]) }), Ok(()));
+    ledger.block(&[]);
+    ledger.block(&[]);
+    for auditor in ledger.auditors(&refuted).into_iter().take(2) {
+        assert_eq!(ledger.act(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }), Ok(()));
+    }
+    assert!(matches!(ledger.status(&refuted), JobStatus::Failed { reason: FailReason::Refuted, .. }));
+    for _ in 0..AUDIT_BLOCKS_MAX {
+        ledger.block(&[]);
+    }
+    assert!(matches!(ledger.status(&silent), JobStatus::Failed { reason: FailReason::Unaudited, .. }));
+    let cancelled = ledger.submit();
+    assert_eq!(ledger.act(0, Action::CancelJob { job: cancelled }), Ok(()));
+    assert_eq!(ledger.act(0, Action::CancelJob { job: cancelled }), Err(TransactionError::JobStatus));
+    for job in [refuted, silent, cancelled] {
+        let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
+        assert_eq!(ledger.state.reference(&name), None);
+    }
+}
+
+#[test]
+fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
+    let mut ledger = Ledger::new();
+    let job = ledger.submit();
+    let twice = vec![ledger.contributor(4, 1), ledger.contributor(4, 1)];
+    let greedy = vec![Contributor { units: 441, ..ledger.contributor(4, 1) }];
+    let endless = vec![ledger.contributor(4, u64::MAX)];
+    for contributors in [twice, greedy, endless] {
+        let result = result(contributors);
+        assert_eq!(ledger.act(0, Action::JobResult { job, result }), Err(TransactionError::BadResult));
+    }
+    let contributors = vec![ledger.contributor(4, 900_000_000), ledger.contributor(5, 900_000_000)];
+    assert_eq!(ledger.act(0, Action::JobResult { job, result: result(contributors) }), Ok(()));
+    ledger.block(&[]);
+    ledger.block(&[]);
+    for auditor in ledger.auditors(&job).into_iter().take(2) {
+        ledger.act(auditor, Action::Audit { job, verdict: Verdict::Agree }).unwrap();
+    }
+    let reputation = |key: usize| ledger.state.account(&ledger.keys[key].id()).map(|a| a.reputation);
+    assert_eq!((reputation(4), reputation(5)), (Some(900), Some(MINT_MAX - 900)));
+}
+
+#[test]
+fn jobs_outside_the_limits_are_refused() {
+    let mut ledger = Ledger::new();
+    let mut bad = spec();
+    bad.params.rounds = 0;
+    assert_eq!(ledger.act(0, Action::SubmitJob(bad)), Err(TransactionError::JobParams));
+    let mut few = spec();
+    few.training_rows = 63;
+    assert_eq!(ledger.act(0, Action::SubmitJob(few)), Err(TransactionError::JobParams));
+    let mut huge = spec();
+    huge.params.rounds = 1 << 20;
+    assert!(matches!(ledger.act(0, Action::SubmitJob(huge)), Err(TransactionError::JobTooLarge(_))));
+    for _ in 0..JOBS_PER_OWNER_MAX {
+        ledger.submit();
+    }
+    assert_eq!(ledger.act(0, Action::SubmitJob(spec())), Err(TransactionError::Quota(JOBS_PER_OWNER_MAX)));
+}
+
+#[test]
+fn refs_move_by_their_owner_and_in_sequence() {
+    let mut ledger = Ledger::new();
+    let own = ledger.keys[0].id().to_string();
+    let update = |name: &str, expected| Action::UpdateRef {
+        name: name.try_into().unwrap(),
+        expected,
+        cid: Cid::of(CidCodec::Raw, name.as_bytes()),
+    };
+    let path = alloc::format!("{own}/notes");
+    assert_eq!(ledger.act(0, update(&path, 0)), Ok(()));
+    assert_eq!(ledger.act(0, update(&path, 1)), Ok(()));
+    assert_eq!(ledger.act(0, update(&path, 1)), Err(TransactionError::RefMoved { found: 2, expected: 1 }));
+    let job = ledger.submit();
+    for foreign in [path.as_str(), &alloc::format!("{MODELS}{job}"), &alloc::format!("{own}/"), "x"] {
+        assert_eq!(ledger.act(1, update(foreign, 0)), Err(TransactionError::NotOwner), "{foreign}");
+    }
+}
+
+#[test]
+fn entries_of_any_bytes_decode_or_are_refused() {
+    let ledger = Ledger::new();
+    for entry in ledger.state.entries() {
+        let bytes = codec::encode(entry);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0xff;
+            if let Ok(decoded) = codec::decode::<Entry>(&changed, 1 << 20) {
+                assert_eq!(codec::encode(&decoded), changed, "two encodings of one entry");
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The light client: follows final headers from a checkpoint and reads proved entries of the state.
+//!
+//! It holds one header, one committee and the chain's id, whatever the length of the chain. It refuses
+//! headers without a quorum's certificate of the committee it knows, headers that do not carry what the
+//! certificate signs, and entries whose proof does not lead to such a header. Two certified headers of one
+//! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
+//! rule 8: only inside the trust period, so that old keys can't halt anyone).
+
+use crate::{
+    codec,
+    ledger::{
+        Certificate, Checkpoint, Committee, Entry, Header, Key, Phase,
+        committee::CertificateError,
+        genesis::StartError,
+        state::{EntryError, ProvedEntry},
+    },
+    types::{ChainId, Digest, Height, TimeMs, Unverified, Verified},
+    wire::light::FinalHeader,
+};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Largest saved state, bytes.
+pub const SAVED_LEN_MAX: usize = 512 * 1024;
+
+/// Follows the chain. Cheap to copy but for the committee's keys.
+#[derive(Clone, Debug)]
+pub struct LightClient {
+    chain: ChainId,
+    committee: Committee,
+    head: FinalHeader,
+    digest: Digest,
+    trust_period_ms: u64,
+    alarm: Option<Alarm>,
+}
+
+/// Two final headers of one height. Somebody holds more than a third of the voting weight and signs both.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Alarm {
+    /// Followed until now.
+    pub ours: FinalHeader,
+    /// As well certified.
+    pub theirs: FinalHeader,
+}
+
+/// What a verified header changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A new head.
+    Advanced,
+    /// The head that is known.
+    Known,
+    /// Final, but older than the head.
+    Older,
+}
+
+/// Why something is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LightError {
+    /// The peer's fault: the header is not what its certificate signs.
+    #[error("the header is not the one that its certificate signs")]
+    WrongHeader,
+    /// The peer's fault: a header above genesis without a certificate, or another genesis.
+    #[error("the header has no certificate")]
+    NoCertificate,
+    /// The peer's fault.
+    #[error("{0}")]
+    Certificate(#[from] CertificateError),
+    /// The peer's fault: certified, but the time goes backwards.
+    #[error("the header is older than its height allows")]
+    Time,
+    /// The peer's fault.
+    #[error("{0}")]
+    Entry(#[from] EntryError),
+    /// The peer's fault: another number of entries than was asked for.
+    #[error("asked for {asked} entries, got {found}")]
+    Count {
+        /// Keys asked.
+        asked: usize,
+        /// Entries received.
+        found: usize,
+    },
+    /// Nobody's fault that can be named: the chain has forked.
+    #[error("two final headers of height {0}: the chain has forked; do not trust it, tell its operators")]
+    Forked(Height),
+}
+
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Saved {
+    checkpoint: Checkpoint,
+    alarm: Option<Alarm>,
+}
+
+impl LightClient {
+    /// Starts from a checkpoint file; see [`Checkpoint::open`].
+    pub fn start(checkpoint: &[u8], expected: Option<&Digest>, now_ms: TimeMs) -> Result<Self, StartError> {
+        let (checkpoint, committee) = Checkpoint::open(checkpoint, expected, now_ms)?;
+        Ok(Self::from_parts(checkpoint, committee, None))
+    }
+
+    fn from_parts(checkpoint: Checkpoint, committee: Committee, alarm: Option<Alarm>) -> Self {
+        let Checkpoint { header, certificate, trust_period_ms, .. } = checkpoint;
+        let (chain, digest) = (header.chain, header.digest());
+        Self { chain, committee, head: FinalHeader { header, certificate }, digest, trust_period_ms, alarm }
+    }
+
+    /// What to keep for [`LightClient::resume`]: the head as a checkpoint.
+    pub fn save(&self) -> Vec<u8> {
+        codec::encode(&Saved { checkpoint: self.checkpoint(), alarm: self.alarm.clone() })
+    }
+
+    /// Goes on from a saved state of the same chain. It is checked like a checkpoint.
+    pub fn resume(saved: &[u8], chain: &ChainId, now_ms: TimeMs) -> Result<Self, StartError> {
+        let Saved { checkpoint, alarm } = codec::decode(saved, SAVED_LEN_MAX)?;
+        let (checkpoint, committee) = Checkpoint::open(&checkpoint.encode(), None, now_ms)?;
+        if checkpoint.header.chain != *chain {
+            return Err(StartError::Inconsistent);
+        }
+        Ok(Self::from_parts(checkpoint, committee, alarm))
+    }
+
+    /// The head as a checkpoint for others.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let FinalHeader { header, certificate } = self.head.clone();
+        Checkpoint::new(header, certificate, self.committee.record().clone(), self.trust_period_ms)
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &ChainId {
+        &self.chain
+    }
+
+    /// The newest header that is known to be final.
+    pub fn head(&self) -> &Header {
+        &self.head.header
+    }
+
+    /// Its certificate; genesis has none.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.head.certificate.as_ref()
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The committee that decides.
+    pub fn committee(&self) -> &Committee {
+        &self.committee
+    }
+
+    /// The fork that made it halt, if any.
+    pub fn alarm(&self) -> Option<&Alarm> {
+        self.alarm.as_ref()
+    }
+
+    /// Whether the head is older than three times the longest time between blocks.
+    pub fn is_stale(&self, block_interval_ms_max: u64, now_ms: TimeMs) -> bool {
+        now_ms.saturating_sub(self.head.header.time_ms) > block_interval_ms_max.saturating_mul(3)
+    }
+
+    /// Checks a header and follows it if it is newer.
+    pub fn follow(&mut self, header: Unverified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
+        self.halted()?;
+        let verified = self.verify(header)?;
+        let found = &verified.header;
+        let ours = &self.head.header;
+        if found.height == ours.height {
+            if found.digest() == self.digest {
+                return Ok(Progress::Known);
+            }
+            if now_ms.saturating_sub(found.time_ms) > self.trust_period_ms {
+                return Ok(Progress::Older);
+            }
+            self.alarm = Some(Alarm { ours: self.head.clone(), theirs: verified.into_inner() });
+            return Err(LightError::Forked(self.head.header.height));
+        }
+        if found.height < ours.height {
+            return Ok(Progress::Older);
+        }
+        if found.time_ms <= ours.time_ms {
+            return Err(LightError::Time);
+        }
+        self.digest = found.digest();
+        self.head = verified.into_inner();
+        Ok(Progress::Advanced)
+    }
+
+    /// Checks that a header is final, without following it.
+    pub fn verify(&self, header: Unverified<FinalHeader>) -> Result<Verified<FinalHeader>, LightError> {
+        let FinalHeader { header: claimed, certificate } = header.claim();
+        let Some(certificate) = certificate else {
+            // Only the header that is trusted already needs none.
+            let known = claimed.height == self.head.header.height && claimed.digest() == self.digest;
+            return if known { Ok(header.into_verified()) } else { Err(LightError::NoCertificate) };
+        };
+        let vote = &certificate.vote;
+        let same = vote.height == claimed.height && vote.epoch == claimed.epoch && vote.digest == claimed.digest();
+        if !same || vote.view < claimed.view {
+            return Err(LightError::WrongHeader);
+        }
+        if claimed.chain != self.chain {
+            return Err(LightError::Certificate(CertificateError::WrongChain));
+        }
+        Unverified::new(certificate.clone()).verify(&self.chain, Phase::Commit, &self.committee)?;
+        Ok(header.into_verified())
+    }
+
+    /// Checks entries against the header they came with, and follows that header.
+    pub fn read(
+        &mut self,
+        keys: &[Key],
+        header: Unverified<FinalHeader>,
+        entries: &[ProvedEntry],
+        now_ms: TimeMs,
+    ) -> Result<Vec<Option<Entry>>, LightError> {
+        if keys.len() != entries.len() {
+            return Err(LightError::Count { asked: keys.len(), found: entries.len() });
+        }
+        let root = header.claim().header.state;
+        self.follow(header, now_ms)?;
+        keys.iter().zip(entries).map(|(key, entry)| Ok(entry.verify(&root, key)?)).collect()
+    }
+
+    fn halted(&self) -> Result<(), LightError> {
+        match &self.alarm {
+            Some(alarm) => Err(LightError::Forked(alarm.ours.header.height)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! The light client against every way of lying that a data source has.
+
+use super::*;
+use crate::{
+    codec::BoundedVec,
+    crypto::{NodeKey, bls},
+    ledger::{
+        Genesis, Params, State, Vote,
+        block::transactions_root,
+        genesis::{GenesisFile, Start},
+    },
+    types::NodeId,
+};
+
+const INTERVAL_MS: u64 = 1000;
+const TRUST_MS: u64 = 1_000_000;
+
+struct Chain {
+    start: Start,
+    secrets: Vec<bls::SecretKey>,
+}
+
+impl Chain {
+    /// Seats of weight 1, from seeds `first..first + 4`.
+    fn new(first: u8) -> Self {
+        let nodes: Vec<NodeKey> = (first..first + 4).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
+        let secrets: Vec<bls::SecretKey> = (first..first + 4).map(|n| bls::SecretKey::from_seed(&[n; 32])).collect();
+        let params = Params {
+            block_interval_ms_max: INTERVAL_MS,
+            block_interval_ms_min: 1,
+            view_timeout_ms: 1000,
+            clock_skew_ms_max: 1000,
+            audit_blocks_min: 3,
+            audit_blocks_max: 100,
+            admission_bits: 1,
+            mint_max: 1000,
+            trust_period_ms: TRUST_MS,
+        };
+        let genesis = Genesis {
+            name: "test".try_into().unwrap(),
+            time_ms: 1000,
+            params,
+            accounts: BoundedVec::truncated(nodes.iter().map(|n| (n.id(), 0, 1))),
+            seats: BoundedVec::truncated(nodes.iter().zip(&secrets).map(|(n, s)| (n.id(), s.public(), 1))),
+        };
+        let chain = genesis.chain();
+        let possessions = nodes.iter().zip(&secrets).map(|(n, s)| s.prove_possession(&chain, &n.id())).collect();
+        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
+        Self { start, secrets }
+    }
+
+    fn client(&self) -> LightClient {
+        let checkpoint = Checkpoint::new(self.start.header.clone(), None, self.start.committee.record().clone(), TRUST_MS);
+        let bytes = checkpoint.encode();
+        LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 2000).unwrap()
+    }
+
+    fn header(&self, height: Height, state: &State) -> Header {
+        Header {
+            height,
+            time_ms: 1000 + height * INTERVAL_MS,
+            parent: Digest([height as u8; 32]),
+            transactions: transactions_root(&[]),
+            state: state.root(),
+            ..self.start.header.clone()
+        }
+    }
+
+    fn certify(&self, header: &Header, signers: &[usize]) -> FinalHeader {
+        let vote = Vote {
+            chain: header.chain,
+            epoch: header.epoch,
+            height: header.height,
+            view: header.view,
+            phase: Phase::Commit,
+            digest: header.digest(),
+        };
+        let parts: Vec<_> = signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
+        FinalHeader { header: header.clone(), certificate: Some(self.start.committee.certify(vote, &parts).unwrap()) }
+    }
+
+    fn certified(&self, height: Height) -> FinalHeader {
+        self.certify(&self.header(height, &self.start.state), &[0, 1, 2])
+    }
+}
+
+fn follow(client: &mut LightClient, header: FinalHeader) -> Result<Progress, LightError> {
+    client.follow(Unverified::new(header), 10_000)
+}
+
+#[test]
+fn follows_certified_headers_only_forwards() {
+    let chain = Chain::new(1);
+    let mut client = chain.client();
+    assert_eq!(follow(&mut client, chain.certified(5)), Ok(Progress::Advanced));
+    assert_eq!(follow(&mut client, chain.certified(5)), Ok(Progress::Known));
+    assert_eq!(follow(&mut client, chain.certified(4)), Ok(Progress::Older));
+    assert_eq!(client.head().height, 5);
+    assert!(!client.is_stale(INTERVAL_MS, 9000) && client.is_stale(INTERVAL_MS, 9001));
+    let mut backwards = chain.header(6, &chain.start.state);
+    backwards.time_ms = client.head().time_ms;
+    assert_eq!(follow(&mut client, chain.certify(&backwards, &[0, 1, 2])), Err(LightError::Time));
+}
+
+#[test]
+fn refuses_too_little_weight_another_committee_and_another_chain() {
+    let (chain, other) = (Chain::new(1), Chain::new(50));
+    let mut client = chain.client();
+    let header = chain.header(1, &chain.start.state);
+    let two = chain.certify(&header, &[0, 1]);
+    let refused = |e| Err(LightError::Certificate(e));
+    assert_eq!(follow(&mut client, two), refused(CertificateError::NoQuorum { weight: 2, quorum: 3 }));
+    assert_eq!(follow(&mut client, other.certify(&header, &[0, 1, 2])), refused(CertificateError::BadSignature));
+    assert_eq!(follow(&mut client, other.certified(1)), refused(CertificateError::WrongChain));
+    let bare = FinalHeader { header, certificate: None };
+    assert_eq!(follow(&mut client, bare), Err(LightError::NoCertificate));
+    assert_eq!(client.head().height, 0);
+}
+
+#[test]
+fn any_changed_byte_of_a_header_is_noticed() {
+    let chain = Chain::new(1);
+    let good = chain.certified(3);
+    let bytes = codec::encode(&good);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let Ok(header) = codec::decode::<FinalHeader>(&changed, 1 << 16) else { continue };
+        assert!(follow(&mut chain.client(), header).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn reads_entries_with_proofs_and_their_absence() {
+    let chain = Chain::new(1);
+    let state = &chain.start.state;
+    let known = Key::Account(chain.start.committee.seats()[0].node);
+    let absent = Key::Account(NodeId([9; 32]));
+    let keys = [known.clone(), absent.clone(), Key::Params];
+    let entries: Vec<_> = keys.iter().map(|k| state.prove(k)).collect();
+    let read = |entries: &[ProvedEntry]| chain.client().read(&keys, Unverified::new(chain.certified(2)), entries, 3000);
+    let found = read(&entries).unwrap();
+    assert_eq!(found, [state.entry(&known).cloned(), None, state.entry(&Key::Params).cloned()]);
+    // Withheld, exchanged, or changed in any byte: refused.
+    assert_eq!(read(&entries[..2]), Err(LightError::Count { asked: 3, found: 2 }));
+    let mut swapped = entries.clone();
+    swapped.swap(0, 1);
+    assert!(read(&swapped).is_err());
+    let denied = ProvedEntry { entry: None, ..entries[0].clone() };
+    assert!(read(&[denied, entries[1].clone(), entries[2].clone()]).is_err());
+    let bytes = codec::encode(&entries[0]);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let Ok(entry) = codec::decode::<ProvedEntry>(&changed, 1 << 16) else { continue };
+        assert!(read(&[entry, entries[1].clone(), entries[2].clone()]).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn two_final_headers_of_a_height_raise_the_alarm_inside_the_trust_period_only() {
+    let chain = Chain::new(1);
+    let mut client = chain.client();
+    follow(&mut client, chain.certified(5)).unwrap();
+    let mut fork = chain.header(5, &chain.start.state);
+    fork.parent = Digest([99; 32]);
+    let fork = chain.certify(&fork, &[1, 2, 3]);
+    let late = fork.header.time_ms + TRUST_MS + 1;
+    assert_eq!(client.clone().follow(Unverified::new(fork.clone()), late), Ok(Progress::Older));
+    assert_eq!(follow(&mut client, fork), Err(LightError::Forked(5)));
+    // Halted, also after a restart.
+    assert_eq!(follow(&mut client, chain.certified(6)), Err(LightError::Forked(5)));
+    let mut resumed = LightClient::resume(&client.save(), client.chain(), 10_000).unwrap();
+    assert_eq!(follow(&mut resumed, chain.certified(6)), Err(LightError::Forked(5)));
+}
+
+#[test]
+fn checkpoints_are_pinned_and_age() {
+    let chain = Chain::new(1);
+    let mut client = chain.client();
+    follow(&mut client, chain.certified(7)).unwrap();
+    let bytes = client.checkpoint().encode();
+    let again = LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 10_000).unwrap();
+    assert_eq!(again.digest(), client.digest());
+    let wrong = LightClient::start(&bytes, Some(&Digest([0; 32])), 10_000).err();
+    assert!(matches!(wrong, Some(StartError::WrongHash { .. })));
+    let stale = LightClient::start(&bytes, None, 10_000 + TRUST_MS).err();
+    assert!(matches!(stale, Some(StartError::Stale { .. })));
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        let opened = LightClient::start(&changed, Some(&Checkpoint::hash(&bytes)), 10_000);
+        assert!(matches!(opened, Err(StartError::WrongHash { .. })), "byte {at}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a coordinator does not start, or cannot go on. What peers do wrong is never an error here: it is answered.
+
+use crate::compute::{ComputeError, params::ParamsError};
+
+/// Why a job cannot be coordinated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The parameters are outside the limits, or do not fit the data.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// The job exchanges every step; this coordinator leases lanes of local steps only.
+    #[error("the job is in exact mode, which this coordinator does not run")]
+    ExactMode,
+    /// The data set is not the one that the job names.
+    #[error("the job is about {expected} training rows, the data set has {found}")]
+    OtherData {
+        /// Rows that the job names.
+        expected: u32,
+        /// Rows given.
+        found: u32,
+    },
+    /// A message of the job would be longer than the network carries.
+    #[error("a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane")]
+    TooLarge {
+        /// Bytes needed.
+        len: usize,
+        /// Bytes allowed.
+        len_max: usize,
+    },
+    /// The records on disk are not those of this job.
+    #[error("the stored records do not fit the job: {0}")]
+    Corrupt(&'static str),
+    /// The arithmetic refused; see the error.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+}
+
+/// Why a coordinator refuses an input of its host, or halts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The host answered something that it was not asked.
+    #[error("nothing is being computed under number {0}")]
+    UnknownUnit(u64),
+    /// The host could not compute; it is asked again later.
+    #[error("this host could not recompute lane {lane}")]
+    HostFailed {
+        /// Which lane.
+        lane: u32,
+    },
+    /// The arithmetic refused what had been checked before: a fault of this program.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+}

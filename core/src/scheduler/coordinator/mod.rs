@@ -1,0 +1,285 @@
+//! The coordinator of one job: leases lanes, sees that they are checked, and moves the weights round by round.
+//!
+//! It owns the job's state and the judgement of every result. It refuses what is unproved: a result counts when two
+//! identities agree on it (the second drawn after the first had committed), when this host has computed the same,
+//! or when the job declares that this lane may go unchecked. Protocol: part 1 of the training notes, "Protocol that
+//! follows", point 1, and rule 5 of the design.
+//!
+//! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].
+
+mod book;
+mod config;
+mod dispatch;
+mod error;
+mod input;
+mod lane;
+mod output;
+mod roster;
+mod round;
+mod settle;
+mod submit;
+
+pub use book::{AcceptedLane, Book, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX};
+pub use config::{ALL, Config};
+pub use error::{Error, StartError};
+pub use input::{ComputeFailed, Input, Peer};
+pub use output::{Event, Outcome, Output, RECORD_LEN_MAX, Record};
+pub use roster::MEMBERS_MAX;
+
+use super::{draw::Draw, outbox::Outbox};
+use crate::{
+    codec::BoundedVec,
+    compute::{
+        aggregate::LaneRound,
+        dataset::Dataset,
+        lane::{EpochOrder, LaneId},
+        params::{Mode, Plan},
+        state::Weights,
+    },
+    ledger::job::{JobId, JobSpec},
+    machine::Machine,
+    types::{NodeId, TimeMs},
+    wire::work::{self, Answer, JobProgress, JobState, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response},
+};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use dispatch::Parked;
+use lane::Slot;
+use roster::Roster;
+
+/// Bytes that a message takes besides weights, rows and digests.
+const MESSAGE_FRAME_LEN: usize = 8 * 1024;
+
+/// Coordinates one job. See the module.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    job: JobId,
+    spec: JobSpec,
+    plan: Plan,
+    dataset: Dataset,
+    config: Config,
+    draw: Draw,
+    order: EpochOrder,
+    status: Status,
+    /// Rounds done, which is the number of the round under way.
+    round: u32,
+    round_since: TimeMs,
+    weights: Weights,
+    sum: LaneRound,
+    slots: Vec<Slot>,
+    /// From lease numbers to lanes, of this round.
+    leases: BTreeMap<u64, u32>,
+    roster: Roster,
+    parked: VecDeque<Parked>,
+    book: Book,
+    unit_next: u64,
+    outbox: Outbox<Output>,
+    wake: Option<TimeMs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Running,
+    Finished,
+    Cancelled,
+}
+
+impl Coordinator {
+    /// Starts a job from its first round.
+    pub fn new(
+        now: TimeMs,
+        job: JobId,
+        spec: JobSpec,
+        dataset: Dataset,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        let plan = spec.params.clone().validate()?;
+        if let Mode::Exact { .. } = plan.params().mode {
+            return Err(StartError::ExactMode);
+        }
+        plan.check_data(dataset.train())?;
+        if dataset.train().rows() != spec.training_rows {
+            return Err(StartError::OtherData { expected: spec.training_rows, found: dataset.train().rows() });
+        }
+        check_messages(&plan)?;
+        let sum = LaneRound::new(&plan, 0)?;
+        let mut coordinator = Self {
+            job,
+            draw: Draw::new(config.seed),
+            order: EpochOrder::new(dataset.train().rows()),
+            status: Status::Running,
+            round: 0,
+            round_since: now,
+            weights: Weights::initial(&plan),
+            sum,
+            slots: alloc::vec![Slot::open(); plan.lanes() as usize],
+            leases: BTreeMap::new(),
+            roster: Roster::default(),
+            parked: VecDeque::new(),
+            book: Book::default(),
+            unit_next: 0,
+            outbox: Outbox::new(),
+            wake: None,
+            spec,
+            plan,
+            dataset,
+            config,
+        };
+        coordinator.schedule(now);
+        Ok(coordinator)
+    }
+
+    /// Which job.
+    pub const fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// What was asked.
+    pub const fn spec(&self) -> &JobSpec {
+        &self.spec
+    }
+
+    /// Whether the last round is done.
+    pub fn is_finished(&self) -> bool {
+        self.status == Status::Finished
+    }
+
+    /// Who did what so far.
+    pub const fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// How far it is, for display.
+    pub fn progress(&self) -> JobProgress {
+        JobProgress {
+            id: self.job,
+            name: self.spec.name.clone(),
+            coordinator: self.config.local,
+            state: match self.status {
+                Status::Running => JobState::Running,
+                Status::Finished => JobState::Pending,
+                Status::Cancelled => JobState::Failed,
+            },
+            round: self.round,
+            rounds: self.plan.rounds(),
+            curve: BoundedVec::truncated(self.book.curve().iter().map(RecordPoint::curve_point)),
+            units: self.book.units(),
+            units_total: u64::from(self.plan.lanes()) * u64::from(self.plan.rounds()),
+            checks: self.book.checks(),
+            contributors: BoundedVec::truncated(self.book.top(work::TOP_CONTRIBUTORS_MAX)),
+            rejected: self.book.rejected(),
+        }
+    }
+
+    fn lane_id(&self, lane: u32) -> LaneId {
+        LaneId { job: self.job, round: self.round, lane }
+    }
+
+    fn slot(&mut self, lane: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(lane as usize)
+    }
+
+    fn reply(&mut self, id: u64, node: &NodeId, answer: Answer) {
+        let notices = match self.roster.of_mut(node) {
+            Some(member) => BoundedVec::truncated(member.take_notices()),
+            None => BoundedVec::new(),
+        };
+        self.outbox.push(Output::Reply { id, response: Response { answer, notices } });
+    }
+
+    fn request(&mut self, now: TimeMs, id: u64, peer: &Peer, request: Request) -> Result<(), Error> {
+        if request.job() != self.job {
+            self.outbox.push(Output::Reply { id, response: Response::refused(Refusal::UnknownJob) });
+            return Ok(());
+        }
+        self.roster.see(now, peer);
+        if self.status != Status::Running {
+            self.reply(id, &peer.node, Answer::Refused(Refusal::NotRunning));
+            return Ok(());
+        }
+        let answer = match request {
+            Request::Ask { lanes, .. } => {
+                self.ask(now, id, peer, lanes);
+                return Ok(());
+            }
+            Request::Commit { lease, commitment } => self.commit(now, peer, lease.number, commitment),
+            Request::Open { lease, salt, product } => self.open(now, peer, lease.number, &salt, product)?,
+            Request::State { lease, step, state } => self.state(now, peer, lease.number, step, state)?,
+        };
+        self.reply(id, &peer.node, answer);
+        Ok(())
+    }
+
+    fn cancel(&mut self) {
+        if self.status == Status::Running {
+            self.status = Status::Cancelled;
+            self.dismiss();
+        }
+    }
+
+    /// Sends everybody home.
+    fn dismiss(&mut self) {
+        self.slots.clear();
+        self.leases.clear();
+        while let Some(ask) = self.parked.pop_front() {
+            self.reply(ask.id, &ask.node, Answer::Refused(Refusal::NotRunning));
+        }
+    }
+}
+
+/// Every message of the job must fit into what the network carries.
+fn check_messages(plan: &Plan) -> Result<(), StartError> {
+    let parameters = plan.topology().parameters();
+    let rows = plan.lane_rows() * (plan.topology().features() + 1);
+    let digests = 32 * plan.steps_per_lane() as usize;
+    let needs = [
+        (8 * parameters, REQUEST_LEN_MAX),
+        (4 * parameters + digests, REQUEST_LEN_MAX),
+        (4 * parameters + rows, RESPONSE_LEN_MAX),
+    ];
+    for (len, len_max) in needs {
+        let len = len + MESSAGE_FRAME_LEN;
+        if len > len_max {
+            return Err(StartError::TooLarge { len, len_max });
+        }
+    }
+    Ok(())
+}
+
+impl Machine for Coordinator {
+    type Input = Input;
+    type Output = Output;
+    type Error = Error;
+
+    fn handle(&mut self, now: TimeMs, input: Input) -> Result<(), Error> {
+        self.expire(now);
+        let done = match input {
+            Input::Request { id, from, request } => self.request(now, id, &from, request),
+            Input::Gone(node) => {
+                self.gone(now, &node);
+                Ok(())
+            }
+            Input::Computed { unit, product } => self.computed(now, unit, product),
+            Input::Persisted => {
+                self.outbox.release();
+                Ok(())
+            }
+            Input::Cancel => {
+                self.cancel();
+                Ok(())
+            }
+            Input::Tick => Ok(()),
+        };
+        let dispatched = self.dispatch(now);
+        self.schedule(now);
+        done.and(dispatched)
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.outbox.poll(|output| matches!(output, Output::Persist(_)))
+    }
+
+    fn deadline(&self) -> Option<TimeMs> {
+        self.wake
+    }
+}

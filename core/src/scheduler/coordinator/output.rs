@@ -1,0 +1,100 @@
+//! What a coordinator wants done, and what it leaves behind.
+
+use super::book::{AcceptedLane, RecordPoint, Rejection, Snapshot};
+use crate::{
+    compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
+    ledger::job::Contributor,
+    types::NodeId,
+    wire::work::{CurvePoint, Response, Task},
+};
+use alloc::{boxed::Box, vec::Vec};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Largest encoded [`Record`], bytes.
+pub const RECORD_LEN_MAX: usize = 4 * PARAMETERS_MAX + 1024 * 1024;
+
+/// What a coordinator wants done, in order.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum Output {
+    /// Answer a worker.
+    Reply {
+        /// The number of the request.
+        id: u64,
+        /// The answer.
+        response: Response,
+    },
+    /// Put this on disk and say [`Input::Persisted`](super::Input::Persisted): nothing follows before.
+    Persist(Record),
+    /// Compute this and say [`Input::Computed`](super::Input::Computed).
+    Compute {
+        /// Names it.
+        unit: u64,
+        /// What to do.
+        task: Task,
+    },
+    /// Worth showing.
+    Event(Event),
+    /// The last round is done and on disk.
+    Finished(Box<Outcome>),
+}
+
+/// What must survive a crash. All of them together, in order, restore a coordinator; a [`Record::Round`] makes
+/// every earlier record superfluous.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant)]
+pub enum Record {
+    /// A finished round.
+    Round(Snapshot),
+    /// A lane that counts.
+    Lane(AcceptedLane),
+    /// A result that was rejected.
+    Rejected(Rejection),
+}
+
+/// Worth showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A lane counts.
+    Accepted {
+        /// Of which round.
+        round: u32,
+        /// Which lane.
+        lane: u32,
+        /// Who computed it.
+        worker: NodeId,
+        /// Who recomputed it, if it was checked.
+        checker: Option<NodeId>,
+        /// Whether the worker is a browser.
+        guest: bool,
+        /// Multiply-accumulates credited.
+        macs: u64,
+    },
+    /// A result was rejected.
+    Rejected(Rejection),
+    /// A round was measured on the test rows.
+    Round(CurvePoint),
+}
+
+/// What came out of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The final weights.
+    pub weights: Weights,
+    /// On the test rows.
+    pub accuracy: Accuracy,
+    /// Who did what, most first.
+    pub contributors: Vec<Contributor>,
+    /// Accuracy and digest of the weights, round by round.
+    pub curve: Vec<RecordPoint>,
+    /// The first results that were rejected.
+    pub rejections: Vec<Rejection>,
+    /// Results that were rejected.
+    pub rejected: u32,
+    /// Lanes accepted.
+    pub units: u64,
+    /// Of these, lanes recomputed by another.
+    pub checks: u64,
+    /// Of these, lanes computed by browsers.
+    pub units_guest: u64,
+}

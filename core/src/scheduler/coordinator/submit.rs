@@ -1,0 +1,152 @@
+//! What workers hand in: commitments, their openings, and disputed states. Nothing is believed before it is opened,
+//! and nothing is opened before it is committed to.
+
+use super::{
+    Coordinator, Error,
+    input::Peer,
+    lane::{Phase, Running, Submission},
+};
+use crate::{
+    compute::{lane::lane_commitment, state::LaneState},
+    types::{Digest, TimeMs},
+    wire::work::{Answer, Product, Reason, Refusal},
+};
+
+impl Coordinator {
+    pub(super) fn commit(&mut self, now: TimeMs, peer: &Peer, number: u64, commitment: Digest) -> Answer {
+        let open_by = now.saturating_add(self.config.open_wait_ms);
+        let Some(lane) = self.leases.get(&number).copied() else { return Answer::Refused(Refusal::UnknownLease) };
+        let Some(slot) = self.slot(lane) else { return Answer::Refused(Refusal::UnknownLease) };
+        if slot.has_opened(number, &peer.node) {
+            return Answer::Refused(Refusal::OutOfTurn);
+        }
+        let Some(lease) = slot.lease_mut(number, &peer.node) else { return Answer::Refused(Refusal::UnknownLease) };
+        match lease.commitment {
+            Some(before) if before == commitment => Answer::OpenIt,
+            // It binds: a second thought is not taken.
+            Some(_) => Answer::Refused(Refusal::OutOfTurn),
+            None => {
+                lease.commitment = Some(commitment);
+                lease.deadline = open_by;
+                let elapsed_ms = now.saturating_sub(lease.granted);
+                self.roster.measure(&peer.node, self.plan.macs_per_lane(), elapsed_ms);
+                Answer::OpenIt
+            }
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        now: TimeMs,
+        peer: &Peer,
+        number: u64,
+        salt: &[u8; 32],
+        product: Product,
+    ) -> Result<Answer, Error> {
+        let unknown = Ok(Answer::Refused(Refusal::UnknownLease));
+        let Some(lane) = self.leases.get(&number).copied() else { return unknown };
+        let Some(slot) = self.slot(lane) else { return unknown };
+        if slot.has_opened(number, &peer.node) {
+            return Ok(Answer::Received);
+        }
+        match slot.lease_mut(number, &peer.node) {
+            None => return unknown,
+            Some(Running { commitment: None, .. }) => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+            Some(_) => {}
+        }
+        let Some(Running { party, commitment: Some(commitment), .. }) = slot.take_lease(number, &peer.node) else {
+            return unknown;
+        };
+        let Product::Lane(result) = product else {
+            self.leases.remove(&number);
+            self.reject(lane, &party, Reason::Malformed);
+            return Ok(Answer::Received);
+        };
+        let wrong = if lane_commitment(&result.digest, &party.node, salt) != commitment {
+            Some(Reason::WrongOpening)
+        } else {
+            let formed = result.check_form(&self.plan, &self.lane_id(lane), &self.weights);
+            formed.is_err().then_some(Reason::Malformed)
+        };
+        if let Some(reason) = wrong {
+            self.leases.remove(&number);
+            self.reject(lane, &party, reason);
+            return Ok(Answer::Received);
+        }
+        // Whoever else computes this lane at the same moment comes too late.
+        self.supersede(lane);
+        self.submitted(now, lane, Submission { party, result }, commitment)?;
+        Ok(Answer::Received)
+    }
+
+    /// A result is on the table: the first of its lane, or the one to compare the first with.
+    fn submitted(
+        &mut self,
+        now: TimeMs,
+        lane: u32,
+        submission: Submission,
+        commitment: Digest,
+    ) -> Result<(), Error> {
+        let Some(slot) = self.slot(lane) else { return Ok(()) };
+        match core::mem::replace(&mut slot.phase, Phase::Open) {
+            Phase::Checking { first, .. } => self.compare(now, lane, first, submission),
+            Phase::Open if self.must_check(lane, &submission, &commitment) => {
+                if let Some(slot) = self.slot(lane) {
+                    slot.phase = Phase::Checking { first: submission, since: now };
+                }
+                Ok(())
+            }
+            Phase::Open if self.is_canary(&commitment) => {
+                if let Some(slot) = self.slot(lane) {
+                    slot.phase = Phase::Checking { first: submission, since: now };
+                }
+                self.recompute(now, lane, None)
+            }
+            Phase::Open => self.accept(now, lane, submission, None),
+            // Other phases have no leases, so nothing can be opened in them.
+            other => {
+                if let Some(slot) = self.slot(lane) {
+                    slot.phase = other;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether another must recompute this lane: the share that the job declares, drawn after the commitment and
+    /// with it; all of it in the last round, and from identities without history.
+    fn must_check(&self, lane: u32, submission: &Submission, commitment: &Digest) -> bool {
+        let last_round = self.round + 1 == self.plan.rounds();
+        let newcomer = !self.roster.has_history(&submission.party.node, self.config.history);
+        let subject = crate::codec::encode(&(self.lane_id(lane), commitment));
+        last_round || newcomer || self.draw.happens(self.spec.checked, b"check", &subject)
+    }
+
+    /// Whether this host recomputes the lane too. Drawn after the commitment, with it.
+    pub(super) fn is_canary(&self, commitment: &Digest) -> bool {
+        self.draw.happens(self.config.canary, b"canary", &commitment.0)
+    }
+
+    pub(super) fn state(
+        &mut self,
+        now: TimeMs,
+        peer: &Peer,
+        number: u64,
+        step: u32,
+        state: Option<LaneState>,
+    ) -> Result<Answer, Error> {
+        let Some(lane) = self.leases.get(&number).copied() else {
+            return Ok(Answer::Refused(Refusal::UnknownLease));
+        };
+        match self.slots.get(lane as usize).map(|s| &s.phase) {
+            Some(Phase::Disputed { first, step: asked, .. })
+                if first.party.number == number && first.party.node == peer.node && *asked == step => {}
+            _ => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+        }
+        match state {
+            Some(state) => self.settle_dispute(now, lane, &state)?,
+            None => self.withheld(now, lane),
+        }
+        Ok(Answer::Received)
+    }
+}

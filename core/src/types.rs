@@ -1,0 +1,152 @@
+//! The words that every other module uses: who, what, when.
+
+use alloc::string::String;
+use borsh::{BorshDeserialize, BorshSerialize};
+use core::fmt;
+
+/// Number of a block; genesis is 0.
+pub type Height = u64;
+/// Number of an attempt to decide a height; each has one leader.
+pub type View = u64;
+/// Number of a period with a fixed committee.
+pub type Epoch = u64;
+/// Voting weight of a seat.
+pub type Weight = u64;
+/// Milliseconds since the Unix epoch.
+pub type TimeMs = u64;
+
+/// A 32-byte BLAKE3 digest. Which context it was made under is said where it is made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize)]
+pub struct Digest(pub [u8; 32]);
+
+/// The digest of the genesis: names the network in everything that is signed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize)]
+pub struct ChainId(pub [u8; 32]);
+
+/// Who: an Ed25519 public key. libp2p's PeerId is another spelling of the same key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct NodeId(pub [u8; 32]);
+
+macro_rules! hex_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().take(4).try_for_each(|b| write!(f, "{b:02x}"))?;
+                f.write_str("…")
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = NotHex;
+
+            fn from_str(s: &str) -> Result<Self, NotHex> {
+                from_hex(s).map(Self)
+            }
+        }
+
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+    };
+}
+
+hex_text!(Digest);
+hex_text!(ChainId);
+hex_text!(NodeId);
+
+/// The text is not 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected 64 hexadecimal digits")]
+pub struct NotHex;
+
+fn from_hex(s: &str) -> Result<[u8; 32], NotHex> {
+    let mut out = [0; 32];
+    let (pairs, rest) = s.as_bytes().as_chunks::<2>();
+    if pairs.len() != out.len() || !rest.is_empty() {
+        return Err(NotHex);
+    }
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        *byte = (nibble(*high)? << 4) | nibble(*low)?;
+    }
+    Ok(out)
+}
+
+fn nibble(c: u8) -> Result<u8, NotHex> {
+    (c as char).to_digit(16).map(|d| d as u8).ok_or(NotHex)
+}
+
+impl NodeId {
+    /// The first eight hexadecimal digits, for people.
+    pub fn short(&self) -> String {
+        self.0.iter().take(4).map(|b| alloc::format!("{b:02x}")).collect()
+    }
+}
+
+/// Something that came from outside and of which nothing is known but that it decodes.
+///
+/// The value can be read only by verifying it, so unverified data cannot enter state by mistake.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Unverified<T>(T);
+
+impl<T> Unverified<T> {
+    /// Marks what came from outside.
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// Looks at the claim without believing it, for routing and for blame.
+    pub fn claim(&self) -> &T {
+        &self.0
+    }
+
+    pub(crate) fn into_verified(self) -> Verified<T> {
+        Verified(self.0)
+    }
+}
+
+/// Something whose signatures, proofs and limits have been checked. Only core makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// For what this node has made itself.
+    pub(crate) fn own(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The checked value.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> core::ops::Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn hexadecimal_round_trip() {
+        let id = NodeId(core::array::from_fn(|i| i as u8 * 7));
+        assert_eq!(id.to_string().parse::<NodeId>(), Ok(id));
+        for bad in ["", "00", "zz", &"0".repeat(63), &"0".repeat(66), &"é".repeat(32)] {
+            assert_eq!(bad.parse::<NodeId>(), Err(NotHex), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The messages of each protocol. All are requests and responses in canonical borsh; libp2p carries their
+//! bytes and knows nothing of them.
+
+pub mod consensus;
+pub mod light;
+pub mod mempool;
+pub mod sync;
+pub mod work;

@@ -1,0 +1,378 @@
+//! `/tequio/work/1`: how a worker gets lanes from a job's coordinator and hands in what they come to.
+//!
+//! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and opens the
+//! commitment when told to. Whether it computes a lane for the first time, checks another's, or backs up a slow
+//! one, the messages are the same, so that it cannot treat a check differently. News of its earlier leases
+//! ([`Notice`]) ride on whatever answer goes to it next.
+//!
+//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker that computes,
+//! and [`JobProgress`], what nodes tell each other of a job.
+
+use crate::{
+    codec::{self, BoundedString, BoundedVec, DecodeError},
+    compute::{
+        ComputeError,
+        lane::{LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, lane_state_at},
+        params::PARAMETERS_MAX,
+        state::LaneState,
+    },
+    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId},
+    types::{Digest, NodeId},
+};
+use alloc::{boxed::Box, vec::Vec};
+use borsh::{BorshDeserialize, BorshSerialize};
+use core::fmt;
+
+/// Largest encoded request, bytes. A job whose states or results are larger is not accepted.
+pub const REQUEST_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Largest encoded response, bytes.
+pub const RESPONSE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Most notices in one response.
+pub const NOTICES_MAX: usize = 32;
+/// Most points of an accuracy curve.
+pub const CURVE_LEN_MAX: usize = 1024;
+/// Most contributors that a progress report names.
+pub const TOP_CONTRIBUTORS_MAX: usize = 32;
+/// Largest encoded [`Task`], bytes.
+pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
+/// Largest encoded [`Product`], bytes: the larger of a result and a state.
+pub const PRODUCT_LEN_MAX: usize = if LANE_RESULT_BYTES_MAX > STATE_LEN_MAX { LANE_RESULT_BYTES_MAX } else { STATE_LEN_MAX } + 64;
+const STATE_LEN_MAX: usize = 8 * PARAMETERS_MAX + 64;
+
+/// Names a lease. The number is random, so that one from before a coordinator's restart is never taken for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct LeaseId {
+    /// Of which job.
+    pub job: JobId,
+    /// Which of its leases.
+    pub number: u64,
+}
+
+/// What a worker says.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant)]
+pub enum Request {
+    /// May I have a lane? The answer may be held back while there is none.
+    Ask {
+        /// Of which job.
+        job: JobId,
+        /// How many the worker computes side by side; 0 asks for notices only.
+        lanes: u8,
+    },
+    /// The lane is done; the commitment is [`lane_commitment`](crate::compute::lane::lane_commitment).
+    Commit {
+        /// Which lease.
+        lease: LeaseId,
+        /// Binds result, worker and salt.
+        commitment: Digest,
+    },
+    /// Opens the commitment.
+    Open {
+        /// Which lease.
+        lease: LeaseId,
+        /// The salt of the commitment.
+        salt: [u8; 32],
+        /// What the task came to.
+        product: Product,
+    },
+    /// Answers [`Notice::NeedState`].
+    State {
+        /// Which lease.
+        lease: LeaseId,
+        /// Before which step, from 0.
+        step: u32,
+        /// The state; none if the worker no longer has what it takes to compute it, by which it loses.
+        state: Option<LaneState>,
+    },
+}
+
+impl Request {
+    /// Which job it is about.
+    pub fn job(&self) -> JobId {
+        match self {
+            Self::Ask { job, .. } => *job,
+            Self::Commit { lease, .. } | Self::Open { lease, .. } | Self::State { lease, .. } => lease.job,
+        }
+    }
+}
+
+/// What the coordinator answers.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Response {
+    /// To the request.
+    pub answer: Answer,
+    /// What else has happened since.
+    pub notices: BoundedVec<Notice, NOTICES_MAX>,
+}
+
+impl Response {
+    /// An answer without news.
+    pub fn of(answer: Answer) -> Self {
+        Self { answer, notices: BoundedVec::new() }
+    }
+
+    /// A refusal without news.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::of(Answer::Refused(refusal))
+    }
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Answer {
+    /// To [`Request::Ask`].
+    Lease(Box<Lease>),
+    /// To [`Request::Ask`]: nothing to do at present.
+    Idle {
+        /// When to ask again.
+        retry_ms: u32,
+    },
+    /// To [`Request::Commit`].
+    OpenIt,
+    /// To [`Request::Open`] and [`Request::State`]: it will be checked, a notice follows.
+    Received,
+    /// Not accepted.
+    Refused(Refusal),
+}
+
+/// A lane lent for a time.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Lease {
+    /// Its name.
+    pub id: LeaseId,
+    /// What to do.
+    pub task: Task,
+    /// How long the worker has until it commits.
+    pub deadline_ms: u32,
+}
+
+/// News of an earlier lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Notice {
+    /// Checked and counted.
+    Accepted {
+        /// Which lease.
+        lease: LeaseId,
+        /// Multiply-accumulates credited.
+        macs: u64,
+    },
+    /// Refused.
+    Rejected {
+        /// Which lease.
+        lease: LeaseId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody else was faster; nothing is held against the worker.
+    Superseded {
+        /// Which lease.
+        lease: LeaseId,
+    },
+    /// Two results differ: the state before a step is wanted, as [`Request::State`].
+    NeedState {
+        /// Which lease.
+        lease: LeaseId,
+        /// Before which step, from 0.
+        step: u32,
+        /// How long the worker has.
+        within_ms: u32,
+    },
+}
+
+/// Why a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+pub enum Refusal {
+    /// No such job here.
+    #[error("no such job here")]
+    UnknownJob,
+    /// Over, or not begun.
+    #[error("the job is not running")]
+    NotRunning,
+    /// Never granted to this worker, expired, or settled.
+    #[error("no such lease, or it has expired")]
+    UnknownLease,
+    /// Not the message that this lease waits for.
+    #[error("out of turn")]
+    OutOfTurn,
+    /// This worker's results were wrong.
+    #[error("barred from this job for wrong results")]
+    Banned,
+    /// Too many ask.
+    #[error("busy")]
+    Busy,
+    /// Not a request that this node understands.
+    #[error("malformed request")]
+    Malformed,
+}
+
+/// Why a result was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum Reason {
+    /// This step, from 0, was computed wrongly: proved by replaying it.
+    WrongStep(u32),
+    /// The steps are right, but the delta is not their sum.
+    WrongDelta,
+    /// Result and salt are not what was committed to.
+    WrongOpening,
+    /// No honest result has this form.
+    Malformed,
+    /// Committed, but did not open in time.
+    NotOpened,
+    /// Did not show the state before the disputed step in time.
+    StateWithheld,
+    /// Showed a state that is not the one committed to.
+    WrongState,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongStep(step) => write!(f, "step {step} is computed wrongly"),
+            Self::WrongDelta => f.write_str("the delta is not that of its steps"),
+            Self::WrongOpening => f.write_str("what was opened is not what was committed to"),
+            Self::Malformed => f.write_str("the result has not the form of one"),
+            Self::NotOpened => f.write_str("the commitment was not opened in time"),
+            Self::StateWithheld => f.write_str("the disputed state was not shown in time"),
+            Self::WrongState => f.write_str("the disputed state is not the one committed to"),
+        }
+    }
+}
+
+/// Something to compute.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Task {
+    /// A lane.
+    Lane(LaneInput),
+    /// The state of a lane before a step.
+    State {
+        /// Which lane.
+        input: LaneInput,
+        /// Which step, from 0.
+        step: u32,
+    },
+}
+
+/// What a task comes to.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Product {
+    /// Of [`Task::Lane`].
+    Lane(LaneResult),
+    /// Of [`Task::State`].
+    State(LaneState),
+}
+
+/// Why an encoded task came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    /// Not a task.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A task that cannot be computed.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
+}
+
+impl Task {
+    /// The input.
+    pub fn input(&self) -> &LaneInput {
+        match self {
+            Self::Lane(input) | Self::State { input, .. } => input,
+        }
+    }
+
+    /// Which lane it is about.
+    pub fn id(&self) -> LaneId {
+        self.input().id
+    }
+
+    /// Computes it.
+    pub fn run(&self) -> Result<Product, ComputeError> {
+        match self {
+            Self::Lane(input) => input.run().map(Product::Lane),
+            Self::State { input, step } => {
+                let plan = input.params.clone().validate()?;
+                lane_state_at(&plan, &input.id, &input.weights, &input.rows, *step).map(Product::State)
+            }
+        }
+    }
+}
+
+/// Computes an encoded [`Task`] to an encoded [`Product`]: what a Web Worker does.
+pub fn run_encoded(task: &[u8]) -> Result<Vec<u8>, TaskError> {
+    Ok(codec::encode(&codec::decode::<Task>(task, TASK_LEN_MAX)?.run()?))
+}
+
+/// How a job is going. Advice for display: what counts is in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct JobProgress {
+    /// Which job.
+    pub id: JobId,
+    /// Its name, for people.
+    pub name: BoundedString<JOB_NAME_LEN_MAX>,
+    /// Who leases its lanes.
+    pub coordinator: NodeId,
+    /// Where in its life it is.
+    pub state: JobState,
+    /// Rounds done.
+    pub round: u32,
+    /// Rounds in all.
+    pub rounds: u32,
+    /// Accuracy so far.
+    pub curve: BoundedVec<CurvePoint, CURVE_LEN_MAX>,
+    /// Lanes accepted.
+    pub units: u64,
+    /// Lanes in all.
+    pub units_total: u64,
+    /// Lanes recomputed by another before they counted.
+    pub checks: u64,
+    /// Who did most, most first.
+    pub contributors: BoundedVec<Contributor, TOP_CONTRIBUTORS_MAX>,
+    /// Results rejected.
+    pub rejected: u32,
+}
+
+/// Where in its life a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobState {
+    /// Being computed.
+    Running,
+    /// A result waits for its auditors.
+    Pending,
+    /// Audited.
+    Final,
+    /// Ended without a model.
+    Failed,
+}
+
+/// Accuracy after some rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CurvePoint {
+    /// Rounds done.
+    pub round: u32,
+    /// Test rows classified correctly.
+    pub correct: u32,
+    /// Test rows.
+    pub total: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn total_on_any_bytes(bytes: Vec<u8>) {
+            if let Ok(request) = codec::decode::<Request>(&bytes, REQUEST_LEN_MAX) {
+                prop_assert_eq!(codec::encode(&request), bytes.clone());
+            }
+            if let Ok(response) = codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
+                prop_assert_eq!(codec::encode(&response), bytes.clone());
+            }
+            if let Ok(progress) = codec::decode::<JobProgress>(&bytes, RESPONSE_LEN_MAX) {
+                prop_assert_eq!(codec::encode(&progress), bytes.clone());
+            }
+            let _ = run_encoded(&bytes);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The coordinator and its workers in a simulated network: whoever takes part, whoever lies, whoever dies, the
+//! weights are those of one process that trains alone.
+
+mod attacks;
+mod crashes;
+mod mix;
+mod sim;

@@ -1,0 +1,528 @@
+//! A simulated network around one real coordinator and real workers. Dishonest workers are honest machines whose
+//! outputs are rewritten. Everything follows from the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tequio_core::{
+    codec,
+    compute::{
+        array::{Array, update_hash},
+        dataset::{CsvOptions, Dataset, Label, Scaling, prepare},
+        lane::{LaneInput, LaneResult, lane_state_at, replay_step},
+        params::{JobParams, Mode, Plan},
+        state::{LaneState, Weights},
+        train::train,
+    },
+    crypto::hash::Context,
+    knowledge::{Cid, CidCodec},
+    ledger::job::JobSpec,
+    machine::Machine,
+    scheduler::{
+        coordinator::{self, AcceptedLane, Config, Coordinator, Outcome, Peer, Record, Rejection},
+        worker::{self, Failed, Offer, Worker},
+    },
+    types::{Digest, NodeId, TimeMs},
+    wire::work::{Answer, Product, Request, Response, Task},
+};
+
+pub const JOB: Digest = Digest([9; 32]);
+
+/// What a worker does that it should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    None,
+    /// Computes this step wrongly and goes on honestly from there.
+    Step(u32),
+    /// Computes rightly, but hands in another delta.
+    Delta,
+    /// Hands in a delta that throws the model far off.
+    Poison,
+    /// Commits and never opens.
+    NeverOpens,
+    /// Opens, but after this many milliseconds.
+    OpensLate(u64),
+    /// Opens with another salt.
+    WrongSalt,
+    /// Hands in something that is no result at all.
+    Malformed,
+    /// Takes leases and does nothing.
+    Vanishes,
+    /// Lies, and shows no state when asked.
+    Withholds(u32),
+    /// Lies, and shows a wrong state when asked.
+    WrongState(u32),
+    /// Honest, but sends everything twice.
+    Twice,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    pub lie: Lie,
+    pub latency_ms: u64,
+    pub lane_ms: u64,
+    pub guest: bool,
+    pub slots: u8,
+}
+
+impl Profile {
+    pub const HONEST: Self = Self { lie: Lie::None, latency_ms: 5, lane_ms: 10, guest: false, slots: 2 };
+
+    pub const fn lying(lie: Lie) -> Self {
+        Self { lie, ..Self::HONEST }
+    }
+}
+
+pub struct Node {
+    pub id: NodeId,
+    pub worker: Worker,
+    pub profile: Profile,
+    pub alive: bool,
+    pub events: Vec<worker::Event>,
+}
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Event {
+    Arrives { node: usize, id: u64, request: Request },
+    Answered { node: usize, id: u64, outcome: Result<Response, Failed> },
+    Computed { node: usize, unit: u64, product: Product },
+    HostComputed { life: u32, unit: u64, product: Product },
+    Persisted { life: u32 },
+    Closes { node: usize },
+}
+
+pub struct Sim {
+    pub now: TimeMs,
+    pub seed: u64,
+    pub spec: JobSpec,
+    pub data: Dataset,
+    pub config: Config,
+    pub coordinator: Coordinator,
+    pub nodes: Vec<Node>,
+    pub disk: Vec<Record>,
+    pub accepted: Vec<AcceptedLane>,
+    pub events: Vec<coordinator::Event>,
+    pub rejections: Vec<Rejection>,
+    pub outcome: Option<Outcome>,
+    pub persists: u32,
+    pub host_computed: u32,
+    pub messages: u64,
+    /// Kill the coordinator at this persist; before or after the write.
+    pub crash_at: Option<(u32, bool)>,
+    life: u32,
+    queue: BTreeMap<(TimeMs, u64), Event>,
+    sequence: u64,
+    replies: BTreeMap<u64, (usize, u64)>,
+    withheld: BTreeSet<usize>,
+}
+
+/// Three blobs in four dimensions, 90 rows.
+pub fn data() -> Dataset {
+    let mut csv = String::from("a,b,c,d,class\n");
+    let mut x = 12345u64;
+    let mut noise = || {
+        x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (x >> 40) as f64 / (1u64 << 24) as f64 - 0.5
+    };
+    for row in 0..90 {
+        let class = row % 3;
+        let center = [[0.0, 1.0, 2.0, 0.5], [2.0, 0.0, 1.0, 1.5], [1.0, 2.0, 0.0, 2.5]][class];
+        let values: Vec<String> = center.iter().map(|c| format!("{:.4}", c + 1.2 * noise())).collect();
+        csv += &format!("{},k{class}\n", values.join(","));
+    }
+    let options =
+        CsvOptions { header: true, label: Label::Last, separator: None, scaling: Some(Scaling::PerColumn), seed: 0 };
+    prepare(csv.as_bytes(), &options).unwrap()
+}
+
+pub fn spec(data: &Dataset, rounds: u32) -> JobSpec {
+    let mut params = JobParams::for_dataset(data, &[8], 0).unwrap();
+    params.unit_rows = 4;
+    params.mode = Mode::Local { lanes: 8, steps: 4 };
+    params.rounds = rounds;
+    JobSpec {
+        name: "blobs".try_into().unwrap(),
+        params,
+        dataset: Cid::of(CidCodec::Raw, &codec::encode(data)),
+        training_rows: data.train().rows(),
+        checked: 65536,
+    }
+}
+
+pub fn node_id(n: usize) -> NodeId {
+    let mut id = [0x40; 32];
+    id[0] = n as u8;
+    NodeId(id)
+}
+
+impl Sim {
+    pub fn new(seed: u64, rounds: u32, profiles: &[Profile]) -> Self {
+        Self::with(seed, rounds, profiles, |_, _| {})
+    }
+
+    pub fn with(
+        seed: u64,
+        rounds: u32,
+        profiles: &[Profile],
+        change: impl FnOnce(&mut JobSpec, &mut Config),
+    ) -> Self {
+        println!("seed {seed}");
+        let data = data();
+        let mut spec = spec(&data, rounds);
+        let mut config = Config::new(node_id(200), seed_bytes(seed, 0));
+        change(&mut spec, &mut config);
+        let coordinator = Coordinator::new(0, JOB, spec.clone(), data.clone(), config.clone()).unwrap();
+        let nodes = profiles
+            .iter()
+            .enumerate()
+            .map(|(n, profile)| {
+                let mut config = worker::Config::new(node_id(n), seed_bytes(seed, 1 + n as u8));
+                config.slots = profile.slots;
+                Node {
+                    id: node_id(n),
+                    worker: Worker::new(config),
+                    profile: *profile,
+                    alive: true,
+                    events: Vec::new(),
+                }
+            })
+            .collect();
+        let mut sim = Self {
+            now: 0,
+            seed,
+            spec,
+            data,
+            config,
+            coordinator,
+            nodes,
+            disk: Vec::new(),
+            accepted: Vec::new(),
+            events: Vec::new(),
+            rejections: Vec::new(),
+            outcome: None,
+            persists: 0,
+            host_computed: 0,
+            messages: 0,
+            crash_at: None,
+            life: 0,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            replies: BTreeMap::new(),
+            withheld: BTreeSet::new(),
+        };
+        for n in 0..sim.nodes.len() {
+            let offers = vec![Offer { job: JOB, coordinator: node_id(200) }];
+            sim.to_worker(n, worker::Input::Jobs(offers));
+        }
+        sim
+    }
+
+    pub fn plan(&self) -> Plan {
+        self.spec.params.clone().validate().unwrap()
+    }
+
+    /// What one process alone comes to.
+    pub fn expected(&self) -> Weights {
+        train(&self.plan(), self.data.train(), |_, _| {}).unwrap()
+    }
+
+    pub fn closes(&mut self, node: usize, at: TimeMs) {
+        self.at(at, Event::Closes { node });
+    }
+
+    /// Runs to the end of the job, which must come before `until`.
+    pub fn run(&mut self, until: TimeMs) -> Outcome {
+        self.drain();
+        while self.outcome.is_none() {
+            self.step();
+            assert!(self.now <= until, "seed {}: not done at {} ms, {:?}", self.seed, self.now, self.coordinator.progress());
+        }
+        self.outcome.clone().unwrap()
+    }
+
+    /// Runs to the end, and the result must be that of one process alone.
+    pub fn run_exact(&mut self, until: TimeMs) -> Outcome {
+        let outcome = self.run(until);
+        assert_eq!(outcome.weights.hash(), self.expected().hash(), "seed {}: other weights", self.seed);
+        let plan = self.plan();
+        assert_eq!(outcome.units, u64::from(plan.lanes() * plan.rounds()));
+        outcome
+    }
+
+    /// Lets the network be idle for a while, so that everybody hears what there is to hear.
+    pub fn settle(&mut self, for_ms: u64) {
+        let until = self.now + for_ms;
+        while self.next_time().is_some_and(|t| t <= until) {
+            self.step();
+        }
+    }
+
+    fn next_time(&self) -> Option<TimeMs> {
+        let queued = self.queue.keys().next().map(|(t, _)| *t);
+        let deadlines = self.nodes.iter().filter(|n| n.alive).filter_map(|n| n.worker.deadline());
+        deadlines.chain(queued).chain(self.coordinator.deadline()).min()
+    }
+
+    fn step(&mut self) {
+        let time = self.next_time().unwrap_or_else(|| panic!("seed {}: everybody waits for ever", self.seed));
+        assert!(time >= self.now);
+        self.now = time;
+        if let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= time) {
+            let event = entry.remove();
+            self.perform(event);
+        } else if self.coordinator.deadline().is_some_and(|t| t <= time) {
+            self.coordinator.handle(time, coordinator::Input::Tick).unwrap();
+            assert!(self.coordinator.deadline().is_none_or(|t| t > time), "a deadline that has no effect");
+        } else {
+            for n in 0..self.nodes.len() {
+                if self.nodes[n].alive && self.nodes[n].worker.deadline().is_some_and(|t| t <= time) {
+                    self.to_worker(n, worker::Input::Tick);
+                    assert!(self.nodes[n].worker.deadline().is_none_or(|t| t > time));
+                }
+            }
+        }
+        self.drain();
+    }
+
+    fn at(&mut self, time: TimeMs, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((time, self.sequence), event);
+    }
+
+    fn perform(&mut self, event: Event) {
+        match event {
+            Event::Arrives { node, id, request } => {
+                self.messages += 1;
+                self.sequence += 1;
+                let number = self.sequence;
+                self.replies.insert(number, (node, id));
+                let Node { id: node, profile, .. } = &self.nodes[node];
+                let from = Peer {
+                    node: *node,
+                    guest: profile.guest,
+                    rtt_ms: Some(2 * profile.latency_ms as u32),
+                    reputation: 0,
+                };
+                // Through bytes, as on the wire.
+                let bytes = codec::encode(&request);
+                let request = codec::decode(&bytes, tequio_core::wire::work::REQUEST_LEN_MAX).unwrap();
+                self.coordinator
+                    .handle(self.now, coordinator::Input::Request { id: number, from, request })
+                    .unwrap();
+            }
+            Event::Answered { node, id, outcome } => self.answered(node, id, outcome),
+            Event::Computed { node, unit, product } => {
+                self.to_worker(node, worker::Input::Computed { unit, product: Ok(product) });
+            }
+            Event::HostComputed { life, unit, product } if life == self.life => {
+                self.host_computed += 1;
+                self.coordinator
+                    .handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) })
+                    .unwrap();
+            }
+            Event::Persisted { life } if life == self.life => {
+                self.coordinator.handle(self.now, coordinator::Input::Persisted).unwrap();
+            }
+            Event::HostComputed { .. } | Event::Persisted { .. } => {}
+            Event::Closes { node } => {
+                self.nodes[node].alive = false;
+                let id = self.nodes[node].id;
+                self.coordinator.handle(self.now, coordinator::Input::Gone(id)).unwrap();
+            }
+        }
+    }
+
+    fn answered(&mut self, n: usize, id: u64, outcome: Result<Response, Failed>) {
+        let lie = self.nodes[n].profile.lie;
+        if let Ok(Response { answer: Answer::Lease(_), .. }) = &outcome
+            && lie == Lie::Vanishes
+        {
+            self.nodes[n].alive = false;
+            return;
+        }
+        self.to_worker(n, worker::Input::Response { id, outcome });
+    }
+
+    fn to_worker(&mut self, n: usize, input: worker::Input) {
+        if self.nodes[n].alive {
+            let Ok(()) = self.nodes[n].worker.handle(self.now, input);
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.coordinator.poll() {
+            self.from_coordinator(output);
+        }
+        for n in 0..self.nodes.len() {
+            while let Some(output) = self.nodes[n].worker.poll() {
+                if self.nodes[n].alive {
+                    self.from_worker(n, output);
+                }
+            }
+        }
+    }
+
+    fn from_coordinator(&mut self, output: coordinator::Output) {
+        match output {
+            coordinator::Output::Reply { id, response } => {
+                let (node, id) = self.replies.remove(&id).expect("each request is answered once");
+                let latency_ms = self.nodes[node].profile.latency_ms;
+                self.at(self.now + latency_ms, Event::Answered { node, id, outcome: Ok(response) });
+            }
+            coordinator::Output::Persist(record) => self.persist(record),
+            coordinator::Output::Compute { unit, task } => {
+                let product = task.run().unwrap();
+                self.at(self.now + 10, Event::HostComputed { life: self.life, unit, product });
+            }
+            coordinator::Output::Event(event) => {
+                if let coordinator::Event::Rejected(rejection) = event {
+                    self.rejections.push(rejection);
+                }
+                self.events.push(event);
+            }
+            coordinator::Output::Finished(outcome) => self.outcome = Some(*outcome),
+        }
+    }
+
+    fn persist(&mut self, record: Record) {
+        self.persists += 1;
+        let crash = self.crash_at.filter(|(at, _)| *at == self.persists);
+        if !matches!(crash, Some((_, false))) {
+            let bytes = codec::encode(&record);
+            let record: Record = codec::decode(&bytes, coordinator::RECORD_LEN_MAX).unwrap();
+            if let Record::Lane(lane) = &record {
+                self.accepted.push(lane.clone());
+            }
+            if let Record::Round(_) = record {
+                self.disk.clear();
+            }
+            self.disk.push(record);
+        }
+        if crash.is_some() {
+            return self.crash();
+        }
+        self.at(self.now + 1, Event::Persisted { life: self.life });
+    }
+
+    /// The coordinator dies and is started again from its disk; requests that it had not answered fail.
+    fn crash(&mut self) {
+        self.life += 1;
+        let seed = seed_bytes(self.seed, 100 + self.life as u8);
+        self.config.seed = seed;
+        self.coordinator = Coordinator::restore(
+            self.now,
+            JOB,
+            self.spec.clone(),
+            self.data.clone(),
+            self.config.clone(),
+            self.disk.clone(),
+        )
+        .unwrap();
+        for (_, (node, id)) in std::mem::take(&mut self.replies) {
+            self.at(self.now + 50, Event::Answered { node, id, outcome: Err(Failed) });
+        }
+    }
+
+    fn from_worker(&mut self, n: usize, output: worker::Output) {
+        let Profile { lie, latency_ms, lane_ms, .. } = self.nodes[n].profile;
+        match output {
+            worker::Output::Request { id, to: _, request } => {
+                let (request, delay) = self.rewrite(n, request);
+                let Some(request) = request else { return };
+                let time = self.now + latency_ms + delay;
+                if lie == Lie::Twice {
+                    // The answer to the copy goes to nobody.
+                    self.at(time, Event::Arrives { node: n, id: u64::MAX, request: request.clone() });
+                }
+                self.at(time, Event::Arrives { node: n, id, request });
+            }
+            worker::Output::Compute { unit, task } => {
+                let product = compute(lie, &task);
+                self.at(self.now + lane_ms, Event::Computed { node: n, unit, product });
+            }
+            worker::Output::Event(event) => self.nodes[n].events.push(event),
+        }
+    }
+
+    fn rewrite(&mut self, n: usize, request: Request) -> (Option<Request>, u64) {
+        match (self.nodes[n].profile.lie, request) {
+            (Lie::NeverOpens, Request::Open { .. }) => (None, 0),
+            (Lie::OpensLate(ms), request @ Request::Open { .. }) => (Some(request), ms),
+            (Lie::WrongSalt, Request::Open { lease, mut salt, product }) => {
+                salt[0] ^= 1;
+                (Some(Request::Open { lease, salt, product }), 0)
+            }
+            (Lie::Withholds(_), Request::State { lease, step, .. }) => {
+                // The first time it admits, then it keeps silent.
+                let admits = self.withheld.insert(n);
+                (admits.then_some(Request::State { lease, step, state: None }), 0)
+            }
+            (_, request) => (Some(request), 0),
+        }
+    }
+}
+
+pub fn seed_bytes(seed: u64, salt: u8) -> [u8; 32] {
+    let mut bytes = [salt; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes
+}
+
+fn compute(lie: Lie, task: &Task) -> Product {
+    let honest = task.run().unwrap();
+    match (lie, task, honest) {
+        (Lie::Step(step) | Lie::Withholds(step) | Lie::WrongState(step), Task::Lane(input), _) => {
+            Product::Lane(lying_at(input, step))
+        }
+        (Lie::WrongState(_), Task::State { .. }, Product::State(state)) => Product::State(bent(state)),
+        (Lie::Delta, Task::Lane(input), Product::Lane(result)) => {
+            let mut delta = result.delta.to_vec();
+            delta[3] += 1;
+            Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
+        }
+        (Lie::Poison, Task::Lane(input), Product::Lane(result)) => {
+            let bend = |(d, w): (&i32, &i32)| if *w > 0 { -w - (1 << 27) } else { d ^ 1 };
+            let delta = result.delta.iter().zip(input.weights.as_slice()).map(bend).collect();
+            Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
+        }
+        (Lie::Malformed, Task::Lane(input), Product::Lane(result)) => {
+            Product::Lane(sealed(input, result.step_digests.to_vec(), vec![1, 2, 3], result.macs))
+        }
+        (_, _, honest) => honest,
+    }
+}
+
+/// One bit of one weight is wrong after `step`; from there everything follows honestly.
+fn lying_at(input: &LaneInput, step: u32) -> LaneResult {
+    let plan = input.params.clone().validate().unwrap();
+    let mut state = lane_state_at(&plan, &input.id, &input.weights, &input.rows, 0).unwrap();
+    let mut digests = Vec::new();
+    for s in 0..plan.steps_per_lane() {
+        state = replay_step(&plan, &input.id, &state, &input.rows, s).unwrap();
+        if s == step {
+            state = bent(state);
+        }
+        digests.push(state.digest(&input.id, s));
+    }
+    let delta = state.weights().as_slice().iter().zip(input.weights.as_slice()).map(|(e, s)| e - s).collect();
+    sealed(input, digests, delta, plan.macs_per_lane())
+}
+
+fn bent(state: LaneState) -> LaneState {
+    let mut weights = state.weights().as_slice().to_vec();
+    weights[0] ^= 1 << 20;
+    codec::decode(&codec::encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap()
+}
+
+/// A result whose digest fits its contents, whatever they are.
+fn sealed(input: &LaneInput, step_digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> LaneResult {
+    let mut hasher = Context::LaneResult.hasher();
+    hasher.update(&codec::encode(&(input.id, input.weights.hash(), &step_digests)));
+    hasher.update(&macs.to_le_bytes());
+    update_hash(&mut hasher, &delta);
+    LaneResult {
+        step_digests: step_digests.try_into().unwrap(),
+        delta: Array::new(delta).unwrap(),
+        macs,
+        digest: Digest(*hasher.finalize().as_bytes()),
+    }
+}
