@@ -107,6 +107,11 @@ impl<T> Unverified<T> {
         &self.0
     }
 
+    /// Takes the claim apart, for a machine that verifies its parts one by one before it acts on them.
+    pub(crate) fn into_claim(self) -> T {
+        self.0
+    }
+
     pub(crate) fn into_verified(self) -> Verified<T> {
         Verified(self.0)
     }

@@ -36,8 +36,8 @@ macro_rules! element {
 }
 element!(i8, u8, i32, i64);
 
-/// Bytes converted at a time.
-const BLOCK_BYTES: usize = 4096;
+/// Bytes converted at a time: BLAKE3 is fastest when it is fed many of its chunks at once.
+const BLOCK_BYTES: usize = 16 << 10;
 
 /// Hands the little-endian bytes of `items` to `sink`, block by block.
 pub fn for_each_block<T: Element, E>(

@@ -5,13 +5,13 @@
 //! section 6's proof that nothing overflows holds for whatever a peer sent.
 
 pub use super::topology::{Architecture, Layer, Topology};
+
 use super::{
     dataset::{Dataset, ROWS_MAX, Samples, Scaling, VALUES_MAX},
     exact::TRACE_VALUES_MAX,
     fixed::{GRADIENT_FRACTION, WEIGHT_FRACTION},
 };
-
-use crate::{codec::BoundedVec, crypto::hash, types::Digest};
+use crate::codec::BoundedVec;
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -175,11 +175,6 @@ impl JobParams {
             return Err(ParamsError::Work { macs });
         }
         Ok(plan)
-    }
-
-    /// The digest that a job binds.
-    pub fn hash(&self) -> Digest {
-        hash::hash_of(hash::Context::Job, self)
     }
 }
 
@@ -347,7 +342,7 @@ pub(super) mod tests {
         assert!(matches!(
             refused(&|p| {
                 p.unit_rows = 1024;
-                p.mode = Mode::Local { lanes: 1, steps: 1024 };
+                p.mode = Mode::Local { lanes: 1, steps: 512 };
                 p.architecture.dims = vec_of(&[4, 1000, 1000, 10]);
             }),
             ParamsError::Work { .. }

@@ -1,1 +1,362 @@
-//! Being written.
+//! The model object: what training leaves for those who use it, one DAG-CBOR block under one CID.
+//!
+//! It holds all that inference needs (names, scaling, int8 weights) and names what verification needs besides: the
+//! master weights, as an object of their own, and their digest. Numbers are integers and bytes; an IEEE binary64 is
+//! stored as its 64 bits. Refused: blocks whose parts contradict one another, whatever their name says.
+
+use super::{
+    Cid,
+    object::{self, Block, ObjectError},
+};
+use crate::{
+    codec,
+    compute::{
+        ComputeError,
+        array::Array,
+        dataset::{Dataset, FEATURES_MAX, Name, Normalizer, Scaling},
+        params::{Architecture, CLASSES_MAX, DIMS_MAX, PARAMETERS_MAX, Plan, Topology},
+        predict::{Accuracy, Classifier},
+        state::{Published, Weights},
+    },
+    ledger::job::JobId,
+    types::{Digest, Verified},
+};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use ipld_core::cid::Cid as AnyCid;
+use serde::{Deserialize, Serialize};
+
+/// What the block says it is.
+const KIND: &str = "tequio/model";
+/// Version of the block's form.
+const VERSION: u32 = 1;
+const WRONG_FORM: ObjectError = ObjectError::WrongForm("model");
+
+/// A trained network and how to use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The job that made it.
+    pub job: JobId,
+    /// The data set it was trained on.
+    pub dataset: Cid,
+    /// The master weights, as bytes in borsh.
+    pub weights: Cid,
+    /// Their digest, as the protocol names them.
+    pub weights_digest: Digest,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Names of the feature columns.
+    pub columns: Vec<String>,
+    /// Name of the column that held the class.
+    pub label: String,
+    /// On the test rows.
+    pub accuracy: Accuracy,
+    normalizer: Normalizer,
+    classifier: Classifier,
+}
+
+/// The block, field by field.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    kind: String,
+    version: u32,
+    #[serde(with = "bytes")]
+    job: Vec<u8>,
+    dataset: AnyCid,
+    dims: Vec<u32>,
+    input_exponent: u8,
+    hidden_exponent: u8,
+    classes: Vec<String>,
+    columns: Vec<String>,
+    label: String,
+    scaling: String,
+    /// Mean and deviation of each column, or of all, as the bits of binary64.
+    moments: Vec<(u64, u64)>,
+    /// int8, layer after layer, `(inputs + 1) x outputs` row-major, the bias last.
+    #[serde(with = "bytes")]
+    int8_weights: Vec<u8>,
+    /// One a layer: a weight `w` means `w / 2^e`.
+    int8_exponents: Vec<u8>,
+    weights: AnyCid,
+    #[serde(with = "bytes")]
+    weights_digest: Vec<u8>,
+    correct: u32,
+    tested: u32,
+}
+
+/// CBOR byte strings for vectors of bytes.
+pub(super) mod bytes {
+    use alloc::vec::Vec;
+    use core::fmt;
+    use serde::{Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a byte string")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+pub(super) fn digest(bytes: &[u8], wrong: &ObjectError) -> Result<[u8; 32], ObjectError> {
+    bytes.try_into().map_err(|_| wrong.clone())
+}
+
+impl Model {
+    /// The model of a finished job, with the blocks to store: the model's own first, then those of its master
+    /// weights.
+    pub fn build(
+        job: JobId,
+        dataset: Cid,
+        data: &Dataset,
+        plan: &Plan,
+        weights: &Weights,
+        accuracy: Accuracy,
+    ) -> Result<(Self, Vec<Block>), ObjectError> {
+        let wrong = |_| WRONG_FORM;
+        let published = weights.publish(plan.topology()).map_err(wrong)?;
+        let classifier = Classifier::new(plan.topology().architecture().clone(), published)
+            .map_err(|_| ObjectError::WrongForm("network"))?;
+        let mut blocks = object::split(&codec::encode(weights))?;
+        let first = blocks.first().ok_or(WRONG_FORM)?.cid;
+        let names = |names: &[Name]| names.iter().map(|n| n.to_string()).collect();
+        let model = Self {
+            job,
+            dataset,
+            weights: first,
+            weights_digest: weights.hash(),
+            classes: names(data.classes()),
+            columns: names(data.columns()),
+            label: data.label().to_string(),
+            accuracy,
+            normalizer: data.normalizer().clone(),
+            classifier,
+        };
+        model.consistent()?;
+        blocks.insert(0, model.to_block()?);
+        Ok((model, blocks))
+    }
+
+    /// The block of this model.
+    pub fn to_block(&self) -> Result<Block, ObjectError> {
+        let architecture = self.classifier.topology().architecture();
+        let (int8, exponents) = int8_parts(self.classifier.published())?;
+        object::encode(&Form {
+            kind: KIND.to_string(),
+            version: VERSION,
+            job: self.job.0.to_vec(),
+            dataset: self.dataset.into(),
+            dims: architecture.dims.to_vec(),
+            input_exponent: architecture.input_exponent,
+            hidden_exponent: architecture.hidden_exponent,
+            classes: self.classes.clone(),
+            columns: self.columns.clone(),
+            label: self.label.clone(),
+            scaling: scaling_name(self.normalizer.scaling()).to_string(),
+            moments: self
+                .normalizer
+                .moments()
+                .iter()
+                .map(|m| (m.mean().to_bits(), m.deviation().to_bits()))
+                .collect(),
+            int8_weights: int8,
+            int8_exponents: exponents,
+            weights: self.weights.into(),
+            weights_digest: self.weights_digest.0.to_vec(),
+            correct: self.accuracy.correct,
+            tested: self.accuracy.total,
+        })
+    }
+
+    /// Reads a block whose bytes have been checked against its name.
+    pub fn from_block(block: Verified<Block>) -> Result<Self, ObjectError> {
+        let form: Form = object::decode(&block.bytes)?;
+        if form.kind != KIND || form.version != VERSION {
+            return Err(WRONG_FORM);
+        }
+        let published = codec::encode(&(&form.int8_weights, &form.int8_exponents));
+        let published: Published = codec::decode(&published, published.len()).map_err(|_| WRONG_FORM)?;
+        let architecture = Architecture {
+            dims: form.dims.try_into().map_err(|_| WRONG_FORM)?,
+            input_exponent: form.input_exponent,
+            hidden_exponent: form.hidden_exponent,
+        };
+        let scaling = [Scaling::PerColumn, Scaling::Global].into_iter().find(|s| scaling_name(*s) == form.scaling);
+        let normalizer = codec::encode(&(scaling.ok_or(WRONG_FORM)?, &form.moments));
+        let model = Self {
+            job: Digest(digest(&form.job, &WRONG_FORM)?),
+            dataset: form.dataset.try_into().map_err(|_| WRONG_FORM)?,
+            weights: form.weights.try_into().map_err(|_| WRONG_FORM)?,
+            weights_digest: Digest(digest(&form.weights_digest, &WRONG_FORM)?),
+            classes: form.classes,
+            columns: form.columns,
+            label: form.label,
+            accuracy: Accuracy { correct: form.correct, total: form.tested },
+            normalizer: codec::decode(&normalizer, normalizer.len()).map_err(|_| WRONG_FORM)?,
+            classifier: Classifier::new(architecture, published).map_err(|_| WRONG_FORM)?,
+        };
+        model.consistent()?;
+        Ok(model)
+    }
+
+    /// The network that answers.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// What turns measured numbers into its inputs.
+    pub fn normalizer(&self) -> &Normalizer {
+        &self.normalizer
+    }
+
+    /// Features of a row.
+    pub fn features(&self) -> usize {
+        self.classifier.topology().features()
+    }
+
+    /// Whether these master weights are the ones that it names, and its int8 weights come from them.
+    pub fn weights_match(&self, weights: &Weights) -> Result<bool, ComputeError> {
+        let published = weights.publish(self.classifier.topology())?;
+        Ok(weights.hash() == self.weights_digest && published == *self.classifier.published())
+    }
+
+    /// The parts fit one another.
+    fn consistent(&self) -> Result<(), ObjectError> {
+        let topology: &Topology = self.classifier.topology();
+        let moments = match self.normalizer.scaling() {
+            Scaling::PerColumn => topology.features(),
+            Scaling::Global => 1,
+        };
+        let fits = self.columns.len() == topology.features()
+            && self.columns.len() <= FEATURES_MAX as usize
+            && self.classes.len() == topology.classes()
+            && self.classes.len() <= CLASSES_MAX as usize
+            && self.normalizer.moments().len() == moments
+            && self.normalizer.input_exponent() == topology.architecture().input_exponent
+            && self.accuracy.correct <= self.accuracy.total;
+        if fits { Ok(()) } else { Err(WRONG_FORM) }
+    }
+}
+
+const fn scaling_name(scaling: Scaling) -> &'static str {
+    match scaling {
+        Scaling::PerColumn => "per column",
+        Scaling::Global => "global",
+    }
+}
+
+/// Published weights as bytes and exponents; their borsh form is exactly these two lists.
+fn int8_parts(published: &Published) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
+    let bytes = codec::encode(published);
+    let (weights, exponents): (Array<u8, PARAMETERS_MAX>, codec::BoundedVec<u8, DIMS_MAX>) =
+        codec::decode(&bytes, bytes.len()).map_err(|_| WRONG_FORM)?;
+    Ok((weights.into_vec(), exponents.into_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compute::{
+            dataset::{CsvOptions, Label, prepare},
+            params::JobParams,
+            train::train,
+        },
+        types::Unverified,
+    };
+
+    fn made() -> (Model, Vec<Block>, Dataset, Weights) {
+        let mut csv = String::from("w,h,kind\n");
+        for row in 0..40 {
+            let (w, h, kind) =
+                if row % 2 == 0 { (row, 3, "flat") } else { (5, 20 + row, "high") };
+            csv += &alloc::format!("{w},{h},{kind}\n");
+        }
+        let options = CsvOptions { header: true, label: Label::Last, separator: None, scaling: None, seed: 0 };
+        let data = prepare(csv.as_bytes(), &options).unwrap();
+        let plan = JobParams::for_dataset(&data, &[4], 1).unwrap().validate().unwrap();
+        let weights = train(&plan, data.train(), |_, _| {}).unwrap();
+        let dataset = object::split(&codec::encode(&data)).unwrap()[0].cid;
+        let accuracy = Accuracy { correct: 7, total: 8 };
+        let (model, blocks) = Model::build(Digest([3; 32]), dataset, &data, &plan, &weights, accuracy).unwrap();
+        (model, blocks, data, weights)
+    }
+
+    #[test]
+    fn a_model_comes_back_from_its_block_and_classifies() {
+        let (model, blocks, data, weights) = made();
+        let read = Model::from_block(Unverified::new(blocks[0].clone()).verify().unwrap()).unwrap();
+        assert_eq!(read, model);
+        assert_eq!(read.classes, ["flat", "high"]);
+        assert_eq!(read.columns, ["w", "h"]);
+        let row = read.normalizer().apply(&[4.0, 30.0]).unwrap();
+        assert_eq!(read.classes[read.classifier().classify(&row).unwrap().class as usize], "high");
+        assert!(read.classifier().accuracy(data.test()).unwrap().share() > 0.9);
+        assert_eq!(read.weights_match(&weights), Ok(true));
+        assert_eq!(blocks[1].cid, read.weights);
+        let stored: Weights = codec::decode(&blocks[1].bytes, 1 << 20).unwrap();
+        assert_eq!(stored, weights);
+        let mut other = weights.as_slice().to_vec();
+        other[0] ^= 1;
+        let other = Weights::new(read.classifier().topology(), other).unwrap();
+        assert_eq!(read.weights_match(&other), Ok(false));
+    }
+
+    #[test]
+    fn blocks_that_contradict_themselves_are_refused() {
+        let (model, blocks, ..) = made();
+        let change = |change: &dyn Fn(&mut Form)| {
+            let mut form: Form = object::decode(&blocks[0].bytes).unwrap();
+            change(&mut form);
+            let block = object::encode(&form).unwrap();
+            Model::from_block(Unverified::new(block).verify().unwrap())
+        };
+        assert_eq!(change(&|_| ()), Ok(model));
+        let refused: [&dyn Fn(&mut Form); 12] = [
+            &|f| f.kind = "tequio/other".into(),
+            &|f| f.version = 2,
+            &|f| f.job.push(0),
+            &|f| f.dims[1] = 5,
+            &|f| f.input_exponent = 6,
+            &|f| f.classes.clear(),
+            &|f| f.columns.truncate(1),
+            &|f| f.scaling = "none".into(),
+            &|f| f.moments[0].0 = f64::NAN.to_bits(),
+            &|f| f.int8_weights.truncate(9),
+            &|f| f.int8_exponents[0] = 9,
+            &|f| f.correct = 9,
+        ];
+        for (n, f) in refused.iter().enumerate() {
+            assert!(change(f).is_err(), "change {n} was not refused");
+        }
+    }
+
+    #[test]
+    fn changed_bytes_are_found() {
+        let (_, blocks, ..) = made();
+        for at in (0..blocks[0].bytes.len()).step_by(7) {
+            let mut block = blocks[0].clone();
+            block.bytes[at] ^= 1;
+            assert!(Unverified::new(block).verify().is_err());
+        }
+    }
+}

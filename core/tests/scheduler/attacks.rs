@@ -4,7 +4,7 @@ use crate::sim::{Lie, Profile, Sim, node_id};
 use tequio_core::{
     compute::lane::{EpochOrder, LaneInput},
     compute::params::Plan,
-    scheduler::coordinator::Outcome,
+    scheduler::coordinator::{Outcome, Rejection},
     wire::work::Reason,
 };
 
@@ -42,8 +42,9 @@ fn a_wrong_step_is_found_whichever_it_is() {
     for step in 0..4 {
         for seed in 0..4 {
             let (sim, _) = caught(100 + 10 * seed + u64::from(step), Lie::Step(step));
-            assert_eq!(sim.rejections.len(), 1, "{:?}", sim.rejections);
-            assert_eq!(sim.rejections[0].reason, Reason::WrongStep(step));
+            // Each lane that it had in hand when it was found out is settled by itself.
+            let wrong = |r: &Rejection| r.reason == Reason::WrongStep(step) && r.round == 0;
+            assert!(sim.rejections.iter().all(wrong), "{:?}", sim.rejections);
         }
     }
 }
@@ -86,9 +87,9 @@ fn who_does_not_show_the_disputed_state_loses() {
     let mut reasons = Vec::new();
     for seed in 240..250 {
         let (sim, _) = caught(seed, Lie::Withholds(2));
-        reasons.push(sim.rejections[0].reason);
+        reasons.extend(sim.rejections.iter().map(|r| r.reason));
         let (sim, _) = caught(seed + 10, Lie::WrongState(2));
-        reasons.push(sim.rejections[0].reason);
+        reasons.extend(sim.rejections.iter().map(|r| r.reason));
     }
     // As the first of a dispute it is asked, as the second it is just proved wrong.
     for reason in [Reason::StateWithheld, Reason::WrongState, Reason::WrongStep(2)] {
@@ -105,6 +106,17 @@ fn vanishing_workers_cost_time_only() {
         Profile { guest: true, ..Profile::lying(Lie::Vanishes) },
     ]);
     let outcome = sim.run_exact(60_000);
+    assert_eq!(outcome.rejected, 0);
+}
+
+#[test]
+fn a_crowd_that_takes_leases_and_vanishes_cannot_hold_the_job_up() {
+    // New identities keep coming and each takes what it can get.
+    let mut crowd = vec![Profile { latency_ms: 1, ..Profile::lying(Lie::Vanishes) }; 40];
+    crowd.push(Profile::HONEST);
+    let mut sim = Sim::new(261, ROUNDS, &crowd);
+    let outcome = sim.run_exact(120_000);
+    println!("{} ms, of {} lanes the host computed {}", sim.now, outcome.units, sim.host_computed);
     assert_eq!(outcome.rejected, 0);
 }
 
@@ -163,7 +175,7 @@ fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
     assert_ne!(unchecked.weights.hash(), honest.hash());
     let mut sim = Sim::new(300, 30, &crowd);
     let checked = sim.run_exact(300_000);
-    assert_eq!(checked.rejected, 1);
+    assert!(checked.rejected >= 1);
     let (bad, good) = (unchecked.accuracy.share(), checked.accuracy.share());
     println!("accuracy unchecked {bad:.3}, checked {good:.3}");
     assert!(bad + 0.2 < good, "unchecked {bad}, checked {good}");

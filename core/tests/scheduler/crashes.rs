@@ -61,8 +61,7 @@ fn a_finished_job_is_finished_again_after_a_restart() {
 #[test]
 fn records_of_another_job_are_refused() {
     let mut sim = Sim::new(430, ROUNDS, &[Profile::HONEST; 2]);
-    sim.crash_at = None;
-    sim.settle(200);
+    sim.settle(90);
     let lane = sim.accepted.first().expect("a lane was accepted").clone();
     let restore = |records: Vec<Record>| {
         Coordinator::restore(0, JOB, sim.spec.clone(), sim.data.clone(), sim.config.clone(), records)

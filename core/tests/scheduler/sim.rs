@@ -250,6 +250,7 @@ impl Sim {
 
     /// Lets the network be idle for a while, so that everybody hears what there is to hear.
     pub fn settle(&mut self, for_ms: u64) {
+        self.drain();
         let until = self.now + for_ms;
         while self.next_time().is_some_and(|t| t <= until) {
             self.step();
@@ -480,8 +481,9 @@ fn compute(lie: Lie, task: &Task) -> Product {
             Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
         }
         (Lie::Poison, Task::Lane(input), Product::Lane(result)) => {
-            let bend = |(d, w): (&i32, &i32)| if *w > 0 { -w - (1 << 27) } else { d ^ 1 };
-            let delta = result.delta.iter().zip(input.weights.as_slice()).map(bend).collect();
+            // As far off as the form allows, every other weight to the other side.
+            let far = |(i, w): (usize, &i32)| if i % 2 == 0 { (1 << 30) - 1 - w } else { -(1 << 30) + 1 - w };
+            let delta = input.weights.as_slice().iter().enumerate().map(far).collect();
             Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
         }
         (Lie::Malformed, Task::Lane(input), Product::Lane(result)) => {

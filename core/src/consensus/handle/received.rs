@@ -38,9 +38,9 @@ impl Replica {
                 self.on_late(from, claim);
                 Ok(())
             }
-            Ordering::Equal => self.on_message(from, seat, message.into_verified().into_inner()),
+            Ordering::Equal => self.on_message(from, seat, message.into_claim()),
             Ordering::Greater => {
-                self.on_early(from, message.into_verified().into_inner());
+                self.on_early(from, message.into_claim());
                 Ok(())
             }
         }

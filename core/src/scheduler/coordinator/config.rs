@@ -18,7 +18,7 @@ pub struct Config {
     pub lease_ms_min: u64,
     /// Longest lease, milliseconds.
     pub lease_ms_max: u64,
-    /// How long a worker has to open what it committed to, milliseconds.
+    /// How long a worker has to open what it committed to, milliseconds; the time to send it comes on top.
     pub open_wait_ms: u64,
     /// How long a worker has to show a disputed state, milliseconds.
     pub state_wait_ms: u64,
@@ -26,7 +26,8 @@ pub struct Config {
     pub checker_wait_ms: u64,
     /// Grace for the leases of a worker whose connection is lost, milliseconds.
     pub gone_grace_ms: u64,
-    /// No backup copy of a lane before its lease is this old, milliseconds.
+    /// No backup copy of a lane before its lease is this old, milliseconds. A committed lane gets none: it is to be
+    /// opened.
     pub backup_ms_min: u64,
     /// A worker counts as active for this long after it asked, milliseconds.
     pub active_ms: u64,
@@ -51,7 +52,7 @@ impl Config {
             park_ms: 4_000,
             lease_ms_min: 3_000,
             lease_ms_max: 120_000,
-            open_wait_ms: 10_000,
+            open_wait_ms: 3_000,
             state_wait_ms: 10_000,
             checker_wait_ms: 3_000,
             gone_grace_ms: 1_500,

@@ -78,6 +78,7 @@ impl Coordinator {
         let until = now.saturating_add(self.config.gone_grace_ms);
         for lease in self.slots.iter_mut().flat_map(|s| s.leases.iter_mut()).filter(|l| l.party.node == *node) {
             lease.deadline = lease.deadline.min(until);
+            lease.gone = true;
         }
     }
 
@@ -88,11 +89,13 @@ impl Coordinator {
             let (over, running): (Vec<Running>, Vec<Running>) =
                 core::mem::take(&mut slot.leases).into_iter().partition(|l| l.deadline <= now);
             slot.leases = running;
+            slot.lost = slot.lost.saturating_add(over.len() as u32);
             for lease in over {
                 self.leases.remove(&lease.party.number);
-                match lease.commitment {
-                    Some(_) => self.reject(lane, &lease.party, Reason::NotOpened),
-                    None => self.roster.lost(&lease.party.node),
+                if lease.commitment.is_some() && !lease.gone {
+                    self.reject(lane, &lease.party, Reason::NotOpened);
+                } else {
+                    self.roster.lost(&lease.party.node);
                 }
             }
             self.expire_dispute(now, lane);
@@ -129,14 +132,18 @@ impl Coordinator {
     fn needs(&self, now: TimeMs) -> Vec<(Need, u32)> {
         let in_flight_max = (HELD_BYTES_MAX / (8 * self.plan.topology().parameters()).max(1)).max(LEASES_MAX);
         let room = in_flight_max.saturating_sub(self.slots.iter().filter(|s| s.in_flight()).count());
+        let checker_wait_ms = self.config.checker_wait_ms;
         let overdue = |slot: &Slot| {
-            matches!(&*slot.leases, [only] if only.backup_at <= now)
+            matches!(&*slot.leases, [only] if only.backup_at <= now && only.commitment.is_none())
                 && matches!(slot.phase, Phase::Open | Phase::Checking { .. })
         };
         let mut needs: Vec<(Need, u32)> = Vec::new();
         let mut free = 0;
         for (lane, slot) in (0u32..).zip(&self.slots) {
             match slot.phase {
+                _ if slot.is_forlorn() => {}
+                // Later this host does it.
+                Phase::Checking { since, .. } if since.saturating_add(checker_wait_ms) <= now => {}
                 Phase::Checking { .. } if slot.leases.is_empty() => needs.push((Need::Checker, lane)),
                 Phase::Open if slot.leases.is_empty() => {
                     free += 1;
@@ -156,7 +163,7 @@ impl Coordinator {
     /// The workers with a question here and room for a lease.
     fn waiting(&self) -> Vec<NodeId> {
         let mut leased: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for lease in self.slots.iter().flat_map(|s| &s.leases) {
+        for lease in self.slots.iter().flat_map(|s| &s.leases).filter(|l| l.commitment.is_none()) {
             *leased.entry(lease.party.node).or_default() += 1;
         }
         let mut nodes: Vec<NodeId> = self.parked.iter().filter(|p| p.lanes > 0).map(|p| p.node).collect();
@@ -221,13 +228,15 @@ impl Coordinator {
         let input = self.lane_input(lane)?;
         let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else { return Ok(()) };
         let Some(ask) = self.parked.remove(at) else { return Ok(()) };
-        let (guest, expected_ms) = match self.roster.of(&node) {
-            Some(member) => (member.guest, member.expected_ms(self.plan.macs_per_lane())),
-            None => (false, self.config.lease_ms_min),
+        let (guest, patience, expected_ms) = match self.roster.of(&node) {
+            Some(member) => (member.guest, member.patience(), member.expected_ms(self.plan.macs_per_lane())),
+            None => (false, 1, self.config.lease_ms_min),
         };
         let lease_ms = expected_ms
             .saturating_mul(LEASE_FACTOR)
-            .clamp(self.config.lease_ms_min, self.config.lease_ms_max.max(self.config.lease_ms_min));
+            .max(self.config.lease_ms_min)
+            .saturating_mul(patience)
+            .min(self.config.lease_ms_max);
         let overdue_ms = expected_ms.saturating_mul(OVERDUE_FACTOR).max(self.config.backup_ms_min);
         let number = self.draw.number();
         self.leases.insert(number, lane);
@@ -238,6 +247,7 @@ impl Coordinator {
                 deadline: now.saturating_add(lease_ms),
                 backup_at: now.saturating_add(overdue_ms),
                 commitment: None,
+                gone: false,
             });
         }
         let id = LeaseId { job: self.job, number };
@@ -251,15 +261,21 @@ impl Coordinator {
         Ok(LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), &self.weights, id)?)
     }
 
-    /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time is up.
+    /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time is up and who has
+    /// the lease is overdue. So are lanes whose leases were lost too often. Thus nobody can hold a job up for long.
     fn recompute_unattended(&mut self, now: TimeMs) -> Result<(), Error> {
         for lane in 0..self.slots.len() as u32 {
             let Some(slot) = self.slots.get(lane as usize) else { continue };
             match &slot.phase {
-                Phase::Checking { since, .. } if slot.leases.is_empty() => {
+                Phase::Open if slot.is_forlorn() => self.recompute(now, lane, None)?,
+                Phase::Checking { since, .. }
+                    if slot.leases.iter().all(|l| l.backup_at <= now && l.commitment.is_none()) =>
+                {
                     let waited = since.saturating_add(self.config.checker_wait_ms) <= now;
-                    let possible = self.roster.iter().any(|(n, _)| !slot.involves(n) && self.is_active(now, n));
+                    let possible = !slot.leases.is_empty()
+                        || self.roster.iter().any(|(n, _)| !slot.involves(n) && self.is_active(now, n));
                     if waited || !possible {
+                        self.supersede(lane);
                         self.recompute(now, lane, None)?;
                     }
                 }

@@ -2,7 +2,7 @@
 //!
 //! | phase | leases out | ends with |
 //! |---|---|---|
-//! | `Open` | none, a worker's, or a worker's and a backup's | the first commitment opened: `Checking`, or accepted if the job lets it go unchecked |
+//! | `Open` | none, a worker's, or a worker's and a backup's | the first commitment opened: `Checking`, or accepted if the job lets it go unchecked; too many leases lost: `Recomputing` |
 //! | `Checking` | none, a checker's, or a checker's and a backup's | the second commitment opened: accepted if the digests agree, else `Disputed`; no checker in time: `Recomputing` |
 //! | `Recomputing` | none | this host's own result, which decides |
 //! | `Disputed` | none | the state before the step at which they part, which decides; the one found right is `Checking` again |
@@ -16,6 +16,9 @@ use alloc::vec::Vec;
 
 /// Most leases on one lane at once: one and its backup.
 pub(super) const LEASES_MAX: usize = 2;
+
+/// Leases lost on one lane after which this host computes it.
+const LOST_MAX: u32 = 4;
 
 /// Who holds or held a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) struct Running {
     /// From when on somebody else may get a copy.
     pub(super) backup_at: TimeMs,
     pub(super) commitment: Option<Digest>,
+    /// The worker's connection is lost: if it does not come back, that is an accident.
+    pub(super) gone: bool,
 }
 
 /// A result whose commitment was opened and whose form is right.
@@ -53,7 +58,8 @@ pub(super) enum Phase {
         since: TimeMs,
     },
     Recomputing {
-        first: Submission,
+        /// None if no worker has brought anything.
+        first: Option<Submission>,
         /// Agrees with the first.
         second: Option<Submission>,
         unit: u64,
@@ -76,12 +82,14 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) phase: Phase,
+    /// Leases that ran out.
+    pub(super) lost: u32,
     pub(super) leases: Vec<Running>,
 }
 
 impl Slot {
     pub(super) const fn open() -> Self {
-        Self { phase: Phase::Open, leases: Vec::new() }
+        Self { phase: Phase::Open, lost: 0, leases: Vec::new() }
     }
 
     pub(super) fn lease_mut(&mut self, number: u64, node: &NodeId) -> Option<&mut Running> {
@@ -97,6 +105,11 @@ impl Slot {
         matches!(self.phase, Phase::Open) && self.leases.is_empty()
     }
 
+    /// Whether leases on it were lost again and again: this host computes it.
+    pub(super) fn is_forlorn(&self) -> bool {
+        self.is_free() && self.lost >= LOST_MAX
+    }
+
     /// Whether results of this lane are held in memory, or will be.
     pub(super) fn in_flight(&self) -> bool {
         !self.is_free() && !matches!(self.phase, Phase::Accepted { .. })
@@ -106,9 +119,8 @@ impl Slot {
     pub(super) fn with_guest(&self) -> bool {
         match &self.phase {
             Phase::Open => self.leases.iter().any(|l| l.party.guest),
-            Phase::Checking { first, .. } | Phase::Recomputing { first, .. } | Phase::Disputed { first, .. } => {
-                first.party.guest
-            }
+            Phase::Checking { first, .. } | Phase::Disputed { first, .. } => first.party.guest,
+            Phase::Recomputing { first, .. } => first.as_ref().is_some_and(|f| f.party.guest),
             Phase::Accepted { guest } => *guest,
         }
     }
@@ -119,7 +131,7 @@ impl Slot {
         self.leases.iter().any(|l| l.party.node == *node)
             || match &self.phase {
                 Phase::Checking { first, .. } => holds(first),
-                Phase::Recomputing { first, second, .. } => holds(first) || second.as_ref().is_some_and(holds),
+                Phase::Recomputing { first, second, .. } => [first, second].into_iter().flatten().any(holds),
                 Phase::Disputed { first, second, .. } => holds(first) || holds(second),
                 Phase::Open | Phase::Accepted { .. } => false,
             }
@@ -130,7 +142,7 @@ impl Slot {
         let is = |s: &Submission| s.party.number == number && s.party.node == *node;
         match &self.phase {
             Phase::Checking { first, .. } => is(first),
-            Phase::Recomputing { first, second, .. } => is(first) || second.as_ref().is_some_and(is),
+            Phase::Recomputing { first, second, .. } => [first, second].into_iter().flatten().any(is),
             Phase::Disputed { first, second, .. } => is(first) || is(second),
             Phase::Open | Phase::Accepted { .. } => false,
         }

@@ -2,12 +2,17 @@
 
 use super::book::{AcceptedLane, RecordPoint, Rejection, Snapshot};
 use crate::{
+    codec::BoundedVec,
     compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
-    ledger::job::Contributor,
+    knowledge::{
+        Cid,
+        record::{Contribution, Point, Rejected, TrainingRecord},
+    },
+    ledger::job::{Contributor, JobId, JobResult, JobSpec},
     types::NodeId,
     wire::work::{CurvePoint, Response, Task},
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::ToString, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded [`Record`], bytes.
@@ -97,4 +102,45 @@ pub struct Outcome {
     pub checks: u64,
     /// Of these, lanes computed by browsers.
     pub units_guest: u64,
+}
+
+impl Outcome {
+    /// The record object's contents.
+    pub fn record(&self, job: JobId, spec: &JobSpec, coordinator: NodeId) -> TrainingRecord {
+        let contribution =
+            |c: &Contributor| Contribution { node: c.node, units: c.units, checks: c.checks, macs: c.macs };
+        let point =
+            |p: &RecordPoint| Point { round: p.round, correct: p.correct, total: p.total, weights: p.weights };
+        let rejected = |r: &Rejection| Rejected {
+            round: r.round,
+            lane: r.lane,
+            worker: r.worker,
+            reason: r.reason.to_string(),
+        };
+        TrainingRecord {
+            job,
+            spec: spec.clone(),
+            coordinator,
+            units: self.units,
+            checks: self.checks,
+            units_guest: self.units_guest,
+            contributors: self.contributors.iter().map(contribution).collect(),
+            curve: self.curve.iter().map(point).collect(),
+            rejections: self.rejections.iter().map(rejected).collect(),
+            rejected: self.rejected,
+        }
+    }
+
+    /// What the ledger is told.
+    pub fn result(&self, model: Cid, record: Cid) -> JobResult {
+        JobResult {
+            weights: self.weights.hash(),
+            model,
+            record,
+            correct: self.accuracy.correct,
+            tested: self.accuracy.total,
+            contributors: BoundedVec::truncated(self.contributors.iter().cloned()),
+            rejected: self.rejected,
+        }
+    }
 }

@@ -25,8 +25,12 @@ const PENALTY_LOST: i32 = 2;
 const PENALTY_SILENT: i32 = 20;
 /// Speed assumed of those not measured: a slow phone, multiply-accumulates a second.
 const SPEED_UNKNOWN: u64 = 20_000_000;
-/// Least speed believed, so that no lost leases make a lease endless.
-const SPEED_MIN: u64 = 100_000;
+/// Least speed believed.
+const SPEED_MIN: u64 = 10_000;
+/// Leases of a worker that lost some get longer, up to this many times.
+const PATIENCE_MAX: u64 = 16;
+/// Silences after which a worker is barred.
+const SILENCES_MAX: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub(super) struct Member {
@@ -40,6 +44,10 @@ pub(super) struct Member {
     rtt_ms: Option<u32>,
     standing: u64,
     reputation: i32,
+    /// How many times longer its leases are: doubled by each that is lost, one again after a commitment.
+    patience: u64,
+    /// Commitments not opened, states not shown.
+    silences: u32,
     /// Accepted since its last silence.
     accepted: u32,
     /// Moving average, multiply-accumulates a second; 0 if not measured.
@@ -57,6 +65,10 @@ impl Member {
     pub(super) fn candidate(&self) -> Candidate {
         let reputation = self.reputation.max(0) as u64 + self.standing.min(STANDING_MAX);
         Candidate { compute: self.speed, latency_ms: self.rtt_ms, reputation }
+    }
+
+    pub(super) const fn patience(&self) -> u64 {
+        self.patience
     }
 
     pub(super) const fn speed(&self) -> u64 {
@@ -95,6 +107,8 @@ impl Roster {
             rtt_ms: None,
             standing: 0,
             reputation: 0,
+            patience: 1,
+            silences: 0,
             accepted: 0,
             speed: 0,
             notices: VecDeque::new(),
@@ -129,6 +143,7 @@ impl Roster {
     /// Measures a task that took `elapsed_ms` from lease to commitment.
     pub(super) fn measure(&mut self, node: &NodeId, macs: u64, elapsed_ms: u64) {
         if let Some(member) = self.of_mut(node) {
+            member.patience = 1;
             let sample = (macs.saturating_mul(1000) / elapsed_ms.max(1)).max(SPEED_MIN);
             member.speed = if member.speed == 0 { sample } else { member.speed - member.speed / 4 + sample / 4 };
         }
@@ -141,21 +156,23 @@ impl Roster {
         }
     }
 
-    /// A lease ran out: the next one is longer.
+    /// A lease ran out: the next one is longer, for it may be a slow phone.
     pub(super) fn lost(&mut self, node: &NodeId) {
         if let Some(member) = self.of_mut(node) {
             member.reputation = (member.reputation - PENALTY_LOST).max(-REPUTATION_MAX);
-            let speed = if member.speed == 0 { SPEED_UNKNOWN } else { member.speed };
-            member.speed = (speed / 2).max(SPEED_MIN);
+            member.patience = (2 * member.patience).min(PATIENCE_MAX);
         }
     }
 
-    /// A result was rejected. Proof of a wrong one bars its worker; silence costs it its history.
+    /// A result was rejected. Proof of a wrong one bars its worker; silence costs it its history, and bars it too
+    /// when it becomes a habit.
     pub(super) fn punish(&mut self, node: &NodeId, reason: Reason) {
         if let Some(member) = self.of_mut(node) {
             member.accepted = 0;
             member.reputation = (member.reputation.min(0) - PENALTY_SILENT).max(-REPUTATION_MAX);
-            member.banned |= !matches!(reason, Reason::NotOpened | Reason::StateWithheld);
+            let silent = matches!(reason, Reason::NotOpened | Reason::StateWithheld);
+            member.silences += u32::from(silent);
+            member.banned |= !silent || member.silences >= SILENCES_MAX;
         }
     }
 
@@ -195,9 +212,10 @@ mod tests {
         roster.measure(&node, 1_000_000, 100);
         assert_eq!(roster.of(&node).unwrap().speed(), 10_000_000);
         assert_eq!(roster.of(&node).unwrap().expected_ms(1_000_000), 120);
-        roster.lost(&node);
-        assert_eq!(roster.of(&node).unwrap().expected_ms(1_000_000), 220);
         (0..99).for_each(|_| roster.lost(&node));
-        assert_eq!(roster.of(&node).unwrap().speed(), SPEED_MIN);
+        assert_eq!(roster.of(&node).unwrap().patience(), PATIENCE_MAX);
+        roster.measure(&node, 1_000_000, 1000);
+        assert_eq!(roster.of(&node).unwrap().patience(), 1);
+        assert_eq!(roster.of(&node).unwrap().speed(), 7_750_000);
     }
 }

@@ -135,7 +135,7 @@ impl Coordinator {
     /// Measures the weights on the test rows: after every round, or after every few where there are many.
     fn measure(&mut self) -> Result<Option<RecordPoint>, Error> {
         let stride = self.plan.rounds().div_ceil(CURVE_LEN_MAX as u32 - 1);
-        if self.round % stride != 0 && self.round != self.plan.rounds() {
+        if !self.round.is_multiple_of(stride) && self.round != self.plan.rounds() {
             return Ok(None);
         }
         let topology = self.plan.topology();

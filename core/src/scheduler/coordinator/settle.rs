@@ -120,15 +120,13 @@ impl Coordinator {
         }
     }
 
-    /// Lets this host recompute a lane in `Checking`; `second` agrees with its first result.
+    /// Lets this host compute a lane that is `Open` or in `Checking`; `second` agrees with its first result.
     pub(super) fn recompute(&mut self, now: TimeMs, lane: u32, second: Option<Submission>) -> Result<(), Error> {
-        let unit = self.unit_next;
+        let (unit, retry_at) = (self.unit_next, now.saturating_add(RECOMPUTE_RETRY_MS));
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         slot.phase = match core::mem::replace(&mut slot.phase, Phase::Open) {
-            Phase::Checking { first, .. } => {
-                let retry_at = now.saturating_add(RECOMPUTE_RETRY_MS);
-                Phase::Recomputing { first, second, unit, retry_at }
-            }
+            Phase::Checking { first, .. } => Phase::Recomputing { first: Some(first), second, unit, retry_at },
+            Phase::Open => Phase::Recomputing { first: None, second, unit, retry_at },
             other => {
                 slot.phase = other;
                 return Ok(());
@@ -168,12 +166,13 @@ impl Coordinator {
             return Ok(());
         };
         let local = Party { number: 0, node: self.config.local, guest: false };
-        match Dispute::between(&first.result, &own) {
-            None => self.accept(now, lane, first, Some(second.map_or(local, |s| s.party))),
-            Some(dispute) => {
-                self.reject(lane, &first.party, reason_of(dispute));
-                if let Some(second) = second {
-                    self.reject(lane, &second.party, reason_of(dispute));
+        let dispute = first.as_ref().and_then(|first| Dispute::between(&first.result, &own));
+        match (first, dispute) {
+            (Some(first), None) => self.accept(now, lane, first, Some(second.map_or(local, |s| s.party))),
+            (None, _) => self.accept(now, lane, Submission { party: local, result: own }, None),
+            (Some(first), Some(dispute)) => {
+                for liar in [Some(first), second].into_iter().flatten() {
+                    self.reject(lane, &liar.party, reason_of(dispute));
                 }
                 self.accept(now, lane, Submission { party: local, result: own }, None)
             }

@@ -12,9 +12,13 @@ use crate::{
     wire::work::{Answer, Product, Reason, Refusal},
 };
 
+/// The slowest line that a result is waited for on.
+const UPLOAD_BYTES_PER_MS: usize = 64;
+
 impl Coordinator {
     pub(super) fn commit(&mut self, now: TimeMs, peer: &Peer, number: u64, commitment: Digest) -> Answer {
-        let open_by = now.saturating_add(self.config.open_wait_ms);
+        let upload_ms = (4 * self.plan.topology().parameters() / UPLOAD_BYTES_PER_MS) as u64;
+        let open_by = now.saturating_add(self.config.open_wait_ms).saturating_add(upload_ms);
         let Some(lane) = self.leases.get(&number).copied() else { return Answer::Refused(Refusal::UnknownLease) };
         let Some(slot) = self.slot(lane) else { return Answer::Refused(Refusal::UnknownLease) };
         if slot.has_opened(number, &peer.node) {
@@ -28,6 +32,7 @@ impl Coordinator {
             None => {
                 lease.commitment = Some(commitment);
                 lease.deadline = open_by;
+                lease.gone = false;
                 let elapsed_ms = now.saturating_sub(lease.granted);
                 self.roster.measure(&peer.node, self.plan.macs_per_lane(), elapsed_ms);
                 Answer::OpenIt

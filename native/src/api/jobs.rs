@@ -1,0 +1,203 @@
+//! Jobs: submitting a data set, watching, cancelling, and the proof of a result.
+
+use super::{Api, error::ApiError, guard::Authorized, read::reading, view};
+use crate::{
+    data,
+    node::{
+        context::Context,
+        light, objects,
+        transactor::{self, TransactError},
+    },
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{
+        IntoResponse, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use futures::stream;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{convert::Infallible, sync::Arc};
+use tequio_core::{
+    codec::{self, BoundedVec},
+    compute::{
+        dataset::{CsvOptions, Label, Scaling, prepare},
+        params::JobParams,
+    },
+    knowledge::object,
+    ledger::{
+        Action, Key,
+        job::{JobId, JobSpec, JobStatus},
+        transaction::RefName,
+    },
+    scheduler::coordinator::ALL,
+    wire::light::Response,
+};
+
+/// Options of a training, as query parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    label: String,
+    #[serde(default = "yes")]
+    header: bool,
+    separator: Option<char>,
+    scale: Option<String>,
+    layers: String,
+    rounds: Option<u32>,
+    #[serde(default)]
+    seed: u32,
+    #[serde(default)]
+    name: String,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
+    let jobs = reading(&api, |c| crate::node::jobs::progress_of_all(c)).await?;
+    Ok(Json(json!({"jobs": jobs.iter().map(view::progress_view).collect::<Vec<_>>()})))
+}
+
+/// Prepares the data, keeps it as an object and announces the job. Answers once the job is in the ledger.
+pub async fn train(
+    _: Authorized,
+    State(api): State<Api>,
+    Query(options): Query<Train>,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    let (spec, blocks, about) = reading(&api, move |_| specify(&options, body.to_vec())).await??;
+    objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
+    let (id, height) = transactor::perform(&api.context, Action::SubmitJob(spec)).await.map_err(refusal)?;
+    let mut view = about;
+    view["id"] = json!(id.to_string());
+    view["submitted"] = json!(height);
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+fn specify(options: &Train, body: Vec<u8>) -> Result<(JobSpec, Vec<object::Block>, Value), ApiError> {
+    let csv = data::unpack(body).map_err(ApiError::bad)?;
+    let mut reading = CsvOptions::new(Label::Name(&options.label));
+    reading.header = options.header;
+    reading.separator = options.separator;
+    reading.seed = options.seed;
+    reading.scaling = match options.scale.as_deref() {
+        None => None,
+        Some("column") => Some(Scaling::PerColumn),
+        Some("global") => Some(Scaling::Global),
+        Some(other) => return Err(ApiError::bad(format!("scale is {other}, but must be column or global"))),
+    };
+    let dataset = prepare(&csv, &reading).map_err(ApiError::bad)?;
+    let hidden = layers(&options.layers)?;
+    let mut params = JobParams::for_dataset(&dataset, &hidden, options.seed).map_err(ApiError::bad)?;
+    if let Some(rounds) = options.rounds {
+        params.rounds = rounds;
+    }
+    let plan = params.clone().validate().map_err(ApiError::bad)?;
+    let blocks = object::split(&codec::encode(&dataset)).map_err(ApiError::bad)?;
+    let cid = blocks.first().ok_or_else(|| ApiError::internal("no block of the data set"))?.cid;
+    let name = if options.name.is_empty() { dataset.label() } else { &options.name };
+    let spec = JobSpec {
+        name: name.try_into().map_err(|_| ApiError::bad("the name is too long"))?,
+        params,
+        dataset: cid,
+        training_rows: dataset.train().rows(),
+        checked: ALL,
+    };
+    let about = json!({
+        "name": spec.name.to_string(), "dataset_cid": cid.to_string(), "features": dataset.features(),
+        "classes": dataset.classes().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "training_rows": dataset.train().rows(), "test_rows": dataset.test().rows(),
+        "rounds": plan.rounds(), "units_total": u64::from(plan.rounds()) * u64::from(plan.lanes()),
+    });
+    Ok((spec, blocks, about))
+}
+
+/// `64,32` as widths; empty for none.
+fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
+    let width = |part: &str| {
+        part.trim().parse::<u32>().map_err(|_| ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32")))
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
+}
+
+fn refusal(error: TransactError) -> ApiError {
+    match error {
+        TransactError::NotApplied(_) | TransactError::NotAccepted(_) | TransactError::Expired => ApiError::conflict(error),
+        TransactError::Admission | TransactError::Stopping => ApiError::internal(error),
+    }
+}
+
+fn known(context: &Context, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
+    let id: JobId = id.parse().map_err(ApiError::bad)?;
+    context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::not_found("job"))
+}
+
+pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let (id, job) = known(&api.context, &id)?;
+    Ok(Json(reading(&api, move |c| view::job(c, &id, &job)).await?))
+}
+
+pub async fn cancel(_: Authorized, State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+    let (id, _) = known(&api.context, &id)?;
+    let (transaction, height) = transactor::perform(&api.context, Action::CancelJob { job: id }).await.map_err(refusal)?;
+    Ok(Json(json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})))
+}
+
+/// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
+pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
+    let (id, _) = known(&api.context, &id)?;
+    let keys = proof_keys(&id).ok_or_else(|| ApiError::internal("a job's name is too long"))?;
+    let (header, entries) = light::prove(&api.context, &keys);
+    let response = Response::Proved { header, entries: BoundedVec::truncated(entries) };
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], codec::encode(&response)))
+}
+
+/// What proves a job's model: its ref and the job itself, in this order.
+pub fn proof_keys(id: &JobId) -> Option<[Key; 2]> {
+    let name: RefName = format!("models/{id}").try_into().ok()?;
+    Some([Key::Ref(name), Key::Job(*id)])
+}
+
+/// How a job goes, each time that it changes, until it is over.
+pub async fn events(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
+    let (id, _) = known(&api.context, &id)?;
+    let watch = Watch { context: api.context.clone(), id, last: Value::Null, over: false };
+    Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::default()))
+}
+
+struct Watch {
+    context: Arc<Context>,
+    id: JobId,
+    last: Value,
+    over: bool,
+}
+
+impl Watch {
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        let mut tips = self.context.watch_tip();
+        let mut reports = self.context.reports.watch();
+        while !self.over {
+            let job = self.context.job(&self.id)?;
+            let (context, id) = (self.context.clone(), self.id);
+            self.over = matches!(job.status, JobStatus::Final { .. } | JobStatus::Failed { .. });
+            let view = tokio::task::spawn_blocking(move || view::job(&context, &id, &job)).await.ok()?;
+            if view != self.last {
+                self.last = view;
+                let event = Event::default().event("job").data(self.last.to_string());
+                return Some((Ok(event), self));
+            }
+            tokio::select! {
+                changed = tips.changed() => changed.ok()?,
+                changed = reports.changed() => changed.ok()?,
+            }
+        }
+        None
+    }
+}

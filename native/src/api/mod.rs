@@ -1,0 +1,137 @@
+//! The HTTP API: what an operator and their programs ask of their own node. On localhost by default; what changes
+//! state needs the token of the directory's `api-token`; every address has a rate, every body a cap, and a `Host` that
+//! is a name other than localhost is refused, so that no web page can reach it by DNS rebinding.
+
+mod error;
+mod guard;
+mod jobs;
+mod read;
+mod view;
+
+pub use guard::TOKEN_FILE;
+
+use crate::{data::DATA_LEN_MAX, files, keys, node::context::Context};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::header,
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use guard::{Guard, Token};
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use tokio::{net::TcpListener, sync::watch};
+
+/// The description of this API; a test compares it with the routes.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+/// Largest body but for data sets, bytes.
+const BODY_LEN_MAX: usize = 256 * 1024;
+
+/// What handlers need.
+#[derive(Clone)]
+struct Api {
+    context: Arc<Context>,
+    token: Arc<Token>,
+}
+
+/// What this program's own requests say who they are with.
+pub fn bearer(dir: &Path) -> anyhow::Result<String> {
+    Ok(Token::read(&dir.join(TOKEN_FILE))?.bearer())
+}
+
+/// A serving API.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the socket and serves. The token's file is made if there is none.
+    pub async fn start(dir: &Path, addr: SocketAddr, context: Arc<Context>) -> anyhow::Result<Self> {
+        let token = token(dir)?;
+        let listener = TcpListener::bind(addr).await?;
+        let addr = listener.local_addr()?;
+        let guard = Arc::new(Guard::new(context.clone()));
+        let app = routes(Api { context, token: Arc::new(token) })
+            .layer(middleware::from_fn_with_state(guard, guard::check))
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
+            if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until).await {
+                tracing::error!(%error, "the HTTP API has ended");
+            }
+        });
+        Ok(Self { addr, stop, task })
+    }
+
+    /// Serves no new requests; long ones are cut off.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let grace = std::time::Duration::from_secs(1);
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(grace, self.task).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+fn token(dir: &Path) -> anyhow::Result<Token> {
+    let path = dir.join(TOKEN_FILE);
+    if !path.exists() {
+        files::write_atomic(&path, Token::spell(&*keys::random::<32>()?).as_bytes(), files::PRIVATE)?;
+    }
+    Token::read(&path)
+}
+
+fn routes(api: Api) -> Router {
+    let data = DefaultBodyLimit::max(DATA_LEN_MAX);
+    Router::new()
+        .route("/v1/status", get(read::status))
+        .route("/v1/peers", get(read::peers))
+        .route("/v1/jobs", get(jobs::list).post(jobs::train).layer(data))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
+        .route("/v1/jobs/{id}/events", get(jobs::events))
+        .route("/v1/jobs/{id}/proof", get(jobs::proof))
+        .route("/v1/refs/{*name}", get(read::reference))
+        .route("/v1/objects/{cid}", get(read::object))
+        .route("/v1/accounts/{id}", get(read::account))
+        .route("/v1/blocks/{height}", get(read::block))
+        .route("/v1/checkpoint", get(read::checkpoint))
+        .route("/v1/events", get(read::events))
+        .route("/v1/transactions", post(read::transact))
+        .route("/v1/transactions/{id}", get(read::transaction))
+        .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(read::metrics))
+        .route("/healthz", get(read::health))
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(api)
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+#[cfg(test)]
+mod tests {
+    /// The routes above, as the source spells them.
+    fn routes() -> Vec<String> {
+        let source = include_str!("mod.rs");
+        let quoted = source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next());
+        quoted.map(|path| path.replace("{*name}", "{name}")).collect()
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let document: serde_json::Value = serde_json::from_str(super::OPENAPI).unwrap();
+        let mut described: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        let mut routes = routes();
+        described.sort();
+        routes.sort();
+        assert_eq!(described, routes);
+    }
+}

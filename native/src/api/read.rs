@@ -1,0 +1,150 @@
+//! Everything but jobs: status, ledger, objects, transactions, metrics.
+
+use super::{Api, error::ApiError, guard::Authorized, view};
+use crate::node::{context::Context, machine::now_ms};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tequio_core::{
+    codec,
+    knowledge::{Cid, CidCodec},
+    ledger::{SignedTransaction, TransactionId, transaction::TRANSACTION_LEN_MAX},
+    types::NodeId,
+};
+use tequio_p2p::{Path as PeerPath, identity};
+
+type Answer = Result<Json<Value>, ApiError>;
+
+/// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
+const STALE_INTERVALS: u64 = 3;
+
+/// Runs what reads the disk where it may block.
+pub async fn reading<T: Send + 'static>(
+    api: &Api,
+    read: impl FnOnce(&Context) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let context: Arc<Context> = api.context.clone();
+    tokio::task::spawn_blocking(move || read(&context)).await.map_err(ApiError::internal)
+}
+
+pub async fn status(State(api): State<Api>) -> Answer {
+    let context = &api.context;
+    let tip = context.tip();
+    let head = &tip.header.header;
+    let age_ms = now_ms().saturating_sub(head.time_ms);
+    let account = tip.state.account(&context.id).map(view::account);
+    Ok(Json(json!({
+        "node": context.id.to_string(),
+        "peer_id": identity::peer_id(context.id).map(|p| p.to_string()),
+        "version": env!("CARGO_PKG_VERSION"),
+        "chain": context.chain.to_string(),
+        "seat": context.committee.seat_of(&context.id),
+        "height": head.height,
+        "head": view::header(head),
+        "head_age_ms": age_ms,
+        "stale": age_ms > context.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS),
+        "peers": context.network.peers().len(),
+        "mempool": context.mempool.len(),
+        "account": account,
+        "coordinating": context.coordinators.jobs().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })))
+}
+
+pub async fn peers(State(api): State<Api>) -> Answer {
+    let peers: Vec<Value> = api.context.network.peers().into_iter().map(|p| {
+        let (path, transport, via) = match p.path {
+            PeerPath::Direct(transport) => ("direct", transport, None),
+            PeerPath::Relayed { via, transport } => ("relayed", transport, Some(via.to_string())),
+        };
+        json!({
+            "id": p.id.to_string(), "agent": p.agent, "path": path, "transport": transport.as_str(), "via": via,
+            "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }).collect();
+    Ok(Json(json!({"peers": peers})))
+}
+
+pub async fn reference(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    let name = name.as_str().try_into().map_err(ApiError::bad)?;
+    let tip = api.context.tip();
+    tip.state.reference(&name).map(|r| Json(view::reference(r))).ok_or_else(|| ApiError::not_found("ref"))
+}
+
+pub async fn account(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let id: NodeId = id.parse().map_err(ApiError::bad)?;
+    let tip = api.context.tip();
+    tip.state.account(&id).map(|a| Json(view::account(a))).ok_or_else(|| ApiError::not_found("account"))
+}
+
+pub async fn object(State(api): State<Api>, Path(cid): Path<String>) -> Result<impl IntoResponse, ApiError> {
+    let cid: Cid = cid.parse().map_err(ApiError::bad)?;
+    let bytes = reading(&api, move |c| c.store.object(&cid)).await?.map_err(ApiError::internal)?;
+    let kind = match cid.codec {
+        CidCodec::Raw => "application/vnd.ipld.raw",
+        CidCodec::DagCbor => "application/vnd.ipld.dag-cbor",
+    };
+    bytes.map(|b| ([(header::CONTENT_TYPE, kind)], b)).ok_or_else(|| ApiError::not_found("object"))
+}
+
+pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
+    let found = reading(&api, move |c| c.store.final_header(height)).await?.map_err(ApiError::internal)?;
+    let header = found.ok_or_else(|| ApiError::not_found("block"))?;
+    let block = reading(&api, move |c| c.store.block(height)).await?.map_err(ApiError::internal)?;
+    let transactions = block.map(|(b, _)| b.transactions.iter().map(|t| t.id().to_string()).collect::<Vec<_>>());
+    let signers = header.certificate.as_ref().map(|c| c.seats().collect::<Vec<_>>());
+    let mut view = view::header(&header.header);
+    view["transactions"] = json!(transactions.unwrap_or_default());
+    view["signers"] = json!(signers);
+    Ok(Json(view))
+}
+
+pub async fn checkpoint(State(api): State<Api>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], api.context.checkpoint.clone())
+}
+
+#[derive(Deserialize)]
+pub struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+pub async fn events(State(api): State<Api>, Query(After { after }): Query<After>) -> Answer {
+    let events = api.context.events.after(after);
+    Ok(Json(json!({"events": events.iter().map(|(n, t, e)| view::event(*n, *t, e)).collect::<Vec<_>>()})))
+}
+
+pub async fn transact(_: Authorized, State(api): State<Api>, body: Bytes) -> Result<impl IntoResponse, ApiError> {
+    let transaction: SignedTransaction = codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
+    let id = reading(&api, move |c| c.submit(transaction, None)).await?.map_err(ApiError::conflict)?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string()}))))
+}
+
+pub async fn transaction(State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let id: TransactionId = id.parse().map_err(ApiError::bad)?;
+    let found = reading(&api, move |c| c.store.receipt(&id)).await?.map_err(ApiError::internal)?;
+    found.map(|(h, r)| Json(view::receipt(h, &r))).ok_or_else(|| ApiError::not_found("transaction"))
+}
+
+pub async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    api.context.metrics.mempool.set(api.context.mempool.len() as i64);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], api.context.metrics.encode())
+}
+
+/// Alive and not behind.
+pub async fn health(State(api): State<Api>) -> impl IntoResponse {
+    let tip = api.context.tip();
+    let age_ms = now_ms().saturating_sub(tip.header.header.time_ms);
+    match age_ms > api.context.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS) {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "stale\n"),
+        false => (StatusCode::OK, "ok\n"),
+    }
+}

@@ -1,0 +1,130 @@
+//! What the API shows of the ledger's values, as JSON. Identities and digests are hexadecimal, shares are 0 to 1.
+
+use crate::node::{context::Context, jobs};
+use serde_json::{Value, json};
+use tequio_core::{
+    ledger::{
+        Header, Receipt,
+        job::{Contributor, Job, JobId, JobStatus},
+        state::{Account, Ref},
+    },
+    types::Height,
+    wire::{
+        light::Event,
+        work::{JobProgress, JobState},
+    },
+};
+
+/// A job: what the ledger has, and how far its coordinator says it is.
+pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
+    let progress = jobs::progress(context, id, job);
+    let mut view = progress_view(&progress);
+    view["submitted"] = json!(job.submitted);
+    view["dataset_cid"] = json!(job.spec.dataset.to_string());
+    view["layers"] = json!(job.spec.params.architecture.dims.to_vec());
+    view["seed"] = json!(job.spec.params.seed);
+    match &job.status {
+        JobStatus::Running => {}
+        JobStatus::Pending { result, since, auditors, verdicts } => {
+            add_result(&mut view, result);
+            view["pending_since"] = json!(since);
+            view["auditors"] = json!(auditors.iter().map(ToString::to_string).collect::<Vec<_>>());
+            view["verdicts"] = verdicts.iter().map(|(n, v)| json!({"id": n.to_string(), "verdict": format!("{v:?}").to_lowercase()})).collect();
+        }
+        JobStatus::Final { result, at, minted } => {
+            add_result(&mut view, result);
+            view["height"] = json!(at);
+            view["minted"] = json!(minted);
+        }
+        JobStatus::Failed { at, reason } => {
+            view["height"] = json!(at);
+            view["reason"] = json!(format!("{reason:?}").to_lowercase());
+        }
+    }
+    view
+}
+
+fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
+    view["accuracy"] = json!(share(result.correct, result.tested));
+    view["model_cid"] = json!(result.model.to_string());
+    view["record_cid"] = json!(result.record.to_string());
+    view["weights"] = json!(result.weights.to_string());
+    view["contributors"] = result.contributors.iter().map(contributor).collect();
+}
+
+/// How far a job is.
+pub fn progress_view(progress: &JobProgress) -> Value {
+    let point = |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
+    json!({
+        "id": progress.id.to_string(),
+        "name": progress.name.to_string(),
+        "coordinator": progress.coordinator.to_string(),
+        "state": state(progress.state),
+        "round": progress.round,
+        "rounds": progress.rounds,
+        "accuracy": progress.curve.last().map(|p| share(p.correct, p.total)),
+        "curve": progress.curve.iter().map(point).collect::<Vec<_>>(),
+        "units": progress.units,
+        "units_total": progress.units_total,
+        "checked": progress.checks,
+        "rejected": progress.rejected,
+        "contributors": progress.contributors.iter().map(contributor).collect::<Vec<_>>(),
+    })
+}
+
+fn state(state: JobState) -> &'static str {
+    match state {
+        JobState::Running => "running",
+        JobState::Pending => "pending",
+        JobState::Final => "final",
+        JobState::Failed => "failed",
+    }
+}
+
+fn contributor(c: &Contributor) -> Value {
+    json!({"id": c.node.to_string(), "units": c.units, "checks": c.checks, "macs": c.macs})
+}
+
+fn share(part: u32, whole: u32) -> f64 {
+    if whole == 0 { 0.0 } else { f64::from(part) / f64::from(whole) }
+}
+
+/// A member.
+pub fn account(a: &Account) -> Value {
+    json!({
+        "id": a.node.to_string(), "registered": a.registered, "nonce": a.nonce, "balance": a.balance, "bond": a.bond,
+        "reputation": a.reputation, "units": a.units, "checks": a.checks, "macs": a.macs, "refs": a.refs, "jobs": a.jobs,
+    })
+}
+
+/// A named pointer.
+pub fn reference(r: &Ref) -> Value {
+    json!({
+        "name": r.name.to_string(), "owner": r.owner.map(|o| o.to_string()), "sequence": r.sequence,
+        "cid": r.cid.to_string(), "height": r.height,
+    })
+}
+
+/// A header.
+pub fn header(h: &Header) -> Value {
+    json!({
+        "height": h.height, "view": h.view, "epoch": h.epoch, "hash": h.digest().to_string(), "parent": h.parent.to_string(),
+        "time_ms": h.time_ms, "proposer": h.proposer.to_string(), "state": h.state.to_string(),
+    })
+}
+
+/// What became of a transaction.
+pub fn receipt(height: Height, r: &Receipt) -> Value {
+    let error = r.result.as_ref().err().map(ToString::to_string);
+    json!({"id": r.transaction.to_string(), "height": height, "applied": error.is_none(), "error": error})
+}
+
+/// Something worth showing.
+pub fn event(number: u64, time_ms: u64, event: &Event) -> Value {
+    match event {
+        Event::Rejected { job, round, lane, worker, reason } => json!({
+            "number": number, "time_ms": time_ms, "event": "rejected", "job": job.to_string(), "round": round,
+            "lane": lane, "worker": worker.to_string(), "reason": reason.to_string(),
+        }),
+    }
+}

@@ -1,0 +1,107 @@
+//! An exported model: a directory with everything that shows what the model is, and nothing that has to be believed.
+//!
+//! | file | what |
+//! |---|---|
+//! | `checkpoint.bin` | where a light client starts; its hash must come by a trusted way |
+//! | `proof.bin` | final header with certificate, and the proved entries of the ref and the job |
+//! | `model.cbor` | the model object that the ref points to |
+//! | `record.cbor` | the training record: who did what |
+//! | `weights.bin` | the exact weights before rounding, named by the model |
+//! | `manifest.json` | the same for people |
+//! | `BLAKE3SUMS` | BLAKE3 of the files above, as `b3sum` prints it, to tell damage from forgery |
+
+use super::{
+    client::{Client, segment},
+    kb,
+};
+use crate::files;
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+use tequio_core::{
+    codec,
+    knowledge::{Cid, model::Model},
+    ledger::{Checkpoint, Entry, Key, job::JobId},
+    ledger::{job::JobStatus, transaction::RefName},
+    light::LightClient,
+    types::Unverified,
+    wire::light::{RESPONSE_LEN_MAX, Response},
+};
+
+/// Where a light client starts.
+pub const CHECKPOINT: &str = "checkpoint.bin";
+/// Header, certificate and proved entries.
+pub const PROOF: &str = "proof.bin";
+/// The model object.
+pub const MODEL: &str = "model.cbor";
+/// The training record.
+pub const RECORD: &str = "record.cbor";
+/// The exact weights.
+pub const WEIGHTS: &str = "weights.bin";
+/// For people.
+pub const MANIFEST: &str = "manifest.json";
+/// Digests of all others.
+pub const SUMS: &str = "BLAKE3SUMS";
+/// All files but [`SUMS`], in its order.
+pub const FILES: [&str; 6] = [CHECKPOINT, PROOF, MODEL, RECORD, WEIGHTS, MANIFEST];
+
+/// What proves a job's model: its ref and the job itself, in this order.
+pub fn proof_keys(id: &JobId) -> anyhow::Result<[Key; 2]> {
+    let name: RefName = format!("models/{id}").try_into()?;
+    Ok([Key::Ref(name), Key::Job(*id)])
+}
+
+/// Reads a final job from a node, checks it, and writes the directory.
+pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
+    let job_id: JobId = segment(id)?.parse().context("a job's id has 64 hexadecimal digits")?;
+    let checkpoint = client.bytes("/v1/checkpoint")?.context("the node has no checkpoint")?;
+    let proof = client.bytes(&format!("/v1/jobs/{job_id}/proof"))?.context("the node does not know this job")?;
+    let (job, height) = proved_job(&checkpoint, &proof, &job_id)?;
+    let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
+    let model_block = kb::fetch(client, result.model)?;
+    let model = Model::from_block(model_block.clone())?;
+    let record = kb::fetch(client, result.record)?;
+    let weights = kb::join(client, kb::fetch(client, model.weights)?)?;
+    let manifest = json!({
+        "job": id, "name": job.spec.name.to_string(), "height": height, "model_cid": result.model.to_string(),
+        "record_cid": result.record.to_string(), "dataset_cid": job.spec.dataset.to_string(),
+        "weights": result.weights.to_string(), "correct": result.correct, "tested": result.tested,
+        "checkpoint_hash": Checkpoint::hash(&checkpoint).to_string(),
+    });
+    let manifest_text = serde_json::to_string_pretty(&manifest)?;
+    let contents: [&[u8]; 6] =
+        [&checkpoint, &proof, &model_block.bytes, &record.bytes, &weights, manifest_text.as_bytes()];
+    ensure!(!out.exists(), "{} exists already", out.display());
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let mut sums = String::new();
+    for (name, bytes) in FILES.iter().zip(contents) {
+        files::write_atomic(&out.join(name), bytes, files::PUBLIC)?;
+        sums.push_str(&format!("{}  {name}\n", digest(bytes)));
+    }
+    files::write_atomic(&out.join(SUMS), sums.as_bytes(), files::PUBLIC)?;
+    Ok(manifest)
+}
+
+/// BLAKE3 in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    Cid::of(tequio_core::knowledge::CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The job that a proof shows, checked from the checkpoint on, and the height of the header it leads to.
+fn proved_job(
+    checkpoint: &[u8],
+    proof: &[u8],
+    id: &JobId,
+) -> anyhow::Result<(tequio_core::ledger::job::Job, tequio_core::types::Height)> {
+    let now_ms = crate::node::machine::now_ms();
+    let mut light = LightClient::start(checkpoint, None, now_ms)?;
+    let Response::Proved { header, entries } = codec::decode(proof, RESPONSE_LEN_MAX)? else {
+        bail!("the node's answer is no proof");
+    };
+    let height = header.header.height;
+    let found = light.read(&proof_keys(id)?, Unverified::new(header), &entries, now_ms)?;
+    match found.into_iter().nth(1).flatten() {
+        Some(Entry::Job(_, job)) => Ok((job, height)),
+        _ => bail!("the ledger has no such job"),
+    }
+}

@@ -1,0 +1,233 @@
+//! `tequio init`: a directory with keys and configuration, for a network on this machine or to join one.
+
+use super::{Json, PassphraseFile, say};
+use crate::{
+    config::Config,
+    files,
+    keys::{self, Keys, Passphrase, PassphraseSource},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms},
+};
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+use tequio_core::{
+    codec::BoundedVec,
+    ledger::{
+        Checkpoint, Genesis, Params,
+        committee::SEATS_MAX,
+        genesis::{FILE_LEN_MAX, GenesisFile},
+    },
+    types::Digest,
+};
+use tequio_p2p::{Multiaddr, identity};
+use zeroize::Zeroizing;
+
+/// Bond of each validator of a devnet; all weigh the same.
+const DEVNET_BOND: u64 = 1000;
+const PASSPHRASE_FILE_NAME: &str = "passphrase";
+
+/// Make a node's directory
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tequio init --dir net --devnet --validators 4
+  tequio init --dir node --join checkpoint.bin --genesis genesis.bin --peer /ip4/203.0.113.5/tcp/4810/p2p/12D3KooW...")]
+pub struct Init {
+    /// The directory to make; it must be empty or missing
+    #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
+    dir: PathBuf,
+    /// Make genesis, checkpoint and one directory for each validator of a network on this machine
+    #[arg(long, conflicts_with = "join", required_unless_present = "join")]
+    devnet: bool,
+    /// How many validators the network has; four survive the loss of one
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    validators: u16,
+    /// Name of the new network
+    #[arg(long, value_name = "NAME", default_value = "devnet")]
+    name: String,
+    /// Join the network of this checkpoint file, as a full node without a seat
+    #[arg(long, value_name = "CHECKPOINT", requires = "genesis")]
+    join: Option<PathBuf>,
+    /// The network's genesis file
+    #[arg(long, value_name = "GENESIS")]
+    genesis: Option<PathBuf>,
+    /// The checkpoint's BLAKE3 hash, as you were given it by a trusted way
+    #[arg(long, value_name = "HASH")]
+    checkpoint_hash: Option<Digest>,
+    /// A node of the network, with /p2p/...; may be repeated
+    #[arg(long = "peer", value_name = "MULTIADDR")]
+    peers: Vec<String>,
+    /// Address to listen on; may be repeated
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    #[command(flatten)]
+    passphrase: PassphraseFile,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Init {
+    /// Makes the directory.
+    pub fn execute(self) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
+        ensure!(fs::read_dir(&self.dir)?.next().is_none(), "{} is not empty", self.dir.display());
+        match &self.join {
+            Some(checkpoint) => self.join(checkpoint),
+            None => self.devnet(),
+        }
+    }
+
+    fn join(&self, checkpoint: &Path) -> anyhow::Result<()> {
+        let genesis = self.genesis.as_deref().context("--join needs --genesis")?;
+        let read = |path: &Path| {
+            files::read_capped(path, FILE_LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let (checkpoint_bytes, genesis_bytes) = (read(checkpoint)?, read(genesis)?);
+        let place = || checkpoint.display().to_string();
+        let opened = Checkpoint::open(&checkpoint_bytes, self.checkpoint_hash.as_ref(), now_ms());
+        let (opened, _) = opened.with_context(place)?;
+        let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.start());
+        let start = start.with_context(|| genesis.display().to_string())?;
+        ensure!(start.chain == opened.header.chain, "genesis and checkpoint are of different networks");
+        if self.peers.is_empty() {
+            bail!("give at least one --peer, or the node will find nobody");
+        }
+        for peer in &self.peers {
+            let addr: Multiaddr = peer.parse().with_context(|| format!("{peer} is no multiaddress"))?;
+            ensure!(addr.to_string().contains("/p2p/"), "{peer} does not say whom it leads to: add /p2p/...");
+        }
+        let what = "the new node's keys";
+        let source = PassphraseSource { file: self.passphrase.passphrase_file.as_deref(), new: true, what };
+        let passphrase = source.read()?;
+        let keys = Keys::generate()?;
+        keys.save(&self.dir.join(keys::FILE_NAME), &passphrase)?;
+        files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis_bytes, files::PUBLIC)?;
+        files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint_bytes, files::PUBLIC)?;
+        let mut config = Config { peers: self.peers.clone(), ..Config::default() };
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
+        config.passphrase_file = self.passphrase.passphrase_file.as_deref().map(std::path::absolute).transpose()?;
+        config.save(&self.dir)?;
+        let hash = Checkpoint::hash(&checkpoint_bytes);
+        let object = json!({
+            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "node": keys.id().to_string(),
+            "peer_id": peer_id(&keys)?, "checkpoint_hash": hash.to_string(),
+        });
+        say(self.json, &object, || {
+            format!(
+                "node {} of network {}\ncheckpoint {hash}{}\nrun it: tequio run --dir {}",
+                keys.id(),
+                start.chain,
+                if self.checkpoint_hash.is_some() { "" } else { " (compare this with what you were told)" },
+                self.dir.display()
+            )
+        });
+        Ok(())
+    }
+
+    fn devnet(&self) -> anyhow::Result<()> {
+        let (passphrase, passphrase_file) = self.devnet_passphrase()?;
+        let members = (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
+        let genesis = devnet_genesis(&self.name, &members)?;
+        let start = genesis.start()?;
+        let trust_period_ms = start.params.trust_period_ms;
+        let checkpoint = Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms).encode();
+        files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis.encode(), files::PUBLIC)?;
+        files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
+        let addresses = devnet_addresses(&members)?;
+        let mut nodes = Vec::new();
+        for (i, keys) in members.iter().enumerate() {
+            let dir = self.dir.join(format!("node{}", i + 1));
+            fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            keys.save(&dir.join(keys::FILE_NAME), &passphrase)?;
+            let (own, peers): (Vec<_>, Vec<_>) = addresses.iter().enumerate().partition(|(j, _)| *j == i);
+            let config = Config {
+                listen: own.iter().map(|(_, (listen, _))| listen.clone()).collect(),
+                peers: peers.iter().map(|(_, (_, full))| full.clone()).collect(),
+                http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                passphrase_file: passphrase_file.clone(),
+                ..Config::default()
+            };
+            config.save(&dir)?;
+            nodes.push(json!({
+                "dir": dir, "node": keys.id().to_string(), "peer_id": peer_id(keys)?, "listen": config.listen,
+            }));
+        }
+        let hash = Checkpoint::hash(&checkpoint);
+        let object = json!({
+            "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "nodes": nodes,
+            "genesis": self.dir.join(GENESIS_FILE), "checkpoint": self.dir.join(CHECKPOINT_FILE),
+            "checkpoint_hash": hash.to_string(),
+        });
+        say(self.json, &object, || self.devnet_text(&nodes, &hash));
+        Ok(())
+    }
+
+    fn devnet_text(&self, nodes: &[Value], hash: &Digest) -> String {
+        let run = nodes.iter().filter_map(|n| n["dir"].as_str()).map(|dir| format!("  tequio run --dir {dir}\n"));
+        format!("checkpoint {hash}\nrun each of them:\n{}", run.collect::<String>().trim_end())
+    }
+
+    /// Given, or drawn and left in a file beside the network, which is for trying things out.
+    fn devnet_passphrase(&self) -> anyhow::Result<(Passphrase, Option<PathBuf>)> {
+        let given = self.passphrase.passphrase_file.as_deref();
+        if given.is_some() || std::env::var_os(keys::PASSPHRASE_ENV).is_some() {
+            let source = PassphraseSource { file: given, new: true, what: "the new keys" };
+            return Ok((source.read()?, given.map(std::path::absolute).transpose()?));
+        }
+        let random = keys::random::<16>()?;
+        let passphrase = Zeroizing::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        files::write_atomic(&self.dir.join(PASSPHRASE_FILE_NAME), passphrase.as_bytes(), files::PRIVATE)?;
+        Ok((passphrase, Some(Path::new("..").join(PASSPHRASE_FILE_NAME))))
+    }
+}
+
+fn peer_id(keys: &Keys) -> anyhow::Result<String> {
+    Ok(identity::peer_id(keys.id()).context("the key is no point of the curve")?.to_string())
+}
+
+/// Constants for a network whose nodes share one machine: quick blocks, patient views.
+fn devnet_params() -> Params {
+    Params {
+        block_interval_ms_max: 2_000,
+        block_interval_ms_min: 150,
+        view_timeout_ms: 3_000,
+        clock_skew_ms_max: 30_000,
+        audit_blocks_min: 2,
+        audit_blocks_max: 5_000,
+        admission_bits: 14,
+        mint_max: 10_000_000,
+        trust_period_ms: 30 * 24 * 60 * 60 * 1000,
+    }
+}
+
+fn devnet_genesis(name: &str, members: &[Keys]) -> anyhow::Result<GenesisFile> {
+    ensure!(members.len() <= SEATS_MAX, "at most {SEATS_MAX} validators");
+    let genesis = Genesis {
+        name: name.try_into().context("the name is too long")?,
+        time_ms: now_ms(),
+        params: devnet_params(),
+        accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), 0, DEVNET_BOND))),
+        seats: BoundedVec::truncated(members.iter().map(|k| (k.id(), k.voting.public(), DEVNET_BOND))),
+    };
+    let chain = genesis.chain();
+    let possessions = members.iter().map(|k| k.voting.prove_possession(&chain, &k.id())).collect();
+    Ok(GenesisFile::new(genesis, possessions)?)
+}
+
+/// A free port for each, all held until all are known: what to listen on, and the same with the peer id.
+fn devnet_addresses(members: &[Keys]) -> anyhow::Result<Vec<(String, String)>> {
+    let bind = |_: &Keys| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port");
+    let held = members.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+    let address = |(keys, socket): (&Keys, &TcpListener)| {
+        let listen = format!("/ip4/127.0.0.1/tcp/{}", socket.local_addr()?.port());
+        let full = format!("{listen}/p2p/{}", peer_id(keys)?);
+        Ok((listen, full))
+    };
+    members.iter().zip(&held).map(address).collect()
+}

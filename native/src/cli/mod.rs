@@ -1,0 +1,118 @@
+//! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`; `--json` makes every command end with
+//! one line of JSON. Secrets are never arguments.
+
+mod bench;
+mod client;
+mod export;
+mod init;
+mod job;
+mod kb;
+mod keys;
+mod run;
+mod status;
+mod verify;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to any browser.
+#[derive(Debug, Parser)]
+#[command(name = "tequio", version, about, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  tequio init --dir net --devnet --validators 4      keys and genesis of a network on this machine
+  tequio run --dir net/node1                         run one of its nodes
+  tequio job train --dir net/node1 --data digits.csv.gz --label target --layers 64 --wait --out model
+  tequio verify model --data digits.csv.gz           check the exported model, without a network
+
+The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a node's directory: keys, configuration, genesis
+    Init(init::Init),
+    /// Run a node
+    Run(run::Run),
+    /// Show how a running node is
+    Status(status::Status),
+    /// Train models, and watch them being trained
+    Job(job::Job),
+    /// Read the knowledge base
+    Kb(kb::Kb),
+    /// Show, export and import a node's keys
+    Keys(keys::Keys),
+    /// Check an exported model: certificate, proof, weights, accuracy. Needs no network
+    Verify(verify::Verify),
+    /// Measure this machine
+    Bench(bench::Bench),
+}
+
+/// The node's directory.
+#[derive(Debug, Args)]
+pub struct Dir {
+    /// The node's directory
+    #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// For programs rather than people.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Json {
+    /// Print JSON, one object a line
+    #[arg(long, env = "TEQUIO_JSON")]
+    pub json: bool,
+}
+
+/// Where the passphrase is.
+#[derive(Debug, Args)]
+pub struct PassphraseFile {
+    /// File whose first line is the passphrase of the keys
+    #[arg(long, env = "TEQUIO_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init(init) => init.execute(),
+            Command::Run(run) => run.execute(),
+            Command::Status(status) => status.execute(),
+            Command::Job(job) => job.execute(),
+            Command::Kb(kb) => kb.execute(),
+            Command::Keys(keys) => keys.execute(),
+            Command::Verify(verify) => verify.execute(),
+            Command::Bench(bench) => bench.execute(),
+        }
+    }
+}
+
+/// Prints a line for people, or an object for programs.
+pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) {
+    use std::io::Write;
+    let line = if json.json { object.to_string() } else { text() };
+    let mut out = std::io::stdout().lock();
+    // Nobody reads any more: nothing is left to say.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_secret_is_an_argument() {
+        let help = format!("{:?}", Cli::command());
+        assert!(!help.contains("\"passphrase\""));
+    }
+}

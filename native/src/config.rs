@@ -1,0 +1,84 @@
+//! `config.toml` of a node's directory. Every option is also a flag and an environment variable of `tequio run`;
+//! a flag wins over the variable, the variable over the file. Unknown options are refused.
+
+use crate::files;
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// Name of the file in a node's directory.
+pub const FILE_NAME: &str = "config.toml";
+const LEN_MAX: usize = 256 * 1024;
+
+/// What an operator decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<String>,
+    /// Addresses announced to others, where they differ from those listened on.
+    pub external: Vec<String>,
+    /// Nodes to stay connected with, each with `/p2p/...`.
+    pub peers: Vec<String>,
+    /// Relays to be reachable through, each with `/p2p/...`.
+    pub relays: Vec<String>,
+    /// Where the HTTP API listens. Port 0 lets the system choose.
+    pub http: SocketAddr,
+    /// Threads that compute for jobs.
+    pub workers: usize,
+    /// File with the keystore's passphrase; a relative path starts at the node's directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec!["/ip4/0.0.0.0/tcp/4810".into(), "/ip4/0.0.0.0/udp/4810/quic-v1".into()],
+            external: Vec::new(),
+            peers: Vec::new(),
+            relays: Vec::new(),
+            http: SocketAddr::from(([127, 0, 0, 1], 4811)),
+            workers: 1,
+            passphrase_file: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file of a directory.
+    pub fn load(dir: &Path) -> anyhow::Result<Self> {
+        let path = dir.join(FILE_NAME);
+        let place = || format!("cannot read {}; `tequio init` makes it", path.display());
+        let bytes = files::read_capped(&path, LEN_MAX).with_context(place)?;
+        let text = String::from_utf8(bytes).with_context(place)?;
+        toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+    }
+
+    /// Writes the file of a directory.
+    pub fn save(&self, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join(FILE_NAME);
+        let text = toml::to_string_pretty(self)?;
+        files::write_atomic(&path, text.as_bytes(), files::PUBLIC)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_the_file_and_refuses_unknown_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { peers: vec!["/ip4/127.0.0.1/tcp/1".into()], workers: 3, ..Config::default() };
+        config.save(dir.path()).unwrap();
+        assert_eq!(Config::load(dir.path()).unwrap(), config);
+        std::fs::write(dir.path().join(FILE_NAME), "worker = 3\n").unwrap();
+        let error = format!("{:#}", Config::load(dir.path()).unwrap_err());
+        assert!(error.contains("unknown field `worker`"), "{error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! Data files: CSV, plain or gzip. The size is capped before and after unpacking, so that a small file cannot
+//! unpack into all memory.
+
+use crate::files;
+use flate2::read::MultiGzDecoder;
+use std::{io, path::Path};
+
+/// Largest data file, packed or unpacked, bytes.
+pub const DATA_LEN_MAX: usize = tequio_core::compute::dataset::CSV_BYTES_MAX;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Why data cannot be read. The fault is the caller's.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Above [`DATA_LEN_MAX`].
+    #[error("the data is larger than {} MiB", DATA_LEN_MAX / 1024 / 1024)]
+    TooLarge,
+    /// No such file, or the gzip stream is damaged.
+    #[error("{0}")]
+    Io(io::Error),
+    /// Nothing in it.
+    #[error("the data is empty")]
+    Empty,
+}
+
+/// Reads a file as it is.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
+    files::read_capped(path, DATA_LEN_MAX).map_err(from_io)
+}
+
+/// Unpacks gzip, which is known by its first bytes; other bytes stay as they are.
+pub fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
+    let plain = match bytes.starts_with(&GZIP_MAGIC) {
+        true => files::read_stream_capped(MultiGzDecoder::new(bytes.as_slice()), DATA_LEN_MAX).map_err(from_io)?,
+        false => bytes,
+    };
+    if plain.iter().all(u8::is_ascii_whitespace) { Err(DataError::Empty) } else { Ok(plain) }
+}
+
+fn from_io(error: io::Error) -> DataError {
+    if error.kind() == io::ErrorKind::FileTooLarge { DataError::TooLarge } else { DataError::Io(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_known_by_its_first_bytes() {
+        assert_eq!(unpack(gzip(b"a,b\n1,2\n")).unwrap(), b"a,b\n1,2\n");
+        assert_eq!(unpack(b"a,b\n1,2\n".to_vec()).unwrap(), b"a,b\n1,2\n");
+        assert!(matches!(unpack(b" \n".to_vec()), Err(DataError::Empty)));
+        let mut torn = gzip(b"a,b\n1,2\n");
+        torn.truncate(12);
+        assert!(matches!(unpack(torn), Err(DataError::Io(_))));
+    }
+
+    #[test]
+    fn a_gzip_bomb_is_refused() {
+        let bomb = gzip(&vec![b'0'; DATA_LEN_MAX + 1]);
+        assert!(bomb.len() < DATA_LEN_MAX / 100);
+        assert!(matches!(unpack(bomb), Err(DataError::TooLarge)));
+    }
+}

@@ -1,0 +1,181 @@
+//! The node's secret keys and the file in which they rest (`tequio_core::keystore`).
+//!
+//! The passphrase comes from a file, from the environment or from the terminal, never from the command line,
+//! where every process of the machine could read it.
+
+use crate::files;
+use anyhow::{Context as _, bail};
+use borsh::{BorshDeserialize, BorshSerialize};
+use std::{io::IsTerminal, path::Path};
+use tequio_core::{
+    codec,
+    crypto::{NodeKey, bls},
+    keystore,
+    types::NodeId,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The variable that may hold the passphrase.
+pub const PASSPHRASE_ENV: &str = "TEQUIO_PASSPHRASE";
+/// Name of the keystore in a node's directory.
+pub const FILE_NAME: &str = "keystore";
+/// Longest passphrase file, bytes.
+const PASSPHRASE_LEN_MAX: usize = 4096;
+const SECRETS_VERSION: u8 = 1;
+
+/// A passphrase; erased when dropped.
+pub type Passphrase = Zeroizing<String>;
+
+/// Who this node is, and what it votes with.
+#[derive(Clone)]
+pub struct Keys {
+    /// The identity.
+    pub node: NodeKey,
+    /// The voting key; every node has one, a seat or not.
+    pub voting: bls::SecretKey,
+}
+
+impl std::fmt::Debug for Keys {
+    /// Says whose they are, and nothing of the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "keys of {:?}", self.id())
+    }
+}
+
+/// What the keystore seals.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Secrets {
+    version: u8,
+    node: [u8; 32],
+    voting: [u8; 32],
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.node.zeroize();
+        self.voting.zeroize();
+    }
+}
+
+impl Keys {
+    /// Draws new keys from the operating system.
+    pub fn generate() -> anyhow::Result<Self> {
+        let (node, voting) = (random::<32>()?, random::<32>()?);
+        Ok(Self { node: NodeKey::from_bytes(&node), voting: bls::SecretKey::from_seed(&voting) })
+    }
+
+    /// The public half of the identity.
+    pub fn id(&self) -> NodeId {
+        self.node.id()
+    }
+
+    /// Writes the keystore, readable by its owner only.
+    pub fn save(&self, path: &Path, passphrase: &Passphrase) -> anyhow::Result<()> {
+        let secrets = Secrets {
+            version: SECRETS_VERSION,
+            node: *self.node.to_bytes(),
+            voting: *self.voting.to_bytes(),
+        };
+        let bytes = Zeroizing::new(codec::encode(&secrets));
+        let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
+        files::write_atomic(path, &file, files::PRIVATE).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Opens a keystore.
+    pub fn open(path: &Path, passphrase: &Passphrase) -> anyhow::Result<Self> {
+        let place = || format!("cannot open the keystore {}", path.display());
+        let file = files::read_capped(path, keystore::FILE_LEN_MAX).with_context(place)?;
+        let bytes = keystore::open(&file, passphrase.as_bytes()).with_context(place)?;
+        let secrets: Secrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
+        if secrets.version != SECRETS_VERSION {
+            bail!("{}: its contents have version {}; upgrade tequio", path.display(), secrets.version);
+        }
+        Ok(Self {
+            node: NodeKey::from_bytes(&secrets.node),
+            voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(place)?,
+        })
+    }
+}
+
+/// Where a passphrase may come from, in this order: a file, the environment, the terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct PassphraseSource<'a> {
+    /// First line of this file.
+    pub file: Option<&'a Path>,
+    /// Asked for twice on the terminal, because it is a new one.
+    pub new: bool,
+    /// What it protects, for the prompt.
+    pub what: &'a str,
+}
+
+impl PassphraseSource<'_> {
+    /// The passphrase.
+    pub fn read(&self) -> anyhow::Result<Passphrase> {
+        if let Some(path) = self.file {
+            return passphrase_file(path);
+        }
+        if let Some(passphrase) = std::env::var_os(PASSPHRASE_ENV) {
+            let text = passphrase.into_string().map_err(|_| anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8"))?;
+            return not_empty(Zeroizing::new(text));
+        }
+        if !std::io::stdin().is_terminal() {
+            bail!("no passphrase: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal");
+        }
+        let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new);
+        let passphrase = not_empty(ask(format!("Passphrase of {}: ", self.what))?)?;
+        if self.new && *ask("The same again: ".into())? != *passphrase {
+            bail!("the two passphrases differ");
+        }
+        Ok(passphrase)
+    }
+}
+
+/// The first line of a file.
+fn passphrase_file(path: &Path) -> anyhow::Result<Passphrase> {
+    let place = || format!("cannot read the passphrase file {}", path.display());
+    let bytes = Zeroizing::new(files::read_capped(path, PASSPHRASE_LEN_MAX).with_context(place)?);
+    let text = std::str::from_utf8(&bytes).with_context(place)?;
+    not_empty(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn not_empty(passphrase: Passphrase) -> anyhow::Result<Passphrase> {
+    if passphrase.is_empty() {
+        bail!("the passphrase is empty");
+    }
+    Ok(passphrase)
+}
+
+/// Bytes from the operating system.
+pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(bytes.as_mut()).map_err(|e| anyhow::anyhow!("the operating system gives no random bytes: {e}"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_with_the_passphrase_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        let keys = Keys::generate().unwrap();
+        let passphrase = Zeroizing::new("correct horse".to_owned());
+        keys.save(&path, &passphrase).unwrap();
+        let again = Keys::open(&path, &passphrase).unwrap();
+        assert_eq!((again.id(), again.voting.public()), (keys.id(), keys.voting.public()));
+        assert!(Keys::open(&path, &Zeroizing::new("wrong".to_owned())).is_err());
+    }
+
+    #[test]
+    fn a_passphrase_file_gives_its_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("passphrase");
+        std::fs::write(&path, "first\nsecond\n").unwrap();
+        let source = PassphraseSource { file: Some(&path), new: false, what: "a test" };
+        assert_eq!(source.read().unwrap().as_str(), "first");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(source.read().is_err());
+    }
+}

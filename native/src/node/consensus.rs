@@ -1,0 +1,177 @@
+//! Drives the consensus replica: its votes go to disk before the wire, its blocks to the store in one write.
+//!
+//! The replica runs on a thread of its own; sending and fetching is spawned from there, and what comes back is an
+//! input again. A failing disk, or a block that executes differently here, ends the node.
+
+use super::{
+    context::{Context, Tip},
+    machine::{self, Inbox, Mail, Performer},
+    sync,
+};
+use crate::store::FinalBlock;
+use anyhow::Context as _;
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use tequio_core::{
+    codec,
+    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
+    types::{NodeId, Unverified},
+    wire::{
+        consensus::{Message, REQUEST_LEN_MAX},
+        light::FinalHeader,
+    },
+};
+use tequio_p2p::{Protocol, Reply};
+use tokio::runtime::Handle;
+
+/// The replica says what matters again, so a slow peer is given up soon.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Restores the replica from the store and starts its thread.
+pub fn start(
+    context: &Arc<Context>,
+    inbox: &Inbox<Input>,
+    mail: Mail<Input>,
+    ended: impl FnOnce(anyhow::Result<()>) + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let tip = context.tip();
+    let FinalHeader { header, certificate } = tip.header.clone();
+    let head = Head::new(header, certificate, tip.state.clone(), context.committee.clone());
+    let seated = context.committee.seat_of(&context.id).is_some();
+    let config =
+        Config { node_key: context.keys.node.clone(), vote_key: seated.then(|| context.keys.voting.clone()) };
+    let records = context.store.log_records()?;
+    let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
+    let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
+    let replica = Replica::restore(config, head, log, machine::now_ms()).context("cannot resume consensus")?;
+    let performer = Replicating { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };
+    tokio::spawn(want_blocks(context.clone(), inbox.clone()));
+    Ok(machine::spawn("consensus".into(), replica, mail, performer, ended)?)
+}
+
+/// A member's message; the exchange ends when the replica has taken it.
+pub fn receive(inbox: &Inbox<Input>, from: NodeId, body: &[u8], reply: Reply) {
+    match codec::decode::<Message>(body, REQUEST_LEN_MAX) {
+        Ok(message) => inbox.send_message(Input::Received { from, message: Unverified::new(message) }, reply),
+        Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+    }
+}
+
+/// Tells the replica of waiting transactions.
+async fn want_blocks(context: Arc<Context>, inbox: Inbox<Input>) {
+    loop {
+        context.mempool.arrival().await;
+        inbox.send(Input::WantBlock);
+    }
+}
+
+struct Replicating {
+    context: Arc<Context>,
+    inbox: Inbox<Input>,
+    runtime: Handle,
+}
+
+impl Performer<Replica> for Replicating {
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn perform(&mut self, replica: &Replica, output: Output) -> anyhow::Result<Option<Input>> {
+        match output {
+            Output::Send { to, message } => self.send(replica, to, &message),
+            Output::Persist(record) => {
+                self.context.store.log_append(record.height(), &codec::encode(&*record))?;
+                return Ok(Some(Input::Persisted));
+            }
+            Output::Finalised(finalised) => {
+                self.finalise(*finalised)?;
+                return Ok(Some(Input::Persisted));
+            }
+            Output::Request(wanted) => return Ok(Some(self.build(&wanted))),
+            Output::SyncNeeded { from, peer } => {
+                let (context, inbox) = (self.context.clone(), self.inbox.clone());
+                self.runtime.spawn(async move { sync::fetch(&context, &inbox, peer, from).await });
+            }
+            Output::Misbehaviour { peer, offence } => {
+                self.context.metrics.misbehaviour.inc();
+                tracing::warn!(peer = %peer.short(), evidence = offence.is_evidence(), %offence, "misbehaviour");
+            }
+            Output::Event(event) => self.tell(&event),
+        }
+        Ok(None)
+    }
+
+    fn refused(&mut self, error: Error) -> anyhow::Result<()> {
+        match error {
+            Error::Diverged { .. } => Err(error.into()),
+            // Ours, but without harm: the view was over, or the disk is behind and the message comes again.
+            Error::NotRequested | Error::Overloaded => Ok(()),
+            Error::NothingToPersist => {
+                tracing::error!(%error, "the consensus driver is out of step");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Replicating {
+    fn send(&self, replica: &Replica, to: To, message: &Message) {
+        let body = codec::encode(message);
+        let peers: Vec<NodeId> = match to {
+            To::One(peer) => vec![peer],
+            To::All => replica.head().committee.seats().iter().map(|s| s.node).collect(),
+        };
+        for peer in peers.into_iter().filter(|p| *p != self.context.id) {
+            let (network, body) = (self.context.network.clone(), body.clone());
+            self.runtime.spawn(async move {
+                if let Err(error) = network.request(peer, Protocol::Consensus, body, SEND_TIMEOUT).await {
+                    tracing::trace!(peer = %peer.short(), %error, "consensus message lost");
+                }
+            });
+        }
+    }
+
+    fn finalise(&self, finalised: Finalised) -> anyhow::Result<()> {
+        let Finalised { block, certificate, outcome } = finalised;
+        let (changes, receipts) = (&outcome.changes, &outcome.receipts);
+        self.context.store.append(FinalBlock { block: &block, certificate: &certificate, changes, receipts })?;
+        let count = block.transactions.len();
+        tracing::debug!(height = block.header.height, transactions = count, "final");
+        for receipt in receipts.iter().filter(|r| r.result.is_err()) {
+            tracing::info!(transaction = ?receipt.transaction, result = ?receipt.result, "transaction not applied");
+        }
+        self.context.metrics.blocks.inc();
+        self.context.metrics.transactions.inc_by(count as u64);
+        let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
+        self.context.advance(tip, changes);
+        self.want_block();
+        Ok(())
+    }
+
+    /// A wish holds for one height: it is repeated while something waits that could be applied.
+    fn want_block(&self) {
+        let tip = self.context.tip();
+        if !self.context.mempool.select(&tip.state, tip.height() + 1, usize::MAX, 1).is_empty() {
+            self.inbox.send(Input::WantBlock);
+        }
+    }
+
+    fn build(&self, wanted: &BuildBlock) -> Input {
+        let BuildBlock { height, view, len_max, transactions_max } = *wanted;
+        let transactions = self.context.mempool.select(&self.context.tip().state, height, len_max, transactions_max);
+        Input::Built { height, view, transactions }
+    }
+
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::ViewChange { height, view, leader } => {
+                self.context.metrics.view.set(*view as i64);
+                tracing::info!(height, view, leader = %leader.short(), "view change");
+            }
+            Event::Accepted { height, view, .. } => {
+                self.context.metrics.view.set(*view as i64);
+                tracing::trace!(height, view, "proposal accepted");
+            }
+            Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What the parts of a node share: keys, store, network, the newest final state, waiting transactions, known jobs.
+
+use super::{
+    coordinator::Coordinators,
+    events::EventLog,
+    jobs::Reports,
+    mempool::{Mempool, Rejected},
+    metrics::Metrics,
+};
+use crate::{keys::Keys, store::Store};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+use tequio_core::{
+    crypto::NodeKey,
+    ledger::{
+        Committee, Entry, Params, SignedTransaction, State, TransactionId,
+        job::{Job, JobId},
+        transaction::InvalidTransaction,
+    },
+    types::{ChainId, Digest, Height, NodeId, Unverified},
+    wire::light::FinalHeader,
+};
+use tequio_p2p::Network;
+use tokio::sync::watch;
+
+/// Where the chain stands.
+#[derive(Clone, Debug)]
+pub struct Tip {
+    /// The newest final header.
+    pub header: FinalHeader,
+    /// Its digest.
+    pub digest: Digest,
+    /// The state after it.
+    pub state: State,
+}
+
+impl Tip {
+    /// Of a final block.
+    pub fn new(header: FinalHeader, state: State) -> Self {
+        Self { digest: header.header.digest(), header, state }
+    }
+
+    /// The number of the block.
+    pub fn height(&self) -> Height {
+        self.header.header.height
+    }
+}
+
+/// Shared by all parts of one node.
+#[derive(Debug)]
+pub struct Context {
+    /// Its keys.
+    pub keys: Keys,
+    /// Who it is.
+    pub id: NodeId,
+    /// The network it belongs to.
+    pub chain: ChainId,
+    /// Constants of the chain.
+    pub params: Params,
+    /// Who decides.
+    pub committee: Committee,
+    /// The file from which light nodes start.
+    pub checkpoint: Vec<u8>,
+    /// Its disk.
+    pub store: Store,
+    /// Its peers.
+    pub network: Network,
+    /// Waiting transactions.
+    pub mempool: Mempool,
+    /// What is worth showing.
+    pub events: EventLog,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What coordinators say of their jobs.
+    pub reports: Reports,
+    /// The coordinators of this node's own jobs.
+    pub coordinators: Coordinators,
+    /// Held while a transaction is numbered and signed.
+    pub signing: Mutex<()>,
+    /// Held while the account is opened.
+    pub registering: tokio::sync::Mutex<()>,
+    tip: watch::Sender<Arc<Tip>>,
+    jobs: RwLock<BTreeMap<JobId, Job>>,
+}
+
+/// Why a transaction is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAccepted {
+    /// Not even looked at.
+    #[error("{0}")]
+    Invalid(#[from] InvalidTransaction),
+    /// Does not fit the state, or there is no room.
+    #[error("{0}")]
+    Rejected(#[from] Rejected),
+}
+
+/// What a [`Context`] is made of.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Parts {
+    pub keys: Keys,
+    pub params: Params,
+    pub committee: Committee,
+    pub checkpoint: Vec<u8>,
+    pub store: Store,
+    pub network: Network,
+    pub tip: Tip,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { keys, params, committee, checkpoint, store, network, tip } = parts;
+        let jobs = tip.state.jobs().map(|(id, job)| (*id, job.clone())).collect();
+        Self {
+            id: keys.id(),
+            chain: tip.header.header.chain,
+            keys,
+            params,
+            committee,
+            checkpoint,
+            store,
+            network,
+            mempool: Mempool::default(),
+            events: EventLog::default(),
+            metrics: Metrics::default(),
+            reports: Reports::default(),
+            coordinators: Coordinators::default(),
+            signing: Mutex::default(),
+            registering: tokio::sync::Mutex::default(),
+            tip: watch::channel(Arc::new(tip)).0,
+            jobs: RwLock::new(jobs),
+        }
+    }
+
+    /// The key that signs transactions.
+    pub fn node_key(&self) -> &NodeKey {
+        &self.keys.node
+    }
+
+    /// Where the chain stands.
+    pub fn tip(&self) -> Arc<Tip> {
+        self.tip.borrow().clone()
+    }
+
+    /// Tells of each new tip.
+    pub fn watch_tip(&self) -> watch::Receiver<Arc<Tip>> {
+        self.tip.subscribe()
+    }
+
+    /// Makes a final block known, after it is on disk.
+    pub fn advance(&self, tip: Tip, changes: &[Entry]) {
+        {
+            let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+            for entry in changes {
+                if let Entry::Job(id, job) = entry {
+                    jobs.insert(*id, job.clone());
+                }
+            }
+        }
+        self.mempool.prune(&tip.state, tip.height() + 1);
+        self.metrics.height.set(tip.height() as i64);
+        self.tip.send_replace(Arc::new(tip));
+    }
+
+    /// All jobs in the ledger.
+    pub fn jobs(&self) -> Vec<(JobId, Job)> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        jobs.iter().map(|(id, job)| (*id, job.clone())).collect()
+    }
+
+    /// A job in the ledger.
+    pub fn job(&self, id: &JobId) -> Option<Job> {
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Checks a transaction and lets it wait for a block. False if it waits already.
+    pub fn accept_transaction(
+        &self,
+        transaction: Unverified<SignedTransaction>,
+        from: Option<NodeId>,
+    ) -> Result<bool, NotAccepted> {
+        let tip = self.tip();
+        // The state says no faster than a signature does.
+        tip.state.admits(&transaction.claim().transaction, tip.height() + 1).map_err(Rejected::from)?;
+        let verified = transaction.verify(&self.chain)?;
+        Ok(self.mempool.insert(verified, from, &tip.state, tip.height() + 1)?)
+    }
+
+    /// The same, for callers that name transactions.
+    pub fn submit(&self, transaction: SignedTransaction, from: Option<NodeId>) -> Result<TransactionId, NotAccepted> {
+        let id = transaction.id();
+        self.accept_transaction(Unverified::new(transaction), from)?;
+        Ok(id)
+    }
+
+    /// Connected peers that say they are full nodes.
+    pub fn full_nodes(&self) -> Vec<NodeId> {
+        let is_full = |agent: &Option<String>| agent.as_ref().is_some_and(|a| a.starts_with(AGENT_PREFIX));
+        self.network.peers().into_iter().filter(|p| is_full(&p.agent)).map(|p| p.id).collect()
+    }
+}
+
+/// How full nodes introduce themselves.
+pub const AGENT_PREFIX: &str = "tequio-node/";

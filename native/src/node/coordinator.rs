@@ -1,0 +1,329 @@
+//! Coordinates this node's jobs: a machine and a thread for each, restored from the store after a restart. When the
+//! last round is done, model and record become objects and the result goes to the ledger.
+
+use super::{
+    context::Context,
+    machine::{self, Inbox, Performer, now_ms},
+    objects,
+    transactor::{self, TransactError},
+};
+use crate::keys;
+use anyhow::Context as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tequio_core::{
+    codec,
+    compute::dataset::{DATASET_BYTES_MAX, Dataset},
+    knowledge::model::Model,
+    ledger::{
+        Action,
+        job::{Job, JobId, JobResult, JobStatus},
+    },
+    scheduler::coordinator::{
+        ComputeFailed, Config, Coordinator, Error, Event, Input, Outcome, Output, Peer, RECORD_LEN_MAX, Record,
+    },
+    types::NodeId,
+    wire::{
+        light,
+        work::{REQUEST_LEN_MAX, Refusal, Request, Response},
+    },
+};
+use tequio_p2p::Reply;
+use tokio::runtime::Handle;
+
+/// Between tries to send a result to the ledger.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Asker {
+    Peer(Reply),
+    /// This node's own worker, by the number of its request.
+    Own(Inbox<tequio_core::scheduler::worker::Input>, u64),
+}
+
+impl Asker {
+    fn answer(self, response: Response) {
+        match self {
+            Self::Peer(reply) => reply.send(codec::encode(&response)),
+            Self::Own(worker, id) => {
+                worker.send(tequio_core::scheduler::worker::Input::Response { id, outcome: Ok(response) });
+            }
+        }
+    }
+}
+
+/// The coordinators of this node's jobs.
+#[derive(Debug, Default)]
+pub struct Coordinators(Mutex<BTreeMap<JobId, Arc<Desk>>>);
+
+/// The way to one coordinator's thread.
+#[derive(Debug)]
+struct Desk {
+    inbox: Inbox<Input>,
+    askers: Mutex<BTreeMap<u64, Asker>>,
+    next: AtomicU64,
+}
+
+impl Desk {
+    fn ask(&self, from: Peer, request: Request, asker: Asker) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, asker);
+        self.inbox.send(Input::Request { id, from, request });
+    }
+
+    fn take(&self, id: u64) -> Option<Asker> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+}
+
+impl Coordinators {
+    fn desk(&self, job: &JobId) -> Option<Arc<Desk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
+    }
+
+    /// Jobs that are coordinated here now.
+    pub fn jobs(&self) -> Vec<JobId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// A worker's connection is lost.
+    pub fn gone(&self, worker: NodeId) {
+        for desk in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            desk.inbox.send(Input::Gone(worker));
+        }
+    }
+
+    /// Ends a coordinator's thread; its records stay.
+    pub fn stop(&self, job: &JobId) {
+        if let Some(desk) = self.desk(job) {
+            desk.inbox.stop();
+        }
+    }
+
+    /// Gives a job up, after the ledger has.
+    fn cancel(&self, job: &JobId) {
+        if let Some(desk) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(job) {
+            desk.inbox.send(Input::Cancel);
+            desk.inbox.stop();
+        }
+    }
+}
+
+/// A worker elsewhere asks.
+pub fn receive(context: &Context, from: NodeId, body: &[u8], reply: Reply) {
+    let Ok(request) = codec::decode::<Request>(body, REQUEST_LEN_MAX) else {
+        reply.send(codec::encode(&Response::refused(Refusal::Malformed)));
+        return;
+    };
+    match context.coordinators.desk(&request.job()) {
+        Some(desk) => desk.ask(peer(context, from), request, Asker::Peer(reply)),
+        None => reply.send(codec::encode(&Response::refused(Refusal::UnknownJob))),
+    }
+}
+
+/// This node's own worker asks.
+pub fn receive_own(context: &Context, worker: &Inbox<tequio_core::scheduler::worker::Input>, id: u64, request: Request) {
+    let asker = Asker::Own(worker.clone(), id);
+    match context.coordinators.desk(&request.job()) {
+        Some(desk) => desk.ask(peer(context, context.id), request, asker),
+        None => asker.answer(Response::refused(Refusal::UnknownJob)),
+    }
+}
+
+/// What is known of a worker.
+fn peer(context: &Context, node: NodeId) -> Peer {
+    let info = context.network.peer(node);
+    let full = |agent: &String| agent.starts_with(super::context::AGENT_PREFIX);
+    Peer {
+        node,
+        guest: node != context.id && !info.as_ref().and_then(|i| i.agent.as_ref()).is_some_and(full),
+        rtt_ms: info.and_then(|i| i.rtt).map(|rtt| rtt.as_millis().try_into().unwrap_or(u32::MAX)),
+        reputation: context.tip().state.account(&node).map_or(0, |a| a.reputation),
+    }
+}
+
+/// Starts and resumes this node's jobs as the ledger has them, until the node stops.
+pub async fn run(context: Arc<Context>) {
+    let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    let mut tips = context.watch_tip();
+    loop {
+        for (id, job) in context.jobs().into_iter().filter(|(_, job)| job.coordinator == context.id) {
+            match job.status {
+                JobStatus::Running if started.insert(id) => {
+                    if let Err(error) = start(&context, id, &job).await {
+                        tracing::error!(job = %id, error = format!("{error:#}"), "cannot coordinate the job");
+                    }
+                }
+                JobStatus::Final { .. } | JobStatus::Failed { .. } if ended.insert(id) => {
+                    context.coordinators.cancel(&id);
+                    if let Err(error) = forget(&context, id).await {
+                        tracing::error!(job = %id, error = format!("{error:#}"), "cannot forget the job's records");
+                    }
+                }
+                _ => {}
+            }
+        }
+        if tips.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A job that is over needs no records of its rounds.
+async fn forget(context: &Arc<Context>, id: JobId) -> anyhow::Result<()> {
+    let context = context.clone();
+    let done = tokio::task::spawn_blocking(move || match context.store.job_records(&id)?.is_empty() {
+        true => Ok(()),
+        false => context.store.job_forget(&id),
+    });
+    Ok(done.await??)
+}
+
+async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<()> {
+    let bytes = objects::fetch_contents(context, job.spec.dataset, context.id).await.context("the job's data set")?;
+    let dataset: Dataset = codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?;
+    let config = Config::new(context.id, *keys::random()?);
+    let decode = |bytes: Vec<u8>| codec::decode::<Record>(&bytes, RECORD_LEN_MAX);
+    let records = context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    let resumed = !records.is_empty();
+    let coordinator = Coordinator::restore(now_ms(), id, job.spec.clone(), dataset.clone(), config, records)?;
+    tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
+    context.reports.put(coordinator.progress());
+    let (inbox, mail) = machine::inbox();
+    let desk =
+        Arc::new(Desk { inbox, askers: Mutex::default(), next: AtomicU64::new(0) });
+    let performer = Coordinating {
+        context: context.clone(),
+        desk: desk.clone(),
+        job: (id, job.clone()),
+        dataset: Arc::new(dataset),
+        runtime: Handle::current(),
+    };
+    context.coordinators.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, desk);
+    let owner = context.clone();
+    machine::spawn(format!("job {}", &id.to_string()[..8]), coordinator, mail, performer, move |ended| {
+        if let Err(error) = ended {
+            tracing::error!(job = %id, error = format!("{error:#}"), "the coordinator has stopped");
+            owner.coordinators.cancel(&id);
+        }
+    })?;
+    Ok(())
+}
+
+struct Coordinating {
+    context: Arc<Context>,
+    desk: Arc<Desk>,
+    job: (JobId, Job),
+    dataset: Arc<Dataset>,
+    runtime: Handle,
+}
+
+impl Performer<Coordinator> for Coordinating {
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn perform(&mut self, coordinator: &Coordinator, output: Output) -> anyhow::Result<Option<Input>> {
+        match output {
+            Output::Reply { id, response } => {
+                if let Some(asker) = self.desk.take(id) {
+                    asker.answer(response);
+                }
+            }
+            Output::Persist(record) => {
+                let begins_round = matches!(record, Record::Round(_));
+                self.context.store.job_append(&self.job.0, begins_round, &codec::encode(&record))?;
+                return Ok(Some(Input::Persisted));
+            }
+            Output::Compute { unit, task } => {
+                let inbox = self.desk.inbox.clone();
+                self.runtime.spawn_blocking(move || {
+                    let product = task.run().map_err(|_| ComputeFailed);
+                    inbox.send(Input::Computed { unit, product });
+                });
+            }
+            Output::Event(event) => self.tell(coordinator, event),
+            Output::Finished(outcome) => {
+                self.context.reports.put(coordinator.progress());
+                let (context, job, dataset) = (self.context.clone(), self.job.clone(), self.dataset.clone());
+                self.runtime.spawn(async move { commit(&context, job.0, &job.1, &dataset, *outcome).await });
+            }
+        }
+        Ok(None)
+    }
+
+    fn refused(&mut self, error: Error) -> anyhow::Result<()> {
+        tracing::debug!(%error, "coordinator refused an input");
+        Ok(())
+    }
+}
+
+impl Coordinating {
+    fn tell(&self, coordinator: &Coordinator, event: Event) {
+        let job = self.job.0;
+        match event {
+            Event::Accepted { round, lane, worker, checker, guest, .. } => {
+                self.context.metrics.lanes_accepted.inc();
+                let checker = checker.map(|c| c.short());
+                tracing::debug!(job = ?job, round, lane, worker = %worker.short(), ?checker, guest, "lane accepted");
+            }
+            Event::Rejected(rejection) => {
+                self.context.metrics.results_rejected.inc();
+                let (round, lane, worker) = (rejection.round, rejection.lane, rejection.worker);
+                tracing::warn!(job = ?job, round, lane, worker = %worker.short(), reason = %rejection.reason, "result refused");
+                let reason = super::light::shortened(&rejection.reason.to_string());
+                self.context.events.push(light::Event::Rejected { job, round, lane, worker, reason });
+            }
+            Event::Round(point) => {
+                tracing::info!(job = ?job, round = point.round, correct = point.correct, total = point.total, "round");
+            }
+        }
+        self.context.reports.put(coordinator.progress());
+    }
+}
+
+/// Makes model and record of an outcome and sends the result, until the ledger has it.
+async fn commit(context: &Arc<Context>, id: JobId, job: &Job, dataset: &Dataset, outcome: Outcome) {
+    let result = match publish(context, id, job, dataset, outcome).await {
+        Ok(result) => result,
+        Err(error) => {
+            tracing::error!(job = %id, error = format!("{error:#}"), "cannot publish the model");
+            return;
+        }
+    };
+    while context.job(&id).is_some_and(|job| job.status == JobStatus::Running) {
+        let action = Action::JobResult { job: id, result: result.clone() };
+        match transactor::perform(context, action).await {
+            Ok((_, height)) => tracing::info!(job = %id, height, "the result is in the ledger"),
+            Err(TransactError::Stopping) => return,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "the result is not in the ledger yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn publish(
+    context: &Arc<Context>,
+    id: JobId,
+    job: &Job,
+    dataset: &Dataset,
+    outcome: Outcome,
+) -> anyhow::Result<JobResult> {
+    let plan = job.spec.params.clone().validate()?;
+    let (_, mut blocks) = Model::build(id, job.spec.dataset, dataset, &plan, &outcome.weights, outcome.accuracy)?;
+    let model_cid = blocks.first().context("a model is a block")?.cid;
+    let record = outcome.record(id, &job.spec, job.coordinator).to_block()?;
+    let record_cid = record.cid;
+    blocks.push(record);
+    objects::keep(context, blocks).await?;
+    Ok(outcome.result(model_cid, record_cid))
+}

@@ -1,0 +1,97 @@
+//! `/tequio/light/1`: answers light nodes from the newest final state. They verify what they get, so an answer needs
+//! no care but for cost: proofs are capped, objects are whole blocks, and waiting for a head holds nothing but a task.
+
+use super::context::Context;
+use std::{sync::Arc, time::Duration};
+use tequio_core::{
+    codec::{self, BoundedString, BoundedVec},
+    ledger::Key,
+    types::{Height, NodeId},
+    wire::light::{FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, Refusal, Request, Response},
+};
+use tequio_p2p::Reply;
+
+/// Answers a question.
+pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
+    let response = match codec::decode::<Request>(&body, REQUEST_LEN_MAX) {
+        Ok(Request::Head { after, wait_ms }) => head(&context, after, wait_ms).await,
+        Ok(request) => {
+            let answer = tokio::task::spawn_blocking(move || answer(&context, from, request));
+            answer.await.unwrap_or(Response::Refused(Refusal::Busy))
+        }
+        Err(_) => Response::Refused(Refusal::Malformed),
+    };
+    reply.send(codec::encode(&response));
+}
+
+/// The newest header above `after`, waited for.
+async fn head(context: &Context, after: Height, wait_ms: u32) -> Response {
+    let mut tip = context.watch_tip();
+    let wait = Duration::from_millis(wait_ms.min(HEAD_WAIT_MS_MAX).into());
+    match tokio::time::timeout(wait, tip.wait_for(|tip| tip.height() > after)).await {
+        Ok(Ok(tip)) => Response::Header(tip.header.clone()),
+        Ok(Err(_)) | Err(_) => Response::Refused(Refusal::NothingNew),
+    }
+}
+
+/// All but [`Request::Head`]. May read the disk.
+fn answer(context: &Context, from: NodeId, request: Request) -> Response {
+    match request {
+        Request::Head { .. } => Response::Refused(Refusal::Malformed),
+        Request::Header { height } => found(context.store.final_header(height).map(|h| h.map(Response::Header))),
+        Request::Prove { keys } => {
+            let (header, entries) = prove(context, &keys);
+            Response::Proved { header, entries: BoundedVec::truncated(entries) }
+        }
+        Request::Object { cid } => {
+            let object = context.store.object(&cid);
+            found(object.map(|bytes| bytes.and_then(|b| b.try_into().ok()).map(Response::Object)))
+        }
+        Request::Submit { transaction } => match context.submit(transaction, Some(from)) {
+            Ok(id) => Response::Submitted(id),
+            Err(error) => Response::Refused(Refusal::NotAccepted(shortened(&error.to_string()))),
+        },
+        Request::Jobs => {
+            let mut jobs = super::jobs::progress_of_all(context);
+            jobs.truncate(LIST_MAX);
+            Response::Jobs(BoundedVec::truncated(jobs))
+        }
+        Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.after(after))),
+        Request::Members => Response::Members(BoundedVec::truncated(members(context))),
+    }
+}
+
+/// Entries of the newest state with their proofs, and the header they lead to.
+pub fn prove(context: &Context, keys: &[Key]) -> (FinalHeader, Vec<tequio_core::ledger::state::ProvedEntry>) {
+    let tip = context.tip();
+    (tip.header.clone(), keys.iter().map(|key| tip.state.prove(key)).collect())
+}
+
+/// This node and the full nodes that it is connected with.
+fn members(context: &Context) -> Vec<Member> {
+    let own = Member { node: context.id, agent: shortened(&super::agent()) };
+    let full = context.full_nodes();
+    let peers = context.network.peers().into_iter().filter(|p| full.contains(&p.id));
+    let others = peers.map(|p| Member { node: p.id, agent: shortened(p.agent.as_deref().unwrap_or_default()) });
+    std::iter::once(own).chain(others).take(LIST_MAX).collect()
+}
+
+fn found<E: std::fmt::Display>(result: Result<Option<Response>, E>) -> Response {
+    match result {
+        Ok(Some(response)) => response,
+        Ok(None) => Response::Refused(Refusal::NotFound),
+        Err(error) => {
+            tracing::error!(%error, "cannot answer from the store");
+            Response::Refused(Refusal::Busy)
+        }
+    }
+}
+
+/// As much of a text as there is room for.
+pub fn shortened<const N: usize>(text: &str) -> BoundedString<N> {
+    let mut end = text.len().min(N);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().try_into().unwrap_or_default()
+}

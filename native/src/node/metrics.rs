@@ -1,0 +1,75 @@
+//! Counters and gauges, served as OpenMetrics text.
+
+use prometheus_client::{
+    encoding::text,
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+
+/// What a node counts.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Metrics {
+    registry: Registry,
+    pub height: Gauge,
+    pub view: Gauge,
+    pub peers: Gauge,
+    pub mempool: Gauge,
+    pub blocks: Counter,
+    pub transactions: Counter,
+    pub lanes: Counter,
+    pub lanes_accepted: Counter,
+    pub results_rejected: Counter,
+    pub audits: Counter,
+    pub http_requests: Counter,
+    pub http_limited: Counter,
+    pub misbehaviour: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tequio"),
+            height: Gauge::default(),
+            view: Gauge::default(),
+            peers: Gauge::default(),
+            mempool: Gauge::default(),
+            blocks: Counter::default(),
+            transactions: Counter::default(),
+            lanes: Counter::default(),
+            lanes_accepted: Counter::default(),
+            results_rejected: Counter::default(),
+            audits: Counter::default(),
+            http_requests: Counter::default(),
+            http_limited: Counter::default(),
+            misbehaviour: Counter::default(),
+        };
+        let m = &metrics;
+        let mut registry = Registry::with_prefix("tequio");
+        registry.register("height", "Final height", m.height.clone());
+        registry.register("view", "View of the height that is being decided", m.view.clone());
+        registry.register("peers", "Connected peers", m.peers.clone());
+        registry.register("mempool_transactions", "Transactions that wait for a block", m.mempool.clone());
+        registry.register("blocks", "Blocks made final since the start", m.blocks.clone());
+        registry.register("transactions", "Transactions in them", m.transactions.clone());
+        registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());
+        registry.register("lanes_accepted", "Lanes accepted by this node's jobs", m.lanes_accepted.clone());
+        registry.register("results_rejected", "Results refused by this node's jobs", m.results_rejected.clone());
+        registry.register("audits", "Jobs recomputed as an auditor", m.audits.clone());
+        registry.register("http_requests", "Requests to the HTTP API", m.http_requests.clone());
+        registry.register("http_limited", "Of those, refused for their rate", m.http_limited.clone());
+        registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
+        metrics.registry = registry;
+        metrics
+    }
+}
+
+impl Metrics {
+    /// OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing into a String does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

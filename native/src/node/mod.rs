@@ -1,0 +1,175 @@
+//! A running full node: the machines of core, each with its driver, around one [`Context`].
+//!
+//! Start order: lock, keys, store, network, consensus, then everything that follows the head. A crash at any point
+//! loses nothing that has been promised; an orderly stop only says goodbye.
+
+pub mod audit;
+pub mod consensus;
+pub mod context;
+pub mod coordinator;
+pub mod events;
+pub mod jobs;
+pub mod light;
+pub mod machine;
+pub mod mempool;
+pub mod metrics;
+pub mod objects;
+mod router;
+pub mod sync;
+pub mod transactor;
+pub mod worker;
+
+use crate::{
+    config::Config,
+    files::{self, DirectoryLock},
+    keys::Keys,
+    store::{self, Store},
+};
+use anyhow::Context as _;
+use context::{Context, Parts, Tip};
+use std::{path::Path, sync::Arc, thread::JoinHandle};
+use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
+use tequio_p2p::{Multiaddr, WebRtcCertificate, identity};
+use tokio::{sync::oneshot, task::JoinSet};
+
+/// Name of the genesis in a node's directory, or above it.
+pub const GENESIS_FILE: &str = "genesis.bin";
+/// Name of the checkpoint in a node's directory, or above it.
+pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
+const WEBRTC_FILE: &str = "webrtc.pem";
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    /// Shared by its parts.
+    pub context: Arc<Context>,
+    /// Addresses it listens on, with its peer id.
+    pub listen: Vec<Multiaddr>,
+    replica: machine::Inbox<tequio_core::consensus::Input>,
+    worker: machine::Inbox<tequio_core::scheduler::worker::Input>,
+    replica_thread: JoinHandle<()>,
+    failed: oneshot::Receiver<anyhow::Result<()>>,
+    tasks: JoinSet<()>,
+    _lock: DirectoryLock,
+}
+
+/// How this program introduces itself.
+pub fn agent() -> String {
+    format!("{}{}", context::AGENT_PREFIX, env!("CARGO_PKG_VERSION"))
+}
+
+impl Node {
+    /// Starts the node of a directory.
+    pub async fn start(dir: &Path, config: &Config, keys: Keys) -> anyhow::Result<Self> {
+        let lock = DirectoryLock::take(dir)?;
+        let genesis = read_public(dir, GENESIS_FILE)?;
+        let start = GenesisFile::decode(&genesis).and_then(|g| g.start()).context("genesis.bin")?;
+        let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
+        let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
+        let head = store.load_head(&start)?;
+        let (network, events) = tequio_p2p::spawn(network_config(dir, config, &keys)?)?;
+        let tip = Tip::new(head.header, head.state);
+        let (params, committee) = (start.params, start.committee);
+        let parts = Parts { keys, params, committee, checkpoint, store, network, tip };
+        let context = Arc::new(Context::new(parts));
+
+        let (replica, replica_mail) = machine::inbox();
+        let (worker, worker_mail) = machine::inbox();
+        let (fail, failed) = oneshot::channel();
+        let ended = move |result| drop(fail.send(result));
+        let replica_thread = consensus::start(&context, &replica, replica_mail, ended)?;
+        worker::start(&context, &worker, worker_mail, config.workers.try_into().unwrap_or(u8::MAX))?;
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(router::run(context.clone(), events, replica.clone()));
+        tasks.spawn(router::use_relays(context.clone()));
+        tasks.spawn(mempool::gossip(context.clone()));
+        tasks.spawn(objects::hold(context.clone()));
+        tasks.spawn(jobs::ask(context.clone()));
+        tasks.spawn(coordinator::run(context.clone()));
+        tasks.spawn(audit::run(context.clone()));
+        // Members are told of what they miss; without a seat, one has to ask.
+        if context.committee.seat_of(&context.id).is_none() {
+            tasks.spawn(sync::follow(context.clone(), replica.clone()));
+        }
+        let listen = listen(&context, config).await?;
+        Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
+    }
+
+    /// Comes back when the node cannot go on.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.failed).await {
+            Ok(Err(error)) => error,
+            Ok(Ok(())) | Err(_) => anyhow::anyhow!("consensus has stopped"),
+        }
+    }
+
+    /// Stops in order: no new work, the last write to its end, then the network.
+    pub async fn stop(mut self) {
+        self.worker.stop();
+        for job in self.context.coordinators.jobs() {
+            self.context.coordinators.stop(&job);
+        }
+        self.replica.stop();
+        self.tasks.abort_all();
+        let thread = self.replica_thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        self.context.network.clone().close().await;
+    }
+}
+
+/// A file of the directory, or of the one above it, as `tequio init --devnet` lays them.
+fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let own = dir.join(name);
+    let shared = dir.join("..").join(name);
+    let path = if own.exists() { own } else { shared };
+    files::read_capped(&path, FILE_LEN_MAX)
+        .with_context(|| format!("cannot read {name} in {} or above it; `tequio init` makes it", dir.display()))
+}
+
+fn network_config(dir: &Path, config: &Config, keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
+    let mut network = tequio_p2p::Config::new(*keys.node.to_bytes());
+    network.agent = agent();
+    network.keep = addresses(config.peers.iter().chain(&config.relays))?;
+    network.external = addresses(&config.external)?;
+    if config.listen.iter().any(|a| a.contains("webrtc-direct")) {
+        network.webrtc = Some(webrtc_certificate(&dir.join(WEBRTC_FILE))?);
+    }
+    Ok(network)
+}
+
+fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Vec<Multiaddr>> {
+    texts.into_iter().map(|a| a.parse().with_context(|| format!("{a} is no multiaddress"))).collect()
+}
+
+/// The certificate's hash is part of the node's address, so it is kept.
+fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
+    const LEN_MAX: usize = 64 * 1024;
+    if path.exists() {
+        return Ok(WebRtcCertificate::from_bytes(&files::read_capped(path, LEN_MAX)?)?);
+    }
+    let certificate = WebRtcCertificate::generate()?;
+    files::write_atomic(path, &certificate.to_bytes(), files::PRIVATE)?;
+    Ok(certificate)
+}
+
+/// Opens the sockets, and asks relays to be reachable through them.
+async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
+    let mut listening = Vec::new();
+    for addr in addresses(&config.listen)? {
+        let actual = context.network.listen(addr.clone()).await.with_context(|| format!("cannot listen on {addr}"))?;
+        listening.push(identity::with_peer(actual, context.id));
+    }
+    for relay in config.relays.clone() {
+        let circuit: Multiaddr = format!("{relay}/p2p-circuit").parse().with_context(|| format!("{relay}"))?;
+        let network = context.network.clone();
+        tokio::spawn(async move {
+            // A relay that is down is asked again; the network renews what has once been granted.
+            while let Err(error) = network.listen(circuit.clone()).await {
+                tracing::warn!(%circuit, %error, "the relay gives no reservation");
+                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+            }
+        });
+    }
+    Ok(listening)
+}

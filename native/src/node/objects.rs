@@ -1,0 +1,167 @@
+//! Objects that full nodes keep: the data set of every running job, and model and record of every finished one.
+//! They are fetched from the job's coordinator or any other full node; what does not hash to its name is refused.
+
+use super::context::Context;
+use crate::store::{ReadError, StoreError};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tequio_core::{
+    codec,
+    knowledge::{
+        Cid, CidCodec,
+        model::Model,
+        object::{Block, Contents, contents},
+    },
+    ledger::job::{Job, JobStatus},
+    types::{NodeId, Unverified, Verified},
+    wire::light::{RESPONSE_LEN_MAX, Request, Response},
+};
+use tequio_p2p::Protocol;
+
+const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between tries to fetch what nobody had.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Why an object is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connected node gave it.
+    #[error("no connected node has object {0}")]
+    Nowhere(Cid),
+    /// What it says is not what it should be.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+}
+
+impl From<StoreError> for FetchError {
+    fn from(error: StoreError) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// Puts blocks made here into the store.
+pub async fn keep(context: &Arc<Context>, blocks: Vec<Block>) -> Result<(), FetchError> {
+    let verify = |b: Block| Unverified::new(b).verify();
+    let blocks = blocks.into_iter().map(verify).collect::<Result<Vec<_>, _>>().map_err(ReadError::from)?;
+    put(context, blocks).await
+}
+
+async fn put(context: &Arc<Context>, blocks: Vec<Verified<Block>>) -> Result<(), FetchError> {
+    let context = context.clone();
+    let stored = tokio::task::spawn_blocking(move || context.store.put_objects(&blocks)).await;
+    stored.map_err(|_| StoreError::Damaged("an object"))??;
+    Ok(())
+}
+
+/// The contents under a name, from the store or from peers; then they are in the store.
+pub async fn fetch_contents(context: &Arc<Context>, cid: Cid, first: NodeId) -> Result<Vec<u8>, FetchError> {
+    let reader = context.clone();
+    let read = move || reader.store.contents(&cid);
+    if let Ok(Ok(bytes)) = tokio::task::spawn_blocking(read.clone()).await {
+        return Ok(bytes);
+    }
+    let head = fetch(context, cid, first).await?;
+    let mut blocks = vec![head.clone()];
+    if let Contents::Parts { parts, .. } = contents(head).map_err(ReadError::from)? {
+        for part in parts {
+            blocks.push(fetch(context, part, first).await?);
+        }
+    }
+    // All at once: where the first block is, the others are.
+    put(context, blocks).await?;
+    Ok(tokio::task::spawn_blocking(read).await.map_err(|_| FetchError::Nowhere(cid))??)
+}
+
+/// A single block, from the store or from peers. It is not stored.
+pub async fn fetch(context: &Arc<Context>, cid: Cid, first: NodeId) -> Result<Verified<Block>, FetchError> {
+    if let Some(bytes) = context.store.object(&cid)? {
+        return Ok(Unverified::new(Block { cid, bytes }).verify().map_err(ReadError::from)?);
+    }
+    let others = context.full_nodes();
+    for peer in std::iter::once(first).chain(others.into_iter().filter(|p| *p != first)).filter(|p| *p != context.id) {
+        let body = codec::encode(&Request::Object { cid });
+        let Ok(body) = context.network.request(peer, Protocol::Light, body, FETCH_TIMEOUT).await else { continue };
+        let Ok(Response::Object(bytes)) = codec::decode(&body, RESPONSE_LEN_MAX) else { continue };
+        match Unverified::new(Block { cid, bytes: bytes.into_vec() }).verify() {
+            Ok(block) => return Ok(block),
+            Err(error) => tracing::warn!(peer = %peer.short(), %error, "a peer sent wrong bytes"),
+        }
+    }
+    Err(FetchError::Nowhere(cid))
+}
+
+/// Fetches what the ledger's jobs name, until the node stops.
+pub async fn hold(context: Arc<Context>) {
+    let mut held = BTreeSet::new();
+    let mut tips = context.watch_tip();
+    loop {
+        let mut missing = false;
+        for (_, job) in context.jobs() {
+            missing |= !hold_job(&context, &job, &mut held).await;
+        }
+        let changed = tips.changed();
+        let ended = if missing {
+            tokio::time::sleep(AGAIN).await;
+            false
+        } else {
+            changed.await.is_err()
+        };
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Whether all of a job's objects are here.
+async fn hold_job(context: &Arc<Context>, job: &Job, held: &mut BTreeSet<Cid>) -> bool {
+    let first = job.coordinator;
+    let mut all = match job.status {
+        JobStatus::Running | JobStatus::Pending { .. } => hold_contents(context, job.spec.dataset, first, held).await,
+        JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
+    };
+    if let JobStatus::Pending { result, .. } | JobStatus::Final { result, .. } = &job.status {
+        all &= hold_block(context, result.record, first, held).await;
+        all &= hold_block(context, result.model, first, held).await;
+        if let Some(weights) = weights_of(context, result.model) {
+            all &= hold_contents(context, weights, first, held).await;
+        }
+    }
+    all
+}
+
+async fn hold_block(context: &Arc<Context>, cid: Cid, first: NodeId, held: &mut BTreeSet<Cid>) -> bool {
+    if held.contains(&cid) || context.store.has_object(&cid).unwrap_or(false) {
+        held.insert(cid);
+        return true;
+    }
+    match fetch(context, cid, first).await {
+        Ok(block) => put(context, vec![block]).await.is_ok(),
+        Err(error) => {
+            tracing::debug!(%cid, %error, "object not found yet");
+            false
+        }
+    }
+}
+
+async fn hold_contents(context: &Arc<Context>, cid: Cid, first: NodeId, held: &mut BTreeSet<Cid>) -> bool {
+    if held.contains(&cid) {
+        return true;
+    }
+    match fetch_contents(context, cid, first).await {
+        Ok(_) => held.insert(cid),
+        Err(error) => {
+            tracing::debug!(%cid, %error, "object not found yet");
+            return false;
+        }
+    };
+    true
+}
+
+/// The name of a model's exact weights.
+fn weights_of(context: &Context, model: Cid) -> Option<Cid> {
+    if model.codec != CidCodec::DagCbor {
+        return None;
+    }
+    let bytes = context.store.object(&model).ok()??;
+    let block = Unverified::new(Block { cid: model, bytes }).verify().ok()?;
+    Some(Model::from_block(block).ok()?.weights)
+}

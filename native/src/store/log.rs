@@ -1,0 +1,26 @@
+//! The consensus machine's log: what it must remember to never vote twice. A record is on disk when the call
+//! returns; [`Store::append`](super::Store::append) drops those that a final block makes superfluous.
+
+use super::{Store, StoreError, tables::LOG};
+use redb::ReadableTable;
+use tequio_core::types::Height;
+
+impl Store {
+    /// Appends a record about the decision of a height.
+    pub fn log_append(&self, height: Height, record: &[u8]) -> Result<(), StoreError> {
+        let write = self.write()?;
+        {
+            let mut log = write.open_table(LOG)?;
+            let next = log.last()?.map_or(0, |(key, _)| key.value().1 + 1);
+            log.insert((height, next), record)?;
+        }
+        Ok(write.commit()?)
+    }
+
+    /// All records, oldest first.
+    pub fn log_records(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let read = self.read()?;
+        let log = read.open_table(LOG)?;
+        log.iter()?.map(|item| Ok(item?.1.value().to_vec())).collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! Blocks of the knowledge base under their names. Callers verify bytes before they put them here.
+
+use super::{Store, StoreError, tables::OBJECTS};
+use redb::ReadableTableMetadata;
+use tequio_core::knowledge::{
+    Cid,
+    object::{Block, Contents, ObjectError, contents},
+};
+use tequio_core::types::{Unverified, Verified};
+
+/// Why contents cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A block is not here.
+    #[error("object {0} is not stored here")]
+    Missing(Cid),
+    /// Not contents in parts.
+    #[error("{0}")]
+    Object(#[from] ObjectError),
+    /// Ours.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Keeps verified blocks.
+    pub fn put_objects(&self, blocks: &[Verified<Block>]) -> Result<(), StoreError> {
+        let write = self.write()?;
+        {
+            let mut table = write.open_table(OBJECTS)?;
+            for block in blocks {
+                table.insert(&block.cid.to_bytes(), block.bytes.as_slice())?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// The bytes of a block.
+    pub fn object(&self, cid: &Cid) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = self.read()?;
+        Ok(read.open_table(OBJECTS)?.get(&cid.to_bytes())?.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// Whether a block is here.
+    pub fn has_object(&self, cid: &Cid) -> Result<bool, StoreError> {
+        Ok(self.read()?.open_table(OBJECTS)?.get(&cid.to_bytes())?.is_some())
+    }
+
+    /// Number of blocks.
+    pub fn object_count(&self) -> Result<u64, StoreError> {
+        Ok(self.read()?.open_table(OBJECTS)?.len()?)
+    }
+
+    /// Contents that may have been cut into parts.
+    pub fn contents(&self, cid: &Cid) -> Result<Vec<u8>, ReadError> {
+        let block = |cid: Cid| -> Result<Verified<Block>, ReadError> {
+            let bytes = self.object(&cid)?.ok_or(ReadError::Missing(cid))?;
+            // Read again under its name: a disk may lie.
+            Ok(Unverified::new(Block { cid, bytes }).verify()?)
+        };
+        match contents(block(*cid)?)? {
+            Contents::Whole(bytes) => Ok(bytes),
+            Contents::Parts { len, parts } => {
+                let mut whole = Vec::new();
+                for part in parts {
+                    whole.extend_from_slice(&block(part)?.bytes);
+                }
+                if whole.len() != len { Err(ObjectError::WrongForm("list of parts").into()) } else { Ok(whole) }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use super::*;
+use tequio_core::{
+    codec::BoundedVec,
+    crypto::{NodeKey, bls},
+    knowledge::object,
+    ledger::{Block, Certificate, Genesis, Params, Phase, Vote, genesis::{GenesisFile, Start}},
+    types::{Digest, Unverified},
+};
+
+fn start() -> Start {
+    let (node, voting) = (NodeKey::from_bytes(&[1; 32]).id(), bls::SecretKey::from_seed(&[1; 32]));
+    let genesis = Genesis {
+        name: "test".try_into().unwrap(),
+        time_ms: 1,
+        params: Params {
+            block_interval_ms_max: 1,
+            block_interval_ms_min: 1,
+            view_timeout_ms: 1,
+            clock_skew_ms_max: 1,
+            audit_blocks_min: 1,
+            audit_blocks_max: 1,
+            admission_bits: 0,
+            mint_max: 0,
+            trust_period_ms: 1,
+        },
+        accounts: vec![(node, 0, 1)].try_into().unwrap(),
+        seats: vec![(node, voting.public(), 1)].try_into().unwrap(),
+    };
+    let possession = voting.prove_possession(&genesis.chain(), &node);
+    GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap()
+}
+
+/// An empty block on top of a header, with what it changes.
+fn next(start: &Start, head: &Head) -> (Block, Certificate, tequio_core::ledger::Outcome) {
+    let context = tequio_core::ledger::BlockContext { parent: &head.header.header, committee: &start.committee };
+    let outcome = head.state.apply(context, &[]);
+    let parent = &head.header.header;
+    let mut header = parent.clone();
+    header.height += 1;
+    header.time_ms += 1;
+    header.parent = parent.digest();
+    header.state = outcome.state.root();
+    let voting = bls::SecretKey::from_seed(&[1; 32]);
+    let vote = Vote {
+        chain: start.chain,
+        epoch: 0,
+        height: header.height,
+        view: 0,
+        phase: Phase::Commit,
+        digest: header.digest(),
+    };
+    let certificate = start.committee.certify(vote, &[(0, voting.sign(&vote.message()))]).unwrap();
+    (Block { header, transactions: BoundedVec::new() }, certificate, outcome)
+}
+
+#[test]
+fn a_block_and_its_state_come_back_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let start = start();
+    let store = Store::open(&path, &start.chain).unwrap();
+    let head = store.load_head(&start).unwrap();
+    let (block, certificate, outcome) = next(&start, &head);
+    let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+    store.append(last).unwrap();
+    assert!(matches!(store.append(last), Err(StoreError::NotNext { head: 1, found: 1 })));
+    drop(store);
+
+    let store = Store::open(&path, &start.chain).unwrap();
+    let again = store.load_head(&start).unwrap();
+    assert_eq!(again.header.header, block.header);
+    assert_eq!(again.state.root(), outcome.state.root());
+    assert_eq!(store.block(1).unwrap(), Some((block, certificate)));
+    assert_eq!(store.block(2).unwrap(), None);
+}
+
+#[test]
+fn a_state_that_does_not_belong_to_its_head_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = start();
+    let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
+    let head = store.load_head(&start).unwrap();
+    let (block, certificate, _) = next(&start, &head);
+    // The entries that the block changes are missing.
+    store.append(FinalBlock { block: &block, certificate: &certificate, changes: &[], receipts: &[] }).unwrap();
+    assert!(matches!(store.load_head(&start), Err(StoreError::WrongRoot)));
+}
+
+#[test]
+fn newer_versions_and_other_chains_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    drop(Store::open(&path, &ChainId([1; 32])).unwrap());
+    assert!(matches!(Store::open(&path, &ChainId([2; 32])), Err(StoreError::OtherChain)));
+    let store = Store::open(&path, &ChainId([1; 32])).unwrap();
+    let write = store.write().unwrap();
+    write.open_table(META).unwrap().insert(tables::VERSION_KEY, 2u32.to_le_bytes().as_slice()).unwrap();
+    write.commit().unwrap();
+    drop(store);
+    let error = Store::open(&path, &ChainId([1; 32])).unwrap_err();
+    assert!(error.to_string().contains("version 2, this tequio reads version 1"), "{error}");
+}
+
+#[test]
+fn the_log_keeps_its_order_until_its_height_is_final() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = start();
+    let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
+    let head = store.load_head(&start).unwrap();
+    for (height, record) in [(1, b"a"), (1, b"b"), (2, b"c")] {
+        store.log_append(height, record).unwrap();
+    }
+    assert_eq!(store.log_records().unwrap(), [b"a", b"b", b"c"]);
+    let (block, certificate, outcome) = next(&start, &head);
+    let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+    store.append(last).unwrap();
+    store.log_append(2, b"d").unwrap();
+    assert_eq!(store.log_records().unwrap(), [b"c", b"d"]);
+}
+
+#[test]
+fn a_round_makes_the_records_before_it_superfluous() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join(FILE_NAME), &ChainId([1; 32])).unwrap();
+    let (job, other) = (Digest([3; 32]), Digest([4; 32]));
+    store.job_append(&job, true, b"r0").unwrap();
+    store.job_append(&job, false, b"l0").unwrap();
+    store.job_append(&other, true, b"r7").unwrap();
+    store.job_append(&job, true, b"r1").unwrap();
+    store.job_append(&job, false, b"l1").unwrap();
+    assert_eq!(store.job_records(&job).unwrap(), [b"r1", b"l1"]);
+    store.job_forget(&job).unwrap();
+    assert!(store.job_records(&job).unwrap().is_empty());
+    assert_eq!(store.job_records(&other).unwrap(), [b"r7"]);
+}
+
+#[test]
+fn contents_in_parts_are_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join(FILE_NAME), &ChainId([1; 32])).unwrap();
+    let bytes: Vec<u8> = (0..object::PART_LEN * 2 + 5).map(|i| i as u8).collect();
+    let blocks = object::split(&bytes).unwrap();
+    let whole = blocks[0].cid;
+    assert!(matches!(store.contents(&whole), Err(objects::ReadError::Missing(_))));
+    let verified: Vec<_> = blocks.into_iter().map(|b| Unverified::new(b).verify().unwrap()).collect();
+    store.put_objects(&verified).unwrap();
+    assert_eq!(store.contents(&whole).unwrap(), bytes);
+    assert_eq!(store.object_count().unwrap(), 4);
+}

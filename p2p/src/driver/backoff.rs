@@ -1,0 +1,45 @@
+//! Exponential backoff with jitter, so that peers that lost the same neighbour do not come back in one moment.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(500);
+const MAX: Duration = Duration::from_secs(30);
+
+/// A deterministic source of jitter (splitmix64): the same node makes the same choices in a replay.
+#[derive(Clone, Debug)]
+pub struct Backoff(u64);
+
+impl Backoff {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The pause before attempt `attempt` (from 0): half of it is certain, half is chance.
+    pub fn pause(&mut self, attempt: u32) -> Duration {
+        let full = FIRST.saturating_mul(1 << attempt.min(16)).min(MAX);
+        full.mul_f64(0.5 + 0.5 * self.fraction())
+    }
+
+    fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_cap_and_stay_in_their_half() {
+        let mut backoff = Backoff::new(7);
+        for attempt in 0..100 {
+            let full = FIRST.saturating_mul(1 << attempt.min(16)).min(MAX);
+            let pause = backoff.pause(attempt);
+            assert!(pause >= full / 2 && pause <= full, "attempt {attempt}: {pause:?} of {full:?}");
+        }
+    }
+}

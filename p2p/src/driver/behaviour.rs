@@ -1,0 +1,117 @@
+//! The libp2p behaviours of a node, composed for each host.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use libp2p::{
+    connection_limits::{self, ConnectionLimits},
+    identify,
+    identity::Keypair,
+    ping, relay,
+    swarm::NetworkBehaviour,
+};
+#[cfg(not(target_arch = "wasm32"))]
+use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
+
+use super::per_ip;
+use crate::{config::Config, rpc};
+
+/// Name and version of the protocols spoken here, for identify.
+const PROTOCOL_VERSION: &str = "tequio/1";
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+#[cfg(not(target_arch = "wasm32"))]
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[cfg(not(target_arch = "wasm32"))]
+type Memory = Toggle<memory_connection_limits::Behaviour>;
+#[cfg(not(target_arch = "wasm32"))]
+type RelayServer = Toggle<relay::Behaviour>;
+// A browser tab can be no relay, and cannot see its memory.
+#[cfg(target_arch = "wasm32")]
+type Memory = libp2p::swarm::dummy::Behaviour;
+#[cfg(target_arch = "wasm32")]
+type RelayServer = libp2p::swarm::dummy::Behaviour;
+
+/// Order matters: the limits are asked first.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    connections: connection_limits::Behaviour,
+    per_ip: per_ip::Behaviour,
+    memory: Memory,
+    relay_client: relay::client::Behaviour,
+    relay_server: RelayServer,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub rpc: rpc::Behaviour,
+}
+
+impl Behaviour {
+    pub fn new(config: &Config, keys: &Keypair, relay_client: relay::client::Behaviour) -> Self {
+        let limits = &config.limits;
+        let connections = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(limits.pending_inbound))
+            .with_max_pending_outgoing(Some(limits.pending_outbound))
+            .with_max_established_incoming(Some(limits.inbound))
+            .with_max_established_outgoing(Some(limits.outbound))
+            .with_max_established_per_peer(Some(limits.per_peer));
+        let identify = identify::Config::new(PROTOCOL_VERSION.into(), keys.public())
+            .with_agent_version(config.agent.clone())
+            .with_push_listen_addr_updates(true)
+            .with_cache_size(0);
+        let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
+        Self {
+            connections: connection_limits::Behaviour::new(connections),
+            per_ip: per_ip::Behaviour::new(limits.inbound_per_ip),
+            memory: memory(config),
+            relay_client,
+            relay_server: relay_server(config, keys),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping),
+            rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone()),
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn memory(config: &Config) -> Memory {
+    config.limits.memory_bytes.map(memory_connection_limits::Behaviour::with_max_bytes).into()
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn relay_server(config: &Config, keys: &Keypair) -> RelayServer {
+    let server = config.relay.as_ref().map(|limits| {
+        let empty = relay::Config {
+            max_reservations: limits.reservations,
+            max_reservations_per_peer: limits.reservations_per_peer,
+            reservation_duration: limits.reservation_duration,
+            reservation_rate_limiters: Vec::new(),
+            max_circuits: limits.circuits,
+            max_circuits_per_peer: limits.circuits_per_peer,
+            // The wire has 32 bits for it.
+            max_circuit_duration: limits.circuit_duration.min(Duration::from_secs(u32::MAX.into())),
+            max_circuit_bytes: limits.circuit_bytes,
+            circuit_src_rate_limiters: Vec::new(),
+        };
+        let per_peer = NonZeroU32::new(limits.asks_per_peer_per_minute).unwrap_or(NonZeroU32::MIN);
+        let per_ip = NonZeroU32::new(limits.asks_per_ip_per_minute).unwrap_or(NonZeroU32::MIN);
+        let config = empty
+            .reservation_rate_per_peer(per_peer, MINUTE)
+            .reservation_rate_per_ip(per_ip, MINUTE)
+            .circuit_src_per_peer(per_peer, MINUTE)
+            .circuit_src_per_ip(per_ip, MINUTE);
+        relay::Behaviour::new(keys.public().to_peer_id(), config)
+    });
+    server.into()
+}
+
+#[cfg(target_arch = "wasm32")]
+fn memory(_: &Config) -> Memory {
+    Memory {}
+}
+
+#[cfg(target_arch = "wasm32")]
+fn relay_server(_: &Config, _: &Keypair) -> RelayServer {
+    RelayServer {}
+}

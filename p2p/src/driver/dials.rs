@@ -1,0 +1,181 @@
+//! The dials under way, and who waits for them. One address is dialled once at a time.
+
+use std::collections::HashMap;
+
+use futures::channel::oneshot;
+use libp2p::{
+    Multiaddr,
+    core::transport::TransportError,
+    multiaddr::Protocol,
+    swarm::{
+        self, ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use tequio_core::types::NodeId;
+
+use super::Driver;
+use crate::{
+    error::DialError,
+    identity::node_id,
+    path::{Path, TransportKind, before_circuit, is_circuit, relay_of, target_of},
+};
+
+/// Dials under way at most.
+const DIALS_MAX: usize = 256;
+
+pub type Reply = oneshot::Sender<Result<(NodeId, Path), DialError>>;
+
+/// Who wants a dial.
+pub enum Origin {
+    Caller(Reply),
+    Keep,
+}
+
+#[derive(Debug)]
+pub struct Dial {
+    pub addr: Multiaddr,
+    pub kept: bool,
+    waiters: Vec<Reply>,
+}
+
+impl Dial {
+    fn join(&mut self, origin: Origin) {
+        match origin {
+            Origin::Caller(reply) => self.waiters.push(reply),
+            Origin::Keep => self.kept = true,
+        }
+    }
+
+    pub fn resolve(self, result: &Result<(NodeId, Path), DialError>) {
+        self.waiters.into_iter().for_each(|waiter| drop(waiter.send(result.clone())));
+    }
+
+    pub fn is_wanted_by_callers(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Dials(HashMap<ConnectionId, Dial>);
+
+impl Dials {
+    pub fn take(&mut self, id: ConnectionId) -> Option<Dial> {
+        self.0.remove(&id)
+    }
+
+    fn by_addr(&mut self, addr: &Multiaddr) -> Option<&mut Dial> {
+        self.0.values_mut().find(|dial| dial.addr == *addr)
+    }
+}
+
+impl Driver {
+    pub fn dial(&mut self, addr: Multiaddr, origin: Origin) {
+        if let Some(dial) = self.dials.by_addr(&addr) {
+            return dial.join(origin);
+        }
+        let started = self.start(&addr);
+        let mut dial = Dial { addr, kept: false, waiters: Vec::new() };
+        dial.join(origin);
+        match started {
+            Ok(id) => drop(self.dials.0.insert(id, dial)),
+            Err(result) => self.settle(dial, result),
+        }
+    }
+
+    /// Starts a dial, or gives its result if that is known at once.
+    fn start(&mut self, addr: &Multiaddr) -> Result<ConnectionId, Result<(NodeId, Path), DialError>> {
+        let target = target_of(addr);
+        if target == Some(self.local) {
+            return Err(Err(DialError::OwnAddress));
+        }
+        if let Some(peer) = target
+            && let (Some(node), Some((_, path))) = (node_id(&peer), self.peers.best(&peer))
+            && (path.is_direct() || is_circuit(addr))
+        {
+            return Err(Ok((node, path)));
+        }
+        if self.dials.0.len() >= DIALS_MAX {
+            return Err(Err(DialError::QueueFull));
+        }
+        let full = self.complete(addr).ok_or_else(|| Err(DialError::Incomplete(addr.clone())))?;
+        if !self.can_dial(&full) {
+            return Err(Err(DialError::Unsupported(full)));
+        }
+        let options = match target {
+            // Whether to dial at all was decided above, by the kind of path.
+            Some(peer) => DialOpts::peer_id(peer).addresses(vec![full]).condition(PeerCondition::Always).build(),
+            None => DialOpts::unknown_peer_id().address(full).build(),
+        };
+        let id = options.connection_id();
+        self.swarm.dial(options).map_err(|error| Err(dial_error(error, addr)))?;
+        Ok(id)
+    }
+
+    /// The transport behind the names takes every address and complains late and vaguely: look before.
+    fn can_dial(&self, addr: &Multiaddr) -> bool {
+        match TransportKind::of(addr) {
+            Some(kind) => self.dialable.contains(&kind),
+            // What it resolves to is not known yet.
+            None => matches!(addr.iter().next(), Some(Protocol::Dnsaddr(_))),
+        }
+    }
+
+    /// Tells everybody who waits how a dial ended.
+    pub fn settle(&mut self, dial: Dial, result: Result<(NodeId, Path), DialError>) {
+        if dial.kept {
+            let now = web_time::Instant::now();
+            match &result {
+                Ok((node, _)) => {
+                    if let Some(peer) = crate::identity::peer_id(*node) {
+                        self.keep.connected(peer, Some(&dial.addr), now);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(addr = %dial.addr, %error, "kept peer not reached");
+                    self.keep.failed(&dial.addr, now);
+                }
+            }
+        }
+        dial.resolve(&result);
+    }
+
+    /// A circuit address needs the relay's own address; if it names only the relay, a connected one's is known.
+    pub fn complete(&self, addr: &Multiaddr) -> Option<Multiaddr> {
+        if !is_circuit(addr) {
+            return Some(addr.clone());
+        }
+        let relay = relay_of(addr)?;
+        if before_circuit(addr).iter().any(|part| !matches!(part, Protocol::P2p(_))) {
+            return Some(addr.clone());
+        }
+        let mut full = self.peers.remote_of(&relay)?;
+        addr.iter().for_each(|part| full.push(part));
+        Some(full)
+    }
+}
+
+/// libp2p's reason, shortened to what a person can act on.
+pub fn dial_error(error: swarm::DialError, addr: &Multiaddr) -> DialError {
+    use swarm::DialError as E;
+    match error {
+        E::LocalPeerId { .. } => DialError::OwnAddress,
+        E::WrongPeerId { obtained, .. } => DialError::WrongPeer(obtained),
+        E::Denied { cause } => DialError::Denied(root_cause(&cause)),
+        E::Transport(errors) => match errors.into_iter().next() {
+            Some((addr, TransportError::MultiaddrNotSupported(_))) => DialError::Unsupported(addr),
+            Some((_, TransportError::Other(error))) => DialError::Failed(root_cause(&error)),
+            None => DialError::Unsupported(addr.clone()),
+        },
+        other => DialError::Failed(other.to_string()),
+    }
+}
+
+/// The innermost error of a chain: the outer ones only say in which layer it happened.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -1,0 +1,311 @@
+//! The connected peers: which connections each has, which of them is used, and what is known about the peer.
+//!
+//! The best connection is a direct one before a relayed one, and among equals the oldest: it has proved itself.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
+use tequio_core::types::NodeId;
+
+use crate::{
+    event::DisconnectReason,
+    path::{Path, without_target},
+};
+
+/// Consecutive unanswered pings after which a connection is given up.
+const PINGS_MISSED_MAX: u32 = 2;
+/// Bounds on what identify may make us remember of a peer.
+const AGENT_CHARS_MAX: usize = 64;
+const ADDRS_MAX: usize = 16;
+
+/// What is known about a connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Who it is.
+    pub id: NodeId,
+    /// How requests reach it.
+    pub path: Path,
+    /// How it introduces itself; its own claim.
+    pub agent: Option<String>,
+    /// Round-trip time of the last ping.
+    pub rtt: Option<Duration>,
+    /// Where it says it can be reached; its own claim.
+    pub addrs: Vec<Multiaddr>,
+}
+
+/// The table as the handles see it.
+pub(crate) type Snapshot = Arc<Mutex<BTreeMap<NodeId, PeerInfo>>>;
+
+/// What a change of connections means to the application.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    Connected(Path),
+    PathChanged(Path),
+    Disconnected(DisconnectReason),
+}
+
+#[derive(Debug)]
+struct Connection {
+    id: ConnectionId,
+    path: Path,
+    remote: Multiaddr,
+    is_dialled: bool,
+    pings_missed: u32,
+    closing: Option<DisconnectReason>,
+}
+
+#[derive(Debug)]
+struct Peer {
+    connections: Vec<Connection>,
+    info: PeerInfo,
+}
+
+impl Peer {
+    fn best(&self) -> Option<&Connection> {
+        // `min_by_key` takes the first, that is the oldest, of equals.
+        self.connections.iter().filter(|c| c.closing.is_none()).min_by_key(|c| !c.path.is_direct())
+    }
+}
+
+/// What to do after a ping.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AfterPing {
+    Nothing,
+    /// The connection is dead.
+    Close,
+    /// The direct connection has proved itself: these circuits are needed no more.
+    CloseCircuits(Vec<ConnectionId>),
+}
+
+#[derive(Debug, Default)]
+pub struct Peers {
+    table: HashMap<PeerId, Peer>,
+    snapshot: Snapshot,
+}
+
+impl Peers {
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { table: HashMap::new(), snapshot }
+    }
+
+    pub fn opened(
+        &mut self,
+        peer: PeerId,
+        node: NodeId,
+        id: ConnectionId,
+        path: Path,
+        endpoint: &ConnectedPoint,
+    ) -> Change {
+        let (remote, is_dialled) = (endpoint.get_remote_address().clone(), endpoint.is_dialer());
+        let is_new = !self.table.contains_key(&peer);
+        let entry = self.table.entry(peer).or_insert_with(|| Peer {
+            connections: Vec::new(),
+            info: PeerInfo { id: node, path, agent: None, rtt: None, addrs: Vec::new() },
+        });
+        entry.connections.push(Connection { id, path, remote, is_dialled, pings_missed: 0, closing: None });
+        if is_new {
+            self.publish(&peer);
+            return Change::Connected(path);
+        }
+        self.refresh(&peer)
+    }
+
+    /// `reason` is what the transport said; our own reason for closing, if there is one, counts more.
+    pub fn closed(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
+        let Some(entry) = self.table.get_mut(peer) else { return Change::None };
+        let Some(position) = entry.connections.iter().position(|c| c.id == id) else { return Change::None };
+        let closed = entry.connections.remove(position);
+        if !entry.connections.is_empty() {
+            return self.refresh(peer);
+        }
+        self.forget(peer);
+        Change::Disconnected(closed.closing.unwrap_or(reason))
+    }
+
+    /// Notes why we close a connection; it is used no more from now on.
+    pub fn closing(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
+        let Some(entry) = self.table.get_mut(peer) else { return Change::None };
+        if let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) {
+            connection.closing.get_or_insert(reason);
+        }
+        self.refresh(peer)
+    }
+
+    /// The same for all of a peer's connections, which are returned.
+    pub fn closing_all(&mut self, peer: &PeerId, reason: &DisconnectReason) -> Vec<ConnectionId> {
+        let Some(entry) = self.table.get_mut(peer) else { return Vec::new() };
+        for connection in &mut entry.connections {
+            connection.closing.get_or_insert_with(|| reason.clone());
+        }
+        entry.connections.iter().map(|c| c.id).collect()
+    }
+
+    /// The connection for requests to a peer.
+    pub fn best(&self, peer: &PeerId) -> Option<(ConnectionId, Path)> {
+        self.table.get(peer)?.best().map(|c| (c.id, c.path))
+    }
+
+    /// Whether we have dialled this peer before over a path as good as `path`. One that the peer has dialled does not
+    /// count: if both closed their own for the other's sake, none would be left.
+    pub fn has_dialled(&self, peer: &PeerId, path: Path) -> bool {
+        let best = self.table.get(peer).and_then(Peer::best);
+        best.is_some_and(|c| c.is_dialled && (c.path.is_direct() || !path.is_direct()))
+    }
+
+    /// A peer and the way to it, by the address that a connection was dialled at or accepted from.
+    pub fn at_remote(&self, remote: &Multiaddr) -> Option<(NodeId, Path)> {
+        let bare = without_target(remote.clone());
+        self.table.values().find_map(|peer| {
+            let found = peer.connections.iter().find(|c| without_target(c.remote.clone()) == bare)?;
+            Some((peer.info.id, found.path))
+        })
+    }
+
+    /// The address that a peer was reached at directly.
+    pub fn remote_of(&self, peer: &PeerId) -> Option<Multiaddr> {
+        let connection = self.table.get(peer)?.connections.iter().find(|c| c.path.is_direct())?;
+        Some(without_target(connection.remote.clone()))
+    }
+
+    pub fn identified(&mut self, peer: &PeerId, agent: &str, addrs: Vec<Multiaddr>) {
+        let Some(entry) = self.table.get_mut(peer) else { return };
+        // Shown to people, in logs too: nothing but printable characters.
+        let agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
+        entry.info.agent = Some(agent);
+        entry.info.addrs = addrs.into_iter().take(ADDRS_MAX).collect();
+        self.publish(peer);
+    }
+
+    pub fn pinged(&mut self, peer: &PeerId, id: ConnectionId, rtt: Option<Duration>) -> AfterPing {
+        let Some(entry) = self.table.get_mut(peer) else { return AfterPing::Nothing };
+        let is_best = entry.best().is_some_and(|best| best.id == id);
+        let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else { return AfterPing::Nothing };
+        let Some(rtt) = rtt else {
+            connection.pings_missed += 1;
+            return if connection.pings_missed >= PINGS_MISSED_MAX { AfterPing::Close } else { AfterPing::Nothing };
+        };
+        connection.pings_missed = 0;
+        let is_direct = connection.path.is_direct();
+        if !is_best {
+            return AfterPing::Nothing;
+        }
+        entry.info.rtt = Some(rtt);
+        let circuits: Vec<_> = entry.connections.iter().filter(|c| !c.path.is_direct()).map(|c| c.id).collect();
+        self.publish(peer);
+        if is_direct && !circuits.is_empty() { AfterPing::CloseCircuits(circuits) } else { AfterPing::Nothing }
+    }
+
+    /// Removes a peer that will not be waited for.
+    pub fn forget(&mut self, peer: &PeerId) {
+        if let Some(gone) = self.table.remove(peer) {
+            self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).remove(&gone.info.id);
+        }
+    }
+
+    pub fn all(&self) -> Vec<PeerId> {
+        self.table.keys().copied().collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    fn refresh(&mut self, peer: &PeerId) -> Change {
+        let Some(entry) = self.table.get_mut(peer) else { return Change::None };
+        let Some(path) = entry.best().map(|c| c.path) else { return Change::None };
+        if path == entry.info.path {
+            return Change::None;
+        }
+        entry.info.path = path;
+        entry.info.rtt = None;
+        self.publish(peer);
+        Change::PathChanged(path)
+    }
+
+    fn publish(&self, peer: &PeerId) {
+        if let Some(entry) = self.table.get(peer) {
+            let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+            snapshot.insert(entry.info.id, entry.info.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::core::{Endpoint, transport::PortUse};
+
+    use super::*;
+    use crate::path::TransportKind;
+
+    const DIRECT: Path = Path::Direct(TransportKind::Tcp);
+
+    fn relayed() -> Path {
+        Path::Relayed { via: NodeId([9; 32]), transport: TransportKind::WebSocket }
+    }
+
+    fn open(peers: &mut Peers, peer: PeerId, id: usize, path: Path) -> Change {
+        let endpoint = ConnectedPoint::Dialer {
+            address: format!("/ip4/127.0.0.1/tcp/{id}").parse().unwrap(),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
+        peers.opened(peer, NodeId([1; 32]), ConnectionId::new_unchecked(id), path, &endpoint)
+    }
+
+    #[test]
+    fn the_direct_path_wins_and_its_loss_is_told() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let id = ConnectionId::new_unchecked;
+        assert_eq!(open(&mut peers, peer, 1, relayed()), Change::Connected(relayed()));
+        assert_eq!(open(&mut peers, peer, 2, DIRECT), Change::PathChanged(DIRECT));
+        assert_eq!(open(&mut peers, peer, 3, DIRECT), Change::None);
+        assert_eq!(peers.best(&peer), Some((id(2), DIRECT)));
+        assert_eq!(peers.closed(&peer, id(2), DisconnectReason::Remote), Change::None, "the third takes over");
+        assert_eq!(peers.closed(&peer, id(3), DisconnectReason::Remote), Change::PathChanged(relayed()));
+        let gone = Change::Disconnected(DisconnectReason::Remote);
+        assert_eq!(peers.closed(&peer, id(1), DisconnectReason::Remote), gone);
+        assert!(peers.is_empty());
+    }
+
+    #[test]
+    fn circuits_go_once_the_direct_connection_answers() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let id = ConnectionId::new_unchecked;
+        let rtt = Some(Duration::from_millis(3));
+        open(&mut peers, peer, 1, relayed());
+        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Nothing);
+        open(&mut peers, peer, 2, DIRECT);
+        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Nothing);
+        assert_eq!(peers.pinged(&peer, id(2), rtt), AfterPing::CloseCircuits(vec![id(1)]));
+    }
+
+    #[test]
+    fn two_missed_pings_in_a_row_end_a_connection() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        let id = ConnectionId::new_unchecked(1);
+        open(&mut peers, peer, 1, DIRECT);
+        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Nothing);
+        assert_eq!(peers.pinged(&peer, id, Some(Duration::ZERO)), AfterPing::Nothing);
+        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Nothing);
+        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Close);
+    }
+
+    #[test]
+    fn our_reason_for_closing_counts() {
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        open(&mut peers, peer, 1, DIRECT);
+        assert_eq!(peers.closing_all(&peer, &DisconnectReason::RateLimited).len(), 1);
+        assert_eq!(peers.best(&peer), None, "a closing connection takes no requests");
+        let change = peers.closed(&peer, ConnectionId::new_unchecked(1), DisconnectReason::Remote);
+        assert_eq!(change, Change::Disconnected(DisconnectReason::RateLimited));
+    }
+}

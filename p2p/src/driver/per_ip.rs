@@ -1,0 +1,144 @@
+//! A bound on accepted connections per IPv4 address or IPv6 /64, handshakes included: one host must not fill the
+//! places of all others. Circuits have no address of their own; the relay bounds them.
+
+use std::{
+    collections::HashMap,
+    net::Ipv6Addr,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+
+/// Who counts as one: the address as IPv6, without the host part if it is one.
+type Place = u128;
+
+/// There are too many connections from one place.
+#[derive(Debug, thiserror::Error)]
+#[error("too many connections from one address")]
+struct Crowded;
+
+pub struct Behaviour {
+    max: u32,
+    held: HashMap<Place, u32>,
+    connections: HashMap<ConnectionId, Place>,
+}
+
+impl Behaviour {
+    pub fn new(max: u32) -> Self {
+        Self { max, held: HashMap::new(), connections: HashMap::new() }
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        let Some(place) = self.connections.remove(&id) else { return };
+        if let Some(count) = self.held.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                self.held.remove(&place);
+            }
+        }
+    }
+}
+
+fn place_of(addr: &Multiaddr) -> Option<Place> {
+    match addr.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.to_ipv6_mapped().to_bits()),
+        Protocol::Ip6(ip) => Some(match ip.to_ipv4_mapped() {
+            Some(_) => ip.to_bits(),
+            None => Ipv6Addr::to_bits(ip) >> 64 << 64,
+        }),
+        _ => None,
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        let Some(place) = place_of(remote) else { return Ok(()) };
+        let count = self.held.entry(place).or_default();
+        if *count >= self.max {
+            return Err(ConnectionDenied::new(Crowded));
+        }
+        *count += 1;
+        self.connections.insert(id, place);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        _: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<dummy::ConnectionHandler, ConnectionDenied> {
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm) {
+        match event {
+            FromSwarm::ConnectionClosed(e) => self.release(e.connection_id),
+            FromSwarm::ListenFailure(e) => self.release(e.connection_id),
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_fill_up_one_by_one_and_empty_again() {
+        let mut behaviour = Behaviour::new(2);
+        let local: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let mut knock = |id: usize, from: &str| {
+            let id = ConnectionId::new_unchecked(id);
+            behaviour.handle_pending_inbound_connection(id, &local, &from.parse().unwrap()).is_ok()
+        };
+        assert!(knock(1, "/ip4/10.0.0.1/tcp/1"));
+        assert!(knock(2, "/ip4/10.0.0.1/tcp/2"));
+        assert!(!knock(3, "/ip4/10.0.0.1/udp/3/quic-v1"));
+        assert!(knock(4, "/ip4/10.0.0.2/tcp/1"), "another host");
+        assert!(knock(5, "/ip6/2001:db8::1/tcp/1"));
+        assert!(knock(6, "/ip6/2001:db8::2/tcp/1"));
+        assert!(!knock(7, "/ip6/2001:db8::3/tcp/1"), "one customer has a whole /64");
+        assert!(knock(8, "/ip6/2001:db8:0:1::1/tcp/1"));
+        assert!((10..20).all(|id| knock(id, "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")), "circuits");
+        for id in 1..20 {
+            behaviour.release(ConnectionId::new_unchecked(id));
+        }
+        assert!(behaviour.held.is_empty() && behaviour.connections.is_empty());
+    }
+}

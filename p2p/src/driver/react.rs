@@ -1,0 +1,174 @@
+//! What the swarm reports, and what follows from it.
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    identify, ping,
+    swarm::{ConnectionError, ConnectionId, SwarmEvent},
+};
+use tequio_core::types::NodeId;
+use web_time::Instant;
+
+use super::{
+    Driver,
+    behaviour::BehaviourEvent,
+    dials::{dial_error, root_cause},
+    peers::{AfterPing, Change},
+};
+use crate::{
+    event::{DisconnectReason, Event},
+    identity::node_id,
+    path::{Path, TransportKind, before_circuit, is_circuit},
+    rpc,
+};
+
+impl Driver {
+    pub(super) fn react(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.react_to_behaviour(event),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.established(peer_id, connection_id, &endpoint);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                let change = self.peers.closed(&peer_id, connection_id, reason(cause));
+                self.tell(peer_id, change);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(dial) = self.dials.take(connection_id) {
+                    let error = dial_error(error, &dial.addr);
+                    self.settle(dial, Err(error));
+                }
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, error = root_cause(&error), "inbound connection failed");
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => self.listening(listener_id, address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.expired(address, "the address is gone"),
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.listener_closed(listener_id, addresses, reason);
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(error = root_cause(&error), "listener");
+            }
+            _ => {}
+        }
+    }
+
+    fn react_to_behaviour(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Rpc(rpc::Event::Inbound { peer, protocol, body, reply }) => {
+                self.emit(Event::Inbound { peer, protocol, body, reply });
+            }
+            BehaviourEvent::Rpc(rpc::Event::Flooding { peer, protocol }) => {
+                tracing::warn!(peer = %peer.short(), protocol = protocol.name(), "cut off for flooding");
+                if let Some(id) = crate::identity::peer_id(peer) {
+                    // The behaviour closes the connections itself; here the reason is noted.
+                    self.peers.closing_all(&id, &DisconnectReason::RateLimited);
+                }
+                self.emit(Event::RateLimited { peer, protocol });
+            }
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
+            }
+            BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.pinged(peer, connection, result),
+            _ => {}
+        }
+    }
+
+    fn established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let dial = self.dials.take(id);
+        let (Some(node), Some(path)) = (node_id(&peer), self.path_of(endpoint)) else {
+            // The behaviour admits Ed25519 peers only, and every transport has a kind: nothing comes here.
+            self.swarm.close_connection(id);
+            return;
+        };
+        let is_spare = self.peers.has_dialled(&peer, path);
+        let change = self.peers.opened(peer, node, id, path, endpoint);
+        // Alternatives of a kept peer are dialled side by side; the slower one is not needed.
+        if is_spare && dial.as_ref().is_some_and(|d| d.kept && !d.is_wanted_by_callers()) {
+            self.peers.closing(&peer, id, DisconnectReason::Local);
+            self.swarm.close_connection(id);
+        }
+        self.keep.connected(peer, None, Instant::now());
+        self.tell(peer, change);
+        if let Some(dial) = dial {
+            let best = self.peers.best(&peer).map_or(path, |(_, best)| best);
+            self.settle(dial, Ok((node, best)));
+        }
+    }
+
+    /// The path of a connection. An accepted circuit does not name its relay's identity, only its address.
+    fn path_of(&self, endpoint: &ConnectedPoint) -> Option<Path> {
+        let addr = match endpoint {
+            ConnectedPoint::Dialer { address, .. } => address,
+            ConnectedPoint::Listener { local_addr, .. } => local_addr,
+        };
+        Path::of(addr).or_else(|| {
+            let (via, path) = is_circuit(addr).then(|| self.relay_at(&before_circuit(addr))).flatten()?;
+            Some(Path::Relayed { via, transport: path.transport() })
+        })
+    }
+
+    fn relay_at(&self, addr: &Multiaddr) -> Option<(NodeId, Path)> {
+        if let Some(found) = self.peers.at_remote(addr) {
+            return Some(found);
+        }
+        let relay = crate::path::target_of(addr)?;
+        let transport = TransportKind::of(addr).or_else(|| Some(self.peers.best(&relay)?.1.transport()))?;
+        Some((node_id(&relay)?, Path::Direct(transport)))
+    }
+
+    fn tell(&mut self, peer_id: PeerId, change: Change) {
+        let Some(peer) = node_id(&peer_id) else { return };
+        match change {
+            Change::None => {}
+            Change::Connected(path) => self.emit(Event::Connected { peer, path }),
+            Change::PathChanged(path) => self.emit(Event::PathChanged { peer, path }),
+            Change::Disconnected(reason) => {
+                self.keep.disconnected(&peer_id, Instant::now());
+                self.emit(Event::Disconnected { peer, reason });
+            }
+        }
+    }
+
+    fn pinged(&mut self, peer: PeerId, connection: ConnectionId, result: Result<std::time::Duration, ping::Failure>) {
+        let rtt = match result {
+            Ok(rtt) => Some(rtt),
+            // A peer without ping may still be alive; nothing can be said.
+            Err(ping::Failure::Unsupported) => return,
+            Err(_) => None,
+        };
+        let (gone, reason) = match self.peers.pinged(&peer, connection, rtt) {
+            AfterPing::Nothing => return,
+            AfterPing::Close => (vec![connection], DisconnectReason::Unresponsive),
+            AfterPing::CloseCircuits(circuits) => (circuits, DisconnectReason::Local),
+        };
+        for id in gone {
+            let change = self.peers.closing(&peer, id, reason.clone());
+            self.tell(peer, change);
+            self.swarm.close_connection(id);
+        }
+    }
+}
+
+fn reason(cause: Option<ConnectionError>) -> DisconnectReason {
+    match cause {
+        None | Some(ConnectionError::KeepAliveTimeout) => DisconnectReason::Local,
+        Some(ConnectionError::IO(error)) if is_remote_end(&error) => DisconnectReason::Remote,
+        Some(ConnectionError::IO(error)) => DisconnectReason::Failed(root_cause(&error)),
+    }
+}
+
+/// Whether the peer closed the connection or its process ended. The muxers wrap what the socket said, or report an
+/// orderly end by an error of their own whose text is all there is.
+fn is_remote_end(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    const ENDED: [std::io::ErrorKind; 5] =
+        [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind.is_some_and(|kind| ENDED.contains(&kind))
+        || match error.source() {
+            Some(source) => is_remote_end(source),
+            None => ["closed", "EOF", "end of file"].iter().any(|word| error.to_string().contains(word)),
+        }
+}

@@ -1,0 +1,128 @@
+//! What the network tells the application.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{
+    StreamExt,
+    channel::{mpsc, oneshot},
+};
+use libp2p::Multiaddr;
+use tequio_core::types::NodeId;
+
+use crate::{path::Path, protocol::Protocol, rpc::budget::Permit};
+
+/// Something happened on the network.
+#[derive(Debug)]
+pub enum Event {
+    /// We can be reached at this address (for a circuit: as long as the reservation lasts).
+    Listening {
+        /// The address, without our own peer id.
+        addr: Multiaddr,
+    },
+    /// We can no longer be reached at this address. Circuits are reserved again without being asked.
+    ListenEnded {
+        /// The address.
+        addr: Multiaddr,
+        /// What the transport said.
+        cause: String,
+    },
+    /// The first connection to a peer stands.
+    Connected {
+        /// The peer, authenticated.
+        peer: NodeId,
+        /// The way to it.
+        path: Path,
+    },
+    /// The last connection to a peer ended.
+    Disconnected {
+        /// The peer.
+        peer: NodeId,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// Requests to a connected peer take another way from now on.
+    PathChanged {
+        /// The peer.
+        peer: NodeId,
+        /// The new way.
+        path: Path,
+    },
+    /// A peer asks something.
+    Inbound {
+        /// The peer, authenticated.
+        peer: NodeId,
+        /// What it is about.
+        protocol: Protocol,
+        /// The request, within the protocol's cap.
+        body: Vec<u8>,
+        /// Where the answer goes.
+        reply: Reply,
+    },
+    /// A peer went on far above its rate; its connections are closed and it is kept out for a while.
+    RateLimited {
+        /// The peer.
+        peer: NodeId,
+        /// The protocol that it flooded.
+        protocol: Protocol,
+    },
+}
+
+/// Why a peer was disconnected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisconnectReason {
+    /// We asked for it.
+    Local,
+    /// The peer closed the connection, or its process ended.
+    Remote,
+    /// The peer answered no pings.
+    Unresponsive,
+    /// The peer went on above its rate.
+    RateLimited,
+    /// The connection broke.
+    Failed(String),
+}
+
+/// The duty to answer one request. Dropping it refuses the request.
+///
+/// It holds the request's share of the inbound queue, so answering late keeps others out.
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) response: oneshot::Sender<Vec<u8>>,
+    pub(crate) permit: Permit,
+}
+
+impl Reply {
+    /// Answers. A body above the protocol's cap is withheld, and the requester told so.
+    pub fn send(self, body: Vec<u8>) {
+        // The receiver is gone if the peer or the connection is: nobody is left to answer.
+        let _ = self.response.send(body);
+        drop(self.permit);
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.response.is_canceled()
+    }
+}
+
+/// The stream of events. Consume it: while it is full, the network stands still, and dropping it ends the network.
+#[derive(Debug)]
+pub struct Events(pub(crate) mpsc::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` once the network has ended.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.next().await
+    }
+}
+
+impl futures::Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_next_unpin(cx)
+    }
+}

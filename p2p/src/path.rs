@@ -1,0 +1,168 @@
+//! How a peer is reached: over which transport, and directly or through a relay.
+
+use std::fmt;
+
+use libp2p::{
+    PeerId,
+    multiaddr::{Multiaddr, Protocol},
+};
+use tequio_core::types::NodeId;
+
+use crate::identity::node_id;
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TransportKind {
+    /// TCP with Noise and yamux.
+    Tcp,
+    /// QUIC version 1.
+    Quic,
+    /// WebSocket, with or without TLS, with Noise and yamux inside.
+    WebSocket,
+    /// WebRTC-direct.
+    WebRtc,
+}
+
+impl TransportKind {
+    /// Number of kinds.
+    pub const COUNT: usize = 4;
+    /// All kinds, in the order of [`TransportKind::index`].
+    pub const ALL: [TransportKind; Self::COUNT] =
+        [TransportKind::Tcp, TransportKind::Quic, TransportKind::WebSocket, TransportKind::WebRtc];
+
+    /// Position in [`TransportKind::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// A stable lower-case name, for metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TransportKind::Tcp => "tcp",
+            TransportKind::Quic => "quic",
+            TransportKind::WebSocket => "websocket",
+            TransportKind::WebRtc => "webrtc",
+        }
+    }
+
+    /// The transport that an address means; what follows `/p2p-circuit` does not count.
+    pub fn of(addr: &Multiaddr) -> Option<Self> {
+        let mut kind = None;
+        for part in addr {
+            match part {
+                Protocol::Tcp(_) => kind = Some(TransportKind::Tcp),
+                Protocol::QuicV1 => kind = Some(TransportKind::Quic),
+                Protocol::Ws(_) | Protocol::Wss(_) => kind = Some(TransportKind::WebSocket),
+                Protocol::WebRTCDirect => kind = Some(TransportKind::WebRtc),
+                Protocol::P2pCircuit => break,
+                _ => {}
+            }
+        }
+        kind
+    }
+}
+
+impl fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// A connection of its own.
+    Direct(TransportKind),
+    /// A circuit through a relay, which sees only ciphertext.
+    Relayed {
+        /// The relay.
+        via: NodeId,
+        /// How we reach the relay.
+        transport: TransportKind,
+    },
+}
+
+impl Path {
+    /// Whether no relay is in between.
+    pub fn is_direct(&self) -> bool {
+        matches!(self, Path::Direct(_))
+    }
+
+    /// The transport of the first hop.
+    pub fn transport(&self) -> TransportKind {
+        match self {
+            Path::Direct(transport) | Path::Relayed { transport, .. } => *transport,
+        }
+    }
+
+    /// The path that the remote (dialled) or local (accepted) address of a connection means. `None` if the address
+    /// lacks the transport or the relay, as the addresses of accepted circuits may.
+    pub(crate) fn of(addr: &Multiaddr) -> Option<Self> {
+        let transport = TransportKind::of(addr);
+        if !is_circuit(addr) {
+            return transport.map(Path::Direct);
+        }
+        Some(Path::Relayed { via: node_id(&relay_of(addr)?)?, transport: transport? })
+    }
+}
+
+/// Whether the address goes through a relay.
+pub(crate) fn is_circuit(addr: &Multiaddr) -> bool {
+    addr.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// The relay that a circuit address names.
+pub(crate) fn relay_of(addr: &Multiaddr) -> Option<PeerId> {
+    before_circuit(addr).iter().find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None })
+}
+
+/// The part of an address in front of `/p2p-circuit`.
+pub(crate) fn before_circuit(addr: &Multiaddr) -> Multiaddr {
+    addr.iter().take_while(|part| *part != Protocol::P2pCircuit).collect()
+}
+
+/// The peer at the end of an address.
+pub(crate) fn target_of(addr: &Multiaddr) -> Option<PeerId> {
+    match addr.iter().last()? {
+        Protocol::P2p(peer) => Some(peer),
+        _ => None,
+    }
+}
+
+/// `addr` without the peer at its end.
+pub(crate) fn without_target(mut addr: Multiaddr) -> Multiaddr {
+    if target_of(&addr).is_some() {
+        addr.pop();
+    }
+    addr
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    const B: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
+
+    fn addr(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_transport_is_the_first_hops() {
+        let circuit = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/p2p/{B}"));
+        for (text, kind) in [
+            ("/ip4/127.0.0.1/tcp/1".to_string(), Some(TransportKind::Tcp)),
+            ("/dns4/a.example/tcp/443/tls/ws".into(), Some(TransportKind::WebSocket)),
+            ("/ip4/127.0.0.1/udp/1/quic-v1".into(), Some(TransportKind::Quic)),
+            ("/ip4/127.0.0.1/udp/1/webrtc-direct".into(), Some(TransportKind::WebRtc)),
+            (format!("/p2p/{A}/p2p-circuit"), None),
+            (circuit.to_string(), Some(TransportKind::WebSocket)),
+        ] {
+            assert_eq!(TransportKind::of(&addr(&text)), kind, "{text}");
+        }
+        let via = node_id(&A.parse().unwrap()).unwrap();
+        assert_eq!(Path::of(&circuit), Some(Path::Relayed { via, transport: TransportKind::WebSocket }));
+        assert_eq!(target_of(&circuit), B.parse().ok());
+    }
+}

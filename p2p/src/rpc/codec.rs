@@ -1,0 +1,189 @@
+//! The bytes of one exchange on its substream; lengths are unsigned 32-bit little-endian.
+//!
+//! Requester: length, body, then it closes its half. Responder: one status byte, and if that is [`Status::Ok`]
+//! length and body; then it closes. A length above the protocol's cap is refused before anything is allocated, and a
+//! body is allocated only as fast as it arrives.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, future::Either};
+
+use crate::{error::RequestError, protocol::Protocol};
+
+/// Bodies grow in steps of this many bytes while they are read.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// First byte of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// Length and body follow.
+    Ok = 0,
+    /// The application declined.
+    Refused = 1,
+    /// The responder's queue is full.
+    Busy = 2,
+    /// The requester is over its rate.
+    Throttled = 3,
+    /// The request is above the protocol's cap.
+    RequestTooLarge = 4,
+    /// The response would be above the protocol's cap.
+    ResponseTooLarge = 5,
+}
+
+impl Status {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Status::Ok,
+            1 => Status::Refused,
+            2 => Status::Busy,
+            3 => Status::Throttled,
+            4 => Status::RequestTooLarge,
+            5 => Status::ResponseTooLarge,
+            _ => return None,
+        })
+    }
+}
+
+async fn read_len<R: AsyncRead + Unpin>(stream: &mut R) -> io::Result<usize> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).await?;
+    usize::try_from(u32::from_le_bytes(len)).map_err(io::Error::other)
+}
+
+/// Reads exactly `len` bytes; the caller has checked the length.
+pub async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, len: usize) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() < len {
+        let from = body.len();
+        body.resize(len.min(from + CHUNK_BYTES), 0);
+        stream.read_exact(&mut body[from..]).await?;
+    }
+    Ok(body)
+}
+
+/// Reads the length of a request; `Err(len)` inside if it is above the cap.
+pub async fn read_request_len<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    protocol: Protocol,
+) -> io::Result<Result<usize, usize>> {
+    let len = read_len(stream).await?;
+    Ok(if len <= protocol.request_max() { Ok(len) } else { Err(len) })
+}
+
+async fn write_framed<W: AsyncWrite + Unpin>(stream: &mut W, status: Option<Status>, body: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut head = Vec::with_capacity(5);
+    head.extend(status.map(|s| s as u8));
+    head.extend(len.to_le_bytes());
+    stream.write_all(&head).await?;
+    stream.write_all(body).await?;
+    stream.close().await
+}
+
+/// Writes a response and closes our half.
+pub async fn write_response<W: AsyncWrite + Unpin>(stream: &mut W, response: Result<&[u8], Status>) -> io::Result<()> {
+    match response {
+        Ok(body) => write_framed(stream, Some(Status::Ok), body).await,
+        Err(status) => {
+            stream.write_all(&[status as u8]).await?;
+            stream.close().await
+        }
+    }
+}
+
+async fn read_response<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    protocol: Protocol,
+    request_len: usize,
+) -> Result<Vec<u8>, RequestError> {
+    let mut status = [0];
+    stream.read_exact(&mut status).await.map_err(lost)?;
+    match Status::from_byte(status[0]).ok_or(RequestError::Malformed)? {
+        Status::Ok => {}
+        Status::Refused => return Err(RequestError::Refused),
+        Status::Busy => return Err(RequestError::Busy),
+        Status::Throttled => return Err(RequestError::Throttled),
+        Status::RequestTooLarge => {
+            return Err(RequestError::RequestTooLarge { len: request_len, max: protocol.request_max() });
+        }
+        Status::ResponseTooLarge => return Err(RequestError::ResponseTooLarge { max: protocol.response_max() }),
+    }
+    let len = read_len(stream).await.map_err(lost)?;
+    if len > protocol.response_max() {
+        return Err(RequestError::ResponseTooLarge { max: protocol.response_max() });
+    }
+    read_body(stream, len).await.map_err(lost)
+}
+
+/// The requester's whole side of an exchange.
+///
+/// It reads while it writes, because a refusal comes before the request has been taken.
+pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    protocol: Protocol,
+    body: &[u8],
+) -> Result<Vec<u8>, RequestError> {
+    let (mut reader, mut writer) = stream.split();
+    let write = std::pin::pin!(write_framed(&mut writer, None, body));
+    let read = std::pin::pin!(read_response(&mut reader, protocol, body.len()));
+    match futures::future::select(write, read).await {
+        // Also after a failed write: the responder may have said why before it left.
+        Either::Left((_written, read)) => read.await,
+        Either::Right((response, _)) => response,
+    }
+}
+
+/// An unknown protocol shows only here, because the negotiation rides along with the first bytes.
+fn lost(error: io::Error) -> RequestError {
+    use libp2p::core::upgrade::NegotiationError;
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>()) {
+        Some(NegotiationError::Failed) => RequestError::Unsupported,
+        _ => RequestError::ConnectionLost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{executor::block_on, io::Cursor};
+
+    use super::*;
+
+    fn response(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
+        block_on(read_response(&mut Cursor::new(bytes), Protocol::Consensus, 3))
+    }
+
+    #[test]
+    fn responses_round_trip() {
+        let mut bytes = Cursor::new(Vec::new());
+        block_on(write_response(&mut bytes, Ok(b"yes"))).unwrap();
+        assert_eq!(bytes.get_ref(), b"\x00\x03\0\0\0yes");
+        assert_eq!(response(bytes.get_ref()), Ok(b"yes".to_vec()));
+    }
+
+    #[test]
+    fn every_status_has_its_error_and_unknown_ones_are_malformed() {
+        for byte in 0..=255u8 {
+            let error = match byte {
+                0 => RequestError::ConnectionLost, // The length is missing.
+                1 => RequestError::Refused,
+                2 => RequestError::Busy,
+                3 => RequestError::Throttled,
+                4 => RequestError::RequestTooLarge { len: 3, max: Protocol::Consensus.request_max() },
+                5 => RequestError::ResponseTooLarge { max: 64 },
+                _ => RequestError::Malformed,
+            };
+            assert_eq!(response(&[byte]), Err(error), "status {byte}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_refused_before_the_body() {
+        assert_eq!(response(&[0, 0xff, 0xff, 0xff, 0xff]), Err(RequestError::ResponseTooLarge { max: 64 }));
+        assert_eq!(response(&[0, 65, 0, 0, 0]), Err(RequestError::ResponseTooLarge { max: 64 }));
+        assert_eq!(response(&[0, 64, 0, 0, 0, 1, 2]), Err(RequestError::ConnectionLost), "a body cut short");
+        let over = (Protocol::Sync.request_max() as u32 + 1).to_le_bytes();
+        let len = block_on(read_request_len(&mut Cursor::new(over), Protocol::Sync)).unwrap();
+        assert_eq!(len, Err(Protocol::Sync.request_max() + 1));
+    }
+}

@@ -1,0 +1,48 @@
+//! WebRTC-direct, WebSocket and circuits, as far as a browser tab can: it dials, and listens only through relays.
+
+use libp2p::{
+    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair, relay,
+    websocket_websys,
+};
+
+use super::{CONNECT_TIMEOUT, Connections, circuits, noise, yamux};
+use crate::{config::Config, error::SpawnError, path::TransportKind, traffic::Meter};
+
+/// Whether this host can dial over a transport.
+pub fn dials(_: &Config, kind: TransportKind) -> bool {
+    matches!(kind, TransportKind::WebRtc | TransportKind::WebSocket)
+}
+
+/// A browser opens no sockets of its own.
+pub fn probe(_: &Multiaddr) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Must be called on a thread with a window: workers have no `RTCPeerConnection`.
+pub fn build(
+    _: &Config,
+    keys: &Keypair,
+    relay: relay::client::Transport,
+    meter: &Meter,
+) -> Result<Connections, SpawnError> {
+    let counter = meter.clone();
+    let config = tequio_webrtc::Config { keys: keys.clone(), version: tequio_webrtc::DialVersion::V2 };
+    let webrtc = tequio_webrtc::Transport::new(config)
+        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+
+    let counter = meter.clone();
+    let websocket = websocket_websys::Transport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise(keys)?)
+        .multiplex(yamux())
+        .timeout(CONNECT_TIMEOUT)
+        .boxed()
+        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebSocket, muxer)));
+
+    Ok(circuits(relay, keys)?
+        .or_transport(webrtc)
+        .map(|either, _| either.into_inner())
+        .or_transport(websocket)
+        .map(|either, _| either.into_inner())
+        .boxed())
+}

@@ -1,0 +1,44 @@
+//! The transports of a host, composed by hand so that each address is claimed by exactly one of them.
+//!
+//! Order: circuits, WebRTC-direct, WebSocket, and last what resolves names, because a DNS transport accepts every
+//! address and fails only later. Everything below the circuits is metered per transport.
+
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+
+use std::time::Duration;
+
+#[cfg(target_arch = "wasm32")]
+pub use browser::{build, dials, probe};
+use libp2p::{
+    PeerId, Transport, core::muxing::StreamMuxerBox, core::transport::Boxed, core::upgrade::Version, identity::Keypair,
+    noise, relay, yamux,
+};
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{build, dials, probe};
+
+use crate::error::SpawnError;
+
+/// For a connection and its upgrades, dialled or accepted.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Substreams of one connection; both sides together use fewer.
+const SUBSTREAMS_MAX: usize = 512;
+
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+fn noise(keys: &Keypair) -> Result<noise::Config, SpawnError> {
+    noise::Config::new(keys).map_err(|error| SpawnError::Transport(error.to_string()))
+}
+
+fn yamux() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(SUBSTREAMS_MAX);
+    config
+}
+
+/// End to end through a relay: authenticated and encrypted again inside the circuit.
+fn circuits(relay: relay::client::Transport, keys: &Keypair) -> Result<Connections, SpawnError> {
+    Ok(relay.upgrade(Version::V1Lazy).authenticate(noise(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
+}

@@ -1,0 +1,115 @@
+//! TCP, QUIC, WebSocket (with TLS where a certificate is given), WebRTC-direct and circuits.
+
+use std::net::{IpAddr, TcpListener};
+
+use libp2p::{
+    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::transport::OptionalTransport, core::upgrade::Version,
+    dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp, websocket,
+};
+
+use super::{CONNECT_TIMEOUT, Connections, circuits, noise, yamux};
+use crate::{
+    config::{Config, TlsIdentity},
+    error::SpawnError,
+    path::{TransportKind, is_circuit},
+    traffic::Meter,
+};
+
+/// Whether this host can dial over a transport.
+pub fn dials(config: &Config, kind: TransportKind) -> bool {
+    kind != TransportKind::WebRtc || config.webrtc.is_some()
+}
+
+/// Whether a listener can have this address for itself. libp2p's TCP sockets share their port with any other that
+/// does the same, so a node started twice would silently get half of the connections.
+pub fn probe(addr: &Multiaddr) -> std::io::Result<()> {
+    if is_circuit(addr) {
+        return Ok(());
+    }
+    let mut parts = addr.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Must be called inside a tokio runtime.
+pub fn build(
+    config: &Config,
+    keys: &Keypair,
+    relay: relay::client::Transport,
+    meter: &Meter,
+) -> Result<Connections, SpawnError> {
+    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+
+    let counter = meter.clone();
+    let plain = tcp()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise(keys)?)
+        .multiplex(yamux())
+        .timeout(CONNECT_TIMEOUT)
+        .boxed()
+        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Tcp, muxer)));
+
+    let counter = meter.clone();
+    let quic = quic::tokio::Transport::new(quic::Config::new(keys))
+        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer))));
+
+    let mut websocket = websocket::Config::new(with_names(tcp())?);
+    if let Some(tls) = &config.tls {
+        websocket.set_tls_config(tls_config(tls)?);
+    }
+    let counter = meter.clone();
+    let websocket = websocket
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise(keys)?)
+        .multiplex(yamux())
+        .timeout(CONNECT_TIMEOUT)
+        .boxed()
+        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebSocket, muxer)));
+
+    let counter = meter.clone();
+    let webrtc = match &config.webrtc {
+        Some(certificate) => {
+            let config = tequio_webrtc::Config::default();
+            let transport = tequio_webrtc::Transport::new(keys.clone(), certificate.clone(), config);
+            OptionalTransport::some(transport)
+        }
+        None => OptionalTransport::none(),
+    }
+    .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+
+    let named = with_names(quic.or_transport(plain).map(|either, _| either.into_inner()))?;
+    Ok(circuits(relay, keys)?
+        .or_transport(webrtc)
+        .map(|either, _| either.into_inner())
+        .or_transport(websocket)
+        .map(|either, _| either.into_inner())
+        .or_transport(named)
+        .map(|either, _| either.into_inner())
+        .boxed())
+}
+
+/// Resolves names as the system does. A system without resolvers can still dial IP addresses.
+fn with_names<T>(transport: T) -> Result<dns::tokio::Transport<T>, SpawnError> {
+    if let Err(error) = dns::tokio::Transport::system(()) {
+        tracing::warn!(%error, "names cannot be resolved");
+        let (none, options) = (dns::ResolverConfig::from_name_servers(Vec::new()), dns::ResolverOpts::default());
+        return Ok(dns::tokio::Transport::custom(transport, none, options));
+    }
+    dns::tokio::Transport::system(transport).map_err(|error| SpawnError::Transport(format!("DNS: {error}")))
+}
+
+fn tls_config(identity: &TlsIdentity) -> Result<websocket::tls::Config, SpawnError> {
+    let bad = |error: &dyn std::fmt::Display| SpawnError::Transport(format!("TLS identity: {error}"));
+    // libp2p-websocket panics on a key that it cannot parse, so parse it here first.
+    rustls::pki_types::PrivateKeyDer::try_from(identity.key_der.as_slice()).map_err(|e| bad(&e))?;
+    let key = websocket::tls::PrivateKey::new(identity.key_der.to_vec());
+    let chain = identity.chain_der.iter().cloned().map(websocket::tls::Certificate::new);
+    websocket::tls::Config::new(key, chain).map_err(|e| bad(&e))
+}

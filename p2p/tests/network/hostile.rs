@@ -1,0 +1,204 @@
+//! Peers that do not keep to the rules. The raw ones speak bytes on substreams of their own making.
+
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use tequio_core::types::NodeId;
+use tequio_p2p::{DialError, DisconnectReason, Event, Protocol, Rate, RequestError};
+
+use crate::{Node, config, within};
+
+/// A peer that opens and accepts bare substreams.
+fn raw() -> Swarm<libp2p_stream::Behaviour> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .unwrap()
+        .with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build()
+}
+
+fn name(protocol: Protocol) -> StreamProtocol {
+    StreamProtocol::new(protocol.name())
+}
+
+#[tokio::test]
+async fn an_oversized_request_is_refused_unread_and_the_connection_survives() {
+    let server = Node::new(config());
+    let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
+    let peer = tequio_p2p::identity::peer_id(server.id()).unwrap();
+    let mut swarm = raw();
+    let mut control = swarm.behaviour().new_control();
+    swarm.dial(addr).unwrap();
+    within(async { while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {} })
+        .await;
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+
+    let mut over = within(control.open_stream(peer, name(Protocol::Sync))).await.unwrap();
+    over.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
+    over.flush().await.unwrap();
+    let mut answer = Vec::new();
+    within(over.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, [4], "status: request too large");
+
+    // Cut off in the middle of the length, and of the body: no answer, no harm.
+    for bytes in [&[3u8, 0][..], &[3, 0, 0, 0, b'y']] {
+        let mut short = within(control.open_stream(peer, name(Protocol::Sync))).await.unwrap();
+        short.write_all(bytes).await.unwrap();
+        short.close().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = within(short.read_to_end(&mut answer)).await;
+        assert_eq!(answer, [] as [u8; 0]);
+    }
+
+    let mut good = within(control.open_stream(peer, name(Protocol::Sync))).await.unwrap();
+    good.write_all(b"\x03\0\0\0yes").await.unwrap();
+    good.close().await.unwrap();
+    let mut answer = Vec::new();
+    within(good.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"\0\x03\0\0\0yes");
+    assert_eq!(server.net.peers().len(), 1);
+}
+
+#[tokio::test]
+async fn a_response_above_the_cap_is_refused_unread() {
+    let mut swarm = raw();
+    let mut incoming = swarm.behaviour().new_control().accept(name(Protocol::Consensus)).unwrap();
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    let addr = within(async {
+        loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                return address;
+            }
+        }
+    })
+    .await;
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    let answers: [&[u8]; 4] = [b"\0\xff\xff\xff\xff", b"\0\x41\0\0\0", b"\x2a", b""];
+    tokio::spawn(async move {
+        for answer in answers {
+            let (_, mut stream) = incoming.next().await.unwrap();
+            let mut request = Vec::new();
+            stream.read_to_end(&mut request).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            stream.close().await.unwrap();
+        }
+    });
+
+    let client = Node::new(config());
+    let (peer, _) = within(client.net.dial(addr)).await.unwrap();
+    let too_large = RequestError::ResponseTooLarge { max: Protocol::Consensus.response_max() };
+    for expected in [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost] {
+        assert_eq!(client.ask(peer, Protocol::Consensus, b"vote".to_vec()).await, Err(expected));
+    }
+    assert_eq!(client.net.peers().len(), 1, "the connection survives");
+}
+
+async fn flood(client: &Node, peer: NodeId, count: usize) -> Vec<Result<Vec<u8>, RequestError>> {
+    let requests = (0..count).map(|_| client.ask(peer, Protocol::Light, vec![0]));
+    within(futures::future::join_all(requests)).await
+}
+
+#[tokio::test]
+async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
+    let mut strict = config();
+    strict.rates.delay_max = Duration::from_millis(200);
+    strict.rates.strikes_max = 10;
+    strict.rates.penalty = Duration::from_secs(3600);
+    let rate = Rate { requests_per_s: 20.0, requests_burst: 5.0, bytes_per_s: 1e9, bytes_burst: 1e9 };
+    strict.rates.set(Protocol::Light, rate);
+    let mut server = Node::new(strict);
+    let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
+    let mut client = Node::new(config());
+    let bystander = Node::new(config());
+    let (peer, _) = within(client.net.dial(addr.clone())).await.unwrap();
+    within(bystander.net.dial(addr.clone())).await.unwrap();
+
+    // Slowly above the rate: everything is answered, only later.
+    let start = std::time::Instant::now();
+    for n in 0..8 {
+        assert_eq!(client.ask(peer, Protocol::Light, vec![n]).await, Ok(vec![n]));
+    }
+    assert!(start.elapsed() >= Duration::from_millis(50), "held back: {:?}", start.elapsed());
+
+    // Far above it: what would have to wait too long is refused.
+    let results = flood(&client, peer, 12).await;
+    assert!(results.contains(&Err(RequestError::Throttled)), "{results:?}");
+    assert!(!results.contains(&Err(RequestError::ConnectionLost)), "{results:?}");
+
+    // And on: the connection goes.
+    let results = flood(&client, peer, 60).await;
+    assert!(results.contains(&Err(RequestError::ConnectionLost)), "{results:?}");
+
+    let limited =
+        server.until(|e| if let Event::RateLimited { peer, protocol } = e { Some((peer, protocol)) } else { None });
+    assert_eq!(limited.await, (client.id(), Protocol::Light));
+    let reason = server
+        .until(|e| match e {
+            Event::Disconnected { peer, reason } if peer == client.id() => Some(reason),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reason, DisconnectReason::RateLimited);
+    client.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await;
+
+    // It is not let in again; others are not affected.
+    let again = within(client.net.dial(addr)).await;
+    match again {
+        // The refusal may come right after the handshake.
+        Ok(_) => client.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await,
+        Err(error) => assert!(matches!(error, DialError::Failed(_)), "{error:?}"),
+    }
+    assert_eq!(server.net.peer(client.id()), None);
+    assert_eq!(bystander.ask(peer, Protocol::Light, vec![7]).await, Ok(vec![7]));
+}
+
+#[tokio::test]
+async fn bytes_are_limited_as_requests_are() {
+    let mut strict = config();
+    strict.rates.delay_max = Duration::from_secs(1);
+    let rate = Rate { requests_per_s: 1e6, requests_burst: 1e6, bytes_per_s: 1e6, bytes_burst: 1e6 };
+    strict.rates.set(Protocol::Work, rate);
+    let server = Node::new(strict);
+    let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
+    let client = Node::new(config());
+    let (peer, _) = within(client.net.dial(addr)).await.unwrap();
+    // Four megabytes up and down at one a second: the first request is free, the next would have to wait too long.
+    assert!(client.ask(peer, Protocol::Work, vec![0; 4 << 20]).await.is_ok());
+    assert_eq!(client.ask(peer, Protocol::Work, vec![]).await, Err(RequestError::Throttled));
+}
+
+#[tokio::test]
+async fn an_application_that_is_full_says_busy() {
+    // The application takes the requests and never answers; each holds its share of the queue.
+    let (net, mut events) = tequio_p2p::spawn(config()).unwrap();
+    let addr = within(net.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).await.unwrap();
+    let client = Node::new(config());
+    let (peer, _) = within(client.net.dial(addr)).await.unwrap();
+    let body = vec![0; Protocol::Work.request_max()];
+    // The Work queue holds 64 MiB: sixteen of the largest requests.
+    let asks: Vec<_> = (0..17)
+        .map(|_| {
+            let (net, body) = (client.net.clone(), body.clone());
+            tokio::spawn(async move { net.request(peer, Protocol::Work, body, crate::REQUEST).await })
+        })
+        .collect();
+    let mut held = Vec::new();
+    within(async {
+        while held.len() < 16 {
+            if let Some(Event::Inbound { reply, .. }) = events.next().await {
+                held.push(reply);
+            }
+        }
+    })
+    .await;
+    let (first, _, others) = within(futures::future::select_all(asks)).await;
+    assert_eq!(first.unwrap(), Err(RequestError::Busy));
+    held.into_iter().for_each(|reply| reply.send(vec![1]));
+    for other in within(futures::future::join_all(others)).await {
+        assert_eq!(other.unwrap(), Ok(vec![1]));
+    }
+}

@@ -1,0 +1,106 @@
+//! The network over real sockets on loopback. Everything waits on events; a limit only ends a test that hangs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod direct;
+mod hostile;
+mod persistent;
+mod relayed;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tequio_core::types::NodeId;
+use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, spawn};
+use tokio::sync::mpsc;
+
+/// Far above what any step takes.
+const LIMIT: Duration = Duration::from_secs(40);
+const REQUEST: Duration = Duration::from_secs(20);
+
+/// A node that answers every request by a function, and hands out its other events.
+struct Node {
+    net: Network,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// A secret that no other node of this run has.
+fn secret() -> [u8; 32] {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut secret = [0x5a; 32];
+    secret[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    secret
+}
+
+fn config() -> Config {
+    Config::new(secret())
+}
+
+/// Answers with the request itself, as far as the protocol's cap lets it.
+fn echo(protocol: Protocol, body: Vec<u8>) -> Option<Vec<u8>> {
+    Some(body.into_iter().take(protocol.response_max()).collect())
+}
+
+impl Node {
+    fn new(config: Config) -> Self {
+        Self::answering(config, echo)
+    }
+
+    fn answering(
+        config: Config,
+        mut answer: impl FnMut(Protocol, Vec<u8>) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
+        let (net, mut events) = spawn(config).unwrap();
+        let (tx, rx) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::Inbound { protocol, body, reply, .. } => {
+                        if let Some(body) = answer(protocol, body) {
+                            reply.send(body);
+                        }
+                    }
+                    other => drop(tx.send(other)),
+                }
+            }
+        });
+        Self { net, events: rx }
+    }
+
+    fn id(&self) -> NodeId {
+        self.net.local_id()
+    }
+
+    /// Listens and returns the address with our peer id.
+    async fn listen(&self, addr: &str) -> Multiaddr {
+        let addr = within(self.net.listen(addr.parse().unwrap())).await.unwrap();
+        tequio_p2p::identity::with_peer(addr, self.id())
+    }
+
+    /// The next event that `pick` accepts; the others are dropped.
+    async fn until<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
+        within(async {
+            loop {
+                if let Some(found) = pick(self.events.recv().await.expect("the network has ended")) {
+                    return found;
+                }
+            }
+        })
+        .await
+    }
+
+    async fn ask(&self, peer: NodeId, protocol: Protocol, body: Vec<u8>) -> Result<Vec<u8>, tequio_p2p::RequestError> {
+        within(self.net.request(peer, protocol, body, REQUEST)).await
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, future).await.expect("still waiting")
+}
+
+/// Bytes that differ from one place to the next.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+}

@@ -1,0 +1,134 @@
+//! A node behind a relay: reservation, circuits, and what happens when the relay or the need for it goes.
+
+use tequio_p2p::{Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind};
+
+use crate::{Node, config, pattern, secret, within};
+
+fn relay_config(key: [u8; 32]) -> Config {
+    let mut config = Config::new(key);
+    config.relay = Some(RelayLimits::default());
+    config.serve = Vec::new();
+    config
+}
+
+fn circuit(relay: &Multiaddr) -> Multiaddr {
+    format!("{relay}/p2p-circuit").parse().unwrap()
+}
+
+fn via(relay: &Multiaddr, target: &Node) -> Multiaddr {
+    tequio_p2p::identity::with_peer(circuit(relay), target.id())
+}
+
+async fn circuit_over(listen: &str, transport: TransportKind) {
+    let relay = Node::new(relay_config(secret()));
+    let relay_addr = relay.listen(listen).await;
+    let mut target = Node::new(config());
+    let reserved = within(target.net.listen(circuit(&relay_addr))).await.unwrap();
+    assert!(reserved.to_string().contains("p2p-circuit"), "{reserved}");
+
+    let client = Node::new(config());
+    let relayed = Path::Relayed { via: relay.id(), transport };
+    let dialled = within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
+    assert_eq!(dialled, (target.id(), relayed));
+    let seen = target
+        .until(|e| match e {
+            Event::Connected { peer, path } if peer == client.id() => Some(path),
+            _ => None,
+        })
+        .await;
+    assert_eq!(seen, relayed, "both ends know the path");
+
+    // Ten of the largest responses through one circuit.
+    for round in 0..10u8 {
+        let mut body = pattern(4 << 20);
+        body[0] = round;
+        let answer = client.ask(target.id(), Protocol::Work, body.clone()).await.unwrap();
+        assert!(answer == body, "round {round}");
+    }
+    let traffic = client.net.traffic();
+    assert!(traffic.of(transport).received > 40 << 20);
+    assert_eq!(traffic.total(), traffic.of(transport));
+}
+
+#[tokio::test]
+async fn through_a_relay_over_tcp() {
+    circuit_over("/ip4/127.0.0.1/tcp/0", TransportKind::Tcp).await;
+}
+
+#[tokio::test]
+async fn through_a_relay_over_websocket() {
+    circuit_over("/ip4/127.0.0.1/tcp/0/ws", TransportKind::WebSocket).await;
+}
+
+#[tokio::test]
+async fn a_reservation_is_made_again_after_the_relay_restarts() {
+    let key = secret();
+    let mut relay = Node::new(relay_config(key));
+    let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
+    let bare: String = relay_addr.iter().take(2).map(|part| part.to_string()).collect();
+    let mut target = Node::new(config());
+    within(target.net.listen(circuit(&relay_addr))).await.unwrap();
+    let is_listening = |e| matches!(e, Event::Listening { .. }).then_some(());
+    target.until(is_listening).await;
+
+    for _ in 0..2 {
+        within(relay.net.close()).await;
+        target.until(|e| matches!(e, Event::ListenEnded { .. }).then_some(())).await;
+        relay = Node::new(relay_config(key));
+        relay.listen(&bare).await;
+        target.until(is_listening).await;
+        let client = Node::new(config());
+        within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
+        assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+    }
+}
+
+#[tokio::test]
+async fn the_direct_path_takes_over_from_the_circuit() {
+    let relay = Node::new(relay_config(secret()));
+    let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
+    let target = Node::new(config());
+    let direct_addr = target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
+    within(target.net.listen(circuit(&relay_addr))).await.unwrap();
+    let mut client = Node::new(config());
+    within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
+
+    let direct = Path::Direct(TransportKind::WebSocket);
+    assert_eq!(within(client.net.dial(direct_addr)).await.unwrap(), (target.id(), direct));
+    let changed = client.until(|e| if let Event::PathChanged { path, .. } = e { Some(path) } else { None }).await;
+    assert_eq!(changed, direct);
+    assert_eq!(client.net.peer(target.id()).unwrap().path, direct);
+    // A circuit is not dialled in place of a better connection.
+    assert_eq!(within(client.net.dial(via(&relay_addr, &target))).await.unwrap(), (target.id(), direct));
+    // The relay may go now.
+    within(relay.net.close()).await;
+    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn a_relay_keeps_to_its_limits() {
+    let mut limited = relay_config(secret());
+    limited.relay = Some(RelayLimits { reservations: 1, circuit_bytes: 1 << 20, ..RelayLimits::default() });
+    let relay = Node::new(limited);
+    let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
+    let target = Node::new(config());
+    within(target.net.listen(circuit(&relay_addr))).await.unwrap();
+    let second = within(Node::new(config()).net.listen(circuit(&relay_addr))).await;
+    assert!(matches!(second, Err(ListenError::Failed { .. })), "{second:?}");
+
+    let mut client = Node::new(config());
+    within(client.net.dial(via(&relay_addr, &target))).await.unwrap();
+    assert!(
+        client.ask(target.id(), Protocol::Work, vec![0; 2 << 20]).await.is_err(),
+        "more than the circuit may carry"
+    );
+    client.until(|e| matches!(e, Event::Disconnected { peer, .. } if peer == target.id()).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_ordinary_node_relays_nothing() {
+    let node = Node::new(config());
+    let addr = node.listen("/ip4/127.0.0.1/tcp/0").await;
+    let refused = within(Node::new(config()).net.listen(circuit(&addr))).await;
+    assert!(matches!(refused, Err(ListenError::Failed { .. })), "{refused:?}");
+}

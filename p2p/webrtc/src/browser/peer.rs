@@ -1,0 +1,268 @@
+//! One `RTCPeerConnection` and its data channels, as a libp2p `StreamMuxer`.
+//!
+//! It notices the end by whichever sign comes first: the SCTP transport closes, the connection
+//! fails, or it stays disconnected for [`DISCONNECTED_MAX`].
+
+use super::{
+    channel::{Channel, Kind},
+    js,
+    transport::UNREAD_PER_CONNECTION_MAX,
+};
+use crate::{
+    Closed, Error, Stream,
+    budget::{Budget, Pool},
+    stream::Core,
+};
+use futures::{Stream as _, channel::mpsc};
+use futures_timer::Delay;
+use js_sys::Reflect;
+use libp2p_core::muxing::{StreamMuxer, StreamMuxerEvent};
+use send_wrapper::SendWrapper;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    pin::Pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{RtcDataChannelEvent, RtcPeerConnection, RtcPeerConnectionState};
+
+/// How long a connection may be disconnected before we take it for lost. Chromium says so after
+/// some 5 s of silence, and would wait 15 s more.
+const DISCONNECTED_MAX: Duration = Duration::from_secs(4);
+/// Streams that the remote may have open at once; more are closed on arrival.
+const INBOUND_MAX: usize = 256;
+/// The same before the remote is authenticated.
+const INBOUND_UNAUTHENTICATED_MAX: usize = 16;
+/// Label of the channel that `/webrtc` opens only to have one in its offer.
+const INIT_LABEL: &str = "init";
+
+/// The state that the callbacks share.
+pub struct Peer {
+    pc: RtcPeerConnection,
+    weak: Weak<Peer>,
+    budget: Arc<Budget>,
+    channels: RefCell<HashMap<u32, Rc<Channel>>>,
+    next_key: Cell<u32>,
+    peer_window: Cell<Option<u64>>,
+    /// Taken when the connection is lost, which ends the muxer's inbound queue.
+    inbound: RefCell<Option<mpsc::UnboundedSender<Stream>>>,
+    callbacks: RefCell<Option<Callbacks>>,
+}
+
+struct Callbacks {
+    _on_channel: Closure<dyn FnMut(RtcDataChannelEvent)>,
+    on_state: Closure<dyn FnMut(JsValue)>,
+}
+
+impl Peer {
+    /// The browser's object.
+    pub fn pc(&self) -> &RtcPeerConnection {
+        &self.pc
+    }
+
+    /// A core for a new stream.
+    pub fn new_core(&self) -> Core {
+        Core::new(self.peer_window.get(), self.budget.clone())
+    }
+
+    /// The core of channel 0.
+    pub fn handshake_core(&self) -> Core {
+        Core::handshake(self.budget.clone())
+    }
+
+    /// What the remote announced on channel 0.
+    pub fn announced(&self, window: Option<u64>) {
+        self.peer_window.set(window);
+    }
+
+    /// Keeps a channel until [`Peer::remove`].
+    pub fn insert(&self, channel: impl FnOnce(u32) -> Rc<Channel>) -> Rc<Channel> {
+        let key = self.next_key.replace(self.next_key.get().wrapping_add(1));
+        let channel = channel(key);
+        self.channels.borrow_mut().insert(key, channel.clone());
+        channel
+    }
+
+    /// The channel is closed.
+    pub fn remove(&self, key: u32) {
+        self.channels.borrow_mut().remove(&key);
+    }
+
+    fn is_lost(&self) -> bool {
+        self.inbound.borrow().is_none()
+    }
+
+    /// Must attach at once: messages that arrive before that are lost.
+    fn on_channel(self: &Rc<Self>, event: &RtcDataChannelEvent) {
+        if event.channel().label() == INIT_LABEL {
+            return;
+        }
+        let max = if self.budget.is_authenticated() { INBOUND_MAX } else { INBOUND_UNAUTHENTICATED_MAX };
+        if self.channels.borrow().values().filter(|c| c.is_inbound()).count() >= max {
+            event.channel().close();
+            return;
+        }
+        let channel = Channel::attach(self, event.channel(), Kind::Inbound);
+        if let Some(inbound) = &*self.inbound.borrow() {
+            let _ = inbound.unbounded_send(channel.stream());
+        }
+    }
+
+    fn on_state(&self) {
+        let sctp = self.sctp();
+        if sctp.is_object() {
+            // The earliest sign that the server ended the connection.
+            if let Some(callbacks) = &*self.callbacks.borrow() {
+                let _ = Reflect::set(&sctp, &"onstatechange".into(), callbacks.on_state.as_ref());
+            }
+            let state = Reflect::get(&sctp, &"state".into()).ok().and_then(|s| s.as_string());
+            if state.as_deref() == Some("closed") {
+                return self.lost();
+            }
+        }
+        match self.pc.connection_state() {
+            RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => self.lost(),
+            RtcPeerConnectionState::Disconnected => {
+                let weak = self.weak.clone();
+                spawn_local(async move {
+                    Delay::new(DISCONNECTED_MAX).await;
+                    if let Some(peer) = weak.upgrade()
+                        && peer.pc.connection_state() == RtcPeerConnectionState::Disconnected
+                    {
+                        peer.lost();
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn sctp(&self) -> JsValue {
+        Reflect::get(&self.pc, &"sctp".into()).unwrap_or(JsValue::NULL)
+    }
+
+    /// Ends all streams and lets the muxer report the loss.
+    fn lost(&self) {
+        self.inbound.borrow_mut().take();
+        let channels = std::mem::take(&mut *self.channels.borrow_mut());
+        for channel in channels.values() {
+            channel.detach();
+        }
+    }
+
+    fn close(&self) {
+        self.pc.set_ondatachannel(None);
+        self.pc.set_onconnectionstatechange(None);
+        let sctp = self.sctp();
+        if sctp.is_object() {
+            let _ = Reflect::set(&sctp, &"onstatechange".into(), &JsValue::NULL);
+        }
+        self.lost();
+        self.pc.close();
+        self.callbacks.borrow_mut().take();
+    }
+}
+
+/// An authenticated connection. Closes when dropped.
+pub struct Connection {
+    peer: SendWrapper<Rc<Peer>>,
+    inbound: mpsc::UnboundedReceiver<Stream>,
+}
+
+impl Connection {
+    /// Takes over a peer connection before any data channel exists on it. This is the way in for
+    /// browser-to-browser `/webrtc`, where signalling over the authenticated relayed connection
+    /// takes the place of Noise; its "init" channel is not a stream.
+    pub fn new(pc: RtcPeerConnection) -> Self {
+        let budget = Budget::new(Pool::new(UNREAD_PER_CONNECTION_MAX));
+        budget.authenticated(UNREAD_PER_CONNECTION_MAX);
+        Self::with_budget(pc, budget)
+    }
+
+    pub(super) fn with_budget(pc: RtcPeerConnection, budget: Arc<Budget>) -> Self {
+        let (inbound_tx, inbound) = mpsc::unbounded();
+        let peer = Rc::new_cyclic(|weak: &Weak<Peer>| {
+            let on_channel = Closure::new({
+                let weak = weak.clone();
+                move |event: RtcDataChannelEvent| {
+                    if let Some(peer) = weak.upgrade() {
+                        peer.on_channel(&event);
+                    }
+                }
+            });
+            let on_state = Closure::new({
+                let weak = weak.clone();
+                move |_: JsValue| {
+                    if let Some(peer) = weak.upgrade() {
+                        peer.on_state();
+                    }
+                }
+            });
+            pc.set_ondatachannel(Some(on_channel.as_ref().unchecked_ref()));
+            pc.set_onconnectionstatechange(Some(on_state.as_ref().unchecked_ref()));
+            Peer {
+                pc,
+                weak: weak.clone(),
+                budget,
+                channels: RefCell::default(),
+                next_key: Cell::new(0),
+                peer_window: Cell::new(None),
+                inbound: RefCell::new(Some(inbound_tx)),
+                callbacks: RefCell::new(Some(Callbacks { _on_channel: on_channel, on_state })),
+            }
+        });
+        Self { peer: SendWrapper::new(peer), inbound }
+    }
+
+    pub(super) fn peer(&self) -> &Rc<Peer> {
+        &self.peer
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl StreamMuxer for Connection {
+    type Substream = Stream;
+    type Error = Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, Error>> {
+        let next = ready!(Pin::new(&mut self.inbound).poll_next(cx));
+        Poll::Ready(next.ok_or(Closed::Lost.into()))
+    }
+
+    fn poll_outbound(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Stream, Error>> {
+        if self.peer.is_lost() {
+            return Poll::Ready(Err(Closed::Lost.into()));
+        }
+        // Called through Reflect, because web-sys declares it infallible: Chrome throws when the
+        // 512 stream ids of its side are in use.
+        let create = Reflect::get(&self.peer.pc, &"createDataChannel".into()).map_err(js)?;
+        let channel = create.unchecked_ref::<js_sys::Function>().call1(&self.peer.pc, &"".into()).map_err(js)?;
+        Poll::Ready(Ok(Channel::attach(&self.peer, channel.unchecked_into(), Kind::Outbound).stream()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.peer.close();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<StreamMuxerEvent, Error>> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.peer.close();
+    }
+}

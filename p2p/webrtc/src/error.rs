@@ -1,0 +1,72 @@
+//! The errors of the transport: who is at fault stays visible in the type.
+//!
+//! [`Closed`] is the ordinary end of a connection, [`Violation`] is the remote's fault, and the
+//! rest is ours or our caller's.
+
+use libp2p_identity::PeerId;
+
+/// Errors of the transport and its connections.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection is gone.
+    #[error("connection closed: {0}")]
+    Closed(#[from] Closed),
+    /// The remote broke the protocol.
+    #[error("protocol violation: {0}")]
+    Violation(#[from] Violation),
+    /// Noise authentication failed.
+    #[error("noise: {0}")]
+    Noise(#[from] libp2p_noise::Error),
+    /// The address names another peer than the one that answered.
+    #[error("another peer answered: {0}")]
+    WrongPeer(PeerId),
+    /// The handshake took too long.
+    #[error("handshake timed out")]
+    Timeout,
+    /// The socket failed.
+    #[error("socket: {0}")]
+    Io(#[from] std::io::Error),
+    /// The WebRTC engine (the browser, or str0m) refused what we asked of it.
+    #[error("WebRTC engine: {0}")]
+    Engine(String),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Closed {
+    /// We closed it.
+    #[error("by this side")]
+    Locally,
+    /// The remote said goodbye.
+    #[error("by the remote")]
+    ByRemote,
+    /// Nothing came from the remote for too long.
+    #[error("the remote fell silent")]
+    Silent,
+    /// The listener, and with it the socket, was removed.
+    #[error("the listener was removed")]
+    ListenerRemoved,
+    /// It ended before it was authenticated.
+    #[error("before the handshake ended")]
+    InHandshake,
+    /// The reason was reported elsewhere, to whoever asked first.
+    #[error("lost")]
+    Lost,
+}
+
+/// What the remote did wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The first STUN message does not prove knowledge of the password it names.
+    #[error("STUN message failed its integrity check")]
+    Stun,
+    /// DTLS ended without a SHA-256 fingerprint of the remote's certificate.
+    #[error("no usable DTLS fingerprint")]
+    Fingerprint,
+    /// The session description lacks a required attribute, or has a bad one.
+    #[error("session description without a usable {0}")]
+    Sdp(&'static str),
+}

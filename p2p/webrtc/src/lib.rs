@@ -1,0 +1,36 @@
+//! WebRTC-direct for libp2p: native listener and dialer (on `str0m`), browser dialer (on `web-sys`).
+//!
+//! The specification is libp2p's `webrtc/webrtc-direct.md` (handshakes v1 and v2) and the framing
+//! of `webrtc/README.md`. Both halves share everything that is not I/O:
+//!
+//! - [`frame`]: the protobuf framing of a data channel;
+//! - [`stream`]: the state machine of one stream, with flow control per stream;
+//! - [`budget`]: how many bytes a connection, and all of them together, may hold;
+//! - [`addr`]: addresses and certificate fingerprints;
+//! - [`auth`]: Noise on data channel 0, bound to both DTLS certificates.
+//!
+//! Nothing that a remote sends can panic this crate or make it hold more memory than the named
+//! limits of `Config` and of these modules.
+
+mod addr;
+mod auth;
+mod budget;
+mod error;
+mod frame;
+mod stream;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+#[cfg(not(target_arch = "wasm32"))]
+pub use native::{BadCertificate, Certificate, Config, Connection, Transport};
+
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(target_arch = "wasm32")]
+pub use browser::{Config, Connection, DialVersion, Transport};
+
+#[cfg(any(target_arch = "wasm32", test))]
+mod sdp;
+
+pub use error::{Closed, Error, Violation};
+pub use stream::Stream;

@@ -1,0 +1,147 @@
+//! Reads the socket of a listener and hands each datagram to the connection it belongs to.
+//!
+//! STUN with a known USERNAME goes to its connection (a browser tries several addresses), STUN
+//! with a new valid one makes a connection, everything else goes by its source address. The rest
+//! is dropped without an answer, and so are handshakes that `admission` refuses.
+
+use super::{
+    driver::{Driver, Ready},
+    ice,
+    muxer::Connection,
+    routes::{self, Datagram, Link, Place, Routes},
+    transport::{HANDSHAKE_TIMEOUT, Shared, Upgrade},
+};
+use crate::{Closed, Error, auth, budget::Budget};
+use futures::FutureExt;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::{net::UdpSocket, sync::mpsc};
+
+/// Longest datagram we read; WebRTC keeps below the usual MTU of 1500.
+pub const DATAGRAM_MAX: usize = 2048;
+/// Pause after a failed read, so that a broken socket does not become a busy loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(1);
+
+/// A dialer's first message was fit for an attempt.
+pub struct Incoming {
+    pub remote: SocketAddr,
+    pub upgrade: Upgrade,
+}
+
+/// The reading half of a listener.
+pub struct Demultiplexer {
+    pub socket: Arc<UdpSocket>,
+    pub bound: SocketAddr,
+    pub shared: Arc<Shared>,
+    pub routes: Arc<Mutex<Routes>>,
+}
+
+impl Demultiplexer {
+    /// Reads until the receiver of `incoming` is gone.
+    pub async fn run(self, incoming: impl Fn(Incoming) -> bool) {
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        loop {
+            let (len, source) = match self.socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    // ICMP errors of earlier sends surface here; they concern one peer only.
+                    tracing::debug!(%error, "recv_from");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                    continue;
+                }
+            };
+            let at = Instant::now();
+            let data = buffer.get(..len).unwrap_or_default();
+            let user = if ice::is_stun(data) { ice::username(data) } else { None };
+            let known = match user {
+                Some(user) => routes::lock(&self.routes).by_user(user),
+                None => routes::lock(&self.routes).by_address(source, at),
+            };
+            let link = match (known, user) {
+                (Some(link), _) => link,
+                (None, None) => continue,
+                (None, Some(user)) => match self.accept(user, source, at) {
+                    None => continue,
+                    Some((link, upgrade)) => {
+                        if !incoming(Incoming { remote: source, upgrade }) {
+                            return;
+                        }
+                        link
+                    }
+                },
+            };
+            link.deliver(Datagram { source, at, data: data.to_vec() });
+        }
+    }
+
+    /// Makes a connection for a dialer, unless its credentials or the limits forbid it.
+    fn accept(&self, user: &str, source: SocketAddr, at: Instant) -> Option<(Arc<Link>, Upgrade)> {
+        let Some(credentials) = ice::credentials(user) else {
+            tracing::debug!(%source, "unusable STUN username");
+            return None;
+        };
+        let permit = match self.shared.admission.admit(source.ip(), at) {
+            Ok(permit) => permit,
+            Err(refused) => {
+                tracing::debug!(%source, ?refused, "handshake not admitted");
+                return None;
+            }
+        };
+        let budget = Budget::new(self.shared.pool.clone());
+        let (link, datagrams) = {
+            let mut routes = routes::lock(&self.routes);
+            if routes.connections() >= self.shared.config.max_connections {
+                tracing::debug!(%source, "too many connections");
+                return None;
+            }
+            routes.insert(user, budget.clone())
+        };
+        let place = Place::new(&self.routes, &link);
+        let (shared, socket, bound) = (self.shared.clone(), self.socket.clone(), self.bound);
+        let upgrade = async move {
+            let _permit = permit;
+            let handshake = async {
+                let made = Driver::accept(&shared, socket, bound, place, datagrams, budget.clone(), credentials)?;
+                let (connection, ready) = spawn(made);
+                let (client, stream) = ready.await.map_err(|_| Closed::InHandshake)?;
+                let server = shared.certificate.fingerprint();
+                let peer = auth::as_server(&shared.keys, stream, client, server).await?;
+                budget.authenticated(shared.config.max_unread_per_connection);
+                Ok((peer, connection))
+            };
+            tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or(Err(Error::Timeout))
+        };
+        Some((link, upgrade.boxed()))
+    }
+}
+
+/// Starts a driver; it ends by itself when the connection is dropped.
+pub fn spawn((driver, connection, ready): (Driver, Connection, Ready)) -> (Connection, Ready) {
+    tokio::spawn(driver.run());
+    (connection, ready)
+}
+
+/// Reads the socket of a dialer, which has one connection only, until that is gone.
+pub async fn read_for(socket: Arc<UdpSocket>, remote: SocketAddr, datagrams: mpsc::Sender<Datagram>) {
+    let mut buffer = vec![0; DATAGRAM_MAX];
+    loop {
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            () = datagrams.closed() => return,
+        };
+        match received {
+            Ok((len, source)) if source == remote => {
+                let data = buffer.get(..len).unwrap_or_default().to_vec();
+                let _ = datagrams.try_send(Datagram { source, at: Instant::now(), data });
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "recv_from");
+                tokio::time::sleep(ERROR_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The task of one connection: owns the `str0m::Rtc`, sends on the socket, obeys the muxer.
+//!
+//! It notices a dead remote by its silence: a live one sends STUN consent checks every few
+//! seconds (RFC 7675). It refuses datagrams that str0m does not accept, and ends at once if the very
+//! first one, which made the connection, is among them.
+
+use super::{
+    Config,
+    channels::{Channels, Command},
+    ice,
+    muxer::Connection,
+    routes::{Datagram, Place},
+    transport::Shared,
+};
+use crate::{Closed, Error, Stream, Violation, addr::Fingerprint, budget::Budget, frame::MAX_MESSAGE};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use str0m::{
+    Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig,
+    channel::{ChannelConfig, ChannelId},
+    net::{Protocol, Receive},
+};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+};
+
+/// A remote that has sent nothing for so long is gone. Chromium checks every 2.5 s, Firefox
+/// every 4 to 6 s.
+const SILENCE_MAX: Duration = Duration::from_secs(9);
+/// Datagrams of a burst handled before the driver looks at anything else.
+const BURST: usize = 32;
+
+/// Resolves once DTLS is up: the remote's fingerprint, and the stream of channel 0.
+pub type Ready = oneshot::Receiver<(Fingerprint, Stream)>;
+
+/// See the module's documentation.
+pub struct Driver {
+    rtc: Rtc,
+    socket: Arc<UdpSocket>,
+    /// The address that str0m believes in; with a socket on 0.0.0.0 any one will do.
+    local: SocketAddr,
+    datagrams: mpsc::Receiver<Datagram>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    inbound: mpsc::UnboundedSender<Stream>,
+    channels: Channels,
+    handshake: ChannelId,
+    ready: Option<oneshot::Sender<(Fingerprint, Stream)>>,
+    /// A listener's connections only.
+    place: Option<Place>,
+    heard: Option<Instant>,
+    started: Instant,
+    reason: Arc<OnceLock<Closed>>,
+}
+
+impl Driver {
+    /// The server's half: ICE-lite, DTLS server.
+    pub fn accept(
+        shared: &Shared,
+        socket: Arc<UdpSocket>,
+        bound: SocketAddr,
+        place: Place,
+        datagrams: mpsc::Receiver<Datagram>,
+        budget: Arc<Budget>,
+        c: ice::Credentials,
+    ) -> Result<(Self, Connection, Ready), Error> {
+        let mut local = bound;
+        if local.ip().is_unspecified() {
+            local.set_ip(if local.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        let server = IceCreds { ufrag: c.server_ufrag.clone(), pass: c.server_ufrag };
+        let client = IceCreds { ufrag: c.client_ufrag, pass: c.client_pwd };
+        let mut rtc = engine(shared, local, server, |config| {
+            // Noise authenticates the client's real fingerprint.
+            config.set_ice_lite(true).set_fingerprint_verification(false)
+        })?;
+        let mut api = rtc.direct_api();
+        api.set_ice_controlling(false);
+        api.set_remote_ice_credentials(client);
+        // str0m insists on one, and does not check it here.
+        api.set_remote_fingerprint(str0m::config::Fingerprint { hash_func: "sha-256".into(), bytes: vec![0; 32] });
+        api.start_dtls(false).map_err(engine_error)?;
+        api.start_sctp(false);
+        Ok(Self::new(rtc, socket, local, Some(place), datagrams, budget, &shared.config))
+    }
+
+    /// The client's half: full ICE, DTLS client.
+    pub fn dial(
+        shared: &Shared,
+        socket: Arc<UdpSocket>,
+        local: SocketAddr,
+        remote: SocketAddr,
+        server: Fingerprint,
+        datagrams: mpsc::Receiver<Datagram>,
+        budget: Arc<Budget>,
+    ) -> Result<(Self, Connection, Ready), Error> {
+        let own = IceCreds::new();
+        let credential = format!("{}{}", ice::V2, own.pass);
+        let mut rtc = engine(shared, local, own, |config| config.set_fingerprint_verification(true))?;
+        rtc.add_remote_candidate(Candidate::host(remote, Protocol::Udp).map_err(engine_error)?);
+        let mut api = rtc.direct_api();
+        api.set_ice_controlling(true);
+        api.set_remote_ice_credentials(IceCreds { ufrag: credential.clone(), pass: credential });
+        api.set_remote_fingerprint(str0m::config::Fingerprint {
+            hash_func: "sha-256".into(),
+            bytes: server.0.to_vec(),
+        });
+        api.start_dtls(true).map_err(engine_error)?;
+        api.start_sctp(true);
+        Ok(Self::new(rtc, socket, local, None, datagrams, budget, &shared.config))
+    }
+
+    fn new(
+        mut rtc: Rtc,
+        socket: Arc<UdpSocket>,
+        local: SocketAddr,
+        place: Option<Place>,
+        datagrams: mpsc::Receiver<Datagram>,
+        budget: Arc<Budget>,
+        config: &Config,
+    ) -> (Self, Connection, Ready) {
+        let negotiated = ChannelConfig { negotiated: Some(0), ..Default::default() };
+        let handshake = rtc.direct_api().create_data_channel(negotiated);
+        let (commands_tx, commands) = mpsc::unbounded_channel();
+        let (inbound_tx, inbound) = mpsc::unbounded_channel();
+        let (ready_tx, ready) = oneshot::channel();
+        let reason = Arc::new(OnceLock::new());
+        let mut channels = Channels::new(commands_tx.clone(), budget, config.max_inbound_streams, config.send_buffer);
+        channels.add_handshake(handshake, place.is_some());
+        let connection = Connection::new(commands_tx, inbound, reason.clone());
+        let driver = Self {
+            rtc,
+            socket,
+            local,
+            datagrams,
+            commands,
+            inbound: inbound_tx,
+            channels,
+            handshake,
+            ready: Some(ready_tx),
+            place,
+            heard: None,
+            started: Instant::now(),
+            reason,
+        };
+        (driver, connection, ready)
+    }
+
+    /// Drives the connection to its end.
+    pub async fn run(mut self) {
+        let Err(error) = self.drive().await;
+        tracing::debug!(%error, "connection ended");
+        let _ = self.reason.set(match error {
+            Error::Closed(reason) => reason,
+            _ => Closed::Lost,
+        });
+        self.channels.close_all();
+    }
+
+    async fn drive(&mut self) -> Result<std::convert::Infallible, Error> {
+        loop {
+            let wake_at = self.pump().await?;
+            if !self.rtc.is_alive() {
+                return Err(Closed::Locally.into());
+            }
+            let silent_at = self.heard.unwrap_or(self.started) + SILENCE_MAX;
+            tokio::select! {
+                biased;
+                datagram = self.datagrams.recv() => {
+                    self.receive(datagram.ok_or(Closed::ListenerRemoved)?)?;
+                    // More of a burst, each with its output, before looking at anything else.
+                    for _ in 0..BURST {
+                        let Ok(next) = self.datagrams.try_recv() else { break };
+                        self.pump().await?;
+                        self.receive(next)?;
+                    }
+                    self.commands()?;
+                }
+                Some(command) = self.commands.recv() => {
+                    self.command(command)?;
+                    self.commands()?;
+                }
+                () = tokio::time::sleep_until(wake_at.min(silent_at).into()) => {
+                    if Instant::now() >= silent_at {
+                        return Err(Closed::Silent.into());
+                    }
+                    self.rtc.handle_input(Input::Timeout(Instant::now())).map_err(engine_error)?;
+                    self.channels.sweep(&mut self.rtc);
+                }
+            }
+            self.channels.measure(&mut self.rtc, Instant::now());
+            self.channels.flush_blocked(&mut self.rtc);
+        }
+    }
+
+    fn receive(&mut self, d: Datagram) -> Result<(), Error> {
+        let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
+            Ok(receive) => Some(Input::Receive(d.at, receive)).filter(|input| self.rtc.accepts(input)),
+            Err(_) => None,
+        };
+        let Some(input) = accepted else {
+            // Stray datagrams (an old connection's last words) must not end this one.
+            return if self.heard.is_some() || self.place.is_none() { Ok(()) } else { Err(Violation::Stun.into()) };
+        };
+        self.heard = Some(d.at);
+        if let Some(place) = self.place.as_ref().filter(|_| ice::is_stun(&d.data)) {
+            place.accepted(d.source, d.at);
+        }
+        self.rtc.handle_input(input).map_err(engine_error)
+    }
+
+    /// Runs str0m until it waits; returns until when.
+    async fn pump(&mut self) -> Result<Instant, Error> {
+        loop {
+            match self.rtc.poll_output().map_err(engine_error)? {
+                Output::Timeout(at) => return Ok(at),
+                Output::Transmit(t) => {
+                    let sent = match self.socket.try_send_to(&t.contents, t.destination) {
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                            self.socket.send_to(&t.contents, t.destination).await.map(drop)
+                        }
+                        other => other.map(drop),
+                    };
+                    if let Err(error) = sent {
+                        tracing::debug!(%error, "send_to");
+                    }
+                }
+                Output::Event(event) => self.event(event)?,
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::ChannelOpen(id, _) => self.channel_open(id)?,
+            Event::ChannelData(data) => {
+                self.channels.receive(&mut self.rtc, data.id, data.data, data.id == self.handshake);
+            }
+            // SCTP's default threshold is 0: all of the stream is acknowledged, so a channel that
+            // waits for that can be closed.
+            Event::ChannelBufferedAmountLow(id) => drop(self.channels.flush(&mut self.rtc, id)),
+            Event::ChannelClose(id) => self.channels.closed(id),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => return Err(Closed::Silent.into()),
+            Event::Closed => return Err(Closed::ByRemote.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn channel_open(&mut self, id: ChannelId) -> Result<(), Error> {
+        match self.channels.opened(id) {
+            Some(stream) if id == self.handshake => {
+                let remote = self.rtc.direct_api().remote_dtls_fingerprint().cloned();
+                let digest = remote.and_then(|f| f.bytes.try_into().ok()).ok_or(Violation::Fingerprint)?;
+                if let Some(ready) = self.ready.take() {
+                    let _ = ready.send((Fingerprint(digest), stream));
+                }
+            }
+            Some(stream) => {
+                // If the muxer gave up, the stream is dropped here and thereby reset.
+                if let Some(reply) = self.channels.take_opening(id) {
+                    let _ = reply.send(stream);
+                }
+            }
+            None => match self.channels.accept(id) {
+                Some(stream) => drop(self.inbound.send(stream)),
+                None => {
+                    tracing::debug!("too many inbound streams");
+                    self.rtc.direct_api().close_data_channel(id);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// All commands that wait.
+    fn commands(&mut self) -> Result<(), Error> {
+        while let Ok(command) = self.commands.try_recv() {
+            self.command(command)?;
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), Error> {
+        match command {
+            Command::Dirty(id) => self.channels.dirty(&mut self.rtc, id),
+            Command::Open(reply) => {
+                let id = self.rtc.direct_api().create_data_channel(ChannelConfig::default());
+                self.channels.add_outbound(id, reply);
+                self.rtc.handle_input(Input::Timeout(Instant::now())).map_err(engine_error)?;
+            }
+            Command::Close => self.rtc.close().map_err(engine_error)?,
+        }
+        Ok(())
+    }
+}
+
+/// An engine with what both halves share.
+fn engine(
+    shared: &Shared,
+    local: SocketAddr,
+    credentials: IceCreds,
+    role: impl FnOnce(RtcConfig) -> RtcConfig,
+) -> Result<Rtc, Error> {
+    let config = Rtc::builder()
+        .set_local_ice_credentials(credentials)
+        .set_dtls_cert(shared.certificate.dtls())
+        .set_sctp_max_buffered_amount(shared.config.send_buffer)
+        .set_sctp_max_message_size(MAX_MESSAGE as u32);
+    let mut rtc = role(config).build(Instant::now());
+    rtc.add_local_candidate(Candidate::host(local, Protocol::Udp).map_err(engine_error)?);
+    Ok(rtc)
+}
+
+fn engine_error(error: impl std::fmt::Display) -> Error {
+    Error::Engine(error.to_string())
+}

@@ -1,0 +1,66 @@
+//! The native side: a libp2p `Transport` that listens on and dials `/webrtc-direct` with str0m.
+//!
+//! One UDP socket per listener. Its [`demultiplexer`] hands each datagram to the [`driver`] of
+//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the socket itself.
+//! A [`dialer`] has a socket of its own and the same driver.
+//!
+//! ```text
+//! socket ─► demultiplexer ─(routes)─► driver ◄─► channels ◄─► stream cores ◄─► muxer ─► libp2p
+//!                └─(admission)─► transport: an incoming connection
+//! ```
+
+mod admission;
+mod certificate;
+mod channels;
+mod demultiplexer;
+mod dialer;
+mod driver;
+mod ice;
+mod muxer;
+mod routes;
+mod transport;
+mod window;
+
+pub use certificate::{BadCertificate, Certificate};
+pub use muxer::Connection;
+pub use transport::Transport;
+
+/// What a transport may spend. Every limit is per transport unless it says otherwise.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes written to SCTP but not acknowledged, over all streams of a connection. Throughput
+    /// to the browser is about this much per round trip.
+    pub send_buffer: usize,
+    /// Connections, authenticated or not.
+    pub max_connections: usize,
+    /// Inbound handshakes in progress; further dialers are ignored until some finish.
+    pub max_pending: usize,
+    /// The same from one source: an IPv4 address or an IPv6 /64.
+    pub max_pending_per_source: usize,
+    /// Handshakes that one source may start at once.
+    pub handshake_burst_per_source: u32,
+    /// Handshakes per second that one source may start in the long run.
+    pub handshakes_per_source_per_s: u32,
+    /// Streams the remote may have open at once on a connection; more are closed on arrival.
+    pub max_inbound_streams: usize,
+    /// Received bytes of a connection that the application has not read yet.
+    pub max_unread_per_connection: usize,
+    /// The same over all connections.
+    pub max_unread: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            send_buffer: 1024 * 1024,
+            max_connections: 1024,
+            max_pending: 128,
+            max_pending_per_source: 32,
+            handshake_burst_per_source: 64,
+            handshakes_per_source_per_s: 8,
+            max_inbound_streams: 512,
+            max_unread_per_connection: 32 * 1024 * 1024,
+            max_unread: 256 * 1024 * 1024,
+        }
+    }
+}

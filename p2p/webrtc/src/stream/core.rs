@@ -1,0 +1,400 @@
+//! The state machine of one stream: framing, both halves' life cycle, credit and memory.
+//!
+//! It refuses frames that do not decode, data beyond the granted window and data beyond the
+//! connection's budget: each resets the stream, never the connection. The life cycle is that of
+//! libp2p's `webrtc/README.md`, "Multiplexing".
+
+use crate::{
+    budget::{Budget, ENTRY_COST},
+    frame::{self, BadFrame, Decoder, Flag, Frame},
+};
+use bytes::{Buf, Bytes};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+/// What every new stream of ours grants to the remote: the memory bound per stream.
+pub const RECV_WINDOW: u64 = 1024 * 1024;
+/// Unread bytes we hold for a peer without flow control before we reset the stream.
+pub(super) const LEGACY_CAP: usize = 16 * 1024 * 1024;
+
+/// A core as the stream's handle and the driver share it.
+pub type SharedCore = Arc<Mutex<Core>>;
+
+/// Locks a core. Nothing can panic while it is locked, so a poisoned one is still whole.
+pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    Open,
+    /// The remote finished; the inbox may still hold data.
+    Fin,
+    /// The remote reset its side, or the channel vanished before a FIN.
+    Reset,
+    /// We stopped reading.
+    Stopped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    Open,
+    /// FIN is queued or sent, but not acknowledged.
+    Finishing,
+    Finished,
+    /// We gave up sending.
+    Reset,
+    /// The remote reads no more.
+    Stopped,
+}
+
+/// See the module's documentation.
+pub struct Core {
+    budget: Arc<Budget>,
+    decoder: Decoder,
+    inbox: VecDeque<Bytes>,
+    pub(super) unread: usize,
+    consumed: u64,
+    received: u64,
+    /// Absolute receive limit granted to the remote.
+    granted: u64,
+    pub(super) read: Read,
+    /// FIN or RESET has arrived: the remote sends no more data.
+    remote_ended: bool,
+
+    pub(super) outbox: VecDeque<Vec<u8>>,
+    outbox_len: usize,
+    sent: u64,
+    /// Absolute send limit; `u64::MAX` for a peer without flow control.
+    allowed: u64,
+    pub(super) write: Write,
+    fin_sent: bool,
+
+    /// Channel 0 only: the next data frame carries our window.
+    announce: bool,
+    /// Channel 0 only: the window that the remote announced.
+    peer_window: Option<u64>,
+    peer_grants: bool,
+
+    gone: bool,
+    /// The channel went away with frames of ours unsent.
+    output_lost: bool,
+    handle_dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Core {
+    /// The core of an application stream. `peer_window` is what the remote announced, if it did.
+    pub fn new(peer_window: Option<u64>, budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            decoder: Decoder::default(),
+            inbox: VecDeque::new(),
+            unread: 0,
+            consumed: 0,
+            received: 0,
+            granted: RECV_WINDOW,
+            read: Read::Open,
+            remote_ended: false,
+            outbox: VecDeque::new(),
+            outbox_len: 0,
+            sent: 0,
+            allowed: peer_window.unwrap_or(u64::MAX),
+            write: Write::Open,
+            fin_sent: false,
+            announce: false,
+            peer_window: None,
+            peer_grants: peer_window.is_some(),
+            gone: false,
+            output_lost: false,
+            handle_dropped: false,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// The core of channel 0, which carries the Noise handshake and announces windows.
+    pub fn handshake(budget: Arc<Budget>) -> Self {
+        let mut core = Self::new(None, budget);
+        core.announce = true;
+        core
+    }
+
+    /// Ready to be shared between a handle and a driver.
+    pub fn shared(self) -> SharedCore {
+        Arc::new(Mutex::new(self))
+    }
+
+    // ---- driver side
+
+    /// Takes one message from the data channel.
+    pub fn receive(&mut self, message: Bytes) {
+        self.decoder.push(message);
+        loop {
+            match self.decoder.next() {
+                Ok(Some(frame)) => self.receive_frame(frame),
+                Ok(None) => return,
+                Err(BadFrame) => {
+                    self.decoder = Decoder::default();
+                    return self.abort();
+                }
+            }
+        }
+    }
+
+    fn receive_frame(&mut self, frame: Frame) {
+        if !frame.payload.is_empty() && self.read == Read::Open && !self.admit(frame.payload) {
+            return self.abort();
+        }
+        if let Some(limit) = frame.window {
+            if self.announce {
+                self.peer_window = Some(limit);
+            } else if self.peer_grants && limit > self.allowed {
+                self.allowed = limit;
+                wake(&mut self.writer);
+            }
+        }
+        match frame.flag {
+            // Acknowledged once: a remote that repeats itself must not make us queue answers.
+            Some(Flag::Fin) if !self.remote_ended => {
+                self.remote_ended = true;
+                if self.read == Read::Open {
+                    self.read = Read::Fin;
+                }
+                self.push(Some(Flag::FinAck), b"", None);
+                wake(&mut self.reader);
+            }
+            Some(Flag::FinAck) if self.write == Write::Finishing => self.write = Write::Finished,
+            Some(Flag::Reset) => {
+                self.remote_ended = true;
+                if self.read == Read::Open {
+                    self.read = Read::Reset;
+                }
+                wake(&mut self.reader);
+            }
+            Some(Flag::StopSending) if matches!(self.write, Write::Open | Write::Finishing) => {
+                self.write = Write::Stopped;
+                wake(&mut self.writer);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts a payload into the inbox if the remote's credit and the budget allow it.
+    fn admit(&mut self, payload: Bytes) -> bool {
+        let n = payload.len();
+        self.received = self.received.saturating_add(n as u64);
+        let overrun = if self.peer_grants { self.received > self.granted } else { self.unread + n > LEGACY_CAP };
+        if overrun || !self.budget.charge(n + ENTRY_COST) {
+            tracing::debug!(unread = self.unread, overrun, "remote sent more than fits");
+            return false;
+        }
+        self.unread += n;
+        self.inbox.push_back(payload);
+        wake(&mut self.reader);
+        true
+    }
+
+    /// The data channel is closed or the connection lost.
+    pub fn gone(&mut self) {
+        self.gone = true;
+        if self.read == Read::Open {
+            self.read = Read::Reset;
+        }
+        self.output_lost = !self.outbox.is_empty();
+        self.clear_outbox();
+        wake(&mut self.reader);
+        wake(&mut self.writer);
+    }
+
+    /// The next frame for the data channel; call [`Core::sent`] once the channel took it.
+    pub fn next_frame(&self) -> Option<&[u8]> {
+        self.outbox.front().map(Vec::as_slice)
+    }
+
+    /// The data channel took the frame of [`Core::next_frame`].
+    pub fn sent(&mut self) {
+        if let Some(frame) = self.outbox.pop_front() {
+            self.outbox_len -= frame.len();
+            self.budget.unqueued(frame.len());
+            if self.outbox_len <= self.budget.outbox_max() / 2 {
+                wake(&mut self.writer);
+            }
+        }
+    }
+
+    /// Channel 0 only: the window that the remote announced, if it has flow control.
+    pub fn peer_window(&self) -> Option<u64> {
+        self.peer_window
+    }
+
+    /// Nobody holds the stream any more; the driver should linger, then close the channel.
+    pub fn is_dropped(&self) -> bool {
+        self.handle_dropped
+    }
+
+    /// Both sides have ended and said so: the data channel can be closed at once. A frame that
+    /// arrives after closing would look like a new channel to str0m.
+    pub fn is_settled(&self) -> bool {
+        let ended = self.remote_ended && !matches!(self.write, Write::Open | Write::Finishing);
+        self.gone || (self.handle_dropped && self.outbox.is_empty() && ended)
+    }
+
+    // ---- shared
+
+    fn push(&mut self, flag: Option<Flag>, payload: &[u8], window: Option<u64>) {
+        if !self.gone {
+            let frame = frame::encode(flag, payload, window);
+            self.outbox_len += frame.len();
+            self.budget.queued(frame.len());
+            self.outbox.push_back(frame);
+        }
+    }
+
+    /// Ends both directions at once.
+    fn abort(&mut self) {
+        self.clear_inbox();
+        if self.read == Read::Open {
+            self.read = Read::Reset;
+            self.push(Some(Flag::StopSending), b"", None);
+        }
+        if self.write == Write::Open {
+            self.write = Write::Reset;
+            self.push(Some(Flag::Reset), b"", None);
+        }
+        wake(&mut self.reader);
+        wake(&mut self.writer);
+    }
+
+    fn clear_inbox(&mut self) {
+        self.budget.release(self.unread + self.inbox.len() * ENTRY_COST);
+        self.inbox.clear();
+        self.unread = 0;
+    }
+
+    fn clear_outbox(&mut self) {
+        self.budget.unqueued(self.outbox_len);
+        self.outbox.clear();
+        self.outbox_len = 0;
+    }
+
+    // ---- application side; the returned flag says whether the outlet needs a kick
+
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> (Poll<io::Result<usize>>, bool) {
+        let (mut n, mut entries) = (0, 0);
+        while let (Some(front), Some(room)) = (self.inbox.front_mut(), buf.get_mut(n..).filter(|r| !r.is_empty())) {
+            let k = front.len().min(room.len());
+            front.copy_to_slice(room.split_at_mut(k).0);
+            n += k;
+            if front.is_empty() {
+                self.inbox.pop_front();
+                entries += 1;
+            }
+        }
+        if n == 0 && !buf.is_empty() {
+            return match self.read {
+                Read::Open => {
+                    self.reader = Some(cx.waker().clone());
+                    (Poll::Pending, false)
+                }
+                Read::Fin | Read::Stopped => (Poll::Ready(Ok(0)), false),
+                Read::Reset => (Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())), false),
+            };
+        }
+        self.unread -= n;
+        self.budget.release(n + entries * ENTRY_COST);
+        self.consumed += n as u64;
+        // Raise the limit in steps of half a window.
+        let limit = self.consumed + RECV_WINDOW;
+        let grant = self.peer_grants && self.read == Read::Open && limit - self.granted >= RECV_WINDOW / 2;
+        if grant {
+            self.granted = limit;
+            self.push(None, b"", Some(limit));
+        }
+        (Poll::Ready(Ok(n)), grant)
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        if self.write != Write::Open || self.gone {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let mut rest = data;
+        while !rest.is_empty() && self.outbox_len < self.budget.outbox_max() && self.sent < self.allowed {
+            let credit = (self.allowed - self.sent).min(frame::MAX_PAYLOAD as u64) as usize;
+            let (payload, tail) = rest.split_at(credit.min(rest.len()));
+            // The first frame of channel 0 announces our window.
+            let window = (self.announce && self.sent == 0).then_some(RECV_WINDOW);
+            self.push(None, payload, window);
+            self.sent += payload.len() as u64;
+            rest = tail;
+        }
+        if rest.len() == data.len() && !data.is_empty() {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(data.len() - rest.len()))
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A remote that has what it wants may close the channel before we get here: no error.
+        if self.output_lost {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Queues FIN. We do not wait for FIN_ACK here (a round trip for every request); the driver
+    /// keeps the channel until it arrives.
+    pub(super) fn start_close(&mut self) -> bool {
+        let open = self.write == Write::Open;
+        if open {
+            self.write = Write::Finishing;
+            self.finish();
+        }
+        open
+    }
+
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.fin_sent, true) {
+            self.push(Some(Flag::Fin), b"", None);
+        }
+    }
+
+    pub(super) fn drop_handle(&mut self) {
+        self.handle_dropped = true;
+        self.clear_inbox();
+        if self.write == Write::Open {
+            self.write = Write::Reset;
+            self.push(Some(Flag::Reset), b"", None);
+        } else if self.write == Write::Stopped {
+            // js-libp2p keeps a stream that it stopped reading until our side is finished, too.
+            self.finish();
+        }
+        if self.read == Read::Open {
+            self.read = Read::Stopped;
+            self.push(Some(Flag::StopSending), b"", None);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.clear_inbox();
+        self.clear_outbox();
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(w) = waker.take() {
+        w.wake();
+    }
+}

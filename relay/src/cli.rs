@@ -1,0 +1,151 @@
+//! The command line. Every option can also be set in the environment; the command line wins.
+
+use crate::{Config, TlsFiles, keys};
+use clap::Parser;
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use tequio_p2p::{Multiaddr, RelayLimits};
+
+/// A browser's way into a Tequio network.
+///
+/// Listens for browsers (WebRTC-direct and WebSocket) and full nodes (TCP and QUIC), carries
+/// circuits between them, passes light nodes' requests on to full nodes, and serves the page,
+/// the checkpoint and /.well-known/tequio.json. Nobody has to trust it for data.
+///
+/// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tequio-relay", version)]
+pub struct Args {
+    /// Directory for the relay's keys; made if it is missing
+    #[arg(long, value_name = "DIR", env = "TEQUIO_RELAY_DATA")]
+    pub data: PathBuf,
+
+    /// File whose first line is the keystore's passphrase
+    #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// Address to listen on, may be repeated [default: WebRTC-direct and WebSocket on port 4820, TCP and QUIC on 4821]
+    #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<Multiaddr>,
+
+    /// Address to announce instead of those listened on, may be repeated (behind a NAT, or with a name:
+    /// /dns4/relay.example/tcp/4820/tls/ws)
+    #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_EXTERNAL", value_delimiter = ',')]
+    pub external: Vec<Multiaddr>,
+
+    /// Full node to pass requests to, may be repeated: an address that ends in /p2p/ID is kept connected; a bare /p2p/ID
+    /// is used whenever that node connects by itself
+    #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_NODE", value_delimiter = ',')]
+    pub node: Vec<Multiaddr>,
+
+    /// Where the web server listens; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT", env = "TEQUIO_RELAY_HTTP", default_value = "127.0.0.1:4822")]
+    pub http: SocketAddr,
+
+    /// Directory of the page to serve
+    #[arg(long, value_name = "DIR", env = "TEQUIO_RELAY_PAGE")]
+    pub page: Option<PathBuf>,
+
+    /// Checkpoint for browsers to start from, as `tequio init` writes it
+    #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_CHECKPOINT")]
+    pub checkpoint: Option<PathBuf>,
+
+    /// Certificate chain (PEM) for HTTPS and for WebSocket over TLS
+    #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) of the certificate
+    #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Circuits at once
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS", default_value_t = RelayLimits::default().circuits)]
+    pub circuits: usize,
+
+    /// Circuits at once from one peer
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS_PER_PEER",
+        default_value_t = RelayLimits::default().circuits_per_peer)]
+    pub circuits_per_peer: usize,
+
+    /// Mebibytes that one circuit may carry, both ways together
+    #[arg(long, value_name = "MIB", env = "TEQUIO_RELAY_CIRCUIT_MIB",
+        default_value_t = RelayLimits::default().circuit_bytes >> 20)]
+    pub circuit_mib: u64,
+
+    /// Seconds that one circuit may last
+    #[arg(long, value_name = "SECONDS", env = "TEQUIO_RELAY_CIRCUIT_S",
+        default_value_t = RelayLimits::default().circuit_duration.as_secs())]
+    pub circuit_s: u64,
+
+    /// Connections accepted at once
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CONNECTIONS",
+        default_value_t = tequio_p2p::Limits::default().inbound)]
+    pub connections: u32,
+
+    /// HTTP requests per second and client, in the long run
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_HTTP_RATE", default_value_t = 20)]
+    pub http_rate: u32,
+
+    /// Print one JSON object with all addresses on standard output once everything listens
+    #[arg(long, env = "TEQUIO_RELAY_JSON", value_parser = clap::builder::BoolishValueParser::new(),
+        num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub json: bool,
+}
+
+impl Args {
+    /// Reads the passphrase and fills in the defaults.
+    pub fn into_config(self) -> io::Result<Config> {
+        let new = !self.data.join(keys::FILE_NAME).exists();
+        let passphrase = keys::passphrase(self.passphrase_file.as_deref(), new)?;
+        let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles { cert, key });
+        let mut config = Config::new(self.data, passphrase);
+        config.listen = self.listen;
+        if config.listen.is_empty() {
+            config.listen = Config::default_listen(tls.is_some()).iter().filter_map(|a| a.parse().ok()).collect();
+        }
+        config.external = self.external;
+        config.nodes = self.node;
+        config.http = self.http;
+        config.page = self.page;
+        config.checkpoint = self.checkpoint;
+        config.tls = tls;
+        config.circuits.circuits = self.circuits;
+        config.circuits.circuits_per_peer = self.circuits_per_peer;
+        config.circuits.circuit_bytes = self.circuit_mib.saturating_mul(1 << 20);
+        config.circuits.circuit_duration = Duration::from_secs(self.circuit_s);
+        config.limits.inbound = self.connections;
+        config.http_requests_per_s = self.http_rate;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_are_sound_and_all_are_in_the_environment() {
+        let command = Args::command();
+        command.clone().debug_assert();
+        for argument in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+            assert!(argument.get_env().is_some(), "{} has no variable", argument.get_id());
+            assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
+        }
+    }
+
+    #[test]
+    fn default_addresses_parse() {
+        for tls in [false, true] {
+            assert!(Config::default_listen(tls).iter().all(|a| a.parse::<Multiaddr>().is_ok()));
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_certificate_is_refused() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
+        assert!(parse(&["--tls-key", "k"]).is_err());
+        assert!(parse(&["--tls-key", "k", "--tls-cert", "c"]).is_ok());
+        assert!(parse(&["--json"]).unwrap().json);
+        assert!(!parse(&[]).unwrap().json);
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a relay does not start: each says what to look at.
+
+use std::{io, path::PathBuf};
+use tequio_core::{keystore::KeystoreError, ledger::genesis};
+use tequio_p2p::{ListenError, Multiaddr, SpawnError};
+
+/// See the variants' texts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A file or directory fails us.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried: "read", "write", ...
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process runs with the same identity.
+    #[error("{0} is in use by another tequio-relay")]
+    InUse(PathBuf),
+    /// The keystore does not open.
+    #[error("keystore {path}: {source}")]
+    Keystore {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: KeystoreError,
+    },
+    /// The keystore opens, but its contents are not a relay's.
+    #[error("keystore {path} does not hold a relay's keys: {cause}")]
+    Secrets {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// No randomness, or no certificate could be made.
+    #[error("cannot make keys: {0}")]
+    Generate(String),
+    /// The TLS files are unusable.
+    #[error("TLS file {path}: {cause}")]
+    Tls {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
+    /// The checkpoint is unusable.
+    #[error("checkpoint {path}: {source}")]
+    Checkpoint {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: genesis::StartError,
+    },
+    /// The page is not there.
+    #[error("{0} has no index.html: build the page first, or leave out --page")]
+    Page(PathBuf),
+    /// A node's address without its id.
+    #[error("node address {0} does not end in /p2p/<id> with an Ed25519 key")]
+    Node(Multiaddr),
+    /// The network does not start.
+    #[error("network: {0}")]
+    Network(#[from] SpawnError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// Which.
+        addr: Multiaddr,
+        /// Why.
+        source: ListenError,
+    },
+    /// The web server's address is taken.
+    #[error("cannot listen on http://{addr}: {source}")]
+    Http {
+        /// Which.
+        addr: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// Adds what was tried, and where, to an error of the system.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,176 @@
+//! The web server: the page, the checkpoint, `/.well-known/tequio.json`, health and metrics.
+//!
+//! | path | what | who may read it |
+//! |---|---|---|
+//! | `/.well-known/tequio.json` | where browsers can connect, which chain, where its checkpoint is | any origin (CORS) |
+//! | `/checkpoint.bin` | the file that `--checkpoint` names; trusted by its hash only | any origin (CORS) |
+//! | `/healthz` | 200 while a full node can be asked, else 503 | |
+//! | `/metrics` | OpenMetrics text | |
+//! | all else | files of the page | the page's own origin |
+//!
+//! Every answer carries the [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection
+//! a time-out, and their number a bound.
+
+mod limit;
+mod serve;
+mod well_known;
+
+pub use serve::{ClientIp, Server};
+
+use crate::{Addresses, files, forward::Forwarder, metrics::Metrics};
+use axum::{
+    Extension, Router,
+    extract::{Request, State},
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{
+            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY as CSP, CONTENT_TYPE, REFERRER_POLICY,
+            RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use limit::Limiter;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tequio_core::{
+    ledger::genesis::{Checkpoint, FILE_LEN_MAX},
+    types::ChainId,
+};
+use tequio_p2p::Network;
+use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
+
+/// What the page, and any page that uses the package, needs: its own scripts and workers,
+/// WebAssembly, and connections to relays anywhere. WebRTC is not restricted by it.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
+    worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; \
+    connect-src 'self' ws: wss: http: https:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// Where the addresses are.
+pub const WELL_KNOWN_PATH: &str = "/.well-known/tequio.json";
+/// Where the checkpoint is.
+pub const CHECKPOINT_PATH: &str = "/checkpoint.bin";
+/// A request must be answered within this time.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The checkpoint as the operator gave it.
+#[derive(Clone, Debug)]
+pub struct CheckpointFile {
+    /// Read anew for each request: `tequio` may replace it while we run.
+    pub path: PathBuf,
+    /// The chain that it belongs to.
+    pub chain: ChainId,
+}
+
+impl CheckpointFile {
+    /// Reads it once, to find out the chain and that it is one.
+    pub fn open(path: PathBuf) -> Result<Self, crate::StartError> {
+        let bytes = files::read_capped(&path, FILE_LEN_MAX).map_err(crate::StartError::file("read", &path))?;
+        // Its age is the browser's to judge: a stale one must be seen there to be reported there.
+        match Checkpoint::open(&bytes, None, 0) {
+            Ok((checkpoint, _)) => Ok(Self { path, chain: checkpoint.header.chain }),
+            Err(source) => Err(crate::StartError::Checkpoint { path, source }),
+        }
+    }
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct Site {
+    /// Where we can be reached.
+    pub addresses: Arc<Addresses>,
+    /// The checkpoint, if there is one.
+    pub checkpoint: Option<CheckpointFile>,
+    /// For health.
+    pub forwarder: Arc<Forwarder>,
+    /// For metrics.
+    pub network: Network,
+    /// For metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+/// All routes, with limits and headers.
+pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Router {
+    let public = Router::new()
+        .route(WELL_KNOWN_PATH, get(well_known::answer))
+        .route(CHECKPOINT_PATH, get(checkpoint))
+        .layer(SetResponseHeaderLayer::overriding(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
+        .layer(SetResponseHeaderLayer::overriding(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            HeaderValue::from_static("cross-origin"),
+        ));
+    let own = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(site.clone());
+    let routes = public.with_state(site.clone()).merge(own);
+    let routes = match page {
+        Some(dir) => routes.fallback_service(ServeDir::new(dir)),
+        None => routes.fallback(no_page),
+    };
+    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    routes
+        // Files are asked for again, and answered "not modified" if they are not.
+        .layer(header(CACHE_CONTROL, "no-cache"))
+        .layer(header(CSP, CONTENT_SECURITY_POLICY))
+        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(REFERRER_POLICY, "no-referrer"))
+        .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(middleware::from_fn_with_state((site, Limiter::start(requests_per_s)), guard))
+}
+
+/// Limits each client's rate and each request's time, and counts the answers.
+async fn guard(
+    State((site, limiter)): State<(Arc<Site>, Limiter)>,
+    Extension(ClientIp(ip)): Extension<ClientIp>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = match limiter.check(ip) {
+        Ok(()) => {
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+            answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+        }
+        Err(wait) => {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+            (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds)], "too many requests\n").into_response()
+        }
+    };
+    site.metrics.http(response.status().as_u16());
+    response
+}
+
+async fn checkpoint(State(site): State<Arc<Site>>) -> Response {
+    let Some(file) = site.checkpoint.clone() else {
+        return (StatusCode::NOT_FOUND, "this relay has no checkpoint\n").into_response();
+    };
+    let read = tokio::task::spawn_blocking(move || files::read_capped(&file.path, FILE_LEN_MAX)).await;
+    match read.map_err(std::io::Error::other).flatten() {
+        Ok(bytes) => ([(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-cache")], bytes).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot read the checkpoint");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn healthz(State(site): State<Arc<Site>>) -> Response {
+    let (named, healthy) = site.forwarder.upstreams().count(Instant::now());
+    let status = if healthy > 0 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::json!({"nodes": named, "nodesHealthy": healthy, "peers": site.network.peers().len()});
+    (status, axum::Json(body)).into_response()
+}
+
+async fn metrics(State(site): State<Arc<Site>>) -> Response {
+    let (_, healthy) = site.forwarder.upstreams().count(Instant::now());
+    let text = site.metrics.render(&site.network, healthy);
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+async fn no_page() -> Response {
+    (StatusCode::NOT_FOUND, "this relay serves no page; its addresses are at /.well-known/tequio.json\n")
+        .into_response()
+}

@@ -1,0 +1,27 @@
+//! The relay of Tequio: a browser's way in. Anyone can run one, and nobody has to trust it.
+//!
+//! It listens for browsers (WebRTC-direct, WebSocket) and full nodes (TCP, QUIC), carries
+//! circuits between them, passes [`Light`](tequio_p2p::Protocol::Light) requests on to full nodes
+//! ([`forward`]), and serves the page with what a browser needs to start ([`http`]). Answers go
+//! back as they came: light nodes verify them, so a relay that alters a byte is caught.
+//!
+//! It keeps no state but its identity and its WebRTC certificate ([`keys`]).
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+pub mod cli;
+mod config;
+mod error;
+mod files;
+pub mod forward;
+pub mod http;
+pub mod keys;
+mod metrics;
+mod service;
+mod tls;
+
+pub use addresses::Addresses;
+pub use config::{Config, TlsFiles};
+pub use error::StartError;
+pub use service::Relay;

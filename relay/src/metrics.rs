@@ -1,0 +1,111 @@
+//! Counters in the OpenMetrics text format. Nothing in them identifies a client.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+use std::{fmt, sync::atomic::Ordering};
+use tequio_p2p::{Network, TransportKind};
+
+/// What became of a light node's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Outcome {
+    /// A full node answered.
+    Answered,
+    /// The relay knew.
+    Local,
+    /// No full node answered.
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ForwardLabels {
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpLabels {
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransportLabels {
+    transport: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrafficLabels {
+    transport: &'static str,
+    direction: &'static str,
+}
+
+/// All counters of a relay.
+pub struct Metrics {
+    registry: Registry,
+    forwarded: Family<ForwardLabels, Counter>,
+    http: Family<HttpLabels, Counter>,
+    peers: Family<TransportLabels, Gauge>,
+    bytes: Family<TrafficLabels, Counter>,
+    upstreams: Gauge,
+    cut_off: Counter,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let (forwarded, http, peers, bytes, upstreams, cut_off) = Default::default();
+        let registry = Registry::with_prefix("tequio_relay");
+        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off };
+        let registry = &mut metrics.registry;
+        registry.register("light_requests", "Light nodes' requests", metrics.forwarded.clone());
+        registry.register("http_requests", "HTTP requests", metrics.http.clone());
+        registry.register("peers", "Connected peers", metrics.peers.clone());
+        registry.register_with_unit("transferred", "Bytes moved", Unit::Bytes, metrics.bytes.clone());
+        registry.register("nodes_healthy", "Full nodes that answer", metrics.upstreams.clone());
+        registry.register("peers_cut_off", "Peers cut off for flooding", metrics.cut_off.clone());
+        metrics
+    }
+
+    /// A light node's request is done.
+    pub fn forwarded(&self, outcome: Outcome) {
+        self.forwarded.get_or_create(&ForwardLabels { outcome }).inc();
+    }
+
+    /// An HTTP request is answered.
+    pub fn http(&self, status: u16) {
+        self.http.get_or_create(&HttpLabels { status }).inc();
+    }
+
+    /// A peer went on far above its rate.
+    pub fn cut_off(&self) {
+        self.cut_off.inc();
+    }
+
+    /// The text for a scraper, with the network's own counts as of now.
+    pub fn render(&self, network: &Network, healthy: usize) -> String {
+        let peers = network.peers();
+        let traffic = network.traffic();
+        for kind in TransportKind::ALL {
+            let transport = kind.as_str();
+            let count = peers.iter().filter(|p| p.path.transport() == kind).count();
+            self.peers.get_or_create(&TransportLabels { transport }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            let counters = traffic.of(kind);
+            for (direction, value) in [("in", counters.received), ("out", counters.sent)] {
+                let bytes = self.bytes.get_or_create(&TrafficLabels { transport, direction });
+                bytes.inner().store(value, Ordering::Relaxed);
+            }
+        }
+        self.upstreams.set(i64::try_from(healthy).unwrap_or(i64::MAX));
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! A running relay: starts the parts in order, feeds them the network's events, stops them.
+
+use crate::{
+    Addresses, Config, StartError,
+    files::DirectoryLock,
+    forward::Forwarder,
+    http::{self, CheckpointFile, Server, Site},
+    keys::Keys,
+    metrics::Metrics,
+    tls,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tequio_core::types::NodeId;
+use tequio_p2p::{Event, Events, Multiaddr, Network, Protocol, identity};
+use tokio::task::JoinHandle;
+
+/// A wildcard address stands for several, which are reported one by one.
+const INTERFACES_DELAY: Duration = Duration::from_millis(100);
+/// How long the network may take to close its connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running relay. Dropping it ends it without a goodbye; better [`Relay::stop`].
+#[derive(Debug)]
+pub struct Relay {
+    network: Network,
+    addresses: Arc<Addresses>,
+    forwarder: Arc<Forwarder>,
+    server: Server,
+    _events: AbortOnDrop,
+    _lock: DirectoryLock,
+}
+
+impl Relay {
+    /// Starts all parts; returns once every address is listened on.
+    ///
+    /// # Errors
+    /// The first thing that does not work; what was started until then is ended.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let upstreams = config.nodes.iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
+        let page = config.page.clone();
+        if let Some(dir) = page.as_ref().filter(|dir| !dir.join("index.html").is_file()) {
+            return Err(StartError::Page(dir.clone()));
+        }
+        let checkpoint = config.checkpoint.clone().map(CheckpointFile::open).transpose()?;
+        let tls = config.tls.as_ref().map(tls::load).transpose()?;
+        let (tls_identity, tls_acceptor) = tls.unzip();
+
+        let lock = DirectoryLock::take(&config.data)?;
+        // Argon2 takes its time on purpose.
+        let (data, passphrase) = (config.data.clone(), config.passphrase.clone());
+        let keys = tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
+        let keys = keys.map_err(|e| StartError::Generate(e.to_string())).flatten()?;
+
+        let mut network_config = tequio_p2p::Config::new(*keys.secret);
+        network_config.agent = concat!("tequio-relay/", env!("CARGO_PKG_VERSION")).into();
+        network_config.serve = vec![Protocol::Light];
+        network_config.keep = config.nodes.iter().filter(|a| a.iter().count() > 1).cloned().collect();
+        network_config.external = config.external.clone();
+        network_config.limits = config.limits.clone();
+        network_config.relay = Some(config.circuits.clone());
+        network_config.webrtc = Some(keys.certificate);
+        network_config.tls = tls_identity;
+        let (network, events) = tequio_p2p::spawn(network_config)?;
+
+        let addresses = Arc::new(Addresses::new(network.local_id(), config.external));
+        let metrics = Arc::new(Metrics::new());
+        let forwarder = Forwarder::new(network.clone(), upstreams, metrics.clone());
+        let events = run(events, addresses.clone(), forwarder.clone(), metrics.clone());
+        let events = AbortOnDrop(tokio::spawn(events));
+
+        let mut wildcard = false;
+        for addr in config.listen {
+            wildcard |= is_wildcard(&addr);
+            let listening = network.listen(addr.clone()).await;
+            addresses.add(listening.map_err(|source| StartError::Listen { addr, source })?);
+        }
+        if wildcard {
+            tokio::time::sleep(INTERFACES_DELAY).await;
+        }
+        let site = Site {
+            addresses: addresses.clone(),
+            checkpoint,
+            forwarder: forwarder.clone(),
+            network: network.clone(),
+            metrics,
+        };
+        let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
+        let server = Server::start(config.http, tls_acceptor, router).await;
+        let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
+        Ok(Self { network, addresses, forwarder, server, _events: events, _lock: lock })
+    }
+
+    /// Who it is.
+    pub fn id(&self) -> NodeId {
+        self.network.local_id()
+    }
+
+    /// Where it can be reached.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Full nodes that can be asked now.
+    pub fn healthy_nodes(&self) -> usize {
+        self.forwarder.upstreams().count(Instant::now()).1
+    }
+
+    /// Its web server.
+    pub fn http(&self) -> &Server {
+        &self.server
+    }
+
+    /// Ends it in order: no new requests, running ones get some seconds, connections are closed.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.network.close()).await;
+    }
+}
+
+/// Ends a task that would otherwise keep the network alive.
+#[derive(Debug)]
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The node that an address ends with.
+fn node_of(addr: &Multiaddr) -> Result<NodeId, StartError> {
+    let last = addr.iter().last().map(|p| p.to_string()).unwrap_or_default();
+    let peer = last.strip_prefix("/p2p/").and_then(|id| id.parse().ok());
+    peer.as_ref().and_then(identity::node_id).ok_or_else(|| StartError::Node(addr.clone()))
+}
+
+fn is_wildcard(addr: &Multiaddr) -> bool {
+    addr.iter().next().is_some_and(|ip| matches!(ip.to_string().as_str(), "/ip4/0.0.0.0" | "/ip6/::"))
+}
+
+async fn run(mut events: Events, addresses: Arc<Addresses>, forwarder: Arc<Forwarder>, metrics: Arc<Metrics>) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Listening { addr } => {
+                tracing::info!(%addr, "listening");
+                addresses.add(addr);
+            }
+            Event::ListenEnded { addr, cause } => {
+                tracing::warn!(%addr, cause, "no longer listening");
+                addresses.remove(&addr);
+            }
+            Event::Connected { peer, path } => {
+                tracing::debug!(%peer, ?path, "connected");
+                forwarder.upstreams().set_connected(peer, true);
+            }
+            Event::Disconnected { peer, reason } => {
+                tracing::debug!(%peer, ?reason, "disconnected");
+                forwarder.upstreams().set_connected(peer, false);
+            }
+            // The network queues a bounded number of them, so the number of tasks is bounded too.
+            Event::Inbound { protocol: Protocol::Light, body, reply, .. } => {
+                let forwarder = forwarder.clone();
+                tokio::spawn(async move { forwarder.serve(body, reply).await });
+            }
+            Event::RateLimited { peer, protocol } => {
+                tracing::info!(%peer, ?protocol, "cut off: far above its rate");
+                metrics.cut_off();
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,43 @@
+/**
+ * A tab between a lying relay and an honest one: the lie must be named on the page, and the page must go on.
+ *
+ * Usage: node lies.mjs --chromium PATH --url URL --liar NODE_ID [--wait-model]
+ * Prints `caught` with what was lied about, then `went-on` with two heights; with --wait-model `verified`.
+ */
+import { parseArgs } from "node:util";
+import { attribute, launch, open, part, say } from "./chromium.mjs";
+
+const LIE_TIMEOUT_MS = 60_000;
+
+const { values } = parseArgs({
+  options: {
+    chromium: { type: "string" },
+    url: { type: "string" },
+    liar: { type: "string" },
+    "wait-model": { type: "boolean", default: false },
+  },
+});
+const { browser, close } = await launch(values.chromium);
+const { page, errors } = await open(browser, values.url);
+await part(page, "watch").click();
+
+const lie = page.locator('[data-testid="log"] li[data-kind="log.lie"]').first();
+await lie.waitFor({ state: "attached", timeout: LIE_TIMEOUT_MS });
+const told = `${await lie.getAttribute("title")} ${await lie.innerText()}`;
+say({ event: "caught", told, named: told.includes(values.liar.slice(0, 8)) });
+
+const before = Number(await attribute(page, "head-height", "data-height"));
+await page.waitForFunction(
+  (height) => Number(document.querySelector('[data-testid="head-height"]')?.dataset.height) > height,
+  before,
+  { timeout: LIE_TIMEOUT_MS },
+);
+const after = Number(await attribute(page, "head-height", "data-height"));
+say({ event: "went-on", before, after });
+
+if (values["wait-model"]) {
+  const cid = await attribute(page, "model-cid", "data-cid", { timeout: LIE_TIMEOUT_MS });
+  say({ event: "verified", model_cid: cid });
+}
+if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);
+await close();

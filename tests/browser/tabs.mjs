@@ -1,0 +1,44 @@
+/**
+ * Two tabs of different people on one job; the second is closed in the middle of a unit.
+ *
+ * Usage: node tabs.mjs --chromium PATH --url URL
+ * Prints `joined` for each, `worked` for each once it has been credited, `closed` for the second, and
+ * `verified` once the first has read the finished model.
+ */
+import { parseArgs } from "node:util";
+import { attribute, launch, open, part, say } from "./chromium.mjs";
+
+const JOB_TIMEOUT_MS = 10 * 60_000;
+
+const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
+const { browser, close } = await launch(values.chromium);
+
+const tabs = [];
+for (const name of ["first", "second"]) {
+  const tab = await open(browser, values.url);
+  await part(tab.page, "join").click();
+  await attribute(tab.page, "head-height", "data-height");
+  const node = await attribute(tab.page, "node", "title");
+  say({ event: "joined", tab: name, node });
+  tabs.push({ ...tab, name, node });
+}
+
+const credited = async ({ page, name, node }) => {
+  await page.waitForFunction(
+    () => Number(document.querySelector('[data-testid="my-units"]')?.dataset.units) > 0,
+    undefined,
+    { timeout: JOB_TIMEOUT_MS },
+  );
+  say({ event: "worked", tab: name, node });
+};
+await Promise.all(tabs.map(credited));
+
+const [first, second] = tabs;
+// The tab computes nearly all the time: it dies in the middle of a unit.
+await second.context.close();
+say({ event: "closed", tab: second.name, node: second.node });
+
+const cid = await attribute(first.page, "model-cid", "data-cid", { timeout: JOB_TIMEOUT_MS });
+say({ event: "verified", model_cid: cid });
+if (first.errors.length > 0) throw new Error(`${first.errors.length} uncaught error(s) on the page`);
+await close();

@@ -1,0 +1,210 @@
+//! Every decoder that meets bytes from outside, each as one [`Kind`] with one check.
+//!
+//! A check never panics, whatever the bytes, and holds the decoder to what it promises: what decodes encodes to the same
+//! bytes again. The fuzz targets under `tests/fuzz` call [`check`] with bytes of their own making; the tests of this crate
+//! replay the corpus and mutations of it. Depends on `tequio-core` alone, so that the fuzzers build quickly.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use tequio_core::{
+    codec,
+    compute::dataset::{self, CsvOptions, Dataset, Label, Scaling},
+    consensus::WalRecord,
+    crypto::bls,
+    keystore,
+    knowledge::{Cid, CidCodec, object},
+    ledger::{
+        self, Certificate, Checkpoint, Entry, Key, SignedTransaction,
+        genesis::GenesisFile,
+        state::{ENTRY_LEN_MAX, ProvedEntry},
+        transaction::TRANSACTION_LEN_MAX,
+    },
+    light::LightClient,
+    scheduler::coordinator::Record,
+    types::{ChainId, Digest, NodeId, Unverified},
+    wire::{consensus, light, mempool, sync, work},
+};
+
+/// Names every kind of bytes, its fuzz target, and its check.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal => $check:expr,)*) => {
+        /// What some bytes claim to be.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind { $($(#[$doc])* $kind,)* }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The name of its fuzz target and corpus.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+        }
+
+        /// Decodes bytes as `kind` and checks what must hold of the outcome.
+        pub fn check(kind: Kind, bytes: &[u8]) {
+            match kind { $(Kind::$kind => $check(bytes),)* }
+        }
+    };
+}
+
+kinds! {
+    /// Light protocol, towards a node.
+    LightRequest "light_request" => canonical::<light::Request, { light::REQUEST_LEN_MAX }>,
+    /// Light protocol, towards a browser.
+    LightResponse "light_response" => canonical::<light::Response, { light::RESPONSE_LEN_MAX }>,
+    /// Work protocol, towards a coordinator.
+    WorkRequest "work_request" => canonical::<work::Request, { work::REQUEST_LEN_MAX }>,
+    /// Work protocol, towards a worker.
+    WorkResponse "work_response" => canonical::<work::Response, { work::RESPONSE_LEN_MAX }>,
+    /// What goes to the thread that computes.
+    Task "task" => canonical::<work::Task, { work::TASK_LEN_MAX }>,
+    /// What comes back from it.
+    Product "product" => canonical::<work::Product, { work::PRODUCT_LEN_MAX }>,
+    /// Consensus protocol.
+    ConsensusMessage "consensus_message" => canonical::<consensus::Message, { consensus::REQUEST_LEN_MAX }>,
+    /// Sync protocol, towards a node that has blocks.
+    SyncRequest "sync_request" => canonical::<sync::Request, { sync::REQUEST_LEN_MAX }>,
+    /// Sync protocol, towards a node that lacks them.
+    SyncResponse "sync_response" => canonical::<sync::Response, { sync::RESPONSE_LEN_MAX }>,
+    /// Mempool protocol.
+    MempoolRequest "mempool_request" => canonical::<mempool::Request, { mempool::REQUEST_LEN_MAX }>,
+    /// A block.
+    Block "block" => canonical::<ledger::Block, { ledger::block::BLOCK_LEN_MAX }>,
+    /// A transaction and its signature.
+    Transaction "transaction" => transaction,
+    /// A quorum's votes.
+    Certificate "certificate" => canonical::<Certificate, 4096>,
+    /// An entry of the state.
+    StateEntry "state_entry" => canonical::<Entry, { ENTRY_LEN_MAX }>,
+    /// An entry with its proof.
+    ProvedEntry "proved_entry" => proved_entry,
+    /// `genesis.bin`.
+    GenesisFile "genesis_file" => genesis_file,
+    /// `checkpoint.bin`.
+    Checkpoint "checkpoint" => checkpoint,
+    /// What a light node keeps.
+    LightSaved "light_saved" => light_saved,
+    /// A record of the consensus log.
+    WalRecord "wal_record" => canonical::<WalRecord, { WalRecord::LEN_MAX }>,
+    /// A record of a job's coordinator.
+    CoordinatorRecord "coordinator_record" => canonical::<Record, { 64 << 20 }>,
+    /// A prepared data set.
+    Dataset "dataset" => canonical::<Dataset, { dataset::DATASET_BYTES_MAX }>,
+    /// A CSV file; the first byte chooses the options.
+    DatasetCsv "dataset_csv" => dataset_csv,
+    /// The file of secret keys.
+    Keystore "keystore" => keystore_file,
+    /// A CID in binary.
+    Cid "cid" => canonical::<Cid, 64>,
+    /// A CID in text.
+    CidText "cid_text" => cid_text,
+    /// A DAG-CBOR list of the parts of large contents.
+    Object "object" => object_contents,
+    /// A BLS public key.
+    BlsKey "bls_key" => bls_key,
+    /// A BLS signature.
+    BlsSignature "bls_signature" => bls_signature,
+}
+
+/// What decodes is the one encoding of its value.
+fn canonical<T: BorshDeserialize + BorshSerialize, const LEN_MAX: usize>(bytes: &[u8]) {
+    if let Ok(value) = codec::decode::<T>(bytes, LEN_MAX) {
+        assert_eq!(codec::encode(&value), bytes, "a second encoding of the same value");
+    }
+}
+
+fn transaction(bytes: &[u8]) {
+    canonical::<SignedTransaction, TRANSACTION_LEN_MAX>(bytes);
+    if let Ok(signed) = codec::decode::<SignedTransaction>(bytes, TRANSACTION_LEN_MAX) {
+        let chain = signed.transaction.chain;
+        let _ = Unverified::new(signed).verify(&chain);
+    }
+}
+
+fn proved_entry(bytes: &[u8]) {
+    canonical::<ProvedEntry, { 2 * ENTRY_LEN_MAX }>(bytes);
+    if let Ok(proved) = codec::decode::<ProvedEntry>(bytes, 2 * ENTRY_LEN_MAX) {
+        let _ = proved.verify(&Digest([7; 32]), &Key::Account(NodeId([7; 32])));
+    }
+}
+
+fn genesis_file(bytes: &[u8]) {
+    if let Ok(file) = GenesisFile::decode(bytes) {
+        assert_eq!(file.encode(), bytes, "a second encoding of the same genesis");
+        let _ = file.start();
+    }
+}
+
+fn checkpoint(bytes: &[u8]) {
+    if let Ok((checkpoint, _)) = Checkpoint::open(bytes, None, 0) {
+        assert_eq!(checkpoint.encode(), bytes, "a second encoding of the same checkpoint");
+    }
+}
+
+fn light_saved(bytes: &[u8]) {
+    // Saved states of other chains are refused, so the chain is taken from where a header has it.
+    let mut chain = [0; 32];
+    if let Some(found) = bytes.get(8..40) {
+        chain.copy_from_slice(found);
+    }
+    if let Ok(client) = LightClient::resume(bytes, &ChainId(chain), 0) {
+        assert_eq!(client.save(), bytes, "a second encoding of the same state");
+    }
+}
+
+fn dataset_csv(bytes: &[u8]) {
+    let Some((options, csv)) = bytes.split_first() else { return };
+    let options = CsvOptions {
+        header: options & 1 == 0,
+        separator: [None, Some(','), Some(';'), Some('\t')][usize::from(options >> 1 & 3)],
+        scaling: [None, Some(Scaling::Global)][usize::from(options >> 3 & 1)],
+        ..CsvOptions::new(Label::Name("class"))
+    };
+    if let Ok(dataset) = dataset::prepare(csv, &options) {
+        let encoded = codec::encode(&dataset);
+        assert_eq!(codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX), Ok(dataset));
+    }
+}
+
+fn keystore_file(bytes: &[u8]) {
+    // Argon2 within its limits may take a gigabyte and a minute: those parameters are not for a fuzzer.
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let (memory_kib, passes) = (word(9), word(13));
+    if memory_kib <= 256 && passes <= 2 || memory_kib > 1 << 24 {
+        let _ = keystore::open(bytes, b"passphrase");
+    }
+}
+
+fn cid_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(cid) = text.parse::<Cid>() {
+        assert_eq!(cid.to_string().parse(), Ok(cid));
+    }
+}
+
+fn object_contents(bytes: &[u8]) {
+    let block = object::Block { cid: Cid::of(CidCodec::DagCbor, bytes), bytes: bytes.to_vec() };
+    if let Ok(block) = Unverified::new(block).verify() {
+        let _ = object::contents(block);
+    }
+}
+
+fn bls_key(bytes: &[u8]) {
+    let Ok(bytes) = <[u8; 96]>::try_from(bytes) else { return };
+    if let Ok(key) = bls::PublicKeyBytes(bytes).decode() {
+        assert_eq!(key.bytes().0, bytes, "a second encoding of the same key");
+    }
+}
+
+fn bls_signature(bytes: &[u8]) {
+    let Ok(bytes) = <[u8; 48]>::try_from(bytes) else { return };
+    if let Ok(sum) = bls::aggregate(&[bls::Signature(bytes)]) {
+        assert_eq!(sum.0, bytes, "a second encoding of the same signature");
+    }
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

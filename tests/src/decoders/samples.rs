@@ -1,0 +1,334 @@
+//! Real values of every kind, from which the corpus is made: small, deterministic, and with every variant that a decoder
+//! branches on.
+
+use tequio_core::{
+    codec,
+    compute::{
+        dataset::{self, CsvOptions, Dataset, Label},
+        lane::{EpochOrder, LaneId, LaneInput},
+        params::{JobParams, Plan},
+        state::{LaneState, Weights},
+    },
+    consensus::WalRecord,
+    crypto::{NodeKey, bls},
+    knowledge::{Cid, CidCodec, object},
+    ledger::{
+        self, Action, Certificate, Checkpoint, Genesis, Header, Key, Params, Phase, SignedTransaction, State, Transaction,
+        Vote,
+        block::transactions_root,
+        genesis::GenesisFile,
+        job::{Contributor, JobResult, JobSpec, Verdict},
+    },
+    light::LightClient,
+    types::{ChainId, Digest, NodeId},
+    wire::{
+        consensus::{Message, Proposal, SignedVote, ViewChange},
+        light, mempool, sync, work,
+    },
+};
+
+use super::Kind;
+
+/// A CSV that is small and has all that the reader looks at.
+const CSV: &str = include_str!("sample.csv");
+const TIME_MS: u64 = 1_790_000_000_000;
+
+/// Encodings of real values; the first byte string of each is the plainest.
+pub fn of(kind: Kind) -> Vec<Vec<u8>> {
+    let chain = Chain::new();
+    match kind {
+        Kind::LightRequest => light_requests(&chain).iter().map(codec::encode).collect(),
+        Kind::LightResponse => light_responses(&chain).iter().map(codec::encode).collect(),
+        Kind::WorkRequest => work_requests().iter().map(codec::encode).collect(),
+        Kind::WorkResponse => work_responses().iter().map(codec::encode).collect(),
+        Kind::Task => vec![codec::encode(&work::Task::Lane(lane())), codec::encode(&work::Task::State { input: lane(), step: 1 })],
+        Kind::Product => vec![
+            codec::encode(&work::Product::Lane(lane().run().unwrap())),
+            codec::encode(&work::Product::State(LaneState::at_rest(Weights::initial(&plan())))),
+        ],
+        Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
+        Kind::SyncRequest => vec![codec::encode(&sync::Request { from: 1, count: 64 })],
+        Kind::SyncResponse => {
+            let blocks = vec![(chain.block(), chain.certificate(Phase::Commit))].try_into().unwrap();
+            vec![codec::encode(&sync::Response { head: 1, blocks })]
+        }
+        Kind::MempoolRequest => {
+            vec![codec::encode(&mempool::Request { transactions: chain.transactions().try_into().unwrap() })]
+        }
+        Kind::Block => vec![codec::encode(&chain.block())],
+        Kind::Transaction => chain.transactions().iter().map(codec::encode).collect(),
+        Kind::Certificate => vec![codec::encode(&chain.certificate(Phase::Commit))],
+        Kind::StateEntry => chain.state.entries().map(codec::encode).collect(),
+        Kind::ProvedEntry => {
+            [Key::Params, Key::PendingJobs].iter().map(|key| codec::encode(&chain.state.prove(key))).collect()
+        }
+        Kind::GenesisFile => vec![chain.genesis.encode()],
+        Kind::Checkpoint => vec![chain.checkpoint()],
+        Kind::LightSaved => vec![LightClient::start(&chain.checkpoint(), None, 0).unwrap().save()],
+        Kind::WalRecord => vec![
+            codec::encode(&WalRecord::Accepted(chain.proposal())),
+            codec::encode(&WalRecord::Locked(chain.certificate(Phase::Prepare))),
+        ],
+        Kind::CoordinatorRecord => coordinator_records(),
+        Kind::Dataset => vec![codec::encode(&data())],
+        Kind::DatasetCsv => vec![[&[0], CSV.as_bytes()].concat(), [&[2 | 8], CSV.as_bytes()].concat()],
+        Kind::Keystore => vec![keystore_with_small_parameters()],
+        Kind::Cid => vec![codec::encode(&cid(CidCodec::Raw)), codec::encode(&cid(CidCodec::DagCbor))],
+        Kind::CidText => vec![cid(CidCodec::Raw).to_string().into_bytes(), cid(CidCodec::DagCbor).to_string().into_bytes()],
+        Kind::Object => vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes],
+        Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
+        Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
+    }
+}
+
+/// A network of one member, as it starts.
+struct Chain {
+    key: NodeKey,
+    voting: bls::SecretKey,
+    genesis: GenesisFile,
+    header: Header,
+    state: State,
+    record: ledger::committee::CommitteeRecord,
+}
+
+impl Chain {
+    fn new() -> Self {
+        let (key, voting) = (NodeKey::from_bytes(&[1; 32]), bls::SecretKey::from_seed(&[2; 32]));
+        let params = Params {
+            block_interval_ms_max: 10_000,
+            block_interval_ms_min: 100,
+            view_timeout_ms: 2_000,
+            clock_skew_ms_max: 5_000,
+            audit_blocks_min: 1,
+            audit_blocks_max: 64,
+            admission_bits: 8,
+            mint_max: 1_000,
+            trust_period_ms: u64::MAX,
+        };
+        let genesis = Genesis {
+            name: "sample".try_into().unwrap(),
+            time_ms: TIME_MS,
+            params,
+            accounts: vec![(key.id(), 10, 100)].try_into().unwrap(),
+            seats: vec![(key.id(), voting.public(), 100)].try_into().unwrap(),
+        };
+        let possession = voting.prove_possession(&genesis.chain(), &key.id());
+        let genesis = GenesisFile::new(genesis, vec![possession]).unwrap();
+        let start = genesis.start().unwrap();
+        Self { key, voting, genesis, header: start.header, state: start.state, record: start.committee.record().clone() }
+    }
+
+    fn id(&self) -> ChainId {
+        self.header.chain
+    }
+
+    fn checkpoint(&self) -> Vec<u8> {
+        Checkpoint::new(self.header.clone(), None, self.record.clone(), u64::MAX).encode()
+    }
+
+    fn vote(&self, phase: Phase) -> Vote {
+        Vote { chain: self.id(), epoch: 0, height: 1, view: 0, phase, digest: self.block().header.digest() }
+    }
+
+    fn certificate(&self, phase: Phase) -> Certificate {
+        let vote = self.vote(phase);
+        let mut signers = [0; 32];
+        signers[0] = 1;
+        Certificate { vote, signers, signature: self.voting.sign(&vote.message()) }
+    }
+
+    fn block(&self) -> ledger::Block {
+        let transactions = self.transactions();
+        let header = Header {
+            height: 1,
+            parent: self.header.digest(),
+            time_ms: TIME_MS + 1_000,
+            proposer: self.key.id(),
+            transactions: transactions_root(&transactions),
+            ..self.header.clone()
+        };
+        ledger::Block { header, transactions: transactions.try_into().unwrap() }
+    }
+
+    fn proposal(&self) -> Proposal {
+        Proposal::sign(0, self.block(), None, &self.key)
+    }
+
+    fn transactions(&self) -> Vec<SignedTransaction> {
+        let possession = self.voting.prove_possession(&self.id(), &self.key.id());
+        let actions = [
+            Action::Register { anchor: 0, solution: 9 },
+            Action::Bond { amount: 5, key: self.voting.public(), possession },
+            Action::SubmitJob(spec()),
+            Action::JobResult { job: Digest([4; 32]), result: result() },
+            Action::Audit { job: Digest([4; 32]), verdict: Verdict::Agree },
+            Action::CancelJob { job: Digest([4; 32]) },
+            Action::UpdateRef { name: "a/b".try_into().unwrap(), expected: 0, cid: cid(CidCodec::DagCbor) },
+        ];
+        let sign = |(nonce, action)| {
+            Transaction { chain: self.id(), sender: self.key.id(), nonce, expires: 100, action }.sign(&self.key)
+        };
+        (0..).zip(actions).map(sign).collect()
+    }
+}
+
+fn light_requests(chain: &Chain) -> Vec<light::Request> {
+    let keys = vec![Key::Params, Key::Account(chain.key.id()), Key::Ref("models/x".try_into().unwrap())];
+    vec![
+        light::Request::Head { after: 3, wait_ms: 15_000 },
+        light::Request::Header { height: 1 },
+        light::Request::Prove { keys: keys.try_into().unwrap() },
+        light::Request::Object { cid: cid(CidCodec::Raw) },
+        light::Request::Submit { transaction: chain.transactions().remove(0) },
+        light::Request::Jobs,
+        light::Request::Events { after: 0 },
+        light::Request::Members,
+    ]
+}
+
+fn light_responses(chain: &Chain) -> Vec<light::Response> {
+    let header = light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
+    let rejected = light::Event::Rejected {
+        job: Digest([4; 32]),
+        round: 1,
+        lane: 2,
+        worker: NodeId([5; 32]),
+        reason: "step 3 is computed wrongly".try_into().unwrap(),
+    };
+    let member = light::Member { node: chain.key.id(), agent: "tequio/0.1.0".try_into().unwrap() };
+    vec![
+        light::Response::Header(header.clone()),
+        light::Response::Proved { header, entries: vec![chain.state.prove(&Key::Params)].try_into().unwrap() },
+        light::Response::Object(b"object".to_vec().try_into().unwrap()),
+        light::Response::Submitted(Digest([6; 32])),
+        light::Response::Jobs(vec![progress()].try_into().unwrap()),
+        light::Response::Events(vec![(1, TIME_MS, rejected)].try_into().unwrap()),
+        light::Response::Members(vec![member].try_into().unwrap()),
+        light::Response::Refused(light::Refusal::NotAccepted("no".try_into().unwrap())),
+    ]
+}
+
+fn work_requests() -> Vec<work::Request> {
+    let lease = lease_id();
+    let product = work::Product::Lane(lane().run().unwrap());
+    vec![
+        work::Request::Ask { job: lease.job, lanes: 2 },
+        work::Request::Commit { lease, commitment: Digest([8; 32]) },
+        work::Request::Open { lease, salt: [9; 32], product },
+        work::Request::State { lease, step: 1, state: None },
+    ]
+}
+
+fn work_responses() -> Vec<work::Response> {
+    let lease = work::Lease { id: lease_id(), task: work::Task::Lane(lane()), deadline_ms: 30_000 };
+    let notices = vec![
+        work::Notice::Accepted { lease: lease_id(), macs: 1 },
+        work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongStep(2) },
+        work::Notice::Superseded { lease: lease_id() },
+        work::Notice::NeedState { lease: lease_id(), step: 1, within_ms: 5_000 },
+    ];
+    vec![
+        work::Response { answer: work::Answer::Idle { retry_ms: 500 }, notices: notices.try_into().unwrap() },
+        work::Response::of(work::Answer::Lease(Box::new(lease))),
+        work::Response::of(work::Answer::OpenIt),
+        work::Response::refused(work::Refusal::Busy),
+    ]
+}
+
+fn consensus_messages(chain: &Chain) -> Vec<Message> {
+    let prepared = Some(chain.certificate(Phase::Prepare));
+    let change = ViewChange { chain: chain.id(), epoch: 0, height: 1, view: 1, prepared }.sign(&chain.key);
+    let justified = Proposal::sign(1, chain.block(), Some(vec![change.clone()].try_into().unwrap()), &chain.key);
+    vec![
+        Message::Vote(SignedVote::sign(chain.vote(Phase::Prepare), &chain.voting)),
+        Message::Proposal(chain.proposal()),
+        Message::Proposal(justified),
+        Message::ViewChange { change, block: Some(chain.block()) },
+        Message::Finalised(chain.certificate(Phase::Commit)),
+    ]
+}
+
+fn coordinator_records() -> Vec<Vec<u8>> {
+    use tequio_core::scheduler::coordinator::{AcceptedLane, Record, Rejection, Snapshot};
+    let worker = NodeId([5; 32]);
+    let accepted =
+        AcceptedLane { round: 0, lane: 0, worker, guest: true, checker: Some(worker), result: lane().run().unwrap() };
+    let rejection = Rejection { round: 0, lane: 1, worker, reason: work::Reason::WrongDelta };
+    let snapshot = Snapshot { round: 1, weights: Weights::initial(&plan()), book: Default::default() };
+    [Record::Lane(accepted), Record::Rejected(rejection), Record::Round(snapshot)].iter().map(codec::encode).collect()
+}
+
+fn progress() -> work::JobProgress {
+    work::JobProgress {
+        id: Digest([4; 32]),
+        name: "sample".try_into().unwrap(),
+        coordinator: NodeId([5; 32]),
+        state: work::JobState::Running,
+        round: 1,
+        rounds: 2,
+        curve: vec![work::CurvePoint { round: 1, correct: 3, total: 4 }].try_into().unwrap(),
+        units: 8,
+        units_total: 16,
+        checks: 8,
+        contributors: vec![contributor()].try_into().unwrap(),
+        rejected: 1,
+    }
+}
+
+fn contributor() -> Contributor {
+    Contributor { node: NodeId([5; 32]), units: 8, checks: 1, macs: 1_000 }
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        name: "sample".try_into().unwrap(),
+        params: plan().params().clone(),
+        dataset: cid(CidCodec::Raw),
+        training_rows: data().train().rows(),
+        checked: 1,
+    }
+}
+
+fn result() -> JobResult {
+    JobResult {
+        weights: Digest([3; 32]),
+        model: cid(CidCodec::DagCbor),
+        record: cid(CidCodec::DagCbor),
+        correct: 3,
+        tested: 4,
+        contributors: vec![contributor()].try_into().unwrap(),
+        rejected: 0,
+    }
+}
+
+fn lease_id() -> work::LeaseId {
+    work::LeaseId { job: Digest([4; 32]), number: 77 }
+}
+
+fn cid(codec: CidCodec) -> Cid {
+    Cid::of(codec, b"sample")
+}
+
+fn data() -> Dataset {
+    dataset::prepare(CSV.as_bytes(), &CsvOptions::new(Label::Name("class"))).unwrap()
+}
+
+fn plan() -> Plan {
+    JobParams::for_dataset(&data(), &[2], 0).unwrap().validate().unwrap()
+}
+
+fn lane() -> LaneInput {
+    let (data, plan) = (data(), plan());
+    let id = LaneId { job: Digest([4; 32]), round: 0, lane: 0 };
+    let mut order = EpochOrder::new(data.train().rows());
+    LaneInput::assemble(&plan, &mut order, data.train(), &Weights::initial(&plan), id).unwrap()
+}
+
+/// Sealed like any keystore but for the cost, which is the least that Argon2 allows; so it opens to an error, after all
+/// the work that a wrong passphrase causes.
+fn keystore_with_small_parameters() -> Vec<u8> {
+    let mut file = tequio_core::keystore::seal(b"secret", b"passphrase", [1; 16], [2; 24]).unwrap();
+    file[9..13].copy_from_slice(&8u32.to_le_bytes());
+    file[13..17].copy_from_slice(&1u32.to_le_bytes());
+    file
+}

@@ -1,0 +1,7 @@
+//! End-to-end tests and attacks, and the checks that the fuzz targets share with them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod decoders;
+pub mod network;
+pub mod process;

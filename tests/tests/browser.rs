@@ -1,0 +1,96 @@
+//! A real Chromium against a real network, and against relays that lie.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use std::{path::PathBuf, process::Command, time::Duration};
+use tequio_tests::{
+    network::{Network, binary, root},
+    process::Process,
+};
+
+const WAIT: Duration = Duration::from_secs(300);
+
+/// Where Debian and others have it; `TEQUIO_CHROMIUM` names another.
+fn chromium() -> PathBuf {
+    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
+    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
+}
+
+fn script(network: &Network, name: &str, arguments: &[&str]) -> Process {
+    let mut command = Command::new("node");
+    command.current_dir(root().join("tests/browser")).arg(format!("{name}.mjs"));
+    command.arg("--chromium").arg(chromium()).args(arguments);
+    Process::spawn(name, &mut command, &network.folder().join(format!("{name}.log"))).unwrap()
+}
+
+fn train(network: &Network, rounds: u32) -> String {
+    let data = root().join("tests/data/digits.csv.gz");
+    let rounds = rounds.to_string();
+    let arguments = ["job", "train", "--data", data.to_str().unwrap(), "--no-header", "--label", "-1", "--layers", "64", "--rounds", &rounds];
+    let submitted = network.ask(0, &arguments).unwrap();
+    submitted["job"].as_str().or(submitted["id"].as_str()).unwrap().to_owned()
+}
+
+fn finished(network: &Network, job: &str) -> Value {
+    network.begin(0, &["job", "watch", job]).unwrap().event("final", WAIT).unwrap()
+}
+
+#[test]
+fn two_tabs_work_on_one_job_and_a_closed_one_loses_nothing() {
+    let network = Network::start(4, 1).unwrap();
+    let mut tabs = script(&network, "tabs", &["--url", &network.page(0).unwrap()]);
+    let nodes: Vec<Value> = (0..2).map(|_| tabs.event("joined", WAIT).unwrap()["node"].clone()).collect();
+    assert_ne!(nodes[0], nodes[1], "each tab has an identity of its own");
+    let job = train(&network, 40);
+    tabs.event("closed", WAIT).unwrap();
+    let verified = tabs.event("verified", WAIT).unwrap();
+    assert!(tabs.finish(WAIT).unwrap().success());
+    let done = finished(&network, &job);
+    assert_eq!(done["model_cid"], verified["model_cid"]);
+    let contributors = done["contributors"].as_array().unwrap();
+    for node in nodes {
+        assert!(contributors.iter().any(|c| c["id"] == node), "{node} is not credited: {done}");
+    }
+}
+
+#[test]
+fn every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
+    let network = Network::start(4, 1).unwrap();
+    let job = train(&network, 4);
+    let model = finished(&network, &job)["model_cid"].clone();
+    for lie in ["header", "weight", "committee", "chain", "proof", "object"] {
+        let mut command = Command::new(binary("tequio-adversary"));
+        command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
+        let mut liar = Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log"))).unwrap();
+        let ready = liar.event("ready", WAIT).unwrap();
+        let honest = network.relay(0).unwrap();
+        let honest = honest.listen.iter().find(|a| a.contains("/ws")).unwrap();
+        let page = network.page(0).unwrap();
+        let (page, fragment) = page.split_once('#').unwrap();
+        let url = format!("{page}?relay={}&relay={honest}#{fragment}", ready["listen"][0].as_str().unwrap());
+        let arguments = ["--url", &url, "--liar", ready["node"].as_str().unwrap(), "--wait-model"];
+        let mut tab = script(&network, "lies", &arguments);
+        let caught = tab.event("caught", WAIT).unwrap_or_else(|e| panic!("{lie}: {e}"));
+        assert_eq!(caught["named"], true, "{lie}: {caught}");
+        assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{lie}");
+        assert!(tab.finish(WAIT).unwrap().success());
+    }
+}
+
+#[test]
+fn a_reloaded_tab_resumes_and_one_without_webrtc_uses_websocket() {
+    let network = Network::start(4, 1).unwrap();
+    let mut tab = script(&network, "resume", &["--url", &network.page(0).unwrap()]);
+    let resumed = tab.event("resumed", WAIT).unwrap();
+    let (before, after) = (&resumed["before"], &resumed["after"]);
+    assert_eq!(before["node"], after["node"]);
+    assert!(after["height"].as_u64() >= before["height"].as_u64());
+    assert_eq!(before["transport"], "webrtc", "{resumed}");
+    let fallback = tab.event("fallback", WAIT).unwrap();
+    assert_eq!(fallback["transport"], "websocket");
+    assert_eq!(fallback["overflow"], 0, "the page is wider than a phone");
+    assert_eq!(fallback["language"], "es");
+    assert!(tab.finish(WAIT).unwrap().success());
+}

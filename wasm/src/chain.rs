@@ -1,0 +1,238 @@
+//! Verified reads: every question goes to one source after the other until an answer verifies.
+
+use crate::{
+    error::NodeError,
+    event::{Emitter, Event},
+    sources::Sources,
+    store::Store,
+};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use tequio_core::{
+    codec::{self, BoundedVec},
+    knowledge::{
+        Cid, CidCodec,
+        object::{self, Block, Contents},
+    },
+    ledger::{Entry, Header, Key, job::JobId, transaction::RefName},
+    light::{LightClient, LightError, Progress},
+    types::{NodeId, Unverified, Verified},
+    wire::{
+        light::{FinalHeader, Refusal, Request, Response, RESPONSE_LEN_MAX},
+        work::JobProgress,
+    },
+};
+use tequio_p2p::{Network, Protocol};
+
+/// How long an ordinary question may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+const HEAD: &str = "head";
+
+/// What all parts of the node share. One thread: the page's.
+pub struct Chain {
+    pub network: Network,
+    pub me: NodeId,
+    pub light: RefCell<LightClient>,
+    pub sources: RefCell<Sources>,
+    pub emitter: Emitter,
+    pub store: Store,
+    pub jobs: RefCell<BTreeMap<JobId, JobProgress>>,
+}
+
+/// What is wrong with an answer.
+pub enum Fault {
+    /// The source's data is wrong.
+    Lie { what: &'static str, detail: String },
+    /// The source says no.
+    Refused(Refusal),
+    /// The chain itself has forked.
+    Forked(LightError),
+}
+
+impl From<LightError> for Fault {
+    fn from(e: LightError) -> Self {
+        let what = match &e {
+            LightError::Forked(_) => return Self::Forked(e),
+            LightError::WrongHeader | LightError::NoCertificate | LightError::Time => "header",
+            LightError::Certificate(_) => "certificate",
+            LightError::Entry(_) | LightError::Count { .. } => "proof",
+        };
+        Self::Lie { what, detail: e.to_string() }
+    }
+}
+
+impl Fault {
+    fn unexpected() -> Self {
+        Self::Lie { what: "answer", detail: "an answer to another question".into() }
+    }
+}
+
+pub fn now_ms() -> u64 {
+    js_sys::Date::now() as u64
+}
+
+impl Chain {
+    /// Asks until an answer passes `check`. Refusals move on to the next source; lies are remembered.
+    pub async fn ask<T>(
+        &self,
+        request: &Request,
+        wait: Duration,
+        mut check: impl FnMut(Response) -> Result<T, Fault>,
+    ) -> Result<T, NodeError> {
+        let body = codec::encode(request);
+        let mut tried = Vec::new();
+        let mut last = NodeError::Unavailable("no source is connected".into());
+        loop {
+            let connected: Vec<NodeId> = self.network.peers().into_iter().map(|p| p.id).collect();
+            if !connected.is_empty() && connected.iter().all(|node| self.sources.borrow().has_lied(node)) {
+                return Err(NodeError::AllSourcesLied);
+            }
+            let chosen = self.sources.borrow_mut().choose(&connected, &tried);
+            let Some(peer) = chosen else { return Err(last) };
+            tried.push(peer);
+            let answer = match self.network.request(peer, Protocol::Light, body.clone(), wait).await {
+                Ok(bytes) => codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX),
+                Err(e) => {
+                    self.sources.borrow_mut().failed(peer);
+                    last = NodeError::Unavailable(e.to_string());
+                    continue;
+                }
+            };
+            let checked = match answer {
+                Ok(Response::Refused(refusal)) => Err(Fault::Refused(refusal)),
+                Ok(response) => check(response),
+                Err(e) => Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
+            };
+            match checked {
+                Ok(value) => {
+                    self.sources.borrow_mut().succeeded(peer);
+                    return Ok(value);
+                }
+                Err(Fault::Refused(refusal @ (Refusal::NothingNew | Refusal::NotFound))) => {
+                    last = NodeError::NotFound(refusal.to_string());
+                }
+                Err(Fault::Refused(refusal)) => last = NodeError::Unavailable(refusal.to_string()),
+                Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
+                Err(Fault::Forked(e)) => {
+                    self.emitter.emit(&Event::Alarm { detail: e.to_string() });
+                    return Err(NodeError::Forked(e));
+                }
+            }
+        }
+    }
+
+    /// Names a liar and stops asking it.
+    fn expose(&self, peer: NodeId, what: &'static str, detail: String) {
+        if self.sources.borrow_mut().lied(peer) {
+            self.emitter.emit(&Event::Lie { peer: peer.to_string(), what, detail });
+        }
+    }
+
+    /// Waits for a final header above the head, up to `wait`. Returns whether there is one.
+    pub async fn advance(&self, wait: Duration) -> Result<bool, NodeError> {
+        let after = self.light.borrow().head().height;
+        let request = Request::Head { after, wait_ms: wait.as_millis() as u32 };
+        let answer = self
+            .ask(&request, wait + ANSWER_WAIT, |response| match response {
+                Response::Header(header) => Ok(self.follow(header)?),
+                _ => Err(Fault::unexpected()),
+            })
+            .await;
+        match answer {
+            Ok(progress) => Ok(progress == Progress::Advanced),
+            Err(NodeError::NotFound(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn follow(&self, header: FinalHeader) -> Result<Progress, Fault> {
+        let progress = self.light.borrow_mut().follow(Unverified::new(header), now_ms())?;
+        if progress == Progress::Advanced {
+            self.announce_head();
+        }
+        Ok(progress)
+    }
+
+    /// Tells the page of the head.
+    pub fn announce_head(&self) {
+        let light = self.light.borrow();
+        let Header { height, time_ms, .. } = *light.head();
+        let signers = light.certificate().map_or(0, |c| c.seats().count());
+        let committee = light.committee().seats().len();
+        self.emitter.emit(&Event::Head { height, time_ms, hash: light.digest().to_string(), signers, committee });
+    }
+
+    /// Keeps the head for the next visit.
+    pub async fn save(&self) -> Result<(), NodeError> {
+        let saved = self.light.borrow().save();
+        self.store.put_bytes(HEAD, &saved).await
+    }
+
+    /// What was kept by [`Chain::save`].
+    pub async fn saved(store: &Store) -> Result<Option<Vec<u8>>, NodeError> {
+        store.bytes(HEAD).await
+    }
+
+    /// An entry of the newest state, or its proved absence, and the height at which it was proved.
+    pub async fn entry(&self, key: Key) -> Result<(Option<Entry>, u64), NodeError> {
+        let keys = [key];
+        let request = Request::Prove { keys: BoundedVec::truncated(keys.iter().cloned()) };
+        self.ask(&request, ANSWER_WAIT, |response| {
+            let Response::Proved { header, entries } = response else { return Err(Fault::unexpected()) };
+            let height = header.header.height;
+            let before = self.light.borrow().head().height;
+            if height + STATE_LAG_MAX < before {
+                return Err(Fault::Refused(Refusal::Busy));
+            }
+            let found = self.light.borrow_mut().read(&keys, Unverified::new(header), &entries, now_ms())?;
+            if height > before {
+                self.announce_head();
+            }
+            Ok((found.into_iter().next().flatten(), height))
+        })
+        .await
+    }
+
+    /// A ref, with the height at which it was proved.
+    pub async fn reference(&self, name: &str) -> Result<Option<(tequio_core::ledger::state::Ref, u64)>, NodeError> {
+        let name = RefName::try_from(name).map_err(|e| NodeError::Config(format!("the ref's name: {e}")))?;
+        match self.entry(Key::Ref(name)).await? {
+            (Some(Entry::Ref(r)), height) => Ok(Some((r, height))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A block whose bytes hash to its name.
+    pub async fn block(&self, cid: Cid) -> Result<Verified<Block>, NodeError> {
+        self.ask(&Request::Object { cid }, ANSWER_WAIT, |response| {
+            let Response::Object(bytes) = response else { return Err(Fault::unexpected()) };
+            let block = Unverified::new(Block { cid, bytes: bytes.into_vec() });
+            block.verify().map_err(|e| Fault::Lie { what: "object", detail: e.to_string() })
+        })
+        .await
+    }
+
+    /// An object's contents, joined where it was cut into parts.
+    pub async fn contents(&self, cid: Cid) -> Result<Vec<u8>, NodeError> {
+        let block = self.block(cid).await?;
+        if cid.codec == CidCodec::DagCbor && object::contents(block.clone()).is_err() {
+            // Structured knowledge, not a list of parts: its own bytes.
+            return Ok(block.into_inner().bytes);
+        }
+        match object::contents(block).map_err(|e| NodeError::BadObject(e.to_string()))? {
+            Contents::Whole(bytes) => Ok(bytes),
+            Contents::Parts { len, parts } => {
+                let mut all = Vec::new();
+                for part in parts {
+                    all.extend(self.block(part).await?.into_inner().bytes);
+                    if all.len() > len {
+                        break;
+                    }
+                }
+                if all.len() == len { Ok(all) } else { Err(NodeError::BadObject("its parts do not add up".into())) }
+            }
+        }
+    }
+}
+
+/// A source may be so many blocks behind the head and still be read from.
+const STATE_LAG_MAX: u64 = 5;

@@ -1,0 +1,92 @@
+//! What can go wrong, as JavaScript errors with a stable `code`.
+
+use js_sys::{Error, Reflect};
+use tequio_core::{ledger::genesis::StartError, light::LightError};
+use wasm_bindgen::JsValue;
+
+/// Every failure that reaches the page. The texts say what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("bad configuration: {0}")]
+    Config(String),
+    #[error("{0}")]
+    Checkpoint(StartError),
+    #[error("no relay could be reached: {0}. Check the connection, or name another relay")]
+    NoRelay(String),
+    #[error("every source that is connected has given wrong data: add another relay")]
+    AllSourcesLied,
+    #[error("nobody could answer: {0}")]
+    Unavailable(String),
+    #[error("{0} was not found")]
+    NotFound(String),
+    #[error("{0}")]
+    Forked(LightError),
+    #[error("the object is not what its name promises: {0}")]
+    BadObject(String),
+    #[error("the input does not fit the model: {0}")]
+    BadInput(String),
+    #[error("the unit could not be computed: {0}")]
+    Unit(String),
+    #[error("the browser's storage failed: {0}")]
+    Storage(String),
+    #[error("this page has no secure context, so the browser withholds cryptography: open it by https or on localhost")]
+    InsecureOrigin,
+    #[error("the node is closed")]
+    Closed,
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl NodeError {
+    /// Part of the package's interface: never changes meaning.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "BAD_CONFIG",
+            Self::Checkpoint(StartError::Stale { .. }) => "STALE_CHECKPOINT",
+            Self::Checkpoint(_) => "BAD_CHECKPOINT",
+            Self::NoRelay(_) => "NO_RELAY",
+            Self::AllSourcesLied => "LIE_DETECTED",
+            Self::Unavailable(_) => "UNAVAILABLE",
+            Self::NotFound(_) => "NOT_FOUND",
+            Self::Forked(_) => "FORKED",
+            Self::BadObject(_) => "BAD_OBJECT",
+            Self::BadInput(_) => "BAD_INPUT",
+            Self::Unit(_) => "UNIT_FAILED",
+            Self::Storage(_) => "STORAGE",
+            Self::InsecureOrigin => "INSECURE_ORIGIN",
+            Self::Closed => "CLOSED",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+}
+
+impl From<NodeError> for JsValue {
+    fn from(e: NodeError) -> Self {
+        let error = Error::new(&e.to_string());
+        // Setting a field of a fresh object cannot fail.
+        let _ = Reflect::set(&error, &"code".into(), &e.code().into());
+        error.into()
+    }
+}
+
+impl From<serde_wasm_bindgen::Error> for NodeError {
+    fn from(e: serde_wasm_bindgen::Error) -> Self {
+        Self::Internal(e.to_string())
+    }
+}
+
+impl From<StartError> for NodeError {
+    fn from(e: StartError) -> Self {
+        Self::Checkpoint(e)
+    }
+}
+
+/// The text of a JavaScript exception.
+pub fn describe(value: &JsValue) -> String {
+    match value.dyn_ref::<Error>() {
+        Some(error) => String::from(error.message()),
+        None => format!("{value:?}"),
+    }
+}
+
+use wasm_bindgen::JsCast as _;

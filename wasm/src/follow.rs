@@ -1,0 +1,211 @@
+//! The loops that keep the node current: heads, jobs and events. They are driven by answers to held-back
+//! questions and by new heads, not by timers: a tab in the background has none worth trusting.
+
+use crate::{
+    chain::{Chain, Fault, now_ms},
+    error::NodeError,
+    event::{Event, JobView},
+    work::Work,
+};
+use futures::{FutureExt, future::Shared};
+use futures_timer::Delay;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+use tequio_core::{
+    ledger::{
+        Entry, Key,
+        job::{Job, JobId, JobStatus},
+    },
+    scheduler::worker::Offer,
+    types::NodeId,
+    wire::{
+        light::{self, Request, Response},
+        work::{JobProgress, JobState},
+    },
+};
+use tequio_p2p::Multiaddr;
+
+/// How long a question for the next head is held back by the source.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+const ADVICE_WAIT: Duration = Duration::from_secs(5);
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The head is kept in the store at most so often.
+const SAVE_EVERY_MS: u64 = 3000;
+/// Refusals that are shown in all.
+const EVENTS_MAX: usize = 1024;
+/// Jobs that are remembered.
+const JOBS_MAX: usize = 256;
+
+/// Resolves when the node closes.
+pub type Closed = Shared<futures::channel::oneshot::Receiver<()>>;
+
+/// What the loops remember.
+#[derive(Default)]
+struct Seen {
+    /// What the ledger says of a job, proved: the advice of sources is believed in nothing that matters.
+    proved: BTreeMap<JobId, Job>,
+    views: BTreeMap<JobId, JobView>,
+    /// Refusals that have been shown. Sources number their events each in its own way.
+    shown: BTreeSet<(JobId, u32, u32, NodeId)>,
+    offers: Vec<Offer>,
+}
+
+/// Follows heads until the node closes; after each, jobs and events.
+pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: Closed) {
+    let seen = RefCell::new(Seen::default());
+    let mut saved_ms = 0;
+    let mut interval_ms = None;
+    let mut member = None;
+    let mut closed = closed.fuse();
+    loop {
+        let turn = async {
+            let advanced = chain.advance(HEAD_WAIT).await?;
+            if interval_ms.is_none()
+                && let (Some(Entry::Params(params)), _) = chain.entry(Key::Params).await?
+            {
+                interval_ms = Some(params.block_interval_ms_max);
+            }
+            let age_ms = now_ms().saturating_sub(chain.light.borrow().head().time_ms);
+            if !advanced && interval_ms.is_some_and(|i| chain.light.borrow().is_stale(i, now_ms())) {
+                chain.emitter.emit(&Event::Stale { head_age_ms: age_ms });
+            }
+            if advanced && now_ms().saturating_sub(saved_ms) > SAVE_EVERY_MS {
+                saved_ms = now_ms();
+                chain.save().await?;
+            }
+            if member.is_none() {
+                member = reach_member(&chain, &work, &relays).await;
+            }
+            jobs(&chain, &work, &seen).await?;
+            events(&chain, &seen).await
+        }
+        .fuse();
+        futures::pin_mut!(turn);
+        let result: Result<(), NodeError> = futures::select! { result = turn => result, _ = closed => return };
+        if let Err(e) = result {
+            chain.emitter.log("warn", e.to_string());
+            futures::select! { _ = Delay::new(PAUSE).fuse() => {}, _ = closed => return }
+        }
+    }
+}
+
+/// Connects to one full node through a relay: a second source that the relay cannot lie for, because the
+/// connection is encrypted from end to end.
+async fn reach_member(chain: &Chain, work: &Work, relays: &[Multiaddr]) -> Option<NodeId> {
+    let members = chain
+        .ask(&Request::Members, ADVICE_WAIT, |response| match response {
+            Response::Members(members) => Ok(members),
+            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+        })
+        .await
+        .ok()?;
+    let seat = |node: &NodeId| chain.light.borrow().committee().seat_of(node).is_some();
+    for member in members.iter().filter(|m| seat(&m.node) && m.node != chain.me) {
+        if work.reach(member.node, relays).await.is_ok() {
+            return Some(member.node);
+        }
+    }
+    None
+}
+
+async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<Seen>) -> Result<(), NodeError> {
+    let advice = chain
+        .ask(&Request::Jobs, ADVICE_WAIT, |response| match response {
+            Response::Jobs(jobs) => Ok(jobs),
+            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+        })
+        .await?;
+    for mut job in advice.into_vec() {
+        let Some(proved) = proved(chain, seen, &job).await? else { continue };
+        // State, coordinator and name are shown as the ledger has them; the curve is advice.
+        job.coordinator = proved.coordinator;
+        job.state = match proved.status {
+            JobStatus::Running => JobState::Running,
+            JobStatus::Pending { .. } => JobState::Pending,
+            JobStatus::Final { .. } => JobState::Final,
+            JobStatus::Failed { .. } => JobState::Failed,
+        };
+        let view = JobView::new(&job, &chain.me);
+        let changed = seen.borrow().views.get(&job.id) != Some(&view);
+        let mut jobs = chain.jobs.borrow_mut();
+        if jobs.len() >= JOBS_MAX && !jobs.contains_key(&job.id) {
+            continue;
+        }
+        jobs.insert(job.id, job.clone());
+        drop(jobs);
+        if changed {
+            chain.emitter.emit(&Event::Job(view.clone()));
+            seen.borrow_mut().views.insert(job.id, view);
+        }
+    }
+    offer(chain, work, seen);
+    Ok(())
+}
+
+/// What the ledger says of a job. Asked again while it can change.
+async fn proved(chain: &Chain, seen: &RefCell<Seen>, job: &JobProgress) -> Result<Option<Job>, NodeError> {
+    let known = seen.borrow().proved.get(&job.id).cloned();
+    let settled = known.as_ref().is_some_and(|k| match k.status {
+        JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
+        JobStatus::Running => job.state == JobState::Running,
+        JobStatus::Pending { .. } => false,
+    });
+    if settled {
+        return Ok(known);
+    }
+    match chain.entry(Key::Job(job.id)).await? {
+        (Some(Entry::Job(_, job_entry)), _) => {
+            let mut seen = seen.borrow_mut();
+            if seen.proved.len() < JOBS_MAX || seen.proved.contains_key(&job.id) {
+                seen.proved.insert(job.id, job_entry.clone());
+            }
+            Ok(Some(job_entry))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Work is taken only from the coordinators that the ledger names.
+fn offer(chain: &Chain, work: &Work, seen: &RefCell<Seen>) {
+    let mut seen = seen.borrow_mut();
+    let offers: Vec<Offer> = chain
+        .jobs
+        .borrow()
+        .values()
+        .filter(|job| job.state == JobState::Running)
+        .map(|job| Offer { job: job.id, coordinator: job.coordinator })
+        .collect();
+    if offers != seen.offers {
+        seen.offers = offers.clone();
+        work.offer(offers);
+    }
+}
+
+async fn events(chain: &Chain, seen: &RefCell<Seen>) -> Result<(), NodeError> {
+    let events = chain
+        .ask(&Request::Events { after: 0 }, ADVICE_WAIT, |response| match response {
+            Response::Events(events) => Ok(events),
+            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+        })
+        .await?;
+    for (_, _, event) in events.into_vec() {
+        let light::Event::Rejected { job, round, lane, worker, reason } = event;
+        let shown = &mut seen.borrow_mut().shown;
+        if shown.len() >= EVENTS_MAX || !shown.insert((job, round, lane, worker)) {
+            continue;
+        }
+        chain.emitter.emit(&Event::Rejected {
+            worker: worker.to_string(),
+            job: job.to_string(),
+            round,
+            lane,
+            reason: reason.to_string(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The light node of Tequio for browsers.
+//!
+//! It verifies everything it shows with `tequio-core`, speaks libp2p by `tequio-p2p`, keeps its identity and
+//! its head in IndexedDB, and lends computing power by handing units to Web Workers that the page runs. The
+//! JavaScript side is the npm package in `web/package`; this crate's exports are its private boundary.
+//! On other targets than wasm32 the crate is empty.
+
+#![cfg(target_arch = "wasm32")]
+
+mod bench;
+mod chain;
+mod error;
+mod event;
+mod follow;
+mod identity;
+mod model;
+mod node;
+mod sources;
+mod store;
+mod work;
+
+use wasm_bindgen::prelude::*;
+
+/// Runs once when the module is instantiated, in the page and in each worker.
+#[wasm_bindgen(start)]
+pub fn started() {
+    console_error_panic_hook::set_once();
+}
+
+/// Computes one unit: the bytes of a task in, the bytes of its product out. Pure; called in Web Workers.
+#[wasm_bindgen(js_name = computeUnit)]
+pub fn compute_unit(input: &[u8]) -> Result<Vec<u8>, JsValue> {
+    tequio_core::wire::work::run_encoded(input).map_err(|e| error::NodeError::Unit(e.to_string()).into())
+}
+
+/// Plain BLAKE3 of some bytes in hexadecimal, by which checkpoints are pinned.
+#[wasm_bindgen(js_name = hashBytes)]
+pub fn hash_bytes(bytes: &[u8]) -> String {
+    tequio_core::ledger::Checkpoint::hash(bytes).to_string()
+}

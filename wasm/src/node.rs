@@ -1,0 +1,423 @@
+//! The exported node: starts everything, answers the page's calls, ends everything.
+
+use crate::{
+    chain::{Chain, now_ms},
+    error::NodeError,
+    event::{ContributorView, Emitter, Event, JobView, PathView, js, share},
+    follow::{self, Closed},
+    identity,
+    model::Model,
+    sources::Sources,
+    store::Store,
+    work::Work,
+};
+use futures::{FutureExt, channel::oneshot, select};
+use futures_timer::Delay;
+use js_sys::Function;
+use serde::{Deserialize, Serialize};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+use tequio_core::{
+    knowledge::{Cid, record::TrainingRecord},
+    ledger::{Entry, Key, job::JobStatus},
+    light::LightClient,
+    types::{Digest, NodeId},
+};
+use tequio_p2p::{Config, Events, Multiaddr, Path, spawn};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+/// How long the first connection and the first verified head may take.
+const START_WAIT: Duration = Duration::from_secs(20);
+/// Relays that are kept connected.
+const RELAYS_MAX: usize = 8;
+
+#[derive(Deserialize)]
+struct StartConfig {
+    #[serde(with = "serde_bytes_js")]
+    checkpoint: Vec<u8>,
+    relays: Vec<String>,
+    store: String,
+    #[serde(default)]
+    agent: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    node: String,
+    chain: String,
+    head: HeadView,
+    peers: Vec<PeerView>,
+    bytes_received: u64,
+    bytes_sent: u64,
+    contributing: bool,
+    workers: u8,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadView {
+    height: u64,
+    time_ms: u64,
+    hash: String,
+    stale: bool,
+    signers: usize,
+    committee: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PeerView {
+    id: String,
+    path: &'static str,
+    transport: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relayed_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rtt_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct RefView {
+    name: String,
+    cid: String,
+    sequence: u64,
+    height: u64,
+}
+
+#[derive(Serialize)]
+struct AccountView {
+    id: String,
+    reputation: u64,
+    units: u64,
+    checks: u64,
+    macs: u64,
+    nonce: u64,
+    bond: u64,
+}
+
+/// The running light node.
+#[wasm_bindgen]
+pub struct LightNode {
+    chain: Rc<Chain>,
+    work: Work,
+    interval_ms: Rc<Cell<u64>>,
+    close: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+#[wasm_bindgen]
+impl LightNode {
+    /// Starts from a checkpoint: `{checkpoint, relays, store, agent?}`. Resolves at the first verified head.
+    pub async fn start(config: JsValue, on_event: Function) -> Result<LightNode, JsValue> {
+        Ok(Self::begin(config, on_event).await?)
+    }
+
+    async fn begin(config: JsValue, on_event: Function) -> Result<LightNode, NodeError> {
+        let config: StartConfig =
+            serde_wasm_bindgen::from_value(config).map_err(|e| NodeError::Config(e.to_string()))?;
+        let relays = relays(&config.relays)?;
+        let mut light = LightClient::start(&config.checkpoint, None, now_ms())?;
+        let store = Store::open(&config.store).await?;
+        // Goes on where the last visit ended; a saved head that does not fit is not worth an error.
+        if let Some(saved) = Chain::saved(&store).await?
+            && let Ok(resumed) = LightClient::resume(&saved, light.chain(), now_ms())
+            && resumed.head().height >= light.head().height
+        {
+            light = resumed;
+        }
+        let key = identity::load_or_create(&store).await?;
+        let agent = config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
+        let (network, events) =
+            spawn(Config { keep: relays.clone(), serve: Vec::new(), agent, ..Config::new(*key.to_bytes()) })
+                .map_err(|e| NodeError::Config(e.to_string()))?;
+        let chain = Rc::new(Chain {
+            me: network.local_id(),
+            network,
+            light: RefCell::new(light),
+            sources: RefCell::new(Sources::default()),
+            emitter: Emitter::new(on_event),
+            store,
+            jobs: RefCell::default(),
+        });
+        let (close, closed) = oneshot::channel();
+        let closed: Closed = closed.shared();
+        let (connected, first) = oneshot::channel();
+        spawn_local(watch(chain.clone(), events, Some(connected)));
+        let node = Self {
+            work: Work::start(chain.clone(), relays.clone())?,
+            chain: chain.clone(),
+            interval_ms: Rc::new(Cell::new(0)),
+            close: RefCell::new(Some(close)),
+        };
+        if let Err(e) = node.first_head(first, &config.relays).await {
+            node.end().await;
+            return Err(e);
+        }
+        spawn_local(follow::run(chain, node.work.clone(), relays, closed));
+        Ok(node)
+    }
+
+    async fn first_head(&self, connected: oneshot::Receiver<()>, relays: &[String]) -> Result<(), NodeError> {
+        let mut limit = Delay::new(START_WAIT).fuse();
+        let none = || NodeError::NoRelay(format!("tried {} address(es)", relays.len()));
+        let first = async {
+            connected.await.map_err(|_| none())?;
+            self.chain.advance(Duration::ZERO).await?;
+            if let (Some(Entry::Params(params)), _) = self.chain.entry(Key::Params).await? {
+                self.interval_ms.set(params.block_interval_ms_max);
+            }
+            Ok(())
+        }
+        .fuse();
+        futures::pin_mut!(first);
+        let result: Result<(), NodeError> = select! { result = first => result, _ = limit => Err(none()) };
+        if result.is_ok() {
+            self.chain.announce_head();
+        }
+        result
+    }
+
+    /// A snapshot for display.
+    pub fn status(&self) -> Result<JsValue, JsValue> {
+        let chain = &self.chain;
+        let light = chain.light.borrow();
+        let traffic = chain.network.traffic().total();
+        let status = Status {
+            node: chain.me.to_string(),
+            chain: light.chain().to_string(),
+            head: HeadView {
+                height: light.head().height,
+                time_ms: light.head().time_ms,
+                hash: light.digest().to_string(),
+                stale: light.is_stale(self.interval_ms.get(), now_ms()),
+                signers: light.certificate().map_or(0, |c| c.seats().count()),
+                committee: light.committee().seats().len(),
+            },
+            peers: chain.network.peers().iter().map(peer_view).collect(),
+            bytes_received: traffic.received,
+            bytes_sent: traffic.sent,
+            contributing: self.work.slots() > 0,
+            workers: self.work.slots(),
+        };
+        Ok(js(&status)?)
+    }
+
+    /// A ref with the height at which it was proved, or null where it is proved absent.
+    #[wasm_bindgen(js_name = readRef)]
+    pub async fn read_ref(&self, name: String) -> Result<JsValue, JsValue> {
+        let view = self.chain.reference(&name).await?.map(|(r, height)| RefView {
+            name,
+            cid: r.cid.to_string(),
+            sequence: r.sequence,
+            height,
+        });
+        Ok(js(&view)?)
+    }
+
+    /// An object's bytes, verified by their digest.
+    #[wasm_bindgen(js_name = readObject)]
+    pub async fn read_object(&self, cid: String) -> Result<Vec<u8>, JsValue> {
+        let cid: Cid = cid.parse().map_err(|e| NodeError::Config(format!("{e}")))?;
+        Ok(self.chain.contents(cid).await?)
+    }
+
+    /// The model of a finished job.
+    #[wasm_bindgen(js_name = readModel)]
+    pub async fn read_model(&self, job: String) -> Result<Model, JsValue> {
+        Ok(Model::read(&self.chain, &job).await?)
+    }
+
+    /// The training record that was committed with the model.
+    pub async fn record(&self, job: String) -> Result<JsValue, JsValue> {
+        Ok(self.training_record(&job).await?)
+    }
+
+    async fn training_record(&self, job: &str) -> Result<JsValue, NodeError> {
+        let id: Digest = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
+        let (Some(Entry::Job(_, job)), _) = self.chain.entry(Key::Job(id)).await? else {
+            return Err(NodeError::NotFound(format!("job {id}")));
+        };
+        let JobStatus::Final { result, minted, .. } = job.status else {
+            return Err(NodeError::NotFound(format!("the record of job {id}: it is not final yet")));
+        };
+        let block = self.chain.block(result.record).await?;
+        let record = TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
+        js(&RecordView::new(&result, &record, minted))
+    }
+
+    /// The jobs that are known, newest knowledge first.
+    pub async fn jobs(&self) -> Result<JsValue, JsValue> {
+        let views: Vec<JobView> = self.chain.jobs.borrow().values().map(|j| JobView::new(j, &self.chain.me)).collect();
+        Ok(js(&views)?)
+    }
+
+    /// A proved account, or null where there is none. Without an id, this node's own.
+    pub async fn account(&self, id: Option<String>) -> Result<JsValue, JsValue> {
+        let id = match id {
+            Some(id) => id.parse::<NodeId>().map_err(|e| NodeError::Config(format!("{e}")))?,
+            None => self.chain.me,
+        };
+        let (entry, _) = self.chain.entry(Key::Account(id)).await?;
+        let view = match entry {
+            Some(Entry::Account(a)) => Some(AccountView {
+                id: a.node.to_string(),
+                reputation: a.reputation,
+                units: a.units,
+                checks: a.checks,
+                macs: a.macs,
+                nonce: a.nonce,
+                bond: a.bond,
+            }),
+            _ => None,
+        };
+        Ok(js(&view)?)
+    }
+
+    /// How many units may be computed at once; 0, the default, is none.
+    #[wasm_bindgen(js_name = setWorkers)]
+    pub fn set_workers(&self, count: u32) {
+        self.work.set_slots(count.min(u8::MAX.into()) as u8);
+    }
+
+    /// A Web Worker has computed a unit.
+    #[wasm_bindgen(js_name = unitDone)]
+    pub fn unit_done(&self, unit: f64, result: &[u8]) -> Result<(), JsValue> {
+        Ok(self.work.done(unit as u64, result)?)
+    }
+
+    /// A Web Worker could not compute a unit.
+    #[wasm_bindgen(js_name = unitFailed)]
+    pub fn unit_failed(&self, unit: f64, message: String) {
+        self.chain.emitter.log("debug", format!("unit {unit} failed: {message}"));
+        self.work.failed(unit as u64);
+    }
+
+    /// Ends all loops and connections. Calling it again does nothing.
+    pub async fn close(&self) -> Result<(), JsValue> {
+        self.end().await;
+        Ok(())
+    }
+
+    async fn end(&self) {
+        let Some(close) = self.close.borrow_mut().take() else { return };
+        let _ = close.send(());
+        self.work.stop();
+        if let Err(e) = self.chain.save().await {
+            self.chain.emitter.log("warn", e.to_string());
+        }
+        self.chain.network.clone().close().await;
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordView {
+    job: String,
+    model: String,
+    record: String,
+    accuracy: f64,
+    tested: u32,
+    rejected: u32,
+    minted: u64,
+    checked_share: f64,
+    contributors: Vec<ContributorView>,
+}
+
+impl RecordView {
+    fn new(result: &tequio_core::ledger::job::JobResult, record: &TrainingRecord, minted: u64) -> Self {
+        Self {
+            job: record.job.to_string(),
+            model: result.model.to_string(),
+            record: result.record.to_string(),
+            accuracy: share(result.correct, result.tested),
+            tested: result.tested,
+            rejected: result.rejected,
+            minted,
+            checked_share: f64::from(record.spec.checked) / 65536.0,
+            contributors: result.contributors.iter().map(ContributorView::new).collect(),
+        }
+    }
+}
+
+/// Tells the page of connections.
+async fn watch(chain: Rc<Chain>, mut events: Events, mut first: Option<oneshot::Sender<()>>) {
+    use tequio_p2p::Event as Net;
+    while let Some(event) = events.next().await {
+        match event {
+            Net::Connected { peer, path } => {
+                chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: true });
+                chain.emitter.emit(&Event::Path { peer: peer.to_string(), path: PathView::new(&path) });
+                if let Some(first) = first.take() {
+                    let _ = first.send(());
+                }
+            }
+            Net::PathChanged { peer, path } => {
+                chain.emitter.emit(&Event::Path { peer: peer.to_string(), path: PathView::new(&path) });
+            }
+            Net::Disconnected { peer, .. } => {
+                chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: false });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn relays(texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
+    if texts.is_empty() {
+        return Err(NodeError::Config("at least one relay address is needed".into()));
+    }
+    let parse = |text: &String| {
+        let address: Multiaddr = text.parse().map_err(|e| NodeError::Config(format!("relay address {text}: {e}")))?;
+        match tequio_p2p::identity::node_of(&address) {
+            Some(_) => Ok(address),
+            None => Err(NodeError::Config(format!("relay address {text} does not end in /p2p/<id>"))),
+        }
+    };
+    texts.iter().take(RELAYS_MAX).map(parse).collect()
+}
+
+fn peer_view(peer: &tequio_p2p::PeerInfo) -> PeerView {
+    let (path, relayed_by) = match &peer.path {
+        Path::Direct(_) => ("direct", None),
+        Path::Relayed { via, .. } => ("relayed", Some(via.to_string())),
+    };
+    let transport = match &peer.path {
+        Path::Direct(transport) | Path::Relayed { transport, .. } => transport.as_str(),
+    };
+    PeerView {
+        id: peer.id.to_string(),
+        path,
+        transport,
+        relayed_by,
+        rtt_ms: peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
+    }
+}
+
+/// A `Uint8Array` of the page.
+mod serde_bytes_js {
+    use serde::{Deserializer, de};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a Uint8Array")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}

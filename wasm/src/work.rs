@@ -1,0 +1,186 @@
+//! Lends computing power: drives the worker machine of core, carries its questions to coordinators and its
+//! units to the page's Web Workers. Nothing is computed here.
+
+use crate::{
+    chain::{Chain, now_ms},
+    error::NodeError,
+    event::{Event, PathView},
+    identity,
+};
+use futures::{FutureExt, StreamExt, channel::mpsc};
+use futures_timer::Delay;
+use std::{cell::Cell, rc::Rc, time::Duration};
+use tequio_core::{
+    codec,
+    machine::Machine,
+    scheduler::{
+        coordinator::ComputeFailed,
+        worker::{self, Failed, Input, Offer, Output, Worker},
+    },
+    types::NodeId,
+    wire::work::{PRODUCT_LEN_MAX, Product, RESPONSE_LEN_MAX, Response, Task},
+};
+use tequio_p2p::{Multiaddr, Path, Protocol};
+use wasm_bindgen_futures::spawn_local;
+
+/// A coordinator holds back its answer while it has no work; longer than that, it is lost.
+const WORK_WAIT: Duration = Duration::from_secs(25);
+
+type Inbox = mpsc::UnboundedSender<Input>;
+
+/// A handle on the worker.
+#[derive(Clone)]
+pub struct Work {
+    inbox: Inbox,
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    chain: Rc<Chain>,
+    relays: Vec<Multiaddr>,
+    slots: Cell<u8>,
+}
+
+impl Work {
+    /// Starts the worker, with no slots: it computes nothing until it is told to.
+    pub fn start(chain: Rc<Chain>, relays: Vec<Multiaddr>) -> Result<Self, NodeError> {
+        let mut seed = [0; 32];
+        identity::fill(&mut seed)?;
+        let worker = Worker::new(worker::Config { slots: 0, ..worker::Config::new(chain.me, seed) });
+        let (inbox, mail) = mpsc::unbounded();
+        let shared = Rc::new(Shared { chain, relays, slots: Cell::new(0) });
+        spawn_local(run(worker, mail, shared.clone(), inbox.clone()));
+        Ok(Self { inbox, shared })
+    }
+
+    pub fn slots(&self) -> u8 {
+        self.shared.slots.get()
+    }
+
+    pub fn set_slots(&self, slots: u8) {
+        self.shared.slots.set(slots);
+        self.send(Input::Slots(slots));
+    }
+
+    pub fn offer(&self, offers: Vec<Offer>) {
+        self.send(Input::Jobs(offers));
+    }
+
+    /// A Web Worker has computed a unit.
+    pub fn done(&self, unit: u64, bytes: &[u8]) -> Result<(), NodeError> {
+        let product: Product =
+            codec::decode(bytes, PRODUCT_LEN_MAX).map_err(|e| NodeError::Unit(format!("the worker's result: {e}")))?;
+        self.send(Input::Computed { unit, product: Ok(product) });
+        Ok(())
+    }
+
+    /// A Web Worker could not.
+    pub fn failed(&self, unit: u64) {
+        self.send(Input::Computed { unit, product: Err(ComputeFailed) });
+    }
+
+    /// Ends the loop. Units that are still being computed are forgotten; their leases run out.
+    pub fn stop(&self) {
+        self.inbox.close_channel();
+    }
+
+    /// Connects to a node: through a relay, since browsers can't reach it otherwise.
+    pub async fn reach(&self, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
+        reach(&self.shared.chain, node, relays).await
+    }
+
+    fn send(&self, input: Input) {
+        // Fails only when the loop has ended, and then nobody waits for it.
+        let _ = self.inbox.unbounded_send(input);
+    }
+}
+
+async fn run(mut worker: Worker, mut mail: mpsc::UnboundedReceiver<Input>, shared: Rc<Shared>, inbox: Inbox) {
+    loop {
+        while let Some(output) = worker.poll() {
+            perform(output, &shared, &inbox);
+        }
+        let now = now_ms();
+        let sleep = worker.deadline().map(|at| Delay::new(Duration::from_millis(at.saturating_sub(now).max(1))));
+        let tick = async {
+            match sleep {
+                Some(delay) => delay.await,
+                None => futures::future::pending().await,
+            }
+        };
+        let input = futures::select! {
+            input = mail.next() => match input { Some(input) => input, None => return },
+            () = tick.fuse() => Input::Tick,
+        };
+        if let Err(e) = worker.handle(now_ms(), input) {
+            shared.chain.emitter.log("warn", format!("work: {e}"));
+        }
+    }
+}
+
+fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
+    match output {
+        Output::Request { id, to, request } => {
+            let (shared, inbox) = (shared.clone(), inbox.clone());
+            spawn_local(async move {
+                let outcome = request_work(&shared, to, codec::encode(&request)).await;
+                let _ = inbox.unbounded_send(Input::Response { id, outcome });
+            });
+        }
+        Output::Compute { unit, task } => {
+            let id = task.id();
+            let kind = match task {
+                Task::Lane(_) => "compute",
+                Task::State { .. } => "check",
+            };
+            let job = id.job.to_string();
+            let input = codec::encode(&task);
+            shared.chain.emitter.emit(&Event::Unit { unit, job, round: id.round, lane: id.lane, kind, input });
+        }
+        Output::Event(worker::Event::Accepted { job, macs, .. }) => {
+            shared.chain.emitter.emit(&Event::Credit { job: job.to_string(), units: 1, macs });
+        }
+        Output::Event(worker::Event::Rejected { job, round, lane, reason }) => {
+            let (worker, job) = (shared.chain.me.to_string(), job.to_string());
+            shared.chain.emitter.emit(&Event::Rejected { worker, job, round, lane, reason: reason.to_string() });
+        }
+        Output::Event(worker::Event::Lost { round, lane, .. }) => {
+            shared.chain.emitter.log("info", format!("lane {lane} of round {round} was given to somebody else"));
+        }
+    }
+}
+
+async fn request_work(shared: &Shared, to: NodeId, body: Vec<u8>) -> Result<Response, Failed> {
+    let chain = &shared.chain;
+    reach(chain, to, &shared.relays).await.map_err(|_| Failed)?;
+    let bytes = chain.network.request(to, Protocol::Work, body, WORK_WAIT).await.map_err(|_| Failed)?;
+    codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
+}
+
+async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
+    if chain.network.peer(node).is_some() {
+        return Ok(());
+    }
+    let mut last = "no relay is connected".to_owned();
+    for relay in connected_relays(chain, relays) {
+        let Some(circuit) = tequio_p2p::identity::circuit(&relay, node) else { continue };
+        match chain.network.dial(circuit).await {
+            Ok((_, path)) => {
+                chain.emitter.emit(&Event::Path { peer: node.to_string(), path: PathView::new(&path) });
+                return Ok(());
+            }
+            Err(e) => last = e.to_string(),
+        }
+    }
+    Err(NodeError::Unavailable(last))
+}
+
+/// The addresses by which relays are connected now: a circuit reuses that connection.
+fn connected_relays(chain: &Chain, relays: &[Multiaddr]) -> Vec<Multiaddr> {
+    let peers = chain.network.peers();
+    let direct = |relay: &&Multiaddr| {
+        let node = tequio_p2p::identity::node_of(relay);
+        peers.iter().any(|p| Some(p.id) == node && matches!(p.path, Path::Direct(_)))
+    };
+    relays.iter().filter(direct).cloned().collect()
+}

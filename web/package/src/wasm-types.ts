@@ -1,0 +1,182 @@
+/**
+ * The boundary to the WebAssembly light node, declared by hand.
+ *
+ * The crate `tequio-wasm` implements these shapes and `cargo xtask` writes the
+ * generated glue to `../wasm/`. Everything behind this boundary is verified
+ * there: what crosses it as a value has already been checked against a
+ * certificate or a proof. Nothing of this file is public API.
+ */
+
+/** Where a message travels: straight to the peer, or through a relay. */
+export type PathKind = "direct" | "relayed";
+
+/** The transport under a connection. A browser has WebRTC and WebSocket. */
+export type Transport = "webrtc" | "websocket" | "webtransport" | "tcp" | "quic";
+
+/** The state of a training or inference job. */
+export type JobState = "pending" | "running" | "final" | "failed";
+
+/** The newest block whose finality certificate this node has verified. */
+export interface WireHead {
+  height: number;
+  /** The block's own time, in milliseconds since 1970. */
+  timeMs: number;
+  hash: string;
+  /** How many validators signed the certificate that was verified. */
+  signers?: number;
+  /** How many seats the committee of that epoch has. */
+  committee?: number;
+}
+
+/** One connected peer, as the node sees it. */
+export interface WirePeer {
+  id: string;
+  path: PathKind;
+  transport: Transport;
+  relayedBy?: string;
+  rttMs?: number;
+}
+
+/** A snapshot of the node. */
+export interface WireStatus {
+  node: string;
+  chain: string;
+  head: (WireHead & { stale: boolean }) | null;
+  peers: WirePeer[];
+  bytesReceived: number;
+  bytesSent: number;
+  contributing: boolean;
+  workers: number;
+}
+
+/** A name of the knowledge base and what it points to, proved at `height`. */
+export interface WireRef {
+  name: string;
+  cid: string;
+  sequence: number;
+  height: number;
+}
+
+/** One point of a job's accuracy curve; accuracy is a fraction of 1. */
+export interface WireCurvePoint {
+  round: number;
+  accuracy: number;
+}
+
+/** A job and how far it is. */
+export interface WireJob {
+  id: string;
+  name: string;
+  state: JobState;
+  round: number;
+  rounds: number;
+  /** Held-out accuracy as a fraction of 1, or null before the first round. */
+  accuracy: number | null;
+  curve: WireCurvePoint[];
+  units: number;
+  unitsByMe: number;
+  coordinator: string;
+  /** Results that were refused so far. */
+  rejected?: number;
+  /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
+  contributors?: WireContributor[];
+}
+
+/** What one member did for a job. */
+export interface WireContributor {
+  id: string;
+  units: number;
+  checks: number;
+  /** Multiply-accumulate operations. */
+  macs: number;
+}
+
+/** The training record that consensus committed together with the model. */
+export interface WireRecord {
+  contributors: WireContributor[];
+  [field: string]: unknown;
+}
+
+/** An account of the ledger, proved against the head. */
+export interface WireAccount {
+  id: string;
+  reputation: number;
+  units: number;
+  /** Results of others that it recomputed. */
+  checks?: number;
+  /** Multiply-accumulate operations it was credited with. */
+  macs?: number;
+  nonce: number;
+  bond: number;
+}
+
+/** What the node tells the page, tagged by `type`. */
+export type WireEvent =
+  | ({ type: "head" } & WireHead)
+  | { type: "sync"; height: number; target: number }
+  | { type: "path"; peer: string; path: PathKind; transport: Transport; via?: string }
+  | { type: "peer"; id: string; connected: boolean }
+  | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
+  | { type: "credit"; job: string; units: number; macs: number }
+  | ({ type: "job" } & WireJob)
+  | { type: "rejected"; worker: string; job: string; round: number; lane: number; reason: string }
+  | { type: "lie"; peer: string; what: string; detail: string }
+  | { type: "alarm"; detail: string }
+  | { type: "stale"; headAgeMs: number }
+  | { type: "reduced"; reason: string }
+  | { type: "log"; level: string; message: string };
+
+/** A verified model in WebAssembly memory; `free` gives the memory back. */
+export interface WireModel {
+  readonly job: string;
+  readonly cid: string;
+  readonly classes: string[];
+  readonly features: number;
+  readonly accuracy: number;
+  predict(features: Float64Array): { label: string; confidences: number[] };
+  free(): void;
+}
+
+/** How a light node is started. */
+export interface WireConfig {
+  checkpoint: Uint8Array;
+  /** Multiaddrs that end in `/p2p/…`; tried side by side. */
+  relays: string[];
+  /** Name of the IndexedDB data base. */
+  store: string;
+  agent?: string;
+}
+
+/** The running light node. */
+export interface WireNode {
+  status(): WireStatus;
+  readRef(name: string): Promise<WireRef | null>;
+  readObject(cid: string): Promise<Uint8Array>;
+  readModel(job: string): Promise<WireModel>;
+  record(job: string): Promise<WireRecord>;
+  jobs(): Promise<WireJob[]>;
+  account(id?: string): Promise<WireAccount | null>;
+  setWorkers(count: number): void;
+  unitDone(unit: number, result: Uint8Array): void;
+  unitFailed(unit: number, message: string): void;
+  close(): Promise<void>;
+}
+
+/** What a benchmark of the int8 kernel measured. */
+export interface WireBench {
+  kernel: string;
+  n: number;
+  /** Giga multiply-accumulates per second, on one core. */
+  gmacs: number;
+}
+
+/** The generated module, as wasm-bindgen's target `web` exports it. */
+export interface WireModule {
+  default(input?: { module_or_path: WebAssembly.Module | URL | string }): Promise<unknown>;
+  initSync(input: { module: WebAssembly.Module }): unknown;
+  LightNode: { start(config: WireConfig, onEvent: (event: WireEvent) => void): Promise<WireNode> };
+  computeUnit(input: Uint8Array): Uint8Array;
+  benchCompute(n: number, ms: number): WireBench;
+  /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
+  hashBytes(bytes: Uint8Array): string;
+}

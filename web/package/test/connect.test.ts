@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import test from "node:test";
+import type { ConnectOptions } from "../src/connect.js";
+import { CHECKPOINT_BYTES_MAX } from "../src/checkpoint.js";
+import type { TequioError } from "../src/errors.js";
+import { RELAYS_MAX, parseWellKnown } from "../src/relays.js";
+import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
+
+async function code(promise: Promise<unknown>): Promise<string> {
+  const error = (await promise.then(() => assert.fail("it did not throw"), (thrown: unknown) => thrown)) as TequioError;
+  assert.equal(typeof error.code, "string", String(error));
+  return error.code;
+}
+
+async function serving(bodies: Record<string, string | Uint8Array>, run: (base: string) => Promise<void>): Promise<void> {
+  const server: Server = createServer((request, response) => {
+    const body = bodies[request.url ?? ""];
+    response.statusCode = body === undefined ? 404 : 200;
+    response.end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    await run(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+}
+
+test("the caller's mistakes are refused before anything is loaded", async () => {
+  const world = fakeWorld();
+  const wrong: [Partial<Record<keyof ConnectOptions, unknown>>, string][] = [
+    [{ checkpoint: undefined }, "CHECKPOINT_REQUIRED"],
+    [{ checkpoint: new Uint8Array() }, "BAD_CHECKPOINT"],
+    [{ checkpoint: new Uint8Array(CHECKPOINT_BYTES_MAX + 1) }, "BAD_CHECKPOINT"],
+    [{ checkpoint: { url: "/checkpoint.bin" } }, "BAD_CHECKPOINT"],
+    [{ checkpoint: { url: "/checkpoint.bin", hash: "xyz" } }, "BAD_CHECKPOINT"],
+    [{ relays: [] }, "BAD_OPTIONS"],
+    [{ relays: ["ws://relay.example"] }, "BAD_OPTIONS"],
+    [{ store: "a/b" }, "BAD_OPTIONS"],
+  ];
+  for (const [options, expected] of wrong) {
+    assert.equal(await code(world.connect(options as Partial<ConnectOptions>)), expected, JSON.stringify(options).slice(0, 80));
+  }
+  assert.equal(world.loads, 0);
+});
+
+test("a lie told while connecting is named even if connecting fails", async () => {
+  const world = fakeWorld();
+  const named: string[] = [];
+  world.whileStarting = (emit) => emit({ type: "lie", peer: "relay", what: "header", detail: "bad certificate" });
+  world.startError = Object.assign(new Error("all lied"), { code: "LIE_DETECTED" });
+  assert.equal(await code(world.connect({ onEvent: (event) => event.type === "lie" && named.push(event.peer) })), "LIE_DETECTED");
+  assert.deepEqual(named, ["relay"]);
+});
+
+test("an insecure origin is named", async () => {
+  const world = fakeWorld();
+  world.secure = false;
+  await assert.rejects(world.connect(), { code: "INSECURE_ORIGIN", message: /192\.168\.1\.5/ });
+  assert.equal(world.loads, 0);
+});
+
+test("a pinned checkpoint must have its hash", async () => {
+  const world = fakeWorld();
+  await serving({ "/good": new Uint8Array([7, 7]), "/bad": new Uint8Array([8]), "/huge": new Uint8Array(CHECKPOINT_BYTES_MAX + 1) }, async (base) => {
+    const pinned = (path: string) => world.connect({ checkpoint: { url: base + path, hash: HASH.toUpperCase() } });
+    const node = await pinned("/good");
+    assert.deepEqual([...(world.light.config?.checkpoint ?? [])], [7, 7]);
+    await node.close();
+    assert.equal(await code(pinned("/bad")), "CHECKPOINT_MISMATCH");
+    assert.equal(await code(pinned("/huge")), "CHECKPOINT_UNREACHABLE");
+    assert.equal(await code(pinned("/missing")), "CHECKPOINT_UNREACHABLE");
+  });
+});
+
+test("relays come from options and well-known files; one readable file suffices", async () => {
+  const other = RELAY.replace("4001", "4002");
+  const file = JSON.stringify({ version: 1, chain: "00", relays: [other, other, "not an address", 5], checkpoint: "/checkpoint.bin" });
+  await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
+    const world = fakeWorld();
+    const node = await world.connect({ wellKnown: [`${base}/a.json`, `${base}/b.json`] });
+    assert.deepEqual(world.light.config?.relays, [RELAY, other]);
+    await node.close();
+    const explicit = await world.connect({ wellKnown: `${base}/b.json` });
+    assert.deepEqual(world.light.config?.relays, [RELAY]);
+    await explicit.close();
+    assert.equal(await code(world.connect({ relays: [], wellKnown: `${base}/b.json` })), "WELL_KNOWN");
+  });
+});
+
+test("a well-known file cannot flood the node", () => {
+  const many = Array.from({ length: 1_000 }, (_, port) => RELAY.replace("4001", String(port + 1)));
+  const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  assert.equal(parseWellKnown(bytes({ version: 1, relays: many })).length, RELAYS_MAX);
+  assert.deepEqual(parseWellKnown(bytes({ version: 1, relays: [`/${"x".repeat(600)}/p2p/abc`] })), []);
+  for (const bad of [null, [], { version: 2, relays: [] }, { version: 1 }]) assert.throws(() => parseWellKnown(bytes(bad)));
+});
+
+test("a failed start gives the store back and throws a typed error", async () => {
+  const world = fakeWorld();
+  world.startError = Object.assign(new Error("no relay answered"), { code: "NO_RELAY" });
+  assert.equal(await code(world.connect()), "NO_RELAY");
+  assert.equal(world.released, 1);
+});
+
+test("units go to workers and their results to the node", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  await settled();
+  const ends: boolean[] = [];
+  node.on("unitEnd", (event) => ends.push(event.ok));
+  const unit = (unit: number) => world.light.emit({ type: "unit", unit, job: "j", round: 1, lane: 0, kind: "compute", input: new Uint8Array([unit]) });
+
+  unit(1);
+  await settled();
+  assert.deepEqual(world.light.failures.get(1), "not contributing");
+
+  node.contribute({ workers: 1 });
+  assert.deepEqual(world.light.workersSet, [1]);
+  world.host.workers[0]?.say({ type: "ready" });
+  unit(2);
+  await settled();
+  world.host.workers[0]?.say({ type: "done", unit: 2, result: new Uint8Array([42]) });
+  assert.deepEqual(world.light.results.get(2), [42]);
+
+  unit(3);
+  await settled();
+  world.host.workers[0]?.crash("tab out of memory");
+  assert.equal(world.light.failures.get(3), "tab out of memory");
+  assert.deepEqual(ends, [false, true, false]);
+  await node.close();
+});
+
+test("an event raised inside a call into WebAssembly is heard after that call", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  let inside = false;
+  await settled();
+  const heard: boolean[] = [];
+  node.on("alarm", () => heard.push(inside));
+  inside = true;
+  world.light.emit({ type: "alarm", detail: "x" });
+  inside = false;
+  await settled();
+  assert.deepEqual(heard, [false]);
+  await node.close();
+});
+
+test("a contribution whose workers cannot start stops and says why", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  const contribution = node.contribute({ workers: 1 });
+  for (let index = 0; index < 3; index += 1) world.host.workers[index]?.crash("blocked");
+  assert.equal(contribution.state, "stopped");
+  assert.equal(contribution.error?.code, "WORKER");
+  assert.equal(world.light.workersSet.at(-1), 0);
+  await node.close();
+});
+
+test("close is idempotent, ends workers and streams, and every later call is CLOSED", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  const contribution = node.contribute({ workers: 2 });
+  const stream = node.events();
+  await Promise.all([node.close(), node.close()]);
+  assert.equal(world.light.closed, 1);
+  assert.equal(world.released, 1);
+  assert.equal(contribution.state, "stopped");
+  assert.equal(world.host.alive.length, 0);
+  for await (const event of stream) assert.equal(event.type, "contribution");
+  assert.throws(() => node.status(), { code: "CLOSED" });
+  assert.throws(() => node.contribute(), { code: "CLOSED" });
+  assert.equal(await code(node.jobs()), "CLOSED");
+});
+
+test("a model checks its input and refuses after close", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  const model = await node.model("digits");
+  assert.deepEqual(model.classes, ["a", "b"]);
+  assert.deepEqual(model.predict([1, 2]), { label: "a", confidences: [0.75, 0.25] });
+  assert.throws(() => model.predict([1]), { code: "BAD_OPTIONS" });
+  assert.throws(() => model.predict([1, NaN]), { code: "BAD_OPTIONS" });
+  model.close();
+  model.close();
+  assert.throws(() => model.predict([1, 2]), { code: "CLOSED" });
+  await node.close();
+});
+
+test("a rejection of the boundary has its class", async () => {
+  const world = fakeWorld();
+  const node = await world.connect();
+  world.light.fail = Object.assign(new Error("proof of absence"), { code: "NOT_FOUND" });
+  await assert.rejects(node.model("none"), { name: "NotFoundError", code: "NOT_FOUND" });
+  await node.close();
+});

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Contribution, WORKERS_MAX, type ContributeOptions } from "../src/contribution.js";
+import { OptionsError } from "../src/errors.js";
+import { FakeDevice } from "./fakes.js";
+
+function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}) {
+  const device = Object.assign(new FakeDevice(), change);
+  const applied: number[] = [];
+  const states: string[] = [];
+  const contribution = new Contribution(
+    {
+      device,
+      apply: (workers) => void applied.push(workers),
+      changed: (state, workers, reason) => void states.push([state, workers, reason].filter((part) => part !== undefined).join(" ")),
+    },
+    options,
+  );
+  return { device, applied, states, contribution };
+}
+
+test("a computer leaves one core free, a phone gives one, and one core still gives one", () => {
+  assert.deepEqual(start().applied, [3]);
+  assert.deepEqual(start({}, { phone: true, cores: 8 }).applied, [1]);
+  assert.deepEqual(start({}, { cores: 1 }).applied, [1]);
+});
+
+test("a hidden phone rests; a hidden computer goes on unless told otherwise", () => {
+  const phone = start({}, { phone: true });
+  phone.device.hide(true);
+  phone.device.hide(false);
+  assert.deepEqual(phone.states, ["running 1", "paused 0 hidden", "running 1"]);
+  const computer = start();
+  computer.device.hide(true);
+  assert.deepEqual(computer.states, ["running 3"]);
+  const careful = start({ pauseWhenHidden: true });
+  careful.device.hide(true);
+  assert.equal(careful.contribution.pausedBy, "hidden");
+});
+
+test("low battery rests until it charges; two reasons must both go", () => {
+  const { device, states, contribution } = start({ pauseWhenHidden: true });
+  device.drain(true);
+  device.hide(true);
+  device.drain(false);
+  assert.equal(contribution.state, "paused");
+  device.hide(false);
+  assert.equal(contribution.state, "running");
+  assert.deepEqual(states, ["running 3", "paused 0 battery", "paused 0 hidden", "running 3"]);
+});
+
+test("a change while paused waits for the end of the pause", () => {
+  const { device, applied, contribution } = start();
+  device.drain(true);
+  contribution.setWorkers(2);
+  assert.equal(applied.at(-1), 0);
+  device.drain(false);
+  assert.equal(applied.at(-1), 2);
+});
+
+test("stop is final, idempotent, and stops watching the device", () => {
+  const { device, applied, states, contribution } = start({ pauseWhenHidden: true });
+  contribution.stop();
+  contribution.stop();
+  device.drain(true);
+  device.drain(false);
+  assert.equal(contribution.state, "stopped");
+  assert.equal(device.watchers, 0);
+  assert.deepEqual(applied, [3, 0]);
+  assert.deepEqual(states, ["running 3", "stopped 0"]);
+});
+
+test("a senseless number of workers is refused", () => {
+  for (const workers of [0, -1, 1.5, NaN, WORKERS_MAX + 1]) assert.throws(() => start({ workers }), OptionsError);
+});

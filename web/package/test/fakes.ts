@@ -1,0 +1,181 @@
+/** What the tests put at the package's boundaries: a worker, a light node, surroundings. */
+import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
+import type { Device } from "../src/device.js";
+import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
+import type { WireConfig, WireEvent, WireModule, WireNode } from "../src/wasm-types.js";
+
+export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
+export const HASH = "ab".repeat(32);
+const MODULE = {} as WebAssembly.Module;
+
+/** A worker whose answers the test speaks. */
+export class FakeWorker implements WorkerLike {
+  onmessage: ((event: MessageEvent<FromWorker>) => void) | null = null;
+  onerror: ((event: ErrorEvent) => void) | null = null;
+  readonly heard: ToWorker[] = [];
+  terminated = false;
+
+  postMessage(message: ToWorker): void {
+    this.heard.push(message);
+  }
+
+  terminate(): void {
+    this.terminated = true;
+  }
+
+  say(message: FromWorker): void {
+    this.onmessage?.({ data: message } as MessageEvent<FromWorker>);
+  }
+
+  crash(message: string): void {
+    this.onerror?.({ message } as ErrorEvent);
+  }
+
+  get units(): number[] {
+    return this.heard.flatMap((message) => (message.type === "unit" ? [message.unit] : []));
+  }
+}
+
+/** Records what a pool reports. */
+export class FakeHost implements PoolHost {
+  readonly workers: FakeWorker[] = [];
+  readonly finished: { unit: number; result: number[] }[] = [];
+  readonly refused: { unit: number; reason: string }[] = [];
+  readonly losses: { message: string; replaced: boolean }[] = [];
+
+  spawn(): FakeWorker {
+    const worker = new FakeWorker();
+    this.workers.push(worker);
+    return worker;
+  }
+
+  done(unit: number, result: Uint8Array): void {
+    this.finished.push({ unit, result: [...result] });
+  }
+
+  failed(unit: number, reason: string): void {
+    this.refused.push({ unit, reason });
+  }
+
+  lost(message: string, replaced: boolean): void {
+    this.losses.push({ message, replaced });
+  }
+
+  get alive(): FakeWorker[] {
+    return this.workers.filter((worker) => !worker.terminated);
+  }
+}
+
+/** A device whose visibility and battery the test turns. */
+export class FakeDevice implements Device {
+  cores = 4;
+  phone = false;
+  watchers = 0;
+  hide: (hidden: boolean) => void = () => {};
+  drain: (low: boolean) => void = () => {};
+
+  watchHidden(changed: (hidden: boolean) => void): () => void {
+    this.hide = changed;
+    return this.#watched();
+  }
+
+  watchBattery(changed: (low: boolean) => void): () => void {
+    this.drain = changed;
+    return this.#watched();
+  }
+
+  #watched(): () => void {
+    this.watchers += 1;
+    return () => void (this.watchers -= 1);
+  }
+}
+
+/** A light node that records what it is told. */
+export class FakeLight implements WireNode {
+  readonly workersSet: number[] = [];
+  readonly results = new Map<number, number[]>();
+  readonly failures = new Map<number, string>();
+  closed = 0;
+  emit: (event: WireEvent) => void = () => {};
+  fail: unknown = null;
+  config: WireConfig | null = null;
+
+  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, contributing: false, workers: 0 });
+  readRef = (name: string) => this.#answer({ name, cid: "bafy", sequence: 1, height: 2 });
+  readObject = () => this.#answer(new Uint8Array([1]));
+  readModel = (job: string) =>
+    this.#answer({
+      job,
+      cid: "bafy",
+      classes: ["a", "b"],
+      features: 2,
+      accuracy: 0.97,
+      predict: (row: Float64Array) => ({ label: (row[0] ?? 0) > 0 ? "a" : "b", confidences: [0.75, 0.25] }),
+      free: () => {},
+    });
+  record = () => this.#answer({ contributors: [] });
+  jobs = () => this.#answer([]);
+  account = (id = "me") => this.#answer({ id, reputation: 1, units: 2, nonce: 3, bond: 4 });
+  setWorkers(count: number): void {
+    this.workersSet.push(count);
+  }
+  unitDone(unit: number, result: Uint8Array): void {
+    this.results.set(unit, [...result]);
+  }
+  unitFailed(unit: number, message: string): void {
+    this.failures.set(unit, message);
+  }
+  async close(): Promise<void> {
+    this.closed += 1;
+  }
+
+  async #answer<T>(value: T): Promise<T> {
+    if (this.fail !== null) throw this.fail;
+    return value;
+  }
+}
+
+/** Surroundings around a fake light node, and everything the node did to them. */
+export function fakeWorld() {
+  const light = new FakeLight();
+  const device = new FakeDevice();
+  const host = new FakeHost();
+  const world = { light, device, host, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const wasm: WireModule = {
+    default: async () => undefined,
+    initSync: () => undefined,
+    LightNode: {
+      async start(config, onEvent) {
+        world.whileStarting(onEvent);
+        await settled();
+        if (world.startError !== null) throw world.startError;
+        light.config = config;
+        light.emit = onEvent;
+        return light;
+      },
+    },
+    computeUnit: (input) => input,
+    benchCompute: (n) => ({ kernel: "fake", n, gmacs: 1 }),
+    hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
+  };
+  const surroundings: Surroundings = {
+    secure: () => world.secure,
+    origin: () => "http://192.168.1.5",
+    load: async () => {
+      world.loads += 1;
+      return { wasm, module: MODULE };
+    },
+    spawnWorker: () => host.spawn(),
+    device: () => device,
+    takeStore: async (name) => {
+      world.taken.push(name);
+      return { name, release: () => void (world.released += 1) };
+    },
+  };
+  const connect = (options: Partial<ConnectOptions> = {}) =>
+    connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
+  return Object.assign(world, { connect });
+}
+
+/** Lets queued microtasks and timers of 0 ms run. */
+export const settled = () => new Promise<void>((resolve) => setTimeout(resolve, 1));

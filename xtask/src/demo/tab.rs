@@ -1,0 +1,43 @@
+//! The tab of `--headless`: `tests/browser/demo.mjs` drives a real Chromium as a person would, and says in lines of
+//! JSON what the page shows.
+//!
+//! It prints `{"event":"joined","node":ID,"path":…}` once the page is in the network and computes, any number of other
+//! events, and `{"event":"verified","job":…,"model_cid":…,"accuracy":…,"path":…}` once the page has read the trained
+//! model back with its proofs; then it ends with code 0. A browser that dies makes it end with another code.
+
+use std::{path::Path, process::Command, time::Instant};
+
+use anyhow::Result;
+
+use super::{
+    Source, ended_early,
+    network::{Network, text},
+};
+use crate::{process::What, workspace::Workspace};
+
+/// A tab that takes part.
+pub struct Tab {
+    /// The identity that its units are counted under.
+    pub node: String,
+}
+
+/// Opens the page and joins; comes back when the tab computes.
+pub fn join(workspace: &Workspace, chromium: &Path, network: &mut Network, deadline: Instant) -> Result<Tab> {
+    let mut command = Command::new("node");
+    command
+        .arg(workspace.path("tests/browser/demo.mjs"))
+        .args(["--url", &network.page_url, "--chromium"])
+        .arg(chromium);
+    command.current_dir(workspace.path("tests/browser"));
+    network.spawn("tab", &mut command, Source::Tab)?;
+    loop {
+        let report = network.next(deadline, "the tab's joining")?;
+        match (report.source, report.what) {
+            (Source::Tab, What::Line(line)) if line["event"] == "joined" => {
+                return Ok(Tab { node: text(&line, "node")? });
+            }
+            (Source::Tab, What::Ended) => return Err(ended_early(&mut network.take(Source::Tab)?)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Processes that run beside this one: each in a group of its own, its standard output read as JSON lines, everything
+//! it prints kept in a log file.
+//!
+//! None outlives this program. A handle that is dropped ends its group; a signal or the end of `main` ends every
+//! descendant; and on Linux orphans of our children become ours (`PR_SET_CHILD_SUBREAPER`), while our own sudden death
+//! is told to them by the kernel (`PR_SET_PDEATHSIG`).
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{self, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::unix::{self, Pid, Signal, signal_group};
+
+/// How long a process may take to end when it is asked to, before it is made to.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often the end of a process is looked for.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// The exit code of a program that a signal ended, as shells report Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// The groups that are running now, for the signal handler.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// What a process did, sent to whoever started it.
+#[derive(Debug)]
+pub struct Report<S> {
+    pub source: S,
+    pub what: What,
+}
+
+/// The two things that a process does.
+#[derive(Debug)]
+pub enum What {
+    /// It printed one line of JSON.
+    Line(Value),
+    /// It closed its standard output, which our programs do only by ending.
+    Ended,
+}
+
+/// A running process. Dropping it ends the process and all that it started.
+pub struct Process {
+    name: String,
+    child: process::Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a process. Lines of JSON that it prints are sent as reports under `source`; other lines are only logged.
+    pub fn spawn<S: Clone + Send + 'static>(
+        name: &str,
+        command: &mut Command,
+        log: &Path,
+        source: S,
+        reports: Sender<Report<S>>,
+    ) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let errors = file.try_clone().context("cannot share a log file")?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
+        unix::end_with_parent(command);
+        // Registered under the lock, so that a signal between start and registration cannot lose the group.
+        let mut groups = groups();
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        groups.push(group_of(&child));
+        drop(groups);
+        if let Some(output) = child.stdout.take() {
+            thread::spawn(move || forward(output, file, source, &reports));
+        }
+        Ok(Self { name: name.to_owned(), child, log: log.to_path_buf() })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Waits for a process that has closed its output; one that still runs after the grace is ended.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.wait_until(Instant::now() + GRACE)? {
+            return Ok(status);
+        }
+        self.end();
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.name))
+    }
+
+    fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        loop {
+            let status = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
+            if status.is_some() || Instant::now() >= deadline {
+                return Ok(status);
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Asks the whole group to end.
+    fn ask_to_end(&self) {
+        signal_group(group_of(&self.child), Signal::Terminate);
+    }
+
+    fn end(&mut self) {
+        let group = group_of(&self.child);
+        self.ask_to_end();
+        let _ = self.wait_until(Instant::now() + GRACE);
+        // The leader may be gone and others of its group not.
+        signal_group(group, Signal::Kill);
+        let _ = self.child.wait();
+        groups().retain(|running| *running != group);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Ends several processes in the time of one.
+pub fn end_all(processes: Vec<Process>) {
+    for process in &processes {
+        process.ask_to_end();
+    }
+    drop(processes);
+}
+
+/// How a process ended, in words.
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}
+
+/// On Ctrl-C, a hang-up or a request to end: ends every descendant, then this process.
+pub fn install_signal_handler() -> Result<()> {
+    unix::adopt_orphans().context("cannot adopt orphans")?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot handle signals")?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            eprintln!("\ninterrupted: ending everything that was started");
+            end_descendants();
+            process::exit(EXIT_INTERRUPTED);
+        }
+    });
+    Ok(())
+}
+
+/// Ends every process that was started from here, and what those started in turn.
+pub fn end_descendants() {
+    // Held throughout: nothing new is registered while everything ends, and a second caller waits for the first.
+    let mut groups = groups();
+    for group in groups.iter() {
+        signal_group(*group, Signal::Terminate);
+    }
+    let deadline = Instant::now() + GRACE;
+    while (!descendants().is_empty() || groups.iter().any(|group| unix::group_exists(*group)))
+        && Instant::now() < deadline
+        && !groups.is_empty()
+    {
+        thread::sleep(POLL_INTERVAL);
+    }
+    for group in groups.drain(..) {
+        signal_group(group, Signal::Kill);
+    }
+    for process in descendants() {
+        unix::signal(process, Signal::Kill);
+    }
+}
+
+fn forward<S: Clone>(output: ChildStdout, mut log: File, source: S, reports: &Sender<Report<S>>) {
+    for line in BufReader::new(output).split(b'\n') {
+        let Ok(line) = line else { break };
+        let _ = log.write_all(&line).and_then(|()| log.write_all(b"\n"));
+        if let Ok(json) = serde_json::from_slice(&line) {
+            // If nobody listens any more, go on reading, so that the process does not block on a full pipe.
+            let _ = reports.send(Report { source: source.clone(), what: What::Line(json) });
+        }
+    }
+    let _ = reports.send(Report { source, what: What::Ended });
+}
+
+fn groups() -> MutexGuard<'static, Vec<Pid>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn group_of(child: &process::Child) -> Pid {
+    child.id().cast_signed()
+}
+
+/// Every living process below this one, from proc(5).
+#[cfg(target_os = "linux")]
+fn descendants() -> Vec<Pid> {
+    let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let process = entry.file_name().to_str()?.parse().ok()?;
+            Some((process, living_parent(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?))
+        })
+        .collect();
+    let mut found = vec![process::id().cast_signed()];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Elsewhere only the registered groups are known.
+#[cfg(not(target_os = "linux"))]
+fn descendants() -> Vec<Pid> {
+    Vec::new()
+}
+
+/// The parent in a line of `/proc/N/stat`, unless the process has ended and waits to be reaped.
+/// The name, which may hold spaces and parentheses, stands in the outermost parentheses.
+#[cfg(target_os = "linux")]
+fn living_parent(stat: &str) -> Option<i32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, sync::mpsc};
+
+    use super::*;
+
+    fn shell(script: &str) -> (Process, mpsc::Receiver<Report<()>>) {
+        let (sender, reports) = mpsc::channel();
+        let log = env::temp_dir().join(format!("xtask-{}-{:?}.log", process::id(), thread::current().id()));
+        let process = Process::spawn("sh", Command::new("sh").args(["-c", script]), &log, (), sender).unwrap();
+        (process, reports)
+    }
+
+    #[test]
+    fn json_lines_are_reported_and_the_rest_is_logged() {
+        let (mut process, reports) = shell("echo plain; echo '{\"a\":1}'; echo wrong >&2; exit 3");
+        let Report { what: What::Line(line), .. } = reports.recv().unwrap() else { panic!("no line") };
+        assert_eq!(line["a"], 1);
+        assert!(matches!(reports.recv().unwrap().what, What::Ended));
+        assert_eq!(describe(process.wait().unwrap()), "ended with code 3");
+        let log = std::fs::read_to_string(process.log()).unwrap();
+        assert!(log.contains("plain") && log.contains("wrong") && log.contains("\"a\""), "{log}");
+        std::fs::remove_file(process.log()).unwrap();
+    }
+
+    #[test]
+    fn dropping_ends_grandchildren_too() {
+        let (process, reports) = shell("sleep 600 & echo $!; wait");
+        let Report { what: What::Line(line), .. } = reports.recv().unwrap() else { panic!("no line") };
+        let grandchild = Pid::try_from(line.as_i64().unwrap()).unwrap();
+        assert!(runs(grandchild));
+        let log = process.log().to_path_buf();
+        drop(process);
+        let deadline = Instant::now() + GRACE;
+        while runs(grandchild) && Instant::now() < deadline {
+            thread::sleep(POLL_INTERVAL);
+        }
+        assert!(!runs(grandchild));
+        std::fs::remove_file(log).unwrap();
+    }
+
+    fn runs(process: Pid) -> bool {
+        let mut ps = Command::new("ps");
+        let state = ps.args(["-o", "state=", "-p", &process.to_string()]).output().unwrap().stdout;
+        // Whoever adopted it reaps it; until then it is a zombie.
+        !state.is_empty() && !state.starts_with(b"Z")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn proc_stat_is_read_past_odd_names() {
+        assert_eq!(living_parent("12 (a) b (c)) S 7 12 12 0"), Some(7));
+        assert_eq!(living_parent("12 (sh) Z 7 12 12 0"), None);
+        assert_eq!(living_parent("nonsense"), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! What the terminal shows: numbered steps with the time that each took. All of it goes to standard error, so that
+//! standard output stays free for `--json`.
+
+use std::{
+    fmt, io,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// A counter of steps that prints each as it begins and ends.
+pub struct Steps {
+    total: usize,
+    current: usize,
+    began: Instant,
+}
+
+impl Steps {
+    pub fn new(total: usize) -> Self {
+        Self { total, current: 0, began: Instant::now() }
+    }
+
+    /// Time since the first step could begin.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Runs one step, saying what it does, how far the whole is, and how long it took.
+    pub fn run<T>(&mut self, title: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.current += 1;
+        let position = format!("[{:>2}/{}]", self.current, self.total);
+        eprintln!("{position} {title} (at {})", Clock(self.began.elapsed()));
+        let began = Instant::now();
+        let outcome = step().with_context(|| format!("step {} of {}, {title}", self.current, self.total));
+        let verdict = if outcome.is_ok() { "done" } else { "FAILED" };
+        eprintln!("{position} {verdict} in {}", Clock(began.elapsed()));
+        outcome
+    }
+
+    /// Counts a step that is left out, and says why.
+    pub fn skip(&mut self, title: &str, reason: &str) {
+        self.current += 1;
+        eprintln!("[{:>2}/{}] {title}: left out, {reason}", self.current, self.total);
+    }
+}
+
+/// A duration as minutes and seconds.
+pub struct Clock(pub Duration);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        if seconds < 10 {
+            write!(formatter, "{:.1} s", self.0.as_secs_f64())
+        } else {
+            write!(formatter, "{}:{:02}", seconds / 60, seconds % 60)
+        }
+    }
+}
+
+/// Runs a command to its end, all its output on standard error; a non-zero end is an error that names the command.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .with_context(|| format!("cannot start {}", Line(command)))?;
+    if !status.success() {
+        bail!("{} ended with {status}", Line(command));
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and hands back its standard output; what it writes to standard error stays visible.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", Line(command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}", Line(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} did not print UTF-8", Line(command)))
+}
+
+/// A command as a person would type it.
+struct Line<'a>(&'a Command);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "`{}", self.0.get_program().to_string_lossy())?;
+        for argument in self.0.get_args() {
+            write!(formatter, " {}", argument.to_string_lossy())?;
+        }
+        write!(formatter, "`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_minutes_and_seconds() {
+        assert_eq!(Clock(Duration::from_millis(1_240)).to_string(), "1.2 s");
+        assert_eq!(Clock(Duration::from_secs(61)).to_string(), "1:01");
+        assert_eq!(Clock(Duration::from_secs(3_600)).to_string(), "60:00");
+    }
+
+    #[test]
+    fn a_failed_command_is_named() {
+        let error = run(Command::new("false").arg("--loudly")).unwrap_err().to_string();
+        assert!(error.contains("`false --loudly`"), "{error}");
+        assert!(run(&mut Command::new("/no/such/program")).is_err());
+        assert_eq!(output(Command::new("echo").arg("hello")).unwrap(), "hello\n");
+    }
+}

@@ -1,0 +1,88 @@
+//! The few system calls that the standard library does not offer, each behind a safe function. Everything waits for this
+//! crate to compile, so it calls libc itself.
+
+use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
+
+/// A process, or the group that it leads.
+pub type Pid = libc::pid_t;
+
+/// What a process can be told.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// Asks it to end.
+    Terminate,
+    /// Ends it.
+    Kill,
+}
+
+impl Signal {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::Terminate => libc::SIGTERM,
+            Self::Kill => libc::SIGKILL,
+        }
+    }
+}
+
+/// Signals one process. One that has ended already is no error: that is what the caller wants.
+pub fn signal(process: Pid, signal: Signal) {
+    // SAFETY: kill(2) takes numbers and touches no memory of ours.
+    unsafe { libc::kill(process, signal.number()) };
+}
+
+/// Signals every process of a group.
+pub fn signal_group(group: Pid, signal: Signal) {
+    // SAFETY: killpg(2) takes numbers and touches no memory of ours.
+    unsafe { libc::killpg(group, signal.number()) };
+}
+
+/// Whether anything of a group is left, zombies included.
+pub fn group_exists(group: Pid) -> bool {
+    // SAFETY: signal 0 only asks.
+    unsafe { libc::killpg(group, 0) == 0 }
+}
+
+/// Whether this process may install packages.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid(2) cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Free space for this user on the disk of an existing path.
+pub fn free_bytes(path: &Path) -> Option<u64> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: an all-zero statvfs is a valid value of that plain struct; the call reads the path and writes the struct.
+    let disk = unsafe {
+        let mut disk: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(path.as_ptr(), &raw mut disk) == 0).then_some(disk)?
+    };
+    // The widths of these fields differ between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    Some((disk.f_bavail as u64).saturating_mul(disk.f_frsize as u64))
+}
+
+/// Makes orphans of our children ours, so that none is lost (Linux).
+pub fn adopt_orphans() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: this prctl(2) takes numbers and touches no memory of ours.
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Has the kernel ask a child to end when the thread that started it is gone (Linux).
+pub fn end_with_parent(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        let set = || match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM, 0, 0, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor takes a lock.
+        unsafe { command.pre_exec(set) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}

@@ -1,0 +1,136 @@
+//! The browser's module: compiled small, bound to JavaScript, shrunk by wasm-opt, and held to its budget.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{preflight::WASM_TARGET, progress, tools, workspace::Workspace};
+
+/// The most that a person may have to download before the light node runs, in the encoding that servers send.
+const BROTLI_BYTES_MAX: u64 = 1_000_000;
+
+/// Where the package's TypeScript looks for the module.
+const OUTPUT: &str = "web/package/wasm";
+/// The crate's name as the linker and the bindings spell it.
+const MODULE: &str = "tequio_wasm";
+/// The fingerprint of what the output was made from.
+const STAMP: &str = ".made-from";
+
+/// What LLVM emits for this target today; wasm-opt must know it to accept the module.
+const FEATURES: [&str; 7] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-mutable-globals",
+    "--enable-multivalue",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+/// Node brings both encoders, so that this crate need not compile them.
+const MEASURE: &str = "
+    const zlib = require('zlib'), bytes = require('fs').readFileSync(process.argv[1]);
+    const brotli = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11 } });
+    const gzip = zlib.gzipSync(bytes, { level: 9 });
+    console.log(JSON.stringify({ raw: bytes.length, gzip: gzip.length, brotli: brotli.length }));";
+
+/// The size of the module in three encodings, in bytes.
+pub struct Sizes {
+    pub raw: u64,
+    pub gzip: u64,
+    pub brotli: u64,
+}
+
+/// Builds the module into the npm package. `web`'s npm packages must be installed: wasm-opt is one of them.
+pub fn build(workspace: &Workspace) -> Result<()> {
+    let compiled = compile(workspace)?;
+    let output = workspace.path(OUTPUT);
+    let made_from = fingerprint(workspace, &compiled)?;
+    if fs::read_to_string(output.join(STAMP)).is_ok_and(|stamp| stamp == made_from) {
+        eprintln!("the wasm module is up to date");
+        return Ok(());
+    }
+    let _ = fs::remove_file(output.join(STAMP));
+    fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
+    progress::run(tools::bindgen(workspace)?.arg(&compiled).arg(&output))?;
+    let module = output.join(format!("{MODULE}_bg.wasm"));
+    let mut shrink = Command::new("node");
+    shrink.arg(workspace.path("web/node_modules/binaryen/bin/wasm-opt")).arg("-Oz").args(FEATURES);
+    progress::run(shrink.arg(&module).arg("--output").arg(&module))?;
+    fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
+}
+
+/// Measures the built module, prints its sizes, and fails above the budget.
+pub fn check_size(workspace: &Workspace) -> Result<()> {
+    let sizes = measure(&workspace.path(OUTPUT).join(format!("{MODULE}_bg.wasm")))?;
+    eprintln!("wasm module: {} bytes raw, {} gzip, {} brotli", sizes.raw, sizes.gzip, sizes.brotli);
+    within_budget(sizes.brotli)
+}
+
+fn within_budget(brotli_bytes: u64) -> Result<()> {
+    if brotli_bytes > BROTLI_BYTES_MAX {
+        bail!("the wasm module takes {brotli_bytes} bytes in brotli, and its budget is {BROTLI_BYTES_MAX}");
+    }
+    Ok(())
+}
+
+fn compile(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.wasm_target();
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--package", "tequio-wasm", "--target", WASM_TARGET, "--profile", "wasm"]);
+    // The flags that the kernels need stand in .cargo/config.toml, which RUSTFLAGS would override.
+    cargo.env("CARGO_TARGET_DIR", &folder).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    progress::run(&mut cargo)?;
+    Ok(folder.join(WASM_TARGET).join("wasm").join(format!("{MODULE}.wasm")))
+}
+
+fn measure(module: &Path) -> Result<Sizes> {
+    let printed = progress::output(Command::new("node").args(["--eval", MEASURE, "--"]).arg(module))?;
+    let json: Value = serde_json::from_str(&printed).context("the sizes are not JSON")?;
+    let size = |name: &str| json[name].as_u64().with_context(|| format!("no size {name} in {printed}"));
+    Ok(Sizes { raw: size("raw")?, gzip: size("gzip")?, brotli: size("brotli")? })
+}
+
+/// A hash of everything that decides the output: the compiled module, the binder, and the shrinker's options.
+fn fingerprint(workspace: &Workspace, compiled: &Path) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    let inputs = [
+        compiled.to_path_buf(),
+        workspace.path("xtask/bindgen/Cargo.lock"),
+        workspace.path("xtask/bindgen/src/main.rs"),
+        workspace.path("web/node_modules/binaryen/package.json"),
+    ];
+    for path in &inputs {
+        fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+    }
+    FEATURES.hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_a_line() {
+        assert!(within_budget(BROTLI_BYTES_MAX).is_ok());
+        let error = within_budget(BROTLI_BYTES_MAX + 1).unwrap_err().to_string();
+        assert!(error.contains("1000001") && error.contains("1000000"), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_file() {
+        let file = std::env::temp_dir().join(format!("xtask-size-{}", std::process::id()));
+        fs::write(&file, vec![7; 100_000]).unwrap();
+        let sizes = measure(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert_eq!(sizes.raw, 100_000);
+        assert!(sizes.gzip > 0 && sizes.gzip < 1_000 && sizes.brotli > 0 && sizes.brotli < sizes.gzip);
+    }
+}
