@@ -72,7 +72,8 @@ impl DirectoryLock {
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join("lock");
         let fail = |error| LockError::Io(path.clone(), error);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path).map_err(fail)?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path).map_err(fail)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::InUse(dir.to_path_buf())),

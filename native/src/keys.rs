@@ -71,11 +71,8 @@ impl Keys {
 
     /// Writes the keystore, readable by its owner only.
     pub fn save(&self, path: &Path, passphrase: &Passphrase) -> anyhow::Result<()> {
-        let secrets = Secrets {
-            version: SECRETS_VERSION,
-            node: *self.node.to_bytes(),
-            voting: *self.voting.to_bytes(),
-        };
+        let secrets =
+            Secrets { version: SECRETS_VERSION, node: *self.node.to_bytes(), voting: *self.voting.to_bytes() };
         let bytes = Zeroizing::new(codec::encode(&secrets));
         let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
         files::write_atomic(path, &file, files::PRIVATE).with_context(|| format!("cannot write {}", path.display()))

@@ -47,6 +47,13 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.get(joined, &format!("/v1/blocks/{height}"))["hash"],
         net.get(1, &format!("/v1/blocks/{height}"))["hash"]
     );
+    // It coordinates jobs of its own, too, for which it opens an account first.
+    let iris = data("iris.csv");
+    let job = net.client(
+        joined,
+        &["job", "train", "--label", "class", "--layers", "16", "--wait", "--json", "--data", iris.to_str().unwrap()],
+    );
+    assert_eq!((&job["state"], &job["coordinator"]), (&"final".into(), &net.get(joined, "/v1/status")["node"]));
     // Two processes on one directory would sign with one key.
     let second = net.try_second(1);
     assert!(!second.status.success());
@@ -59,7 +66,18 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
     let digits = data("digits.csv.gz");
     let submitted = net.client(
         1,
-        &["job", "train", "--no-header", "--label", "-1", "--layers", "64", "--json", "--data", digits.to_str().unwrap()],
+        &[
+            "job",
+            "train",
+            "--no-header",
+            "--label",
+            "-1",
+            "--layers",
+            "64",
+            "--json",
+            "--data",
+            digits.to_str().unwrap(),
+        ],
     );
     let id = submitted["id"].as_str().unwrap().to_owned();
     // In the middle of the job, the node that coordinates it is killed.
@@ -118,7 +136,8 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
 
 /// `tequio verify`: whether it succeeded, and the last line it printed.
 fn verify(export: &Path, data: &Path) -> (bool, Value) {
-    let output = Command::new(tequio()).arg("verify").arg(export).arg("--data").arg(data).arg("--json").output().unwrap();
+    let output =
+        Command::new(tequio()).arg("verify").arg(export).arg("--data").arg(data).arg("--json").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap())
 }
@@ -140,7 +159,8 @@ fn wrong_data_gets_clear_errors() {
         ("empty.csv", String::new(), "class", "empty"),
         ("unequal.csv", good.replace("\n3,", "\n3,3,"), "class", "line 5"),
     ] {
-        let output = net.client_output(1, &["job", "train", "--data", &file(name, &text), "--label", label, "--layers", "8"]);
+        let output =
+            net.client_output(1, &["job", "train", "--data", &file(name, &text), "--label", label, "--layers", "8"]);
         assert!(!output.status.success(), "{name}");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains(expected), "{name}: {error}");

@@ -36,6 +36,7 @@ async function describePath() {
 
 /** Draws a vertical stroke and returns what the model takes it for. */
 async function drawOne() {
+  await part(page, "canvas").scrollIntoViewIfNeeded();
   const box = await part(page, "canvas").boundingBox();
   const at = (x, y) => [box.x + box.width * x, box.y + box.height * y];
   await page.mouse.move(...at(0.52, 0.15));

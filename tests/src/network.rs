@@ -62,7 +62,9 @@ impl Network {
     fn start_relay(&mut self, number: usize) -> Result<()> {
         let mut command = Command::new(binary("tequio-relay"));
         command.env("TEQUIO_PASSPHRASE", PASSPHRASE);
-        command.args(["--json", "--http", "127.0.0.1:0", "--data"]).arg(self.folder.path().join(format!("relay{number}")));
+        command
+            .args(["--json", "--http", "127.0.0.1:0", "--data"])
+            .arg(self.folder.path().join(format!("relay{number}")));
         for listen in ["/ip4/127.0.0.1/udp/0/webrtc-direct", "/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/tcp/0"] {
             command.args(["--listen", listen]);
         }

@@ -72,7 +72,9 @@ impl Process {
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => bail!("{} has not ended within {timeout:?}\n{}", self.name, self.tail()),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("{} has not ended within {timeout:?}\n{}", self.name, self.tail())
+                }
                 Err(RecvTimeoutError::Disconnected) => return Ok(self.child.wait()?),
             }
         }

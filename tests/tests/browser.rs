@@ -28,7 +28,19 @@ fn script(network: &Network, name: &str, arguments: &[&str]) -> Process {
 fn train(network: &Network, rounds: u32) -> String {
     let data = root().join("tests/data/digits.csv.gz");
     let rounds = rounds.to_string();
-    let arguments = ["job", "train", "--data", data.to_str().unwrap(), "--no-header", "--label", "-1", "--layers", "64", "--rounds", &rounds];
+    let arguments = [
+        "job",
+        "train",
+        "--data",
+        data.to_str().unwrap(),
+        "--no-header",
+        "--label",
+        "-1",
+        "--layers",
+        "64",
+        "--rounds",
+        &rounds,
+    ];
     let submitted = network.ask(0, &arguments).unwrap();
     submitted["job"].as_str().or(submitted["id"].as_str()).unwrap().to_owned()
 }

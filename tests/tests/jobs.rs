@@ -25,7 +25,19 @@ fn submit(network: &Network, node: usize) -> String {
     let submitted = network
         .ask(
             node,
-            &["job", "train", "--data", data.to_str().unwrap(), "--no-header", "--label", "-1", "--layers", "64", "--rounds", &ROUNDS.to_string()],
+            &[
+                "job",
+                "train",
+                "--data",
+                data.to_str().unwrap(),
+                "--no-header",
+                "--label",
+                "-1",
+                "--layers",
+                "64",
+                "--rounds",
+                &ROUNDS.to_string(),
+            ],
         )
         .unwrap();
     submitted["id"].as_str().or(submitted["job"].as_str()).expect("the job's id").to_owned()
@@ -34,7 +46,9 @@ fn submit(network: &Network, node: usize) -> String {
 /// Follows a job until it has made `rounds` rounds.
 fn watch_rounds(network: &Network, node: usize, job: &str, rounds: u64) -> Process {
     let mut watch = network.begin(node, &["job", "watch", job]).unwrap();
-    watch.wait_for("round", JOB_WAIT, |l| l["round"].as_u64().is_some_and(|r| r >= rounds) || l["event"] == "final").unwrap();
+    watch
+        .wait_for("round", JOB_WAIT, |l| l["round"].as_u64().is_some_and(|r| r >= rounds) || l["event"] == "final")
+        .unwrap();
     watch
 }
 

@@ -17,7 +17,7 @@ use tequio_core::{
     light::{LightClient, LightError, Progress},
     types::{NodeId, Unverified, Verified},
     wire::{
-        light::{FinalHeader, Refusal, Request, Response, RESPONSE_LEN_MAX},
+        light::{FinalHeader, RESPONSE_LEN_MAX, Refusal, Request, Response},
         work::JobProgress,
     },
 };

@@ -43,7 +43,8 @@ async fn create(subtle: &SubtleCrypto, store: &Store) -> Result<NodeKey, NodeErr
 }
 
 async fn open(subtle: &SubtleCrypto, wrapping: &CryptoKey, sealed: &[u8]) -> Result<NodeKey, NodeError> {
-    let broken = || NodeError::Storage("the stored identity is damaged: clear this site's data to make a new one".into());
+    let broken =
+        || NodeError::Storage("the stored identity is damaged: clear this site's data to make a new one".into());
     let (nonce, cipher) = sealed.split_at_checked(NONCE_LEN).ok_or_else(broken)?;
     let plain = subtle.decrypt_with_object_and_u8_array(&gcm(nonce)?, wrapping, cipher).map_err(storage)?;
     let plain = JsFuture::from(plain).await.map_err(|_| broken())?;

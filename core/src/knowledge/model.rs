@@ -172,12 +172,7 @@ impl Model {
             columns: self.columns.clone(),
             label: self.label.clone(),
             scaling: scaling_name(self.normalizer.scaling()).to_string(),
-            moments: self
-                .normalizer
-                .moments()
-                .iter()
-                .map(|m| (m.mean().to_bits(), m.deviation().to_bits()))
-                .collect(),
+            moments: self.normalizer.moments().iter().map(|m| (m.mean().to_bits(), m.deviation().to_bits())).collect(),
             int8_weights: int8,
             int8_exponents: exponents,
             weights: self.weights.into(),
@@ -287,8 +282,7 @@ mod tests {
     fn made() -> (Model, Vec<Block>, Dataset, Weights) {
         let mut csv = String::from("w,h,kind\n");
         for row in 0..40 {
-            let (w, h, kind) =
-                if row % 2 == 0 { (row, 3, "flat") } else { (5, 20 + row, "high") };
+            let (w, h, kind) = if row % 2 == 0 { (row, 3, "flat") } else { (5, 20 + row, "high") };
             csv += &alloc::format!("{w},{h},{kind}\n");
         }
         let options = CsvOptions { header: true, label: Label::Last, separator: None, scaling: None, seed: 0 };

@@ -243,12 +243,8 @@ impl TrainingRecord {
             checks: c.checks,
             macs: c.macs,
         };
-        let point = |p: &Point| PointForm {
-            round: p.round,
-            correct: p.correct,
-            total: p.total,
-            weights: p.weights.0.to_vec(),
-        };
+        let point =
+            |p: &Point| PointForm { round: p.round, correct: p.correct, total: p.total, weights: p.weights.0.to_vec() };
         let rejection = |r: &Rejected| RejectedForm {
             round: r.round,
             lane: r.lane,
@@ -304,9 +300,8 @@ impl TrainingRecord {
             let weights = Digest(digest(&p.weights, &WRONG_FORM)?);
             Ok(Point { round: p.round, correct: p.correct, total: p.total, weights })
         };
-        let rejection = |r: RejectedForm| {
-            Ok(Rejected { round: r.round, lane: r.lane, worker: node(&r.worker)?, reason: r.reason })
-        };
+        let rejection =
+            |r: RejectedForm| Ok(Rejected { round: r.round, lane: r.lane, worker: node(&r.worker)?, reason: r.reason });
         Ok(Self {
             job: Digest(digest(&form.job, &WRONG_FORM)?),
             spec,
@@ -325,11 +320,7 @@ impl TrainingRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        compute::params::Architecture,
-        knowledge::CidCodec,
-        types::Unverified,
-    };
+    use crate::{compute::params::Architecture, knowledge::CidCodec, types::Unverified};
     use alloc::vec;
 
     fn record() -> TrainingRecord {

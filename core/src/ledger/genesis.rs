@@ -104,7 +104,9 @@ pub enum StartError {
         expected: Digest,
     },
     /// Older than its trust period.
-    #[error("the checkpoint is {age_ms} ms old and may be trusted for {trust_ms} ms: take a newer one from a source you trust")]
+    #[error(
+        "the checkpoint is {age_ms} ms old and may be trusted for {trust_ms} ms: take a newer one from a source you trust"
+    )]
     Stale {
         /// Its age.
         age_ms: u64,
@@ -174,7 +176,8 @@ impl GenesisFile {
                 return Err(StartError::Inconsistent);
             }
             let key = seats.iter().find(|(n, ..)| n == node).map(|(_, key, _)| *key);
-            let account = Account { node: *node, balance: *balance, bond: *bond, voting_key: key, ..Account::new(*node, 0) };
+            let account =
+                Account { node: *node, balance: *balance, bond: *bond, voting_key: key, ..Account::new(*node, 0) };
             state.insert(Entry::Account(account));
         }
         for (_, key, _) in seats.iter() {
@@ -205,7 +208,12 @@ impl Genesis {
 
 impl Checkpoint {
     /// Of a final block.
-    pub fn new(header: Header, certificate: Option<Certificate>, committee: CommitteeRecord, trust_period_ms: u64) -> Self {
+    pub fn new(
+        header: Header,
+        certificate: Option<Certificate>,
+        committee: CommitteeRecord,
+        trust_period_ms: u64,
+    ) -> Self {
         Self { magic: MAGIC_CHECKPOINT, header, certificate, committee, trust_period_ms }
     }
 
@@ -236,7 +244,9 @@ impl Checkpoint {
         let committee = Committee::new(committee.clone(), &header.chain)?;
         match certificate {
             None if header.height == 0 => {}
-            Some(certificate) if certificate.vote.digest == header.digest() && certificate.vote.height == header.height => {
+            Some(certificate)
+                if certificate.vote.digest == header.digest() && certificate.vote.height == header.height =>
+            {
                 // The committee that follows is the one that decided, until epochs change it.
                 Unverified::new(certificate.clone())
                     .verify(&header.chain, Phase::Commit, &committee)

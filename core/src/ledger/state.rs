@@ -325,7 +325,8 @@ pub fn solve_admission(
     start: u64,
     tries: u64,
 ) -> Option<u64> {
-    (start..start.saturating_add(tries)).find(|s| leading_zeros(&admission_digest(chain, node, anchor, *s)) >= bits.into())
+    (start..start.saturating_add(tries))
+        .find(|s| leading_zeros(&admission_digest(chain, node, anchor, *s)) >= bits.into())
 }
 
 /// Zero bits at the front of a digest.

@@ -8,7 +8,8 @@ use super::{
     committee::{Committee, Seat},
     genesis::Params,
     job::{
-        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, JOB_MACS_MAX, Job, JobId, JobResult, JobSpec, JobStatus, Verdict,
+        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, JOB_MACS_MAX, Job, JobId, JobResult, JobSpec,
+        JobStatus, Verdict,
     },
     state::{
         Account, Entry, JOBS_PER_OWNER_MAX, Key, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
@@ -193,8 +194,12 @@ impl<'a> Applying<'a> {
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
         }
-        let mut account =
-            self.state.account(&transaction.sender).filter(|a| a.registered).cloned().ok_or(TransactionError::UnknownSender)?;
+        let mut account = self
+            .state
+            .account(&transaction.sender)
+            .filter(|a| a.registered)
+            .cloned()
+            .ok_or(TransactionError::UnknownSender)?;
         if transaction.nonce != account.nonce {
             return Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce });
         }
@@ -354,7 +359,8 @@ impl<'a> Applying<'a> {
                 self.put_job(id, Job { status, ..job });
                 continue;
             }
-            let weight = |wanted: Verdict| self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n));
+            let weight =
+                |wanted: Verdict| self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n));
             let waited = self.height - since;
             if weight(Verdict::Disagree) >= self.committee.blocking() {
                 self.fail(id, job, FailReason::Refuted);
@@ -383,7 +389,8 @@ impl<'a> Applying<'a> {
     }
 
     fn weight_of<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeId>) -> u64 {
-        let weight = |node: &NodeId| self.committee.seats().iter().find(|s: &&Seat| s.node == *node).map_or(0, |s| s.weight);
+        let weight =
+            |node: &NodeId| self.committee.seats().iter().find(|s: &&Seat| s.node == *node).map_or(0, |s| s.weight);
         nodes.into_iter().map(weight).sum()
     }
 
@@ -451,8 +458,9 @@ fn check_life(transaction: &Transaction, height: Height) -> Applied {
 fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
     let work = spec.work().ok_or(TransactionError::JobParams)?;
     let sum = |f: fn(&Contributor) -> u64| result.contributors.iter().map(f).fold(0u64, u64::saturating_add);
-    let distinct = (0..result.contributors.len())
-        .all(|i| result.contributors.iter().take(i).all(|c| Some(c.node) != result.contributors.get(i).map(|d| d.node)));
+    let distinct = (0..result.contributors.len()).all(|i| {
+        result.contributors.iter().take(i).all(|c| Some(c.node) != result.contributors.get(i).map(|d| d.node))
+    });
     let fits = sum(|c| c.units.into()) <= work.units
         && sum(|c| c.checks.into()) <= work.units.saturating_mul(2)
         && sum(|c| c.macs) <= work.macs.saturating_mul(3)

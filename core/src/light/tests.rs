@@ -50,7 +50,8 @@ impl Chain {
     }
 
     fn client(&self) -> LightClient {
-        let checkpoint = Checkpoint::new(self.start.header.clone(), None, self.start.committee.record().clone(), TRUST_MS);
+        let checkpoint =
+            Checkpoint::new(self.start.header.clone(), None, self.start.committee.record().clone(), TRUST_MS);
         let bytes = checkpoint.encode();
         LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 2000).unwrap()
     }

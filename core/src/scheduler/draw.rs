@@ -87,6 +87,8 @@ mod tests {
         let draw = Draw::new([1; 32]);
         let hits = (0u32..4000).filter(|i| draw.happens(16384, b"check", &i.to_le_bytes())).count();
         assert!((900..1100).contains(&hits), "{hits}");
-        assert!((0u32..99).all(|i| draw.happens(65536, b"x", &i.to_le_bytes()) && !draw.happens(0, b"x", &i.to_le_bytes())));
+        assert!(
+            (0u32..99).all(|i| draw.happens(65536, b"x", &i.to_le_bytes()) && !draw.happens(0, b"x", &i.to_le_bytes()))
+        );
     }
 }

@@ -1,9 +1,6 @@
 //! `/tequio/mempool/1`: full nodes pass transactions on to each other.
 
-use crate::{
-    codec::BoundedVec,
-    ledger::SignedTransaction,
-};
+use crate::{codec::BoundedVec, ledger::SignedTransaction};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded request, bytes.
@@ -26,4 +23,3 @@ pub struct Response {
     /// Their number.
     pub accepted: u32,
 }
-

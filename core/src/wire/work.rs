@@ -36,7 +36,8 @@ pub const TOP_CONTRIBUTORS_MAX: usize = 32;
 /// Largest encoded [`Task`], bytes.
 pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
 /// Largest encoded [`Product`], bytes: the larger of a result and a state.
-pub const PRODUCT_LEN_MAX: usize = if LANE_RESULT_BYTES_MAX > STATE_LEN_MAX { LANE_RESULT_BYTES_MAX } else { STATE_LEN_MAX } + 64;
+pub const PRODUCT_LEN_MAX: usize =
+    if LANE_RESULT_BYTES_MAX > STATE_LEN_MAX { LANE_RESULT_BYTES_MAX } else { STATE_LEN_MAX } + 64;
 const STATE_LEN_MAX: usize = 8 * PARAMETERS_MAX + 64;
 
 /// Names a lease. The number is random, so that one from before a coordinator's restart is never taken for a new one.

@@ -31,8 +31,7 @@ fn no_wrong_lane(sim: &Sim) {
     let mut order = EpochOrder::new(sim.data.train().rows());
     for lane in &sim.accepted {
         let id = tequio_core::compute::lane::LaneId { job: crate::sim::JOB, round: lane.round, lane: lane.lane };
-        let input =
-            LaneInput::assemble(&plan, &mut order, sim.data.train(), &starts[lane.round as usize], id).unwrap();
+        let input = LaneInput::assemble(&plan, &mut order, sim.data.train(), &starts[lane.round as usize], id).unwrap();
         assert_eq!(input.run().unwrap().digest, lane.result.digest, "seed {}: wrong lane {id:?}", sim.seed);
     }
 }
@@ -69,8 +68,7 @@ fn a_commitment_that_is_not_opened_costs_the_lease() {
 
 #[test]
 fn a_commitment_that_is_opened_a_little_late_is_good() {
-    let mut sim =
-        Sim::new(222, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::OpensLate(500))]);
+    let mut sim = Sim::new(222, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::OpensLate(500))]);
     assert_eq!(sim.run_exact(300_000).rejected, 0);
 }
 
@@ -99,12 +97,16 @@ fn who_does_not_show_the_disputed_state_loses() {
 
 #[test]
 fn vanishing_workers_cost_time_only() {
-    let mut sim = Sim::new(260, ROUNDS, &[
-        Profile::HONEST,
-        Profile::HONEST,
-        Profile::lying(Lie::Vanishes),
-        Profile { guest: true, ..Profile::lying(Lie::Vanishes) },
-    ]);
+    let mut sim = Sim::new(
+        260,
+        ROUNDS,
+        &[
+            Profile::HONEST,
+            Profile::HONEST,
+            Profile::lying(Lie::Vanishes),
+            Profile { guest: true, ..Profile::lying(Lie::Vanishes) },
+        ],
+    );
     let outcome = sim.run_exact(60_000);
     assert_eq!(outcome.rejected, 0);
 }
@@ -124,12 +126,11 @@ fn a_crowd_that_takes_leases_and_vanishes_cannot_hold_the_job_up() {
 fn liars_at_different_steps_do_not_save_one_another() {
     // Whoever wins a dispute is checked again: the opponent of a liar may be a liar.
     for seed in 270..280 {
-        let mut sim = Sim::new(seed, ROUNDS, &[
-            Profile::lying(Lie::Step(1)),
-            Profile::lying(Lie::Step(3)),
-            Profile::lying(Lie::Delta),
-            Profile::HONEST,
-        ]);
+        let mut sim = Sim::new(
+            seed,
+            ROUNDS,
+            &[Profile::lying(Lie::Step(1)), Profile::lying(Lie::Step(3)), Profile::lying(Lie::Delta), Profile::HONEST],
+        );
         let outcome = sim.run_exact(300_000);
         no_wrong_lane(&sim);
         let honest = node_id(3);

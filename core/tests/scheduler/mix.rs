@@ -38,7 +38,13 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
         assert!(outcome.accuracy.share() > 0.8, "{:?}", outcome.accuracy);
         let credited: u32 = outcome.contributors.iter().map(|c| c.units).sum();
         assert_eq!(u64::from(credited), outcome.units);
-        println!("{} workers: {} ms, {} messages, host computed {}", mix.len(), sim.now, sim.messages, sim.host_computed);
+        println!(
+            "{} workers: {} ms, {} messages, host computed {}",
+            mix.len(),
+            sim.now,
+            sim.messages,
+            sim.host_computed
+        );
     }
 }
 
@@ -60,10 +66,14 @@ fn every_accepted_unit_is_known_to_its_worker() {
 fn a_checker_is_never_the_worker_and_both_halves_are_recorded() {
     let mut sim = Sim::new(21, ROUNDS, &[Profile::HONEST; 3]);
     sim.run_exact(60_000);
-    let accepted: Vec<_> = sim.events.iter().filter_map(|e| match e {
-        Event::Accepted { worker, checker, .. } => Some((*worker, *checker)),
-        _ => None,
-    }).collect();
+    let accepted: Vec<_> = sim
+        .events
+        .iter()
+        .filter_map(|e| match e {
+            Event::Accepted { worker, checker, .. } => Some((*worker, *checker)),
+            _ => None,
+        })
+        .collect();
     assert_eq!(accepted.len() as u32, ROUNDS * 8);
     assert!(accepted.iter().all(|(worker, checker)| checker.is_some_and(|c| c != *worker)));
 }
@@ -96,9 +106,7 @@ fn faster_workers_get_more() {
     let slow = Profile { lane_ms: 400, ..Profile::HONEST };
     let mut sim = Sim::new(38, 12, &[Profile::HONEST, Profile::HONEST, slow]);
     let outcome = sim.run_exact(120_000);
-    let done = |n: usize| {
-        outcome.contributors.iter().find(|c| c.node == node_id(n)).map_or(0, |c| c.units + c.checks)
-    };
+    let done = |n: usize| outcome.contributors.iter().find(|c| c.node == node_id(n)).map_or(0, |c| c.units + c.checks);
     assert!(done(0) > 2 * done(2) && done(1) > 2 * done(2), "{:?}", outcome.contributors);
     assert!(done(2) > 0);
 }

@@ -159,12 +159,7 @@ impl Sim {
         Self::with(seed, rounds, profiles, |_, _| {})
     }
 
-    pub fn with(
-        seed: u64,
-        rounds: u32,
-        profiles: &[Profile],
-        change: impl FnOnce(&mut JobSpec, &mut Config),
-    ) -> Self {
+    pub fn with(seed: u64, rounds: u32, profiles: &[Profile], change: impl FnOnce(&mut JobSpec, &mut Config)) -> Self {
         println!("seed {seed}");
         let data = data();
         let mut spec = spec(&data, rounds);
@@ -177,13 +172,7 @@ impl Sim {
             .map(|(n, profile)| {
                 let mut config = worker::Config::new(node_id(n), seed_bytes(seed, 1 + n as u8));
                 config.slots = profile.slots;
-                Node {
-                    id: node_id(n),
-                    worker: Worker::new(config),
-                    profile: *profile,
-                    alive: true,
-                    events: Vec::new(),
-                }
+                Node { id: node_id(n), worker: Worker::new(config), profile: *profile, alive: true, events: Vec::new() }
             })
             .collect();
         let mut sim = Self {
@@ -234,7 +223,13 @@ impl Sim {
         self.drain();
         while self.outcome.is_none() {
             self.step();
-            assert!(self.now <= until, "seed {}: not done at {} ms, {:?}", self.seed, self.now, self.coordinator.progress());
+            assert!(
+                self.now <= until,
+                "seed {}: not done at {} ms, {:?}",
+                self.seed,
+                self.now,
+                self.coordinator.progress()
+            );
         }
         self.outcome.clone().unwrap()
     }
@@ -306,9 +301,7 @@ impl Sim {
                 // Through bytes, as on the wire.
                 let bytes = codec::encode(&request);
                 let request = codec::decode(&bytes, tequio_core::wire::work::REQUEST_LEN_MAX).unwrap();
-                self.coordinator
-                    .handle(self.now, coordinator::Input::Request { id: number, from, request })
-                    .unwrap();
+                self.coordinator.handle(self.now, coordinator::Input::Request { id: number, from, request }).unwrap();
             }
             Event::Answered { node, id, outcome } => self.answered(node, id, outcome),
             Event::Computed { node, unit, product } => {
@@ -316,9 +309,7 @@ impl Sim {
             }
             Event::HostComputed { life, unit, product } if life == self.life => {
                 self.host_computed += 1;
-                self.coordinator
-                    .handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) })
-                    .unwrap();
+                self.coordinator.handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) }).unwrap();
             }
             Event::Persisted { life } if life == self.life => {
                 self.coordinator.handle(self.now, coordinator::Input::Persisted).unwrap();

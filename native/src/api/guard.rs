@@ -127,7 +127,9 @@ mod tests {
         for good in ["127.0.0.1", "127.0.0.1:80", "localhost:4811", "LOCALHOST", "[::1]:4811", "[::1]", "10.1.2.3:1"] {
             assert!(is_literal(good), "{good}");
         }
-        for bad in ["", "evil.example", "evil.example:4811", "127.0.0.1.evil.example", "localhost.evil.example:1", ":80"] {
+        for bad in
+            ["", "evil.example", "evil.example:4811", "127.0.0.1.evil.example", "localhost.evil.example:1", ":80"]
+        {
             assert!(!is_literal(bad), "{bad}");
         }
     }

@@ -31,9 +31,8 @@ use tequio_core::{
     },
     knowledge::object,
     ledger::{
-        Action, Key,
+        Action,
         job::{JobId, JobSpec, JobStatus},
-        transaction::RefName,
     },
     scheduler::coordinator::ALL,
     wire::light::Response,
@@ -61,7 +60,7 @@ const fn yes() -> bool {
 }
 
 pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
-    let jobs = reading(&api, |c| crate::node::jobs::progress_of_all(c)).await?;
+    let jobs = reading(&api, crate::node::jobs::progress_of_all).await?;
     Ok(Json(json!({"jobs": jobs.iter().map(view::progress_view).collect::<Vec<_>>()})))
 }
 
@@ -122,14 +121,18 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<(JobSpec, Vec<object::Block
 /// `64,32` as widths; empty for none.
 fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     let width = |part: &str| {
-        part.trim().parse::<u32>().map_err(|_| ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32")))
+        part.trim()
+            .parse::<u32>()
+            .map_err(|_| ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32")))
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
 }
 
 fn refusal(error: TransactError) -> ApiError {
     match error {
-        TransactError::NotApplied(_) | TransactError::NotAccepted(_) | TransactError::Expired => ApiError::conflict(error),
+        TransactError::NotApplied(_) | TransactError::NotAccepted(_) | TransactError::Expired => {
+            ApiError::conflict(error)
+        }
         TransactError::Admission | TransactError::Stopping => ApiError::internal(error),
     }
 }
@@ -146,23 +149,18 @@ pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
 
 pub async fn cancel(_: Authorized, State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let (id, _) = known(&api.context, &id)?;
-    let (transaction, height) = transactor::perform(&api.context, Action::CancelJob { job: id }).await.map_err(refusal)?;
+    let (transaction, height) =
+        transactor::perform(&api.context, Action::CancelJob { job: id }).await.map_err(refusal)?;
     Ok(Json(json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})))
 }
 
 /// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
 pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
     let (id, _) = known(&api.context, &id)?;
-    let keys = proof_keys(&id).ok_or_else(|| ApiError::internal("a job's name is too long"))?;
+    let keys = crate::node::jobs::proof_keys(&id).ok_or_else(|| ApiError::internal("a job's name is too long"))?;
     let (header, entries) = light::prove(&api.context, &keys);
     let response = Response::Proved { header, entries: BoundedVec::truncated(entries) };
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], codec::encode(&response)))
-}
-
-/// What proves a job's model: its ref and the job itself, in this order.
-pub fn proof_keys(id: &JobId) -> Option<[Key; 2]> {
-    let name: RefName = format!("models/{id}").try_into().ok()?;
-    Some([Key::Ref(name), Key::Job(*id)])
 }
 
 /// How a job goes, each time that it changes, until it is over.

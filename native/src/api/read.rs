@@ -58,17 +58,23 @@ pub async fn status(State(api): State<Api>) -> Answer {
 }
 
 pub async fn peers(State(api): State<Api>) -> Answer {
-    let peers: Vec<Value> = api.context.network.peers().into_iter().map(|p| {
-        let (path, transport, via) = match p.path {
-            PeerPath::Direct(transport) => ("direct", transport, None),
-            PeerPath::Relayed { via, transport } => ("relayed", transport, Some(via.to_string())),
-        };
-        json!({
-            "id": p.id.to_string(), "agent": p.agent, "path": path, "transport": transport.as_str(), "via": via,
-            "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
-            "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    let peers: Vec<Value> = api
+        .context
+        .network
+        .peers()
+        .into_iter()
+        .map(|p| {
+            let (path, transport, via) = match p.path {
+                PeerPath::Direct(transport) => ("direct", transport, None),
+                PeerPath::Relayed { via, transport } => ("relayed", transport, Some(via.to_string())),
+            };
+            json!({
+                "id": p.id.to_string(), "agent": p.agent, "path": path, "transport": transport.as_str(), "via": via,
+                "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+                "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
         })
-    }).collect();
+        .collect();
     Ok(Json(json!({"peers": peers})))
 }
 

@@ -29,7 +29,10 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
             add_result(&mut view, result);
             view["pending_since"] = json!(since);
             view["auditors"] = json!(auditors.iter().map(ToString::to_string).collect::<Vec<_>>());
-            view["verdicts"] = verdicts.iter().map(|(n, v)| json!({"id": n.to_string(), "verdict": format!("{v:?}").to_lowercase()})).collect();
+            view["verdicts"] = verdicts
+                .iter()
+                .map(|(n, v)| json!({"id": n.to_string(), "verdict": format!("{v:?}").to_lowercase()}))
+                .collect();
         }
         JobStatus::Final { result, at, minted } => {
             add_result(&mut view, result);
@@ -54,7 +57,8 @@ fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
 
 /// How far a job is.
 pub fn progress_view(progress: &JobProgress) -> Value {
-    let point = |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
+    let point =
+        |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
     json!({
         "id": progress.id.to_string(),
         "name": progress.name.to_string(),

@@ -34,10 +34,7 @@ impl Client {
         let base = run["http"].as_str().with_context(place)?.to_owned();
         // Reading needs no token, and another user may be allowed to read only.
         let token = api::bearer(dir).ok();
-        let config = Agent::config_builder()
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .http_status_as_error(false)
-            .build();
+        let config = Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).http_status_as_error(false).build();
         Ok(Self { agent: config.into(), base, token })
     }
 

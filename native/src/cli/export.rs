@@ -14,17 +14,22 @@ use super::{
     client::{Client, segment},
     kb,
 };
-use crate::files;
+use crate::{
+    files,
+    node::{jobs::proof_keys, machine::now_ms},
+};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tequio_core::{
     codec,
-    knowledge::{Cid, model::Model},
-    ledger::{Checkpoint, Entry, Key, job::JobId},
-    ledger::{job::JobStatus, transaction::RefName},
+    knowledge::{Cid, CidCodec, model::Model},
+    ledger::{
+        Checkpoint, Entry,
+        job::{Job, JobId, JobStatus},
+    },
     light::LightClient,
-    types::Unverified,
+    types::{Height, Unverified},
     wire::light::{RESPONSE_LEN_MAX, Response},
 };
 
@@ -44,12 +49,6 @@ pub const MANIFEST: &str = "manifest.json";
 pub const SUMS: &str = "BLAKE3SUMS";
 /// All files but [`SUMS`], in its order.
 pub const FILES: [&str; 6] = [CHECKPOINT, PROOF, MODEL, RECORD, WEIGHTS, MANIFEST];
-
-/// What proves a job's model: its ref and the job itself, in this order.
-pub fn proof_keys(id: &JobId) -> anyhow::Result<[Key; 2]> {
-    let name: RefName = format!("models/{id}").try_into()?;
-    Ok([Key::Ref(name), Key::Job(*id)])
-}
 
 /// Reads a final job from a node, checks it, and writes the directory.
 pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
@@ -84,22 +83,19 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
 
 /// BLAKE3 in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
-    Cid::of(tequio_core::knowledge::CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
+    Cid::of(CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The job that a proof shows, checked from the checkpoint on, and the height of the header it leads to.
-fn proved_job(
-    checkpoint: &[u8],
-    proof: &[u8],
-    id: &JobId,
-) -> anyhow::Result<(tequio_core::ledger::job::Job, tequio_core::types::Height)> {
-    let now_ms = crate::node::machine::now_ms();
+fn proved_job(checkpoint: &[u8], proof: &[u8], id: &JobId) -> anyhow::Result<(Job, Height)> {
+    let now_ms = now_ms();
     let mut light = LightClient::start(checkpoint, None, now_ms)?;
     let Response::Proved { header, entries } = codec::decode(proof, RESPONSE_LEN_MAX)? else {
         bail!("the node's answer is no proof");
     };
     let height = header.header.height;
-    let found = light.read(&proof_keys(id)?, Unverified::new(header), &entries, now_ms)?;
+    let found =
+        light.read(&proof_keys(id).context("a job's name is too long")?, Unverified::new(header), &entries, now_ms)?;
     match found.into_iter().nth(1).flatten() {
         Some(Entry::Job(_, job)) => Ok((job, height)),
         _ => bail!("the ledger has no such job"),

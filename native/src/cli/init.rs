@@ -136,7 +136,8 @@ impl Init {
         let genesis = devnet_genesis(&self.name, &members)?;
         let start = genesis.start()?;
         let trust_period_ms = start.params.trust_period_ms;
-        let checkpoint = Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms).encode();
+        let checkpoint =
+            Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms).encode();
         files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis.encode(), files::PUBLIC)?;
         files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
         let addresses = devnet_addresses(&members)?;

@@ -84,7 +84,11 @@ impl Keys {
             }
             Command::Import(Import { show, from, force }) => {
                 let _lock = DirectoryLock::take(&show.dir.dir)?;
-                ensure!(force || !show.keystore().exists(), "{} has keys already; --force replaces them", show.dir.dir.display());
+                ensure!(
+                    force || !show.keystore().exists(),
+                    "{} has keys already; --force replaces them",
+                    show.dir.dir.display()
+                );
                 let passphrase = show.passphrase()?;
                 let keys = NodeKeys::open(&from, &passphrase)?;
                 keys.save(&show.keystore(), &passphrase)?;
@@ -110,7 +114,8 @@ impl Show {
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {
         let peer = tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
         let voting: String = keys.voting.public().0.iter().map(|b| format!("{b:02x}")).collect();
-        let object = json!({"event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting});
+        let object =
+            json!({"event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting});
         say(self.json, &object, || format!("node    {}\npeer    {peer}\nvoting  {voting}", keys.id()));
         Ok(())
     }

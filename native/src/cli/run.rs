@@ -111,7 +111,12 @@ async fn serve(dir: &Path, config: &Config, keys: Keys, json: Json) -> anyhow::R
     let run_file = dir.join(RUN_FILE);
     files::write_atomic(&run_file, ready.to_string().as_bytes(), files::PUBLIC)?;
     say(json, &ready, || {
-        format!("node {id} is ready at height {}\nlistening on {}\nHTTP on {}", ready["height"], listen.join(" "), server.addr)
+        format!(
+            "node {id} is ready at height {}\nlistening on {}\nHTTP on {}",
+            ready["height"],
+            listen.join(" "),
+            server.addr
+        )
     });
     let failure = tokio::select! {
         _ = interrupt.recv() => None,

@@ -4,7 +4,7 @@
 use super::{Json, export, say};
 use crate::{
     data, files,
-    node::{audit, machine::now_ms},
+    node::{audit, jobs, machine::now_ms},
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -161,8 +161,7 @@ impl Files {
         let sums = String::from_utf8(read("sums", export::SUMS, FILE_LEN_MAX)?);
         let sums = of("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
         let parts = ["checkpoint", "proof", "model", "record", "weights", "manifest"];
-        let contents =
-            [&files.checkpoint, &files.proof, &files.model, &files.record, &files.weights, &files.manifest];
+        let contents = [&files.checkpoint, &files.proof, &files.model, &files.record, &files.weights, &files.manifest];
         let mut lines = sums.split_inclusive('\n');
         for ((name, part), bytes) in export::FILES.iter().zip(parts).zip(contents) {
             let line = lines.next().unwrap_or_default();
@@ -193,7 +192,7 @@ fn prove(files: &Files, id: &JobId, pinned: Option<&Digest>) -> Result<Proved, W
     };
     let height = header.header.height;
     of("certificate", light.verify(Unverified::new(header.clone())))?;
-    let keys = of("proof", export::proof_keys(id))?;
+    let keys = of("proof", jobs::proof_keys(id).ok_or("the job's name is too long"))?;
     let found = of("proof", light.read(&keys, Unverified::new(header), &entries, now_ms))?;
     let mut found = found.into_iter();
     let (Some(Some(Entry::Ref(reference))), Some(Some(Entry::Job(_, job)))) = (found.next(), found.next()) else {
@@ -245,4 +244,3 @@ fn dataset_of(csv: &[u8], model: &Model, job: &Job) -> Result<Vec<u8>, Wrong> {
     let why = failure.map_or(String::new(), |e| format!(" ({e})"));
     Err(wrong("data")(format!("is not what the job was trained on{why}")))
 }
-

@@ -37,8 +37,7 @@ pub fn start(
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone(), context.committee.clone());
     let seated = context.committee.seat_of(&context.id).is_some();
-    let config =
-        Config { node_key: context.keys.node.clone(), vote_key: seated.then(|| context.keys.voting.clone()) };
+    let config = Config { node_key: context.keys.node.clone(), vote_key: seated.then(|| context.keys.voting.clone()) };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
@@ -147,10 +146,12 @@ impl Replicating {
         Ok(())
     }
 
-    /// A wish holds for one height: it is repeated while something waits that could be applied.
+    /// A wish holds for one height: it is repeated while something waits that could be applied, or a result for the
+    /// blocks that draw its auditors and settle it.
     fn want_block(&self) {
         let tip = self.context.tip();
-        if !self.context.mempool.select(&tip.state, tip.height() + 1, usize::MAX, 1).is_empty() {
+        let waiting = !self.context.mempool.select(&tip.state, tip.height() + 1, usize::MAX, 1).is_empty();
+        if waiting || !tip.state.pending_jobs().is_empty() {
             self.inbox.send(Input::WantBlock);
         }
     }

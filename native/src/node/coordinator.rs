@@ -129,7 +129,12 @@ pub fn receive(context: &Context, from: NodeId, body: &[u8], reply: Reply) {
 }
 
 /// This node's own worker asks.
-pub fn receive_own(context: &Context, worker: &Inbox<tequio_core::scheduler::worker::Input>, id: u64, request: Request) {
+pub fn receive_own(
+    context: &Context,
+    worker: &Inbox<tequio_core::scheduler::worker::Input>,
+    id: u64,
+    request: Request,
+) {
     let asker = Asker::Own(worker.clone(), id);
     match context.coordinators.desk(&request.job()) {
         Some(desk) => desk.ask(peer(context, context.id), request, asker),
@@ -197,8 +202,7 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
     tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
     context.reports.put(coordinator.progress());
     let (inbox, mail) = machine::inbox();
-    let desk =
-        Arc::new(Desk { inbox, askers: Mutex::default(), next: AtomicU64::new(0) });
+    let desk = Arc::new(Desk { inbox, askers: Mutex::default(), next: AtomicU64::new(0) });
     let performer = Coordinating {
         context: context.clone(),
         desk: desk.clone(),

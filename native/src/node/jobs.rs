@@ -10,7 +10,11 @@ use std::{
 use tequio_core::{
     codec::{self, BoundedVec},
     knowledge::{object::Block, record::TrainingRecord},
-    ledger::job::{Job, JobId, JobResult, JobStatus},
+    ledger::{
+        Key,
+        job::{Job, JobId, JobResult, JobStatus},
+        transaction::RefName,
+    },
     types::{NodeId, Unverified},
     wire::{
         light,
@@ -23,7 +27,7 @@ use tokio::sync::watch;
 /// How often the coordinators of running jobs are asked how far they are.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Reports that are kept; the oldest jobs' go first.
+/// Reports that are kept. Which one goes does not matter: what counts is in the ledger.
 const REPORTS_MAX: usize = 256;
 
 /// What coordinators say of their jobs. Advice.
@@ -56,6 +60,12 @@ impl Reports {
     fn of(&self, id: &JobId) -> Option<JobProgress> {
         self.reports.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+/// What proves a job's model: its ref and the job itself, in this order.
+pub fn proof_keys(id: &JobId) -> Option<[Key; 2]> {
+    let name: RefName = format!("models/{id}").try_into().ok()?;
+    Some([Key::Ref(name), Key::Job(*id)])
 }
 
 /// All jobs, newest first.
@@ -91,7 +101,9 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         JobStatus::Failed { .. } => (JobState::Failed, None),
     };
     let Some(result) = result else { return JobProgress { state, ..report.unwrap_or(empty) } };
-    let sum = |f: fn(&tequio_core::ledger::job::Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
+    let sum = |f: fn(&tequio_core::ledger::job::Contributor) -> u32| {
+        result.contributors.iter().map(|c| u64::from(f(c))).sum()
+    };
     let curve = match report {
         Some(report) if report.round == empty.rounds => report.curve,
         _ => recorded_curve(context, result),
@@ -117,7 +129,8 @@ pub fn record(context: &Context, result: &JobResult) -> Option<TrainingRecord> {
 
 fn recorded_curve<const N: usize>(context: &Context, result: &JobResult) -> BoundedVec<CurvePoint, N> {
     let points = record(context, result).map(|r| r.curve).unwrap_or_default();
-    let point = |p: &tequio_core::knowledge::record::Point| CurvePoint { round: p.round, correct: p.correct, total: p.total };
+    let point =
+        |p: &tequio_core::knowledge::record::Point| CurvePoint { round: p.round, correct: p.correct, total: p.total };
     BoundedVec::truncated(points.iter().map(point))
 }
 
@@ -133,7 +146,9 @@ pub async fn ask(context: std::sync::Arc<Context>) {
         coordinators.dedup();
         for coordinator in coordinators.into_iter().filter(|c| *c != context.id) {
             let body = codec::encode(&light::Request::Jobs);
-            let Ok(body) = context.network.request(coordinator, Protocol::Light, body, ASK_TIMEOUT).await else { continue };
+            let Ok(body) = context.network.request(coordinator, Protocol::Light, body, ASK_TIMEOUT).await else {
+                continue;
+            };
             let Ok(light::Response::Jobs(jobs)) = codec::decode(&body, light::RESPONSE_LEN_MAX) else { continue };
             // A node speaks for its own jobs only, and only for those in the ledger.
             let of_its_own = |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);

@@ -134,7 +134,13 @@ impl Mempool {
     }
 
     /// What to put into a block: senders in turn, each in the order of its nonces.
-    pub fn select(&self, state: &State, height: Height, len_max: usize, count_max: usize) -> Vec<Verified<SignedTransaction>> {
+    pub fn select(
+        &self,
+        state: &State,
+        height: Height,
+        len_max: usize,
+        count_max: usize,
+    ) -> Vec<Verified<SignedTransaction>> {
         self.pool().select(state, height, len_max, count_max)
     }
 
@@ -183,7 +189,13 @@ impl Pool {
         Ok(true)
     }
 
-    fn select(&self, state: &State, height: Height, len_max: usize, count_max: usize) -> Vec<Verified<SignedTransaction>> {
+    fn select(
+        &self,
+        state: &State,
+        height: Height,
+        len_max: usize,
+        count_max: usize,
+    ) -> Vec<Verified<SignedTransaction>> {
         let mut queues: Vec<_> = self
             .senders
             .iter()

@@ -161,7 +161,7 @@ async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<M
         listening.push(identity::with_peer(actual, context.id));
     }
     for relay in config.relays.clone() {
-        let circuit: Multiaddr = format!("{relay}/p2p-circuit").parse().with_context(|| format!("{relay}"))?;
+        let circuit: Multiaddr = format!("{relay}/p2p-circuit").parse().with_context(|| relay.clone())?;
         let network = context.network.clone();
         tokio::spawn(async move {
             // A relay that is down is asked again; the network renews what has once been granted.

@@ -98,14 +98,9 @@ pub async fn hold(context: Arc<Context>) {
         for (_, job) in context.jobs() {
             missing |= !hold_job(&context, &job, &mut held).await;
         }
-        let changed = tips.changed();
-        let ended = if missing {
+        if missing {
             tokio::time::sleep(AGAIN).await;
-            false
-        } else {
-            changed.await.is_err()
-        };
-        if ended {
+        } else if tips.changed().await.is_err() {
             return;
         }
     }
@@ -147,13 +142,15 @@ async fn hold_contents(context: &Arc<Context>, cid: Cid, first: NodeId, held: &m
         return true;
     }
     match fetch_contents(context, cid, first).await {
-        Ok(_) => held.insert(cid),
+        Ok(_) => {
+            held.insert(cid);
+            true
+        }
         Err(error) => {
             tracing::debug!(%cid, %error, "object not found yet");
-            return false;
+            false
         }
-    };
-    true
+    }
 }
 
 /// The name of a model's exact weights.

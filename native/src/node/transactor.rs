@@ -3,10 +3,7 @@
 use super::context::{Context, NotAccepted};
 use std::sync::Arc;
 use tequio_core::{
-    ledger::{
-        Action, Transaction, TransactionError, TransactionId,
-        state::solve_admission,
-    },
+    ledger::{Action, Transaction, TransactionError, TransactionId, state::solve_admission},
     types::Height,
 };
 

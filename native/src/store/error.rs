@@ -6,7 +6,9 @@ use super::VERSION;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Made by a newer tequio.
-    #[error("the store has version {found}, this tequio reads version {VERSION}: run the tequio that made it, or a newer one")]
+    #[error(
+        "the store has version {found}, this tequio reads version {VERSION}: run the tequio that made it, or a newer one"
+    )]
     Version {
         /// Of the file.
         found: u32,
@@ -43,10 +45,4 @@ macro_rules! from_redb {
     )*};
 }
 
-from_redb!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError
-);
+from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

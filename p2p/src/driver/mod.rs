@@ -141,7 +141,7 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.steps = self.steps.wrapping_add(1);
-        if self.steps % STEPS_PER_TURN == 0 {
+        if self.steps.is_multiple_of(STEPS_PER_TURN) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

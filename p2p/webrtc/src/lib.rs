@@ -3,11 +3,11 @@
 //! The specification is libp2p's `webrtc/webrtc-direct.md` (handshakes v1 and v2) and the framing
 //! of `webrtc/README.md`. Both halves share everything that is not I/O:
 //!
-//! - [`frame`]: the protobuf framing of a data channel;
-//! - [`stream`]: the state machine of one stream, with flow control per stream;
-//! - [`budget`]: how many bytes a connection, and all of them together, may hold;
-//! - [`addr`]: addresses and certificate fingerprints;
-//! - [`auth`]: Noise on data channel 0, bound to both DTLS certificates.
+//! - `frame`: the protobuf framing of a data channel;
+//! - `stream`: the state machine of one stream, with flow control per stream;
+//! - `budget`: how many bytes a connection, and all of them together, may hold;
+//! - `addr`: addresses and certificate fingerprints;
+//! - `auth`: Noise on data channel 0, bound to both DTLS certificates.
 //!
 //! Nothing that a remote sends can panic this crate or make it hold more memory than the named
 //! limits of `Config` and of these modules.

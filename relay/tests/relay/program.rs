@@ -81,7 +81,7 @@ async fn what_cannot_work_is_refused_with_the_reason() {
     let refused = async |change: &dyn Fn(&mut tequio_relay::Config)| {
         let mut config = config(dir.path());
         change(&mut config);
-        Relay::start(config).await.err().expect("must not start")
+        Relay::start(config).await.expect_err("must not start")
     };
     let missing = dir.path().join("missing");
     let e = refused(&|c| c.page = Some(missing.clone())).await;

@@ -13,8 +13,8 @@ use tequio_core::{
     crypto::{NodeKey, bls},
     knowledge::{Cid, CidCodec, object},
     ledger::{
-        self, Action, Certificate, Checkpoint, Genesis, Header, Key, Params, Phase, SignedTransaction, State, Transaction,
-        Vote,
+        self, Action, Certificate, Checkpoint, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
+        Transaction, Vote,
         block::transactions_root,
         genesis::GenesisFile,
         job::{Contributor, JobResult, JobSpec, Verdict},
@@ -41,7 +41,9 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::LightResponse => light_responses(&chain).iter().map(codec::encode).collect(),
         Kind::WorkRequest => work_requests().iter().map(codec::encode).collect(),
         Kind::WorkResponse => work_responses().iter().map(codec::encode).collect(),
-        Kind::Task => vec![codec::encode(&work::Task::Lane(lane())), codec::encode(&work::Task::State { input: lane(), step: 1 })],
+        Kind::Task => {
+            vec![codec::encode(&work::Task::Lane(lane())), codec::encode(&work::Task::State { input: lane(), step: 1 })]
+        }
         Kind::Product => vec![
             codec::encode(&work::Product::Lane(lane().run().unwrap())),
             codec::encode(&work::Product::State(LaneState::at_rest(Weights::initial(&plan())))),
@@ -74,7 +76,9 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::DatasetCsv => vec![[&[0], CSV.as_bytes()].concat(), [&[2 | 8], CSV.as_bytes()].concat()],
         Kind::Keystore => vec![keystore_with_small_parameters()],
         Kind::Cid => vec![codec::encode(&cid(CidCodec::Raw)), codec::encode(&cid(CidCodec::DagCbor))],
-        Kind::CidText => vec![cid(CidCodec::Raw).to_string().into_bytes(), cid(CidCodec::DagCbor).to_string().into_bytes()],
+        Kind::CidText => {
+            vec![cid(CidCodec::Raw).to_string().into_bytes(), cid(CidCodec::DagCbor).to_string().into_bytes()]
+        }
         Kind::Object => vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes],
         Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
         Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
@@ -115,7 +119,14 @@ impl Chain {
         let possession = voting.prove_possession(&genesis.chain(), &key.id());
         let genesis = GenesisFile::new(genesis, vec![possession]).unwrap();
         let start = genesis.start().unwrap();
-        Self { key, voting, genesis, header: start.header, state: start.state, record: start.committee.record().clone() }
+        Self {
+            key,
+            voting,
+            genesis,
+            header: start.header,
+            state: start.state,
+            record: start.committee.record().clone(),
+        }
     }
 
     fn id(&self) -> ChainId {
@@ -187,7 +198,8 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
 }
 
 fn light_responses(chain: &Chain) -> Vec<light::Response> {
-    let header = light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
+    let header =
+        light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
     let rejected = light::Event::Rejected {
         job: Digest([4; 32]),
         round: 1,

@@ -51,7 +51,8 @@ fn mutated_samples_are_decoded_or_refused() {
     println!("TEQUIO_SEED={seed}");
     let mut random = Random(seed);
     for kind in Kind::ALL {
-        let slow = matches!(kind, Kind::BlsKey | Kind::BlsSignature | Kind::Checkpoint | Kind::LightSaved | Kind::GenesisFile);
+        let slow =
+            matches!(kind, Kind::BlsKey | Kind::BlsSignature | Kind::Checkpoint | Kind::LightSaved | Kind::GenesisFile);
         let mutations = if slow { MUTATIONS_SLOW } else { MUTATIONS };
         for sample in samples::of(*kind) {
             check(*kind, &sample);

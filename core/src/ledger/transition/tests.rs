@@ -115,7 +115,11 @@ fn spec() -> JobSpec {
     JobSpec {
         name: "digits".try_into().unwrap(),
         params: JobParams {
-            architecture: Architecture { dims: vec![64, 256, 10].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            architecture: Architecture {
+                dims: vec![64, 256, 10].try_into().unwrap(),
+                input_exponent: 6,
+                hidden_exponent: 5,
+            },
             unit_rows: 8,
             mode: Mode::Local { lanes: 8, steps: 16 },
             learning_rate: 6554,
@@ -173,7 +177,8 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
     let solve = |node: &NodeId| solve_admission(&chain, node, &digest, bits, 0, 1 << 20).unwrap();
     let solution = solve(&ledger.keys[5].id());
     // Another identity's solution, and an anchor that is not remembered, admit nobody.
-    let other = (0..).find(|s| leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into());
+    let other =
+        (0..).find(|s| leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into());
     let refused = Err(TransactionError::Admission);
     assert_eq!(ledger.act(5, Action::Register { anchor, solution: other.unwrap() }), refused);
     assert_eq!(ledger.act(5, Action::Register { anchor: 1000, solution }), refused);

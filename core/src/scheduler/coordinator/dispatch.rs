@@ -292,10 +292,8 @@ impl Coordinator {
             let Some(ask) = self.parked.remove(at) else { break };
             self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
         }
-        while let Some(at) = self
-            .parked
-            .iter()
-            .position(|p| p.lanes == 0 && self.roster.of(&p.node).is_some_and(|m| m.has_notices()))
+        while let Some(at) =
+            self.parked.iter().position(|p| p.lanes == 0 && self.roster.of(&p.node).is_some_and(|m| m.has_notices()))
         {
             let Some(ask) = self.parked.remove(at) else { break };
             self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });

@@ -20,7 +20,9 @@ pub enum StartError {
         found: u32,
     },
     /// A message of the job would be longer than the network carries.
-    #[error("a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane")]
+    #[error(
+        "a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane"
+    )]
     TooLarge {
         /// Bytes needed.
         len: usize,

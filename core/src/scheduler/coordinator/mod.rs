@@ -86,13 +86,7 @@ enum Status {
 
 impl Coordinator {
     /// Starts a job from its first round.
-    pub fn new(
-        now: TimeMs,
-        job: JobId,
-        spec: JobSpec,
-        dataset: Dataset,
-        config: Config,
-    ) -> Result<Self, StartError> {
+    pub fn new(now: TimeMs, job: JobId, spec: JobSpec, dataset: Dataset, config: Config) -> Result<Self, StartError> {
         let plan = spec.params.clone().validate()?;
         if let Mode::Exact { .. } = plan.params().mode {
             return Err(StartError::ExactMode);

@@ -109,14 +109,9 @@ impl Outcome {
     pub fn record(&self, job: JobId, spec: &JobSpec, coordinator: NodeId) -> TrainingRecord {
         let contribution =
             |c: &Contributor| Contribution { node: c.node, units: c.units, checks: c.checks, macs: c.macs };
-        let point =
-            |p: &RecordPoint| Point { round: p.round, correct: p.correct, total: p.total, weights: p.weights };
-        let rejected = |r: &Rejection| Rejected {
-            round: r.round,
-            lane: r.lane,
-            worker: r.worker,
-            reason: r.reason.to_string(),
-        };
+        let point = |p: &RecordPoint| Point { round: p.round, correct: p.correct, total: p.total, weights: p.weights };
+        let rejected =
+            |r: &Rejection| Rejected { round: r.round, lane: r.lane, worker: r.worker, reason: r.reason.to_string() };
         TrainingRecord {
             job,
             spec: spec.clone(),

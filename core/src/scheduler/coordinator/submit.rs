@@ -85,13 +85,7 @@ impl Coordinator {
     }
 
     /// A result is on the table: the first of its lane, or the one to compare the first with.
-    fn submitted(
-        &mut self,
-        now: TimeMs,
-        lane: u32,
-        submission: Submission,
-        commitment: Digest,
-    ) -> Result<(), Error> {
+    fn submitted(&mut self, now: TimeMs, lane: u32, submission: Submission, commitment: Digest) -> Result<(), Error> {
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         match core::mem::replace(&mut slot.phase, Phase::Open) {
             Phase::Checking { first, .. } => self.compare(now, lane, first, submission),

@@ -11,17 +11,26 @@ use crate::{
 pub(super) enum Stage {
     /// Waits for a slot.
     Queued,
-    Computing { unit: u64 },
+    Computing {
+        unit: u64,
+    },
     Committing,
     Opening,
     /// Handed in; input and result are kept in case of a dispute.
     Settling,
     /// The state before a step is wanted; waits for a slot.
-    Asked { step: u32 },
+    Asked {
+        step: u32,
+    },
     /// That state is being computed.
-    Showing { unit: u64, step: u32 },
+    Showing {
+        unit: u64,
+        step: u32,
+    },
     /// Nobody wants the result any more, but the slot is taken until it is there.
-    Abandoned { unit: u64 },
+    Abandoned {
+        unit: u64,
+    },
 }
 
 impl Stage {

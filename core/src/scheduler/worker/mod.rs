@@ -178,8 +178,8 @@ impl Worker {
 
     /// Starts what waits for a slot: first what a dispute waits for, then lanes in the order in which they came.
     fn compute(&mut self) {
-        let mut free =
-            usize::from(self.config.slots.max(1)).saturating_sub(self.held.values().filter(|h| h.stage.computes()).count());
+        let mut free = usize::from(self.config.slots.max(1))
+            .saturating_sub(self.held.values().filter(|h| h.stage.computes()).count());
         while free > 0 {
             let next = self.held.values().filter(|h| h.stage.waits_for_compute()).min_by_key(|h| h.urgency());
             let Some(lease) = next.map(|h| h.lease) else { return };

@@ -105,9 +105,8 @@ fn distort_header(lie: Lie, mut header: FinalHeader) -> Result<FinalHeader> {
             // Votes of keys that nobody bonded, for the true header: a quorum of strangers.
             if let Some(certificate) = &mut header.certificate {
                 let message = certificate.vote.message();
-                let votes: Vec<_> = (0..3u8)
-                    .map(|n| tequio_core::crypto::bls::SecretKey::from_seed(&[n; 32]).sign(&message))
-                    .collect();
+                let votes: Vec<_> =
+                    (0..3u8).map(|n| tequio_core::crypto::bls::SecretKey::from_seed(&[n; 32]).sign(&message)).collect();
                 certificate.signature = tequio_core::crypto::bls::aggregate(&votes)?;
             }
         }

@@ -97,9 +97,9 @@ fn perform(lie: Lie, output: Output, network: &Network, inbox: &mpsc::UnboundedS
             let Some(request) = spoil_request(lie, request) else { return };
             tokio::spawn(async move {
                 let answer = network.request(to, Protocol::Work, codec::encode(&request), ANSWER_WAIT).await;
-                let outcome = answer.map_err(|_| Failed).and_then(|bytes| {
-                    codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
-                });
+                let outcome = answer
+                    .map_err(|_| Failed)
+                    .and_then(|bytes| codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed));
                 let _ = inbox.unbounded_send(Input::Response { id, outcome });
             });
         }
