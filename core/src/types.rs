@@ -122,11 +122,6 @@ impl<T> Unverified<T> {
 pub struct Verified<T>(T);
 
 impl<T> Verified<T> {
-    /// For what this node has made itself.
-    pub(crate) fn own(value: T) -> Self {
-        Self(value)
-    }
-
     /// The checked value.
     pub fn into_inner(self) -> T {
         self.0

@@ -51,7 +51,8 @@ impl Protocol {
     /// Longest request body in bytes.
     pub const fn request_max(self) -> usize {
         match self {
-            Protocol::Light => 8 * KIB,
+            // A light node may submit a transaction.
+            Protocol::Light => tequio_core::wire::light::REQUEST_LEN_MAX,
             Protocol::Work => 4 * MIB,
             Protocol::Consensus => 4 * MIB,
             Protocol::Sync => KIB,

@@ -12,9 +12,11 @@ use crate::{
     codec::{self, BoundedString, BoundedVec, DecodeError},
     compute::{
         ComputeError,
+        dataset::Samples,
+        exact::{TRACE_VALUES_MAX, UnitTrace, run_unit},
         lane::{LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, lane_state_at},
-        params::PARAMETERS_MAX,
-        state::LaneState,
+        params::{JobParams, PARAMETERS_MAX},
+        state::{LaneState, Published},
     },
     ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId},
     types::{Digest, NodeId},
@@ -35,10 +37,9 @@ pub const CURVE_LEN_MAX: usize = 1024;
 pub const TOP_CONTRIBUTORS_MAX: usize = 32;
 /// Largest encoded [`Task`], bytes.
 pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
-/// Largest encoded [`Product`], bytes: the larger of a result and a state.
-pub const PRODUCT_LEN_MAX: usize =
-    if LANE_RESULT_BYTES_MAX > STATE_LEN_MAX { LANE_RESULT_BYTES_MAX } else { STATE_LEN_MAX } + 64;
-const STATE_LEN_MAX: usize = 8 * PARAMETERS_MAX + 64;
+/// Largest encoded [`Product`], bytes: that of a trace, larger than that of a result or a state.
+pub const PRODUCT_LEN_MAX: usize = 4 * (2 * TRACE_VALUES_MAX + PARAMETERS_MAX) + 1024;
+const _: () = assert!(PRODUCT_LEN_MAX >= LANE_RESULT_BYTES_MAX + 64 && PRODUCT_LEN_MAX >= 8 * PARAMETERS_MAX + 64);
 
 /// Names a lease. The number is random, so that one from before a coordinator's restart is never taken for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
@@ -64,7 +65,7 @@ pub enum Request {
     Commit {
         /// Which lease.
         lease: LeaseId,
-        /// Binds result, worker and salt.
+        /// Binds [`Product::digest`], worker and salt.
         commitment: Digest,
     },
     /// Opens the commitment.
@@ -223,6 +224,8 @@ pub enum Reason {
     StateWithheld,
     /// Showed a state that is not the one committed to.
     WrongState,
+    /// A product of matrices is wrong: found by Freivalds' check.
+    WrongProduct,
 }
 
 impl fmt::Display for Reason {
@@ -234,6 +237,7 @@ impl fmt::Display for Reason {
             Self::Malformed => f.write_str("the result has not the form of one"),
             Self::NotOpened => f.write_str("the commitment was not opened in time"),
             Self::StateWithheld => f.write_str("the disputed state was not shown in time"),
+            Self::WrongProduct => f.write_str("a matrix product is wrong"),
             Self::WrongState => f.write_str("the disputed state is not the one committed to"),
         }
     }
@@ -251,6 +255,21 @@ pub enum Task {
         /// Which step, from 0.
         step: u32,
     },
+    /// A unit of one step, of a job in exact mode.
+    Unit(UnitInput),
+}
+
+/// All that a worker needs to compute a unit.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct UnitInput {
+    /// The job's parameters.
+    pub params: JobParams,
+    /// Which unit.
+    pub id: LaneId,
+    /// The weights of this round.
+    pub published: Published,
+    /// The rows of the unit.
+    pub rows: Samples,
 }
 
 /// What a task comes to.
@@ -260,6 +279,19 @@ pub enum Product {
     Lane(LaneResult),
     /// Of [`Task::State`].
     State(LaneState),
+    /// Of [`Task::Unit`].
+    Unit(UnitTrace),
+}
+
+impl Product {
+    /// What a worker commits to; states are not committed to, they answer for what was.
+    pub fn digest(&self, id: &LaneId) -> Option<Digest> {
+        match self {
+            Self::Lane(result) => Some(result.digest),
+            Self::Unit(trace) => Some(trace.digest(id)),
+            Self::State(_) => None,
+        }
+    }
 }
 
 /// Why an encoded task came to nothing.
@@ -274,16 +306,12 @@ pub enum TaskError {
 }
 
 impl Task {
-    /// The input.
-    pub fn input(&self) -> &LaneInput {
+    /// Which lane or unit it is about.
+    pub const fn id(&self) -> LaneId {
         match self {
-            Self::Lane(input) | Self::State { input, .. } => input,
+            Self::Lane(input) | Self::State { input, .. } => input.id,
+            Self::Unit(input) => input.id,
         }
-    }
-
-    /// Which lane it is about.
-    pub fn id(&self) -> LaneId {
-        self.input().id
     }
 
     /// Computes it.
@@ -293,6 +321,10 @@ impl Task {
             Self::State { input, step } => {
                 let plan = input.params.clone().validate()?;
                 lane_state_at(&plan, &input.id, &input.weights, &input.rows, *step).map(Product::State)
+            }
+            Self::Unit(UnitInput { params, id, published, rows }) => {
+                let plan = params.clone().validate()?;
+                run_unit(&plan, id.round, id.lane, published, rows).map(Product::Unit)
             }
         }
     }

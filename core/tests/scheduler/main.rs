@@ -5,5 +5,7 @@
 
 mod attacks;
 mod crashes;
+mod digits;
+mod exact;
 mod mix;
 mod sim;

@@ -50,6 +50,8 @@ pub enum Lie {
     Withholds(u32),
     /// Lies, and shows a wrong state when asked.
     WrongState(u32),
+    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents.
+    Product(usize),
     /// Honest, but sends everything twice.
     Twice,
 }
@@ -139,8 +141,12 @@ pub fn spec(data: &Dataset, rounds: u32) -> JobSpec {
     params.unit_rows = 4;
     params.mode = Mode::Local { lanes: 8, steps: 4 };
     params.rounds = rounds;
+    spec_of(data, params)
+}
+
+fn spec_of(data: &Dataset, params: JobParams) -> JobSpec {
     JobSpec {
-        name: "blobs".try_into().unwrap(),
+        name: "simulated".try_into().unwrap(),
         params,
         dataset: Cid::of(CidCodec::Raw, &codec::encode(data)),
         training_rows: data.train().rows(),
@@ -160,9 +166,20 @@ impl Sim {
     }
 
     pub fn with(seed: u64, rounds: u32, profiles: &[Profile], change: impl FnOnce(&mut JobSpec, &mut Config)) -> Self {
-        println!("seed {seed}");
         let data = data();
-        let mut spec = spec(&data, rounds);
+        let params = spec(&data, rounds).params;
+        Self::of(seed, data, params, profiles, change)
+    }
+
+    pub fn of(
+        seed: u64,
+        data: Dataset,
+        params: JobParams,
+        profiles: &[Profile],
+        change: impl FnOnce(&mut JobSpec, &mut Config),
+    ) -> Self {
+        println!("seed {seed}");
+        let mut spec = spec_of(&data, params);
         let mut config = Config::new(node_id(200), seed_bytes(seed, 0));
         change(&mut spec, &mut config);
         let coordinator = Coordinator::new(0, JOB, spec.clone(), data.clone(), config.clone()).unwrap();
@@ -200,13 +217,22 @@ impl Sim {
         };
         for n in 0..sim.nodes.len() {
             let offers = vec![Offer { job: JOB, coordinator: node_id(200) }];
-            sim.to_worker(n, worker::Input::Jobs(offers));
+            sim.deliver(n, worker::Input::Jobs(offers));
         }
         sim
     }
 
     pub fn plan(&self) -> Plan {
         self.spec.params.clone().validate().unwrap()
+    }
+
+    /// Questions that nobody has answered.
+    pub fn unanswered(&self) -> usize {
+        self.replies.len()
+    }
+
+    pub fn unanswered_of(&self, node: usize) -> usize {
+        self.replies.values().filter(|(n, _)| *n == node).count()
     }
 
     /// What one process alone comes to.
@@ -271,7 +297,7 @@ impl Sim {
         } else {
             for n in 0..self.nodes.len() {
                 if self.nodes[n].alive && self.nodes[n].worker.deadline().is_some_and(|t| t <= time) {
-                    self.to_worker(n, worker::Input::Tick);
+                    self.deliver(n, worker::Input::Tick);
                     assert!(self.nodes[n].worker.deadline().is_none_or(|t| t > time));
                 }
             }
@@ -305,7 +331,7 @@ impl Sim {
             }
             Event::Answered { node, id, outcome } => self.answered(node, id, outcome),
             Event::Computed { node, unit, product } => {
-                self.to_worker(node, worker::Input::Computed { unit, product: Ok(product) });
+                self.deliver(node, worker::Input::Computed { unit, product: Ok(product) });
             }
             Event::HostComputed { life, unit, product } if life == self.life => {
                 self.host_computed += 1;
@@ -331,10 +357,10 @@ impl Sim {
             self.nodes[n].alive = false;
             return;
         }
-        self.to_worker(n, worker::Input::Response { id, outcome });
+        self.deliver(n, worker::Input::Response { id, outcome });
     }
 
-    fn to_worker(&mut self, n: usize, input: worker::Input) {
+    fn deliver(&mut self, n: usize, input: worker::Input) {
         if self.nodes[n].alive {
             let Ok(()) = self.nodes[n].worker.handle(self.now, input);
         }
@@ -342,18 +368,18 @@ impl Sim {
 
     fn drain(&mut self) {
         while let Some(output) = self.coordinator.poll() {
-            self.from_coordinator(output);
+            self.coordinator_wants(output);
         }
         for n in 0..self.nodes.len() {
             while let Some(output) = self.nodes[n].worker.poll() {
                 if self.nodes[n].alive {
-                    self.from_worker(n, output);
+                    self.worker_wants(n, output);
                 }
             }
         }
     }
 
-    fn from_coordinator(&mut self, output: coordinator::Output) {
+    fn coordinator_wants(&mut self, output: coordinator::Output) {
         match output {
             coordinator::Output::Reply { id, response } => {
                 let (node, id) = self.replies.remove(&id).expect("each request is answered once");
@@ -384,7 +410,7 @@ impl Sim {
             if let Record::Lane(lane) = &record {
                 self.accepted.push(lane.clone());
             }
-            if let Record::Round(_) = record {
+            if record.ends_round() {
                 self.disk.clear();
             }
             self.disk.push(record);
@@ -414,7 +440,7 @@ impl Sim {
         }
     }
 
-    fn from_worker(&mut self, n: usize, output: worker::Output) {
+    fn worker_wants(&mut self, n: usize, output: worker::Output) {
         let Profile { lie, latency_ms, lane_ms, .. } = self.nodes[n].profile;
         match output {
             worker::Output::Request { id, to: _, request } => {
@@ -479,6 +505,23 @@ fn compute(lie: Lie, task: &Task) -> Product {
         }
         (Lie::Malformed, Task::Lane(input), Product::Lane(result)) => {
             Product::Lane(sealed(input, result.step_digests.to_vec(), vec![1, 2, 3], result.macs))
+        }
+        (Lie::Product(which), _, Product::Unit(mut trace)) => {
+            let bend = |mut values: Vec<i32>| {
+                let middle = values.len() / 2;
+                values[middle] ^= 1;
+                values
+            };
+            match which {
+                0 => trace.forward = Array::new(bend(trace.forward.into_vec())).unwrap(),
+                1 => trace.backward = Array::new(bend(trace.backward.into_vec())).unwrap(),
+                2 => trace.result.gradients = Array::new(bend(trace.result.gradients.into_vec())).unwrap(),
+                _ => {
+                    let exponents = trace.result.exponents.iter().map(|e| e ^ 1).collect::<Vec<_>>();
+                    trace.result.exponents = exponents.try_into().unwrap();
+                }
+            }
+            Product::Unit(trace)
         }
         (_, _, honest) => honest,
     }

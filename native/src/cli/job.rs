@@ -123,7 +123,11 @@ impl Job {
                 say(one.json, &job, || describe(&job));
                 Ok(())
             }
-            Command::Watch(one) => watch(&one.client()?, &one.job, one.json).map(|_| ()),
+            Command::Watch(one) => {
+                let last = watch(&one.client()?, &one.job, one.json)?;
+                say(one.json, &last, || format!("model {}", last["model_cid"].as_str().unwrap_or_default()));
+                Ok(())
+            }
             Command::Cancel(one) => {
                 let answer = one.client()?.delete(&format!("/v1/jobs/{}", segment(&one.job)?))?;
                 say(one.json, &answer, || format!("cancelled at height {}", answer["height"]));

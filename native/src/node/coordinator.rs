@@ -242,7 +242,7 @@ impl Performer<Coordinator> for Coordinating {
                 }
             }
             Output::Persist(record) => {
-                let begins_round = matches!(record, Record::Round(_));
+                let begins_round = record.ends_round();
                 self.context.store.job_append(&self.job.0, begins_round, &codec::encode(&record))?;
                 return Ok(Some(Input::Persisted));
             }

@@ -186,4 +186,25 @@ mod tests {
         let len = block_on(read_request_len(&mut Cursor::new(over), Protocol::Sync)).unwrap();
         assert_eq!(len, Err(Protocol::Sync.request_max() + 1));
     }
+
+    proptest::proptest! {
+        /// Whatever arrives, the reader ends with an error or a body within the cap.
+        #[test]
+        fn readers_are_total(bytes: Vec<u8>, body: Vec<u8>) {
+            for protocol in Protocol::ALL {
+                if let Ok(read) = block_on(read_response(&mut Cursor::new(&bytes), protocol, 0)) {
+                    proptest::prop_assert!(read.len() <= protocol.response_max());
+                    proptest::prop_assert_eq!(Some(read.as_slice()), bytes.get(5..5 + read.len()));
+                }
+                if let Ok(Ok(len)) = block_on(read_request_len(&mut Cursor::new(&bytes), protocol)) {
+                    proptest::prop_assert!(len <= protocol.request_max());
+                }
+            }
+            let mut written = Cursor::new(Vec::new());
+            block_on(write_framed(&mut written, None, &body)).unwrap();
+            let mut reader = Cursor::new(written.into_inner());
+            let len = block_on(read_request_len(&mut reader, Protocol::Work)).unwrap().unwrap();
+            proptest::prop_assert_eq!(block_on(read_body(&mut reader, len)).unwrap(), body);
+        }
+    }
 }

@@ -1,4 +1,4 @@
 //! The checks of `tequio-tests`, compiled for the fuzzer.
 
-#[path = "../../src/decoders.rs"]
+#[path = "../../src/decoders/mod.rs"]
 pub mod decoders;

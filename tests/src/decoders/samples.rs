@@ -7,11 +7,17 @@ use tequio_core::{
         dataset::{self, CsvOptions, Dataset, Label},
         lane::{EpochOrder, LaneId, LaneInput},
         params::{JobParams, Plan},
+        predict::Accuracy,
         state::{LaneState, Weights},
     },
     consensus::WalRecord,
     crypto::{NodeKey, bls},
-    knowledge::{Cid, CidCodec, object},
+    knowledge::{
+        Cid, CidCodec,
+        model::Model,
+        object,
+        record::{Contribution, Point, Rejected, TrainingRecord},
+    },
     ledger::{
         self, Action, Certificate, Checkpoint, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
         Transaction, Vote,
@@ -80,6 +86,8 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
             vec![cid(CidCodec::Raw).to_string().into_bytes(), cid(CidCodec::DagCbor).to_string().into_bytes()]
         }
         Kind::Object => vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes],
+        Kind::Model => vec![model().to_block().unwrap().bytes],
+        Kind::Record => vec![record().to_block().unwrap().bytes],
         Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
         Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
     }
@@ -334,6 +342,27 @@ fn lane() -> LaneInput {
     let id = LaneId { job: Digest([4; 32]), round: 0, lane: 0 };
     let mut order = EpochOrder::new(data.train().rows());
     LaneInput::assemble(&plan, &mut order, data.train(), &Weights::initial(&plan), id).unwrap()
+}
+
+fn model() -> Model {
+    let accuracy = Accuracy { correct: 3, total: 4 };
+    Model::build(Digest([4; 32]), cid(CidCodec::Raw), &data(), &plan(), &Weights::initial(&plan()), accuracy).unwrap().0
+}
+
+fn record() -> TrainingRecord {
+    let node = NodeId([5; 32]);
+    TrainingRecord {
+        job: Digest([4; 32]),
+        spec: spec(),
+        coordinator: node,
+        units: 8,
+        checks: 8,
+        units_guest: 3,
+        contributors: vec![Contribution { node, units: 8, checks: 0, macs: 1_000 }],
+        curve: vec![Point { round: 1, correct: 3, total: 4, weights: Digest([3; 32]) }],
+        rejections: vec![Rejected { round: 0, lane: 1, worker: node, reason: "step 3 is computed wrongly".into() }],
+        rejected: 1,
+    }
 }
 
 /// Sealed like any keystore but for the cost, which is the least that Argon2 allows; so it opens to an error, after all

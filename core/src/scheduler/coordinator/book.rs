@@ -3,7 +3,12 @@
 
 use crate::{
     codec::BoundedVec,
-    compute::{lane::LaneResult, predict::Accuracy, state::Weights},
+    compute::{
+        exact::UnitResult,
+        lane::LaneResult,
+        predict::Accuracy,
+        state::{LaneState, Weights},
+    },
     ledger::job::{CONTRIBUTORS_MAX, Contributor},
     types::{Digest, NodeId},
     wire::work::{CURVE_LEN_MAX, CurvePoint, Reason},
@@ -66,6 +71,32 @@ pub struct AcceptedLane {
     pub result: LaneResult,
 }
 
+/// A unit that counts, of a job in exact mode.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AcceptedUnit {
+    /// Of which round.
+    pub round: u32,
+    /// Which.
+    pub unit: u32,
+    /// Who computed it.
+    pub worker: NodeId,
+    /// Whether the worker is a browser.
+    pub guest: bool,
+    /// What it came to.
+    pub result: UnitResult,
+}
+
+/// Everything at the end of a round of a job in exact mode.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ExactSnapshot {
+    /// Rounds done.
+    pub round: u32,
+    /// The weights after them, and the momentum.
+    pub state: LaneState,
+    /// Who did what so far.
+    pub book: Book,
+}
+
 /// Everything at the end of a round.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Snapshot {
@@ -90,17 +121,20 @@ pub struct Book {
 }
 
 impl Book {
-    /// Credits a lane to its worker and its checker.
-    pub(super) fn credit(&mut self, lane: &AcceptedLane) {
-        let macs = lane.result.macs;
+    /// Credits a lane or unit to its worker.
+    pub(super) fn credit(&mut self, worker: NodeId, guest: bool, macs: u64) {
         self.units += 1;
-        self.units_guest += u64::from(lane.guest);
-        self.tally(lane.worker, |worker| {
+        self.units_guest += u64::from(guest);
+        self.tally(worker, |worker| {
             worker.units = worker.units.saturating_add(1);
             worker.macs = worker.macs.saturating_add(macs);
         });
-        if let Some(checker) = lane.checker {
-            self.checks += 1;
+    }
+
+    /// Counts a check; who recomputed the lane, rather than its products, is credited.
+    pub(super) fn credit_check(&mut self, checker: Option<NodeId>, macs: u64) {
+        self.checks += 1;
+        if let Some(checker) = checker {
             self.tally(checker, |checker| {
                 checker.checks = checker.checks.saturating_add(1);
                 checker.macs = checker.macs.saturating_add(macs);
@@ -156,7 +190,7 @@ impl Book {
         self.units
     }
 
-    /// Lanes recomputed by another.
+    /// Lanes recomputed by another, or units whose products were checked.
     pub const fn checks(&self) -> u64 {
         self.checks
     }

@@ -5,18 +5,22 @@
 //! waits a while for guests, so that a browser on a slow path is not left without any.
 
 use super::{
-    Coordinator, Error, Status,
+    Coordinator, Error, Output, Status,
     config::ALL,
     input::Peer,
     lane::{LEASES_MAX, Party, Phase, Running, Slot},
 };
 use crate::{
-    compute::lane::LaneInput,
+    compute::{ComputeError, lane::LaneInput, params::Mode},
     scheduler::score,
     types::{NodeId, TimeMs},
-    wire::work::{Answer, Lease, LeaseId, Notice, Reason, Refusal, Task},
+    wire::work::{Answer, Lease, LeaseId, Notice, Reason, Refusal, Response, Task, UnitInput},
 };
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 
 /// Most questions held back at once.
 const PARKED_MAX: usize = 512;
@@ -71,7 +75,13 @@ impl Coordinator {
 
     /// The worker's connection is lost: what it waited for is moot, what it computes it may still bring back soon.
     pub(super) fn gone(&mut self, now: TimeMs, node: &NodeId) {
-        self.parked.retain(|p| p.node != *node);
+        let (of_node, others): (VecDeque<Parked>, VecDeque<Parked>) =
+            self.parked.drain(..).partition(|p| p.node == *node);
+        self.parked = others;
+        for Parked { id, .. } in of_node {
+            // Nobody hears it, but the host must not keep the question.
+            self.outbox.push(Output::Reply { id, response: Response::of(Answer::Idle { retry_ms: 0 }) });
+        }
         if let Some(member) = self.roster.of_mut(node) {
             member.lanes = 0;
         }
@@ -225,7 +235,7 @@ impl Coordinator {
     }
 
     fn grant(&mut self, now: TimeMs, lane: u32, node: NodeId) -> Result<(), Error> {
-        let input = self.lane_input(lane)?;
+        let task = self.task(lane)?;
         let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else { return Ok(()) };
         let Some(ask) = self.parked.remove(at) else { return Ok(()) };
         let (guest, patience, expected_ms) = match self.roster.of(&node) {
@@ -251,14 +261,26 @@ impl Coordinator {
             });
         }
         let id = LeaseId { job: self.job, number };
-        let lease = Lease { id, task: Task::Lane(input), deadline_ms: lease_ms.min(u64::from(u32::MAX)) as u32 };
+        let lease = Lease { id, task, deadline_ms: lease_ms.min(u64::from(u32::MAX)) as u32 };
         self.reply(ask.id, &node, Answer::Lease(Box::new(lease)));
         Ok(())
     }
 
     pub(super) fn lane_input(&mut self, lane: u32) -> Result<LaneInput, Error> {
         let id = self.lane_id(lane);
-        Ok(LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), &self.weights, id)?)
+        let weights = self.state.weights();
+        Ok(LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), weights, id)?)
+    }
+
+    /// What a lane's worker is to do.
+    pub(super) fn task(&mut self, lane: u32) -> Result<Task, Error> {
+        let input = self.lane_input(lane)?;
+        if let Mode::Local { .. } = self.plan.params().mode {
+            return Ok(Task::Lane(input));
+        }
+        let LaneInput { params, id, weights, rows } = input;
+        let published = weights.publish(self.plan.topology()).map_err(ComputeError::from)?;
+        Ok(Task::Unit(UnitInput { params, id, published, rows }))
     }
 
     /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time is up and who has

@@ -8,9 +8,6 @@ pub enum StartError {
     /// The parameters are outside the limits, or do not fit the data.
     #[error(transparent)]
     Params(#[from] ParamsError),
-    /// The job exchanges every step; this coordinator leases lanes of local steps only.
-    #[error("the job is in exact mode, which this coordinator does not run")]
-    ExactMode,
     /// The data set is not the one that the job names.
     #[error("the job is about {expected} training rows, the data set has {found}")]
     OtherData {

@@ -2,8 +2,9 @@
 //!
 //! It owns the job's state and the judgement of every result. It refuses what is unproved: a result counts when two
 //! identities agree on it (the second drawn after the first had committed), when this host has computed the same,
-//! or when the job declares that this lane may go unchecked. Protocol: part 1 of the training notes, "Protocol that
-//! follows", point 1, and rule 5 of the design.
+//! or when the job declares that this lane may go unchecked. In jobs in exact mode a unit counts when Freivalds'
+//! check finds no fault in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
+//! and 2, and rule 5 of the design.
 //!
 //! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].
 
@@ -11,6 +12,7 @@ mod book;
 mod config;
 mod dispatch;
 mod error;
+mod exact;
 mod input;
 mod lane;
 mod output;
@@ -19,7 +21,9 @@ mod round;
 mod settle;
 mod submit;
 
-pub use book::{AcceptedLane, Book, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX};
+pub use book::{
+    AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX,
+};
 pub use config::{ALL, Config};
 pub use error::{Error, StartError};
 pub use input::{ComputeFailed, Input, Peer};
@@ -30,11 +34,10 @@ use super::{draw::Draw, outbox::Outbox};
 use crate::{
     codec::BoundedVec,
     compute::{
-        aggregate::LaneRound,
         dataset::Dataset,
         lane::{EpochOrder, LaneId},
         params::{Mode, Plan},
-        state::Weights,
+        state::{LaneState, Weights},
     },
     ledger::job::{JobId, JobSpec},
     machine::Machine,
@@ -44,14 +47,16 @@ use crate::{
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use dispatch::Parked;
+use exact::Secrets;
 use lane::Slot;
 use roster::Roster;
+use round::Sum;
 
 /// Bytes that a message takes besides weights, rows and digests.
 const MESSAGE_FRAME_LEN: usize = 8 * 1024;
 
 /// Coordinates one job. See the module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Coordinator {
     job: JobId,
     spec: JobSpec,
@@ -64,8 +69,11 @@ pub struct Coordinator {
     /// Rounds done, which is the number of the round under way.
     round: u32,
     round_since: TimeMs,
-    weights: Weights,
-    sum: LaneRound,
+    /// The weights, and the momentum of a job in exact mode.
+    state: LaneState,
+    sum: Sum,
+    /// What units of this round are checked with; nobody else ever sees it.
+    secrets: Option<Secrets>,
     slots: Vec<Slot>,
     /// From lease numbers to lanes, of this round.
     leases: BTreeMap<u64, u32>,
@@ -88,15 +96,12 @@ impl Coordinator {
     /// Starts a job from its first round.
     pub fn new(now: TimeMs, job: JobId, spec: JobSpec, dataset: Dataset, config: Config) -> Result<Self, StartError> {
         let plan = spec.params.clone().validate()?;
-        if let Mode::Exact { .. } = plan.params().mode {
-            return Err(StartError::ExactMode);
-        }
         plan.check_data(dataset.train())?;
         if dataset.train().rows() != spec.training_rows {
             return Err(StartError::OtherData { expected: spec.training_rows, found: dataset.train().rows() });
         }
         check_messages(&plan)?;
-        let sum = LaneRound::new(&plan, 0)?;
+        let sum = Sum::new(&plan, 0)?;
         let mut coordinator = Self {
             job,
             draw: Draw::new(config.seed),
@@ -104,8 +109,9 @@ impl Coordinator {
             status: Status::Running,
             round: 0,
             round_since: now,
-            weights: Weights::initial(&plan),
+            state: LaneState::at_rest(Weights::initial(&plan)),
             sum,
+            secrets: None,
             slots: alloc::vec![Slot::open(); plan.lanes() as usize],
             leases: BTreeMap::new(),
             roster: Roster::default(),
@@ -163,6 +169,10 @@ impl Coordinator {
             contributors: BoundedVec::truncated(self.book.top(work::TOP_CONTRIBUTORS_MAX)),
             rejected: self.book.rejected(),
         }
+    }
+
+    fn weights(&self) -> &Weights {
+        self.state.weights()
     }
 
     fn lane_id(&self, lane: u32) -> LaneId {
@@ -223,14 +233,16 @@ impl Coordinator {
 
 /// Every message of the job must fit into what the network carries.
 fn check_messages(plan: &Plan) -> Result<(), StartError> {
-    let parameters = plan.topology().parameters();
-    let rows = plan.lane_rows() * (plan.topology().features() + 1);
+    let topology = plan.topology();
+    let parameters = topology.parameters();
+    let rows = plan.lane_rows() * (topology.features() + 1);
     let digests = 32 * plan.steps_per_lane() as usize;
-    let needs = [
-        (8 * parameters, REQUEST_LEN_MAX),
-        (4 * parameters + digests, REQUEST_LEN_MAX),
-        (4 * parameters + rows, RESPONSE_LEN_MAX),
-    ];
+    let widths: usize = topology.layers().iter().map(|l| l.outputs + l.inputs).sum();
+    let handed_in = match plan.params().mode {
+        Mode::Local { .. } => (8 * parameters).max(4 * parameters + digests),
+        Mode::Exact { .. } => 4 * (parameters + plan.unit_rows() * widths),
+    };
+    let needs = [(handed_in, REQUEST_LEN_MAX), (4 * parameters + rows, RESPONSE_LEN_MAX)];
     for (len, len_max) in needs {
         let len = len + MESSAGE_FRAME_LEN;
         if len > len_max {

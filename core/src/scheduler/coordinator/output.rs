@@ -1,6 +1,6 @@
 //! What a coordinator wants done, and what it leaves behind.
 
-use super::book::{AcceptedLane, RecordPoint, Rejection, Snapshot};
+use super::book::{AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot};
 use crate::{
     codec::BoundedVec,
     compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
@@ -16,7 +16,7 @@ use alloc::{boxed::Box, string::ToString, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded [`Record`], bytes.
-pub const RECORD_LEN_MAX: usize = 4 * PARAMETERS_MAX + 1024 * 1024;
+pub const RECORD_LEN_MAX: usize = 8 * PARAMETERS_MAX + 1024 * 1024;
 
 /// What a coordinator wants done, in order.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub enum Output {
     Finished(Box<Outcome>),
 }
 
-/// What must survive a crash. All of them together, in order, restore a coordinator; a [`Record::Round`] makes
-/// every earlier record superfluous.
+/// What must survive a crash. All of them together, in order, restore a coordinator; one that
+/// [ends a round](Record::ends_round) makes every earlier record superfluous.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Record {
@@ -55,6 +55,17 @@ pub enum Record {
     Lane(AcceptedLane),
     /// A result that was rejected.
     Rejected(Rejection),
+    /// A finished round of a job in exact mode.
+    ExactRound(ExactSnapshot),
+    /// A unit that counts, of a job in exact mode.
+    Unit(AcceptedUnit),
+}
+
+impl Record {
+    /// Whether it holds all that earlier records do.
+    pub const fn ends_round(&self) -> bool {
+        matches!(self, Self::Round(_) | Self::ExactRound(_))
+    }
 }
 
 /// Worth showing.
@@ -98,7 +109,7 @@ pub struct Outcome {
     pub rejected: u32,
     /// Lanes accepted.
     pub units: u64,
-    /// Of these, lanes recomputed by another.
+    /// Of these, lanes recomputed by another, or units whose products were checked.
     pub checks: u64,
     /// Of these, lanes computed by browsers.
     pub units_guest: u64,

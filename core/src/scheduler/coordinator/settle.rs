@@ -8,6 +8,7 @@ use super::{
     input::ComputeFailed,
     lane::{Party, Phase, Submission},
     output::{Event, Record},
+    round::{Check, Part},
 };
 use crate::{
     compute::{
@@ -15,7 +16,7 @@ use crate::{
         state::LaneState,
     },
     types::TimeMs,
-    wire::work::{LeaseId, Notice, Product, Reason, Task},
+    wire::work::{LeaseId, Notice, Product, Reason},
 };
 
 /// This host is asked again for what it has not computed by then.
@@ -36,7 +37,7 @@ impl Coordinator {
                 return self.recompute(now, lane, Some(second));
             }
             let checker = second.party;
-            return self.accept(now, lane, first, Some(checker));
+            return self.accept(now, lane, first.party, Part::Lane(first.result), Check::By(checker));
         };
         let step = dispute.step(&self.plan);
         let asked = first.party;
@@ -44,7 +45,7 @@ impl Coordinator {
         self.put(lane, Phase::Disputed { first, second, step, until });
         if step == 0 {
             // Everybody knows the state before the first step.
-            let start = LaneState::at_rest(self.weights.clone());
+            let start = LaneState::at_rest(self.weights().clone());
             return self.settle_dispute(now, lane, &start);
         }
         let lease = LeaseId { job: self.job, number: asked.number };
@@ -62,7 +63,7 @@ impl Coordinator {
         let verdict = if before.check(self.plan.topology()).is_err() {
             Some(Verdict::BadOpening)
         } else {
-            settle(&self.plan, &input.id, &self.weights, &input.rows, before, results)?
+            settle(&self.plan, &input.id, self.weights(), &input.rows, before, results)?
         };
         let reason = dispute.map_or(Reason::WrongDelta, reason_of);
         match verdict {
@@ -133,13 +134,13 @@ impl Coordinator {
             }
         };
         self.unit_next += 1;
-        let task = Task::Lane(self.lane_input(lane)?);
+        let task = self.task(lane)?;
         self.outbox.push(Output::Compute { unit, task });
         Ok(())
     }
 
     pub(super) fn recompute_again(&mut self, now: TimeMs, lane: u32) -> Result<(), Error> {
-        let task = Task::Lane(self.lane_input(lane)?);
+        let task = self.task(lane)?;
         if let Some(Phase::Recomputing { unit, retry_at, .. }) = self.slot(lane).map(|s| &mut s.phase) {
             *retry_at = now.saturating_add(RECOMPUTE_RETRY_MS);
             let unit = *unit;
@@ -159,22 +160,33 @@ impl Coordinator {
         let Some(lane) = self.slots.iter().position(|s| is_asked(&s.phase)).map(|lane| lane as u32) else {
             return Err(Error::UnknownUnit(asked));
         };
-        let Ok(Product::Lane(own)) = product else { return Err(Error::HostFailed { lane }) };
-        own.check_form(&self.plan, &self.lane_id(lane), &self.weights)?;
+        let local = Party { number: 0, node: self.config.local, guest: false };
+        let own = match product {
+            Ok(Product::Lane(own)) => own,
+            // Units are never recomputed but when nobody brings them.
+            Ok(Product::Unit(trace)) => {
+                trace.check_form(&self.plan)?;
+                return self.accept(now, lane, local, Part::Unit(trace.result), Check::None);
+            }
+            _ => return Err(Error::HostFailed { lane }),
+        };
+        own.check_form(&self.plan, &self.lane_id(lane), self.weights())?;
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         let Phase::Recomputing { first, second, .. } = core::mem::replace(&mut slot.phase, Phase::Open) else {
             return Ok(());
         };
-        let local = Party { number: 0, node: self.config.local, guest: false };
         let dispute = first.as_ref().and_then(|first| Dispute::between(&first.result, &own));
         match (first, dispute) {
-            (Some(first), None) => self.accept(now, lane, first, Some(second.map_or(local, |s| s.party))),
-            (None, _) => self.accept(now, lane, Submission { party: local, result: own }, None),
+            (Some(first), None) => {
+                let checker = second.map_or(local, |s| s.party);
+                self.accept(now, lane, first.party, Part::Lane(first.result), Check::By(checker))
+            }
+            (None, _) => self.accept(now, lane, local, Part::Lane(own), Check::None),
             (Some(first), Some(dispute)) => {
                 for liar in [Some(first), second].into_iter().flatten() {
                     self.reject(lane, &liar.party, reason_of(dispute));
                 }
-                self.accept(now, lane, Submission { party: local, result: own }, None)
+                self.accept(now, lane, local, Part::Lane(own), Check::None)
             }
         }
     }
@@ -184,6 +196,8 @@ impl Coordinator {
         let rejection = Rejection { round: self.round, lane, worker: party.node, reason };
         self.book.reject(rejection);
         self.roster.punish(&party.node, reason);
+        // A rejection tells a liar a little about the secrets: others are drawn.
+        self.secrets = None;
         let lease = LeaseId { job: self.job, number: party.number };
         self.roster.tell(party, Notice::Rejected { lease, reason });
         self.outbox.push(Output::Persist(Record::Rejected(rejection)));

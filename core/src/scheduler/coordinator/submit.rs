@@ -5,9 +5,10 @@ use super::{
     Coordinator, Error,
     input::Peer,
     lane::{Phase, Running, Submission},
+    round::{Check, Part},
 };
 use crate::{
-    compute::{lane::lane_commitment, state::LaneState},
+    compute::{lane::lane_commitment, params::Mode, state::LaneState},
     types::{Digest, TimeMs},
     wire::work::{Answer, Product, Reason, Refusal},
 };
@@ -62,16 +63,11 @@ impl Coordinator {
         let Some(Running { party, commitment: Some(commitment), .. }) = slot.take_lease(number, &peer.node) else {
             return unknown;
         };
-        let Product::Lane(result) = product else {
-            self.leases.remove(&number);
-            self.reject(lane, &party, Reason::Malformed);
-            return Ok(Answer::Received);
-        };
-        let wrong = if lane_commitment(&result.digest, &party.node, salt) != commitment {
+        let digest = product.digest(&self.lane_id(lane));
+        let wrong = if digest.is_none_or(|d| lane_commitment(&d, &party.node, salt) != commitment) {
             Some(Reason::WrongOpening)
         } else {
-            let formed = result.check_form(&self.plan, &self.lane_id(lane), &self.weights);
-            formed.is_err().then_some(Reason::Malformed)
+            self.fault_of(lane, &product)?
         };
         if let Some(reason) = wrong {
             self.leases.remove(&number);
@@ -80,8 +76,24 @@ impl Coordinator {
         }
         // Whoever else computes this lane at the same moment comes too late.
         self.supersede(lane);
-        self.submitted(now, lane, Submission { party, result }, commitment)?;
+        match product {
+            Product::Lane(result) => self.submitted(now, lane, Submission { party, result }, commitment)?,
+            Product::Unit(trace) => self.accept(now, lane, party, Part::Unit(trace.result), Check::Products)?,
+            Product::State(_) => {}
+        }
         Ok(Answer::Received)
+    }
+
+    /// What can be said against a result by itself: of a lane only its form, of a unit everything.
+    fn fault_of(&mut self, lane: u32, product: &Product) -> Result<Option<Reason>, Error> {
+        match (product, self.plan.params().mode) {
+            (Product::Lane(result), Mode::Local { .. }) => {
+                let formed = result.check_form(&self.plan, &self.lane_id(lane), self.weights());
+                Ok(formed.is_err().then_some(Reason::Malformed))
+            }
+            (Product::Unit(trace), Mode::Exact { .. }) => self.fault_of_unit(lane, trace),
+            _ => Ok(Some(Reason::Malformed)),
+        }
     }
 
     /// A result is on the table: the first of its lane, or the one to compare the first with.
@@ -101,7 +113,7 @@ impl Coordinator {
                 }
                 self.recompute(now, lane, None)
             }
-            Phase::Open => self.accept(now, lane, submission, None),
+            Phase::Open => self.accept(now, lane, submission.party, Part::Lane(submission.result), Check::None),
             // Other phases have no leases, so nothing can be opened in them.
             other => {
                 if let Some(slot) = self.slot(lane) {

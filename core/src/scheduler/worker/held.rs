@@ -2,9 +2,9 @@
 //! for a state: asked → showing → settling.
 
 use crate::{
-    compute::lane::{LaneInput, LaneResult},
+    compute::lane::LaneId,
     types::{NodeId, TimeMs},
-    wire::work::{LeaseId, Task},
+    wire::work::{LeaseId, Product, Task},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Stage {
 pub(super) struct Held {
     pub(super) lease: LeaseId,
     pub(super) coordinator: NodeId,
-    pub(super) input: LaneInput,
-    pub(super) result: Option<LaneResult>,
+    pub(super) task: Task,
+    pub(super) product: Option<Product>,
     pub(super) salt: [u8; 32],
     /// Grows with each lease that comes.
     pub(super) order: u64,
@@ -70,13 +70,17 @@ impl Held {
     pub(super) const fn new(
         lease: LeaseId,
         coordinator: NodeId,
-        input: LaneInput,
+        task: Task,
         salt: [u8; 32],
         order: u64,
         until: TimeMs,
     ) -> Self {
         let stage = Stage::Queued;
-        Self { lease, coordinator, input, result: None, salt, order, stage, until, tries: 0, retry_at: None }
+        Self { lease, coordinator, task, product: None, salt, order, stage, until, tries: 0, retry_at: None }
+    }
+
+    pub(super) const fn id(&self) -> LaneId {
+        self.task.id()
     }
 
     /// Disputes first, then by age.
@@ -86,15 +90,14 @@ impl Held {
 
     /// Takes a slot.
     pub(super) fn start(&mut self, unit: u64) -> Task {
-        let input = self.input.clone();
-        match self.stage {
-            Stage::Asked { step } => {
+        match (self.stage, self.task.clone()) {
+            (Stage::Asked { step }, Task::Lane(input)) => {
                 self.stage = Stage::Showing { unit, step };
                 Task::State { input, step }
             }
-            _ => {
+            (_, task) => {
                 self.stage = Stage::Computing { unit };
-                Task::Lane(input)
+                task
             }
         }
     }

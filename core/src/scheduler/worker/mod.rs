@@ -34,7 +34,7 @@ const ASK_INTERVAL_MS: u64 = 250;
 /// Longest that a coordinator can send a worker away for, milliseconds.
 const IDLE_MS_MAX: u64 = 60_000;
 /// First and longest pause after failures, milliseconds.
-const BACKOFF_MS: (u64, u64) = (500, 30_000);
+const BACKOFF_MS: (u64, u64) = (500, 8_000);
 /// Pause after being told that the job does not run.
 const NOT_RUNNING_MS: u64 = 5_000;
 /// Pause after being barred.
@@ -231,7 +231,8 @@ impl Worker {
             }
             Some(Answer::Refused(Refusal::Banned)) => BANNED_MS,
             Some(_) | None => {
-                standing.failures = standing.failures.saturating_add(1);
+                // Questions that fail together fail once.
+                standing.failures = standing.failures.saturating_add(u32::from(standing.not_before <= now));
                 (BACKOFF_MS.0 << standing.failures.min(10)).min(BACKOFF_MS.1) + jitter
             }
         };
@@ -242,8 +243,8 @@ impl Worker {
 
     /// Accepts a lease, if it is what was asked for.
     fn take(&mut self, now: TimeMs, job: JobId, coordinator: NodeId, lease: Lease) -> bool {
-        let Lease { id, task: Task::Lane(input), deadline_ms } = lease else { return false };
-        if id.job != job || input.id.job != job || self.held.contains_key(&id) {
+        let Lease { id, task, deadline_ms } = lease;
+        if matches!(task, Task::State { .. }) || id.job != job || task.id().job != job || self.held.contains_key(&id) {
             return false;
         }
         if self.held.len() >= HELD_MAX {
@@ -254,7 +255,7 @@ impl Worker {
         let order = self.number();
         let salt = self.draw.bytes();
         let until = now.saturating_add(u64::from(deadline_ms));
-        self.held.insert(id, Held::new(id, coordinator, input, salt, order, until));
+        self.held.insert(id, Held::new(id, coordinator, task, salt, order, until));
         true
     }
 
@@ -282,12 +283,11 @@ impl Worker {
     fn hand_in(&mut self, now: TimeMs, lease: LeaseId) {
         let local = self.config.local;
         let Some(held) = self.held.get_mut(&lease) else { return };
-        let Some(result) = &held.result else { return };
+        let Some(product) = &held.product else { return };
+        let Some(digest) = product.digest(&held.id()) else { return };
         let request = match held.stage {
-            Stage::Committing => {
-                Request::Commit { lease, commitment: lane_commitment(&result.digest, &local, &held.salt) }
-            }
-            Stage::Opening => Request::Open { lease, salt: held.salt, product: Product::Lane(result.clone()) },
+            Stage::Committing => Request::Commit { lease, commitment: lane_commitment(&digest, &local, &held.salt) },
+            Stage::Opening => Request::Open { lease, salt: held.salt, product: product.clone() },
             _ => return,
         };
         held.tries += 1;
@@ -300,9 +300,9 @@ impl Worker {
         let Some(held) = self.held.values_mut().find(|h| h.stage.unit() == Some(unit)) else { return };
         let (lease, to) = (held.lease, held.coordinator);
         match (held.stage, product) {
-            (Stage::Computing { .. }, Ok(Product::Lane(result))) => {
+            (Stage::Computing { .. }, Ok(product @ (Product::Lane(_) | Product::Unit(_)))) => {
                 held.stage = Stage::Committing;
-                held.result = Some(result);
+                held.product = Some(product);
                 self.hand_in(now, lease);
             }
             (Stage::Computing { .. }, _) => self.lose(lease),
@@ -332,7 +332,7 @@ impl Worker {
             return;
         }
         let Some(held) = self.held.get_mut(&lease) else { return };
-        let (job, round, lane) = (lease.job, held.input.id.round, held.input.id.lane);
+        let (job, round, lane) = (lease.job, held.id().round, held.id().lane);
         match notice {
             Notice::Accepted { macs, .. } => {
                 self.totals.units += 1;
@@ -346,7 +346,7 @@ impl Worker {
             }
             Notice::Superseded { .. } => self.lose(lease),
             Notice::NeedState { step, .. } => {
-                if held.stage == Stage::Settling {
+                if held.stage == Stage::Settling && matches!(held.task, Task::Lane(_)) {
                     held.stage = Stage::Asked { step };
                 }
             }
@@ -356,7 +356,7 @@ impl Worker {
     /// A lane came to nothing. A running computation cannot be stopped: its slot is free when it ends.
     fn lose(&mut self, lease: LeaseId) {
         let Some(held) = self.held.get_mut(&lease) else { return };
-        let (job, round, lane) = (lease.job, held.input.id.round, held.input.id.lane);
+        let (job, round, lane) = (lease.job, held.id().round, held.id().lane);
         match held.stage.unit() {
             Some(unit) => held.stage = Stage::Abandoned { unit },
             None => {

@@ -11,7 +11,7 @@ use tequio_core::{
     consensus::WalRecord,
     crypto::bls,
     keystore,
-    knowledge::{Cid, CidCodec, object},
+    knowledge::{Cid, CidCodec, model::Model, object, record::TrainingRecord},
     ledger::{
         self, Certificate, Checkpoint, Entry, Key, SignedTransaction,
         genesis::GenesisFile,
@@ -20,7 +20,7 @@ use tequio_core::{
     },
     light::LightClient,
     scheduler::coordinator::Record,
-    types::{ChainId, Digest, NodeId, Unverified},
+    types::{ChainId, Digest, NodeId, Unverified, Verified},
     wire::{consensus, light, mempool, sync, work},
 };
 
@@ -101,6 +101,10 @@ kinds! {
     CidText "cid_text" => cid_text,
     /// A DAG-CBOR list of the parts of large contents.
     Object "object" => object_contents,
+    /// A model's object.
+    Model "model" => model,
+    /// A training record's object.
+    Record "record" => record,
     /// A BLS public key.
     BlsKey "bls_key" => bls_key,
     /// A BLS signature.
@@ -184,10 +188,31 @@ fn cid_text(bytes: &[u8]) {
 }
 
 fn object_contents(bytes: &[u8]) {
-    let block = object::Block { cid: Cid::of(CidCodec::DagCbor, bytes), bytes: bytes.to_vec() };
-    if let Ok(block) = Unverified::new(block).verify() {
+    if let Some(block) = dag_cbor(bytes) {
         let _ = object::contents(block);
     }
+}
+
+fn model(bytes: &[u8]) {
+    if let Some(Ok(model)) = dag_cbor(bytes).map(Model::from_block) {
+        let again = model.to_block().map(|block| block.bytes);
+        assert_eq!(again.as_deref(), Ok(bytes), "a second encoding of the same model");
+        let row = vec![1; model.features()];
+        let _ = model.classifier().classify(&row);
+    }
+}
+
+fn record(bytes: &[u8]) {
+    if let Some(Ok(record)) = dag_cbor(bytes).map(TrainingRecord::from_block) {
+        let again = record.to_block().map(|block| block.bytes);
+        assert_eq!(again.as_deref(), Ok(bytes), "a second encoding of the same record");
+    }
+}
+
+/// Bytes under their own name, as a liar would send them.
+fn dag_cbor(bytes: &[u8]) -> Option<Verified<object::Block>> {
+    let block = object::Block { cid: Cid::of(CidCodec::DagCbor, bytes), bytes: bytes.to_vec() };
+    Unverified::new(block).verify().ok()
 }
 
 fn bls_key(bytes: &[u8]) {

@@ -1,0 +1,60 @@
+//! Jobs in exact mode: every unit is checked by Freivalds, and the weights are those of one process.
+
+use crate::sim::{Lie, Profile, Sim, node_id};
+use tequio_core::{compute::params::Mode, wire::work::Reason};
+
+const ROUNDS: u32 = 24;
+
+fn exact(seed: u64, crowd: &[Profile]) -> Sim {
+    Sim::with(seed, ROUNDS, crowd, |spec, _| spec.params.mode = Mode::Exact { units: 8 })
+}
+
+#[test]
+fn any_mix_gives_the_weights_of_one_process() {
+    let guest = Profile { guest: true, slots: 1, lane_ms: 40, ..Profile::HONEST };
+    for (seed, crowd) in
+        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]].iter().enumerate()
+    {
+        let mut sim = exact(500 + seed as u64, crowd);
+        let outcome = sim.run_exact(120_000);
+        assert_eq!((outcome.checks, outcome.rejected), (outcome.units, 0));
+        // Nothing is computed twice.
+        assert_eq!(sim.host_computed, 0);
+        assert!(outcome.contributors.iter().all(|c| c.checks == 0));
+    }
+}
+
+#[test]
+fn a_wrong_product_is_found_whichever_it_is() {
+    for which in 0..4 {
+        for seed in 510..513 {
+            let mut sim = exact(seed, &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Product(which))]);
+            sim.run_exact(120_000);
+            assert!(!sim.rejections.is_empty(), "seed {seed}: product {which} was not noticed");
+            let named = |reason| matches!(reason, Reason::WrongProduct | Reason::Malformed);
+            assert!(sim.rejections.iter().all(|r| r.worker == node_id(2) && named(r.reason)), "{:?}", sim.rejections);
+        }
+    }
+}
+
+#[test]
+fn silence_salt_and_absence_cost_what_they_cost_elsewhere() {
+    for (lie, reason) in [(Lie::WrongSalt, Reason::WrongOpening), (Lie::NeverOpens, Reason::NotOpened)] {
+        let mut sim = exact(520, &[Profile::HONEST, Profile::lying(lie)]);
+        sim.run_exact(300_000);
+        assert!(!sim.rejections.is_empty() && sim.rejections.iter().all(|r| r.reason == reason));
+    }
+    let mut sim = exact(521, &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Vanishes)]);
+    assert_eq!(sim.run_exact(300_000).rejected, 0);
+}
+
+#[test]
+fn momentum_survives_a_crash_at_any_write() {
+    for at in (1..ROUNDS * 8).step_by(5) {
+        for written in [false, true] {
+            let mut sim = exact(530, &[Profile::HONEST; 2]);
+            sim.crash_at = Some((at, written));
+            sim.run_exact(300_000);
+        }
+    }
+}
