@@ -51,7 +51,20 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
     let iris = data("iris.csv");
     let job = net.client(
         joined,
-        &["job", "train", "--label", "class", "--layers", "16", "--wait", "--json", "--data", iris.to_str().unwrap()],
+        &[
+            "job",
+            "train",
+            "--label",
+            "class",
+            "--layers",
+            "16",
+            "--rounds",
+            "20",
+            "--wait",
+            "--json",
+            "--data",
+            iris.to_str().unwrap(),
+        ],
     );
     assert_eq!((&job["state"], &job["coordinator"]), (&"final".into(), &net.get(joined, "/v1/status")["node"]));
     // Two processes on one directory would sign with one key.

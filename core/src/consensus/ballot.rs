@@ -154,11 +154,11 @@ mod tests {
         for bad in [vec![0], vec![6], vec![1, 4], vec![2, 3]] {
             let mut ballot = Ballot::default();
             let mut found = Vec::new();
-            for seat in 0..7 {
-                let mut signed = SignedVote::sign(vote(1), &keys[seat].1);
+            for (seat, (_, secret)) in keys.iter().enumerate() {
+                let mut signed = SignedVote::sign(vote(1), secret);
                 if bad.contains(&seat) {
                     signed.signature = match seat % 2 {
-                        0 => SignedVote::sign(vote(9), &keys[seat].1).signature,
+                        0 => SignedVote::sign(vote(9), secret).signature,
                         _ => bls::Signature([0xab; 48]),
                     };
                 }

@@ -1,6 +1,6 @@
 //! The one expensive operation: the product of two int8 matrices, exact in int32.
 //!
-//! Every kernel gives the same bits. [`scalar`] is the reference and says what a product is; the others pack
+//! Every kernel gives the same bits. `scalar` is the reference and says what a product is; the others pack
 //! both operands into panels of int16 pairs and use the pair multiply-add of their instruction set
 //! (`pmaddwd`, `i32x4.dot_i16x8_s`). Instructions that saturate (`pmaddubsw`) are never used.
 //!

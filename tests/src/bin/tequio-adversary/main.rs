@@ -25,7 +25,7 @@ enum Command {
         /// What to lie about.
         #[arg(long, value_enum)]
         lie: relay::Lie,
-        /// The honest node's address, ending in /p2p/<id>.
+        /// The honest node's address, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
         /// Where to listen.
@@ -37,7 +37,7 @@ enum Command {
         /// What to do wrong.
         #[arg(long, value_enum)]
         lie: worker::Lie,
-        /// The job's coordinator, ending in /p2p/<id>.
+        /// The job's coordinator, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
         /// The job; without it, every running job of the coordinator.

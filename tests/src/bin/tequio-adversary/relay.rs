@@ -36,7 +36,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// Serves until the process is ended.
 pub async fn run(lie: Lie, node: Multiaddr, listen: Multiaddr) -> Result<()> {
-    let upstream = identity::node_of(&node).context("--node must end in /p2p/<id>")?;
+    let upstream = identity::node_of(&node).context("--node must end in /p2p/ID")?;
     let config = Config { keep: vec![node], serve: vec![Protocol::Light], ..Config::new(secret()?) };
     let (network, mut events) = spawn(config)?;
     let address = identity::with_peer(network.listen(listen).await?, network.local_id());

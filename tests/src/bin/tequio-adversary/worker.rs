@@ -44,7 +44,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(25);
 
 /// Works until the process is ended.
 pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
-    let coordinator = identity::node_of(&node).context("--node must end in /p2p/<id>")?;
+    let coordinator = identity::node_of(&node).context("--node must end in /p2p/ID")?;
     let seed = secret()?;
     let (network, mut events) = spawn(Config { keep: vec![node.clone()], serve: vec![], ..Config::new(secret()?) })?;
     tokio::spawn(async move { while events.next().await.is_some() {} });
