@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 
 /// Reads the files.
 pub fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
+    // Two providers are compiled in (see tequio-p2p), so one must be chosen; if the program has chosen, that stands.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let bad = |path: &Path, cause: String| StartError::Tls { path: path.to_owned(), cause };
     let cert = |cause| bad(&files.cert, cause);
     let chain = CertificateDer::pem_file_iter(&files.cert).map_err(|e| cert(e.to_string()))?;

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Error, Input, Output, To},
-    crypto::NodeKey,
     ledger::{Block, Certificate, SignedTransaction},
     machine::Machine,
     types::{Height, TimeMs, Unverified, View},
@@ -25,8 +24,6 @@ const EVENTS_MAX: usize = 400_000;
 /// A fault of the implementation, put into every host: the checkers must find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// View changes carry no prepare certificate.
-    ForgetLock,
     /// After a restart the log is not read.
     Amnesia,
     /// The disk is said to have written what it has not.
@@ -314,7 +311,7 @@ impl Cluster {
     fn send(&mut self, seat: usize, to: To, message: Message) {
         let said = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => adversary::rewrite(*lie, self.world, seat, to, message, &mut self.rng),
-            (None, Some(bug)) => break_message(bug, &self.world.keys[seat].0, message)
+            (None, Some(bug)) => break_message(bug, message)
                 .into_iter()
                 .flat_map(|message| {
                     adversary::receivers(self.world, seat, to).into_iter().map(move |to| (to, message.clone()))
@@ -349,14 +346,9 @@ impl Cluster {
 }
 
 /// What an implementation with this bug would have said.
-fn break_message(bug: Bug, key: &NodeKey, message: Message) -> Option<Message> {
+fn break_message(bug: Bug, message: Message) -> Option<Message> {
     match (bug, message) {
         (Bug::NoViewChange, Message::ViewChange { .. }) => None,
-        (Bug::ForgetLock, Message::ViewChange { change, .. }) => {
-            let mut change = change.change;
-            change.prepared = None;
-            Some(Message::ViewChange { change: change.sign(key), block: None })
-        }
         (_, message) => Some(message),
     }
 }

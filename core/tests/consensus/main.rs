@@ -181,11 +181,6 @@ fn is_found(bug: Bug, weather: Weather, count: u64, names: &str) {
 }
 
 #[test]
-fn forgetting_the_lock_is_found() {
-    is_found(Bug::ForgetLock, Weather::Storm, 300, "agreement");
-}
-
-#[test]
 fn voting_again_after_a_restart_is_found() {
     is_found(Bug::Amnesia, Weather::PowerFailures, 300, "");
 }
