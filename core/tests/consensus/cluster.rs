@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Error, Input, Output, To},
+    crypto::NodeKey,
     ledger::{Block, Certificate, SignedTransaction},
     machine::Machine,
     types::{Height, TimeMs, Unverified, View},
@@ -24,6 +25,8 @@ const EVENTS_MAX: usize = 400_000;
 /// A fault of the implementation, put into every host: the checkers must find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
+    /// View changes carry no prepare certificate.
+    ForgetLock,
     /// After a restart the log is not read.
     Amnesia,
     /// The disk is said to have written what it has not.
@@ -40,6 +43,8 @@ pub struct Network {
     pub slow_per_mille: u64,
     /// Seats with different numbers do not hear each other.
     pub side: Vec<u8>,
+    /// Messages that a directed test keeps from arriving: from, to, what.
+    pub withheld: fn(usize, usize, &Message) -> bool,
 }
 
 enum Happening {
@@ -115,6 +120,7 @@ impl Cluster {
                 repeat_per_mille: 0,
                 slow_per_mille: 0,
                 side: vec![0; world.seats()],
+                withheld: |_, _, _| false,
             },
             hosts,
             checkers: Checkers::new(world, &liars),
@@ -311,7 +317,7 @@ impl Cluster {
     fn send(&mut self, seat: usize, to: To, message: Message) {
         let said = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => adversary::rewrite(*lie, self.world, seat, to, message, &mut self.rng),
-            (None, Some(bug)) => break_message(bug, message)
+            (None, Some(bug)) => break_message(bug, &self.world.keys[seat].0, message)
                 .into_iter()
                 .flat_map(|message| {
                     adversary::receivers(self.world, seat, to).into_iter().map(move |to| (to, message.clone()))
@@ -321,7 +327,8 @@ impl Cluster {
                 adversary::receivers(self.world, seat, to).into_iter().map(|to| (to, message.clone())).collect()
             }
         };
-        for (to, message) in said {
+        let withheld = self.network.withheld;
+        for (to, message) in said.into_iter().filter(|(to, message)| !withheld(seat, *to, message)) {
             let bytes = codec::encode(&message);
             let times = 1 + u64::from(self.rng.chance(self.network.repeat_per_mille));
             for _ in 0..times {
@@ -346,8 +353,13 @@ impl Cluster {
 }
 
 /// What an implementation with this bug would have said.
-fn break_message(bug: Bug, message: Message) -> Option<Message> {
+fn break_message(bug: Bug, key: &NodeKey, message: Message) -> Option<Message> {
     match (bug, message) {
+        (Bug::ForgetLock, Message::ViewChange { change, .. }) => {
+            let mut change = change.change;
+            change.prepared = None;
+            Some(Message::ViewChange { change: change.sign(key), block: None })
+        }
         (Bug::NoViewChange, Message::ViewChange { .. }) => None,
         (_, message) => Some(message),
     }

@@ -19,7 +19,11 @@ use chaos::{Weather, draw_lies, heights, run};
 use cluster::{Bug, Cluster};
 use random::Rng;
 use std::{collections::BTreeMap, time::Instant};
-use tequio_core::consensus::{Offence, leader};
+use tequio_core::{
+    consensus::{Offence, leader},
+    ledger::Phase,
+    wire::consensus::Message,
+};
 use world::World;
 
 fn seeds(from: u64, count: u64) -> Box<dyn Iterator<Item = u64>> {
@@ -211,4 +215,49 @@ fn more_liars_than_the_committee_bears_break_agreement() {
     assert!(
         broken.is_some_and(|(_, violation)| violation.starts_with("agreement") || violation.starts_with("liveness"))
     );
+}
+
+/// The one schedule that locks exist for. Seat 3 leads the first view and alone sees its block decided, then
+/// dies; seats 0 and 1 are locked on it; seat 2, which leads the next view, has heard nothing of it.
+fn decided_by_one_and_unknown_to_the_next_leader(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4);
+    let leads = |view| leader(&world.start.committee, 1, view);
+    assert_eq!((leads(0), leads(1)), (3, 2));
+    let mut cluster = Cluster::new(world, 9, BTreeMap::new(), bug);
+    cluster.network.withheld = |from, to, message| {
+        let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
+        from == 2 || to == 2 || commit && to != 3
+    };
+    while cluster.checkers.height() == 0 {
+        let next_ms = cluster.now_ms + 1;
+        cluster.run_until(next_ms);
+        assert!(cluster.now_ms < world::GENESIS_MS + 10_000);
+    }
+    cluster.crash(3);
+    cluster.network.withheld = |_, _, _| false;
+    let end_ms = cluster.now_ms + 10_000;
+    cluster.run_until(end_ms);
+    cluster.restart(3);
+    let end_ms = cluster.now_ms + 3_000;
+    cluster.run_until(end_ms);
+    cluster
+}
+
+#[test]
+fn a_block_that_one_member_saw_decided_is_proposed_again_byte_for_byte() {
+    let cluster = decided_by_one_and_unknown_to_the_next_leader(None);
+    assert_eq!(cluster.checkers.violation, None);
+    let lowest = heights(&cluster)[0];
+    assert!(lowest >= 3 && lowest + 1 >= cluster.checkers.height(), "{:?}", heights(&cluster));
+    // Decided in a later view by the others, with the view of its origin still in the header.
+    let (block, certificate) = &cluster.hosts[2].disk.blocks[0];
+    assert_eq!((block.header.view, block.header.proposer), (0, cluster.world.keys[3].0.id()));
+    assert!(certificate.vote.view > 0);
+}
+
+#[test]
+fn forgetting_the_lock_is_found() {
+    let violation = decided_by_one_and_unknown_to_the_next_leader(Some(Bug::ForgetLock)).checkers.violation;
+    println!("{violation:?}");
+    assert!(violation.is_some_and(|v| v.starts_with("agreement")));
 }
