@@ -21,7 +21,7 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Addresses announced to others, where they differ from those listened on.
     pub external: Vec<String>,
-    /// Nodes to stay connected with, each with `/p2p/...`.
+    /// Nodes to stay connected with: addresses, each with `/p2p/...`, or directories of nodes on this machine.
     pub peers: Vec<String>,
     /// Relays to be reachable through, each with `/p2p/...`.
     pub relays: Vec<String>,

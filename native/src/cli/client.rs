@@ -1,7 +1,11 @@
 //! The commands' side of the HTTP API: they find their node by its directory.
 
-use super::run::RUN_FILE;
-use crate::{api, data::DATA_LEN_MAX, files};
+use crate::{
+    api,
+    data::DATA_LEN_MAX,
+    files,
+    node::neighbours::{RUN_FILE, RUN_FILE_LEN_MAX},
+};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::{
@@ -11,7 +15,6 @@ use std::{
 };
 use ureq::{Agent, Body, http::Response};
 
-const FILE_LEN_MAX: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest line of an event stream, bytes.
@@ -29,7 +32,7 @@ impl Client {
     /// The node that runs on a directory.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
         let place = || format!("no node runs on {}; start it with `tequio run --dir {}`", dir.display(), dir.display());
-        let bytes = files::read_capped(&dir.join(RUN_FILE), FILE_LEN_MAX).with_context(place)?;
+        let bytes = files::read_capped(&dir.join(RUN_FILE), RUN_FILE_LEN_MAX).with_context(place)?;
         let run: Value = serde_json::from_slice(&bytes).with_context(place)?;
         let base = run["http"].as_str().with_context(place)?.to_owned();
         // Reading needs no token, and another user may be allowed to read only.

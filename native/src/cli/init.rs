@@ -5,14 +5,14 @@ use crate::{
     config::Config,
     files,
     keys::{self, Keys, Passphrase, PassphraseSource},
-    node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, neighbours::PeerName},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 use tequio_core::{
@@ -24,7 +24,7 @@ use tequio_core::{
     },
     types::Digest,
 };
-use tequio_p2p::{Multiaddr, identity};
+use tequio_p2p::identity;
 use zeroize::Zeroizing;
 
 /// Bond of each validator of a devnet; all weigh the same.
@@ -58,8 +58,8 @@ pub struct Init {
     /// The checkpoint's BLAKE3 hash, as you were given it by a trusted way
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
-    /// A node of the network, with /p2p/...; may be repeated
-    #[arg(long = "peer", value_name = "MULTIADDR")]
+    /// A node of the network, with /p2p/..., or the directory of one on this machine; may be repeated
+    #[arg(long = "peer", value_name = "MULTIADDR|DIR")]
     peers: Vec<String>,
     /// Address to listen on; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
@@ -96,10 +96,7 @@ impl Init {
         if self.peers.is_empty() {
             bail!("give at least one --peer, or the node will find nobody");
         }
-        for peer in &self.peers {
-            let addr: Multiaddr = peer.parse().with_context(|| format!("{peer} is no multiaddress"))?;
-            ensure!(addr.to_string().contains("/p2p/"), "{peer} does not say whom it leads to: add /p2p/...");
-        }
+        let peers = self.peers.iter().map(|peer| join_peer(peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let what = "the new node's keys";
         let source = PassphraseSource { file: self.passphrase.passphrase_file.as_deref(), new: true, what };
         let passphrase = source.read()?;
@@ -107,7 +104,7 @@ impl Init {
         keys.save(&self.dir.join(keys::FILE_NAME), &passphrase)?;
         files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis_bytes, files::PUBLIC)?;
         files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint_bytes, files::PUBLIC)?;
-        let mut config = Config { peers: self.peers.clone(), ..Config::default() };
+        let mut config = Config { peers, ..Config::default() };
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
@@ -140,23 +137,24 @@ impl Init {
             Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms).encode();
         files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis.encode(), files::PUBLIC)?;
         files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
-        let addresses = devnet_addresses(&members)?;
         let mut nodes = Vec::new();
         for (i, keys) in members.iter().enumerate() {
-            let dir = self.dir.join(format!("node{}", i + 1));
+            let dir = self.dir.join(devnet_folder(i));
             fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
             keys.save(&dir.join(keys::FILE_NAME), &passphrase)?;
-            let (own, peers): (Vec<_>, Vec<_>) = addresses.iter().enumerate().partition(|(j, _)| *j == i);
+            let others = (0..members.len()).filter(|j| *j != i);
             let config = Config {
-                listen: own.iter().map(|(_, (listen, _))| listen.clone()).collect(),
-                peers: peers.iter().map(|(_, (_, full))| full.clone()).collect(),
+                listen: vec![format!("/ip4/{}/tcp/0", Ipv4Addr::LOCALHOST)],
+                // A port that was free now may be taken when the node starts; nodes of one machine find each other
+                // by their directories instead.
+                peers: others.map(|j| format!("../{}", devnet_folder(j))).collect(),
                 http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 passphrase_file: passphrase_file.clone(),
                 ..Config::default()
             };
             config.save(&dir)?;
             nodes.push(json!({
-                "dir": dir, "node": keys.id().to_string(), "peer_id": peer_id(keys)?, "listen": config.listen,
+                "dir": dir, "node": keys.id().to_string(), "peer_id": peer_id(keys)?,
             }));
         }
         let hash = Checkpoint::hash(&checkpoint);
@@ -186,6 +184,25 @@ impl Init {
         files::write_atomic(&self.dir.join(PASSPHRASE_FILE_NAME), passphrase.as_bytes(), files::PRIVATE)?;
         Ok((passphrase, Some(Path::new("..").join(PASSPHRASE_FILE_NAME))))
     }
+}
+
+/// A peer as the new node's configuration names it: an address that says whom it leads to, or an absolute path.
+fn join_peer(peer: &str) -> anyhow::Result<String> {
+    match PeerName::parse(Path::new(""), peer)? {
+        PeerName::Address(addr) => {
+            ensure!(identity::node_of(&addr).is_some(), "{peer} does not say whom it leads to: add /p2p/...");
+            Ok(addr.to_string())
+        }
+        PeerName::Directory(dir) => {
+            let dir = std::path::absolute(dir)?;
+            Ok(dir.to_str().with_context(|| format!("{peer} is no UTF-8"))?.to_owned())
+        }
+    }
+}
+
+/// Name of a validator's directory in that of its network.
+fn devnet_folder(index: usize) -> String {
+    format!("node{}", index + 1)
 }
 
 fn peer_id(keys: &Keys) -> anyhow::Result<String> {
@@ -219,16 +236,4 @@ fn devnet_genesis(name: &str, members: &[Keys]) -> anyhow::Result<GenesisFile> {
     let chain = genesis.chain();
     let possessions = members.iter().map(|k| k.voting.prove_possession(&chain, &k.id())).collect();
     Ok(GenesisFile::new(genesis, possessions)?)
-}
-
-/// A free port for each, all held until all are known: what to listen on, and the same with the peer id.
-fn devnet_addresses(members: &[Keys]) -> anyhow::Result<Vec<(String, String)>> {
-    let bind = |_: &Keys| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port");
-    let held = members.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
-    let address = |(keys, socket): (&Keys, &TcpListener)| {
-        let listen = format!("/ip4/127.0.0.1/tcp/{}", socket.local_addr()?.port());
-        let full = format!("{listen}/p2p/{}", peer_id(keys)?);
-        Ok((listen, full))
-    };
-    members.iter().zip(&held).map(address).collect()
 }

@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     files,
     keys::{self, Keys, PassphraseSource},
-    node::Node,
+    node::{Node, neighbours::RUN_FILE},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -16,9 +16,6 @@ use std::{
     path::{Path, PathBuf},
 };
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Where `tequio status` and others find the running node, in its directory.
-pub const RUN_FILE: &str = "run.json";
 
 /// Run a node
 #[derive(Debug, Args)]
@@ -36,8 +33,8 @@ pub struct Run {
     /// Address announced to others, where it differs; may be repeated
     #[arg(long, env = "TEQUIO_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     external: Vec<String>,
-    /// Node to stay connected with; may be repeated
-    #[arg(long = "peer", env = "TEQUIO_PEERS", value_name = "MULTIADDR", value_delimiter = ',')]
+    /// Node to stay connected with, or the directory of one on this machine; may be repeated
+    #[arg(long = "peer", env = "TEQUIO_PEERS", value_name = "MULTIADDR|DIR", value_delimiter = ',')]
     peers: Vec<String>,
     /// Relay to be reachable through; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]

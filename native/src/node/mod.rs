@@ -13,6 +13,7 @@ pub mod light;
 pub mod machine;
 pub mod mempool;
 pub mod metrics;
+pub mod neighbours;
 pub mod objects;
 mod router;
 pub mod sync;
@@ -27,6 +28,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use context::{Context, Parts, Tip};
+use neighbours::PeerName;
 use std::{path::Path, sync::Arc, thread::JoinHandle};
 use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
 use tequio_p2p::{Multiaddr, WebRtcCertificate, identity};
@@ -67,7 +69,8 @@ impl Node {
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
         let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
         let head = store.load_head(&start)?;
-        let (network, events) = tequio_p2p::spawn(network_config(dir, config, &keys)?)?;
+        let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
+        let (network, events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
         let (params, committee) = (start.params, start.committee);
         let parts = Parts { keys, params, committee, checkpoint, store, network, tip };
@@ -81,6 +84,11 @@ impl Node {
         worker::start(&context, &worker, worker_mail, config.workers.try_into().unwrap_or(u8::MAX))?;
 
         let mut tasks = JoinSet::new();
+        for peer in peers {
+            if let PeerName::Directory(peer) = peer {
+                tasks.spawn(neighbours::keep(context.network.clone(), peer));
+            }
+        }
         tasks.spawn(router::run(context.clone(), events, replica.clone()));
         tasks.spawn(router::use_relays(context.clone()));
         tasks.spawn(mempool::gossip(context.clone()));
@@ -127,10 +135,14 @@ fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
         .with_context(|| format!("cannot read {name} in {} or above it; `tequio init` makes it", dir.display()))
 }
 
-fn network_config(dir: &Path, config: &Config, keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
+fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
     let mut network = tequio_p2p::Config::new(*keys.node.to_bytes());
     network.agent = agent();
-    network.keep = addresses(config.peers.iter().chain(&config.relays))?;
+    network.keep = addresses(&config.relays)?;
+    network.keep.extend(peers.iter().filter_map(|peer| match peer {
+        PeerName::Address(addr) => Some(addr.clone()),
+        PeerName::Directory(_) => None,
+    }));
     network.external = addresses(&config.external)?;
     if config.listen.iter().any(|a| a.contains("webrtc-direct")) {
         network.webrtc = Some(webrtc_certificate(&dir.join(WEBRTC_FILE))?);
