@@ -24,7 +24,7 @@ mod submit;
 pub use book::{
     AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX,
 };
-pub use config::{ALL, Config};
+pub use config::{ALL, Config, LANES_WRITTEN_MACS_MIN};
 pub use error::{Error, StartError};
 pub use input::{ComputeFailed, Input, Peer};
 pub use output::{Event, Outcome, Output, RECORD_LEN_MAX, Record};
@@ -42,13 +42,15 @@ use crate::{
     ledger::job::{JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{self, Answer, JobProgress, JobState, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response},
+    wire::work::{
+        self, Answer, JobProgress, JobState, Notice, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
+    },
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use dispatch::Parked;
 use exact::Secrets;
-use lane::Slot;
+use lane::{Party, Slot};
 use roster::Roster;
 use round::Sum;
 
@@ -77,6 +79,8 @@ pub struct Coordinator {
     slots: Vec<Slot>,
     /// From lease numbers to lanes, of this round.
     leases: BTreeMap<u64, u32>,
+    /// Acknowledgements of lanes that are written with their round, and wait for that.
+    unwritten: Vec<(Party, Notice)>,
     roster: Roster,
     parked: VecDeque<Parked>,
     book: Book,
@@ -114,6 +118,7 @@ impl Coordinator {
             secrets: None,
             slots: alloc::vec![Slot::open(); plan.lanes() as usize],
             leases: BTreeMap::new(),
+            unwritten: Vec::new(),
             roster: Roster::default(),
             parked: VecDeque::new(),
             book: Book::default(),

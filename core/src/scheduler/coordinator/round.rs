@@ -19,7 +19,7 @@ use crate::{
     },
     ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
     types::{NodeId, TimeMs},
-    wire::work::{CURVE_LEN_MAX, LeaseId, Notice},
+    wire::work::{CURVE_LEN_MAX, LeaseId, NOTICES_MAX, Notice},
 };
 use alloc::boxed::Box;
 
@@ -176,7 +176,14 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Counts a lane or unit, and closes the round with the last one.
+    /// Whether each lane is written when it is accepted, rather than all with their round: see
+    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one answer.
+    fn writes_lanes(&self) -> bool {
+        let macs = self.plan.macs_per_lane().saturating_mul(u64::from(self.plan.lanes()));
+        macs >= self.config.lanes_written_macs_min || self.plan.lanes() as usize > NOTICES_MAX
+    }
+
+    /// Counts a lane or unit, and closes the round with the last one. Nobody hears of it before it is on disk.
     pub(super) fn accept(&mut self, now: TimeMs, lane: u32, by: Party, part: Part, check: Check) -> Result<(), Error> {
         self.supersede(lane);
         self.sum.add(&self.plan, lane, &part)?;
@@ -191,19 +198,29 @@ impl Coordinator {
         for party in [Some(by), checker].into_iter().flatten() {
             self.roster.praise(&party.node);
             let lease = LeaseId { job: self.job, number: party.number };
-            self.roster.tell(&party, Notice::Accepted { lease, macs });
+            self.unwritten.push((party, Notice::Accepted { lease, macs }));
         }
         if self.sum.is_complete() {
             // The snapshot holds the last lane too: one write instead of two.
             return self.close_round(now, event);
         }
-        let checker = checker.map(|c| c.node);
-        self.outbox.push(Output::Persist(match part {
-            Part::Lane(result) => Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }),
-            Part::Unit(result) => Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }),
-        }));
+        if self.writes_lanes() {
+            let checker = checker.map(|c| c.node);
+            self.write(match part {
+                Part::Lane(result) => Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }),
+                Part::Unit(result) => Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }),
+            });
+        }
         self.outbox.push(Output::Event(event));
         Ok(())
+    }
+
+    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted before.
+    fn write(&mut self, record: Record) {
+        self.outbox.push(Output::Persist(record));
+        for (party, notice) in core::mem::take(&mut self.unwritten) {
+            self.roster.tell(&party, notice);
+        }
     }
 
     fn credit(&mut self, worker: NodeId, guest: bool, check: Check) {
@@ -225,7 +242,7 @@ impl Coordinator {
         self.leases.clear();
         self.slots = alloc::vec![Slot::open(); self.plan.lanes() as usize];
         let point = self.measure()?;
-        self.outbox.push(Output::Persist(self.snapshot()));
+        self.write(self.snapshot());
         self.outbox.push(Output::Event(last_lane));
         if let Some(point) = point {
             self.outbox.push(Output::Event(Event::Round(point.curve_point())));
