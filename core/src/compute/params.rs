@@ -33,7 +33,8 @@ pub const STEPS_MAX: usize = 1024;
 pub const ROUNDS_MAX: u32 = 1 << 20;
 /// Most multiply-accumulates in one lane or unit: about ten seconds of one browser core.
 pub const LANE_MACS_MAX: u64 = 1 << 38;
-/// By default, tables with fewer training rows than this are small: they get more passes and a lower learning rate.
+/// By default, tables with fewer training rows than this are small: they get more passes, and pixels the learning rate
+/// of other tables.
 const SMALL_TABLE_ROWS: u32 = 1000;
 /// Steps in a lane by default, for small tables over several passes: a step of a lane takes microseconds, what belongs
 /// to a round milliseconds.
@@ -292,6 +293,7 @@ impl Plan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::compute::dataset::{CsvOptions, Label, prepare};
     use proptest::prelude::*;
 
     pub(in crate::compute) fn params(dims: &[u32], mode: Mode) -> JobParams {
@@ -358,6 +360,25 @@ pub(super) mod tests {
 
     fn vec_of(dims: &[u32]) -> BoundedVec<u32, DIMS_MAX> {
         dims.to_vec().try_into().unwrap()
+    }
+
+    #[test]
+    fn defaults_of_small_tables_make_few_rounds() {
+        let table = |rows: u32, columns: usize| {
+            let row = |i: u32| (0..columns).map(|c| format!("{},", (i * 7 + c as u32) % 50)).collect::<String>();
+            let csv: String = (0..rows).map(|i| format!("{}{}\n", row(i), ["a", "b"][(i % 2) as usize])).collect();
+            let options = CsvOptions { header: false, ..CsvOptions::new(Label::Last) };
+            let params = JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0).unwrap();
+            let Mode::Local { lanes, steps } = params.mode else { panic!("{params:?}") };
+            (params.unit_rows, lanes, steps, params.rounds, params.learning_rate)
+        };
+        assert_eq!(table(150, 4), (8, 8, 16, 50, 3277));
+        assert_eq!(table(50, 4), (8, 4, 16, 50, 3277));
+        assert_eq!(table(10, 4), (8, 1, 16, 50, 3277));
+        // Pixels, by their number and their values: few rows, then many.
+        assert_eq!(table(1200, 16), (8, 8, 16, 75, 3277));
+        assert_eq!(table(1250, 16), (8, 8, 16, 50, 6554));
+        assert_eq!(table(8000, 16), (8, 8, 16, 250, 6554));
     }
 
     #[test]
