@@ -3,6 +3,8 @@
 
 pub mod bls;
 pub mod hash;
+#[cfg(feature = "simulation")]
+pub mod meter;
 pub mod node_key;
 
 pub use hash::{Context, hash};

@@ -38,6 +38,8 @@ impl NodeKey {
 
     /// Signs bytes for one purpose.
     pub fn sign(&self, context: Context, bytes: &[u8]) -> Signature {
+        #[cfg(feature = "simulation")]
+        super::meter::count(|operations| operations.ed25519_signed += 1);
         Signature(self.0.sign(&hash(context, bytes).0).to_bytes())
     }
 }
@@ -57,6 +59,8 @@ impl core::fmt::Debug for Signature {
 impl NodeId {
     /// Checks that the holder of this identity signed `bytes` for this purpose.
     pub fn verify(&self, context: Context, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+        #[cfg(feature = "simulation")]
+        super::meter::count(|operations| operations.ed25519_verified += 1);
         let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         key.verify_strict(&hash(context, bytes).0, &signature).map_err(|_| BadSignature)
