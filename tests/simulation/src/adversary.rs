@@ -46,7 +46,7 @@ pub enum Lie {
     OutOfTurn,
     /// As leader of a later view proposes a block of its own, though the view changes bind it to another.
     IgnoreLock,
-    /// As leader of a later view justifies a block of its own by its own view change, many times.
+    /// As leader of a later view justifies a block of its own by its own view change, many times, or by too few.
     BadJustification,
     /// Says in view changes that a block of its own was prepared.
     ForgeLock,
@@ -212,7 +212,10 @@ impl Conspiracy {
             (Lie::IgnoreLock, Message::Proposal(Proposal { view, block, justification: Some(justification), .. })) => {
                 liar.to_all(&liar.propose_own(view, &block, justification))
             }
-            (Lie::BadJustification, Message::Proposal(Proposal { view, block, justification: Some(_), .. })) => {
+            (
+                Lie::BadJustification,
+                Message::Proposal(Proposal { view, block, justification: Some(justification), .. }),
+            ) => {
                 let header = &block.header;
                 let change = ViewChange {
                     chain: header.chain,
@@ -222,8 +225,13 @@ impl Conspiracy {
                     prepared: None,
                 };
                 let change = change.sign(&liar.world.keys[liar.seat].0);
-                let often = std::iter::repeat_n(change, liar.world.seats());
-                liar.to_all(&liar.propose_own(view, &block, NewView::truncated(often)))
+                // Its own alone, many times; or beside it those of the others that bind nobody.
+                let free = justification.iter().filter(|c| c.change.prepared.is_none() && c.node != change.node);
+                let members: Vec<_> = match liar.rng.chance(500) {
+                    true => std::iter::repeat_n(change, liar.world.seats()).collect(),
+                    false => free.cloned().chain([change.clone()]).collect(),
+                };
+                liar.to_all(&liar.propose_own(view, &block, NewView::truncated(members)))
             }
             (Lie::ForgeLock, Message::ViewChange { change, .. }) => {
                 let newest =

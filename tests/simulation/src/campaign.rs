@@ -106,10 +106,10 @@ pub fn perform(job: Job) -> Outcome {
             Outcome::of(run(world, draw_setup(world, seed), mixed(seed)))
         }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),
-        Job::Directed(number) => directed::all(None)
-            .into_iter()
-            .nth(number)
-            .map_or_else(Outcome::default, |(_, cluster)| Outcome::of(cluster)),
+        Job::Directed(number) => {
+            let schedule = directed::schedule(number, None);
+            schedule.map_or_else(Outcome::default, |(_, cluster)| Outcome::of(cluster))
+        }
         Job::CrashAtWrite(host, nth) => {
             let mut sum = Outcome::default();
             for fate in [Fate::Lost, Fate::Kept, Fate::Torn] {
@@ -137,7 +137,7 @@ fn same_trace(nodes: usize, seed: u64) -> Outcome {
 fn found(bug: Bug, from: u64, count: u64) -> Outcome {
     let world = World::of(4, PACE);
     let mut sum = Outcome::default();
-    for (name, cluster) in directed::all(Some(bug)) {
+    for (name, cluster) in (0..directed::COUNT).filter_map(|number| directed::schedule(number, Some(bug))) {
         if let Some(violation) = cluster.checkers.violation {
             sum.found = Some((bug, format!("schedule \"{name}\": {violation}")));
             return sum;
@@ -210,5 +210,5 @@ pub fn all_bugs(seeds_each: u64) -> Vec<Job> {
 /// Schedules made by hand, and a crash at each of the first writes of each host.
 pub fn schedules(writes: u64) -> Vec<Job> {
     let crashes = (0..4).flat_map(|host| (1..=writes).map(move |nth| Job::CrashAtWrite(host, nth)));
-    (0..4).map(Job::Directed).chain(crashes).collect()
+    (0..directed::COUNT).map(Job::Directed).chain(crashes).collect()
 }

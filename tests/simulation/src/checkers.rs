@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{Finalised, Offence},
     crypto::hash::{Context, hash_of},
-    ledger::{genesis::Checkpoint, transaction::TransactionId},
+    ledger::{block::transactions_root, genesis::Checkpoint, transaction::TransactionId},
     light::{LightClient, Progress},
     types::{Digest, Height, NodeId, TimeMs, Unverified},
     wire::{consensus::Message, light::FinalHeader},
@@ -124,6 +124,9 @@ impl Checkers {
         match self.decided.get(&(header.height - 1)) {
             Some(parent) if parent.digest == header.parent && parent.time_ms < header.time_ms => {}
             _ => self.fail(format!("chain: height {} does not follow its parent", header.height)),
+        }
+        if header.transactions != transactions_root(&block.transactions) {
+            self.fail(format!("transactions: the header of height {} has another root", header.height));
         }
         if header.time_ms > now_us / 1000 + CLOCK_SKEW_MS_MAX + CLOCK_AHEAD_MS_MAX {
             self.fail(format!("time: the block of height {} is from the future", header.height));
