@@ -148,6 +148,15 @@ impl JobParams {
         Ok(params)
     }
 
+    /// The same training with an exchange after every step: as many units as there were lanes, as many steps in all.
+    pub fn exact(mut self) -> Self {
+        if let Mode::Local { lanes, steps } = self.mode {
+            self.mode = Mode::Exact { units: lanes };
+            self.rounds = self.rounds.saturating_mul(steps).min(ROUNDS_MAX);
+        }
+        self
+    }
+
     /// Checks every limit.
     pub fn validate(self) -> Result<Plan, ParamsError> {
         let topology = Topology::new(self.architecture.clone())?;

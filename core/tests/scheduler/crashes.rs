@@ -42,9 +42,15 @@ fn what_was_written_is_not_computed_again() {
 fn a_finished_job_is_finished_again_after_a_restart() {
     let mut sim = Sim::new(420, ROUNDS, &[Profile::HONEST; 2]);
     let outcome = sim.run_exact(120_000);
-    let mut again =
-        Coordinator::restore(sim.now, JOB, sim.spec.clone(), sim.data.clone(), sim.config.clone(), sim.disk.clone())
-            .unwrap();
+    let mut again = Coordinator::restore(
+        sim.now,
+        JOB,
+        sim.spec.clone(),
+        sim.material.clone(),
+        sim.config.clone(),
+        sim.disk.clone(),
+    )
+    .unwrap();
     assert!(again.is_finished());
     match again.poll() {
         Some(Output::Finished(restored)) => assert_eq!(*restored, outcome),
@@ -58,7 +64,7 @@ fn records_of_another_job_are_refused() {
     sim.settle(90);
     let lane = sim.accepted.first().expect("a lane was accepted").clone();
     let restore = |records: Vec<Record>| {
-        Coordinator::restore(0, JOB, sim.spec.clone(), sim.data.clone(), sim.config.clone(), records)
+        Coordinator::restore(0, JOB, sim.spec.clone(), sim.material.clone(), sim.config.clone(), records)
     };
     assert!(restore(vec![Record::Lane(lane.clone())]).is_ok());
     let twice = vec![Record::Lane(lane.clone()), Record::Lane(lane.clone())];

@@ -300,7 +300,7 @@ impl Worker {
         let Some(held) = self.held.values_mut().find(|h| h.stage.unit() == Some(unit)) else { return };
         let (lease, to) = (held.lease, held.coordinator);
         match (held.stage, product) {
-            (Stage::Computing { .. }, Ok(product @ (Product::Lane(_) | Product::Unit(_)))) => {
+            (Stage::Computing { .. }, Ok(product @ (Product::Lane(_) | Product::Unit(_) | Product::Answers(_)))) => {
                 held.stage = Stage::Committing;
                 held.product = Some(product);
                 self.hand_in(now, lease);
