@@ -108,6 +108,8 @@ pub struct Conspiracy {
     /// By digest of a block, that of the other block made beside it.
     twins: BTreeMap<Digest, Digest>,
     overheard: VecDeque<Message>,
+    /// By view and digest of the block that a liar's replica proposed, the block that the liar proposed instead.
+    instead: BTreeMap<(View, Digest), Digest>,
 }
 
 /// Who speaks.
@@ -210,7 +212,7 @@ impl Conspiracy {
                 said
             }
             (Lie::IgnoreLock, Message::Proposal(Proposal { view, block, justification: Some(justification), .. })) => {
-                liar.to_all(&liar.propose_own(view, &block, justification))
+                self.propose_instead(liar, view, &block, justification)
             }
             (
                 Lie::BadJustification,
@@ -231,7 +233,16 @@ impl Conspiracy {
                     true => std::iter::repeat_n(change, liar.world.seats()).collect(),
                     false => free.cloned().chain([change.clone()]).collect(),
                 };
-                liar.to_all(&liar.propose_own(view, &block, NewView::truncated(members)))
+                self.propose_instead(liar, view, &block, NewView::truncated(members))
+            }
+            (Lie::IgnoreLock | Lie::BadJustification, Message::Vote(signed)) => {
+                let vote = signed.vote;
+                let Some(digest) = self.instead.get(&(vote.view, vote.digest)).copied() else {
+                    return liar.to_all(&Message::Vote(signed));
+                };
+                let votes = [Phase::Prepare, Phase::Commit].map(|phase| Vote { digest, phase, ..vote });
+                let said = votes.map(|vote| Message::Vote(SignedVote::sign(vote, liar.vote_key())));
+                said.iter().flat_map(|message| liar.to_all(message)).collect()
             }
             (Lie::ForgeLock, Message::ViewChange { change, .. }) => {
                 let newest =
@@ -270,6 +281,17 @@ impl Conspiracy {
         }
     }
 
+    /// A valid block of the liar's in place of the one that it is bound to, made in this view.
+    fn propose_instead(&mut self, liar: &Liar<'_>, view: View, bound: &Block, justification: NewView) -> Said {
+        let key = &liar.world.keys[liar.seat].0;
+        let mut block = bound.clone();
+        block.header.view = view;
+        block.header.proposer = key.id();
+        block.header.time_ms = liar.now_ms.max(block.header.time_ms + 1);
+        self.instead.insert((view, bound.header.digest()), block.header.digest());
+        liar.to_all(&Message::Proposal(Proposal::sign(view, block, Some(justification), key)))
+    }
+
     fn any(&self, rng: &mut Rng) -> Option<Message> {
         self.overheard.get(rng.below(self.overheard.len().max(1))).cloned()
     }
@@ -278,16 +300,6 @@ impl Conspiracy {
 impl Liar<'_> {
     fn to_all(&self, message: &Message) -> Said {
         self.receivers.iter().map(|to| (*to, message.clone())).collect()
-    }
-
-    /// A valid block of this liar's, made in this view.
-    fn propose_own(&self, view: View, block: &Block, justification: NewView) -> Message {
-        let key = &self.world.keys[self.seat].0;
-        let mut block = block.clone();
-        block.header.view = view;
-        block.header.proposer = key.id();
-        block.header.time_ms = self.now_ms.max(block.header.time_ms + 1);
-        Message::Proposal(Proposal::sign(view, block, Some(justification), key))
     }
 
     fn vote_key(&self) -> &bls::SecretKey {

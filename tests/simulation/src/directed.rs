@@ -122,8 +122,10 @@ pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
     };
     until_decided(&mut cluster);
     cluster.crash_with(3, Fate::Kept);
-    cluster.network.withheld = |_, _, _| false;
+    // Until all are in view 2, nothing of view 1 goes on.
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.view < 2);
     cluster.run_ms(10_000);
+    cluster.network.withheld = |_, _, _| false;
     recover(&mut cluster);
     cluster
 }

@@ -129,9 +129,9 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             chaos(50, 0, 1),
             traces(4, 5),
             all_bugs(1_000),
-            chaos(7, 0, 40),
-            twins(100),
-            chaos(4, 0, 300),
+            chaos(7, 0, 100),
+            twins(500),
+            chaos(4, 0, 1_000),
         ]
         .concat(),
         Some("every-run") => [
