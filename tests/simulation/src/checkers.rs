@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{Finalised, Offence},
     crypto::hash::{Context, hash_of},
-    ledger::{block::transactions_root, genesis::Checkpoint, transaction::TransactionId},
+    ledger::{Crime, block::transactions_root, genesis::Checkpoint, transaction::TransactionId},
     light::{LightClient, Progress},
     types::{Digest, Height, NodeId, TimeMs, Unverified},
     wire::{consensus::Message, light::FinalHeader},
@@ -44,6 +44,8 @@ pub struct Checkers {
     correct: BTreeSet<NodeId>,
     /// Who was blamed for what.
     pub offences: Vec<(NodeId, Offence)>,
+    /// Seats that the ledger would convict, and of what.
+    pub crimes: BTreeSet<(usize, Crime)>,
     /// The first broken rule.
     pub violation: Option<String>,
     /// Of all that happened, in order: equal for equal seeds.
@@ -70,6 +72,7 @@ impl Checkers {
             included: BTreeSet::new(),
             correct: correct.map(|seat| world.keys[seat].0.id()).collect(),
             offences: Vec::new(),
+            crimes: BTreeSet::new(),
             violation: None,
             trace: Digest::default(),
             oaths: Oaths::default(),
@@ -165,6 +168,13 @@ impl Checkers {
     pub fn offence(&mut self, by: usize, peer: NodeId, offence: &Offence) {
         if self.correct.contains(&peer) {
             self.fail(format!("blame: host {by} accuses the correct {peer:?}: it {offence}"));
+        }
+        if let Some(evidence) = offence.evidence() {
+            let start = &self.world.start;
+            match (evidence.verify(&peer, &start.chain, &start.committee), start.committee.seat_of(&peer)) {
+                (Ok(crime), Some(seat)) => drop(self.crimes.insert((seat, crime))),
+                (verdict, _) => self.fail(format!("evidence: host {by}'s does not convince the ledger: {verdict:?}")),
+            }
         }
         self.offences.push((peer, offence.clone()));
     }

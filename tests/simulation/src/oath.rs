@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    ledger::{Committee, Phase, Vote},
+    ledger::{Committee, Evidence, Phase, Vote},
     types::{Digest, Height, View, Weight},
-    wire::consensus::Message,
+    wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
 
 /// What all correct members have said about the heights that are still open.
@@ -25,6 +25,39 @@ struct Member {
     left: BTreeMap<Height, View>,
     /// The newest view in which it has committed a block, by height.
     committed: BTreeMap<Height, (View, Digest)>,
+    /// What it has signed, by height, each once: no two of them may convict it.
+    signed: BTreeMap<Height, Vec<Statement>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Statement {
+    Vote(SignedVote),
+    Claim(SignedClaim),
+    Change(SignedViewChange),
+}
+
+impl Statement {
+    fn of(message: &Message) -> Option<Self> {
+        match message {
+            Message::Vote(signed) => Some(Self::Vote(*signed)),
+            Message::Proposal(proposal) => Some(Self::Claim(proposal.signed_claim())),
+            Message::ViewChange { change, .. } => Some(Self::Change(change.clone())),
+            Message::Finalised(_) => None,
+        }
+    }
+
+    fn convicts_with(&self, other: &Self) -> bool {
+        let evidence = match (self.clone(), other.clone()) {
+            (Self::Vote(first), Self::Vote(second)) => Evidence::Votes(first, second),
+            (Self::Claim(first), Self::Claim(second)) => Evidence::Proposals(first, second),
+            (Self::Change(first), Self::Change(second)) => Evidence::ViewChanges(first, second),
+            (Self::Vote(vote), Self::Change(change)) | (Self::Change(change), Self::Vote(vote)) => {
+                Evidence::HiddenLock(vote, change)
+            }
+            _ => return false,
+        };
+        evidence.is_contradiction()
+    }
 }
 
 impl Oaths {
@@ -84,6 +117,15 @@ impl Oaths {
             }
             Message::Finalised(_) => {}
         }
+        if let Some(statement) = Statement::of(message) {
+            let signed = member.signed.entry(message.height()).or_default();
+            if signed.iter().any(|earlier| earlier.convicts_with(&statement)) {
+                return fail("has said two things that would convict it");
+            }
+            if !signed.contains(&statement) {
+                signed.push(statement);
+            }
+        }
         Ok(())
     }
 
@@ -93,6 +135,7 @@ impl Oaths {
         for member in self.members.values_mut() {
             member.votes = member.votes.split_off(&(height, 0, Phase::Prepare));
             member.proposals = member.proposals.split_off(&(height, 0));
+            member.signed = member.signed.split_off(&height);
             member.left = member.left.split_off(&height);
             member.committed = member.committed.split_off(&height);
         }

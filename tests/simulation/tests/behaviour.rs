@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use tequio_core::{
     consensus::{Offence, leader},
     crypto::bls::{self, SecretKey, known},
+    ledger::{Crime, Phase, Vote},
+    wire::consensus::Message,
 };
 use tequio_simulation::{
     adversary::Lie,
@@ -101,19 +103,24 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
 }
 
 #[test]
-fn evidence_convinces_a_third_party() {
-    let cluster = calm(4, 8, &[(0, Lie::VoteTwice)], 5);
-    let committee = &cluster.world.start.committee;
-    let mut found = 0;
-    for (peer, offence) in cluster.checkers.offences.iter().filter(|(_, o)| o.is_evidence()) {
-        let Offence::DoubleVote(first, second) = offence else { panic!("{offence}") };
-        let key = committee.key(committee.seat_of(peer).unwrap()).unwrap();
-        assert!(first.verify(key).is_ok() && second.verify(key).is_ok());
-        assert_eq!((first.vote.view, first.vote.phase), (second.vote.view, second.vote.phase));
-        assert_ne!(first.vote.digest, second.vote.digest);
-        found += 1;
+fn evidence_convinces_the_ledger() {
+    let crimes = [
+        (Lie::VoteTwice, Crime::DoubleVote),
+        (Lie::ProposeTwice, Crime::DoubleProposal),
+        (Lie::HideLock, Crime::HiddenLock),
+    ];
+    for (lie, crime) in crimes {
+        // Commit votes of view 0 are kept back, so that there is something to hide.
+        let setup = Setup { lies: BTreeMap::from([(0, lie)]), ..Setup::calm(8) };
+        let mut cluster = Cluster::new(World::of(4, PACE), setup);
+        cluster.network.withheld = |from, _, message| {
+            let first = |vote: &Vote| vote.phase == Phase::Commit && vote.view == 0 && from != 0;
+            matches!(message, Message::Vote(signed) if first(&signed.vote))
+        };
+        cluster.run_ms(5_000);
+        assert_eq!(cluster.checkers.violation, None);
+        assert!(cluster.checkers.crimes.contains(&(0, crime)), "{lie:?}: {:?}", cluster.checkers.crimes);
     }
-    assert!(found > 0);
 }
 
 #[test]
