@@ -29,6 +29,8 @@ impl Batch {
     }
 
     fn add_message(&mut self, node: &NodeId, message: &[u8], signature: &Signature) {
+        #[cfg(feature = "simulation")]
+        super::meter::count(|operations| operations.ed25519_verified += 1);
         // Fixed lengths first, and the message by its digest: the transcript can be read in one way only.
         self.transcript.update(&node.0).update(&signature.0).update(blake3::hash(message).as_bytes());
         self.verifier.queue((node.0.into(), signature.0.into(), message));

@@ -4,6 +4,8 @@
 pub mod batch;
 pub mod bls;
 pub mod hash;
+#[cfg(feature = "simulation")]
+pub mod meter;
 pub mod node_key;
 
 pub use hash::{Context, hash};

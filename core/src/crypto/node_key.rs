@@ -41,6 +41,8 @@ impl NodeKey {
 
     /// Signs bytes for one purpose.
     pub fn sign(&self, context: Context, bytes: &[u8]) -> Signature {
+        #[cfg(feature = "simulation")]
+        super::meter::count(|operations| operations.ed25519_signed += 1);
         Signature(self.0.sign(&hash(context, bytes).0).to_bytes())
     }
 }
@@ -64,6 +66,8 @@ impl NodeId {
     }
 
     fn verify_message(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+        #[cfg(feature = "simulation")]
+        super::meter::count(|operations| operations.ed25519_verified += 1);
         let key = VerificationKey::try_from(self.0).map_err(|_| BadSignature)?;
         key.verify(&signature.0.into(), message).map_err(|_| BadSignature)
     }

@@ -1,6 +1,7 @@
 //! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and the
 //! height at which it expires, and is signed with the sender's Ed25519 key.
 
+use super::evidence::Evidence;
 use super::job::{JobId, JobResult, JobSpec, Verdict};
 use crate::{
     codec::{self, BoundedString},
@@ -13,7 +14,7 @@ use crate::{
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded transaction, bytes.
@@ -91,6 +92,13 @@ pub enum Action {
         expected: u64,
         /// Where it points afterwards.
         cid: Cid,
+    },
+    /// Accuses a member of the committee of what nobody does by mistake.
+    Report {
+        /// Who.
+        accused: NodeId,
+        /// Shows it.
+        evidence: Box<Evidence>,
     },
 }
 
