@@ -189,6 +189,7 @@ impl Driver {
                 return Err(Closed::Locally.into());
             }
             let silent_at = self.silent_at();
+            let wake_at = self.channels.paced_until().map_or(wake_at, |paced| paced.min(wake_at));
             tokio::select! {
                 biased;
                 datagram = self.datagrams.recv() => {
