@@ -6,6 +6,7 @@ mod direct;
 mod hostile;
 mod persistent;
 mod relayed;
+mod silent;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
