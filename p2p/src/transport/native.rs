@@ -66,6 +66,8 @@ pub fn build(
     let counter = meter.clone();
     let mut quic = quic::Config::new(keys);
     quic.max_idle_timeout = u32::try_from(SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
+    // Its own default of 5 s is less than the others have.
+    quic.handshake_timeout = SILENCE_MAX;
     quic.keep_alive_interval = SILENCE_MAX / 3;
     let quic = quic::tokio::Transport::new(quic)
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer))));
