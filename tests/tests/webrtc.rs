@@ -18,7 +18,7 @@ const STALLED_BYTES_MAX: u64 = 4 << 20;
 /// What is promised, and two seconds for a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(12);
 /// What Chrome is about to make the rule: an offer must not be changed before it is set.
-const NO_MUNGING: &str = "--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
+const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
 
 fn chromium() -> PathBuf {
     let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
@@ -49,13 +49,17 @@ fn peer(folder: &Path, listen: Option<&str>) -> Peer {
     Peer { process, addr }
 }
 
+fn tab(folder: &Path, peer: &Peer, arguments: &[&str]) -> Process {
+    let mut command = Command::new("node");
+    command.current_dir(root().join("tests/browser")).arg("webrtc.mjs");
+    command.arg("--chromium").arg(chromium()).arg("--module").arg(module()).args(["--addr", &peer.addr]);
+    Process::spawn("tab", command.args(arguments), &folder.join("tab.log")).unwrap()
+}
+
 fn everything_works(arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let mut first = peer(folder.path(), None);
-    let mut command = Command::new("node");
-    command.current_dir(root().join("tests/browser")).arg("webrtc.mjs");
-    command.arg("--chromium").arg(chromium()).arg("--module").arg(module()).args(["--addr", &first.addr]);
-    let mut tab = Process::spawn("tab", command.args(arguments), &folder.path().join("tab.log")).unwrap();
+    let mut tab = tab(folder.path(), &first, arguments);
     for proved in ["connected", "small", "large", "sixteen", "thousand", "slow"] {
         tab.event(proved, WAIT).unwrap();
     }
@@ -88,7 +92,12 @@ fn a_tab_of_today() {
 
 #[test]
 fn a_tab_that_forbids_changed_offers() {
-    everything_works(&["--flag", NO_MUNGING]);
+    everything_works(&[NO_MUNGING]);
+    // The flag does what it says: handshake v1 needs a changed offer.
+    let folder = tempfile::tempdir().unwrap();
+    let peer = peer(folder.path(), None);
+    let mut tab = tab(folder.path(), &peer, &["--v1", NO_MUNGING]);
+    assert!(tab.event("connected", WAIT).is_err());
 }
 
 #[test]
