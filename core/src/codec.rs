@@ -213,6 +213,12 @@ impl<const N: usize> Deref for BoundedString<N> {
     }
 }
 
+impl<const N: usize> AsRef<str> for BoundedString<N> {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
 impl<const N: usize> fmt::Debug for BoundedString<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

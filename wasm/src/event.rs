@@ -84,6 +84,7 @@ pub struct PathView {
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     pub id: String,
+    pub kind: &'static str,
     pub name: String,
     pub state: &'static str,
     pub round: u32,
@@ -131,6 +132,7 @@ impl JobView {
         let contributors: Vec<ContributorView> = job.contributors.iter().map(ContributorView::new).collect();
         Self {
             id: job.id.to_string(),
+            kind: job.kind.as_str(),
             name: job.name.to_string(),
             state: match job.state {
                 JobState::Running => "running",

@@ -8,6 +8,7 @@ use crate::{
 use serde::Serialize;
 use tequio_core::{
     knowledge::{Cid, model},
+    ledger::job::MODELS,
     types::Digest,
 };
 use wasm_bindgen::prelude::*;
@@ -30,7 +31,7 @@ impl Model {
     /// Reads `models/<job>`: the ref by proof, the bytes by their digest.
     pub async fn read(chain: &Chain, job: &str) -> Result<Self, NodeError> {
         let job: Digest = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
-        let name = format!("models/{job}");
+        let name = format!("{MODELS}{job}");
         let Some((r, _)) = chain.reference(&name).await? else { return Err(NodeError::NotFound(name)) };
         let bad = |e: &dyn std::fmt::Display| NodeError::BadObject(e.to_string());
         let model = model::Model::from_block(chain.block(r.cid).await?).map_err(|e| bad(&e))?;

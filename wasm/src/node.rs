@@ -22,7 +22,10 @@ use std::{
 };
 use tequio_core::{
     knowledge::{Cid, record::TrainingRecord},
-    ledger::{Entry, Key, job::JobStatus},
+    ledger::{
+        Entry, Key,
+        job::{JobResult, JobStatus, TrainedModel},
+    },
     light::LightClient,
     types::{Digest, NodeId},
 };
@@ -244,9 +247,12 @@ impl LightNode {
         let JobStatus::Final { result, minted, .. } = job.status else {
             return Err(NodeError::NotFound(format!("the record of job {id}: it is not final yet")));
         };
-        let block = self.chain.block(result.record).await?;
+        let Some(trained) = result.output.model() else {
+            return Err(NodeError::NotFound(format!("the record of job {id}: it has trained nothing")));
+        };
+        let block = self.chain.block(trained.record).await?;
         let record = TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
-        js(&RecordView::new(&result, &record, minted))
+        js(&RecordView::new(&result, trained, &record, minted))
     }
 
     /// The jobs that are known, newest knowledge first.
@@ -328,16 +334,16 @@ struct RecordView {
 }
 
 impl RecordView {
-    fn new(result: &tequio_core::ledger::job::JobResult, record: &TrainingRecord, minted: u64) -> Self {
+    fn new(result: &JobResult, trained: &TrainedModel, record: &TrainingRecord, minted: u64) -> Self {
         Self {
             job: record.job.to_string(),
-            model: result.model.to_string(),
-            record: result.record.to_string(),
-            accuracy: share(result.correct, result.tested),
-            tested: result.tested,
+            model: trained.model.to_string(),
+            record: trained.record.to_string(),
+            accuracy: share(trained.correct, trained.tested),
+            tested: trained.tested,
             rejected: result.rejected,
             minted,
-            checked_share: f64::from(record.spec.checked) / 65536.0,
+            checked_share: f64::from(record.task.checked) / 65536.0,
             contributors: result.contributors.iter().map(ContributorView::new).collect(),
         }
     }

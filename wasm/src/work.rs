@@ -130,7 +130,7 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
         Output::Compute { unit, task } => {
             let id = task.id();
             let kind = match task {
-                Task::Lane(_) | Task::Unit(_) => "compute",
+                Task::Lane(_) | Task::Unit(_) | Task::Infer(_) => "compute",
                 Task::State { .. } => "check",
             };
             let job = id.job.to_string();

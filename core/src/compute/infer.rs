@@ -1,22 +1,64 @@
 //! Batch inference as work: the products of every layer, so that a checker can be sure for less than the work costs.
 //!
-//! Over a fast link the worker sends all products, and [`super::freivalds::check_inference`] checks them. Over a slow one it
-//! sends the classes alone, and [`check_sample`] recomputes rows drawn after the answer.
+//! A batch is cut into parts, whose size follows from the network's shape alone. The worker sends all products of a
+//! part, and [`super::freivalds::check_inference`] checks them.
 
 use super::{
     array::Array,
     dataset::{ROWS_MAX, Samples},
-    error::{ComputeError, check_count, check_position},
+    error::{ComputeError, check_count},
     exact::{TRACE_VALUES_MAX, bounded, check_products},
-    params::LANE_MACS_MAX,
+    params::{LANE_MACS_MAX, Topology},
     predict::{Classifier, argmax},
     step::Workspace,
 };
 use crate::{codec, crypto::hash::Context, types::Digest};
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
+use core::ops::Range;
 
-/// The answers for a batch, with the products that led to them.
+/// Most numbers in the products of a part: what a phone on a slow line still hands in within seconds.
+pub const PART_VALUES_MAX: usize = 1 << 17;
+/// Most rows of a part.
+pub const PART_ROWS_MAX: u32 = 512;
+
+/// How a batch is cut into parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    rows: u32,
+    rows_per_part: u32,
+}
+
+impl Parts {
+    /// For a batch of `rows`; none where there is no row, or where even one is too large.
+    pub fn new(topology: &Topology, rows: u32) -> Option<Self> {
+        let widths: usize = topology.layers().iter().map(|l| l.outputs).sum();
+        let values = widths.max(topology.features()).max(1);
+        let rows_per_part = u32::try_from(PART_VALUES_MAX / values).ok()?.min(PART_ROWS_MAX);
+        let fits = (1..=ROWS_MAX).contains(&(rows as usize))
+            && rows_per_part > 0
+            && topology.forward_macs(rows_per_part.into()) <= LANE_MACS_MAX;
+        fits.then_some(Self { rows, rows_per_part })
+    }
+
+    /// Parts in all.
+    pub const fn count(&self) -> u32 {
+        self.rows.div_ceil(self.rows_per_part)
+    }
+
+    /// The rows of a part; none beyond the last.
+    pub fn rows_of(&self, part: u32) -> Range<u32> {
+        let first = part.saturating_mul(self.rows_per_part).min(self.rows);
+        first..first.saturating_add(self.rows_per_part).min(self.rows)
+    }
+
+    /// The same, out of the batch.
+    pub fn select(&self, batch: &Samples, part: u32) -> Samples {
+        batch.select(&self.rows_of(part).collect::<Vec<_>>())
+    }
+}
+
+/// The answers for a part of a batch, with the products that led to them.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Inference {
     /// `Z_l` of every layer, one after another.
@@ -46,7 +88,7 @@ impl Inference {
     }
 }
 
-/// Answers a batch. Its size is limited by [`TRACE_VALUES_MAX`] and [`LANE_MACS_MAX`].
+/// Answers a part of a batch. Its size is limited by [`TRACE_VALUES_MAX`] and [`LANE_MACS_MAX`].
 pub fn infer(classifier: &Classifier, rows: &Samples) -> Result<Inference, ComputeError> {
     let topology = classifier.topology();
     check_count("features", rows.features() as usize, topology.features())?;
@@ -65,18 +107,25 @@ pub fn infer(classifier: &Classifier, rows: &Samples) -> Result<Inference, Compu
     })
 }
 
-/// Recomputes some rows of a batch; the first whose class differs.
-pub fn check_sample(
-    classifier: &Classifier,
-    rows: &Samples,
-    classes: &[u8],
-    sample: &[u32],
-) -> Result<Option<u32>, ComputeError> {
-    check_count("classes", classes.len(), rows.rows() as usize)?;
-    for row in sample {
-        check_position("row", *row, rows.rows())?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::params::Architecture;
+
+    fn topology(dims: &[u32]) -> Topology {
+        let dims = dims.to_vec().try_into().unwrap();
+        Topology::new(Architecture { dims, input_exponent: 5, hidden_exponent: 5 }).unwrap()
     }
-    let found = classifier.classes(&rows.select(sample))?;
-    let differs = |(row, found): &(&u32, &u8)| classes.get(**row as usize) != Some(*found);
-    Ok(sample.iter().zip(&found).find(differs).map(|(row, _)| *row))
+
+    #[test]
+    fn parts_hold_each_row_once() {
+        for (dims, rows) in [(&[64, 32, 10][..], 1797), (&[4, 3], 1), (&[4, 3], 4096), (&[784, 512, 10], 10_001)] {
+            let parts = Parts::new(&topology(dims), rows).unwrap();
+            let all: Vec<u32> = (0..parts.count()).flat_map(|part| parts.rows_of(part)).collect();
+            assert_eq!(all, (0..rows).collect::<Vec<_>>());
+            assert!(parts.rows_of(parts.count()).is_empty() && parts.rows_of(u32::MAX).is_empty());
+        }
+        assert_eq!(Parts::new(&topology(&[4, 3]), 0), None);
+        assert_eq!(Parts::new(&topology(&[4, 3]), ROWS_MAX as u32 + 1), None);
+    }
 }

@@ -1,6 +1,7 @@
-//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and the two that a training job leaves:
-//! its [`model`] and its [`record`].
+//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and those that jobs leave: a
+//! training its [`model`] and its [`record`], an inference its [`answers`].
 
+pub mod answers;
 mod cid;
 pub mod model;
 pub mod object;

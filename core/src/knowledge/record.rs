@@ -11,9 +11,9 @@ use super::{
     object::{self, Block, ObjectError},
 };
 use crate::{
-    codec,
+    codec::{self, BoundedString},
     compute::params::{JobParams, Mode, Rounding},
-    ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
+    ledger::job::{CONTRIBUTORS_MAX, JOB_NAME_LEN_MAX, JobId, TrainingTask},
     types::{Digest, NodeId, Verified},
 };
 use alloc::{
@@ -44,8 +44,12 @@ It says nothing about whether the data are honest, correct or fit for a purpose.
 pub struct TrainingRecord {
     /// The job.
     pub job: JobId,
-    /// What was asked, as the ledger has it.
-    pub spec: JobSpec,
+    /// The job's name, as the ledger has it.
+    pub name: BoundedString<JOB_NAME_LEN_MAX>,
+    /// The data set.
+    pub dataset: Cid,
+    /// What was asked.
+    pub task: TrainingTask,
     /// Who leased the lanes.
     pub coordinator: NodeId,
     /// Lanes accepted.
@@ -256,11 +260,11 @@ impl TrainingRecord {
             version: VERSION,
             statement: STATEMENT.to_string(),
             job: self.job.0.to_vec(),
-            name: self.spec.name.to_string(),
-            dataset: self.spec.dataset.into(),
-            training_rows: self.spec.training_rows,
-            parameters: Parameters::of(&self.spec.params),
-            checked: self.spec.checked,
+            name: self.name.to_string(),
+            dataset: self.dataset.into(),
+            training_rows: self.task.training_rows,
+            parameters: Parameters::of(&self.task.params),
+            checked: self.task.checked,
             coordinator: self.coordinator.0.to_vec(),
             units: self.units,
             checks: self.checks,
@@ -286,10 +290,9 @@ impl TrainingRecord {
             return Err(WRONG_FORM);
         }
         let dataset: Cid = form.dataset.try_into().map_err(|_| WRONG_FORM)?;
-        let spec = JobSpec {
-            name: form.name.try_into().map_err(|_: codec::DecodeError| WRONG_FORM)?,
+        let name = form.name.try_into().map_err(|_: codec::DecodeError| WRONG_FORM)?;
+        let task = TrainingTask {
             params: form.parameters.read().ok_or(WRONG_FORM)?,
-            dataset,
             training_rows: form.training_rows,
             checked: form.checked,
         };
@@ -304,7 +307,9 @@ impl TrainingRecord {
             |r: RejectedForm| Ok(Rejected { round: r.round, lane: r.lane, worker: node(&r.worker)?, reason: r.reason });
         Ok(Self {
             job: Digest(digest(&form.job, &WRONG_FORM)?),
-            spec,
+            name,
+            dataset,
+            task,
             coordinator: node(&form.coordinator)?,
             units: form.units,
             checks: form.checks,
@@ -338,17 +343,12 @@ mod tests {
             seed: 0,
             rounding: Rounding::Stochastic,
         };
-        let spec = JobSpec {
-            name: "digits".try_into().unwrap(),
-            params,
-            dataset: Cid::of(CidCodec::Raw, b"digits"),
-            training_rows: 1437,
-            checked: 65536,
-        };
         let node = NodeId([5; 32]);
         TrainingRecord {
             job: Digest([1; 32]),
-            spec,
+            name: "digits".try_into().unwrap(),
+            dataset: Cid::of(CidCodec::Raw, b"digits"),
+            task: TrainingTask { params, training_rows: 1437, checked: 65536 },
             coordinator: NodeId([2; 32]),
             units: 440,
             checks: 440,

@@ -1,8 +1,12 @@
 //! Jobs as the ledger knows them: what was asked, how far it is, who did what.
 
+use super::transaction::RefName;
 use crate::{
     codec::{BoundedString, BoundedVec},
-    compute::params::JobParams,
+    compute::{
+        infer::Parts,
+        params::{Architecture, JobParams, Topology},
+    },
     knowledge::Cid,
     types::{Digest, Height, NodeId},
 };
@@ -16,6 +20,10 @@ pub const CONTRIBUTORS_MAX: usize = 256;
 pub const AUDITORS_MAX: usize = 64;
 /// Longest name of a job, bytes.
 pub const JOB_NAME_LEN_MAX: usize = 64;
+/// Name space of trained models: `models/<job>`.
+pub const MODELS: &str = "models/";
+/// Name space of answered batches: `answers/<job>`.
+pub const ANSWERS: &str = "answers/";
 /// Largest whole job, multiply-accumulates: every job up to this size is recomputed as a whole by its auditors.
 pub const JOB_MACS_MAX: u64 = 200_000_000_000;
 
@@ -24,14 +32,44 @@ pub const JOB_MACS_MAX: u64 = 200_000_000_000;
 pub struct JobSpec {
     /// For people.
     pub name: BoundedString<JOB_NAME_LEN_MAX>,
+    /// The encoded data: a [`Dataset`](crate::compute::dataset::Dataset) to train on, or the
+    /// [`Samples`](crate::compute::dataset::Samples) to answer.
+    pub dataset: Cid,
+    /// What is done with it.
+    pub task: JobTask,
+}
+
+/// What is done with the data.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobTask {
+    /// Train a model.
+    Train(TrainingTask),
+    /// Answer a batch of rows with a model that the ledger holds.
+    Infer(InferenceTask),
+}
+
+/// Training.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TrainingTask {
     /// Shape, optimiser, rounds, seed, mode.
     pub params: JobParams,
-    /// The encoded data set.
-    pub dataset: Cid,
     /// Training rows of the data set; with the parameters they fix what is computed.
     pub training_rows: u32,
     /// Share of lanes that is recomputed, in 1/65536; 65536 is all.
     pub checked: u32,
+}
+
+/// Batch inference.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct InferenceTask {
+    /// The job that trained the model; it must be final.
+    pub trained: JobId,
+    /// Its model.
+    pub model: Cid,
+    /// The model's shape: it fixes the parts of the batch and what they cost.
+    pub architecture: Architecture,
+    /// Rows of the batch.
+    pub rows: u32,
 }
 
 /// How much a job is.
@@ -46,6 +84,40 @@ pub struct Work {
 impl JobSpec {
     /// How much the job is; none where its parameters are outside the limits or ask for more rows than there are.
     pub fn work(&self) -> Option<Work> {
+        match &self.task {
+            JobTask::Train(task) => task.work(),
+            JobTask::Infer(task) => task.work(),
+        }
+    }
+
+    /// What is trained, if anything is.
+    pub const fn training(&self) -> Option<&TrainingTask> {
+        match &self.task {
+            JobTask::Train(task) => Some(task),
+            JobTask::Infer(_) => None,
+        }
+    }
+
+    /// Rounds; a batch has one.
+    pub const fn rounds(&self) -> u32 {
+        match &self.task {
+            JobTask::Train(task) => task.params.rounds,
+            JobTask::Infer(_) => 1,
+        }
+    }
+
+    /// Name of the ref that the job's end sets.
+    pub fn output_ref(&self, id: &JobId) -> Option<RefName> {
+        let space = match self.task {
+            JobTask::Train(_) => MODELS,
+            JobTask::Infer(_) => ANSWERS,
+        };
+        alloc::format!("{space}{id}").try_into().ok()
+    }
+}
+
+impl TrainingTask {
+    fn work(&self) -> Option<Work> {
         let plan = self.params.clone().validate().ok()?;
         if plan.batch_rows() > self.training_rows.into() {
             return None;
@@ -55,9 +127,37 @@ impl JobSpec {
     }
 }
 
+impl InferenceTask {
+    fn work(&self) -> Option<Work> {
+        let topology = Topology::new(self.architecture.clone()).ok()?;
+        let parts = Parts::new(&topology, self.rows)?;
+        Some(Work { units: parts.count().into(), macs: topology.forward_macs(self.rows.into()) })
+    }
+}
+
 /// What came out of a job.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct JobResult {
+    /// What was asked for.
+    pub output: JobOutput,
+    /// Who computed and checked, largest first.
+    pub contributors: BoundedVec<Contributor, CONTRIBUTORS_MAX>,
+    /// Results that were refused.
+    pub rejected: u32,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobOutput {
+    /// Of a training.
+    Model(TrainedModel),
+    /// Of a batch: the answers object.
+    Answers(Cid),
+}
+
+/// A trained model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TrainedModel {
     /// Digest of the final weights.
     pub weights: Digest,
     /// The model object.
@@ -68,10 +168,33 @@ pub struct JobResult {
     pub correct: u32,
     /// Test rows.
     pub tested: u32,
-    /// Who computed and checked, largest first.
-    pub contributors: BoundedVec<Contributor, CONTRIBUTORS_MAX>,
-    /// Results that were refused.
-    pub rejected: u32,
+}
+
+impl JobOutput {
+    /// The object that the job's ref points to.
+    pub const fn cid(&self) -> Cid {
+        match self {
+            Self::Model(trained) => trained.model,
+            Self::Answers(answers) => *answers,
+        }
+    }
+
+    /// The model, of a training.
+    pub const fn model(&self) -> Option<&TrainedModel> {
+        match self {
+            Self::Model(trained) => Some(trained),
+            Self::Answers(_) => None,
+        }
+    }
+
+    /// Whether it is what this task asks for, and possible.
+    pub fn fits(&self, task: &JobTask) -> bool {
+        match (self, task) {
+            (Self::Model(trained), JobTask::Train(_)) => trained.correct <= trained.tested,
+            (Self::Answers(_), JobTask::Infer(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// One member's part in a job.
@@ -91,9 +214,9 @@ pub struct Contributor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum Verdict {
-    /// Recomputing gave the same weights and the same accuracy.
+    /// Recomputing gave the same output.
     Agree,
-    /// It gave others.
+    /// It gave another.
     Disagree,
 }
 
@@ -126,7 +249,7 @@ pub enum JobStatus {
         /// What they found so far.
         verdicts: BoundedVec<(NodeId, Verdict), AUDITORS_MAX>,
     },
-    /// Audited; `models/<job>` points to the model.
+    /// Audited; `models/<job>` points to the model, or `answers/<job>` to the answers.
     Final {
         /// What came out.
         result: JobResult,

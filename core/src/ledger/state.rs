@@ -53,6 +53,7 @@ pub enum Key {
 
 /// A value of the state; it knows its own [`Key`].
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant)]
 pub enum Entry {
     /// Under [`Key::Account`].
     Account(Account),

@@ -8,8 +8,8 @@ use super::{
     committee::{Committee, Seat},
     genesis::Params,
     job::{
-        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, JOB_MACS_MAX, Job, JobId, JobResult, JobSpec,
-        JobStatus, Verdict,
+        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job, JobId, JobResult,
+        JobSpec, JobStatus, JobTask, Verdict,
     },
     state::{
         Account, Entry, JOBS_PER_OWNER_MAX, Key, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
@@ -30,8 +30,6 @@ use borsh::{BorshDeserialize, BorshSerialize};
 pub const REGISTRATIONS_PER_BLOCK_MAX: usize = 8;
 /// Multiply-accumulates that earn one point of reputation.
 pub const MACS_PER_POINT: u64 = 1_000_000;
-/// Name space of finished models.
-pub const MODELS: &str = "models/";
 
 /// Where a block stands.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +106,8 @@ pub enum TransactionError {
     NotOwner,
     #[error("the ref has sequence {found}, expected {expected}")]
     RefMoved { found: u64, expected: u64 },
+    #[error("the job that should have trained the model is not final, or its model is another")]
+    JobModel,
 }
 
 type Applied = Result<(), TransactionError>;
@@ -265,10 +265,24 @@ impl<'a> Applying<'a> {
         if work.macs > JOB_MACS_MAX {
             return Err(TransactionError::JobTooLarge(work.macs));
         }
+        if let JobTask::Infer(task) = &spec.task
+            && !self.has_model(task)
+        {
+            return Err(TransactionError::JobModel);
+        }
         let coordinator = account.node;
         self.put(Entry::Account(Account { jobs: account.jobs + 1, ..account }));
         self.put_job(id, Job { spec: spec.clone(), coordinator, submitted: self.height, status: JobStatus::Running });
         Ok(())
+    }
+
+    /// Whether the job that an inference names has ended with the model that it names, of this shape.
+    fn has_model(&self, task: &InferenceTask) -> bool {
+        let Some(Job { spec, status: JobStatus::Final { result, .. }, .. }) = self.state.job(&task.trained) else {
+            return false;
+        };
+        let shape = spec.training().is_some_and(|t| t.params.architecture == task.architecture);
+        shape && result.output.model().is_some_and(|trained| trained.model == task.model)
     }
 
     fn own_job(&self, coordinator: &NodeId, id: JobId) -> Result<Job, TransactionError> {
@@ -400,8 +414,8 @@ impl<'a> Applying<'a> {
 
     fn finalise(&mut self, id: JobId, job: Job, result: JobResult) {
         let minted = self.mint(&job.coordinator, &result.contributors);
-        if let Ok(name) = RefName::try_from(alloc::format!("{MODELS}{id}")) {
-            self.put(Entry::Ref(Ref { name, owner: None, sequence: 1, cid: result.model, height: self.height }));
+        if let Some(name) = job.spec.output_ref(&id) {
+            self.put(Entry::Ref(Ref { name, owner: None, sequence: 1, cid: result.output.cid(), height: self.height }));
         }
         self.end_job(id, job, JobStatus::Final { result, at: self.height, minted });
     }
@@ -464,7 +478,7 @@ fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
     let fits = sum(|c| c.units.into()) <= work.units
         && sum(|c| c.checks.into()) <= work.units.saturating_mul(2)
         && sum(|c| c.macs) <= work.macs.saturating_mul(3)
-        && result.correct <= result.tested
+        && result.output.fits(&spec.task)
         && result.contributors.len() <= CONTRIBUTORS_MAX;
     if distinct && fits { Ok(()) } else { Err(TransactionError::BadResult) }
 }

@@ -14,11 +14,13 @@ use crate::{
         ComputeError,
         dataset::Samples,
         exact::{TRACE_VALUES_MAX, UnitTrace, run_unit},
+        infer::{Inference, infer},
         lane::{LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, lane_state_at},
-        params::{JobParams, PARAMETERS_MAX},
+        params::{Architecture, JobParams, PARAMETERS_MAX},
+        predict::Classifier,
         state::{LaneState, Published},
     },
-    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId},
+    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId, JobTask},
     types::{Digest, NodeId},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -257,6 +259,21 @@ pub enum Task {
     },
     /// A unit of one step, of a job in exact mode.
     Unit(UnitInput),
+    /// A part of a batch to be answered.
+    Infer(InferInput),
+}
+
+/// All that a worker needs to answer a part of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct InferInput {
+    /// Which part, as a lane of the only round.
+    pub id: LaneId,
+    /// The model's shape.
+    pub architecture: Architecture,
+    /// Its weights.
+    pub published: Published,
+    /// The rows of the part.
+    pub rows: Samples,
 }
 
 /// All that a worker needs to compute a unit.
@@ -281,6 +298,8 @@ pub enum Product {
     State(LaneState),
     /// Of [`Task::Unit`].
     Unit(UnitTrace),
+    /// Of [`Task::Infer`].
+    Answers(Inference),
 }
 
 impl Product {
@@ -289,6 +308,7 @@ impl Product {
         match self {
             Self::Lane(result) => Some(result.digest),
             Self::Unit(trace) => Some(trace.digest(id)),
+            Self::Answers(answers) => Some(answers.digest(&id.job, id.lane)),
             Self::State(_) => None,
         }
     }
@@ -311,6 +331,7 @@ impl Task {
         match self {
             Self::Lane(input) | Self::State { input, .. } => input.id,
             Self::Unit(input) => input.id,
+            Self::Infer(input) => input.id,
         }
     }
 
@@ -326,6 +347,9 @@ impl Task {
                 let plan = params.clone().validate()?;
                 run_unit(&plan, id.round, id.lane, published, rows).map(Product::Unit)
             }
+            Self::Infer(InferInput { architecture, published, rows, .. }) => {
+                infer(&Classifier::new(architecture.clone(), published.clone())?, rows).map(Product::Answers)
+            }
         }
     }
 }
@@ -340,6 +364,8 @@ pub fn run_encoded(task: &[u8]) -> Result<Vec<u8>, TaskError> {
 pub struct JobProgress {
     /// Which job.
     pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
     /// Its name, for people.
     pub name: BoundedString<JOB_NAME_LEN_MAX>,
     /// Who leases its lanes.
@@ -362,6 +388,34 @@ pub struct JobProgress {
     pub contributors: BoundedVec<Contributor, TOP_CONTRIBUTORS_MAX>,
     /// Results rejected.
     pub rejected: u32,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobKind {
+    /// Trains a model.
+    Train,
+    /// Answers a batch.
+    Infer,
+}
+
+impl JobKind {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Infer => "infer",
+        }
+    }
+}
+
+impl From<&JobTask> for JobKind {
+    fn from(task: &JobTask) -> Self {
+        match task {
+            JobTask::Train(_) => Self::Train,
+            JobTask::Infer(_) => Self::Infer,
+        }
+    }
 }
 
 /// Where in its life a job is.

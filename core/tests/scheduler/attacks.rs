@@ -27,11 +27,12 @@ fn caught(seed: u64, lie: Lie) -> (Sim, Outcome) {
 fn no_wrong_lane(sim: &Sim) {
     let plan: Plan = sim.plan();
     let mut starts = vec![tequio_core::compute::state::Weights::initial(&plan)];
-    tequio_core::compute::train::train(&plan, sim.data.train(), |_, w| starts.push(w.clone())).unwrap();
-    let mut order = EpochOrder::new(sim.data.train().rows());
+    tequio_core::compute::train::train(&plan, sim.data().train(), |_, w| starts.push(w.clone())).unwrap();
+    let mut order = EpochOrder::new(sim.data().train().rows());
     for lane in &sim.accepted {
         let id = tequio_core::compute::lane::LaneId { job: crate::sim::JOB, round: lane.round, lane: lane.lane };
-        let input = LaneInput::assemble(&plan, &mut order, sim.data.train(), &starts[lane.round as usize], id).unwrap();
+        let input =
+            LaneInput::assemble(&plan, &mut order, sim.data().train(), &starts[lane.round as usize], id).unwrap();
         assert_eq!(input.run().unwrap().digest, lane.result.digest, "seed {}: wrong lane {id:?}", sim.seed);
     }
 }
@@ -159,7 +160,7 @@ fn colluders_are_caught_by_canaries() {
     // The mitigation off, the lie goes through.
     let mut sim = Sim::with(291, ROUNDS, &colluders, |_, config| config.canary = 0);
     let outcome = sim.run(300_000);
-    assert_ne!(outcome.weights.hash(), sim.expected().hash());
+    assert_ne!(outcome.trained().unwrap().weights.hash(), sim.expected().hash());
 }
 
 #[test]
@@ -167,25 +168,25 @@ fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
     let crowd = [Profile::HONEST, Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Poison)];
     let honest = Sim::new(300, 30, &crowd).expected();
     // Checks off: nothing is drawn, everybody has a history, no canary.
-    let mut sim = Sim::with(300, 30, &crowd, |spec, config| {
-        spec.checked = 0;
+    let mut sim = Sim::with(300, 30, &crowd, |task, config| {
+        task.checked = 0;
         config.history = 0;
         config.canary = 0;
     });
     let unchecked = sim.run(300_000);
-    assert_ne!(unchecked.weights.hash(), honest.hash());
+    assert_ne!(unchecked.trained().unwrap().weights.hash(), honest.hash());
     let mut sim = Sim::new(300, 30, &crowd);
     let checked = sim.run_exact(300_000);
     assert!(checked.rejected >= 1);
-    let (bad, good) = (unchecked.accuracy.share(), checked.accuracy.share());
+    let (bad, good) = (unchecked.trained().unwrap().accuracy.share(), checked.trained().unwrap().accuracy.share());
     println!("accuracy unchecked {bad:.3}, checked {good:.3}");
     assert!(bad + 0.2 < good, "unchecked {bad}, checked {good}");
 }
 
 #[test]
 fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
-    let mut sim = Sim::with(310, 40, &[Profile::HONEST; 3], |spec, config| {
-        spec.checked = 65536 / 4;
+    let mut sim = Sim::with(310, 40, &[Profile::HONEST; 3], |task, config| {
+        task.checked = 65536 / 4;
         config.canary = 0;
         config.history = 10;
     });

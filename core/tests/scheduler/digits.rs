@@ -55,19 +55,19 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
     let mut sim = Sim::of(600, data, params, &crowd, |_, _| {});
     assert_eq!(sim.config.seed, seed_bytes(600, 0));
     let outcome = sim.run(300_000);
-    let sha: String = outcome.weights.sha256().iter().map(|b| format!("{b:02x}")).collect();
+    let sha: String = outcome.trained().unwrap().weights.sha256().iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(sha, PUBLISHED);
     println!(
         "{} ms, {} messages, accuracy {:.4}, units by tabs {} of {}, checks {}, rejected {}",
         sim.now,
         sim.messages,
-        outcome.accuracy.share(),
+        outcome.trained().unwrap().accuracy.share(),
         outcome.units_guest,
         outcome.units,
         outcome.checks,
         outcome.rejected
     );
-    assert!(outcome.accuracy.share() >= 0.96);
+    assert!(outcome.trained().unwrap().accuracy.share() >= 0.96);
     assert!(outcome.rejected >= 1);
     assert!(4 * outcome.units_guest >= outcome.units, "{} of {}", outcome.units_guest, outcome.units);
 }

@@ -6,7 +6,7 @@ use tequio_core::{compute::params::Mode, wire::work::Reason};
 const ROUNDS: u32 = 24;
 
 fn exact(seed: u64, crowd: &[Profile]) -> Sim {
-    Sim::with(seed, ROUNDS, crowd, |spec, _| spec.params.mode = Mode::Exact { units: 8 })
+    Sim::with(seed, ROUNDS, crowd, |task, _| task.params.mode = Mode::Exact { units: 8 })
 }
 
 #[test]

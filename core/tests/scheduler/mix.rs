@@ -1,7 +1,8 @@
 //! Honest workers of every kind and number: the result is always that of one process alone.
 
-use crate::sim::{JOB, Lie, Profile, Sim, data, node_id, spec};
+use crate::sim::{JOB, Lie, Profile, Sim, data, node_id, spec_of, task};
 use tequio_core::{
+    ledger::job::{JobTask, TrainingTask},
     machine::Machine,
     scheduler::{
         coordinator::{ComputeFailed, Config, Coordinator, Event, Input, Output, Peer, StartError},
@@ -32,9 +33,9 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
         assert_eq!(outcome.rejected, 0);
         // All lanes are checked, by another worker or, where there is none, by the host.
         assert_eq!(outcome.checks, outcome.units);
-        assert_eq!(outcome.curve.len() as u32, ROUNDS);
-        assert_eq!(outcome.curve.last().unwrap().weights, outcome.weights.hash());
-        assert!(outcome.accuracy.share() > 0.8, "{:?}", outcome.accuracy);
+        assert_eq!(outcome.trained().unwrap().curve.len() as u32, ROUNDS);
+        assert_eq!(outcome.trained().unwrap().curve.last().unwrap().weights, outcome.trained().unwrap().weights.hash());
+        assert!(outcome.trained().unwrap().accuracy.share() > 0.8, "{:?}", outcome.trained().unwrap().accuracy);
         let credited: u32 = outcome.contributors.iter().map(|c| c.units).sum();
         assert_eq!(u64::from(credited), outcome.units);
         println!(
@@ -59,6 +60,19 @@ fn every_accepted_unit_is_known_to_its_worker() {
         assert_eq!(totals.macs, credited.macs, "{:?}", node.id);
         assert_eq!(totals.units, u64::from(credited.units + credited.checks));
         assert!(node.events.iter().all(|e| !matches!(e, worker::Event::Rejected { .. })));
+    }
+}
+
+#[test]
+fn news_of_a_lane_does_not_keep_its_worker_from_the_next() {
+    let fast = Profile { lane_ms: 1, latency_ms: 1, slots: 1, ..Profile::HONEST };
+    let rounds = 40;
+    for seed in 22..26 {
+        let mut sim = Sim::new(seed, rounds, &[fast; 4]);
+        sim.run_exact(60_000);
+        println!("seed {seed}: {} ms for {rounds} rounds, {} messages", sim.now, sim.messages);
+        // Sixteen computations by four workers, each a handful of milliseconds away, and eight writes of one.
+        assert!(sim.now <= u64::from(rounds) * 30, "seed {seed}: {} ms", sim.now);
     }
 }
 
@@ -135,7 +149,7 @@ fn stragglers_get_a_backup_copy() {
 #[test]
 fn strangers_and_other_jobs_are_answered_and_change_nothing() {
     let data = data();
-    let spec = spec(&data, 1);
+    let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
     let lease = |job| tequio_core::wire::work::LeaseId { job, number: 7 };
@@ -161,7 +175,7 @@ fn strangers_and_other_jobs_are_answered_and_change_nothing() {
 #[test]
 fn a_flood_of_questions_is_answered_without_growing() {
     let data = data();
-    let spec = spec(&data, 1);
+    let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let mut answered = 0u64;
     for id in 0..5_000u64 {
@@ -184,18 +198,18 @@ fn a_flood_of_questions_is_answered_without_growing() {
 fn jobs_that_cannot_be_coordinated_are_refused() {
     let data = data();
     let config = || Config::new(node_id(200), [1; 32]);
-    let mut other = spec(&data, 1);
+    let coordinate = |task: &TrainingTask| {
+        Coordinator::new(0, JOB, spec_of(&data, JobTask::Train(task.clone())), data.clone(), config())
+    };
+    let mut other = task(&data, 1);
     other.training_rows += 1;
-    assert!(matches!(
-        Coordinator::new(0, JOB, other, data.clone(), config()).unwrap_err(),
-        StartError::OtherData { .. }
-    ));
-    let mut wide = spec(&data, 1);
+    assert!(matches!(coordinate(&other).unwrap_err(), StartError::OtherData { .. }));
+    let mut wide = task(&data, 1);
     wide.params.architecture.dims = vec![4, 700, 700, 3].try_into().unwrap();
     wide.params.unit_rows = 1;
-    assert!(Coordinator::new(0, JOB, wide.clone(), data.clone(), config()).is_ok());
+    assert!(coordinate(&wide).is_ok());
     wide.params.architecture.dims = vec![4, 730, 730, 3].try_into().unwrap();
-    assert!(matches!(Coordinator::new(0, JOB, wide, data, config()).unwrap_err(), StartError::TooLarge { .. }));
+    assert!(matches!(coordinate(&wide).unwrap_err(), StartError::TooLarge { .. }));
 }
 
 #[test]

@@ -1,23 +1,25 @@
 //! A simulated network around one real coordinator and real workers. Dishonest workers are honest machines whose
 //! outputs are rewritten. Everything follows from the seed.
 
+use borsh::BorshSerialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     codec,
     compute::{
         array::{Array, update_hash},
-        dataset::{CsvOptions, Dataset, Label, Scaling, prepare},
+        dataset::{CsvOptions, Dataset, Label, Samples, Scaling, prepare},
         lane::{LaneInput, LaneResult, lane_state_at, replay_step},
         params::{JobParams, Mode, Plan},
+        predict::Classifier,
         state::{LaneState, Weights},
         train::train,
     },
     crypto::hash::Context,
     knowledge::{Cid, CidCodec},
-    ledger::job::JobSpec,
+    ledger::job::{InferenceTask, JobSpec, JobTask, TrainingTask},
     machine::Machine,
     scheduler::{
-        coordinator::{self, AcceptedLane, Config, Coordinator, Outcome, Peer, Record, Rejection},
+        coordinator::{self, AcceptedLane, Config, Coordinator, Material, Outcome, Peer, Record, Rejection},
         worker::{self, Failed, Offer, Worker},
     },
     types::{Digest, NodeId, TimeMs},
@@ -50,7 +52,8 @@ pub enum Lie {
     Withholds(u32),
     /// Lies, and shows a wrong state when asked.
     WrongState(u32),
-    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents.
+    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents. Of a part of a batch: a
+    /// product (0) or a class is wrong.
     Product(usize),
     /// Honest, but sends everything twice.
     Twice,
@@ -96,7 +99,7 @@ pub struct Sim {
     pub now: TimeMs,
     pub seed: u64,
     pub spec: JobSpec,
-    pub data: Dataset,
+    pub material: Material,
     pub config: Config,
     pub coordinator: Coordinator,
     pub nodes: Vec<Node>,
@@ -136,22 +139,21 @@ pub fn data() -> Dataset {
     prepare(csv.as_bytes(), &options).unwrap()
 }
 
-pub fn spec(data: &Dataset, rounds: u32) -> JobSpec {
+pub fn task(data: &Dataset, rounds: u32) -> TrainingTask {
     let mut params = JobParams::for_dataset(data, &[8], 0).unwrap();
     params.unit_rows = 4;
     params.mode = Mode::Local { lanes: 8, steps: 4 };
     params.rounds = rounds;
-    spec_of(data, params)
+    task_of(data, params)
 }
 
-fn spec_of(data: &Dataset, params: JobParams) -> JobSpec {
-    JobSpec {
-        name: "simulated".try_into().unwrap(),
-        params,
-        dataset: Cid::of(CidCodec::Raw, &codec::encode(data)),
-        training_rows: data.train().rows(),
-        checked: 65536,
-    }
+fn task_of(data: &Dataset, params: JobParams) -> TrainingTask {
+    TrainingTask { params, training_rows: data.train().rows(), checked: 65536 }
+}
+
+pub fn spec_of(data: &impl BorshSerialize, task: JobTask) -> JobSpec {
+    let dataset = Cid::of(CidCodec::Raw, &codec::encode(data));
+    JobSpec { name: "simulated".try_into().unwrap(), dataset, task }
 }
 
 pub fn node_id(n: usize) -> NodeId {
@@ -165,9 +167,14 @@ impl Sim {
         Self::with(seed, rounds, profiles, |_, _| {})
     }
 
-    pub fn with(seed: u64, rounds: u32, profiles: &[Profile], change: impl FnOnce(&mut JobSpec, &mut Config)) -> Self {
+    pub fn with(
+        seed: u64,
+        rounds: u32,
+        profiles: &[Profile],
+        change: impl FnOnce(&mut TrainingTask, &mut Config),
+    ) -> Self {
         let data = data();
-        let params = spec(&data, rounds).params;
+        let params = task(&data, rounds).params;
         Self::of(seed, data, params, profiles, change)
     }
 
@@ -176,13 +183,37 @@ impl Sim {
         data: Dataset,
         params: JobParams,
         profiles: &[Profile],
-        change: impl FnOnce(&mut JobSpec, &mut Config),
+        change: impl FnOnce(&mut TrainingTask, &mut Config),
     ) -> Self {
-        println!("seed {seed}");
-        let mut spec = spec_of(&data, params);
+        let mut task = task_of(&data, params);
         let mut config = Config::new(node_id(200), seed_bytes(seed, 0));
-        change(&mut spec, &mut config);
-        let coordinator = Coordinator::new(0, JOB, spec.clone(), data.clone(), config.clone()).unwrap();
+        // The jobs here are tiny; what is tested is what holds for large ones, unless a test says otherwise.
+        config.lanes_written_macs_min = 0;
+        change(&mut task, &mut config);
+        let spec = spec_of(&data, JobTask::Train(task));
+        Self::start(seed, spec, data.into(), config, profiles)
+    }
+
+    /// A batch of rows, answered by a model that one process has trained.
+    pub fn batch(seed: u64, rows: u32, profiles: &[Profile]) -> Self {
+        let data = data();
+        let plan = task(&data, 4).params.validate().unwrap();
+        let weights = train(&plan, data.train(), |_, _| {}).unwrap();
+        let architecture = plan.params().architecture.clone();
+        let published = weights.publish(plan.topology()).unwrap();
+        let classifier = Classifier::new(architecture.clone(), published).unwrap();
+        let values = (0..4 * rows).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 as i8).map(|v| v.max(-127));
+        let rows = Samples::new(4, values.collect(), vec![0; rows as usize]).unwrap();
+        let model = Cid::of(CidCodec::DagCbor, b"model");
+        let task = InferenceTask { trained: Digest([8; 32]), model, architecture, rows: rows.rows() };
+        let spec = spec_of(&rows, JobTask::Infer(task));
+        let config = Config::new(node_id(200), seed_bytes(seed, 0));
+        Self::start(seed, spec, Material::Inference { classifier, rows }, config, profiles)
+    }
+
+    fn start(seed: u64, spec: JobSpec, material: Material, config: Config, profiles: &[Profile]) -> Self {
+        println!("seed {seed}");
+        let coordinator = Coordinator::new(0, JOB, spec.clone(), material.clone(), config.clone()).unwrap();
         let nodes = profiles
             .iter()
             .enumerate()
@@ -196,7 +227,7 @@ impl Sim {
             now: 0,
             seed,
             spec,
-            data,
+            material,
             config,
             coordinator,
             nodes,
@@ -223,7 +254,7 @@ impl Sim {
     }
 
     pub fn plan(&self) -> Plan {
-        self.spec.params.clone().validate().unwrap()
+        self.spec.training().unwrap().params.clone().validate().unwrap()
     }
 
     /// Questions that nobody has answered.
@@ -237,7 +268,18 @@ impl Sim {
 
     /// What one process alone comes to.
     pub fn expected(&self) -> Weights {
-        train(&self.plan(), self.data.train(), |_, _| {}).unwrap()
+        train(&self.plan(), self.data().train(), |_, _| {}).unwrap()
+    }
+
+    pub fn data(&self) -> &Dataset {
+        let Material::Training(data) = &self.material else { panic!("nothing is trained") };
+        data
+    }
+
+    /// What one process alone answers.
+    pub fn expected_answers(&self) -> Vec<u8> {
+        let Material::Inference { classifier, rows } = &self.material else { panic!("nothing is answered") };
+        classifier.classes(rows).unwrap()
     }
 
     pub fn closes(&mut self, node: usize, at: TimeMs) {
@@ -263,7 +305,12 @@ impl Sim {
     /// Runs to the end, and the result must be that of one process alone.
     pub fn run_exact(&mut self, until: TimeMs) -> Outcome {
         let outcome = self.run(until);
-        assert_eq!(outcome.weights.hash(), self.expected().hash(), "seed {}: other weights", self.seed);
+        assert_eq!(
+            outcome.trained().unwrap().weights.hash(),
+            self.expected().hash(),
+            "seed {}: other weights",
+            self.seed
+        );
         let plan = self.plan();
         assert_eq!(outcome.units, u64::from(plan.lanes() * plan.rounds()));
         outcome
@@ -430,7 +477,7 @@ impl Sim {
             self.now,
             JOB,
             self.spec.clone(),
-            self.data.clone(),
+            self.material.clone(),
             self.config.clone(),
             self.disk.clone(),
         )
@@ -506,12 +553,17 @@ fn compute(lie: Lie, task: &Task) -> Product {
         (Lie::Malformed, Task::Lane(input), Product::Lane(result)) => {
             Product::Lane(sealed(input, result.step_digests.to_vec(), vec![1, 2, 3], result.macs))
         }
+        (Lie::Product(0), _, Product::Answers(mut answers)) => {
+            answers.products = Array::new(bend(answers.products.into_vec())).unwrap();
+            Product::Answers(answers)
+        }
+        (Lie::Product(_), _, Product::Answers(mut answers)) => {
+            let mut classes = answers.classes.into_vec();
+            classes[0] = (classes[0] + 1) % 3;
+            answers.classes = Array::new(classes).unwrap();
+            Product::Answers(answers)
+        }
         (Lie::Product(which), _, Product::Unit(mut trace)) => {
-            let bend = |mut values: Vec<i32>| {
-                let middle = values.len() / 2;
-                values[middle] ^= 1;
-                values
-            };
             match which {
                 0 => trace.forward = Array::new(bend(trace.forward.into_vec())).unwrap(),
                 1 => trace.backward = Array::new(bend(trace.backward.into_vec())).unwrap(),
@@ -525,6 +577,12 @@ fn compute(lie: Lie, task: &Task) -> Product {
         }
         (_, _, honest) => honest,
     }
+}
+
+fn bend(mut values: Vec<i32>) -> Vec<i32> {
+    let middle = values.len() / 2;
+    values[middle] ^= 1;
+    values
 }
 
 /// One bit of one weight is wrong after `step`; from there everything follows honestly.

@@ -24,18 +24,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc};
 use tequio_core::{
-    codec::{self, BoundedVec},
+    codec::{self, BoundedString, BoundedVec},
     compute::{
-        dataset::{CsvOptions, Label, Scaling, prepare},
+        dataset::{CsvOptions, DATASET_BYTES_MAX, DatasetError, Label, Scaling, prepare, read_batch},
         params::JobParams,
     },
-    knowledge::object,
+    knowledge::{model::Model, object},
     ledger::{
         Action,
-        job::{JobId, JobSpec, JobStatus},
+        job::{InferenceTask, JOB_NAME_LEN_MAX, JobId, JobSpec, JobStatus, JobTask, TrainingTask},
     },
     scheduler::coordinator::ALL,
-    wire::light::Response,
+    wire::{light::Response, work::JobKind},
 };
 
 /// Options of a training, as query parameters.
@@ -51,6 +51,18 @@ pub struct Train {
     rounds: Option<u32>,
     #[serde(default)]
     seed: u32,
+    #[serde(default)]
+    name: String,
+    mode: Option<String>,
+}
+
+/// Options of an inference, as query parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Infer {
+    #[serde(default = "yes")]
+    header: bool,
+    separator: Option<char>,
     #[serde(default)]
     name: String,
 }
@@ -71,7 +83,30 @@ pub async fn train(
     Query(options): Query<Train>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    let (spec, blocks, about) = reading(&api, move |_| specify(&options, body.to_vec())).await??;
+    submit(&api, reading(&api, move |_| specify(&options, body.to_vec())).await??).await
+}
+
+/// Prepares rows for the model of a final training, keeps them as an object and announces the job.
+pub async fn infer(
+    _: Authorized,
+    State(api): State<Api>,
+    Path(trained): Path<String>,
+    Query(options): Query<Infer>,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    let (id, job) = known(&api.context, &trained)?;
+    let (JobStatus::Final { result, .. }, Some(task)) = (&job.status, job.spec.training()) else {
+        return Err(ApiError::conflict("this job has not trained a model, or is not final yet"));
+    };
+    let cid = result.output.cid();
+    let block = objects::fetch(&api.context, cid, job.coordinator).await.map_err(ApiError::internal)?;
+    let model = Model::from_block(block).map_err(ApiError::internal)?;
+    let architecture = task.params.architecture.clone();
+    let task = InferenceTask { trained: id, model: cid, architecture, rows: 0 };
+    submit(&api, reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??).await
+}
+
+async fn submit(api: &Api, (spec, blocks, about): Specified) -> Result<impl IntoResponse + use<>, ApiError> {
     objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
     let (id, height) = transactor::perform(&api.context, Action::SubmitJob(spec)).await.map_err(refusal)?;
     let mut view = about;
@@ -80,7 +115,35 @@ pub async fn train(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-fn specify(options: &Train, body: Vec<u8>) -> Result<(JobSpec, Vec<object::Block>, Value), ApiError> {
+/// A job, its data, and what there is to say of them.
+type Specified = (JobSpec, Vec<object::Block>, Value);
+
+fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<u8>) -> Result<Specified, ApiError> {
+    let csv = data::unpack(body).map_err(ApiError::bad)?;
+    let rows = read_batch(&csv, options.header, options.separator, &model.columns, model.normalizer());
+    let rows = rows.map_err(ApiError::bad)?;
+    let bytes = codec::encode(&rows);
+    if bytes.len() > DATASET_BYTES_MAX {
+        return Err(ApiError::bad(DatasetError::DataTooLarge { found: bytes.len() }));
+    }
+    let blocks = object::split(&bytes).map_err(ApiError::bad)?;
+    let dataset = blocks.first().ok_or_else(|| ApiError::internal("no block of the rows"))?.cid;
+    let task = InferenceTask { rows: rows.rows(), ..task };
+    let name = if options.name.is_empty() { &model.label } else { &options.name };
+    let spec = JobSpec { name: job_name(name)?, dataset, task: JobTask::Infer(task) };
+    let work = spec.work().ok_or_else(|| ApiError::bad("the batch is too large for this model"))?;
+    let about = json!({
+        "name": spec.name.to_string(), "dataset_cid": dataset.to_string(), "rows": rows.rows(),
+        "features": rows.features(), "units_total": work.units,
+    });
+    Ok((spec, blocks, about))
+}
+
+fn job_name(name: &str) -> Result<BoundedString<JOB_NAME_LEN_MAX>, ApiError> {
+    name.try_into().map_err(|_| ApiError::bad("the name is too long"))
+}
+
+fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
     let csv = data::unpack(body).map_err(ApiError::bad)?;
     let mut reading = CsvOptions::new(Label::Name(&options.label));
     reading.header = options.header;
@@ -95,6 +158,11 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<(JobSpec, Vec<object::Block
     let dataset = prepare(&csv, &reading).map_err(ApiError::bad)?;
     let hidden = layers(&options.layers)?;
     let mut params = JobParams::for_dataset(&dataset, &hidden, options.seed).map_err(ApiError::bad)?;
+    match options.mode.as_deref() {
+        None | Some("local") => {}
+        Some("exact") => params = params.exact(),
+        Some(other) => return Err(ApiError::bad(format!("mode is {other}, but must be local or exact"))),
+    }
     if let Some(rounds) = options.rounds {
         params.rounds = rounds;
     }
@@ -102,13 +170,8 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<(JobSpec, Vec<object::Block
     let blocks = object::split(&codec::encode(&dataset)).map_err(ApiError::bad)?;
     let cid = blocks.first().ok_or_else(|| ApiError::internal("no block of the data set"))?.cid;
     let name = if options.name.is_empty() { dataset.label() } else { &options.name };
-    let spec = JobSpec {
-        name: name.try_into().map_err(|_| ApiError::bad("the name is too long"))?,
-        params,
-        dataset: cid,
-        training_rows: dataset.train().rows(),
-        checked: ALL,
-    };
+    let task = TrainingTask { params, training_rows: dataset.train().rows(), checked: ALL };
+    let spec = JobSpec { name: job_name(name)?, dataset: cid, task: JobTask::Train(task) };
     let about = json!({
         "name": spec.name.to_string(), "dataset_cid": cid.to_string(), "features": dataset.features(),
         "classes": dataset.classes().iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -130,9 +193,8 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
 
 fn refusal(error: TransactError) -> ApiError {
     match error {
-        TransactError::NotApplied(_) | TransactError::NotAccepted(_) | TransactError::Expired => {
-            ApiError::conflict(error)
-        }
+        TransactError::NotAccepted(error) => error.into(),
+        TransactError::NotApplied(_) | TransactError::Expired => ApiError::conflict(error),
         TransactError::Admission | TransactError::Stopping => ApiError::internal(error),
     }
 }
@@ -156,8 +218,9 @@ pub async fn cancel(_: Authorized, State(api): State<Api>, Path(id): Path<String
 
 /// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
 pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
-    let (id, _) = known(&api.context, &id)?;
-    let keys = crate::node::jobs::proof_keys(&id).ok_or_else(|| ApiError::internal("a job's name is too long"))?;
+    let (id, job) = known(&api.context, &id)?;
+    let keys = crate::node::jobs::proof_keys(&id, JobKind::from(&job.spec.task))
+        .ok_or_else(|| ApiError::internal("a job's name is too long"))?;
     let (header, entries) = light::prove(&api.context, &keys);
     let response = Response::Proved { header, entries: BoundedVec::truncated(entries) };
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], codec::encode(&response)))

@@ -95,6 +95,7 @@ fn routes(api: Api) -> Router {
         .route("/v1/peers", get(read::peers))
         .route("/v1/jobs", get(jobs::list).post(jobs::train).layer(data))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
+        .route("/v1/jobs/{id}/infer", post(jobs::infer).layer(data))
         .route("/v1/jobs/{id}/events", get(jobs::events))
         .route("/v1/jobs/{id}/proof", get(jobs::proof))
         .route("/v1/refs/{*name}", get(read::reference))

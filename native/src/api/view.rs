@@ -3,9 +3,10 @@
 use crate::node::{context::Context, jobs};
 use serde_json::{Value, json};
 use tequio_core::{
+    compute::params::Mode,
     ledger::{
         Header, Receipt,
-        job::{Contributor, Job, JobId, JobStatus},
+        job::{Contributor, Job, JobId, JobOutput, JobStatus, JobTask},
         state::{Account, Ref},
     },
     types::Height,
@@ -21,8 +22,22 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
     let mut view = progress_view(&progress);
     view["submitted"] = json!(job.submitted);
     view["dataset_cid"] = json!(job.spec.dataset.to_string());
-    view["layers"] = json!(job.spec.params.architecture.dims.to_vec());
-    view["seed"] = json!(job.spec.params.seed);
+    match &job.spec.task {
+        JobTask::Train(task) => {
+            view["layers"] = json!(task.params.architecture.dims.to_vec());
+            view["seed"] = json!(task.params.seed);
+            view["mode"] = json!(match task.params.mode {
+                Mode::Local { .. } => "local",
+                Mode::Exact { .. } => "exact",
+            });
+        }
+        JobTask::Infer(task) => {
+            view["layers"] = json!(task.architecture.dims.to_vec());
+            view["rows"] = json!(task.rows);
+            view["trained_by"] = json!(task.trained.to_string());
+            view["model_cid"] = json!(task.model.to_string());
+        }
+    }
     match &job.status {
         JobStatus::Running => {}
         JobStatus::Pending { result, since, auditors, verdicts } => {
@@ -48,10 +63,15 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
 }
 
 fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
-    view["accuracy"] = json!(share(result.correct, result.tested));
-    view["model_cid"] = json!(result.model.to_string());
-    view["record_cid"] = json!(result.record.to_string());
-    view["weights"] = json!(result.weights.to_string());
+    match &result.output {
+        JobOutput::Model(trained) => {
+            view["accuracy"] = json!(share(trained.correct, trained.tested));
+            view["model_cid"] = json!(trained.model.to_string());
+            view["record_cid"] = json!(trained.record.to_string());
+            view["weights"] = json!(trained.weights.to_string());
+        }
+        JobOutput::Answers(answers) => view["answers_cid"] = json!(answers.to_string()),
+    }
     view["contributors"] = result.contributors.iter().map(contributor).collect();
 }
 
@@ -61,6 +81,7 @@ pub fn progress_view(progress: &JobProgress) -> Value {
         |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
     json!({
         "id": progress.id.to_string(),
+        "kind": progress.kind.as_str(),
         "name": progress.name.to_string(),
         "coordinator": progress.coordinator.to_string(),
         "state": state(progress.state),

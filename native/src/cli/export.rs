@@ -30,7 +30,10 @@ use tequio_core::{
     },
     light::LightClient,
     types::{Height, Unverified},
-    wire::light::{RESPONSE_LEN_MAX, Response},
+    wire::{
+        light::{RESPONSE_LEN_MAX, Response},
+        work::JobKind,
+    },
 };
 
 /// Where a light client starts.
@@ -53,18 +56,17 @@ pub const FILES: [&str; 6] = [CHECKPOINT, PROOF, MODEL, RECORD, WEIGHTS, MANIFES
 /// Reads a final job from a node, checks it, and writes the directory.
 pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = segment(id)?.parse().context("a job's id has 64 hexadecimal digits")?;
-    let checkpoint = client.bytes("/v1/checkpoint")?.context("the node has no checkpoint")?;
-    let proof = client.bytes(&format!("/v1/jobs/{job_id}/proof"))?.context("the node does not know this job")?;
-    let (job, height) = proved_job(&checkpoint, &proof, &job_id)?;
+    let Proved { checkpoint, proof, job, height } = proved_job(client, &job_id, JobKind::Train)?;
     let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
-    let model_block = kb::fetch(client, result.model)?;
+    let trained = result.output.model().context("the job has trained no model")?;
+    let model_block = kb::fetch(client, trained.model)?;
     let model = Model::from_block(model_block.clone())?;
-    let record = kb::fetch(client, result.record)?;
+    let record = kb::fetch(client, trained.record)?;
     let weights = kb::join(client, kb::fetch(client, model.weights)?)?;
     let manifest = json!({
-        "job": id, "name": job.spec.name.to_string(), "height": height, "model_cid": result.model.to_string(),
-        "record_cid": result.record.to_string(), "dataset_cid": job.spec.dataset.to_string(),
-        "weights": result.weights.to_string(), "correct": result.correct, "tested": result.tested,
+        "job": id, "name": job.spec.name.to_string(), "height": height, "model_cid": trained.model.to_string(),
+        "record_cid": trained.record.to_string(), "dataset_cid": job.spec.dataset.to_string(),
+        "weights": trained.weights.to_string(), "correct": trained.correct, "tested": trained.tested,
         "checkpoint_hash": Checkpoint::hash(&checkpoint).to_string(),
     });
     let manifest_text = serde_json::to_string_pretty(&manifest)?;
@@ -86,18 +88,32 @@ pub fn digest(bytes: &[u8]) -> String {
     Cid::of(CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The job that a proof shows, checked from the checkpoint on, and the height of the header it leads to.
-fn proved_job(checkpoint: &[u8], proof: &[u8], id: &JobId) -> anyhow::Result<(Job, Height)> {
+/// A job that a light client has read, and what it has read it from.
+pub struct Proved {
+    checkpoint: Vec<u8>,
+    proof: Vec<u8>,
+    /// The job.
+    pub job: Job,
+    /// Height of the header that the proof leads to.
+    pub height: Height,
+}
+
+/// Reads a job from a node with its proof, checked from the node's checkpoint on.
+pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<Proved> {
+    let said = client.json(&format!("/v1/jobs/{id}"))?;
+    ensure!(said["kind"] == kind.as_str(), "job {id} is none to {}: it is one to {}", kind.as_str(), said["kind"]);
+    let checkpoint = client.bytes("/v1/checkpoint")?.context("the node has no checkpoint")?;
+    let proof = client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node does not know this job")?;
     let now_ms = now_ms();
-    let mut light = LightClient::start(checkpoint, None, now_ms)?;
-    let Response::Proved { header, entries } = codec::decode(proof, RESPONSE_LEN_MAX)? else {
+    let mut light = LightClient::start(&checkpoint, None, now_ms)?;
+    let Response::Proved { header, entries } = codec::decode(&proof, RESPONSE_LEN_MAX)? else {
         bail!("the node's answer is no proof");
     };
     let height = header.header.height;
-    let found =
-        light.read(&proof_keys(id).context("a job's name is too long")?, Unverified::new(header), &entries, now_ms)?;
+    let keys = proof_keys(id, kind).context("a job's name is too long")?;
+    let found = light.read(&keys, Unverified::new(header), &entries, now_ms)?;
     match found.into_iter().nth(1).flatten() {
-        Some(Entry::Job(_, job)) => Ok((job, height)),
+        Some(Entry::Job(_, job)) => Ok(Proved { checkpoint, proof, job, height }),
         _ => bail!("the ledger has no such job"),
     }
 }

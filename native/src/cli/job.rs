@@ -1,15 +1,17 @@
-//! `tequio job`: train, list, show, watch, cancel.
+//! `tequio job`: train, infer, list, show, watch, cancel, export.
 
 use super::{
     Dir, Json,
     client::{Client, segment},
-    export, say,
+    export,
+    infer::Infer,
+    say,
 };
 use crate::data;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Train models, and watch them being trained
 #[derive(Debug, Args)]
@@ -22,6 +24,8 @@ pub struct Job {
 enum Command {
     /// Train a classifier on a CSV of numbers with a class column
     Train(Box<Train>),
+    /// Answer the rows of a CSV with a model that a job has trained
+    Infer(Infer),
     /// List the network's jobs, newest first
     List(List),
     /// Show a job
@@ -64,6 +68,10 @@ struct Train {
     /// What is brought to mean 0 and deviation 1 together; pixels are recognised
     #[arg(long, value_name = "HOW")]
     scale: Option<Scale>,
+    /// How workers share the training: lanes of many steps that others recompute, or an exchange after every step,
+    /// each checked by Freivalds' algorithm
+    #[arg(long, value_name = "MODE", default_value = "local")]
+    mode: Mode,
     /// Name of the job; by default the file's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -75,6 +83,14 @@ struct Train {
     out: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// Many steps between exchanges: little traffic
+    Local,
+    /// One step between exchanges: for fast links
+    Exact,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -117,6 +133,7 @@ impl Job {
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(train) => train.execute(),
+            Command::Infer(infer) => infer.execute(),
             Command::List(list) => list.execute(),
             Command::Show(one) => {
                 let job = one.client()?.json(&format!("/v1/jobs/{}", segment(&one.job)?))?;
@@ -125,7 +142,7 @@ impl Job {
             }
             Command::Watch(one) => {
                 let last = watch(&one.client()?, &one.job, one.json)?;
-                say(one.json, &last, || format!("model {}", last["model_cid"].as_str().unwrap_or_default()));
+                say(one.json, &last, || describe(&last));
                 Ok(())
             }
             Command::Cancel(one) => {
@@ -195,14 +212,13 @@ impl Train {
     }
 
     fn query(&self) -> Vec<(&'static str, String)> {
-        let file = self.data.file_stem().map(|s| s.to_string_lossy().trim_end_matches(".csv").to_owned());
-        let name: String = self.name.clone().or(file).unwrap_or_default().chars().take(16).collect();
         let mut query = vec![
             ("label", self.label.clone()),
             ("header", (!self.no_header).to_string()),
             ("layers", self.layers.clone()),
             ("seed", self.seed.to_string()),
-            ("name", self.name.clone().unwrap_or(name)),
+            ("name", self.name.clone().unwrap_or_else(|| name_of(&self.data))),
+            ("mode", if matches!(self.mode, Mode::Exact) { "exact" } else { "local" }.to_owned()),
         ];
         let scale = self.scale.map(|s| match s {
             Scale::Global => "global".to_owned(),
@@ -215,8 +231,14 @@ impl Train {
     }
 }
 
+/// What a job is called where nobody says: as its file.
+pub fn name_of(data: &Path) -> String {
+    let stem = data.file_stem().map(|s| s.to_string_lossy().trim_end_matches(".csv").to_owned());
+    stem.unwrap_or_default().chars().take(16).collect()
+}
+
 /// Follows a job, tells of each round, and returns it when it is final.
-fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
+pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
     let path = format!("/v1/jobs/{}/events", segment(id)?);
     let mut round = None;
     let mut state = String::new();
@@ -257,13 +279,15 @@ fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
 fn describe(job: &Value) -> String {
     let text = |name: &str| job[name].as_str().unwrap_or_default();
     let accuracy = job["accuracy"].as_f64().map_or(String::new(), |a| format!(", {:.2} %", a * 100.0));
+    let rounds = match text("kind") {
+        "infer" => " (batch)".to_owned(),
+        _ => format!(" round {}/{}", job["round"], job["rounds"]),
+    };
     format!(
-        "{} {:8} {} round {}/{}{accuracy}, {}/{} units, {} rejected",
+        "{} {:8} {}{rounds}{accuracy}, {}/{} units, {} rejected",
         text("id"),
         text("state"),
         text("name"),
-        job["round"],
-        job["rounds"],
         job["units"],
         job["units_total"],
         job["rejected"]

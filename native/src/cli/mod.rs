@@ -4,6 +4,7 @@
 mod bench;
 mod client;
 mod export;
+mod infer;
 mod init;
 mod job;
 mod kb;

@@ -21,11 +21,14 @@ use tequio_core::{
     ledger::{
         Checkpoint, Entry,
         genesis::FILE_LEN_MAX,
-        job::{Job, JobId, JobResult, JobStatus},
+        job::{Job, JobId, JobStatus, TrainedModel},
     },
     light::LightClient,
     types::{Digest, Unverified, Verified},
-    wire::light::{RESPONSE_LEN_MAX, Response},
+    wire::{
+        light::{RESPONSE_LEN_MAX, Response},
+        work::JobKind,
+    },
 };
 
 /// Check an exported model
@@ -109,7 +112,7 @@ impl Verify {
         self.step("the data is what the job was trained on");
         self.step("training again, as the ledger describes it ...");
         let (found, _) = of("training", audit::compute(id, &proved.job, &dataset))?;
-        let result = &proved.result;
+        let result = &proved.trained;
         ensure("weights", found.weights == result.weights, "training again gives other weights")?;
         ensure("model", found.model == result.model, "training again gives another model")?;
         let accuracy = (found.correct, found.tested) == (result.correct, result.tested);
@@ -179,7 +182,7 @@ impl Files {
 /// What the ledger says.
 struct Proved {
     job: Job,
-    result: JobResult,
+    trained: TrainedModel,
     height: u64,
 }
 
@@ -192,7 +195,7 @@ fn prove(files: &Files, id: &JobId, pinned: Option<&Digest>) -> Result<Proved, W
     };
     let height = header.header.height;
     of("certificate", light.verify(Unverified::new(header.clone())))?;
-    let keys = of("proof", jobs::proof_keys(id).ok_or("the job's name is too long"))?;
+    let keys = of("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
     let found = of("proof", light.read(&keys, Unverified::new(header), &entries, now_ms))?;
     let mut found = found.into_iter();
     let (Some(Some(Entry::Ref(reference))), Some(Some(Entry::Job(_, job)))) = (found.next(), found.next()) else {
@@ -201,15 +204,16 @@ fn prove(files: &Files, id: &JobId, pinned: Option<&Digest>) -> Result<Proved, W
     let JobStatus::Final { result, .. } = job.status.clone() else {
         return Err(wrong("proof")("the job is not final".into()));
     };
-    ensure("proof", reference.cid == result.model, "the ref does not point to the job's model")?;
-    Ok(Proved { job, result, height })
+    let trained = *result.output.model().ok_or_else(|| wrong("proof")("the job has trained no model".into()))?;
+    ensure("proof", reference.cid == trained.model, "the ref does not point to the job's model")?;
+    Ok(Proved { job, trained, height })
 }
 
 fn check_objects(files: &Files, id: &JobId, proved: &Proved) -> Result<Model, Wrong> {
     let block = |part, cid: Cid, bytes: &[u8]| -> Result<Verified<Block>, Wrong> {
         of(part, Unverified::new(Block { cid, bytes: bytes.to_vec() }).verify())
     };
-    let Proved { job, result, .. } = proved;
+    let Proved { job, trained: result, .. } = proved;
     let model = of("model", Model::from_block(block("model", result.model, &files.model)?))?;
     ensure("model", model.job == *id && model.dataset == job.spec.dataset, "is of another job")?;
     ensure("model", model.weights_digest == result.weights, "has other weights than the ledger's result")?;
@@ -225,7 +229,7 @@ fn dataset_of(csv: &[u8], model: &Model, job: &Job) -> Result<Vec<u8>, Wrong> {
     let label = model.label.to_string();
     let mut options = CsvOptions::new(Label::Name(&label));
     options.scaling = Some(model.normalizer().scaling());
-    options.seed = job.spec.params.seed;
+    options.seed = job.spec.training().map_or(0, |task| task.params.seed);
     let mut failure = None;
     // The ledger names the data set by its hash alone; whether the file has a header is found out.
     for header in [true, false] {

@@ -1,5 +1,5 @@
-//! Audits: when this node is drawn for a pending result, it recomputes the whole job from its data set and says in the
-//! ledger whether weights, model and accuracy are those of the result.
+//! Audits: when this node is drawn for a pending result, it recomputes the whole job from its data and says in the
+//! ledger whether the output is that of the result: weights, model and accuracy, or the answers to a batch.
 
 use super::{
     context::Context,
@@ -15,15 +15,16 @@ use std::{
 use tequio_core::{
     codec,
     compute::{
-        dataset::{DATASET_BYTES_MAX, Dataset},
+        dataset::{DATASET_BYTES_MAX, Dataset, Samples},
         predict::Classifier,
         train::train,
     },
-    knowledge::{model::Model, object::Block, record::TrainingRecord},
+    knowledge::{answers::Answers, model::Model, object::Block, record::TrainingRecord},
     ledger::{
         Action,
-        job::{Job, JobId, JobResult, JobStatus, Verdict},
+        job::{Job, JobId, JobOutput, JobResult, JobStatus, JobTask, TrainedModel, Verdict},
     },
+    types::Verified,
 };
 
 /// Between tries, where an object or a quorum is missing.
@@ -90,24 +91,32 @@ async fn settle(context: &Arc<Context>, id: JobId, job: &Job) {
 
 /// Computes the job from its beginning and compares. An error means that something is missing here, not a verdict.
 async fn recompute(context: &Arc<Context>, id: JobId, job: &Job, result: &JobResult) -> anyhow::Result<Verdict> {
-    let bytes = objects::fetch_contents(context, job.spec.dataset, job.coordinator).await.context("the data set")?;
-    // A record that nobody can read is no result; one that is not a record of this job is a wrong one.
-    let record = objects::fetch(context, result.record, job.coordinator).await.context("the training record")?;
-    let recorded = TrainingRecord::from_block(record).is_ok_and(|r| r.job == id);
-    let (job, expected) = (job.clone(), result.clone());
-    let computed = tokio::task::spawn_blocking(move || compute(id, &job, &bytes)).await?;
-    let Ok((result, blocks)) = computed else { return Ok(Verdict::Disagree) };
-    let same = recorded
-        && (result.weights, result.model, result.correct, result.tested)
-            == (expected.weights, expected.model, expected.correct, expected.tested);
-    if !same {
-        return Ok(Verdict::Disagree);
-    }
+    let bytes = objects::fetch_contents(context, job.spec.dataset, job.coordinator).await.context("the data")?;
+    let blocks = match result.output {
+        JobOutput::Model(expected) => {
+            // A record that nobody can read is no result; one that is not a record of this job is a wrong one.
+            let record = objects::fetch(context, expected.record, job.coordinator).await.context("the record")?;
+            if !TrainingRecord::from_block(record).is_ok_and(|r| r.job == id) {
+                return Ok(Verdict::Disagree);
+            }
+            let job = job.clone();
+            let computed = tokio::task::spawn_blocking(move || compute(id, &job, &bytes)).await?;
+            computed.ok().filter(|(found, _)| found.is(&expected)).map(|(_, blocks)| blocks)
+        }
+        JobOutput::Answers(expected) => {
+            let JobTask::Infer(task) = &job.spec.task else { return Ok(Verdict::Disagree) };
+            let model = objects::fetch(context, task.model, job.coordinator).await.context("the model")?;
+            let job = job.clone();
+            let computed = tokio::task::spawn_blocking(move || answer(id, &job, model, &bytes)).await?;
+            computed.ok().filter(|block| block.cid == expected).map(|block| vec![block])
+        }
+    };
+    let Some(blocks) = blocks else { return Ok(Verdict::Disagree) };
     objects::keep(context, blocks).await?;
     Ok(Verdict::Agree)
 }
 
-/// What an honest computation of a job gives.
+/// What an honest computation of a training gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recomputed {
     /// Digest of the final weights.
@@ -120,12 +129,20 @@ pub struct Recomputed {
     pub tested: u32,
 }
 
-/// Computes a job alone, from its data set.
+impl Recomputed {
+    fn is(&self, claimed: &TrainedModel) -> bool {
+        let TrainedModel { weights, model, correct, tested, .. } = *claimed;
+        *self == Self { weights, model, correct, tested }
+    }
+}
+
+/// Trains alone, from the data set.
 pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomputed, Vec<Block>)> {
+    let task = job.spec.training().context("the job is no training")?;
     let dataset: Dataset = codec::decode(dataset, DATASET_BYTES_MAX)?;
-    let plan = job.spec.params.clone().validate()?;
+    let plan = task.params.clone().validate()?;
     plan.check_data(dataset.train())?;
-    anyhow::ensure!(dataset.train().rows() == job.spec.training_rows, "another number of training rows");
+    anyhow::ensure!(dataset.train().rows() == task.training_rows, "another number of training rows");
     let weights = train(&plan, dataset.train(), |_, _| {})?;
     let classifier = Classifier::new(plan.params().architecture.clone(), weights.publish(plan.topology())?)?;
     let accuracy = classifier.accuracy(dataset.test())?;
@@ -133,4 +150,17 @@ pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomput
     let cid = blocks.first().context("a model is a block")?.cid;
     let (correct, tested) = (accuracy.correct, accuracy.total);
     Ok((Recomputed { weights: model.weights_digest, model: cid, correct, tested }, blocks))
+}
+
+/// Answers a batch alone, from the model and the rows.
+fn answer(id: JobId, job: &Job, model: Verified<Block>, rows: &[u8]) -> anyhow::Result<Block> {
+    let rows: Samples = codec::decode(rows, DATASET_BYTES_MAX)?;
+    answers_block(id, job, Model::from_block(model)?.classifier().classes(&rows)?)
+}
+
+/// The object of a batch's answers.
+pub fn answers_block(id: JobId, job: &Job, classes: Vec<u8>) -> anyhow::Result<Block> {
+    let JobTask::Infer(task) = &job.spec.task else { anyhow::bail!("the job is no inference") };
+    anyhow::ensure!(classes.len() == task.rows as usize, "another number of rows");
+    Ok(Answers { job: id, model: task.model, batch: job.spec.dataset, classes }.to_block()?)
 }

@@ -2,6 +2,7 @@
 //! last round is done, model and record become objects and the result goes to the ledger.
 
 use super::{
+    audit,
     context::Context,
     machine::{self, Inbox, Performer, now_ms},
     objects,
@@ -19,14 +20,15 @@ use std::{
 };
 use tequio_core::{
     codec,
-    compute::dataset::{DATASET_BYTES_MAX, Dataset},
+    compute::dataset::DATASET_BYTES_MAX,
     knowledge::model::Model,
     ledger::{
         Action,
-        job::{Job, JobId, JobResult, JobStatus},
+        job::{Job, JobId, JobOutput, JobResult, JobStatus, JobTask, TrainedModel},
     },
     scheduler::coordinator::{
-        ComputeFailed, Config, Coordinator, Error, Event, Input, Outcome, Output, Peer, RECORD_LEN_MAX, Record,
+        ComputeFailed, Concluded, Config, Coordinator, Error, Event, Input, Material, Outcome, Output, Peer,
+        RECORD_LEN_MAX, Record,
     },
     types::NodeId,
     wire::{
@@ -191,14 +193,29 @@ async fn forget(context: &Arc<Context>, id: JobId) -> anyhow::Result<()> {
     Ok(done.await??)
 }
 
+/// Fetches what a job is about.
+async fn material(context: &Arc<Context>, job: &Job) -> anyhow::Result<Material> {
+    let bytes = objects::fetch_contents(context, job.spec.dataset, context.id).await.context("the job's data")?;
+    match &job.spec.task {
+        JobTask::Train(_) => {
+            Ok(Material::Training(codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?))
+        }
+        JobTask::Infer(task) => {
+            let rows = codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's rows")?;
+            let block = objects::fetch(context, task.model, context.id).await.context("the job's model")?;
+            let classifier = Model::from_block(block)?.classifier().clone();
+            Ok(Material::Inference { classifier, rows })
+        }
+    }
+}
+
 async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<()> {
-    let bytes = objects::fetch_contents(context, job.spec.dataset, context.id).await.context("the job's data set")?;
-    let dataset: Dataset = codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?;
+    let material = material(context, job).await?;
     let config = Config::new(context.id, *keys::random()?);
     let decode = |bytes: Vec<u8>| codec::decode::<Record>(&bytes, RECORD_LEN_MAX);
     let records = context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let resumed = !records.is_empty();
-    let coordinator = Coordinator::restore(now_ms(), id, job.spec.clone(), dataset.clone(), config, records)?;
+    let coordinator = Coordinator::restore(now_ms(), id, job.spec.clone(), material.clone(), config, records)?;
     tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
     context.reports.put(coordinator.progress());
     let (inbox, mail) = machine::inbox();
@@ -207,7 +224,7 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
         context: context.clone(),
         desk: desk.clone(),
         job: (id, job.clone()),
-        dataset: Arc::new(dataset),
+        material: Arc::new(material),
         runtime: Handle::current(),
     };
     context.coordinators.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, desk);
@@ -225,7 +242,7 @@ struct Coordinating {
     context: Arc<Context>,
     desk: Arc<Desk>,
     job: (JobId, Job),
-    dataset: Arc<Dataset>,
+    material: Arc<Material>,
     runtime: Handle,
 }
 
@@ -256,8 +273,8 @@ impl Performer<Coordinator> for Coordinating {
             Output::Event(event) => self.tell(coordinator, event),
             Output::Finished(outcome) => {
                 self.context.reports.put(coordinator.progress());
-                let (context, job, dataset) = (self.context.clone(), self.job.clone(), self.dataset.clone());
-                self.runtime.spawn(async move { commit(&context, job.0, &job.1, &dataset, *outcome).await });
+                let (context, job, material) = (self.context.clone(), self.job.clone(), self.material.clone());
+                self.runtime.spawn(async move { commit(&context, job.0, &job.1, &material, *outcome).await });
             }
         }
         Ok(None)
@@ -293,12 +310,12 @@ impl Coordinating {
     }
 }
 
-/// Makes model and record of an outcome and sends the result, until the ledger has it.
-async fn commit(context: &Arc<Context>, id: JobId, job: &Job, dataset: &Dataset, outcome: Outcome) {
-    let result = match publish(context, id, job, dataset, outcome).await {
+/// Makes objects of an outcome and sends the result, until the ledger has it.
+async fn commit(context: &Arc<Context>, id: JobId, job: &Job, material: &Material, outcome: Outcome) {
+    let result = match publish(context, id, job, material, &outcome).await {
         Ok(result) => result,
         Err(error) => {
-            tracing::error!(job = %id, error = format!("{error:#}"), "cannot publish the model");
+            tracing::error!(job = %id, error = format!("{error:#}"), "cannot publish the result");
             return;
         }
     };
@@ -319,15 +336,33 @@ async fn publish(
     context: &Arc<Context>,
     id: JobId,
     job: &Job,
-    dataset: &Dataset,
-    outcome: Outcome,
+    material: &Material,
+    outcome: &Outcome,
 ) -> anyhow::Result<JobResult> {
-    let plan = job.spec.params.clone().validate()?;
-    let (_, mut blocks) = Model::build(id, job.spec.dataset, dataset, &plan, &outcome.weights, outcome.accuracy)?;
-    let model_cid = blocks.first().context("a model is a block")?.cid;
-    let record = outcome.record(id, &job.spec, job.coordinator).to_block()?;
-    let record_cid = record.cid;
-    blocks.push(record);
+    let (output, blocks) = match (&outcome.concluded, material) {
+        (Concluded::Trained(trained), Material::Training(dataset)) => {
+            let record = outcome.record(id, &job.spec, job.coordinator).context("a training has a record")?;
+            let plan = record.task.params.clone().validate()?;
+            let (accuracy, weights) = (trained.accuracy, &trained.weights);
+            let (_, mut blocks) = Model::build(id, job.spec.dataset, dataset, &plan, weights, accuracy)?;
+            let model = blocks.first().context("a model is a block")?.cid;
+            let record = record.to_block()?;
+            let trained = TrainedModel {
+                weights: weights.hash(),
+                model,
+                record: record.cid,
+                correct: accuracy.correct,
+                tested: accuracy.total,
+            };
+            blocks.push(record);
+            (JobOutput::Model(trained), blocks)
+        }
+        (Concluded::Answered(classes), _) => {
+            let answers = audit::answers_block(id, job, classes.clone())?;
+            (JobOutput::Answers(answers.cid), vec![answers])
+        }
+        (Concluded::Trained(_), Material::Inference { .. }) => anyhow::bail!("an inference trains nothing"),
+    };
     objects::keep(context, blocks).await?;
-    Ok(outcome.result(model_cid, record_cid))
+    Ok(outcome.result(output))
 }

@@ -9,16 +9,19 @@ use std::{
 };
 use tequio_core::{
     codec::{self, BoundedVec},
-    knowledge::{object::Block, record::TrainingRecord},
+    knowledge::{
+        object::Block,
+        record::{Point, TrainingRecord},
+    },
     ledger::{
         Key,
-        job::{Job, JobId, JobResult, JobStatus},
+        job::{ANSWERS, Contributor, Job, JobId, JobResult, JobStatus, JobTask, MODELS},
         transaction::RefName,
     },
     types::{NodeId, Unverified},
     wire::{
         light,
-        work::{CurvePoint, JobProgress, JobState},
+        work::{CurvePoint, JobKind, JobProgress, JobState},
     },
 };
 use tequio_p2p::Protocol;
@@ -62,9 +65,13 @@ impl Reports {
     }
 }
 
-/// What proves a job's model: its ref and the job itself, in this order.
-pub fn proof_keys(id: &JobId) -> Option<[Key; 2]> {
-    let name: RefName = format!("models/{id}").try_into().ok()?;
+/// What proves a job's output: its ref and the job itself, in this order.
+pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
+    let space = match kind {
+        JobKind::Train => MODELS,
+        JobKind::Infer => ANSWERS,
+    };
+    let name: RefName = format!("{space}{id}").try_into().ok()?;
     Some([Key::Ref(name), Key::Job(*id)])
 }
 
@@ -81,11 +88,12 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     let work = job.spec.work();
     let empty = JobProgress {
         id: *id,
+        kind: JobKind::from(&job.spec.task),
         name: job.spec.name.clone(),
         coordinator: job.coordinator,
         state: JobState::Running,
         round: 0,
-        rounds: job.spec.params.rounds,
+        rounds: job.spec.rounds(),
         curve: BoundedVec::new(),
         units: 0,
         units_total: work.map_or(0, |w| w.units),
@@ -101,19 +109,25 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         JobStatus::Failed { .. } => (JobState::Failed, None),
     };
     let Some(result) = result else { return JobProgress { state, ..report.unwrap_or(empty) } };
-    let sum = |f: fn(&tequio_core::ledger::job::Contributor) -> u32| {
-        result.contributors.iter().map(|c| u64::from(f(c))).sum()
+    let sum = |f: fn(&Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
+    let units = sum(|c| c.units);
+    let record = record(context, result);
+    let checks = match (&job.spec.task, &record) {
+        (_, Some(record)) => record.checks,
+        (JobTask::Train(_), None) => sum(|c| c.checks),
+        // Each part counts by its products alone.
+        (JobTask::Infer(_), None) => units,
     };
     let curve = match report {
         Some(report) if report.round == empty.rounds => report.curve,
-        _ => recorded_curve(context, result),
+        _ => BoundedVec::truncated(record.iter().flat_map(|r| &r.curve).map(curve_point)),
     };
     JobProgress {
         state,
         round: empty.rounds,
         curve,
-        units: sum(|c| c.units),
-        checks: sum(|c| c.checks),
+        units,
+        checks,
         contributors: BoundedVec::truncated(result.contributors.iter().cloned()),
         rejected: result.rejected,
         ..empty
@@ -122,16 +136,14 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
 
 /// The training record of a result, if it is here.
 pub fn record(context: &Context, result: &JobResult) -> Option<TrainingRecord> {
-    let bytes = context.store.object(&result.record).ok()??;
-    let block = Unverified::new(Block { cid: result.record, bytes }).verify().ok()?;
+    let cid = result.output.model()?.record;
+    let bytes = context.store.object(&cid).ok()??;
+    let block = Unverified::new(Block { cid, bytes }).verify().ok()?;
     TrainingRecord::from_block(block).ok()
 }
 
-fn recorded_curve<const N: usize>(context: &Context, result: &JobResult) -> BoundedVec<CurvePoint, N> {
-    let points = record(context, result).map(|r| r.curve).unwrap_or_default();
-    let point =
-        |p: &tequio_core::knowledge::record::Point| CurvePoint { round: p.round, correct: p.correct, total: p.total };
-    BoundedVec::truncated(points.iter().map(point))
+fn curve_point(point: &Point) -> CurvePoint {
+    CurvePoint { round: point.round, correct: point.correct, total: point.total }
 }
 
 /// Asks the coordinators of running jobs how far they are, so that any node can tell.

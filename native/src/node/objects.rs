@@ -1,4 +1,5 @@
-//! Objects that full nodes keep: the data set of every running job, and model and record of every finished one.
+//! Objects that full nodes keep: the data of every running job, and what every finished one has left: model and record,
+//! or answers.
 //! They are fetched from the job's coordinator or any other full node; what does not hash to its name is refused.
 
 use super::context::Context;
@@ -114,10 +115,12 @@ async fn hold_job(context: &Arc<Context>, job: &Job, held: &mut BTreeSet<Cid>) -
         JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
     };
     if let JobStatus::Pending { result, .. } | JobStatus::Final { result, .. } = &job.status {
-        all &= hold_block(context, result.record, first, held).await;
-        all &= hold_block(context, result.model, first, held).await;
-        if let Some(weights) = weights_of(context, result.model) {
-            all &= hold_contents(context, weights, first, held).await;
+        all &= hold_block(context, result.output.cid(), first, held).await;
+        if let Some(trained) = result.output.model() {
+            all &= hold_block(context, trained.record, first, held).await;
+            if let Some(weights) = weights_of(context, trained.model) {
+                all &= hold_contents(context, weights, first, held).await;
+            }
         }
     }
     all

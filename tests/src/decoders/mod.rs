@@ -11,7 +11,7 @@ use tequio_core::{
     consensus::WalRecord,
     crypto::bls,
     keystore,
-    knowledge::{Cid, CidCodec, model::Model, object, record::TrainingRecord},
+    knowledge::{Cid, CidCodec, answers::Answers, model::Model, object, record::TrainingRecord},
     ledger::{
         self, Certificate, Checkpoint, Entry, Key, SignedTransaction,
         genesis::GenesisFile,
@@ -105,6 +105,8 @@ kinds! {
     Model "model" => model,
     /// A training record's object.
     Record "record" => record,
+    /// A batch's answers.
+    Answers "answers" => answers,
     /// A BLS public key.
     BlsKey "bls_key" => bls_key,
     /// A BLS signature.
@@ -167,7 +169,12 @@ fn dataset_csv(bytes: &[u8]) {
     };
     if let Ok(dataset) = dataset::prepare(csv, &options) {
         let encoded = codec::encode(&dataset);
-        assert_eq!(codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX), Ok(dataset));
+        assert_eq!(codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX).as_ref(), Ok(&dataset));
+        let (header, separator) = (options.header, options.separator);
+        let batch = dataset::read_batch(csv, header, separator, dataset.columns(), dataset.normalizer());
+        if let Ok(batch) = batch {
+            assert_eq!(batch.rows(), dataset.train().rows() + dataset.test().rows());
+        }
     }
 }
 
@@ -206,6 +213,13 @@ fn record(bytes: &[u8]) {
     if let Some(Ok(record)) = dag_cbor(bytes).map(TrainingRecord::from_block) {
         let again = record.to_block().map(|block| block.bytes);
         assert_eq!(again.as_deref(), Ok(bytes), "a second encoding of the same record");
+    }
+}
+
+fn answers(bytes: &[u8]) {
+    if let Some(Ok(answers)) = dag_cbor(bytes).map(Answers::from_block) {
+        let again = answers.to_block().map(|block| block.bytes);
+        assert_eq!(again.as_deref(), Ok(bytes), "a second encoding of the same answers");
     }
 }
 

@@ -4,9 +4,10 @@
 use tequio_core::{
     codec,
     compute::{
+        array::Array,
         dataset::{self, CsvOptions, Dataset, Label},
         lane::{EpochOrder, LaneId, LaneInput},
-        params::{JobParams, Plan},
+        params::{JobParams, Mode, Plan},
         predict::Accuracy,
         state::{LaneState, Weights},
     },
@@ -14,6 +15,7 @@ use tequio_core::{
     crypto::{NodeKey, bls},
     knowledge::{
         Cid, CidCodec,
+        answers::Answers,
         model::Model,
         object,
         record::{Contribution, Point, Rejected, TrainingRecord},
@@ -23,7 +25,9 @@ use tequio_core::{
         Transaction, Vote,
         block::transactions_root,
         genesis::GenesisFile,
-        job::{Contributor, JobResult, JobSpec, Verdict},
+        job::{
+            Contributor, InferenceTask, JobOutput, JobResult, JobSpec, JobTask, TrainedModel, TrainingTask, Verdict,
+        },
     },
     light::LightClient,
     types::{ChainId, Digest, NodeId},
@@ -47,13 +51,8 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::LightResponse => light_responses(&chain).iter().map(codec::encode).collect(),
         Kind::WorkRequest => work_requests().iter().map(codec::encode).collect(),
         Kind::WorkResponse => work_responses().iter().map(codec::encode).collect(),
-        Kind::Task => {
-            vec![codec::encode(&work::Task::Lane(lane())), codec::encode(&work::Task::State { input: lane(), step: 1 })]
-        }
-        Kind::Product => vec![
-            codec::encode(&work::Product::Lane(lane().run().unwrap())),
-            codec::encode(&work::Product::State(LaneState::at_rest(Weights::initial(&plan())))),
-        ],
+        Kind::Task => tasks().iter().map(codec::encode).collect(),
+        Kind::Product => tasks().iter().map(|task| codec::encode(&task.run().unwrap())).collect(),
         Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
         Kind::SyncRequest => vec![codec::encode(&sync::Request { from: 1, count: 64 })],
         Kind::SyncResponse => {
@@ -88,6 +87,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Object => vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes],
         Kind::Model => vec![model().to_block().unwrap().bytes],
         Kind::Record => vec![record().to_block().unwrap().bytes],
+        Kind::Answers => vec![answers().to_block().unwrap().bytes],
         Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
         Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
     }
@@ -179,7 +179,9 @@ impl Chain {
             Action::Register { anchor: 0, solution: 9 },
             Action::Bond { amount: 5, key: self.voting.public(), possession },
             Action::SubmitJob(spec()),
-            Action::JobResult { job: Digest([4; 32]), result: result() },
+            Action::SubmitJob(batch()),
+            Action::JobResult { job: Digest([4; 32]), result: result(JobOutput::Model(trained())) },
+            Action::JobResult { job: Digest([4; 32]), result: result(JobOutput::Answers(cid(CidCodec::DagCbor))) },
             Action::Audit { job: Digest([4; 32]), verdict: Verdict::Agree },
             Action::CancelJob { job: Digest([4; 32]) },
             Action::UpdateRef { name: "a/b".try_into().unwrap(), expected: 0, cid: cid(CidCodec::DagCbor) },
@@ -239,11 +241,27 @@ fn work_requests() -> Vec<work::Request> {
     ]
 }
 
+/// One of each kind.
+fn tasks() -> Vec<work::Task> {
+    let published = Weights::initial(&plan()).publish(plan().topology()).unwrap();
+    let exact = JobParams { mode: Mode::Exact { units: 2 }, unit_rows: 2, ..plan().params().clone() };
+    let (id, architecture) = (lane().id, exact.architecture.clone());
+    let rows = data().train().select(&[0, 1]);
+    let unit = work::UnitInput { params: exact, id, published: published.clone(), rows: rows.clone() };
+    vec![
+        work::Task::Lane(lane()),
+        work::Task::State { input: lane(), step: 1 },
+        work::Task::Unit(unit),
+        work::Task::Infer(work::InferInput { id, architecture, published, rows }),
+    ]
+}
+
 fn work_responses() -> Vec<work::Response> {
     let lease = work::Lease { id: lease_id(), task: work::Task::Lane(lane()), deadline_ms: 30_000 };
     let notices = vec![
         work::Notice::Accepted { lease: lease_id(), macs: 1 },
         work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongStep(2) },
+        work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongProduct },
         work::Notice::Superseded { lease: lease_id() },
         work::Notice::NeedState { lease: lease_id(), step: 1, within_ms: 5_000 },
     ];
@@ -269,18 +287,35 @@ fn consensus_messages(chain: &Chain) -> Vec<Message> {
 }
 
 fn coordinator_records() -> Vec<Vec<u8>> {
-    use tequio_core::scheduler::coordinator::{AcceptedLane, Record, Rejection, Snapshot};
+    use tequio_core::scheduler::coordinator::{
+        AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, Record, Rejection, Snapshot,
+    };
     let worker = NodeId([5; 32]);
     let accepted =
         AcceptedLane { round: 0, lane: 0, worker, guest: true, checker: Some(worker), result: lane().run().unwrap() };
     let rejection = Rejection { round: 0, lane: 1, worker, reason: work::Reason::WrongDelta };
-    let snapshot = Snapshot { round: 1, weights: Weights::initial(&plan()), book: Default::default() };
-    [Record::Lane(accepted), Record::Rejected(rejection), Record::Round(snapshot)].iter().map(codec::encode).collect()
+    let weights = Weights::initial(&plan());
+    let state = LaneState::at_rest(weights.clone());
+    let Some(work::Product::Unit(trace)) = tasks().get(2).map(|task| task.run().unwrap()) else { unreachable!() };
+    let unit = AcceptedUnit { round: 0, unit: 1, worker, guest: false, result: trace.result };
+    let classes = Array::new(vec![1, 0]).unwrap();
+    [
+        Record::Lane(accepted),
+        Record::Rejected(rejection),
+        Record::Round(Snapshot { round: 1, weights, book: Default::default() }),
+        Record::ExactRound(ExactSnapshot { round: 1, state, book: Default::default() }),
+        Record::Unit(unit),
+        Record::Answers(AcceptedAnswers { part: 0, worker, guest: true, classes }),
+    ]
+    .iter()
+    .map(codec::encode)
+    .collect()
 }
 
 fn progress() -> work::JobProgress {
     work::JobProgress {
         id: Digest([4; 32]),
+        kind: work::JobKind::Train,
         name: "sample".try_into().unwrap(),
         coordinator: NodeId([5; 32]),
         state: work::JobState::Running,
@@ -300,25 +335,30 @@ fn contributor() -> Contributor {
 }
 
 fn spec() -> JobSpec {
-    JobSpec {
-        name: "sample".try_into().unwrap(),
-        params: plan().params().clone(),
-        dataset: cid(CidCodec::Raw),
-        training_rows: data().train().rows(),
-        checked: 1,
-    }
+    JobSpec { name: "sample".try_into().unwrap(), dataset: cid(CidCodec::Raw), task: JobTask::Train(training()) }
 }
 
-fn result() -> JobResult {
-    JobResult {
-        weights: Digest([3; 32]),
+fn training() -> TrainingTask {
+    TrainingTask { params: plan().params().clone(), training_rows: data().train().rows(), checked: 1 }
+}
+
+fn batch() -> JobSpec {
+    let task = InferenceTask {
+        trained: Digest([4; 32]),
         model: cid(CidCodec::DagCbor),
-        record: cid(CidCodec::DagCbor),
-        correct: 3,
-        tested: 4,
-        contributors: vec![contributor()].try_into().unwrap(),
-        rejected: 0,
-    }
+        architecture: plan().params().architecture.clone(),
+        rows: 2,
+    };
+    JobSpec { name: "batch".try_into().unwrap(), dataset: cid(CidCodec::Raw), task: JobTask::Infer(task) }
+}
+
+fn result(output: JobOutput) -> JobResult {
+    JobResult { output, contributors: vec![contributor()].try_into().unwrap(), rejected: 0 }
+}
+
+fn trained() -> TrainedModel {
+    let (model, record) = (cid(CidCodec::DagCbor), cid(CidCodec::DagCbor));
+    TrainedModel { weights: Digest([3; 32]), model, record, correct: 3, tested: 4 }
 }
 
 fn lease_id() -> work::LeaseId {
@@ -349,11 +389,17 @@ fn model() -> Model {
     Model::build(Digest([4; 32]), cid(CidCodec::Raw), &data(), &plan(), &Weights::initial(&plan()), accuracy).unwrap().0
 }
 
+fn answers() -> Answers {
+    Answers { job: Digest([4; 32]), model: cid(CidCodec::DagCbor), batch: cid(CidCodec::Raw), classes: vec![1, 0] }
+}
+
 fn record() -> TrainingRecord {
     let node = NodeId([5; 32]);
     TrainingRecord {
         job: Digest([4; 32]),
-        spec: spec(),
+        name: spec().name,
+        dataset: spec().dataset,
+        task: training(),
         coordinator: node,
         units: 8,
         checks: 8,

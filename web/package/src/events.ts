@@ -14,8 +14,6 @@ export type PauseReason = "hidden" | "battery";
 export interface TequioEventMap {
   /** A newer block whose finality certificate this node has verified. */
   head: WireHead;
-  /** The walk from the checkpoint (or the stored head) to the newest block. */
-  sync: { height: number; target: number };
   /** How a peer is reached has become known or has changed. */
   path: { peer: string; path: PathKind; transport: Transport; via?: string };
   /** A peer came or went. */
@@ -36,8 +34,6 @@ export interface TequioEventMap {
   alarm: { detail: string };
   /** The newest verified head is older than the network promises. */
   stale: { headAgeMs: number };
-  /** The node works on, with less than usual. */
-  reduced: { reason: string };
   /** The contribution started, paused, resumed or stopped. */
   contribution: { state: ContributionState; workers: number; reason?: PauseReason };
   /** A compute worker died and was replaced, or could not be started. */

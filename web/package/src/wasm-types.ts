@@ -66,6 +66,8 @@ export interface WireCurvePoint {
 /** A job and how far it is. */
 export interface WireJob {
   id: string;
+  /** Trains a model, or answers a batch of rows with one. */
+  kind: "train" | "infer";
   name: string;
   state: JobState;
   round: number;
@@ -113,7 +115,6 @@ export interface WireAccount {
 /** What the node tells the page, tagged by `type`. */
 export type WireEvent =
   | ({ type: "head" } & WireHead)
-  | { type: "sync"; height: number; target: number }
   | { type: "path"; peer: string; path: PathKind; transport: Transport; via?: string }
   | { type: "peer"; id: string; connected: boolean }
   | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
@@ -123,7 +124,6 @@ export type WireEvent =
   | { type: "lie"; peer: string; what: string; detail: string }
   | { type: "alarm"; detail: string }
   | { type: "stale"; headAgeMs: number }
-  | { type: "reduced"; reason: string }
   | { type: "log"; level: string; message: string };
 
 /** A verified model in WebAssembly memory; `free` gives the memory back. */

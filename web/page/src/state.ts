@@ -32,7 +32,6 @@ export interface State {
   chain: string | null;
   head: Head | null;
   stale: boolean;
-  sync: { height: number; target: number } | null;
   peers: Peer[];
   bytes: { received: number; sent: number };
   contribution: { state: ContributionState | "none"; workers: number; reason: PauseReason | null };
@@ -57,7 +56,6 @@ export const initialState: State = {
   chain: null,
   head: null,
   stale: false,
-  sync: null,
   peers: [],
   bytes: { received: 0, sent: 0 },
   contribution: { state: "none", workers: 0, reason: null },
@@ -76,10 +74,8 @@ export function reduce(state: State, event: TequioEvent, nowMs: number): State {
   switch (event.type) {
     case "head": {
       const { type: _, ...head } = event;
-      return { ...state, head, stale: false, sync: state.sync && head.height >= state.sync.target ? null : state.sync };
+      return { ...state, head, stale: false };
     }
-    case "sync":
-      return { ...state, sync: event.height < event.target ? { height: event.height, target: event.target } : null };
     case "stale":
       return logged({ ...state, stale: true }, nowMs, "warn", "log.stale", { seconds: Math.round(event.headAgeMs / 1000) });
     case "job": {
@@ -102,8 +98,6 @@ export function reduce(state: State, event: TequioEvent, nowMs: number): State {
       return logged(state, nowMs, "bad", "log.lie", { peer: event.peer, what: event.what, detail: event.detail });
     case "alarm":
       return logged(state, nowMs, "bad", "log.alarm", { detail: event.detail });
-    case "reduced":
-      return logged(state, nowMs, "warn", "log.reduced", { reason: event.reason });
     case "workerLost":
       return logged(state, nowMs, "warn", event.replaced ? "log.workerReplaced" : "log.workersDead", { message: event.message });
     case "path":
@@ -119,8 +113,9 @@ export function reduce(state: State, event: TequioEvent, nowMs: number): State {
   }
 }
 
-/** Takes the list of jobs and keeps showing the chosen one, or else the one that matters most. */
-export function withJobs(state: State, jobs: Job[]): State {
+/** Takes the trainings of a list of jobs (batches have no curve and no model to show), and keeps showing the chosen one, or else the one that matters most. */
+export function withJobs(state: State, all: Job[]): State {
+  const jobs = all.filter(({ kind }) => kind === "train");
   const chosen = jobs.find(({ id }) => id === state.job) ?? mostInteresting(jobs);
   return { ...state, jobs, job: chosen?.id ?? null };
 }

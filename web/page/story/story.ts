@@ -30,6 +30,7 @@ function job(round: number, rounds: number): Job {
   }));
   return {
     id: "b3f1a6",
+    kind: "train",
     name: "digits",
     state: round === rounds ? "final" : "running",
     round,

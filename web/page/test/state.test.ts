@@ -4,7 +4,7 @@ import type { Job } from "tequio";
 import { LOG_LINES_MAX, initialState, reduce, shownJob, withJobs } from "../src/state.js";
 
 const job = (id: string, state: Job["state"]): Job => ({
-  id, state, name: id, round: 1, rounds: 10, accuracy: 0.5, curve: [], units: 8, unitsByMe: 2, coordinator: "c",
+  id, kind: "train", state, name: id, round: 1, rounds: 10, accuracy: 0.5, curve: [], units: 8, unitsByMe: 2, coordinator: "c",
 });
 
 test("the running job is shown, then the newest finished one, unless the person chose", () => {
@@ -40,11 +40,16 @@ test("lies and refused results are named in the log, which has an end", () => {
   assert.equal(state.log.at(-1)?.values["round"], LOG_LINES_MAX + 9);
 });
 
-test("a new head ends the staleness and the walk that led to it", () => {
-  let state = reduce(initialState, { type: "sync", height: 3, target: 9 }, 0);
-  assert.deepEqual(state.sync, { height: 3, target: 9 });
-  state = reduce(state, { type: "stale", headAgeMs: 40_000 }, 0);
+test("batches are worked on, but not shown", () => {
+  const batch: Job = { ...job("batch", "running"), kind: "infer" };
+  const state = withJobs(initialState, [job("a", "final"), batch]);
+  assert.deepEqual([state.jobs.map(({ id }) => id), state.job], [["a"], "a"]);
+  assert.deepEqual(reduce(state, { type: "job", ...batch }, 0).jobs.length, 1);
+});
+
+test("a new head ends the staleness", () => {
+  let state = reduce(initialState, { type: "stale", headAgeMs: 40_000 }, 0);
   assert.equal(state.stale, true);
   state = reduce(state, { type: "head", height: 9, timeMs: 1, hash: "h", signers: 3 }, 0);
-  assert.deepEqual([state.stale, state.sync, state.head], [false, null, { height: 9, timeMs: 1, hash: "h", signers: 3 }]);
+  assert.deepEqual([state.stale, state.head], [false, { height: 9, timeMs: 1, hash: "h", signers: 3 }]);
 });

@@ -26,6 +26,12 @@ pub enum DatasetError {
     MissingLabel { label: String, columns: String },
     #[error("{count} columns are named {label:?}; name the label by its position")]
     AmbiguousLabel { label: String, count: usize },
+    #[error("the model needs a column named {name:?}; the columns are: {columns}")]
+    MissingColumn { name: String, columns: String },
+    #[error("{count} columns are named {name:?}, which the model needs")]
+    AmbiguousColumn { name: String, count: usize },
+    #[error("the rows do not fit the model")]
+    OtherModel,
     #[error("there is no column but the label")]
     NoFeatures,
     #[error("line {line} has {found} fields, but the first line has {expected}")]

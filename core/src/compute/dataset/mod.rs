@@ -11,7 +11,7 @@ mod samples;
 
 pub use error::DatasetError;
 pub use normalizer::{Moments, Normalizer, NotNormalizable, Scaling};
-pub use prepare::{CsvOptions, Label, PIXELS_MIN, prepare};
+pub use prepare::{CsvOptions, Label, PIXELS_MIN, prepare, read_batch};
 pub use samples::{FEATURES_MAX, NotSamples, ROWS_MAX, Samples, VALUES_MAX};
 
 use super::params::CLASSES_MAX;

@@ -23,6 +23,8 @@ use alloc::{
 
 /// Fewest columns that can be an image's pixels.
 pub const PIXELS_MIN: usize = 16;
+/// Most columns of a table: a model's features, a label, and as many again that are passed over.
+const FIELDS_MAX: usize = 2 * (FEATURES_MAX as usize + 1);
 /// Most characters of a field that an error repeats.
 const QUOTED_CHARS_MAX: usize = 40;
 
@@ -194,6 +196,55 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     let mut first_seen: Vec<(u32, String)> = names.into_iter().map(|(name, number)| (number, name)).collect();
     first_seen.sort_unstable();
     Ok(Table { columns, label, values, classes, names: first_seen.into_iter().map(|(_, name)| name).collect() })
+}
+
+/// Reads rows to be answered by a model: its columns are found by their names, in any order, and other columns are
+/// passed over. Without a header, names are positions from 0. All classes are 0, for none is known.
+pub fn read_batch(
+    csv: &[u8],
+    header: bool,
+    separator: Option<char>,
+    columns: &[impl AsRef<str>],
+    normalizer: &Normalizer,
+) -> Result<Samples, DatasetError> {
+    if csv.len() > CSV_BYTES_MAX {
+        return Err(DatasetError::FileTooLarge { found: csv.len() });
+    }
+    let mut reader = Reader::new(csv, separator, FIELDS_MAX)?;
+    let mut record = Record::default();
+    if !reader.read(&mut record)? {
+        return Err(DatasetError::Empty);
+    }
+    let names: Vec<String> = match header {
+        true => record.fields().map(String::from).collect(),
+        false => (0..record.len()).map(|i| i.to_string()).collect(),
+    };
+    let find = |wanted: &str| match names.iter().filter(|n| n.as_str() == wanted).count() {
+        1 => Ok(names.iter().position(|n| n == wanted).unwrap_or_default()),
+        0 => Err(DatasetError::MissingColumn { name: excerpt(wanted), columns: listing(&names) }),
+        count => Err(DatasetError::AmbiguousColumn { name: excerpt(wanted), count }),
+    };
+    let indices = columns.iter().map(|c| find(c.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    if header && !reader.read(&mut record)? {
+        return Err(DatasetError::NoRows);
+    }
+    let (mut values, mut rows) = (Vec::new(), 0);
+    loop {
+        if record.len() != names.len() {
+            return Err(DatasetError::UnequalRow { line: record.line, found: record.len(), expected: names.len() });
+        }
+        if rows == ROWS_MAX || values.len() + indices.len() > VALUES_MAX {
+            return Err(DatasetError::TooMany { what: "rows", found: rows + 1, max: rows });
+        }
+        let numbers = indices.iter().map(|i| number(record.field(*i), record.line, *i, &names));
+        let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+        values.extend(normalizer.apply(&numbers).map_err(|_| DatasetError::OtherModel)?);
+        rows += 1;
+        if !reader.read(&mut record)? {
+            break;
+        }
+    }
+    Samples::new(indices.len() as u32, values, vec![0; rows]).map_err(|_| DatasetError::OtherModel)
 }
 
 fn number(text: &str, line: u32, index: usize, columns: &[String]) -> Result<f64, DatasetError> {

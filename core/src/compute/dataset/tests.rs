@@ -142,3 +142,23 @@ fn whole_numbers_in_many_columns_are_scaled_together() {
         assert_eq!(scaling(text(columns, value), None), Scaling::PerColumn, "{columns} {value}");
     }
 }
+
+#[test]
+fn a_batch_finds_the_columns_of_the_model_by_name() {
+    let data = with(&table(50), |_| {}).unwrap();
+    let names: Vec<&str> = data.columns().iter().map(|c| &**c).collect();
+    let read = |csv: &str, header| read_batch(csv.as_bytes(), header, None, &names, data.normalizer());
+    let straight = read("x,y\n3,4.5\n1,2\n", true).unwrap();
+    assert_eq!((straight.rows(), straight.features()), (2, 2));
+    assert_eq!(read("id;y;x\na;4.5;3\nb;2;1\n", true).unwrap(), straight);
+    assert_eq!(straight.row(0).unwrap().0, data.normalizer().apply(&[3.0, 4.5]).unwrap());
+    let error = |csv: &str| read(csv, true).unwrap_err().to_string();
+    assert!(error("x,z\n1,2\n").contains("needs a column named \"y\"; the columns are: x, z"));
+    assert!(error("x,y,y\n1,2,3\n").contains("2 columns are named \"y\""));
+    assert!(error("x,y\n1,two\n").contains("\"two\" is not a number"));
+    assert_eq!(read("x,y\n", true), Err(DatasetError::NoRows));
+    assert_eq!(read("", true), Err(DatasetError::Empty));
+    // Without a header, names are positions.
+    let error = read("1,2\n", false).unwrap_err().to_string();
+    assert!(error.contains("the columns are: 0, 1"), "{error}");
+}

@@ -10,6 +10,7 @@ use crate::{
         Genesis,
         block::transactions_root,
         genesis::{GenesisFile, Start},
+        job::{ANSWERS, JobOutput, MODELS, TrainedModel, TrainingTask},
         state::solve_admission,
     },
     types::Unverified,
@@ -106,6 +107,16 @@ impl Ledger {
         auditors.iter().map(|a| self.keys.iter().position(|k| k.id() == *a).unwrap()).collect()
     }
 
+    /// The coordinator's result, agreed to by its auditors.
+    fn conclude(&mut self, coordinator: usize, job: JobId, result: JobResult) {
+        assert_eq!(self.act(coordinator, Action::JobResult { job, result }), Ok(()));
+        (0..AUDIT_BLOCKS_MIN).for_each(|_| drop(self.block(&[])));
+        for auditor in self.auditors(&job).into_iter().take(2) {
+            assert_eq!(self.act(auditor, Action::Audit { job, verdict: Verdict::Agree }), Ok(()));
+        }
+        assert!(matches!(self.status(&job), JobStatus::Final { .. }));
+    }
+
     fn contributor(&self, key: usize, macs: u64) -> Contributor {
         Contributor { node: self.keys[key].id(), units: 1, checks: 1, macs }
     }
@@ -114,6 +125,13 @@ impl Ledger {
 fn spec() -> JobSpec {
     JobSpec {
         name: "digits".try_into().unwrap(),
+        dataset: Cid::of(CidCodec::Raw, b"data"),
+        task: JobTask::Train(training()),
+    }
+}
+
+fn training() -> TrainingTask {
+    TrainingTask {
         params: JobParams {
             architecture: Architecture {
                 dims: vec![64, 256, 10].try_into().unwrap(),
@@ -128,21 +146,22 @@ fn spec() -> JobSpec {
             seed: 0,
             rounding: Rounding::Stochastic,
         },
-        dataset: Cid::of(CidCodec::Raw, b"data"),
         training_rows: 1437,
         checked: 65536,
     }
 }
 
 fn result(contributors: Vec<Contributor>) -> JobResult {
-    JobResult {
+    JobResult { output: JobOutput::Model(trained()), contributors: contributors.try_into().unwrap(), rejected: 0 }
+}
+
+fn trained() -> TrainedModel {
+    TrainedModel {
         weights: Digest([1; 32]),
         model: Cid::of(CidCodec::DagCbor, b"model"),
         record: Cid::of(CidCodec::DagCbor, b"record"),
         correct: 97,
         tested: 100,
-        contributors: contributors.try_into().unwrap(),
-        rejected: 0,
     }
 }
 
@@ -255,6 +274,44 @@ fn a_result_becomes_final_only_by_auditors_drawn_later() {
 }
 
 #[test]
+fn a_batch_is_answered_only_by_a_final_model() {
+    let mut ledger = Ledger::new();
+    let job = ledger.submit();
+    let task = InferenceTask {
+        trained: job,
+        model: trained().model,
+        architecture: training().params.architecture,
+        rows: 1000,
+    };
+    let submit = |ledger: &mut Ledger, task: InferenceTask| {
+        let nonce = ledger.state.account(&ledger.keys[1].id()).unwrap().nonce;
+        let spec = JobSpec { task: JobTask::Infer(task), ..spec() };
+        let transaction = ledger.sign(1, nonce, Action::SubmitJob(spec));
+        let id = transaction.id();
+        ledger.block(&[transaction]).remove(0).map(|()| id)
+    };
+    assert_eq!(submit(&mut ledger, task.clone()), Err(TransactionError::JobModel), "not final yet");
+    ledger.conclude(0, job, result(vec![]));
+    let other_model = InferenceTask { model: trained().record, ..task.clone() };
+    assert_eq!(submit(&mut ledger, other_model), Err(TransactionError::JobModel));
+    let mut other_shape = task.clone();
+    other_shape.architecture.dims = vec![64, 128, 10].try_into().unwrap();
+    assert_eq!(submit(&mut ledger, other_shape), Err(TransactionError::JobModel));
+    let no_rows = InferenceTask { rows: 0, ..task.clone() };
+    assert_eq!(submit(&mut ledger, no_rows), Err(TransactionError::JobParams));
+    let batch = submit(&mut ledger, task.clone()).unwrap();
+    // A model is no answer, and answers are no model to answer with.
+    let wrong = Action::JobResult { job: batch, result: result(vec![]) };
+    assert_eq!(ledger.act(1, wrong), Err(TransactionError::BadResult));
+    let answers = Cid::of(CidCodec::DagCbor, b"answers");
+    let found = JobResult { output: JobOutput::Answers(answers), ..result(vec![ledger.contributor(4, 1000)]) };
+    ledger.conclude(1, batch, found);
+    let name = RefName::try_from(alloc::format!("{ANSWERS}{batch}")).unwrap();
+    assert_eq!(ledger.state.reference(&name).unwrap().cid, answers);
+    assert_eq!(submit(&mut ledger, InferenceTask { trained: batch, ..task }), Err(TransactionError::JobModel));
+}
+
+#[test]
 fn disagreement_and_silence_end_a_job_without_a_model() {
     let mut ledger = Ledger::new();
     let refuted = ledger.submit();
@@ -305,15 +362,14 @@ fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
 #[test]
 fn jobs_outside_the_limits_are_refused() {
     let mut ledger = Ledger::new();
-    let mut bad = spec();
-    bad.params.rounds = 0;
-    assert_eq!(ledger.act(0, Action::SubmitJob(bad)), Err(TransactionError::JobParams));
-    let mut few = spec();
-    few.training_rows = 63;
-    assert_eq!(ledger.act(0, Action::SubmitJob(few)), Err(TransactionError::JobParams));
-    let mut huge = spec();
-    huge.params.rounds = 1 << 20;
-    assert!(matches!(ledger.act(0, Action::SubmitJob(huge)), Err(TransactionError::JobTooLarge(_))));
+    let mut submit = |change: &dyn Fn(&mut TrainingTask)| {
+        let mut task = training();
+        change(&mut task);
+        ledger.act(0, Action::SubmitJob(JobSpec { task: JobTask::Train(task), ..spec() }))
+    };
+    assert_eq!(submit(&|task| task.params.rounds = 0), Err(TransactionError::JobParams));
+    assert_eq!(submit(&|task| task.training_rows = 63), Err(TransactionError::JobParams));
+    assert!(matches!(submit(&|task| task.params.rounds = 1 << 20), Err(TransactionError::JobTooLarge(_))));
     for _ in 0..JOBS_PER_OWNER_MAX {
         ledger.submit();
     }

@@ -4,7 +4,9 @@
 use crate::{
     codec::BoundedVec,
     compute::{
+        array::Array,
         exact::UnitResult,
+        infer::PART_ROWS_MAX,
         lane::LaneResult,
         predict::Accuracy,
         state::{LaneState, Weights},
@@ -84,6 +86,19 @@ pub struct AcceptedUnit {
     pub guest: bool,
     /// What it came to.
     pub result: UnitResult,
+}
+
+/// A part of a batch that counts.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AcceptedAnswers {
+    /// Which part.
+    pub part: u32,
+    /// Who computed it.
+    pub worker: NodeId,
+    /// Whether the worker is a browser.
+    pub guest: bool,
+    /// The class of each of its rows.
+    pub classes: Array<u8, { PART_ROWS_MAX as usize }>,
 }
 
 /// Everything at the end of a round of a job in exact mode.

@@ -11,10 +11,9 @@ use super::{
     lane::{LEASES_MAX, Party, Phase, Running, Slot},
 };
 use crate::{
-    compute::{ComputeError, lane::LaneInput, params::Mode},
     scheduler::score,
     types::{NodeId, TimeMs},
-    wire::work::{Answer, Lease, LeaseId, Notice, Reason, Refusal, Response, Task, UnitInput},
+    wire::work::{Answer, Lease, LeaseId, Notice, Reason, Refusal, Response, Task},
 };
 use alloc::{
     boxed::Box,
@@ -140,7 +139,7 @@ impl Coordinator {
 
     /// Lanes that lack somebody, most urgent first.
     fn needs(&self, now: TimeMs) -> Vec<(Need, u32)> {
-        let in_flight_max = (HELD_BYTES_MAX / (8 * self.plan.topology().parameters()).max(1)).max(LEASES_MAX);
+        let in_flight_max = (HELD_BYTES_MAX / self.course.held_len().max(1)).max(LEASES_MAX);
         let room = in_flight_max.saturating_sub(self.slots.iter().filter(|s| s.in_flight()).count());
         let checker_wait_ms = self.config.checker_wait_ms;
         let overdue = |slot: &Slot| {
@@ -221,7 +220,7 @@ impl Coordinator {
         if waited || !self.roster.iter().any(|(node, m)| m.guest && self.is_active(now, node)) {
             return 0;
         }
-        let share = u64::from(self.plan.lanes()) * u64::from(self.config.guest_share.min(ALL));
+        let share = u64::from(self.course.lanes()) * u64::from(self.config.guest_share.min(ALL));
         let taken = self.slots.iter().filter(|s| s.with_guest()).count() as u32;
         (share.div_ceil(u64::from(ALL)) as u32).saturating_sub(taken)
     }
@@ -239,7 +238,7 @@ impl Coordinator {
         let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else { return Ok(()) };
         let Some(ask) = self.parked.remove(at) else { return Ok(()) };
         let (guest, patience, expected_ms) = match self.roster.of(&node) {
-            Some(member) => (member.guest, member.patience(), member.expected_ms(self.plan.macs_per_lane())),
+            Some(member) => (member.guest, member.patience(), member.expected_ms(self.course.macs(lane))),
             None => (false, 1, self.config.lease_ms_min),
         };
         let lease_ms = expected_ms
@@ -266,21 +265,10 @@ impl Coordinator {
         Ok(())
     }
 
-    pub(super) fn lane_input(&mut self, lane: u32) -> Result<LaneInput, Error> {
-        let id = self.lane_id(lane);
-        let weights = self.state.weights();
-        Ok(LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), weights, id)?)
-    }
-
     /// What a lane's worker is to do.
     pub(super) fn task(&mut self, lane: u32) -> Result<Task, Error> {
-        let input = self.lane_input(lane)?;
-        if let Mode::Local { .. } = self.plan.params().mode {
-            return Ok(Task::Lane(input));
-        }
-        let LaneInput { params, id, weights, rows } = input;
-        let published = weights.publish(self.plan.topology()).map_err(ComputeError::from)?;
-        Ok(Task::Unit(UnitInput { params, id, published, rows }))
+        let id = self.lane_id(lane);
+        Ok(self.course.task(id)?)
     }
 
     /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time is up and who has

@@ -16,6 +16,9 @@ pub enum StartError {
         /// Rows given.
         found: u32,
     },
+    /// The data are not of this kind of job, or do not fit its model.
+    #[error("the data or the model are not those of this job")]
+    OtherKind,
     /// A message of the job would be longer than the network carries.
     #[error(
         "a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane"

@@ -2,14 +2,16 @@
 //!
 //! It owns the job's state and the judgement of every result. It refuses what is unproved: a result counts when two
 //! identities agree on it (the second drawn after the first had committed), when this host has computed the same,
-//! or when the job declares that this lane may go unchecked. In jobs in exact mode a unit counts when Freivalds'
-//! check finds no fault in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
+//! or when the job declares that this lane may go unchecked. In jobs in exact mode, and in batch inference, a unit
+//! counts when Freivalds' check finds no fault in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
 //! and 2, and rule 5 of the design.
 //!
 //! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].
 
+mod batch;
 mod book;
 mod config;
+mod course;
 mod dispatch;
 mod error;
 mod exact;
@@ -20,63 +22,52 @@ mod roster;
 mod round;
 mod settle;
 mod submit;
+mod training;
 
 pub use book::{
-    AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX,
+    AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot,
+    TALLIES_MAX,
 };
-pub use config::{ALL, Config};
+pub use config::{ALL, Config, LANES_WRITTEN_MACS_MIN};
+pub use course::Material;
 pub use error::{Error, StartError};
 pub use input::{ComputeFailed, Input, Peer};
-pub use output::{Event, Outcome, Output, RECORD_LEN_MAX, Record};
+pub use output::{Concluded, Event, Outcome, Output, RECORD_LEN_MAX, Record, Trained};
 pub use roster::MEMBERS_MAX;
 
 use super::{draw::Draw, outbox::Outbox};
 use crate::{
     codec::BoundedVec,
-    compute::{
-        dataset::Dataset,
-        lane::{EpochOrder, LaneId},
-        params::{Mode, Plan},
-        state::{LaneState, Weights},
-    },
+    compute::lane::LaneId,
     ledger::job::{JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{self, Answer, JobProgress, JobState, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response},
+    wire::work::{self, Answer, JobKind, JobProgress, JobState, Notice, Refusal, Request, Response},
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use course::Course;
 use dispatch::Parked;
-use exact::Secrets;
-use lane::Slot;
+use lane::{Party, Slot};
 use roster::Roster;
-use round::Sum;
-
-/// Bytes that a message takes besides weights, rows and digests.
-const MESSAGE_FRAME_LEN: usize = 8 * 1024;
 
 /// Coordinates one job. See the module.
 #[derive(Debug)]
 pub struct Coordinator {
     job: JobId,
     spec: JobSpec,
-    plan: Plan,
-    dataset: Dataset,
+    course: Course,
     config: Config,
     draw: Draw,
-    order: EpochOrder,
     status: Status,
     /// Rounds done, which is the number of the round under way.
     round: u32,
     round_since: TimeMs,
-    /// The weights, and the momentum of a job in exact mode.
-    state: LaneState,
-    sum: Sum,
-    /// What units of this round are checked with; nobody else ever sees it.
-    secrets: Option<Secrets>,
     slots: Vec<Slot>,
     /// From lease numbers to lanes, of this round.
     leases: BTreeMap<u64, u32>,
+    /// Acknowledgements of lanes that are written with their round, and wait for that.
+    unwritten: Vec<(Party, Notice)>,
     roster: Roster,
     parked: VecDeque<Parked>,
     book: Book,
@@ -94,26 +85,23 @@ enum Status {
 
 impl Coordinator {
     /// Starts a job from its first round.
-    pub fn new(now: TimeMs, job: JobId, spec: JobSpec, dataset: Dataset, config: Config) -> Result<Self, StartError> {
-        let plan = spec.params.clone().validate()?;
-        plan.check_data(dataset.train())?;
-        if dataset.train().rows() != spec.training_rows {
-            return Err(StartError::OtherData { expected: spec.training_rows, found: dataset.train().rows() });
-        }
-        check_messages(&plan)?;
-        let sum = Sum::new(&plan, 0)?;
+    pub fn new(
+        now: TimeMs,
+        job: JobId,
+        spec: JobSpec,
+        material: impl Into<Material>,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        let course = Course::new(&spec, material.into())?;
         let mut coordinator = Self {
             job,
             draw: Draw::new(config.seed),
-            order: EpochOrder::new(dataset.train().rows()),
             status: Status::Running,
             round: 0,
             round_since: now,
-            state: LaneState::at_rest(Weights::initial(&plan)),
-            sum,
-            secrets: None,
-            slots: alloc::vec![Slot::open(); plan.lanes() as usize],
+            slots: alloc::vec![Slot::open(); course.lanes() as usize],
             leases: BTreeMap::new(),
+            unwritten: Vec::new(),
             roster: Roster::default(),
             parked: VecDeque::new(),
             book: Book::default(),
@@ -121,8 +109,7 @@ impl Coordinator {
             outbox: Outbox::new(),
             wake: None,
             spec,
-            plan,
-            dataset,
+            course,
             config,
         };
         coordinator.schedule(now);
@@ -153,6 +140,7 @@ impl Coordinator {
     pub fn progress(&self) -> JobProgress {
         JobProgress {
             id: self.job,
+            kind: JobKind::from(&self.spec.task),
             name: self.spec.name.clone(),
             coordinator: self.config.local,
             state: match self.status {
@@ -161,18 +149,14 @@ impl Coordinator {
                 Status::Cancelled => JobState::Failed,
             },
             round: self.round,
-            rounds: self.plan.rounds(),
+            rounds: self.course.rounds(),
             curve: BoundedVec::truncated(self.book.curve().iter().map(RecordPoint::curve_point)),
             units: self.book.units(),
-            units_total: u64::from(self.plan.lanes()) * u64::from(self.plan.rounds()),
+            units_total: u64::from(self.course.lanes()) * u64::from(self.course.rounds()),
             checks: self.book.checks(),
             contributors: BoundedVec::truncated(self.book.top(work::TOP_CONTRIBUTORS_MAX)),
             rejected: self.book.rejected(),
         }
-    }
-
-    fn weights(&self) -> &Weights {
-        self.state.weights()
     }
 
     fn lane_id(&self, lane: u32) -> LaneId {
@@ -229,27 +213,6 @@ impl Coordinator {
             self.reply(ask.id, &ask.node, Answer::Refused(Refusal::NotRunning));
         }
     }
-}
-
-/// Every message of the job must fit into what the network carries.
-fn check_messages(plan: &Plan) -> Result<(), StartError> {
-    let topology = plan.topology();
-    let parameters = topology.parameters();
-    let rows = plan.lane_rows() * (topology.features() + 1);
-    let digests = 32 * plan.steps_per_lane() as usize;
-    let widths: usize = topology.layers().iter().map(|l| l.outputs + l.inputs).sum();
-    let handed_in = match plan.params().mode {
-        Mode::Local { .. } => (8 * parameters).max(4 * parameters + digests),
-        Mode::Exact { .. } => 4 * (parameters + plan.unit_rows() * widths),
-    };
-    let needs = [(handed_in, REQUEST_LEN_MAX), (4 * parameters + rows, RESPONSE_LEN_MAX)];
-    for (len, len_max) in needs {
-        let len = len + MESSAGE_FRAME_LEN;
-        if len > len_max {
-            return Err(StartError::TooLarge { len, len_max });
-        }
-    }
-    Ok(())
 }
 
 impl Machine for Coordinator {

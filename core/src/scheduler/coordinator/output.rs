@@ -1,14 +1,11 @@
 //! What a coordinator wants done, and what it leaves behind.
 
-use super::book::{AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot};
+use super::book::{AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot};
 use crate::{
     codec::BoundedVec,
     compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
-    knowledge::{
-        Cid,
-        record::{Contribution, Point, Rejected, TrainingRecord},
-    },
-    ledger::job::{Contributor, JobId, JobResult, JobSpec},
+    knowledge::record::{Contribution, Point, Rejected, TrainingRecord},
+    ledger::job::{Contributor, JobId, JobOutput, JobResult, JobSpec},
     types::NodeId,
     wire::work::{CurvePoint, Response, Task},
 };
@@ -59,6 +56,8 @@ pub enum Record {
     ExactRound(ExactSnapshot),
     /// A unit that counts, of a job in exact mode.
     Unit(AcceptedUnit),
+    /// A part of a batch that counts.
+    Answers(AcceptedAnswers),
 }
 
 impl Record {
@@ -95,14 +94,10 @@ pub enum Event {
 /// What came out of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The final weights.
-    pub weights: Weights,
-    /// On the test rows.
-    pub accuracy: Accuracy,
+    /// What was asked for.
+    pub concluded: Concluded,
     /// Who did what, most first.
     pub contributors: Vec<Contributor>,
-    /// Accuracy and digest of the weights, round by round.
-    pub curve: Vec<RecordPoint>,
     /// The first results that were rejected.
     pub rejections: Vec<Rejection>,
     /// Results that were rejected.
@@ -115,36 +110,63 @@ pub struct Outcome {
     pub units_guest: u64,
 }
 
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concluded {
+    /// Of a training.
+    Trained(Trained),
+    /// Of a batch: the class of every row.
+    Answered(Vec<u8>),
+}
+
+/// A trained network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trained {
+    /// The final weights.
+    pub weights: Weights,
+    /// On the test rows.
+    pub accuracy: Accuracy,
+    /// Accuracy and digest of the weights, round by round.
+    pub curve: Vec<RecordPoint>,
+}
+
 impl Outcome {
-    /// The record object's contents.
-    pub fn record(&self, job: JobId, spec: &JobSpec, coordinator: NodeId) -> TrainingRecord {
+    /// The trained network, of a training.
+    pub const fn trained(&self) -> Option<&Trained> {
+        match &self.concluded {
+            Concluded::Trained(trained) => Some(trained),
+            Concluded::Answered(_) => None,
+        }
+    }
+
+    /// The record object's contents, of a training.
+    pub fn record(&self, job: JobId, spec: &JobSpec, coordinator: NodeId) -> Option<TrainingRecord> {
+        let (trained, task) = (self.trained()?, spec.training()?);
         let contribution =
             |c: &Contributor| Contribution { node: c.node, units: c.units, checks: c.checks, macs: c.macs };
         let point = |p: &RecordPoint| Point { round: p.round, correct: p.correct, total: p.total, weights: p.weights };
         let rejected =
             |r: &Rejection| Rejected { round: r.round, lane: r.lane, worker: r.worker, reason: r.reason.to_string() };
-        TrainingRecord {
+        Some(TrainingRecord {
             job,
-            spec: spec.clone(),
+            name: spec.name.clone(),
+            dataset: spec.dataset,
+            task: task.clone(),
             coordinator,
             units: self.units,
             checks: self.checks,
             units_guest: self.units_guest,
             contributors: self.contributors.iter().map(contribution).collect(),
-            curve: self.curve.iter().map(point).collect(),
+            curve: trained.curve.iter().map(point).collect(),
             rejections: self.rejections.iter().map(rejected).collect(),
             rejected: self.rejected,
-        }
+        })
     }
 
     /// What the ledger is told.
-    pub fn result(&self, model: Cid, record: Cid) -> JobResult {
+    pub fn result(&self, output: JobOutput) -> JobResult {
         JobResult {
-            weights: self.weights.hash(),
-            model,
-            record,
-            correct: self.accuracy.correct,
-            tested: self.accuracy.total,
+            output,
             contributors: BoundedVec::truncated(self.contributors.iter().cloned()),
             rejected: self.rejected,
         }

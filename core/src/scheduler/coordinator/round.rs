@@ -1,34 +1,20 @@
-//! From accepted lanes to the next round's weights, and from records on disk back to a coordinator.
+//! From accepted lanes to the next round's weights or the end, and from records on disk back to a coordinator.
 
 use super::{
     Config, Coordinator, Error, Output, StartError, Status,
-    book::{AcceptedLane, AcceptedUnit, Book, ExactSnapshot, RecordPoint, Snapshot},
+    book::{AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, RecordPoint, Snapshot},
+    course::{Course, Material, Part},
     lane::{Party, Phase, Slot},
-    output::{Event, Outcome, Record},
+    output::{Concluded, Event, Outcome, Record, Trained},
+    training::Training,
 };
 use crate::{
-    compute::{
-        ComputeError,
-        aggregate::{LaneRound, UnitRound},
-        dataset::Dataset,
-        exact::UnitResult,
-        lane::{LaneId, LaneResult},
-        params::{Mode, Plan},
-        predict::{Accuracy, Classifier},
-        state::LaneState,
-    },
+    compute::{ComputeError, array::Array, lane::LaneId, params::Mode, predict::Accuracy, state::LaneState},
     ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
     types::{NodeId, TimeMs},
-    wire::work::{CURVE_LEN_MAX, LeaseId, Notice},
+    wire::work::{CURVE_LEN_MAX, LeaseId, NOTICES_MAX, Notice},
 };
 use alloc::boxed::Box;
-
-/// What counts of a lane or a unit.
-#[derive(Clone, Debug)]
-pub(super) enum Part {
-    Lane(LaneResult),
-    Unit(UnitResult),
-}
 
 /// Why it counts.
 #[derive(Clone, Copy, Debug)]
@@ -50,49 +36,6 @@ impl Check {
     }
 }
 
-/// The parts of a round that count so far.
-#[derive(Clone, Debug)]
-pub(super) enum Sum {
-    Lanes(LaneRound),
-    Units(UnitRound),
-}
-
-impl Sum {
-    pub(super) fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
-        match plan.params().mode {
-            Mode::Local { .. } => LaneRound::new(plan, round).map(Self::Lanes),
-            Mode::Exact { .. } => UnitRound::new(plan, round).map(Self::Units),
-        }
-    }
-
-    fn add(&mut self, plan: &Plan, lane: u32, part: &Part) -> Result<(), ComputeError> {
-        match (self, part) {
-            (Self::Lanes(round), Part::Lane(result)) => round.add(lane, result).map(drop),
-            (Self::Units(round), Part::Unit(result)) => round.add(plan, lane, result).map(drop),
-            _ => Err(ComputeError::Mode),
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        match self {
-            Self::Lanes(round) => round.is_complete(),
-            Self::Units(round) => round.is_complete(),
-        }
-    }
-
-    fn finish(self, plan: &Plan, state: &mut LaneState) -> Result<(), ComputeError> {
-        match self {
-            Self::Lanes(round) => {
-                let mut weights = state.weights().clone();
-                round.finish(&mut weights)?;
-                *state = LaneState::at_rest(weights);
-                Ok(())
-            }
-            Self::Units(round) => round.finish(plan, state),
-        }
-    }
-}
-
 impl Coordinator {
     /// Goes on from what is on disk: the same round, with the lanes that were accepted. Leases that were out are
     /// forgotten. Without records it is a new job.
@@ -100,11 +43,11 @@ impl Coordinator {
         now: TimeMs,
         job: JobId,
         spec: JobSpec,
-        dataset: Dataset,
+        material: impl Into<Material>,
         config: Config,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Self, StartError> {
-        let mut coordinator = Self::new(now, job, spec, dataset, config)?;
+        let mut coordinator = Self::new(now, job, spec, material, config)?;
         for record in records {
             match record {
                 Record::Round(Snapshot { round, weights, book }) => {
@@ -115,26 +58,30 @@ impl Coordinator {
                 }
                 Record::Lane(lane) => coordinator.restore_lane(lane)?,
                 Record::Unit(unit) => coordinator.restore_unit(unit)?,
+                Record::Answers(answers) => coordinator.restore_answers(answers)?,
                 Record::Rejected(rejection) => coordinator.book.reject(rejection),
             }
         }
-        if coordinator.round == coordinator.plan.rounds() {
+        if coordinator.round < coordinator.course.rounds() && coordinator.course.is_complete() {
+            match coordinator.course {
+                Course::Training(_) => return Err(StartError::Corrupt("a complete round was not closed")),
+                // The last answers of a batch were on disk, but its end was not said.
+                Course::Batch(_) => coordinator.round += 1,
+            }
+        }
+        if coordinator.round == coordinator.course.rounds() {
             coordinator.finish();
-        } else if coordinator.sum.is_complete() {
-            return Err(StartError::Corrupt("a complete round was not closed"));
         }
         coordinator.schedule(now);
         Ok(coordinator)
     }
 
     fn restore_round(&mut self, round: u32, state: LaneState, book: Book) -> Result<(), StartError> {
-        if round > self.plan.rounds() || state.check(self.plan.topology()).is_err() {
-            return Err(StartError::Corrupt("a snapshot is of another job"));
-        }
-        (self.round, self.state, self.book) = (round, state, book);
-        if round < self.plan.rounds() {
-            self.sum = Sum::new(&self.plan, round)?;
-            self.slots = alloc::vec![Slot::open(); self.plan.lanes() as usize];
+        let other = |_| StartError::Corrupt("a snapshot is of another job");
+        self.course.training_mut().map_err(other)?.restore(round, state)?;
+        (self.round, self.book) = (round, book);
+        if round < self.course.rounds() {
+            self.slots = alloc::vec![Slot::open(); self.course.lanes() as usize];
         }
         Ok(())
     }
@@ -142,7 +89,8 @@ impl Coordinator {
     fn restore_lane(&mut self, lane: AcceptedLane) -> Result<(), StartError> {
         let AcceptedLane { round, lane, worker, guest, checker, result } = lane;
         let id = LaneId { job: self.job, round, lane };
-        if round != self.round || result.check_form(&self.plan, &id, self.weights()).is_err() {
+        let fits = |t: &Training| result.check_form(&t.plan, &id, t.weights()).is_ok();
+        if round != self.round || !self.course.training().is_ok_and(fits) {
             return Err(StartError::Corrupt("a lane is not of the round under way"));
         }
         let checker = checker.map(|node| Party { number: 0, node, guest: false });
@@ -151,10 +99,16 @@ impl Coordinator {
 
     fn restore_unit(&mut self, unit: AcceptedUnit) -> Result<(), StartError> {
         let AcceptedUnit { round, unit, worker, guest, result } = unit;
-        if round != self.round || result.check_form(&self.plan).is_err() {
+        let fits = |t: &Training| result.check_form(&t.plan).is_ok();
+        if round != self.round || !self.course.training().is_ok_and(fits) {
             return Err(StartError::Corrupt("a unit is not of the round under way"));
         }
         self.restore_part(unit, Part::Unit(result), (worker, guest), Check::Products)
+    }
+
+    fn restore_answers(&mut self, answers: AcceptedAnswers) -> Result<(), StartError> {
+        let AcceptedAnswers { part, worker, guest, classes } = answers;
+        self.restore_part(part, Part::Answers(classes.to_vec()), (worker, guest), Check::Products)
     }
 
     fn restore_part(
@@ -171,43 +125,71 @@ impl Coordinator {
             return Err(StartError::Corrupt("a lane is there twice"));
         }
         slot.phase = Phase::Accepted { guest };
-        self.sum.add(&self.plan, lane, &part)?;
-        self.credit(worker, guest, check);
+        self.course.add(lane, &part)?;
+        self.credit(lane, worker, guest, check);
         Ok(())
     }
 
-    /// Counts a lane or unit, and closes the round with the last one.
+    /// Whether each lane is written when it is accepted, rather than all with their round: see
+    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one answer.
+    fn writes_lanes(&self) -> bool {
+        let lanes = self.course.lanes();
+        let macs = || (0..lanes).fold(0u64, |sum, lane| sum.saturating_add(self.course.macs(lane)));
+        lanes as usize > NOTICES_MAX || macs() >= self.config.lanes_written_macs_min
+    }
+
+    /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it before it is on disk.
     pub(super) fn accept(&mut self, now: TimeMs, lane: u32, by: Party, part: Part, check: Check) -> Result<(), Error> {
+        self.course.add(lane, &part)?;
         self.supersede(lane);
-        self.sum.add(&self.plan, lane, &part)?;
-        let macs = self.plan.macs_per_lane();
+        let macs = self.course.macs(lane);
         if let Some(slot) = self.slot(lane) {
             slot.phase = Phase::Accepted { guest: by.guest };
         }
         let checker = check.party();
         let (round, worker, guest) = (self.round, by.node, by.guest);
         let event = Event::Accepted { round, lane, worker, checker: checker.map(|c| c.node), guest, macs };
-        self.credit(worker, guest, check);
+        self.credit(lane, worker, guest, check);
         for party in [Some(by), checker].into_iter().flatten() {
             self.roster.praise(&party.node);
             let lease = LeaseId { job: self.job, number: party.number };
-            self.roster.tell(&party, Notice::Accepted { lease, macs });
+            self.unwritten.push((party, Notice::Accepted { lease, macs }));
         }
-        if self.sum.is_complete() {
-            // The snapshot holds the last lane too: one write instead of two.
-            return self.close_round(now, event);
-        }
+        let complete = self.course.is_complete();
         let checker = checker.map(|c| c.node);
-        self.outbox.push(Output::Persist(match part {
-            Part::Lane(result) => Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }),
-            Part::Unit(result) => Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }),
-        }));
+        let record = match part {
+            // The snapshot holds the last lane too: one write instead of two.
+            Part::Lane(_) | Part::Unit(_) if complete => return self.close_round(now, event),
+            Part::Lane(_) | Part::Unit(_) if !self.writes_lanes() => None,
+            Part::Lane(result) => Some(Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result })),
+            Part::Unit(result) => Some(Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result })),
+            // No snapshot holds these.
+            Part::Answers(classes) => {
+                let classes = Array::new(classes).unwrap_or_default();
+                Some(Record::Answers(AcceptedAnswers { part: lane, worker, guest, classes }))
+            }
+        };
+        if let Some(record) = record {
+            self.write(record);
+        }
         self.outbox.push(Output::Event(event));
+        if complete {
+            self.round += 1;
+            self.finish();
+        }
         Ok(())
     }
 
-    fn credit(&mut self, worker: NodeId, guest: bool, check: Check) {
-        let macs = self.plan.macs_per_lane();
+    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted before.
+    fn write(&mut self, record: Record) {
+        self.outbox.push(Output::Persist(record));
+        for (party, notice) in core::mem::take(&mut self.unwritten) {
+            self.roster.tell(&party, notice);
+        }
+    }
+
+    fn credit(&mut self, lane: u32, worker: NodeId, guest: bool, check: Check) {
+        let macs = self.course.macs(lane);
         self.book.credit(worker, guest, macs);
         if !matches!(check, Check::None) {
             self.book.credit_check(check.party().map(|c| c.node), macs);
@@ -216,45 +198,41 @@ impl Coordinator {
 
     fn close_round(&mut self, now: TimeMs, last_lane: Event) -> Result<(), Error> {
         let done = self.round + 1;
-        let more = done < self.plan.rounds();
-        let next = if more { Sum::new(&self.plan, done)? } else { self.sum.clone() };
-        core::mem::replace(&mut self.sum, next).finish(&self.plan, &mut self.state)?;
+        self.course.training_mut()?.close_round(done)?;
         self.round = done;
         self.round_since = now;
-        self.secrets = None;
         self.leases.clear();
-        self.slots = alloc::vec![Slot::open(); self.plan.lanes() as usize];
+        self.slots = alloc::vec![Slot::open(); self.course.lanes() as usize];
         let point = self.measure()?;
-        self.outbox.push(Output::Persist(self.snapshot()));
+        let snapshot = self.snapshot()?;
+        self.write(snapshot);
         self.outbox.push(Output::Event(last_lane));
         if let Some(point) = point {
             self.outbox.push(Output::Event(Event::Round(point.curve_point())));
         }
-        if !more {
+        if done == self.course.rounds() {
             self.finish();
         }
         Ok(())
     }
 
-    fn snapshot(&self) -> Record {
-        let (round, book) = (self.round, self.book.clone());
-        match self.plan.params().mode {
-            Mode::Local { .. } => Record::Round(Snapshot { round, weights: self.weights().clone(), book }),
-            Mode::Exact { .. } => Record::ExactRound(ExactSnapshot { round, state: self.state.clone(), book }),
-        }
+    fn snapshot(&self) -> Result<Record, ComputeError> {
+        let (round, book, training) = (self.round, self.book.clone(), self.course.training()?);
+        Ok(match training.plan.params().mode {
+            Mode::Local { .. } => Record::Round(Snapshot { round, weights: training.weights().clone(), book }),
+            Mode::Exact { .. } => Record::ExactRound(ExactSnapshot { round, state: training.state.clone(), book }),
+        })
     }
 
     /// Measures the weights on the test rows: after every round, or after every few where there are many.
     fn measure(&mut self) -> Result<Option<RecordPoint>, Error> {
-        let stride = self.plan.rounds().div_ceil(CURVE_LEN_MAX as u32 - 1);
-        if !self.round.is_multiple_of(stride) && self.round != self.plan.rounds() {
+        let training = self.course.training()?;
+        let stride = training.plan.rounds().div_ceil(CURVE_LEN_MAX as u32 - 1);
+        if !self.round.is_multiple_of(stride) && self.round != training.plan.rounds() {
             return Ok(None);
         }
-        let topology = self.plan.topology();
-        let published = self.weights().publish(topology).map_err(ComputeError::from)?;
-        let classifier = Classifier::new(topology.architecture().clone(), published)?;
-        let Accuracy { correct, total } = classifier.accuracy(self.dataset.test())?;
-        let point = RecordPoint { round: self.round, correct, total, weights: self.weights().hash() };
+        let Accuracy { correct, total } = training.accuracy()?;
+        let point = RecordPoint { round: self.round, correct, total, weights: training.weights().hash() };
         self.book.measure(point);
         Ok(Some(point))
     }
@@ -262,11 +240,17 @@ impl Coordinator {
     fn finish(&mut self) {
         self.status = Status::Finished;
         let book = &self.book;
+        let concluded = match &self.course {
+            Course::Training(training) => Concluded::Trained(Trained {
+                weights: training.weights().clone(),
+                accuracy: book.accuracy(),
+                curve: book.curve().to_vec(),
+            }),
+            Course::Batch(batch) => Concluded::Answered(batch.classes()),
+        };
         self.outbox.push(Output::Finished(Box::new(Outcome {
-            weights: self.weights().clone(),
-            accuracy: book.accuracy(),
+            concluded,
             contributors: book.top(CONTRIBUTORS_MAX),
-            curve: book.curve().to_vec(),
             rejections: book.rejections().to_vec(),
             rejected: book.rejected(),
             units: book.units(),

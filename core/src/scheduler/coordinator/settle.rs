@@ -5,10 +5,11 @@
 use super::{
     Coordinator, Error, Output,
     book::Rejection,
+    course::Part,
     input::ComputeFailed,
     lane::{Party, Phase, Submission},
     output::{Event, Record},
-    round::{Check, Part},
+    round::Check,
 };
 use crate::{
     compute::{
@@ -39,13 +40,13 @@ impl Coordinator {
             let checker = second.party;
             return self.accept(now, lane, first.party, Part::Lane(first.result), Check::By(checker));
         };
-        let step = dispute.step(&self.plan);
+        let step = dispute.step(&self.course.training()?.plan);
         let asked = first.party;
         let until = now.saturating_add(self.config.state_wait_ms);
         self.put(lane, Phase::Disputed { first, second, step, until });
         if step == 0 {
             // Everybody knows the state before the first step.
-            let start = LaneState::at_rest(self.weights().clone());
+            let start = LaneState::at_rest(self.course.training()?.weights().clone());
             return self.settle_dispute(now, lane, &start);
         }
         let lease = LeaseId { job: self.job, number: asked.number };
@@ -56,14 +57,16 @@ impl Coordinator {
 
     /// Replays the disputed step from the state that the first party showed.
     pub(super) fn settle_dispute(&mut self, now: TimeMs, lane: u32, before: &LaneState) -> Result<(), Error> {
-        let input = self.lane_input(lane)?;
+        let id = self.lane_id(lane);
+        let input = self.course.training_mut()?.lane_input(id)?;
         let Some((first, second, _)) = self.take_dispute(lane) else { return Ok(()) };
         let results = (&first.result, &second.result);
         let dispute = Dispute::between(results.0, results.1);
-        let verdict = if before.check(self.plan.topology()).is_err() {
+        let training = self.course.training()?;
+        let verdict = if before.check(training.plan.topology()).is_err() {
             Some(Verdict::BadOpening)
         } else {
-            settle(&self.plan, &input.id, self.weights(), &input.rows, before, results)?
+            settle(&training.plan, &input.id, training.weights(), &input.rows, before, results)?
         };
         let reason = dispute.map_or(Reason::WrongDelta, reason_of);
         match verdict {
@@ -163,14 +166,15 @@ impl Coordinator {
         let local = Party { number: 0, node: self.config.local, guest: false };
         let own = match product {
             Ok(Product::Lane(own)) => own,
-            // Units are never recomputed but when nobody brings them.
-            Ok(Product::Unit(trace)) => {
-                trace.check_form(&self.plan)?;
-                return self.accept(now, lane, local, Part::Unit(trace.result), Check::None);
-            }
-            _ => return Err(Error::HostFailed { lane }),
+            // Units and parts are never recomputed but when nobody brings them.
+            Ok(product) => match self.course.part_of(product) {
+                Some(part) => return self.accept(now, lane, local, part, Check::None),
+                None => return Err(Error::HostFailed { lane }),
+            },
+            Err(ComputeFailed) => return Err(Error::HostFailed { lane }),
         };
-        own.check_form(&self.plan, &self.lane_id(lane), self.weights())?;
+        let training = self.course.training()?;
+        own.check_form(&training.plan, &self.lane_id(lane), training.weights())?;
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         let Phase::Recomputing { first, second, .. } = core::mem::replace(&mut slot.phase, Phase::Open) else {
             return Ok(());
@@ -196,8 +200,7 @@ impl Coordinator {
         let rejection = Rejection { round: self.round, lane, worker: party.node, reason };
         self.book.reject(rejection);
         self.roster.punish(&party.node, reason);
-        // A rejection tells a liar a little about the secrets: others are drawn.
-        self.secrets = None;
+        self.course.forget_secrets();
         let lease = LeaseId { job: self.job, number: party.number };
         self.roster.tell(party, Notice::Rejected { lease, reason });
         self.outbox.push(Output::Persist(Record::Rejected(rejection)));

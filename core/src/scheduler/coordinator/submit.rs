@@ -3,12 +3,14 @@
 
 use super::{
     Coordinator, Error,
+    config::ALL,
+    course::Part,
     input::Peer,
     lane::{Phase, Running, Submission},
-    round::{Check, Part},
+    round::Check,
 };
 use crate::{
-    compute::{lane::lane_commitment, params::Mode, state::LaneState},
+    compute::{lane::lane_commitment, state::LaneState},
     types::{Digest, TimeMs},
     wire::work::{Answer, Product, Reason, Refusal},
 };
@@ -18,7 +20,7 @@ const UPLOAD_BYTES_PER_MS: usize = 64;
 
 impl Coordinator {
     pub(super) fn commit(&mut self, now: TimeMs, peer: &Peer, number: u64, commitment: Digest) -> Answer {
-        let upload_ms = (4 * self.plan.topology().parameters() / UPLOAD_BYTES_PER_MS) as u64;
+        let upload_ms = (self.course.upload_len() / UPLOAD_BYTES_PER_MS) as u64;
         let open_by = now.saturating_add(self.config.open_wait_ms).saturating_add(upload_ms);
         let Some(lane) = self.leases.get(&number).copied() else { return Answer::Refused(Refusal::UnknownLease) };
         let Some(slot) = self.slot(lane) else { return Answer::Refused(Refusal::UnknownLease) };
@@ -35,7 +37,7 @@ impl Coordinator {
                 lease.deadline = open_by;
                 lease.gone = false;
                 let elapsed_ms = now.saturating_sub(lease.granted);
-                self.roster.measure(&peer.node, self.plan.macs_per_lane(), elapsed_ms);
+                self.roster.measure(&peer.node, self.course.macs(lane), elapsed_ms);
                 Answer::OpenIt
             }
         }
@@ -67,7 +69,8 @@ impl Coordinator {
         let wrong = if digest.is_none_or(|d| lane_commitment(&d, &party.node, salt) != commitment) {
             Some(Reason::WrongOpening)
         } else {
-            self.fault_of(lane, &product)?
+            let id = self.lane_id(lane);
+            self.course.fault_of(&id, &product, &mut self.draw)?
         };
         if let Some(reason) = wrong {
             self.leases.remove(&number);
@@ -78,22 +81,13 @@ impl Coordinator {
         self.supersede(lane);
         match product {
             Product::Lane(result) => self.submitted(now, lane, Submission { party, result }, commitment)?,
-            Product::Unit(trace) => self.accept(now, lane, party, Part::Unit(trace.result), Check::Products)?,
-            Product::State(_) => {}
+            product => {
+                if let Some(part) = self.course.part_of(product) {
+                    self.accept(now, lane, party, part, Check::Products)?;
+                }
+            }
         }
         Ok(Answer::Received)
-    }
-
-    /// What can be said against a result by itself: of a lane only its form, of a unit everything.
-    fn fault_of(&mut self, lane: u32, product: &Product) -> Result<Option<Reason>, Error> {
-        match (product, self.plan.params().mode) {
-            (Product::Lane(result), Mode::Local { .. }) => {
-                let formed = result.check_form(&self.plan, &self.lane_id(lane), self.weights());
-                Ok(formed.is_err().then_some(Reason::Malformed))
-            }
-            (Product::Unit(trace), Mode::Exact { .. }) => self.fault_of_unit(lane, trace),
-            _ => Ok(Some(Reason::Malformed)),
-        }
     }
 
     /// A result is on the table: the first of its lane, or the one to compare the first with.
@@ -127,10 +121,11 @@ impl Coordinator {
     /// Whether another must recompute this lane: the share that the job declares, drawn after the commitment and
     /// with it; all of it in the last round, and from identities without history.
     fn must_check(&self, lane: u32, submission: &Submission, commitment: &Digest) -> bool {
-        let last_round = self.round + 1 == self.plan.rounds();
+        let last_round = self.round + 1 == self.course.rounds();
+        let checked = self.spec.training().map_or(ALL, |task| task.checked);
         let newcomer = !self.roster.has_history(&submission.party.node, self.config.history);
         let subject = crate::codec::encode(&(self.lane_id(lane), commitment));
-        last_round || newcomer || self.draw.happens(self.spec.checked, b"check", &subject)
+        last_round || newcomer || self.draw.happens(checked, b"check", &subject)
     }
 
     /// Whether this host recomputes the lane too. Drawn after the commitment, with it.

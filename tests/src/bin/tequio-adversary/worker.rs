@@ -1,14 +1,19 @@
 //! A worker that runs the honest machine and spoils what it computes.
 
 use crate::{say, secret};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use futures::{StreamExt, channel::mpsc};
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tequio_core::{
     codec,
-    compute::lane::{LaneInput, LaneResult},
+    compute::{
+        array::Array,
+        exact::UnitTrace,
+        infer::Inference,
+        lane::{LaneInput, LaneResult},
+    },
     ledger::job::JobId,
     machine::Machine,
     scheduler::{
@@ -26,11 +31,11 @@ use tequio_p2p::{Config, Multiaddr, Network, Protocol, identity, spawn};
 /// What a lying worker does.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq)]
 pub enum Lie {
-    /// Other weights than were computed, with digests that fit neither.
+    /// Other weights than were computed, with digests that fit neither; wrong products, in exact mode and inference.
     Product,
-    /// True digests, but another delta.
+    /// True digests, but another delta; another gradient, or another class.
     Delta,
-    /// Wrong from the middle step on, consistently.
+    /// Wrong from the middle step on, consistently; wrong products on the way back.
     Step,
     /// Another result than it has committed to.
     Opening,
@@ -120,24 +125,57 @@ fn perform(lie: Lie, output: Output, network: &Network, inbox: &mpsc::UnboundedS
 }
 
 fn compute(lie: Lie, task: &Task) -> Result<Product> {
-    let Task::Lane(input) = task else { return Ok(task.run()?) };
-    let honest = input.run()?;
+    let honest = task.run()?;
+    if matches!(lie, Lie::Opening | Lie::Silence | Lie::Nothing) {
+        return Ok(honest);
+    }
+    Ok(match (task, honest) {
+        (Task::Lane(input), Product::Lane(honest)) => Product::Lane(spoil_lane(lie, input, &honest)),
+        (_, Product::Unit(trace)) => Product::Unit(spoil_unit(lie, trace)?),
+        (_, Product::Answers(answers)) => Product::Answers(spoil_answers(lie, answers)?),
+        (_, honest) => honest,
+    })
+}
+
+fn spoil_lane(lie: Lie, input: &LaneInput, honest: &LaneResult) -> LaneResult {
     let mut digests = honest.step_digests.to_vec();
     let mut delta = honest.delta.to_vec();
+    spoil(&mut delta);
     match lie {
-        Lie::Opening | Lie::Silence | Lie::Nothing => return Ok(Product::Lane(honest)),
-        Lie::Delta => spoil(&mut delta),
-        Lie::Product => {
-            spoil(&mut delta);
-            digests.iter_mut().for_each(|d| *d = Digest([0xaa; 32]));
-        }
+        Lie::Product => digests.iter_mut().for_each(|d| *d = Digest([0xaa; 32])),
         Lie::Step => {
-            spoil(&mut delta);
             let middle = digests.len() / 2;
             digests.iter_mut().skip(middle).for_each(|d| d.0[0] ^= 1);
         }
+        _ => {}
     }
-    Ok(Product::Lane(seal(input, digests, delta, honest.macs)))
+    seal(input, digests, delta, honest.macs)
+}
+
+fn spoil_unit(lie: Lie, mut trace: UnitTrace) -> Result<UnitTrace> {
+    match lie {
+        Lie::Product => trace.forward = spoiled(trace.forward)?,
+        Lie::Step => trace.backward = spoiled(trace.backward)?,
+        _ => trace.result.gradients = spoiled(trace.result.gradients)?,
+    }
+    Ok(trace)
+}
+
+fn spoil_answers(lie: Lie, mut answers: Inference) -> Result<Inference> {
+    if lie == Lie::Product {
+        answers.products = spoiled(answers.products)?;
+    } else {
+        // Another class than that of the largest product.
+        let classes = answers.classes.iter().map(|class| class ^ 1).collect();
+        answers.classes = Array::new(classes).map_err(|_| anyhow!("too many classes"))?;
+    }
+    Ok(answers)
+}
+
+fn spoiled<const N: usize>(values: Array<i32, N>) -> Result<Array<i32, N>> {
+    let mut values = values.into_vec();
+    spoil(&mut values);
+    Array::new(values).map_err(|_| anyhow!("too many numbers"))
 }
 
 fn seal(input: &LaneInput, digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> LaneResult {

@@ -15,9 +15,6 @@ export function networkView(): View {
   const headAge = h("span", { class: "age" });
   const finality = h("p", { class: "finality", "data-testid": "finality" });
   const stale = h("p", { class: "notice", role: "status", "data-testid": "stale" });
-  const syncText = h("span");
-  const syncBar = h("progress", { max: 1, value: 0 });
-  const sync = h("p", { class: "sync", "data-testid": "sync" }, syncText, syncBar);
   const rows = {
     path: row("path"),
     peers: row("peers"),
@@ -32,11 +29,10 @@ export function networkView(): View {
       h("p", { class: "head" }, heightLabel, height, headAge),
       finality,
       stale,
-      sync,
       h("dl", {}, ...Object.values(rows).map(({ element }) => element)),
     ),
     update(state) {
-      const { head, peers, sync: walk } = state;
+      const { head, peers } = state;
       say(title, t("network.title"));
       say(heightLabel, t("network.height"));
       say(height, head === null ? "–" : count(head.height));
@@ -47,12 +43,6 @@ export function networkView(): View {
       set(finality, "data-verified", head !== null);
       say(stale, t("network.stale"));
       show(stale, state.stale);
-      show(sync, walk !== null);
-      if (walk !== null) {
-        say(syncText, t("network.sync", { height: count(walk.height), target: count(walk.target) }));
-        syncBar.max = Math.max(1, walk.target);
-        syncBar.value = walk.height;
-      }
       const first = primary(peers);
       rows.path.update(t("network.path"), first === undefined ? "–" : pathText(first));
       set(rows.path.value, "data-path", first?.path);

@@ -1,0 +1,102 @@
+//! The answers object: what a batch inference leaves, one DAG-CBOR block. It names the model and the batch, and holds
+//! one class number a row; names of classes stand in the model.
+
+use super::{
+    Cid,
+    model::{bytes, digest},
+    object::{self, Block, ObjectError},
+};
+use crate::{
+    compute::dataset::ROWS_MAX,
+    ledger::job::JobId,
+    types::{Digest, Verified},
+};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use ipld_core::cid::Cid as AnyCid;
+use serde::{Deserialize, Serialize};
+
+/// What the block says it is.
+const KIND: &str = "tequio/answers";
+/// Version of the block's form.
+const VERSION: u32 = 1;
+const WRONG_FORM: ObjectError = ObjectError::WrongForm("answers");
+/// The largest batch, with room for the names, is one block.
+const _: () = assert!(ROWS_MAX + 1024 <= object::BLOCK_LEN_MAX);
+
+/// The answers for a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The job that made them.
+    pub job: JobId,
+    /// The model that answers.
+    pub model: Cid,
+    /// The rows that were asked.
+    pub batch: Cid,
+    /// The class of every row, in the model's numbering.
+    pub classes: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Form {
+    kind: String,
+    version: u32,
+    #[serde(with = "bytes")]
+    job: Vec<u8>,
+    model: AnyCid,
+    batch: AnyCid,
+    #[serde(with = "bytes")]
+    classes: Vec<u8>,
+}
+
+impl Answers {
+    /// The block of these answers.
+    pub fn to_block(&self) -> Result<Block, ObjectError> {
+        object::encode(&Form {
+            kind: KIND.to_string(),
+            version: VERSION,
+            job: self.job.0.to_vec(),
+            model: self.model.into(),
+            batch: self.batch.into(),
+            classes: self.classes.clone(),
+        })
+    }
+
+    /// Reads a block whose bytes have been checked against its name.
+    pub fn from_block(block: Verified<Block>) -> Result<Self, ObjectError> {
+        let form: Form = object::decode(&block.bytes)?;
+        let fits = form.kind == KIND && form.version == VERSION && (1..=ROWS_MAX).contains(&form.classes.len());
+        if !fits {
+            return Err(WRONG_FORM);
+        }
+        Ok(Self {
+            job: Digest(digest(&form.job, &WRONG_FORM)?),
+            model: form.model.try_into().map_err(|_| WRONG_FORM)?,
+            batch: form.batch.try_into().map_err(|_| WRONG_FORM)?,
+            classes: form.classes,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{knowledge::CidCodec, types::Unverified};
+    use alloc::vec;
+
+    #[test]
+    fn answers_come_back_from_their_block() {
+        let mut answers = Answers {
+            job: Digest([1; 32]),
+            model: Cid::of(CidCodec::DagCbor, b"model"),
+            batch: Cid::of(CidCodec::Raw, b"rows"),
+            classes: vec![3; ROWS_MAX],
+        };
+        let read = |a: &Answers| Answers::from_block(Unverified::new(a.to_block().unwrap()).verify().unwrap());
+        assert_eq!(read(&answers), Ok(answers.clone()));
+        answers.classes.clear();
+        assert!(read(&answers).is_err());
+    }
+}

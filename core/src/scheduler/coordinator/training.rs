@@ -1,0 +1,167 @@
+//! A training under way: the weights, the parts of the round that count so far, and what a lane's worker needs.
+
+use super::{Error, StartError, course::Part, exact::Secrets};
+use crate::{
+    compute::{
+        ComputeError,
+        aggregate::{LaneRound, UnitRound},
+        dataset::Dataset,
+        lane::{EpochOrder, LaneId, LaneInput},
+        params::{Mode, Plan},
+        predict::{Accuracy, Classifier},
+        state::{LaneState, Weights},
+    },
+    ledger::job::TrainingTask,
+    scheduler::draw::Draw,
+    wire::work::{Product, Reason, Task, UnitInput},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Training {
+    pub(super) plan: Plan,
+    dataset: Dataset,
+    order: EpochOrder,
+    /// The weights, and the momentum of a job in exact mode.
+    pub(super) state: LaneState,
+    pub(super) sum: Sum,
+    /// What units of this round are checked with; nobody else ever sees it.
+    pub(super) secrets: Option<Secrets>,
+}
+
+impl Training {
+    pub(super) fn new(task: &TrainingTask, dataset: Dataset) -> Result<Self, StartError> {
+        let plan = task.params.clone().validate()?;
+        plan.check_data(dataset.train())?;
+        if dataset.train().rows() != task.training_rows {
+            return Err(StartError::OtherData { expected: task.training_rows, found: dataset.train().rows() });
+        }
+        Ok(Self {
+            order: EpochOrder::new(dataset.train().rows()),
+            state: LaneState::at_rest(Weights::initial(&plan)),
+            sum: Sum::new(&plan, 0)?,
+            secrets: None,
+            plan,
+            dataset,
+        })
+    }
+
+    /// Bytes of the largest result or state, and of the largest lease.
+    pub(super) fn message_lens(&self) -> (usize, usize) {
+        let plan = &self.plan;
+        let topology = plan.topology();
+        let parameters = topology.parameters();
+        let rows = plan.lane_rows() * (topology.features() + 1);
+        let digests = 32 * plan.steps_per_lane() as usize;
+        let widths: usize = topology.layers().iter().map(|l| l.outputs + l.inputs).sum();
+        let handed_in = match plan.params().mode {
+            Mode::Local { .. } => (8 * parameters).max(4 * parameters + digests),
+            Mode::Exact { .. } => 4 * (parameters + plan.unit_rows() * widths),
+        };
+        (handed_in, 4 * parameters + rows)
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
+        self.state.weights()
+    }
+
+    pub(super) fn lane_input(&mut self, id: LaneId) -> Result<LaneInput, ComputeError> {
+        LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), self.state.weights(), id)
+    }
+
+    pub(super) fn task(&mut self, id: LaneId) -> Result<Task, ComputeError> {
+        let input = self.lane_input(id)?;
+        if let Mode::Local { .. } = self.plan.params().mode {
+            return Ok(Task::Lane(input));
+        }
+        let LaneInput { params, id, weights, rows } = input;
+        let published = weights.publish(self.plan.topology()).map_err(ComputeError::from)?;
+        Ok(Task::Unit(UnitInput { params, id, published, rows }))
+    }
+
+    pub(super) fn fault_of(
+        &mut self,
+        id: &LaneId,
+        product: &Product,
+        draw: &mut Draw,
+    ) -> Result<Option<Reason>, Error> {
+        match (product, self.plan.params().mode) {
+            (Product::Lane(result), Mode::Local { .. }) => {
+                let formed = result.check_form(&self.plan, id, self.weights());
+                Ok(formed.is_err().then_some(Reason::Malformed))
+            }
+            (Product::Unit(trace), Mode::Exact { .. }) => Ok(self.fault_of_unit(*id, trace, draw)?),
+            _ => Ok(Some(Reason::Malformed)),
+        }
+    }
+
+    /// Takes up a round from what is on disk.
+    pub(super) fn restore(&mut self, round: u32, state: LaneState) -> Result<(), StartError> {
+        if round > self.plan.rounds() || state.check(self.plan.topology()).is_err() {
+            return Err(StartError::Corrupt("a snapshot is of another job"));
+        }
+        self.state = state;
+        if round < self.plan.rounds() {
+            self.sum = Sum::new(&self.plan, round)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the weights by the round that is complete; `next` is the one that follows.
+    pub(super) fn close_round(&mut self, next: u32) -> Result<(), ComputeError> {
+        let more = next < self.plan.rounds();
+        let sum = if more { Sum::new(&self.plan, next)? } else { self.sum.clone() };
+        self.secrets = None;
+        core::mem::replace(&mut self.sum, sum).finish(&self.plan, &mut self.state)
+    }
+
+    /// How many test rows the weights classify correctly.
+    pub(super) fn accuracy(&self) -> Result<Accuracy, ComputeError> {
+        let topology = self.plan.topology();
+        let published = self.weights().publish(topology).map_err(ComputeError::from)?;
+        Classifier::new(topology.architecture().clone(), published)?.accuracy(self.dataset.test())
+    }
+}
+
+/// The parts of a round that count so far.
+#[derive(Clone, Debug)]
+pub(super) enum Sum {
+    Lanes(LaneRound),
+    Units(UnitRound),
+}
+
+impl Sum {
+    fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
+        match plan.params().mode {
+            Mode::Local { .. } => LaneRound::new(plan, round).map(Self::Lanes),
+            Mode::Exact { .. } => UnitRound::new(plan, round).map(Self::Units),
+        }
+    }
+
+    pub(super) fn add(&mut self, plan: &Plan, lane: u32, part: &Part) -> Result<(), ComputeError> {
+        match (self, part) {
+            (Self::Lanes(round), Part::Lane(result)) => round.add(lane, result).map(drop),
+            (Self::Units(round), Part::Unit(result)) => round.add(plan, lane, result).map(drop),
+            _ => Err(ComputeError::Mode),
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Self::Lanes(round) => round.is_complete(),
+            Self::Units(round) => round.is_complete(),
+        }
+    }
+
+    fn finish(self, plan: &Plan, state: &mut LaneState) -> Result<(), ComputeError> {
+        match self {
+            Self::Lanes(round) => {
+                let mut weights = state.weights().clone();
+                round.finish(&mut weights)?;
+                *state = LaneState::at_rest(weights);
+                Ok(())
+            }
+            Self::Units(round) => round.finish(plan, state),
+        }
+    }
+}

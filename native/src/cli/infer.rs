@@ -1,0 +1,129 @@
+//! `tequio job infer`: a batch of rows is answered by a model that the network has trained.
+
+use super::{
+    Dir, Json,
+    client::{Client, segment},
+    export, job, kb, say,
+};
+use crate::{data, files};
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use tequio_core::{
+    knowledge::{answers::Answers, model::Model},
+    ledger::job::{JobId, JobOutput, JobStatus},
+    wire::work::JobKind,
+};
+
+/// Answer the rows of a CSV with a model that a job has trained
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  tequio job infer --dir net/node1 --model JOB --data new.csv --out classes.csv
+
+The model's columns are found in the file by their names; other columns are passed over.")]
+pub struct Infer {
+    #[command(flatten)]
+    dir: Dir,
+    /// The job that trained the model
+    #[arg(long, value_name = "JOB")]
+    model: String,
+    /// The rows: CSV, or CSV in gzip
+    #[arg(long, value_name = "FILE.csv[.gz]")]
+    data: PathBuf,
+    /// The first line is data; columns are named by their positions from 0
+    #[arg(long)]
+    no_header: bool,
+    /// What stands between fields; guessed where nothing is said
+    #[arg(long, value_name = "CHAR")]
+    separator: Option<char>,
+    /// Name of the job; by default the file's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Wait until the answers are final
+    #[arg(long)]
+    wait: bool,
+    /// Wait, check the answers' proof, and write the class of each row into this file
+    #[arg(long, value_name = "FILE.csv")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Infer {
+    /// Submits the batch, and waits for its answers if it is told to.
+    pub fn execute(self) -> anyhow::Result<()> {
+        if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
+            bail!("{} exists already", out.display());
+        }
+        let place = || self.data.display().to_string();
+        let body = data::read_file(&self.data).with_context(place)?;
+        let client = Client::of(&self.dir.dir)?;
+        let trained = format!("/v1/jobs/{}", segment(&self.model)?);
+        // Whose fault it is: what follows is about the file.
+        client.json(&trained).with_context(|| format!("the model of job {}", self.model))?;
+        let mut query = vec![
+            ("header", (!self.no_header).to_string()),
+            ("name", self.name.clone().unwrap_or_else(|| job::name_of(&self.data))),
+        ];
+        query.extend(self.separator.map(|s| ("separator", s.to_string())));
+        let submitted = client.post(&format!("{trained}/infer"), &query, &body).with_context(place)?;
+        let id = submitted["id"].as_str().context("the node gave no id")?.to_owned();
+        let mut event = submitted.clone();
+        event["event"] = json!("submitted");
+        say(self.json, &event, || {
+            format!("job {id}\n{} rows in {} parts", submitted["rows"], submitted["units_total"])
+        });
+        if !self.wait && self.out.is_none() {
+            return Ok(());
+        }
+        let mut last = job::watch(&client, &id, self.json)?;
+        if let Some(out) = &self.out {
+            last["counts"] = write(&client, &id, out)?;
+        }
+        last["out"] = json!(self.out);
+        say(self.json, &last, || format!("answers {}", last["answers_cid"].as_str().unwrap_or_default()));
+        Ok(())
+    }
+}
+
+/// Reads the answers with their proof and writes the class names, a row a line; how often each class is among them.
+fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
+    let job_id: JobId = id.parse().context("a job's id has 64 hexadecimal digits")?;
+    let job = export::proved_job(client, &job_id, JobKind::Infer)?.job;
+    let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
+    let JobOutput::Answers(cid) = result.output else { bail!("the job has answered nothing") };
+    let answers = Answers::from_block(kb::fetch(client, cid)?)?;
+    ensure!(answers.job == job_id && answers.batch == job.spec.dataset, "the answers are those of another job");
+    let model = Model::from_block(kb::fetch(client, answers.model)?)?;
+    let mut counts = vec![0u64; model.classes.len()];
+    let mut text = format!("{}\n", field(&model.label));
+    for class in &answers.classes {
+        let name = model.classes.get(usize::from(*class)).context("an answer is no class of the model")?;
+        text.push_str(&field(name));
+        text.push('\n');
+        if let Some(count) = counts.get_mut(usize::from(*class)) {
+            *count += 1;
+        }
+    }
+    files::write_atomic(out, text.as_bytes(), files::PUBLIC).with_context(|| out.display().to_string())?;
+    Ok(model.classes.iter().zip(counts).map(|(name, count)| (name.clone(), json!(count))).collect())
+}
+
+/// A field of a CSV, quoted where it must be (RFC 4180).
+fn field(text: &str) -> String {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        assert_eq!([field("setosa"), field("a,b"), field("say \"x\"")], ["setosa", "\"a,b\"", "\"say \"\"x\"\"\""]);
+    }
+}
