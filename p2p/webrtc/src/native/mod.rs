@@ -8,6 +8,14 @@
 //! socket ─► demultiplexer ─(routes)─► driver ◄─► channels ◄─► stream cores ◄─► muxer ─► libp2p
 //!                └─(admission)─► transport: an incoming connection
 //! ```
+//!
+//! What a listener knows of a dialer goes through these states; each has less time, and more memory, than the one before:
+//!
+//! ```text
+//! nothing ──STUN with good integrity, admitted──► half open ──DTLS──► unauthenticated ──Noise──► open
+//!                                                  │ 4 s                │ 15 s                  │ 9 s of silence
+//!                                                  └────────────────────┴───────────────────────┴──► gone
+//! ```
 
 mod admission;
 mod certificate;

@@ -17,10 +17,9 @@ use std::{
 
 /// The least that may be in flight: room to measure a higher rate.
 const MIN: usize = 64 * 1024;
-/// What may be handed over at once: some 60 packets, fewer than common queues hold.
+/// What may be handed over at once: some 60 packets, fewer than common queues hold. Enough for a fast path: each
+/// acknowledgement is an occasion, too, not only the next tick of the timer.
 const BURST: f64 = 64.0 * 1024.0;
-/// Coarseness of timers: a fast path must have enough to do until the next one.
-const TICK: Duration = Duration::from_millis(4);
 const RATE_MEMORY: Duration = Duration::from_secs(2);
 const DELAY_MEMORY: Duration = Duration::from_secs(10);
 
@@ -85,8 +84,7 @@ impl SendWindow {
         let since = self.refilled.replace(now).unwrap_or(now);
         // Nothing is known of the path before the first probe has ended: one burst must do.
         let Some(rate) = self.pace() else { return };
-        let most = BURST.max(rate * TICK.as_secs_f64());
-        self.tokens = (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(most);
+        self.tokens = (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(BURST);
     }
 
     /// `written` and `acked` count bytes since the connection began.
