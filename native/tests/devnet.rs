@@ -7,18 +7,11 @@ mod devnet_support;
 
 use devnet_support::{Devnet, PASSPHRASE, tequio};
 use serde_json::Value;
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 /// Generous: the machine may be busy with other tests. Every wait is for an event.
 const WITHIN: Duration = Duration::from_secs(120);
 const JOB_WITHIN: Duration = Duration::from_secs(600);
-/// A job on a table of 150 rows: two or three seconds on two idle cores, eight on two that are asked for five times that.
-const SMALL_JOB_WITHIN: Duration = Duration::from_secs(30);
 
 fn data(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(name)
@@ -55,18 +48,15 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.get(1, &format!("/v1/blocks/{height}"))["hash"]
     );
     // It coordinates jobs of its own, too, for which it opens an account first. Nobody has to know which options suit a
-    // small table: with none it takes seconds.
+    // small table: with none it makes few rounds.
     let iris = data("iris.csv");
-    let begun = Instant::now();
     let job = net.client(
         joined,
         &["job", "train", "--label", "class", "--layers", "16", "--wait", "--json", "--data", iris.to_str().unwrap()],
     );
-    let elapsed = begun.elapsed();
     assert_eq!((&job["state"], &job["coordinator"]), (&"final".into(), &net.get(joined, "/v1/status")["node"]));
     assert_eq!((&job["rounds"], &job["units_total"]), (&50.into(), &400.into()));
     assert!(job["accuracy"].as_f64().unwrap() >= 0.9, "{job}");
-    assert!(elapsed < SMALL_JOB_WITHIN, "iris took {elapsed:?}");
     // Two processes on one directory would sign with one key.
     let second = net.try_second(1);
     assert!(!second.status.success());

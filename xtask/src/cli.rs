@@ -1,6 +1,6 @@
 //! The command line: parsed by hand over lexopt, because everything waits for this crate to compile.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::prelude::*;
 
@@ -19,6 +19,9 @@ cargo xtask test [--only STEP]... [--list]
       --only STEP  run this step, and those that it needs; may be given several times
       --list       print the steps and end
 
+cargo xtask simulate [--nodes N] [--seeds N] [--json] [...]
+    runs committees in virtual time under faults and liars; `cargo xtask simulate --help` says more
+
 cargo xtask preflight
     says what is missing on this machine, and changes nothing
 ";
@@ -28,6 +31,8 @@ pub enum Command {
     Help,
     Demo(DemoOptions),
     Test(TestOptions),
+    /// Its arguments are the simulator's.
+    Simulate(Vec<OsString>),
     Preflight,
 }
 
@@ -62,6 +67,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     match command.as_str() {
         "demo" => demo(parser),
         "test" => test(parser),
+        "simulate" => Ok(Command::Simulate(parser.raw_args()?.collect())),
         "preflight" => match parser.next()? {
             None => Ok(Command::Preflight),
             Some(Short('h') | Long("help")) => Ok(Command::Help),
@@ -127,6 +133,14 @@ mod tests {
             panic!("not a test")
         };
         assert_eq!(options.only, ["fmt", "deny"]);
+    }
+
+    #[test]
+    fn the_simulator_gets_its_arguments_as_they_are() {
+        let Ok(Command::Simulate(arguments)) = parse(&["simulate", "--nodes", "7", "--json"]) else {
+            panic!("not a simulation")
+        };
+        assert_eq!(arguments, ["--nodes", "7", "--json"]);
     }
 
     #[test]

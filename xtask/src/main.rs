@@ -1,4 +1,4 @@
-//! `cargo xtask`: the two commands of the README, and what they are made of.
+//! `cargo xtask`: the two commands of the README, the simulator, and what they are made of.
 //!
 //! This crate knows how the repository is built, started and tested, and nothing of the protocol. It refuses to begin
 //! before the preflight has found everything it needs, and it leaves no process behind, however it ends.
@@ -9,6 +9,7 @@ mod node_modules;
 mod preflight;
 mod process;
 mod progress;
+mod simulate;
 mod test;
 mod tools;
 mod unix;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Demo(options)) => demo::run(&options),
         Ok(Command::Test(options)) => test::run(&options),
+        Ok(Command::Simulate(arguments)) => simulate::run(&arguments),
         Ok(Command::Preflight) => preflight::report_all(),
         Err(error) => {
             eprintln!("error: {error}\n\n{}", cli::HELP);

@@ -10,7 +10,7 @@ use crate::{
     node_modules::{self, npm},
     preflight::{self, BARE_TARGET, Environment, Need, WASM_TARGET},
     progress::{Clock, Steps, run as run_command},
-    tools, wasm,
+    simulate, tools, wasm,
     workspace::Workspace,
 };
 
@@ -36,7 +36,7 @@ struct Step {
     run: fn(&Context) -> Result<()>,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "fmt", title: "formatting is rustfmt's", needs: &[], run: fmt },
     Step { name: "deny", title: "bans, licences and sources of dependencies", needs: &[], run: deny },
     Step { name: "bare", title: "core for a bare target and for wasm32", needs: &[], run: bare },
@@ -47,6 +47,7 @@ const STEPS: [Step; 14] = [
     Step { name: "web", title: "the npm package and the page", needs: &["wasm"], run: web },
     Step { name: "build", title: "programs and tests", needs: &[], run: build },
     Step { name: "test", title: "unit, property, network and browser tests", needs: &["build", "web"], run: test },
+    Step { name: "simulate", title: "consensus in virtual time, under faults and liars", needs: &[], run: simulation },
     Step { name: "doctest", title: "examples in the documentation", needs: &["build"], run: doctest },
     Step { name: "web-test", title: "unit tests of the npm package and the page", needs: &["web"], run: web_test },
     Step {
@@ -133,6 +134,9 @@ fn bare(context: &Context) -> Result<()> {
 fn clippy(context: &Context) -> Result<()> {
     let mut host = context.workspace.cargo();
     run_command(host.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut simulator = context.workspace.cargo();
+    simulator.args(["clippy", "--locked", "--package", simulate::PACKAGE, "--features", simulate::FEATURE]);
+    run_command(simulator.args(["--all-targets", "--", "-D", "warnings"]))?;
     let mut browser = context.workspace.cargo();
     browser.args(["clippy", "--locked", "--target", WASM_TARGET]);
     for package in BROWSER_CRATES {
@@ -152,6 +156,7 @@ fn npm_packages(context: &Context) -> Result<()> {
 
 fn wasm_module(context: &Context) -> Result<()> {
     wasm::build(&context.workspace)?;
+    wasm::build_for_test(&context.workspace)?;
     wasm::check_size(&context.workspace)
 }
 
@@ -169,6 +174,14 @@ fn build(context: &Context) -> Result<()> {
 fn test(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
     run_command(with_chromium(nextest.args(["run", "--locked", "--workspace", "--no-fail-fast"]), context))
+}
+
+/// Apart from the other tests, because nothing else may be built with the simulator's feature.
+fn simulation(context: &Context) -> Result<()> {
+    let mut nextest = tools::nextest(&context.workspace)?;
+    let package = ["--package", simulate::PACKAGE, "--features", simulate::FEATURE];
+    run_command(nextest.args(["run", "--locked", "--no-fail-fast"]).args(package))?;
+    run_command(&mut simulate::command(&context.workspace, ["--campaign", "test", "--json"].map(Into::into)))
 }
 
 fn doctest(context: &Context) -> Result<()> {

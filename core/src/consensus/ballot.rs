@@ -44,6 +44,11 @@ impl Ballot {
         }
     }
 
+    /// What a seat has said, unchecked, unless it is spoiled.
+    pub(super) fn cast_by(&self, seat: usize) -> Option<SignedVote> {
+        self.votes.get(&seat).filter(|cast| !cast.spoiled).map(|cast| cast.signed)
+    }
+
     pub(super) fn spoil(&mut self, seat: usize) {
         if let Some(cast) = self.votes.get_mut(&seat) {
             cast.spoiled = true;

@@ -3,7 +3,7 @@
 
 use super::{validate::BlockError, wal::WalRecord};
 use crate::{
-    ledger::{Block, Certificate, Outcome, committee::CertificateError},
+    ledger::{Block, Certificate, Evidence, Outcome, committee::CertificateError},
     types::{Digest, Height, NodeId, View},
     wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
@@ -122,6 +122,9 @@ pub enum Offence {
     /// Two statements about one view change, both validly signed.
     #[error("changed its mind about a view change")]
     DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
+    /// A commit vote, and a later view change that does not show what was committed, both validly signed.
+    #[error("hides in a view change what it has committed")]
+    HiddenLock(SignedVote, Box<SignedViewChange>),
     /// The vote spoiled an aggregate.
     #[error("sent a vote whose signature is not valid")]
     BadVote(SignedVote),
@@ -155,9 +158,16 @@ pub enum Offence {
 }
 
 impl Offence {
-    /// Whether it authenticates itself, so that anybody can check it. All else only lowers a local score.
-    pub fn is_evidence(&self) -> bool {
-        matches!(self, Self::DoubleVote(..) | Self::DoubleProposal(..) | Self::DoubleViewChange(..))
+    /// What convinces anybody, where it authenticates itself. All else only lowers a local score.
+    pub fn evidence(&self) -> Option<Evidence> {
+        let evidence = match self {
+            Self::DoubleVote(first, second) => Some(Evidence::Votes(*first, *second)),
+            Self::DoubleProposal(first, second) => Some(Evidence::Proposals(*first, *second)),
+            Self::DoubleViewChange(first, second) => Some(Evidence::ViewChanges((**first).clone(), (**second).clone())),
+            Self::HiddenLock(commit, change) => Some(Evidence::HiddenLock(*commit, (**change).clone())),
+            _ => None,
+        };
+        evidence.filter(Evidence::is_contradiction)
     }
 }
 

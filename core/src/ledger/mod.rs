@@ -2,14 +2,17 @@
 
 pub mod block;
 pub mod committee;
+pub mod evidence;
 pub mod genesis;
 pub mod job;
 pub mod state;
+pub mod statement;
 pub mod transaction;
 mod transition;
 
 pub use block::{Block, Header};
 pub use committee::{Certificate, Committee, Phase, Seat, Vote};
+pub use evidence::{Crime, Evidence, EvidenceError};
 pub use genesis::{Checkpoint, Genesis, Params};
 pub use state::{Entry, Key, State};
 pub use transaction::{Action, SignedTransaction, Transaction, TransactionId};

@@ -2,6 +2,7 @@
 
 use super::{
     committee::CommitteeRecord,
+    evidence::Crime,
     genesis::Params,
     job::{Job, JobId},
     transaction::RefName,
@@ -49,6 +50,8 @@ pub enum Key {
     Recent(u8),
     /// Jobs whose results wait for auditors.
     PendingJobs,
+    /// That a member was convicted.
+    Conviction(NodeId),
 }
 
 /// A value of the state; it knows its own [`Key`].
@@ -71,6 +74,8 @@ pub enum Entry {
     Recent(RecentBlock),
     /// Under [`Key::PendingJobs`].
     PendingJobs(BoundedVec<JobId, 4096>),
+    /// Under [`Key::Conviction`].
+    Conviction(Conviction),
 }
 
 /// A member.
@@ -128,6 +133,21 @@ pub struct RecentBlock {
     pub digest: Digest,
 }
 
+/// A member that has made two statements that contradict each other. It stands for ever.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Conviction {
+    /// Who.
+    pub node: NodeId,
+    /// Of what.
+    pub crime: Crime,
+    /// Since when.
+    pub height: Height,
+    /// Who reported it.
+    pub reporter: NodeId,
+    /// The bond that it lost.
+    pub bond: u64,
+}
+
 impl Account {
     /// Without anything.
     pub fn new(node: NodeId, nonce: u64) -> Self {
@@ -168,6 +188,7 @@ impl Entry {
             Self::VotingKey(key) => Key::VotingKey(*key),
             Self::Recent(block) => Key::Recent((block.height % RECENT_BLOCKS) as u8),
             Self::PendingJobs(_) => Key::PendingJobs,
+            Self::Conviction(conviction) => Key::Conviction(conviction.node),
         }
     }
 }
@@ -257,6 +278,14 @@ impl State {
     pub fn recent(&self, height: Height) -> Option<Digest> {
         match self.entry(&Key::Recent((height % RECENT_BLOCKS) as u8))? {
             Entry::Recent(block) if block.height == height => Some(block.digest),
+            _ => None,
+        }
+    }
+
+    /// Why a member was convicted, if it was.
+    pub fn conviction(&self, node: &NodeId) -> Option<&Conviction> {
+        match self.entry(&Key::Conviction(*node))? {
+            Entry::Conviction(conviction) => Some(conviction),
             _ => None,
         }
     }

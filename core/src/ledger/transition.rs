@@ -6,6 +6,7 @@
 use super::{
     block::Header,
     committee::{Committee, Seat},
+    evidence::EvidenceError,
     genesis::Params,
     job::{
         AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job, JobId, JobResult,
@@ -108,6 +109,14 @@ pub enum TransactionError {
     RefMoved { found: u64, expected: u64 },
     #[error("the job that should have trained the model is not final, or its model is another")]
     JobModel,
+    #[error("the accused was convicted at height {0}")]
+    ConvictedAlready(Height),
+    #[error("{0}")]
+    Evidence(EvidenceError),
+    #[error("this block judges no more reports")]
+    TooManyReports,
+    #[error("a convicted member cannot bond")]
+    Convicted,
 }
 
 type Applied = Result<(), TransactionError>;
@@ -148,6 +157,7 @@ struct Applying<'a> {
     committee: &'a Committee,
     params: Params,
     registrations: usize,
+    reports: usize,
 }
 
 impl<'a> Applying<'a> {
@@ -173,6 +183,7 @@ impl<'a> Applying<'a> {
             committee: context.committee,
             params,
             registrations: 0,
+            reports: 0,
         }
     }
 
@@ -214,6 +225,7 @@ impl<'a> Applying<'a> {
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
             Action::UpdateRef { name, expected, cid } => self.update_ref(account, name, *expected, *cid),
+            Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
         }
     }
 
@@ -244,6 +256,9 @@ impl<'a> Applying<'a> {
         key: bls::PublicKeyBytes,
         possession: &bls::Signature,
     ) -> Applied {
+        if self.state.conviction(&account.node).is_some() {
+            return Err(TransactionError::Convicted);
+        }
         let balance = account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
         if account.voting_key != Some(key) {
             if self.state.entry(&Key::VotingKey(key)).is_some() {
@@ -390,6 +405,7 @@ impl<'a> Applying<'a> {
     /// some may be down, and only a blocking weight of them has to answer.
     fn draw_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
         let seats = self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);
+        let seats = seats.filter(|node| self.state.conviction(node).is_none());
         let mut weight = 0;
         draw(Context::AuditDraw, &self.parent, id, seats)
             .into_iter()
@@ -482,6 +498,8 @@ fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
         && result.contributors.len() <= CONTRIBUTORS_MAX;
     if distinct && fits { Ok(()) } else { Err(TransactionError::BadResult) }
 }
+
+mod penalty;
 
 const _: () = assert!(RECENT_BLOCKS == 256, "a slot is one byte");
 

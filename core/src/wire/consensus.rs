@@ -5,11 +5,12 @@
 //! passes on the votes of others. Proposals and view changes are signed with Ed25519, because they are
 //! shown to third parties: view changes justify a new view, two proposals of one view convict a leader.
 
+pub use crate::ledger::statement::{ProposalClaim, SignedClaim, SignedViewChange, SignedVote, ViewChange};
 use crate::{
     codec::{self, BoundedVec},
-    crypto::{NodeKey, Signature, bls, hash::Context, node_key::BadSignature},
-    ledger::{Block, Certificate, Vote, block::BLOCK_LEN_MAX, committee::SEATS_MAX},
-    types::{ChainId, Digest, Epoch, Height, NodeId, View},
+    crypto::{NodeKey, Signature, hash::Context},
+    ledger::{Block, Certificate, block::BLOCK_LEN_MAX, committee::SEATS_MAX},
+    types::{Height, View},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -60,65 +61,6 @@ pub struct Proposal {
 /// A quorum's view changes of one view.
 pub type NewView = BoundedVec<SignedViewChange, SEATS_MAX>;
 
-/// What the leader's signature on a proposal covers. Two of one view with different digests convict it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ProposalClaim {
-    /// The network.
-    pub chain: ChainId,
-    /// The period.
-    pub epoch: Epoch,
-    /// The height.
-    pub height: Height,
-    /// The view.
-    pub view: View,
-    /// Digest of the block's header.
-    pub digest: Digest,
-}
-
-/// A proposal without its block, for evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SignedClaim {
-    /// What was signed.
-    pub claim: ProposalClaim,
-    /// By the leader.
-    pub signature: Signature,
-}
-
-/// A vote as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SignedVote {
-    /// What is voted on.
-    pub vote: Vote,
-    /// By the seat of the sender.
-    pub signature: bls::Signature,
-}
-
-/// "I have left all views below this one, and this is the newest block that I know a quorum to have prepared."
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ViewChange {
-    /// The network.
-    pub chain: ChainId,
-    /// The period.
-    pub epoch: Epoch,
-    /// The height.
-    pub height: Height,
-    /// The view that is entered; above 0.
-    pub view: View,
-    /// Prepare certificate of the newest earlier view, if there is one.
-    pub prepared: Option<Certificate>,
-}
-
-/// A view change with its member's signature.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SignedViewChange {
-    /// What is signed.
-    pub change: ViewChange,
-    /// Who.
-    pub node: NodeId,
-    /// By that member.
-    pub signature: Signature,
-}
-
 impl Message {
     /// The height that it speaks of. Believe it only once the message is verified.
     pub fn height(&self) -> Height {
@@ -144,51 +86,14 @@ impl Proposal {
     }
 }
 
-impl ProposalClaim {
-    fn of(view: View, block: &Block) -> Self {
-        let header = &block.header;
-        Self { chain: header.chain, epoch: header.epoch, height: header.height, view, digest: header.digest() }
-    }
-}
-
-impl SignedClaim {
-    /// Checks that `leader` signed it.
-    pub fn verify(&self, leader: &NodeId) -> Result<(), BadSignature> {
-        leader.verify(Context::Proposal, &codec::encode(&self.claim), &self.signature)
-    }
-}
-
-impl SignedVote {
-    /// Signs with the key of a seat.
-    pub fn sign(vote: Vote, key: &bls::SecretKey) -> Self {
-        Self { vote, signature: key.sign(&vote.message()) }
-    }
-
-    /// Checks one vote by itself. Costs a pairing: done only to assign blame.
-    pub fn verify(&self, key: &bls::PublicKey) -> Result<(), bls::BlsError> {
-        bls::verify_aggregate([key], &self.vote.message(), &self.signature)
-    }
-}
-
-impl ViewChange {
-    /// Signs as a member.
-    pub fn sign(self, key: &NodeKey) -> SignedViewChange {
-        let signature = key.sign(Context::ViewChange, &codec::encode(&self));
-        SignedViewChange { change: self, node: key.id(), signature }
-    }
-}
-
-impl SignedViewChange {
-    /// Checks the member's signature, and nothing of what it says.
-    pub fn verify_signature(&self) -> Result<(), BadSignature> {
-        self.node.verify(Context::ViewChange, &codec::encode(&self.change), &self.signature)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Phase;
+    use crate::{
+        crypto::bls,
+        ledger::{Phase, Vote},
+        types::{ChainId, Digest},
+    };
     use proptest::prelude::*;
 
     fn vote() -> Vote {

@@ -6,14 +6,15 @@
 use super::{
     context::{Context, Tip},
     machine::{self, Inbox, Mail, Performer},
-    sync,
+    sync, transactor,
 };
 use crate::store::FinalBlock;
 use anyhow::Context as _;
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Duration};
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
+    ledger::{Action, Evidence},
     types::{NodeId, Unverified},
     wire::{
         consensus::{Message, REQUEST_LEN_MAX},
@@ -42,7 +43,12 @@ pub fn start(
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
     let replica = Replica::restore(config, head, log, machine::now_ms()).context("cannot resume consensus")?;
-    let performer = Replicating { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };
+    let performer = Replicating {
+        context: context.clone(),
+        inbox: inbox.clone(),
+        runtime: Handle::current(),
+        reported: BTreeSet::new(),
+    };
     tokio::spawn(want_blocks(context.clone(), inbox.clone()));
     Ok(machine::spawn("consensus".into(), replica, mail, performer, ended)?)
 }
@@ -67,6 +73,8 @@ struct Replicating {
     context: Arc<Context>,
     inbox: Inbox<Input>,
     runtime: Handle,
+    /// Members that this node has accused since it started.
+    reported: BTreeSet<NodeId>,
 }
 
 impl Performer<Replica> for Replicating {
@@ -92,7 +100,11 @@ impl Performer<Replica> for Replicating {
             }
             Output::Misbehaviour { peer, offence } => {
                 self.context.metrics.misbehaviour.inc();
-                tracing::warn!(peer = %peer.short(), evidence = offence.is_evidence(), %offence, "misbehaviour");
+                let evidence = offence.evidence();
+                tracing::warn!(peer = %peer.short(), evidence = evidence.is_some(), %offence, "misbehaviour");
+                if let Some(evidence) = evidence {
+                    self.report(peer, evidence);
+                }
             }
             Output::Event(event) => self.tell(&event),
         }
@@ -127,6 +139,22 @@ impl Replicating {
                 }
             });
         }
+    }
+
+    /// Takes evidence to the ledger, once for each member.
+    fn report(&mut self, accused: NodeId, evidence: Evidence) {
+        let known = self.context.tip().state.conviction(&accused).is_some();
+        if known || !self.reported.insert(accused) {
+            return;
+        }
+        let context = self.context.clone();
+        self.runtime.spawn(async move {
+            let action = Action::Report { accused, evidence: Box::new(evidence) };
+            match transactor::perform(&context, action).await {
+                Ok((_, height)) => tracing::warn!(accused = %accused.short(), height, "convicted"),
+                Err(error) => tracing::info!(accused = %accused.short(), %error, "the report came to nothing"),
+            }
+        });
     }
 
     fn finalise(&self, finalised: Finalised) -> anyhow::Result<()> {

@@ -21,7 +21,7 @@ use tequio_core::{
         record::{Contribution, Point, Rejected, TrainingRecord},
     },
     ledger::{
-        self, Action, Certificate, Checkpoint, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
+        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
         Transaction, Vote,
         block::transactions_root,
         genesis::GenesisFile,
@@ -178,6 +178,13 @@ impl Chain {
         Proposal::sign(0, self.block(), None, &self.key)
     }
 
+    fn evidence(&self) -> Evidence {
+        let (chain, epoch, height, view) = (self.id(), 0, 7, 1);
+        let vote = Vote { chain, epoch, height, view, phase: Phase::Commit, digest: Digest([5; 32]) };
+        let change = ViewChange { chain, epoch, height, view: view + 1, prepared: None };
+        Evidence::HiddenLock(SignedVote::sign(vote, &self.voting), change.sign(&self.key))
+    }
+
     fn transactions(&self) -> Vec<SignedTransaction> {
         let possession = self.voting.prove_possession(&self.id(), &self.key.id());
         let actions = [
@@ -190,6 +197,7 @@ impl Chain {
             Action::Audit { job: Digest([4; 32]), verdict: Verdict::Agree },
             Action::CancelJob { job: Digest([4; 32]) },
             Action::UpdateRef { name: "a/b".try_into().unwrap(), expected: 0, cid: cid(CidCodec::DagCbor) },
+            Action::Report { accused: self.key.id(), evidence: Box::new(self.evidence()) },
         ];
         let sign = |(nonce, action)| {
             Transaction { chain: self.id(), sender: self.key.id(), nonce, expires: 100, action }.sign(&self.key)

@@ -7,7 +7,7 @@ use crate::{
         replica::Replica,
         wal::WalRecord,
     },
-    ledger::{Block, Phase},
+    ledger::{Block, Evidence, Phase},
     types::{NodeId, Unverified, View},
     wire::consensus::{Message, SignedViewChange, ViewChange},
 };
@@ -28,6 +28,7 @@ impl Replica {
                 return Err(Offence::DoubleViewChange(Box::new(known.clone()), Box::new(signed)).into());
             }
             self.instance.changes.insert(seat, signed.clone());
+            self.accuse_of_hiding(from, seat);
         }
         if let Some(block) = block {
             self.keep_prepared_block(seat, &signed, block);
@@ -41,6 +42,23 @@ impl Replica {
         }
         self.start_view_timer();
         Ok(())
+    }
+
+    /// A member that has committed a block has it on record, and shows it in every later view change. The two
+    /// statements may come in any order.
+    pub(in crate::consensus) fn accuse_of_hiding(&mut self, node: NodeId, seat: usize) {
+        let Some(change) = self.instance.changes.get(&seat) else { return };
+        let commits = self.instance.ballots.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
+        let evidence = commits.filter_map(|(_, ballot)| ballot.cast_by(seat)).find_map(|commit| {
+            let evidence = Evidence::HiddenLock(commit, change.clone());
+            // The vote has not been checked by itself: one that is not the member's convicts nobody.
+            let hides = evidence.is_contradiction()
+                && self.head.committee.key(seat).is_some_and(|key| commit.verify(key).is_ok());
+            hides.then(|| Offence::HiddenLock(commit, Box::new(change.clone())))
+        });
+        if let Some(offence) = evidence {
+            self.outbox.misbehaviour(node, offence);
+        }
     }
 
     /// Leaves all views below `view`, and says so.

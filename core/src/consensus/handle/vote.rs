@@ -21,7 +21,12 @@ impl Replica {
         }
         let ballot = self.instance.ballots.entry((vote.view, vote.phase)).or_default();
         match ballot.enter(seat, signed) {
-            Entered::New => Ok(self.tally(vote.view, vote.phase, vote.digest)?),
+            Entered::New => {
+                if vote.phase == Phase::Commit {
+                    self.accuse_of_hiding(self.node_at(seat), seat);
+                }
+                Ok(self.tally(vote.view, vote.phase, vote.digest)?)
+            }
             Entered::Repeated => Ok(()),
             Entered::Conflicts(first) => {
                 // One of the two is invalid, or both together convict. Either way the seat has had its say.

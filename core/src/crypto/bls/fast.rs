@@ -34,6 +34,12 @@ pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     AggregateSignature::aggregate(&parts, false).ok().map(|a| a.to_signature().compress())
 }
 
+/// Of bytes that are known to be a signature.
+#[cfg(feature = "simulation")]
+pub(super) fn decode_signature(bytes: &[u8; 48]) -> Option<Sig> {
+    Sig::from_bytes(bytes).ok()
+}
+
 fn secret_key(bytes: &[u8; 32]) -> Option<SecretKey> {
     SecretKey::from_bytes(bytes).ok()
 }

@@ -17,6 +17,8 @@ use crate::{
 };
 use alloc::{string::ToString, vec};
 
+mod penalty;
+
 const AUDIT_BLOCKS_MIN: u64 = 3;
 const AUDIT_BLOCKS_MAX: u64 = 10;
 const MINT_MAX: u64 = 1000;

@@ -46,10 +46,10 @@ pub struct Config {
     pub lanes_written_macs_min: u64,
 }
 
-/// Default of [`Config::lanes_written_macs_min`]: what a core computes in ten milliseconds or so. A record of a lane
-/// costs a synchronous write, a millisecond on a good disk, ten on a slow one, during which the coordinator answers
-/// nobody; eight of them cost more than all lanes of such a round computed again, which is what a crash may cost.
-pub const LANES_WRITTEN_MACS_MIN: u64 = 1 << 24;
+/// Default of [`Config::lanes_written_macs_min`]: what a core computes in some milliseconds. A record of a lane costs a
+/// synchronous write, a millisecond on a good disk, ten on a slow one, during which the coordinator answers nobody; eight
+/// of them cost more than all lanes of such a round computed again, which is what a crash may cost.
+pub const LANES_WRITTEN_MACS_MIN: u64 = 1 << 22;
 
 impl Config {
     /// The defaults.

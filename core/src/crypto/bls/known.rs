@@ -1,0 +1,81 @@
+//! Verdicts without pairings, for keys whose secrets are in this process. Exists only with feature `simulation`.
+//!
+//! A BLS signature is unique: for one key and one message exactly one point of the subgroup verifies, and the
+//! compressed form of a point is unique too. So an aggregate verifies for some keys if and only if its bytes
+//! are the sum of the signatures that the holders of those keys would make. A simulation holds all secrets
+//! and makes that sum, at the price of one signature for each (key, message) of a run in place of a pairing
+//! for each receiver. Whatever was not announced by [`learn`] goes the ordinary way.
+
+use super::{SecretKey, Signature, VOTE_TAG, backend, fast};
+use crate::crypto::hash::{Context, hash};
+use crate::types::Digest;
+use blst::min_sig::{AggregateSignature, Signature as Point};
+use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
+
+#[derive(Default)]
+struct Known {
+    secrets: BTreeMap<[u8; 96], [u8; 32]>,
+    /// By key and digest of the message.
+    made: BTreeMap<([u8; 96], Digest), ([u8; 48], Point)>,
+    /// The points of all of `made`.
+    points: BTreeMap<[u8; 48], Point>,
+}
+
+/// The first byte of the compressed point at infinity, which never verifies.
+const INFINITY: u8 = 0xc0;
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+/// From now on this thread knows these secrets, and no others.
+pub fn learn<'a>(secrets: impl IntoIterator<Item = &'a SecretKey>) {
+    let secrets = secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();
+    KNOWN.set(Known { secrets, ..Known::default() });
+}
+
+pub(super) fn sign(key: &SecretKey, message: &[u8]) -> Option<[u8; 48]> {
+    KNOWN.with_borrow_mut(|known| {
+        let public = known.secrets.iter().find(|(_, secret)| **secret == *key.0).map(|(public, _)| *public)?;
+        known.signature(&public, message).map(|(bytes, _)| bytes)
+    })
+}
+
+/// The verdict, where all keys are known.
+pub(super) fn verify(keys: &[[u8; 96]], message: &[u8], signature: &[u8; 48]) -> Option<bool> {
+    KNOWN.with_borrow_mut(|known| {
+        let parts: Option<Vec<Point>> =
+            keys.iter().map(|key| known.signature(key, message).map(|(_, point)| point)).collect();
+        let sum = add(&parts?)?;
+        Some(sum == *signature && signature.first() != Some(&INFINITY))
+    })
+}
+
+/// The sum, where all parts were made here.
+pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
+    KNOWN.with_borrow(|known| {
+        let parts: Option<Vec<Point>> = parts.iter().map(|part| known.points.get(&part.0).copied()).collect();
+        add(&parts?)
+    })
+}
+
+/// Parts that verify are in the subgroup, so that needs no check.
+fn add(parts: &[Point]) -> Option<[u8; 48]> {
+    let parts: Vec<&Point> = parts.iter().collect();
+    AggregateSignature::aggregate(&parts, false).ok().map(|sum| sum.to_signature().compress())
+}
+
+impl Known {
+    fn signature(&mut self, public: &[u8; 96], message: &[u8]) -> Option<([u8; 48], Point)> {
+        let secret = self.secrets.get(public)?;
+        let key = (*public, hash(Context::Vote, message));
+        if let Some(made) = self.made.get(&key) {
+            return Some(*made);
+        }
+        let bytes = backend::sign(secret, message, VOTE_TAG);
+        let made = (bytes, fast::decode_signature(&bytes)?);
+        self.made.insert(key, made);
+        self.points.insert(made.0, made.1);
+        Some(made)
+    }
+}

@@ -1,0 +1,225 @@
+//! Faults of the implementation, put into every host by a wrapper around the machine, its disk and its driver.
+//! The campaigns must find each of them: that is how the checkers and the schedules are themselves tested.
+
+use crate::world::World;
+use tequio_core::{
+    consensus::{BuildBlock, WalRecord},
+    crypto::bls,
+    ledger::{Block, Certificate, Phase, Vote},
+    types::{Epoch, Height, Verified},
+    wire::consensus::{Message, Proposal, SignedVote},
+};
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Bug {
+    // What is said.
+    ForgetLock,
+    NoViewChange,
+    CommitWithPrepare,
+    VoteInViewZero,
+    VoteInOlderEpoch,
+    BadShares,
+    NeverRepeat,
+    ProposeFromTheFuture,
+    RewriteViewOfOrigin,
+    ProposeOutOfTurn,
+    TellWrongFinal,
+    PrepareEveryProposal,
+    ViewChangeUnsigned,
+    // What is written.
+    WireBeforeDisk,
+    LocksNotWritten,
+    VotesNotWritten,
+    ViewChangesNotWritten,
+    BlocksNotWritten,
+    // What a restart does.
+    Amnesia,
+    LastRecordLost,
+    // What the driver does.
+    ClockStands,
+    SyncAnswersNothing,
+    SyncSkipsABlock,
+    SyncSwapsCertificates,
+    CertificateOfPrepare,
+    CertificateMissesASigner,
+    InventTransaction,
+    EmptyBlocks,
+}
+
+/// All of them.
+pub const BUGS: [Bug; 28] = [
+    Bug::ForgetLock,
+    Bug::NoViewChange,
+    Bug::CommitWithPrepare,
+    Bug::VoteInViewZero,
+    Bug::VoteInOlderEpoch,
+    Bug::BadShares,
+    Bug::NeverRepeat,
+    Bug::ProposeFromTheFuture,
+    Bug::RewriteViewOfOrigin,
+    Bug::ProposeOutOfTurn,
+    Bug::TellWrongFinal,
+    Bug::PrepareEveryProposal,
+    Bug::ViewChangeUnsigned,
+    Bug::WireBeforeDisk,
+    Bug::LocksNotWritten,
+    Bug::VotesNotWritten,
+    Bug::ViewChangesNotWritten,
+    Bug::BlocksNotWritten,
+    Bug::Amnesia,
+    Bug::LastRecordLost,
+    Bug::ClockStands,
+    Bug::SyncAnswersNothing,
+    Bug::SyncSkipsABlock,
+    Bug::SyncSwapsCertificates,
+    Bug::CertificateOfPrepare,
+    Bug::CertificateMissesASigner,
+    Bug::InventTransaction,
+    Bug::EmptyBlocks,
+];
+
+impl Bug {
+    /// By its name in a report.
+    pub fn named(name: &str) -> Option<Self> {
+        BUGS.into_iter().find(|bug| format!("{bug:?}") == name)
+    }
+
+    /// Whether a record is acknowledged and never written.
+    pub fn drops(self, record: &WalRecord) -> bool {
+        matches!(
+            (self, record),
+            (Self::LocksNotWritten, WalRecord::Locked(_))
+                | (Self::VotesNotWritten, WalRecord::Accepted(_) | WalRecord::Locked(_))
+                | (Self::ViewChangesNotWritten, WalRecord::ViewChange(_))
+        )
+    }
+
+    /// The records that a restart uses.
+    pub fn read(self, mut records: Vec<WalRecord>) -> Vec<WalRecord> {
+        match self {
+            Self::Amnesia => Vec::new(),
+            Self::LastRecordLost => {
+                records.pop();
+                records
+            }
+            _ => records,
+        }
+    }
+
+    /// What is said in place of a message.
+    pub fn say(self, world: &World, seat: usize, message: Message) -> Vec<Message> {
+        let (node_key, vote_key) = &world.keys[seat];
+        let resigned = |vote: Vote| Message::Vote(SignedVote::sign(vote, vote_key));
+        match (self, message) {
+            (Self::ForgetLock, Message::ViewChange { change, .. }) => {
+                let mut change = change.change;
+                change.prepared = None;
+                vec![Message::ViewChange { change: change.sign(node_key), block: None }]
+            }
+            (Self::ViewChangeUnsigned, Message::ViewChange { mut change, block }) => {
+                change.signature.0[0] ^= 1;
+                vec![Message::ViewChange { change, block }]
+            }
+            (Self::NoViewChange, Message::ViewChange { .. }) => Vec::new(),
+            (Self::CommitWithPrepare, message @ Message::Vote(_)) => {
+                let Message::Vote(signed) = &message else { return vec![message] };
+                let commit = resigned(Vote { phase: Phase::Commit, ..signed.vote });
+                vec![message, commit]
+            }
+            (Self::VoteInViewZero, Message::Vote(signed)) => vec![resigned(Vote { view: 0, ..signed.vote })],
+            (Self::VoteInOlderEpoch, Message::Vote(signed)) => {
+                let epoch: Epoch = signed.vote.epoch + 1;
+                vec![resigned(Vote { epoch, ..signed.vote })]
+            }
+            (Self::BadShares, Message::Vote(signed)) => {
+                vec![Message::Vote(SignedVote { signature: bls::Signature([1; 48]), ..signed })]
+            }
+            (Self::ProposeFromTheFuture, Message::Proposal(proposal)) => {
+                let mut block = proposal.block;
+                block.header.time_ms += 60_000;
+                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+            }
+            (Self::RewriteViewOfOrigin, Message::Proposal(proposal)) => {
+                let mut block = proposal.block;
+                block.header.view = proposal.view;
+                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+            }
+            (Self::TellWrongFinal, Message::Finalised(mut certificate)) => {
+                certificate.vote.view += 1;
+                vec![Message::Finalised(certificate)]
+            }
+            (_, message) => vec![message],
+        }
+    }
+
+    /// What is said beside nothing, when a proposal of another comes.
+    pub fn answer(self, world: &World, seat: usize, heard: &Message) -> Option<Message> {
+        let Message::Proposal(proposal) = heard else { return None };
+        let (node_key, vote_key) = &world.keys[seat];
+        let header = &proposal.block.header;
+        match self {
+            Self::PrepareEveryProposal => {
+                let (view, digest) = (proposal.view, header.digest());
+                let (chain, epoch, height) = (header.chain, header.epoch, header.height);
+                let vote = Vote { chain, epoch, height, view, phase: Phase::Prepare, digest };
+                Some(Message::Vote(SignedVote::sign(vote, vote_key)))
+            }
+            Self::ProposeOutOfTurn => {
+                let block = proposal.block.clone();
+                Some(Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification.clone(), node_key)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a peer that asked for final blocks gets.
+    pub fn sync(self, mut blocks: Vec<(Block, Certificate)>) -> Vec<(Block, Certificate)> {
+        match self {
+            Self::SyncAnswersNothing => Vec::new(),
+            Self::SyncSkipsABlock if !blocks.is_empty() => blocks.split_off(1),
+            Self::SyncSwapsCertificates if blocks.len() > 1 => {
+                let first = blocks[0].1.clone();
+                blocks[0].1 = std::mem::replace(&mut blocks[1].1, first);
+                blocks
+            }
+            _ => blocks,
+        }
+    }
+
+    /// The certificate that is stored with a block.
+    pub fn certificate(self, mut certificate: Certificate) -> Certificate {
+        match self {
+            Self::CertificateOfPrepare => certificate.vote.phase = Phase::Prepare,
+            Self::CertificateMissesASigner => {
+                let first = certificate.seats().next().unwrap_or_default();
+                certificate.signers[first / 8] ^= 1 << (first % 8);
+            }
+            _ => {}
+        }
+        certificate
+    }
+
+    /// The transactions of a block that this node makes.
+    pub fn build<T: Clone>(
+        self,
+        wanted: &BuildBlock,
+        chosen: Vec<T>,
+        invent: impl FnOnce(Height) -> Option<T>,
+    ) -> Vec<T> {
+        match self {
+            Self::InventTransaction if wanted.height.is_multiple_of(3) => {
+                chosen.into_iter().chain(invent(wanted.height)).collect()
+            }
+            Self::EmptyBlocks => Vec::new(),
+            _ => chosen,
+        }
+    }
+}
+
+/// A transaction that no client has sent.
+pub fn invented(world: &World, height: Height) -> Option<Verified<tequio_core::ledger::SignedTransaction>> {
+    let transaction = world.transaction(2, 77 + height, height);
+    tequio_core::types::Unverified::new(transaction).verify(&world.start.chain).ok()
+}

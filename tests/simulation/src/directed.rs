@@ -1,0 +1,197 @@
+//! Schedules made by hand, for what chance seldom meets.
+
+use crate::{
+    adversary::Lie,
+    bugs::Bug,
+    cluster::{Cluster, Setup},
+    disk::Fate,
+    weather::{PACE, recover},
+    world::{GENESIS_MS, World},
+};
+use std::collections::BTreeMap;
+use tequio_core::{consensus::leader, ledger::Phase, types::View, wire::consensus::Message};
+
+fn leads(world: &World, view: View) -> usize {
+    leader(&world.start.committee, 1, view)
+}
+
+/// The one schedule that locks exist for. Seat 3 leads the first view and alone sees its block decided, then dies;
+/// seats 0 and 1 are locked on it; seat 2, which leads the next view, has heard nothing of it.
+pub fn decided_by_one(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(9) });
+    if (leads(world, 0), leads(world, 1)) != (3, 2) {
+        cluster.checkers.fail("schedule: made for other leaders".into());
+        return cluster;
+    }
+    cluster.network.withheld = |from, to, message| {
+        let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
+        from == 2 || to == 2 || commit && to != 3
+    };
+    until_decided(&mut cluster);
+    cluster.crash(3);
+    cluster.network.withheld = |_, _, _| false;
+    cluster.run_ms(10_000);
+    cluster.restart(3);
+    cluster.run_ms(3_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// All are locked in view 0 and none has heard a commit vote; they all lose power; then the leader of view 1 is cut
+/// off, so that the block is carried through two view changes and a restart.
+pub fn locked_through_restart(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(10) });
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit && signed.vote.view == 0);
+    cluster.run_ms(PACE.block_interval_ms_max + 200);
+    (0..4).for_each(|host| cluster.crash_with(host, Fate::Lost));
+    let second = leads(world, 1);
+    cluster.network.side[second] = 1;
+    (0..4).for_each(|host| cluster.restart(host));
+    cluster.run_ms(4_000);
+    cluster.network.side.fill(0);
+    recover(&mut cluster);
+    cluster
+}
+
+/// The leader of view 0 is silent, and so is that of view 1: two view changes in a row, with crashes between.
+pub fn two_leaders_down(bug: Option<Bug>) -> Cluster {
+    let world = World::of(7, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(11) });
+    for view in [0, 1] {
+        let host = leads(world, view);
+        cluster.crash_with(host, Fate::Lost);
+    }
+    cluster.submit(0);
+    cluster.run_ms(2_500);
+    (0..7).for_each(|host| cluster.crash_with(host, Fate::Lost));
+    (0..7).for_each(|host| cluster.restart(host));
+    cluster.run_ms(4_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// One member is away while the others decide many blocks, and must catch up while they go on.
+pub fn away_for(bug: Option<Bug>, blocks: u64) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(12) });
+    cluster.crash_with(0, Fate::Lost);
+    let limit_us = cluster.now_us + blocks * 10_000_000;
+    while cluster.checkers.height() < blocks && cluster.checkers.violation.is_none() && cluster.now_us < limit_us {
+        cluster.submit(1);
+        cluster.run_ms(100);
+        cluster.forget_events();
+    }
+    cluster.restart(0);
+    cluster.run_ms(1_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// Seat 3 alone sees its block decided and dies. Seat 0 is locked on it, seat 1 has heard nothing, and seat 2, which
+/// leads the next view and has helped to decide, lies so as to get another block through.
+pub fn liar_leads_after_decision(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, lies: BTreeMap::from([(2, lie)]), ..Setup::calm(seed) });
+    cluster.network.withheld = |from, to, message| {
+        let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
+        from == 1 || to == 1 || commit && to != 3
+    };
+    until_decided(&mut cluster);
+    cluster.crash_with(3, Fate::Kept);
+    cluster.network.withheld = |_, _, _| false;
+    cluster.run_ms(10_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// Two prepare certificates of one height, for different blocks. Seat 0 alone locks on the block of view 0 and falls
+/// silent; the others, who know nothing of it, prepare another in view 1, and one of them sees it decided and dies.
+/// In view 2 the newer certificate must win.
+pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(14) });
+    // Prepare votes of view 0 reach seat 0 only, and nothing that it says is heard from its commit vote on.
+    cluster.network.withheld = |from, to, message| match message {
+        Message::Vote(signed) if signed.vote.view == 0 => to != 0 || signed.vote.phase == Phase::Commit,
+        // Of view 1 the decision is seen by seat 3 only.
+        Message::Vote(signed) if signed.vote.phase == Phase::Commit => from == 0 || to != 3,
+        Message::Proposal(proposal) if proposal.view == 0 => false,
+        _ => from == 0 || to == 0,
+    };
+    until_decided(&mut cluster);
+    cluster.crash_with(3, Fate::Kept);
+    // Until all are in view 2, nothing of view 1 goes on.
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.view < 2);
+    cluster.run_ms(10_000);
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
+/// Every message takes up to two seconds, five times the first patience with a view: only patience that grows
+/// decides anything.
+pub fn slow_network(bug: Option<Bug>) -> Cluster {
+    const BLOCKS: u64 = 5;
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(15) });
+    cluster.network.jitter_us = 2_000_000;
+    cluster.run_ms(180_000);
+    if cluster.checkers.height() < BLOCKS {
+        let height = cluster.checkers.height();
+        cluster.checkers.fail(format!("liveness: height {height} after three minutes of a slow network"));
+    }
+    cluster.network.jitter_us = 500;
+    recover(&mut cluster);
+    cluster
+}
+
+fn until_decided(cluster: &mut Cluster) {
+    while cluster.checkers.height() == 0 && cluster.checkers.violation.is_none() {
+        cluster.run_ms(1);
+        if cluster.now_us > (GENESIS_MS + 20_000) * 1000 {
+            cluster.checkers.fail("schedule: nobody decides".into());
+        }
+    }
+}
+
+/// A host crashes in the middle of its n-th write, while leaders change; the others go on, and it comes back.
+pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup::calm(13));
+    cluster.crash_at_write = Some((host, nth, fate));
+    for step in 0..4 {
+        cluster.submit(0);
+        cluster.run_ms(600);
+        // Leaders fall silent in turn, so that view changes are written too.
+        cluster.network.side.fill(0);
+        cluster.network.side[leads(world, step)] = 1;
+    }
+    cluster.network.side.fill(0);
+    cluster.run_ms(4_000);
+    cluster.crash_at_write = None;
+    recover(&mut cluster);
+    cluster
+}
+
+/// How many schedules there are.
+pub const COUNT: usize = 11;
+
+/// The schedule with this number, and its name.
+pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluster)> {
+    Some(match number {
+        0 => ("decided by one", decided_by_one(bug)),
+        1 => ("locked through a restart", locked_through_restart(bug)),
+        2 => ("two leaders down", two_leaders_down(bug)),
+        3 => ("away for 40 blocks", away_for(bug, 40)),
+        4 => ("a slow network", slow_network(bug)),
+        5 => ("the newer lock wins", newer_lock_wins(bug)),
+        6 => ("a liar ignores the lock", liar_leads_after_decision(bug, Lie::IgnoreLock, 16)),
+        7 => ("a liar hides its lock", liar_leads_after_decision(bug, Lie::HideLock, 17)),
+        8 => ("a liar forges a lock", liar_leads_after_decision(bug, Lie::ForgeLock, 18)),
+        9 => ("a liar justifies itself", liar_leads_after_decision(bug, Lie::BadJustification, 19)),
+        10 => ("a liar justifies itself again", liar_leads_after_decision(bug, Lie::BadJustification, 22)),
+        _ => return None,
+    })
+}

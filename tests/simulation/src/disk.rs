@@ -1,0 +1,212 @@
+//! A host's disk: an append-only log of frames, each with its length and checksum. What was not synced may be
+//! lost, kept or torn by a crash; any bit may rot; the disk may be full or slow.
+//!
+//! A frame that is cut off at the end is a write that never finished: recovery drops it. A bad frame with others
+//! behind it is damage: the host refuses to start, because votes may be missing.
+
+use crate::{random::Rng, world::World};
+use borsh::{BorshDeserialize, BorshSerialize};
+use tequio_core::{
+    codec,
+    consensus::{Finalised, Head, WalRecord},
+    ledger::{Block, BlockContext, Certificate, block::BLOCK_LEN_MAX},
+    types::{Height, Unverified},
+};
+
+const FRAME_HEAD_LEN: usize = 12;
+/// Frames up to the newest block are dropped from the log once it is this long.
+const LOG_LEN_MAX: usize = 64 * 1024;
+const ENTRY_LEN_MAX: usize = BLOCK_LEN_MAX + WalRecord::LEN_MAX;
+
+/// What is written in one piece.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant)]
+pub enum Entry {
+    /// A record of the machine's log.
+    Record(Vec<u8>),
+    /// A final block; records of its height and below are void.
+    Block(Block, Certificate),
+}
+
+/// A write on its way.
+#[derive(Debug)]
+pub struct Write {
+    /// What the log gets.
+    pub entry: Entry,
+    /// What the block does, where it is one.
+    pub finalised: Option<Box<Finalised>>,
+}
+
+/// What a crash leaves of the write that was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Lost,
+    /// All of it.
+    Kept,
+    /// A part of it.
+    Torn,
+}
+
+/// What survives a crash.
+#[derive(Debug)]
+pub struct Disk {
+    log: Vec<u8>,
+    /// The newest block that is stored, with its state.
+    pub head: Head,
+    /// The final blocks from height 1 on.
+    pub blocks: Vec<(Block, Certificate)>,
+    /// Whether writes fail.
+    pub is_full: bool,
+    /// How long a sync takes.
+    pub sync_us: (u64, u64),
+}
+
+/// The log cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl Disk {
+    /// Empty, with the genesis block.
+    pub fn new(world: &World) -> Self {
+        Self {
+            log: Vec::new(),
+            head: Head::genesis(&world.start),
+            blocks: Vec::new(),
+            is_full: false,
+            sync_us: (500, 8_000),
+        }
+    }
+
+    /// Makes a write durable.
+    pub fn apply(&mut self, write: Write) {
+        self.log.extend(frame(&write.entry));
+        if let Some(finalised) = write.finalised {
+            let Finalised { block, certificate, outcome } = *finalised;
+            let committee = self.head.committee.clone();
+            self.head = Head::new(block.header.clone(), Some(certificate.clone()), outcome.state, committee);
+            self.blocks.push((block, certificate));
+            if self.log.len() > LOG_LEN_MAX {
+                self.log.clear();
+            }
+        }
+    }
+
+    /// A crash in the middle of a write.
+    pub fn interrupt(&mut self, write: Write, fate: Fate, rng: &mut Rng) {
+        match fate {
+            Fate::Lost => {}
+            Fate::Kept => self.apply(write),
+            Fate::Torn => {
+                let frame = frame(&write.entry);
+                let kept = rng.below(frame.len());
+                self.log.extend(&frame[..kept]);
+            }
+        }
+    }
+
+    /// One bit of the log turns, if there is one.
+    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+        if self.log.is_empty() {
+            return false;
+        }
+        let at = rng.below(self.log.len());
+        self.log[at] ^= 1 << rng.below(8);
+        true
+    }
+
+    /// Forgets the records of the machine's log, as a fault of the implementation or of an operator.
+    pub fn forget_records(&mut self) {
+        self.log.clear();
+    }
+
+    /// What the log says after a crash: the records of heights that are not final.
+    pub fn recover(&mut self) -> Result<Vec<WalRecord>, Damaged> {
+        let mut records = Vec::new();
+        let mut at = 0;
+        while at < self.log.len() {
+            match read_frame(&self.log[at..]) {
+                Frame::Good(entry, len) => {
+                    at += len;
+                    match entry {
+                        Entry::Record(bytes) => {
+                            records.push(codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX).map_err(|_| Damaged)?);
+                        }
+                        Entry::Block(block, _) => self.check_block(&block)?,
+                    }
+                }
+                Frame::CutOff => {
+                    self.log.truncate(at);
+                    break;
+                }
+                Frame::Bad => return Err(Damaged),
+            }
+        }
+        let height = self.head.header.height;
+        records.retain(|record| record.height() > height);
+        Ok(records)
+    }
+
+    /// A block of the log must be the one in the store.
+    fn check_block(&self, block: &Block) -> Result<(), Damaged> {
+        let stored = self.blocks.get(block.header.height.saturating_sub(1) as usize);
+        if stored.is_some_and(|(stored, _)| stored.header == block.header) { Ok(()) } else { Err(Damaged) }
+    }
+
+    /// Applies all blocks again, from genesis: the state root must be the same.
+    pub fn replays(&self, world: &World) -> bool {
+        let start = &world.start;
+        let (mut state, mut parent) = (start.state.clone(), &start.header);
+        for (block, _) in &self.blocks {
+            let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(&start.chain));
+            let Ok(transactions) = verified.collect::<Result<Vec<_>, _>>() else { return false };
+            state = state.apply(BlockContext { parent, committee: &start.committee }, &transactions).state;
+            if state.root() != block.header.state {
+                return false;
+            }
+            parent = &block.header;
+        }
+        state.root() == self.head.header.state
+    }
+
+    /// Bytes of the log.
+    pub fn log_len(&self) -> usize {
+        self.log.len()
+    }
+
+    /// The height of the newest stored block.
+    pub fn height(&self) -> Height {
+        self.head.header.height
+    }
+}
+
+enum Frame {
+    Good(Entry, usize),
+    /// The file ends in the middle of it.
+    CutOff,
+    Bad,
+}
+
+fn frame(entry: &Entry) -> Vec<u8> {
+    let body = codec::encode(entry);
+    let mut frame = Vec::with_capacity(FRAME_HEAD_LEN + body.len());
+    frame.extend((body.len() as u32).to_le_bytes());
+    frame.extend(checksum(&body));
+    frame.extend(body);
+    frame
+}
+
+fn read_frame(bytes: &[u8]) -> Frame {
+    let Some((head, rest)) = bytes.split_at_checked(FRAME_HEAD_LEN) else { return Frame::CutOff };
+    let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let Some(body) = rest.get(..len) else { return Frame::CutOff };
+    if head[4..] != checksum(body) {
+        return Frame::Bad;
+    }
+    codec::decode(body, ENTRY_LEN_MAX).map_or(Frame::Bad, |entry| Frame::Good(entry, FRAME_HEAD_LEN + len))
+}
+
+fn checksum(body: &[u8]) -> [u8; 8] {
+    let digest = tequio_core::crypto::hash(tequio_core::crypto::Context::StateValue, body).0;
+    [digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]]
+}

@@ -1,0 +1,123 @@
+//! The network: how long a message takes, and whether it arrives. Every message has a delay of its own, so
+//! they overtake each other.
+
+use crate::random::Rng;
+use std::collections::BTreeSet;
+use tequio_core::wire::consensus::Message;
+
+/// Where the hosts stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regions {
+    /// One building.
+    Site,
+    /// Two regions of one country.
+    Us2,
+    /// Ten regions around the world.
+    Aws10,
+}
+
+/// Round trips between regions of AWS, milliseconds, rounded from public medians: us-west-1, us-east-1, eu-west-1,
+/// ap-northeast-1, eu-north-1, ap-south-1, sa-east-1, eu-central-1, ap-northeast-2, ap-southeast-2.
+const AWS_ROUND_TRIP_MS: [[u64; 10]; 10] = [
+    [1, 62, 138, 108, 172, 225, 175, 148, 135, 139],
+    [62, 1, 68, 148, 112, 188, 116, 92, 176, 200],
+    [138, 68, 1, 203, 40, 122, 178, 25, 232, 256],
+    [108, 148, 203, 1, 245, 128, 256, 225, 34, 104],
+    [172, 112, 40, 245, 1, 142, 216, 23, 270, 280],
+    [225, 188, 122, 128, 142, 1, 298, 124, 126, 152],
+    [175, 116, 178, 256, 216, 298, 1, 204, 290, 312],
+    [148, 92, 25, 225, 23, 124, 204, 1, 226, 250],
+    [135, 176, 232, 34, 270, 126, 290, 226, 1, 136],
+    [139, 200, 256, 104, 280, 152, 312, 250, 136, 1],
+];
+
+impl Regions {
+    /// By its name on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        [("site", Self::Site), ("us2", Self::Us2), ("aws10", Self::Aws10)]
+            .into_iter()
+            .find_map(|(known, regions)| (known == name).then_some(regions))
+    }
+
+    /// Between two hosts, one way, microseconds. Hosts are dealt to the regions in turn.
+    pub fn one_way_us(self, from: usize, to: usize) -> u64 {
+        let regions = match self {
+            Self::Site => return 250,
+            Self::Us2 => 2,
+            Self::Aws10 => AWS_ROUND_TRIP_MS.len(),
+        };
+        AWS_ROUND_TRIP_MS[from % regions][to % regions] * 500
+    }
+}
+
+/// What a message meets on its way.
+#[derive(Debug)]
+pub struct Network {
+    /// Where the hosts stand.
+    pub regions: Regions,
+    /// Added to every delay, evenly up to this.
+    pub jitter_us: u64,
+    /// Messages that are lost.
+    pub loss_per_mille: u64,
+    /// Messages that arrive twice.
+    pub repeat_per_mille: u64,
+    /// Messages that take up to three seconds.
+    pub slow_per_mille: u64,
+    /// Hosts with different numbers do not hear each other.
+    pub side: Vec<u8>,
+    /// Links that carry nothing, in one direction only: from, to.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Messages that a directed schedule keeps from arriving: from, to, what.
+    pub withheld: fn(usize, usize, &Message) -> bool,
+}
+
+impl Network {
+    /// Without faults.
+    pub fn new(hosts: usize, regions: Regions) -> Self {
+        Self {
+            regions,
+            jitter_us: 500,
+            loss_per_mille: 0,
+            repeat_per_mille: 0,
+            slow_per_mille: 0,
+            side: vec![0; hosts],
+            cut: BTreeSet::new(),
+            withheld: |_, _, _| false,
+        }
+    }
+
+    /// All faults end.
+    pub fn mend(&mut self) {
+        self.side.fill(0);
+        self.cut.clear();
+        self.loss_per_mille = 0;
+        self.repeat_per_mille = 0;
+        self.slow_per_mille = 0;
+    }
+
+    /// How long a message takes, microseconds, if it arrives at all.
+    pub fn travel_us(&self, from: usize, to: usize, rng: &mut Rng) -> Result<u64, Lost> {
+        if self.side[from] != self.side[to] {
+            return Err(Lost::Parted);
+        }
+        if self.cut.contains(&(from, to)) {
+            return Err(Lost::Cut);
+        }
+        if rng.chance(self.loss_per_mille) {
+            return Err(Lost::OnTheWay);
+        }
+        let base_us = self.regions.one_way_us(from, to) + rng.range(0, self.jitter_us.max(1));
+        Ok(if rng.chance(self.slow_per_mille) { base_us + rng.range(100_000, 3_000_000) } else { base_us })
+    }
+}
+
+/// Why a message does not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The two are on different sides of a partition.
+    Parted,
+    /// This direction of the link is dead.
+    Cut,
+    /// By chance.
+    OnTheWay,
+}

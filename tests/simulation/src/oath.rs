@@ -1,0 +1,143 @@
+//! What a correct member never says, whatever it hears and however often it crashes. Checked on every message of
+//! every correct host, before the network gets it, so a fault of the implementation shows long before it splits a
+//! chain. Each rule is one of PBFT's (Castro and Liskov, OSDI 1999), or one that its proof of safety uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use tequio_core::{
+    ledger::{Committee, Evidence, Phase, Vote},
+    types::{Digest, Height, View, Weight},
+    wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
+};
+
+/// What all correct members have said about the heights that are still open.
+#[derive(Debug, Default)]
+pub struct Oaths {
+    members: BTreeMap<usize, Member>,
+    /// Seats, correct or not, whose prepare votes for a block of a view were sent to anybody.
+    prepares: BTreeMap<(Height, View, Digest), BTreeSet<usize>>,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    votes: BTreeMap<(Height, View, Phase), Digest>,
+    proposals: BTreeMap<(Height, View), Digest>,
+    /// The highest view that it has entered by a view change, by height.
+    left: BTreeMap<Height, View>,
+    /// The newest view in which it has committed a block, by height.
+    committed: BTreeMap<Height, (View, Digest)>,
+    /// What it has signed, by height, each once: no two of them may convict it.
+    signed: BTreeMap<Height, Vec<Statement>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Statement {
+    Vote(SignedVote),
+    Claim(SignedClaim),
+    Change(SignedViewChange),
+}
+
+impl Statement {
+    fn of(message: &Message) -> Option<Self> {
+        match message {
+            Message::Vote(signed) => Some(Self::Vote(*signed)),
+            Message::Proposal(proposal) => Some(Self::Claim(proposal.signed_claim())),
+            Message::ViewChange { change, .. } => Some(Self::Change(change.clone())),
+            Message::Finalised(_) => None,
+        }
+    }
+
+    fn convicts_with(&self, other: &Self) -> bool {
+        let evidence = match (self.clone(), other.clone()) {
+            (Self::Vote(first), Self::Vote(second)) => Evidence::Votes(first, second),
+            (Self::Claim(first), Self::Claim(second)) => Evidence::Proposals(first, second),
+            (Self::Change(first), Self::Change(second)) => Evidence::ViewChanges(first, second),
+            (Self::Vote(vote), Self::Change(change)) | (Self::Change(change), Self::Vote(vote)) => {
+                Evidence::HiddenLock(vote, change)
+            }
+            _ => return false,
+        };
+        evidence.is_contradiction()
+    }
+}
+
+impl Oaths {
+    /// Prepare votes count for others, whoever casts them.
+    pub fn hear(&mut self, seat: usize, message: &Message) {
+        if let Message::Vote(signed) = message
+            && signed.vote.phase == Phase::Prepare
+        {
+            let Vote { height, view, digest, .. } = signed.vote;
+            self.prepares.entry((height, view, digest)).or_default().insert(seat);
+        }
+    }
+
+    /// A correct seat says this. An error names the rule that it breaks.
+    pub fn say(&mut self, seat: usize, message: &Message, committee: &Committee) -> Result<(), String> {
+        self.hear(seat, message);
+        let quorum = |height, view, digest| {
+            let seats = self.prepares.get(&(height, view, digest));
+            let weight: Weight = seats.into_iter().flatten().map(|seat| committee.seats()[*seat].weight).sum();
+            weight >= committee.quorum()
+        };
+        let member = self.members.entry(seat).or_default();
+        let fail = |what: &str| Err(format!("oath: seat {seat} {what}"));
+        match message {
+            Message::Vote(signed) => {
+                let Vote { height, view, phase, digest, .. } = signed.vote;
+                if *member.votes.entry((height, view, phase)).or_insert(digest) != digest {
+                    return fail(&format!("votes for two blocks in view {view} of height {height}, {phase:?}"));
+                }
+                if member.left.get(&height).is_some_and(|left| view < *left) {
+                    return fail(&format!("votes in view {view} of height {height}, which it has left"));
+                }
+                if phase == Phase::Commit {
+                    if !quorum(height, view, digest) {
+                        return fail(&format!("commits a block of height {height} that no quorum has prepared"));
+                    }
+                    let newest = member.committed.entry(height).or_insert((view, digest));
+                    *newest = (view, digest).max(*newest);
+                }
+            }
+            Message::ViewChange { change, .. } => {
+                let change = &change.change;
+                let left = member.left.entry(change.height).or_default();
+                *left = change.view.max(*left);
+                let prepared = change.prepared.as_ref().map(|c| (c.vote.view, c.vote.digest));
+                let committed = member.committed.get(&change.height).filter(|(view, _)| *view < change.view);
+                if committed.is_some_and(|committed| prepared.is_none_or(|p| p.0 < committed.0)) {
+                    return fail(&format!("hides in view {} what it has committed before", change.view));
+                }
+            }
+            Message::Proposal(proposal) => {
+                let header = &proposal.block.header;
+                let digest = header.digest();
+                if *member.proposals.entry((header.height, proposal.view)).or_insert(digest) != digest {
+                    return fail(&format!("proposes two blocks in view {}", proposal.view));
+                }
+            }
+            Message::Finalised(_) => {}
+        }
+        if let Some(statement) = Statement::of(message) {
+            let signed = member.signed.entry(message.height()).or_default();
+            if signed.iter().any(|earlier| earlier.convicts_with(&statement)) {
+                return fail("has said two things that would convict it");
+            }
+            if !signed.contains(&statement) {
+                signed.push(statement);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing about heights this far below can be said any more.
+    pub fn forget_below(&mut self, height: Height) {
+        self.prepares = self.prepares.split_off(&(height, 0, Digest::default()));
+        for member in self.members.values_mut() {
+            member.votes = member.votes.split_off(&(height, 0, Phase::Prepare));
+            member.proposals = member.proposals.split_off(&(height, 0));
+            member.signed = member.signed.split_off(&height);
+            member.left = member.left.split_off(&height);
+            member.committed = member.committed.split_off(&height);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What goes wrong in a run, drawn from its seed; then everything is mended, and the run must get going again.
+//! All rates of faults stand here.
+
+use crate::{
+    adversary::{LIES, Lie},
+    bugs::Bug,
+    cluster::{Cluster, Setup},
+    network::Regions,
+    random::Rng,
+    world::{Pace, World},
+};
+use std::collections::BTreeMap;
+
+/// Virtual time of trouble, and what the mended network may take until it is in step again.
+const TROUBLE_MS: u64 = 8_000;
+const RECOVERY_MS: u64 = 60_000;
+/// Blocks that must follow once all is mended.
+const BLOCKS_AFTER: u64 = 5;
+/// The chains of these runs.
+pub const PACE: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 400 };
+/// Runs with anybody at fault.
+const LIARS_PER_MILLE: u64 = 600;
+/// A transaction each step of 20 to 400 ms.
+const SUBMIT_PER_MILLE: u64 = 500;
+
+/// How bad it gets. Chances are for each step of 20 to 400 ms, in a thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weather {
+    /// For reports.
+    pub name: &'static str,
+    /// A random host crashes.
+    crash: u64,
+    /// A random host comes back.
+    restart: u64,
+    /// All hosts crash together and come back.
+    power: u64,
+    /// The hosts fall apart into two sides.
+    part: u64,
+    /// One direction of a link dies.
+    cut: u64,
+    /// Partitions and dead links end.
+    heal: u64,
+    /// A random disk is full, until the next of these draws frees all.
+    full: u64,
+    /// A random disk takes 200 ms for each sync, likewise.
+    slow_disk: u64,
+    /// A random clock is set wrong by up to a second.
+    clock: u64,
+    /// Share of messages that are lost, one of these at a time.
+    loss: [u64; 4],
+    /// That arrive twice.
+    repeat: [u64; 3],
+    /// That take up to three seconds.
+    slow: [u64; 3],
+}
+
+/// Lossy links, partitions, crashes of some.
+pub const ROUGH: Weather = Weather {
+    name: "rough",
+    crash: 120,
+    restart: 300,
+    power: 10,
+    part: 80,
+    cut: 100,
+    heal: 300,
+    full: 40,
+    slow_disk: 40,
+    clock: 40,
+    loss: [0, 0, 50, 200],
+    repeat: [0, 100, 500],
+    slow: [0, 20, 200],
+};
+/// All hosts crash together, again and again.
+pub const POWER_FAILURES: Weather =
+    Weather { name: "power failures", crash: 50, restart: 400, power: 400, part: 20, heal: 500, ..ROUGH };
+/// Links lose most, and the sides of a partition change quickly: certificates reach few.
+pub const STORM: Weather = Weather {
+    name: "storm",
+    crash: 30,
+    restart: 500,
+    power: 30,
+    part: 600,
+    cut: 300,
+    heal: 250,
+    loss: [100, 300, 500, 300],
+    ..ROUGH
+};
+
+/// The weather of a seed in a mixed campaign.
+pub fn mixed(seed: u64) -> Weather {
+    [ROUGH, ROUGH, POWER_FAILURES, STORM][(seed % 4) as usize]
+}
+
+/// Draws who is at fault, no more than the committee bears, and where the hosts stand.
+pub fn draw_setup(world: &World, seed: u64) -> Setup {
+    let mut rng = Rng::new(seed ^ 0x11e5);
+    let wish: Vec<usize> = (0..world.seats()).map(|_| rng.below(world.seats())).collect();
+    let liars = if rng.chance(LIARS_PER_MILLE) { world.bearable(&wish) } else { Vec::new() };
+    let lies: BTreeMap<usize, Lie> = liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
+    let regions = rng.pick(&[Regions::Site, Regions::Site, Regions::Us2, Regions::Aws10]);
+    Setup { regions, lies, ..Setup::calm(seed) }
+}
+
+/// One run: trouble, mending, recovery.
+pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
+    let mut cluster = Cluster::new(world, setup);
+    cluster.network.jitter_us = cluster.rng.pick(&[500, 20_000]);
+    trouble(&mut cluster, weather);
+    recover(&mut cluster);
+    cluster
+}
+
+/// The same with a fault of the implementation.
+pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> Cluster {
+    run(world, Setup { bug: Some(bug), ..draw_setup(world, seed) }, weather)
+}
+
+fn trouble(cluster: &mut Cluster, weather: Weather) {
+    let end_us = cluster.now_us + TROUBLE_MS * 1000;
+    while cluster.now_us < end_us && cluster.checkers.violation.is_none() {
+        step(cluster, weather);
+        let client = cluster.rng.below(cluster.world.clients.len());
+        if cluster.rng.chance(SUBMIT_PER_MILLE) {
+            cluster.submit(client);
+        }
+        let step_ms = cluster.rng.range(20, 400);
+        cluster.run_ms(step_ms);
+    }
+}
+
+fn step(cluster: &mut Cluster, weather: Weather) {
+    let hosts = cluster.hosts.len();
+    let host = cluster.rng.below(hosts);
+    if cluster.rng.chance(weather.crash) {
+        cluster.crash(host);
+    }
+    if cluster.rng.chance(weather.power) {
+        cluster.fault("power_failure");
+        (0..hosts).for_each(|host| cluster.crash(host));
+        (0..hosts).for_each(|host| cluster.restart(host));
+    }
+    let host = cluster.rng.below(hosts);
+    if cluster.rng.chance(weather.restart) {
+        cluster.restart(host);
+    }
+    if cluster.rng.chance(weather.part) {
+        cluster.fault("partition");
+        cluster.network.side = (0..hosts).map(|_| cluster.rng.range(0, 3).min(1) as u8).collect();
+    }
+    if cluster.rng.chance(weather.cut) {
+        cluster.fault("asymmetric_link");
+        let (from, to) = (cluster.rng.below(hosts), cluster.rng.below(hosts));
+        cluster.network.cut.insert((from, to));
+    }
+    if cluster.rng.chance(weather.heal) {
+        cluster.network.side.fill(0);
+        cluster.network.cut.clear();
+    }
+    disks_and_clocks(cluster, weather);
+    liars(cluster);
+    cluster.network.loss_per_mille = cluster.rng.pick(&weather.loss);
+    cluster.network.repeat_per_mille = cluster.rng.pick(&weather.repeat);
+    cluster.network.slow_per_mille = cluster.rng.pick(&weather.slow);
+}
+
+fn disks_and_clocks(cluster: &mut Cluster, weather: Weather) {
+    let host = cluster.rng.below(cluster.hosts.len());
+    if cluster.rng.chance(weather.full) {
+        let is_full = !cluster.hosts.iter().any(|host| host.disk.is_full);
+        cluster.hosts.iter_mut().for_each(|host| host.disk.is_full = false);
+        cluster.hosts[host].disk.is_full = is_full;
+    }
+    if cluster.rng.chance(weather.slow_disk) {
+        cluster.fault("slow_disk");
+        cluster.hosts.iter_mut().for_each(|host| host.disk.sync_us = (500, 8_000));
+        cluster.hosts[host].disk.sync_us = (200_000, 210_000);
+    }
+    if cluster.rng.chance(weather.clock) {
+        cluster.fault("clock_jump");
+        cluster.hosts[host].clock_offset_us = cluster.rng.range(0, 1_000_000);
+    }
+}
+
+/// Those at fault whose disks rot, or who forget.
+fn liars(cluster: &mut Cluster) {
+    for host in 0..cluster.hosts.len() {
+        match cluster.lie(host) {
+            Some(Lie::Rot) if cluster.rng.chance(100) => {
+                let Cluster { hosts, rng, .. } = cluster;
+                if hosts[host].disk.rot(rng) {
+                    cluster.fault("bit_flip");
+                }
+                cluster.crash(host);
+                cluster.restart(host);
+            }
+            Some(Lie::Amnesia) if cluster.rng.chance(300) => {
+                cluster.fault("forgotten_log");
+                cluster.crash(host);
+                cluster.restart(host);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Everything is mended; from here on the correct hosts must get going within a bound.
+pub fn recover(cluster: &mut Cluster) {
+    cluster.network.mend();
+    for host in 0..cluster.hosts.len() {
+        cluster.hosts[host].disk.is_full = false;
+        cluster.hosts[host].disk.sync_us = (500, 8_000);
+        cluster.restart(host);
+    }
+    let target = cluster.checkers.height() + BLOCKS_AFTER;
+    let limit_us = cluster.now_us + RECOVERY_MS * 1000;
+    while !cluster.caught_up(target) && cluster.checkers.violation.is_none() {
+        if cluster.now_us >= limit_us {
+            let heights = cluster.heights();
+            let missing = cluster.checkers.submitted.len() - cluster.checkers.included.len();
+            let what = format!(
+                "liveness: {RECOVERY_MS} ms after all was mended heights are {heights:?}, {target} is due, \
+                 and {missing} transactions are missing"
+            );
+            cluster.checkers.fail(what);
+        }
+        cluster.run_ms(100);
+    }
+    let replays = |host: &crate::host::Host| host.disk.replays(cluster.world);
+    if let Some(host) = (0..cluster.hosts.len()).find(|h| cluster.is_correct(*h) && !replays(&cluster.hosts[*h])) {
+        cluster.checkers.fail(format!("replay: host {host}'s blocks lead to another state"));
+    }
+}

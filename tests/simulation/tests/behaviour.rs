@@ -1,0 +1,197 @@
+//! What the simulated committee does in known situations, and that the faster way of checking signatures gives
+//! the verdicts of pairings. The campaigns with chance are run by `cargo xtask simulate`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use tequio_core::{
+    consensus::{Offence, leader},
+    crypto::bls::{self, SecretKey, known},
+    ledger::{Crime, Phase, Vote},
+    wire::consensus::Message,
+};
+use tequio_simulation::{
+    adversary::Lie,
+    cluster::{Cluster, Setup},
+    directed,
+    disk::{Disk, Entry, Fate, Write},
+    network::Regions,
+    random::Rng,
+    weather::{PACE, ROUGH, run},
+    world::World,
+};
+
+/// Runs quietly for some virtual seconds.
+fn calm(seats: usize, seed: u64, lies: &[(usize, Lie)], seconds: u64) -> Cluster {
+    println!("seed {seed} seats {seats} lies {lies:?}");
+    let setup = Setup { lies: lies.iter().copied().collect(), ..Setup::calm(seed) };
+    let mut cluster = Cluster::new(World::of(seats, PACE), setup);
+    for _ in 0..seconds {
+        cluster.submit(0);
+        cluster.run_ms(1000);
+    }
+    assert_eq!(cluster.checkers.violation, None, "seed {seed}");
+    cluster
+}
+
+#[test]
+fn in_the_normal_case_no_view_is_changed_and_blocks_come_in_time() {
+    for (seats, seed) in [(4, 1), (7, 2)] {
+        let cluster = calm(seats, seed, &[], 20);
+        assert_eq!(cluster.view_changes, 0);
+        assert!(cluster.checkers.offences.is_empty());
+        // One empty block at least each second, and one for each transaction.
+        assert!(cluster.heights()[0] >= 25, "{:?}", cluster.heights());
+        assert!(cluster.checkers.included.len() >= 19);
+    }
+}
+
+#[test]
+fn around_the_world_the_first_view_is_given_up_until_patience_fits() {
+    let setup = Setup { regions: Regions::Aws10, ..Setup::calm(3) };
+    let mut cluster = Cluster::new(World::of(10, PACE), setup);
+    cluster.run_ms(30_000);
+    assert_eq!(cluster.checkers.violation, None);
+    assert!(cluster.checkers.height() >= 10, "height {}", cluster.checkers.height());
+}
+
+#[test]
+fn a_crashed_member_costs_only_its_own_turns() {
+    for (seats, seed) in [(4, 3), (7, 4)] {
+        let mut cluster = Cluster::new(World::of(seats, PACE), Setup::calm(seed));
+        let first = leader(&cluster.world.start.committee, 1, 0);
+        cluster.crash_with(first, Fate::Lost);
+        cluster.run_ms(20_000);
+        assert_eq!(cluster.checkers.violation, None);
+        assert!(cluster.checkers.height() >= 12, "height {}", cluster.checkers.height());
+        assert!(cluster.view_changes > 0);
+        // It comes back and catches up.
+        cluster.restart(first);
+        cluster.run_ms(5000);
+        assert!(cluster.heights()[0] + 1 >= cluster.checkers.height(), "{:?}", cluster.heights());
+    }
+}
+
+#[test]
+fn a_member_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on() {
+    let cluster = directed::away_for(None, 1_000);
+    assert_eq!(cluster.checkers.violation, None);
+    assert!(cluster.heights()[0] >= 1_000, "{:?}", cluster.heights());
+}
+
+#[test]
+fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
+    let blamed = |lie: Lie, is: &dyn Fn(&Offence) -> bool| {
+        for (seats, liar, seed) in [(4, 2, 5), (7, 1, 6)] {
+            let cluster = calm(seats, seed, &[(liar, lie)], 12);
+            assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
+            let node = cluster.world.keys[liar].0.id();
+            assert!(cluster.checkers.offences.iter().any(|(peer, o)| *peer == node && is(o)), "{lie:?} of {seats}");
+        }
+    };
+    blamed(Lie::ProposeTwice, &|o| matches!(o, Offence::DoubleProposal(..)));
+    blamed(Lie::VoteTwice, &|o| matches!(o, Offence::DoubleVote(..)));
+    blamed(Lie::BadShare, &|o| matches!(o, Offence::BadVote(_)));
+    blamed(Lie::BadBlock, &|o| matches!(o, Offence::BadBlock(_)));
+    blamed(Lie::Forge, &|o| matches!(o, Offence::BadCertificate(_)));
+    blamed(Lie::OutOfTurn, &|o| matches!(o, Offence::NotLeader));
+    let quiet = [Lie::Silence, Lie::Equivocate, Lie::HideLock, Lie::Withhold, Lie::Stale, Lie::Impersonate];
+    for lie in quiet.into_iter().chain([Lie::IgnoreLock, Lie::BadJustification, Lie::ForgeLock]) {
+        let cluster = calm(4, 7, &[(1, lie)], 12);
+        assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
+    }
+}
+
+#[test]
+fn evidence_convinces_the_ledger() {
+    let crimes = [
+        (Lie::VoteTwice, Crime::DoubleVote),
+        (Lie::ProposeTwice, Crime::DoubleProposal),
+        (Lie::HideLock, Crime::HiddenLock),
+    ];
+    for (lie, crime) in crimes {
+        // Commit votes of view 0 are kept back, so that there is something to hide.
+        let setup = Setup { lies: BTreeMap::from([(0, lie)]), ..Setup::calm(8) };
+        let mut cluster = Cluster::new(World::of(4, PACE), setup);
+        cluster.network.withheld = |from, _, message| {
+            let first = |vote: &Vote| vote.phase == Phase::Commit && vote.view == 0 && from != 0;
+            matches!(message, Message::Vote(signed) if first(&signed.vote))
+        };
+        cluster.run_ms(5_000);
+        assert_eq!(cluster.checkers.violation, None);
+        assert!(cluster.checkers.crimes.contains(&(0, crime)), "{lie:?}: {:?}", cluster.checkers.crimes);
+    }
+}
+
+#[test]
+fn more_liars_than_the_committee_bears_break_agreement() {
+    let world = World::of(4, PACE);
+    let broken = (70_000..70_200).find_map(|seed| {
+        let lies = BTreeMap::from([(0, Lie::Equivocate), (1, Lie::Equivocate)]);
+        let cluster = run(world, Setup { lies, ..Setup::calm(seed) }, ROUGH);
+        cluster.checkers.violation.filter(|violation| !violation.starts_with("liveness")).map(|v| (seed, v))
+    });
+    println!("{broken:?}");
+    assert!(broken.is_some_and(|(_, v)| v.starts_with("agreement") || v.starts_with("light")));
+}
+
+#[test]
+fn a_block_that_one_member_saw_decided_is_proposed_again_byte_for_byte() {
+    let cluster = directed::decided_by_one(None);
+    assert_eq!(cluster.checkers.violation, None);
+    // Decided in a later view by the others, with the view of its origin still in the header.
+    let (block, certificate) = &cluster.hosts[2].disk.blocks[0];
+    assert_eq!((block.header.view, block.header.proposer), (0, cluster.world.keys[3].0.id()));
+    assert!(certificate.vote.view > 0);
+}
+
+#[test]
+fn a_torn_write_is_dropped_and_damage_is_noticed() {
+    let (world, mut rng) = (World::of(4, PACE), Rng::new(1));
+    let source = calm(4, 9, &[], 3);
+    let (block, certificate) = source.hosts[0].disk.blocks[0].clone();
+    let write = |block: &_, certificate: &_| Write {
+        entry: Entry::Block(Clone::clone(block), Clone::clone(certificate)),
+        finalised: None,
+    };
+    for _ in 0..200 {
+        let mut disk = Disk::new(world);
+        disk.blocks.push((block.clone(), certificate.clone()));
+        disk.apply(write(&block, &certificate));
+        disk.interrupt(write(&block, &certificate), Fate::Torn, &mut rng);
+        assert!(disk.recover().is_ok_and(|records| records.is_empty()));
+        disk.apply(write(&block, &certificate));
+        assert!(disk.recover().is_ok());
+        // A bit of a frame with others behind it: noticed, or (in a length) taken for a write that never finished.
+        let before = disk.log_len();
+        assert!(disk.rot(&mut rng));
+        assert!(disk.recover().is_err() || disk.log_len() < before);
+    }
+}
+
+#[test]
+fn known_secrets_give_the_verdicts_and_bytes_of_the_pairing() {
+    let secrets: Vec<_> = (1..=4).map(|n| SecretKey::from_seed(&[n; 32])).collect();
+    let keys: Vec<_> = secrets.iter().map(|secret| secret.public().decode().unwrap()).collect();
+    let outcomes = |is_known: bool| {
+        known::learn(if is_known { &secrets[..] } else { &[] });
+        let parts: Vec<_> = secrets.iter().map(|secret| secret.sign(b"vote")).collect();
+        let sums: Vec<_> = (1..=4).map(|n| bls::aggregate(&parts[..n]).unwrap()).collect();
+        let mut verdicts = Vec::new();
+        for (sum, message) in sums.iter().flat_map(|sum| [(sum, b"vote"), (sum, b"veto")]) {
+            for signers in 0..=4 {
+                verdicts.push(bls::verify_aggregate(&keys[..signers], message, sum).is_ok());
+            }
+            for at in 0..48 {
+                let mut changed = *sum;
+                changed.0[at] ^= 1;
+                verdicts.push(bls::verify_aggregate(&keys[..2], message, &changed).is_ok());
+            }
+        }
+        let strange = [bls::Signature([0xab; 48]), parts[0]];
+        (parts, sums, verdicts, bls::aggregate(&strange).is_err())
+    };
+    let pairing = outcomes(false);
+    assert_eq!(pairing.2.iter().filter(|verdict| **verdict).count(), 4);
+    assert_eq!(outcomes(true), pairing);
+}
