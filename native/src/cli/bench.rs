@@ -1,5 +1,7 @@
 //! `tequio bench`: measures this machine beside a known library, in one run, so that the numbers compare.
 
+mod consensus;
+
 use super::{Json, say};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -20,6 +22,8 @@ pub struct Bench {
 enum Command {
     /// Matrix products on one core: our int8 kernels, and f32 by the crate matrixmultiply
     Compute(Compute),
+    /// Agreement of real nodes over loopback, with syncs to the disk
+    Consensus(consensus::Consensus),
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +41,10 @@ struct Compute {
 impl Bench {
     /// Measures.
     pub fn execute(self) -> anyhow::Result<()> {
-        let Command::Compute(Compute { n, ms, json }) = self.command;
+        let Compute { n, ms, json } = match self.command {
+            Command::Compute(compute) => compute,
+            Command::Consensus(bench) => return bench.execute(),
+        };
         let (size, time) = (usize::from(n), Duration::from_millis(ms));
         for kernel in kernel::all() {
             let mut bench = kernel::Bench::with_kernel(kernel, size);
