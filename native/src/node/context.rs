@@ -182,6 +182,10 @@ impl Context {
         transaction: Unverified<SignedTransaction>,
         from: Option<NodeId>,
     ) -> Result<bool, NotAccepted> {
+        // Every peer passes it on: only the first copy is worth a look at its signature.
+        if self.mempool.contains(&transaction.claim().id()) {
+            return Ok(false);
+        }
         let tip = self.tip();
         // The state says no faster than a signature does.
         tip.state.admits(&transaction.claim().transaction, tip.height() + 1).map_err(Rejected::from)?;

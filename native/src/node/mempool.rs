@@ -26,6 +26,8 @@ pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PER_SENDER_MAX: usize = 64;
 /// How often own transactions are passed on again until they are in a block.
 const AGAIN: Duration = Duration::from_secs(3);
+/// How long new transactions are gathered before they are passed on.
+const GATHER: Duration = Duration::from_millis(10);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(5);
 /// New transactions that wait to be passed on; further ones reach others by their senders' own efforts.
 const FRESH_MAX: usize = 4096;
@@ -105,6 +107,11 @@ impl Mempool {
             self.arrived.notify_one();
         }
         Ok(new)
+    }
+
+    /// Whether this transaction waits already, so that its copies need not be checked again.
+    pub fn contains(&self, id: &TransactionId) -> bool {
+        self.pool().ids.contains(id)
     }
 
     /// Waits for a new transaction.
@@ -260,7 +267,16 @@ pub async fn gossip(context: Arc<Context>) {
     loop {
         batch.clear();
         tokio::select! {
-            count = fresh.recv_many(&mut batch, TRANSACTIONS_MAX) => if count == 0 { return },
+            count = fresh.recv_many(&mut batch, TRANSACTIONS_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                // One exchange for all that come together: an exchange costs more than a transaction.
+                tokio::time::sleep(GATHER).await;
+                while let Some(next) = (batch.len() < TRANSACTIONS_MAX).then(|| fresh.try_recv().ok()).flatten() {
+                    batch.push(next);
+                }
+            }
             _ = again.tick() => {
                 let own = context.mempool.own(&context.id);
                 batch.extend(own.into_iter().map(|transaction| Fresh { transaction, from: None }));
@@ -356,6 +372,19 @@ mod tests {
         pool.insert(transaction(1, 5), &state, 1).unwrap();
         pool.prune(&state, 11);
         assert_eq!((pool.ids.len(), pool.bytes, pool.senders.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn knows_what_waits_until_it_is_gone() {
+        let pool = Mempool::default();
+        let waiting = transaction(1, 5);
+        assert!(!pool.contains(&waiting.id()));
+        assert_eq!(pool.insert(waiting.clone(), None, &state(&[1]), 1), Ok(true));
+        assert!(pool.contains(&waiting.id()) && !pool.contains(&transaction(1, 6).id()));
+        let mut after = State::default();
+        after.insert(Entry::Account(Account::new(key(1).id(), 6)));
+        pool.prune(&after, 2);
+        assert!(!pool.contains(&waiting.id()));
     }
 
     #[test]
