@@ -337,10 +337,10 @@ fn tables_train_to_the_weights_of_the_oracle() {
 }
 
 const ORACLE: &[(&str, Option<Scaling>, &[u32], &str)] = &[
-    ("iris.csv", None, &[32], "51f97df90117df9f380537ce05b8fc24c9de529bb4af1da50f64769479d149d0 29/30"),
-    ("iris.csv", Some(Scaling::Global), &[5], "21a114be47950ff70b05a6154ba34dd9bf9aa88f8371a79a9d01e531c9ab2c8e 29/30"),
-    ("wine.csv", None, &[16, 8], "5f1f3b76e33831156a4c13663ed5fb48f8181105b317fe1151f39eb968124c46 33/34"),
-    ("breast_cancer.csv", None, &[32], "08ba24ef905e740d4d1cebd5272ae7fff3bca91d50bf19baaec72919fd1e9d32 111/113"),
+    ("iris.csv", None, &[32], "339c4edac5ce6befe7fad5d6340d77e583fd09fdc7ec53b74fc7d8ec20cdec9d 29/30"),
+    ("iris.csv", Some(Scaling::Global), &[5], "9d0567a097ff494063b697468ec9e832cef94ce040487395f047df2e655b1100 29/30"),
+    ("wine.csv", None, &[16, 8], "b2f7f23c8518987507f2b63012d44f6d3f080fd3acecbd1bfd95893a38ba9539 33/34"),
+    ("breast_cancer.csv", None, &[32], "6f195eb2e56c162979b3eec1d9450436950973b8bad64c5e8fde75c5a9e8f682 111/113"),
     ("digits.csv.gz", None, &[64], "3ba4a65670335658966cdf8c1e8b5d697d6f1a3a02566a5b71979cccf84043a3 347/355"),
     (
         "digits.csv.gz",

@@ -77,7 +77,7 @@ pub enum DisconnectReason {
     Local,
     /// The peer closed the connection, or its process ended.
     Remote,
-    /// The peer answered no pings.
+    /// Nothing came from the peer for too long.
     Unresponsive,
     /// The peer went on above its rate.
     RateLimited,

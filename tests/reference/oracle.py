@@ -261,11 +261,11 @@ def default_job(x, classes, hidden, exponent, scaling, seed):
         lanes //= 2
     while unit_rows * lanes > rows and unit_rows > 1:
         unit_rows //= 2
-    per_pass = max(1, rows // (unit_rows * lanes))
-    steps = min(16, per_pass)
-    total = max(800, per_pass * (80 if rows < 1000 else 40))
+    small = rows < 1000
+    steps, per_pass = 16, max(1, rows // (unit_rows * lanes))
+    total = max(800, per_pass * (80 if small else 40))
     dims = [x.shape[1], *hidden, classes]
-    rate = 6554 if scaling == "global" else 3277
+    rate = 6554 if scaling == "global" and not small else 3277
     return Job(dims, exponent, unit_rows, lanes, steps, rate, -(-total // steps), seed)
 
 

@@ -156,6 +156,7 @@ fn npm_packages(context: &Context) -> Result<()> {
 
 fn wasm_module(context: &Context) -> Result<()> {
     wasm::build(&context.workspace)?;
+    wasm::build_for_test(&context.workspace)?;
     wasm::check_size(&context.workspace)
 }
 

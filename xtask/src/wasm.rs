@@ -19,6 +19,9 @@ const BROTLI_BYTES_MAX: u64 = 1_000_000;
 const OUTPUT: &str = "web/package/wasm";
 /// The crate's name as the linker and the bindings spell it.
 const MODULE: &str = "tequio_wasm";
+/// The module that a test of the WebRTC transport runs in a tab, by its crate's name, and where its test finds it.
+const TEST_MODULE: &str = "tequio_webrtc_page";
+const TEST_OUTPUT: &str = "webrtc-page";
 /// The fingerprint of what the output was made from.
 const STAMP: &str = ".made-from";
 
@@ -49,7 +52,7 @@ pub struct Sizes {
 
 /// Builds the module into the npm package. `web`'s npm packages must be installed: wasm-opt is one of them.
 pub fn build(workspace: &Workspace) -> Result<()> {
-    let compiled = compile(workspace)?;
+    let compiled = compile(workspace, MODULE)?;
     let output = workspace.path(OUTPUT);
     let made_from = fingerprint(workspace, &compiled)?;
     if fs::read_to_string(output.join(STAMP)).is_ok_and(|stamp| stamp == made_from) {
@@ -66,6 +69,14 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
 }
 
+/// Builds the module that drives the WebRTC transport in a test. Nobody downloads it, so it is not shrunk.
+pub fn build_for_test(workspace: &Workspace) -> Result<()> {
+    let compiled = compile(workspace, TEST_MODULE)?;
+    let output = workspace.target().join(TEST_OUTPUT);
+    fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
+    progress::run(tools::bindgen(workspace)?.arg(&compiled).arg(&output))
+}
+
 /// Measures the built module, prints its sizes, and fails above the budget.
 pub fn check_size(workspace: &Workspace) -> Result<()> {
     let sizes = measure(&workspace.path(OUTPUT).join(format!("{MODULE}_bg.wasm")))?;
@@ -80,14 +91,15 @@ fn within_budget(brotli_bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn compile(workspace: &Workspace) -> Result<PathBuf> {
+fn compile(workspace: &Workspace, module: &str) -> Result<PathBuf> {
     let folder = workspace.wasm_target();
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--package", "tequio-wasm", "--target", WASM_TARGET, "--profile", "wasm"]);
+    let package = module.replace('_', "-");
+    cargo.args(["build", "--package", &package, "--target", WASM_TARGET, "--profile", "wasm"]);
     // The flags that the kernels need stand in .cargo/config.toml, which RUSTFLAGS would override.
     cargo.env("CARGO_TARGET_DIR", &folder).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     progress::run(&mut cargo)?;
-    Ok(folder.join(WASM_TARGET).join("wasm").join(format!("{MODULE}.wasm")))
+    Ok(folder.join(WASM_TARGET).join("wasm").join(format!("{module}.wasm")))
 }
 
 fn measure(module: &Path) -> Result<Sizes> {

@@ -33,6 +33,14 @@ pub const STEPS_MAX: usize = 1024;
 pub const ROUNDS_MAX: u32 = 1 << 20;
 /// Most multiply-accumulates in one lane or unit: about ten seconds of one browser core.
 pub const LANE_MACS_MAX: u64 = 1 << 38;
+/// By default, tables with fewer training rows than this are small: they get more passes, and pixels the learning rate
+/// of other tables.
+const SMALL_TABLE_ROWS: u32 = 1000;
+/// Steps in a lane by default, for small tables over several passes: a step of a lane takes microseconds, what belongs
+/// to a round milliseconds.
+const STEPS_DEFAULT: u32 = 16;
+/// Fewest steps of a job by default.
+const STEPS_TOTAL_MIN: u32 = 800;
 
 /// How the workers of a round share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -121,9 +129,9 @@ impl JobParams {
             unit_rows /= 2;
         }
         let steps_per_pass = (rows / (unit_rows * lanes)).max(1);
-        let steps = steps_per_pass.min(16);
-        let passes = if rows < 1000 { 80 } else { 40 };
-        let steps_total = steps_per_pass.saturating_mul(passes).max(800);
+        let small = rows < SMALL_TABLE_ROWS;
+        let passes = if small { 80 } else { 40 };
+        let steps_total = steps_per_pass.saturating_mul(passes).max(STEPS_TOTAL_MIN);
         let widths = [data.features()].into_iter().chain(hidden.iter().copied()).chain([data.classes().len() as u32]);
         let widths: Vec<u32> = widths.collect();
         let layers = widths.len();
@@ -134,13 +142,13 @@ impl JobParams {
                 hidden_exponent: 5,
             },
             unit_rows,
-            mode: Mode::Local { lanes, steps },
+            mode: Mode::Local { lanes, steps: STEPS_DEFAULT },
             learning_rate: match data.normalizer().scaling() {
-                Scaling::PerColumn => 3277,
-                Scaling::Global => 6554,
+                Scaling::Global if !small => 6554,
+                Scaling::Global | Scaling::PerColumn => 3277,
             },
             momentum: 230,
-            rounds: steps_total.div_ceil(steps).min(ROUNDS_MAX),
+            rounds: steps_total.div_ceil(STEPS_DEFAULT).min(ROUNDS_MAX),
             seed,
             rounding: Rounding::Stochastic,
         };
@@ -294,6 +302,7 @@ impl Plan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::compute::dataset::{CsvOptions, Label, prepare};
     use proptest::prelude::*;
 
     pub(in crate::compute) fn params(dims: &[u32], mode: Mode) -> JobParams {
@@ -360,6 +369,25 @@ pub(super) mod tests {
 
     fn vec_of(dims: &[u32]) -> BoundedVec<u32, DIMS_MAX> {
         dims.to_vec().try_into().unwrap()
+    }
+
+    #[test]
+    fn defaults_of_small_tables_make_few_rounds() {
+        let table = |rows: u32, columns: usize| {
+            let row = |i: u32| (0..columns).map(|c| format!("{},", (i * 7 + c as u32) % 50)).collect::<String>();
+            let csv: String = (0..rows).map(|i| format!("{}{}\n", row(i), ["a", "b"][(i % 2) as usize])).collect();
+            let options = CsvOptions { header: false, ..CsvOptions::new(Label::Last) };
+            let params = JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0).unwrap();
+            let Mode::Local { lanes, steps } = params.mode else { panic!("{params:?}") };
+            (params.unit_rows, lanes, steps, params.rounds, params.learning_rate)
+        };
+        assert_eq!(table(150, 4), (8, 8, 16, 50, 3277));
+        assert_eq!(table(50, 4), (8, 4, 16, 50, 3277));
+        assert_eq!(table(10, 4), (8, 1, 16, 50, 3277));
+        // Pixels, by their number and their values: few rows, then many.
+        assert_eq!(table(1200, 16), (8, 8, 16, 75, 3277));
+        assert_eq!(table(1250, 16), (8, 8, 16, 50, 6554));
+        assert_eq!(table(8000, 16), (8, 8, 16, 250, 6554));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
         Block, BlockContext, Certificate, Header, Outcome, Params, Phase, SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
-        transaction::InvalidTransaction,
+        transaction::{InvalidTransaction, verify_all},
     },
     types::{Digest, TimeMs, Unverified, Verified, View},
 };
@@ -160,9 +160,7 @@ fn check_transactions(block: &Block) -> Result<Vec<Verified<SignedTransaction>>,
     if block.header.transactions != transactions_root(&block.transactions) {
         return Err(BlockError::TransactionsRoot);
     }
-    let chain = &block.header.chain;
-    let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(chain));
-    Ok(verified.collect::<Result<_, _>>()?)
+    Ok(verify_all(block.transactions.to_vec(), &block.header.chain)?)
 }
 
 fn execute(head: &Head, block: &Block, transactions: &[Verified<SignedTransaction>]) -> Result<Outcome, BlockError> {

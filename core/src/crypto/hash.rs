@@ -34,6 +34,7 @@ pub enum Context {
     Weights,
     Dataset,
     Keystore,
+    SignatureBatch,
 }
 
 impl Context {
@@ -67,6 +68,7 @@ impl Context {
             Self::Weights => "tequio 2026 weights",
             Self::Dataset => "tequio 2026 dataset",
             Self::Keystore => "tequio 2026 keystore",
+            Self::SignatureBatch => "tequio 2026 batch of signatures",
         }
     }
 

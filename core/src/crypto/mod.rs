@@ -1,6 +1,7 @@
 //! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381 votes.
 //! No primitive is written here; what is ours is which bytes are signed under which name.
 
+pub mod batch;
 pub mod bls;
 pub mod hash;
 #[cfg(feature = "simulation")]

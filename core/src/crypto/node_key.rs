@@ -1,11 +1,14 @@
-//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`Context`], so it
-//! cannot be moved to another purpose. Verification is strict: non-canonical encodings and
-//! small-order keys are refused, so a signature has one verdict everywhere.
+//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`Context`], so it cannot be moved to
+//! another purpose. Verification follows [ZIP-215](https://zips.z.cash/zip-0215), which leaves no case open: a signature
+//! has the same verdict alone and in a [`batch`](super::batch), in every implementation.
+//!
+//! Keys are made and used for signing by a crate that erases them; verification is by one that knows batches.
 
 use super::hash::{Context, hash};
 use crate::types::NodeId;
 use borsh::{BorshDeserialize, BorshSerialize};
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer, SigningKey};
+use ed25519_zebra::VerificationKey;
 
 /// A node's secret key. Erased from memory when dropped.
 #[derive(Clone)]
@@ -59,17 +62,21 @@ impl core::fmt::Debug for Signature {
 impl NodeId {
     /// Checks that the holder of this identity signed `bytes` for this purpose.
     pub fn verify(&self, context: Context, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+        self.verify_message(&hash(context, bytes).0, signature)
+    }
+
+    fn verify_message(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.ed25519_verified += 1);
-        let key = VerifyingKey::from_bytes(&self.0).map_err(|_| BadSignature)?;
-        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(&hash(context, bytes).0, &signature).map_err(|_| BadSignature)
+        let key = VerificationKey::try_from(self.0).map_err(|_| BadSignature)?;
+        key.verify(&signature.0.into(), message).map_err(|_| BadSignature)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn a_signature_is_bound_to_key_bytes_and_purpose() {
@@ -79,7 +86,16 @@ mod tests {
         assert!(a.id().verify(Context::Transaction, b"y", &signature).is_err());
         assert!(a.id().verify(Context::Vote, b"x", &signature).is_err());
         assert!(b.id().verify(Context::Transaction, b"x", &signature).is_err());
-        let small_order = NodeId([0; 32]);
-        assert!(small_order.verify(Context::Transaction, b"x", &Signature([0; 64])).is_err());
+    }
+
+    #[test]
+    fn the_edges_have_the_verdict_of_zip_215_alone_and_in_a_batch() {
+        use crate::crypto::batch::tests::{speccheck, verdict_in_a_batch, zip215};
+        let cases: Vec<_> = zip215().into_iter().chain(speccheck()).collect();
+        assert_eq!(cases.len(), 196 + 12);
+        for (valid, key, signature, message) in &cases {
+            assert_eq!(key.verify_message(message, signature).is_ok(), *valid, "{key:?}");
+            assert_eq!(verdict_in_a_batch(key, signature, message), *valid, "{key:?}");
+        }
     }
 }

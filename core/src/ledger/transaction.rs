@@ -6,13 +6,15 @@ use super::job::{JobId, JobResult, JobSpec, Verdict};
 use crate::{
     codec::{self, BoundedString},
     crypto::{
-        NodeKey, Signature, bls,
+        NodeKey, Signature,
+        batch::Batch,
+        bls,
         hash::{Context, hash_of},
     },
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
 };
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded transaction, bytes.
@@ -148,4 +150,20 @@ impl Unverified<SignedTransaction> {
             .map_err(|_| InvalidTransaction::BadSignature)?;
         Ok(self.into_verified())
     }
+}
+
+/// Checks chain and signature of many, at once: all of them are right, or the first fault is told.
+pub fn verify_all(
+    transactions: Vec<SignedTransaction>,
+    chain: &ChainId,
+) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
+    let mut batch = Batch::default();
+    for SignedTransaction { transaction, signature } in &transactions {
+        if transaction.chain != *chain {
+            return Err(InvalidTransaction::WrongChain);
+        }
+        batch.add(&transaction.sender, Context::Transaction, &codec::encode(transaction), signature);
+    }
+    batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
+    Ok(transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())
 }

@@ -4,7 +4,8 @@ use crate::sim::{JOB, Lie, Profile, Sim};
 use tequio_core::{
     codec,
     machine::Machine,
-    scheduler::coordinator::{Coordinator, Output, Record, StartError},
+    scheduler::coordinator::{Coordinator, Event, LANES_WRITTEN_MACS_MIN, Output, Record, StartError},
+    types::NodeId,
 };
 
 const ROUNDS: u32 = 3;
@@ -26,6 +27,50 @@ fn killed_at_any_write_it_goes_on_to_the_same_weights() {
             assert_eq!(u64::from(credited), outcome.units);
         }
     }
+}
+
+/// A job as in the other tests, whose rounds are so small that each is written as a whole.
+fn small_rounds(seed: u64) -> Sim {
+    let crowd = [Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Step(2))];
+    let sim = Sim::with(seed, ROUNDS, &crowd, |_, config| config.lanes_written_macs_min = LANES_WRITTEN_MACS_MIN);
+    assert!(sim.plan().macs_per_lane() * 8 < LANES_WRITTEN_MACS_MIN);
+    sim
+}
+
+#[test]
+fn small_rounds_are_written_as_a_whole_and_survive_a_kill_at_any_write() {
+    let mut undisturbed = small_rounds(401);
+    let outcome = undisturbed.run_exact(120_000);
+    assert_eq!(undisturbed.persists, ROUNDS + outcome.rejected);
+    assert!(undisturbed.accepted.is_empty());
+    for at in 1..=undisturbed.persists {
+        for written in [false, true] {
+            let mut sim = small_rounds(401);
+            sim.crash_at = Some((at, written));
+            let outcome = sim.run_exact(300_000);
+            let credited: u32 = outcome.contributors.iter().map(|c| c.units).sum();
+            assert_eq!(u64::from(credited), outcome.units, "killed at write {at}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_small_round_is_acknowledged_before_it_is_written() {
+    let mut sim = small_rounds(402);
+    let (mut accepted, mut wait_ms) = (0, 1);
+    while sim.disk.is_empty() {
+        accepted = sim.events.iter().filter(|e| matches!(e, Event::Accepted { .. })).count();
+        let told: Vec<NodeId> = sim.nodes.iter().filter(|n| n.worker.totals().units > 0).map(|n| n.id).collect();
+        assert!(told.is_empty(), "told of a lane that is not written: {told:?}");
+        let before = sim.now;
+        sim.settle(wait_ms);
+        wait_ms = if sim.now == before { wait_ms + 1 } else { 1 };
+        assert!(wait_ms < 10_000, "nothing happens");
+    }
+    assert!(accepted > 0, "the write is not what this is about");
+    sim.run_exact(120_000);
+    sim.settle(5_000);
+    assert!(sim.nodes.iter().any(|n| n.worker.totals().units > 0));
 }
 
 #[test]

@@ -64,6 +64,19 @@ fn every_accepted_unit_is_known_to_its_worker() {
 }
 
 #[test]
+fn news_of_a_lane_does_not_keep_its_worker_from_the_next() {
+    let fast = Profile { lane_ms: 1, latency_ms: 1, slots: 1, ..Profile::HONEST };
+    let rounds = 40;
+    for seed in 22..26 {
+        let mut sim = Sim::new(seed, rounds, &[fast; 4]);
+        sim.run_exact(60_000);
+        println!("seed {seed}: {} ms for {rounds} rounds, {} messages", sim.now, sim.messages);
+        // Sixteen computations by four workers, each a handful of milliseconds away, and eight writes of one.
+        assert!(sim.now <= u64::from(rounds) * 30, "seed {seed}: {} ms", sim.now);
+    }
+}
+
+#[test]
 fn a_checker_is_never_the_worker_and_both_halves_are_recorded() {
     let mut sim = Sim::new(21, ROUNDS, &[Profile::HONEST; 3]);
     sim.run_exact(60_000);

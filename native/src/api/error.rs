@@ -1,11 +1,15 @@
 //! Errors as callers see them: a status and `{"error": {"code", "message"}}`.
 
+use crate::node::{context::NotAccepted, mempool::Rejected};
 use axum::{
     Json,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
+
+/// When a client whose transaction found no room may try again: some blocks later.
+const BUSY_RETRY_S: u32 = 2;
 
 /// An error of the API.
 #[derive(Debug)]
@@ -13,52 +17,74 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after_s: Option<u32>,
 }
 
 impl ApiError {
     /// The caller's fault.
     pub fn bad(message: impl ToString) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "BAD_REQUEST", message: message.to_string() }
+        Self::of(StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_string())
     }
 
     /// Not here.
     pub fn not_found(what: impl ToString) -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "NOT_FOUND", message: format!("{} not found", what.to_string()) }
+        Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{} not found", what.to_string()))
     }
 
     /// Without the token.
     pub fn unauthorized() -> Self {
         let message = format!("this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}", super::TOKEN_FILE);
-        Self { status: StatusCode::UNAUTHORIZED, code: "UNAUTHORIZED", message }
+        Self::of(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
     /// Too often.
     pub fn limited() -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, code: "RATE_LIMITED", message: "too many requests".into() }
+        let error = Self::of(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests".into());
+        Self { retry_after_s: Some(1), ..error }
     }
 
     /// By a name that is not ours.
     pub fn host() -> Self {
         let message = "the Host header must be an IP address or localhost".into();
-        Self { status: StatusCode::MISDIRECTED_REQUEST, code: "HOST", message }
+        Self::of(StatusCode::MISDIRECTED_REQUEST, "HOST", message)
     }
 
     /// The ledger does not take it.
     pub fn conflict(message: impl ToString) -> Self {
-        Self { status: StatusCode::CONFLICT, code: "NOT_APPLIED", message: message.to_string() }
+        Self::of(StatusCode::CONFLICT, "NOT_APPLIED", message.to_string())
+    }
+
+    /// No room now: the same request may succeed later.
+    pub fn busy(message: impl ToString) -> Self {
+        let error = Self::of(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message.to_string());
+        Self { retry_after_s: Some(BUSY_RETRY_S), ..error }
     }
 
     /// Ours.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "the API cannot answer");
         let message = "the node cannot answer; its log says why".into();
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "INTERNAL", message }
+        Self::of(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
+    }
+
+    const fn of(status: StatusCode, code: &'static str, message: String) -> Self {
+        Self { status, code, message, retry_after_s: None }
+    }
+}
+
+impl From<NotAccepted> for ApiError {
+    fn from(error: NotAccepted) -> Self {
+        match error {
+            NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull) => Self::busy(error),
+            NotAccepted::Rejected(_) | NotAccepted::Invalid(_) => Self::conflict(error),
+        }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code, "message": self.message}});
-        (self.status, Json(body)).into_response()
+        let retry_after = self.retry_after_s.map(|s| [(header::RETRY_AFTER, s.to_string())]);
+        (self.status, retry_after, Json(body)).into_response()
     }
 }

@@ -193,9 +193,8 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
 
 fn refusal(error: TransactError) -> ApiError {
     match error {
-        TransactError::NotApplied(_) | TransactError::NotAccepted(_) | TransactError::Expired => {
-            ApiError::conflict(error)
-        }
+        TransactError::NotAccepted(error) => error.into(),
+        TransactError::NotApplied(_) | TransactError::Expired => ApiError::conflict(error),
         TransactError::Admission | TransactError::Stopping => ApiError::internal(error),
     }
 }

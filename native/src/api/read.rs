@@ -129,7 +129,7 @@ pub async fn events(State(api): State<Api>, Query(After { after }): Query<After>
 
 pub async fn transact(_: Authorized, State(api): State<Api>, body: Bytes) -> Result<impl IntoResponse, ApiError> {
     let transaction: SignedTransaction = codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
-    let id = reading(&api, move |c| c.submit(transaction, None)).await?.map_err(ApiError::conflict)?;
+    let id = reading(&api, move |c| c.submit(transaction, None)).await??;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string()}))))
 }
 

@@ -100,6 +100,8 @@ pub struct Proved {
 
 /// Reads a job from a node with its proof, checked from the node's checkpoint on.
 pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<Proved> {
+    let said = client.json(&format!("/v1/jobs/{id}"))?;
+    ensure!(said["kind"] == kind.as_str(), "job {id} is none to {}: it is one to {}", kind.as_str(), said["kind"]);
     let checkpoint = client.bytes("/v1/checkpoint")?.context("the node has no checkpoint")?;
     let proof = client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node does not know this job")?;
     let now_ms = now_ms();
@@ -109,8 +111,7 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     };
     let height = header.header.height;
     let keys = proof_keys(id, kind).context("a job's name is too long")?;
-    let found = light.read(&keys, Unverified::new(header), &entries, now_ms);
-    let found = found.with_context(|| format!("job {id} cannot be read as one to {}", kind.as_str()))?;
+    let found = light.read(&keys, Unverified::new(header), &entries, now_ms)?;
     match found.into_iter().nth(1).flatten() {
         Some(Entry::Job(_, job)) => Ok(Proved { checkpoint, proof, job, height }),
         _ => bail!("the ledger has no such job"),

@@ -59,13 +59,15 @@ impl Infer {
         let place = || self.data.display().to_string();
         let body = data::read_file(&self.data).with_context(place)?;
         let client = Client::of(&self.dir.dir)?;
-        let path = format!("/v1/jobs/{}/infer", segment(&self.model)?);
+        let trained = format!("/v1/jobs/{}", segment(&self.model)?);
+        // Whose fault it is: what follows is about the file.
+        client.json(&trained).with_context(|| format!("the model of job {}", self.model))?;
         let mut query = vec![
             ("header", (!self.no_header).to_string()),
             ("name", self.name.clone().unwrap_or_else(|| job::name_of(&self.data))),
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
-        let submitted = client.post(&path, &query, &body).with_context(place)?;
+        let submitted = client.post(&format!("{trained}/infer"), &query, &body).with_context(place)?;
         let id = submitted["id"].as_str().context("the node gave no id")?.to_owned();
         let mut event = submitted.clone();
         event["event"] = json!("submitted");

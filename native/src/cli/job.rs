@@ -279,13 +279,15 @@ pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
 fn describe(job: &Value) -> String {
     let text = |name: &str| job[name].as_str().unwrap_or_default();
     let accuracy = job["accuracy"].as_f64().map_or(String::new(), |a| format!(", {:.2} %", a * 100.0));
+    let rounds = match text("kind") {
+        "infer" => " (batch)".to_owned(),
+        _ => format!(" round {}/{}", job["round"], job["rounds"]),
+    };
     format!(
-        "{} {:8} {} round {}/{}{accuracy}, {}/{} units, {} rejected",
+        "{} {:8} {}{rounds}{accuracy}, {}/{} units, {} rejected",
         text("id"),
         text("state"),
         text("name"),
-        job["round"],
-        job["rounds"],
         job["units"],
         job["units_total"],
         job["rejected"]

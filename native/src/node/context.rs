@@ -17,7 +17,7 @@ use tequio_core::{
     ledger::{
         Committee, Entry, Params, SignedTransaction, State, TransactionId,
         job::{Job, JobId},
-        transaction::InvalidTransaction,
+        transaction::{InvalidTransaction, verify_all},
     },
     types::{ChainId, Digest, Height, NodeId, Unverified},
     wire::light::FinalHeader,
@@ -182,7 +182,7 @@ impl Context {
         transaction: Unverified<SignedTransaction>,
         from: Option<NodeId>,
     ) -> Result<bool, NotAccepted> {
-        // Every peer passes it on: only the first copy is worth a look at its signature.
+        // The signature of the copy that waits is checked.
         if self.mempool.contains(&transaction.claim().id()) {
             return Ok(false);
         }
@@ -193,7 +193,24 @@ impl Context {
         Ok(self.mempool.insert(verified, from, &tip.state, tip.height() + 1)?)
     }
 
-    /// The same, for callers that name transactions.
+    /// Takes in what a peer passes on and counts what is new: the signatures at once, and one by one where that fails.
+    pub fn accept_transactions(&self, transactions: Vec<SignedTransaction>, from: NodeId) -> usize {
+        let tip = self.tip();
+        let height = tip.height() + 1;
+        // Every peer passes it on: only the first copy is worth a look at its signature.
+        let is_new = |t: &SignedTransaction| !self.mempool.contains(&t.id());
+        let possible: Vec<SignedTransaction> = transactions
+            .into_iter()
+            .filter(|t| is_new(t) && tip.state.admits(&t.transaction, height).is_ok())
+            .collect();
+        let verified = verify_all(possible.clone(), &self.chain).unwrap_or_else(|_| {
+            possible.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
+        });
+        let insert = |t| self.mempool.insert(t, Some(from), &tip.state, height).unwrap_or(false);
+        verified.into_iter().filter(|t| insert(t.clone())).count()
+    }
+
+    /// The same as [`Context::accept_transaction`], for callers that name transactions.
     pub fn submit(&self, transaction: SignedTransaction, from: Option<NodeId>) -> Result<TransactionId, NotAccepted> {
         let id = transaction.id();
         self.accept_transaction(Unverified::new(transaction), from)?;

@@ -19,7 +19,10 @@ use crate::{config::Config, rpc};
 
 /// Name and version of the protocols spoken here, for identify.
 const PROTOCOL_VERSION: &str = "tequio/1";
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A third of the silence after which the transports give a peer up. Both sides ping, so each hears the other about
+/// twice as often.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the transports.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(not(target_arch = "wasm32"))]
 const MINUTE: Duration = Duration::from_secs(60);

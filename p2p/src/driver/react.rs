@@ -154,9 +154,20 @@ impl Driver {
 fn reason(cause: Option<ConnectionError>) -> DisconnectReason {
     match cause {
         None | Some(ConnectionError::KeepAliveTimeout) => DisconnectReason::Local,
+        Some(ConnectionError::IO(error)) if is_silence(&error) => DisconnectReason::Unresponsive,
         Some(ConnectionError::IO(error)) if is_remote_end(&error) => DisconnectReason::Remote,
         Some(ConnectionError::IO(error)) => DisconnectReason::Failed(root_cause(&error)),
     }
+}
+
+/// Whether nothing came from the peer for too long. QUIC and WebRTC have errors of their own for it.
+fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::TimedOut)
+        || match error.source() {
+            Some(source) => is_silence(source),
+            None => ["timed out", "silent"].iter().any(|word| error.to_string().contains(word)),
+        }
 }
 
 /// Whether the peer closed the connection or its process ended. The muxers wrap what the socket said, or report an

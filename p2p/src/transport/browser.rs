@@ -5,7 +5,7 @@ use libp2p::{
     websocket_websys,
 };
 
-use super::{CONNECT_TIMEOUT, Connections, circuits, noise, yamux};
+use super::{CONNECT_TIMEOUT, Connections, circuits, noise, silence::Heard, yamux};
 use crate::{config::Config, error::SpawnError, path::TransportKind, traffic::Meter};
 
 /// Whether this host can dial over a transport.
@@ -32,6 +32,7 @@ pub fn build(
 
     let counter = meter.clone();
     let websocket = websocket_websys::Transport::default()
+        .map(|socket, _| Heard::new(socket))
         .upgrade(Version::V1Lazy)
         .authenticate(noise(keys)?)
         .multiplex(yamux())

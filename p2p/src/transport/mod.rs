@@ -7,6 +7,7 @@
 mod browser;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+mod silence;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{build, dials, probe};
 
+use self::silence::Heard;
 use crate::error::SpawnError;
 
 /// For a connection and its upgrades, dialled or accepted.
@@ -40,5 +42,6 @@ fn yamux() -> yamux::Config {
 
 /// End to end through a relay: authenticated and encrypted again inside the circuit.
 fn circuits(relay: relay::client::Transport, keys: &Keypair) -> Result<Connections, SpawnError> {
-    Ok(relay.upgrade(Version::V1Lazy).authenticate(noise(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
+    let heard = relay.map(|circuit, _| Heard::new(circuit));
+    Ok(heard.upgrade(Version::V1Lazy).authenticate(noise(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
 }

@@ -7,7 +7,11 @@ use libp2p::{
     dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp, websocket,
 };
 
-use super::{CONNECT_TIMEOUT, Connections, circuits, noise, yamux};
+use super::{
+    CONNECT_TIMEOUT, Connections, circuits, noise,
+    silence::{Heard, SILENCE_MAX},
+    yamux,
+};
 use crate::{
     config::{Config, TlsIdentity},
     error::SpawnError,
@@ -45,7 +49,10 @@ pub fn build(
     relay: relay::client::Transport,
     meter: &Meter,
 ) -> Result<Connections, SpawnError> {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = || {
+        let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+        transport.map(|stream, _| Heard::new(stream))
+    };
 
     let counter = meter.clone();
     let plain = tcp()
@@ -57,7 +64,12 @@ pub fn build(
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Tcp, muxer)));
 
     let counter = meter.clone();
-    let quic = quic::tokio::Transport::new(quic::Config::new(keys))
+    let mut quic = quic::Config::new(keys);
+    quic.max_idle_timeout = u32::try_from(SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
+    // Its own default of 5 s is less than the others have.
+    quic.handshake_timeout = SILENCE_MAX;
+    quic.keep_alive_interval = SILENCE_MAX / 3;
+    let quic = quic::tokio::Transport::new(quic)
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer))));
 
     let mut websocket = websocket::Config::new(with_names(tcp())?);

@@ -6,6 +6,7 @@ mod direct;
 mod hostile;
 mod persistent;
 mod relayed;
+mod silent;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -16,9 +17,10 @@ use tequio_core::types::NodeId;
 use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, spawn};
 use tokio::sync::mpsc;
 
-/// Far above what any step takes.
-const LIMIT: Duration = Duration::from_secs(40);
-const REQUEST: Duration = Duration::from_secs(20);
+/// Far above what any step takes, on a machine that has other things to do as well: a process that gets a hundredth of
+/// a core empties its sockets so seldom that the system drops datagrams, and 4 MiB over QUIC took 50 s.
+const LIMIT: Duration = Duration::from_secs(300);
+const REQUEST: Duration = Duration::from_secs(280);
 
 /// A node that answers every request by a function, and hands out its other events.
 struct Node {

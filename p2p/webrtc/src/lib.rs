@@ -7,7 +7,8 @@
 //! - `stream`: the state machine of one stream, with flow control per stream;
 //! - `budget`: how many bytes a connection, and all of them together, may hold;
 //! - `addr`: addresses and certificate fingerprints;
-//! - `auth`: Noise on data channel 0, bound to both DTLS certificates.
+//! - `auth`: Noise on data channel 0, bound to both DTLS certificates;
+//! - `version`: the two handshakes.
 //!
 //! Nothing that a remote sends can panic this crate or make it hold more memory than the named
 //! limits of `Config` and of these modules.
@@ -18,6 +19,7 @@ mod budget;
 mod error;
 mod frame;
 mod stream;
+mod version;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
@@ -27,10 +29,11 @@ pub use native::{BadCertificate, Certificate, Config, Connection, Transport};
 #[cfg(target_arch = "wasm32")]
 mod browser;
 #[cfg(target_arch = "wasm32")]
-pub use browser::{Config, Connection, DialVersion, Transport};
+pub use browser::{Config, Connection, Transport};
 
 #[cfg(any(target_arch = "wasm32", test))]
 mod sdp;
 
 pub use error::{Closed, Error, Violation};
 pub use stream::Stream;
+pub use version::DialVersion;

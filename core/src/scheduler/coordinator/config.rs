@@ -41,7 +41,15 @@ pub struct Config {
     pub guest_wait_ms: u64,
     /// Accepted lanes after which an identity has a history: before, all that it hands in is checked.
     pub history: u32,
+    /// Rounds below this are written as a whole, not lane by lane, and their lanes acknowledged together,
+    /// multiply-accumulates.
+    pub lanes_written_macs_min: u64,
 }
+
+/// Default of [`Config::lanes_written_macs_min`]: what a core computes in some milliseconds. A record of a lane costs a
+/// synchronous write, a millisecond on a good disk, ten on a slow one, during which the coordinator answers nobody; eight
+/// of them cost more than all lanes of such a round computed again, which is what a crash may cost.
+pub const LANES_WRITTEN_MACS_MIN: u64 = 1 << 22;
 
 impl Config {
     /// The defaults.
@@ -63,6 +71,7 @@ impl Config {
             guest_share: ALL / 8 * 3,
             guest_wait_ms: 1_500,
             history: 20,
+            lanes_written_macs_min: LANES_WRITTEN_MACS_MIN,
         }
     }
 }

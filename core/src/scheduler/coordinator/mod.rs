@@ -28,7 +28,7 @@ pub use book::{
     AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot,
     TALLIES_MAX,
 };
-pub use config::{ALL, Config};
+pub use config::{ALL, Config, LANES_WRITTEN_MACS_MIN};
 pub use course::Material;
 pub use error::{Error, StartError};
 pub use input::{ComputeFailed, Input, Peer};
@@ -42,13 +42,13 @@ use crate::{
     ledger::job::{JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{self, Answer, JobKind, JobProgress, JobState, Refusal, Request, Response},
+    wire::work::{self, Answer, JobKind, JobProgress, JobState, Notice, Refusal, Request, Response},
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use course::Course;
 use dispatch::Parked;
-use lane::Slot;
+use lane::{Party, Slot};
 use roster::Roster;
 
 /// Coordinates one job. See the module.
@@ -66,6 +66,8 @@ pub struct Coordinator {
     slots: Vec<Slot>,
     /// From lease numbers to lanes, of this round.
     leases: BTreeMap<u64, u32>,
+    /// Acknowledgements of lanes that are written with their round, and wait for that.
+    unwritten: Vec<(Party, Notice)>,
     roster: Roster,
     parked: VecDeque<Parked>,
     book: Book,
@@ -99,6 +101,7 @@ impl Coordinator {
             round_since: now,
             slots: alloc::vec![Slot::open(); course.lanes() as usize],
             leases: BTreeMap::new(),
+            unwritten: Vec::new(),
             roster: Roster::default(),
             parked: VecDeque::new(),
             book: Book::default(),

@@ -12,7 +12,7 @@ use crate::{
     compute::{ComputeError, array::Array, lane::LaneId, params::Mode, predict::Accuracy, state::LaneState},
     ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
     types::{NodeId, TimeMs},
-    wire::work::{CURVE_LEN_MAX, LeaseId, Notice},
+    wire::work::{CURVE_LEN_MAX, LeaseId, NOTICES_MAX, Notice},
 };
 use alloc::boxed::Box;
 
@@ -130,7 +130,15 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Counts a lane, a unit or a part, and closes the round with the last one.
+    /// Whether each lane is written when it is accepted, rather than all with their round: see
+    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one answer.
+    fn writes_lanes(&self) -> bool {
+        let lanes = self.course.lanes();
+        let macs = || (0..lanes).fold(0u64, |sum, lane| sum.saturating_add(self.course.macs(lane)));
+        lanes as usize > NOTICES_MAX || macs() >= self.config.lanes_written_macs_min
+    }
+
+    /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it before it is on disk.
     pub(super) fn accept(&mut self, now: TimeMs, lane: u32, by: Party, part: Part, check: Check) -> Result<(), Error> {
         self.course.add(lane, &part)?;
         self.supersede(lane);
@@ -145,27 +153,39 @@ impl Coordinator {
         for party in [Some(by), checker].into_iter().flatten() {
             self.roster.praise(&party.node);
             let lease = LeaseId { job: self.job, number: party.number };
-            self.roster.tell(&party, Notice::Accepted { lease, macs });
+            self.unwritten.push((party, Notice::Accepted { lease, macs }));
         }
         let complete = self.course.is_complete();
         let checker = checker.map(|c| c.node);
         let record = match part {
             // The snapshot holds the last lane too: one write instead of two.
             Part::Lane(_) | Part::Unit(_) if complete => return self.close_round(now, event),
-            Part::Lane(result) => Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }),
-            Part::Unit(result) => Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }),
+            Part::Lane(_) | Part::Unit(_) if !self.writes_lanes() => None,
+            Part::Lane(result) => Some(Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result })),
+            Part::Unit(result) => Some(Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result })),
+            // No snapshot holds these.
             Part::Answers(classes) => {
                 let classes = Array::new(classes).unwrap_or_default();
-                Record::Answers(AcceptedAnswers { part: lane, worker, guest, classes })
+                Some(Record::Answers(AcceptedAnswers { part: lane, worker, guest, classes }))
             }
         };
-        self.outbox.push(Output::Persist(record));
+        if let Some(record) = record {
+            self.write(record);
+        }
         self.outbox.push(Output::Event(event));
         if complete {
             self.round += 1;
             self.finish();
         }
         Ok(())
+    }
+
+    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted before.
+    fn write(&mut self, record: Record) {
+        self.outbox.push(Output::Persist(record));
+        for (party, notice) in core::mem::take(&mut self.unwritten) {
+            self.roster.tell(&party, notice);
+        }
     }
 
     fn credit(&mut self, lane: u32, worker: NodeId, guest: bool, check: Check) {
@@ -185,7 +205,7 @@ impl Coordinator {
         self.slots = alloc::vec![Slot::open(); self.course.lanes() as usize];
         let point = self.measure()?;
         let snapshot = self.snapshot()?;
-        self.outbox.push(Output::Persist(snapshot));
+        self.write(snapshot);
         self.outbox.push(Output::Event(last_lane));
         if let Some(point) = point {
             self.outbox.push(Output::Event(Event::Round(point.curve_point())));

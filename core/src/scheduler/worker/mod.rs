@@ -29,7 +29,8 @@ pub const OFFERS_MAX: usize = 64;
 pub const HELD_MAX: usize = 64;
 /// How long a result is kept for a coordinator that says no more, milliseconds.
 const SETTLE_MS_MAX: u64 = 120_000;
-/// Least time between two questions to one coordinator on one slot, milliseconds.
+/// Least time between two questions to one coordinator on one slot, milliseconds, unless the answer settled a lease:
+/// leases are few, so that an answer of this kind cannot be repeated at will, and the next lane is not to wait for it.
 const ASK_INTERVAL_MS: u64 = 250;
 /// Longest that a coordinator can send a worker away for, milliseconds.
 const IDLE_MS_MAX: u64 = 60_000;
@@ -192,6 +193,7 @@ impl Worker {
     }
 
     fn response(&mut self, now: TimeMs, exchange: Exchange, outcome: Result<Response, Failed>) {
+        let before = self.held.len();
         let answer = match outcome {
             Ok(response) => {
                 for notice in response.notices.into_vec() {
@@ -201,13 +203,17 @@ impl Worker {
             }
             Err(Failed) => None,
         };
+        let settled = self.held.len() < before;
         match exchange.purpose {
-            Purpose::Ask { job, lanes } => self.asked(now, exchange.since, job, lanes, answer),
+            Purpose::Ask { job, lanes } => {
+                let not_before = if settled { now } else { exchange.since.saturating_add(ASK_INTERVAL_MS) };
+                self.asked(now, not_before, job, lanes, answer);
+            }
             Purpose::Lease(lease) => self.handed_in(now, lease, answer),
         }
     }
 
-    fn asked(&mut self, now: TimeMs, since: TimeMs, job: JobId, lanes: u8, answer: Option<Answer>) {
+    fn asked(&mut self, now: TimeMs, not_before: TimeMs, job: JobId, lanes: u8, answer: Option<Answer>) {
         let jitter = self.draw.number() % ASK_INTERVAL_MS;
         // If the offer is gone, a lease of it would be computed for nobody.
         let Some(standing) = self.standing(job) else { return };
@@ -222,8 +228,7 @@ impl Worker {
             }
             Some(Answer::Idle { retry_ms }) => {
                 standing.failures = 0;
-                let earliest = since.saturating_add(ASK_INTERVAL_MS).saturating_sub(now);
-                u64::from(retry_ms).min(IDLE_MS_MAX).max(earliest)
+                u64::from(retry_ms).min(IDLE_MS_MAX).max(not_before.saturating_sub(now))
             }
             Some(Answer::Refused(Refusal::NotRunning | Refusal::UnknownJob)) => {
                 self.forget(job);

@@ -10,7 +10,7 @@ mod peer;
 mod transport;
 
 pub use peer::Connection;
-pub use transport::{Config, DialVersion, Transport};
+pub use transport::{Config, Transport};
 
 use crate::Error;
 use wasm_bindgen::JsValue;

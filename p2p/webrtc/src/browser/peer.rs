@@ -34,7 +34,7 @@ use web_sys::{RtcDataChannelEvent, RtcPeerConnection, RtcPeerConnectionState};
 
 /// How long a connection may be disconnected before we take it for lost. Chromium says so after
 /// some 5 s of silence, and would wait 15 s more.
-const DISCONNECTED_MAX: Duration = Duration::from_secs(4);
+const DISCONNECTED_MAX: Duration = Duration::from_secs(3);
 /// Streams that the remote may have open at once; more are closed on arrival.
 const INBOUND_MAX: usize = 256;
 /// The same before the remote is authenticated.

@@ -9,11 +9,12 @@ use super::{
     peer::{Connection, Peer},
 };
 use crate::{
-    Error, Violation,
+    DialVersion, Error, Violation,
     addr::{self, DirectAddr, Fingerprint},
     auth,
     budget::{Budget, Pool},
     sdp,
+    version::{V1, V2},
 };
 use futures::{FutureExt, future::BoxFuture};
 use futures_timer::Delay;
@@ -39,16 +40,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 pub const UNREAD_PER_CONNECTION_MAX: usize = 32 * 1024 * 1024;
 /// The same over all connections of a page.
 const UNREAD_MAX: usize = 64 * 1024 * 1024;
-
-/// Which handshake to dial with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DialVersion {
-    /// No SDP munging.
-    #[default]
-    V2,
-    /// Munges the offer, which Chrome is about to forbid. For old servers only.
-    V1,
-}
 
 /// What a dialer needs to know.
 #[derive(Clone, Debug)]
@@ -147,7 +138,7 @@ async fn offer(pc: &RtcPeerConnection, version: DialVersion) -> Result<(Fingerpr
     let mut offer = Reflect::get(&offer, &"sdp".into()).ok().and_then(|s| s.as_string()).unwrap_or_default();
     let mut munged = None;
     if version == DialVersion::V1 {
-        let credential = format!("libp2p+webrtc+v1/{}", random_alphanumeric(32));
+        let credential = format!("{V1}{}", random_alphanumeric(32));
         for name in ["ice-ufrag", "ice-pwd"] {
             let old = sdp::attribute(&offer, name).ok_or(Violation::Sdp(name))?;
             offer = offer.replace(&format!("a={name}:{old}"), &format!("a={name}:{credential}"));
@@ -161,7 +152,7 @@ async fn offer(pc: &RtcPeerConnection, version: DialVersion) -> Result<(Fingerpr
         Some(credential) => credential,
         None => {
             let password = sdp::attribute(&local, "ice-pwd").filter(|p| sdp::is_ice_pwd(p));
-            format!("libp2p+webrtc+v2/{}", password.ok_or(Violation::Sdp("ice-pwd"))?)
+            format!("{V2}{}", password.ok_or(Violation::Sdp("ice-pwd"))?)
         }
     };
     Ok((client, credential))

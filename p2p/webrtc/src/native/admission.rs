@@ -1,9 +1,13 @@
 //! Who may start a handshake: limits in number and in rate, before any state is made.
 //!
 //! A first STUN message is free to forge, its source address too. So what a handshake costs us is
-//! bounded three ways: handshakes in progress over all, per source, and a token bucket per
-//! source. The last one also bounds what a forged source makes us send to its owner: DTLS
-//! answers a ClientHello with a few times its size. A source is an IPv4 address or an IPv6 /64.
+//! bounded four ways: handshakes in progress, over all and per source, and a token bucket for all
+//! and for each source. A source's bucket also bounds what a forged address makes us send to its
+//! owner: DTLS answers a ClientHello with a few times its size. A source is an IPv4 address or an
+//! IPv6 /64.
+//!
+//! Who forges many sources can keep newcomers out for as long as it goes on, but costs no more
+//! than the limits say, and existing connections notice nothing: their datagrams do not come here.
 
 use super::Config;
 use std::{
@@ -27,6 +31,8 @@ pub enum Refused {
     PendingFromSource,
     /// This source starts them too fast.
     Rate,
+    /// All sources together do.
+    RateOfAll,
 }
 
 /// Counts handshakes for one transport.
@@ -37,6 +43,7 @@ pub struct Admission {
 
 struct State {
     pending: usize,
+    all: Bucket,
     sources: HashMap<IpAddr, Source>,
     others: Source,
     swept: Instant,
@@ -44,8 +51,39 @@ struct State {
 
 struct Source {
     pending: usize,
+    bucket: Bucket,
+}
+
+struct Bucket {
     tokens: f64,
     at: Instant,
+    burst: f64,
+    per_s: f64,
+}
+
+impl Bucket {
+    fn new(burst: u32, per_s: u32, now: Instant) -> Self {
+        Self { tokens: burst.into(), at: now, burst: burst.into(), per_s: per_s.into() }
+    }
+
+    /// Whether a token is there.
+    fn refill(&mut self, now: Instant) -> bool {
+        let elapsed_s = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + elapsed_s * self.per_s).min(self.burst);
+        self.at = now;
+        self.tokens >= 1.0
+    }
+
+    fn is_full(&self) -> bool {
+        self.tokens >= self.burst
+    }
+}
+
+impl Source {
+    fn new(config: &Config, now: Instant) -> Self {
+        let bucket = Bucket::new(config.handshake_burst_per_source, config.handshakes_per_source_per_s, now);
+        Self { pending: 0, bucket }
+    }
 }
 
 /// A handshake in progress, counted until dropped.
@@ -56,8 +94,9 @@ pub struct Permit {
 
 impl Admission {
     pub fn new(config: &Config, now: Instant) -> Arc<Self> {
-        let others = Source { pending: 0, tokens: f64::from(config.handshake_burst_per_source), at: now };
-        let state = State { pending: 0, sources: HashMap::new(), others, swept: now };
+        let others = Source::new(config, now);
+        let all = Bucket::new(config.handshake_burst, config.handshakes_per_s, now);
+        let state = State { pending: 0, all, sources: HashMap::new(), others, swept: now };
         Arc::new(Self { config: config.clone(), state: Mutex::new(state) })
     }
 
@@ -68,16 +107,19 @@ impl Admission {
         if state.pending >= self.config.max_pending {
             return Err(Refused::Pending);
         }
+        if !state.all.refill(now) {
+            return Err(Refused::RateOfAll);
+        }
         let entry = self.entry(state, source, now);
         if entry.pending >= self.config.max_pending_per_source {
             return Err(Refused::PendingFromSource);
         }
-        self.refill(entry, now);
-        if entry.tokens < 1.0 {
+        if !entry.bucket.refill(now) {
             return Err(Refused::Rate);
         }
-        entry.tokens -= 1.0;
+        entry.bucket.tokens -= 1.0;
         entry.pending += 1;
+        state.all.tokens -= 1.0;
         state.pending += 1;
         Ok(Permit { admission: self.clone(), source })
     }
@@ -87,25 +129,14 @@ impl Admission {
         if full && now.saturating_duration_since(state.swept) >= SWEEP_INTERVAL {
             state.swept = now;
             state.sources.retain(|_, s| {
-                self.refill(s, now);
-                s.pending > 0 || s.tokens < self.burst()
+                s.bucket.refill(now);
+                s.pending > 0 || !s.bucket.is_full()
             });
         }
         if state.sources.len() >= SOURCES_MAX && !state.sources.contains_key(&source) {
             return &mut state.others;
         }
-        state.sources.entry(source).or_insert(Source { pending: 0, tokens: self.burst(), at: now })
-    }
-
-    fn refill(&self, source: &mut Source, now: Instant) {
-        let elapsed_s = now.saturating_duration_since(source.at).as_secs_f64();
-        let new = elapsed_s * f64::from(self.config.handshakes_per_source_per_s);
-        source.tokens = (source.tokens + new).min(self.burst());
-        source.at = now;
-    }
-
-    fn burst(&self) -> f64 {
-        f64::from(self.config.handshake_burst_per_source)
+        state.sources.entry(source).or_insert_with(|| Source::new(&self.config, now))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -140,6 +171,8 @@ mod tests {
             max_pending_per_source: 3,
             handshake_burst_per_source: 4,
             handshakes_per_source_per_s: 2,
+            handshake_burst: 6,
+            handshakes_per_s: 4,
             ..Config::default()
         };
         let now = Instant::now();
@@ -175,8 +208,22 @@ mod tests {
     }
 
     #[test]
-    fn forged_sources_do_not_grow_the_table() {
+    fn many_sources_together_wait_too() {
         let (a, now) = admission();
+        for n in 0..6 {
+            drop(a.admit(ip(n), now).unwrap());
+        }
+        assert_eq!(a.admit(ip(9), now).err(), Some(Refused::RateOfAll));
+        let later = now + Duration::from_millis(300);
+        assert!(a.admit(ip(9), later).is_ok());
+        assert_eq!(a.admit(ip(10), later).err(), Some(Refused::RateOfAll));
+    }
+
+    #[test]
+    fn forged_sources_do_not_grow_the_table() {
+        let config = Config { handshake_burst: u32::MAX, ..Config::default() };
+        let now = Instant::now();
+        let a = Admission::new(&config, now);
         for n in 0..3 * SOURCES_MAX as u32 {
             let _ = a.admit(ip(n), now);
         }

@@ -212,7 +212,7 @@ impl Channels {
                 let Some(frame) = core.next_frame() else { break };
                 let len = frame.len();
                 more = turn == FRAMES_PER_TURN;
-                if more || self.in_flight + len > self.window.limit() || !matches!(sctp.write(true, frame), Ok(true)) {
+                if more || !self.window.has_room(self.in_flight, len) || !matches!(sctp.write(true, frame), Ok(true)) {
                     if !self.blocked.contains(&id) {
                         self.blocked.push_back(id);
                     }
@@ -220,6 +220,7 @@ impl Channels {
                 }
                 self.written += len as u64;
                 self.in_flight += len;
+                self.window.spend(len);
                 core.sent();
             }
         }
@@ -244,6 +245,11 @@ impl Channels {
                 }
             }
         }
+    }
+
+    /// When blocked streams may go on without anything having come from the remote.
+    pub fn paced_until(&self) -> Option<Instant> {
+        self.window.paced_until(self.in_flight).filter(|_| !self.blocked.is_empty())
     }
 
     /// Closes what has lingered long enough.

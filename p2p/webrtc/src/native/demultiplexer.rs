@@ -2,7 +2,8 @@
 //!
 //! STUN with a known USERNAME goes to its connection (a browser tries several addresses), STUN
 //! with a new valid one makes a connection, everything else goes by its source address. The rest
-//! is dropped without an answer, and so are handshakes that `admission` refuses.
+//! is dropped without an answer, and so are requests that fail their integrity check and handshakes
+//! that `admission` refuses.
 
 use super::{
     driver::{Driver, Ready},
@@ -63,7 +64,7 @@ impl Demultiplexer {
             let link = match (known, user) {
                 (Some(link), _) => link,
                 (None, None) => continue,
-                (None, Some(user)) => match self.accept(user, source, at) {
+                (None, Some(user)) => match self.accept(data, user, source, at) {
                     None => continue,
                     Some((link, upgrade)) => {
                         if !incoming(Incoming { remote: source, upgrade }) {
@@ -77,12 +78,16 @@ impl Demultiplexer {
         }
     }
 
-    /// Makes a connection for a dialer, unless its credentials or the limits forbid it.
-    fn accept(&self, user: &str, source: SocketAddr, at: Instant) -> Option<(Arc<Link>, Upgrade)> {
+    /// Makes a connection for a dialer, unless its request is unusable or the limits forbid it.
+    fn accept(&self, data: &[u8], user: &str, source: SocketAddr, at: Instant) -> Option<(Arc<Link>, Upgrade)> {
         let Some(credentials) = ice::credentials(user) else {
             tracing::debug!(%source, "unusable STUN username");
             return None;
         };
+        if !ice::is_authentic(data, &credentials, &self.shared.crypto) {
+            tracing::debug!(%source, "forged STUN request");
+            return None;
+        }
         let permit = match self.shared.admission.admit(source.ip(), at) {
             Ok(permit) => permit,
             Err(refused) => {

@@ -12,7 +12,13 @@ use super::{
     routes::{Datagram, Place},
     transport::Shared,
 };
-use crate::{Closed, Error, Stream, Violation, addr::Fingerprint, budget::Budget, frame::MAX_MESSAGE};
+use crate::{
+    Closed, DialVersion, Error, Stream, Violation,
+    addr::Fingerprint,
+    budget::Budget,
+    frame::MAX_MESSAGE,
+    version::{V1, V2},
+};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +38,9 @@ use tokio::{
 /// A remote that has sent nothing for so long is gone. Chromium checks every 2.5 s, Firefox
 /// every 4 to 6 s.
 const SILENCE_MAX: Duration = Duration::from_secs(9);
+/// A dialer that has sent no DTLS by now did not get our answer, or never asked for one: its STUN
+/// came from a forged address. It must not hold a place for the whole time of a handshake.
+const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
 /// Datagrams of a burst handled before the driver looks at anything else.
 const BURST: usize = 32;
 
@@ -46,13 +55,15 @@ pub struct Driver {
     local: SocketAddr,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::UnboundedReceiver<Command>,
-    inbound: mpsc::UnboundedSender<Stream>,
+    inbound: mpsc::Sender<Stream>,
     channels: Channels,
     handshake: ChannelId,
     ready: Option<oneshot::Sender<(Fingerprint, Stream)>>,
     /// A listener's connections only.
     place: Option<Place>,
     heard: Option<Instant>,
+    /// Something other than STUN has come: the remote has our answer, and so its address is its own.
+    is_half_open: bool,
     started: Instant,
     reason: Arc<OnceLock<Closed>>,
 }
@@ -98,8 +109,15 @@ impl Driver {
         datagrams: mpsc::Receiver<Datagram>,
         budget: Arc<Budget>,
     ) -> Result<(Self, Connection, Ready), Error> {
-        let own = IceCreds::new();
-        let credential = format!("{}{}", ice::V2, own.pass);
+        let mut own = IceCreds::new();
+        let credential = match shared.config.dial_version {
+            DialVersion::V2 => format!("{V2}{}", own.pass),
+            DialVersion::V1 => {
+                let credential = format!("{V1}{}", own.pass);
+                own = IceCreds { ufrag: credential.clone(), pass: credential.clone() };
+                credential
+            }
+        };
         let mut rtc = engine(shared, local, own, |config| config.set_fingerprint_verification(true))?;
         rtc.add_remote_candidate(Candidate::host(remote, Protocol::Udp).map_err(engine_error)?);
         let mut api = rtc.direct_api();
@@ -126,11 +144,13 @@ impl Driver {
         let negotiated = ChannelConfig { negotiated: Some(0), ..Default::default() };
         let handshake = rtc.direct_api().create_data_channel(negotiated);
         let (commands_tx, commands) = mpsc::unbounded_channel();
-        let (inbound_tx, inbound) = mpsc::unbounded_channel();
+        // The remote opens and closes as fast as it likes: what nobody has taken yet is bounded, too.
+        let (inbound_tx, inbound) = mpsc::channel(config.max_inbound_streams.max(1));
         let (ready_tx, ready) = oneshot::channel();
         let reason = Arc::new(OnceLock::new());
         let mut channels = Channels::new(commands_tx.clone(), budget, config.max_inbound_streams, config.send_buffer);
-        channels.add_handshake(handshake, place.is_some());
+        let is_listener = place.is_some();
+        channels.add_handshake(handshake, is_listener);
         let connection = Connection::new(commands_tx, inbound, reason.clone());
         let driver = Self {
             rtc,
@@ -144,6 +164,7 @@ impl Driver {
             ready: Some(ready_tx),
             place,
             heard: None,
+            is_half_open: is_listener,
             started: Instant::now(),
             reason,
         };
@@ -167,7 +188,8 @@ impl Driver {
             if !self.rtc.is_alive() {
                 return Err(Closed::Locally.into());
             }
-            let silent_at = self.heard.unwrap_or(self.started) + SILENCE_MAX;
+            let silent_at = self.silent_at();
+            let wake_at = self.channels.paced_until().map_or(wake_at, |paced| paced.min(wake_at));
             tokio::select! {
                 biased;
                 datagram = self.datagrams.recv() => {
@@ -197,6 +219,14 @@ impl Driver {
         }
     }
 
+    /// When to give the remote up unless something comes.
+    fn silent_at(&self) -> Instant {
+        match self.is_half_open {
+            true => self.started + HALF_OPEN_MAX,
+            false => self.heard.unwrap_or(self.started) + SILENCE_MAX,
+        }
+    }
+
     fn receive(&mut self, d: Datagram) -> Result<(), Error> {
         let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
             Ok(receive) => Some(Input::Receive(d.at, receive)).filter(|input| self.rtc.accepts(input)),
@@ -207,7 +237,9 @@ impl Driver {
             return if self.heard.is_some() || self.place.is_none() { Ok(()) } else { Err(Violation::Stun.into()) };
         };
         self.heard = Some(d.at);
-        if let Some(place) = self.place.as_ref().filter(|_| ice::is_stun(&d.data)) {
+        let is_stun = ice::is_stun(&d.data);
+        self.is_half_open &= is_stun;
+        if let Some(place) = self.place.as_ref().filter(|_| is_stun) {
             place.accepted(d.source, d.at);
         }
         self.rtc.handle_input(input).map_err(engine_error)
@@ -267,7 +299,8 @@ impl Driver {
                 }
             }
             None => match self.channels.accept(id) {
-                Some(stream) => drop(self.inbound.send(stream)),
+                // A stream that does not fit is dropped, and so reset; its channel goes by lingering.
+                Some(stream) => drop(self.inbound.try_send(stream)),
                 None => {
                     tracing::debug!("too many inbound streams");
                     self.rtc.direct_api().close_data_channel(id);

@@ -2,7 +2,12 @@
 //!
 //! In handshake v2 the dialer's password travels inside the server's half of the USERNAME; in v1
 //! both sides use one string for everything. Both halves are checked before use: only ICE
-//! characters (RFC 8839, section 5.4), only sensible lengths, only versions we know.
+//! characters (RFC 8839, section 5.4), only sensible lengths, only versions we know. The key of a
+//! request's MESSAGE-INTEGRITY is the server's half itself, so it is checked before any state is
+//! made: a request that was made up without it costs one HMAC.
+
+use crate::version::{V1, V2};
+use str0m::{crypto::CryptoProvider, ice::StunMessage};
 
 /// The ICE credentials of both sides, recovered from the STUN USERNAME.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,10 +17,6 @@ pub struct Credentials {
     pub client_ufrag: String,
     pub client_pwd: String,
 }
-
-const V1: &str = "libp2p+webrtc+v1/";
-/// Prefix of a v2 credential; the dialer's ICE password follows.
-pub const V2: &str = "libp2p+webrtc+v2/";
 
 /// STUN and DTLS share the port; STUN's first byte is 0 to 3 (RFC 7983).
 pub fn is_stun(datagram: &[u8]) -> bool {
@@ -40,6 +41,12 @@ pub fn username(datagram: &[u8]) -> Option<&str> {
         attributes = rest.get(len.next_multiple_of(4)..)?;
     }
     None
+}
+
+/// Whether a binding request was made with the password that its USERNAME names.
+pub fn is_authentic(datagram: &[u8], credentials: &Credentials, crypto: &CryptoProvider) -> bool {
+    let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
+    StunMessage::parse(datagram).is_ok_and(|m| m.verify(credentials.server_ufrag.as_bytes(), hmac))
 }
 
 /// Splits and validates a USERNAME. Unknown versions are refused, never guessed.

@@ -8,6 +8,14 @@
 //! socket ─► demultiplexer ─(routes)─► driver ◄─► channels ◄─► stream cores ◄─► muxer ─► libp2p
 //!                └─(admission)─► transport: an incoming connection
 //! ```
+//!
+//! What a listener knows of a dialer goes through these states; each has less time, and more memory, than the one before:
+//!
+//! ```text
+//! nothing ──STUN with good integrity, admitted──► half open ──DTLS──► unauthenticated ──Noise──► open
+//!                                                  │ 4 s                │ 15 s                  │ 9 s of silence
+//!                                                  └────────────────────┴───────────────────────┴──► gone
+//! ```
 
 mod admission;
 mod certificate;
@@ -25,6 +33,8 @@ pub use certificate::{BadCertificate, Certificate};
 pub use muxer::Connection;
 pub use transport::Transport;
 
+use crate::DialVersion;
+
 /// What a transport may spend. Every limit is per transport unless it says otherwise.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -41,12 +51,18 @@ pub struct Config {
     pub handshake_burst_per_source: u32,
     /// Handshakes per second that one source may start in the long run.
     pub handshakes_per_source_per_s: u32,
+    /// Handshakes that all sources together may start at once.
+    pub handshake_burst: u32,
+    /// Handshakes per second that all sources together may start in the long run.
+    pub handshakes_per_s: u32,
     /// Streams the remote may have open at once on a connection; more are closed on arrival.
     pub max_inbound_streams: usize,
     /// Received bytes of a connection that the application has not read yet.
     pub max_unread_per_connection: usize,
     /// The same over all connections.
     pub max_unread: usize,
+    /// The handshake of our own dials.
+    pub dial_version: DialVersion,
 }
 
 impl Default for Config {
@@ -58,9 +74,12 @@ impl Default for Config {
             max_pending_per_source: 32,
             handshake_burst_per_source: 64,
             handshakes_per_source_per_s: 8,
+            handshake_burst: 256,
+            handshakes_per_s: 128,
             max_inbound_streams: 512,
             max_unread_per_connection: 32 * 1024 * 1024,
             max_unread: 256 * 1024 * 1024,
+            dial_version: DialVersion::default(),
         }
     }
 }

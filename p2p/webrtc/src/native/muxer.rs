@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 /// An authenticated connection. Closes when dropped.
 pub struct Connection {
     commands: mpsc::UnboundedSender<Command>,
-    inbound: mpsc::UnboundedReceiver<Stream>,
+    inbound: mpsc::Receiver<Stream>,
     opening: Option<oneshot::Receiver<Stream>>,
     reason: Arc<OnceLock<Closed>>,
 }
@@ -23,7 +23,7 @@ pub struct Connection {
 impl Connection {
     pub(super) fn new(
         commands: mpsc::UnboundedSender<Command>,
-        inbound: mpsc::UnboundedReceiver<Stream>,
+        inbound: mpsc::Receiver<Stream>,
         reason: Arc<OnceLock<Closed>>,
     ) -> Self {
         Self { commands, inbound, opening: None, reason }

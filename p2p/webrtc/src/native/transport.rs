@@ -28,6 +28,7 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+use str0m::crypto::CryptoProvider;
 use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
 
 /// From the first datagram to an authenticated peer.
@@ -45,6 +46,7 @@ pub struct Shared {
     pub config: Config,
     pub admission: Arc<Admission>,
     pub pool: Arc<Pool>,
+    pub crypto: CryptoProvider,
 }
 
 /// WebRTC-direct over UDP. Removing a listener ends its connections, which share its socket.
@@ -70,7 +72,8 @@ impl Transport {
         let (incoming_tx, incoming) = mpsc::unbounded_channel();
         let admission = Admission::new(&config, Instant::now());
         let pool = Pool::new(config.max_unread);
-        let shared = Arc::new(Shared { keys, certificate, config, admission, pool });
+        let crypto = str0m::crypto::from_feature_flags();
+        let shared = Arc::new(Shared { keys, certificate, config, admission, pool, crypto });
         Self { shared, listeners: HashMap::new(), events: VecDeque::new(), incoming_tx, incoming }
     }
 

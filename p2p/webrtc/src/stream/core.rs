@@ -18,6 +18,8 @@ use std::{
 
 /// What every new stream of ours grants to the remote: the memory bound per stream.
 pub const RECV_WINDOW: u64 = 1024 * 1024;
+/// The window is raised by no less: small enough that the writer goes on without a pause.
+const GRANT_STEP: u64 = RECV_WINDOW / 4;
 /// Unread bytes we hold for a peer without flow control before we reset the stream.
 pub(super) const LEGACY_CAP: usize = 16 * 1024 * 1024;
 
@@ -309,9 +311,8 @@ impl Core {
         self.unread -= n;
         self.budget.release(n + entries * ENTRY_COST);
         self.consumed += n as u64;
-        // Raise the limit in steps of half a window.
         let limit = self.consumed + RECV_WINDOW;
-        let grant = self.peer_grants && self.read == Read::Open && limit - self.granted >= RECV_WINDOW / 2;
+        let grant = self.peer_grants && self.read == Read::Open && limit - self.granted >= GRANT_STEP;
         if grant {
             self.granted = limit;
             self.push(None, b"", Some(limit));

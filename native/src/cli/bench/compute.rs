@@ -1,9 +1,8 @@
-//! `tequio bench`: measures this machine beside a known library, in one run, so that the numbers compare.
+//! Matrix products on one core, beside a known library.
 
-mod consensus;
-
-use super::{Json, say};
-use clap::{Args, Subcommand};
+use super::round;
+use crate::cli::{Json, say};
+use clap::Args;
 use serde_json::json;
 use std::{
     hint::black_box,
@@ -11,23 +10,8 @@ use std::{
 };
 use tequio_core::compute::kernel;
 
-/// Measure this machine
 #[derive(Debug, Args)]
-pub struct Bench {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Matrix products on one core: our int8 kernels, and f32 by the crate matrixmultiply
-    Compute(Compute),
-    /// Agreement of real nodes over loopback, with syncs to the disk
-    Consensus(consensus::Consensus),
-}
-
-#[derive(Debug, Args)]
-struct Compute {
+pub struct Compute {
     /// Rows and columns of the square matrices
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u16).range(16..=2048))]
     n: u16,
@@ -38,13 +22,9 @@ struct Compute {
     json: Json,
 }
 
-impl Bench {
-    /// Measures.
-    pub fn execute(self) -> anyhow::Result<()> {
-        let Compute { n, ms, json } = match self.command {
-            Command::Compute(compute) => compute,
-            Command::Consensus(bench) => return bench.execute(),
-        };
+impl Compute {
+    pub fn execute(self) {
+        let Self { n, ms, json } = self;
         let (size, time) = (usize::from(n), Duration::from_millis(ms));
         for kernel in kernel::all() {
             let mut bench = kernel::Bench::with_kernel(kernel, size);
@@ -68,7 +48,6 @@ impl Bench {
             "peer_gmacs": round(peer_gmacs), "ratio": round(gmacs / peer_gmacs),
         });
         say(json, &object, || format!("{}\n{}", line(bench.kernel(), gmacs), line("matrixmultiply f32", peer_gmacs)));
-        Ok(())
     }
 }
 
@@ -123,10 +102,6 @@ impl Peer {
         }
         black_box(&self.c);
     }
-}
-
-fn round(x: f64) -> f64 {
-    (x * 10.0).round() / 10.0
 }
 
 fn line(name: &str, gmacs: f64) -> String {

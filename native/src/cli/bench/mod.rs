@@ -1,0 +1,40 @@
+//! `tequio bench`: measures this machine beside a known peer, in one run, so that the numbers compare.
+
+mod compute;
+mod consensus;
+mod webrtc;
+
+use clap::{Args, Subcommand};
+
+/// Measure this machine
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Matrix products on one core: our int8 kernels, and f32 by the crate matrixmultiply
+    Compute(compute::Compute),
+    /// Agreement of real nodes over loopback, with syncs to the disk
+    Consensus(consensus::Consensus),
+    /// Two nodes of this process over loopback: WebRTC, and WebSocket beside it
+    Webrtc(webrtc::Webrtc),
+}
+
+impl Bench {
+    /// Measures.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Compute(compute) => compute.execute(),
+            Command::Consensus(consensus) => consensus.execute()?,
+            Command::Webrtc(webrtc) => webrtc.execute()?,
+        }
+        Ok(())
+    }
+}
+
+fn round(x: f64) -> f64 {
+    (x * 10.0).round() / 10.0
+}

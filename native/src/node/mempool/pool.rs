@@ -1,0 +1,270 @@
+//! The pool itself: verified transactions in the order of each sender's nonces, bounded in items and bytes, with a share for
+//! each sender, so that nobody can fill it alone. When it is full, senders of more reputation displace those of less.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+use tequio_core::{
+    codec,
+    ledger::{SignedTransaction, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX},
+    types::{Height, NodeId, Verified},
+};
+
+/// Most waiting transactions.
+pub const ITEMS_MAX: usize = 8192;
+/// Most bytes of waiting transactions.
+pub const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most waiting transactions of one sender.
+pub const PER_SENDER_MAX: usize = 64;
+
+/// Why a transaction does not wait here. The fault is its sender's, but for a full pool.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Above a limit of the protocol.
+    #[error("the transaction is larger than {TRANSACTION_LEN_MAX} bytes")]
+    TooLarge,
+    /// Could not be in the next block, nor later.
+    #[error("{0}")]
+    Inadmissible(#[from] TransactionError),
+    /// No room, and nothing that matters less.
+    #[error("too many transactions wait for a block; send it again in some seconds")]
+    Full,
+    /// The sender's share is used up.
+    #[error("{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them are in a block")]
+    SenderFull,
+    /// Another transaction of the sender has this nonce.
+    #[error("another transaction with nonce {0} waits already")]
+    NonceTaken(u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    senders: BTreeMap<NodeId, BTreeMap<u64, Waiting>>,
+    ids: BTreeSet<TransactionId>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    transaction: Verified<SignedTransaction>,
+    id: TransactionId,
+    len: usize,
+}
+
+fn reputation(state: &State, sender: &NodeId) -> u64 {
+    state.account(sender).map_or(0, |a| a.reputation)
+}
+
+impl Pool {
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn contains(&self, id: &TransactionId) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// The first number from `nonce` on that no waiting transaction of the sender has.
+    pub(super) fn next_nonce(&self, sender: &NodeId, mut nonce: u64) -> u64 {
+        if let Some(waiting) = self.senders.get(sender) {
+            while waiting.contains_key(&nonce) {
+                nonce += 1;
+            }
+        }
+        nonce
+    }
+
+    /// All of one sender.
+    pub(super) fn of(&self, sender: &NodeId) -> Vec<SignedTransaction> {
+        let waiting = self.senders.get(sender).into_iter().flat_map(BTreeMap::values);
+        waiting.map(|w| SignedTransaction::clone(&w.transaction)).collect()
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        transaction: Verified<SignedTransaction>,
+        state: &State,
+        height: Height,
+    ) -> Result<bool, Rejected> {
+        let id = transaction.id();
+        if self.ids.contains(&id) {
+            return Ok(false);
+        }
+        state.admits(&transaction.transaction, height)?;
+        let len = codec::encode(&*transaction).len();
+        if len > TRANSACTION_LEN_MAX {
+            return Err(Rejected::TooLarge);
+        }
+        let (sender, nonce) = (transaction.transaction.sender, transaction.transaction.nonce);
+        if let Some(waiting) = self.senders.get(&sender) {
+            if waiting.contains_key(&nonce) {
+                return Err(Rejected::NonceTaken(nonce));
+            }
+            if waiting.len() >= PER_SENDER_MAX {
+                return Err(Rejected::SenderFull);
+            }
+        }
+        while self.ids.len() >= ITEMS_MAX || self.bytes + len > BYTES_MAX {
+            self.displace(state, reputation(state, &sender))?;
+        }
+        self.senders.entry(sender).or_default().insert(nonce, Waiting { transaction, id, len });
+        self.ids.insert(id);
+        self.bytes += len;
+        Ok(true)
+    }
+
+    /// Drops the last transaction of the sender who matters least, if that is less than `than`.
+    fn displace(&mut self, state: &State, than: u64) -> Result<(), Rejected> {
+        let least = self.senders.keys().map(|sender| (reputation(state, sender), *sender)).min();
+        let (_, sender) = least.filter(|(found, _)| *found < than).ok_or(Rejected::Full)?;
+        let Some(waiting) = self.senders.get_mut(&sender) else { return Err(Rejected::Full) };
+        if let Some((_, dropped)) = waiting.pop_last() {
+            self.ids.remove(&dropped.id);
+            self.bytes -= dropped.len;
+        }
+        if waiting.is_empty() {
+            self.senders.remove(&sender);
+        }
+        Ok(())
+    }
+
+    pub(super) fn select(
+        &self,
+        state: &State,
+        height: Height,
+        len_max: usize,
+        count_max: usize,
+    ) -> Vec<Verified<SignedTransaction>> {
+        let mut senders: Vec<_> = self.senders.iter().collect();
+        senders.sort_by_key(|(sender, _)| (Reverse(reputation(state, sender)), **sender));
+        let next = |sender: &NodeId| state.account(sender).filter(|a| a.registered).map(|a| a.nonce);
+        let mut queues: Vec<_> = senders.into_iter().map(|(sender, waiting)| (next(sender), waiting.iter())).collect();
+        let (mut selected, mut len) = (Vec::new(), 0);
+        while !queues.is_empty() {
+            queues.retain_mut(|(next, waiting)| {
+                let Some((nonce, item)) = waiting.next() else { return false };
+                // A registered sender's nonces follow each other; a gap ends its turn.
+                if next.is_some_and(|next| next != *nonce) || len + item.len > len_max || selected.len() >= count_max {
+                    return false;
+                }
+                if state.admits(&item.transaction.transaction, height).is_ok() {
+                    len += item.len;
+                    selected.push(item.transaction.clone());
+                }
+                *next = next.map(|n| n + 1);
+                // Of a newcomer only its registration can be applied.
+                next.is_some()
+            });
+        }
+        selected
+    }
+
+    pub(super) fn prune(&mut self, state: &State, height: Height) {
+        let Self { senders, ids, bytes } = self;
+        senders.retain(|_, waiting| {
+            waiting.retain(|_, item| {
+                let keep = state.admits(&item.transaction.transaction, height).is_ok();
+                if !keep {
+                    ids.remove(&item.id);
+                    *bytes -= item.len;
+                }
+                keep
+            });
+            !waiting.is_empty()
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tequio_core::{
+        crypto::NodeKey,
+        knowledge::{Cid, CidCodec},
+        ledger::{Action, Entry, Transaction, state::Account},
+        types::{ChainId, Unverified},
+    };
+
+    const CHAIN: ChainId = ChainId([1; 32]);
+
+    fn key(n: u8) -> NodeKey {
+        NodeKey::from_bytes(&[n; 32])
+    }
+
+    fn state(senders: &[u8]) -> State {
+        let mut state = State::default();
+        for n in senders {
+            state.insert(Entry::Account(Account::new(key(*n).id(), 5)));
+        }
+        state
+    }
+
+    fn transaction(n: u8, nonce: u64) -> Verified<SignedTransaction> {
+        let action = Action::UpdateRef {
+            name: "x".try_into().unwrap(),
+            expected: 0,
+            cid: Cid::of(CidCodec::Raw, &nonce.to_le_bytes()),
+        };
+        let transaction = Transaction { chain: CHAIN, sender: key(n).id(), nonce, expires: 10, action };
+        Unverified::new(transaction.sign(&key(n))).verify(&CHAIN).unwrap()
+    }
+
+    #[test]
+    fn selects_senders_in_turn_and_nonces_in_order() {
+        let (state, mut pool) = (state(&[1, 2]), Pool::default());
+        for (n, nonce) in [(1, 6), (1, 5), (1, 8), (2, 5)] {
+            assert!(pool.insert(transaction(n, nonce), &state, 1).unwrap());
+        }
+        assert!(!pool.insert(transaction(1, 5), &state, 1).unwrap(), "known");
+        let mut found: Vec<_> = pool.select(&state, 1, usize::MAX, 10).iter().map(|t| t.transaction.nonce).collect();
+        found.sort_unstable();
+        assert_eq!(found, [5, 5, 6], "nonce 8 waits for 7");
+        assert_eq!(pool.select(&state, 1, usize::MAX, 2).len(), 2);
+        assert_eq!(pool.select(&state, 1, 10, 10).len(), 0);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_applied_and_drops_it_later() {
+        let (state, mut pool) = (state(&[1]), Pool::default());
+        let refused = |r: Result<bool, Rejected>| matches!(r, Err(Rejected::Inadmissible(_)));
+        assert!(refused(pool.insert(transaction(1, 4), &state, 1)), "used nonce");
+        assert!(refused(pool.insert(transaction(3, 5), &state, 1)), "no account");
+        assert!(refused(pool.insert(transaction(1, 5), &state, 11)), "expired");
+        pool.insert(transaction(1, 5), &state, 1).unwrap();
+        pool.prune(&state, 11);
+        assert_eq!((pool.ids.len(), pool.bytes, pool.senders.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn one_sender_cannot_fill_it() {
+        let (state, mut pool) = (state(&[1, 2]), Pool::default());
+        let first = transaction(1, 5).id();
+        assert!(!pool.contains(&first));
+        for nonce in 0..PER_SENDER_MAX as u64 {
+            pool.insert(transaction(1, 5 + nonce), &state, 1).unwrap();
+        }
+        assert_eq!(pool.insert(transaction(1, 5000), &state, 1), Err(Rejected::SenderFull));
+        pool.insert(transaction(2, 5), &state, 1).unwrap();
+        assert!(pool.contains(&first));
+    }
+
+    #[test]
+    fn reputation_goes_first_and_displaces_when_there_is_no_room() {
+        let (mut state, mut pool) = (state(&[1, 2]), Pool::default());
+        state.insert(Entry::Account(Account { reputation: 7, ..Account::new(key(3).id(), 5) }));
+        for n in 1..=3 {
+            pool.insert(transaction(n, 5), &state, 1).unwrap();
+        }
+        let selected = pool.select(&state, 1, usize::MAX, 1);
+        assert_eq!(selected.first().unwrap().transaction.sender, key(3).id());
+        // As if it were full of these three.
+        pool.bytes += BYTES_MAX;
+        assert_eq!(pool.insert(transaction(1, 6), &state, 1), Err(Rejected::Full), "no less than the others");
+        assert_eq!(pool.insert(transaction(3, 6), &state, 1), Err(Rejected::Full), "two were not enough");
+        assert!(pool.of(&key(1).id()).is_empty() && pool.of(&key(2).id()).is_empty());
+        pool.bytes -= BYTES_MAX;
+        assert!(pool.insert(transaction(3, 6), &state, 1).unwrap());
+        assert_eq!((pool.len(), pool.of(&key(3).id()).len()), (2, 2));
+    }
+}

@@ -1,0 +1,104 @@
+//! A byte stream that fails when the other side has been silent for too long.
+//!
+//! TCP itself notices a dead peer after many minutes. Both sides of a connection ping each other every few
+//! seconds, so a live one is heard that often at least; and it is any byte that
+//! counts, not the answer to a ping, which may wait for long behind a large message on a slow line.
+//!
+//! QUIC and WebRTC notice by themselves, within the same time.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{AsyncRead, AsyncWrite, FutureExt};
+use futures_timer::Delay;
+use web_time::Instant;
+
+/// A peer that has sent nothing for so long is gone.
+pub const SILENCE_MAX: Duration = Duration::from_secs(9);
+
+/// See the module's documentation.
+pub struct Heard<C> {
+    inner: C,
+    at: Instant,
+    timer: Delay,
+    max: Duration,
+}
+
+impl<C> Heard<C> {
+    pub fn new(inner: C) -> Self {
+        Self::with_max(inner, SILENCE_MAX)
+    }
+
+    fn with_max(inner: C, max: Duration) -> Self {
+        Self { inner, at: Instant::now(), timer: Delay::new(max), max }
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Heard<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
+            self.at = Instant::now();
+            return Poll::Ready(read);
+        }
+        // Bytes do not move the timer: it looks at most once in a while when the last ones came.
+        while self.timer.poll_unpin(cx).is_ready() {
+            let left = self.max.saturating_sub(self.at.elapsed());
+            if left.is_zero() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer fell silent")));
+            }
+            self.timer.reset(left);
+        }
+        Poll::Pending
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Heard<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use futures::{AsyncReadExt, TryStreamExt, channel::mpsc};
+
+    use super::*;
+
+    /// Reads what is sent into the channel; writes go nowhere.
+    struct Pipe<R>(R);
+
+    impl<R: AsyncRead + Unpin> AsyncRead for Pipe<R> {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_fails_and_a_byte_now_and_then_does_not() {
+        let max = Duration::from_millis(200);
+        let (far, near) = mpsc::unbounded::<io::Result<[u8; 1]>>();
+        let mut near = Heard::with_max(Pipe(near.into_async_read()), max);
+        let began = Instant::now();
+        for _ in 0..5 {
+            futures_timer::Delay::new(max / 2).await;
+            far.unbounded_send(Ok([1])).unwrap();
+            near.read_exact(&mut [0]).await.unwrap();
+        }
+        let error = near.read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() >= max / 2 * 5 + max / 2, "{:?}", began.elapsed());
+        drop(far);
+    }
+}

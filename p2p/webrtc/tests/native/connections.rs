@@ -1,0 +1,76 @@
+//! Who gets a connection, and how its end is noticed.
+
+use crate::peer::{LONG, bytes, dial, dial_with, echo, next, round_trip, server, socket_of, transport};
+use libp2p_core::{
+    Multiaddr, Transport as _,
+    multiaddr::Protocol,
+    transport::{ListenerId, TransportEvent},
+};
+use libp2p_identity::Keypair;
+use std::time::Duration;
+use tequio_webrtc::{Closed, Config, DialVersion, Error};
+use tokio::time::{Instant, timeout};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_handshakes_are_answered_on_one_port() {
+    let mut server = server(Config::default()).await;
+    for dial_version in [DialVersion::V1, DialVersion::V2, DialVersion::V1] {
+        let config = Config { dial_version, ..Config::default() };
+        let start = Instant::now();
+        let (dialed, (_, accepted)) = futures::join!(dial_with(config, server.addr.clone()), server.accept());
+        println!("{dial_version:?} connected in {:?}", start.elapsed());
+        let (peer, mut connection) = dialed.unwrap();
+        assert_eq!(peer, server.peer);
+        let echo = tokio::spawn(echo(accepted));
+        round_trip(&mut connection, bytes(100_000, 3)).await;
+        drop(connection);
+        timeout(LONG, echo).await.expect("in time").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_certificate_or_peer_is_refused() {
+    let server = server(Config::default()).await;
+    let stranger = Keypair::generate_ed25519().public().to_peer_id();
+    let error = dial(server.addr.clone().with(Protocol::P2p(stranger))).await.unwrap_err();
+    assert!(matches!(error, Error::WrongPeer(peer) if peer == server.peer), "{error:?}");
+
+    let (mut elsewhere, _) = transport(Config::default());
+    elsewhere.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
+    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut elsewhere).await else { panic!("no address") };
+    let hash = listen_addr.iter().find(|p| matches!(p, Protocol::Certhash(_))).unwrap();
+    let addr: Multiaddr = server.addr.iter().filter(|p| !matches!(p, Protocol::Certhash(_))).collect();
+    assert!(dial(addr.with(hash)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
+    let mut server = server(Config::default()).await;
+    // A process of its own, as far as its sockets and timers go.
+    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let client = doomed.spawn(dial(server.addr.clone()));
+    let (_, connection) = server.accept().await;
+    let client = client.await.unwrap().unwrap();
+    doomed.shutdown_background();
+    let start = Instant::now();
+    let reason = timeout(LONG, echo(connection)).await.expect("in time");
+    println!("noticed after {:?}", start.elapsed());
+    assert!(matches!(reason, Error::Closed(Closed::Silent)), "{reason:?}");
+    assert!(start.elapsed() < Duration::from_millis(10_500), "{:?}", start.elapsed());
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_wildcard_listener_reports_its_interfaces() {
+    let (mut transport, _) = transport(Config::default());
+    transport.listen_on(ListenerId::next(), "/ip4/0.0.0.0/udp/0/webrtc-direct".parse().unwrap()).unwrap();
+    loop {
+        let event = timeout(LONG, next(&mut transport)).await.expect("in time");
+        let TransportEvent::NewAddress { listen_addr, .. } = event else { panic!("{event:?}") };
+        assert!(!listen_addr.to_string().contains("0.0.0.0"));
+        assert!(listen_addr.to_string().contains("/certhash/"));
+        if socket_of(&listen_addr).ip().is_loopback() {
+            break;
+        }
+    }
+}

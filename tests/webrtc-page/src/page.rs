@@ -1,0 +1,95 @@
+//! The exports.
+
+use crate::pattern::{Wish, receive, send};
+use futures::{AsyncReadExt, AsyncWriteExt, future::poll_fn};
+use futures_timer::Delay;
+use libp2p_core::{
+    Endpoint, Transport as _,
+    muxing::StreamMuxer,
+    transport::{DialOpts, PortUse},
+};
+use libp2p_identity::Keypair;
+use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
+use tequio_webrtc::{Config, Connection, DialVersion, Stream, Transport};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen(start)]
+pub fn started() {
+    console_error_panic_hook::set_once();
+}
+
+fn js(error: impl std::fmt::Display) -> JsError {
+    JsError::new(&error.to_string())
+}
+
+/// A connection to a `tequio-webrtc-peer`.
+#[wasm_bindgen]
+pub struct Peer(Rc<RefCell<Connection>>);
+
+/// Dials, by handshake v1 if asked.
+#[wasm_bindgen]
+pub async fn connect(addr: String, v1: bool) -> Result<Peer, JsError> {
+    let version = if v1 { DialVersion::V1 } else { DialVersion::V2 };
+    let mut transport = Transport::new(Config { keys: Keypair::generate_ed25519(), version });
+    let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let addr = addr.parse().map_err(js)?;
+    let (_, connection) = transport.dial(addr, opts).map_err(js)?.await.map_err(js)?;
+    Ok(Peer(Rc::new(RefCell::new(connection))))
+}
+
+#[wasm_bindgen]
+impl Peer {
+    async fn open(&self, wish: Wish, len: f64) -> Result<Stream, JsError> {
+        let mut stream = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_outbound(cx)).await.map_err(js)?;
+        wish.write(&mut stream, len as u64).await.map_err(js)?;
+        Ok(stream)
+    }
+
+    /// Gets `len` bytes, the first of them read after a pause.
+    pub async fn download(&self, len: f64, pause_ms: u32) -> Result<(), JsError> {
+        let mut stream = self.open(Wish::Download, len).await?;
+        Delay::new(Duration::from_millis(pause_ms.into())).await;
+        receive(&mut stream, len as u64).await.map_err(js)?;
+        finished(stream).await
+    }
+
+    /// Sends `len` bytes and waits until all were received unchanged.
+    pub async fn upload(&self, len: f64, is_slow: bool) -> Result<(), JsError> {
+        let mut stream = self.open(if is_slow { Wish::SlowUpload } else { Wish::Upload }, len).await?;
+        send(&mut stream, len as u64, |_| {}).await.map_err(js)?;
+        stream.read_exact(&mut [0]).await.map_err(js)?;
+        finished(stream).await
+    }
+
+    /// Sends `len` bytes and gets them back at the same time.
+    pub async fn echo(&self, len: f64) -> Result<(), JsError> {
+        let (mut read, mut write) = self.open(Wish::Echo, len).await?.split();
+        let sent = async {
+            send(&mut write, len as u64, |_| {}).await?;
+            write.close().await
+        };
+        let (sent, received) = futures::join!(sent, receive(&mut read, len as u64));
+        sent.and(received).map_err(js)
+    }
+
+    /// Resolves with the reason once the connection has ended.
+    pub async fn closed(&self) -> String {
+        let connection = self.0.clone();
+        loop {
+            let inbound = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll_inbound(cx)).await;
+            if let Err(error) = inbound {
+                return error.to_string();
+            }
+        }
+    }
+}
+
+/// Both sides have said all.
+async fn finished(mut stream: Stream) -> Result<(), JsError> {
+    stream.close().await.map_err(js)?;
+    match stream.read(&mut [0; 9]).await {
+        Ok(0) => Ok(()),
+        Ok(more) => Err(js(format!("{more} bytes too many"))),
+        Err(error) => Err(js(error)),
+    }
+}
