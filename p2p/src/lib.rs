@@ -11,6 +11,9 @@ mod config;
 mod driver;
 mod error;
 mod event;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod framing;
 pub mod identity;
 mod network;
 mod path;

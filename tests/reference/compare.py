@@ -55,7 +55,7 @@ def main():
         print(f"{os.path.basename(path)} {args.layers}: {shown}", flush=True)
     own, peer = np.mean(means, axis=0)
     print(f"mean of {len(means)} tables and {args.seeds} seeds: ours {own:.2f} %, the better solver {peer:.2f} %")
-    sys.exit(own < peer - POINTS_BELOW_MAX)
+    sys.exit(1 if own < peer - POINTS_BELOW_MAX else 0)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ use tequio_core::{
     machine::Machine,
     scheduler::{
         coordinator::{ComputeFailed, Config, Coordinator, Event, Input, Output, Peer, StartError},
-        worker,
+        worker::{self, Offer, Worker},
     },
     types::Digest,
     wire::work::{Answer, Refusal, Request, Response},
@@ -74,6 +74,36 @@ fn news_of_a_lane_does_not_keep_its_worker_from_the_next() {
         // Sixteen computations by four workers, each a handful of milliseconds away, and eight writes of one.
         assert!(sim.now <= u64::from(rounds) * 30, "seed {seed}: {} ms", sim.now);
     }
+}
+
+/// A job is in the ledger before its coordinator has begun: whoever asks in between does not stay away for long.
+#[test]
+fn a_job_that_its_coordinator_does_not_know_yet_is_asked_for_soon_again() {
+    let mut config = worker::Config::new(node_id(1), [1; 32]);
+    config.slots = 1;
+    let mut worker = Worker::new(config);
+    let Ok(()) = worker.handle(0, worker::Input::Jobs(vec![Offer { job: JOB, coordinator: node_id(200) }]));
+    let mut pauses = Vec::new();
+    let mut now = 0;
+    for _ in 0..8 {
+        let mut asked = Vec::new();
+        while let Some(output) = worker.poll() {
+            if let worker::Output::Request { id, request: Request::Ask { .. }, .. } = output {
+                asked.push(id);
+            }
+        }
+        assert!(!asked.is_empty(), "it does not ask after {pauses:?}");
+        for id in asked {
+            let outcome = Ok(Response::refused(Refusal::UnknownJob));
+            let Ok(()) = worker.handle(now, worker::Input::Response { id, outcome });
+        }
+        let next = worker.deadline().unwrap();
+        pauses.push(next - now);
+        now = next;
+        let Ok(()) = worker.handle(now, worker::Input::Tick);
+    }
+    assert!(pauses[0] <= 500 && pauses.iter().take(3).sum::<u64>() <= 4_000, "{pauses:?}");
+    assert_eq!(pauses.last(), Some(&5_000), "{pauses:?}");
 }
 
 #[test]

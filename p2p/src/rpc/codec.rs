@@ -92,7 +92,8 @@ pub async fn write_response<W: AsyncWrite + Unpin>(stream: &mut W, response: Res
     }
 }
 
-async fn read_response<R: AsyncRead + Unpin>(
+/// Reads a whole response; `request_len` is only for the error.
+pub async fn read_response<R: AsyncRead + Unpin>(
     stream: &mut R,
     protocol: Protocol,
     request_len: usize,

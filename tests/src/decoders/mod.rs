@@ -2,7 +2,7 @@
 //!
 //! A check never panics, whatever the bytes, and holds the decoder to what it promises: what decodes encodes to the same
 //! bytes again. The fuzz targets under `tests/fuzz` call [`check`] with bytes of their own making; the tests of this crate
-//! replay the corpus and mutations of it. Depends on `tequio-core` alone, so that the fuzzers build quickly.
+//! replay the corpus and mutations of it. Depends on `tequio-core` and `tequio-p2p` alone, to keep the fuzzers' build short.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
@@ -23,6 +23,7 @@ use tequio_core::{
     types::{ChainId, Digest, NodeId, Unverified, Verified},
     wire::{consensus, light, mempool, sync, work},
 };
+use tequio_p2p::{Protocol, framing};
 
 /// Names every kind of bytes, its fuzz target, and its check.
 macro_rules! kinds {
@@ -111,6 +112,10 @@ kinds! {
     BlsKey "bls_key" => bls_key,
     /// A BLS signature.
     BlsSignature "bls_signature" => bls_signature,
+    /// A request on its substream; the first byte chooses the protocol.
+    RpcRequest "rpc_request" => rpc_request,
+    /// A response on its substream; the first byte chooses the protocol.
+    RpcResponse "rpc_response" => rpc_response,
 }
 
 /// What decodes is the one encoding of its value.
@@ -240,6 +245,29 @@ fn bls_signature(bytes: &[u8]) {
     let Ok(bytes) = <[u8; 48]>::try_from(bytes) else { return };
     if let Ok(sum) = bls::aggregate(&[bls::Signature(bytes)]) {
         assert_eq!(sum.0, bytes, "a second encoding of the same signature");
+    }
+}
+
+fn protocol(bytes: &[u8]) -> Option<(Protocol, &[u8])> {
+    let (choice, rest) = bytes.split_first()?;
+    Protocol::ALL.get(usize::from(*choice) % Protocol::ALL.len()).map(|protocol| (*protocol, rest))
+}
+
+fn rpc_request(bytes: &[u8]) {
+    let Some((protocol, bytes)) = protocol(bytes) else { return };
+    if let Ok(body) = framing::read_request(protocol, bytes) {
+        assert!(body.len() <= protocol.request_max());
+        let framed = [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat();
+        assert!(bytes.starts_with(&framed), "another body than the one that was sent");
+    }
+}
+
+fn rpc_response(bytes: &[u8]) {
+    let Some((protocol, bytes)) = protocol(bytes) else { return };
+    if let Ok(body) = framing::read_response(protocol, bytes) {
+        assert!(body.len() <= protocol.response_max());
+        let framed = [&[0], (body.len() as u32).to_le_bytes().as_slice(), &body].concat();
+        assert!(bytes.starts_with(&framed), "another body than the one that was sent");
     }
 }
 

@@ -90,6 +90,11 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Answers => vec![answers().to_block().unwrap().bytes],
         Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
         Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
+        Kind::RpcRequest => (0..5).map(|protocol| [&[protocol, 3, 0, 0, 0], b"ask".as_slice()].concat()).collect(),
+        Kind::RpcResponse => (0..5)
+            .map(|protocol| [&[protocol, 0, 6, 0, 0, 0], b"answer".as_slice()].concat())
+            .chain((1..7).map(|status| vec![0, status]))
+            .collect(),
     }
 }
 

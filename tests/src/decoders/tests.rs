@@ -32,6 +32,13 @@ fn every_kind_has_a_target_and_a_corpus() {
     }
     let targets = fs::read_dir(fuzz("fuzz_targets")).unwrap().count();
     assert_eq!(targets, Kind::ALL.len(), "a target without a kind");
+    // Nothing that runs on stable reads the fuzzers' manifest.
+    let manifest = fs::read_to_string(fuzz("Cargo.toml")).unwrap();
+    let lines = |wanted: &str| manifest.lines().filter(|line| *line == wanted).count();
+    for kind in Kind::ALL {
+        assert_eq!(lines(&format!("name = \"{}\"", kind.name())), 1, "{}", kind.name());
+    }
+    assert_eq!((lines("[[bin]]"), lines("[profile.release]"), lines("[workspace]")), (Kind::ALL.len(), 1, 1));
 }
 
 #[test]

@@ -36,7 +36,7 @@ const ASK_INTERVAL_MS: u64 = 250;
 const IDLE_MS_MAX: u64 = 60_000;
 /// First and longest pause after failures, milliseconds.
 const BACKOFF_MS: (u64, u64) = (500, 8_000);
-/// Pause after being told that the job does not run.
+/// Pause after being told that the job does not run, and the longest after being told that it is unknown.
 const NOT_RUNNING_MS: u64 = 5_000;
 /// Pause after being barred.
 const BANNED_MS: u64 = 600_000;
@@ -230,9 +230,16 @@ impl Worker {
                 standing.failures = 0;
                 u64::from(retry_ms).min(IDLE_MS_MAX).max(not_before.saturating_sub(now))
             }
-            Some(Answer::Refused(Refusal::NotRunning | Refusal::UnknownJob)) => {
+            Some(Answer::Refused(Refusal::NotRunning)) => {
                 self.forget(job);
                 NOT_RUNNING_MS
+            }
+            Some(Answer::Refused(Refusal::UnknownJob)) => {
+                // Its coordinator hears of a new job from the same ledger, perhaps a moment later.
+                let pause = (ASK_INTERVAL_MS << standing.failures.min(10)).min(NOT_RUNNING_MS);
+                standing.failures = standing.failures.saturating_add(u32::from(standing.not_before <= now));
+                self.forget(job);
+                pause
             }
             Some(Answer::Refused(Refusal::Banned)) => BANNED_MS,
             Some(_) | None => {
