@@ -182,6 +182,10 @@ impl Context {
         transaction: Unverified<SignedTransaction>,
         from: Option<NodeId>,
     ) -> Result<bool, NotAccepted> {
+        // The signature of the copy that waits is checked.
+        if self.mempool.contains(&transaction.claim().id()) {
+            return Ok(false);
+        }
         let tip = self.tip();
         // The state says no faster than a signature does.
         tip.state.admits(&transaction.claim().transaction, tip.height() + 1).map_err(Rejected::from)?;
@@ -193,8 +197,12 @@ impl Context {
     pub fn accept_transactions(&self, transactions: Vec<SignedTransaction>, from: NodeId) -> usize {
         let tip = self.tip();
         let height = tip.height() + 1;
-        let possible: Vec<SignedTransaction> =
-            transactions.into_iter().filter(|t| tip.state.admits(&t.transaction, height).is_ok()).collect();
+        // Every peer passes it on: only the first copy is worth a look at its signature.
+        let is_new = |t: &SignedTransaction| !self.mempool.contains(&t.id());
+        let possible: Vec<SignedTransaction> = transactions
+            .into_iter()
+            .filter(|t| is_new(t) && tip.state.admits(&t.transaction, height).is_ok())
+            .collect();
         let verified = verify_all(possible.clone(), &self.chain).unwrap_or_else(|_| {
             possible.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
         });

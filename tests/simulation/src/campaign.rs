@@ -2,11 +2,12 @@
 
 use crate::{
     bugs::{BUGS, Bug},
-    cluster::Cluster,
+    cluster::{Cluster, Setup},
     directed,
     disk::Fate,
+    network::Regions,
     twins,
-    weather::{PACE, draw_setup, mixed, run, run_bug},
+    weather::{PACE, PATIENT, calm, draw_setup, mixed, run, run_bug},
     world::World,
 };
 use std::{
@@ -26,6 +27,8 @@ use tequio_core::{
 pub enum Job {
     /// Chance, with so many seats.
     Chaos(usize, u64),
+    /// Nothing goes wrong: how long does a decision take between these regions?
+    Calm(usize, Regions, u64),
     /// Twins.
     Twins(u64),
     /// A schedule made by hand, by its number.
@@ -43,6 +46,9 @@ impl Job {
     pub fn command(self) -> String {
         match self {
             Self::Chaos(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --seed {seed}"),
+            Self::Calm(nodes, regions, seed) => {
+                format!("cargo xtask simulate --nodes {nodes} --regions {} --seed {seed}", regions.name())
+            }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
             Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
             Self::CrashAtWrite(host, nth) => format!("cargo xtask simulate --crash-at-write {host}:{nth}"),
@@ -105,6 +111,9 @@ pub fn perform(job: Job) -> Outcome {
             let world = World::of(nodes, PACE);
             Outcome::of(run(world, draw_setup(world, seed), mixed(seed)))
         }
+        Job::Calm(nodes, regions, seed) => {
+            Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, ..Setup::calm(seed) }))
+        }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),
         Job::Directed(number) => {
             let schedule = directed::schedule(number, None);
@@ -125,7 +134,7 @@ pub fn perform(job: Job) -> Outcome {
 fn same_trace(nodes: usize, seed: u64) -> Outcome {
     let world = World::of(nodes, PACE);
     let [mut fast, slow] = [false, true].map(|pairings| {
-        let setup = crate::cluster::Setup { pairings, ..draw_setup(world, seed) };
+        let setup = Setup { pairings, ..draw_setup(world, seed) };
         Outcome::of(run(world, setup, mixed(seed)))
     });
     if fast.trace != slow.trace {

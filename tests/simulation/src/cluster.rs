@@ -2,30 +2,29 @@
 //! seed gives the same run, on any machine.
 
 use crate::{
-    adversary::{Conspiracy, Liar, Lie, receivers, seat_of},
-    bugs::{Bug, invented},
+    adversary::{Conspiracy, Lie},
+    bugs::Bug,
     checkers::Checkers,
-    disk::{Entry, Fate, Write},
-    host::{Host, cost_us},
-    network::{Lost, Network, Regions},
+    disk::{Fate, Write},
+    host::Host,
+    network::{Network, Regions},
     random::Rng,
     world::{GENESIS_MS, World},
 };
 use std::collections::BTreeMap;
 use tequio_core::{
-    codec,
-    consensus::{BuildBlock, Error, Event, Input, Output, To},
-    crypto::{bls::known, meter},
+    consensus::BuildBlock,
+    crypto::bls::known,
     ledger::{Block, Certificate, SignedTransaction},
-    machine::Machine,
     types::{Height, NodeId, Unverified, Verified},
-    wire::consensus::{Message, REQUEST_LEN_MAX},
 };
 
 /// A run that handles more than this for each pair of hosts turns in circles.
 const EVENTS_PER_PAIR_MAX: usize = 60_000;
 /// Blocks in an answer to a peer that is behind.
 const SYNC_BLOCKS: usize = 8;
+
+mod events;
 
 #[allow(clippy::large_enum_variant)]
 enum Happening {
@@ -305,288 +304,5 @@ impl Cluster {
     fn at(&mut self, at_us: u64, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((at_us.max(self.now_us), self.sequence), happening);
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        let (now_us, is_life) = (self.now_us, |host: usize, life: u32| self.hosts[host].life == life);
-        match happening {
-            Happening::Deliver { host, from, bytes } => {
-                self.checkers.note(&(now_us, 0u8, host as u64, &bytes));
-                match codec::decode::<Message>(&bytes, REQUEST_LEN_MAX) {
-                    Ok(message) => self.hear(host, from, message),
-                    Err(error) => self.checkers.fail(format!("codec: a message does not decode: {error}")),
-                }
-            }
-            Happening::Wake { host, life } if is_life(host, life) => {
-                self.checkers.note(&(now_us, 1u8, host as u64));
-                self.hosts[host].wake_at_us = None;
-                if self.bug != Some(Bug::ClockStands) || self.hosts[host].disk.height() < 3 {
-                    self.feed(host, Input::Tick);
-                }
-            }
-            Happening::Ready { host, life } if is_life(host, life) => self.work(host),
-            Happening::Written { host, life } if is_life(host, life) => {
-                self.checkers.note(&(now_us, 2u8, host as u64));
-                if let Some(write) = self.hosts[host].writing.take() {
-                    self.apply(host, write);
-                }
-                self.feed(host, Input::Persisted);
-            }
-            Happening::WrittenLate { host, life, write } if is_life(host, life) => self.hosts[host].disk.apply(write),
-            Happening::Built { host, life, wanted } if is_life(host, life) => {
-                let mut transactions = self.hosts[host].choice();
-                if let Some(bug) = self.bug {
-                    transactions = bug.build(&wanted, transactions, |height| invented(self.world, height));
-                }
-                self.feed(host, Input::Built { height: wanted.height, view: wanted.view, transactions });
-            }
-            Happening::Asked { host, by, from } if self.hosts[host].replica.is_some() => self.answer(host, by, from),
-            Happening::Synced { host, from, blocks } => self.feed(host, Input::Synced { from, blocks }),
-            Happening::Submitted { host, transaction } => {
-                let key = (transaction.transaction.sender, transaction.transaction.nonce);
-                if self.hosts[host].replica.is_some() && !self.checkers.included.contains(&transaction.id()) {
-                    self.hosts[host].mempool.insert(key, transaction);
-                    self.feed(host, Input::WantBlock);
-                }
-            }
-            _ => {} // Meant for an earlier life.
-        }
-    }
-
-    fn hear(&mut self, host: usize, from: NodeId, message: Message) {
-        let seat = self.hosts[host].seat;
-        if let Some(bug) = self.bug.filter(|_| self.is_correct(host))
-            && let Some(answer) = bug.answer(self.world, seat, &message)
-        {
-            self.utter(host, To::All, answer);
-        }
-        self.feed(host, Input::Received { from, message: Unverified::new(message) });
-    }
-
-    /// An input waits while its host's core is busy.
-    fn feed(&mut self, host: usize, input: Input) {
-        let node = &mut self.hosts[host];
-        if node.replica.is_none() {
-            return;
-        }
-        node.inbox.push_back(input);
-        if node.inbox.len() == 1 {
-            let (life, at_us) = (node.life, node.busy_until_us);
-            match at_us <= self.now_us {
-                true => self.work(host),
-                false => self.at(at_us, Happening::Ready { host, life }),
-            }
-        }
-    }
-
-    fn work(&mut self, host: usize) {
-        let node = &mut self.hosts[host];
-        let (now_ms, life) = (node.clock_ms(self.now_us), node.life);
-        // The input stays at the front until its outputs are performed: what they feed back waits behind it.
-        let Some(input) = node.inbox.front().cloned() else { return };
-        let Some(replica) = &mut node.replica else { return };
-        meter::take();
-        let handled = replica.handle(now_ms, input);
-        node.busy_until_us = self.now_us + cost_us(&meter::take());
-        match handled {
-            Ok(()) | Err(Error::NotRequested | Error::Overloaded) => {}
-            Err(error) if self.is_correct(host) => self.checkers.fail(format!("host {host}: {error}")),
-            Err(_) => self.hosts[host].is_dead = true,
-        }
-        self.drain(host);
-        let node = &mut self.hosts[host];
-        if node.life == life {
-            node.inbox.pop_front();
-            let at_us = node.busy_until_us;
-            if !node.inbox.is_empty() {
-                self.at(at_us, Happening::Ready { host, life });
-            }
-        }
-    }
-
-    fn drain(&mut self, host: usize) {
-        while let Some(output) = self.hosts[host].replica.as_mut().and_then(Machine::poll) {
-            self.perform(host, output);
-        }
-        let (now_us, node) = (self.now_us, &mut self.hosts[host]);
-        let Some(deadline_ms) = node.replica.as_ref().and_then(Machine::deadline) else { return };
-        let wake_us = node.world_us(deadline_ms).max(now_us + 1000);
-        if node.wake_at_us.is_none_or(|at| wake_us < at) {
-            node.wake_at_us = Some(wake_us);
-            let life = node.life;
-            self.at(wake_us, Happening::Wake { host, life });
-        }
-    }
-
-    fn perform(&mut self, host: usize, output: Output) {
-        let (life, done_us) = (self.hosts[host].life, self.hosts[host].busy_until_us);
-        match output {
-            Output::Send { to, message } => self.utter(host, to, message),
-            Output::Persist(record) => {
-                if self.bug.is_some_and(|bug| bug.drops(&record)) {
-                    return self.feed(host, Input::Persisted);
-                }
-                self.write(host, Write { entry: Entry::Record(codec::encode(&*record)), finalised: None });
-            }
-            Output::Finalised(mut finalised) => {
-                if let Some(bug) = self.bug {
-                    finalised.certificate = bug.certificate(finalised.certificate);
-                }
-                let height = finalised.block.header.height;
-                if self.is_correct(host) {
-                    self.checkers.finalised(host, &finalised, self.now_us);
-                    if let Some(proposed_us) = self.proposed_us.get(&height) {
-                        self.latencies_ms.push((done_us.saturating_sub(*proposed_us) / 1000) as u32);
-                    }
-                }
-                self.hosts[host].forget_included(&finalised.block);
-                let entry = Entry::Block(finalised.block.clone(), finalised.certificate.clone());
-                self.write(host, Write { entry, finalised: Some(finalised) });
-                if !self.hosts[host].mempool.is_empty() {
-                    self.feed(host, Input::WantBlock);
-                }
-            }
-            Output::Request(wanted) => {
-                let at_us = done_us + self.rng.range(200, 4_000);
-                self.at(at_us, Happening::Built { host, life, wanted });
-            }
-            Output::SyncNeeded { from, peer } => {
-                let Some(seat) = seat_of(self.world, &peer) else { return };
-                if let Some(travel_us) = self.travel(host, seat) {
-                    self.at(done_us + travel_us, Happening::Asked { host: seat, by: host, from });
-                }
-            }
-            Output::Misbehaviour { peer, offence } => {
-                if self.is_correct(host) {
-                    self.checkers.offence(host, peer, &offence);
-                }
-            }
-            Output::Event(event) => self.view_changes += u64::from(matches!(event, Event::ViewChange { .. })),
-        }
-    }
-
-    fn answer(&mut self, host: usize, by: usize, from: Height) {
-        let blocks = self.hosts[host].disk.blocks.iter().skip(from.saturating_sub(1) as usize).take(SYNC_BLOCKS);
-        let mut blocks: Vec<_> = blocks.cloned().collect();
-        if let Some(bug) = self.bug {
-            blocks = bug.sync(blocks);
-        }
-        if let Some(travel_us) = self.travel(host, by).filter(|_| !blocks.is_empty()) {
-            let from = self.hosts[host].config.node_key.id();
-            self.at(self.now_us + travel_us, Happening::Synced { host: by, from, blocks });
-        }
-    }
-
-    fn write(&mut self, host: usize, write: Write) {
-        self.writes[host] += 1;
-        let (begun, node) = (self.writes[host], &self.hosts[host]);
-        let (life, (low_us, high_us)) = (node.life, node.disk.sync_us);
-        let at_us = node.busy_until_us + self.rng.range(low_us, high_us);
-        let early = match write.entry {
-            Entry::Record(_) => self.bug == Some(Bug::WireBeforeDisk),
-            Entry::Block(..) => self.bug == Some(Bug::BlocksNotWritten),
-        };
-        if early {
-            if let Some(height) = write.finalised.as_ref().map(|f| f.block.header.height) {
-                self.checkers.stored(host, height);
-            }
-            self.at(at_us + 200_000, Happening::WrittenLate { host, life, write });
-            return self.feed(host, Input::Persisted);
-        }
-        if self.hosts[host].writing.replace(write).is_some() {
-            return self.checkers.fail(format!("barrier: host {host} writes before the last write is done"));
-        }
-        if self.hosts[host].disk.is_full {
-            self.fault("full_disk");
-            return self.crash_with(host, Fate::Lost);
-        }
-        if let Some((_, _, fate)) = self.crash_at_write.filter(|(who, nth, _)| (*who, *nth) == (host, begun)) {
-            return self.crash_with(host, fate);
-        }
-        self.at(at_us, Happening::Written { host, life });
-    }
-
-    fn apply(&mut self, host: usize, write: Write) {
-        let height = write.finalised.as_ref().map(|finalised| finalised.block.header.height);
-        self.hosts[host].disk.apply(write);
-        if let Some(height) = height.filter(|_| self.is_correct(host)) {
-            self.checkers.stored(host, height);
-        }
-    }
-
-    /// A host says something: lies and bugs have their way with it, then the checkers, then the network.
-    fn utter(&mut self, host: usize, to: To, message: Message) {
-        let (world, seat) = (self.world, self.hosts[host].seat);
-        let seats = receivers(world, seat, to);
-        let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
-            (Some(lie), _) => {
-                self.faults.entry(lie.name()).and_modify(|n| *n += 1).or_insert(1);
-                let now_ms = self.hosts[host].clock_ms(self.now_us);
-                let mut liar = Liar { seat, lie: *lie, world, receivers: seats, now_ms, rng: &mut self.rng };
-                self.conspiracy.rewrite(&mut liar, message)
-            }
-            (None, bug) => {
-                let said = bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, message.clone()));
-                let host = &mut self.hosts[host];
-                let is_said = |said: &Message| bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said));
-                let said: Vec<_> = said.into_iter().filter(is_said).collect();
-                said.into_iter().flat_map(|said| seats.iter().map(move |to| (*to, said.clone()))).collect()
-            }
-        };
-        let is_correct = self.is_correct(host);
-        let mut last = None;
-        for (seat, message) in said {
-            if last.as_ref() != Some(&message) {
-                self.checkers.said(self.hosts[host].seat, is_correct, &message);
-                if !self.lies.is_empty() {
-                    self.conspiracy.overhear(&message);
-                }
-                if let (true, Message::Proposal(proposal)) = (is_correct, &message) {
-                    let height = proposal.block.header.height;
-                    self.proposed_us.entry(height).or_insert(self.now_us);
-                }
-            }
-            self.send(host, seat, &message);
-            last = Some(message);
-        }
-    }
-
-    fn send(&mut self, host: usize, seat: usize, message: &Message) {
-        let (from, done_us) = (self.hosts[host].config.node_key.id(), self.hosts[host].busy_until_us.max(self.now_us));
-        let withheld = self.network.withheld;
-        let bytes = codec::encode(message);
-        for to in (0..self.hosts.len()).filter(|to| *to != host) {
-            if self.hosts[to].seat != seat || withheld(host, to, message) {
-                continue;
-            }
-            let again = self.rng.chance(self.network.repeat_per_mille);
-            if again {
-                self.fault("duplicated");
-            }
-            for _ in 0..1 + u64::from(again) {
-                if let Some(travel_us) = self.travel(host, to) {
-                    self.at(done_us + travel_us, Happening::Deliver { host: to, from, bytes: bytes.clone() });
-                }
-            }
-        }
-    }
-
-    fn travel(&mut self, from: usize, to: usize) -> Option<u64> {
-        match self.network.travel_us(from, to, &mut self.rng) {
-            Ok(us) => {
-                if us >= 100_000 + self.network.regions.one_way_us(from, to) {
-                    self.fault("delayed");
-                }
-                Some(us)
-            }
-            Err(lost) => {
-                self.fault(match lost {
-                    Lost::Parted => "parted",
-                    Lost::Cut => "cut_one_way",
-                    Lost::OnTheWay => "lost",
-                });
-                None
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Whole committees in virtual time, to look for what must never happen.
 //!
 //! The machines are those that real nodes run; everything around them is simulated and drawn from one seed: the
-//! [network](network), [disks](disk), clocks and cores of the [hosts](host), [liars](adversary) and
+//! [network], [disks](disk), clocks and cores of the [hosts](host), [liars](adversary) and
 //! [twins]. [Checkers](checkers) look at every decision, and [oaths](oath) at every word. Each run is repeated exactly by its seed.
 //! The checkers and schedules are tested by [bugs] that they have to find.
 //!

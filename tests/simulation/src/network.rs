@@ -34,9 +34,16 @@ const AWS_ROUND_TRIP_MS: [[u64; 10]; 10] = [
 impl Regions {
     /// By its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
-        [("site", Self::Site), ("us2", Self::Us2), ("aws10", Self::Aws10)]
-            .into_iter()
-            .find_map(|(known, regions)| (known == name).then_some(regions))
+        [Self::Site, Self::Us2, Self::Aws10].into_iter().find(|regions| regions.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Site => "site",
+            Self::Us2 => "us2",
+            Self::Aws10 => "aws10",
+        }
     }
 
     /// Between two hosts, one way, microseconds. Hosts are dealt to the regions in turn.

@@ -18,6 +18,10 @@ const RECOVERY_MS: u64 = 60_000;
 const BLOCKS_AFTER: u64 = 5;
 /// The chains of these runs.
 pub const PACE: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 400 };
+/// The chains of runs in which nothing goes wrong: patience for the whole world.
+pub const PATIENT: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 3000 };
+/// How long those take.
+const CALM_MS: u64 = 30_000;
 /// Runs with anybody at fault.
 const LIARS_PER_MILLE: u64 = 600;
 /// A transaction each step of 20 to 400 ms.
@@ -110,7 +114,17 @@ pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
     cluster
 }
 
-/// The same with a fault of the implementation.
+/// One run without faults, with a transaction each second.
+pub fn calm(world: &'static World, setup: Setup) -> Cluster {
+    let mut cluster = Cluster::new(world, setup);
+    for _ in 0..CALM_MS / 1000 {
+        cluster.submit(0);
+        cluster.run_ms(1000);
+    }
+    cluster
+}
+
+/// A run with chance and a fault of the implementation.
 pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> Cluster {
     run(world, Setup { bug: Some(bug), ..draw_setup(world, seed) }, weather)
 }

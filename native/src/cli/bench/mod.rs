@@ -1,6 +1,7 @@
 //! `tequio bench`: measures this machine beside a known peer, in one run, so that the numbers compare.
 
 mod compute;
+mod consensus;
 mod webrtc;
 
 use clap::{Args, Subcommand};
@@ -16,6 +17,8 @@ pub struct Bench {
 enum Command {
     /// Matrix products on one core: our int8 kernels, and f32 by the crate matrixmultiply
     Compute(compute::Compute),
+    /// Agreement of real nodes over loopback, with syncs to the disk
+    Consensus(consensus::Consensus),
     /// Two nodes of this process over loopback: WebRTC, and WebSocket beside it
     Webrtc(webrtc::Webrtc),
 }
@@ -25,6 +28,7 @@ impl Bench {
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Compute(compute) => compute.execute(),
+            Command::Consensus(consensus) => consensus.execute()?,
             Command::Webrtc(webrtc) => webrtc.execute()?,
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::{
 };
 use tequio_core::{
     codec::{self, BoundedVec},
-    ledger::{SignedTransaction, State},
+    ledger::{SignedTransaction, State, TransactionId},
     types::{Height, NodeId, Verified},
     wire::mempool::{REQUEST_LEN_MAX, Request, Response, TRANSACTIONS_MAX},
 };
@@ -22,6 +22,8 @@ use tokio::sync::{Notify, mpsc};
 
 /// How often own transactions are passed on again until they are in a block.
 const AGAIN: Duration = Duration::from_secs(3);
+/// How long new transactions are gathered before they are passed on.
+const GATHER: Duration = Duration::from_millis(10);
 const GOSSIP_TIMEOUT: Duration = Duration::from_secs(5);
 /// New transactions that wait to be passed on; further ones reach others by their senders' own efforts.
 const FRESH_MAX: usize = 4096;
@@ -70,6 +72,11 @@ impl Mempool {
             self.arrived.notify_one();
         }
         Ok(new)
+    }
+
+    /// Whether this transaction waits already, so that its copies need not be checked again.
+    pub fn contains(&self, id: &TransactionId) -> bool {
+        self.pool().contains(id)
     }
 
     /// Waits for a new transaction.
@@ -131,7 +138,16 @@ pub async fn gossip(context: Arc<Context>) {
     loop {
         batch.clear();
         tokio::select! {
-            count = fresh.recv_many(&mut batch, TRANSACTIONS_MAX) => if count == 0 { return },
+            count = fresh.recv_many(&mut batch, TRANSACTIONS_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                // One exchange for all that come together: an exchange costs more than a transaction.
+                tokio::time::sleep(GATHER).await;
+                while let Some(next) = (batch.len() < TRANSACTIONS_MAX).then(|| fresh.try_recv().ok()).flatten() {
+                    batch.push(next);
+                }
+            }
             _ = again.tick() => {
                 let own = context.mempool.pool().of(&context.id);
                 batch.extend(own.into_iter().map(|transaction| Fresh { transaction, from: None }));

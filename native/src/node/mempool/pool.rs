@@ -61,6 +61,10 @@ impl Pool {
         self.ids.len()
     }
 
+    pub(super) fn contains(&self, id: &TransactionId) -> bool {
+        self.ids.contains(id)
+    }
+
     /// The first number from `nonce` on that no waiting transaction of the sender has.
     pub(super) fn next_nonce(&self, sender: &NodeId, mut nonce: u64) -> u64 {
         if let Some(waiting) = self.senders.get(sender) {
@@ -235,11 +239,14 @@ mod tests {
     #[test]
     fn one_sender_cannot_fill_it() {
         let (state, mut pool) = (state(&[1, 2]), Pool::default());
+        let first = transaction(1, 5).id();
+        assert!(!pool.contains(&first));
         for nonce in 0..PER_SENDER_MAX as u64 {
             pool.insert(transaction(1, 5 + nonce), &state, 1).unwrap();
         }
         assert_eq!(pool.insert(transaction(1, 5000), &state, 1), Err(Rejected::SenderFull));
         pool.insert(transaction(2, 5), &state, 1).unwrap();
+        assert!(pool.contains(&first));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
     bugs::Bug,
     campaign::{Job, Report, all_bugs, chaos, run_all, schedules},
+    network::Regions,
 };
 
 const HELP: &str = "\
@@ -13,6 +14,7 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --nodes N       seats (default 4)
       --seeds N       runs (default 100)
       --from SEED     the first seed (default 0)
+      --regions R     no faults at all, between these regions: site, us2 or aws10
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
@@ -28,6 +30,7 @@ struct Options {
     seeds: u64,
     from: u64,
     seed: Option<u64>,
+    regions: Option<Regions>,
     campaign: Option<String>,
     threads: usize,
     json: bool,
@@ -68,6 +71,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         seeds: 100,
         from: 0,
         seed: None,
+        regions: None,
         campaign: None,
         threads,
         json: false,
@@ -82,6 +86,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("from") => options.from = parser.value()?.parse()?,
             Long("seed") => options.seed = Some(parser.value()?.parse()?),
             Long("campaign") => options.campaign = Some(parser.value()?.string()?),
+            Long("regions") => {
+                let name = parser.value()?.string()?;
+                options.regions = Some(Regions::named(&name).ok_or_else(|| format!("there are no regions {name:?}"))?);
+            }
             Long("threads") => options.threads = parser.value()?.parse()?,
             Long("json") => options.json = true,
             Long("twins") => options.twins = true,
@@ -111,6 +119,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
 fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     if let Some(one) = options.one {
         return Ok(vec![one]);
+    }
+    if let Some(regions) = options.regions {
+        let seeds = options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
+        return Ok(seeds.map(|seed| Job::Calm(options.nodes, regions, seed)).collect());
     }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {

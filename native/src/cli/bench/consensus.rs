@@ -1,0 +1,356 @@
+//! `tequio bench consensus`: a committee of real nodes in this process, over real sockets on loopback and with real
+//! syncs to the disk, under a load of signed transactions.
+//!
+//! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
+//! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process, so the
+//! load's own signing is in it. Bytes are those of the loopback interface: run nothing else on it.
+
+use crate::{
+    cli::{Json, say},
+    config::Config,
+    files,
+    keys::Keys,
+    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms},
+};
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+use std::{
+    collections::HashMap,
+    fs,
+    hint::black_box,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tequio_core::{
+    codec::BoundedVec,
+    crypto::{NodeKey, bls},
+    knowledge::{Cid, CidCodec},
+    ledger::{
+        Action, Checkpoint, Genesis, Params, Transaction, TransactionId,
+        genesis::{GenesisFile, Start},
+        transaction::RefName,
+    },
+    types::Height,
+};
+use tokio::task::JoinSet;
+
+const START_WAIT: Duration = Duration::from_secs(120);
+/// Accounts that send transactions; each may have 64 waiting.
+const CLIENTS: usize = 512;
+const BOND: u64 = 1000;
+/// How often the load sends what is due.
+const BEAT: Duration = Duration::from_millis(5);
+/// Linux counts CPU time in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+const LIFE: Height = 4000;
+
+/// Consensus of real nodes over loopback
+#[derive(Debug, Args)]
+pub struct Consensus {
+    /// Validators
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    nodes: u16,
+    /// Time to measure
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Transactions a second; 0 measures empty blocks
+    #[arg(long, value_name = "R", default_value_t = 500)]
+    rate: u64,
+    /// Longest time between blocks, milliseconds: how often empty ones come
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=60_000))]
+    interval_ms: u64,
+    /// To whom votes go
+    #[arg(long, value_parser = ["all"], default_value = "all")]
+    profile: String,
+    /// Where the nodes keep their stores: the disk to measure (default: a temporary folder)
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Consensus {
+    /// Measures.
+    pub fn execute(self) -> anyhow::Result<()> {
+        let default = || std::env::temp_dir().join(format!("tequio-bench-{}", std::process::id()));
+        let dir = self.dir.clone().unwrap_or_else(default);
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        ensure!(fs::read_dir(&dir)?.next().is_none(), "{} is not empty", dir.display());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let measured = runtime.block_on(self.measure(&dir));
+        runtime.shutdown_background();
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        let object = measured?;
+        say(self.json, &object, || format!("{object:#}"));
+        Ok(())
+    }
+
+    async fn measure(&self, dir: &Path) -> anyhow::Result<Value> {
+        let members = (0..self.nodes).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
+        let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
+        let start = self.found(dir, &members, &clients)?;
+        let floor = Floor::measure(&start, &members);
+        let nodes = launch(dir, members).await?;
+        let load = Arc::new(Load::default());
+        let mut watchers = JoinSet::new();
+        for (number, node) in nodes.iter().enumerate() {
+            watchers.spawn(watch(node.context.clone(), load.clone(), number == 0));
+        }
+        let sender = {
+            let (load, rate) = (load.clone(), self.rate);
+            let contexts: Vec<_> = nodes.iter().map(|node| node.context.clone()).collect();
+            std::thread::spawn(move || send(&contexts, &clients, rate, &load))
+        };
+        // The first second warms caches and connections.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        load.clear();
+        let (began, cpu_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
+        let first = nodes.first().context("no nodes")?.context.clone();
+        let height = first.tip().height();
+        tokio::time::sleep(Duration::from_secs(self.seconds)).await;
+        let decisions = first.tip().height().saturating_sub(height).max(1) as f64;
+        let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_s);
+        let bytes = loopback_bytes()?.saturating_sub(bytes) as f64;
+        let applied = load.applied.load(Ordering::Relaxed);
+        load.stop.store(true, Ordering::Relaxed);
+        let _ = tokio::task::spawn_blocking(move || sender.join()).await;
+        watchers.shutdown().await;
+        for node in nodes {
+            node.stop().await;
+        }
+        let final_ms = load.take(&load.final_ms);
+        let submit_ms = load.take(&load.submit_ms);
+        let n = f64::from(self.nodes);
+        Ok(json!({
+            "nodes": self.nodes, "profile": self.profile, "rate": self.rate, "seconds": elapsed_s.round(),
+            "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
+            "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
+            "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
+            "submit_p99_ms": percentile(&submit_ms, 99),
+            "tps": round(applied as f64 / elapsed_s), "refused": load.refused.load(Ordering::Relaxed),
+            "cpu_s_per_decision": round(cpu_s / decisions), "cores_busy": round(cpu_s / elapsed_s),
+            "bytes_per_decision": (bytes / decisions / n).round(), "floor_ms": round(floor.ms),
+        }))
+    }
+
+    /// Genesis with the members' seats and the clients' accounts.
+    fn found(&self, dir: &Path, members: &[Keys], clients: &[NodeKey]) -> anyhow::Result<Start> {
+        let params = Params {
+            block_interval_ms_max: self.interval_ms,
+            block_interval_ms_min: 20,
+            view_timeout_ms: 5_000,
+            clock_skew_ms_max: 30_000,
+            audit_blocks_min: 2,
+            audit_blocks_max: 5_000,
+            admission_bits: 14,
+            mint_max: 10_000_000,
+            trust_period_ms: 24 * 60 * 60 * 1000,
+        };
+        let accounts = members.iter().map(|keys| (keys.id(), 0, BOND));
+        let accounts = accounts.chain(clients.iter().map(|key| (key.id(), 0, 0)));
+        let genesis = Genesis {
+            name: "bench".try_into().context("the name is too long")?,
+            time_ms: now_ms(),
+            params,
+            accounts: BoundedVec::truncated(accounts),
+            seats: BoundedVec::truncated(members.iter().map(|keys| (keys.id(), keys.voting.public(), BOND))),
+        };
+        let chain = genesis.chain();
+        let possessions = members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
+        let file = GenesisFile::new(genesis, possessions)?;
+        let start = file.start()?;
+        let committee = start.committee.record().clone();
+        let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms).encode();
+        files::write_atomic(&dir.join(GENESIS_FILE), &file.encode(), files::PUBLIC)?;
+        files::write_atomic(&dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
+        Ok(start)
+    }
+}
+
+/// Starts all nodes, each connected to those before it, and waits until they are at work together.
+async fn launch(dir: &Path, members: Vec<Keys>) -> anyhow::Result<Vec<Node>> {
+    let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
+    let count = members.len();
+    for (number, keys) in members.into_iter().enumerate() {
+        let dir = dir.join(format!("node{number}"));
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let config =
+            Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], peers: addresses.clone(), ..Config::default() };
+        let node = Node::start(&dir, &config, keys).await?;
+        addresses.extend(node.listen.first().map(ToString::to_string));
+        nodes.push(node);
+    }
+    let until = Instant::now() + START_WAIT;
+    let is_ready = |node: &Node| node.context.full_nodes().len() + 1 >= count && node.context.tip().height() > 1;
+    while !nodes.iter().all(is_ready) {
+        let heights: Vec<_> = nodes.iter().map(|node| node.context.tip().height()).collect();
+        ensure!(Instant::now() < until, "the nodes do not come together: heights {heights:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(nodes)
+}
+
+/// What the load and the watchers share.
+#[derive(Debug, Default)]
+struct Load {
+    stop: AtomicBool,
+    waiting: Mutex<HashMap<TransactionId, Instant>>,
+    submit_ms: Mutex<Vec<f64>>,
+    final_ms: Mutex<Vec<f64>>,
+    applied: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Load {
+    fn clear(&self) {
+        for samples in [&self.submit_ms, &self.final_ms] {
+            drop(self.take(samples));
+        }
+        self.applied.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
+    fn take(&self, samples: &Mutex<Vec<f64>>) -> Vec<f64> {
+        let mut samples = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
+        samples.sort_by(f64::total_cmp);
+        samples
+    }
+}
+
+/// Notes when each block is final on a node; one of them also notes when each transaction is.
+async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, counts: bool) {
+    let mut tips = context.watch_tip();
+    let mut seen = context.tip().height();
+    while tips.changed().await.is_ok() {
+        let tip = tips.borrow_and_update().clone();
+        let took_ms = now_ms().saturating_sub(tip.header.header.time_ms) as f64;
+        load.final_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);
+        if !counts {
+            continue;
+        }
+        for height in seen + 1..=tip.height() {
+            let Ok(Some((block, _))) = context.store.block(height) else { continue };
+            for transaction in block.transactions.iter() {
+                let id = transaction.id();
+                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let applied = context.store.receipt(&id).is_ok_and(|r| r.is_some_and(|(_, r)| r.result.is_ok()));
+                if let Some(sent) = sent.filter(|_| applied) {
+                    load.applied.fetch_add(1, Ordering::Relaxed);
+                    let took_ms = sent.elapsed().as_secs_f64() * 1000.0;
+                    load.submit_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);
+                }
+            }
+        }
+        seen = tip.height();
+    }
+}
+
+/// Sends at a rate, each client to one node, each with its own ref.
+fn send(contexts: &[Arc<crate::node::context::Context>], clients: &[NodeKey], rate: u64, load: &Load) {
+    let mut nonces = vec![0u64; clients.len()];
+    let (began, mut sent) = (Instant::now(), 0u64);
+    let mut turn = 0;
+    while !load.stop.load(Ordering::Relaxed) {
+        let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
+        while sent < due && !load.stop.load(Ordering::Relaxed) {
+            sent += 1;
+            turn = (turn + 1) % clients.len();
+            let (Some(key), Some(nonce)) = (clients.get(turn), nonces.get_mut(turn)) else { return };
+            let Some(context) = contexts.get(turn % contexts.len().max(1)) else { return };
+            let Some(transaction) = transaction(context, key, *nonce) else { return };
+            let (id, now) = (transaction.id(), Instant::now());
+            load.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
+            if context.submit(transaction, None).is_ok() {
+                *nonce += 1;
+            } else {
+                load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                load.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        std::thread::sleep(BEAT);
+    }
+}
+
+fn transaction(
+    context: &crate::node::context::Context,
+    key: &NodeKey,
+    nonce: u64,
+) -> Option<tequio_core::ledger::SignedTransaction> {
+    let name = RefName::try_from(format!("{}/load", key.id())).ok()?;
+    let cid = Cid::of(CidCodec::Raw, &nonce.to_le_bytes());
+    let action = Action::UpdateRef { name, expected: nonce, cid };
+    let expires = context.tip().height() + LIFE;
+    Some(Transaction { chain: context.chain, sender: key.id(), nonce, expires, action }.sign(key))
+}
+
+/// Not secret: the accounts hold nothing, and the chain goes with the bench.
+fn client_key(number: u64) -> NodeKey {
+    let mut secret = [0xb3; 32];
+    if let Some(head) = secret.first_chunk_mut::<8>() {
+        *head = number.to_le_bytes();
+    }
+    NodeKey::from_bytes(&secret)
+}
+
+/// What the signatures of one decision cost on these cores.
+struct Floor {
+    ms: f64,
+}
+
+impl Floor {
+    fn measure(start: &Start, members: &[Keys]) -> Self {
+        const TIMES: u32 = 20;
+        let quorum = start.committee.quorum().div_ceil(BOND) as usize;
+        let message = b"a vote of about the length of a vote, for a bench that signs it again and again";
+        let signers = members.iter().take(quorum);
+        let parts: Vec<_> = signers.map(|keys| keys.voting.sign(message)).collect();
+        let points: Vec<_> = (0..quorum).filter_map(|seat| start.committee.key(seat)).collect();
+        let timed = |run: &dyn Fn()| {
+            let began = Instant::now();
+            (0..TIMES).for_each(|_| run());
+            began.elapsed().as_secs_f64() * 1000.0 / f64::from(TIMES)
+        };
+        let sign_ms = timed(&|| {
+            black_box(members.first().map(|keys| keys.voting.sign(message)));
+        });
+        let add_ms = timed(&|| {
+            black_box(bls::aggregate(&parts).is_ok());
+        });
+        let sum = bls::aggregate(&parts).unwrap_or(bls::Signature([0; 48]));
+        let check_ms = timed(&|| {
+            black_box(bls::verify_aggregate(points.iter().copied(), message, &sum).is_ok());
+        });
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(members.len()).max(1);
+        Self { ms: members.len() as f64 * 2.0 * (sign_ms + add_ms + check_ms) / cores as f64 }
+    }
+}
+
+/// CPU time of this process, all threads.
+fn cpu_seconds() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").context("CPU time is known on Linux only")?;
+    // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
+    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// Bytes that the loopback interface has carried, each once.
+fn loopback_bytes() -> anyhow::Result<u64> {
+    let table = fs::read_to_string("/proc/self/net/dev").context("traffic is known on Linux only")?;
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix("lo:")).context("there is no loopback")?;
+    let first = line.split_whitespace().next().context("the table of interfaces is not understood")?;
+    Ok(first.parse()?)
+}
+
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    round(sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default())
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
