@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Crates that compile for the browser and so are linted for it too.
-const BROWSER_CRATES: [&str; 3] = ["tequio-core", "tequio-p2p", "tequio-wasm"];
+const BROWSER_CRATES: [&str; 4] = ["tequio-core", "tequio-p2p", "tequio-wasm", "tequio-webrtc-page"];
 /// Crates outside the workspace: kept in form and in licence like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// Folders with npm packages of their own.

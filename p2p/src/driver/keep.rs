@@ -2,6 +2,9 @@
 //!
 //! The addresses of one peer are alternatives. They are tried by transport (WebRTC, QUIC, TCP, WebSocket, circuits
 //! last), the next one as soon as the one before failed or has not answered for [`STAGGER`].
+//!
+//! While a peer is reached only through a relay, its direct addresses are tried again now and then, those too that it
+//! says it has. The circuit stays meanwhile; it is closed by whoever sees the direct connection carry traffic.
 
 use std::time::Duration;
 
@@ -12,6 +15,10 @@ use super::backoff::Backoff;
 use crate::path::{TransportKind, is_circuit, target_of};
 
 const STAGGER: Duration = Duration::from_secs(2);
+/// Pause before a peer that is reached through a relay is dialled directly again.
+const UPGRADE_PAUSE: Duration = Duration::from_secs(30);
+/// Direct addresses of a peer's own claim that are tried.
+const CLAIMED_MAX: usize = 4;
 /// A connection that lasted less than this does not count as a success.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -19,6 +26,10 @@ const STEADY: Duration = Duration::from_secs(10);
 struct Entry {
     target: Option<PeerId>,
     addrs: Vec<Multiaddr>,
+    /// Direct addresses that the peer says it has. They are tried only to replace a circuit.
+    claimed: Vec<Multiaddr>,
+    /// While connected through a relay only: when to dial directly, and how many times that was done.
+    upgrade: Option<(Instant, usize)>,
     /// The address to try next; past the end when all of this round have been tried.
     next: usize,
     in_flight: usize,
@@ -69,7 +80,16 @@ impl Keep {
             }
             None => {
                 let state = if is_connected { State::Connected { since: now } } else { State::Due(now) };
-                self.entries.push(Entry { target, addrs: vec![addr], next: 0, in_flight: 0, attempt: 0, state });
+                self.entries.push(Entry {
+                    target,
+                    addrs: vec![addr],
+                    claimed: Vec::new(),
+                    upgrade: None,
+                    next: 0,
+                    in_flight: 0,
+                    attempt: 0,
+                    state,
+                });
             }
         }
     }
@@ -82,6 +102,7 @@ impl Keep {
     pub fn due(&mut self, now: Instant) -> Vec<Multiaddr> {
         let mut out = Vec::new();
         for entry in &mut self.entries {
+            out.extend(entry.due_upgrade(now));
             let State::Due(at) = entry.state else { continue };
             if at > now {
                 continue;
@@ -96,7 +117,8 @@ impl Keep {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        self.entries.iter().filter_map(|e| if let State::Due(at) = e.state { Some(at) } else { None }).min()
+        let due = |e: &Entry| if let State::Due(at) = e.state { Some(at) } else { e.upgrade.map(|(at, _)| at) };
+        self.entries.iter().filter_map(due).min()
     }
 
     /// A connection to `peer` stands; `addr` is the kept address it was dialled at, if it was.
@@ -115,6 +137,24 @@ impl Keep {
         }
     }
 
+    /// How `peer` is reached now.
+    pub fn reached(&mut self, peer: &PeerId, is_direct: bool, now: Instant) {
+        for entry in self.entries.iter_mut().filter(|e| e.target.as_ref() == Some(peer)) {
+            entry.upgrade = match entry.upgrade {
+                _ if is_direct => None,
+                None if entry.direct().next().is_some() => Some((now + UPGRADE_PAUSE, 0)),
+                before => before,
+            };
+        }
+    }
+
+    /// Direct addresses that `peer` says it has.
+    pub fn claims(&mut self, peer: &PeerId, is_direct: bool, addrs: impl Iterator<Item = Multiaddr>, now: Instant) {
+        let Some(entry) = self.entries.iter_mut().find(|e| e.target.as_ref() == Some(peer)) else { return };
+        entry.claimed = addrs.filter(|a| !is_circuit(a) && !entry.addrs.contains(a)).take(CLAIMED_MAX).collect();
+        self.reached(peer, is_direct, now);
+    }
+
     /// The last connection to `peer` is gone.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) {
         for entry in self.entries.iter_mut().filter(|e| e.target.as_ref() == Some(peer)) {
@@ -122,6 +162,7 @@ impl Keep {
                 let was_steady = now.saturating_duration_since(since) >= STEADY;
                 entry.attempt = if was_steady { 0 } else { entry.attempt.saturating_add(1) };
                 entry.next = 0;
+                entry.upgrade = None;
                 entry.state = State::Due(now + self.backoff.pause(entry.attempt));
             }
         }
@@ -144,6 +185,23 @@ impl Keep {
                 }
             }
         }
+    }
+}
+
+impl Entry {
+    fn direct(&self) -> impl Iterator<Item = &Multiaddr> {
+        self.addrs.iter().filter(|addr| !is_circuit(addr)).chain(&self.claimed)
+    }
+
+    /// The direct address whose turn it is, once the time has come.
+    fn due_upgrade(&mut self, now: Instant) -> Option<Multiaddr> {
+        let (at, tried) = self.upgrade.filter(|_| matches!(self.state, State::Connected { .. }))?;
+        if at > now {
+            return None;
+        }
+        self.upgrade = Some((now + UPGRADE_PAUSE, tried.wrapping_add(1)));
+        let count = self.direct().count().max(1);
+        self.direct().nth(tried % count).cloned()
     }
 }
 
@@ -210,6 +268,34 @@ mod tests {
             keep.deadline().unwrap() <= now + STEADY + Duration::from_millis(500),
             "a steady peer is tried at once"
         );
+    }
+
+    #[test]
+    fn a_circuit_is_replaced_by_a_direct_connection_when_one_is_possible() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let (direct, _) = addresses(&peer);
+        let relay = PeerId::random();
+        let circuit: Multiaddr = format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
+        let claimed: Multiaddr = format!("/ip4/127.0.0.1/tcp/7/p2p/{peer}").parse().unwrap();
+        let mut keep = Keep::new(1);
+        keep.add(circuit.clone(), false, now);
+        assert_eq!(keep.due(now), vec![circuit.clone()]);
+        keep.connected(peer, Some(&circuit), now);
+        keep.reached(&peer, false, now);
+        assert_eq!(keep.deadline(), None, "nothing direct is known");
+        let claims = [circuit.clone(), claimed.clone()];
+        keep.claims(&peer, false, claims.into_iter(), now);
+        keep.add(direct.clone(), true, now);
+        let at = keep.deadline().unwrap();
+        assert!(keep.due(now).is_empty());
+        assert_eq!(keep.due(at), vec![direct]);
+        let next = keep.deadline().unwrap();
+        assert!(next > at);
+        assert_eq!(keep.due(next), vec![claimed], "they take turns");
+        keep.reached(&peer, true, next);
+        assert_eq!(keep.deadline(), None, "done");
+        keep.disconnected(&peer, next);
+        assert_eq!(keep.due(keep.deadline().unwrap()).len(), 1, "what a peer claims is not dialled when it is gone");
     }
 
     #[test]

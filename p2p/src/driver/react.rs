@@ -68,6 +68,13 @@ impl Driver {
                 self.emit(Event::RateLimited { peer, protocol });
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                if let Some((_, path)) = self.peers.best(&peer_id) {
+                    let dialable =
+                        |addr: &Multiaddr| TransportKind::of(addr).is_some_and(|k| self.dialable.contains(&k));
+                    let named = |addr: Multiaddr| addr.with_p2p(peer_id).ok();
+                    let claims = info.listen_addrs.iter().filter(|addr| dialable(addr)).cloned().filter_map(named);
+                    self.keep.claims(&peer_id, path.is_direct(), claims, Instant::now());
+                }
                 self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
             }
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.pinged(peer, connection, result),
@@ -122,8 +129,14 @@ impl Driver {
         let Some(peer) = node_id(&peer_id) else { return };
         match change {
             Change::None => {}
-            Change::Connected(path) => self.emit(Event::Connected { peer, path }),
-            Change::PathChanged(path) => self.emit(Event::PathChanged { peer, path }),
+            Change::Connected(path) => {
+                self.keep.reached(&peer_id, path.is_direct(), Instant::now());
+                self.emit(Event::Connected { peer, path });
+            }
+            Change::PathChanged(path) => {
+                self.keep.reached(&peer_id, path.is_direct(), Instant::now());
+                self.emit(Event::PathChanged { peer, path });
+            }
             Change::Disconnected(reason) => {
                 self.keep.disconnected(&peer_id, Instant::now());
                 self.emit(Event::Disconnected { peer, reason });

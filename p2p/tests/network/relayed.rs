@@ -106,6 +106,26 @@ async fn the_direct_path_takes_over_from_the_circuit() {
 }
 
 #[tokio::test]
+async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
+    let relay = Node::new(relay_config(secret()));
+    let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
+    let target = Node::new(config());
+    within(target.net.listen(circuit(&relay_addr))).await.unwrap();
+    let mut client = Node::new(config());
+    client.net.keep(via(&relay_addr, &target)).await;
+    let path_of = |e| match e {
+        Event::Connected { peer, path } | Event::PathChanged { peer, path } if peer == target.id() => Some(path),
+        _ => None,
+    };
+    let relayed = Path::Relayed { via: relay.id(), transport: TransportKind::Tcp };
+    assert_eq!(client.until(path_of).await, relayed);
+    // The target becomes reachable, and says so by itself.
+    target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
+    assert_eq!(client.until(path_of).await, Path::Direct(TransportKind::WebSocket));
+    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+}
+
+#[tokio::test]
 async fn a_relay_keeps_to_its_limits() {
     let mut limited = relay_config(secret());
     limited.relay = Some(RelayLimits { reservations: 1, circuit_bytes: 1 << 20, ..RelayLimits::default() });
