@@ -69,14 +69,16 @@ async fn streams_beyond_the_limit_are_closed() {
         panic!("lost");
     });
     let mut streams = vec![];
-    for _ in 0..6 {
+    for number in 0..6 {
         let mut stream = timeout(LONG, outbound(&mut connection)).await.expect("in time").unwrap();
-        stream.write_all(b"x").await.unwrap();
-        streams.push(stream);
+        let written = stream.write_all(b"x").await;
+        // A refusal may be here before the byte has left.
+        assert!(written.is_ok() || number >= 4, "{written:?}");
+        streams.push((stream, written.is_err()));
     }
     let mut refused = 0;
-    for stream in &mut streams[4..] {
-        refused += usize::from(timeout(LONG, stream.read(&mut [0])).await.expect("in time").is_err());
+    for (stream, at_once) in &mut streams[4..] {
+        refused += usize::from(*at_once || timeout(LONG, stream.read(&mut [0])).await.expect("in time").is_err());
     }
     assert_eq!(refused, 2);
     assert_eq!(held.await.unwrap().len(), 4);
