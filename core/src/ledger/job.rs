@@ -48,6 +48,34 @@ pub enum JobTask {
     Infer(InferenceTask),
 }
 
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum JobKind {
+    /// Trains a model.
+    Train,
+    /// Answers a batch.
+    Infer,
+}
+
+impl JobKind {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Infer => "infer",
+        }
+    }
+
+    /// Name of the ref that the end of such a job sets.
+    pub fn output_ref(self, id: &JobId) -> Option<RefName> {
+        let space = match self {
+            Self::Train => MODELS,
+            Self::Infer => ANSWERS,
+        };
+        alloc::format!("{space}{id}").try_into().ok()
+    }
+}
+
 /// Training.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct TrainingTask {
@@ -106,13 +134,12 @@ impl JobSpec {
         }
     }
 
-    /// Name of the ref that the job's end sets.
-    pub fn output_ref(&self, id: &JobId) -> Option<RefName> {
-        let space = match self.task {
-            JobTask::Train(_) => MODELS,
-            JobTask::Infer(_) => ANSWERS,
-        };
-        alloc::format!("{space}{id}").try_into().ok()
+    /// What the job does.
+    pub const fn kind(&self) -> JobKind {
+        match self.task {
+            JobTask::Train(_) => JobKind::Train,
+            JobTask::Infer(_) => JobKind::Infer,
+        }
     }
 }
 

@@ -430,7 +430,7 @@ impl<'a> Applying<'a> {
 
     fn finalise(&mut self, id: JobId, job: Job, result: JobResult) {
         let minted = self.mint(&job.coordinator, &result.contributors);
-        if let Some(name) = job.spec.output_ref(&id) {
+        if let Some(name) = job.spec.kind().output_ref(&id) {
             self.put(Entry::Ref(Ref { name, owner: None, sequence: 1, cid: result.output.cid(), height: self.height }));
         }
         self.end_job(id, job, JobStatus::Final { result, at: self.height, minted });

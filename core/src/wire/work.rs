@@ -20,7 +20,7 @@ use crate::{
         predict::Classifier,
         state::{LaneState, Published},
     },
-    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId, JobTask},
+    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId, JobKind},
     types::{Digest, NodeId},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -388,34 +388,6 @@ pub struct JobProgress {
     pub contributors: BoundedVec<Contributor, TOP_CONTRIBUTORS_MAX>,
     /// Results rejected.
     pub rejected: u32,
-}
-
-/// What a job does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum JobKind {
-    /// Trains a model.
-    Train,
-    /// Answers a batch.
-    Infer,
-}
-
-impl JobKind {
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Infer => "infer",
-        }
-    }
-}
-
-impl From<&JobTask> for JobKind {
-    fn from(task: &JobTask) -> Self {
-        match task {
-            JobTask::Train(_) => Self::Train,
-            JobTask::Infer(_) => Self::Infer,
-        }
-    }
 }
 
 /// Where in its life a job is.

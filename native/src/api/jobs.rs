@@ -35,7 +35,7 @@ use tequio_core::{
         job::{InferenceTask, JOB_NAME_LEN_MAX, JobId, JobSpec, JobStatus, JobTask, TrainingTask},
     },
     scheduler::coordinator::ALL,
-    wire::{light::Response, work::JobKind},
+    wire::light::Response,
 };
 
 /// Options of a training, as query parameters.
@@ -219,7 +219,7 @@ pub async fn cancel(_: Authorized, State(api): State<Api>, Path(id): Path<String
 /// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
 pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
     let (id, job) = known(&api.context, &id)?;
-    let keys = crate::node::jobs::proof_keys(&id, JobKind::from(&job.spec.task))
+    let keys = crate::node::jobs::proof_keys(&id, job.spec.kind())
         .ok_or_else(|| ApiError::internal("a job's name is too long"))?;
     let (header, entries) = light::prove(&api.context, &keys);
     let response = Response::Proved { header, entries: BoundedVec::truncated(entries) };

@@ -26,14 +26,11 @@ use tequio_core::{
     knowledge::{Cid, CidCodec, model::Model},
     ledger::{
         Checkpoint, Entry,
-        job::{Job, JobId, JobStatus},
+        job::{Job, JobId, JobKind, JobStatus},
     },
     light::LightClient,
     types::{Height, Unverified},
-    wire::{
-        light::{RESPONSE_LEN_MAX, Response},
-        work::JobKind,
-    },
+    wire::light::{RESPONSE_LEN_MAX, Response},
 };
 
 /// Where a light client starts.

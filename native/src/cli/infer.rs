@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tequio_core::{
     knowledge::{answers::Answers, model::Model},
-    ledger::job::{JobId, JobOutput, JobStatus},
-    wire::work::JobKind,
+    ledger::job::{JobId, JobKind, JobOutput, JobStatus},
 };
 
 /// Answer the rows of a CSV with a model that a job has trained

@@ -21,14 +21,11 @@ use tequio_core::{
     ledger::{
         Checkpoint, Entry,
         genesis::FILE_LEN_MAX,
-        job::{Job, JobId, JobStatus, TrainedModel},
+        job::{Job, JobId, JobKind, JobStatus, TrainedModel},
     },
     light::LightClient,
     types::{Digest, Unverified, Verified},
-    wire::{
-        light::{RESPONSE_LEN_MAX, Response},
-        work::JobKind,
-    },
+    wire::light::{RESPONSE_LEN_MAX, Response},
 };
 
 /// Check an exported model

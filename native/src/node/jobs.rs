@@ -15,13 +15,12 @@ use tequio_core::{
     },
     ledger::{
         Key,
-        job::{ANSWERS, Contributor, Job, JobId, JobResult, JobStatus, JobTask, MODELS},
-        transaction::RefName,
+        job::{Contributor, Job, JobId, JobKind, JobResult, JobStatus, JobTask},
     },
     types::{NodeId, Unverified},
     wire::{
         light,
-        work::{CurvePoint, JobKind, JobProgress, JobState},
+        work::{CurvePoint, JobProgress, JobState},
     },
 };
 use tequio_p2p::Protocol;
@@ -67,12 +66,7 @@ impl Reports {
 
 /// What proves a job's output: its ref and the job itself, in this order.
 pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
-    let space = match kind {
-        JobKind::Train => MODELS,
-        JobKind::Infer => ANSWERS,
-    };
-    let name: RefName = format!("{space}{id}").try_into().ok()?;
-    Some([Key::Ref(name), Key::Job(*id)])
+    Some([Key::Ref(kind.output_ref(id)?), Key::Job(*id)])
 }
 
 /// All jobs, newest first.
@@ -88,7 +82,7 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     let work = job.spec.work();
     let empty = JobProgress {
         id: *id,
-        kind: JobKind::from(&job.spec.task),
+        kind: job.spec.kind(),
         name: job.spec.name.clone(),
         coordinator: job.coordinator,
         state: JobState::Running,

@@ -7,10 +7,9 @@
 #[path = "native/peer.rs"]
 mod peer;
 
-use crate::peer::{LONG, connected, server, socket_of, stream, transfer};
+use crate::peer::{LONG, authentic_request, connected, server, socket_of, stream, transfer};
 use libp2p_core::muxing::StreamMuxerExt;
 use std::time::Duration;
-use str0m::ice::{StunMessage, TransId};
 use tequio_webrtc::Config;
 use tokio::{
     net::UdpSocket,
@@ -42,16 +41,6 @@ async fn come_and_go(server: &mut peer::Server) {
     timeout(LONG, both).await.expect("in time");
 }
 
-fn request(server_ufrag: &str) -> Vec<u8> {
-    let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
-    let username = format!("{server_ufrag}:uFrg");
-    let message = StunMessage::binding_request(&username, TransId::new(), true, 1, 1, true);
-    let mut out = vec![0; 1000];
-    let len = message.to_bytes(Some(server_ufrag.as_bytes()), &mut out, |k, p| hmac.sha1_hmac(k, p)).unwrap();
-    out.truncate(len);
-    out
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
     // No limit of rates here: it would only make the test slow.
@@ -78,7 +67,7 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
     }
     let requests: Vec<Vec<u8>> = (0..2000)
         .map(|n| {
-            let mut made = request(&format!("libp2p+webrtc+v2/abcdefghijklmnop{n:06}"));
+            let mut made = authentic_request(&format!("libp2p+webrtc+v2/abcdefghijklmnop{n:06}"));
             made[15] ^= n as u8 % 2;
             made
         })

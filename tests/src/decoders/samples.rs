@@ -26,7 +26,8 @@ use tequio_core::{
         block::transactions_root,
         genesis::GenesisFile,
         job::{
-            Contributor, InferenceTask, JobOutput, JobResult, JobSpec, JobTask, TrainedModel, TrainingTask, Verdict,
+            Contributor, InferenceTask, JobKind, JobOutput, JobResult, JobSpec, JobTask, TrainedModel, TrainingTask,
+            Verdict,
         },
     },
     light::LightClient,
@@ -328,7 +329,7 @@ fn coordinator_records() -> Vec<Vec<u8>> {
 fn progress() -> work::JobProgress {
     work::JobProgress {
         id: Digest([4; 32]),
-        kind: work::JobKind::Train,
+        kind: JobKind::Train,
         name: "sample".try_into().unwrap(),
         coordinator: NodeId([5; 32]),
         state: work::JobState::Running,

@@ -42,7 +42,7 @@ use crate::{
     ledger::job::{JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{self, Answer, JobKind, JobProgress, JobState, Notice, Refusal, Request, Response},
+    wire::work::{self, Answer, JobProgress, JobState, Notice, Refusal, Request, Response},
 };
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -140,7 +140,7 @@ impl Coordinator {
     pub fn progress(&self) -> JobProgress {
         JobProgress {
             id: self.job,
-            kind: JobKind::from(&self.spec.task),
+            kind: self.spec.kind(),
             name: self.spec.name.clone(),
             coordinator: self.config.local,
             state: match self.status {

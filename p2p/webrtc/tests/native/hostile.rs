@@ -1,9 +1,8 @@
 //! Datagrams that no honest dialer sends.
 
-use crate::peer::{LONG, bytes, connected, dial, server, socket_of, stream, transfer};
+use crate::peer::{LONG, authentic_request, bytes, connected, dial, server, socket_of, stream, transfer};
 use futures::FutureExt;
 use std::time::Duration;
-use str0m::ice::{StunMessage, TransId};
 use tequio_webrtc::Config;
 use tokio::{
     net::UdpSocket,
@@ -21,17 +20,6 @@ fn binding_request(username: &[u8]) -> Vec<u8> {
     out.extend([0x21, 0x12, 0xa4, 0x42]);
     out.extend([5; 12]);
     out.extend(attributes);
-    out
-}
-
-/// The same as an honest dialer makes it: with the integrity that the USERNAME's own password gives.
-fn authentic_request(server_ufrag: &str) -> Vec<u8> {
-    let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
-    let username = format!("{server_ufrag}:uFrg");
-    let message = StunMessage::binding_request(&username, TransId::new(), true, 1, 1, true);
-    let mut out = vec![0; 1000];
-    let len = message.to_bytes(Some(server_ufrag.as_bytes()), &mut out, |k, p| hmac.sha1_hmac(k, p)).unwrap();
-    out.truncate(len);
     out
 }
 

@@ -9,6 +9,7 @@ use libp2p_core::{
 };
 use libp2p_identity::{Keypair, PeerId};
 use std::{net::SocketAddr, pin::Pin, sync::LazyLock, time::Duration};
+use str0m::ice::{StunMessage, TransId};
 use tequio_webrtc::{Certificate, Config, Connection, Error, Stream, Transport};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -185,4 +186,15 @@ pub fn socket_of(addr: &Multiaddr) -> SocketAddr {
         (Some(Protocol::Ip4(ip)), Some(Protocol::Udp(port))) => (ip, port).into(),
         other => panic!("{other:?}"),
     }
+}
+
+/// A STUN binding request as an honest dialer makes it: with the integrity that the USERNAME's own password gives.
+pub fn authentic_request(server_ufrag: &str) -> Vec<u8> {
+    let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
+    let username = format!("{server_ufrag}:uFrg");
+    let message = StunMessage::binding_request(&username, TransId::new(), true, 1, 1, true);
+    let mut out = vec![0; 1000];
+    let len = message.to_bytes(Some(server_ufrag.as_bytes()), &mut out, |k, p| hmac.sha1_hmac(k, p)).unwrap();
+    out.truncate(len);
+    out
 }
