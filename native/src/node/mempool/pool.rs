@@ -105,20 +105,37 @@ impl Pool {
                 return Err(Rejected::SenderFull);
             }
         }
-        while self.ids.len() >= ITEMS_MAX || self.bytes + len > BYTES_MAX {
-            self.displace(state, reputation(state, &sender))?;
-        }
+        self.make_room(state, reputation(state, &sender), len)?;
         self.senders.entry(sender).or_default().insert(nonce, Waiting { transaction, id, len });
         self.ids.insert(id);
         self.bytes += len;
         Ok(true)
     }
 
-    /// Drops the last transaction of the sender who matters least, if that is less than `than`.
-    fn displace(&mut self, state: &State, than: u64) -> Result<(), Rejected> {
+    /// Makes room for one transaction of `len` bytes, if those of senders with less reputation than `than` leave enough;
+    /// else all stay.
+    fn make_room(&mut self, state: &State, than: u64, len: usize) -> Result<(), Rejected> {
+        let is_short = |items: usize, bytes: usize| items >= ITEMS_MAX || bytes + len > BYTES_MAX;
+        if !is_short(self.ids.len(), self.bytes) {
+            return Ok(());
+        }
+        let lesser = self.senders.iter().filter(|(sender, _)| reputation(state, sender) < than);
+        let lesser = lesser.flat_map(|(_, waiting)| waiting.values());
+        let (items, bytes) = lesser.fold((0, 0), |(items, bytes), w| (items + 1, bytes + w.len));
+        if is_short(self.ids.len() - items, self.bytes - bytes) {
+            return Err(Rejected::Full);
+        }
+        while is_short(self.ids.len(), self.bytes) {
+            self.drop_least(state);
+        }
+        Ok(())
+    }
+
+    /// Drops the last transaction of the sender who matters least.
+    fn drop_least(&mut self, state: &State) {
         let least = self.senders.keys().map(|sender| (reputation(state, sender), *sender)).min();
-        let (_, sender) = least.filter(|(found, _)| *found < than).ok_or(Rejected::Full)?;
-        let Some(waiting) = self.senders.get_mut(&sender) else { return Err(Rejected::Full) };
+        let Some((_, sender)) = least else { return };
+        let Some(waiting) = self.senders.get_mut(&sender) else { return };
         if let Some((_, dropped)) = waiting.pop_last() {
             self.ids.remove(&dropped.id);
             self.bytes -= dropped.len;
@@ -126,7 +143,6 @@ impl Pool {
         if waiting.is_empty() {
             self.senders.remove(&sender);
         }
-        Ok(())
     }
 
     pub(super) fn select(
@@ -258,13 +274,16 @@ mod tests {
         }
         let selected = pool.select(&state, 1, usize::MAX, 1);
         assert_eq!(selected.first().unwrap().transaction.sender, key(3).id());
-        // As if it were full of these three.
+        // As if much more were there.
         pool.bytes += BYTES_MAX;
         assert_eq!(pool.insert(transaction(1, 6), &state, 1), Err(Rejected::Full), "no less than the others");
-        assert_eq!(pool.insert(transaction(3, 6), &state, 1), Err(Rejected::Full), "two were not enough");
-        assert!(pool.of(&key(1).id()).is_empty() && pool.of(&key(2).id()).is_empty());
-        pool.bytes -= BYTES_MAX;
+        assert_eq!(pool.insert(transaction(3, 6), &state, 1), Err(Rejected::Full), "the others are not enough");
+        assert_eq!(pool.len(), 3, "nobody makes way for one who does not get in");
+        // Full to the last byte: one of the others is just enough.
+        pool.bytes = BYTES_MAX;
         assert!(pool.insert(transaction(3, 6), &state, 1).unwrap());
-        assert_eq!((pool.len(), pool.of(&key(3).id()).len()), (2, 2));
+        assert_eq!(pool.len(), 3);
+        assert_eq!(pool.of(&key(1).id()).len() + pool.of(&key(2).id()).len(), 1);
+        assert_eq!(pool.of(&key(3).id()).len(), 2);
     }
 }
