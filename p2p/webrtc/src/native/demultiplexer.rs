@@ -10,6 +10,7 @@ use super::{
     ice,
     muxer::Connection,
     routes::{self, Datagram, Link, Place, Routes},
+    socket::{Buffers, Received, Socket},
     transport::{HANDSHAKE_TIMEOUT, Shared, Upgrade},
 };
 use crate::{Closed, Error, auth, budget::Budget};
@@ -19,10 +20,8 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::sync::mpsc;
 
-/// Longest datagram we read; WebRTC keeps below the usual MTU of 1500.
-pub const DATAGRAM_MAX: usize = 2048;
 /// Pause after a failed read, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
@@ -34,7 +33,7 @@ pub struct Incoming {
 
 /// The reading half of a listener.
 pub struct Demultiplexer {
-    pub socket: Arc<UdpSocket>,
+    pub socket: Arc<Socket>,
     pub bound: SocketAddr,
     pub shared: Arc<Shared>,
     pub routes: Arc<Mutex<Routes>>,
@@ -43,39 +42,41 @@ pub struct Demultiplexer {
 impl Demultiplexer {
     /// Reads until the receiver of `incoming` is gone.
     pub async fn run(self, incoming: impl Fn(Incoming) -> bool) {
-        let mut buffer = vec![0; DATAGRAM_MAX];
-        loop {
-            let (len, source) = match self.socket.recv_from(&mut buffer).await {
-                Ok(received) => received,
-                Err(error) => {
-                    // ICMP errors of earlier sends surface here; they concern one peer only.
-                    tracing::debug!(%error, "recv_from");
-                    tokio::time::sleep(ERROR_PAUSE).await;
-                    continue;
-                }
-            };
-            let at = Instant::now();
-            let data = buffer.get(..len).unwrap_or_default();
-            let user = if ice::is_stun(data) { ice::username(data) } else { None };
-            let known = match user {
-                Some(user) => routes::lock(&self.routes).by_user(user),
-                None => routes::lock(&self.routes).by_address(source, at),
-            };
-            let link = match (known, user) {
-                (Some(link), _) => link,
-                (None, None) => continue,
-                (None, Some(user)) => match self.accept(data, user, source, at) {
-                    None => continue,
-                    Some((link, upgrade)) => {
-                        if !incoming(Incoming { remote: source, upgrade }) {
-                            return;
-                        }
-                        link
-                    }
-                },
-            };
-            link.deliver(Datagram { source, at, data: data.to_vec() });
+        let mut buffers = Buffers::of_listener();
+        let mut is_wanted = true;
+        while is_wanted {
+            let each = |received: Received<'_>| is_wanted = is_wanted && self.route(received, &incoming);
+            if let Err(error) = self.socket.receive(&mut buffers, each).await {
+                // ICMP errors of earlier sends surface here; they concern one peer only.
+                tracing::debug!(%error, "recvmsg");
+                tokio::time::sleep(ERROR_PAUSE).await;
+            }
         }
+    }
+
+    /// Hands a datagram to its connection, made now if need be. False if nobody takes new connections any more.
+    fn route(&self, received: Received<'_>, incoming: impl Fn(Incoming) -> bool) -> bool {
+        let Received { source, at, data, .. } = received;
+        let user = if ice::is_stun(data) { ice::username(data) } else { None };
+        let known = match user {
+            Some(user) => routes::lock(&self.routes).by_user(user),
+            None => routes::lock(&self.routes).by_address(source, at),
+        };
+        let link = match (known, user) {
+            (Some(link), _) => link,
+            (None, None) => return true,
+            (None, Some(user)) => match self.accept(data, user, source, at) {
+                None => return true,
+                Some((link, upgrade)) => {
+                    if !incoming(Incoming { remote: source, upgrade }) {
+                        return false;
+                    }
+                    link
+                }
+            },
+        };
+        link.deliver(received.into());
+        true
     }
 
     /// Makes a connection for a dialer, unless its request is unusable or the limits forbid it.
@@ -130,23 +131,21 @@ pub fn spawn((driver, connection, ready): (Driver, Connection, Ready)) -> (Conne
 }
 
 /// Reads the socket of a dialer, which has one connection only, until that is gone.
-pub async fn read_for(socket: Arc<UdpSocket>, remote: SocketAddr, datagrams: mpsc::Sender<Datagram>) {
-    let mut buffer = vec![0; DATAGRAM_MAX];
+pub async fn read_for(socket: Arc<Socket>, remote: SocketAddr, datagrams: mpsc::Sender<Datagram>) {
+    let mut buffers = Buffers::of_dialer();
     loop {
+        let each = |received: Received<'_>| {
+            if received.source == remote {
+                let _ = datagrams.try_send(received.into());
+            }
+        };
         let received = tokio::select! {
-            received = socket.recv_from(&mut buffer) => received,
+            received = socket.receive(&mut buffers, each) => received,
             () = datagrams.closed() => return,
         };
-        match received {
-            Ok((len, source)) if source == remote => {
-                let data = buffer.get(..len).unwrap_or_default().to_vec();
-                let _ = datagrams.try_send(Datagram { source, at: Instant::now(), data });
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(%error, "recv_from");
-                tokio::time::sleep(ERROR_PAUSE).await;
-            }
+        if let Err(error) = received {
+            tracing::debug!(%error, "recvmsg");
+            tokio::time::sleep(ERROR_PAUSE).await;
         }
     }
 }

@@ -8,7 +8,8 @@ use super::{
     demultiplexer::{read_for, spawn},
     driver::Driver,
     muxer::Connection,
-    transport::{HANDSHAKE_TIMEOUT, Shared, bind},
+    socket::Socket,
+    transport::{HANDSHAKE_TIMEOUT, Shared},
 };
 use crate::{
     Closed, Error, Violation,
@@ -34,7 +35,7 @@ pub async fn dial(shared: Arc<Shared>, addr: DirectAddr, server: Fingerprint) ->
 
 async fn handshake(shared: &Shared, addr: &DirectAddr, server: Fingerprint) -> Result<(PeerId, Connection), Error> {
     let ip = source_towards(addr.socket)?;
-    let socket = Arc::new(bind(SocketAddr::new(ip, 0))?);
+    let socket = Arc::new(Socket::bind(SocketAddr::new(ip, 0))?);
     let local = socket.local_addr()?;
     let (datagrams_tx, datagrams) = mpsc::channel(QUEUE);
     let budget = Budget::new(shared.pool.clone());

@@ -10,6 +10,7 @@ use super::{
     ice,
     muxer::Connection,
     routes::{Datagram, Place},
+    socket::{Batch, Socket},
     transport::Shared,
 };
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     version::{V1, V2},
 };
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
@@ -30,10 +30,7 @@ use str0m::{
     channel::{ChannelConfig, ChannelId},
     net::{Protocol, Receive},
 };
-use tokio::{
-    net::UdpSocket,
-    sync::{mpsc, oneshot},
-};
+use tokio::sync::{mpsc, oneshot};
 
 /// A remote that has sent nothing for so long is gone. Chromium checks every 2.5 s, Firefox
 /// every 4 to 6 s.
@@ -43,6 +40,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(9);
 const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
 /// Datagrams of a burst handled before the driver looks at anything else.
 const BURST: usize = 32;
+/// Sources of which the driver remembers where they have reached us.
+const SOURCES_MAX: usize = 8;
 
 /// Resolves once DTLS is up: the remote's fingerprint, and the stream of channel 0.
 pub type Ready = oneshot::Receiver<(Fingerprint, Stream)>;
@@ -50,9 +49,14 @@ pub type Ready = oneshot::Receiver<(Fingerprint, Stream)>;
 /// See the module's documentation.
 pub struct Driver {
     rtc: Rtc,
-    socket: Arc<UdpSocket>,
+    socket: Arc<Socket>,
     /// The address that str0m believes in; with a socket on 0.0.0.0 any one will do.
     local: SocketAddr,
+    /// With such a socket: the address of ours that each source has used, from which the answer has to leave.
+    reached_at: Vec<(SocketAddr, IpAddr)>,
+    /// Datagrams to be sent, and where to.
+    batch: Batch,
+    batch_to: SocketAddr,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::UnboundedReceiver<Command>,
     inbound: mpsc::Sender<Stream>,
@@ -72,7 +76,7 @@ impl Driver {
     /// The server's half: ICE-lite, DTLS server.
     pub fn accept(
         shared: &Shared,
-        socket: Arc<UdpSocket>,
+        socket: Arc<Socket>,
         bound: SocketAddr,
         place: Place,
         datagrams: mpsc::Receiver<Datagram>,
@@ -102,7 +106,7 @@ impl Driver {
     /// The client's half: full ICE, DTLS client.
     pub fn dial(
         shared: &Shared,
-        socket: Arc<UdpSocket>,
+        socket: Arc<Socket>,
         local: SocketAddr,
         remote: SocketAddr,
         server: Fingerprint,
@@ -134,7 +138,7 @@ impl Driver {
 
     fn new(
         mut rtc: Rtc,
-        socket: Arc<UdpSocket>,
+        socket: Arc<Socket>,
         local: SocketAddr,
         place: Option<Place>,
         datagrams: mpsc::Receiver<Datagram>,
@@ -156,6 +160,9 @@ impl Driver {
             rtc,
             socket,
             local,
+            reached_at: Vec::new(),
+            batch: Batch::default(),
+            batch_to: local,
             datagrams,
             commands,
             inbound: inbound_tx,
@@ -185,6 +192,7 @@ impl Driver {
     async fn drive(&mut self) -> Result<std::convert::Infallible, Error> {
         loop {
             let wake_at = self.pump().await?;
+            self.send().await;
             if !self.rtc.is_alive() {
                 return Err(Closed::Locally.into());
             }
@@ -194,7 +202,8 @@ impl Driver {
                 biased;
                 datagram = self.datagrams.recv() => {
                     self.receive(datagram.ok_or(Closed::ListenerRemoved)?)?;
-                    // More of a burst, each with its output, before looking at anything else.
+                    // More of a burst, each with its output, before looking at anything else. What there is to send
+                    // is collected: one call for many acknowledgements.
                     for _ in 0..BURST {
                         let Ok(next) = self.datagrams.try_recv() else { break };
                         self.pump().await?;
@@ -241,6 +250,11 @@ impl Driver {
         self.is_half_open &= is_stun;
         if let Some(place) = self.place.as_ref().filter(|_| is_stun) {
             place.accepted(d.source, d.at);
+            if let Some(local) = d.local {
+                self.reached_at.retain(|(source, _)| *source != d.source);
+                self.reached_at.truncate(SOURCES_MAX - 1);
+                self.reached_at.insert(0, (d.source, local));
+            }
         }
         self.rtc.handle_input(input).map_err(engine_error)
     }
@@ -251,18 +265,23 @@ impl Driver {
             match self.rtc.poll_output().map_err(engine_error)? {
                 Output::Timeout(at) => return Ok(at),
                 Output::Transmit(t) => {
-                    let sent = match self.socket.try_send_to(&t.contents, t.destination) {
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                            self.socket.send_to(&t.contents, t.destination).await.map(drop)
-                        }
-                        other => other.map(drop),
-                    };
-                    if let Err(error) = sent {
-                        tracing::debug!(%error, "send_to");
+                    let is_elsewhere = self.batch_to != t.destination && !self.batch.is_empty();
+                    if is_elsewhere || !self.batch.push(&self.socket, &t.contents) {
+                        self.send().await;
+                        self.batch.push(&self.socket, &t.contents);
                     }
+                    self.batch_to = t.destination;
                 }
                 Output::Event(event) => self.event(event)?,
             }
+        }
+    }
+
+    /// Sends what the engine has given out.
+    async fn send(&mut self) {
+        if !self.batch.is_empty() {
+            let from = self.reached_at.iter().find(|(source, _)| *source == self.batch_to).map(|(_, local)| *local);
+            self.socket.send(&mut self.batch, self.batch_to, from).await;
         }
     }
 

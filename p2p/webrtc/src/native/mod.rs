@@ -1,7 +1,7 @@
 //! The native side: a libp2p `Transport` that listens on and dials `/webrtc-direct` with str0m.
 //!
 //! One UDP socket per listener. Its [`demultiplexer`] hands each datagram to the [`driver`] of
-//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the socket itself.
+//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the [`socket`] itself.
 //! A [`dialer`] has a socket of its own and the same driver.
 //!
 //! ```text
@@ -26,6 +26,7 @@ mod driver;
 mod ice;
 mod muxer;
 mod routes;
+mod socket;
 mod transport;
 mod window;
 

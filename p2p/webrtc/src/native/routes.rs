@@ -5,10 +5,11 @@
 //! another one: a forged source redirects nobody's datagrams. The table is bounded by the number
 //! of connections and by [`ADDRESSES_MAX`] for each.
 
+use super::socket::Received;
 use crate::budget::Budget;
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,11 +25,19 @@ const QUEUE: usize = 1024;
 /// The same before the remote is authenticated.
 const QUEUE_UNAUTHENTICATED: usize = 64;
 
-/// One received datagram.
+/// One received datagram, on its way to a driver.
 pub struct Datagram {
     pub source: SocketAddr,
+    /// The address of ours that it was sent to, where the socket has several.
+    pub local: Option<IpAddr>,
     pub at: Instant,
     pub data: Vec<u8>,
+}
+
+impl From<Received<'_>> for Datagram {
+    fn from(Received { source, local, at, data }: Received<'_>) -> Self {
+        Self { source, local, at, data: data.to_vec() }
+    }
 }
 
 /// The way to one connection's driver.
@@ -206,7 +215,7 @@ mod tests {
     fn strangers_get_a_short_queue() {
         let (_, links, mut rx) = table();
         for _ in 0..2 * QUEUE_UNAUTHENTICATED {
-            links[0].deliver(Datagram { source: source(1), at: Instant::now(), data: vec![] });
+            links[0].deliver(Datagram { source: source(1), local: None, at: Instant::now(), data: vec![] });
         }
         assert_eq!(std::iter::from_fn(|| rx[0].try_recv().ok()).count(), QUEUE_UNAUTHENTICATED);
     }

@@ -10,6 +10,7 @@ use super::{
     dialer,
     muxer::Connection,
     routes::Routes,
+    socket::Socket,
 };
 use crate::{Error, addr, budget::Pool};
 use futures::{FutureExt, future::BoxFuture};
@@ -29,13 +30,10 @@ use std::{
     time::{Duration, Instant},
 };
 use str0m::crypto::CryptoProvider;
-use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
+use tokio::{sync::mpsc, task::AbortHandle};
 
 /// From the first datagram to an authenticated peer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The system's default of some 200 KiB holds a few milliseconds of a fast upload.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-
 /// A handshake in progress.
 pub type Upgrade = BoxFuture<'static, Result<(PeerId, Connection), Error>>;
 
@@ -78,7 +76,7 @@ impl Transport {
     }
 
     fn listen(&mut self, id: ListenerId, socket: SocketAddr) -> io::Result<()> {
-        let socket = Arc::new(bind(socket)?);
+        let socket = Arc::new(Socket::bind(socket)?);
         let bound = socket.local_addr()?;
         let interfaces = bound.ip().is_unspecified().then(IfWatcher::new).transpose()?;
         let demultiplexer = Demultiplexer { socket, bound, shared: self.shared.clone(), routes: Routes::shared() };
@@ -134,20 +132,6 @@ fn usable(ip: IpAddr, bound: SocketAddr) -> bool {
         IpAddr::V4(_) => bound.is_ipv4(),
         IpAddr::V6(ip) => bound.is_ipv6() && !ip.is_unicast_link_local(),
     }
-}
-
-/// A UDP socket with room for bursts.
-pub fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, None)?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
-    socket.set_nonblocking(true)?;
-    socket.bind(&addr.into())?;
-    UdpSocket::from_std(socket.into())
 }
 
 impl libp2p_core::Transport for Transport {
