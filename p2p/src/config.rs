@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use libp2p::Multiaddr;
+use tequio_webrtc::IceServer;
 use zeroize::Zeroizing;
 
 use crate::protocol::{Protocol, Rates};
@@ -26,6 +27,9 @@ pub struct Config {
     pub rates: Rates,
     /// Serve as a circuit relay for others.
     pub relay: Option<RelayLimits>,
+    /// STUN and TURN servers that a browser may use to reach another browser; bounded as
+    /// [`tequio_webrtc::check_ice_servers`] says. Native hosts have no use for them.
+    pub ice_servers: Vec<IceServer>,
     /// Needed to listen on `/udp/…/webrtc-direct`. Persist it: its hash is part of the address.
     #[cfg(not(target_arch = "wasm32"))]
     pub webrtc: Option<tequio_webrtc::Certificate>,
@@ -46,6 +50,7 @@ impl Config {
             limits: Limits::default(),
             rates: Rates::default(),
             relay: None,
+            ice_servers: Vec::new(),
             #[cfg(not(target_arch = "wasm32"))]
             webrtc: None,
             #[cfg(not(target_arch = "wasm32"))]
@@ -65,6 +70,7 @@ impl fmt::Debug for Config {
             .field("limits", &self.limits)
             .field("rates", &self.rates)
             .field("relay", &self.relay)
+            .field("ice_servers", &self.ice_servers)
             .finish_non_exhaustive()
     }
 }

@@ -11,6 +11,9 @@ pub enum SpawnError {
     /// Native hosts start the network inside a tokio runtime.
     #[error("no tokio runtime is running here")]
     NoRuntime,
+    /// The STUN and TURN servers are unusable.
+    #[error(transparent)]
+    IceServers(#[from] tequio_webrtc::BadIceServers),
     /// A transport could not be set up.
     #[error("transport: {0}")]
     Transport(String),

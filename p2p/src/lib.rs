@@ -26,6 +26,7 @@ use futures::channel::mpsc;
 pub use libp2p::Multiaddr;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tequio_webrtc::Certificate as WebRtcCertificate;
+pub use tequio_webrtc::IceServer;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::config::TlsIdentity;
@@ -43,7 +44,7 @@ pub use self::{
 /// Starts the network. On native hosts this must be called inside a tokio runtime.
 ///
 /// # Errors
-/// If the secret is invalid, no runtime is running, or a transport cannot be set up. Sockets are opened by
+/// If the secret or an ICE server is invalid, no runtime is running, or a transport cannot be set up. Sockets are opened by
 /// [`Network::listen`], not here.
 pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     #[cfg(not(target_arch = "wasm32"))]
@@ -54,6 +55,7 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
         tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?
     };
 
+    tequio_webrtc::check_ice_servers(&config.ice_servers)?;
     let keys = identity::keypair(&config.secret).ok_or(SpawnError::InvalidKey)?;
     let local = identity::node_id(&keys.public().to_peer_id()).ok_or(SpawnError::InvalidKey)?;
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);

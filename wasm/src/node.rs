@@ -29,7 +29,7 @@ use tequio_core::{
     light::LightClient,
     types::{Digest, NodeId},
 };
-use tequio_p2p::{Config, Events, Multiaddr, Path, spawn};
+use tequio_p2p::{Config, Events, IceServer, Multiaddr, Path, spawn};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -46,6 +46,24 @@ struct StartConfig {
     store: String,
     #[serde(default)]
     agent: Option<String>,
+    #[serde(default, rename = "iceServers")]
+    ice_servers: Vec<IceServerConfig>,
+}
+
+/// `RTCIceServer`, always with a list of URLs.
+#[derive(Deserialize)]
+struct IceServerConfig {
+    urls: Vec<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    credential: Option<String>,
+}
+
+impl From<IceServerConfig> for IceServer {
+    fn from(server: IceServerConfig) -> Self {
+        Self { urls: server.urls, username: server.username, credential: server.credential }
+    }
 }
 
 #[derive(Serialize)]
@@ -114,7 +132,7 @@ pub struct LightNode {
 
 #[wasm_bindgen]
 impl LightNode {
-    /// Starts from a checkpoint: `{checkpoint, relays, store, agent?}`. Resolves at the first verified head.
+    /// Starts from a checkpoint: `{checkpoint, relays, store, agent?, iceServers?}`. Resolves at the first verified head.
     pub async fn start(config: JsValue, on_event: Function) -> Result<LightNode, JsValue> {
         Ok(Self::begin(config, on_event).await?)
     }
@@ -134,9 +152,12 @@ impl LightNode {
         }
         let key = identity::load_or_create(&store).await?;
         let agent = config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
-        let (network, events) =
-            spawn(Config { keep: relays.clone(), serve: Vec::new(), agent, ..Config::new(*key.to_bytes()) })
-                .map_err(|e| NodeError::Config(e.to_string()))?;
+        let mut network_config = Config::new(*key.to_bytes());
+        network_config.keep = relays.clone();
+        network_config.serve = Vec::new();
+        network_config.agent = agent;
+        network_config.ice_servers = config.ice_servers.into_iter().map(IceServer::from).collect();
+        let (network, events) = spawn(network_config).map_err(|e| NodeError::Config(e.to_string()))?;
         let chain = Rc::new(Chain {
             me: network.local_id(),
             network,

@@ -8,7 +8,8 @@
 //! - `budget`: how many bytes a connection, and all of them together, may hold;
 //! - `addr`: addresses and certificate fingerprints;
 //! - `auth`: Noise on data channel 0, bound to both DTLS certificates;
-//! - `version`: the two handshakes.
+//! - `version`: the two handshakes;
+//! - `ice_server`: the STUN and TURN servers that a browser may use, bounded.
 //!
 //! Nothing that a remote sends can panic this crate or make it hold more memory than the named
 //! limits of `Config` and of these modules.
@@ -18,6 +19,7 @@ mod auth;
 mod budget;
 mod error;
 mod frame;
+mod ice_server;
 mod stream;
 mod version;
 
@@ -35,5 +37,6 @@ pub use browser::{Config, Connection, Transport};
 mod sdp;
 
 pub use error::{Closed, Error, Violation};
+pub use ice_server::{BadIceServers, ICE_SERVERS_MAX, ICE_TEXT_LEN_MAX, ICE_URLS_MAX, IceServer, check_ice_servers};
 pub use stream::Stream;
 pub use version::DialVersion;

@@ -7,9 +7,10 @@ import { checkCheckpoint, resolveCheckpoint, type PinnedCheckpoint } from "./che
 import { browserDevice, type Device } from "./device.js";
 import { InsecureOriginError, OptionsError, StorageError, fromBoundary } from "./errors.js";
 import type { TequioEvent } from "./events.js";
+import { ICE_SERVERS_MAX, checkIceServers, type IceServer } from "./ice.js";
 import { TequioNode } from "./node.js";
 import type { WorkerLike } from "./pool.js";
-import { checkRelays, discoverRelays } from "./relays.js";
+import { checkRelays, discover, type WayIn } from "./relays.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
 import { load, spawnWorker, type Loaded } from "./wasm-loader.js";
 
@@ -24,6 +25,8 @@ export interface ConnectOptions {
   relays?: readonly string[];
   /** URLs of `/.well-known/tequio.json` files that name relays. They are trusted for addresses only. */
   wellKnown?: string | URL | readonly (string | URL)[];
+  /** STUN and TURN servers for paths between browsers, tried before those that the well-known files name. */
+  iceServers?: readonly IceServer[];
   /** Name of the IndexedDB data base for head and identity; each further tab gets its own. Default `tequio`. */
   store?: string;
   /** How this program names itself to peers. */
@@ -43,6 +46,8 @@ export interface Surroundings {
   device(): Device;
   takeStore(base: string): Promise<StoreSlot | null>;
 }
+
+const NOWHERE: WayIn = { relays: [], iceServers: [] };
 
 const browser: Surroundings = {
   secure: () => globalThis.isSecureContext && globalThis.crypto?.subtle !== undefined,
@@ -73,7 +78,7 @@ export async function connectWith(surroundings: Surroundings, options: ConnectOp
 
   const [{ wasm, module }, found] = await Promise.all([
     surroundings.load(),
-    checked.wellKnown.length > 0 ? discoverRelays(checked.wellKnown, signal).catch(keepIf(checked.relays.length > 0)) : [],
+    checked.wellKnown.length > 0 ? discover(checked.wellKnown, signal).catch(keepIf(checked.relays.length > 0)) : NOWHERE,
   ]);
   const checkpoint = await resolveCheckpoint(checked.checkpoint, wasm.hashBytes, signal);
   signal?.throwIfAborted();
@@ -91,8 +96,9 @@ export async function connectWith(surroundings: Surroundings, options: ConnectOp
     const light = await wasm.LightNode.start(
       {
         checkpoint,
-        relays: [...new Set([...checked.relays, ...found])],
+        relays: [...new Set([...checked.relays, ...found.relays])],
         store: slot.name,
+        iceServers: [...checked.iceServers, ...found.iceServers].slice(0, ICE_SERVERS_MAX),
         ...(options.agent === undefined ? {} : { agent: options.agent }),
       },
       (event) => node.receive(event),
@@ -113,6 +119,7 @@ function checkOptions(options: ConnectOptions) {
   const given = (options ?? {}) as Partial<ConnectOptions>;
   const checkpoint = checkCheckpoint(given.checkpoint);
   const relays = checkRelays(given.relays ?? []);
+  const iceServers = checkIceServers(given.iceServers ?? []);
   const wellKnown = given.wellKnown === undefined ? [] : [given.wellKnown].flat() as (string | URL)[];
   if (relays.length === 0 && wellKnown.length === 0) {
     throw new OptionsError("connect() needs a way into the network: relays, or wellKnown with the URL of a tequio.json");
@@ -121,13 +128,13 @@ function checkOptions(options: ConnectOptions) {
   if (typeof store !== "string" || !/^[\w.-]{1,64}$/.test(store)) {
     throw new OptionsError("store is a name of 1 to 64 letters, digits, dots, dashes and underscores");
   }
-  return { checkpoint, relays, wellKnown, store };
+  return { checkpoint, relays, wellKnown, iceServers, store };
 }
 
 /** With explicit relays at hand, a well-known file that cannot be read is no reason to stop. */
-function keepIf(others: boolean): (error: unknown) => string[] {
+function keepIf(others: boolean): (error: unknown) => WayIn {
   return (error) => {
-    if (others) return [];
+    if (others) return NOWHERE;
     throw error;
   };
 }

@@ -33,6 +33,7 @@ export type {
   TequioEventMap,
   TequioEventType,
 } from "./events.js";
+export type { IceServer } from "./ice.js";
 export { Model, type Prediction } from "./model.js";
 export { TequioNode, type Account, type Job, type Ref, type Status, type TrainingRecord } from "./node.js";
 export type { DroppedEvent } from "./queue.js";

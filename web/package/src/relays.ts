@@ -4,6 +4,8 @@
  */
 import { NetworkError, OptionsError } from "./errors.js";
 import { fetchCapped } from "./fetch.js";
+import { ICE_SERVERS_MAX, usableIceServers } from "./ice.js";
+import type { WireIceServer } from "./wasm-types.js";
 
 /** The path of the file that relays serve. */
 export const WELL_KNOWN_PATH = "/.well-known/tequio.json";
@@ -14,6 +16,12 @@ export const RELAYS_MAX = 32;
 /** The longest multiaddress. */
 export const ADDRESS_CHARS_MAX = 512;
 
+/** What well-known files tell. */
+export interface WayIn {
+  relays: string[];
+  iceServers: WireIceServer[];
+}
+
 /** Checks addresses given by the program. */
 export function checkRelays(relays: readonly unknown[]): string[] {
   for (const relay of relays) {
@@ -23,24 +31,22 @@ export function checkRelays(relays: readonly unknown[]): string[] {
   return [...new Set(relays as string[])];
 }
 
-/** The addresses that the given well-known files name; one file that can be read suffices. */
-export async function discoverRelays(urls: readonly (string | URL)[], signal?: AbortSignal): Promise<string[]> {
+/** What the given well-known files name; one file that can be read and names a relay suffices. */
+export async function discover(urls: readonly (string | URL)[], signal?: AbortSignal): Promise<WayIn> {
   const answers = await Promise.allSettled(urls.map(async (url) => parseWellKnown(await fetchCapped(url, WELL_KNOWN_BYTES_MAX, signal))));
-  const found = new Set<string>();
-  for (const answer of answers) {
-    if (answer.status === "fulfilled") for (const address of answer.value) found.add(address);
-  }
-  if (found.size > 0) return [...found].slice(0, RELAYS_MAX);
+  const files = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
+  const relays = [...new Set(files.flatMap((file) => file.relays))].slice(0, RELAYS_MAX);
+  if (relays.length > 0) return { relays, iceServers: files.flatMap((file) => file.iceServers).slice(0, ICE_SERVERS_MAX) };
   const failed = answers.find((answer) => answer.status === "rejected");
   const reason = failed ? (failed.reason as Error).message : "no relay address in it";
   throw new NetworkError("WELL_KNOWN", `no relay found through ${urls.map(String).join(", ")}: ${reason}`, failed?.reason);
 }
 
-/** The usable addresses of a well-known file; a file of another version is refused. */
-export function parseWellKnown(bytes: Uint8Array): string[] {
-  const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as { version?: unknown; relays?: unknown } | null;
+/** What is usable of a well-known file; a file of another version is refused. */
+export function parseWellKnown(bytes: Uint8Array): WayIn {
+  const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as { version?: unknown; relays?: unknown; iceServers?: unknown } | null;
   if (value?.version !== 1 || !Array.isArray(value.relays)) throw new Error("not a tequio.json of version 1");
-  return value.relays.filter(isAddress).slice(0, RELAYS_MAX);
+  return { relays: value.relays.filter(isAddress).slice(0, RELAYS_MAX), iceServers: usableIceServers(value.iceServers) };
 }
 
 function isAddress(value: unknown): value is string {

@@ -145,6 +145,15 @@ export interface WireConfig {
   /** Name of the IndexedDB data base. */
   store: string;
   agent?: string;
+  /** STUN and TURN servers for paths between browsers. */
+  iceServers?: WireIceServer[];
+}
+
+/** `RTCIceServer`, always with a list of URLs. */
+export interface WireIceServer {
+  urls: string[];
+  username?: string;
+  credential?: string;
 }
 
 /** The running light node. */

@@ -5,6 +5,7 @@ import test from "node:test";
 import type { ConnectOptions } from "../src/connect.js";
 import { CHECKPOINT_BYTES_MAX } from "../src/checkpoint.js";
 import type { TequioError } from "../src/errors.js";
+import { ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX } from "../src/ice.js";
 import { RELAYS_MAX, parseWellKnown } from "../src/relays.js";
 import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
 
@@ -40,6 +41,11 @@ test("the caller's mistakes are refused before anything is loaded", async () => 
     [{ relays: [] }, "BAD_OPTIONS"],
     [{ relays: ["ws://relay.example"] }, "BAD_OPTIONS"],
     [{ store: "a/b" }, "BAD_OPTIONS"],
+    [{ iceServers: "stun:a" }, "BAD_OPTIONS"],
+    [{ iceServers: [{ urls: [] }] }, "BAD_OPTIONS"],
+    [{ iceServers: [{ urls: "http://relay.example" }] }, "BAD_OPTIONS"],
+    [{ iceServers: [{ urls: "turn:relay.example", username: "a" }] }, "BAD_OPTIONS"],
+    [{ iceServers: Array.from({ length: ICE_SERVERS_MAX + 1 }, () => ({ urls: "stun:a" })) }, "BAD_OPTIONS"],
   ];
   for (const [options, expected] of wrong) {
     assert.equal(await code(world.connect(options as Partial<ConnectOptions>)), expected, JSON.stringify(options).slice(0, 80));
@@ -94,9 +100,37 @@ test("relays come from options and well-known files; one readable file suffices"
 test("a well-known file cannot flood the node", () => {
   const many = Array.from({ length: 1_000 }, (_, port) => RELAY.replace("4001", String(port + 1)));
   const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-  assert.equal(parseWellKnown(bytes({ version: 1, relays: many })).length, RELAYS_MAX);
-  assert.deepEqual(parseWellKnown(bytes({ version: 1, relays: [`/${"x".repeat(600)}/p2p/abc`] })), []);
+  assert.equal(parseWellKnown(bytes({ version: 1, relays: many })).relays.length, RELAYS_MAX);
+  assert.deepEqual(parseWellKnown(bytes({ version: 1, relays: [`/${"x".repeat(600)}/p2p/abc`] })).relays, []);
   for (const bad of [null, [], { version: 2, relays: [] }, { version: 1 }]) assert.throws(() => parseWellKnown(bytes(bad)));
+});
+
+test("ICE servers come from options and well-known files, in that order", async () => {
+  const turn = { urls: ["turn:198.51.100.1:3478?transport=udp"], username: "1700000000:a", credential: "c" };
+  const file = JSON.stringify({ version: 1, relays: [RELAY], iceServers: [turn] });
+  await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
+    const world = fakeWorld();
+    const node = await world.connect({ wellKnown: `${base}/a.json`, iceServers: [{ urls: "stun:stun.example" }] });
+    assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:stun.example"] }, turn]);
+    await node.close();
+    const without = await world.connect({ wellKnown: `${base}/b.json` });
+    assert.deepEqual(world.light.config?.iceServers, []);
+    await without.close();
+  });
+});
+
+test("of the ICE servers that a stranger names only usable ones are used, and few", () => {
+  const named = (iceServers: unknown) => parseWellKnown(new TextEncoder().encode(JSON.stringify({ version: 1, relays: [], iceServers }))).iceServers;
+  const stun = { urls: "stun:a" };
+  const long = "é".repeat(ICE_TEXT_BYTES_MAX / 2 + 1);
+  const bad: unknown[] = [
+    null, 5, "stun:a", {}, { urls: [] }, { urls: [5] }, { urls: ["stun:a", "stun:b", "stun:c", "stun:d", "stun:e"] },
+    { urls: "https://a" }, { urls: "javascript:a" }, { urls: "stun:a b" }, { urls: `stun:${"a".repeat(ICE_TEXT_BYTES_MAX)}` },
+    { urls: "turn:a" }, { urls: "turn:a", username: "u", credential: 5 }, { urls: "turn:a", username: long, credential: "c" },
+  ];
+  for (const one of bad) assert.deepEqual(named([one, stun]), [{ urls: ["stun:a"] }], JSON.stringify(one).slice(0, 60));
+  assert.equal(named(Array.from({ length: 1_000 }, () => stun)).length, ICE_SERVERS_MAX);
+  for (const absent of [undefined, null, {}, "stun:a"]) assert.deepEqual(named(absent), []);
 });
 
 test("a failed start gives the store back and throws a typed error", async () => {

@@ -1,0 +1,125 @@
+//! The STUN and TURN servers that a browser may use to find a path to another browser.
+//!
+//! They come from whoever served the page or a relay's well-known file, and are trusted for nothing but to carry
+//! packets: DTLS and Noise run end to end above them. So they are only bounded, and limited to the schemes of
+//! RFC 7064 and RFC 7065.
+
+use std::fmt;
+
+/// Servers that one node uses.
+pub const ICE_SERVERS_MAX: usize = 8;
+/// URLs of one server.
+pub const ICE_URLS_MAX: usize = 4;
+/// Bytes of a URL, of a user name and of a credential.
+pub const ICE_TEXT_LEN_MAX: usize = 512;
+
+const SCHEMES: [&str; 4] = ["stun:", "stuns:", "turn:", "turns:"];
+
+/// One server, as `RTCIceServer` names it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port`, `turn:host:port?transport=udp`, ...: ways to the same server.
+    pub urls: Vec<String>,
+    /// TURN needs it.
+    pub username: Option<String>,
+    /// The password that belongs to it.
+    pub credential: Option<String>,
+}
+
+impl fmt::Debug for IceServer {
+    /// Leaves out the credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Why a list of servers cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadIceServers {
+    /// More servers than [`ICE_SERVERS_MAX`].
+    #[error("{0} ICE servers; at most {ICE_SERVERS_MAX}")]
+    TooMany(usize),
+    /// No URL, or more than [`ICE_URLS_MAX`].
+    #[error("an ICE server with {0} URLs; 1 to {ICE_URLS_MAX}")]
+    Urls(usize),
+    /// A URL, user name or credential above [`ICE_TEXT_LEN_MAX`].
+    #[error("an ICE server's {0} is longer than {ICE_TEXT_LEN_MAX} bytes")]
+    TooLong(&'static str),
+    /// Another scheme than those of STUN and TURN, no host, or characters that a URL does not have.
+    #[error("not the URL of a STUN or TURN server: {0}")]
+    Url(String),
+    /// A TURN server refuses everybody who brings no credential.
+    #[error("{0} needs a username and a credential")]
+    NoCredential(String),
+}
+
+/// Checks a list against the bounds of this module.
+pub fn check_ice_servers(servers: &[IceServer]) -> Result<(), BadIceServers> {
+    if servers.len() > ICE_SERVERS_MAX {
+        return Err(BadIceServers::TooMany(servers.len()));
+    }
+    servers.iter().try_for_each(check)
+}
+
+fn check(server: &IceServer) -> Result<(), BadIceServers> {
+    if server.urls.is_empty() || server.urls.len() > ICE_URLS_MAX {
+        return Err(BadIceServers::Urls(server.urls.len()));
+    }
+    let too_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > ICE_TEXT_LEN_MAX);
+    if too_long(&server.username) {
+        return Err(BadIceServers::TooLong("username"));
+    }
+    if too_long(&server.credential) {
+        return Err(BadIceServers::TooLong("credential"));
+    }
+    for url in &server.urls {
+        if url.len() > ICE_TEXT_LEN_MAX {
+            return Err(BadIceServers::TooLong("URL"));
+        }
+        let host = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
+        if !host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic())) {
+            return Err(BadIceServers::Url(url.clone()));
+        }
+        if url.starts_with("turn") && (server.username.is_none() || server.credential.is_none()) {
+            return Err(BadIceServers::NoCredential(url.clone()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(urls: &[&str]) -> IceServer {
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        IceServer { urls, username: Some("1700000000:a".into()), credential: Some("secret".into()) }
+    }
+
+    #[test]
+    fn what_browsers_take_passes_and_the_rest_does_not() {
+        let url = "turn:198.51.100.1:3478?transport=udp";
+        let good = server(&["stun:relay.example", url, "turns:relay.example:5349", "stun:[2001:db8::1]:3478"]);
+        assert_eq!(check_ice_servers(&vec![good.clone(); ICE_SERVERS_MAX]), Ok(()));
+        assert_eq!(check_ice_servers(&vec![good.clone(); 9]), Err(BadIceServers::TooMany(9)));
+        assert_eq!(check_ice_servers(&[server(&[])]), Err(BadIceServers::Urls(0)));
+        assert_eq!(check_ice_servers(&[server(&[url; 5])]), Err(BadIceServers::Urls(5)));
+        for bad in ["", "stun:", "http://relay.example", "STUN:a", "turn:a b", "turn:é"] {
+            assert_eq!(check_ice_servers(&[server(&[bad])]), Err(BadIceServers::Url(bad.into())));
+        }
+        let anonymous = IceServer { credential: None, ..good.clone() };
+        assert_eq!(check_ice_servers(&[anonymous]), Err(BadIceServers::NoCredential(url.into())));
+        let stun = IceServer { username: None, credential: None, ..server(&["stun:relay.example"]) };
+        assert_eq!(check_ice_servers(&[stun]), Ok(()));
+        let long = "x".repeat(ICE_TEXT_LEN_MAX + 1);
+        assert_eq!(check_ice_servers(&[server(&[&format!("turn:{long}")])]), Err(BadIceServers::TooLong("URL")));
+        let named = IceServer { username: Some(long), ..good };
+        assert_eq!(check_ice_servers(&[named]), Err(BadIceServers::TooLong("username")));
+    }
+
+    #[test]
+    fn a_credential_is_not_printed() {
+        assert!(!format!("{:?}", server(&["turn:a"])).contains("secret"));
+    }
+}
