@@ -29,6 +29,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// Threads that compute for jobs.
     pub workers: usize,
+    /// Newest blocks that stay here; 0 for all of them.
+    pub keep_blocks: u64,
+    /// A node that is more blocks behind than this fetches a state whole instead.
+    pub snapshot_when_behind: u64,
     /// File with the keystore's passphrase; a relative path starts at the node's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
@@ -43,6 +47,8 @@ impl Default for Config {
             relays: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 4811)),
             workers: 1,
+            keep_blocks: 0,
+            snapshot_when_behind: 4096,
             passphrase_file: None,
         }
     }

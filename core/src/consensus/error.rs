@@ -44,6 +44,17 @@ pub enum RestoreError {
     NoParams,
 }
 
+/// Why nobody can go on from a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Some of it was lost or changed after it had been proved: this host's disk is at fault.
+    #[error("the state is not the one that the final header commits to")]
+    WrongState,
+    /// A state of another version.
+    #[error("the state lacks the committee or the parameters of the next block")]
+    Incomplete,
+}
+
 /// What a handler of messages can find.
 pub(super) enum Fault {
     /// The peer's.

@@ -1,11 +1,12 @@
 //! What can happen to a replica.
 
+use super::replica::Head;
 use crate::{
     ledger::{Block, Certificate, SignedTransaction},
     types::{Height, NodeId, Unverified, Verified, View},
     wire::consensus::Message,
 };
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 /// One input.
 #[derive(Clone, Debug)]
@@ -18,7 +19,8 @@ pub enum Input {
         /// What it says.
         message: Unverified<Message>,
     },
-    /// The oldest [`super::Output::Persist`] or [`super::Output::Finalised`] that was polled is on disk.
+    /// The oldest [`super::Output::Persist`], [`super::Output::Finalised`] or [`super::Output::Adopted`] that was polled is
+    /// on disk.
     Persisted,
     /// Answers [`super::BuildBlock`], also where there is nothing to put into a block.
     Built {
@@ -36,6 +38,8 @@ pub enum Input {
         /// The blocks; those that are final here already are skipped.
         blocks: Vec<(Block, Certificate)>,
     },
+    /// The state of a later final block, to go on from: the blocks between are passed over.
+    Snapshot(Box<Verified<Head>>),
     /// The mempool holds something: a block is due after the shortest interval. Holds for one height.
     WantBlock,
     /// The deadline has come.

@@ -16,6 +16,7 @@
 //! | nothing new for a while | says its last words again | |
 //! | a message of the next height | keeps it until then | |
 //! | a message of a height further on | asks its sender for the final blocks | |
+//! | the state of a later final block | goes on from there | that state |
 //! | a message of a final height | answers with the certificate of the head | |
 //!
 //! Why two blocks cannot become final at one height: a commit quorum for B in view w holds f+1 correct
@@ -46,7 +47,7 @@ mod timing;
 mod validate;
 mod wal;
 
-pub use error::{Error, RestoreError};
+pub use error::{Error, RestoreError, SnapshotError};
 pub use input::Input;
 pub use leader::leader;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};

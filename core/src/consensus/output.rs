@@ -1,7 +1,7 @@
-//! What a replica wants done. [`Output::Persist`] and [`Output::Finalised`] are barriers: nothing that comes
-//! after them is polled before [`super::Input::Persisted`].
+//! What a replica wants done. [`Output::Persist`], [`Output::Finalised`] and [`Output::Adopted`] are barriers: nothing
+//! that comes after them is polled before [`super::Input::Persisted`].
 
-use super::{validate::BlockError, wal::WalRecord};
+use super::{replica::Head, validate::BlockError, wal::WalRecord};
 use crate::{
     ledger::{Block, Certificate, Evidence, Outcome, committee::CertificateError},
     types::{Digest, Height, NodeId, View},
@@ -25,6 +25,9 @@ pub enum Output {
     /// A block is final: store block, certificate and changes in one atomic write, drop the records of
     /// this height and of those below, then answer [`super::Input::Persisted`].
     Finalised(Box<Finalised>),
+    /// The replica goes on from this state: make it the store's in one atomic write, drop the records of its height and
+    /// of those below, then answer [`super::Input::Persisted`].
+    Adopted(Box<Head>),
     /// Ask the mempool.
     Request(BuildBlock),
     /// Ask this peer for final blocks. At most one such request is under way.
@@ -173,7 +176,7 @@ impl Offence {
 
 impl Output {
     pub(super) fn is_barrier(&self) -> bool {
-        matches!(self, Self::Persist(_) | Self::Finalised(_))
+        matches!(self, Self::Persist(_) | Self::Finalised(_) | Self::Adopted(_))
     }
 
     /// About how many bytes it holds in memory.

@@ -2,7 +2,7 @@
 
 use super::{
     catch_up::CatchUp,
-    error::{Error, RestoreError},
+    error::{Error, RestoreError, SnapshotError},
     future::Future,
     input::Input,
     instance::Instance,
@@ -15,7 +15,8 @@ use crate::{
     crypto::{NodeKey, bls},
     ledger::{Certificate, Committee, Header, Params, Phase, State, Vote, genesis::Start},
     machine::Machine,
-    types::{Digest, Height, NodeId, TimeMs, View},
+    types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
+    wire::light::FinalHeader,
 };
 use alloc::collections::BTreeMap;
 
@@ -72,6 +73,22 @@ impl Head {
     /// Of a new chain.
     pub fn genesis(start: &Start) -> Self {
         Self::new(start.header.clone(), None, start.state.clone(), start.committee.clone())
+    }
+
+    /// Of a state that was fetched whole, under a header that was found to be final.
+    pub fn of_snapshot(header: Verified<FinalHeader>, state: State) -> Result<Verified<Self>, SnapshotError> {
+        let FinalHeader { header, certificate } = header.into_inner();
+        if state.root() != header.state {
+            return Err(SnapshotError::WrongState);
+        }
+        let next = [header.epoch, header.epoch.saturating_add(1)].map(|epoch| state.committee(epoch));
+        let record = next.into_iter().flatten().find(|record| record.digest() == header.next_committee);
+        let record = record.ok_or(SnapshotError::Incomplete)?;
+        let committee = Committee::new(record.clone(), &header.chain).map_err(|_| SnapshotError::Incomplete)?;
+        if state.params().is_none() {
+            return Err(SnapshotError::Incomplete);
+        }
+        Ok(Unverified::new(Self::new(header, certificate, state, committee)).into_verified())
     }
 
     /// Digest of its header.
@@ -156,6 +173,7 @@ impl Replica {
             Input::Persisted => self.outbox.persisted(),
             Input::Built { height, view, transactions } => self.on_built(height, view, transactions),
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
+            Input::Snapshot(head) => self.on_snapshot(*head),
             Input::WantBlock => self.on_want_block(),
             Input::Tick => Ok(()),
         }

@@ -1,5 +1,9 @@
 //! The state: accounts, jobs, refs and the committee, under one root from which any part can be proved.
 
+mod chunk;
+
+pub use chunk::{CHUNK_ENTRIES_MAX, CHUNK_LEN_MAX, ChunkError, StateChunk};
+
 use super::{
     committee::CommitteeRecord,
     evidence::Crime,

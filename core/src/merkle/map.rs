@@ -3,6 +3,11 @@
 //! A subtree with one entry is that entry's leaf, wherever it stands, so depth follows the logarithm
 //! of the size and not the length of keys. Versions share their structure: an update copies one path.
 //! A proof shows either that a key has a value or that it has none; both use the same [`MapProof`].
+//! A whole map travels in [`ChunkProof`]s.
+
+mod chunk;
+
+pub use chunk::{ChunkLimits, ChunkProof};
 
 use crate::{
     codec::BoundedVec,
@@ -101,15 +106,7 @@ impl<V: Clone> Map<V> {
 
     /// All values, in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        let mut stack: Vec<&Arc<Node<V>>> = self.root.iter().collect();
-        core::iter::from_fn(move || {
-            loop {
-                match &**stack.pop()? {
-                    Node::Leaf { item, .. } => return Some(item),
-                    Node::Branch { left, right, .. } => stack.extend(right.iter().chain(left)),
-                }
-            }
-        })
+        items(&self.root)
     }
 
     /// Proves that a key has its value, or that it has none.
@@ -149,6 +146,19 @@ impl MapProof {
         });
         if found == *root { Ok(()) } else { Err(BadProof) }
     }
+}
+
+/// The values below a node, in the order of their keys.
+fn items<V>(link: &Link<V>) -> impl Iterator<Item = &V> {
+    let mut stack: Vec<&Arc<Node<V>>> = link.iter().collect();
+    core::iter::from_fn(move || {
+        loop {
+            match &**stack.pop()? {
+                Node::Leaf { item, .. } => return Some(item),
+                Node::Branch { left, right, .. } => stack.extend(right.iter().chain(left)),
+            }
+        }
+    })
 }
 
 struct Entry<V> {

@@ -1,6 +1,9 @@
 //! Errors as callers see them: a status and `{"error": {"code", "message"}}`.
 
-use crate::node::{context::NotAccepted, mempool::Rejected};
+use crate::{
+    node::{context::NotAccepted, mempool::Rejected},
+    store::QueueError,
+};
 use axum::{
     Json,
     http::{StatusCode, header},
@@ -77,6 +80,15 @@ impl From<NotAccepted> for ApiError {
         match error {
             NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull) => Self::busy(error),
             NotAccepted::Rejected(_) | NotAccepted::Invalid(_) => Self::conflict(error),
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Full => Self::busy(error),
+            QueueError::Store(error) => Self::internal(error),
         }
     }
 }

@@ -3,11 +3,8 @@
 use super::{Api, error::ApiError, guard::Authorized, read::reading, view};
 use crate::{
     data,
-    node::{
-        context::Context,
-        light, objects,
-        transactor::{self, TransactError},
-    },
+    node::{context::Context, light, objects, queue},
+    store::{Stage, Write},
 };
 use axum::{
     Json,
@@ -31,10 +28,11 @@ use tequio_core::{
     },
     knowledge::{model::Model, object},
     ledger::{
-        Action,
+        Action, TransactionId,
         job::{InferenceTask, JOB_NAME_LEN_MAX, JobId, JobSpec, JobStatus, JobTask, TrainingTask},
     },
     scheduler::coordinator::ALL,
+    types::Height,
     wire::light::Response,
 };
 
@@ -108,11 +106,39 @@ pub async fn infer(
 
 async fn submit(api: &Api, (spec, blocks, about): Specified) -> Result<impl IntoResponse + use<>, ApiError> {
     objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
-    let (id, height) = transactor::perform(&api.context, Action::SubmitJob(spec)).await.map_err(refusal)?;
+    let (status, done) = write(api, Action::SubmitJob(spec)).await?;
     let mut view = about;
-    view["id"] = json!(id.to_string());
-    view["submitted"] = json!(height);
-    Ok((StatusCode::CREATED, Json(view)))
+    match done {
+        Done::Applied { transaction, height } => {
+            view["id"] = json!(transaction.to_string());
+            view["submitted"] = json!(height);
+        }
+        Done::Queued(number) => {
+            view["queued"] = json!(number);
+            view["final"] = json!(false);
+        }
+    }
+    Ok((if status == StatusCode::OK { StatusCode::CREATED } else { status }, Json(view)))
+}
+
+/// What became of a write by the time that its client is answered.
+enum Done {
+    Applied {
+        transaction: TransactionId,
+        height: Height,
+    },
+    /// There is no quorum: this is the number to ask after.
+    Queued(u64),
+}
+
+/// Brings a write of this node into the ledger, or says that it is kept until there is a quorum.
+async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done), ApiError> {
+    let number = queue::submit(&api.context, Write::Own(action)).await?;
+    match queue::outcome(&api.context, number).await.map_err(ApiError::internal)? {
+        Stage::Applied { transaction, height } => Ok((StatusCode::OK, Done::Applied { transaction, height })),
+        Stage::Refused { reason } => Err(ApiError::conflict(reason)),
+        Stage::Waiting | Stage::Sent { .. } => Ok((StatusCode::ACCEPTED, Done::Queued(number))),
+    }
 }
 
 /// A job, its data, and what there is to say of them.
@@ -191,14 +217,6 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
 }
 
-fn refusal(error: TransactError) -> ApiError {
-    match error {
-        TransactError::NotAccepted(error) => error.into(),
-        TransactError::NotApplied(_) | TransactError::Expired => ApiError::conflict(error),
-        TransactError::Admission | TransactError::Stopping => ApiError::internal(error),
-    }
-}
-
 fn known(context: &Context, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
     let id: JobId = id.parse().map_err(ApiError::bad)?;
     context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::not_found("job"))
@@ -209,11 +227,20 @@ pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json
     Ok(Json(reading(&api, move |c| view::job(c, &id, &job)).await?))
 }
 
-pub async fn cancel(_: Authorized, State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub async fn cancel(
+    _: Authorized,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
     let (id, _) = known(&api.context, &id)?;
-    let (transaction, height) =
-        transactor::perform(&api.context, Action::CancelJob { job: id }).await.map_err(refusal)?;
-    Ok(Json(json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})))
+    let (status, done) = write(&api, Action::CancelJob { job: id }).await?;
+    let view = match done {
+        Done::Applied { transaction, height } => {
+            json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})
+        }
+        Done::Queued(number) => json!({"id": id.to_string(), "queued": number, "final": false}),
+    };
+    Ok((status, Json(view)))
 }
 
 /// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.

@@ -107,6 +107,8 @@ fn routes(api: Api) -> Router {
         .route("/v1/transactions", post(read::transact))
         .route("/v1/transactions/{id}", get(read::transaction))
         .route("/v1/openapi.json", get(openapi))
+        .route("/v1/queue", get(read::queue))
+        .route("/v1/queue/{number}", get(read::queued))
         .route("/metrics", get(read::metrics))
         .route("/healthz", get(read::health))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))

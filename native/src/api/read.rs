@@ -1,7 +1,10 @@
 //! Everything but jobs: status, ledger, objects, transactions, metrics.
 
 use super::{Api, error::ApiError, guard::Authorized, view};
-use crate::node::{context::Context, machine::now_ms};
+use crate::{
+    node::{context::Context, queue},
+    store::Write,
+};
 use axum::{
     Json,
     body::Bytes,
@@ -22,9 +25,6 @@ use tequio_p2p::{Path as PeerPath, identity};
 
 type Answer = Result<Json<Value>, ApiError>;
 
-/// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
-const STALE_INTERVALS: u64 = 3;
-
 /// Runs what reads the disk where it may block.
 pub async fn reading<T: Send + 'static>(
     api: &Api,
@@ -38,8 +38,11 @@ pub async fn status(State(api): State<Api>) -> Answer {
     let context = &api.context;
     let tip = context.tip();
     let head = &tip.header.header;
-    let age_ms = now_ms().saturating_sub(head.time_ms);
+    let age_ms = context.head_age_ms();
+    let queue = reading(&api, |c| c.store.queue()).await?.map_err(ApiError::internal)?;
+    let queued = queue.iter().filter(|(_, queued)| !queued.stage.is_settled()).count();
     let account = tip.state.account(&context.id).map(view::account);
+    let lowest = reading(&api, |c| c.store.lowest_block()).await?.map_err(ApiError::internal)?;
     Ok(Json(json!({
         "node": context.id.to_string(),
         "peer_id": identity::peer_id(context.id).map(|p| p.to_string()),
@@ -49,12 +52,28 @@ pub async fn status(State(api): State<Api>) -> Answer {
         "height": head.height,
         "head": view::header(head),
         "head_age_ms": age_ms,
-        "stale": age_ms > context.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS),
+        "stale": context.is_reduced(),
+        "mode": if context.is_reduced() { "reduced" } else { "normal" },
+        "queued_writes": queued,
+        "sync": sync(context),
+        "lowest_block": lowest,
         "peers": context.network.peers().len(),
         "mempool": context.mempool.len(),
         "account": account,
         "coordinating": context.coordinators.jobs().iter().map(ToString::to_string).collect::<Vec<_>>(),
     })))
+}
+
+/// How a node catches up that is behind; null where it does not.
+fn sync(context: &Context) -> Value {
+    if let Some(shown) = context.sync.shown() {
+        return json!({
+            "how": "snapshot", "target": shown.height, "entries": shown.entries, "share": shown.share, "peers": shown.peers,
+        });
+    }
+    let target = context.sync.named();
+    // One block behind is what everybody is now and then.
+    if target > context.tip().height() + 1 { json!({"how": "blocks", "target": target}) } else { Value::Null }
 }
 
 pub async fn peers(State(api): State<Api>) -> Answer {
@@ -129,8 +148,25 @@ pub async fn events(State(api): State<Api>, Query(After { after }): Query<After>
 
 pub async fn transact(_: Authorized, State(api): State<Api>, body: Bytes) -> Result<impl IntoResponse, ApiError> {
     let transaction: SignedTransaction = codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
+    if api.context.is_reduced() {
+        let id = reading(&api, move |c| c.check(transaction)).await??;
+        let number = queue::submit(&api.context, Write::Signed(id.1)).await?;
+        let about = json!({"id": id.0.to_string(), "queued": number, "final": false});
+        return Ok((StatusCode::ACCEPTED, Json(about)));
+    }
     let id = reading(&api, move |c| c.submit(transaction, None)).await??;
-    Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string()}))))
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string(), "final": false}))))
+}
+
+/// The writes that wait, and those that were settled last.
+pub async fn queue(State(api): State<Api>) -> Answer {
+    let queue = reading(&api, |c| c.store.queue()).await?.map_err(ApiError::internal)?;
+    Ok(Json(json!({"writes": queue.iter().map(|(n, q)| view::queued(*n, q)).collect::<Vec<_>>()})))
+}
+
+pub async fn queued(State(api): State<Api>, Path(number): Path<u64>) -> Answer {
+    let found = reading(&api, move |c| c.store.queued(number)).await?.map_err(ApiError::internal)?;
+    found.map(|q| Json(view::queued(number, &q))).ok_or_else(|| ApiError::not_found("queued write"))
 }
 
 pub async fn transaction(State(api): State<Api>, Path(id): Path<String>) -> Answer {
@@ -147,9 +183,7 @@ pub async fn metrics(State(api): State<Api>) -> impl IntoResponse {
 
 /// Alive and not behind.
 pub async fn health(State(api): State<Api>) -> impl IntoResponse {
-    let tip = api.context.tip();
-    let age_ms = now_ms().saturating_sub(tip.header.header.time_ms);
-    match age_ms > api.context.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS) {
+    match api.context.is_reduced() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stale\n"),
         false => (StatusCode::OK, "ok\n"),
     }

@@ -1,6 +1,9 @@
 //! What the API shows of the ledger's values, as JSON. Identities and digests are hexadecimal, shares are 0 to 1.
 
-use crate::node::{context::Context, jobs};
+use crate::{
+    node::{context::Context, jobs},
+    store::{Queued, Stage},
+};
 use serde_json::{Value, json};
 use tequio_core::{
     compute::params::Mode,
@@ -142,6 +145,27 @@ pub fn header(h: &Header) -> Value {
 pub fn receipt(height: Height, r: &Receipt) -> Value {
     let error = r.result.as_ref().err().map(ToString::to_string);
     json!({"id": r.transaction.to_string(), "height": height, "applied": error.is_none(), "error": error})
+}
+
+/// A write that was queued.
+pub fn queued(number: u64, queued: &Queued) -> Value {
+    let mut view = json!({"number": number, "queued_ms": queued.queued_ms});
+    view["state"] = json!(match &queued.stage {
+        Stage::Waiting => "waiting",
+        Stage::Sent { .. } => "sent",
+        Stage::Applied { .. } => "applied",
+        Stage::Refused { .. } => "refused",
+    });
+    match &queued.stage {
+        Stage::Waiting => {}
+        Stage::Sent { transaction, .. } => view["transaction"] = json!(transaction.id().to_string()),
+        Stage::Applied { transaction, height } => {
+            view["transaction"] = json!(transaction.to_string());
+            view["height"] = json!(height);
+        }
+        Stage::Refused { reason } => view["error"] = json!(reason.to_string()),
+    }
+    view
 }
 
 /// Something worth showing.

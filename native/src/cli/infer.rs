@@ -3,7 +3,7 @@
 use super::{
     Dir, Json,
     client::{Client, segment},
-    export, job, kb, say,
+    export, job, kb, queued, say,
 };
 use crate::{data, files};
 use anyhow::{Context as _, bail, ensure};
@@ -67,13 +67,15 @@ impl Infer {
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
         let submitted = client.post(&format!("{trained}/infer"), &query, &body).with_context(place)?;
-        let id = submitted["id"].as_str().context("the node gave no id")?.to_owned();
+        let wait = self.wait || self.out.is_some();
+        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
+        event["id"] = json!(id);
         say(self.json, &event, || {
             format!("job {id}\n{} rows in {} parts", submitted["rows"], submitted["units_total"])
         });
-        if !self.wait && self.out.is_none() {
+        if !wait {
             return Ok(());
         }
         let mut last = job::watch(&client, &id, self.json)?;

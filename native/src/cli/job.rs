@@ -5,7 +5,7 @@ use super::{
     client::{Client, segment},
     export,
     infer::Infer,
-    say,
+    queued, say,
 };
 use crate::data;
 use anyhow::{Context as _, bail};
@@ -147,7 +147,10 @@ impl Job {
             }
             Command::Cancel(one) => {
                 let answer = one.client()?.delete(&format!("/v1/jobs/{}", segment(&one.job)?))?;
-                say(one.json, &answer, || format!("cancelled at height {}", answer["height"]));
+                say(one.json, &answer, || match answer["queued"].as_u64() {
+                    Some(number) => format!("queued as number {number}, NOT final: there is no quorum now"),
+                    None => format!("cancelled at height {}", answer["height"]),
+                });
                 Ok(())
             }
             Command::Export(Export { one, out }) => {
@@ -185,9 +188,11 @@ impl Train {
         let body = data::read_file(&self.data).with_context(place)?;
         let client = Client::of(&self.dir.dir)?;
         let submitted = client.post("/v1/jobs", &self.query(), &body).with_context(place)?;
-        let id = submitted["id"].as_str().context("the node gave no id")?.to_owned();
+        let wait = self.wait || self.out.is_some();
+        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
+        event["id"] = json!(id);
         say(self.json, &event, || {
             format!(
                 "job {id}\n{} training and {} test rows, {} features, {} classes; {} rounds",
@@ -198,7 +203,7 @@ impl Train {
                 submitted["rounds"]
             )
         });
-        if !self.wait && self.out.is_none() {
+        if !wait {
             return Ok(());
         }
         let last = watch(&client, &id, Json { json: self.json.json })?;

@@ -9,9 +9,11 @@ mod init;
 mod job;
 mod kb;
 mod keys;
+mod queued;
 mod run;
 mod status;
 mod verify;
+mod verify_chain;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -48,6 +50,8 @@ enum Command {
     Keys(keys::Keys),
     /// Check an exported model: certificate, proof, weights, accuracy. Needs no network
     Verify(verify::Verify),
+    /// Replay a stopped node's blocks and compare the state
+    VerifyChain(verify_chain::VerifyChain),
     /// Measure this machine
     Bench(bench::Bench),
 }
@@ -87,6 +91,7 @@ impl Cli {
             Command::Kb(kb) => kb.execute(),
             Command::Keys(keys) => keys.execute(),
             Command::Verify(verify) => verify.execute(),
+            Command::VerifyChain(verify) => verify.execute(),
             Command::Bench(bench) => bench.execute(),
         }
     }

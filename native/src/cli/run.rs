@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     files,
     keys::{self, Keys, PassphraseSource},
-    node::{Node, neighbours::RUN_FILE},
+    node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -45,6 +45,12 @@ pub struct Run {
     /// Threads that compute for jobs
     #[arg(long, env = "TEQUIO_WORKERS", value_name = "N")]
     workers: Option<usize>,
+    /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all
+    #[arg(long, env = "TEQUIO_KEEP_BLOCKS", value_name = "N")]
+    keep_blocks: Option<u64>,
+    /// Fetch a whole state when more than N blocks are missing, instead of each of them
+    #[arg(long, env = "TEQUIO_SNAPSHOT_WHEN_BEHIND", value_name = "N")]
+    snapshot_when_behind: Option<u64>,
     #[command(flatten)]
     passphrase: PassphraseFile,
     #[command(flatten)]
@@ -77,6 +83,13 @@ impl Run {
         replace(&mut config.relays, &self.relays);
         config.http = self.http.unwrap_or(config.http);
         config.workers = self.workers.unwrap_or(config.workers);
+        config.keep_blocks = self.keep_blocks.unwrap_or(config.keep_blocks);
+        config.snapshot_when_behind = self.snapshot_when_behind.unwrap_or(config.snapshot_when_behind);
+        anyhow::ensure!(
+            config.keep_blocks == 0 || config.keep_blocks >= KEEP_BLOCKS_MIN,
+            "keep-blocks is {}, but must be 0 for all or at least {KEEP_BLOCKS_MIN}",
+            config.keep_blocks
+        );
         if let Some(file) = &self.passphrase.passphrase_file {
             config.passphrase_file = Some(std::path::absolute(file)?);
         }

@@ -93,6 +93,10 @@ impl Performer<Replica> for Replicating {
                 self.finalise(*finalised)?;
                 return Ok(Some(Input::Persisted));
             }
+            Output::Adopted(head) => {
+                self.adopt(*head)?;
+                return Ok(Some(Input::Persisted));
+            }
             Output::Request(wanted) => return Ok(Some(self.build(&wanted))),
             Output::SyncNeeded { from, peer } => {
                 let (context, inbox) = (self.context.clone(), self.inbox.clone());
@@ -170,6 +174,15 @@ impl Replicating {
         self.context.metrics.transactions.inc_by(count as u64);
         let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
         self.context.advance(tip, changes);
+        self.want_block();
+        Ok(())
+    }
+
+    fn adopt(&self, head: Head) -> anyhow::Result<()> {
+        let Head { header, certificate, state, .. } = head;
+        let header = FinalHeader { header, certificate };
+        self.context.store.adopt(&header)?;
+        self.context.adopt(Tip::new(header, state));
         self.want_block();
         Ok(())
     }

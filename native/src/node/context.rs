@@ -4,8 +4,12 @@ use super::{
     coordinator::Coordinators,
     events::EventLog,
     jobs::Reports,
+    machine::now_ms,
     mempool::{Mempool, Rejected},
     metrics::Metrics,
+    queue::Queue,
+    snapshot::Catching,
+    snapshots::Snapshots,
 };
 use crate::{keys::Keys, store::Store};
 use std::{
@@ -24,6 +28,9 @@ use tequio_core::{
 };
 use tequio_p2p::Network;
 use tokio::sync::watch;
+
+/// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
+const STALE_INTERVALS: u64 = 3;
 
 /// Where the chain stands.
 #[derive(Clone, Debug)]
@@ -77,6 +84,14 @@ pub struct Context {
     pub reports: Reports,
     /// The coordinators of this node's own jobs.
     pub coordinators: Coordinators,
+    /// The states that others may fetch whole.
+    pub snapshots: Snapshots,
+    /// What is done to catch up.
+    pub sync: Catching,
+    /// Blocks behind which a whole state is fetched instead.
+    pub snapshot_when_behind: Height,
+    /// Tells of writes that wait.
+    pub queue: Queue,
     /// Held while a transaction is numbered and signed.
     pub signing: Mutex<()>,
     /// Held while the account is opened.
@@ -107,12 +122,16 @@ pub struct Parts {
     pub store: Store,
     pub network: Network,
     pub tip: Tip,
+    pub snapshot_when_behind: Height,
 }
 
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keys, params, committee, checkpoint, store, network, tip } = parts;
+        let Parts { keys, params, committee, checkpoint, store, network, tip, snapshot_when_behind } = parts;
+        let tip = Arc::new(tip);
+        let snapshots = Snapshots::default();
+        snapshots.note(&tip, true);
         let jobs = tip.state.jobs().map(|(id, job)| (*id, job.clone())).collect();
         Self {
             id: keys.id(),
@@ -128,9 +147,13 @@ impl Context {
             metrics: Metrics::default(),
             reports: Reports::default(),
             coordinators: Coordinators::default(),
+            snapshots,
+            sync: Catching::default(),
+            snapshot_when_behind,
+            queue: Queue::default(),
             signing: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
-            tip: watch::channel(Arc::new(tip)).0,
+            tip: watch::channel(tip).0,
             jobs: RwLock::new(jobs),
         }
     }
@@ -143,6 +166,17 @@ impl Context {
     /// Where the chain stands.
     pub fn tip(&self) -> Arc<Tip> {
         self.tip.borrow().clone()
+    }
+
+    /// How old the newest final block is, milliseconds.
+    pub fn head_age_ms(&self) -> u64 {
+        now_ms().saturating_sub(self.tip.borrow().header.header.time_ms)
+    }
+
+    /// Whether no block has become final for so long that there seems to be no quorum, or this node is cut off from it
+    /// (DESIGN rule 9): then reads go on, and writes are queued.
+    pub fn is_reduced(&self) -> bool {
+        self.head_age_ms() > self.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS)
     }
 
     /// Tells of each new tip.
@@ -160,9 +194,22 @@ impl Context {
                 }
             }
         }
+        self.show(tip);
+    }
+
+    /// Makes a final state known that was fetched whole, after it is on disk.
+    pub fn adopt(&self, tip: Tip) {
+        let jobs = tip.state.jobs().map(|(id, job)| (*id, job.clone())).collect();
+        *self.jobs.write().unwrap_or_else(PoisonError::into_inner) = jobs;
+        self.show(tip);
+    }
+
+    fn show(&self, tip: Tip) {
         self.mempool.prune(&tip.state, tip.height() + 1);
         self.metrics.height.set(tip.height() as i64);
-        self.tip.send_replace(Arc::new(tip));
+        let tip = Arc::new(tip);
+        self.snapshots.note(&tip, false);
+        self.tip.send_replace(tip);
     }
 
     /// All jobs in the ledger.
@@ -208,6 +255,14 @@ impl Context {
         });
         let insert = |t| self.mempool.insert(t, Some(from), &tip.state, height).unwrap_or(false);
         verified.into_iter().filter(|t| insert(t.clone())).count()
+    }
+
+    /// Whether a transaction could be applied as far as this node knows; it is not sent.
+    pub fn check(&self, transaction: SignedTransaction) -> Result<(TransactionId, SignedTransaction), NotAccepted> {
+        let tip = self.tip();
+        tip.state.admits(&transaction.transaction, tip.height() + 1).map_err(Rejected::from)?;
+        let verified = Unverified::new(transaction).verify(&self.chain)?;
+        Ok((verified.id(), verified.into_inner()))
     }
 
     /// The same as [`Context::accept_transaction`], for callers that name transactions.

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub view: Gauge,
     pub peers: Gauge,
     pub mempool: Gauge,
+    pub reduced: Gauge,
+    pub queued: Gauge,
     pub blocks: Counter,
     pub transactions: Counter,
     pub lanes: Counter,
@@ -34,6 +36,8 @@ impl Default for Metrics {
             view: Gauge::default(),
             peers: Gauge::default(),
             mempool: Gauge::default(),
+            reduced: Gauge::default(),
+            queued: Gauge::default(),
             blocks: Counter::default(),
             transactions: Counter::default(),
             lanes: Counter::default(),
@@ -50,6 +54,8 @@ impl Default for Metrics {
         registry.register("view", "View of the height that is being decided", m.view.clone());
         registry.register("peers", "Connected peers", m.peers.clone());
         registry.register("mempool_transactions", "Transactions that wait for a block", m.mempool.clone());
+        registry.register("reduced_mode", "1 while no block becomes final", m.reduced.clone());
+        registry.register("queued_writes", "Local writes whose fate is open", m.queued.clone());
         registry.register("blocks", "Blocks made final since the start", m.blocks.clone());
         registry.register("transactions", "Transactions in them", m.transactions.clone());
         registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());

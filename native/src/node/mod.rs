@@ -15,7 +15,11 @@ pub mod mempool;
 pub mod metrics;
 pub mod neighbours;
 pub mod objects;
+pub mod prune;
+pub mod queue;
 mod router;
+pub mod snapshot;
+pub mod snapshots;
 pub mod sync;
 pub mod transactor;
 pub mod worker;
@@ -73,7 +77,8 @@ impl Node {
         let (network, events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
         let (params, committee) = (start.params, start.committee);
-        let parts = Parts { keys, params, committee, checkpoint, store, network, tip };
+        let snapshot_when_behind = config.snapshot_when_behind;
+        let parts = Parts { keys, params, committee, checkpoint, store, network, tip, snapshot_when_behind };
         let context = Arc::new(Context::new(parts));
 
         let (replica, replica_mail) = machine::inbox();
@@ -96,6 +101,8 @@ impl Node {
         tasks.spawn(jobs::ask(context.clone()));
         tasks.spawn(coordinator::run(context.clone()));
         tasks.spawn(audit::run(context.clone()));
+        tasks.spawn(queue::run(context.clone()));
+        tasks.spawn(prune::run(context.clone(), config.keep_blocks));
         // Members are told of what they miss; without a seat, one has to ask.
         if context.committee.seat_of(&context.id).is_none() {
             tasks.spawn(sync::follow(context.clone(), replica.clone()));
@@ -127,7 +134,7 @@ impl Node {
 }
 
 /// A file of the directory, or of the one above it, as `tequio init --devnet` lays them.
-fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let own = dir.join(name);
     let shared = dir.join("..").join(name);
     let path = if own.exists() { own } else { shared };

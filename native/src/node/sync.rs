@@ -1,7 +1,7 @@
-//! `/tequio/sync/1`: serves final blocks, fetches those that are missing here, and keeps a node without a seat at the
+//! `/tequio/sync/1`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
 //! head, which nobody tells it of.
 
-use super::{context::Context, machine::Inbox};
+use super::{context::Context, machine::Inbox, snapshot};
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedVec},
@@ -9,7 +9,7 @@ use tequio_core::{
     types::{Height, NodeId},
     wire::{
         light,
-        sync::{BLOCKS_MAX, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response},
+        sync::{BLOCKS_MAX, Blocks, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
     },
 };
 use tequio_p2p::{Protocol, Reply};
@@ -22,19 +22,37 @@ const BLOCKS_AT_ONCE: u16 = 128;
 /// A block that would exceed the cap together with those before it waits for the next question.
 const ANSWER_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 
-/// Answers a request for blocks.
+/// Answers a question.
 pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
     let Ok(request) = codec::decode::<Request>(&body, REQUEST_LEN_MAX) else { return };
-    let answer = tokio::task::spawn_blocking(move || answer(&context, request));
+    let answer = tokio::task::spawn_blocking(move || codec::encode(&answer(&context, request)));
     if let Ok(body) = answer.await {
         reply.send(body);
     }
 }
 
-fn answer(context: &Context, request: Request) -> Vec<u8> {
+fn answer(context: &Context, request: Request) -> Response {
+    let head = context.tip().height();
+    let lowest = context.store.lowest_block().unwrap_or(Height::MAX);
+    match request {
+        Request::Blocks { from, count } => {
+            Response::Blocks(Blocks { head, lowest, blocks: blocks(context, from, count) })
+        }
+        Request::Snapshots => {
+            let headers = BoundedVec::truncated(context.snapshots.headers());
+            Response::Snapshots(Snapshots { head, lowest, headers })
+        }
+        Request::Chunk { height, from } => {
+            let chunk = context.snapshots.get(height).and_then(|tip| tip.state.chunk(&from));
+            chunk.map_or(Response::Gone, Response::Chunk)
+        }
+    }
+}
+
+fn blocks(context: &Context, from: Height, count: u16) -> BoundedVec<Block, BLOCKS_MAX> {
     let mut blocks = Vec::new();
     let mut len = 0;
-    for height in (request.from..).take(usize::from(request.count).min(BLOCKS_MAX)) {
+    for height in (from..).take(usize::from(count).min(BLOCKS_MAX)) {
         match context.store.block(height) {
             Ok(Some(item)) => {
                 len += codec::encode(&item).len();
@@ -50,12 +68,15 @@ fn answer(context: &Context, request: Request) -> Vec<u8> {
             }
         }
     }
-    codec::encode(&Response { head: context.tip().height(), blocks: BoundedVec::truncated(blocks) })
+    BoundedVec::truncated(blocks)
 }
 
-/// Asks a peer for blocks and hands them to the replica, which believes nothing of them. Says whether there were any.
-pub async fn fetch(context: &Context, inbox: &Inbox<Input>, peer: NodeId, from: Height) -> bool {
-    let body = codec::encode(&Request { from, count: BLOCKS_AT_ONCE });
+type Block = (tequio_core::ledger::Block, tequio_core::ledger::Certificate);
+
+/// Asks a peer for blocks and hands them to the replica, which believes nothing of them. Where the peer has them no longer,
+/// or is very far ahead, a whole state is fetched instead. Says whether anything came.
+pub async fn fetch(context: &Arc<Context>, inbox: &Inbox<Input>, peer: NodeId, from: Height) -> bool {
+    let body = codec::encode(&Request::Blocks { from, count: BLOCKS_AT_ONCE });
     let response = match context.network.request(peer, Protocol::Sync, body, FETCH_TIMEOUT).await {
         Ok(body) => codec::decode::<Response>(&body, RESPONSE_LEN_MAX).ok(),
         Err(error) => {
@@ -63,15 +84,24 @@ pub async fn fetch(context: &Context, inbox: &Inbox<Input>, peer: NodeId, from: 
             None
         }
     };
-    let blocks = response.map(|r| r.blocks.into_vec()).unwrap_or_default();
-    let some = !blocks.is_empty();
-    if some {
-        tracing::debug!(peer = %peer.short(), from, count = blocks.len(), "blocks from a peer");
-        inbox.send(Input::Synced { from: peer, blocks });
+    let Some(Response::Blocks(Blocks { head, lowest, blocks })) = response else { return false };
+    let behind = head.saturating_sub(from);
+    // What the peer says of itself decides only whether a state is looked for; what is found is proved.
+    if head >= from && (lowest > from || behind > context.snapshot_when_behind) && snapshot::run(context, inbox).await {
+        return true;
     }
-    some
+    if blocks.is_empty() {
+        return false;
+    }
+    if behind > Height::from(BLOCKS_AT_ONCE) {
+        tracing::info!(peer = %peer.short(), from, behind, "catching up on blocks");
+    } else {
+        tracing::debug!(peer = %peer.short(), from, count = blocks.len(), "blocks from a peer");
+    }
+    context.sync.name(head);
+    inbox.send(Input::Synced { from: peer, blocks: blocks.into_vec() });
+    true
 }
-
 /// Follows the head by asking one connected full node after the other, holding the question open for the next block.
 pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
     let mut turn = 0usize;

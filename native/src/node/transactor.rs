@@ -67,7 +67,7 @@ async fn settled(context: &Arc<Context>, id: TransactionId, life: Height) -> Res
 }
 
 /// Opens an account where there is none: solves the puzzle for the newest block.
-async fn register(context: &Arc<Context>) -> Result<(), TransactError> {
+pub(super) async fn register(context: &Arc<Context>) -> Result<(), TransactError> {
     let _one_at_a_time = context.registering.lock().await;
     let tip = context.tip();
     if tip.state.account(&context.id).is_some_and(|a| a.registered) {

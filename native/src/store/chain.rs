@@ -4,7 +4,7 @@ use super::{
     Store, StoreError,
     tables::{BLOCKS, ENTRIES, HEAD_KEY, HEADERS, LOG, META, RECEIPTS},
 };
-use redb::ReadableTable;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{
@@ -17,7 +17,7 @@ use tequio_core::{
     wire::light::FinalHeader,
 };
 
-const HEADER_LEN_MAX: usize = 4096;
+pub(super) const HEADER_LEN_MAX: usize = 4096;
 const RECEIPT_LEN_MAX: usize = 4096;
 
 /// A block that has become final, with everything that follows from it.
@@ -49,11 +49,7 @@ impl Store {
             return self.begin_chain(start);
         };
         let header = self.final_header(height)?.ok_or(StoreError::Damaged("the head"))?;
-        let mut state = State::default();
-        for item in self.read()?.open_table(ENTRIES)?.iter()? {
-            let (_, bytes) = item?;
-            state.insert(codec::decode(bytes.value(), ENTRY_LEN_MAX).map_err(|_| StoreError::Damaged("the state"))?);
-        }
+        let state = read_entries(&self.read()?, ENTRIES)?;
         if state.root() != header.header.state {
             return Err(StoreError::WrongRoot);
         }
@@ -84,34 +80,8 @@ impl Store {
 
     /// Appends a final block. Its predecessor must be the head. The log up to it is dropped.
     pub fn append(&self, last: FinalBlock<'_>) -> Result<(), StoreError> {
-        let FinalBlock { block, certificate, changes, receipts } = last;
-        let height = block.header.height;
-        let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
         let write = self.write()?;
-        {
-            let mut meta = write.open_table(META)?;
-            let head = meta.get(HEAD_KEY)?.map(|v| height_from(v.value())).transpose()?;
-            let head = head.ok_or(StoreError::Damaged("the head"))?;
-            if height != head + 1 {
-                return Err(StoreError::NotNext { head, found: height });
-            }
-            meta.insert(HEAD_KEY, height.to_le_bytes().as_slice())?;
-            write.open_table(HEADERS)?.insert(height, codec::encode(&header).as_slice())?;
-            write.open_table(BLOCKS)?.insert(height, codec::encode(&block.transactions).as_slice())?;
-            let mut entries = write.open_table(ENTRIES)?;
-            for entry in changes {
-                entries.insert(&entry.key().digest().0, codec::encode(entry).as_slice())?;
-            }
-            let mut table = write.open_table(RECEIPTS)?;
-            for receipt in receipts {
-                // A transaction may stand in several blocks; the one in which it was applied counts.
-                let known = table.get(&receipt.transaction.0)?.is_some();
-                if receipt.result.is_ok() || !known {
-                    table.insert(&receipt.transaction.0, (height, codec::encode(receipt).as_slice()))?;
-                }
-            }
-            write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
-        }
+        append(&write, last)?;
         Ok(write.commit()?)
     }
 
@@ -123,8 +93,11 @@ impl Store {
         header.map_err(|_| StoreError::Damaged("a header"))
     }
 
-    /// A final block with its certificate; genesis is none.
+    /// A final block with its certificate; genesis is none, and those below the lowest are here no longer.
     pub fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
+        if height < self.lowest_block()? {
+            return Ok(None);
+        }
         let Some(FinalHeader { header, certificate: Some(certificate) }) = self.final_header(height)? else {
             return Ok(None);
         };
@@ -145,6 +118,49 @@ impl Store {
     }
 }
 
-fn height_from(bytes: &[u8]) -> Result<Height, StoreError> {
+/// Appends a final block to a write that its caller commits.
+pub(super) fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
+    let FinalBlock { block, certificate, changes, receipts } = last;
+    let height = block.header.height;
+    let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
+    let mut meta = write.open_table(META)?;
+    let head = meta.get(HEAD_KEY)?.map(|v| height_from(v.value())).transpose()?;
+    let head = head.ok_or(StoreError::Damaged("the head"))?;
+    if height != head + 1 {
+        return Err(StoreError::NotNext { head, found: height });
+    }
+    meta.insert(HEAD_KEY, height.to_le_bytes().as_slice())?;
+    write.open_table(HEADERS)?.insert(height, codec::encode(&header).as_slice())?;
+    write.open_table(BLOCKS)?.insert(height, codec::encode(&block.transactions).as_slice())?;
+    let mut entries = write.open_table(ENTRIES)?;
+    for entry in changes {
+        entries.insert(&entry.key().digest().0, codec::encode(entry).as_slice())?;
+    }
+    let mut table = write.open_table(RECEIPTS)?;
+    for receipt in receipts {
+        // A transaction may stand in several blocks; the one in which it was applied counts.
+        let known = table.get(&receipt.transaction.0)?.is_some();
+        if receipt.result.is_ok() || !known {
+            table.insert(&receipt.transaction.0, (height, codec::encode(receipt).as_slice()))?;
+        }
+    }
+    write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
+    Ok(())
+}
+
+/// A state, from its entries.
+pub(super) fn read_entries(
+    read: &ReadTransaction,
+    table: TableDefinition<&'static [u8; 32], &'static [u8]>,
+) -> Result<State, StoreError> {
+    let mut state = State::default();
+    for item in read.open_table(table)?.iter()? {
+        let (_, bytes) = item?;
+        state.insert(codec::decode(bytes.value(), ENTRY_LEN_MAX).map_err(|_| StoreError::Damaged("the state"))?);
+    }
+    Ok(state)
+}
+
+pub(super) fn height_from(bytes: &[u8]) -> Result<Height, StoreError> {
     Ok(Height::from_le_bytes(bytes.try_into().map_err(|_| StoreError::Damaged("the head"))?))
 }

@@ -9,19 +9,25 @@ mod error;
 mod jobs;
 mod log;
 mod objects;
+mod queue;
+mod snapshot;
 mod tables;
 
 pub use chain::{FinalBlock, Head};
 pub use error::StoreError;
 pub use objects::ReadError;
+pub use queue::{OPEN_MAX, QueueError, Queued, Stage, Write};
+pub use snapshot::Progress;
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::path::Path;
-use tables::{BLOCKS, ENTRIES, HEADERS, JOBS, LOG, META, OBJECTS, RECEIPTS};
+use tables::{BLOCKS, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPTS, STAGED, STAGED_KEPT};
 use tequio_core::types::ChainId;
 
 /// Version of the tables and of what is in them.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Stores of this version and later ones are upgraded when they are opened: version 2 has added tables.
+const VERSION_MIN: u32 = 1;
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "store.redb";
 /// Memory for cached pages, bytes.
@@ -48,6 +54,9 @@ impl Store {
                     meta.insert(tables::CHAIN_KEY, chain.0.as_slice())?;
                 }
                 Some(Ok(bytes)) if u32::from_le_bytes(bytes) == VERSION => {}
+                Some(Ok(bytes)) if (VERSION_MIN..VERSION).contains(&u32::from_le_bytes(bytes)) => {
+                    meta.insert(tables::VERSION_KEY, VERSION.to_le_bytes().as_slice())?;
+                }
                 Some(Ok(bytes)) => return Err(StoreError::Version { found: u32::from_le_bytes(bytes) }),
                 Some(Err(_)) => return Err(StoreError::Damaged("the version")),
             }
@@ -57,11 +66,14 @@ impl Store {
             // Reading needs the tables to exist.
             write.open_table(HEADERS)?;
             write.open_table(BLOCKS)?;
-            write.open_table(ENTRIES)?;
+            for entries in [ENTRIES, STAGED, STAGED_KEPT, KEPT, NEXT] {
+                write.open_table(entries)?;
+            }
             write.open_table(RECEIPTS)?;
             write.open_table(LOG)?;
             write.open_table(JOBS)?;
             write.open_table(OBJECTS)?;
+            write.open_table(QUEUE)?;
         }
         write.commit()?;
         Ok(store)

@@ -18,6 +18,16 @@ pub const LOG: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("consen
 pub const JOBS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("jobs");
 /// Binary CID → bytes.
 pub const OBJECTS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("objects");
+/// Number → encoded `Queued`.
+pub const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queued writes");
+/// As [`ENTRIES`], of a state that is being fetched; twice, because it will be both the newest state and the kept one.
+pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged entries");
+/// The second copy.
+pub const STAGED_KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged kept entries");
+/// As [`ENTRIES`], of the state below the lowest block.
+pub const KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("kept entries");
+/// As [`ENTRIES`], of the state that will be kept next.
+pub const NEXT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("next kept entries");
 
 /// In [`META`]: u32.
 pub const VERSION_KEY: &str = "version";
@@ -25,3 +35,9 @@ pub const VERSION_KEY: &str = "version";
 pub const CHAIN_KEY: &str = "chain";
 /// In [`META`]: u64, the final height.
 pub const HEAD_KEY: &str = "head";
+/// In [`META`]: u64, the lowest block from which on all are here; 1 where it is missing.
+pub const LOWEST_KEY: &str = "lowest block";
+/// In [`META`]: how far [`STAGED`] is; missing while nothing is fetched.
+pub const STAGED_KEY: &str = "staged";
+/// In [`META`]: how far [`NEXT`] is; missing while nothing is written there.
+pub const NEXT_KEY: &str = "next kept";

@@ -4,10 +4,11 @@ use tequio_core::{
     crypto::{NodeKey, bls},
     knowledge::object,
     ledger::{
-        Block, Certificate, Genesis, Params, Phase, Vote,
+        Block, Certificate, Genesis, Params, Phase, State, Vote,
         genesis::{GenesisFile, Start},
     },
     types::{Digest, Unverified},
+    wire::light::FinalHeader,
 };
 
 fn start() -> Start {
@@ -97,11 +98,11 @@ fn newer_versions_and_other_chains_are_refused() {
     assert!(matches!(Store::open(&path, &ChainId([2; 32])), Err(StoreError::OtherChain)));
     let store = Store::open(&path, &ChainId([1; 32])).unwrap();
     let write = store.write().unwrap();
-    write.open_table(META).unwrap().insert(tables::VERSION_KEY, 2u32.to_le_bytes().as_slice()).unwrap();
+    write.open_table(META).unwrap().insert(tables::VERSION_KEY, (VERSION + 1).to_le_bytes().as_slice()).unwrap();
     write.commit().unwrap();
     drop(store);
     let error = Store::open(&path, &ChainId([1; 32])).unwrap_err();
-    assert!(error.to_string().contains("version 2, this tequio reads version 1"), "{error}");
+    assert!(error.to_string().contains("version 3, this tequio reads version 2"), "{error}");
 }
 
 #[test]
@@ -149,4 +150,111 @@ fn contents_in_parts_are_joined() {
     store.put_objects(&verified).unwrap();
     assert_eq!(store.contents(&whole).unwrap(), bytes);
     assert_eq!(store.object_count().unwrap(), 4);
+}
+
+/// Appends empty blocks to a store, and returns the head after each.
+fn grow(store: &Store, start: &Start, count: usize) -> Vec<Head> {
+    let mut head = store.load_head(start).unwrap();
+    let mut heads = Vec::new();
+    for _ in 0..count {
+        let (block, certificate, outcome) = next(start, &head);
+        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+        store.append(last).unwrap();
+        let header = FinalHeader { header: block.header, certificate: Some(certificate) };
+        head = Head { header, state: outcome.state };
+        heads.push(head.clone());
+    }
+    heads
+}
+
+fn entries(state: &State) -> Vec<tequio_core::ledger::Entry> {
+    state.entries().cloned().collect()
+}
+
+#[test]
+fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (start, path) = (start(), dir.path().join(FILE_NAME));
+    let other = Store::open(&dir.path().join("other"), &start.chain).unwrap();
+    let target = grow(&other, &start, 5).pop().unwrap();
+
+    let store = Store::open(&path, &start.chain).unwrap();
+    grow(&store, &start, 2);
+    store.log_append(4, b"a vote").unwrap();
+    store.log_append(6, b"a later vote").unwrap();
+    let all = entries(&target.state);
+    let (first, rest) = all.split_at(2);
+    let at = store.stage_begin(&target.header).unwrap();
+    let at = store.stage(at, first, Some(Digest([128; 32]))).unwrap();
+    assert!(matches!(store.adopt(&target.header), Err(StoreError::Damaged(_))), "only half of it is here");
+    drop(store);
+
+    // After a crash: the old head, and the chunks that were there.
+    let store = Store::open(&path, &start.chain).unwrap();
+    assert_eq!(store.load_head(&start).unwrap().header.header.height, 2);
+    assert_eq!(store.staged().unwrap(), Some(at.clone()));
+    store.stage(at, rest, None).unwrap();
+    assert_eq!(store.staged_state().unwrap().root(), target.state.root());
+    let wrong = FinalHeader { certificate: None, ..target.header.clone() };
+    assert!(store.adopt(&wrong).is_err(), "of another header");
+    store.adopt(&target.header).unwrap();
+    drop(store);
+
+    let store = Store::open(&path, &start.chain).unwrap();
+    let head = store.load_head(&start).unwrap();
+    assert_eq!((head.header.clone(), head.state.root()), (target.header.clone(), target.state.root()));
+    assert_eq!(store.staged().unwrap(), None);
+    assert_eq!(store.log_records().unwrap(), [b"a later vote"]);
+    assert_eq!((store.lowest_block().unwrap(), store.block(2).unwrap()), (6, None));
+    let (kept, state) = store.kept().unwrap().unwrap();
+    assert_eq!((kept, state.root()), (target.header, target.state.root()));
+    assert_eq!(
+        (store.prune_blocks(1).unwrap(), store.prune_blocks(9).unwrap(), store.prune_blocks(9).unwrap()),
+        (1, 1, 0)
+    );
+    // The chain goes on from there.
+    assert_eq!(grow(&store, &start, 3).last().unwrap().header.header.height, 8);
+    assert_eq!(store.load_head(&start).unwrap().header.header.height, 8);
+}
+
+#[test]
+fn blocks_go_once_a_state_is_kept_to_replay_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = start();
+    let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
+    let heads = grow(&store, &start, 9);
+    store.keep_next().unwrap();
+    assert_eq!((store.lowest_block().unwrap(), store.kept().unwrap().is_none()), (1, true));
+    let chosen = &heads[3];
+    store.write_next(&chosen.header, &chosen.state).unwrap();
+    assert_eq!((store.next_kept().unwrap(), store.lowest_block().unwrap()), (Some(4), 1));
+    assert_eq!(store.prune_blocks(100).unwrap(), 0, "nothing goes before the state is kept");
+    store.keep_next().unwrap();
+    assert_eq!((store.next_kept().unwrap(), store.lowest_block().unwrap()), (None, 5));
+    assert_eq!((store.block(4).unwrap().is_none(), store.block(5).unwrap().is_some()), (true, true));
+    assert_eq!((store.prune_blocks(3).unwrap(), store.prune_blocks(3).unwrap()), (3, 1));
+    let (header, state) = store.kept().unwrap().unwrap();
+    assert_eq!((header.header.height, state.root()), (4, chosen.state.root()));
+    assert!(store.final_header(2).unwrap().is_some(), "headers stay");
+    assert_eq!(store.load_head(&start).unwrap().header.header.height, 9);
+}
+
+#[test]
+fn an_older_store_is_upgraded_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (start, path) = (start(), dir.path().join(FILE_NAME));
+    let store = Store::open(&path, &start.chain).unwrap();
+    grow(&store, &start, 2);
+    let write = store.write().unwrap();
+    write.open_table(META).unwrap().insert(tables::VERSION_KEY, 1u32.to_le_bytes().as_slice()).unwrap();
+    for table in [STAGED, STAGED_KEPT, KEPT, NEXT] {
+        write.delete_table(table).unwrap();
+    }
+    write.commit().unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let store = Store::open(&path, &start.chain).unwrap();
+        assert_eq!(store.load_head(&start).unwrap().header.header.height, 2);
+        assert_eq!((store.lowest_block().unwrap(), store.staged().unwrap()), (1, None));
+    }
 }

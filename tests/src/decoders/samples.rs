@@ -34,7 +34,8 @@ use tequio_core::{
     types::{ChainId, Digest, NodeId},
     wire::{
         consensus::{Message, Proposal, SignedVote, ViewChange},
-        light, mempool, sync, work,
+        light::{self, FinalHeader},
+        mempool, sync, work,
     },
 };
 
@@ -55,10 +56,28 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Task => tasks().iter().map(codec::encode).collect(),
         Kind::Product => tasks().iter().map(|task| codec::encode(&task.run().unwrap())).collect(),
         Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
-        Kind::SyncRequest => vec![codec::encode(&sync::Request { from: 1, count: 64 })],
+        Kind::SyncRequest => [
+            sync::Request::Blocks { from: 1, count: 64 },
+            sync::Request::Snapshots,
+            sync::Request::Chunk { height: 64, from: Digest([128; 32]) },
+        ]
+        .iter()
+        .map(codec::encode)
+        .collect(),
         Kind::SyncResponse => {
             let blocks = vec![(chain.block(), chain.certificate(Phase::Commit))].try_into().unwrap();
-            vec![codec::encode(&sync::Response { head: 1, blocks })]
+            let header =
+                FinalHeader { header: chain.block().header, certificate: Some(chain.certificate(Phase::Commit)) };
+            let headers = vec![header].try_into().unwrap();
+            [
+                sync::Response::Blocks(sync::Blocks { head: 1, lowest: 1, blocks }),
+                sync::Response::Snapshots(sync::Snapshots { head: 1, lowest: 1, headers }),
+                sync::Response::Chunk(chain.state.chunk(&Digest([0; 32])).unwrap()),
+                sync::Response::Gone,
+            ]
+            .iter()
+            .map(codec::encode)
+            .collect()
         }
         Kind::MempoolRequest => {
             vec![codec::encode(&mempool::Request { transactions: chain.transactions().try_into().unwrap() })]

@@ -5,6 +5,7 @@ mod decide;
 mod finalised;
 mod proposal;
 mod received;
+mod snapshot;
 mod synced;
 mod time;
 mod view_change;

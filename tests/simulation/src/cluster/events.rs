@@ -158,6 +158,7 @@ impl Cluster {
                     self.feed(host, Input::WantBlock);
                 }
             }
+            Output::Adopted(_) => self.checkers.fail("snapshot: nobody gives any here".into()),
             Output::Request(wanted) => {
                 let at_us = done_us + self.rng.range(200, 4_000);
                 self.at(at_us, Happening::Built { host, life, wanted });

@@ -33,6 +33,13 @@ struct Running {
 
 impl Devnet {
     pub fn start(validators: usize) -> Self {
+        let mut devnet = Self::make(validators);
+        (1..=validators).for_each(|i| devnet.restart(i));
+        devnet
+    }
+
+    /// Made, and not started.
+    pub fn make(validators: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let net = dir.path().join("net");
         let made = command()
@@ -50,8 +57,17 @@ impl Devnet {
         for i in 1..=validators {
             devnet.add(net.join(format!("node{i}")));
         }
-        (1..=validators).for_each(|i| devnet.restart(i));
         devnet
+    }
+
+    /// Where a node keeps what it has.
+    pub fn dir(&self, node: usize) -> &Path {
+        &self.nodes[node - 1].dir
+    }
+
+    /// An address of a node that runs.
+    pub fn listen(&self, node: usize) -> &str {
+        &self.nodes[node - 1].listen
     }
 
     pub fn path(&self) -> &Path {
@@ -65,24 +81,38 @@ impl Devnet {
 
     /// A full node without a seat, made by `init --join`.
     pub fn join(&mut self) -> usize {
-        let (net, dir) = (self.path().join("net"), self.path().join("joined"));
-        let mut init = command();
-        init.args(["init", "--json", "--dir"]).arg(&dir);
-        init.arg("--join").arg(net.join("checkpoint.bin")).arg("--genesis").arg(net.join("genesis.bin"));
-        init.args(["--listen", "/ip4/127.0.0.1/tcp/0", "--peer", &self.nodes[1].listen]);
-        let made = init.output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let node = self.add(dir);
+        let peer = self.nodes[1].listen.clone();
+        let node = self.init_join(&[peer]);
         self.restart(node);
         node
     }
 
+    /// Likewise, not started.
+    pub fn init_join(&mut self, peers: &[String]) -> usize {
+        let (net, dir) = (self.path().join("net"), self.path().join("joined"));
+        let mut init = command();
+        init.args(["init", "--json", "--dir"]).arg(&dir);
+        init.arg("--join").arg(net.join("checkpoint.bin")).arg("--genesis").arg(net.join("genesis.bin"));
+        init.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
+        for peer in peers {
+            init.args(["--peer", peer]);
+        }
+        let made = init.output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.add(dir)
+    }
+
     pub fn restart(&mut self, node: usize) {
+        self.restart_with(node, &[]);
+    }
+
+    pub fn restart_with(&mut self, node: usize, arguments: &[&str]) {
         let running = &mut self.nodes[node - 1];
         let log = File::options().create(true).append(true).open(running.dir.join("log")).unwrap();
         let mut child = command()
             .args(["run", "--json", "--http", "127.0.0.1:0", "--dir"])
             .arg(&running.dir)
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -160,8 +190,44 @@ impl Devnet {
         panic!("node {node}: {path} stays at {last}\n{}", self.log(node));
     }
 
+    /// Where a node answers, and what proves that a request is its operator's.
+    pub fn access(&self, node: usize) -> (String, String) {
+        (self.http(node).to_owned(), tequio::api::bearer(self.dir(node)).unwrap())
+    }
+
+    /// Posts bytes with the operator's token.
+    pub fn post(&self, node: usize, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+        let (http, token) = self.access(node);
+        let mut response = self.agent.post(format!("{http}{path}")).header("authorization", token).send(body).ok()?;
+        let value = response.body_mut().read_json().unwrap_or(Value::Null);
+        Some((response.status().as_u16(), value))
+    }
+
+    /// As [`Devnet::get`], for more questions than a node takes at once.
+    pub fn get_patiently(&self, node: usize, path: &str, within: Duration) -> Value {
+        self.wait_until(node, path, within, |_| true)
+    }
+
+    /// What a command of node's operator prints for people.
+    pub fn client_text(&self, node: usize, arguments: &[&str]) -> String {
+        String::from_utf8(self.client_output(node, arguments).stdout).unwrap()
+    }
+
+    /// All that a node has logged.
+    pub fn whole_log(&self, node: usize) -> String {
+        fs::read_to_string(self.nodes[node - 1].dir.join("log")).unwrap_or_default()
+    }
+
+    pub fn wait_log(&self, node: usize, text: &str, within: Duration) {
+        let deadline = Instant::now() + within;
+        while !self.whole_log(node).contains(text) {
+            assert!(Instant::now() < deadline, "node {node} does not log {text:?}\n{}", self.log(node));
+            std::thread::sleep(ASK_AGAIN);
+        }
+    }
+
     fn log(&self, node: usize) -> String {
-        let log = fs::read_to_string(self.nodes[node - 1].dir.join("log")).unwrap_or_default();
+        let log = self.whole_log(node);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }

@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod devnet_support;
+mod kill;
+mod past;
+mod reduced;
+mod support;
+mod sync;
 
-use devnet_support::{Devnet, PASSPHRASE, tequio};
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
+use support::{Devnet, PASSPHRASE, tequio};
 
 /// Generous: the machine may be busy with other tests. Every wait is for an event.
 const WITHIN: Duration = Duration::from_secs(120);

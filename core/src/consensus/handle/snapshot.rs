@@ -1,0 +1,38 @@
+//! A state that was fetched whole, under a final header: the replica leaves out all blocks up to it.
+//!
+//! Its own votes bind it no longer, because they are of heights that are final; so the log up to the new head goes.
+
+use crate::{
+    consensus::{
+        error::Error,
+        instance::Instance,
+        output::Output,
+        replica::{Head, Replica},
+        timing::Timing,
+    },
+    types::Verified,
+};
+use alloc::boxed::Box;
+
+impl Replica {
+    pub(in crate::consensus) fn on_snapshot(&mut self, head: Verified<Head>) -> Result<(), Error> {
+        let head = head.into_inner();
+        let Some(params) = head.state.params().cloned() else { return Ok(()) };
+        // Blocks may have come faster.
+        if head.header.height <= self.head.header.height || head.header.chain != self.head.header.chain {
+            return Ok(());
+        }
+        self.outbox.push(Output::Adopted(Box::new(head.clone())));
+        // With another key than the committee knows, each vote would be a bad one.
+        let key = self.config.vote_key.as_ref().map(|key| key.public());
+        let seat = head.committee.seat_of(&self.config.node_key.id());
+        self.seat = seat.filter(|seat| head.committee.seats().get(*seat).map(|s| s.key) == key);
+        self.timing = Timing::new(&params);
+        self.params = params;
+        self.instance = Instance::new(head.header.height.saturating_add(1), self.now_ms);
+        self.head = head;
+        self.catch_up.progress(self.instance.height);
+        self.start_timers();
+        Ok(())
+    }
+}

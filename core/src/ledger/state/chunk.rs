@@ -1,0 +1,111 @@
+//! The whole state in parts, for a node that joins or was away for long. Each part is proved against the state root of a
+//! final header before anything of it is kept.
+
+use super::{ENTRY_LEN_MAX, Entry, State, value_digest};
+use crate::{
+    codec::{self, BoundedBytes, BoundedVec, DecodeError},
+    merkle::map::{BadProof, ChunkLimits, ChunkProof},
+    types::Digest,
+};
+use alloc::vec::Vec;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Bytes of entries that a chunk holds at most, if it holds more than one entry.
+pub const CHUNK_LEN_MAX: usize = 256 * 1024;
+/// Most entries of a chunk.
+pub const CHUNK_ENTRIES_MAX: usize = 16 * 1024;
+
+/// All entries whose keys' digests begin with the same bits, in the order of those digests.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct StateChunk {
+    /// Encoded [`Entry`]s.
+    entries: BoundedVec<BoundedBytes<ENTRY_LEN_MAX>, CHUNK_ENTRIES_MAX>,
+    /// Leads to the state root.
+    proof: ChunkProof,
+}
+
+/// Why a chunk is refused. The fault is the sender's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// Entries are missing, changed, too many, or of another place.
+    #[error("{0}")]
+    Proof(#[from] BadProof),
+    /// Not entries of this version.
+    #[error("{0}")]
+    Decode(#[from] DecodeError),
+}
+
+impl State {
+    /// The chunk that begins at this digest of a key: zero, or where the last chunk ended. Nothing where none begins.
+    pub fn chunk(&self, from: &Digest) -> Option<StateChunk> {
+        let limits = ChunkLimits { count_max: CHUNK_ENTRIES_MAX, len_max: CHUNK_LEN_MAX };
+        let len = |entry: &alloc::sync::Arc<Entry>| borsh::object_length(&**entry).unwrap_or(usize::MAX);
+        let (entries, proof) = self.0.chunk(from, limits, len)?;
+        let encoded = entries.into_iter().map(|entry| codec::encode(&**entry).try_into());
+        let entries = encoded.collect::<Result<Vec<_>, _>>().ok()?;
+        Some(StateChunk { entries: BoundedVec::truncated(entries), proof })
+    }
+}
+
+impl StateChunk {
+    /// The entries, if they are all that stand in the state with this root from the digest `from` on to where the next
+    /// chunk begins; and that place, or nothing after the last chunk.
+    pub fn verify(&self, root: &Digest, from: &Digest) -> Result<(Vec<Entry>, Option<Digest>), ChunkError> {
+        let mut entries = Vec::with_capacity(self.entries.len());
+        let mut leaves = Vec::with_capacity(self.entries.len());
+        for bytes in self.entries.iter() {
+            let entry: Entry = codec::decode(bytes, ENTRY_LEN_MAX)?;
+            leaves.push((entry.key().digest(), value_digest(bytes)));
+            entries.push(entry);
+        }
+        let next = self.proof.verify(root, from, &leaves)?;
+        Ok((entries, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ledger::state::Account, types::NodeId};
+
+    fn state(accounts: u32) -> State {
+        let mut state = State::default();
+        for n in 0..accounts {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            state.insert(Entry::Account(Account::new(NodeId(id), u64::from(n))));
+        }
+        state
+    }
+
+    #[test]
+    fn a_state_travels_in_chunks_below_the_cap() {
+        let state = state(20_000);
+        let (mut copy, mut next, mut chunks) = (State::default(), Some(Digest([0; 32])), 0);
+        while let Some(from) = next {
+            let bytes = codec::encode(&state.chunk(&from).unwrap());
+            assert!(bytes.len() < CHUNK_LEN_MAX + CHUNK_ENTRIES_MAX * 4 + 64 * 1024);
+            let chunk: StateChunk = codec::decode(&bytes, usize::MAX).unwrap();
+            let (entries, after) = chunk.verify(&state.root(), &from).unwrap();
+            entries.into_iter().for_each(|entry| copy.insert(entry));
+            next = after;
+            chunks += 1;
+        }
+        assert_eq!(copy.root(), state.root());
+        assert!((8..=64).contains(&chunks), "{chunks} chunks");
+        assert!(state.chunk(&Digest([9; 32])).is_none());
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let state = state(5);
+        let (zero, root) = (Digest([0; 32]), state.root());
+        let bytes = codec::encode(&state.chunk(&zero).unwrap());
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let Ok(chunk) = codec::decode::<StateChunk>(&changed, usize::MAX) else { continue };
+            assert!(chunk.verify(&root, &zero).is_err(), "byte {at}");
+        }
+    }
+}

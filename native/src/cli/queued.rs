@@ -1,0 +1,33 @@
+//! Writes that a node has queued because there is no quorum: what to say of them, and how to wait for them.
+
+use super::{Json, client::Client, say};
+use anyhow::bail;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The id of what was submitted. Where the node has only queued it: says so, and waits until it is in the ledger if
+/// `wait`, or gives nothing.
+pub fn submitted_id(client: &Client, submitted: &Value, wait: bool, json: Json) -> anyhow::Result<Option<String>> {
+    if let Some(id) = submitted["id"].as_str() {
+        return Ok(Some(id.to_owned()));
+    }
+    let Some(number) = submitted["queued"].as_u64() else { bail!("the node gave no id") };
+    let mut event = submitted.clone();
+    event["event"] = json!("queued");
+    say(json, &event, || {
+        format!("queued as number {number}, NOT final: there is no quorum now. The node keeps it and sends it later")
+    });
+    if !wait {
+        return Ok(None);
+    }
+    loop {
+        let queued = client.json(&format!("/v1/queue/{number}"))?;
+        match queued["state"].as_str() {
+            Some("applied") => return Ok(queued["transaction"].as_str().map(str::to_owned)),
+            Some("refused") => bail!("refused: {}", queued["error"].as_str().unwrap_or("unknown")),
+            _ => std::thread::sleep(ASK_AGAIN),
+        }
+    }
+}

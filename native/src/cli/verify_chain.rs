@@ -1,0 +1,105 @@
+//! `tequio verify-chain`: replays the blocks of a store by the rules by which they came in, and compares the state.
+
+use super::{Dir, Json, say};
+use crate::{
+    files::DirectoryLock,
+    keys,
+    node::{GENESIS_FILE, machine::now_ms, read_public},
+    store::{self, Store},
+};
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde_json::json;
+use tequio_core::{
+    consensus::{Config, Head, Input, Output, Replica},
+    crypto::NodeKey,
+    ledger::genesis::GenesisFile,
+    machine::Machine,
+    types::{Height, NodeId},
+};
+
+/// Blocks between lines of progress.
+const TELL_EVERY: Height = 1000;
+/// Blocks handed to the replica at once.
+const BLOCKS_AT_ONCE: usize = 64;
+
+/// Replay a stopped node's blocks from genesis, or from its kept state, and compare the state
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  tequio verify-chain --dir node
+
+Every block is checked as when it came from a peer: certificate, place, signatures, effects. The node must not run.")]
+pub struct VerifyChain {
+    #[command(flatten)]
+    dir: Dir,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl VerifyChain {
+    /// Replays and compares.
+    pub fn execute(self) -> anyhow::Result<()> {
+        let dir = &self.dir.dir;
+        let _lock = DirectoryLock::take(dir)?;
+        let start =
+            GenesisFile::decode(&read_public(dir, GENESIS_FILE)?).and_then(|g| g.start()).context(GENESIS_FILE)?;
+        let path = dir.join(store::FILE_NAME);
+        ensure!(path.exists(), "{} does not exist: the node has never run", path.display());
+        let store = Store::open(&path, &start.chain)?;
+        // Checks that the entries on disk lead to the head's state root.
+        let newest = store.load_head(&start)?;
+        let head = match store.kept()? {
+            Some((header, state)) => Head::new(header.header, header.certificate, state, start.committee.clone()),
+            None => Head::genesis(&start),
+        };
+        let (from, to) = (head.header.height, newest.header.header.height);
+        // A follower: it checks everything and says nothing.
+        let config = Config { node_key: NodeKey::from_bytes(&*keys::random::<32>()?), vote_key: None };
+        let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
+        let mut transactions = 0;
+        while replica.height() <= to {
+            let height = replica.height();
+            let mut blocks = Vec::new();
+            for height in (height..=to).take(BLOCKS_AT_ONCE) {
+                blocks.push(store.block(height)?.with_context(|| format!("block {height} is missing"))?);
+            }
+            replica.handle(now_ms(), Input::Synced { from: NodeId([0; 32]), blocks })?;
+            while let Some(output) = replica.poll() {
+                match output {
+                    Output::Finalised(finalised) => {
+                        transactions += finalised.block.transactions.len();
+                        let at = finalised.block.header.height;
+                        if at.is_multiple_of(TELL_EVERY) {
+                            let event = json!({"event": "progress", "height": at, "of": to});
+                            say(self.json, &event, || format!("block {at} of {to}"));
+                        }
+                        replica.handle(now_ms(), Input::Persisted)?;
+                    }
+                    Output::Misbehaviour { offence, .. } => {
+                        bail!("block {} of the store does not hold: {offence}", replica.height());
+                    }
+                    _ => {}
+                }
+            }
+            ensure!(replica.height() > height, "block {height} of the store does not follow the one before");
+        }
+        let root = replica.head().state.root();
+        ensure!(
+            root == newest.state.root(),
+            "the blocks lead to state {root}, but the store has {}",
+            newest.state.root()
+        );
+        let event = json!({
+            "event": "verified", "from": from, "height": to, "blocks": to - from, "transactions": transactions,
+            "state": root.to_string(), "genesis": from == 0,
+        });
+        let begin = if from == 0 { "genesis".to_owned() } else { format!("the kept state of height {from}") };
+        say(self.json, &event, || {
+            format!(
+                "{} blocks from {begin} to {to}, {transactions} transactions: state {root}, as in the store",
+                to - from
+            )
+        });
+        Ok(())
+    }
+}

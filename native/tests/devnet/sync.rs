@@ -1,0 +1,209 @@
+//! Nodes that were away, or come late: they catch up on blocks while the others go on, or on a proved state where nobody
+//! has the blocks any more, with a liar among their peers and a crash on the way; and what is in a store can be replayed.
+
+use crate::{
+    WITHIN,
+    past::{Made, Past},
+    support::{Devnet, tequio},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    process::{Command, Output},
+    sync::Arc,
+};
+use tequio::{
+    keys::Keys,
+    node::context::AGENT_PREFIX,
+    store::{Head, Store},
+};
+use tequio_core::{
+    codec::{self, BoundedVec},
+    knowledge::{Cid, CidCodec},
+    ledger::{Action, Entry, SignedTransaction, State, Transaction},
+    types::{ChainId, Digest, Unverified, Verified},
+    wire::{
+        light,
+        sync::{Blocks, Request, Response, Snapshots},
+    },
+};
+use tequio_p2p::{Event, Protocol};
+
+fn verify_chain(net: &Devnet, node: usize) -> Output {
+    Command::new(tequio()).args(["verify-chain", "--json", "--dir"]).arg(net.dir(node)).output().unwrap()
+}
+
+/// The last line of a chain's verification that must succeed.
+fn verified(net: &Devnet, node: usize) -> Value {
+    let output = verify_chain(net, node);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(String::from_utf8(output.stdout).unwrap().lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on() {
+    let mut net = Devnet::make(4);
+    let past = Past::of(&net, 4);
+    let made = past.make(&Past::store(&net, 1), 1000, &mut |_| Vec::new(), &mut |_, _| ());
+    drop(made);
+    for node in [2, 3] {
+        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+    }
+    (1..=4).for_each(|node| net.restart(node));
+    let before = net.height(1);
+    assert!(before >= 1000);
+    net.wait_height(4, before, WITHIN);
+    // The three others decide without waiting for it, and it decides with them then.
+    let after = net.wait_height(1, before + 2, WITHIN);
+    net.wait_height(4, after, WITHIN);
+    let status = net.get(4, "/v1/status");
+    assert_eq!((&status["lowest_block"], status["seat"].is_null()), (&1.into(), false), "{status}");
+    for height in [1, 500, 1000] {
+        let path = format!("/v1/blocks/{height}");
+        assert_eq!(net.get(4, &path), net.get(1, &path));
+    }
+    net.kill(4);
+    let replayed = verified(&net, 4);
+    assert_eq!((&replayed["genesis"], replayed["height"].as_u64() >= Some(after)), (&true.into(), true), "{replayed}");
+}
+
+/// Enough refs for a state of several chunks.
+fn refs(keys: &[Keys], chain: ChainId) -> Vec<Verified<SignedTransaction>> {
+    let mut transactions = Vec::new();
+    for keys in keys {
+        for nonce in 0..500 {
+            let name = format!("{}/{:0>80}", keys.id(), nonce);
+            let cid = Cid::of(CidCodec::Raw, &[nonce as u8]);
+            let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
+            let transaction = Transaction { chain, sender: keys.id(), nonce, expires: 1000, action };
+            transactions.push(Unverified::new(transaction.sign(&keys.node)).verify(&chain).unwrap());
+        }
+    }
+    transactions
+}
+
+#[test]
+fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies() {
+    const PRUNED: u64 = 150;
+    let mut net = Devnet::make(4);
+    let past = Past::of(&net, 4);
+    let load = refs(&past.keys, past.start.chain);
+    let write_kept = &mut |store: &Store, head: &Head| {
+        if head.header.header.height == PRUNED {
+            store.write_next(&head.header, &head.state).unwrap();
+        }
+    };
+    let once = &mut |height| if height == 5 { load.clone() } else { Vec::new() };
+    let Made { head, store } = past.make(&Past::store(&net, 1), 320, once, write_kept);
+    // What a node does in steps once it has enough newer blocks.
+    store.keep_next().unwrap();
+    while store.prune_blocks(64).unwrap() > 0 {}
+    drop(store);
+    for node in [2, 3, 4] {
+        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+    }
+    assert!(head.state.entries().count() > 2000);
+    (1..=4).for_each(|node| net.restart(node));
+    assert_eq!(net.get(1, "/v1/status")["lowest_block"], PRUNED + 1);
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (liar, asked) = runtime.block_on(liar(head.clone()));
+    let joined = net.init_join(&[liar]);
+    // As if it had crashed after the first chunk.
+    let crashed = Store::open(&Past::store(&net, joined), &past.start.chain).unwrap();
+    crashed.load_head(&past.start).unwrap();
+    let at = crashed.stage_begin(&head.header).unwrap();
+    let zero = Digest([0; 32]);
+    let (entries, next) = head.state.chunk(&zero).unwrap().verify(&head.state.root(), &zero).unwrap();
+    assert!(next.is_some(), "more than one chunk");
+    let here = crashed.stage(at, &entries, next).unwrap().entries;
+    drop(crashed);
+
+    // With nobody but a liar it gets nowhere.
+    net.restart(joined);
+    net.wait_log(joined, "sent a bad chunk of the state", WITHIN);
+    assert_eq!(net.height(joined), 0);
+    net.kill(joined);
+    let (one, two) = (net.listen(1).to_owned(), net.listen(2).to_owned());
+    net.restart_with(joined, &["--peer", &one, "--peer", &two]);
+    let height = net.wait_height(joined, head.header.header.height + 1, WITHIN);
+    let status = net.get(joined, "/v1/status");
+    assert_eq!(status["lowest_block"].as_u64(), Some(head.header.header.height + 1), "{status}");
+    let log = net.whole_log(joined);
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked, [next.unwrap()], "the chunk on disk is not asked for again, and a liar is asked once");
+    assert_eq!(log.matches(&format!("entries={here}")).count(), 2, "both began where the first had ended: {log}");
+    let hash = |node| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
+    assert_eq!(hash(joined), hash(3));
+    // Killed and started again, it goes on from there.
+    net.kill(joined);
+    net.restart_with(joined, &["--peer", &one, "--peer", &two]);
+    net.wait_height(joined, net.height(1) + 1, WITHIN);
+    net.kill(joined);
+    let replayed = verified(&net, joined);
+    assert_eq!(replayed["from"], head.header.header.height, "{replayed}");
+    net.kill(1);
+    assert_eq!(verified(&net, 1)["from"], PRUNED);
+}
+
+type Asked = Arc<std::sync::Mutex<Vec<Digest>>>;
+
+/// A full node as it looks from outside that offers the true header and gives chunks of another state. Its address, and
+/// where the chunks began that it was asked for.
+async fn liar(head: Head) -> (String, Asked) {
+    let asked = Asked::default();
+    let mut config = tequio_p2p::Config::new([77; 32]);
+    config.agent = format!("{AGENT_PREFIX}0");
+    let (network, mut events) = tequio_p2p::spawn(config).unwrap();
+    let addr = network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+    let addr = tequio_p2p::identity::with_peer(addr, network.local_id()).to_string();
+    let seen = asked.clone();
+    tokio::spawn(async move {
+        let _network = network;
+        let lie = changed(head.state.clone());
+        while let Some(event) = events.next().await {
+            let Event::Inbound { protocol, body, reply, .. } = event else { continue };
+            match protocol {
+                Protocol::Light => reply.send(codec::encode(&light::Response::Header(head.header.clone()))),
+                Protocol::Sync => {
+                    let request = codec::decode(&body, 64).unwrap();
+                    if let Request::Chunk { from, .. } = request {
+                        seen.lock().unwrap().push(from);
+                    }
+                    reply.send(codec::encode(&answer(request, &head, &lie)));
+                }
+                _ => reply.send(Vec::new()),
+            }
+        }
+    });
+    (addr, asked)
+}
+
+fn answer(request: Request, head: &Head, lie: &State) -> Response {
+    let height = head.header.header.height;
+    match request {
+        Request::Blocks { .. } => {
+            Response::Blocks(Blocks { head: height, lowest: height + 1, blocks: BoundedVec::new() })
+        }
+        Request::Snapshots => {
+            let headers = BoundedVec::truncated([head.header.clone()]);
+            Response::Snapshots(Snapshots { head: height, lowest: height + 1, headers })
+        }
+        Request::Chunk { from, .. } => lie.chunk(&from).map_or(Response::Gone, Response::Chunk),
+    }
+}
+
+/// The same, but that everybody is richer.
+fn changed(mut state: State) -> State {
+    let rich = |entry: &Entry| match entry {
+        Entry::Account(account) => {
+            let mut account = account.clone();
+            account.balance += 1;
+            Some(Entry::Account(account))
+        }
+        _ => None,
+    };
+    let changes: Vec<Entry> = state.entries().filter_map(rich).collect();
+    changes.into_iter().for_each(|entry| state.insert(entry));
+    state
+}
