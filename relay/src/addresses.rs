@@ -36,6 +36,11 @@ impl Addresses {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).remove(addr);
     }
 
+    /// Where we listen.
+    pub fn listening(&self) -> Vec<Multiaddr> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
     /// All to announce.
     pub fn all(&self) -> Vec<Multiaddr> {
         let named = |addr: &Multiaddr| identity::with_peer(addr.clone(), self.id);

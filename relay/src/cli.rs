@@ -1,15 +1,20 @@
 //! The command line. Every option can also be set in the environment; the command line wins.
 
-use crate::{Config, TlsFiles, keys};
+use crate::{Config, TlsFiles, TurnConfig, TurnLimits, keys};
 use clap::Parser;
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 use tequio_p2p::{Multiaddr, RelayLimits};
 
 /// A browser's way into a Tequio network.
 ///
 /// Listens for browsers (WebRTC-direct and WebSocket) and full nodes (TCP and QUIC), carries
 /// circuits between them, passes light nodes' requests on to full nodes, and serves the page,
-/// the checkpoint and /.well-known/tequio.json. Nobody has to trust it for data.
+/// the checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too. Nobody has to trust it for data.
 ///
 /// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
 #[derive(Clone, Debug, Parser)]
@@ -56,6 +61,46 @@ pub struct Args {
     /// Private key (PEM) of the certificate
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+
+    /// Be a STUN and TURN server too, on this address (UDP, usually port 3478): browsers then reach each other where no
+    /// direct path exists, and this machine pays for the traffic
+    #[arg(long, value_name = "ADDR:PORT", env = "TEQUIO_RELAY_TURN")]
+    pub turn: Option<SocketAddr>,
+
+    /// Address by which browsers reach the TURN server, if it is not the one that it listens on (behind a NAT, or for
+    /// 0.0.0.0)
+    #[arg(long, value_name = "IP", env = "TEQUIO_RELAY_TURN_EXTERNAL", requires = "turn")]
+    pub turn_external: Option<IpAddr>,
+
+    /// Let TURN clients send to private, loopback and link-local addresses: for tests and for a LAN, never on the internet
+    #[arg(long, env = "TEQUIO_RELAY_TURN_ALLOW_PRIVATE", value_parser = clap::builder::BoolishValueParser::new(),
+        num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    pub turn_allow_private: bool,
+
+    /// TURN allocations at once; a browser uses one or more for each other browser
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_TURN_ALLOCATIONS",
+        default_value_t = TurnLimits::default().allocations)]
+    pub turn_allocations: usize,
+
+    /// TURN allocations at once for one client address
+    #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_TURN_ALLOCATIONS_PER_IP",
+        default_value_t = TurnLimits::default().allocations_per_ip)]
+    pub turn_allocations_per_ip: usize,
+
+    /// Mebibytes that one TURN allocation may carry, both ways together
+    #[arg(long, value_name = "MIB", env = "TEQUIO_RELAY_TURN_ALLOCATION_MIB",
+        default_value_t = TurnLimits::default().allocation_bytes >> 20)]
+    pub turn_allocation_mib: u64,
+
+    /// Kibibytes a second that TURN carries for all clients together
+    #[arg(long, value_name = "KIB", env = "TEQUIO_RELAY_TURN_KIB_PER_S",
+        default_value_t = TurnLimits::default().bytes_per_s >> 10)]
+    pub turn_kib_per_s: u64,
+
+    /// The same for one client address
+    #[arg(long, value_name = "KIB", env = "TEQUIO_RELAY_TURN_KIB_PER_S_PER_IP",
+        default_value_t = TurnLimits::default().bytes_per_s_per_ip >> 10)]
+    pub turn_kib_per_s_per_ip: u64,
 
     /// Circuits at once
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS", default_value_t = RelayLimits::default().circuits)]
@@ -108,6 +153,19 @@ impl Args {
         config.page = self.page;
         config.checkpoint = self.checkpoint;
         config.tls = tls;
+        config.turn = self.turn.map(|listen| TurnConfig {
+            external: self.turn_external,
+            allow_private: self.turn_allow_private,
+            limits: TurnLimits {
+                allocations: self.turn_allocations,
+                allocations_per_ip: self.turn_allocations_per_ip,
+                allocation_bytes: self.turn_allocation_mib.saturating_mul(1 << 20),
+                bytes_per_s: self.turn_kib_per_s.saturating_mul(1 << 10),
+                bytes_per_s_per_ip: self.turn_kib_per_s_per_ip.saturating_mul(1 << 10),
+                ..TurnLimits::default()
+            },
+            ..TurnConfig::new(listen)
+        });
         config.circuits.circuits = self.circuits;
         config.circuits.circuits_per_peer = self.circuits_per_peer;
         config.circuits.circuit_bytes = self.circuit_mib.saturating_mul(1 << 20);

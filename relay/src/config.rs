@@ -1,6 +1,6 @@
 //! What an operator decides. The command line ([`crate::cli`]) makes it; tests make it directly.
 
-use crate::keys::Passphrase;
+use crate::{TurnConfig, keys::Passphrase};
 use std::{net::SocketAddr, path::PathBuf};
 use tequio_p2p::{Limits, Multiaddr, RelayLimits};
 
@@ -26,6 +26,8 @@ pub struct Config {
     pub checkpoint: Option<PathBuf>,
     /// Certificate for the web server and for secure WebSocket.
     pub tls: Option<TlsFiles>,
+    /// STUN and TURN for browsers.
+    pub turn: Option<TurnConfig>,
     /// What circuits may use.
     pub circuits: RelayLimits,
     /// Connections and memory.
@@ -57,6 +59,7 @@ impl Config {
             page: None,
             checkpoint: None,
             tls: None,
+            turn: None,
             circuits: RelayLimits::default(),
             limits: Limits::default(),
             http_requests_per_s: 20,

@@ -62,6 +62,19 @@ pub enum StartError {
     /// A node's address without its id.
     #[error("node address {0} does not end in /p2p/<id> with an Ed25519 key")]
     Node(Multiaddr),
+    /// The TURN server's socket.
+    #[error("TURN cannot listen on {addr}: {source}")]
+    Turn {
+        /// Where.
+        addr: std::net::SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody could be told where the TURN server is.
+    #[error(
+        "--turn {0} needs --turn-external with the one address, of the same family, by which this machine is reached"
+    )]
+    TurnExternal(std::net::SocketAddr),
     /// The network does not start.
     #[error("network: {0}")]
     Network(#[from] SpawnError),

@@ -14,8 +14,8 @@ fn main() -> ExitCode {
     // Two providers are compiled in (see the network's documentation): choose before anyone asks.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = Args::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,libp2p=warn,str0m=error,is=error"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,libp2p=warn,str0m=error,is=error,stun_types=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -54,12 +54,14 @@ fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
             "peer": tequio_p2p::identity::peer_id(relay.id()).map(|p| p.to_string()),
             "listen": listen,
             "http": relay.http().url(),
+            "turn": relay.turn(),
         });
         writeln!(out, "{ready}")?;
     } else {
         writeln!(out, "Relay {} is ready.", relay.id())?;
         listen.iter().try_for_each(|addr| writeln!(out, "  {addr}"))?;
         writeln!(out, "Web server: {}", relay.http().url())?;
+        relay.turn().iter().try_for_each(|turn| writeln!(out, "STUN and TURN: {turn}"))?;
     }
     out.flush().context("cannot write to standard output")
 }

@@ -1,5 +1,6 @@
 //! Counters in the OpenMetrics text format. Nothing in them identifies a client.
 
+use crate::TurnServer;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -40,6 +41,57 @@ struct TrafficLabels {
     direction: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabels {
+    direction: &'static str,
+}
+
+/// Of the STUN and TURN server.
+#[derive(Default)]
+struct TurnMetrics {
+    bindings: Counter,
+    open: Gauge,
+    made: Counter,
+    refused: Family<ReasonLabels, Counter>,
+    bytes: Family<DirectionLabels, Counter>,
+    dropped: Counter,
+}
+
+impl TurnMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("stun_bindings", "STUN binding requests answered", self.bindings.clone());
+        registry.register("turn_allocations_open", "TURN allocations at this time", self.open.clone());
+        registry.register("turn_allocations", "TURN allocations made", self.made.clone());
+        registry.register("turn_refused", "TURN requests refused", self.refused.clone());
+        registry.register_with_unit("turn_relayed", "Payload carried by TURN", Unit::Bytes, self.bytes.clone());
+        registry.register("turn_dropped", "Packets that TURN dropped because of a rate", self.dropped.clone());
+    }
+
+    fn set(&self, turn: &TurnServer) {
+        let (open, counts) = turn.counts();
+        let set = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
+        self.open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        set(&self.bindings, counts.bindings);
+        set(&self.made, counts.allocated);
+        set(&self.dropped, counts.dropped);
+        for (reason, value) in [
+            ("credential", counts.refused_credential),
+            ("limit", counts.refused_limit),
+            ("target", counts.refused_target),
+        ] {
+            set(&self.refused.get_or_create(&ReasonLabels { reason }), value);
+        }
+        for (direction, value) in [("to_peer", counts.bytes_to_peers), ("to_client", counts.bytes_to_clients)] {
+            set(&self.bytes.get_or_create(&DirectionLabels { direction }), value);
+        }
+    }
+}
+
 /// All counters of a relay.
 pub struct Metrics {
     registry: Registry,
@@ -49,14 +101,15 @@ pub struct Metrics {
     bytes: Family<TrafficLabels, Counter>,
     upstreams: Gauge,
     cut_off: Counter,
+    turn: TurnMetrics,
 }
 
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let (forwarded, http, peers, bytes, upstreams, cut_off) = Default::default();
+        let (forwarded, http, peers, bytes, upstreams, cut_off, turn) = Default::default();
         let registry = Registry::with_prefix("tequio_relay");
-        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off };
+        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn };
         let registry = &mut metrics.registry;
         registry.register("light_requests", "Light nodes' requests", metrics.forwarded.clone());
         registry.register("http_requests", "HTTP requests", metrics.http.clone());
@@ -64,6 +117,7 @@ impl Metrics {
         registry.register_with_unit("transferred", "Bytes moved", Unit::Bytes, metrics.bytes.clone());
         registry.register("nodes_healthy", "Full nodes that answer", metrics.upstreams.clone());
         registry.register("peers_cut_off", "Peers cut off for flooding", metrics.cut_off.clone());
+        metrics.turn.register(registry);
         metrics
     }
 
@@ -83,7 +137,7 @@ impl Metrics {
     }
 
     /// The text for a scraper, with the network's own counts as of now.
-    pub fn render(&self, network: &Network, healthy: usize) -> String {
+    pub fn render(&self, network: &Network, turn: Option<&TurnServer>, healthy: usize) -> String {
         let peers = network.peers();
         let traffic = network.traffic();
         for kind in TransportKind::ALL {
@@ -96,6 +150,7 @@ impl Metrics {
                 bytes.inner().store(value, Ordering::Relaxed);
             }
         }
+        turn.into_iter().for_each(|turn| self.turn.set(turn));
         self.upstreams.set(i64::try_from(healthy).unwrap_or(i64::MAX));
         let mut out = String::new();
         // Writing to a string does not fail.

@@ -8,8 +8,10 @@ use crate::{
     keys::Keys,
     metrics::Metrics,
     tls,
+    turn::{Issuer, Targets, TurnConfig, TurnServer},
 };
 use std::{
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,6 +31,7 @@ pub struct Relay {
     addresses: Arc<Addresses>,
     forwarder: Arc<Forwarder>,
     server: Server,
+    turn: Option<Arc<TurnServer>>,
     _events: AbortOnDrop,
     _lock: DirectoryLock,
 }
@@ -48,12 +51,15 @@ impl Relay {
         let tls = config.tls.as_ref().map(tls::load).transpose()?;
         let (tls_identity, tls_acceptor) = tls.unzip();
 
+        let turn = config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
+
         let lock = DirectoryLock::take(&config.data)?;
         // Argon2 takes its time on purpose.
         let (data, passphrase) = (config.data.clone(), config.passphrase.clone());
         let keys = tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
         let keys = keys.map_err(|e| StartError::Generate(e.to_string())).flatten()?;
 
+        let issuer = Issuer::new(&keys.secret);
         let mut network_config = tequio_p2p::Config::new(*keys.secret);
         network_config.agent = concat!("tequio-relay/", env!("CARGO_PKG_VERSION")).into();
         network_config.serve = vec![Protocol::Light];
@@ -80,8 +86,16 @@ impl Relay {
         if wildcard {
             tokio::time::sleep(INTERFACES_DELAY).await;
         }
+        let turn = match turn {
+            Some((turn, ip)) => {
+                let started = TurnServer::start(&turn, ip, issuer, own(&addresses));
+                Some(Arc::new(started.map_err(|source| StartError::Turn { addr: turn.listen, source })?))
+            }
+            None => None,
+        };
         let site = Site {
             addresses: addresses.clone(),
+            turn: turn.clone(),
             checkpoint,
             forwarder: forwarder.clone(),
             network: network.clone(),
@@ -90,7 +104,7 @@ impl Relay {
         let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
         let server = Server::start(config.http, tls_acceptor, router).await;
         let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
-        Ok(Self { network, addresses, forwarder, server, _events: events, _lock: lock })
+        Ok(Self { network, addresses, forwarder, server, turn, _events: events, _lock: lock })
     }
 
     /// Who it is.
@@ -111,6 +125,11 @@ impl Relay {
     /// Its web server.
     pub fn http(&self) -> &Server {
         &self.server
+    }
+
+    /// Where its STUN and TURN server is reached, if it has one.
+    pub fn turn(&self) -> Option<SocketAddr> {
+        self.turn.as_ref().map(|turn| turn.addr())
     }
 
     /// Ends it in order: no new requests, running ones get some seconds, connections are closed.
@@ -135,6 +154,24 @@ fn node_of(addr: &Multiaddr) -> Result<NodeId, StartError> {
     let last = addr.iter().last().map(|p| p.to_string()).unwrap_or_default();
     let peer = last.strip_prefix("/p2p/").and_then(|id| id.parse().ok());
     peer.as_ref().and_then(identity::node_id).ok_or_else(|| StartError::Node(addr.clone()))
+}
+
+/// The address at which the TURN server is reached.
+fn announced(turn: &TurnConfig) -> Result<IpAddr, StartError> {
+    turn.announced().ok_or(StartError::TurnExternal(turn.listen))
+}
+
+/// What TURN clients must not reach: this relay.
+fn own(addresses: &Addresses) -> Targets {
+    let mut targets = Targets::default();
+    for addr in addresses.listening() {
+        for part in addr.iter().map(|part| part.to_string()) {
+            let text = |name: &str| part.strip_prefix(name).map(str::to_owned);
+            targets.own.extend(text("/ip4/").or(text("/ip6/")).and_then(|ip| ip.parse::<IpAddr>().ok()));
+            targets.own_ports.extend(text("/udp/").and_then(|port| port.parse::<u16>().ok()));
+        }
+    }
+    targets
 }
 
 fn is_wildcard(addr: &Multiaddr) -> bool {

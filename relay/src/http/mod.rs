@@ -2,7 +2,7 @@
 //!
 //! | path | what | who may read it |
 //! |---|---|---|
-//! | `/.well-known/tequio.json` | where browsers can connect, which chain, where its checkpoint is | any origin (CORS) |
+//! | `/.well-known/tequio.json` | where browsers can connect, which chain, where its checkpoint is, STUN and TURN with a fresh credential | any origin (CORS) |
 //! | `/checkpoint.bin` | the file that `--checkpoint` names; trusted by its hash only | any origin (CORS) |
 //! | `/healthz` | 200 while a full node can be asked, else 503 | |
 //! | `/metrics` | OpenMetrics text | |
@@ -11,13 +11,12 @@
 //! Every answer carries the [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection
 //! a time-out, and their number a bound.
 
-mod limit;
 mod serve;
 mod well_known;
 
 pub use serve::{ClientIp, Server};
 
-use crate::{Addresses, files, forward::Forwarder, metrics::Metrics};
+use crate::{Addresses, TurnServer, files, forward::Forwarder, limit::Limiter, metrics::Metrics};
 use axum::{
     Extension, Router,
     extract::{Request, State},
@@ -32,7 +31,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use limit::Limiter;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -91,6 +89,8 @@ pub struct Site {
     pub forwarder: Arc<Forwarder>,
     /// For metrics.
     pub network: Network,
+    /// For browsers, if there is one.
+    pub turn: Option<Arc<TurnServer>>,
     /// For metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -166,7 +166,7 @@ async fn healthz(State(site): State<Arc<Site>>) -> Response {
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let (_, healthy) = site.forwarder.upstreams().count(Instant::now());
-    let text = site.metrics.render(&site.network, healthy);
+    let text = site.metrics.render(&site.network, site.turn.as_deref(), healthy);
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
 }
 

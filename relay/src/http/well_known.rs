@@ -1,7 +1,8 @@
-//! `/.well-known/tequio.json`: where browsers can connect. Addresses only; nothing in it is
-//! trusted for data, and whoever checks the checkpoint's hash need not trust it for that either.
+//! `/.well-known/tequio.json`: where browsers can connect. Addresses only (STUN and
+//! TURN servers are no more than that); nothing in it is trusted for data, and whoever checks the checkpoint's hash need not trust it for that either.
 
 use super::{CHECKPOINT_PATH, Site};
+use crate::turn::IceServer;
 use axum::{Json, extract::State, http::header::CACHE_CONTROL, response::IntoResponse};
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,15 +22,22 @@ struct WellKnown {
     /// Path of the checkpoint on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<&'static str>,
+    /// STUN and TURN, each time with a new credential.
+    #[serde(rename = "iceServers", skip_serializing_if = "Vec::is_empty")]
+    ice_servers: Vec<IceServer>,
 }
 
 pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
+    let ice_servers: Vec<IceServer> = site.turn.iter().filter_map(|turn| turn.ice_server()).collect();
+    // A credential is for the one who asked.
+    let cache = if ice_servers.is_empty() { "no-cache" } else { "no-store" };
     let chain = site.checkpoint.as_ref().map(|c| c.chain.to_string());
     let document = WellKnown {
         version: VERSION,
         checkpoint: chain.is_some().then_some(CHECKPOINT_PATH),
         chain,
         relays: site.addresses.for_browsers().iter().map(ToString::to_string).collect(),
+        ice_servers,
     };
-    ([(CACHE_CONTROL, "no-cache")], Json(document))
+    ([(CACHE_CONTROL, cache)], Json(document))
 }

@@ -3,6 +3,7 @@
 
 mod forwarding;
 mod program;
+mod turn;
 mod web;
 
 use std::{future::Future, path::Path, time::Duration};

@@ -1,4 +1,4 @@
-//! The rate of HTTP requests per client: an IPv4 address or an IPv6 /64.
+//! The rate of requests per client: an IPv4 address or an IPv6 /64.
 
 use governor::{Quota, RateLimiter, clock::Clock, state::keyed::DashMapStateStore};
 use std::{
@@ -44,12 +44,12 @@ impl Limiter {
         if self.0.len() > CLIENTS_MAX {
             return Err(SWEEP_INTERVAL);
         }
-        self.0.check_key(&key(client)).map_err(|until| until.wait_time_from(self.0.clock().now()))
+        self.0.check_key(&client_key(client)).map_err(|until| until.wait_time_from(self.0.clock().now()))
     }
 }
 
-/// Whoever has an IPv6 address has its whole /64.
-fn key(client: IpAddr) -> IpAddr {
+/// What counts as one client: whoever has an IPv6 address has its whole /64.
+pub fn client_key(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
         v4 => v4,

@@ -1,0 +1,164 @@
+//! Credentials that expire, and nonces, without a table of either.
+//!
+//! A user name is `<expiry in unix seconds>:<random>` and its password `base64(HMAC-SHA1(secret, user name))`, the form
+//! that TURN servers share under the name of a REST API: whoever knows the secret can check what it never stored. A nonce
+//! is its expiry and a MAC over that and the client's address, so a flood of forged requests leaves nothing behind.
+//!
+//! The secret is derived from the node's key, which rests sealed only. So credentials outlive a restart of the relay.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use std::{fmt, net::SocketAddr, time::Duration};
+use turn_types::{
+    TurnCredentials,
+    stun::message::{IntegrityAlgorithm, IntegrityKey, MessageIntegrityCredentials},
+};
+use zeroize::Zeroizing;
+
+/// What clients mix into their key (RFC 8489, section 9.2.2).
+pub const REALM: &str = "tequio";
+/// How long a credential can open and refresh allocations.
+pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a nonce is good for; RFC 8656 asks for at most an hour.
+const NONCE_LIFETIME_S: u64 = 60 * 60;
+/// Longest user name that is looked at; ours have 27 bytes.
+const USERNAME_LEN_MAX: usize = 64;
+/// Hexadecimal digits of the time in a nonce, and bytes of its MAC.
+const NONCE_TIME_LEN: usize = 16;
+const NONCE_MAC_LEN: usize = 16;
+
+type Key = Zeroizing<[u8; 20]>;
+
+/// What a client shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Carries the expiry.
+    pub username: String,
+    /// Follows from it.
+    pub password: String,
+}
+
+/// Issues credentials and checks them.
+pub struct Issuer {
+    passwords: Key,
+    nonces: Key,
+}
+
+impl Issuer {
+    /// Keys that follow from the node's secret.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        let derive = |purpose: &str| Zeroizing::new(mac(secret, &[purpose.as_bytes()]).finalize().into_bytes().into());
+        Self { passwords: derive("tequio-relay turn passwords v1"), nonces: derive("tequio-relay turn nonces v1") }
+    }
+
+    /// A credential that is good from now on for [`CREDENTIAL_LIFETIME`].
+    pub fn issue(&self, unix_s: u64, random: u64) -> Credential {
+        let username = format!("{}:{random:016x}", unix_s.saturating_add(CREDENTIAL_LIFETIME.as_secs()));
+        Credential { password: self.password(&username), username }
+    }
+
+    /// The key of a user whose credential has not expired. Whether he knows it, only the message's integrity tells.
+    pub fn key(&self, username: &str, unix_s: u64) -> Option<IntegrityKey> {
+        let expiry = username.split_once(':')?.0.parse::<u64>().ok()?;
+        if username.len() > USERNAME_LEN_MAX || expiry <= unix_s {
+            return None;
+        }
+        Some(integrity_key(username, &self.password(username)))
+    }
+
+    fn password(&self, username: &str) -> String {
+        BASE64.encode(mac(self.passwords.as_ref(), &[username.as_bytes()]).finalize().into_bytes())
+    }
+
+    /// A nonce for one client.
+    pub fn nonce(&self, client: SocketAddr, unix_s: u64) -> String {
+        let time = format!("{:016x}", unix_s.saturating_add(NONCE_LIFETIME_S));
+        let mac = self.nonce_mac(client, &time).finalize().into_bytes();
+        let mac: String = mac.iter().take(NONCE_MAC_LEN).map(|byte| format!("{byte:02x}")).collect();
+        time + &mac
+    }
+
+    /// Whether it is ours, for this client, and has not expired.
+    pub fn nonce_is_good(&self, nonce: &str, client: SocketAddr, unix_s: u64) -> bool {
+        let Some((time, shown)) = nonce.split_at_checked(NONCE_TIME_LEN) else { return false };
+        let Some(shown) = unhex(shown) else { return false };
+        let fresh = u64::from_str_radix(time, 16).is_ok_and(|expiry| expiry > unix_s);
+        fresh && self.nonce_mac(client, time).verify_truncated_left(&shown).is_ok()
+    }
+
+    fn nonce_mac(&self, client: SocketAddr, time: &str) -> Hmac<Sha1> {
+        mac(self.nonces.as_ref(), &[time.as_bytes(), client.to_string().as_bytes()])
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
+}
+
+/// MD5 over user name, realm and password: the key of RFC 8489, section 9.2.2.
+pub fn integrity_key(username: &str, password: &str) -> IntegrityKey {
+    let credentials = TurnCredentials::new(username, password).into_long_term_credentials(REALM);
+    MessageIntegrityCredentials::from(credentials).make_key(IntegrityAlgorithm::Sha1)
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha1> {
+    // HMAC takes keys of every length; the empty one is never used.
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
+    parts.iter().for_each(|part| mac.update(part));
+    mac
+}
+
+fn unhex(text: &str) -> Option<[u8; NONCE_MAC_LEN]> {
+    let mut bytes = [0; NONCE_MAC_LEN];
+    if text.len() != 2 * NONCE_MAC_LEN || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    #[test]
+    fn passwords_follow_from_user_names_and_end_with_them() {
+        let issuer = Issuer::new(&[7; 32]);
+        let credential = issuer.issue(NOW, 1);
+        assert!(credential.username.starts_with("1700086400:"), "{}", credential.username);
+        let key = issuer.key(&credential.username, NOW).unwrap();
+        assert_eq!(key, integrity_key(&credential.username, &credential.password));
+        assert_ne!(Issuer::new(&[8; 32]).issue(NOW, 1).password, credential.password);
+        assert_eq!(Issuer::new(&[7; 32]).issue(NOW, 1).password, credential.password, "outlives a restart");
+        assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs() - 1).is_some());
+        assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs()).is_none(), "expired");
+        for bad in
+            ["", "1800000000", ":", "-1:a", "99999999999999999999999:a", &format!("1800000000:{}", "a".repeat(60))]
+        {
+            assert!(issuer.key(bad, NOW).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_for_one_client_and_one_hour() {
+        let issuer = Issuer::new(&[7; 32]);
+        let [a, b]: [SocketAddr; 2] = ["192.0.2.1:1", "192.0.2.1:2"].map(|s| s.parse().unwrap());
+        let nonce = issuer.nonce(a, NOW);
+        assert!(issuer.nonce_is_good(&nonce, a, NOW + NONCE_LIFETIME_S - 1));
+        assert!(!issuer.nonce_is_good(&nonce, a, NOW + NONCE_LIFETIME_S));
+        assert!(!issuer.nonce_is_good(&nonce, b, NOW));
+        let other = if nonce.ends_with('0') { "1" } else { "0" };
+        let forged = format!("{}{other}", &nonce[..nonce.len() - 1]);
+        for bad in ["", "x", &nonce[..40], &forged, &nonce.replace(|c: char| c.is_ascii_digit(), "+"), &"é".repeat(24)]
+        {
+            assert!(!issuer.nonce_is_good(bad, a, NOW), "{bad}");
+        }
+    }
+}

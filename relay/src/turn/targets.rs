@@ -1,0 +1,155 @@
+//! Whom the relay sends to for a client: the public internet, and other allocations of its own.
+//!
+//! Without this, a TURN server is a door into the network that it stands in (the relay's own ports, the operator's LAN,
+//! a cloud's metadata service on a link-local address).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What an operator permits, and what is the relay itself.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// Addresses of this machine: those listened on and announced.
+    pub own: Vec<IpAddr>,
+    /// UDP ports on them that are never a target.
+    pub own_ports: Vec<u16>,
+    /// Private, loopback and link-local addresses too: for tests and for a LAN.
+    pub allow_private: bool,
+}
+
+impl Targets {
+    /// Whether a permission may name this address. For the machine's own, only its ports tell.
+    pub fn permits_ip(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip) || is_public(ip) || self.allow_private && is_private(ip)
+    }
+
+    /// Whether a packet may go there. Other allocations of this relay are the caller's to recognise first.
+    pub fn permits(&self, to: SocketAddr) -> bool {
+        if to.port() == 0 {
+            return false;
+        }
+        if self.own.contains(&to.ip()) || to.ip().is_loopback() {
+            return self.allow_private && !self.own_ports.contains(&to.port());
+        }
+        self.permits_ip(to.ip())
+    }
+}
+
+/// Reached over the internet, by IANA's registries of special-purpose addresses.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        // A list of what is good, so that addresses with an IPv4 address inside (mapped, 6to4, Teredo, NAT64) and whatever
+        // comes into use later stay outside.
+        IpAddr::V6(ip) => {
+            let [a, b, ..] = ip.segments();
+            let global_unicast = a & 0xe000 == 0x2000;
+            let protocols_and_teredo = a == 0x2001 && b < 0x0200;
+            let documentation = a == 0x2001 && b == 0x0db8 || a == 0x3fff && b < 0x1000;
+            let six_to_four = a == 0x2002;
+            global_unicast && !protocols_and_teredo && !documentation && !six_to_four
+        }
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127, ..)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 18..=19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+            | (224.., ..)
+    );
+    !special
+}
+
+/// What a LAN uses.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        SocketAddr::new(text.parse().unwrap(), 5000)
+    }
+
+    const PUBLIC: [&str; 5] = ["1.1.1.1", "100.63.0.1", "172.32.0.1", "223.255.255.254", "2606:4700::1111"];
+    const PRIVATE: [&str; 11] = [
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "127.0.0.1",
+        "127.8.8.8",
+        "169.254.169.254",
+        "100.64.0.1",
+        "::1",
+        "fc00::1",
+        "fe80::1",
+    ];
+    const NEVER: [&str; 17] = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "198.18.0.1",
+        "::",
+        "::ffff:127.0.0.1",
+        "::ffff:1.1.1.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2001::1",
+        "2001:db8::1",
+        "ff02::1",
+    ];
+
+    #[test]
+    fn only_the_public_internet_by_default() {
+        let targets = Targets::default();
+        let lan = Targets { allow_private: true, ..Targets::default() };
+        for ip in PUBLIC {
+            assert!(targets.permits(at(ip)) && targets.permits_ip(at(ip).ip()), "{ip}");
+        }
+        for ip in PRIVATE {
+            assert!(!targets.permits(at(ip)) && !targets.permits_ip(at(ip).ip()), "{ip}");
+            assert!(lan.permits(at(ip)) && lan.permits_ip(at(ip).ip()), "{ip}");
+        }
+        for ip in NEVER {
+            assert!(!targets.permits(at(ip)) && !targets.permits_ip(at(ip).ip()), "{ip}");
+            assert!(!lan.permits(at(ip)) && !lan.permits_ip(at(ip).ip()), "{ip}");
+        }
+        assert!(!targets.permits(SocketAddr::new([1, 1, 1, 1].into(), 0)));
+    }
+
+    #[test]
+    fn never_the_relays_own_ports() {
+        let own = Targets { own: vec![[198, 51, 100, 1].into()], own_ports: vec![4820], allow_private: false };
+        let lan = Targets { allow_private: true, ..own.clone() };
+        assert!(own.permits_ip(own.own[0]), "another allocation may be there");
+        assert!(!own.permits(at("198.51.100.1")));
+        assert!(lan.permits(at("198.51.100.1")));
+        for ip in [own.own[0], [127, 0, 0, 1].into()] {
+            assert!(!own.permits(SocketAddr::new(ip, 4820)) && !lan.permits(SocketAddr::new(ip, 4820)));
+        }
+    }
+}
