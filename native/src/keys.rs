@@ -9,9 +9,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use std::{io::IsTerminal, path::Path};
 use tequio_core::{
     codec,
-    crypto::{NodeKey, bls},
+    consensus::SeatKeys,
+    crypto::{NodeKey, bls, vrf},
     keystore,
-    types::NodeId,
+    ledger::genesis::GenesisSeat,
+    types::{NodeId, Weight},
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -21,7 +23,7 @@ pub const PASSPHRASE_ENV: &str = "TEQUIO_PASSPHRASE";
 pub const FILE_NAME: &str = "keystore";
 /// Longest passphrase file, bytes.
 const PASSPHRASE_LEN_MAX: usize = 4096;
-const SECRETS_VERSION: u8 = 1;
+const SECRETS_VERSION: u8 = 2;
 
 /// A passphrase; erased when dropped.
 pub type Passphrase = Zeroizing<String>;
@@ -33,6 +35,8 @@ pub struct Keys {
     pub node: NodeKey,
     /// The voting key; every node has one, a seat or not.
     pub voting: bls::SecretKey,
+    /// The key of its VRF, likewise; never the one that signs.
+    pub vrf: vrf::SecretKey,
 }
 
 impl std::fmt::Debug for Keys {
@@ -48,20 +52,26 @@ struct Secrets {
     version: u8,
     node: [u8; 32],
     voting: [u8; 32],
+    vrf: [u8; 32],
 }
 
 impl Drop for Secrets {
     fn drop(&mut self) {
         self.node.zeroize();
         self.voting.zeroize();
+        self.vrf.zeroize();
     }
 }
 
 impl Keys {
     /// Draws new keys from the operating system.
     pub fn generate() -> anyhow::Result<Self> {
-        let (node, voting) = (random::<32>()?, random::<32>()?);
-        Ok(Self { node: NodeKey::from_bytes(&node), voting: bls::SecretKey::from_seed(&voting) })
+        let (node, voting, vrf) = (random::<32>()?, random::<32>()?, random::<32>()?);
+        Ok(Self {
+            node: NodeKey::from_bytes(&node),
+            voting: bls::SecretKey::from_seed(&voting),
+            vrf: vrf::SecretKey::from_bytes(&vrf),
+        })
     }
 
     /// The public half of the identity.
@@ -69,10 +79,24 @@ impl Keys {
         self.node.id()
     }
 
+    /// What a seat needs of them.
+    pub fn of_seat(&self) -> SeatKeys {
+        SeatKeys { vote: self.voting.clone(), vrf: self.vrf.clone() }
+    }
+
+    /// A seat for them in a new chain.
+    pub fn genesis_seat(&self, weight: Weight) -> GenesisSeat {
+        GenesisSeat { node: self.id(), key: self.voting.public(), vrf_key: self.vrf.public(), weight }
+    }
+
     /// Writes the keystore, readable by its owner only.
     pub fn save(&self, path: &Path, passphrase: &Passphrase) -> anyhow::Result<()> {
-        let secrets =
-            Secrets { version: SECRETS_VERSION, node: *self.node.to_bytes(), voting: *self.voting.to_bytes() };
+        let secrets = Secrets {
+            version: SECRETS_VERSION,
+            node: *self.node.to_bytes(),
+            voting: *self.voting.to_bytes(),
+            vrf: *self.vrf.to_bytes(),
+        };
         let bytes = Zeroizing::new(codec::encode(&secrets));
         let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
         files::write_atomic(path, &file, files::PRIVATE).with_context(|| format!("cannot write {}", path.display()))
@@ -83,13 +107,18 @@ impl Keys {
         let place = || format!("cannot open the keystore {}", path.display());
         let file = files::read_capped(path, keystore::FILE_LEN_MAX).with_context(place)?;
         let bytes = keystore::open(&file, passphrase.as_bytes()).with_context(place)?;
-        let secrets: Secrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
-        if secrets.version != SECRETS_VERSION {
-            bail!("{}: its contents have version {}; upgrade tequio", path.display(), secrets.version);
+        match bytes.first() {
+            Some(&SECRETS_VERSION) | None => {}
+            Some(version) if *version < SECRETS_VERSION => {
+                bail!("{}: made by an older tequio, without the key of a VRF; make new keys", path.display())
+            }
+            Some(version) => bail!("{}: its contents have version {version}; upgrade tequio", path.display()),
         }
+        let secrets: Secrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
         Ok(Self {
             node: NodeKey::from_bytes(&secrets.node),
             voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(place)?,
+            vrf: vrf::SecretKey::from_bytes(&secrets.vrf),
         })
     }
 }
@@ -162,6 +191,7 @@ mod tests {
         keys.save(&path, &passphrase).unwrap();
         let again = Keys::open(&path, &passphrase).unwrap();
         assert_eq!((again.id(), again.voting.public()), (keys.id(), keys.voting.public()));
+        assert_eq!(again.vrf.public(), keys.vrf.public());
         assert!(Keys::open(&path, &Zeroizing::new("wrong".to_owned())).is_err());
     }
 

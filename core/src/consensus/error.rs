@@ -30,6 +30,9 @@ pub enum RestoreError {
     /// The vote key is not the one that the committee knows: with another, every vote would be a bad one.
     #[error("the vote key is not the one of this node's seat")]
     WrongVoteKey,
+    /// Nor is the VRF key: no block that this node proposes at the end of a term would get a vote.
+    #[error("the VRF key is not the one of this node's seat")]
+    WrongVrfKey,
     /// The store has lost blocks whose votes are on record. Voting again could contradict them.
     #[error("the log has votes of height {height}, but the store ends before the block below it")]
     StoreBehindLog {

@@ -28,8 +28,8 @@
 //! The clock of view 0 runs from then; the clock of a later view runs once a quorum has entered it, so no
 //! member runs ahead alone. A member without a quorum repeats itself and waits.
 //!
-//! What comes later has its place: pipelined heights are several `Instance`s, the VRF's order of leaders is
-//! [`leader`], collectors are another [`To`], epochs replace the committee of [`Head`] and `next_committee`.
+//! What comes later has its place: pipelined heights are several `Instance`s, collectors are another
+//! [`To`], epochs replace the committee of [`Head`] and `next_committee`.
 
 mod ballot;
 mod catch_up;
@@ -38,7 +38,6 @@ mod future;
 mod handle;
 mod input;
 mod instance;
-mod leader;
 mod outbox;
 mod output;
 mod replica;
@@ -49,10 +48,9 @@ mod wal;
 
 pub use error::{Error, RestoreError, SnapshotError};
 pub use input::Input;
-pub use leader::leader;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};
 pub use output::{BuildBlock, Event, Finalised, Offence, Output, To};
-pub use replica::{Config, Head, Replica};
+pub use replica::{Config, Head, Replica, SeatKeys};
 pub use timing::VIEW_TIMEOUT_MS_MAX;
 pub use validate::BlockError;
 pub use wal::WalRecord;

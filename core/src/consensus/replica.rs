@@ -6,14 +6,13 @@ use super::{
     future::Future,
     input::Input,
     instance::Instance,
-    leader::leader,
     outbox::Outbox,
     output::Output,
     timing::Timing,
 };
 use crate::{
-    crypto::{NodeKey, bls},
-    ledger::{Certificate, Committee, Header, Params, Phase, State, Vote, genesis::Start},
+    crypto::{NodeKey, bls, vrf},
+    ledger::{Certificate, Committee, Header, Params, Phase, Seat, State, Vote, genesis::Start, leader, seed},
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
     wire::light::FinalHeader,
@@ -25,8 +24,17 @@ use alloc::collections::BTreeMap;
 pub struct Config {
     /// Its identity.
     pub node_key: NodeKey,
-    /// Its voting key; without one, or without a seat, it follows and says nothing.
-    pub vote_key: Option<bls::SecretKey>,
+    /// Those of its seat; without them, or without a seat, it follows and says nothing.
+    pub seat_keys: Option<SeatKeys>,
+}
+
+/// The secrets of a seat.
+#[derive(Clone, Debug)]
+pub struct SeatKeys {
+    /// Signs votes.
+    pub vote: bls::SecretKey,
+    /// Makes the seed of the next term, when this seat proposes the last block of one.
+    pub vrf: vrf::SecretKey,
 }
 
 /// The newest final block, and what follows from it.
@@ -41,6 +49,7 @@ pub struct Head {
     /// Decides the next block.
     pub committee: Committee,
     digest: Digest,
+    seed: Digest,
 }
 
 /// One member of the committee, or a follower of it.
@@ -63,11 +72,20 @@ pub struct Replica {
     pub(super) halted: Option<Height>,
 }
 
+impl SeatKeys {
+    /// Whether they are those that the committee knows for a seat.
+    pub fn fit(&self, seat: &Seat) -> bool {
+        seat.key == self.vote.public() && seat.vrf_key == self.vrf.public()
+    }
+}
+
 impl Head {
     /// As the store has it.
     pub fn new(header: Header, certificate: Option<Certificate>, state: State, committee: Committee) -> Self {
         let digest = header.digest();
-        Self { header, certificate, state, committee, digest }
+        // A proof that is no point has no seed after it, and is in no header that was verified.
+        let seed = seed::after(&header).unwrap_or(header.seed);
+        Self { header, certificate, state, committee, digest, seed }
     }
 
     /// Of a new chain.
@@ -95,17 +113,25 @@ impl Head {
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
+
+    /// The seed of the next block's term.
+    pub fn seed(&self) -> &Digest {
+        &self.seed
+    }
 }
 
 impl Replica {
     pub(super) fn empty(config: Config, head: Head, now_ms: TimeMs) -> Result<Self, RestoreError> {
         let params = head.state.params().cloned().ok_or(RestoreError::NoParams)?;
         let seat = head.committee.seat_of(&config.node_key.id());
-        let seat = seat.filter(|_| config.vote_key.is_some());
-        if let (Some(seat), Some(key)) = (seat, &config.vote_key)
-            && head.committee.seats().get(seat).is_none_or(|s| s.key != key.public())
-        {
-            return Err(RestoreError::WrongVoteKey);
+        let seat = seat.filter(|_| config.seat_keys.is_some());
+        if let (Some(seat), Some(keys)) = (seat.and_then(|seat| head.committee.seats().get(seat)), &config.seat_keys) {
+            if seat.key != keys.vote.public() {
+                return Err(RestoreError::WrongVoteKey);
+            }
+            if seat.vrf_key != keys.vrf.public() {
+                return Err(RestoreError::WrongVrfKey);
+            }
         }
         let timing = Timing::new(&params);
         Ok(Self {
@@ -150,7 +176,7 @@ impl Replica {
     }
 
     pub(super) fn leader_seat(&self, view: View) -> usize {
-        leader(&self.head.committee, self.instance.height, view)
+        leader(&self.head.committee, &self.head.seed, self.instance.height, view)
     }
 
     /// Whether this node leads a view of the present height.

@@ -2,12 +2,13 @@
 //! time against this node's clock; one that a quorum has prepared before is judged by everything but the
 //! clock and the view, because it is proposed again byte for byte.
 
-use super::{leader::leader, replica::Head};
+use super::replica::Head;
 use crate::{
     ledger::{
         Block, BlockContext, Certificate, Header, Outcome, Params, Phase, SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
+        leader, seed,
         transaction::{InvalidTransaction, verify_all},
     },
     types::{Digest, TimeMs, Unverified, Verified, View},
@@ -46,6 +47,10 @@ pub enum BlockError {
     NotPrepared,
     #[error("names another committee for the next block")]
     NextCommittee,
+    #[error("bears another seed than its term")]
+    Seed,
+    #[error("bears no valid VRF proof, or bears one that is not due")]
+    SeedProof,
 }
 
 impl BlockError {
@@ -138,9 +143,16 @@ fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), Bloc
     if Some(header.height) != parent.height.checked_add(1) || header.parent != *head.digest() {
         return Err(BlockError::Parent);
     }
-    let seat = leader(&head.committee, header.height, header.view);
+    if header.seed != *head.seed() {
+        return Err(BlockError::Seed);
+    }
+    let seat = leader(&head.committee, &header.seed, header.height, header.view);
     if head.committee.seats().get(seat).is_none_or(|seat| seat.node != header.proposer) {
         return Err(BlockError::Proposer);
+    }
+    let key = head.committee.vrf_key(seat).ok_or(BlockError::Proposer)?;
+    if header.proof.is_some() != seed::ends_term(params, header.height) || seed::verify(header, key).is_err() {
+        return Err(BlockError::SeedProof);
     }
     if header.time_ms < earliest_ms(parent, params) {
         return Err(BlockError::TooSoon);

@@ -35,6 +35,9 @@ pub enum Context {
     Dataset,
     Keystore,
     SignatureBatch,
+    Seed,
+    SeedProof,
+    Leader,
 }
 
 impl Context {
@@ -69,6 +72,9 @@ impl Context {
             Self::Dataset => "tequio 2026 dataset",
             Self::Keystore => "tequio 2026 keystore",
             Self::SignatureBatch => "tequio 2026 batch of signatures",
+            Self::Seed => "tequio 2026 seed of leaders",
+            Self::SeedProof => "tequio 2026 vrf input",
+            Self::Leader => "tequio 2026 order of leaders",
         }
     }
 

@@ -18,6 +18,10 @@ pub struct Operations {
     pub ed25519_signed: u64,
     /// Ed25519 signatures checked.
     pub ed25519_verified: u64,
+    /// Outputs of a VRF proved.
+    pub vrf_proved: u64,
+    /// Proofs of them checked.
+    pub vrf_verified: u64,
 }
 
 thread_local! {

@@ -1,5 +1,6 @@
-//! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381 votes.
-//! No primitive is written here; what is ours is which bytes are signed under which name.
+//! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381 votes, and a
+//! verifiable random function put together from a kept curve and hash. No primitive is written here; what is ours is
+//! which bytes are signed under which name.
 
 pub mod batch;
 pub mod bls;
@@ -7,6 +8,7 @@ pub mod hash;
 #[cfg(feature = "simulation")]
 pub mod meter;
 pub mod node_key;
+pub mod vrf;
 
 pub use hash::{Context, hash};
 pub use node_key::{NodeKey, Signature};

@@ -3,7 +3,10 @@
 use super::transaction::{SignedTransaction, TransactionId};
 use crate::{
     codec::BoundedVec,
-    crypto::hash::{Context, hash_of},
+    crypto::{
+        hash::{Context, hash_of},
+        vrf,
+    },
     merkle::list,
     types::{ChainId, Digest, Epoch, Height, NodeId, TimeMs, View},
 };
@@ -38,6 +41,10 @@ pub struct Header {
     pub state: Digest,
     /// Digest of the committee that decides the next block.
     pub next_committee: Digest,
+    /// Fixes the order of leaders in this block's term.
+    pub seed: Digest,
+    /// In a term's last block: the proposer's VRF proof, from which the next term's seed follows.
+    pub proof: Option<vrf::Proof>,
 }
 
 /// A header and its transactions.

@@ -2,7 +2,7 @@
 //!
 //! A vote signs chain, epoch, height, view, phase and digest, and nothing else; all votes of a phase
 //! sign identical bytes. A quorum is `floor(2W/3) + 1` of the weight that is frozen for the epoch,
-//! never a count of seats. Refused: seats that share a node or a BLS key, keys without a proof of
+//! never a count of seats. Refused: seats that share a node or a BLS or VRF key, keys without a proof of
 //! possession, more than [`SEATS_MAX`] seats, bitmaps with bits outside the committee.
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     crypto::{
         bls,
         hash::{Context, hash_of},
+        vrf,
     },
     types::{ChainId, Digest, Epoch, Height, NodeId, Unverified, Verified, View, Weight},
 };
@@ -31,6 +32,8 @@ pub struct Seat {
     pub key: bls::PublicKeyBytes,
     /// Shows that the member holds the key.
     pub possession: bls::Signature,
+    /// Its VRF key: what it makes of the seed of a term is the seed of the next, if its turn is the last.
+    pub vrf_key: vrf::PublicKeyBytes,
     /// Its share of the decision.
     pub weight: Weight,
 }
@@ -49,6 +52,7 @@ pub struct CommitteeRecord {
 pub struct Committee {
     record: CommitteeRecord,
     keys: Vec<bls::PublicKey>,
+    vrf_keys: Vec<vrf::PublicKey>,
     weight: Weight,
 }
 
@@ -102,6 +106,9 @@ pub enum CommitteeError {
     /// Zero or too large.
     #[error("seat {0} has a weight outside the limits")]
     Weight(usize),
+    /// The VRF key is no point, or one of small order, for which anybody could make proofs.
+    #[error("seat {0} has an invalid VRF key")]
+    VrfKey(usize),
     /// The key does not decode or its proof does not hold.
     #[error("seat {0} has not proved that it holds its BLS key")]
     Possession(usize),
@@ -145,9 +152,11 @@ impl Committee {
             return Err(CommitteeError::Empty);
         }
         let mut keys = Vec::with_capacity(record.seats.len());
+        let mut vrf_keys = Vec::with_capacity(record.seats.len());
         let mut weight: Weight = 0;
         for (i, seat) in record.seats.iter().enumerate() {
-            if record.seats.iter().take(i).any(|s| s.node == seat.node || s.key == seat.key) {
+            let repeats = |s: &Seat| s.node == seat.node || s.key == seat.key || s.vrf_key == seat.vrf_key;
+            if record.seats.iter().take(i).any(repeats) {
                 return Err(CommitteeError::Duplicate(i));
             }
             if !(1..=SEAT_WEIGHT_MAX).contains(&seat.weight) {
@@ -155,9 +164,10 @@ impl Committee {
             }
             let key = seat.key.verify_possession(chain, &seat.node, &seat.possession);
             keys.push(key.map_err(|_| CommitteeError::Possession(i))?);
+            vrf_keys.push(seat.vrf_key.decode().map_err(|_| CommitteeError::VrfKey(i))?);
             weight = weight.saturating_add(seat.weight);
         }
-        Ok(Self { record, keys, weight })
+        Ok(Self { record, keys, vrf_keys, weight })
     }
 
     /// The seats.
@@ -183,6 +193,11 @@ impl Committee {
     /// The decoded key of a seat.
     pub fn key(&self, seat: usize) -> Option<&bls::PublicKey> {
         self.keys.get(seat)
+    }
+
+    /// The decoded VRF key of a seat.
+    pub fn vrf_key(&self, seat: usize) -> Option<&vrf::PublicKey> {
+        self.vrf_keys.get(seat)
     }
 
     /// Weight of all seats.
@@ -279,6 +294,11 @@ pub(crate) mod tests {
 
     pub(crate) const CHAIN: ChainId = ChainId([7; 32]);
 
+    /// A VRF key of its own for each member of a test.
+    pub(crate) fn vrf_of(node: &NodeId) -> vrf::SecretKey {
+        vrf::SecretKey::from_bytes(&node.0)
+    }
+
     pub(crate) fn members(weights: &[Weight]) -> (Vec<(NodeKey, bls::SecretKey)>, Committee) {
         let keys: Vec<_> = (1..=weights.len() as u8)
             .map(|n| (NodeKey::from_bytes(&[n; 32]), bls::SecretKey::from_seed(&[n; 32])))
@@ -287,6 +307,7 @@ pub(crate) mod tests {
             node: node.id(),
             key: secret.public(),
             possession: secret.prove_possession(&CHAIN, &node.id()),
+            vrf_key: vrf_of(&node.id()).public(),
             weight: *weight,
         });
         let record = CommitteeRecord { epoch: 0, seats: BoundedVec::truncated(seats) };
@@ -351,6 +372,10 @@ pub(crate) mod tests {
         assert_eq!(with(&|s| s.clear()), Some(CommitteeError::Empty));
         assert_eq!(with(&|s| s[2] = s[0].clone()), Some(CommitteeError::Duplicate(2)));
         assert_eq!(with(&|s| s[1].weight = 0), Some(CommitteeError::Weight(1)));
+        assert_eq!(with(&|s| s[2].vrf_key = s[1].vrf_key), Some(CommitteeError::Duplicate(2)));
+        // The neutral element: of small order.
+        let neutral = vrf::PublicKeyBytes(core::array::from_fn(|i| u8::from(i == 0)));
+        assert_eq!(with(&|s| s[1].vrf_key = neutral), Some(CommitteeError::VrfKey(1)));
         assert_eq!(with(&|s| s[1].possession = s[0].possession), Some(CommitteeError::Possession(1)));
         // A rogue key copied from another node has a proof for that node only.
         assert_eq!(with(&|s| s[1].node = NodeId([9; 32])), Some(CommitteeError::Possession(1)));

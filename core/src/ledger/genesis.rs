@@ -2,21 +2,26 @@
 
 use super::{
     block::{Header, transactions_root},
-    committee::{Certificate, Committee, CommitteeError, CommitteeRecord, Phase},
+    committee::{Certificate, Committee, CommitteeError, CommitteeRecord, Phase, SEATS_MAX, Seat},
+    seed,
     state::{Account, Entry, Key, State},
 };
 use crate::{
     codec::{self, BoundedString, BoundedVec, DecodeError},
-    crypto::hash::{Context, hash_of},
-    types::{ChainId, Digest, Height, NodeId, TimeMs, Unverified, View},
+    crypto::{
+        bls,
+        hash::{Context, hash_of},
+        vrf,
+    },
+    types::{ChainId, Digest, Height, NodeId, TimeMs, Unverified, View, Weight},
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest genesis or checkpoint file, bytes.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
-const MAGIC_GENESIS: [u8; 8] = *b"TEQUIOG1";
-const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC1";
+const MAGIC_GENESIS: [u8; 8] = *b"TEQUIOG2";
+const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC2";
 
 /// Constants of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -39,6 +44,21 @@ pub struct Params {
     pub mint_max: u64,
     /// How long a light node may trust a checkpoint.
     pub trust_period_ms: u64,
+    /// Blocks of a term: one seed fixes the order of its leaders.
+    pub term_blocks: Height,
+}
+
+/// A seat of the first committee.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GenesisSeat {
+    /// Who.
+    pub node: NodeId,
+    /// Its BLS key, for votes.
+    pub key: bls::PublicKeyBytes,
+    /// Its VRF key, for seeds.
+    pub vrf_key: vrf::PublicKeyBytes,
+    /// Its share of decisions.
+    pub weight: Weight,
 }
 
 /// What a chain starts from. Its digest is the chain's id, so it holds no proofs bound to that id.
@@ -52,8 +72,8 @@ pub struct Genesis {
     pub params: Params,
     /// First accounts: who, balance, bond.
     pub accounts: BoundedVec<(NodeId, u64, u64), 1024>,
-    /// First seats: who, BLS key, weight.
-    pub seats: BoundedVec<(NodeId, crate::crypto::bls::PublicKeyBytes, u64), 256>,
+    /// First seats.
+    pub seats: BoundedVec<GenesisSeat, SEATS_MAX>,
 }
 
 /// A genesis with its seats' proofs of possession, as in the file `genesis.bin`.
@@ -63,7 +83,7 @@ pub struct GenesisFile {
     /// What the chain starts from.
     pub genesis: Genesis,
     /// One for each seat.
-    pub possessions: BoundedVec<crate::crypto::bls::Signature, 256>,
+    pub possessions: BoundedVec<bls::Signature, SEATS_MAX>,
 }
 
 /// A block that a light node takes as given: its hash comes by a trusted way.
@@ -132,7 +152,7 @@ pub struct Start {
 
 impl GenesisFile {
     /// Puts proofs beside a genesis.
-    pub fn new(genesis: Genesis, possessions: Vec<crate::crypto::bls::Signature>) -> Result<Self, DecodeError> {
+    pub fn new(genesis: Genesis, possessions: Vec<bls::Signature>) -> Result<Self, DecodeError> {
         Ok(Self { magic: MAGIC_GENESIS, genesis, possessions: possessions.try_into()? })
     }
 
@@ -153,19 +173,15 @@ impl GenesisFile {
     pub fn start(&self) -> Result<Start, StartError> {
         let Genesis { time_ms, params, accounts, seats, .. } = &self.genesis;
         let chain = self.genesis.chain();
-        if seats.len() != self.possessions.len() {
+        if seats.len() != self.possessions.len() || params.term_blocks == 0 {
             return Err(StartError::Inconsistent);
         }
         let record = CommitteeRecord {
             epoch: 0,
-            seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(
-                |((node, key, weight), possession)| super::Seat {
-                    node: *node,
-                    key: *key,
-                    possession: *possession,
-                    weight: *weight,
-                },
-            )),
+            seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(|(seat, possession)| {
+                let GenesisSeat { node, key, vrf_key, weight } = *seat;
+                Seat { node, key, possession: *possession, vrf_key, weight }
+            })),
         };
         let committee = Committee::new(record.clone(), &chain)?;
         let mut state = State::default();
@@ -175,13 +191,13 @@ impl GenesisFile {
             if state.entry(&Key::Account(*node)).is_some() {
                 return Err(StartError::Inconsistent);
             }
-            let key = seats.iter().find(|(n, ..)| n == node).map(|(_, key, _)| *key);
+            let key = seats.iter().find(|seat| seat.node == *node).map(|seat| seat.key);
             let account =
                 Account { node: *node, balance: *balance, bond: *bond, voting_key: key, ..Account::new(*node, 0) };
             state.insert(Entry::Account(account));
         }
-        for (_, key, _) in seats.iter() {
-            state.insert(Entry::VotingKey(*key));
+        for seat in seats.iter() {
+            state.insert(Entry::VotingKey(seat.key));
         }
         let header = Header {
             chain,
@@ -194,6 +210,8 @@ impl GenesisFile {
             transactions: transactions_root(&[]),
             state: state.root(),
             next_committee: record.digest(),
+            seed: seed::first(&chain),
+            proof: None,
         };
         Ok(Start { chain, header, state, committee, params: params.clone() })
     }
@@ -238,7 +256,7 @@ impl Checkpoint {
         }
         let checkpoint: Self = codec::decode(bytes, FILE_LEN_MAX)?;
         let Self { header, certificate, committee, trust_period_ms, .. } = &checkpoint;
-        if committee.digest() != header.next_committee {
+        if committee.digest() != header.next_committee || seed::after(header).is_err() {
             return Err(StartError::Inconsistent);
         }
         let committee = Committee::new(committee.clone(), &header.chain)?;

@@ -173,6 +173,7 @@ impl<'a> Applying<'a> {
             admission_bits: u8::MAX,
             mint_max: 0,
             trust_period_ms: 0,
+            term_blocks: 1,
         });
         Self {
             state: state.clone(),

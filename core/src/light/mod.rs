@@ -2,7 +2,7 @@
 //!
 //! It holds one header, one committee and the chain's id, whatever the length of the chain. It refuses
 //! headers without a quorum's certificate of the committee it knows, headers that do not carry what the
-//! certificate signs, and entries whose proof does not lead to such a header. Two certified headers of one
+//! certificate signs or whose proposer did not lead by their seed, and entries whose proof does not lead to such a header. Two certified headers of one
 //! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
 //! rule 8: only inside the trust period, so that old keys can't halt anyone).
 
@@ -12,6 +12,7 @@ use crate::{
         Certificate, Checkpoint, Committee, Entry, Header, Key, Phase,
         committee::CertificateError,
         genesis::StartError,
+        leader, seed,
         state::{EntryError, ProvedEntry},
     },
     types::{ChainId, Digest, Height, TimeMs, Unverified, Verified},
@@ -66,6 +67,9 @@ pub enum LightError {
     /// The peer's fault.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
+    /// The committee's fault, if it is certified: its seed does not follow, or its proposer did not lead by it.
+    #[error("the header's seed, its proof or its proposer is not the one that the chain's order of leaders gives")]
+    Leader,
     /// The peer's fault: certified, but the time goes backwards.
     #[error("the header is older than its height allows")]
     Time,
@@ -182,6 +186,7 @@ impl LightClient {
         if found.time_ms <= ours.time_ms {
             return Err(LightError::Time);
         }
+        self.check_leader(found)?;
         self.digest = found.digest();
         self.head = verified.into_inner();
         Ok(Progress::Advanced)
@@ -205,6 +210,20 @@ impl LightClient {
         }
         Unverified::new(certificate.clone()).verify(&self.chain, Phase::Commit, &self.committee)?;
         Ok(header.into_verified())
+    }
+
+    /// The order of leaders, as far as one header shows it; blocks may have been skipped.
+    fn check_leader(&self, header: &Header) -> Result<(), LightError> {
+        let seat = leader(&self.committee, &header.seed, header.height, header.view);
+        let led = self.committee.seats().get(seat).filter(|seat| seat.node == header.proposer);
+        let key = led.and_then(|_| self.committee.vrf_key(seat)).ok_or(LightError::Leader)?;
+        seed::verify(header, key).map_err(|_| LightError::Leader)?;
+        let ours = &self.head.header;
+        let is_next = ours.height.checked_add(1) == Some(header.height);
+        if is_next && seed::after(ours) != Ok(header.seed) {
+            return Err(LightError::Leader);
+        }
+        Ok(())
     }
 
     /// Checks entries against the header they came with, and follows that header.

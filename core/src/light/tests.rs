@@ -3,21 +3,23 @@
 use super::*;
 use crate::{
     codec::BoundedVec,
-    crypto::{NodeKey, bls},
+    crypto::{NodeKey, bls, vrf},
     ledger::{
         Genesis, Params, State, Vote,
         block::transactions_root,
-        genesis::{GenesisFile, Start},
+        genesis::{GenesisFile, GenesisSeat, Start},
     },
     types::NodeId,
 };
 
 const INTERVAL_MS: u64 = 1000;
 const TRUST_MS: u64 = 1_000_000;
+const TERM: Height = 8;
 
 struct Chain {
     start: Start,
     secrets: Vec<bls::SecretKey>,
+    vrf: Vec<vrf::SecretKey>,
 }
 
 impl Chain {
@@ -25,6 +27,7 @@ impl Chain {
     fn new(first: u8) -> Self {
         let nodes: Vec<NodeKey> = (first..first + 4).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
         let secrets: Vec<bls::SecretKey> = (first..first + 4).map(|n| bls::SecretKey::from_seed(&[n; 32])).collect();
+        let vrf: Vec<vrf::SecretKey> = (first..first + 4).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
         let params = Params {
             block_interval_ms_max: INTERVAL_MS,
             block_interval_ms_min: 1,
@@ -35,18 +38,24 @@ impl Chain {
             admission_bits: 1,
             mint_max: 1000,
             trust_period_ms: TRUST_MS,
+            term_blocks: TERM,
         };
         let genesis = Genesis {
             name: "test".try_into().unwrap(),
             time_ms: 1000,
             params,
             accounts: BoundedVec::truncated(nodes.iter().map(|n| (n.id(), 0, 1))),
-            seats: BoundedVec::truncated(nodes.iter().zip(&secrets).map(|(n, s)| (n.id(), s.public(), 1))),
+            seats: BoundedVec::truncated((0..4).map(|i| GenesisSeat {
+                node: nodes[i].id(),
+                key: secrets[i].public(),
+                vrf_key: vrf[i].public(),
+                weight: 1,
+            })),
         };
         let chain = genesis.chain();
         let possessions = nodes.iter().zip(&secrets).map(|(n, s)| s.prove_possession(&chain, &n.id())).collect();
         let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
-        Self { start, secrets }
+        Self { start, secrets, vrf }
     }
 
     fn client(&self) -> LightClient {
@@ -56,8 +65,20 @@ impl Chain {
         LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 2000).unwrap()
     }
 
+    /// Of the first terms, whose seeds follow from each other.
     fn header(&self, height: Height, state: &State) -> Header {
+        let before = height.checked_sub(1).map(|_| height / TERM * TERM).filter(|first| *first > 0);
+        let seed = match before {
+            Some(first) => seed::after(&self.header(first - 1, state)).unwrap(),
+            None => self.start.header.seed,
+        };
+        let seat = leader(&self.start.committee, &seed, height, 0);
+        let input = seed::input(&self.start.chain, height, &seed);
+        let proof = seed::ends_term(&self.start.params, height).then(|| self.vrf[seat].prove(&input).unwrap());
         Header {
+            seed,
+            proof,
+            proposer: self.start.committee.seats()[seat].node,
             height,
             time_ms: 1000 + height * INTERVAL_MS,
             parent: Digest([height as u8; 32]),
@@ -193,4 +214,39 @@ fn checkpoints_are_pinned_and_age() {
         let opened = LightClient::start(&changed, Some(&Checkpoint::hash(&bytes)), 10_000);
         assert!(matches!(opened, Err(StartError::WrongHash { .. })), "byte {at}");
     }
+}
+
+#[test]
+fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
+    let chain = Chain::new(1);
+    // Into the third term, with nothing between; then over the end of a term, block by block.
+    let mut client = chain.client();
+    for height in [18, 22, 23, 24, 25] {
+        assert_eq!(follow(&mut client, chain.certified(height)), Ok(Progress::Advanced), "{height}");
+    }
+    let refused = |client: &LightClient, header: &Header| {
+        assert_eq!(follow(&mut client.clone(), chain.certify(header, &[0, 1, 2])), Err(LightError::Leader));
+    };
+    let state = &chain.start.state;
+    let good = chain.header(26, state);
+    refused(&client, &Header { seed: Digest([1; 32]), ..good.clone() });
+    let others = chain.start.committee.seats().iter().filter(|seat| seat.node != good.proposer);
+    others.for_each(|seat| refused(&client, &Header { proposer: seat.node, ..good.clone() }));
+    // A term's last block with another's proof, or with one of another height.
+    let last = chain.header(31, state);
+    for secret in &chain.vrf {
+        let input = seed::input(&chain.start.chain, 31, &last.seed);
+        let proof = Some(secret.prove(&input).unwrap());
+        if proof != last.proof {
+            refused(&client, &Header { proof, ..last.clone() });
+        }
+    }
+    refused(&client, &Header { proof: chain.header(23, state).proof, ..last.clone() });
+    // The next block must go on from the proof.
+    follow(&mut client, chain.certified(31)).unwrap();
+    let next = chain.header(32, state);
+    assert_ne!(next.seed, last.seed);
+    let seat = leader(&chain.start.committee, &last.seed, 32, 0);
+    let proposer = chain.start.committee.seats()[seat].node;
+    refused(&client, &Header { seed: last.seed, proposer, ..next });
 }

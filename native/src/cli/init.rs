@@ -221,6 +221,7 @@ fn devnet_params() -> Params {
         admission_bits: 14,
         mint_max: 10_000_000,
         trust_period_ms: 30 * 24 * 60 * 60 * 1000,
+        term_blocks: 64,
     }
 }
 
@@ -231,7 +232,7 @@ fn devnet_genesis(name: &str, members: &[Keys]) -> anyhow::Result<GenesisFile> {
         time_ms: now_ms(),
         params: devnet_params(),
         accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), 0, DEVNET_BOND))),
-        seats: BoundedVec::truncated(members.iter().map(|k| (k.id(), k.voting.public(), DEVNET_BOND))),
+        seats: BoundedVec::truncated(members.iter().map(|k| k.genesis_seat(DEVNET_BOND))),
     };
     let chain = genesis.chain();
     let possessions = members.iter().map(|k| k.voting.prove_possession(&chain, &k.id())).collect();

@@ -113,10 +113,13 @@ impl Show {
 
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {
         let peer = tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
-        let voting: String = keys.voting.public().0.iter().map(|b| format!("{b:02x}")).collect();
-        let object =
-            json!({"event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting});
-        say(self.json, &object, || format!("node    {}\npeer    {peer}\nvoting  {voting}", keys.id()));
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let (voting, vrf) = (hex(&keys.voting.public().0), hex(&keys.vrf.public().0));
+        let object = json!({
+            "event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting,
+            "vrf_key": vrf,
+        });
+        say(self.json, &object, || format!("node    {}\npeer    {peer}\nvoting  {voting}\nvrf     {vrf}", keys.id()));
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ impl VerifyChain {
         };
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
-        let config = Config { node_key: NodeKey::from_bytes(&*keys::random::<32>()?), vote_key: None };
+        let config = Config { node_key: NodeKey::from_bytes(&*keys::random::<32>()?), seat_keys: None };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {

@@ -38,7 +38,7 @@ pub fn start(
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone(), context.committee.clone());
     let seated = context.committee.seat_of(&context.id).is_some();
-    let config = Config { node_key: context.keys.node.clone(), vote_key: seated.then(|| context.keys.voting.clone()) };
+    let config = Config { node_key: context.keys.node.clone(), seat_keys: seated.then(|| context.keys.of_seat()) };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;

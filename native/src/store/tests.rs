@@ -1,11 +1,11 @@
 use super::*;
 use tequio_core::{
     codec::BoundedVec,
-    crypto::{NodeKey, bls},
+    crypto::{NodeKey, bls, vrf},
     knowledge::object,
     ledger::{
         Block, Certificate, Genesis, Params, Phase, State, Vote,
-        genesis::{GenesisFile, Start},
+        genesis::{GenesisFile, GenesisSeat, Start},
     },
     types::{Digest, Unverified},
     wire::light::FinalHeader,
@@ -13,6 +13,7 @@ use tequio_core::{
 
 fn start() -> Start {
     let (node, voting) = (NodeKey::from_bytes(&[1; 32]).id(), bls::SecretKey::from_seed(&[1; 32]));
+    let vrf_key = vrf::SecretKey::from_bytes(&[1; 32]).public();
     let genesis = Genesis {
         name: "test".try_into().unwrap(),
         time_ms: 1,
@@ -26,9 +27,10 @@ fn start() -> Start {
             admission_bits: 0,
             mint_max: 0,
             trust_period_ms: 1,
+            term_blocks: 1,
         },
         accounts: vec![(node, 0, 1)].try_into().unwrap(),
-        seats: vec![(node, voting.public(), 1)].try_into().unwrap(),
+        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }].try_into().unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
     GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap()

@@ -9,8 +9,8 @@ mod web;
 use std::{future::Future, path::Path, time::Duration};
 use tempfile::TempDir;
 use tequio_core::{
-    crypto::{NodeKey, bls},
-    ledger::genesis::{Checkpoint, Genesis, GenesisFile, Params},
+    crypto::{NodeKey, bls, vrf},
+    ledger::genesis::{Checkpoint, Genesis, GenesisFile, GenesisSeat, Params},
     types::{ChainId, NodeId},
 };
 use tequio_p2p::{
@@ -75,6 +75,7 @@ fn bare(id: NodeId) -> Multiaddr {
 /// A checkpoint at genesis of a chain with one seat.
 fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
     let (node, voting) = (NodeKey::from_bytes(&[1; 32]).id(), bls::SecretKey::from_seed(&[2; 32]));
+    let vrf_key = vrf::SecretKey::from_bytes(&[3; 32]).public();
     let params = Params {
         block_interval_ms_max: 5000,
         block_interval_ms_min: 100,
@@ -85,13 +86,14 @@ fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
         admission_bits: 8,
         mint_max: 1000,
         trust_period_ms: 1000,
+        term_blocks: 64,
     };
     let genesis = Genesis {
         name: "test".try_into().unwrap(),
         time_ms: 1,
         params,
         accounts: vec![(node, 0, 1)].try_into().unwrap(),
-        seats: vec![(node, voting.public(), 1)].try_into().unwrap(),
+        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }].try_into().unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
     let start = GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap();

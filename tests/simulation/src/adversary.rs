@@ -6,7 +6,7 @@ use tequio_core::{
     codec::BoundedVec,
     consensus::To,
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote, block::transactions_root},
+    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, seed},
     types::{Digest, NodeId, TimeMs, View},
     wire::consensus::{Message, NewView, Proposal, SignedVote, ViewChange},
 };
@@ -34,6 +34,8 @@ pub enum Lie {
     HideLock,
     /// Proposes blocks that do not hold, or whose transactions are forged.
     BadBlock,
+    /// Proposes blocks with another seed, another's proof, an old one, a damaged one, or one where none is due.
+    WrongVrf,
     /// Floods with forged certificates, far heights and absurd views.
     Forge,
     /// Keeps each message from a random half of its receivers.
@@ -57,7 +59,7 @@ pub enum Lie {
 }
 
 /// All of them.
-pub const LIES: [Lie; 17] = [
+pub const LIES: [Lie; 18] = [
     Lie::Silence,
     Lie::Equivocate,
     Lie::ProposeTwice,
@@ -65,6 +67,7 @@ pub const LIES: [Lie; 17] = [
     Lie::VoteTwice,
     Lie::HideLock,
     Lie::BadBlock,
+    Lie::WrongVrf,
     Lie::Forge,
     Lie::Withhold,
     Lie::Stale,
@@ -88,6 +91,7 @@ impl Lie {
             Self::VoteTwice => "vote_twice",
             Self::HideLock => "hide_lock",
             Self::BadBlock => "bad_block",
+            Self::WrongVrf => "wrong_vrf",
             Self::Forge => "forge",
             Self::Withhold => "withhold",
             Self::Stale => "stale",
@@ -175,6 +179,11 @@ impl Conspiracy {
             }
             (Lie::BadBlock, Message::Proposal(proposal)) => {
                 let block = spoiled(liar, proposal.block);
+                let key = &liar.world.keys[liar.seat].0;
+                liar.to_all(&Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, key)))
+            }
+            (Lie::WrongVrf, Message::Proposal(proposal)) => {
+                let block = wrongly_drawn(liar, proposal.block);
                 let key = &liar.world.keys[liar.seat].0;
                 liar.to_all(&Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, key)))
             }
@@ -338,6 +347,34 @@ fn spoiled(liar: &mut Liar<'_>, mut block: Block) -> Block {
             block.header.transactions = transactions_root(&block.transactions);
         }
     }
+    block
+}
+
+/// A block with a seed or proof that its term does not have.
+fn wrongly_drawn(liar: &mut Liar<'_>, mut block: Block) -> Block {
+    let header = &mut block.header;
+    let prove = |seat: usize, height, seed: &Digest| {
+        liar.world.vrf_keys[seat].prove(&seed::input(&header.chain, height, seed)).ok()
+    };
+    let kind = liar.rng.range(0, 5);
+    header.proof = match (kind, header.proof) {
+        // The seed of a term of its own choice; with a proof that fits it, where one is due.
+        (0, due) => {
+            let seed = Digest([liar.rng.draw() as u8; 32]);
+            let proof = due.and_then(|_| prove(liar.seat, header.height, &seed));
+            header.seed = seed;
+            proof
+        }
+        // None is due.
+        (_, None) => prove(liar.seat, header.height, &header.seed),
+        (1, Some(_)) => None,
+        (2, Some(_)) => prove((liar.seat + 1) % liar.world.seats(), header.height, &header.seed),
+        (3, Some(_)) => prove(liar.seat, header.height.saturating_sub(4), &header.seed),
+        (_, Some(mut proof)) => {
+            proof.0[liar.rng.below(proof.0.len())] ^= 1;
+            Some(proof)
+        }
+    };
     block
 }
 

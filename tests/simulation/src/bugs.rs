@@ -5,7 +5,7 @@ use crate::world::World;
 use tequio_core::{
     consensus::{BuildBlock, WalRecord},
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote},
+    ledger::{Block, Certificate, Phase, Vote, seed},
     types::{Epoch, Height, Verified},
     wire::consensus::{Message, Proposal, SignedVote},
 };
@@ -28,6 +28,9 @@ pub enum Bug {
     TellWrongFinal,
     PrepareEveryProposal,
     ViewChangeUnsigned,
+    ProofMissing,
+    ProofOfLastHeight,
+    SeedStands,
     // What is written.
     WireBeforeDisk,
     LocksNotWritten,
@@ -49,7 +52,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 28] = [
+pub const BUGS: [Bug; 31] = [
     Bug::ForgetLock,
     Bug::NoViewChange,
     Bug::CommitWithPrepare,
@@ -63,6 +66,9 @@ pub const BUGS: [Bug; 28] = [
     Bug::TellWrongFinal,
     Bug::PrepareEveryProposal,
     Bug::ViewChangeUnsigned,
+    Bug::ProofMissing,
+    Bug::ProofOfLastHeight,
+    Bug::SeedStands,
     Bug::WireBeforeDisk,
     Bug::LocksNotWritten,
     Bug::VotesNotWritten,
@@ -144,6 +150,18 @@ impl Bug {
             (Self::RewriteViewOfOrigin, Message::Proposal(proposal)) => {
                 let mut block = proposal.block;
                 block.header.view = proposal.view;
+                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+            }
+            (Self::ProofMissing | Self::ProofOfLastHeight | Self::SeedStands, Message::Proposal(proposal)) => {
+                let mut block = proposal.block;
+                let header = &mut block.header;
+                if self == Self::SeedStands {
+                    header.seed = world.start.header.seed;
+                } else if header.proof.is_some() {
+                    let input = seed::input(&header.chain, header.height - 1, &header.seed);
+                    let old = world.vrf_keys[seat].prove(&input).ok();
+                    header.proof = old.filter(|_| self == Self::ProofOfLastHeight);
+                }
                 vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
             }
             (Self::TellWrongFinal, Message::Finalised(mut certificate)) => {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{Finalised, Offence},
     crypto::hash::{Context, hash_of},
-    ledger::{Crime, block::transactions_root, genesis::Checkpoint, transaction::TransactionId},
+    ledger::{Crime, block::transactions_root, genesis::Checkpoint, seed, transaction::TransactionId},
     light::{LightClient, Progress},
     types::{Digest, Height, NodeId, TimeMs, Unverified},
     wire::{consensus::Message, light::FinalHeader},
@@ -130,6 +130,9 @@ impl Checkers {
         }
         if header.transactions != transactions_root(&block.transactions) {
             self.fail(format!("transactions: the header of height {} has another root", header.height));
+        }
+        if header.proof.is_some() != seed::ends_term(&self.world.start.params, header.height) {
+            self.fail(format!("seed: height {} bears a proof where none is due, or none", header.height));
         }
         if header.time_ms > now_us / 1000 + CLOCK_SKEW_MS_MAX + CLOCK_AHEAD_MS_MAX {
             self.fail(format!("time: the block of height {} is from the future", header.height));

@@ -9,10 +9,10 @@ use crate::{
     world::{GENESIS_MS, World},
 };
 use std::collections::BTreeMap;
-use tequio_core::{consensus::leader, ledger::Phase, types::View, wire::consensus::Message};
+use tequio_core::{ledger::Phase, types::View, wire::consensus::Message};
 
 fn leads(world: &World, view: View) -> usize {
-    leader(&world.start.committee, 1, view)
+    world.first_leader(view)
 }
 
 /// The one schedule that locks exist for. Seat 3 leads the first view and alone sees its block decided, then dies;

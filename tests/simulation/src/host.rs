@@ -54,11 +54,11 @@ pub struct Host {
 impl Host {
     /// A node that has not been started.
     pub fn new(world: &World, seat: usize, rng: &mut Rng) -> Self {
-        let (node_key, vote_key) = world.keys[seat].clone();
+        let node_key = world.keys[seat].0.clone();
         let drift = rng.range(0, 2 * CLOCK_DRIFT_PPM_MAX) as i64 - CLOCK_DRIFT_PPM_MAX as i64;
         Self {
             seat,
-            config: Config { node_key, vote_key: Some(vote_key) },
+            config: Config { node_key, seat_keys: Some(world.seat_keys(seat)) },
             disk: Disk::new(world),
             writing: None,
             replica: None,
@@ -141,6 +141,8 @@ const BLS_KEY_US: u64 = 3;
 const BLS_AGGREGATE_US: u64 = 69;
 const ED25519_SIGN_US: u64 = 20;
 const ED25519_VERIFY_US: u64 = 42;
+const VRF_PROVE_US: u64 = 150;
+const VRF_VERIFY_US: u64 = 180;
 
 /// The time of one core that handling an input with these operations takes.
 pub fn cost_us(operations: &Operations) -> u64 {
@@ -151,4 +153,6 @@ pub fn cost_us(operations: &Operations) -> u64 {
         + operations.bls_aggregated * BLS_AGGREGATE_US
         + operations.ed25519_signed * ED25519_SIGN_US
         + operations.ed25519_verified * ED25519_VERIFY_US
+        + operations.vrf_proved * VRF_PROVE_US
+        + operations.vrf_verified * VRF_VERIFY_US
 }

@@ -6,13 +6,15 @@ use std::{
 };
 use tequio_core::{
     codec::BoundedVec,
-    crypto::{NodeKey, bls},
+    consensus::SeatKeys,
+    crypto::{NodeKey, bls, vrf},
     knowledge::{Cid, CidCodec},
     ledger::{
         Action, Genesis, Params, SignedTransaction, Transaction,
-        genesis::{GenesisFile, Start},
+        genesis::{GenesisFile, GenesisSeat, Start},
+        leader,
     },
-    types::{Height, TimeMs},
+    types::{Height, TimeMs, View},
 };
 
 /// When the simulated chains begin, by a clock that is right.
@@ -20,6 +22,8 @@ pub const GENESIS_MS: TimeMs = 1_000_000;
 /// How far a proposal's time may be from a voter's clock.
 pub const CLOCK_SKEW_MS_MAX: u64 = 2000;
 const CLIENTS: u8 = 3;
+/// Short, so that every run sees seeds change.
+const TERM_BLOCKS: Height = 4;
 /// Blocks for which a transaction lives.
 const LIFE: Height = 4000;
 
@@ -39,6 +43,8 @@ pub struct World {
     pub start: Start,
     /// By seat.
     pub keys: Vec<(NodeKey, bls::SecretKey)>,
+    /// By seat, likewise.
+    pub vrf_keys: Vec<vrf::SecretKey>,
     /// Those who send transactions.
     pub clients: Vec<NodeKey>,
     /// Its constants.
@@ -71,9 +77,16 @@ impl World {
             admission_bits: 1,
             mint_max: 1000,
             trust_period_ms: 1_000_000_000_000,
+            term_blocks: TERM_BLOCKS,
         };
         let accounts = keys.iter().map(|(node, _)| node).chain(&clients).map(|node| (node.id(), 10, 1));
-        let seats = keys.iter().zip(weights).map(|((node, secret), weight)| (node.id(), secret.public(), *weight));
+        let vrf_keys: Vec<_> = (1..=weights.len() as u8).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
+        let seats = keys.iter().zip(&vrf_keys).zip(weights).map(|(((node, secret), vrf), weight)| GenesisSeat {
+            node: node.id(),
+            key: secret.public(),
+            vrf_key: vrf.public(),
+            weight: *weight,
+        });
         let genesis = Genesis {
             name: "simulation".try_into().unwrap(),
             time_ms: GENESIS_MS,
@@ -81,10 +94,31 @@ impl World {
             accounts: BoundedVec::truncated(accounts),
             seats: BoundedVec::truncated(seats),
         };
-        let chain = genesis.chain();
-        let possessions = keys.iter().map(|(node, secret)| secret.prove_possession(&chain, &node.id())).collect();
-        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
-        Self { start, keys, clients, pace }
+        // The schedules made by hand are for four seats of which the last one leads first, then the one before it: the
+        // name is changed until the first seed, which follows from it, gives that order.
+        let start = (0..)
+            .map(|n| {
+                start(
+                    Genesis { name: format!("simulation {n}").as_str().try_into().unwrap(), ..genesis.clone() },
+                    &keys,
+                )
+            })
+            .find(|start| {
+                let leads = |view| leader(&start.committee, &start.header.seed, 1, view);
+                keys.len() != 4 || (0..4).all(|view| leads(view) == 3 - view as usize)
+            })
+            .unwrap();
+        Self { start, keys, vrf_keys, clients, pace }
+    }
+
+    /// What a seat signs and draws with.
+    pub fn seat_keys(&self, seat: usize) -> SeatKeys {
+        SeatKeys { vote: self.keys[seat].1.clone(), vrf: self.vrf_keys[seat].clone() }
+    }
+
+    /// Who leads a view of the first height.
+    pub fn first_leader(&self, view: View) -> usize {
+        leader(&self.start.committee, &self.start.header.seed, 1, view)
     }
 
     /// The n-th transaction of a client, made at a height.
@@ -115,4 +149,10 @@ impl World {
         }
         seats
     }
+}
+
+fn start(genesis: Genesis, keys: &[(NodeKey, bls::SecretKey)]) -> Start {
+    let chain = genesis.chain();
+    let possessions = keys.iter().map(|(node, secret)| secret.prove_possession(&chain, &node.id())).collect();
+    GenesisFile::new(genesis, possessions).unwrap().start().unwrap()
 }

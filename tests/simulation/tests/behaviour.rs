@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use tequio_core::{
-    consensus::{Offence, leader},
+    consensus::Offence,
     crypto::bls::{self, SecretKey, known},
     ledger::{Crime, Phase, Vote},
     wire::consensus::Message,
@@ -59,7 +59,7 @@ fn around_the_world_the_first_view_is_given_up_until_patience_fits() {
 fn a_crashed_member_costs_only_its_own_turns() {
     for (seats, seed) in [(4, 3), (7, 4)] {
         let mut cluster = Cluster::new(World::of(seats, PACE), Setup::calm(seed));
-        let first = leader(&cluster.world.start.committee, 1, 0);
+        let first = cluster.world.first_leader(0);
         cluster.crash_with(first, Fate::Lost);
         cluster.run_ms(20_000);
         assert_eq!(cluster.checkers.violation, None);

@@ -12,7 +12,7 @@ use tequio_core::{
         state::{LaneState, Weights},
     },
     consensus::WalRecord,
-    crypto::{NodeKey, bls},
+    crypto::{NodeKey, bls, vrf},
     knowledge::{
         Cid, CidCodec,
         answers::Answers,
@@ -24,11 +24,12 @@ use tequio_core::{
         self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
         Transaction, Vote,
         block::transactions_root,
-        genesis::GenesisFile,
+        genesis::{GenesisFile, GenesisSeat},
         job::{
             Contributor, InferenceTask, JobKind, JobOutput, JobResult, JobSpec, JobTask, TrainedModel, TrainingTask,
             Verdict,
         },
+        seed,
     },
     light::LightClient,
     types::{ChainId, Digest, NodeId},
@@ -122,6 +123,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
 struct Chain {
     key: NodeKey,
     voting: bls::SecretKey,
+    vrf: vrf::SecretKey,
     genesis: GenesisFile,
     header: Header,
     state: State,
@@ -131,6 +133,7 @@ struct Chain {
 impl Chain {
     fn new() -> Self {
         let (key, voting) = (NodeKey::from_bytes(&[1; 32]), bls::SecretKey::from_seed(&[2; 32]));
+        let vrf = vrf::SecretKey::from_bytes(&[3; 32]);
         let params = Params {
             block_interval_ms_max: 10_000,
             block_interval_ms_min: 100,
@@ -141,13 +144,16 @@ impl Chain {
             admission_bits: 8,
             mint_max: 1_000,
             trust_period_ms: u64::MAX,
+            term_blocks: 2,
         };
         let genesis = Genesis {
             name: "sample".try_into().unwrap(),
             time_ms: TIME_MS,
             params,
             accounts: vec![(key.id(), 10, 100)].try_into().unwrap(),
-            seats: vec![(key.id(), voting.public(), 100)].try_into().unwrap(),
+            seats: vec![GenesisSeat { node: key.id(), key: voting.public(), vrf_key: vrf.public(), weight: 100 }]
+                .try_into()
+                .unwrap(),
         };
         let possession = voting.prove_possession(&genesis.chain(), &key.id());
         let genesis = GenesisFile::new(genesis, vec![possession]).unwrap();
@@ -155,6 +161,7 @@ impl Chain {
         Self {
             key,
             voting,
+            vrf,
             genesis,
             header: start.header,
             state: start.state,
@@ -189,6 +196,7 @@ impl Chain {
             time_ms: TIME_MS + 1_000,
             proposer: self.key.id(),
             transactions: transactions_root(&transactions),
+            proof: self.vrf.prove(&seed::input(&self.id(), 1, &self.header.seed)).ok(),
             ..self.header.clone()
         };
         ledger::Block { header, transactions: transactions.try_into().unwrap() }

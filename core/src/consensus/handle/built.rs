@@ -12,6 +12,7 @@ use crate::{
     ledger::{
         Block, BlockContext, Header, Outcome, SignedTransaction,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX, transactions_root},
+        seed,
     },
     types::{Height, TimeMs, Verified, View},
     wire::consensus::{NewView, Proposal},
@@ -44,7 +45,7 @@ impl Replica {
                 None => return Ok(()),
             },
         };
-        let (block, outcome) = self.make_block(fitting(transactions));
+        let Some((block, outcome)) = self.make_block(fitting(transactions)) else { return Ok(()) };
         let proposal = Proposal::sign(view, block, justification, &self.config.node_key);
         self.accept(proposal, outcome)
     }
@@ -100,8 +101,16 @@ impl Replica {
         self.accept(proposal, outcome)
     }
 
-    fn make_block(&self, transactions: Vec<Verified<SignedTransaction>>) -> (Block, Outcome) {
+    /// None where this node cannot prove the seed that is due, which a VRF key fails to do once in 2^256 times.
+    fn make_block(&self, transactions: Vec<Verified<SignedTransaction>>) -> Option<(Block, Outcome)> {
         let head = &self.head;
+        let proof = match seed::ends_term(&self.params, self.instance.height) {
+            false => None,
+            true => {
+                let input = seed::input(&head.header.chain, self.instance.height, head.seed());
+                Some(self.config.seat_keys.as_ref()?.vrf.prove(&input).ok()?)
+            }
+        };
         let context = BlockContext { parent: &head.header, committee: &head.committee };
         let outcome = head.state.apply(context, &transactions);
         let transactions: Vec<SignedTransaction> = transactions.into_iter().map(Verified::into_inner).collect();
@@ -116,8 +125,10 @@ impl Replica {
             transactions: transactions_root(&transactions),
             state: outcome.state.root(),
             next_committee: validate::next_committee(head, &outcome),
+            seed: *head.seed(),
+            proof,
         };
-        (Block { header, transactions: BoundedVec::truncated(transactions) }, outcome)
+        Some((Block { header, transactions: BoundedVec::truncated(transactions) }, outcome))
     }
 }
 

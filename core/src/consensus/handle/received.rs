@@ -5,12 +5,11 @@
 use crate::{
     consensus::{
         error::{Error, Fault},
-        leader::leader,
         output::{Offence, To},
         replica::Replica,
     },
-    ledger::Vote,
-    types::{ChainId, Epoch, NodeId, Unverified},
+    ledger::{Vote, leader, seed},
+    types::{ChainId, Digest, Epoch, NodeId, Unverified},
     wire::consensus::Message,
 };
 use core::cmp::Ordering;
@@ -97,13 +96,23 @@ impl Replica {
         self.catch_up.note(from, works_on, self.instance.height, self.now_ms);
         if height == self.instance.height.saturating_add(1) {
             let is_leader = match &message {
-                Message::Proposal(proposal) => {
-                    self.node_at(leader(&self.head.committee, height, proposal.view)) == from
-                }
+                Message::Proposal(proposal) => self.next_seed().is_some_and(|seed| {
+                    self.node_at(leader(&self.head.committee, &seed, height, proposal.view)) == from
+                }),
                 _ => false,
             };
             self.future.keep(from, message, is_leader);
         }
+    }
+
+    /// The seed of the next height, if it can be known before the present one is decided: at the end of a term it
+    /// follows from the block that this node has accepted.
+    fn next_seed(&self) -> Option<Digest> {
+        if !seed::ends_term(&self.params, self.instance.height) {
+            return Some(*self.head.seed());
+        }
+        let held = self.instance.held.get(&self.instance.accepted?)?;
+        seed::after(&held.block.header).ok()
     }
 }
 

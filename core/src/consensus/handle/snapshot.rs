@@ -24,9 +24,9 @@ impl Replica {
         }
         self.outbox.push(Output::Adopted(Box::new(head.clone())));
         // With another key than the committee knows, each vote would be a bad one.
-        let key = self.config.vote_key.as_ref().map(|key| key.public());
-        let seat = head.committee.seat_of(&self.config.node_key.id());
-        self.seat = seat.filter(|seat| head.committee.seats().get(*seat).map(|s| s.key) == key);
+        let keys = self.config.seat_keys.as_ref();
+        let fit = |seat: &usize| head.committee.seats().get(*seat).zip(keys).is_some_and(|(seat, keys)| keys.fit(seat));
+        self.seat = head.committee.seat_of(&self.config.node_key.id()).filter(fit);
         self.timing = Timing::new(&params);
         self.params = params;
         self.instance = Instance::new(head.header.height.saturating_add(1), self.now_ms);

@@ -65,7 +65,9 @@ impl Replica {
 
     /// Says again what this node has said in this view.
     pub(in crate::consensus) fn say_again(&mut self) {
-        let (Some(seat), Some(key)) = (self.seat, self.config.vote_key.clone()) else { return };
+        let (Some(seat), Some(key)) = (self.seat, self.config.seat_keys.as_ref().map(|keys| keys.vote.clone())) else {
+            return;
+        };
         let view = self.instance.view;
         let own_change = self.instance.changes.get(&seat).filter(|own| own.change.view == view).cloned();
         if let Some(change) = own_change.filter(|_| self.instance.accepted.is_none()) {

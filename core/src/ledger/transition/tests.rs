@@ -9,7 +9,8 @@ use crate::{
     ledger::{
         Genesis,
         block::transactions_root,
-        genesis::{GenesisFile, Start},
+        committee::tests::vrf_of,
+        genesis::{GenesisFile, GenesisSeat, Start},
         job::{ANSWERS, JobOutput, MODELS, TrainedModel, TrainingTask},
         state::solve_admission,
     },
@@ -44,6 +45,7 @@ impl Ledger {
             audit_blocks_max: AUDIT_BLOCKS_MAX,
             admission_bits: 6,
             mint_max: MINT_MAX,
+            term_blocks: 8,
             trust_period_ms: 1_000_000,
         };
         let members = || keys.iter().zip(&secrets);
@@ -52,7 +54,12 @@ impl Ledger {
             time_ms: 1,
             params,
             accounts: BoundedVec::truncated(members().map(|(k, _)| (k.id(), 100, 50))),
-            seats: BoundedVec::truncated(members().map(|(k, s)| (k.id(), s.public(), 1))),
+            seats: BoundedVec::truncated(members().map(|(k, s)| GenesisSeat {
+                node: k.id(),
+                key: s.public(),
+                vrf_key: vrf_of(&k.id()).public(),
+                weight: 1,
+            })),
         };
         let chain = genesis.chain();
         let possessions = members().map(|(k, s)| s.prove_possession(&chain, &k.id())).collect();

@@ -150,6 +150,7 @@ impl Consensus {
             admission_bits: 14,
             mint_max: 10_000_000,
             trust_period_ms: 24 * 60 * 60 * 1000,
+            term_blocks: 64,
         };
         let accounts = members.iter().map(|keys| (keys.id(), 0, BOND));
         let accounts = accounts.chain(clients.iter().map(|key| (key.id(), 0, 0)));
@@ -158,7 +159,7 @@ impl Consensus {
             time_ms: now_ms(),
             params,
             accounts: BoundedVec::truncated(accounts),
-            seats: BoundedVec::truncated(members.iter().map(|keys| (keys.id(), keys.voting.public(), BOND))),
+            seats: BoundedVec::truncated(members.iter().map(|keys| keys.genesis_seat(BOND))),
         };
         let chain = genesis.chain();
         let possessions = members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();

@@ -1,0 +1,129 @@
+//! Whose turn it is. The one place that knows.
+
+use super::Committee;
+use crate::{
+    crypto::hash::{Context, hash_of},
+    types::{Digest, Height, View},
+};
+use alloc::vec;
+
+/// The seat that leads a view of a height in the term of this seed.
+///
+/// The views of a height walk through the seats in an order drawn by weight without replacement: the first view's
+/// leader is each seat with a chance of its share of the weight, the second view's each of the others with its share
+/// of the rest, and so on. So as many views in a row as there are seats have different leaders, and a view beyond
+/// starts over. A draw is a digest of 128 bits modulo a weight below 2^56, so no chance is off by more than 2^-72.
+pub fn leader(committee: &Committee, seed: &Digest, height: Height, view: View) -> usize {
+    let seats = committee.seats();
+    let mut is_drawn = vec![false; seats.len()];
+    let mut rest = u128::from(committee.weight());
+    let mut drawn = 0;
+    for turn in 0..=view % (seats.len() as u64).max(1) {
+        let slot = draw(seed, height, turn) % rest.max(1);
+        let mut end = 0;
+        let left = seats.iter().zip(&is_drawn).map(|(seat, is_drawn)| if *is_drawn { 0 } else { seat.weight.into() });
+        let place = left.enumerate().find_map(|(seat, weight)| {
+            end += weight;
+            (slot < end).then_some((seat, weight))
+        });
+        let Some((seat, weight)) = place else { break };
+        rest -= weight;
+        drawn = seat;
+        if let Some(is_drawn) = is_drawn.get_mut(seat) {
+            *is_drawn = true;
+        }
+    }
+    drawn
+}
+
+fn draw(seed: &Digest, height: Height, turn: View) -> u128 {
+    let digest = hash_of(Context::Leader, &(seed, height, turn));
+    digest.0.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::committee::{SEAT_WEIGHT_MAX, tests::members};
+    use alloc::{collections::BTreeSet, vec::Vec};
+
+    const SEED: Digest = Digest([5; 32]);
+
+    /// How often each seat leads the first view.
+    fn firsts(weights: &[u64], heights: u64) -> Vec<u64> {
+        let (_, committee) = members(weights);
+        let mut counts = vec![0; weights.len()];
+        (0..heights).for_each(|height| counts[leader(&committee, &SEED, height, 0)] += 1);
+        counts
+    }
+
+    #[test]
+    fn views_in_a_row_have_different_leaders_and_start_over() {
+        let (_, committee) = members(&[3, 1, 2, SEAT_WEIGHT_MAX, 1]);
+        for height in (0..50).chain([u64::MAX]) {
+            let order: Vec<usize> = (0..5).map(|view| leader(&committee, &SEED, height, view)).collect();
+            assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 5, "{order:?}");
+            assert_eq!(leader(&committee, &SEED, height, 7), order[2]);
+            leader(&committee, &SEED, height, u64::MAX);
+        }
+        let (_, alone) = members(&[9]);
+        assert_eq!(leader(&alone, &SEED, 1, 3), 0);
+    }
+
+    #[test]
+    fn shares_follow_weight() {
+        // Within four standard deviations of 10,000 draws.
+        for (seat, count) in firsts(&[1, 2, 3, 4], 10_000).into_iter().enumerate() {
+            let expected = 1000 * (seat as u64 + 1);
+            assert!(count.abs_diff(expected) < 200, "seat {seat}: {count}");
+        }
+        let (_, committee) = members(&[1, 1, 8]);
+        let seconds = (0..10_000).filter(|height| leader(&committee, &SEED, *height, 1) == 2).count();
+        // It leads the second view where it has not led the first: once in five.
+        assert!(seconds.abs_diff(2000) < 200, "{seconds}");
+    }
+
+    #[test]
+    fn seed_and_height_change_the_order() {
+        let (_, committee) = members(&[1; 7]);
+        let order =
+            |seed: u8, height: Height| (0..7).map(|v| leader(&committee, &Digest([seed; 32]), height, v)).collect();
+        let orders: BTreeSet<Vec<usize>> = (0..10).flat_map(|n| [order(n, 1), order(1, n.into())]).collect();
+        assert!(orders.len() > 15, "{orders:?}");
+        // Written down: it must never change.
+        let (_, committee) = members(&[2, 1, 1, 3, 1, 1, 1]);
+        let order: Vec<usize> = (0..7).map(|view| leader(&committee, &SEED, 1, view)).collect();
+        assert_eq!(order, [4, 3, 2, 6, 0, 5, 1]);
+    }
+
+    /// The size of what docs/consensus.md says about withholding. A conspiracy with a third of the weight takes, at each
+    /// end of a term, the one of the seeds in its reach that gives it the most first views of the next term.
+    #[test]
+    fn bias_by_withholding_is_small() {
+        const TERMS: u64 = 20_000;
+        const TERM_BLOCKS: u64 = 64;
+        let (_, committee) = members(&[1; 48]);
+        let is_liar = |seat: usize| seat.is_multiple_of(3);
+        let share = |seed: &Digest| {
+            let led = (0..TERM_BLOCKS).filter(|height| is_liar(leader(&committee, seed, *height, 0))).count();
+            led as f64 / TERM_BLOCKS as f64
+        };
+        let (mut seed, mut honest, mut biased) = (SEED, 0.0, 0.0);
+        for term in 0..TERMS {
+            let views =
+                (0..).map_while(|view| Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_liar(*s)));
+            // The first correct leader's seed is unforeseen, and so is worth what chance gives.
+            let outputs = views.count() as u64;
+            let before = seed;
+            let of_view = |view: u64| hash_of(Context::Seed, &(before, term, view));
+            let best = (0..outputs).map(of_view).max_by(|a, b| share(a).total_cmp(&share(b)));
+            let unforeseen = of_view(outputs);
+            seed = best.filter(|best| share(best) > 1.0 / 3.0).unwrap_or(unforeseen);
+            biased += share(&seed) / TERMS as f64;
+            honest += share(&of_view(u64::MAX)) / TERMS as f64;
+        }
+        println!("first views of a third of the weight: {honest:.4} without withholding, {biased:.4} with it");
+        assert!((honest - 1.0 / 3.0).abs() < 0.003, "{honest}");
+        assert!((0.003..0.03).contains(&(biased - honest)), "{biased} against {honest}");
+    }
+}
