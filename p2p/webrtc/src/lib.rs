@@ -33,7 +33,9 @@ mod browser;
 #[cfg(target_arch = "wasm32")]
 pub use browser::{Config, Connection, Transport};
 
-#[cfg(any(target_arch = "wasm32", test))]
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod sdp;
 
 pub use error::{Closed, Error, Violation};

@@ -2,7 +2,8 @@
 //!
 //! A check never panics, whatever the bytes, and holds the decoder to what it promises: what decodes encodes to the same
 //! bytes again. The fuzz targets under `tests/fuzz` call [`check`] with bytes of their own making; the tests of this crate
-//! replay the corpus and mutations of it. Depends on `tequio-core` and `tequio-p2p` alone, to keep the fuzzers' build short.
+//! replay the corpus and mutations of it. Depends on `tequio-core`, `tequio-p2p` and what that needs alone, to keep the
+//! fuzzers' build short.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
@@ -24,6 +25,7 @@ use tequio_core::{
     wire::{consensus, light, mempool, sync, work},
 };
 use tequio_p2p::{Protocol, framing};
+use tequio_webrtc::fuzzing;
 
 /// Names every kind of bytes, its fuzz target, and its check.
 macro_rules! kinds {
@@ -116,6 +118,12 @@ kinds! {
     RpcRequest "rpc_request" => rpc_request,
     /// A response on its substream; the first byte chooses the protocol.
     RpcResponse "rpc_response" => rpc_response,
+    /// A datagram for a WebRTC listener, or a STUN USERNAME.
+    StunUsername "stun_username" => fuzzing::stun_username,
+    /// Frames of a WebRTC data channel; the first byte chooses how they are cut.
+    ChannelFraming "channel_framing" => fuzzing::framing,
+    /// A server's address and a browser's session description.
+    SessionDescription "session_description" => fuzzing::session_description,
 }
 
 /// What decodes is the one encoding of its value.

@@ -42,6 +42,8 @@ use tequio_core::{
 
 use super::Kind;
 
+mod webrtc;
+
 /// A CSV that is small and has all that the reader looks at.
 const CSV: &str = include_str!("sample.csv");
 const TIME_MS: u64 = 1_790_000_000_000;
@@ -116,6 +118,9 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
             .map(|protocol| [&[protocol, 0, 6, 0, 0, 0], b"answer".as_slice()].concat())
             .chain((1..7).map(|status| vec![0, status]))
             .collect(),
+        Kind::StunUsername => webrtc::stun_usernames(),
+        Kind::ChannelFraming => webrtc::frames(),
+        Kind::SessionDescription => webrtc::session_descriptions(),
     }
 }
 

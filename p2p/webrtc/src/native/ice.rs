@@ -59,7 +59,7 @@ pub fn credentials(username: &str) -> Option<Credentials> {
         Some(pwd) if is_ice_string(pwd, 22) => pwd,
         Some(_) => return None,
         // v1: the client munged its own offer so that ufrag and password are equal.
-        None if server.starts_with(V1) && is_ice_string(client, 22) => client,
+        None if server.starts_with(V1) && is_ice_string(server, 22) && is_ice_string(client, 22) => client,
         None => return None,
     };
     Some(Credentials {
@@ -119,6 +119,8 @@ mod tests {
             format!("libp2p+webrtc+v2/{pwd}:u"),
             format!("libp2p+webrtc+v2/{}:uFrg", "a".repeat(256)),
             format!("libp2p+webrtc+v2/{pwd}"),
+            // No password that RFC 8839 allows.
+            format!("libp2p+webrtc+v1/:{v1}"),
         ] {
             assert_eq!(credentials(&bad), None, "{bad}");
         }

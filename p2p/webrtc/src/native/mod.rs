@@ -31,6 +31,7 @@ mod transport;
 mod window;
 
 pub use certificate::{BadCertificate, Certificate};
+pub(crate) use ice::{Credentials, credentials, is_authentic, is_stun, username};
 pub use muxer::Connection;
 pub use transport::Transport;
 

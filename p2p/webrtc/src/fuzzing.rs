@@ -1,0 +1,119 @@
+//! The parsers of what a remote sends, for the fuzz targets of this repository. No part of the crate's interface: it may
+//! change with any release.
+//!
+//! Each function parses one kind of bytes and panics if the outcome breaks a promise of the parser.
+
+use crate::{
+    addr::Fingerprint,
+    frame::{self, Decoder, Frame, MAX_MESSAGE, MAX_PAYLOAD},
+    native::{Credentials, credentials, is_authentic, is_stun, username},
+    sdp,
+};
+use bytes::Bytes;
+use std::net::{IpAddr, SocketAddr};
+use str0m::{
+    crypto::from_feature_flags as crypto,
+    ice::{StunMessage, TransId},
+};
+
+/// The largest that a listener reads at once.
+const DATAGRAM_MAX: usize = 2048;
+/// The longest length of a frame that is read: ten bytes, most of them in vain.
+const PREFIX_MAX: usize = 10;
+/// The longest USERNAME that str0m writes; it reads longer ones.
+const WRITTEN_NAME_MAX: usize = 128;
+
+/// A datagram as it comes to a listener; and its bytes once more, as the USERNAME of a request that is in order.
+pub fn stun_username(bytes: &[u8]) {
+    if is_stun(bytes)
+        && let Some(name) = username(bytes)
+        && let Some(credentials) = accepted(name)
+    {
+        let _ = is_authentic(bytes, &credentials, &crypto());
+    }
+    if let Ok(name) = std::str::from_utf8(bytes)
+        && let Some(credentials) = accepted(name)
+        && name.len() <= WRITTEN_NAME_MAX
+    {
+        let request = request(name, &credentials.server_ufrag);
+        assert!(is_stun(&request));
+        assert_eq!(username(&request), Some(name), "another name than the one that was sent");
+        assert!(is_authentic(&request, &credentials, &crypto()), "a good request is refused");
+        let forged = self::request(name, "a password of no one");
+        assert!(!is_authentic(&forged, &credentials, &crypto()), "a forged request is accepted");
+    }
+}
+
+/// What a USERNAME says, if it is fit for use, and whether it is: it goes into ICE, and in browsers into SDP.
+fn accepted(name: &str) -> Option<Credentials> {
+    let found = credentials(name)?;
+    assert_eq!(format!("{}:{}", found.server_ufrag, found.client_ufrag), name);
+    assert!(sdp::is_ice_pwd(&found.server_ufrag) && sdp::is_ice_pwd(&found.client_pwd));
+    assert!(found.client_ufrag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/'));
+    Some(found)
+}
+
+/// A binding request as a dialer sends it.
+fn request(name: &str, password: &str) -> Vec<u8> {
+    let message = StunMessage::binding_request(name, TransId::new(), true, 1, 1, false);
+    let mut out = vec![0; DATAGRAM_MAX];
+    let hmac = |key: &[u8], parts: &[&[u8]]| crypto().sha1_hmac_provider.sha1_hmac(key, parts);
+    let len = message.to_bytes(Some(password.as_bytes()), &mut out, hmac).unwrap_or(0);
+    out.truncate(len);
+    out
+}
+
+/// The bytes of a data channel, in messages of the length that the first byte says, and in one.
+pub fn framing(bytes: &[u8]) {
+    let Some((step, bytes)) = bytes.split_first() else { return };
+    let cut = frames(bytes.chunks(usize::from(*step) + 1));
+    let whole = frames(std::iter::once(bytes));
+    assert_eq!(cut, whole, "where messages are cut makes a difference");
+    for frame in whole.0.iter().filter(|frame| frame.payload.len() <= MAX_PAYLOAD) {
+        let encoded = frame::encode(frame.flag, &frame.payload, frame.window);
+        assert!(encoded.len() <= MAX_MESSAGE);
+        assert_eq!(frames(std::iter::once(encoded.as_slice())), (vec![frame.clone()], true));
+    }
+}
+
+/// The frames in some messages, and whether no one of them was refused.
+fn frames<'a>(messages: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
+    let mut decoder = Decoder::default();
+    let mut out = vec![];
+    for message in messages {
+        decoder.push(Bytes::copy_from_slice(message));
+        loop {
+            match decoder.next() {
+                Ok(Some(frame)) => out.push(frame),
+                Ok(None) => break,
+                Err(frame::BadFrame) => return (out, false),
+            }
+        }
+        assert!(decoder.held() < MAX_MESSAGE + PREFIX_MAX, "more is kept than one frame");
+    }
+    (out, true)
+}
+
+/// An address (its family, 16 bytes, a port), then a browser's offer: what is read from it, and the answer made of it.
+pub fn session_description(bytes: &[u8]) {
+    let Some((head, offer)) = bytes.split_first_chunk::<19>() else { return };
+    let offer = String::from_utf8_lossy(offer);
+    let [family, ip @ .., high, low] = *head;
+    let [a, b, c, d, ..] = ip;
+    let ip: IpAddr = if family & 1 == 0 { [a, b, c, d].into() } else { ip.into() };
+    let server = SocketAddr::new(ip, u16::from_be_bytes([high, low]));
+    for name in ["ice-ufrag", "ice-pwd", "fingerprint", "setup", "candidate"] {
+        let _ = sdp::attribute(&offer, name);
+    }
+    let fingerprint = sdp::fingerprint(&offer).unwrap_or(Fingerprint([0xa5; 32]));
+    let password = sdp::attribute(&offer, "ice-pwd").filter(|password| sdp::is_ice_pwd(password));
+    let password = password.unwrap_or("libp2p+webrtc+v1/abcdefgh");
+    let answer = sdp::answer(server, &fingerprint, password);
+    assert_eq!(sdp::fingerprint(&answer), Some(fingerprint));
+    assert_eq!(sdp::attribute(&answer, "ice-ufrag"), Some(password));
+    assert_eq!(sdp::attribute(&answer, "ice-pwd"), Some(password));
+    assert_eq!(answer.lines().count(), 16, "what a remote chose has made a line of its own");
+    assert!(answer.lines().all(|line| line.as_bytes().get(1) == Some(&b'=')));
+    let candidate = format!("1 1 UDP 1 {} {} typ host", server.ip(), server.port());
+    assert_eq!(sdp::attribute(&answer, "candidate"), Some(candidate.as_str()));
+}
