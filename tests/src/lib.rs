@@ -5,3 +5,4 @@
 pub mod decoders;
 pub mod network;
 pub mod process;
+pub mod wishes;

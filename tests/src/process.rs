@@ -85,6 +85,14 @@ impl Process {
         self.child.id()
     }
 
+    /// What the kernel says of its memory, in bytes: `VmRSS` is resident now, `VmHWM` was the most.
+    pub fn memory(&self, field: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no such field")?.parse()?;
+        Ok(kib << 10)
+    }
+
     /// The last lines of its log, for messages of failure.
     pub fn tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();

@@ -19,7 +19,7 @@ const BROWSER_CRATES: [&str; 4] = ["tequio-core", "tequio-p2p", "tequio-wasm", "
 /// Crates outside the workspace: kept in form and in licence like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// Folders with npm packages of their own.
-const NPM_FOLDERS: [&str; 2] = ["web", "tests/browser"];
+const NPM_FOLDERS: [&str; 3] = ["web", "tests/browser", "tests/js-libp2p"];
 
 /// What every step gets to see.
 struct Context {
