@@ -6,13 +6,10 @@
  * go away: `lost` says that the tab has noticed. Once it is back, `again` says that it was reached. Last, a second tab
  * connects (`doomed`) and is torn away without a word.
  */
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import { join, normalize } from "node:path";
 import { parseArgs } from "node:util";
-import { launch, open, say } from "./chromium.mjs";
+import { say } from "./chromium.mjs";
+import { MIB, connect as connectTo, rate, start, timed } from "./webrtc-page.mjs";
 
-const MIB = 1 << 20;
 const { values } = parseArgs({
   options: {
     chromium: { type: "string" },
@@ -24,46 +21,8 @@ const { values } = parseArgs({
   },
 });
 
-const TYPES = { js: "text/javascript", wasm: "application/wasm", html: "text/html" };
-const PAGE = `<!doctype html><link rel="icon" href="data:,"><script type="module">
-  import init, * as webrtc from "./tequio_webrtc_page.js";
-  await init({ module_or_path: "./tequio_webrtc_page_bg.wasm" });
-  window.webrtc = webrtc;
-</script>`;
-const server = createServer(async (request, response) => {
-  const name = normalize(request.url === "/" ? "/index.html" : request.url);
-  const body = name === "/index.html" ? PAGE : await readFile(join(values.module, name)).catch(() => null);
-  response.writeHead(body === null ? 404 : 200, { "content-type": TYPES[name.split(".").pop()] ?? "text/plain" });
-  response.end(body);
-});
-await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-
-const { browser, close } = await launch(values.chromium, values.flag);
-const tab = async () => {
-  const opened = await open(browser, `http://127.0.0.1:${server.address().port}/`);
-  await opened.page.waitForFunction(() => window.webrtc !== undefined);
-  return opened;
-};
-const connect = (page) =>
-  page.evaluate(
-    async ([addr, v1]) => {
-      const began = performance.now();
-      window.peer = await window.webrtc.connect(addr, v1);
-      return performance.now() - began;
-    },
-    [values.addr, values.v1],
-  );
-/** Runs a function of the page's peer and returns how long it took. */
-const timed = (page, name, ...rest) =>
-  page.evaluate(
-    async ([name, rest]) => {
-      const began = performance.now();
-      await window.peer[name](...rest);
-      return performance.now() - began;
-    },
-    [name, rest],
-  );
-const rate = (ms, bytes) => Math.round((bytes / MIB / (ms / 1000)) * 10) / 10;
+const { tab, close } = await start(values.chromium, values.module, values.flag);
+const connect = (page) => connectTo(page, values.addr, values.v1);
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 
 const { page, errors } = await tab();
@@ -140,7 +99,4 @@ say({ event: "crashed" });
 
 if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);
 // Stays until it is ended, so that nothing else of the browser closes the connection.
-setTimeout(async () => {
-  await close();
-  server.close();
-}, 30_000);
+setTimeout(close, 30_000);

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tequio_tests::{
+    cut::Proxy,
     network::{binary, root},
     process::Process,
 };
@@ -15,6 +16,8 @@ use tequio_tests::{
 const WAIT: Duration = Duration::from_secs(120);
 /// Bytes of a writer whose reader has stopped: its window, and what waits to be sent.
 const STALLED_BYTES_MAX: u64 = 4 << 20;
+/// 256 MiB pass; so much may be held on the way, with all that two programs and a browser's garbage collector put off.
+const PEAK_GROWTH_MAX: u64 = 96 << 20;
 /// What is promised, and two seconds for a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(12);
 /// What Chrome is about to make the rule: an offer must not be changed before it is set.
@@ -50,9 +53,13 @@ fn peer(folder: &Path, listen: Option<&str>) -> Peer {
 }
 
 fn tab(folder: &Path, peer: &Peer, arguments: &[&str]) -> Process {
+    script("webrtc.mjs", folder, &peer.addr, arguments)
+}
+
+fn script(name: &str, folder: &Path, addr: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("node");
-    command.current_dir(root().join("tests/browser")).arg("webrtc.mjs");
-    command.arg("--chromium").arg(chromium()).arg("--module").arg(module()).args(["--addr", &peer.addr]);
+    command.current_dir(root().join("tests/browser")).arg(name);
+    command.arg("--chromium").arg(chromium()).arg("--module").arg(module()).args(["--addr", addr]);
     Process::spawn("tab", command.args(arguments), &folder.join("tab.log")).unwrap()
 }
 
@@ -83,6 +90,63 @@ fn everything_works(arguments: &[&str]) {
     second.process.event("closed", WAIT).unwrap();
     println!("the peer noticed a crashed tab after {:?}", crashed.elapsed());
     assert!(crashed.elapsed() < NOTICED_MAX, "{:?}", crashed.elapsed());
+}
+
+#[test]
+fn a_quarter_of_a_gibibyte_each_way_in_bounded_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = peer(folder.path(), None);
+    let before = peer.process.memory("VmRSS").unwrap();
+    let mut tab = script("webrtc-load.mjs", folder.path(), &peer.addr, &["--mib", "256", NO_MUNGING]);
+    let bulk = tab.event("bulk", 3 * WAIT).unwrap();
+    let growth = peer.process.memory("VmHWM").unwrap() - before;
+    println!("{bulk}; the peer's memory grew by at most {} KiB", growth >> 10);
+    assert!(growth < PEAK_GROWTH_MAX, "the peer: {growth} bytes");
+    for part in ["resident", "heap", "wasm"] {
+        assert!(bulk["growth"][part].as_u64().unwrap() < PEAK_GROWTH_MAX, "the tab's {part}: {bulk}");
+    }
+    assert!(tab.finish(WAIT).unwrap().success());
+}
+
+#[test]
+fn two_hundred_connections_come_and_go_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut peer = peer(folder.path(), None);
+    let mut churn = |count: usize| {
+        let arguments = ["--connects", &count.to_string()];
+        let mut tab = script("webrtc-load.mjs", folder.path(), &peer.addr, &arguments);
+        tab.event("churned", 3 * WAIT).unwrap();
+        for _ in 0..count {
+            peer.process.event("closed", WAIT).unwrap();
+        }
+        assert!(tab.finish(WAIT).unwrap().success());
+        peer.process.memory("VmRSS").unwrap()
+    };
+    // The start is after a warm-up: what the allocator and the crypto library keep after their first use is no leak.
+    let start = churn(40);
+    let end = churn(200);
+    println!("{} KiB resident at the start, {} after 200 connections more", start >> 10, end >> 10);
+    assert!(end <= start + start / 10, "{start} bytes at the start, {end} at the end");
+}
+
+/// Within the nine seconds of silence the same connection goes on; beyond them there is a new one. Nothing is corrupt.
+#[test]
+fn a_network_that_is_cut_now_and_then() {
+    for (seconds, is_new) in [(4, false), (10, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let peer = peer(folder.path(), None);
+        let (_, rest) = peer.addr.split_once("/udp/").unwrap();
+        let (port, rest) = rest.split_once('/').unwrap();
+        let server = ([127, 0, 0, 1], port.parse().unwrap()).into();
+        let proxy = Proxy::start(server, Duration::from_secs(seconds), 1).unwrap();
+        let addr = format!("/ip4/127.0.0.1/udp/{}/{rest}", proxy.addr().port());
+        let mut tab = script("webrtc-load.mjs", folder.path(), &addr, &["--cut"]);
+        let survived = tab.event("survived", 2 * WAIT).unwrap();
+        assert_eq!(proxy.cuts(), 1, "the network was cut");
+        println!("cut for {seconds} s: {survived}");
+        assert_eq!(survived["connects"].as_u64().unwrap() > 1, is_new, "{survived}");
+        assert!(tab.finish(WAIT).unwrap().success());
+    }
 }
 
 #[test]

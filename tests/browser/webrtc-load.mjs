@@ -1,0 +1,113 @@
+/**
+ * A tab under load, against `tequio-webrtc-peer`.
+ *
+ * Usage: node webrtc-load.mjs --chromium PATH --module FOLDER --addr MULTIADDR [--flag FLAG] then one of
+ *   --mib N       moves so many mebibytes down, down with a pause, and up: `bulk`, with the most memory that the tab had
+ *                 beyond what it had before
+ *   --connects N  connects, echoes and disconnects so often: `churned`
+ *   --cut         moves 48 MiB each way over a network that is cut meanwhile; connects anew if the connection is lost:
+ *                 `survived`
+ */
+import { readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { say } from "./chromium.mjs";
+import { MIB, connect, rate, start, timed } from "./webrtc-page.mjs";
+
+/** How often the tab's memory is looked at. */
+const SAMPLE_MS = 250;
+/** Attempts at a transfer before the network is called broken. */
+const ATTEMPTS_MAX = 60;
+
+const { values } = parseArgs({
+  options: {
+    chromium: { type: "string" },
+    module: { type: "string" },
+    addr: { type: "string" },
+    flag: { type: "string", multiple: true, default: [] },
+    mib: { type: "string" },
+    connects: { type: "string" },
+    cut: { type: "boolean", default: false },
+  },
+});
+
+const { browser, tab, close } = await start(values.chromium, values.module, values.flag);
+const { page, context, errors } = await tab();
+
+/** Resident memory of all renderers, the page's JavaScript heap and its wasm memory, in bytes. */
+async function memory(system, session) {
+  const { processInfo } = await system.send("SystemInfo.getProcessInfo");
+  const status = await Promise.all(
+    processInfo
+      .filter(({ type }) => type === "renderer")
+      .map(({ id }) => readFile(`/proc/${id}/status`, "utf8").catch(() => "")),
+  );
+  const resident = status.map((text) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(text)?.[1] ?? 0));
+  const { metrics } = await session.send("Performance.getMetrics");
+  return {
+    resident: resident.reduce((sum, bytes) => sum + bytes, 0),
+    heap: metrics.find(({ name }) => name === "JSHeapUsedSize").value,
+    wasm: await page.evaluate(() => window.wasm.memory.buffer.byteLength),
+  };
+}
+
+async function bulk(bytes) {
+  const system = await browser.newBrowserCDPSession();
+  const session = await context.newCDPSession(page);
+  await session.send("Performance.enable");
+  await connect(page, values.addr, false);
+  // What everything takes that is loaded at the first transfer is no growth.
+  await timed(page, "download", MIB, 0);
+  await timed(page, "upload", MIB, false);
+  const before = await memory(system, session);
+  const most = { ...before };
+  let isOver = false;
+  const watching = (async () => {
+    while (!isOver) {
+      const now = await memory(system, session);
+      for (const name of Object.keys(most)) most[name] = Math.max(most[name], now[name]);
+      await new Promise((later) => setTimeout(later, SAMPLE_MS));
+    }
+  })();
+  const down = await timed(page, "download", bytes, 0);
+  await timed(page, "download", bytes / 4, 3000);
+  const up = await timed(page, "upload", bytes, false);
+  isOver = true;
+  await watching;
+  const growth = Object.fromEntries(Object.keys(most).map((name) => [name, most[name] - before[name]]));
+  say({ event: "bulk", down_mib_per_s: rate(down, bytes), up_mib_per_s: rate(up, bytes), growth });
+}
+
+async function churn(count) {
+  for (let n = 0; n < count; n += 1) {
+    await connect(page, values.addr, false);
+    await timed(page, "echo", 16 * 1024);
+    await page.evaluate(() => window.peer.free());
+  }
+  say({ event: "churned" });
+}
+
+async function cut() {
+  await connect(page, values.addr, false);
+  let connects = 1;
+  for (const [name, isSlow] of [["download", 0], ["upload", false]]) {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await timed(page, name, 48 * MIB, isSlow);
+        break;
+      } catch (error) {
+        console.error(`${name} ${attempt}: ${error}`);
+        // Other bytes than were sent are no matter of the network.
+        if (attempt === ATTEMPTS_MAX || /changed after/.test(error)) throw error;
+        // While nothing gets through, this fails too.
+        await connect(page, values.addr, false).then(() => (connects += 1), () => {});
+      }
+    }
+  }
+  say({ event: "survived", connects });
+}
+
+if (values.mib !== undefined) await bulk(Number(values.mib) * MIB);
+if (values.connects !== undefined) await churn(Number(values.connects));
+if (values.cut) await cut();
+if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);
+await close();
