@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod circuits;
 mod config;
 mod driver;
 mod error;
@@ -31,6 +32,7 @@ pub use tequio_webrtc::IceServer;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::config::TlsIdentity;
 pub use self::{
+    circuits::Circuits,
     config::{Config, Limits, RelayLimits},
     driver::PeerInfo,
     error::{DialError, ListenError, RequestError, SpawnError},
@@ -61,12 +63,13 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);
     let (events_tx, events) = mpsc::channel(driver::EVENTS_MAX);
     let (snapshot, meter) = (driver::Snapshot::default(), traffic::Meter::default());
-    let driver = driver::Driver::new(config, &keys, commands, events_tx, snapshot.clone(), &meter)?;
+    let circuits = circuits::CircuitMeter::default();
+    let driver = driver::Driver::new(config, &keys, commands, events_tx, snapshot.clone(), &meter, circuits.clone())?;
 
     #[cfg(not(target_arch = "wasm32"))]
     drop(runtime.spawn(driver.run()));
     #[cfg(target_arch = "wasm32")]
     wasm_bindgen_futures::spawn_local(driver.run());
 
-    Ok((Network::new(local, commands_tx, snapshot, meter), Events(events)))
+    Ok((Network::new(local, commands_tx, snapshot, meter, circuits), Events(events)))
 }

@@ -17,6 +17,7 @@ use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
 
 use crate::{
+    circuits::{CircuitMeter, Circuits},
     driver::{PeerInfo, Snapshot},
     error::{DialError, ListenError, RequestError},
     path::Path,
@@ -51,12 +52,19 @@ pub struct Network {
     commands: mpsc::Sender<Command>,
     peers: Snapshot,
     meter: Meter,
+    circuits: CircuitMeter,
     requests: Arc<Budget>,
 }
 
 impl Network {
-    pub(crate) fn new(local: NodeId, commands: mpsc::Sender<Command>, peers: Snapshot, meter: Meter) -> Self {
-        Self { local, commands, peers, meter, requests: Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX) }
+    pub(crate) fn new(
+        local: NodeId,
+        commands: mpsc::Sender<Command>,
+        peers: Snapshot,
+        meter: Meter,
+        circuits: CircuitMeter,
+    ) -> Self {
+        Self { local, commands, peers, meter, circuits, requests: Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX) }
     }
 
     /// Who we are.
@@ -132,6 +140,11 @@ impl Network {
     /// Bytes moved since the start.
     pub fn traffic(&self) -> Traffic {
         self.meter.read()
+    }
+
+    /// What we do for others as a relay.
+    pub fn circuits(&self) -> Circuits {
+        self.circuits.read()
     }
 
     /// Stays connected to the peer at this address from now on, as [`crate::Config::keep`] does.

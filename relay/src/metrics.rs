@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{fmt, sync::atomic::Ordering};
-use tequio_p2p::{Network, TransportKind};
+use tequio_p2p::{Circuits, Network, TransportKind};
 
 /// What became of a light node's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -92,6 +92,34 @@ impl TurnMetrics {
     }
 }
 
+/// Of the circuit relay.
+#[derive(Default)]
+struct CircuitMetrics {
+    reservations_open: Gauge,
+    reservations: Counter,
+    circuits_open: Gauge,
+    circuits: Counter,
+}
+
+impl CircuitMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("reservations_open", "Peers reachable through this relay", self.reservations_open.clone());
+        registry.register("reservations", "Reservations made", self.reservations.clone());
+        registry.register("circuits_open", "Circuits at this time", self.circuits_open.clone());
+        registry.register("circuits", "Circuits made", self.circuits.clone());
+    }
+
+    fn set(&self, counts: Circuits) {
+        for (counter, value) in
+            [(self.reservations.clone(), counts.reservations), (self.circuits.clone(), counts.circuits)]
+        {
+            counter.inner().store(value, Ordering::Relaxed);
+        }
+        self.reservations_open.set(i64::try_from(counts.reservations_open).unwrap_or(i64::MAX));
+        self.circuits_open.set(i64::try_from(counts.circuits_open).unwrap_or(i64::MAX));
+    }
+}
+
 /// All counters of a relay.
 pub struct Metrics {
     registry: Registry,
@@ -102,14 +130,15 @@ pub struct Metrics {
     upstreams: Gauge,
     cut_off: Counter,
     turn: TurnMetrics,
+    circuits: CircuitMetrics,
 }
 
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let (forwarded, http, peers, bytes, upstreams, cut_off, turn) = Default::default();
+        let (forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits) = Default::default();
         let registry = Registry::with_prefix("tequio_relay");
-        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn };
+        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits };
         let registry = &mut metrics.registry;
         registry.register("light_requests", "Light nodes' requests", metrics.forwarded.clone());
         registry.register("http_requests", "HTTP requests", metrics.http.clone());
@@ -118,6 +147,7 @@ impl Metrics {
         registry.register("nodes_healthy", "Full nodes that answer", metrics.upstreams.clone());
         registry.register("peers_cut_off", "Peers cut off for flooding", metrics.cut_off.clone());
         metrics.turn.register(registry);
+        metrics.circuits.register(registry);
         metrics
     }
 
@@ -150,6 +180,7 @@ impl Metrics {
                 bytes.inner().store(value, Ordering::Relaxed);
             }
         }
+        self.circuits.set(network.circuits());
         turn.into_iter().for_each(|turn| self.turn.set(turn));
         self.upstreams.set(i64::try_from(healthy).unwrap_or(i64::MAX));
         let mut out = String::new();

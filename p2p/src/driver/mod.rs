@@ -36,6 +36,7 @@ use self::{
     peers::Peers,
 };
 use crate::{
+    circuits::CircuitMeter,
     config::Config,
     error::{RequestError, SpawnError},
     event::{DisconnectReason, Event},
@@ -62,6 +63,7 @@ pub struct Driver {
     /// What did not fit into `events`; the swarm is polled only while it is empty.
     outbox: VecDeque<Event>,
     peers: Peers,
+    circuits: CircuitMeter,
     dials: Dials,
     keep: Keep,
     listens: Listens,
@@ -89,6 +91,7 @@ impl Driver {
         events: mpsc::Sender<Event>,
         snapshot: Snapshot,
         meter: &Meter,
+        circuits: CircuitMeter,
     ) -> Result<Self, SpawnError> {
         let local = keys.public().to_peer_id();
         let (relay_transport, relay_client) = relay::client::new(local);
@@ -111,6 +114,7 @@ impl Driver {
             events,
             outbox: VecDeque::new(),
             peers: Peers::new(snapshot),
+            circuits,
             dials: Dials::default(),
             keep,
             listens: Listens::new(!seed),

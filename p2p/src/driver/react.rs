@@ -29,7 +29,10 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, num_established, .. } => {
+                if num_established == 0 {
+                    self.circuits.gone(&peer_id);
+                }
                 let change = self.peers.closed(&peer_id, connection_id, reason(cause));
                 self.tell(peer_id, change);
             }
@@ -77,6 +80,8 @@ impl Driver {
                 }
                 self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
             }
+            #[cfg(not(target_arch = "wasm32"))]
+            BehaviourEvent::RelayServer(event) => self.circuits.note(&event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.pinged(peer, connection, result),
             _ => {}
         }

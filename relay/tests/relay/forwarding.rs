@@ -1,6 +1,6 @@
 //! Requests and circuits through the relay.
 
-use super::{LONG, Node, address_of, bare, config, dir, in_time, node};
+use super::{LONG, Node, address_of, bare, config, dir, in_time, node, turn::metric_becomes};
 use std::time::Duration;
 use tequio_core::{
     codec,
@@ -79,7 +79,7 @@ async fn circuits_carry_other_protocols_between_browsers_and_nodes() {
     let id = worker.id;
     let via = |kind| format!("{}/p2p-circuit", address_of(&relay, kind));
     in_time(worker.network.listen(via(TransportKind::Tcp).parse().unwrap())).await.unwrap();
-    let _worker = worker.serve(|body| body.repeat(2));
+    let worker = worker.serve(|body| body.repeat(2));
     for (seed, kind) in [(32, TransportKind::WebSocket), (33, TransportKind::WebRtc)] {
         let Node { network, mut events, .. } = node(seed);
         let target = format!("{}{}", via(kind), bare(id));
@@ -89,6 +89,14 @@ async fn circuits_carry_other_protocols_between_browsers_and_nodes() {
         let answer = network.request(id, Protocol::Work, body.clone(), LONG).await.unwrap();
         assert!(answer == body.repeat(2));
         assert!(matches!(in_time(events.next()).await, Some(Event::Connected { .. })));
+        metric_becomes(&relay, "circuits_open", 1).await;
+        network.close().await;
+        metric_becomes(&relay, "circuits_open", 0).await;
     }
+    metric_becomes(&relay, "circuits_total", 2).await;
+    metric_becomes(&relay, "reservations_total", 1).await;
+    metric_becomes(&relay, "reservations_open", 1).await;
+    worker.close().await;
+    metric_becomes(&relay, "reservations_open", 0).await;
     in_time(relay.stop()).await;
 }

@@ -1,7 +1,10 @@
 //! The STUN and TURN server over real sockets, with a client that writes each message itself.
 
-use super::{config, dir, in_time};
-use std::net::{Ipv4Addr, SocketAddr};
+use super::{LONG, config, dir, in_time};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tequio_relay::{Config, Relay, TurnConfig, TurnLimits};
 use tokio::{
@@ -56,6 +59,20 @@ async fn metric(relay: &Relay, name: &str) -> u64 {
     let text = get(relay, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("tequio_relay_{name} ")).map(str::to_owned));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+}
+
+/// Waits for what the network reports a moment later.
+pub async fn metric_becomes(relay: &Relay, name: &str, wanted: u64) {
+    let start = Instant::now();
+    loop {
+        let value = metric(relay, name).await;
+        if value == wanted {
+            return;
+        }
+        assert!(start.elapsed() < LONG, "{name} stays at {value} instead of {wanted}");
+        // Fewer than the web server lets pass.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// What a server answered.

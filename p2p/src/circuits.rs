@@ -1,0 +1,84 @@
+//! What a relay does for others: reservations and circuits, open and since the start.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use libp2p::PeerId;
+
+/// A relay's counts. All are zero for a host that relays nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circuits {
+    /// Peers that can be reached through us now.
+    pub reservations_open: u64,
+    /// Reservations made; renewals are not counted.
+    pub reservations: u64,
+    /// Circuits at this time.
+    pub circuits_open: u64,
+    /// Circuits made.
+    pub circuits: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// Those who have reserved; the relay bounds their number.
+    reserved: Mutex<BTreeSet<PeerId>>,
+    reservations: AtomicU64,
+    circuits_open: AtomicU64,
+    circuits: AtomicU64,
+}
+
+/// The running counts: written by the one task that owns the swarm, read by the handles.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CircuitMeter(Arc<Tally>);
+
+impl CircuitMeter {
+    pub fn read(&self) -> Circuits {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Circuits {
+            reservations_open: self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            reservations: of(&self.0.reservations),
+            circuits_open: of(&self.0.circuits_open),
+            circuits: of(&self.0.circuits),
+        }
+    }
+
+    /// Follows what the relay reports.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn note(&self, event: &libp2p::relay::Event) {
+        use libp2p::relay::Event;
+        let more = |count: &AtomicU64| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let less = |count: &AtomicU64| {
+            // What ends without a report of its beginning does not count below nothing.
+            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
+        };
+        let tally = &self.0;
+        match event {
+            Event::ReservationReqAccepted { src_peer_id, renewed } => {
+                tally.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(*src_peer_id);
+                if !renewed {
+                    more(&tally.reservations);
+                }
+            }
+            // `ReservationClosed` tells nothing: it comes with each connection that closes, also of peers without one.
+            Event::ReservationTimedOut { src_peer_id } => self.gone(src_peer_id),
+            Event::CircuitReqAccepted { .. } => {
+                more(&tally.circuits_open);
+                more(&tally.circuits);
+            }
+            Event::CircuitClosed { .. } => less(&tally.circuits_open),
+            _ => {}
+        }
+    }
+
+    /// The last connection of a peer has closed, and his reservation with it.
+    pub fn gone(&self, peer: &PeerId) {
+        self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
+}
