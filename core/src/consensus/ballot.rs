@@ -1,6 +1,7 @@
 //! The votes of one phase of one view. One vote is kept for each seat, unchecked; once votes for one block
-//! weigh a quorum their sum is checked with one pairing, and only if that fails the set is halved until the
-//! bad votes are found. So a correct committee costs one check a phase, and a liar costs a few and its vote.
+//! weigh a quorum their sum is checked with one pairing (and the subgroup once, of the sum, see [`bls::aggregate`]), and
+//! only if that fails the set is halved until the bad votes are found. So a correct committee costs one check a phase,
+//! and a liar costs a few and its vote.
 
 use crate::{
     crypto::bls,

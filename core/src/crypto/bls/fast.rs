@@ -9,6 +9,9 @@ use blst::{
 
 pub(super) type Point = PublicKey;
 
+/// In the first byte of a compressed point.
+const INFINITY_FLAG: u8 = 0x40;
+
 pub(super) fn public(secret: &[u8; 32]) -> [u8; 96] {
     secret_key(secret).map_or([0; 96], |s| s.sk_to_pk().compress())
 }
@@ -28,10 +31,14 @@ pub(super) fn verify(keys: &[&Point], message: &[u8], tag: &[u8], signature: &[u
 }
 
 pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
-    let parts: Option<Vec<Sig>> = parts.iter().map(|p| Sig::sig_validate(&p.0, true).ok()).collect();
-    let parts = parts?;
+    let parts = parts.iter().map(|part| decode_part(&part.0)).collect::<Option<Vec<Sig>>>()?;
     let parts: Vec<&Sig> = parts.iter().collect();
     AggregateSignature::aggregate(&parts, false).ok().map(|a| a.to_signature().compress())
+}
+
+/// A point of the curve, of whatever subgroup, but not the identity.
+fn decode_part(bytes: &[u8; 48]) -> Option<Sig> {
+    Sig::from_bytes(bytes).ok().filter(|_| bytes[0] & INFINITY_FLAG == 0)
 }
 
 /// Of bytes that are known to be a signature.

@@ -187,7 +187,15 @@ pub fn verify_aggregate<'a>(
     }
 }
 
-/// Adds signatures up (Aggregate, section 2.8). Each part is checked to be in the subgroup.
+/// Adds signatures up (Aggregate, section 2.8). The sum is unverified, and so are its parts.
+///
+/// The parts must be points of the curve other than the identity; that they are in the subgroup is not checked one by
+/// one, which would cost more than all the rest of a vote. What is believed is only a sum that [`verify_aggregate`] has
+/// accepted, and that checks the sum's subgroup and the pairing. Whoever gets a sum accepted that names a seat which has
+/// not signed has forged a multi-signature, however it was put together: the scheme's proof speaks of the sum alone.
+/// Parts outside of the subgroup can cancel each other out only among seats that conspire, and those could as well have
+/// signed, or have added R and -R within the subgroup. Where a sum fails, its parts are checked in full to find
+/// the bad ones; as evidence against a seat counts only what [`verify_aggregate`] accepts by itself.
 pub fn aggregate(parts: &[Signature]) -> Result<Signature, BlsError> {
     if parts.is_empty() {
         return Err(BlsError::Empty);
@@ -258,6 +266,44 @@ mod tests {
         }
         assert!(SecretKey::from_bytes(&[0; 32]).is_err());
         assert!(SecretKey::from_bytes(&[0xff; 32]).is_err());
+    }
+
+    /// A point of the curve outside of the subgroup: the first x from some number on that is on the curve gives one,
+    /// but for a chance of one in the cofactor, 2^126.
+    fn stray(from: u8) -> [u8; 48] {
+        let candidate = |n: u8| {
+            let mut bytes = [0; 48];
+            (bytes[0], bytes[47]) = (0x80, n);
+            bytes
+        };
+        let is_stray = |bytes: &[u8; 48]| {
+            let point: Option<bls12_381::G1Affine> = bls12_381::G1Affine::from_compressed_unchecked(bytes).into();
+            point.is_some_and(|p| bool::from(p.is_on_curve()) && !bool::from(p.is_torsion_free()))
+        };
+        (from..=255).map(candidate).find(is_stray).unwrap()
+    }
+
+    #[test]
+    fn a_sum_with_a_part_outside_of_the_subgroup_never_verifies() {
+        let secrets: Vec<_> = (1..=3).map(key).collect();
+        let keys: Vec<_> = secrets.iter().map(|s| s.public().decode().unwrap()).collect();
+        let good: Vec<_> = secrets.iter().map(|s| s.sign(b"vote")).collect();
+        let stray = Signature(stray(1));
+        assert!(verify_aggregate([&keys[0]], b"vote", &stray).is_err());
+        // In place of a signature, or on top of all of them.
+        let sum = aggregate(&[good[0], good[1], stray]).unwrap();
+        assert!(verify_aggregate(&keys, b"vote", &sum).is_err());
+        let laced = aggregate(&[good[2], stray]).unwrap();
+        assert!(verify_aggregate([&keys[2]], b"vote", &laced).is_err(), "a laced part by itself");
+        let sum = aggregate(&[good[0], good[1], laced]).unwrap();
+        assert!(verify_aggregate(&keys, b"vote", &sum).is_err());
+        // What cancels out leaves exactly the sum of what was signed, and no other bytes for it.
+        let mut minus = stray;
+        minus.0[0] ^= 0x20;
+        let unlaced = aggregate(&[good[0], good[1], laced, minus]).unwrap();
+        assert_eq!(unlaced, aggregate(&good).unwrap());
+        #[cfg(feature = "blst")]
+        assert_eq!(fast::aggregate(&[good[0], stray]), pure::aggregate(&[good[0], stray]));
     }
 
     #[cfg(feature = "blst")]

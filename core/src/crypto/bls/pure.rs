@@ -54,9 +54,16 @@ pub(super) fn verify(keys: &[&Point], message: &[u8], tag: &[u8], signature: &[u
 pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     let mut sum = G1Projective::identity();
     for part in parts {
-        sum += decode_signature(&part.0)?;
+        sum += decode_part(&part.0)?;
     }
     Some(G1Affine::from(sum).to_compressed())
+}
+
+/// A point of the curve, of whatever subgroup, but not the identity.
+#[cfg_attr(feature = "blst", allow(dead_code))]
+fn decode_part(bytes: &[u8; 48]) -> Option<G1Affine> {
+    let point: Option<G1Affine> = G1Affine::from_compressed_unchecked(bytes).into();
+    point.filter(|p| bool::from(p.is_on_curve()) && !bool::from(p.is_identity()))
 }
 
 fn decode_signature(bytes: &[u8; 48]) -> Option<G1Affine> {
