@@ -108,14 +108,51 @@ impl Reply {
     }
 }
 
+/// A one-way message of a peer.
+#[derive(Debug)]
+pub struct Told {
+    /// The peer, authenticated.
+    pub peer: NodeId,
+    /// What it says.
+    pub body: Vec<u8>,
+    /// Its part of the memory for such messages. While it is kept, it keeps out others of that peer.
+    pub share: Share,
+}
+
+/// Part of the memory for one-way messages; it comes back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    pub(crate) _peer: Permit,
+    pub(crate) _all: Permit,
+}
+
+/// The stream of one-way messages, in the order in which each peer said them. While they are not taken, peers wait.
+#[derive(Debug)]
+pub struct Tells(pub(crate) mpsc::UnboundedReceiver<Told>);
+
+impl Tells {
+    /// The next one; `None` once the network has ended.
+    pub async fn next(&mut self) -> Option<Told> {
+        self.0.next().await
+    }
+}
+
 /// The stream of events. Consume it: while it is full, the network stands still, and dropping it ends the network.
 #[derive(Debug)]
-pub struct Events(pub(crate) mpsc::Receiver<Event>);
+pub struct Events {
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) tells: Option<Tells>,
+}
 
 impl Events {
+    /// The one-way messages of peers that are listened to, see [`crate::Network::hear`]. They can be taken once.
+    pub fn take_tells(&mut self) -> Option<Tells> {
+        self.tells.take()
+    }
+
     /// The next event; `None` once the network has ended.
     pub async fn next(&mut self) -> Option<Event> {
-        self.0.next().await
+        self.events.next().await
     }
 }
 
@@ -123,6 +160,6 @@ impl futures::Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.0.poll_next_unpin(cx)
+        self.events.poll_next_unpin(cx)
     }
 }

@@ -20,6 +20,7 @@ mod network;
 mod path;
 mod protocol;
 mod rpc;
+mod tell;
 mod traffic;
 mod transport;
 
@@ -36,7 +37,7 @@ pub use self::{
     config::{Config, Limits, RelayLimits},
     driver::PeerInfo,
     error::{DialError, ListenError, RequestError, SpawnError},
-    event::{DisconnectReason, Event, Events, Reply},
+    event::{DisconnectReason, Event, Events, Reply, Share, Tells, Told},
     network::Network,
     path::{Path, TransportKind},
     protocol::{Protocol, Rate, Rates},
@@ -62,14 +63,16 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     let local = identity::node_id(&keys.public().to_peer_id()).ok_or(SpawnError::InvalidKey)?;
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);
     let (events_tx, events) = mpsc::channel(driver::EVENTS_MAX);
-    let (snapshot, meter) = (driver::Snapshot::default(), traffic::Meter::default());
-    let circuits = circuits::CircuitMeter::default();
-    let driver = driver::Driver::new(config, &keys, commands, events_tx, snapshot.clone(), &meter, circuits.clone())?;
+    let (hub, tells) = tell::Hub::new();
+    let (peers, meter, circuits) = Default::default();
+    let shared = driver::Shared { peers, meter, circuits, hub };
+    let driver = driver::Driver::new(config, &keys, commands, events_tx, shared.clone())?;
 
     #[cfg(not(target_arch = "wasm32"))]
     drop(runtime.spawn(driver.run()));
     #[cfg(target_arch = "wasm32")]
     wasm_bindgen_futures::spawn_local(driver.run());
 
-    Ok((Network::new(local, commands_tx, snapshot, meter, circuits), Events(events)))
+    let events = Events { events, tells: Some(event::Tells(tells)) };
+    Ok((Network::new(local, commands_tx, shared), events))
 }

@@ -18,11 +18,12 @@ use tequio_core::types::NodeId;
 
 use crate::{
     circuits::{CircuitMeter, Circuits},
-    driver::{PeerInfo, Snapshot},
+    driver::{PeerInfo, Shared, Snapshot},
     error::{DialError, ListenError, RequestError},
     path::Path,
     protocol::Protocol,
     rpc::{Outbound, budget::Budget},
+    tell::Hub,
     traffic::{Meter, Traffic},
 };
 
@@ -54,17 +55,18 @@ pub struct Network {
     meter: Meter,
     circuits: CircuitMeter,
     requests: Arc<Budget>,
+    hub: Arc<Hub>,
 }
 
 impl Network {
     pub(crate) fn new(
         local: NodeId,
         commands: mpsc::Sender<Command>,
-        peers: Snapshot,
-        meter: Meter,
-        circuits: CircuitMeter,
+        shared: Shared,
     ) -> Self {
-        Self { local, commands, peers, meter, circuits, requests: Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX) }
+        let requests = Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX);
+        let Shared { peers, meter, circuits, hub } = shared;
+        Self { local, commands, peers, meter, circuits, requests, hub }
     }
 
     /// Who we are.
@@ -125,6 +127,17 @@ impl Network {
             Either::Left((result, _)) => result,
             Either::Right(_) => Err(RequestError::Timeout),
         }
+    }
+
+    /// Says something to those of these peers that are connected, and expects no answer. It may be lost; what one peer
+    /// gets, it gets in order. If a peer is too slow, it misses the oldest of what waits for it.
+    pub fn tell(&self, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
+        self.hub.tell(peers, body);
+    }
+
+    /// Listens from now on to what these peers tell, and to no others. At first nobody is listened to.
+    pub fn hear(&self, peers: impl IntoIterator<Item = NodeId>) {
+        self.hub.hear(peers);
     }
 
     /// The connected peers, ordered by id.

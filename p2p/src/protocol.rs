@@ -1,6 +1,7 @@
 //! The five application protocols, their caps and their default rates.
 //!
-//! Every exchange is one request and one response on a libp2p substream of its own (the bytes are in
+//! Members of a committee tell each other things one way, on streams of their own: [`crate::tell`]. Everything else is an
+//! exchange; every exchange is one request and one response on a libp2p substream of its own (the bytes are in
 //! [`crate::rpc::codec`]). This crate never looks into a body: it only refuses to move more of it than the caps allow.
 
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub enum Protocol {
     Light,
     /// Leases and results of work units.
     Work,
-    /// Proposals and votes between validators: one way, acknowledged.
+    /// Between validators, where an answer is wanted; votes and proposals go by [`crate::Network::tell`], at this rate.
     Consensus,
     /// Blocks for nodes that catch up.
     Sync,

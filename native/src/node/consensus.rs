@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::FinalBlock;
 use anyhow::Context as _;
-use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
@@ -21,11 +21,8 @@ use tequio_core::{
         light::FinalHeader,
     },
 };
-use tequio_p2p::{Protocol, Reply};
+use tequio_p2p::{Tells, Told};
 use tokio::runtime::Handle;
-
-/// The replica says what matters again, so a slow peer is given up soon.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Restores the replica from the store and starts its thread.
 pub fn start(
@@ -49,15 +46,19 @@ pub fn start(
         runtime: Handle::current(),
         reported: BTreeSet::new(),
     };
+    // Members speak to members; nobody else has anything to say here.
+    context.network.hear(context.committee.seats().iter().map(|seat| seat.node));
     tokio::spawn(want_blocks(context.clone(), inbox.clone()));
     Ok(machine::spawn("consensus".into(), replica, mail, performer, ended)?)
 }
 
-/// A member's message; the exchange ends when the replica has taken it.
-pub fn receive(inbox: &Inbox<Input>, from: NodeId, body: &[u8], reply: Reply) {
-    match codec::decode::<Message>(body, REQUEST_LEN_MAX) {
-        Ok(message) => inbox.send_message(Input::Received { from, message: Unverified::new(message) }, reply),
-        Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+/// Hands the members' messages to the replica, in each member's order, until the network ends.
+pub async fn listen(inbox: Inbox<Input>, mut tells: Tells) {
+    while let Some(Told { peer: from, body, share }) = tells.next().await {
+        match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
+            Ok(message) => inbox.send_told(Input::Received { from, message: Unverified::new(message) }, share),
+            Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+        }
     }
 }
 
@@ -130,18 +131,11 @@ impl Performer<Replica> for Replicating {
 
 impl Replicating {
     fn send(&self, replica: &Replica, to: To, message: &Message) {
-        let body = codec::encode(message);
-        let peers: Vec<NodeId> = match to {
-            To::One(peer) => vec![peer],
-            To::All => replica.head().committee.seats().iter().map(|s| s.node).collect(),
-        };
-        for peer in peers.into_iter().filter(|p| *p != self.context.id) {
-            let (network, body) = (self.context.network.clone(), body.clone());
-            self.runtime.spawn(async move {
-                if let Err(error) = network.request(peer, Protocol::Consensus, body, SEND_TIMEOUT).await {
-                    tracing::trace!(peer = %peer.short(), %error, "consensus message lost");
-                }
-            });
+        let body: Arc<[u8]> = codec::encode(message).into();
+        let network = &self.context.network;
+        match to {
+            To::One(peer) => network.tell([peer], &body),
+            To::All => network.tell(replica.head().committee.seats().iter().map(|seat| seat.node), &body),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The one driver of core's machines on native hosts: a thread that owns a machine, feeds it inputs in the order in
 //! which they come, and performs its outputs. A machine that waits for the disk waits here and blocks nobody else.
 //!
-//! Messages of peers bring their [`Reply`] along. It is answered only once the machine has taken the message, so the
-//! network's own bounds on unanswered requests are the bounds of this queue.
+//! What peers tell brings its [`Share`] of the network's memory along. It comes back only once the machine has taken the
+//! message, so the network's own bounds on what waits are the bounds of this queue.
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tequio_core::{machine::Machine, types::TimeMs};
-use tequio_p2p::Reply;
+use tequio_p2p::Share;
 
 /// How long a machine without a deadline sleeps at most; it wakes for every input anyway.
 const IDLE: Duration = Duration::from_secs(60);
@@ -20,8 +20,8 @@ const IDLE: Duration = Duration::from_secs(60);
 enum Envelope<I> {
     /// An input of our own.
     Own(I),
-    /// A peer's message; answered with nothing once it is taken.
-    Message(I, Reply),
+    /// What a peer has told; its share of the memory comes back once it is taken.
+    Told(I, Share),
     /// The thread ends.
     Stop,
 }
@@ -42,9 +42,9 @@ impl<I> Inbox<I> {
         let _ = self.0.send(Envelope::Own(input));
     }
 
-    /// A peer's message, whose exchange ends with an empty answer when the machine has taken it.
-    pub fn send_message(&self, input: I, reply: Reply) {
-        let _ = self.0.send(Envelope::Message(input, reply));
+    /// What a peer has told, and the memory that it holds until the machine has taken it.
+    pub fn send_told(&self, input: I, share: Share) {
+        let _ = self.0.send(Envelope::Told(input, share));
     }
 
     /// Ends the thread after what it has been sent so far.
@@ -120,9 +120,9 @@ where
         let wait = machine.deadline().map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms())));
         match mail.0.recv_timeout(wait.clamp(Duration::from_millis(1), IDLE)) {
             Ok(Envelope::Own(input)) => feed(&mut machine, &mut performer, Some(input))?,
-            Ok(Envelope::Message(input, reply)) => {
+            Ok(Envelope::Told(input, share)) => {
                 feed(&mut machine, &mut performer, Some(input))?;
-                reply.send(Vec::new());
+                drop(share);
             }
             Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {}

@@ -74,7 +74,7 @@ impl Node {
         let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
         let head = store.load_head(&start)?;
         let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
-        let (network, events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
+        let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
         let (params, committee) = (start.params, start.committee);
         let snapshot_when_behind = config.snapshot_when_behind;
@@ -94,7 +94,10 @@ impl Node {
                 tasks.spawn(neighbours::keep(context.network.clone(), peer));
             }
         }
-        tasks.spawn(router::run(context.clone(), events, replica.clone()));
+        if let Some(tells) = events.take_tells() {
+            tasks.spawn(consensus::listen(replica.clone(), tells));
+        }
+        tasks.spawn(router::run(context.clone(), events));
         tasks.spawn(router::use_relays(context.clone()));
         tasks.spawn(mempool::gossip(context.clone()));
         tasks.spawn(objects::hold(context.clone()));

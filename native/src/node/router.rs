@@ -1,8 +1,8 @@
 //! Takes the network's events to the parts of the node that they concern.
 
-use super::{consensus, context::Context, coordinator, light, machine::Inbox, mempool, sync};
+use super::{context::Context, coordinator, light, mempool, sync};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tequio_core::{consensus::Input, types::NodeId};
+use tequio_core::types::NodeId;
 use tequio_p2p::{Event, Events, Multiaddr, PeerInfo, Protocol, identity};
 
 /// How relays introduce themselves.
@@ -12,11 +12,12 @@ const RELAYS_MAX: usize = 4;
 const LOOK_FOR_RELAYS: Duration = Duration::from_secs(1);
 
 /// Answers events until the network ends.
-pub async fn run(context: Arc<Context>, mut events: Events, replica: Inbox<Input>) {
+pub async fn run(context: Arc<Context>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::Inbound { peer, protocol, body, reply } => match protocol {
-                Protocol::Consensus => consensus::receive(&replica, peer, &body, reply),
+                // Members tell each other; nothing of it wants an answer.
+                Protocol::Consensus => drop(reply),
                 Protocol::Work => coordinator::receive(&context, peer, &body, reply),
                 Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), peer, body, reply))),
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),

@@ -2,7 +2,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use libp2p::{
     connection_limits::{self, ConnectionLimits},
@@ -15,7 +15,7 @@ use libp2p::{
 use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
 
 use super::per_ip;
-use crate::{config::Config, rpc};
+use crate::{config::Config, rpc, tell::Hub};
 
 /// Name and version of the protocols spoken here, for identify.
 const PROTOCOL_VERSION: &str = "tequio/1";
@@ -51,7 +51,7 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    pub fn new(config: &Config, keys: &Keypair, relay_client: relay::client::Behaviour) -> Self {
+    pub fn new(config: &Config, keys: &Keypair, relay_client: relay::client::Behaviour, hub: Arc<Hub>) -> Self {
         let limits = &config.limits;
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(limits.pending_inbound))
@@ -72,7 +72,7 @@ impl Behaviour {
             relay_server: relay_server(config, keys),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
-            rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone()),
+            rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),
         }
     }
 }

@@ -16,6 +16,7 @@ mod react;
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -44,6 +45,7 @@ use crate::{
     network::Command,
     path::{self, TransportKind},
     rpc::Outbound,
+    tell::Hub,
     traffic::Meter,
     transport,
 };
@@ -75,6 +77,15 @@ pub struct Driver {
     steps: u32,
 }
 
+/// What the driver shares with the handles of the network.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub peers: Snapshot,
+    pub meter: Meter,
+    pub circuits: CircuitMeter,
+    pub hub: Arc<Hub>,
+}
+
 enum Step {
     Command(Option<Command>),
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
@@ -89,14 +100,12 @@ impl Driver {
         keys: &Keypair,
         commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
-        snapshot: Snapshot,
-        meter: &Meter,
-        circuits: CircuitMeter,
+        shared: Shared,
     ) -> Result<Self, SpawnError> {
         let local = keys.public().to_peer_id();
         let (relay_transport, relay_client) = relay::client::new(local);
-        let transport = transport::build(&config, keys, relay_transport, meter)?;
-        let behaviour = Behaviour::new(&config, keys, relay_client);
+        let transport = transport::build(&config, keys, relay_transport, &shared.meter)?;
+        let behaviour = Behaviour::new(&config, keys, relay_client, shared.hub.clone());
         let mut swarm = Swarm::new(transport, behaviour, local, swarm_config());
         config.external.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
 
@@ -113,8 +122,8 @@ impl Driver {
             commands,
             events,
             outbox: VecDeque::new(),
-            peers: Peers::new(snapshot),
-            circuits,
+            peers: Peers::new(shared.peers, shared.hub),
+            circuits: shared.circuits,
             dials: Dials::default(),
             keep,
             listens: Listens::new(!seed),

@@ -14,6 +14,7 @@ use tequio_core::types::NodeId;
 use crate::{
     event::DisconnectReason,
     path::{Path, without_target},
+    tell::Hub,
 };
 
 /// Consecutive unanswered pings after which a connection is given up.
@@ -86,11 +87,12 @@ pub enum AfterPing {
 pub struct Peers {
     table: HashMap<PeerId, Peer>,
     snapshot: Snapshot,
+    hub: Option<Arc<Hub>>,
 }
 
 impl Peers {
-    pub fn new(snapshot: Snapshot) -> Self {
-        Self { table: HashMap::new(), snapshot }
+    pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
+        Self { table: HashMap::new(), snapshot, hub: Some(hub) }
     }
 
     pub fn opened(
@@ -108,6 +110,7 @@ impl Peers {
             info: PeerInfo { id: node, path, agent: None, rtt: None, addrs: Vec::new() },
         });
         entry.connections.push(Connection { id, path, remote, is_dialled, pings_missed: 0, closing: None });
+        self.route(&peer);
         if is_new {
             self.publish(&peer);
             return Change::Connected(path);
@@ -120,7 +123,9 @@ impl Peers {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
         let Some(position) = entry.connections.iter().position(|c| c.id == id) else { return Change::None };
         let closed = entry.connections.remove(position);
-        if !entry.connections.is_empty() {
+        let is_last = entry.connections.is_empty();
+        self.route(peer);
+        if !is_last {
             return self.refresh(peer);
         }
         self.forget(peer);
@@ -133,6 +138,7 @@ impl Peers {
         if let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) {
             connection.closing.get_or_insert(reason);
         }
+        self.route(peer);
         self.refresh(peer)
     }
 
@@ -142,7 +148,16 @@ impl Peers {
         for connection in &mut entry.connections {
             connection.closing.get_or_insert_with(|| reason.clone());
         }
-        entry.connections.iter().map(|c| c.id).collect()
+        let all = entry.connections.iter().map(|c| c.id).collect();
+        self.route(peer);
+        all
+    }
+
+    /// One-way messages take the best connection, too.
+    fn route(&self, peer: &PeerId) {
+        if let (Some(hub), Some(entry)) = (&self.hub, self.table.get(peer)) {
+            hub.route(&entry.info.id, entry.best().map(|c| c.id));
+        }
     }
 
     /// The connection for requests to a peer.

@@ -1,9 +1,13 @@
 //! Bounds on what waits in memory, in items and in bytes: a share is taken before anything is allocated, and comes
 //! back when its [`Permit`] is dropped.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, Waker},
 };
 
 /// A pool of items and bytes.
@@ -13,11 +17,14 @@ pub struct Budget {
     bytes: AtomicUsize,
     items_max: usize,
     bytes_max: usize,
+    /// Of those who wait for room.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Budget {
     pub fn new(items_max: usize, bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { items: AtomicUsize::new(0), bytes: AtomicUsize::new(0), items_max, bytes_max })
+        let (items, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { items, bytes, items_max, bytes_max, wakers: Mutex::default() })
     }
 
     /// Takes one item of `bytes`, or nothing if either bound would be passed.
@@ -33,6 +40,27 @@ impl Budget {
         }
         Some(Permit { budget: self.clone(), bytes })
     }
+
+    /// The same, once there is room. `bytes` must be below the bound.
+    pub async fn wait(self: &Arc<Self>, bytes: usize) -> Permit {
+        poll_fn(|cx| {
+            if let Some(permit) = self.take(bytes) {
+                return Poll::Ready(permit);
+            }
+            // Held while looking again, so that a share that comes back now finds the waker.
+            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.take(bytes) {
+                Some(permit) => Poll::Ready(permit),
+                None => {
+                    if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                        wakers.push(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
 }
 
 /// A share of a [`Budget`].
@@ -46,6 +74,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.items.fetch_sub(1, Ordering::AcqRel);
         self.budget.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        let wakers = std::mem::take(&mut *self.budget.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -65,5 +95,17 @@ mod tests {
         drop(second);
         assert!(budget.take(10).is_some());
         assert!(budget.take(usize::MAX).is_none(), "no overflow");
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_there_is_room() {
+        use futures::{FutureExt, executor::block_on, future::join};
+        let budget = Budget::new(2, 10);
+        let held = budget.take(9).unwrap();
+        assert!(budget.wait(2).now_or_never().is_none());
+        let waited = block_on(join(budget.wait(2), async { drop(held) })).0;
+        assert!(budget.take(9).is_none(), "the share was taken");
+        drop(waited);
+        assert!(budget.take(10).is_some());
     }
 }

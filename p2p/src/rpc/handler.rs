@@ -35,7 +35,17 @@ use super::{
     codec::{self, Status},
     limits::{PeerLimits, Verdict},
 };
-use crate::{error::RequestError, event::Reply, protocol::Protocol};
+use crate::{
+    error::RequestError,
+    event::Reply,
+    protocol::Protocol,
+    tell::{
+        self,
+        reader::{self, End},
+        writer::Writer,
+    },
+};
+use tequio_core::types::NodeId;
 
 /// Our own requests in progress on one connection; more wait. Below [`INBOUND_MAX`], so that honest peers never meet it.
 const OUTBOUND_MAX: usize = 64;
@@ -85,23 +95,44 @@ impl UpgradeInfo for Accept {
     type InfoIter = Vec<StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        self.0.protocols.iter().map(|p| p.stream_protocol()).collect()
+        let told = self.0.protocols.contains(&Protocol::Consensus).then_some(tell::NAME);
+        self.0.protocols.iter().map(|p| p.stream_protocol()).chain(told).collect()
     }
 }
 
 impl InboundUpgrade<Stream> for Accept {
-    type Output = (Stream, Option<Protocol>);
+    type Output = (Stream, Inbound);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
     fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
-        ready(Ok((stream, Protocol::ALL.into_iter().find(|p| p.name() == name.as_ref()))))
+        let exchange = Protocol::ALL.into_iter().find(|p| p.name() == name.as_ref());
+        ready(Ok((stream, exchange.map_or(Inbound::Told, Inbound::Exchange))))
     }
+}
+
+/// What a peer has opened a substream for.
+pub enum Inbound {
+    /// A request.
+    Exchange(Protocol),
+    /// Its one-way messages.
+    Told,
+}
+
+/// What we open one for.
+#[derive(Debug)]
+pub enum Opening {
+    Exchange(Outbound),
+    Tell,
 }
 
 pub struct Handler {
     served: Arc<Served>,
     limits: Arc<PeerLimits>,
+    peer: NodeId,
+    writer: Writer,
+    /// The newest stream of the peer's messages; it has given up those before.
+    reading: Option<BoxFuture<'static, End>>,
     urgent: VecDeque<Outbound>,
     waiting: VecDeque<Outbound>,
     opening: usize,
@@ -112,12 +143,15 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub fn new(served: Arc<Served>, limits: Arc<PeerLimits>) -> Self {
+    pub fn new(peer: NodeId, served: Arc<Served>, limits: Arc<PeerLimits>, writer: Writer) -> Self {
         // At most one event per inbound stream, and those are bounded.
         let (events_tx, events) = mpsc::unbounded();
         Self {
             served,
             limits,
+            peer,
+            writer,
+            reading: None,
             urgent: VecDeque::new(),
             waiting: VecDeque::new(),
             opening: 0,
@@ -145,6 +179,28 @@ impl Handler {
             }
             .boxed(),
         );
+    }
+
+    /// From a peer whom nobody listens to nothing is read.
+    fn listen_to(&mut self, stream: Stream) {
+        if self.served.hub.hears(&self.peer) {
+            let (limits, hub) = (self.limits.clone(), self.served.hub.clone());
+            self.reading = Some(reader::read(stream, self.peer, limits, hub).boxed());
+        } else if self.limits.strike(Instant::now()) {
+            let _ = self.events_tx.unbounded_send(FromHandler::Flooding(Protocol::Consensus));
+        }
+    }
+
+    fn poll_reading(&mut self, cx: &mut Context<'_>) {
+        let Some(reading) = &mut self.reading else { return };
+        let Poll::Ready(end) = reading.poll_unpin(cx) else { return };
+        self.reading = None;
+        match end {
+            End::Flooding => {
+                let _ = self.events_tx.unbounded_send(FromHandler::Flooding(Protocol::Consensus));
+            }
+            error => tracing::debug!(peer = %self.peer.short(), %error, "the peer's messages ended"),
+        }
     }
 
     fn begin(&mut self, stream: Stream, request: Outbound) {
@@ -183,7 +239,7 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = Accept;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Outbound;
+    type OutboundOpenInfo = Opening;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
         SubstreamProtocol::new(Accept(self.served.clone()), ())
@@ -199,17 +255,27 @@ impl ConnectionHandler for Handler {
         queue.push_back(request);
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Outbound>) {
+    fn on_connection_event(&mut self, event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, Some(protocol)),
+                protocol: (stream, Inbound::Exchange(protocol)),
                 ..
             }) => self.accept(stream, protocol),
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol: (stream, Inbound::Told),
+                ..
+            }) => self.listen_to(stream),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info }) => {
-                self.opening = self.opening.saturating_sub(1);
-                self.begin(stream, info);
+                match info {
+                    Opening::Exchange(request) => {
+                        self.opening = self.opening.saturating_sub(1);
+                        self.begin(stream, request);
+                    }
+                    Opening::Tell => self.writer.opened(stream),
+                }
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Tell, .. }) => self.writer.failed(),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Exchange(info), error }) => {
                 self.opening = self.opening.saturating_sub(1);
                 let error = match error {
                     StreamUpgradeError::Timeout => RequestError::Timeout,
@@ -226,7 +292,13 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Outbound, FromHandler>> {
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, FromHandler>> {
+        if self.writer.poll(cx).is_ready() {
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(tell::NAME), Opening::Tell);
+            let protocol = protocol.with_timeout(OPEN_TIMEOUT);
+            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        }
+        self.poll_reading(cx);
         while let Poll::Ready(Some(())) = self.outbound.poll_next_unpin(cx) {}
         while let Poll::Ready(Some(())) = self.inbound.poll_next_unpin(cx) {}
         if let Poll::Ready(Some(event)) = self.events.poll_next_unpin(cx) {
@@ -235,7 +307,7 @@ impl ConnectionHandler for Handler {
         if let Some(request) = self.next_request() {
             self.opening += 1;
             let upgrade = ReadyUpgrade::new(request.protocol.stream_protocol());
-            let protocol = SubstreamProtocol::new(upgrade, request).with_timeout(OPEN_TIMEOUT);
+            let protocol = SubstreamProtocol::new(upgrade, Opening::Exchange(request)).with_timeout(OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending

@@ -13,6 +13,7 @@ use web_time::Instant;
 use crate::{
     protocol::{Protocol, Rate, Rates},
     rpc::budget::{Budget, Permit},
+    tell,
 };
 
 /// Strikes forgotten per second.
@@ -40,6 +41,8 @@ pub struct PeerLimits {
     rates: Arc<Rates>,
     state: Mutex<State>,
     responses: Arc<Budget>,
+    /// One-way messages that the application has not yet taken.
+    pub told: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -62,7 +65,9 @@ impl PeerLimits {
             Bucket { requests: rate.requests_burst, bytes: rate.bytes_burst }
         });
         let state = Mutex::new(State { buckets, strikes: 0.0, at: now });
-        Arc::new(Self { rates, state, responses: Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX) })
+        let responses = Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX);
+        let told = Budget::new(tell::PEER_ITEMS_MAX, tell::PEER_BYTES_MAX);
+        Arc::new(Self { rates, state, responses, told })
     }
 
     /// Judges a new request.

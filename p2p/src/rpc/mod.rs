@@ -31,6 +31,7 @@ use crate::{
     event::Reply,
     identity::node_id,
     protocol::{Protocol, Rates},
+    tell::{Hub, Outlet, writer::Writer},
 };
 
 /// Above this many remembered peers, the absent ones are forgotten as soon as their buckets are full.
@@ -47,6 +48,7 @@ pub struct Served {
     pub protocols: Vec<Protocol>,
     pub inbound: [Arc<Budget>; Protocol::COUNT],
     pub responses: Arc<Budget>,
+    pub hub: Arc<Hub>,
 }
 
 /// What the behaviour reports.
@@ -60,6 +62,7 @@ pub enum Event {
 
 struct Peer {
     limits: Arc<PeerLimits>,
+    outlet: Arc<Outlet>,
     connections: usize,
     barred_until: Option<Instant>,
 }
@@ -89,11 +92,12 @@ struct ForeignKey;
 struct Barred;
 
 impl Behaviour {
-    pub fn new(protocols: Vec<Protocol>, rates: Rates) -> Self {
+    pub fn new(protocols: Vec<Protocol>, rates: Rates, hub: Arc<Hub>) -> Self {
         let served = Served {
             protocols,
             inbound: Protocol::ALL.map(|p| Budget::new(p.inbound_items_max(), p.inbound_bytes_max())),
             responses: Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX),
+            hub,
         };
         Self {
             served: Arc::new(served),
@@ -116,19 +120,21 @@ impl Behaviour {
         }
     }
 
-    fn admit(&mut self, peer: PeerId) -> Result<Handler, ConnectionDenied> {
-        node_id(&peer).ok_or_else(|| ConnectionDenied::new(ForeignKey))?;
+    fn admit(&mut self, peer: PeerId, connection: ConnectionId) -> Result<Handler, ConnectionDenied> {
+        let node = node_id(&peer).ok_or_else(|| ConnectionDenied::new(ForeignKey))?;
         let now = Instant::now();
         self.forget(now);
         let known = self.peers.entry(peer).or_insert_with(|| Peer {
             limits: PeerLimits::new(self.rates.clone(), now),
+            outlet: Arc::default(),
             connections: 0,
             barred_until: None,
         });
         if known.is_barred(now) {
             return Err(ConnectionDenied::new(Barred));
         }
-        Ok(Handler::new(self.served.clone(), known.limits.clone()))
+        let writer = Writer::new(connection, known.outlet.clone());
+        Ok(Handler::new(node, self.served.clone(), known.limits.clone(), writer))
     }
 
     fn forget(&mut self, now: Instant) {
@@ -159,23 +165,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<Handler, ConnectionDenied> {
-        self.admit(peer)
+        self.admit(peer, connection)
     }
 
     fn handle_established_outbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<Handler, ConnectionDenied> {
-        self.admit(peer)
+        self.admit(peer, connection)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
@@ -183,11 +189,17 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionEstablished(e) => {
                 if let Some(peer) = self.peers.get_mut(&e.peer_id) {
                     peer.connections += 1;
+                    if let Some(node) = node_id(&e.peer_id) {
+                        self.served.hub.connected(node, &peer.outlet);
+                    }
                 }
             }
             FromSwarm::ConnectionClosed(e) => {
                 if let Some(peer) = self.peers.get_mut(&e.peer_id) {
                     peer.connections = peer.connections.saturating_sub(1);
+                    if let Some(node) = node_id(&e.peer_id).filter(|_| peer.connections == 0) {
+                        self.served.hub.disconnected(&node);
+                    }
                 }
             }
             _ => {}

@@ -7,6 +7,7 @@ mod hostile;
 mod persistent;
 mod relayed;
 mod silent;
+mod tells;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

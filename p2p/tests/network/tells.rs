@@ -1,0 +1,233 @@
+//! One-way messages over real sockets: order, bounds, slow readers, ends and hostile bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use tequio_core::types::NodeId;
+use tequio_p2p::{Event, Events, Multiaddr, Network, Tells, spawn};
+
+use crate::{config, within};
+
+const NAME: StreamProtocol = StreamProtocol::new("/tequio/consensus/2");
+const LEN_MAX: usize = tequio_core::wire::consensus::REQUEST_LEN_MAX;
+
+struct Member {
+    net: Network,
+    tells: Tells,
+    _events: tokio::task::JoinHandle<()>,
+}
+
+async fn drain(mut events: Events, seen: tokio::sync::mpsc::UnboundedSender<Event>) {
+    while let Some(event) = events.next().await {
+        let _ = seen.send(event);
+    }
+}
+
+impl Member {
+    fn new() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Event>) {
+        let (net, mut events) = spawn(config()).unwrap();
+        let tells = events.take_tells().unwrap();
+        assert!(events.take_tells().is_none());
+        let (seen, receiver) = tokio::sync::mpsc::unbounded_channel();
+        (Self { net, tells, _events: tokio::spawn(drain(events, seen)) }, receiver)
+    }
+
+    fn id(&self) -> NodeId {
+        self.net.local_id()
+    }
+
+    async fn listen(&self) -> Multiaddr {
+        let addr = within(self.net.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).await.unwrap();
+        tequio_p2p::identity::with_peer(addr, self.id())
+    }
+
+    fn tell(&self, peer: NodeId, body: Vec<u8>) {
+        self.net.tell([peer], &Arc::from(body));
+    }
+
+    async fn hears(&mut self) -> (NodeId, Vec<u8>) {
+        let told = within(self.tells.next()).await.unwrap();
+        (told.peer, told.body)
+    }
+}
+
+/// A number at the start of each body, so that order shows.
+fn body(n: u32, len: usize) -> Vec<u8> {
+    let mut body = crate::pattern(len);
+    body[..4].copy_from_slice(&n.to_le_bytes());
+    body
+}
+
+fn number(body: &[u8]) -> u32 {
+    u32::from_le_bytes(body[..4].try_into().unwrap())
+}
+
+async fn connected() -> (Member, Member) {
+    let ((a, _), (b, _)) = (Member::new(), Member::new());
+    a.net.hear([b.id()]);
+    b.net.hear([a.id()]);
+    let addr = b.listen().await;
+    within(a.net.dial(addr)).await.unwrap();
+    (a, b)
+}
+
+#[tokio::test]
+async fn messages_come_whole_and_in_order_both_ways() {
+    let (mut a, mut b) = connected().await;
+    let lens = [4, 200, 16 * 1024, 5, 300_000, 4, LEN_MAX, 17];
+    for (n, len) in lens.into_iter().enumerate() {
+        a.tell(b.id(), body(n as u32, len));
+    }
+    for (n, len) in lens.into_iter().enumerate() {
+        assert_eq!(b.hears().await, (a.id(), body(n as u32, len)), "message {n}");
+    }
+    // The other way, once b has seen the connection: it has, for it has heard over it.
+    for n in 0..400 {
+        b.tell(a.id(), body(n, 200));
+    }
+    for n in 0..400 {
+        assert_eq!(a.hears().await, (b.id(), body(n, 200)));
+    }
+    // To somebody who is not there: nothing happens.
+    a.tell(NodeId([7; 32]), vec![1]);
+}
+
+#[tokio::test]
+async fn a_stalled_reader_loses_the_oldest_and_costs_bounded_memory() {
+    let (a, mut b) = connected().await;
+    // Nobody takes anything at b. Told until more is lacking on the way than the queue holds.
+    let (mut count, len) = (0, 500_000);
+    while u64::from(count) * len as u64 <= a.net.traffic().total().sent + 40_000_000 {
+        assert!(count < 2000, "the reader does not stop");
+        a.tell(b.id(), body(count, len));
+        count += 1;
+        tokio::task::yield_now().await;
+    }
+    let mut heard = Vec::new();
+    while heard.last() != Some(&(count - 1)) {
+        let (from, message) = b.hears().await;
+        assert_eq!((from, message.len()), (a.id(), len));
+        heard.push(number(&message));
+    }
+    assert!(heard.is_sorted(), "{heard:?}");
+    assert!(heard.len() < count as usize - 40, "{} of {count} were kept", heard.len());
+    let last: Vec<u32> = (count - 20..count).collect();
+    assert!(heard.ends_with(&last), "the newest are all there: {heard:?}");
+    // And it goes on.
+    a.tell(b.id(), body(7, 50));
+    assert_eq!(b.hears().await.1, body(7, 50));
+}
+
+#[tokio::test]
+async fn a_new_connection_carries_on() {
+    let ((a, mut seen), (mut b, _)) = (Member::new(), Member::new());
+    b.net.hear([a.id()]);
+    let addr = b.listen().await;
+    for n in 0..3 {
+        within(a.net.dial(addr.clone())).await.unwrap();
+        a.tell(b.id(), body(n, 100));
+        assert_eq!(b.hears().await, (a.id(), body(n, 100)));
+        within(a.net.disconnect(b.id())).await;
+        within(async { while !matches!(seen.recv().await.unwrap(), Event::Disconnected { .. }) {} }).await;
+        a.tell(b.id(), body(99, 100)); // Nobody is there.
+    }
+}
+
+fn raw() -> Swarm<libp2p_stream::Behaviour> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .unwrap()
+        .with_swarm_config(|c| c.with_idle_connection_timeout(Duration::from_secs(600)))
+        .build()
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_opened_again() {
+    let mut swarm = raw();
+    let mut incoming = swarm.behaviour().new_control().accept(NAME).unwrap();
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    let addr = within(async {
+        loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                return address;
+            }
+        }
+    })
+    .await;
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    let (a, _) = Member::new();
+    let (peer, _) = within(a.net.dial(addr)).await.unwrap();
+    for n in 0..3u8 {
+        a.tell(peer, vec![n; 3]);
+        let (_, mut stream) = within(incoming.next()).await.unwrap();
+        let mut frame = [0; 7];
+        within(stream.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame, [3, 0, 0, 0, n, n, n]);
+        // The end comes back once the writer has seen ours.
+        within(stream.close()).await.unwrap();
+        assert_eq!(within(stream.read(&mut frame)).await.unwrap_or(0), 0);
+    }
+}
+
+#[tokio::test]
+async fn lengths_out_of_bounds_end_the_stream_and_strangers_are_not_read() {
+    let (mut b, mut seen) = Member::new();
+    let addr = b.listen().await;
+    let mut swarm = raw();
+    let stranger = tequio_p2p::identity::node_of(
+        &addr.iter().take(2).collect::<Multiaddr>().with_p2p(*swarm.local_peer_id()).unwrap(),
+    )
+    .unwrap();
+    let mut control = swarm.behaviour().new_control();
+    let peer = tequio_p2p::identity::peer_id(b.id()).unwrap();
+    swarm.dial(addr).unwrap();
+    within(async { while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {} })
+        .await;
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+
+    // Nobody listens to it yet: the stream ends, nothing comes out.
+    let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
+    let _ = stream.write_all(b"\x01\0\0\0x").await;
+    let _ = stream.flush().await;
+    assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0);
+
+    b.net.hear([stranger]);
+    for len in [0, LEN_MAX as u32 + 1, u32::MAX] {
+        let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
+        stream.write_all(b"\x02\0\0\0ok").await.unwrap();
+        stream.write_all(&len.to_le_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(b.hears().await, (stranger, b"ok".to_vec()));
+        assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0, "length {len}");
+    }
+    // Cut off inside a length, and inside a body: no message.
+    for bytes in [&[3u8, 0][..], &[3, 0, 0, 0, b'y']] {
+        let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.close().await.unwrap();
+        assert_eq!(within(stream.read(&mut [0])).await.unwrap_or(0), 0);
+    }
+    // The connection is none the worse for it, until there is too much of it.
+    let mut stream = within(control.open_stream(peer, NAME)).await.unwrap();
+    stream.write_all(b"\x03\0\0\0yes").await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(b.hears().await, (stranger, b"yes".to_vec()));
+    within(async {
+        loop {
+            if let Ok(Event::RateLimited { peer, .. }) = seen.try_recv() {
+                assert_eq!(peer, stranger);
+                return;
+            }
+            if let Ok(mut stream) = control.open_stream(peer, NAME).await {
+                let _ = stream.write_all(&u32::MAX.to_le_bytes()).await;
+                let _ = stream.flush().await;
+                let _ = stream.read(&mut [0]).await;
+            }
+        }
+    })
+    .await;
+}
