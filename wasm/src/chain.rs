@@ -46,12 +46,15 @@ pub enum Fault {
     Refused(Refusal),
     /// The chain itself has forked.
     Forked(LightError),
+    /// This node slept for longer than it may believe its committee.
+    Outdated(LightError),
 }
 
 impl From<LightError> for Fault {
     fn from(e: LightError) -> Self {
         let what = match &e {
             LightError::Forked(_) => return Self::Forked(e),
+            LightError::Outdated => return Self::Outdated(e),
             LightError::WrongHeader | LightError::NoCertificate | LightError::Time => "header",
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
@@ -111,6 +114,7 @@ impl Chain {
                     last = NodeError::NotFound(refusal.to_string());
                 }
                 Err(Fault::Refused(refusal)) => last = NodeError::Unavailable(refusal.to_string()),
+                Err(Fault::Outdated(e)) => return Err(NodeError::Unavailable(e.to_string())),
                 Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
                 Err(Fault::Forked(e)) => {
                     self.emitter.emit(&Event::Alarm { detail: e.to_string() });

@@ -84,6 +84,9 @@ pub enum LightError {
         /// Entries received.
         found: usize,
     },
+    /// Nobody's fault: the head is too old to believe its committee.
+    #[error("the newest known head is older than the trust period: take a newer checkpoint from a source you trust")]
+    Outdated,
     /// Nobody's fault that can be named: the chain has forked.
     #[error("two final headers of height {0}: the chain has forked; do not trust it, tell its operators")]
     Forked(Height),
@@ -187,6 +190,10 @@ impl LightClient {
             return Err(LightError::Time);
         }
         self.check_leader(found)?;
+        if now_ms.saturating_sub(ours.time_ms) > self.trust_period_ms {
+            // Whoever could be made to pay for a false header may have left, and sold the keys.
+            return Err(LightError::Outdated);
+        }
         self.digest = found.digest();
         self.head = verified.into_inner();
         Ok(Progress::Advanced)

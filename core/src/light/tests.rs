@@ -250,3 +250,30 @@ fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
     let proposer = chain.start.committee.seats()[seat].node;
     refused(&client, &Header { seed: last.seed, proposer, ..next });
 }
+
+#[test]
+fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_long() {
+    let chain = Chain::new(1);
+    let truth = chain.certified(5);
+    let mut forged = chain.header(5, &chain.start.state);
+    forged.parent = Digest([99; 32]);
+    let forged = chain.certify(&forged, &[1, 2, 3]);
+    let last = truth.header.time_ms + TRUST_MS;
+    // Whichever of the two comes first, at the last moment at which the keys are worth something and after it.
+    for (first, second) in [(&truth, &forged), (&forged, &truth)] {
+        let mut client = chain.client();
+        assert_eq!(follow(&mut client, first.clone()), Ok(Progress::Advanced));
+        let mut late = client.clone();
+        assert_eq!(late.follow(Unverified::new(second.clone()), last + 1), Ok(Progress::Older));
+        assert_eq!((late.alarm(), late.digest()), (None, client.digest()));
+        assert_eq!(client.follow(Unverified::new(second.clone()), last), Err(LightError::Forked(5)));
+        let alarm = client.alarm().unwrap();
+        assert_eq!((&alarm.ours, &alarm.theirs), (first, second));
+    }
+    // Later still they could make up any chain: a client that was away follows nobody, and says what to do.
+    let mut away = chain.client();
+    let left = away.head().time_ms + TRUST_MS;
+    assert_eq!(away.clone().follow(Unverified::new(forged.clone()), left), Ok(Progress::Advanced));
+    assert_eq!(away.follow(Unverified::new(forged), left + 1), Err(LightError::Outdated));
+    assert_eq!((away.head().height, away.alarm()), (0, None));
+}

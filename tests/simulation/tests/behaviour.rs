@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use tequio_core::{
     consensus::Offence,
     crypto::bls::{self, SecretKey, known},
-    ledger::{Crime, Phase, Vote},
-    wire::consensus::Message,
+    ledger::{Checkpoint, Crime, Phase, Vote},
+    light::{LightClient, LightError, Progress},
+    types::{Height, Unverified},
+    wire::{consensus::Message, light::FinalHeader},
 };
 use tequio_simulation::{
     adversary::Lie,
@@ -194,4 +196,49 @@ fn known_secrets_give_the_verdicts_and_bytes_of_the_pairing() {
     let pairing = outcomes(false);
     assert_eq!(pairing.2.iter().filter(|verdict| **verdict).count(), 4);
     assert_eq!(outcomes(true), pairing);
+}
+
+/// What a host has made final, stored or about to be.
+fn finals(cluster: &Cluster, host: usize) -> BTreeMap<Height, FinalHeader> {
+    let host = &cluster.hosts[host];
+    let writing = host.writing.as_ref().and_then(|w| w.finalised.as_ref()).map(|f| (&f.block, &f.certificate));
+    let stored = host.disk.blocks.iter().map(|(block, certificate)| (block, certificate));
+    let final_header = |(block, certificate): (&tequio_core::ledger::Block, &tequio_core::ledger::Certificate)| {
+        (block.header.height, FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) })
+    };
+    stored.chain(writing).map(final_header).collect()
+}
+
+/// More at fault than any protocol bears: two seats of four have twins, and a partition gives each side one set of them.
+/// Both sides decide. A light client that hears both halts, inside the trust period; after it, old keys halt nobody.
+#[test]
+fn twins_beyond_the_limit_fork_the_chain_and_light_clients_raise_the_alarm() {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { twins: vec![2, 3], ..Setup::calm(31) });
+    // Hosts 4 and 5 are the twins of seats 2 and 3.
+    cluster.network.side = vec![0, 1, 0, 0, 1, 1];
+    cluster.run_ms(60_000);
+    let violation = cluster.checkers.violation.clone().unwrap_or_default();
+    assert!(violation.contains("agreement"), "no fork: {violation}");
+
+    let (ours, theirs) = (finals(&cluster, 0), finals(&cluster, 1));
+    let fork =
+        ours.iter().find(|(height, o)| theirs.get(height).is_some_and(|t| t.header.digest() != o.header.digest()));
+    let (height, ours) = fork.unwrap();
+    let theirs = &theirs[height];
+    let genesis = &world.start.header;
+    let trust_ms = world.start.params.trust_period_ms;
+    let checkpoint = Checkpoint::new(genesis.clone(), None, world.start.committee.record().clone(), trust_ms).encode();
+    let light = LightClient::start(&checkpoint, None, genesis.time_ms).unwrap();
+    for (first, second) in [(ours, theirs), (theirs, ours)] {
+        let mut client = light.clone();
+        assert_eq!(client.follow(Unverified::new(first.clone()), first.header.time_ms), Ok(Progress::Advanced));
+        let mut late = client.clone();
+        let after = second.header.time_ms + trust_ms + 1;
+        assert_eq!(late.follow(Unverified::new(second.clone()), after), Ok(Progress::Older));
+        assert!(late.alarm().is_none());
+        let halted = client.follow(Unverified::new(second.clone()), second.header.time_ms + trust_ms);
+        assert_eq!(halted, Err(LightError::Forked(*height)));
+        assert!(client.alarm().is_some());
+    }
 }
