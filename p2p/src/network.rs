@@ -59,11 +59,7 @@ pub struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(
-        local: NodeId,
-        commands: mpsc::Sender<Command>,
-        shared: Shared,
-    ) -> Self {
+    pub(crate) fn new(local: NodeId, commands: mpsc::Sender<Command>, shared: Shared) -> Self {
         let requests = Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX);
         let Shared { peers, meter, circuits, hub } = shared;
         Self { local, commands, peers, meter, circuits, requests, hub }

@@ -55,7 +55,7 @@ impl From<LightError> for Fault {
         let what = match &e {
             LightError::Forked(_) => return Self::Forked(e),
             LightError::Outdated => return Self::Outdated(e),
-            LightError::WrongHeader | LightError::NoCertificate | LightError::Time => "header",
+            LightError::WrongHeader | LightError::NoCertificate | LightError::Leader | LightError::Time => "header",
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
         };
