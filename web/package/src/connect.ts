@@ -25,7 +25,10 @@ export interface ConnectOptions {
   relays?: readonly string[];
   /** URLs of `/.well-known/tequio.json` files that name relays. They are trusted for addresses only. */
   wellKnown?: string | URL | readonly (string | URL)[];
-  /** STUN and TURN servers for paths between browsers, tried before those that the well-known files name. */
+  /**
+   * STUN and TURN servers for paths between browsers, before those that the well-known files name. They are checked and
+   * handed to the node; this version connects to relays only, so nothing goes through them yet.
+   */
   iceServers?: readonly IceServer[];
   /** Name of the IndexedDB data base for head and identity; each further tab gets its own. Default `tequio`. */
   store?: string;
