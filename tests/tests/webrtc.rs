@@ -131,22 +131,20 @@ fn two_hundred_connections_come_and_go_and_leave_nothing() {
 
 /// Within the nine seconds of silence the same connection goes on; beyond them there is a new one. Nothing is corrupt.
 #[test]
-fn a_network_that_is_cut_now_and_then() {
-    for (seconds, is_new) in [(4, false), (10, true)] {
-        let folder = tempfile::tempdir().unwrap();
-        let peer = peer(folder.path(), None);
-        let (_, rest) = peer.addr.split_once("/udp/").unwrap();
-        let (port, rest) = rest.split_once('/').unwrap();
-        let server = ([127, 0, 0, 1], port.parse().unwrap()).into();
-        let proxy = Proxy::start(server, Duration::from_secs(seconds), 1).unwrap();
-        let addr = format!("/ip4/127.0.0.1/udp/{}/{rest}", proxy.addr().port());
-        let mut tab = script("webrtc-load.mjs", folder.path(), &addr, &["--cut"]);
-        let survived = tab.event("survived", 2 * WAIT).unwrap();
-        assert_eq!(proxy.cuts(), 1, "the network was cut");
-        println!("cut for {seconds} s: {survived}");
-        assert_eq!(survived["connects"].as_u64().unwrap() > 1, is_new, "{survived}");
-        assert!(tab.finish(WAIT).unwrap().success());
-    }
+fn a_network_that_is_cut_for_less_than_the_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer = peer(folder.path(), None);
+    let (_, rest) = peer.addr.split_once("/udp/").unwrap();
+    let (port, rest) = rest.split_once('/').unwrap();
+    let server = ([127, 0, 0, 1], port.parse().unwrap()).into();
+    let proxy = Proxy::start(server, Duration::from_secs(4), 1).unwrap();
+    let addr = format!("/ip4/127.0.0.1/udp/{}/{rest}", proxy.addr().port());
+    let mut tab = script("webrtc-load.mjs", folder.path(), &addr, &["--cut"]);
+    let survived = tab.event("survived", 2 * WAIT).unwrap();
+    assert_eq!(proxy.cuts(), 1, "the network was cut");
+    println!("cut for 4 s: {survived}");
+    assert_eq!(survived["connects"].as_u64(), Some(1), "{survived}");
+    assert!(tab.finish(WAIT).unwrap().success());
 }
 
 #[test]
