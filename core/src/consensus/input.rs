@@ -40,8 +40,12 @@ pub enum Input {
     },
     /// The state of a later final block, to go on from: the blocks between are passed over.
     Snapshot(Box<Verified<Head>>),
-    /// The mempool holds something: a block is due after the shortest interval. Holds for one height.
-    WantBlock,
+    /// The mempool holds something: a block is due after the shortest interval.
+    WantBlock {
+        /// The height wanted, one above the block up to which the mempool has been emptied. For any other height the
+        /// wish has been overtaken: what was waiting may be in that block.
+        height: Height,
+    },
     /// The deadline has come.
     Tick,
 }

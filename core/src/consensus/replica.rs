@@ -200,7 +200,7 @@ impl Replica {
             Input::Built { height, view, transactions } => self.on_built(height, view, transactions),
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::Snapshot(head) => self.on_snapshot(*head),
-            Input::WantBlock => self.on_want_block(),
+            Input::WantBlock { height } => self.on_want_block(height),
             Input::Tick => Ok(()),
         }
     }
@@ -216,7 +216,7 @@ impl Machine for Replica {
             return Err(Error::Diverged { height });
         }
         self.now_ms = self.now_ms.max(now_ms);
-        if self.outbox.is_full() && !matches!(input, Input::Persisted | Input::WantBlock | Input::Tick) {
+        if self.outbox.is_full() && !matches!(input, Input::Persisted | Input::WantBlock { .. } | Input::Tick) {
             return Err(Error::Overloaded);
         }
         let handled = self.dispatch(input).and_then(|()| self.on_kept_messages()).and_then(|()| self.on_time());

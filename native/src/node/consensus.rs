@@ -66,7 +66,7 @@ pub async fn listen(inbox: Inbox<Input>, mut tells: Tells) {
 async fn want_blocks(context: Arc<Context>, inbox: Inbox<Input>) {
     loop {
         context.mempool.arrival().await;
-        inbox.send(Input::WantBlock);
+        inbox.send(Input::WantBlock { height: context.tip().height() + 1 });
     }
 }
 
@@ -187,7 +187,7 @@ impl Replicating {
         let tip = self.context.tip();
         let waiting = !self.context.mempool.select(&tip.state, tip.height() + 1, usize::MAX, 1).is_empty();
         if waiting || !tip.state.pending_jobs().is_empty() {
-            self.inbox.send(Input::WantBlock);
+            self.inbox.send(Input::WantBlock { height: tip.height() + 1 });
         }
     }
 

@@ -80,7 +80,8 @@ impl Past {
         while members.head.header.header.height < height {
             now_ms += 50;
             for i in 0..members.replicas.len() {
-                members.feed(i, now_ms, Input::WantBlock);
+                let height = members.replicas[i].height();
+                members.feed(i, now_ms, Input::WantBlock { height });
             }
             while let Some((to, from, message)) = members.mail.pop_front() {
                 members.feed(to, now_ms, Input::Received { from, message: Unverified::new(message) });

@@ -11,7 +11,7 @@ use tequio_core::{
     consensus::{Config, Input, Replica, WalRecord},
     crypto::meter::Operations,
     ledger::{Block, SignedTransaction},
-    types::{NodeId, TimeMs, Verified},
+    types::{Height, NodeId, TimeMs, Verified},
 };
 
 /// Clocks are ahead of the world's by up to this.
@@ -38,6 +38,8 @@ pub struct Host {
     pub wake_at_us: Option<u64>,
     /// By sender and nonce, so that a block takes them in order.
     pub mempool: BTreeMap<(NodeId, u64), Verified<SignedTransaction>>,
+    /// The newest block whose transactions have left the mempool.
+    pub emptied: Height,
     /// What came while its core was busy.
     pub inbox: VecDeque<Input>,
     /// Its core works until then.
@@ -65,6 +67,7 @@ impl Host {
             life: 0,
             wake_at_us: None,
             mempool: BTreeMap::new(),
+            emptied: 0,
             inbox: VecDeque::new(),
             busy_until_us: 0,
             is_dead: false,
@@ -95,6 +98,7 @@ impl Host {
     pub fn start(&mut self, now_us: u64, records: Vec<WalRecord>) -> Result<(), String> {
         let restored = Replica::restore(self.config.clone(), self.disk.head.clone(), records, self.clock_ms(now_us));
         self.replica = Some(restored.map_err(|error| error.to_string())?);
+        self.emptied = self.disk.height();
         self.life += 1;
         self.wake_at_us = None;
         self.busy_until_us = now_us;
@@ -126,6 +130,7 @@ impl Host {
 
     /// A block took these.
     pub fn forget_included(&mut self, block: &Block) {
+        self.emptied = block.header.height;
         for signed in block.transactions.iter() {
             self.mempool.remove(&(signed.transaction.sender, signed.transaction.nonce));
         }

@@ -85,10 +85,18 @@ fn a_member_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_o
 fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     let blamed = |lie: Lie, is: &dyn Fn(&Offence) -> bool| {
         for (seats, liar, seed) in [(4, 2, 5), (7, 1, 6)] {
-            let cluster = calm(seats, seed, &[(liar, lie)], 12);
+            let mut cluster = calm(seats, seed, &[(liar, lie)], 12);
             assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
             let node = cluster.world.keys[liar].0.id();
-            assert!(cluster.checkers.offences.iter().any(|(peer, o)| *peer == node && is(o)), "{lie:?} of {seats}");
+            let is_blamed = |c: &Cluster| c.checkers.offences.iter().any(|(peer, o)| *peer == node && is(o));
+            // Chance decides when a liar leads: some of these lies are told by leaders only.
+            for _ in 0..60 {
+                if !is_blamed(&cluster) {
+                    cluster.run_ms(1000);
+                }
+            }
+            assert!(is_blamed(&cluster), "{lie:?} of {seats}");
+            assert_eq!(cluster.checkers.violation, None, "seed {seed}");
         }
     };
     blamed(Lie::ProposeTwice, &|o| matches!(o, Offence::DoubleProposal(..)));

@@ -58,7 +58,8 @@ impl Cluster {
                 let key = (transaction.transaction.sender, transaction.transaction.nonce);
                 if self.hosts[host].replica.is_some() && !self.checkers.included.contains(&transaction.id()) {
                     self.hosts[host].mempool.insert(key, transaction);
-                    self.feed(host, Input::WantBlock);
+                    let height = self.hosts[host].emptied + 1;
+                    self.feed(host, Input::WantBlock { height });
                 }
             }
             _ => {} // Meant for an earlier life.
@@ -155,7 +156,7 @@ impl Cluster {
                 let entry = Entry::Block(finalised.block.clone(), finalised.certificate.clone());
                 self.write(host, Write { entry, finalised: Some(finalised) });
                 if !self.hosts[host].mempool.is_empty() {
-                    self.feed(host, Input::WantBlock);
+                    self.feed(host, Input::WantBlock { height: height + 1 });
                 }
             }
             Output::Adopted(_) => self.checkers.fail("snapshot: nobody gives any here".into()),
