@@ -3,7 +3,7 @@
  *
  * Usage: node webrtc-load.mjs --chromium PATH --module FOLDER --addr MULTIADDR [--flag FLAG] then one of
  *   --mib N       moves so many mebibytes down, down with a pause, and up: `bulk`, with the most memory that the tab had
- *                 beyond what it had before
+ *                 beyond the most that it had for a quarter of that
  *   --connects N  connects, echoes and disconnects so often: `churned`
  *   --cut         moves 48 MiB each way over a network that is cut meanwhile; connects anew if the connection is lost:
  *                 `survived`
@@ -55,25 +55,34 @@ async function bulk(bytes) {
   const session = await context.newCDPSession(page);
   await session.send("Performance.enable");
   await connect(page, values.addr, false);
-  // What everything takes that is loaded at the first transfer is no growth.
-  await timed(page, "download", MIB, 0);
-  await timed(page, "upload", MIB, false);
-  const before = await memory(system, session);
-  const most = { ...before };
-  let isOver = false;
-  const watching = (async () => {
-    while (!isOver) {
-      const now = await memory(system, session);
-      for (const name of Object.keys(most)) most[name] = Math.max(most[name], now[name]);
-      await new Promise((later) => setTimeout(later, SAMPLE_MS));
-    }
-  })();
-  const down = await timed(page, "download", bytes, 0);
-  await timed(page, "download", bytes / 4, 3000);
-  const up = await timed(page, "upload", bytes, false);
-  isOver = true;
-  await watching;
-  const growth = Object.fromEntries(Object.keys(most).map((name) => [name, most[name] - before[name]]));
+  /** The most memory of the tab while this goes on. */
+  const most = async (work) => {
+    const most = await memory(system, session);
+    let isOver = false;
+    const watching = (async () => {
+      while (!isOver) {
+        const now = await memory(system, session);
+        for (const name of Object.keys(most)) most[name] = Math.max(most[name], now[name]);
+        await new Promise((later) => setTimeout(later, SAMPLE_MS));
+      }
+    })();
+    await work().finally(() => (isOver = true));
+    await watching;
+    return most;
+  };
+  // What a transfer takes at full speed, whatever its length, is no growth: code that is loaded, arenas of the
+  // allocator, messages that wait for the garbage collector. The faster the machine, the more of them there are.
+  const first = await most(async () => {
+    await timed(page, "download", bytes / 4, 0);
+    await timed(page, "upload", bytes / 4, false);
+  });
+  let down, up;
+  const then = await most(async () => {
+    down = await timed(page, "download", bytes, 0);
+    await timed(page, "download", bytes / 4, 3000);
+    up = await timed(page, "upload", bytes, false);
+  });
+  const growth = Object.fromEntries(Object.keys(then).map((name) => [name, Math.max(0, then[name] - first[name])]));
   say({ event: "bulk", down_mib_per_s: rate(down, bytes), up_mib_per_s: rate(up, bytes), growth });
 }
 
