@@ -60,7 +60,8 @@ pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
     let mut machine = Worker::new(config);
     let (inbox, mut mail) = mpsc::unbounded();
     let mut offers = Vec::new();
-    let mut refresh = tokio::time::interval(Duration::from_millis(500));
+    // Often: a short job is over within a second, and who is late has nobody to lie to.
+    let mut refresh = tokio::time::interval(Duration::from_millis(50));
     loop {
         while let Some(output) = machine.poll() {
             perform(lie, output, &network, &inbox);
