@@ -89,7 +89,7 @@ async function bulk(bytes) {
 async function churn(count) {
   for (let n = 0; n < count; n += 1) {
     await connect(page, values.addr, false);
-    await timed(page, "echo", 16 * 1024);
+    await timed(page, "echo", 256 * 1024);
     await page.evaluate(() => window.peer.free());
   }
   say({ event: "churned" });

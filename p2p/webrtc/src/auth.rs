@@ -4,11 +4,21 @@
 //! a hash about the server. The Noise handshake proves both libp2p identities, and the prologue
 //! `libp2p-webrtc-noise:<client fingerprint><server fingerprint>` proves that no one sits between
 //! (`webrtc/webrtc-direct.md`, "Connection Security").
+//!
+//! Once our last message is out, the remote may know that it has been let in before we get to say so, and may send as
+//! much as a peer may. So the limits of a stranger end with that message, not with the end of the handshake. A listener
+//! has checked all of the remote's proof by then but for the signature of its libp2p key, which follows at once; a
+//! dialer has the certificate that the address named. Who fails from there on loses the connection.
 
 use crate::{Error, addr::Fingerprint, stream::Stream};
-use futures::AsyncWriteExt;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p_core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade};
 use libp2p_identity::{Keypair, PeerId};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 /// The name by which `libp2p-noise` knows its one protocol; the upgrades ignore it.
 const NOISE: &str = "/noise";
@@ -31,7 +41,9 @@ pub async fn as_server(
     stream: Stream,
     client: Fingerprint,
     server: Fingerprint,
+    let_in: impl FnOnce() + Unpin + Send + 'static,
 ) -> Result<PeerId, Error> {
+    let stream = Answering::new(stream, let_in);
     let (peer, mut io) = config(keys, &client, &server)?.upgrade_outbound(stream, NOISE).await?;
     // Close, do not just drop: a reset would let the client discard our last message.
     io.close().await?;
@@ -44,10 +56,53 @@ pub async fn as_client(
     stream: Stream,
     client: Fingerprint,
     server: Fingerprint,
+    let_in: impl FnOnce() + Unpin + Send + 'static,
 ) -> Result<PeerId, Error> {
+    let stream = Answering::new(stream, let_in);
     let (peer, mut io) = config(keys, &client, &server)?.upgrade_inbound(stream, NOISE).await?;
     io.close().await?;
     Ok(peer)
+}
+
+/// A stream that says, before it goes out, when the first message after one of the remote's is written. With Noise XX
+/// that is our last one, for either side.
+struct Answering<S, F> {
+    stream: S,
+    has_read: bool,
+    let_in: Option<F>,
+}
+
+impl<S, F> Answering<S, F> {
+    fn new(stream: S, let_in: F) -> Self {
+        Self { stream, has_read: false, let_in: Some(let_in) }
+    }
+}
+
+impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Answering<S, F> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let n = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.has_read |= n > 0;
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl<S: AsyncWrite + Unpin, F: FnOnce() + Unpin> AsyncWrite for Answering<S, F> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.has_read
+            && let Some(let_in) = self.let_in.take()
+        {
+            let_in();
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Unread bytes of a connection whose remote has not proved its identity: Noise needs under 1 KiB,
-/// the rest is for streams that the remote opens a moment before we have seen its proof.
+/// Unread bytes of a connection whose remote has not proved its identity. Noise needs under 1 KiB.
 pub const UNAUTHENTICATED_MAX: usize = 64 * 1024;
 /// What an entry of an inbox is charged beyond its bytes, so that tiny messages are not free.
 pub const ENTRY_COST: usize = 128;

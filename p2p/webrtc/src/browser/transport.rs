@@ -124,11 +124,11 @@ async fn dial(
     let answer = sdp::answer(addr.socket, &server, &credential);
     JsFuture::from(pc.set_remote_description(&description(RtcSdpType::Answer, &answer))).await.map_err(js)?;
 
-    let id = auth::as_client(&config.keys, stream, client, server).await?;
+    let let_in = move || budget.authenticated(UNREAD_PER_CONNECTION_MAX);
+    let id = auth::as_client(&config.keys, stream, client, server, let_in).await?;
     if addr.peer.is_some_and(|expected| expected != id) {
         return Err(Error::WrongPeer(id));
     }
-    budget.authenticated(UNREAD_PER_CONNECTION_MAX);
     Ok((id, connection))
 }
 

@@ -114,8 +114,9 @@ impl Demultiplexer {
                 let (connection, ready) = spawn(made);
                 let (client, stream) = ready.await.map_err(|_| Closed::InHandshake)?;
                 let server = shared.certificate.fingerprint();
-                let peer = auth::as_server(&shared.keys, stream, client, server).await?;
-                budget.authenticated(shared.config.max_unread_per_connection);
+                let max_unread = shared.config.max_unread_per_connection;
+                let let_in = move || budget.authenticated(max_unread);
+                let peer = auth::as_server(&shared.keys, stream, client, server, let_in).await?;
                 Ok((peer, connection))
             };
             tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await.unwrap_or(Err(Error::Timeout))

@@ -47,11 +47,12 @@ async fn handshake(shared: &Shared, addr: &DirectAddr, server: Fingerprint) -> R
     if fingerprint != server {
         return Err(Violation::Fingerprint.into());
     }
-    let peer = auth::as_client(&shared.keys, stream, shared.certificate.fingerprint(), server).await?;
+    let max_unread = shared.config.max_unread_per_connection;
+    let let_in = move || budget.authenticated(max_unread);
+    let peer = auth::as_client(&shared.keys, stream, shared.certificate.fingerprint(), server, let_in).await?;
     if addr.peer.is_some_and(|expected| expected != peer) {
         return Err(Error::WrongPeer(peer));
     }
-    budget.authenticated(shared.config.max_unread_per_connection);
     Ok((peer, connection))
 }
 

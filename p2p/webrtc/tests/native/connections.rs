@@ -1,6 +1,9 @@
 //! Who gets a connection, and how its end is noticed.
 
-use crate::peer::{LONG, bytes, dial, dial_with, echo, next, round_trip, server, socket_of, transport};
+use crate::peer::{
+    LONG, bytes, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server, socket_of, transport,
+};
+use futures::AsyncWriteExt;
 use libp2p_core::{
     Multiaddr, Transport as _,
     multiaddr::Protocol,
@@ -41,6 +44,41 @@ async fn another_certificate_or_peer_is_refused() {
     let hash = listen_addr.iter().find(|p| matches!(p, Protocol::Certhash(_))).unwrap();
     let addr: Multiaddr = server.addr.iter().filter(|p| !matches!(p, Protocol::Certhash(_))).collect();
     assert!(dial(addr.with(hash)).await.is_err());
+}
+
+/// More than a stranger may send, less than a stream may.
+const AT_ONCE: u64 = 512 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_that_it_is_in() {
+    let (mut transport, _) = transport(Config::default());
+    transport.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
+    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut transport).await else { panic!("no address") };
+    let dialing = tokio::spawn(dial(listen_addr));
+    let TransportEvent::Incoming { mut upgrade, .. } = next(&mut transport).await else { panic!("no dialer") };
+    // Looked at so seldom that the dialer is through before the listener knows that it is.
+    let mut upgraded = None;
+    while !dialing.is_finished() && upgraded.is_none() {
+        if let std::task::Poll::Ready(result) = futures::poll!(&mut upgrade) {
+            upgraded = Some(result);
+        }
+        let looked = Instant::now();
+        while !dialing.is_finished() && looked.elapsed() < Duration::from_millis(200) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let (_, mut client) = dialing.await.unwrap().unwrap();
+    let mut near = outbound(&mut client).await.unwrap();
+    send(&mut near, 0, AT_ONCE).await;
+    near.flush().await.unwrap();
+    // The answer to this comes after all of that has come.
+    let _later = outbound(&mut client).await.unwrap();
+    let (_, mut accepted) = match upgraded {
+        Some(result) => result.unwrap(),
+        None => timeout(LONG, upgrade).await.expect("in time").unwrap(),
+    };
+    let mut far = inbound(&mut accepted).await.unwrap();
+    timeout(LONG, receive(&mut far, AT_ONCE)).await.expect("in time");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
