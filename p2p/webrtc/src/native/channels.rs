@@ -27,8 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 const LINGER: Duration = Duration::from_secs(10);
 /// Frames that one stream may hand to SCTP before the others get their turn.
 const FRAMES_PER_TURN: usize = 8;
-/// Streams that the remote may open before it is authenticated. It learns that the handshake has
-/// succeeded a moment before we do; the streams wait until we know.
+/// Streams that the remote may open before it is authenticated; they wait until it is.
 const UNAUTHENTICATED_STREAMS_MAX: usize = 16;
 
 /// What the muxer and the streams ask of a driver.
@@ -65,6 +64,8 @@ struct Channel {
     /// Opened by the remote, which therefore closes it.
     inbound: bool,
     dropped_at: Option<Instant>,
+    /// Bytes that SCTP still has of it.
+    in_flight: usize,
 }
 
 impl Channel {
@@ -117,6 +118,7 @@ impl Channels {
             open: false,
             inbound,
             dropped_at: None,
+            in_flight: 0,
         })
     }
 
@@ -191,12 +193,20 @@ impl Channels {
         }
     }
 
-    /// Learns what SCTP still holds, and from that how much it should.
-    pub fn measure(&mut self, rtc: &mut Rtc, now: Instant) {
-        let held = self.channels.keys().filter_map(|id| Some(rtc.channel(*id)?.buffered_amount()));
-        self.in_flight = held.sum();
+    /// Learns what SCTP still holds, and from that how much it should. Returns whether the remote has acknowledged
+    /// anything.
+    pub fn measure(&mut self, rtc: &mut Rtc, now: Instant) -> bool {
+        let (mut held, mut is_acknowledged) = (0, false);
+        for (id, channel) in &mut self.channels {
+            // A channel that is closing says nothing of the remote.
+            let Some(amount) = rtc.channel(*id).map(|mut sctp| sctp.buffered_amount()) else { continue };
+            is_acknowledged |= amount < std::mem::replace(&mut channel.in_flight, amount);
+            held += amount;
+        }
+        self.in_flight = held;
         let acknowledged = self.written.saturating_sub(self.in_flight as u64);
         self.window.update(now, self.written, acknowledged);
+        is_acknowledged
     }
 
     /// Moves frames from a stream to SCTP, as far as there is room, and ends finished channels.
@@ -220,6 +230,7 @@ impl Channels {
                 }
                 self.written += len as u64;
                 self.in_flight += len;
+                channel.in_flight += len;
                 self.window.spend(len);
                 core.sent();
             }

@@ -2,8 +2,8 @@
 //!
 //! STUN with a known USERNAME goes to its connection (a browser tries several addresses), STUN
 //! with a new valid one makes a connection, everything else goes by its source address. The rest
-//! is dropped without an answer, and so are requests that fail their integrity check and handshakes
-//! that `admission` refuses.
+//! is dropped without an answer, and so are requests that fail their integrity check, those of
+//! connections that have ended, and handshakes that `admission` refuses.
 
 use super::{
     driver::{Driver, Ready},
@@ -57,15 +57,16 @@ impl Demultiplexer {
     /// Hands a datagram to its connection, made now if need be. False if nobody takes new connections any more.
     fn route(&self, received: Received<'_>, incoming: impl Fn(Incoming) -> bool) -> bool {
         let Received { source, at, data, .. } = received;
-        let user = if ice::is_stun(data) { ice::username(data) } else { None };
-        let known = match user {
-            Some(user) => routes::lock(&self.routes).by_user(user),
-            None => routes::lock(&self.routes).by_address(source, at),
-        };
-        let link = match (known, user) {
-            (Some(link), _) => link,
-            (None, None) => return true,
-            (None, Some(user)) => match self.accept(data, user, source, at) {
+        if !ice::is_stun(data) {
+            let links = routes::lock(&self.routes).by_address(source, data);
+            links.iter().flatten().for_each(|link| link.deliver(received.into()));
+            return true;
+        }
+        let Some(user) = ice::username(data) else { return true };
+        let known = routes::lock(&self.routes).by_user(user);
+        let link = match known {
+            Some(link) => link,
+            None => match self.accept(data, user, source, at) {
                 None => return true,
                 Some((link, upgrade)) => {
                     if !incoming(Incoming { remote: source, upgrade }) {
@@ -85,7 +86,11 @@ impl Demultiplexer {
             tracing::debug!(%source, "unusable STUN username");
             return None;
         };
-        if !ice::is_authentic(data, &credentials, &self.shared.crypto) {
+        if routes::lock(&self.routes).has_ended(user, at) {
+            tracing::debug!(%source, "STUN request of a connection that has ended");
+            return None;
+        }
+        if !ice::is_authentic(data, &credentials.server_ufrag, &self.shared.crypto) {
             tracing::debug!(%source, "forged STUN request");
             return None;
         }

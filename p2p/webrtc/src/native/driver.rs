@@ -1,13 +1,13 @@
 //! The task of one connection: owns the `str0m::Rtc`, sends on the socket, obeys the muxer.
 //!
 //! It notices a dead remote by its silence: a live one sends STUN consent checks every few
-//! seconds (RFC 7675). It refuses datagrams that str0m does not accept, and ends at once if the very
-//! first one, which made the connection, is among them.
+//! seconds (RFC 7675). Only what nobody else can have sent breaks the silence: STUN whose integrity
+//! holds, and what SCTP makes of DTLS that could be decrypted. It refuses datagrams that str0m does not
+//! accept, and ends at once if the very first one, which made the connection, is among them.
 
 use super::{
-    Config,
     channels::{Channels, Command},
-    ice,
+    dtls, ice,
     muxer::Connection,
     routes::{Datagram, Place},
     socket::{Batch, Socket},
@@ -28,6 +28,7 @@ use std::{
 use str0m::{
     Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig,
     channel::{ChannelConfig, ChannelId},
+    crypto::CryptoProvider,
     net::{Protocol, Receive},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -42,6 +43,8 @@ const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
 const BURST: usize = 32;
 /// Sources of which the driver remembers where they have reached us.
 const SOURCES_MAX: usize = 8;
+/// How often traffic that needs no STUN says that its source is in use.
+const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Resolves once DTLS is up: the remote's fingerprint, and the stream of channel 0.
 pub type Ready = oneshot::Receiver<(Fingerprint, Stream)>;
@@ -65,8 +68,16 @@ pub struct Driver {
     ready: Option<oneshot::Sender<(Fingerprint, Stream)>>,
     /// A listener's connections only.
     place: Option<Place>,
+    /// Key of the integrity of STUN in both directions.
+    stun_key: String,
+    crypto: CryptoProvider,
+    /// When something came that only the remote can have sent.
     heard: Option<Instant>,
-    /// Something other than STUN has come: the remote has our answer, and so its address is its own.
+    /// The datagram that is being looked at: where from, and when it came.
+    latest: Option<(SocketAddr, Instant)>,
+    /// When the place at the address was last renewed.
+    placed: Option<Instant>,
+    /// No DTLS has begun yet. Once it has, the remote has our answer, and so its address is its own.
     is_half_open: bool,
     started: Instant,
     reason: Arc<OnceLock<Closed>>,
@@ -87,6 +98,7 @@ impl Driver {
         if local.ip().is_unspecified() {
             local.set_ip(if local.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });
         }
+        let stun_key = c.server_ufrag.clone();
         let server = IceCreds { ufrag: c.server_ufrag.clone(), pass: c.server_ufrag };
         let client = IceCreds { ufrag: c.client_ufrag, pass: c.client_pwd };
         let mut rtc = engine(shared, local, server, |config| {
@@ -100,7 +112,7 @@ impl Driver {
         api.set_remote_fingerprint(str0m::config::Fingerprint { hash_func: "sha-256".into(), bytes: vec![0; 32] });
         api.start_dtls(false).map_err(engine_error)?;
         api.start_sctp(false);
-        Ok(Self::new(rtc, socket, local, Some(place), datagrams, budget, &shared.config))
+        Ok(Self::new(rtc, socket, local, Some(place), datagrams, budget, stun_key, shared))
     }
 
     /// The client's half: full ICE, DTLS client.
@@ -126,16 +138,17 @@ impl Driver {
         rtc.add_remote_candidate(Candidate::host(remote, Protocol::Udp).map_err(engine_error)?);
         let mut api = rtc.direct_api();
         api.set_ice_controlling(true);
-        api.set_remote_ice_credentials(IceCreds { ufrag: credential.clone(), pass: credential });
+        api.set_remote_ice_credentials(IceCreds { ufrag: credential.clone(), pass: credential.clone() });
         api.set_remote_fingerprint(str0m::config::Fingerprint {
             hash_func: "sha-256".into(),
             bytes: server.0.to_vec(),
         });
         api.start_dtls(true).map_err(engine_error)?;
         api.start_sctp(true);
-        Ok(Self::new(rtc, socket, local, None, datagrams, budget, &shared.config))
+        Ok(Self::new(rtc, socket, local, None, datagrams, budget, credential, shared))
     }
 
+    #[allow(clippy::too_many_arguments)] // What the two halves above have in common.
     fn new(
         mut rtc: Rtc,
         socket: Arc<Socket>,
@@ -143,7 +156,8 @@ impl Driver {
         place: Option<Place>,
         datagrams: mpsc::Receiver<Datagram>,
         budget: Arc<Budget>,
-        config: &Config,
+        stun_key: String,
+        Shared { config, crypto, .. }: &Shared,
     ) -> (Self, Connection, Ready) {
         let negotiated = ChannelConfig { negotiated: Some(0), ..Default::default() };
         let handshake = rtc.direct_api().create_data_channel(negotiated);
@@ -170,7 +184,11 @@ impl Driver {
             handshake,
             ready: Some(ready_tx),
             place,
+            stun_key,
+            crypto: crypto.clone(),
             heard: None,
+            latest: None,
+            placed: None,
             is_half_open: is_listener,
             started: Instant::now(),
             reason,
@@ -223,7 +241,9 @@ impl Driver {
                     self.channels.sweep(&mut self.rtc);
                 }
             }
-            self.channels.measure(&mut self.rtc, Instant::now());
+            if self.channels.measure(&mut self.rtc, Instant::now()) {
+                self.authenticated();
+            }
             self.channels.flush_blocked(&mut self.rtc);
         }
     }
@@ -237,26 +257,59 @@ impl Driver {
     }
 
     fn receive(&mut self, d: Datagram) -> Result<(), Error> {
+        let is_stun = ice::is_stun(&d.data);
+        let is_of_use = match is_stun {
+            // str0m takes whatever comes from the address that it sends to, and looks at its integrity later.
+            true => ice::is_authentic(&d.data, &self.stun_key, &self.crypto),
+            false => !self.is_half_open || dtls::starts_handshake(&d.data),
+        };
+        if !is_stun
+            && !is_of_use
+            && let Some(place) = &mut self.place
+        {
+            // Something encrypted without a handshake: the dialer goes on with a connection that we have no more.
+            place.is_final();
+        }
         let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
-            Ok(receive) => Some(Input::Receive(d.at, receive)).filter(|input| self.rtc.accepts(input)),
+            Ok(receive) => Some(Input::Receive(d.at, receive)).filter(|input| is_of_use && self.rtc.accepts(input)),
             Err(_) => None,
         };
         let Some(input) = accepted else {
             // Stray datagrams (an old connection's last words) must not end this one.
             return if self.heard.is_some() || self.place.is_none() { Ok(()) } else { Err(Violation::Stun.into()) };
         };
-        self.heard = Some(d.at);
-        let is_stun = ice::is_stun(&d.data);
-        self.is_half_open &= is_stun;
-        if let Some(place) = self.place.as_ref().filter(|_| is_stun) {
-            place.accepted(d.source, d.at);
-            if let Some(local) = d.local {
+        self.latest = Some((d.source, d.at));
+        // While there are no keys, the time that a handshake may take is the limit.
+        if is_stun || self.ready.is_some() {
+            self.heard = Some(d.at);
+        }
+        if is_stun {
+            if let Some(place) = &self.place {
+                place.heard(d.source, d.at);
+            }
+            if let Some(local) = d.local.filter(|_| self.place.is_some()) {
                 self.reached_at.retain(|(source, _)| *source != d.source);
                 self.reached_at.truncate(SOURCES_MAX - 1);
                 self.reached_at.insert(0, (d.source, local));
             }
+        } else if std::mem::replace(&mut self.is_half_open, false)
+            && let Some(place) = &mut self.place
+        {
+            place.is_final();
         }
         self.rtc.handle_input(input).map_err(engine_error)
+    }
+
+    /// The datagram that is being looked at could be decrypted and was of use.
+    fn authenticated(&mut self) {
+        let Some((source, at)) = self.latest else { return };
+        self.heard = Some(at);
+        if let Some(place) = &self.place
+            && self.placed.is_none_or(|placed| at.saturating_duration_since(placed) >= PLACE_INTERVAL)
+        {
+            self.placed = Some(at);
+            place.heard(source, at);
+        }
     }
 
     /// Runs str0m until it waits; returns until when.
@@ -289,6 +342,7 @@ impl Driver {
         match event {
             Event::ChannelOpen(id, _) => self.channel_open(id)?,
             Event::ChannelData(data) => {
+                self.authenticated();
                 self.channels.receive(&mut self.rtc, data.id, data.data, data.id == self.handshake);
             }
             // SCTP's default threshold is 0: all of the stream is acknowledged, so a channel that

@@ -16,6 +16,8 @@
 //!                                                  │ 4 s                │ 15 s                  │ 9 s of silence
 //!                                                  └────────────────────┴───────────────────────┴──► gone
 //! ```
+//!
+//! What has gone is not made again: its name is remembered ([`ended`]), and nobody answers a dialer that goes on with it.
 
 mod admission;
 mod certificate;
@@ -23,6 +25,8 @@ mod channels;
 mod demultiplexer;
 mod dialer;
 mod driver;
+mod dtls;
+mod ended;
 mod ice;
 mod muxer;
 mod routes;

@@ -1,7 +1,8 @@
 //! Who gets a connection, and how its end is noticed.
 
 use crate::peer::{
-    LONG, bytes, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server, socket_of, transport,
+    LONG, bytes, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server, socket_of,
+    transport,
 };
 use futures::AsyncWriteExt;
 use libp2p_core::{
