@@ -3,6 +3,7 @@
 //! [`Closed`] is the ordinary end of a connection, [`Violation`] is the remote's fault, and the
 //! rest is ours or our caller's.
 
+use crate::signal::BadSignal;
 use libp2p_identity::PeerId;
 
 /// Errors of the transport and its connections.
@@ -15,6 +16,9 @@ pub enum Error {
     /// The remote broke the protocol.
     #[error("protocol violation: {0}")]
     Violation(#[from] Violation),
+    /// The remote's signalling of a browser-to-browser connection is not as it should be.
+    #[error("signalling: {0}")]
+    Signal(#[from] BadSignal),
     /// Noise authentication failed.
     #[error("noise: {0}")]
     Noise(#[from] libp2p_noise::Error),
@@ -24,6 +28,9 @@ pub enum Error {
     /// The handshake took too long.
     #[error("handshake timed out")]
     Timeout,
+    /// ICE has found no path to the remote.
+    #[error("no path to the remote; a TURN server may help")]
+    NoPath,
     /// The socket failed.
     #[error("socket: {0}")]
     Io(#[from] std::io::Error),

@@ -174,7 +174,7 @@ fn decode_body(body: Bytes) -> Result<Frame, BadFrame> {
     Ok(frame)
 }
 
-fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadFrame> {
+pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadFrame> {
     let len = take_uvarint(input).and_then(|n| usize::try_from(n).ok()).ok_or(BadFrame)?;
     let (bytes, rest) = input.split_at_checked(len).ok_or(BadFrame)?;
     *input = rest;
@@ -183,7 +183,7 @@ fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadFrame> {
 
 /// `None` if the input ends before the number does, or if the number is too long; bits above 64
 /// are dropped, as protobuf does.
-fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
+pub fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     let mut rest = *input;
     for shift in (0..MAX_UVARINT).map(|i| 7 * i) {
@@ -198,7 +198,7 @@ fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn put_uvarint(out: &mut Vec<u8>, mut n: u64) {
+pub fn put_uvarint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push((n & 0x7f) as u8 | 0x80);
         n >>= 7;

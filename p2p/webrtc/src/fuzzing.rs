@@ -8,8 +8,15 @@ use crate::{
     frame::{self, Decoder, Frame, MAX_MESSAGE, MAX_PAYLOAD},
     native::{Credentials, credentials, is_authentic, is_stun, username},
     sdp,
+    signal::{
+        CANDIDATE_LEN_MAX, CANDIDATES_MAX, Role, SDP_LEN_MAX,
+        description::{check, with_window},
+        exchange::{Exchange, Received},
+        message::{self, Message},
+    },
 };
 use bytes::Bytes;
+use futures::executor::block_on;
 use std::net::{IpAddr, SocketAddr};
 use str0m::{
     crypto::from_feature_flags as crypto,
@@ -116,4 +123,36 @@ pub fn session_description(bytes: &[u8]) {
     assert!(answer.lines().all(|line| line.as_bytes().get(1) == Some(&b'=')));
     let candidate = format!("1 1 UDP 1 {} {} typ host", server.ip(), server.port());
     assert_eq!(sdp::attribute(&answer, "candidate"), Some(candidate.as_str()));
+}
+
+/// A role, then the bytes of a signalling stream, as one side reads it.
+pub fn signalling(bytes: &[u8]) {
+    let Some((role, bytes)) = bytes.split_first() else { return };
+    let mut exchange = Exchange::new(if role & 1 == 0 { Role::Dialer } else { Role::Listener });
+    let mut stream = futures::io::Cursor::new(bytes);
+    let (mut is_described, mut candidates) = (false, 0);
+    while let Ok(Some(message)) = block_on(message::read(&mut stream)) {
+        let encoded = message.encode();
+        let again = block_on(message::read(&mut futures::io::Cursor::new(&encoded)));
+        assert_eq!(again, Ok(Some(message.clone())), "what is written is not what is read");
+        let is_candidate = matches!(message, Message::Candidate(_));
+        match exchange.receive(Some(message)) {
+            Ok(Received::Description { sdp, window }) => {
+                assert!(!is_described && sdp.len() <= SDP_LEN_MAX);
+                assert!(sdp::fingerprint(&sdp).is_some());
+                assert_eq!(sdp.lines().filter(|line| line.starts_with("m=")).count(), 1);
+                if window.is_none() && sdp.len() + 64 <= SDP_LEN_MAX {
+                    assert_eq!(check(&with_window(&sdp, 1)).map(|checked| checked.window), Ok(Some(1)));
+                }
+                is_described = true;
+            }
+            Ok(Received::Candidate(json)) => {
+                assert!(is_described && json.len() <= CANDIDATE_LEN_MAX);
+                candidates += 1;
+            }
+            Ok(Received::NoMoreCandidates) => assert!(is_described && is_candidate),
+            Err(_) => return,
+        }
+        assert!(candidates <= CANDIDATES_MAX);
+    }
 }

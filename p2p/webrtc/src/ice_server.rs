@@ -4,7 +4,10 @@
 //! packets: DTLS and Noise run end to end above them. So they are only bounded, and limited to the schemes of
 //! RFC 7064 and RFC 7065.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// Servers that one node uses.
 pub const ICE_SERVERS_MAX: usize = 8;
@@ -52,6 +55,27 @@ pub enum BadIceServers {
     /// A TURN server refuses everybody who brings no credential.
     #[error("{0} needs a username and a credential")]
     NoCredential(String),
+}
+
+/// The servers that new connections use. They can be replaced at any time: credentials expire.
+#[derive(Clone, Debug, Default)]
+pub struct IceServers(Arc<RwLock<Vec<IceServer>>>);
+
+impl IceServers {
+    /// Replaces the list.
+    ///
+    /// # Errors
+    /// As [`check_ice_servers`]; the list stays as it was.
+    pub fn set(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
+        check_ice_servers(&servers)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = servers;
+        Ok(())
+    }
+
+    /// The list as it is now.
+    pub fn get(&self) -> Vec<IceServer> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Checks a list against the bounds of this module.
@@ -116,6 +140,17 @@ mod tests {
         assert_eq!(check_ice_servers(&[server(&[&format!("turn:{long}")])]), Err(BadIceServers::TooLong("URL")));
         let named = IceServer { username: Some(long), ..good };
         assert_eq!(check_ice_servers(&[named]), Err(BadIceServers::TooLong("username")));
+    }
+
+    #[test]
+    fn a_bad_list_does_not_replace_a_good_one() {
+        let (servers, good) = (IceServers::default(), vec![server(&["stun:relay.example"])]);
+        servers.set(good.clone()).unwrap();
+        assert_eq!(
+            servers.clone().set(vec![server(&["http://relay.example"])]),
+            Err(BadIceServers::Url("http://relay.example".into()))
+        );
+        assert_eq!(servers.get(), good);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! WebRTC-direct for libp2p: native listener and dialer (on `str0m`), browser dialer (on `web-sys`).
+//! WebRTC for libp2p: WebRTC-direct with a native listener and dialer (on `str0m`) and a browser dialer (on `web-sys`), and
+//! browser-to-browser `/webrtc`.
 //!
 //! The specification is libp2p's `webrtc/webrtc-direct.md` (handshakes v1 and v2) and the framing
 //! of `webrtc/README.md`. Both halves share everything that is not I/O:
@@ -9,6 +10,7 @@
 //! - `addr`: addresses and certificate fingerprints;
 //! - `auth`: Noise on data channel 0, bound to both DTLS certificates;
 //! - `version`: the two handshakes;
+//! - `signal`: offer, answer and candidates of browser-to-browser `/webrtc`, judged before a browser sees them;
 //! - `ice_server`: the STUN and TURN servers that a browser may use, bounded.
 //!
 //! Nothing that a remote sends can panic this crate or make it hold more memory than the named
@@ -20,6 +22,7 @@ mod budget;
 mod error;
 mod frame;
 mod ice_server;
+mod signal;
 mod stream;
 mod version;
 
@@ -31,7 +34,7 @@ pub use native::{BadCertificate, Certificate, Config, Connection, Transport};
 #[cfg(target_arch = "wasm32")]
 mod browser;
 #[cfg(target_arch = "wasm32")]
-pub use browser::{Config, Connection, Transport};
+pub use browser::{Config, Connection, Route, Signaller, Transport};
 
 #[cfg(not(target_arch = "wasm32"))]
 #[doc(hidden)]
@@ -39,6 +42,9 @@ pub mod fuzzing;
 mod sdp;
 
 pub use error::{Closed, Error, Violation};
-pub use ice_server::{BadIceServers, ICE_SERVERS_MAX, ICE_TEXT_LEN_MAX, ICE_URLS_MAX, IceServer, check_ice_servers};
+pub use ice_server::{
+    BadIceServers, ICE_SERVERS_MAX, ICE_TEXT_LEN_MAX, ICE_URLS_MAX, IceServer, IceServers, check_ice_servers,
+};
+pub use signal::{BadSignal, Role, SIGNALLING_PROTOCOL, SIGNALLING_TIMEOUT};
 pub use stream::Stream;
 pub use version::DialVersion;

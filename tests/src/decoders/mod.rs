@@ -124,6 +124,8 @@ kinds! {
     ChannelFraming "channel_framing" => fuzzing::framing,
     /// A server's address and a browser's session description.
     SessionDescription "session_description" => fuzzing::session_description,
+    /// A role and the stream that two browsers find each other by.
+    Signalling "signalling" => fuzzing::signalling,
 }
 
 /// What decodes is the one encoding of its value.

@@ -121,6 +121,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::StunUsername => webrtc::stun_usernames(),
         Kind::ChannelFraming => webrtc::frames(),
         Kind::SessionDescription => webrtc::session_descriptions(),
+        Kind::Signalling => webrtc::signalling(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The browser side: a libp2p `Transport` that dials `/webrtc-direct` with `RTCPeerConnection`.
+//! The browser side, on `RTCPeerConnection`: a libp2p `Transport` that dials `/webrtc-direct`, and a [`Signaller`] for
+//! connections to other browsers.
 //!
 //! Everything happens on one thread, and not in workers, which have no `RTCPeerConnection`. A
 //! [`channel::Channel`] ties an `RTCDataChannel` to a stream's core; its callbacks hold only weak
@@ -6,10 +7,15 @@
 //! reach a dropped closure.
 
 mod channel;
+mod events;
 mod peer;
+mod route;
+mod signaller;
 mod transport;
 
 pub use peer::Connection;
+pub use route::Route;
+pub use signaller::Signaller;
 pub use transport::{Config, Transport};
 
 use crate::Error;

@@ -6,13 +6,8 @@
 use super::{
     channel::{Channel, Kind},
     js,
-    transport::UNREAD_PER_CONNECTION_MAX,
 };
-use crate::{
-    Closed, Error, Stream,
-    budget::{Budget, Pool},
-    stream::Core,
-};
+use crate::{Closed, Error, Stream, budget::Budget, stream::Core};
 use futures::{Stream as _, channel::mpsc};
 use futures_timer::Delay;
 use js_sys::Reflect;
@@ -40,7 +35,7 @@ const INBOUND_MAX: usize = 256;
 /// The same before the remote is authenticated.
 const INBOUND_UNAUTHENTICATED_MAX: usize = 16;
 /// Label of the channel that `/webrtc` opens only to have one in its offer.
-const INIT_LABEL: &str = "init";
+pub const INIT_LABEL: &str = "init";
 
 /// The state that the callbacks share.
 pub struct Peer {
@@ -50,6 +45,7 @@ pub struct Peer {
     channels: RefCell<HashMap<u32, Rc<Channel>>>,
     next_key: Cell<u32>,
     peer_window: Cell<Option<u64>>,
+    has_init: Cell<bool>,
     /// Taken when the connection is lost, which ends the muxer's inbound queue.
     inbound: RefCell<Option<mpsc::UnboundedSender<Stream>>>,
     callbacks: RefCell<Option<Callbacks>>,
@@ -76,7 +72,7 @@ impl Peer {
         Core::handshake(self.budget.clone())
     }
 
-    /// What the remote announced on channel 0.
+    /// What the remote announced on channel 0, or in its session description.
     pub fn announced(&self, window: Option<u64>) {
         self.peer_window.set(window);
     }
@@ -101,6 +97,10 @@ impl Peer {
     /// Must attach at once: messages that arrive before that are lost.
     fn on_channel(self: &Rc<Self>, event: &RtcDataChannelEvent) {
         if event.channel().label() == INIT_LABEL {
+            // It costs nothing, but there is one: its opener closes it.
+            if self.has_init.replace(true) {
+                event.channel().close();
+            }
             return;
         }
         let max = if self.budget.is_authenticated() { INBOUND_MAX } else { INBOUND_UNAUTHENTICATED_MAX };
@@ -176,15 +176,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Takes over a peer connection before any data channel exists on it. This is the way in for
-    /// browser-to-browser `/webrtc`, where signalling over the authenticated relayed connection
-    /// takes the place of Noise; its "init" channel is not a stream.
-    pub fn new(pc: RtcPeerConnection) -> Self {
-        let budget = Budget::new(Pool::new(UNREAD_PER_CONNECTION_MAX));
-        budget.authenticated(UNREAD_PER_CONNECTION_MAX);
-        Self::with_budget(pc, budget)
-    }
-
+    /// Takes over a peer connection before any data channel exists on it.
     pub(super) fn with_budget(pc: RtcPeerConnection, budget: Arc<Budget>) -> Self {
         let (inbound_tx, inbound) = mpsc::unbounded();
         let peer = Rc::new_cyclic(|weak: &Weak<Peer>| {
@@ -213,6 +205,7 @@ impl Connection {
                 channels: RefCell::default(),
                 next_key: Cell::new(0),
                 peer_window: Cell::new(None),
+                has_init: Cell::new(false),
                 inbound: RefCell::new(Some(inbound_tx)),
                 callbacks: RefCell::new(Some(Callbacks { _on_channel: on_channel, on_state })),
             }

@@ -39,7 +39,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Received bytes of a connection that the application has not read yet.
 pub const UNREAD_PER_CONNECTION_MAX: usize = 32 * 1024 * 1024;
 /// The same over all connections of a page.
-const UNREAD_MAX: usize = 64 * 1024 * 1024;
+pub const UNREAD_MAX: usize = 64 * 1024 * 1024;
 
 /// What a dialer needs to know.
 #[derive(Clone, Debug)]
@@ -158,7 +158,7 @@ async fn offer(pc: &RtcPeerConnection, version: DialVersion) -> Result<(Fingerpr
     Ok((client, credential))
 }
 
-fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
+pub fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
     let description = RtcSessionDescriptionInit::new(kind);
     description.set_sdp(sdp);
     description

@@ -8,7 +8,8 @@
 //!
 //! Neither a browser's `RTCDataChannel` nor str0m can stop the remote: received messages are
 //! pushed at us whether anyone reads or not. So the receiver grants credit, as QUIC does
-//! (RFC 9000, section 4): a stream starts with the window announced on channel 0 and
+//! (RFC 9000, section 4): a stream starts with the window announced on channel 0 (between browsers, which have none, in
+//! the session description) and
 //! `Frame::window` raises the limit as the application reads. Peers that announce no window
 //! (js-libp2p, go-libp2p) get none and send unlimited; for them unread data is capped and the
 //! stream is reset beyond the cap.
@@ -17,6 +18,8 @@ mod core;
 #[cfg(test)]
 mod tests;
 
+#[cfg(target_arch = "wasm32")]
+pub use self::core::RECV_WINDOW;
 pub use self::core::{Core, SharedCore, lock};
 
 use futures::{AsyncRead, AsyncWrite};

@@ -81,14 +81,7 @@ pub fn frames() -> Vec<Vec<u8>> {
 
 /// Of both families: an offer of Chromium's kind, and offers that want a line of their own.
 pub fn session_descriptions() -> Vec<Vec<u8>> {
-    let fingerprint = ["5E"; 32].join(":");
-    let offer = format!(
-        "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-         a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
-         c=IN IP4 0.0.0.0\r\na=ice-ufrag:pZ1k\r\na=ice-pwd:W6nJt3k2vTqB0/xY+a9LdCzR\r\na=ice-options:trickle\r\n\
-         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\n\
-         a=max-message-size:262144\r\n"
-    );
+    let offer = offer();
     let munged = offer.replace("W6nJt3k2vTqB0/xY+a9LdCzR", "libp2p+webrtc+v1/4b8a1f0c77e04a0f9d2e6d5b3c1a9e88");
     let injected = offer.replace("/xY+", "\ra=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r");
     let long = offer.replace("W6nJ", &"W6nJ".repeat(100));
@@ -98,4 +91,57 @@ pub fn session_descriptions() -> Vec<Vec<u8>> {
     let v6 = [&[1, 0x20, 1, 0x0d, 0xb8], [0; 11].as_slice(), &[1, 0, 9]].concat();
     let offers = [offer, munged, injected, long, other, signed, String::new()];
     [v4, v6].iter().flat_map(|head| offers.iter().map(|offer| [head, offer.as_bytes()].concat())).collect()
+}
+
+fn offer() -> String {
+    let fingerprint = ["5E"; 32].join(":");
+    format!(
+        "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+         a=extmap-allow-mixed\r\na=msid-semantic: WMS\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n\
+         c=IN IP4 0.0.0.0\r\na=ice-ufrag:pZ1k\r\na=ice-pwd:W6nJt3k2vTqB0/xY+a9LdCzR\r\na=ice-options:trickle\r\n\
+         a=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\n\
+         a=max-message-size:262144\r\n"
+    )
+}
+
+/// Whole exchanges of both sides, with and without a window, and what must be refused: another order, two sections, no
+/// fingerprint, too many candidates, lengths that are too large.
+pub fn signalling() -> Vec<Vec<u8>> {
+    let message = |kind: u8, text: &str| {
+        let data = [&[0x12], number(text.len()).as_slice(), text.as_bytes()].concat();
+        let body = [&[8, kind], data.as_slice()].concat();
+        [number(body.len()), body].concat()
+    };
+    let candidate =
+        r#"{"candidate":"candidate:1 1 udp 2113937151 6f7c.local 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
+    let candidate = message(2, candidate);
+    let (offer, window) = (offer(), "a=tequio-window:1048576\r\n");
+    let section = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
+    let fingerprint = format!("a=fingerprint:sha-256 {}\r\n", ["5E"; 32].join(":"));
+    [
+        [&[0], message(1, &offer).as_slice(), &candidate, &message(2, "null")].concat(),
+        [&[1], message(0, &format!("{offer}{window}")).as_slice(), &candidate, &candidate, &message(2, "")].concat(),
+        [&[1], message(0, &offer).as_slice(), &candidate.repeat(33)].concat(),
+        [&[1], message(0, &offer).as_slice(), &message(0, &offer)].concat(),
+        [&[0], candidate.as_slice(), &message(1, &offer)].concat(),
+        [&[1], message(0, &format!("{offer}{section}")).as_slice()].concat(),
+        [&[1], message(0, &offer.replace(&fingerprint, "")).as_slice()].concat(),
+        [&[1], message(0, &format!("{offer}{window}{window}")).as_slice()].concat(),
+        [&[1], message(0, &offer.repeat(20)).as_slice()].concat(),
+        vec![1, 0xff, 0xff, 0xff, 0xff],
+        vec![0, 8, 8, 1, 0x12, 1, b'x', 9 << 3, 1, 0],
+        vec![0, 2, 8, 3],
+    ]
+    .to_vec()
+}
+
+/// A length as protobuf has it.
+fn number(mut n: usize) -> Vec<u8> {
+    let mut out = vec![];
+    while n >= 0x80 {
+        out.push((n & 0x7f) as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+    out
 }

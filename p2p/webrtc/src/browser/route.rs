@@ -1,0 +1,45 @@
+//! Which way a connection's packets go, from the browser's own statistics (`RTCPeerConnection.getStats`).
+
+use js_sys::{Map, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::RtcPeerConnection;
+
+/// The pair of candidates in use; each is `host`, `srflx` or `prflx` (behind a NAT), or `relay` (a TURN server).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Of our side.
+    pub local: String,
+    /// Of the remote's.
+    pub remote: String,
+}
+
+impl Route {
+    /// Whether a TURN server carries the packets.
+    pub fn is_turn(&self) -> bool {
+        [&self.local, &self.remote].into_iter().any(|kind| kind == "relay")
+    }
+}
+
+/// The pair that the connection uses now.
+pub async fn of(pc: &RtcPeerConnection) -> Option<Route> {
+    let report: Map = JsFuture::from(pc.get_stats()).await.ok()?.unchecked_into();
+    let mut pair = None;
+    // Chromium and Safari name the pair in the transport; Firefox marks it.
+    report.for_each(&mut |entry, _| match text(&entry, "type").as_deref() {
+        Some("transport") => pair = text(&entry, "selectedCandidatePairId").or(pair.take()),
+        Some("candidate-pair") if field(&entry, "selected").is_truthy() => pair = text(&entry, "id"),
+        _ => {}
+    });
+    let pair = report.get(&pair?.into());
+    let kind = |side: &str| text(&report.get(&text(&pair, side)?.into()), "candidateType");
+    Some(Route { local: kind("localCandidateId")?, remote: kind("remoteCandidateId")? })
+}
+
+fn field(entry: &JsValue, name: &str) -> JsValue {
+    Reflect::get(entry, &name.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+fn text(entry: &JsValue, name: &str) -> Option<String> {
+    field(entry, name).as_string()
+}

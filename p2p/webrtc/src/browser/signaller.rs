@@ -1,0 +1,293 @@
+//! Browser to browser: two `RTCPeerConnection`s find each other over a stream of a circuit (libp2p's `webrtc/webrtc.md`).
+//!
+//! What the remote says is judged by [`crate::signal`] before the browser sees it. No Noise follows: the circuit that
+//! carried the descriptions is authenticated, and they name both certificates, which DTLS then proves.
+
+use super::{
+    events::Listener,
+    js,
+    peer::{Connection, INIT_LABEL, Peer},
+    route::{self, Route},
+    transport::{UNREAD_MAX, UNREAD_PER_CONNECTION_MAX, description},
+};
+use crate::{
+    Error,
+    budget::{Budget, Pool},
+    ice_server::{IceServer, IceServers},
+    signal::{
+        BadSignal, CANDIDATES_MAX, Role, SIGNALLING_TIMEOUT,
+        description::with_window,
+        exchange::{Exchange, Received},
+        message::{self, Message},
+    },
+    stream::RECV_WINDOW,
+};
+use futures::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, channel::mpsc, future::BoxFuture,
+};
+use futures_timer::Delay;
+use js_sys::{Array, JSON, Reflect};
+use libp2p_identity::PeerId;
+use send_wrapper::SendWrapper;
+use std::{
+    cell::RefCell,
+    fmt,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{
+    RtcConfiguration, RtcDataChannel, RtcDataChannelState, RtcIceCandidateInit, RtcIceServer, RtcIceTransportPolicy,
+    RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
+};
+
+/// Candidates of ours that are sent before those of TURN servers, which come last and must find room.
+const CANDIDATES_BEFORE_TURN_MAX: usize = CANDIDATES_MAX - 8;
+
+type Connected = Vec<(PeerId, Weak<Peer>)>;
+
+/// Makes browser-to-browser connections.
+#[derive(Clone)]
+pub struct Signaller {
+    ice_servers: IceServers,
+    relay_only: bool,
+    pool: Arc<Pool>,
+    connected: SendWrapper<Rc<RefCell<Connected>>>,
+}
+
+impl fmt::Debug for Signaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signaller").field("relay_only", &self.relay_only).finish_non_exhaustive()
+    }
+}
+
+impl Signaller {
+    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers, which hides both
+    /// sides' addresses from each other. Must be called on the page's main thread: workers have no `RTCPeerConnection`.
+    pub fn new(ice_servers: IceServers, relay_only: bool) -> Self {
+        let connected = SendWrapper::new(Rc::default());
+        Self { ice_servers, relay_only, pool: Pool::new(UNREAD_MAX), connected }
+    }
+
+    /// Connects to the peer at the other end of a stream, which must be one of an authenticated connection to it.
+    pub fn connect<S>(&self, peer: PeerId, stream: S, role: Role) -> BoxFuture<'static, Result<Connection, Error>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let this = self.clone();
+        SendWrapper::new(async move {
+            let mut timeout = Delay::new(SIGNALLING_TIMEOUT).fuse();
+            let exchange = this.exchange(stream, role).fuse();
+            futures::pin_mut!(exchange);
+            let connection =
+                futures::select! { result = exchange => result?, () = timeout => return Err(Error::Timeout) };
+            let mut connected = this.connected.borrow_mut();
+            connected.retain(|(_, peer)| peer.strong_count() > 0);
+            connected.push((peer, Rc::downgrade(connection.peer())));
+            Ok(connection)
+        })
+        .boxed()
+    }
+
+    /// The path that the newest connection to a peer takes now.
+    pub fn route(&self, peer: &PeerId) -> BoxFuture<'static, Option<Route>> {
+        let pc = self.connected.borrow().iter().rev().find_map(|(id, connected)| {
+            let connected = connected.upgrade().filter(|_| id == peer)?;
+            Some(connected.pc().clone())
+        });
+        SendWrapper::new(async move { route::of(&pc?).await }).boxed()
+    }
+
+    fn configuration(&self) -> RtcConfiguration {
+        let configuration = RtcConfiguration::new();
+        let servers: Array = self.ice_servers.get().iter().map(ice_server).collect();
+        configuration.set_ice_servers(&servers);
+        if self.relay_only {
+            configuration.set_ice_transport_policy(RtcIceTransportPolicy::Relay);
+        }
+        configuration
+    }
+
+    async fn exchange<S>(&self, stream: S, role: Role) -> Result<Connection, Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let budget = Budget::new(self.pool.clone());
+        budget.authenticated(UNREAD_PER_CONNECTION_MAX);
+        let pc = RtcPeerConnection::new_with_configuration(&self.configuration()).map_err(js)?;
+        // Takes the remote's channels from the first one on, and closes everything if we fail.
+        let connection = Connection::with_budget(pc.clone(), budget);
+        let (changed, mut changes) = mpsc::unbounded();
+        let (found, mut candidates) = mpsc::unbounded();
+        let _candidates = Listener::new(&pc, "icecandidate", move |event| {
+            Candidate::found(&event).into_iter().for_each(|candidate| drop(found.unbounded_send(candidate)));
+        });
+        let _state = Listener::new(&pc, "connectionstatechange", {
+            let changed = changed.clone();
+            move |_| drop(changed.unbounded_send(()))
+        });
+        // Only a connection with a data channel has a section for them in its offer.
+        let init = (role == Role::Dialer).then(|| Init::open(&pc, changed));
+
+        let (read, mut write) = stream.split();
+        let mut remote = Remote { read, exchange: Exchange::new(role) };
+        let answers = connection.peer();
+        match role {
+            Role::Dialer => {
+                let offer = sdp_of(&JsFuture::from(pc.create_offer()).await.map_err(js)?);
+                message::write(&mut write, &Message::Offer(with_window(&offer, RECV_WINDOW))).await?;
+                set_local(&pc, RtcSdpType::Offer, &offer).await?;
+                remote.describe(answers, RtcSdpType::Answer).await?;
+            }
+            Role::Listener => {
+                remote.describe(answers, RtcSdpType::Offer).await?;
+                let answer = sdp_of(&JsFuture::from(pc.create_answer()).await.map_err(js)?);
+                message::write(&mut write, &Message::Answer(with_window(&answer, RECV_WINDOW))).await?;
+                set_local(&pc, RtcSdpType::Answer, &answer).await?;
+            }
+        }
+
+        let incoming = remote.into_stream().fuse();
+        futures::pin_mut!(incoming);
+        let mut sent = 0;
+        loop {
+            match pc.connection_state() {
+                RtcPeerConnectionState::Connected if init.as_ref().is_none_or(Init::is_open) => break,
+                RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => return Err(Error::NoPath),
+                _ => {}
+            }
+            futures::select! {
+                candidate = candidates.select_next_some() => {
+                    let room = if candidate.is_turn { CANDIDATES_MAX } else { CANDIDATES_BEFORE_TURN_MAX };
+                    if sent < room {
+                        sent += 1;
+                        // A remote that is connected already may have ended the stream.
+                        let _ = message::write(&mut write, &Message::Candidate(candidate.json)).await;
+                    }
+                }
+                received = incoming.next() => {
+                    if let Some(Received::Candidate(json)) = received.transpose()? {
+                        add_candidate(&pc, &json).await?;
+                    }
+                }
+                () = changes.select_next_some() => {}
+            }
+        }
+        // Nobody waits for the stream's end: the new connection stands.
+        spawn_local(async move { drop(write.close().await) });
+        Ok(connection)
+    }
+}
+
+/// The remote's half of the conversation.
+struct Remote<R> {
+    read: R,
+    exchange: Exchange,
+}
+
+impl<R: AsyncRead + Unpin> Remote<R> {
+    /// Waits for the remote's description and gives it to the browser.
+    async fn describe(&mut self, peer: &Rc<Peer>, kind: RtcSdpType) -> Result<(), Error> {
+        let message = message::read(&mut self.read).await?;
+        if let Received::Description { sdp, window } = self.exchange.receive(message)? {
+            peer.announced(window);
+            JsFuture::from(peer.pc().set_remote_description(&description(kind, &sdp))).await.map_err(js)?;
+        }
+        Ok(())
+    }
+
+    /// What comes after it.
+    fn into_stream(self) -> impl futures::Stream<Item = Result<Received, BadSignal>> {
+        futures::stream::unfold(self, |mut this| async move {
+            let received = match message::read(&mut this.read).await {
+                Ok(None) => return None,
+                Ok(message) => this.exchange.receive(message),
+                Err(bad) => Err(bad),
+            };
+            Some((received, this))
+        })
+    }
+}
+
+/// The dialer's channel without a use, closed when the connection stands. That it opens shows that SCTP works.
+struct Init {
+    channel: RtcDataChannel,
+    _opened: Listener,
+}
+
+impl Init {
+    fn open(pc: &RtcPeerConnection, changed: mpsc::UnboundedSender<()>) -> Self {
+        let channel = pc.create_data_channel(INIT_LABEL);
+        let _opened = Listener::new(&channel, "open", move |_| drop(changed.unbounded_send(())));
+        Self { channel, _opened }
+    }
+
+    fn is_open(&self) -> bool {
+        self.channel.ready_state() == RtcDataChannelState::Open
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        self.channel.close();
+    }
+}
+
+/// A candidate of ours.
+struct Candidate {
+    json: String,
+    is_turn: bool,
+}
+
+impl Candidate {
+    /// What is worth telling: not the end, and not TCP, by which no browser can be reached.
+    fn found(event: &JsValue) -> Option<Self> {
+        let candidate = event.unchecked_ref::<RtcPeerConnectionIceEvent>().candidate()?;
+        let text = candidate.candidate().to_ascii_lowercase();
+        if text.is_empty() || text.contains(" tcp ") {
+            return None;
+        }
+        let json = JSON::stringify(&candidate.to_json()).ok()?;
+        Some(Self { json: json.into(), is_turn: text.contains(" typ relay") })
+    }
+}
+
+/// Gives the browser a candidate of the remote's.
+async fn add_candidate(pc: &RtcPeerConnection, json: &str) -> Result<(), Error> {
+    let init = JSON::parse(json).map_err(|_| BadSignal::Candidate)?;
+    let text = Reflect::get(&init, &"candidate".into()).ok().and_then(|text| text.as_string());
+    let Some(text) = text else { return Err(BadSignal::Candidate.into()) };
+    // Some say in this way that there will be no more.
+    if text.is_empty() {
+        return Ok(());
+    }
+    let init = init.unchecked_ref::<RtcIceCandidateInit>();
+    let added = JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(init))).await;
+    if let Err(error) = added {
+        // Of a kind that this browser does not know; others may do.
+        tracing::debug!(?error, "a candidate is of no use here");
+    }
+    Ok(())
+}
+
+async fn set_local(pc: &RtcPeerConnection, kind: RtcSdpType, sdp: &str) -> Result<(), Error> {
+    JsFuture::from(pc.set_local_description(&description(kind, sdp))).await.map_err(js).map(drop)
+}
+
+fn sdp_of(description: &JsValue) -> String {
+    Reflect::get(description, &"sdp".into()).ok().and_then(|sdp| sdp.as_string()).unwrap_or_default()
+}
+
+fn ice_server(server: &IceServer) -> JsValue {
+    let out = RtcIceServer::new();
+    let urls: Array = server.urls.iter().map(|url| JsValue::from_str(url)).collect();
+    out.set_urls(&urls);
+    if let Some(username) = &server.username {
+        out.set_username(username);
+    }
+    if let Some(credential) = &server.credential {
+        out.set_credential(credential);
+    }
+    out.into()
+}
