@@ -30,6 +30,8 @@ pub struct Config {
     /// STUN and TURN servers that a browser may use to reach another browser; bounded as
     /// [`tequio_webrtc::check_ice_servers`] says. Native hosts have no use for them.
     pub ice_servers: Vec<IceServer>,
+    /// Reach other browsers only through those TURN servers: slower, but neither side learns the other's addresses.
+    pub ice_relay_only: bool,
     /// Needed to listen on `/udp/…/webrtc-direct`. Persist it: its hash is part of the address.
     #[cfg(not(target_arch = "wasm32"))]
     pub webrtc: Option<tequio_webrtc::Certificate>,
@@ -51,6 +53,7 @@ impl Config {
             rates: Rates::default(),
             relay: None,
             ice_servers: Vec::new(),
+            ice_relay_only: false,
             #[cfg(not(target_arch = "wasm32"))]
             webrtc: None,
             #[cfg(not(target_arch = "wasm32"))]
@@ -71,6 +74,7 @@ impl fmt::Debug for Config {
             .field("rates", &self.rates)
             .field("relay", &self.relay)
             .field("ice_servers", &self.ice_servers)
+            .field("ice_relay_only", &self.ice_relay_only)
             .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ mod network;
 mod path;
 mod protocol;
 mod rpc;
+mod signalling;
 mod tell;
 mod traffic;
 mod transport;
@@ -28,7 +29,9 @@ use futures::channel::mpsc;
 pub use libp2p::Multiaddr;
 #[cfg(not(target_arch = "wasm32"))]
 pub use tequio_webrtc::Certificate as WebRtcCertificate;
-pub use tequio_webrtc::IceServer;
+#[cfg(target_arch = "wasm32")]
+pub use tequio_webrtc::Route;
+pub use tequio_webrtc::{BadIceServers, IceServer};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::config::TlsIdentity;
@@ -58,14 +61,23 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
         tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?
     };
 
-    tequio_webrtc::check_ice_servers(&config.ice_servers)?;
+    let ice_servers = tequio_webrtc::IceServers::default();
+    ice_servers.set(config.ice_servers.clone())?;
     let keys = identity::keypair(&config.secret).ok_or(SpawnError::InvalidKey)?;
     let local = identity::node_id(&keys.public().to_peer_id()).ok_or(SpawnError::InvalidKey)?;
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);
     let (events_tx, events) = mpsc::channel(driver::EVENTS_MAX);
     let (hub, tells) = tell::Hub::new();
     let (peers, meter, circuits) = Default::default();
-    let shared = driver::Shared { peers, meter, circuits, hub };
+    let shared = driver::Shared {
+        peers,
+        meter,
+        circuits,
+        hub,
+        #[cfg(target_arch = "wasm32")]
+        signaller: tequio_webrtc::Signaller::new(ice_servers.clone(), config.ice_relay_only),
+        ice_servers,
+    };
     let driver = driver::Driver::new(config, &keys, commands, events_tx, shared.clone())?;
 
     #[cfg(not(target_arch = "wasm32"))]

@@ -15,6 +15,7 @@ use futures::{
 use futures_timer::Delay;
 use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
+use tequio_webrtc::{BadIceServers, IceServer, IceServers};
 
 use crate::{
     circuits::{CircuitMeter, Circuits},
@@ -56,13 +57,26 @@ pub struct Network {
     circuits: CircuitMeter,
     requests: Arc<Budget>,
     hub: Arc<Hub>,
+    ice_servers: IceServers,
+    #[cfg(target_arch = "wasm32")]
+    signaller: tequio_webrtc::Signaller,
 }
 
 impl Network {
     pub(crate) fn new(local: NodeId, commands: mpsc::Sender<Command>, shared: Shared) -> Self {
         let requests = Budget::new(REQUESTS_MAX, REQUEST_BYTES_MAX);
-        let Shared { peers, meter, circuits, hub } = shared;
-        Self { local, commands, peers, meter, circuits, requests, hub }
+        Self {
+            local,
+            commands,
+            requests,
+            peers: shared.peers,
+            meter: shared.meter,
+            circuits: shared.circuits,
+            hub: shared.hub,
+            ice_servers: shared.ice_servers,
+            #[cfg(target_arch = "wasm32")]
+            signaller: shared.signaller,
+        }
     }
 
     /// Who we are.
@@ -149,6 +163,20 @@ impl Network {
     /// Bytes moved since the start.
     pub fn traffic(&self) -> Traffic {
         self.meter.read()
+    }
+
+    /// Replaces the STUN and TURN servers: their credentials expire. Connections that stand keep theirs.
+    ///
+    /// # Errors
+    /// As [`tequio_webrtc::check_ice_servers`]; the servers stay as they were.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
+        self.ice_servers.set(servers)
+    }
+
+    /// Which way the packets of our connection to another tab go; `None` without such a connection.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn route(&self, peer: NodeId) -> Option<tequio_webrtc::Route> {
+        self.signaller.route(&crate::identity::peer_id(peer)?).await
     }
 
     /// What we do for others as a relay.

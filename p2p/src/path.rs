@@ -19,7 +19,7 @@ pub enum TransportKind {
     Quic,
     /// WebSocket, with or without TLS, with Noise and yamux inside.
     WebSocket,
-    /// WebRTC-direct.
+    /// WebRTC-direct, and `/webrtc` between browsers.
     WebRtc,
 }
 
@@ -45,8 +45,12 @@ impl TransportKind {
         }
     }
 
-    /// The transport that an address means; what follows `/p2p-circuit` does not count.
+    /// The transport that an address means; what follows `/p2p-circuit` does not count, unless it is `/webrtc`, for which
+    /// the circuit is only the way to signal.
     pub fn of(addr: &Multiaddr) -> Option<Self> {
+        if is_signalled(addr) {
+            return Some(TransportKind::WebRtc);
+        }
         let mut kind = None;
         for part in addr {
             match part {
@@ -108,7 +112,31 @@ impl Path {
 
 /// Whether the address goes through a relay.
 pub(crate) fn is_circuit(addr: &Multiaddr) -> bool {
+    names_relay(addr) && !is_signalled(addr)
+}
+
+/// Whether the address has a relay in it, be it only for signalling.
+pub(crate) fn names_relay(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether this is a connection of its own between browsers, signalled through a relay: `…/p2p-circuit/webrtc`.
+pub(crate) fn is_signalled(addr: &Multiaddr) -> bool {
+    let mut after = addr.iter().skip_while(|part| *part != Protocol::P2pCircuit).skip(1);
+    after.next() == Some(Protocol::WebRTC)
+}
+
+/// The address of the connection that is signalled over this circuit.
+pub(crate) fn over_webrtc(circuit: &Multiaddr) -> Multiaddr {
+    let mut out = before_circuit(circuit).with(Protocol::P2pCircuit).with(Protocol::WebRTC);
+    circuit.iter().skip_while(|part| *part != Protocol::P2pCircuit).skip(1).for_each(|part| out.push(part));
+    out
+}
+
+/// The circuit over which a connection is signalled; `None` for other addresses.
+#[cfg_attr(not(any(test, target_arch = "wasm32")), allow(dead_code))]
+pub(crate) fn circuit_of(addr: &Multiaddr) -> Option<Multiaddr> {
+    is_signalled(addr).then(|| addr.iter().filter(|part| *part != Protocol::WebRTC).collect())
 }
 
 /// The relay that a circuit address names.
@@ -164,5 +192,20 @@ mod tests {
         let via = node_id(&A.parse().unwrap()).unwrap();
         assert_eq!(Path::of(&circuit), Some(Path::Relayed { via, transport: TransportKind::WebSocket }));
         assert_eq!(target_of(&circuit), B.parse().ok());
+    }
+
+    #[test]
+    fn what_is_only_signalled_through_a_relay_is_direct() {
+        let circuit = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/p2p/{B}"));
+        let signalled = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/webrtc/p2p/{B}"));
+        assert_eq!(over_webrtc(&circuit), signalled);
+        assert_eq!((circuit_of(&signalled), circuit_of(&circuit)), (Some(circuit.clone()), None));
+        assert!(is_circuit(&circuit) && !is_circuit(&signalled) && names_relay(&signalled));
+        assert_eq!(Path::of(&signalled), Some(Path::Direct(TransportKind::WebRtc)));
+        assert_eq!((relay_of(&signalled), target_of(&signalled)), (A.parse().ok(), B.parse().ok()));
+        let reservation = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit"));
+        assert_eq!(over_webrtc(&reservation), reservation.with(Protocol::WebRTC));
+        // The kinds do not mix: this one is WebRTC-direct to the relay.
+        assert!(!is_signalled(&addr(&format!("/ip4/127.0.0.1/udp/1/webrtc-direct/p2p/{A}/p2p-circuit/p2p/{B}"))));
     }
 }

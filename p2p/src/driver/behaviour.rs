@@ -31,6 +31,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 type Memory = Toggle<memory_connection_limits::Behaviour>;
 #[cfg(not(target_arch = "wasm32"))]
 type RelayServer = Toggle<relay::Behaviour>;
+// Only tabs find each other by signalling.
+#[cfg(not(target_arch = "wasm32"))]
+pub type Signalling = libp2p::swarm::dummy::Behaviour;
+#[cfg(target_arch = "wasm32")]
+pub type Signalling = crate::signalling::Behaviour;
 // A browser tab can be no relay, and cannot see its memory.
 #[cfg(target_arch = "wasm32")]
 type Memory = libp2p::swarm::dummy::Behaviour;
@@ -45,13 +50,20 @@ pub struct Behaviour {
     memory: Memory,
     relay_client: relay::client::Behaviour,
     relay_server: RelayServer,
+    signalling: Signalling,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub rpc: rpc::Behaviour,
 }
 
 impl Behaviour {
-    pub fn new(config: &Config, keys: &Keypair, relay_client: relay::client::Behaviour, hub: Arc<Hub>) -> Self {
+    pub fn new(
+        config: &Config,
+        keys: &Keypair,
+        relay_client: relay::client::Behaviour,
+        signalling: Signalling,
+        hub: Arc<Hub>,
+    ) -> Self {
         let limits = &config.limits;
         let connections = ConnectionLimits::default()
             .with_max_pending_incoming(Some(limits.pending_inbound))
@@ -70,6 +82,7 @@ impl Behaviour {
             memory: memory(config),
             relay_client,
             relay_server: relay_server(config, keys),
+            signalling,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping),
             rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),

@@ -18,7 +18,7 @@ use super::Driver;
 use crate::{
     error::DialError,
     identity::node_id,
-    path::{Path, TransportKind, before_circuit, is_circuit, relay_of, target_of},
+    path::{Path, TransportKind, before_circuit, is_circuit, is_signalled, names_relay, relay_of, target_of},
 };
 
 /// Dials under way at most.
@@ -30,6 +30,8 @@ pub type Reply = oneshot::Sender<Result<(NodeId, Path), DialError>>;
 pub enum Origin {
     Caller(Reply),
     Keep,
+    /// A circuit is to be replaced.
+    Upgrade,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,7 @@ impl Dial {
         match origin {
             Origin::Caller(reply) => self.waiters.push(reply),
             Origin::Keep => self.kept = true,
+            Origin::Upgrade => {}
         }
     }
 
@@ -113,7 +116,11 @@ impl Driver {
     }
 
     /// The transport behind the names takes every address and complains late and vaguely: look before.
-    fn can_dial(&self, addr: &Multiaddr) -> bool {
+    pub fn can_dial(&self, addr: &Multiaddr) -> bool {
+        // Tabs reach each other so; elsewhere the relay client's transport would take it for a circuit.
+        if is_signalled(addr) && !cfg!(target_arch = "wasm32") {
+            return false;
+        }
         match TransportKind::of(addr) {
             Some(kind) => self.dialable.contains(&kind),
             // What it resolves to is not known yet.
@@ -137,12 +144,15 @@ impl Driver {
                 }
             }
         }
+        if result.is_err() {
+            self.upgrades.failed(&dial.addr, web_time::Instant::now());
+        }
         dial.resolve(&result);
     }
 
     /// A circuit address needs the relay's own address; if it names only the relay, a connected one's is known.
     pub fn complete(&self, addr: &Multiaddr) -> Option<Multiaddr> {
-        if !is_circuit(addr) {
+        if !names_relay(addr) {
             return Some(addr.clone());
         }
         let relay = relay_of(addr)?;

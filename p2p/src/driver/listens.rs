@@ -13,7 +13,7 @@ use super::{Driver, backoff::Backoff, dials::root_cause};
 use crate::{
     error::ListenError,
     event::Event,
-    path::{is_circuit, target_of, without_target},
+    path::{is_circuit, is_signalled, over_webrtc, target_of, without_target},
 };
 
 pub type Reply = oneshot::Sender<Result<Multiaddr, ListenError>>;
@@ -75,10 +75,17 @@ impl Listens {
     }
 }
 
+/// Whether browsers can signal to us over the circuits of this reservation.
+fn signals(addr: &Multiaddr) -> bool {
+    cfg!(target_arch = "wasm32") && is_circuit(addr)
+}
+
 impl Driver {
     /// Starts to listen; without a `reply` it is the renewal of a reservation.
     pub fn listen(&mut self, asked: Multiaddr, reply: Option<Reply>) {
         let result = match self.complete(&asked) {
+            // A tab does so by itself wherever a circuit reaches it; nobody else can.
+            Some(full) if is_signalled(&full) => Err(TransportError::MultiaddrNotSupported(full)),
             Some(full) => {
                 let probed = crate::transport::probe(&full).map_err(TransportError::Other);
                 probed.and_then(|()| self.swarm.listen_on(full))
@@ -106,6 +113,9 @@ impl Driver {
         let addr = if target_of(&addr) == Some(self.local) { without_target(addr) } else { addr };
         if self.external.is_empty() {
             self.swarm.add_external_address(addr.clone());
+            if signals(&addr) {
+                self.swarm.add_external_address(over_webrtc(&addr));
+            }
         }
         if let Some(listener) = self.listens.listeners.get_mut(&id) {
             if let Some(reply) = listener.reply.take() {
@@ -123,6 +133,9 @@ impl Driver {
         let addr = if target_of(&addr) == Some(self.local) { without_target(addr) } else { addr };
         if !self.external.contains(&addr) {
             self.swarm.remove_external_address(&addr);
+            if signals(&addr) {
+                self.swarm.remove_external_address(&over_webrtc(&addr));
+            }
         }
         self.emit(Event::ListenEnded { addr, cause: cause.into() });
     }

@@ -12,6 +12,7 @@ mod listens;
 mod peers;
 mod per_ip;
 mod react;
+mod upgrade;
 
 use std::{
     collections::VecDeque,
@@ -27,6 +28,9 @@ use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair, relay, swarm::SwarmEve
 use tequio_core::types::NodeId;
 use web_time::Instant;
 
+pub(crate) use self::behaviour::Signalling;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use self::dials::root_cause;
 pub use self::peers::PeerInfo;
 pub(crate) use self::peers::Snapshot;
 use self::{
@@ -35,6 +39,7 @@ use self::{
     keep::Keep,
     listens::Listens,
     peers::Peers,
+    upgrade::Upgrades,
 };
 use crate::{
     circuits::CircuitMeter,
@@ -68,6 +73,7 @@ pub struct Driver {
     circuits: CircuitMeter,
     dials: Dials,
     keep: Keep,
+    upgrades: Upgrades,
     listens: Listens,
     /// Announced as given instead of what we listen on.
     external: Vec<Multiaddr>,
@@ -84,6 +90,9 @@ pub(crate) struct Shared {
     pub meter: Meter,
     pub circuits: CircuitMeter,
     pub hub: Arc<Hub>,
+    pub ice_servers: tequio_webrtc::IceServers,
+    #[cfg(target_arch = "wasm32")]
+    pub signaller: tequio_webrtc::Signaller,
 }
 
 enum Step {
@@ -104,9 +113,14 @@ impl Driver {
     ) -> Result<Self, SpawnError> {
         let local = keys.public().to_peer_id();
         let (relay_transport, relay_client) = relay::client::new(local);
-        let transport = transport::build(&config, keys, relay_transport, &shared.meter)?;
-        let behaviour = Behaviour::new(&config, keys, relay_client, shared.hub.clone());
+        let (transport, signalling) = transport::build(&config, keys, relay_transport, &shared)?;
+        let behaviour = Behaviour::new(&config, keys, relay_client, signalling, shared.hub.clone());
         let mut swarm = Swarm::new(transport, behaviour, local, swarm_config());
+        // Announced with each reservation, by whose circuits it is reached.
+        #[cfg(target_arch = "wasm32")]
+        swarm
+            .listen_on(Multiaddr::empty().with(libp2p::multiaddr::Protocol::WebRTC))
+            .map_err(|error| SpawnError::Transport(error.to_string()))?;
         config.external.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
 
         let dialable = TransportKind::ALL.into_iter().filter(|kind| transport::dials(&config, *kind)).collect();
@@ -126,6 +140,7 @@ impl Driver {
             circuits: shared.circuits,
             dials: Dials::default(),
             keep,
+            upgrades: Upgrades::default(),
             listens: Listens::new(!seed),
             external: config.external,
             dialable,
@@ -166,7 +181,8 @@ impl Driver {
         if let Some(step) = step {
             return Poll::Ready(step);
         }
-        let deadline = [self.keep.deadline(), self.listens.deadline()].into_iter().flatten().min();
+        let deadlines = [self.keep.deadline(), self.upgrades.deadline(), self.listens.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         self.timer.poll(deadline, cx).map(|()| Step::Deadline)
     }
 
@@ -203,6 +219,9 @@ impl Driver {
         let now = Instant::now();
         for addr in self.keep.due(now) {
             self.dial(addr, Origin::Keep);
+        }
+        for addr in self.upgrades.due(now) {
+            self.dial(addr, Origin::Upgrade);
         }
         for addr in self.listens.due(now) {
             self.listen(addr, None);

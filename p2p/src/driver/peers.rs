@@ -187,6 +187,12 @@ impl Peers {
         Some(without_target(connection.remote.clone()))
     }
 
+    /// The address of the circuit by which we reach a peer, if it is we who dialled it, and nothing better is there.
+    pub fn circuit_to(&self, peer: &PeerId) -> Option<Multiaddr> {
+        let best = self.table.get(peer)?.best()?;
+        (best.is_dialled && !best.path.is_direct()).then(|| best.remote.clone())
+    }
+
     pub fn identified(&mut self, peer: &PeerId, agent: &str, addrs: Vec<Multiaddr>) {
         let Some(entry) = self.table.get_mut(peer) else { return };
         // Shown to people, in logs too: nothing but printable characters.

@@ -1,7 +1,7 @@
 //! What the swarm reports, and what follows from it.
 
 use libp2p::{
-    Multiaddr, PeerId,
+    Multiaddr, PeerId, StreamProtocol,
     core::ConnectedPoint,
     identify, ping,
     swarm::{ConnectionError, ConnectionId, SwarmEvent},
@@ -18,8 +18,8 @@ use super::{
 use crate::{
     event::{DisconnectReason, Event},
     identity::node_id,
-    path::{Path, TransportKind, before_circuit, is_circuit},
-    rpc,
+    path::{Path, TransportKind, before_circuit, is_circuit, over_webrtc},
+    rpc, signalling,
 };
 
 impl Driver {
@@ -71,12 +71,13 @@ impl Driver {
                 self.emit(Event::RateLimited { peer, protocol });
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.consider_upgrade(peer_id, &info.protocols);
                 if let Some((_, path)) = self.peers.best(&peer_id) {
-                    let dialable =
-                        |addr: &Multiaddr| TransportKind::of(addr).is_some_and(|k| self.dialable.contains(&k));
+                    let dialable = |addr: &Multiaddr| TransportKind::of(addr).is_some() && self.can_dial(addr);
                     let named = |addr: Multiaddr| addr.with_p2p(peer_id).ok();
                     let claims = info.listen_addrs.iter().filter(|addr| dialable(addr)).cloned().filter_map(named);
-                    self.keep.claims(&peer_id, path.is_direct(), claims, Instant::now());
+                    let claims: Vec<_> = claims.collect();
+                    self.keep.claims(&peer_id, path.is_direct(), claims.into_iter(), Instant::now());
                 }
                 self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
             }
@@ -84,6 +85,17 @@ impl Driver {
             BehaviourEvent::RelayServer(event) => self.circuits.note(&event),
             BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.pinged(peer, connection, result),
             _ => {}
+        }
+    }
+
+    /// Whether a tab that we reach by a circuit of ours can be reached without it.
+    fn consider_upgrade(&mut self, peer: PeerId, protocols: &[StreamProtocol]) {
+        let circuit = self.peers.circuit_to(&peer);
+        if let Some(circuit) = circuit.filter(|_| protocols.contains(&signalling::PROTOCOL)) {
+            let addr = over_webrtc(&circuit);
+            if self.can_dial(&addr) {
+                self.upgrades.possible(peer, addr, Instant::now());
+            }
         }
     }
 
@@ -135,14 +147,17 @@ impl Driver {
         match change {
             Change::None => {}
             Change::Connected(path) => {
+                self.upgrades.reached(&peer_id, path.is_direct(), Instant::now());
                 self.keep.reached(&peer_id, path.is_direct(), Instant::now());
                 self.emit(Event::Connected { peer, path });
             }
             Change::PathChanged(path) => {
+                self.upgrades.reached(&peer_id, path.is_direct(), Instant::now());
                 self.keep.reached(&peer_id, path.is_direct(), Instant::now());
                 self.emit(Event::PathChanged { peer, path });
             }
             Change::Disconnected(reason) => {
+                self.upgrades.forget(&peer_id);
                 self.keep.disconnected(&peer_id, Instant::now());
                 self.emit(Event::Disconnected { peer, reason });
             }

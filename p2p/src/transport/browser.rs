@@ -1,4 +1,5 @@
-//! WebRTC-direct, WebSocket and circuits, as far as a browser tab can: it dials, and listens only through relays.
+//! WebRTC to other tabs and to nodes, WebSocket and circuits, as far as a browser tab can: it dials, and listens only
+//! through relays.
 
 use libp2p::{
     Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair, relay,
@@ -6,7 +7,13 @@ use libp2p::{
 };
 
 use super::{CONNECT_TIMEOUT, Connections, circuits, noise, silence::Heard, yamux};
-use crate::{config::Config, error::SpawnError, path::TransportKind, traffic::Meter};
+use crate::{
+    config::Config,
+    driver::{Shared, Signalling},
+    error::SpawnError,
+    path::TransportKind,
+    signalling,
+};
 
 /// Whether this host can dial over a transport.
 pub fn dials(_: &Config, kind: TransportKind) -> bool {
@@ -23,8 +30,14 @@ pub fn build(
     _: &Config,
     keys: &Keypair,
     relay: relay::client::Transport,
-    meter: &Meter,
-) -> Result<Connections, SpawnError> {
+    shared: &Shared,
+) -> Result<(Connections, Signalling), SpawnError> {
+    let meter = &shared.meter;
+    let counter = meter.clone();
+    let (tabs, behaviour) = signalling::new(shared.signaller.clone());
+    let tabs =
+        tabs.map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+
     let counter = meter.clone();
     let config = tequio_webrtc::Config { keys: keys.clone(), version: tequio_webrtc::DialVersion::V2 };
     let webrtc = tequio_webrtc::Transport::new(config)
@@ -40,10 +53,13 @@ pub fn build(
         .boxed()
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebSocket, muxer)));
 
-    Ok(circuits(relay, keys)?
+    let transport = tabs
+        .or_transport(circuits(relay, keys)?)
+        .map(|either, _| either.into_inner())
         .or_transport(webrtc)
         .map(|either, _| either.into_inner())
         .or_transport(websocket)
         .map(|either, _| either.into_inner())
-        .boxed())
+        .boxed();
+    Ok((transport, behaviour))
 }

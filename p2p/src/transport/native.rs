@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     config::{Config, TlsIdentity},
+    driver::{Shared, Signalling},
     error::SpawnError,
     path::{TransportKind, is_circuit},
-    traffic::Meter,
 };
 
 /// Whether this host can dial over a transport.
@@ -47,8 +47,9 @@ pub fn build(
     config: &Config,
     keys: &Keypair,
     relay: relay::client::Transport,
-    meter: &Meter,
-) -> Result<Connections, SpawnError> {
+    shared: &Shared,
+) -> Result<(Connections, Signalling), SpawnError> {
+    let meter = &shared.meter;
     let tcp = || {
         let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
         transport.map(|stream, _| Heard::new(stream))
@@ -97,14 +98,15 @@ pub fn build(
     .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
 
     let named = with_names(quic.or_transport(plain).map(|either, _| either.into_inner()))?;
-    Ok(circuits(relay, keys)?
+    let transport = circuits(relay, keys)?
         .or_transport(webrtc)
         .map(|either, _| either.into_inner())
         .or_transport(websocket)
         .map(|either, _| either.into_inner())
         .or_transport(named)
         .map(|either, _| either.into_inner())
-        .boxed())
+        .boxed();
+    Ok((transport, Signalling {}))
 }
 
 /// Resolves names as the system does. A system without resolvers can still dial IP addresses.
