@@ -54,6 +54,11 @@ fn at(position: u64) -> &'static [u8] {
     PATTERN.get(start..).unwrap_or_default()
 }
 
+/// The first `len` bytes.
+pub fn bytes(len: usize) -> Vec<u8> {
+    PATTERN.iter().copied().cycle().take(len).collect()
+}
+
 /// Writes `len` bytes and tells `progress` how many after each step.
 pub async fn send(stream: &mut (impl AsyncWrite + Unpin), len: u64, progress: impl Fn(u64)) -> io::Result<()> {
     let mut sent = 0;

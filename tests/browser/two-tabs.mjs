@@ -1,0 +1,118 @@
+/**
+ * Two tabs find each other through a relay and connect browser to browser.
+ *
+ * Usage: node two-tabs.mjs --chromium PATH --module FOLDER --relay MULTIADDR --http URL [--turn-only] [--flag FLAG]
+ * Prints `relayed` (the circuit), `direct` (it was replaced), `moved` (4 MiB each way, unchanged), `measured`, `gone` once
+ * the first tab has noticed that the second was closed, and `clean` if nothing complained. With `--turn-only` the tabs use
+ * nothing but the TURN server that the relay names at its URL.
+ */
+import { parseArgs } from "node:util";
+import { say } from "./chromium.mjs";
+import { MIB, start } from "./webrtc-page.mjs";
+
+const { values } = parseArgs({
+  options: {
+    chromium: { type: "string" },
+    module: { type: "string" },
+    relay: { type: "string" },
+    http: { type: "string" },
+    "turn-only": { type: "boolean", default: false },
+    flag: { type: "string", multiple: true, default: [] },
+  },
+});
+
+const WAIT_MS = 60_000;
+const browser = await start(values.chromium, values.module, values.flag);
+
+async function ice() {
+  if (!values["turn-only"]) return [];
+  const { iceServers } = await (await fetch(`${values.http}/.well-known/tequio.json`)).json();
+  const turn = iceServers.map((server) => ({ ...server, url: [server.urls].flat().find((url) => url.startsWith("turn:")) }));
+  const { url, username, credential } = turn.find((server) => server.url !== undefined);
+  return [url, username, credential];
+}
+
+/** A page with a node in it, which notes what it is told. */
+async function node() {
+  const { page, context, errors } = await browser.tab();
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(new Error(message.text()));
+  });
+  await page.evaluate(
+    async ([relay, ice, turnOnly]) => {
+      window.said = [];
+      window.node = await window.webrtc.Tab.start(relay, ice, turnOnly, (...words) => window.said.push(words));
+    },
+    [values.relay, await ice(), values["turn-only"]],
+  );
+  return { page, context, errors, id: await page.evaluate(() => window.node.id()) };
+}
+
+/** Waits until a page was told these words of a peer; returns the rest. */
+async function told(page, word, peer, text) {
+  const heard = await page.waitForFunction(
+    ([word, peer, text]) => window.said.find((said) => said[0] === word && said[1] === peer && (text === null || said[2] === text)),
+    [word, peer, text ?? null],
+    { timeout: WAIT_MS },
+  );
+  return (await heard.jsonValue())[2];
+}
+
+const [first, second] = [await node(), await node()];
+const address = await second.page.evaluate(() => window.node.listen());
+const began = performance.now();
+const [peer, path] = await first.page.evaluate((address) => window.node.dial(address), address);
+if (peer !== second.id) throw new Error(`${peer} answered, not ${second.id}`);
+say({ event: "relayed", path });
+
+// By themselves, as both of them are told.
+await told(first.page, "path", second.id, "direct webrtc");
+await told(second.page, "path", first.id, "direct webrtc");
+const directMs = performance.now() - began;
+// The circuit goes once the connection has carried a ping; the relay counts it.
+const deadline = Date.now() + WAIT_MS;
+while (!/^tequio_relay_circuits_open 0$/m.test(await (await fetch(`${values.http}/metrics`)).text())) {
+  if (Date.now() > deadline) throw new Error("the circuit is still open");
+}
+say({ event: "direct" });
+
+const echo = (tab, other, len) => tab.page.evaluate(([peer, len]) => window.node.echo(peer, len), [other.id, len]);
+const moved = performance.now();
+await echo(first, second, 4 * MIB);
+await echo(second, first, 4 * MIB);
+const movedMs = performance.now() - moved;
+await Promise.all([echo(first, second, 4 * MIB), echo(second, first, 4 * MIB)]);
+say({ event: "moved" });
+
+const rpc = await first.page.evaluate(async (peer) => {
+  const times = [];
+  for (let n = 0; n < 200; n += 1) {
+    const began = performance.now();
+    await window.node.echo(peer, n);
+    times.push(performance.now() - began);
+  }
+  return times.toSorted((a, b) => a - b)[times.length >> 1];
+}, second.id);
+const route = await first.page.evaluate((peer) => window.node.route(peer), second.id);
+const routeBack = await second.page.evaluate((peer) => window.node.route(peer), first.id);
+say({
+  event: "measured",
+  route,
+  routeBack,
+  direct_ms: Math.round(directMs),
+  mib_per_s: Math.round(160_000 / movedMs) / 10,
+  rpc_ms_p50: Math.round(rpc * 100) / 100,
+});
+
+const closed = performance.now();
+await second.context.close();
+const reason = await told(first.page, "disconnected", second.id);
+say({ event: "gone", reason, ms: Math.round(performance.now() - closed) });
+
+// A node that is closed leaves no handler behind that could complain.
+await first.page.evaluate(() => window.node.close());
+await first.page.evaluate(() => new Promise((done) => setTimeout(done)));
+const errors = [...first.errors, ...second.errors];
+if (errors.length > 0) throw new Error(`${errors.length} error(s) on the pages: ${errors[0]}`);
+say({ event: "clean" });
+await browser.close();

@@ -1,0 +1,73 @@
+//! Two tabs of a real Chromium, browser to browser, over a real relay.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+use tequio_tests::{
+    network::{binary, root},
+    process::Process,
+};
+
+const WAIT: Duration = Duration::from_secs(120);
+/// Chromium says after some 5 s of silence that a connection is disconnected; we wait 3 s more. The rest is for a busy
+/// machine.
+const NOTICED_MAX_MS: u64 = 15_000;
+/// What Chrome is about to make the rule: an offer must not be changed before it is set.
+const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
+
+fn chromium() -> PathBuf {
+    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
+    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
+}
+
+/// What the tabs have shown, and which way their packets went.
+fn two_tabs(arguments: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let program = binary("tequio-relay");
+    let mut command = Command::new(&program);
+    command.env("TEQUIO_PASSPHRASE", "a test's passphrase").arg("--data").arg(folder.path().join("relay"));
+    command.args(["--json", "--http", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0/ws"]);
+    command.args(["--turn", "127.0.0.1:0", "--turn-allow-private"]);
+    let mut relay = Process::spawn("relay", &mut command, &folder.path().join("relay.log")).unwrap();
+    let ready = relay.event("ready", WAIT).unwrap();
+
+    let module = program.parent().and_then(Path::parent).unwrap().join("webrtc-page");
+    let mut command = Command::new("node");
+    command.current_dir(root().join("tests/browser")).arg("two-tabs.mjs");
+    command.arg("--chromium").arg(chromium()).arg("--module").arg(module);
+    command.args(["--relay", ready["listen"][0].as_str().unwrap(), "--http", ready["http"].as_str().unwrap()]);
+    let mut tabs = Process::spawn("tabs", command.args(arguments), &folder.path().join("tabs.log")).unwrap();
+    assert_eq!(tabs.event("relayed", WAIT).unwrap()["path"], "relayed websocket");
+    for proved in ["direct", "moved"] {
+        tabs.event(proved, WAIT).unwrap();
+    }
+    let measured = tabs.event("measured", WAIT).unwrap();
+    let gone = tabs.event("gone", WAIT).unwrap();
+    println!("{measured}; {gone}");
+    assert!(gone["ms"].as_u64().unwrap() < NOTICED_MAX_MS, "{gone}");
+    tabs.event("clean", WAIT).unwrap();
+    assert!(tabs.finish(WAIT).unwrap().success());
+    measured
+}
+
+#[test]
+fn two_tabs_leave_the_relay_for_a_connection_of_their_own() {
+    for arguments in [&[][..], &[NO_MUNGING]] {
+        let measured = two_tabs(arguments);
+        for route in ["route", "routeBack"] {
+            assert!(!measured[route].as_str().unwrap().contains("relay"), "{measured}");
+        }
+    }
+}
+
+#[test]
+fn two_tabs_without_a_direct_path_meet_at_the_turn_server() {
+    let measured = two_tabs(&["--turn-only", NO_MUNGING]);
+    assert_eq!((&measured["route"], &measured["routeBack"]), (&"relay relay".into(), &"relay relay".into()));
+}

@@ -1,0 +1,108 @@
+//! A whole node of `tequio-p2p` in a tab, without a chain: what two tabs do with each other.
+
+use crate::pattern::bytes;
+use js_sys::Function;
+use std::time::Duration;
+use tequio_p2p::{Config, Event, IceServer, Multiaddr, Network, Path, Protocol, identity::circuit};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+fn js(error: impl std::fmt::Display) -> JsError {
+    JsError::new(&error.to_string())
+}
+
+fn words(path: &Path) -> String {
+    format!("{} {}", if path.is_direct() { "direct" } else { "relayed" }, path.transport())
+}
+
+/// A node that sends everything back.
+#[wasm_bindgen]
+pub struct Tab {
+    network: Network,
+    relay: Multiaddr,
+}
+
+#[wasm_bindgen]
+impl Tab {
+    /// Connects to a relay. `ice` is empty, or the URL, user name and credential of a server. `said` hears of every change:
+    /// a word, the peer, and the path or reason.
+    pub async fn start(relay: String, ice: Vec<String>, relay_only: bool, said: Function) -> Result<Tab, JsError> {
+        let relay: Multiaddr = relay.parse().map_err(js)?;
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(js)?;
+        let mut config = Config::new(secret);
+        config.serve = vec![Protocol::Work];
+        config.ice_relay_only = relay_only;
+        if let [url, username, credential] = ice.as_slice() {
+            config.ice_servers = vec![IceServer {
+                urls: vec![url.clone()],
+                username: Some(username.clone()),
+                credential: Some(credential.clone()),
+            }];
+        }
+        let (network, mut events) = tequio_p2p::spawn(config).map_err(js)?;
+        spawn_local(async move {
+            while let Some(event) = events.next().await {
+                let (word, peer, text) = match event {
+                    Event::Inbound { body, reply, .. } => {
+                        reply.send(body);
+                        continue;
+                    }
+                    Event::Connected { peer, path } => ("connected", peer, words(&path)),
+                    Event::PathChanged { peer, path } => ("path", peer, words(&path)),
+                    Event::Disconnected { peer, reason } => ("disconnected", peer, format!("{reason:?}")),
+                    _ => continue,
+                };
+                let _ = said.call3(&JsValue::NULL, &word.into(), &peer.to_string().into(), &text.into());
+            }
+        });
+        network.dial(relay.clone()).await.map_err(js)?;
+        Ok(Self { network, relay })
+    }
+
+    /// Makes a reservation and returns the address by which others reach this tab.
+    pub async fn listen(&self) -> Result<String, JsError> {
+        let relayed = circuit(&self.relay, self.network.local_id()).ok_or_else(|| js("the relay has no name"))?;
+        let mut reservation = relayed.clone();
+        reservation.pop();
+        self.network.listen(reservation).await.map_err(js)?;
+        Ok(relayed.to_string())
+    }
+
+    /// Connects and says how: `relayed websocket`, `direct webrtc`.
+    pub async fn dial(&self, addr: String) -> Result<Vec<String>, JsError> {
+        let (peer, path) = self.network.dial(addr.parse().map_err(js)?).await.map_err(js)?;
+        Ok(vec![peer.to_string(), words(&path)])
+    }
+
+    /// Sends bytes to a peer and gets them back; an error if one differs.
+    pub async fn echo(&self, peer: String, len: usize) -> Result<(), JsError> {
+        let body = bytes(len);
+        let peer = peer.parse().map_err(js)?;
+        let answer = self.network.request(peer, Protocol::Work, body.clone(), ANSWER_WAIT).await.map_err(js)?;
+        if answer == body { Ok(()) } else { Err(js(format!("{} other bytes came back", answer.len()))) }
+    }
+
+    /// How a peer is reached now.
+    pub fn path(&self, peer: String) -> Result<Option<String>, JsError> {
+        Ok(self.network.peer(peer.parse().map_err(js)?).map(|peer| words(&peer.path)))
+    }
+
+    /// The kinds of the candidates in use, ours and the peer's: `host host`, `relay relay`.
+    pub async fn route(&self, peer: String) -> Result<Option<String>, JsError> {
+        let route = self.network.route(peer.parse().map_err(js)?).await;
+        Ok(route.map(|route| format!("{} {}", route.local, route.remote)))
+    }
+
+    /// Our name.
+    pub fn id(&self) -> String {
+        self.network.local_id().to_string()
+    }
+
+    /// Ends the node.
+    pub async fn close(&self) {
+        self.network.clone().close().await;
+    }
+}
