@@ -30,7 +30,7 @@ pub struct Config {
     /// STUN and TURN servers that a browser may use to reach another browser; bounded as
     /// [`tequio_webrtc::check_ice_servers`] says. Native hosts have no use for them.
     pub ice_servers: Vec<IceServer>,
-    /// Reach other browsers only through those TURN servers: slower, but neither side learns the other's addresses.
+    /// Reach other browsers only through those TURN servers: slower, but they do not learn our addresses.
     pub ice_relay_only: bool,
     /// Needed to listen on `/udp/…/webrtc-direct`. Persist it: its hash is part of the address.
     #[cfg(not(target_arch = "wasm32"))]

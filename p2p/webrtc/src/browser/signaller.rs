@@ -63,8 +63,8 @@ impl fmt::Debug for Signaller {
 }
 
 impl Signaller {
-    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers, which hides both
-    /// sides' addresses from each other. Must be called on the page's main thread: workers have no `RTCPeerConnection`.
+    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers, which hides our
+    /// addresses from the peer. Must be called on the page's main thread: workers have no `RTCPeerConnection`.
     pub fn new(ice_servers: IceServers, relay_only: bool) -> Self {
         let connected = SendWrapper::new(Rc::default());
         Self { ice_servers, relay_only, pool: Pool::new(UNREAD_MAX), connected }
