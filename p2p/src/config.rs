@@ -21,6 +21,8 @@ pub struct Config {
     pub keep: Vec<Multiaddr>,
     /// The addresses announced as ours. If empty, those we listen on.
     pub external: Vec<Multiaddr>,
+    /// How long a circuit that a direct connection has replaced, and that no stream uses, is kept to fall back on.
+    pub standby: Duration,
     /// Bounds on connections and memory.
     pub limits: Limits,
     /// What one peer may ask per second.
@@ -49,6 +51,7 @@ impl Config {
             serve: Protocol::ALL.into(),
             keep: Vec::new(),
             external: Vec::new(),
+            standby: Duration::from_secs(60),
             limits: Limits::default(),
             rates: Rates::default(),
             relay: None,
@@ -70,6 +73,7 @@ impl fmt::Debug for Config {
             .field("serve", &self.serve)
             .field("keep", &self.keep)
             .field("external", &self.external)
+            .field("standby", &self.standby)
             .field("limits", &self.limits)
             .field("rates", &self.rates)
             .field("relay", &self.relay)

@@ -2,6 +2,8 @@
 
 use libp2p::Multiaddr;
 
+use crate::path::without_secrets;
+
 /// The network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -42,7 +44,7 @@ pub enum ListenError {
 }
 
 /// A dial failed.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The address names ourselves.
     #[error("the address is our own")]
@@ -62,12 +64,21 @@ pub enum DialError {
     /// The transport failed.
     #[error("{0}")]
     Failed(String),
+    /// None of a peer's addresses leads to it.
+    #[error("no address answers: {}", causes(.0))]
+    NoneAnswers(Vec<(Multiaddr, DialError)>),
     /// Too many dials are under way.
     #[error("too many dials are under way")]
     QueueFull,
     /// The network has ended.
     #[error("the network is closed")]
     Closed,
+}
+
+/// Each address and what went wrong with it.
+fn causes(failures: &[(Multiaddr, DialError)]) -> String {
+    let each = failures.iter().map(|(addr, error)| format!("{}: {error}", without_secrets(addr.clone())));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// A request failed. `Busy`, `Throttled` and `Refused` are the peer's word, the connection is still good.

@@ -12,7 +12,7 @@ use futures::{
 use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
 
-use crate::{path::Path, protocol::Protocol, rpc::budget::Permit};
+use crate::{error::DialError, path::Path, protocol::Protocol, rpc::budget::Permit};
 
 /// Something happened on the network.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub enum Event {
         peer: NodeId,
         /// The way to it.
         path: Path,
+        /// The address dialled, or that it came from; nothing secret in it.
+        addr: Multiaddr,
     },
     /// The last connection to a peer ended.
     Disconnected {
@@ -49,6 +51,17 @@ pub enum Event {
         peer: NodeId,
         /// The new way.
         path: Path,
+        /// The address dialled, or that it came from; nothing secret in it.
+        addr: Multiaddr,
+        /// What made it change.
+        reason: PathReason,
+    },
+    /// No address of a kept peer leads to it. It is tried again after a pause.
+    Unreachable {
+        /// The peer, if its addresses name it.
+        peer: Option<NodeId>,
+        /// Names each address and what went wrong with it.
+        error: DialError,
     },
     /// A peer asks something.
     Inbound {
@@ -68,6 +81,28 @@ pub enum Event {
         /// The protocol that it flooded.
         protocol: Protocol,
     },
+}
+
+/// Why the path to a connected peer changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathReason {
+    /// A direct connection has answered a ping and takes over from the circuit.
+    Proven,
+    /// The connection used before has not answered a ping in time.
+    Unanswered,
+    /// The connection used before has ended.
+    Lost(DisconnectReason),
+}
+
+impl PathReason {
+    /// A stable lower-case name, for metrics and the API.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            PathReason::Proven => "proven",
+            PathReason::Unanswered => "unanswered",
+            PathReason::Lost(_) => "lost",
+        }
+    }
 }
 
 /// Why a peer was disconnected.

@@ -40,7 +40,7 @@ pub use self::{
     config::{Config, Limits, RelayLimits},
     driver::PeerInfo,
     error::{DialError, ListenError, RequestError, SpawnError},
-    event::{DisconnectReason, Event, Events, Reply, Share, Tells, Told},
+    event::{DisconnectReason, Event, Events, PathReason, Reply, Share, Tells, Told},
     network::Network,
     path::{Path, TransportKind},
     protocol::{Protocol, Rate, Rates},

@@ -165,6 +165,16 @@ pub(crate) fn without_target(mut addr: Multiaddr) -> Multiaddr {
     addr
 }
 
+/// `addr` as it may be shown and logged: the path of a WebSocket's URL, where tokens may stand, is left out.
+pub(crate) fn without_secrets(addr: Multiaddr) -> Multiaddr {
+    let shown = |part| match part {
+        Protocol::Ws(_) => Protocol::Ws("/".into()),
+        Protocol::Wss(_) => Protocol::Wss("/".into()),
+        part => part,
+    };
+    addr.iter().map(shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +217,13 @@ mod tests {
         assert_eq!(over_webrtc(&reservation), reservation.with(Protocol::WebRTC));
         // The kinds do not mix: this one is WebRTC-direct to the relay.
         assert!(!is_signalled(&addr(&format!("/ip4/127.0.0.1/udp/1/webrtc-direct/p2p/{A}/p2p-circuit/p2p/{B}"))));
+    }
+
+    #[test]
+    fn tokens_are_not_shown() {
+        let secret = addr("/dns4/a.example/tcp/443/tls/x-parity-ws/%2Froom%3Ftoken=s3cret");
+        assert_eq!(without_secrets(secret), addr("/dns4/a.example/tcp/443/tls/ws"));
+        let plain = addr("/dns4/a.example/tcp/443/tls/ws");
+        assert_eq!(without_secrets(plain.clone()), plain);
     }
 }

@@ -189,9 +189,13 @@ async fn run(mut events: Events, addresses: Arc<Addresses>, forwarder: Arc<Forwa
                 tracing::warn!(%addr, cause, "no longer listening");
                 addresses.remove(&addr);
             }
-            Event::Connected { peer, path } => {
+            Event::Connected { peer, path, .. } => {
                 tracing::debug!(%peer, ?path, "connected");
                 forwarder.upstreams().set_connected(peer, true);
+            }
+            Event::Unreachable { peer, error } => {
+                let peer = peer.map(|peer| peer.to_string());
+                tracing::info!(peer, %error, "a node is not reached; it will be tried again");
             }
             Event::Disconnected { peer, reason } => {
                 tracing::debug!(%peer, ?reason, "disconnected");

@@ -26,6 +26,8 @@ pub enum Event {
         peer: String,
         #[serde(flatten)]
         path: PathView,
+        address: String,
+        reason: &'static str,
     },
     Peer {
         id: String,

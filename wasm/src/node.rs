@@ -33,8 +33,9 @@ use tequio_p2p::{Config, Events, IceServer, Multiaddr, Path, spawn};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-/// How long the first connection and the first verified head may take.
-const START_WAIT: Duration = Duration::from_secs(20);
+/// How long the first connection and the first verified head may take; longer than a dial that nobody answers, so that
+/// the error can say so.
+const START_WAIT: Duration = Duration::from_secs(25);
 /// Relays that are kept connected.
 const RELAYS_MAX: usize = 8;
 
@@ -96,6 +97,7 @@ struct PeerView {
     id: String,
     path: &'static str,
     transport: &'static str,
+    address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     relayed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,14 +172,15 @@ impl LightNode {
         let (close, closed) = oneshot::channel();
         let closed: Closed = closed.shared();
         let (connected, first) = oneshot::channel();
-        spawn_local(watch(chain.clone(), events, Some(connected)));
+        let unreached = Rc::default();
+        spawn_local(watch(chain.clone(), events, Some(connected), Rc::clone(&unreached)));
         let node = Self {
             work: Work::start(chain.clone(), relays.clone())?,
             chain: chain.clone(),
             interval_ms: Rc::new(Cell::new(0)),
             close: RefCell::new(Some(close)),
         };
-        if let Err(e) = node.first_head(first, &config.relays).await {
+        if let Err(e) = node.first_head(first, &config.relays, &unreached).await {
             node.end().await;
             return Err(e);
         }
@@ -185,9 +188,17 @@ impl LightNode {
         Ok(node)
     }
 
-    async fn first_head(&self, connected: oneshot::Receiver<()>, relays: &[String]) -> Result<(), NodeError> {
+    async fn first_head(
+        &self,
+        connected: oneshot::Receiver<()>,
+        relays: &[String],
+        unreached: &RefCell<Option<String>>,
+    ) -> Result<(), NodeError> {
         let mut limit = Delay::new(START_WAIT).fuse();
-        let none = || NodeError::NoRelay(format!("tried {} address(es)", relays.len()));
+        let none = || {
+            let cause = unreached.borrow().as_ref().map_or(String::new(), |message| format!("; {message}"));
+            NodeError::NoRelay(format!("tried {} address(es){cause}", relays.len()))
+        };
         let first = async {
             connected.await.map_err(|_| none())?;
             self.chain.advance(Duration::ZERO).await?;
@@ -371,19 +382,30 @@ impl RecordView {
 }
 
 /// Tells the page of connections.
-async fn watch(chain: Rc<Chain>, mut events: Events, mut first: Option<oneshot::Sender<()>>) {
+async fn watch(
+    chain: Rc<Chain>,
+    mut events: Events,
+    mut first: Option<oneshot::Sender<()>>,
+    unreached: Rc<RefCell<Option<String>>>,
+) {
     use tequio_p2p::Event as Net;
     while let Some(event) = events.next().await {
         match event {
-            Net::Connected { peer, path } => {
+            Net::Connected { peer, path, addr } => {
                 chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: true });
-                chain.emitter.emit(&Event::Path { peer: peer.to_string(), path: PathView::new(&path) });
+                chain.emitter.emit(&path_event(peer, &path, &addr, "connected"));
                 if let Some(first) = first.take() {
                     let _ = first.send(());
                 }
             }
-            Net::PathChanged { peer, path } => {
-                chain.emitter.emit(&Event::Path { peer: peer.to_string(), path: PathView::new(&path) });
+            Net::PathChanged { peer, path, addr, reason } => {
+                chain.emitter.emit(&path_event(peer, &path, &addr, reason.as_str()));
+            }
+            Net::Unreachable { peer, error } => {
+                let peer = peer.map_or("a relay".into(), |peer| peer.to_string());
+                let message = format!("{peer} is not reached and will be tried again: {error}");
+                chain.emitter.log("warn", message.clone());
+                *unreached.borrow_mut() = Some(message);
             }
             Net::Disconnected { peer, .. } => {
                 chain.emitter.emit(&Event::Peer { id: peer.to_string(), connected: false });
@@ -391,6 +413,10 @@ async fn watch(chain: Rc<Chain>, mut events: Events, mut first: Option<oneshot::
             _ => {}
         }
     }
+}
+
+fn path_event(peer: NodeId, path: &Path, addr: &Multiaddr, reason: &'static str) -> Event {
+    Event::Path { peer: peer.to_string(), path: PathView::new(path), address: addr.to_string(), reason }
 }
 
 fn relays(texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
@@ -419,6 +445,7 @@ fn peer_view(peer: &tequio_p2p::PeerInfo) -> PeerView {
         id: peer.id.to_string(),
         path,
         transport,
+        address: peer.addr.to_string(),
         relayed_by,
         rtt_ms: peer.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
     }

@@ -89,6 +89,7 @@ pub async fn peers(State(api): State<Api>) -> Answer {
             };
             json!({
                 "id": p.id.to_string(), "agent": p.agent, "path": path, "transport": transport.as_str(), "via": via,
+                "address": p.addr.to_string(),
                 "rtt_ms": p.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
                 "addresses": p.addrs.iter().map(ToString::to_string).collect::<Vec<_>>(),
             })

@@ -67,7 +67,8 @@ fn text(status: &Value) -> String {
     for peer in status["peer_list"].as_array().into_iter().flatten() {
         let text = |name: &str| peer[name].as_str().unwrap_or("?").to_owned();
         let rtt = peer["rtt_ms"].as_f64().map_or(String::new(), |rtt| format!(", {rtt:.1} ms"));
-        lines.push(format!("        {} {} {} {}{rtt}", text("id"), text("path"), text("transport"), text("agent")));
+        let way = format!("{} {} {}", text("path"), text("transport"), text("address"));
+        lines.push(format!("        {} {way} {}{rtt}", text("id"), text("agent")));
     }
     lines.join("\n")
 }

@@ -2,7 +2,7 @@
 
 use prometheus_client::{
     encoding::text,
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -26,6 +26,7 @@ pub struct Metrics {
     pub http_requests: Counter,
     pub http_limited: Counter,
     pub misbehaviour: Counter,
+    pub path_changes: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Default for Metrics {
@@ -47,6 +48,7 @@ impl Default for Metrics {
             http_requests: Counter::default(),
             http_limited: Counter::default(),
             misbehaviour: Counter::default(),
+            path_changes: Family::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -65,12 +67,18 @@ impl Default for Metrics {
         registry.register("http_requests", "Requests to the HTTP API", m.http_requests.clone());
         registry.register("http_limited", "Of those, refused for their rate", m.http_limited.clone());
         registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
+        registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
         metrics.registry = registry;
         metrics
     }
 }
 
 impl Metrics {
+    /// The path to a connected peer has changed.
+    pub fn path_changed(&self, reason: &tequio_p2p::PathReason) {
+        self.path_changes.get_or_create(&[("reason", reason.as_str())]).inc();
+    }
+
     /// OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut out = String::new();

@@ -23,8 +23,15 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
                 Protocol::Mempool => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),
             },
-            Event::Connected { peer, path } => tracing::info!(peer = %peer.short(), ?path, "connected"),
-            Event::PathChanged { peer, path } => tracing::debug!(peer = %peer.short(), ?path, "path changed"),
+            Event::Connected { peer, path, addr } => tracing::info!(peer = %peer.short(), ?path, %addr, "connected"),
+            Event::PathChanged { peer, path, addr, reason } => {
+                context.metrics.path_changed(&reason);
+                tracing::info!(peer = %peer.short(), ?path, %addr, ?reason, "path changed");
+            }
+            Event::Unreachable { peer, error } => {
+                let peer = peer.map(|peer| peer.short().to_string());
+                tracing::info!(peer, %error, "a peer is not reached; it will be tried again");
+            }
             Event::Disconnected { peer, reason } => {
                 tracing::info!(peer = %peer.short(), ?reason, "disconnected");
                 context.coordinators.gone(peer);

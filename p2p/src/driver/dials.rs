@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use futures::channel::oneshot;
+use futures::{channel::oneshot, future::AbortHandle};
 use libp2p::{
-    Multiaddr,
+    Multiaddr, PeerId,
     core::transport::TransportError,
     multiaddr::Protocol,
     swarm::{
@@ -14,15 +14,16 @@ use libp2p::{
 };
 use tequio_core::types::NodeId;
 
-use super::Driver;
+use super::{Driver, keep::Unreachable};
 use crate::{
     error::DialError,
+    event::Event,
     identity::node_id,
     path::{Path, TransportKind, before_circuit, is_circuit, is_signalled, names_relay, relay_of, target_of},
 };
 
-/// Dials under way at most.
-const DIALS_MAX: usize = 256;
+/// Dials under way at most, if the configured limit is not below.
+pub const DIALS_MAX: usize = 256;
 
 pub type Reply = oneshot::Sender<Result<(NodeId, Path), DialError>>;
 
@@ -38,6 +39,9 @@ pub enum Origin {
 pub struct Dial {
     pub addr: Multiaddr,
     pub kept: bool,
+    abort: Option<AbortHandle>,
+    /// A better connection came first.
+    pub is_given_up: bool,
     waiters: Vec<Reply>,
 }
 
@@ -68,7 +72,26 @@ impl Dials {
     }
 
     fn by_addr(&mut self, addr: &Multiaddr) -> Option<&mut Dial> {
-        self.0.values_mut().find(|dial| dial.addr == *addr)
+        self.0.values_mut().find(|dial| dial.addr == *addr && !dial.is_given_up)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A connection to `peer` stands: gives up what is dialled to it for no better one, unless a caller waits for it.
+    pub fn give_up(&mut self, peer: &PeerId, path: Path) {
+        let spare = |dial: &Dial| {
+            target_of(&dial.addr).as_ref() == Some(peer)
+                && (path.is_direct() || is_circuit(&dial.addr))
+                && !dial.is_wanted_by_callers()
+        };
+        for dial in self.0.values_mut().filter(|dial| spare(dial)) {
+            dial.is_given_up = true;
+            if let Some(abort) = &dial.abort {
+                abort.abort();
+            }
+        }
     }
 }
 
@@ -78,10 +101,13 @@ impl Driver {
             return dial.join(origin);
         }
         let started = self.start(&addr);
-        let mut dial = Dial { addr, kept: false, waiters: Vec::new() };
+        let mut dial = Dial { addr, kept: false, abort: None, is_given_up: false, waiters: Vec::new() };
         dial.join(origin);
         match started {
-            Ok(id) => drop(self.dials.0.insert(id, dial)),
+            Ok(id) => {
+                dial.abort = self.newest_dial.take();
+                self.dials.0.insert(id, dial);
+            }
             Err(result) => self.settle(dial, result),
         }
     }
@@ -93,10 +119,13 @@ impl Driver {
             return Err(Err(DialError::OwnAddress));
         }
         if let Some(peer) = target
-            && let (Some(node), Some((_, path))) = (node_id(&peer), self.peers.best(&peer))
-            && (path.is_direct() || is_circuit(addr))
+            && let Some(node) = node_id(&peer)
         {
-            return Err(Ok((node, path)));
+            let direct = self.peers.direct(&peer);
+            let any = self.peers.best(&peer).map(|(_, path)| path);
+            if let Some(path) = direct.or(any.filter(|_| is_circuit(addr))) {
+                return Err(Ok((node, path)));
+            }
         }
         if self.dials.0.len() >= DIALS_MAX {
             return Err(Err(DialError::QueueFull));
@@ -130,7 +159,8 @@ impl Driver {
 
     /// Tells everybody who waits how a dial ended.
     pub fn settle(&mut self, dial: Dial, result: Result<(NodeId, Path), DialError>) {
-        if dial.kept {
+        // Nobody counts on what was given up.
+        if dial.kept && (result.is_ok() || !dial.is_given_up) {
             let now = web_time::Instant::now();
             match &result {
                 Ok((node, _)) => {
@@ -140,7 +170,9 @@ impl Driver {
                 }
                 Err(error) => {
                     tracing::debug!(addr = %dial.addr, %error, "kept peer not reached");
-                    self.keep.failed(&dial.addr, now);
+                    for Unreachable { peer, error } in self.keep.failed(&dial.addr, error, now) {
+                        self.emit(Event::Unreachable { peer, error });
+                    }
                 }
             }
         }

@@ -1,22 +1,29 @@
 //! Persistent peers: dialled at the start, redialled for ever. A machine without I/O: the driver dials what is due.
 //!
-//! The addresses of one peer are alternatives. They are tried by transport (WebRTC, QUIC, TCP, WebSocket, circuits
-//! last), the next one as soon as the one before failed or has not answered for [`STAGGER`].
+//! The addresses of one peer are alternatives, tried in a [`Race`]. When all have failed, that is told, and the next
+//! race begins after a pause.
 //!
-//! While a peer is reached only through a relay, its direct addresses are tried again now and then, those too that it
-//! says it has. The circuit stays meanwhile; it is closed by whoever sees the direct connection carry traffic.
+//! While a peer is reached only through a relay, its direct addresses are raced again and again, ever more rarely, those
+//! too that it says it has. The circuit stays meanwhile, and stands by once the direct connection has carried traffic.
 
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
+use tequio_core::types::NodeId;
 use web_time::Instant;
 
-use super::backoff::Backoff;
-use crate::path::{TransportKind, is_circuit, target_of};
+use super::{backoff::Backoff, race::Race};
+use crate::{
+    error::DialError,
+    identity::node_id,
+    path::{is_circuit, target_of},
+};
 
-const STAGGER: Duration = Duration::from_secs(2);
-/// Pause before a peer that is reached through a relay is dialled directly again.
-const UPGRADE_PAUSE: Duration = Duration::from_secs(30);
+/// Addresses of one peer; more are ignored.
+const ADDRS_MAX: usize = 32;
+/// Pause before a peer that is reached through a relay is dialled directly; it doubles with each failed race.
+const UPGRADE_PAUSE: Duration = Duration::from_secs(1);
+const UPGRADE_DOUBLINGS_MAX: u32 = 8;
 /// Direct addresses of a peer's own claim that are tried.
 const CLAIMED_MAX: usize = 4;
 /// A connection that lasted less than this does not count as a success.
@@ -28,11 +35,8 @@ struct Entry {
     addrs: Vec<Multiaddr>,
     /// Direct addresses that the peer says it has. They are tried only to replace a circuit.
     claimed: Vec<Multiaddr>,
-    /// While connected through a relay only: when to dial directly, and how many times that was done.
-    upgrade: Option<(Instant, usize)>,
-    /// The address to try next; past the end when all of this round have been tried.
-    next: usize,
-    in_flight: usize,
+    /// While connected through a relay only.
+    upgrade: Option<Upgrade>,
     attempt: u32,
     state: State,
 }
@@ -42,10 +46,28 @@ enum State {
     Connected {
         since: Instant,
     },
-    /// Dial the next address at this time.
+    /// Begin a race at this time.
     Due(Instant),
-    /// All addresses of this round are being dialled.
-    Dialling,
+    Racing(Race),
+}
+
+#[derive(Debug)]
+struct Upgrade {
+    attempt: u32,
+    state: Course,
+}
+
+#[derive(Debug)]
+enum Course {
+    Due(Instant),
+    Racing(Race),
+}
+
+/// No address of a kept peer leads to it.
+#[derive(Debug, PartialEq)]
+pub struct Unreachable {
+    pub peer: Option<NodeId>,
+    pub error: DialError,
 }
 
 #[derive(Debug)]
@@ -67,29 +89,22 @@ impl Keep {
             None => e.addrs.contains(&addr),
         });
         match known {
+            Some(entry) if entry.addrs.contains(&addr) => {}
+            Some(entry) if entry.addrs.len() >= ADDRS_MAX => {
+                tracing::warn!(%addr, "a peer has {ADDRS_MAX} addresses already: not used");
+            }
             Some(entry) => {
-                if !entry.addrs.contains(&addr) {
-                    entry.addrs.push(addr);
-                    // Stable: the caller's order counts within one kind of transport.
-                    entry.addrs.sort_by_key(rank);
-                    if entry.state == State::Dialling {
-                        entry.state = State::Due(now);
-                        entry.next = 0;
-                    }
+                entry.addrs.push(addr.clone());
+                match &mut entry.state {
+                    State::Connected { .. } => {}
+                    State::Due(at) => *at = now.min(*at),
+                    State::Racing(race) => race.add(addr),
                 }
             }
             None => {
                 let state = if is_connected { State::Connected { since: now } } else { State::Due(now) };
-                self.entries.push(Entry {
-                    target,
-                    addrs: vec![addr],
-                    claimed: Vec::new(),
-                    upgrade: None,
-                    next: 0,
-                    in_flight: 0,
-                    attempt: 0,
-                    state,
-                });
+                let (addrs, claimed) = (vec![addr], Vec::new());
+                self.entries.push(Entry { target, addrs, claimed, upgrade: None, attempt: 0, state });
             }
         }
     }
@@ -98,40 +113,37 @@ impl Keep {
         self.entries.retain(|e| e.target.as_ref() != Some(peer));
     }
 
-    /// The addresses to dial now. Each must be answered by [`Keep::connected`] or [`Keep::failed`].
-    pub fn due(&mut self, now: Instant) -> Vec<Multiaddr> {
+    /// The addresses to dial now, not more than there is `room` for. Each must be answered by [`Keep::connected`] or
+    /// [`Keep::failed`].
+    pub fn due(&mut self, now: Instant, room: usize) -> Vec<Multiaddr> {
         let mut out = Vec::new();
         for entry in &mut self.entries {
-            out.extend(entry.due_upgrade(now));
-            let State::Due(at) = entry.state else { continue };
-            if at > now {
-                continue;
+            entry.begin(now);
+            while out.len() < room {
+                let Some(addr) = entry.race().and_then(|race| race.next(now)) else { break };
+                out.push(addr);
             }
-            out.extend(entry.addrs.get(entry.next).cloned());
-            entry.next += 1;
-            entry.in_flight += 1;
-            let is_last = entry.next >= entry.addrs.len();
-            entry.state = if is_last { State::Dialling } else { State::Due(now + STAGGER) };
         }
         out
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        let due = |e: &Entry| if let State::Due(at) = e.state { Some(at) } else { e.upgrade.map(|(at, _)| at) };
-        self.entries.iter().filter_map(due).min()
+        self.entries.iter().filter_map(Entry::deadline).min()
     }
 
     /// A connection to `peer` stands; `addr` is the kept address it was dialled at, if it was.
     pub fn connected(&mut self, peer: PeerId, addr: Option<&Multiaddr>, now: Instant) {
         for entry in &mut self.entries {
-            let was_dialled = addr.is_some_and(|addr| entry.addrs.contains(addr));
-            if was_dialled {
-                entry.in_flight = entry.in_flight.saturating_sub(1);
-            }
-            if entry.target == Some(peer) || entry.target.is_none() && was_dialled {
+            // Who answers at an address that names nobody may be another one each time.
+            let is_bare = addr.is_some_and(|addr| target_of(addr).is_none() && entry.addrs.contains(addr));
+            if entry.target == Some(peer) || is_bare {
                 entry.target = Some(peer);
                 if !matches!(entry.state, State::Connected { .. }) {
                     entry.state = State::Connected { since: now };
+                }
+                // The race for a direct connection is won; what it has won may still fail to carry anything.
+                if let Some(upgrade) = entry.upgrade.as_mut().filter(|_| addr.is_some_and(|addr| !is_circuit(addr))) {
+                    upgrade.pause(now);
                 }
             }
         }
@@ -140,18 +152,25 @@ impl Keep {
     /// How `peer` is reached now.
     pub fn reached(&mut self, peer: &PeerId, is_direct: bool, now: Instant) {
         for entry in self.entries.iter_mut().filter(|e| e.target.as_ref() == Some(peer)) {
-            entry.upgrade = match entry.upgrade {
-                _ if is_direct => None,
-                None if entry.direct().next().is_some() => Some((now + UPGRADE_PAUSE, 0)),
-                before => before,
-            };
+            if is_direct {
+                entry.upgrade = None;
+            } else if entry.upgrade.is_none() && entry.direct().next().is_some() {
+                entry.upgrade = Some(Upgrade { attempt: 0, state: Course::Due(now + UPGRADE_PAUSE) });
+            }
         }
     }
 
     /// Direct addresses that `peer` says it has.
     pub fn claims(&mut self, peer: &PeerId, is_direct: bool, addrs: impl Iterator<Item = Multiaddr>, now: Instant) {
         let Some(entry) = self.entries.iter_mut().find(|e| e.target.as_ref() == Some(peer)) else { return };
-        entry.claimed = addrs.filter(|a| !is_circuit(a) && !entry.addrs.contains(a)).take(CLAIMED_MAX).collect();
+        let claimed: Vec<_> = addrs.filter(|a| !is_circuit(a) && !entry.addrs.contains(a)).take(CLAIMED_MAX).collect();
+        // A new one is a new chance.
+        if claimed.iter().any(|addr| !entry.claimed.contains(addr))
+            && let Some(Upgrade { attempt, state: Course::Due(at) }) = &mut entry.upgrade
+        {
+            (*attempt, *at) = (0, now.min(*at) + UPGRADE_PAUSE);
+        }
+        entry.claimed = claimed;
         self.reached(peer, is_direct, now);
     }
 
@@ -161,30 +180,38 @@ impl Keep {
             if let State::Connected { since } = entry.state {
                 let was_steady = now.saturating_duration_since(since) >= STEADY;
                 entry.attempt = if was_steady { 0 } else { entry.attempt.saturating_add(1) };
-                entry.next = 0;
                 entry.upgrade = None;
                 entry.state = State::Due(now + self.backoff.pause(entry.attempt));
             }
         }
     }
 
-    /// The dial of a kept address failed.
-    pub fn failed(&mut self, addr: &Multiaddr, now: Instant) {
-        for entry in self.entries.iter_mut().filter(|e| e.addrs.contains(addr)) {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
-            match entry.state {
-                State::Connected { .. } => {}
-                // Another address of this round is left: do not wait for its turn.
-                State::Due(at) if entry.next > 0 => entry.state = State::Due(at.min(now)),
-                State::Due(_) => {}
-                State::Dialling if entry.in_flight > 0 => {}
-                State::Dialling => {
-                    entry.next = 0;
-                    entry.state = State::Due(now + self.backoff.pause(entry.attempt));
-                    entry.attempt = entry.attempt.saturating_add(1);
-                }
+    /// The dial of a kept address failed. Who cannot be reached at all by now.
+    pub fn failed(&mut self, addr: &Multiaddr, error: &DialError, now: Instant) -> Vec<Unreachable> {
+        let mut out = Vec::new();
+        for entry in &mut self.entries {
+            let Some(race) = entry.race() else { continue };
+            if !race.failed(addr, error, now) {
+                continue;
             }
+            let Some(error) = race.lost() else { continue };
+            if let Some(upgrade) = &mut entry.upgrade {
+                tracing::debug!(%error, "no direct path yet");
+                upgrade.pause(now);
+                continue;
+            }
+            entry.state = State::Due(now + self.backoff.pause(entry.attempt));
+            entry.attempt = entry.attempt.saturating_add(1);
+            out.push(Unreachable { peer: entry.target.as_ref().and_then(node_id), error });
         }
+        out
+    }
+}
+
+impl Upgrade {
+    fn pause(&mut self, now: Instant) {
+        self.attempt = (self.attempt + 1).min(UPGRADE_DOUBLINGS_MAX);
+        self.state = Course::Due(now + UPGRADE_PAUSE * (1 << self.attempt));
     }
 }
 
@@ -193,55 +220,109 @@ impl Entry {
         self.addrs.iter().filter(|addr| !is_circuit(addr)).chain(&self.claimed)
     }
 
-    /// The direct address whose turn it is, once the time has come.
-    fn due_upgrade(&mut self, now: Instant) -> Option<Multiaddr> {
-        let (at, tried) = self.upgrade.filter(|_| matches!(self.state, State::Connected { .. }))?;
-        if at > now {
-            return None;
+    /// Begins the race that is due.
+    fn begin(&mut self, now: Instant) {
+        match (&self.state, &self.upgrade) {
+            (State::Due(at), _) if *at <= now => self.state = State::Racing(Race::new(self.addrs.clone(), now)),
+            (State::Connected { .. }, Some(Upgrade { state: Course::Due(at), .. })) if *at <= now => {
+                let race = Race::new(self.direct().cloned(), now);
+                if let Some(upgrade) = &mut self.upgrade {
+                    upgrade.state = Course::Racing(race);
+                }
+            }
+            _ => {}
         }
-        self.upgrade = Some((now + UPGRADE_PAUSE, tried.wrapping_add(1)));
-        let count = self.direct().count().max(1);
-        self.direct().nth(tried % count).cloned()
     }
-}
 
-fn rank(addr: &Multiaddr) -> u8 {
-    match TransportKind::of(addr) {
-        _ if is_circuit(addr) => 4,
-        Some(TransportKind::WebRtc) => 0,
-        Some(TransportKind::Quic) => 1,
-        Some(TransportKind::Tcp) => 2,
-        Some(TransportKind::WebSocket) | None => 3,
+    fn race(&mut self) -> Option<&mut Race> {
+        match (&mut self.state, &mut self.upgrade) {
+            (State::Racing(race), _) => Some(race),
+            (State::Connected { .. }, Some(Upgrade { state: Course::Racing(race), .. })) => Some(race),
+            _ => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match (&self.state, &self.upgrade) {
+            (State::Due(at), _) => Some(*at),
+            (State::Racing(race), _) => race.deadline(),
+            (State::Connected { .. }, Some(upgrade)) => match &upgrade.state {
+                Course::Due(at) => Some(*at),
+                Course::Racing(race) => race.deadline(),
+            },
+            (State::Connected { .. }, None) => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::race::STAGGER, *};
 
     fn addresses(peer: &PeerId) -> (Multiaddr, Multiaddr) {
         let addr = |text: &str| format!("{text}/p2p/{peer}").parse().unwrap();
-        (addr("/ip4/127.0.0.1/tcp/2/ws"), addr("/ip4/127.0.0.1/udp/1/webrtc-direct"))
+        (addr("/ip4/127.0.0.1/tcp/2/ws"), addr("/ip4/127.0.0.1/udp/1/quic-v1"))
+    }
+
+    fn refused() -> DialError {
+        DialError::Failed("refused".into())
     }
 
     #[test]
     fn alternatives_follow_each_other_then_the_round_pauses() {
         let (now, peer) = (Instant::now(), PeerId::random());
-        let (ws, rtc) = addresses(&peer);
+        let (ws, quic) = addresses(&peer);
         let mut keep = Keep::new(1);
         keep.add(ws.clone(), false, now);
-        keep.add(rtc.clone(), false, now);
-        assert_eq!(keep.due(now), vec![rtc.clone()], "WebRTC comes first");
-        assert!(keep.due(now).is_empty());
-        assert_eq!(keep.due(now + STAGGER), vec![ws.clone()], "a slow dial is not waited for");
-        keep.failed(&rtc, now + STAGGER);
+        keep.add(quic.clone(), false, now);
+        assert_eq!(keep.due(now, 9), [quic.clone()]);
+        assert!(keep.due(now, 9).is_empty());
+        assert!(keep.due(now + STAGGER, 0).is_empty(), "no room");
+        assert_eq!(keep.due(now + STAGGER, 9), [ws.clone()], "a slow dial is not waited for");
+        assert_eq!(keep.failed(&quic, &refused(), now + STAGGER), []);
         assert_eq!(keep.deadline(), None);
-        keep.failed(&ws, now + STAGGER);
+        let told = keep.failed(&ws, &refused(), now + STAGGER);
+        let all = DialError::NoneAnswers(vec![(quic.clone(), refused()), (ws.clone(), refused())]);
+        assert_eq!(told, [Unreachable { peer: node_id(&peer), error: all }]);
         let next = keep.deadline().unwrap();
         assert!(next > now + STAGGER);
-        assert_eq!(keep.due(next), vec![rtc.clone()]);
-        keep.failed(&rtc, next);
-        assert_eq!(keep.due(next), vec![ws], "a failed dial is followed at once");
+        assert_eq!(keep.due(next, 9), [quic.clone()]);
+        keep.failed(&quic, &refused(), next);
+        assert_eq!(keep.due(next, 9), [ws], "a failed dial is followed at once");
+    }
+
+    /// What a count of dials in flight got wrong: each of these left it above zero for ever.
+    #[test]
+    fn no_order_of_results_leaves_a_peer_undialled() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let (ws, quic) = addresses(&peer);
+        let kept = || {
+            let mut keep = Keep::new(1);
+            keep.add(quic.clone(), false, now);
+            assert_eq!(keep.due(now, 9).len(), 1);
+            keep
+        };
+        // An address is added while the only one is being dialled.
+        let mut keep = kept();
+        keep.add(ws.clone(), false, now);
+        assert_eq!(keep.due(now + STAGGER, 9), [ws.clone()]);
+        keep.failed(&quic, &DialError::Denied("penalty".into()), now);
+        assert_eq!(keep.failed(&ws, &DialError::WrongPeer(PeerId::random()), now).len(), 1);
+        assert!(keep.deadline().is_some());
+        // The peer dials us and goes while our own dial is under way; that one serves the next race, too.
+        let mut keep = kept();
+        keep.connected(peer, None, now);
+        keep.disconnected(&peer, now);
+        let at = keep.deadline().unwrap();
+        assert_eq!(keep.due(at, 9), [quic.clone()]);
+        assert_eq!(keep.failed(&quic, &refused(), at).len(), 1);
+        assert!(keep.deadline().is_some());
+        // Removed and added again meanwhile.
+        let mut keep = kept();
+        keep.remove(&peer);
+        keep.add(quic.clone(), false, now);
+        assert_eq!(keep.failed(&quic, &refused(), now), [], "not of the new race");
+        assert_eq!(keep.due(now, 9), [quic]);
     }
 
     #[test]
@@ -252,7 +333,7 @@ mod tests {
         keep.add(addr.clone(), false, now);
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            assert_eq!(keep.due(now), vec![addr.clone()]);
+            assert_eq!(keep.due(now, 9), [addr.clone()]);
             keep.connected(peer, Some(&addr), now);
             assert_eq!(keep.deadline(), None);
             keep.disconnected(&peer, now);
@@ -261,7 +342,7 @@ mod tests {
             now = next;
         }
         assert!(pauses[5] > pauses[0] * 4, "{pauses:?}");
-        keep.due(now);
+        keep.due(now, 9);
         keep.connected(peer, Some(&addr), now);
         keep.disconnected(&peer, now + STEADY);
         assert!(
@@ -279,37 +360,55 @@ mod tests {
         let claimed: Multiaddr = format!("/ip4/127.0.0.1/tcp/7/p2p/{peer}").parse().unwrap();
         let mut keep = Keep::new(1);
         keep.add(circuit.clone(), false, now);
-        assert_eq!(keep.due(now), vec![circuit.clone()]);
+        assert_eq!(keep.due(now, 9), [circuit.clone()]);
         keep.connected(peer, Some(&circuit), now);
         keep.reached(&peer, false, now);
         assert_eq!(keep.deadline(), None, "nothing direct is known");
         let claims = [circuit.clone(), claimed.clone()];
         keep.claims(&peer, false, claims.into_iter(), now);
         keep.add(direct.clone(), true, now);
-        let at = keep.deadline().unwrap();
-        assert!(keep.due(now).is_empty());
-        assert_eq!(keep.due(at), vec![direct]);
-        let next = keep.deadline().unwrap();
-        assert!(next > at);
-        assert_eq!(keep.due(next), vec![claimed], "they take turns");
-        keep.reached(&peer, true, next);
+        let mut at = keep.deadline().unwrap();
+        assert!(keep.due(now, 9).is_empty());
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(keep.due(at, 9), [claimed.clone()]);
+            assert_eq!(keep.failed(&claimed, &refused(), at), []);
+            assert_eq!(keep.due(at, 9), [direct.clone()]);
+            assert_eq!(keep.failed(&direct, &refused(), at), [], "the peer is reached all the same");
+            let next = keep.deadline().unwrap();
+            pauses.push(next - at);
+            at = next;
+        }
+        assert_eq!(pauses, [2, 4, 8].map(Duration::from_secs));
+        assert_eq!(keep.due(at, 9), [claimed.clone()]);
+        keep.connected(peer, Some(&claimed), at);
+        assert!(keep.deadline().unwrap() > at, "should it never answer, there is another race");
+        keep.reached(&peer, true, at);
         assert_eq!(keep.deadline(), None, "done");
-        keep.disconnected(&peer, next);
-        assert_eq!(keep.due(keep.deadline().unwrap()).len(), 1, "what a peer claims is not dialled when it is gone");
+        keep.reached(&peer, false, at);
+        assert_eq!(keep.deadline(), Some(at + UPGRADE_PAUSE), "back on the circuit");
+        keep.disconnected(&peer, at);
+        let next = keep.deadline().unwrap();
+        assert_eq!(keep.due(next, 9), [direct]);
+        assert_eq!(keep.due(next + STAGGER, 9), [circuit]);
+        assert!(keep.due(next + STAGGER * 2, 9).is_empty(), "what a peer claims is not dialled when it is gone");
     }
 
     #[test]
     fn the_peer_behind_a_bare_address_is_learnt() {
-        let (now, peer) = (Instant::now(), PeerId::random());
+        let (now, peer, other) = (Instant::now(), PeerId::random(), PeerId::random());
         let bare: Multiaddr = "/ip4/127.0.0.1/tcp/2".parse().unwrap();
         let mut keep = Keep::new(1);
         keep.add(bare.clone(), false, now);
-        keep.due(now);
-        keep.connected(peer, Some(&bare), now);
-        assert_eq!(keep.deadline(), None);
-        keep.disconnected(&peer, now);
+        // Another one answers the second time: the old entry waited for the first for ever.
+        for peer in [peer, other] {
+            assert_eq!(keep.due(keep.deadline().unwrap(), 9), [bare.clone()]);
+            keep.connected(peer, Some(&bare), now);
+            assert_eq!(keep.deadline(), None);
+            keep.disconnected(&peer, now);
+        }
         assert!(keep.deadline().is_some());
-        keep.remove(&peer);
+        keep.remove(&other);
         assert_eq!(keep.deadline(), None);
     }
 }

@@ -11,6 +11,7 @@ mod keep;
 mod listens;
 mod peers;
 mod per_ip;
+mod race;
 mod react;
 mod upgrade;
 
@@ -24,7 +25,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, channel::mpsc};
 use futures_timer::Delay;
-use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair, relay, swarm::SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, Transport, identity::Keypair, relay, swarm::SwarmEvent};
 use tequio_core::types::NodeId;
 use web_time::Instant;
 
@@ -35,7 +36,7 @@ pub use self::peers::PeerInfo;
 pub(crate) use self::peers::Snapshot;
 use self::{
     behaviour::{Behaviour, BehaviourEvent},
-    dials::{Dials, Origin},
+    dials::{DIALS_MAX, Dials, Origin},
     keep::Keep,
     listens::Listens,
     peers::Peers,
@@ -72,6 +73,9 @@ pub struct Driver {
     peers: Peers,
     circuits: CircuitMeter,
     dials: Dials,
+    dials_max: usize,
+    /// To give up the dial that was started last.
+    newest_dial: transport::cancel::Newest,
     keep: Keep,
     upgrades: Upgrades,
     listens: Listens,
@@ -113,9 +117,11 @@ impl Driver {
     ) -> Result<Self, SpawnError> {
         let local = keys.public().to_peer_id();
         let (relay_transport, relay_client) = relay::client::new(local);
+        let newest_dial = transport::cancel::Newest::default();
         let (transport, signalling) = transport::build(&config, keys, relay_transport, &shared)?;
+        let transport = transport::cancel::Cancellable::new(transport, newest_dial.clone()).boxed();
         let behaviour = Behaviour::new(&config, keys, relay_client, signalling, shared.hub.clone());
-        let mut swarm = Swarm::new(transport, behaviour, local, swarm_config());
+        let mut swarm = Swarm::new(transport, behaviour, local, swarm_config(config.standby));
         // Announced with each reservation, by whose circuits it is reached.
         #[cfg(target_arch = "wasm32")]
         swarm
@@ -139,6 +145,8 @@ impl Driver {
             peers: Peers::new(shared.peers, shared.hub),
             circuits: shared.circuits,
             dials: Dials::default(),
+            dials_max: DIALS_MAX.min(usize::try_from(config.limits.pending_outbound).unwrap_or(DIALS_MAX)),
+            newest_dial,
             keep,
             upgrades: Upgrades::default(),
             listens: Listens::new(!seed),
@@ -181,7 +189,9 @@ impl Driver {
         if let Some(step) = step {
             return Poll::Ready(step);
         }
-        let deadlines = [self.keep.deadline(), self.upgrades.deadline(), self.listens.deadline()];
+        // Without room for a dial, the end of one is waited for.
+        let dials = self.keep.deadline().filter(|_| self.room() > 0);
+        let deadlines = [dials, self.upgrades.deadline(), self.listens.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         self.timer.poll(deadline, cx).map(|()| Step::Deadline)
     }
@@ -217,7 +227,10 @@ impl Driver {
     /// Dials kept peers and renews reservations, as far as they are due.
     fn pursue(&mut self) {
         let now = Instant::now();
-        for addr in self.keep.due(now) {
+        for (peer, connection, is_standby) in self.peers.standby_changes() {
+            self.swarm.behaviour_mut().rpc.set_standby(peer, connection, is_standby);
+        }
+        for addr in self.keep.due(now, self.room()) {
             self.dial(addr, Origin::Keep);
         }
         for addr in self.upgrades.due(now) {
@@ -226,6 +239,11 @@ impl Driver {
         for addr in self.listens.due(now) {
             self.listen(addr, None);
         }
+    }
+
+    /// How many dials may be started.
+    fn room(&self) -> usize {
+        self.dials_max.saturating_sub(self.dials.len())
     }
 
     fn emit(&mut self, event: Event) {
@@ -320,11 +338,13 @@ fn seed_of(peer: &PeerId) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-fn swarm_config() -> libp2p::swarm::Config {
+/// What streams no longer use, and is only a standby, is closed after this time.
+fn swarm_config(standby: Duration) -> libp2p::swarm::Config {
     #[cfg(not(target_arch = "wasm32"))]
     let config = libp2p::swarm::Config::with_tokio_executor();
     #[cfg(target_arch = "wasm32")]
     let config = libp2p::swarm::Config::with_wasm_executor();
+    let config = config.with_idle_connection_timeout(standby);
     // Negotiation rides along with a request's first bytes: an exchange is one round trip, not two.
     config.with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy)
 }

@@ -1,9 +1,10 @@
 //! The connected peers: which connections each has, which of them is used, and what is known about the peer.
 //!
-//! The best connection is a direct one before a relayed one, and among equals the oldest: it has proved itself.
+//! Requests take the direct connection, among several the oldest. While there is a circuit, a direct connection is used
+//! only once it has answered a ping, and no more when it misses one; the circuit it has replaced stands by.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,8 +13,8 @@ use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, swarm::ConnectionId};
 use tequio_core::types::NodeId;
 
 use crate::{
-    event::DisconnectReason,
-    path::{Path, without_target},
+    event::{DisconnectReason, PathReason},
+    path::{Path, without_secrets, without_target},
     tell::Hub,
 };
 
@@ -30,6 +31,8 @@ pub struct PeerInfo {
     pub id: NodeId,
     /// How requests reach it.
     pub path: Path,
+    /// The address dialled, or that it came from; nothing secret in it.
+    pub addr: Multiaddr,
     /// How it introduces itself; its own claim.
     pub agent: Option<String>,
     /// Round-trip time of the last ping.
@@ -45,8 +48,8 @@ pub(crate) type Snapshot = Arc<Mutex<BTreeMap<NodeId, PeerInfo>>>;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
     None,
-    Connected(Path),
-    PathChanged(Path),
+    Connected(Path, Multiaddr),
+    PathChanged(Path, Multiaddr, PathReason),
     Disconnected(DisconnectReason),
 }
 
@@ -56,6 +59,10 @@ struct Connection {
     path: Path,
     remote: Multiaddr,
     is_dialled: bool,
+    /// Whether it has carried traffic: the last ping was answered. The first connection to a peer replaces nothing and
+    /// need not prove itself.
+    is_proven: bool,
+    is_standby: bool,
     pings_missed: u32,
     closing: Option<DisconnectReason>,
 }
@@ -68,19 +75,21 @@ struct Peer {
 
 impl Peer {
     fn best(&self) -> Option<&Connection> {
-        // `min_by_key` takes the first, that is the oldest, of equals.
-        self.connections.iter().filter(|c| c.closing.is_none()).min_by_key(|c| !c.path.is_direct())
+        let open = || self.connections.iter().filter(|c| c.closing.is_none());
+        match open().find(|c| !c.path.is_direct()) {
+            Some(circuit) => open().find(|c| c.path.is_direct() && c.is_proven).or(Some(circuit)),
+            None => open().next(),
+        }
     }
 }
 
 /// What to do after a ping.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AfterPing {
-    Nothing,
+    /// It may have changed the path.
+    Stays(Change),
     /// The connection is dead.
     Close,
-    /// The direct connection has proved itself: these circuits are needed no more.
-    CloseCircuits(Vec<ConnectionId>),
 }
 
 #[derive(Debug, Default)]
@@ -88,11 +97,13 @@ pub struct Peers {
     table: HashMap<PeerId, Peer>,
     snapshot: Snapshot,
     hub: Option<Arc<Hub>>,
+    /// Peers whose connections have changed, see [`Peers::standby_changes`].
+    moved: BTreeSet<PeerId>,
 }
 
 impl Peers {
     pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
-        Self { table: HashMap::new(), snapshot, hub: Some(hub) }
+        Self { table: HashMap::new(), snapshot, hub: Some(hub), moved: BTreeSet::new() }
     }
 
     pub fn opened(
@@ -107,15 +118,27 @@ impl Peers {
         let is_new = !self.table.contains_key(&peer);
         let entry = self.table.entry(peer).or_insert_with(|| Peer {
             connections: Vec::new(),
-            info: PeerInfo { id: node, path, agent: None, rtt: None, addrs: Vec::new() },
+            info: PeerInfo {
+                id: node,
+                path,
+                addr: without_secrets(remote.clone()),
+                agent: None,
+                rtt: None,
+                addrs: Vec::new(),
+            },
         });
-        entry.connections.push(Connection { id, path, remote, is_dialled, pings_missed: 0, closing: None });
+        let addr = without_secrets(remote.clone());
+        let (is_proven, is_standby) = (entry.best().is_none(), false);
+        let connection =
+            Connection { id, path, remote, is_dialled, is_proven, is_standby, pings_missed: 0, closing: None };
+        entry.connections.push(connection);
         self.route(&peer);
         if is_new {
             self.publish(&peer);
-            return Change::Connected(path);
+            return Change::Connected(path, addr);
         }
-        self.refresh(&peer)
+        // Only where all others are being closed.
+        self.refresh(&peer, PathReason::Lost(DisconnectReason::Local))
     }
 
     /// `reason` is what the transport said; our own reason for closing, if there is one, counts more.
@@ -124,22 +147,23 @@ impl Peers {
         let Some(position) = entry.connections.iter().position(|c| c.id == id) else { return Change::None };
         let closed = entry.connections.remove(position);
         let is_last = entry.connections.is_empty();
+        let reason = closed.closing.unwrap_or(reason);
         self.route(peer);
         if !is_last {
-            return self.refresh(peer);
+            return self.refresh(peer, PathReason::Lost(reason));
         }
         self.forget(peer);
-        Change::Disconnected(closed.closing.unwrap_or(reason))
+        Change::Disconnected(reason)
     }
 
     /// Notes why we close a connection; it is used no more from now on.
     pub fn closing(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
         if let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) {
-            connection.closing.get_or_insert(reason);
+            connection.closing.get_or_insert_with(|| reason.clone());
         }
         self.route(peer);
-        self.refresh(peer)
+        self.refresh(peer, PathReason::Lost(reason))
     }
 
     /// The same for all of a peer's connections, which are returned.
@@ -154,7 +178,8 @@ impl Peers {
     }
 
     /// One-way messages take the best connection, too.
-    fn route(&self, peer: &PeerId) {
+    fn route(&mut self, peer: &PeerId) {
+        self.moved.insert(*peer);
         if let (Some(hub), Some(entry)) = (&self.hub, self.table.get(peer)) {
             hub.route(&entry.info.id, entry.best().map(|c| c.id));
         }
@@ -165,11 +190,33 @@ impl Peers {
         self.table.get(peer)?.best().map(|c| (c.id, c.path))
     }
 
+    /// A direct connection to a peer, proven or not.
+    pub fn direct(&self, peer: &PeerId) -> Option<Path> {
+        let mut open = self.table.get(peer)?.connections.iter().filter(|c| c.closing.is_none());
+        open.find(|c| c.path.is_direct()).map(|c| c.path)
+    }
+
     /// Whether we have dialled this peer before over a path as good as `path`. One that the peer has dialled does not
     /// count: if both closed their own for the other's sake, none would be left.
     pub fn has_dialled(&self, peer: &PeerId, path: Path) -> bool {
-        let best = self.table.get(peer).and_then(Peer::best);
-        best.is_some_and(|c| c.is_dialled && (c.path.is_direct() || !path.is_direct()))
+        let mut all = self.table.get(peer).into_iter().flat_map(|p| &p.connections);
+        all.any(|c| c.closing.is_none() && c.is_dialled && (c.path.is_direct() || !path.is_direct()))
+    }
+
+    /// The circuits that have become a standby, or are none any more, since this was asked last.
+    pub fn standby_changes(&mut self) -> Vec<(PeerId, ConnectionId, bool)> {
+        let mut out = Vec::new();
+        for peer in std::mem::take(&mut self.moved) {
+            let Some(entry) = self.table.get_mut(&peer) else { continue };
+            let is_replaced = entry.best().is_some_and(|best| best.path.is_direct());
+            for circuit in entry.connections.iter_mut().filter(|c| !c.path.is_direct()) {
+                if circuit.is_standby != is_replaced {
+                    circuit.is_standby = is_replaced;
+                    out.push((peer, circuit.id, is_replaced));
+                }
+            }
+        }
+        out
     }
 
     /// A peer and the way to it, by the address that a connection was dialled at or accepted from.
@@ -203,22 +250,24 @@ impl Peers {
     }
 
     pub fn pinged(&mut self, peer: &PeerId, id: ConnectionId, rtt: Option<Duration>) -> AfterPing {
-        let Some(entry) = self.table.get_mut(peer) else { return AfterPing::Nothing };
-        let is_best = entry.best().is_some_and(|best| best.id == id);
-        let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else { return AfterPing::Nothing };
-        let Some(rtt) = rtt else {
-            connection.pings_missed += 1;
-            return if connection.pings_missed >= PINGS_MISSED_MAX { AfterPing::Close } else { AfterPing::Nothing };
-        };
-        connection.pings_missed = 0;
-        let is_direct = connection.path.is_direct();
-        if !is_best {
-            return AfterPing::Nothing;
+        let nothing = AfterPing::Stays(Change::None);
+        let Some(entry) = self.table.get_mut(peer) else { return nothing };
+        let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else { return nothing };
+        connection.is_proven = rtt.is_some();
+        connection.pings_missed = if rtt.is_some() { 0 } else { connection.pings_missed + 1 };
+        if connection.pings_missed >= PINGS_MISSED_MAX {
+            return AfterPing::Close;
         }
-        entry.info.rtt = Some(rtt);
-        let circuits: Vec<_> = entry.connections.iter().filter(|c| !c.path.is_direct()).map(|c| c.id).collect();
-        self.publish(peer);
-        if is_direct && !circuits.is_empty() { AfterPing::CloseCircuits(circuits) } else { AfterPing::Nothing }
+        self.route(peer);
+        let change = self.refresh(peer, if rtt.is_some() { PathReason::Proven } else { PathReason::Unanswered });
+        if let Some(entry) = self.table.get_mut(peer)
+            && rtt.is_some()
+            && entry.best().is_some_and(|best| best.id == id)
+        {
+            entry.info.rtt = rtt;
+            self.publish(peer);
+        }
+        AfterPing::Stays(change)
     }
 
     /// Removes a peer that will not be waited for.
@@ -236,16 +285,18 @@ impl Peers {
         self.table.is_empty()
     }
 
-    fn refresh(&mut self, peer: &PeerId) -> Change {
+    fn refresh(&mut self, peer: &PeerId, reason: PathReason) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
-        let Some(path) = entry.best().map(|c| c.path) else { return Change::None };
+        let Some(best) = entry.best() else { return Change::None };
+        let (path, addr) = (best.path, without_secrets(best.remote.clone()));
         if path == entry.info.path {
             return Change::None;
         }
         entry.info.path = path;
+        entry.info.addr = addr.clone();
         entry.info.rtt = None;
         self.publish(peer);
-        Change::PathChanged(path)
+        Change::PathChanged(path, addr, reason)
     }
 
     fn publish(&self, peer: &PeerId) {
@@ -270,41 +321,56 @@ mod tests {
     }
 
     fn open(peers: &mut Peers, peer: PeerId, id: usize, path: Path) -> Change {
-        let endpoint = ConnectedPoint::Dialer {
-            address: format!("/ip4/127.0.0.1/tcp/{id}").parse().unwrap(),
-            role_override: Endpoint::Dialer,
-            port_use: PortUse::Reuse,
-        };
+        let endpoint =
+            ConnectedPoint::Dialer { address: addr(id), role_override: Endpoint::Dialer, port_use: PortUse::Reuse };
         peers.opened(peer, NodeId([1; 32]), ConnectionId::new_unchecked(id), path, &endpoint)
     }
 
+    fn addr(id: usize) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{id}").parse().unwrap()
+    }
+
+    fn changed(path: Path, id: usize, reason: PathReason) -> Change {
+        Change::PathChanged(path, addr(id), reason)
+    }
+
     #[test]
-    fn the_direct_path_wins_and_its_loss_is_told() {
+    fn a_direct_connection_takes_over_when_it_has_answered_and_its_loss_is_told() {
         let mut peers = Peers::default();
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked;
-        assert_eq!(open(&mut peers, peer, 1, relayed()), Change::Connected(relayed()));
-        assert_eq!(open(&mut peers, peer, 2, DIRECT), Change::PathChanged(DIRECT));
+        let rtt = Some(Duration::from_millis(3));
+        let lost = || PathReason::Lost(DisconnectReason::Remote);
+        assert_eq!(open(&mut peers, peer, 1, relayed()), Change::Connected(relayed(), addr(1)));
+        assert_eq!(open(&mut peers, peer, 2, DIRECT), Change::None, "not yet");
+        assert_eq!((peers.best(&peer), peers.direct(&peer)), (Some((id(1), relayed())), Some(DIRECT)));
+        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Stays(Change::None));
+        assert_eq!(peers.standby_changes(), []);
+        assert_eq!(peers.pinged(&peer, id(2), rtt), AfterPing::Stays(changed(DIRECT, 2, PathReason::Proven)));
+        assert_eq!(peers.standby_changes(), [(peer, id(1), true)]);
         assert_eq!(open(&mut peers, peer, 3, DIRECT), Change::None);
         assert_eq!(peers.best(&peer), Some((id(2), DIRECT)));
-        assert_eq!(peers.closed(&peer, id(2), DisconnectReason::Remote), Change::None, "the third takes over");
-        assert_eq!(peers.closed(&peer, id(3), DisconnectReason::Remote), Change::PathChanged(relayed()));
+        assert_eq!(peers.closed(&peer, id(2), DisconnectReason::Remote), changed(relayed(), 1, lost()));
+        assert_eq!(peers.standby_changes(), [(peer, id(1), false)]);
+        assert_eq!(peers.pinged(&peer, id(3), rtt), AfterPing::Stays(changed(DIRECT, 3, PathReason::Proven)));
+        let fallen = changed(relayed(), 1, PathReason::Unanswered);
+        assert_eq!(peers.pinged(&peer, id(3), None), AfterPing::Stays(fallen), "a missed ping is enough to fall back");
+        assert_eq!(peers.closed(&peer, id(3), DisconnectReason::Remote), Change::None);
         let gone = Change::Disconnected(DisconnectReason::Remote);
         assert_eq!(peers.closed(&peer, id(1), DisconnectReason::Remote), gone);
         assert!(peers.is_empty());
     }
 
     #[test]
-    fn circuits_go_once_the_direct_connection_answers() {
+    fn without_a_circuit_the_oldest_connection_is_used_whatever_its_pings_say() {
         let mut peers = Peers::default();
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked;
-        let rtt = Some(Duration::from_millis(3));
-        open(&mut peers, peer, 1, relayed());
-        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Nothing);
+        open(&mut peers, peer, 1, DIRECT);
         open(&mut peers, peer, 2, DIRECT);
-        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Nothing);
-        assert_eq!(peers.pinged(&peer, id(2), rtt), AfterPing::CloseCircuits(vec![id(1)]));
+        assert_eq!(peers.pinged(&peer, id(2), Some(Duration::ZERO)), AfterPing::Stays(Change::None));
+        assert_eq!(peers.pinged(&peer, id(1), None), AfterPing::Stays(Change::None));
+        assert_eq!(peers.best(&peer), Some((id(1), DIRECT)));
     }
 
     #[test]
@@ -313,9 +379,9 @@ mod tests {
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked(1);
         open(&mut peers, peer, 1, DIRECT);
-        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Nothing);
-        assert_eq!(peers.pinged(&peer, id, Some(Duration::ZERO)), AfterPing::Nothing);
-        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Nothing);
+        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Stays(Change::None));
+        assert_eq!(peers.pinged(&peer, id, Some(Duration::ZERO)), AfterPing::Stays(Change::None));
+        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Stays(Change::None));
         assert_eq!(peers.pinged(&peer, id, None), AfterPing::Close);
     }
 

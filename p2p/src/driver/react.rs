@@ -109,14 +109,18 @@ impl Driver {
         let is_spare = self.peers.has_dialled(&peer, path);
         let change = self.peers.opened(peer, node, id, path, endpoint);
         // Alternatives of a kept peer are dialled side by side; the slower one is not needed.
-        if is_spare && dial.as_ref().is_some_and(|d| d.kept && !d.is_wanted_by_callers()) {
+        let is_spare = is_spare && dial.as_ref().is_some_and(|d| d.kept && !d.is_wanted_by_callers());
+        if is_spare {
             self.peers.closing(&peer, id, DisconnectReason::Local);
             self.swarm.close_connection(id);
+        } else if endpoint.is_dialer() {
+            // Not for one that the peer has dialled: if both gave up theirs for the other's sake, none would be left.
+            self.dials.give_up(&peer, path);
         }
         self.keep.connected(peer, None, Instant::now());
         self.tell(peer, change);
         if let Some(dial) = dial {
-            let best = self.peers.best(&peer).map_or(path, |(_, best)| best);
+            let best = self.peers.best(&peer).filter(|_| is_spare).map_or(path, |(_, best)| best);
             self.settle(dial, Ok((node, best)));
         }
     }
@@ -146,15 +150,15 @@ impl Driver {
         let Some(peer) = node_id(&peer_id) else { return };
         match change {
             Change::None => {}
-            Change::Connected(path) => {
+            Change::Connected(path, addr) => {
                 self.upgrades.reached(&peer_id, path.is_direct(), Instant::now());
                 self.keep.reached(&peer_id, path.is_direct(), Instant::now());
-                self.emit(Event::Connected { peer, path });
+                self.emit(Event::Connected { peer, path, addr });
             }
-            Change::PathChanged(path) => {
+            Change::PathChanged(path, addr, reason) => {
                 self.upgrades.reached(&peer_id, path.is_direct(), Instant::now());
                 self.keep.reached(&peer_id, path.is_direct(), Instant::now());
-                self.emit(Event::PathChanged { peer, path });
+                self.emit(Event::PathChanged { peer, path, addr, reason });
             }
             Change::Disconnected(reason) => {
                 self.upgrades.forget(&peer_id);
@@ -171,15 +175,13 @@ impl Driver {
             Err(ping::Failure::Unsupported) => return,
             Err(_) => None,
         };
-        let (gone, reason) = match self.peers.pinged(&peer, connection, rtt) {
-            AfterPing::Nothing => return,
-            AfterPing::Close => (vec![connection], DisconnectReason::Unresponsive),
-            AfterPing::CloseCircuits(circuits) => (circuits, DisconnectReason::Local),
-        };
-        for id in gone {
-            let change = self.peers.closing(&peer, id, reason.clone());
-            self.tell(peer, change);
-            self.swarm.close_connection(id);
+        match self.peers.pinged(&peer, connection, rtt) {
+            AfterPing::Stays(change) => self.tell(peer, change),
+            AfterPing::Close => {
+                let change = self.peers.closing(&peer, connection, DisconnectReason::Unresponsive);
+                self.tell(peer, change);
+                self.swarm.close_connection(connection);
+            }
         }
     }
 }

@@ -71,6 +71,14 @@ impl fmt::Debug for Outbound {
     }
 }
 
+/// What the connection is told.
+#[derive(Debug)]
+pub enum ToHandler {
+    Request(Outbound),
+    /// Whether it is kept only while streams use it.
+    Standby(bool),
+}
+
 /// What the connection reports.
 pub enum FromHandler {
     Inbound { protocol: Protocol, body: Vec<u8>, reply: Reply },
@@ -131,6 +139,7 @@ pub struct Handler {
     limits: Arc<PeerLimits>,
     peer: NodeId,
     writer: Writer,
+    is_standby: bool,
     /// The newest stream of the peer's messages; it has given up those before.
     reading: Option<BoxFuture<'static, End>>,
     urgent: VecDeque<Outbound>,
@@ -151,6 +160,7 @@ impl Handler {
             limits,
             peer,
             writer,
+            is_standby: false,
             reading: None,
             urgent: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -234,7 +244,7 @@ impl Handler {
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Outbound;
+    type FromBehaviour = ToHandler;
     type ToBehaviour = FromHandler;
     type InboundProtocol = Accept;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
@@ -245,12 +255,20 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(Accept(self.served.clone()), ())
     }
 
-    /// Connections live until one side wants them gone, or stops answering pings.
+    /// Connections live until one side wants them gone, or stops answering pings. The swarm keeps a standby for as long
+    /// as streams of either side use it, and some time after; requests that wait for a substream count here.
     fn connection_keep_alive(&self) -> bool {
-        true
+        !self.is_standby || self.opening > 0 || !self.urgent.is_empty() || !self.waiting.is_empty()
     }
 
-    fn on_behaviour_event(&mut self, request: Outbound) {
+    fn on_behaviour_event(&mut self, event: ToHandler) {
+        let request = match event {
+            ToHandler::Request(request) => request,
+            ToHandler::Standby(is_standby) => {
+                self.is_standby = is_standby;
+                return;
+            }
+        };
         let queue = if request.protocol == Protocol::Consensus { &mut self.urgent } else { &mut self.waiting };
         queue.push_back(request);
     }

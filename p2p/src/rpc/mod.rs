@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-pub use handler::{FromHandler, Handler, Outbound};
+pub use handler::{FromHandler, Handler, Outbound, ToHandler};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -77,7 +77,7 @@ pub struct Behaviour {
     served: Arc<Served>,
     rates: Arc<Rates>,
     peers: HashMap<PeerId, Peer>,
-    queue: VecDeque<ToSwarm<Event, Outbound>>,
+    queue: VecDeque<ToSwarm<Event, ToHandler>>,
     waker: Option<Waker>,
 }
 
@@ -110,10 +110,19 @@ impl Behaviour {
 
     /// Sends a request on the given connection. If that has just closed, the request is dropped.
     pub fn send(&mut self, peer: PeerId, connection: ConnectionId, request: Outbound) {
-        self.push(ToSwarm::NotifyHandler { peer_id: peer, handler: NotifyHandler::One(connection), event: request });
+        self.notify(peer, connection, ToHandler::Request(request));
     }
 
-    fn push(&mut self, action: ToSwarm<Event, Outbound>) {
+    /// Whether a connection is only a standby: it closes once no stream has used it for a while.
+    pub fn set_standby(&mut self, peer: PeerId, connection: ConnectionId, is_standby: bool) {
+        self.notify(peer, connection, ToHandler::Standby(is_standby));
+    }
+
+    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
+        self.push(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+    }
+
+    fn push(&mut self, action: ToSwarm<Event, ToHandler>) {
         self.queue.push_back(action);
         if let Some(waker) = self.waker.take() {
             waker.wake();

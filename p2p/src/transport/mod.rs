@@ -5,6 +5,7 @@
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
+pub mod cancel;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 mod silence;

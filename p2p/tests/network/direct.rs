@@ -16,7 +16,8 @@ async fn exchange_over(listen: &str, kind: TransportKind) {
 
     let (peer, path) = within(client.net.dial(addr.clone())).await.unwrap();
     assert_eq!((peer, path), (server.id(), Path::Direct(kind)));
-    let seen = server.until(|e| if let Event::Connected { peer, path } = e { Some((peer, path)) } else { None }).await;
+    let seen =
+        server.until(|e| if let Event::Connected { peer, path, .. } = e { Some((peer, path)) } else { None }).await;
     assert_eq!(seen, (client.id(), Path::Direct(kind)));
 
     for len in [0, 1, 70_000, 4 << 20] {

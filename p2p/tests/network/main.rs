@@ -5,9 +5,11 @@
 mod direct;
 mod hostile;
 mod persistent;
+mod race;
 mod relayed;
 mod silent;
 mod tells;
+mod upgrade;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -32,7 +32,7 @@ async fn circuit_over(listen: &str, transport: TransportKind) {
     assert_eq!(dialled, (target.id(), relayed));
     let seen = target
         .until(|e| match e {
-            Event::Connected { peer, path } if peer == client.id() => Some(path),
+            Event::Connected { peer, path, .. } if peer == client.id() => Some(path),
             _ => None,
         })
         .await;
@@ -114,7 +114,9 @@ async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
     let mut client = Node::new(config());
     client.net.keep(via(&relay_addr, &target)).await;
     let path_of = |e| match e {
-        Event::Connected { peer, path } | Event::PathChanged { peer, path } if peer == target.id() => Some(path),
+        Event::Connected { peer, path, .. } | Event::PathChanged { peer, path, .. } if peer == target.id() => {
+            Some(path)
+        }
         _ => None,
     };
     let relayed = Path::Relayed { via: relay.id(), transport: TransportKind::Tcp };

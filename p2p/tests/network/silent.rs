@@ -19,13 +19,13 @@ use crate::{Node, config, within};
 const NOTICED_MAX: Duration = Duration::from_secs(11);
 
 /// Passes everything on until it is cut; then it keeps its sockets and passes nothing.
-struct Wire {
-    addr: Multiaddr,
-    cut: watch::Sender<bool>,
+pub struct Wire {
+    pub addr: Multiaddr,
+    pub cut: watch::Sender<bool>,
 }
 
 impl Wire {
-    async fn to(addr: &Multiaddr) -> Self {
+    pub async fn to(addr: &Multiaddr) -> Self {
         let text = addr.to_string();
         let parts: Vec<&str> = text.split('/').collect();
         let target: SocketAddr = format!("{}:{}", parts[2], parts[4]).parse().unwrap();

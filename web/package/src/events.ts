@@ -5,7 +5,7 @@
  * goes to `reportError`, where the page's own handler sees it.
  */
 import { EventQueue, type DroppedEvent } from "./queue.js";
-import type { PathKind, Transport, WireHead, WireJob } from "./wasm-types.js";
+import type { PathKind, PathReason, Transport, WireHead, WireJob } from "./wasm-types.js";
 
 /** Why a contribution rests. */
 export type PauseReason = "hidden" | "battery";
@@ -14,8 +14,11 @@ export type PauseReason = "hidden" | "battery";
 export interface TequioEventMap {
   /** A newer block whose finality certificate this node has verified. */
   head: WireHead;
-  /** How a peer is reached has become known or has changed. */
-  path: { peer: string; path: PathKind; transport: Transport; via?: string };
+  /**
+   * How a peer is reached has become known or has changed: `via` is the relay of a relayed path, `address` the multiaddress
+   * dialled or that the peer came from, `reason` why it is this path now.
+   */
+  path: { peer: string; path: PathKind; transport: Transport; via?: string; address?: string; reason?: PathReason };
   /** A peer came or went. */
   peer: { id: string; connected: boolean };
   /** A unit of work arrived; a Web Worker computes it. */

@@ -41,6 +41,7 @@ export { WELL_KNOWN_PATH } from "./relays.js";
 export type {
   JobState,
   PathKind,
+  PathReason,
   Transport,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,

@@ -13,6 +13,9 @@ export type PathKind = "direct" | "relayed";
 /** The transport under a connection. A browser has WebRTC and WebSocket. */
 export type Transport = "webrtc" | "websocket" | "webtransport" | "tcp" | "quic";
 
+/** Why a path was taken: the first connection; a direct one has carried traffic and replaces a circuit; the one before has not answered, or has ended. */
+export type PathReason = "connected" | "proven" | "unanswered" | "lost";
+
 /** The state of a training or inference job. */
 export type JobState = "pending" | "running" | "final" | "failed";
 
@@ -33,6 +36,8 @@ export interface WirePeer {
   id: string;
   path: PathKind;
   transport: Transport;
+  /** The multiaddress dialled, or that the peer came from; nothing secret in it. */
+  address?: string;
   relayedBy?: string;
   rttMs?: number;
 }
@@ -115,7 +120,7 @@ export interface WireAccount {
 /** What the node tells the page, tagged by `type`. */
 export type WireEvent =
   | ({ type: "head" } & WireHead)
-  | { type: "path"; peer: string; path: PathKind; transport: Transport; via?: string }
+  | { type: "path"; peer: string; path: PathKind; transport: Transport; via?: string; address?: string; reason?: PathReason }
   | { type: "peer"; id: string; connected: boolean }
   | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
   | { type: "credit"; job: string; units: number; macs: number }
