@@ -4,7 +4,7 @@
 use crate::{
     chain::{Chain, now_ms},
     error::NodeError,
-    event::{Event, PathView},
+    event::Event,
     identity,
 };
 use futures::{FutureExt, StreamExt, channel::mpsc};
@@ -165,10 +165,7 @@ async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), 
     for relay in connected_relays(chain, relays) {
         let Some(circuit) = tequio_p2p::identity::circuit(&relay, node) else { continue };
         match chain.network.dial(circuit).await {
-            Ok((_, path)) => {
-                chain.emitter.emit(&Event::Path { peer: node.to_string(), path: PathView::new(&path) });
-                return Ok(());
-            }
+            Ok(_) => return Ok(()),
             Err(e) => last = e.to_string(),
         }
     }

@@ -23,10 +23,11 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
                 Protocol::Mempool => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),
             },
-            Event::Connected { peer, path, addr } => tracing::info!(peer = %peer.short(), ?path, %addr, "connected"),
-            Event::PathChanged { peer, path, addr, reason } => {
+            // Addresses are for `tequio status`: a log outlives a connection.
+            Event::Connected { peer, path, .. } => tracing::info!(peer = %peer.short(), ?path, "connected"),
+            Event::PathChanged { peer, path, reason, .. } => {
                 context.metrics.path_changed(&reason);
-                tracing::info!(peer = %peer.short(), ?path, %addr, ?reason, "path changed");
+                tracing::info!(peer = %peer.short(), ?path, ?reason, "path changed");
             }
             Event::Unreachable { peer, error } => {
                 let peer = peer.map(|peer| peer.short().to_string());

@@ -32,6 +32,8 @@ const STEADY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 struct Entry {
     target: Option<PeerId>,
+    /// Or only attended to while it is connected, see [`Keep::attend`].
+    is_kept: bool,
     addrs: Vec<Multiaddr>,
     /// Direct addresses that the peer says it has. They are tried only to replace a circuit.
     claimed: Vec<Multiaddr>,
@@ -94,6 +96,7 @@ impl Keep {
                 tracing::warn!(%addr, "a peer has {ADDRS_MAX} addresses already: not used");
             }
             Some(entry) => {
+                entry.is_kept = true;
                 entry.addrs.push(addr.clone());
                 match &mut entry.state {
                     State::Connected { .. } => {}
@@ -104,8 +107,18 @@ impl Keep {
             None => {
                 let state = if is_connected { State::Connected { since: now } } else { State::Due(now) };
                 let (addrs, claimed) = (vec![addr], Vec::new());
-                self.entries.push(Entry { target, addrs, claimed, upgrade: None, attempt: 0, state });
+                let is_kept = true;
+                self.entries.push(Entry { target, is_kept, addrs, claimed, upgrade: None, attempt: 0, state });
             }
+        }
+    }
+
+    /// `peer` is reached by a circuit that somebody wanted: while it stands, direct paths are looked for, as to kept peers.
+    pub fn attend(&mut self, peer: PeerId, now: Instant) {
+        if self.entries.iter().all(|e| e.target != Some(peer)) {
+            let (addrs, claimed, state) = (Vec::new(), Vec::new(), State::Connected { since: now });
+            let target = Some(peer);
+            self.entries.push(Entry { target, is_kept: false, addrs, claimed, upgrade: None, attempt: 0, state });
         }
     }
 
@@ -176,6 +189,7 @@ impl Keep {
 
     /// The last connection to `peer` is gone.
     pub fn disconnected(&mut self, peer: &PeerId, now: Instant) {
+        self.entries.retain(|e| e.is_kept || e.target.as_ref() != Some(peer));
         for entry in self.entries.iter_mut().filter(|e| e.target.as_ref() == Some(peer)) {
             if let State::Connected { since } = entry.state {
                 let was_steady = now.saturating_duration_since(since) >= STEADY;
@@ -275,10 +289,10 @@ mod tests {
         let mut keep = Keep::new(1);
         keep.add(ws.clone(), false, now);
         keep.add(quic.clone(), false, now);
-        assert_eq!(keep.due(now, 9), [quic.clone()]);
+        assert_eq!(keep.due(now, 9), std::slice::from_ref(&quic));
         assert!(keep.due(now, 9).is_empty());
         assert!(keep.due(now + STAGGER, 0).is_empty(), "no room");
-        assert_eq!(keep.due(now + STAGGER, 9), [ws.clone()], "a slow dial is not waited for");
+        assert_eq!(keep.due(now + STAGGER, 9), std::slice::from_ref(&ws), "a slow dial is not waited for");
         assert_eq!(keep.failed(&quic, &refused(), now + STAGGER), []);
         assert_eq!(keep.deadline(), None);
         let told = keep.failed(&ws, &refused(), now + STAGGER);
@@ -286,7 +300,7 @@ mod tests {
         assert_eq!(told, [Unreachable { peer: node_id(&peer), error: all }]);
         let next = keep.deadline().unwrap();
         assert!(next > now + STAGGER);
-        assert_eq!(keep.due(next, 9), [quic.clone()]);
+        assert_eq!(keep.due(next, 9), std::slice::from_ref(&quic));
         keep.failed(&quic, &refused(), next);
         assert_eq!(keep.due(next, 9), [ws], "a failed dial is followed at once");
     }
@@ -305,7 +319,7 @@ mod tests {
         // An address is added while the only one is being dialled.
         let mut keep = kept();
         keep.add(ws.clone(), false, now);
-        assert_eq!(keep.due(now + STAGGER, 9), [ws.clone()]);
+        assert_eq!(keep.due(now + STAGGER, 9), std::slice::from_ref(&ws));
         keep.failed(&quic, &DialError::Denied("penalty".into()), now);
         assert_eq!(keep.failed(&ws, &DialError::WrongPeer(PeerId::random()), now).len(), 1);
         assert!(keep.deadline().is_some());
@@ -314,7 +328,7 @@ mod tests {
         keep.connected(peer, None, now);
         keep.disconnected(&peer, now);
         let at = keep.deadline().unwrap();
-        assert_eq!(keep.due(at, 9), [quic.clone()]);
+        assert_eq!(keep.due(at, 9), std::slice::from_ref(&quic));
         assert_eq!(keep.failed(&quic, &refused(), at).len(), 1);
         assert!(keep.deadline().is_some());
         // Removed and added again meanwhile.
@@ -333,7 +347,7 @@ mod tests {
         keep.add(addr.clone(), false, now);
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            assert_eq!(keep.due(now, 9), [addr.clone()]);
+            assert_eq!(keep.due(now, 9), std::slice::from_ref(&addr));
             keep.connected(peer, Some(&addr), now);
             assert_eq!(keep.deadline(), None);
             keep.disconnected(&peer, now);
@@ -360,7 +374,7 @@ mod tests {
         let claimed: Multiaddr = format!("/ip4/127.0.0.1/tcp/7/p2p/{peer}").parse().unwrap();
         let mut keep = Keep::new(1);
         keep.add(circuit.clone(), false, now);
-        assert_eq!(keep.due(now, 9), [circuit.clone()]);
+        assert_eq!(keep.due(now, 9), std::slice::from_ref(&circuit));
         keep.connected(peer, Some(&circuit), now);
         keep.reached(&peer, false, now);
         assert_eq!(keep.deadline(), None, "nothing direct is known");
@@ -371,16 +385,16 @@ mod tests {
         assert!(keep.due(now, 9).is_empty());
         let mut pauses = Vec::new();
         for _ in 0..3 {
-            assert_eq!(keep.due(at, 9), [claimed.clone()]);
+            assert_eq!(keep.due(at, 9), std::slice::from_ref(&claimed));
             assert_eq!(keep.failed(&claimed, &refused(), at), []);
-            assert_eq!(keep.due(at, 9), [direct.clone()]);
+            assert_eq!(keep.due(at, 9), std::slice::from_ref(&direct));
             assert_eq!(keep.failed(&direct, &refused(), at), [], "the peer is reached all the same");
             let next = keep.deadline().unwrap();
             pauses.push(next - at);
             at = next;
         }
         assert_eq!(pauses, [2, 4, 8].map(Duration::from_secs));
-        assert_eq!(keep.due(at, 9), [claimed.clone()]);
+        assert_eq!(keep.due(at, 9), std::slice::from_ref(&claimed));
         keep.connected(peer, Some(&claimed), at);
         assert!(keep.deadline().unwrap() > at, "should it never answer, there is another race");
         keep.reached(&peer, true, at);
@@ -395,6 +409,24 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_is_only_attended_to_is_not_redialled() {
+        let (now, peer) = (Instant::now(), PeerId::random());
+        let (direct, kept) = addresses(&peer);
+        let mut keep = Keep::new(1);
+        keep.attend(peer, now);
+        keep.reached(&peer, false, now);
+        keep.claims(&peer, false, [direct.clone()].into_iter(), now);
+        assert_eq!(keep.due(keep.deadline().unwrap(), 9), [direct]);
+        keep.disconnected(&peer, now);
+        assert_eq!(keep.deadline(), None);
+        keep.attend(peer, now);
+        keep.attend(peer, now);
+        keep.add(kept.clone(), true, now);
+        keep.disconnected(&peer, now);
+        assert_eq!(keep.due(keep.deadline().unwrap(), 9), [kept]);
+    }
+
+    #[test]
     fn the_peer_behind_a_bare_address_is_learnt() {
         let (now, peer, other) = (Instant::now(), PeerId::random(), PeerId::random());
         let bare: Multiaddr = "/ip4/127.0.0.1/tcp/2".parse().unwrap();
@@ -402,7 +434,7 @@ mod tests {
         keep.add(bare.clone(), false, now);
         // Another one answers the second time: the old entry waited for the first for ever.
         for peer in [peer, other] {
-            assert_eq!(keep.due(keep.deadline().unwrap(), 9), [bare.clone()]);
+            assert_eq!(keep.due(keep.deadline().unwrap(), 9), std::slice::from_ref(&bare));
             keep.connected(peer, Some(&bare), now);
             assert_eq!(keep.deadline(), None);
             keep.disconnected(&peer, now);

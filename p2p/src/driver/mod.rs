@@ -6,6 +6,7 @@
 
 mod backoff;
 mod behaviour;
+mod claims;
 mod dials;
 mod keep;
 mod listens;

@@ -228,6 +228,11 @@ impl Peers {
         })
     }
 
+    /// The address by which a peer is reached now.
+    pub fn addr_of(&self, peer: &PeerId) -> Option<Multiaddr> {
+        Some(self.table.get(peer)?.best()?.remote.clone())
+    }
+
     /// The address that a peer was reached at directly.
     pub fn remote_of(&self, peer: &PeerId) -> Option<Multiaddr> {
         let connection = self.table.get(peer)?.connections.iter().find(|c| c.path.is_direct())?;

@@ -12,6 +12,7 @@ use web_time::Instant;
 use super::{
     Driver,
     behaviour::BehaviourEvent,
+    claims,
     dials::{dial_error, root_cause},
     peers::{AfterPing, Change},
 };
@@ -75,7 +76,9 @@ impl Driver {
                 if let Some((_, path)) = self.peers.best(&peer_id) {
                     let dialable = |addr: &Multiaddr| TransportKind::of(addr).is_some() && self.can_dial(addr);
                     let named = |addr: Multiaddr| addr.with_p2p(peer_id).ok();
-                    let claims = info.listen_addrs.iter().filter(|addr| dialable(addr)).cloned().filter_map(named);
+                    let via = self.peers.addr_of(&peer_id).unwrap_or_else(Multiaddr::empty);
+                    let usable = |addr: &&Multiaddr| dialable(addr) && claims::may_try(addr, &via);
+                    let claims = info.listen_addrs.iter().filter(usable).cloned().filter_map(named);
                     let claims: Vec<_> = claims.collect();
                     self.keep.claims(&peer_id, path.is_direct(), claims.into_iter(), Instant::now());
                 }
@@ -118,6 +121,9 @@ impl Driver {
             self.dials.give_up(&peer, path);
         }
         self.keep.connected(peer, None, Instant::now());
+        if endpoint.is_dialer() && !path.is_direct() {
+            self.keep.attend(peer, Instant::now());
+        }
         self.tell(peer, change);
         if let Some(dial) = dial {
             let best = self.peers.best(&peer).filter(|_| is_spare).map_or(path, |(_, best)| best);

@@ -6,7 +6,7 @@ use libp2p::{
     websocket_websys,
 };
 
-use super::{CONNECT_TIMEOUT, Connections, circuits, noise, silence::Heard, yamux};
+use super::{CONNECT_TIMEOUT, Connections, circuits, noise, quiet::Quiet, silence::Heard, yamux};
 use crate::{
     config::Config,
     driver::{Shared, Signalling},
@@ -45,7 +45,7 @@ pub fn build(
 
     let counter = meter.clone();
     let websocket = websocket_websys::Transport::default()
-        .map(|socket, _| Heard::new(socket))
+        .map(|socket, _| Heard::new(Quiet::new(socket)))
         .upgrade(Version::V1Lazy)
         .authenticate(noise(keys)?)
         .multiplex(yamux())

@@ -8,6 +8,8 @@ mod browser;
 pub mod cancel;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+#[cfg(target_arch = "wasm32")]
+mod quiet;
 mod silence;
 
 use std::time::Duration;

@@ -96,6 +96,21 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     assert!(client.events.try_recv().is_err(), "its end changes no path");
 }
 
+/// As a tab reaches the coordinator of a job.
+#[tokio::test]
+async fn a_peer_that_was_dialled_through_a_relay_is_reached_directly_once_it_says_where() {
+    let (_relay, relay_addr) = relay().await;
+    let target = Node::new(config());
+    within(target.net.listen(format!("{relay_addr}/p2p-circuit").parse().unwrap())).await.unwrap();
+    let mut client = Node::new(config());
+    within(client.net.dial(circuit(&relay_addr, target.id()).unwrap())).await.unwrap();
+    assert!(!path_to(&mut client, target.id()).await.0.is_direct());
+    target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
+    let (path, _, reason) = path_to(&mut client, target.id()).await;
+    assert_eq!((path, reason), (DIRECT, Some(PathReason::Proven)));
+    assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
+}
+
 #[tokio::test]
 async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_comes_back() {
     let (relay, relay_addr) = relay().await;

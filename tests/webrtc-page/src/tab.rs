@@ -34,6 +34,8 @@ impl Tab {
         getrandom::fill(&mut secret).map_err(js)?;
         let mut config = Config::new(secret);
         config.serve = vec![Protocol::Work];
+        // So that a test sees it go.
+        config.standby = Duration::from_secs(1);
         config.ice_relay_only = relay_only;
         if let [url, username, credential] = ice.as_slice() {
             config.ice_servers = vec![IceServer {
@@ -50,8 +52,8 @@ impl Tab {
                         reply.send(body);
                         continue;
                     }
-                    Event::Connected { peer, path } => ("connected", peer, words(&path)),
-                    Event::PathChanged { peer, path } => ("path", peer, words(&path)),
+                    Event::Connected { peer, path, .. } => ("connected", peer, words(&path)),
+                    Event::PathChanged { peer, path, .. } => ("path", peer, words(&path)),
                     Event::Disconnected { peer, reason } => ("disconnected", peer, format!("{reason:?}")),
                     _ => continue,
                 };

@@ -59,16 +59,16 @@ pub enum BadSignal {
     /// The stream ended before the description came.
     #[error("the stream ended before {0} came")]
     Ended(&'static str),
-    /// A session description above [`SDP_LEN_MAX`].
+    /// A session description above `SDP_LEN_MAX`.
     #[error("a session description of {0} bytes; at most {SDP_LEN_MAX}")]
     LongDescription(usize),
     /// A session description that says something else than one data channel transport with one certificate.
     #[error("a session description with {0}")]
     Description(&'static str),
-    /// A candidate above [`CANDIDATE_LEN_MAX`].
+    /// A candidate above `CANDIDATE_LEN_MAX`.
     #[error("a candidate of {0} bytes; at most {CANDIDATE_LEN_MAX}")]
     LongCandidate(usize),
-    /// More candidates than [`CANDIDATES_MAX`].
+    /// More candidates than `CANDIDATES_MAX`.
     #[error("more than {CANDIDATES_MAX} candidates")]
     ManyCandidates,
     /// A candidate that is not the JSON of an `RTCIceCandidate`.
