@@ -2,7 +2,7 @@
 
 use super::replica::Head;
 use crate::{
-    ledger::{Block, Certificate, SignedTransaction},
+    ledger::{Block, Certificate, Checked, SignedTransaction},
     types::{Height, NodeId, Unverified, Verified, View},
     wire::consensus::Message,
 };
@@ -40,6 +40,9 @@ pub enum Input {
     },
     /// The state of a later final block, to go on from: the blocks between are passed over.
     Snapshot(Box<Verified<Head>>),
+    /// Of the transactions in the block that the next message brings, those that the host has verified before: their
+    /// signatures need no second look. Nothing but time depends on it.
+    Checked(Vec<Checked>),
     /// The mempool holds something: a block is due after the shortest interval.
     WantBlock {
         /// The height wanted, one above the block up to which the mempool has been emptied. For any other height the

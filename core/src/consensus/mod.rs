@@ -7,6 +7,7 @@
 //! | it leads view v > 0, a quorum's view changes are in, one of them has a prepare certificate | proposes the block of the newest certificate again, byte for byte | proposal |
 //! | likewise, and none of them has | asks the mempool, proposes a block of view v | proposal |
 //! | a valid proposal of this view, or of a higher one that a quorum's view changes justify, and it has accepted none in it | enters that view and prepares the block | proposal |
+//! | the host has verified transactions of a block that comes next | checks only the signatures of the others | |
 //! | a second proposal of the view | reports the leader, with both signatures | |
 //! | prepare votes of a quorum for the accepted block | locks on it and commits it | certificate |
 //! | commit votes of a quorum, of any view | makes the block final, goes on to the next height | block and state |

@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     crypto::{NodeKey, bls, vrf},
-    ledger::{Certificate, Committee, Header, Params, Phase, Seat, State, Vote, genesis::Start, leader, seed},
+    ledger::{
+        Certificate, CheckedSet, Committee, Header, Params, Phase, Seat, State, Vote, genesis::Start, leader, seed,
+    },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
     wire::light::FinalHeader,
@@ -63,6 +65,8 @@ pub struct Replica {
     pub(super) instance: Instance,
     pub(super) future: Future,
     pub(super) catch_up: CatchUp,
+    /// Transactions that need no second look at their signatures.
+    pub(super) checked: CheckedSet,
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
     /// When each peer that is behind was last told so.
@@ -142,6 +146,7 @@ impl Replica {
             params,
             future: Future::default(),
             catch_up: CatchUp::default(),
+            checked: CheckedSet::default(),
             timing,
             outbox: Outbox::default(),
             told_ms: BTreeMap::new(),
@@ -199,6 +204,7 @@ impl Replica {
             Input::Persisted => self.outbox.persisted(),
             Input::Built { height, view, transactions } => self.on_built(height, view, transactions),
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
+            Input::Checked(transactions) => self.on_checked(transactions),
             Input::Snapshot(head) => self.on_snapshot(*head),
             Input::WantBlock { height } => self.on_want_block(height),
             Input::Tick => Ok(()),
@@ -216,7 +222,8 @@ impl Machine for Replica {
             return Err(Error::Diverged { height });
         }
         self.now_ms = self.now_ms.max(now_ms);
-        if self.outbox.is_full() && !matches!(input, Input::Persisted | Input::WantBlock { .. } | Input::Tick) {
+        let silent = matches!(input, Input::Persisted | Input::WantBlock { .. } | Input::Checked(_) | Input::Tick);
+        if self.outbox.is_full() && !silent {
             return Err(Error::Overloaded);
         }
         let handled = self.dispatch(input).and_then(|()| self.on_kept_messages()).and_then(|()| self.on_time());

@@ -50,7 +50,8 @@ impl Replica {
         if proposal.view > self.instance.view {
             self.instance.enter(proposal.view, self.now_ms);
         }
-        let outcome = validate::again(&self.head, &self.params, &proposal.block).map_err(|_| RestoreError::Damaged)?;
+        let outcome = validate::again(&self.head, &self.params, &mut self.checked, &proposal.block)
+            .map_err(|_| RestoreError::Damaged)?;
         let digest = proposal.block.header.digest();
         self.instance.hold(digest, proposal.block.clone(), Some(outcome));
         self.instance.accepted = Some(digest);

@@ -5,11 +5,11 @@
 use super::replica::Head;
 use crate::{
     ledger::{
-        Block, BlockContext, Certificate, Header, Outcome, Params, Phase, SignedTransaction,
+        Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase, SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
         leader, seed,
-        transaction::{InvalidTransaction, verify_all},
+        transaction::{InvalidTransaction, verify_rest},
     },
     types::{Digest, TimeMs, Unverified, Verified, View},
 };
@@ -64,6 +64,7 @@ impl BlockError {
 pub(super) fn fresh(
     head: &Head,
     params: &Params,
+    checked: &mut CheckedSet,
     block: &Block,
     view: View,
     now_ms: TimeMs,
@@ -80,13 +81,21 @@ pub(super) fn fresh(
     if behind_ms > params.clock_skew_ms_max {
         return Err(BlockError::TimeBehind(behind_ms));
     }
-    again(head, params, block)
+    again(head, params, checked, block)
 }
 
-/// A block that was prepared before, or is final.
-pub(super) fn again(head: &Head, params: &Params, block: &Block) -> Result<Outcome, BlockError> {
+/// A block that was prepared before, or is final. Its signatures are remembered: should its view fail, it may come again.
+pub(super) fn again(
+    head: &Head,
+    params: &Params,
+    checked: &mut CheckedSet,
+    block: &Block,
+) -> Result<Outcome, BlockError> {
     check_place(head, params, &block.header)?;
-    let transactions = check_transactions(block)?;
+    let transactions = check_transactions(block, checked)?;
+    for transaction in &transactions {
+        checked.insert(Checked::of(transaction));
+    }
     execute(head, block, &transactions)
 }
 
@@ -95,6 +104,7 @@ pub(super) fn again(head: &Head, params: &Params, block: &Block) -> Result<Outco
 pub(super) fn certified(
     head: &Head,
     params: &Params,
+    checked: &CheckedSet,
     block: &Block,
     certificate: &Certificate,
 ) -> Result<Result<Outcome, ()>, CertifiedError> {
@@ -103,7 +113,7 @@ pub(super) fn certified(
         return Err(CertifiedError::Certificate(CertificateError::WrongBlock));
     }
     Unverified::new(certificate.clone()).verify(&head.header.chain, Phase::Commit, &head.committee)?;
-    let transactions = check_transactions(block)?;
+    let transactions = check_transactions(block, checked)?;
     let executed = check_place(head, params, header).and_then(|()| execute(head, block, &transactions));
     Ok(executed.map_err(|_| ()))
 }
@@ -165,14 +175,14 @@ pub(super) fn earliest_ms(parent: &Header, params: &Params) -> TimeMs {
     parent.time_ms.saturating_add(params.block_interval_ms_min.max(1))
 }
 
-fn check_transactions(block: &Block) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
+fn check_transactions(block: &Block, checked: &CheckedSet) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
     if borsh::object_length(block).map_or(true, |len| len > BLOCK_LEN_MAX) {
         return Err(BlockError::TooLarge);
     }
     if block.header.transactions != transactions_root(&block.transactions) {
         return Err(BlockError::TransactionsRoot);
     }
-    Ok(verify_all(block.transactions.to_vec(), &block.header.chain)?)
+    Ok(verify_rest(block.transactions.to_vec(), &block.header.chain, checked)?)
 }
 
 fn execute(head: &Head, block: &Block, transactions: &[Verified<SignedTransaction>]) -> Result<Outcome, BlockError> {

@@ -1,6 +1,7 @@
 //! The ledger: blocks, the transactions in them, and the one pure function that applies them to the state.
 
 pub mod block;
+pub mod checked;
 pub mod committee;
 pub mod evidence;
 pub mod genesis;
@@ -13,6 +14,7 @@ pub mod transaction;
 mod transition;
 
 pub use block::{Block, Header};
+pub use checked::{Checked, CheckedSet};
 pub use committee::{Certificate, Committee, Phase, Seat, Vote};
 pub use evidence::{Crime, Evidence, EvidenceError};
 pub use genesis::{Checkpoint, Genesis, Params};

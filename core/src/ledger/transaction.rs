@@ -1,6 +1,7 @@
 //! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and the
 //! height at which it expires, and is signed with the sender's Ed25519 key.
 
+use super::checked::CheckedSet;
 use super::evidence::Evidence;
 use super::job::{JobId, JobResult, JobSpec, Verdict};
 use crate::{
@@ -157,10 +158,23 @@ pub fn verify_all(
     transactions: Vec<SignedTransaction>,
     chain: &ChainId,
 ) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
+    verify_rest(transactions, chain, &CheckedSet::default())
+}
+
+/// The same, but for the signatures that have been checked before.
+pub fn verify_rest(
+    transactions: Vec<SignedTransaction>,
+    chain: &ChainId,
+    checked: &CheckedSet,
+) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
     let mut batch = Batch::default();
-    for SignedTransaction { transaction, signature } in &transactions {
+    for signed in &transactions {
+        let SignedTransaction { transaction, signature } = signed;
         if transaction.chain != *chain {
             return Err(InvalidTransaction::WrongChain);
+        }
+        if checked.contains(signed) {
+            continue;
         }
         batch.add(&transaction.sender, Context::Transaction, &codec::encode(transaction), signature);
     }

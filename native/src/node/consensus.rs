@@ -53,10 +53,18 @@ pub fn start(
 }
 
 /// Hands the members' messages to the replica, in each member's order, until the network ends.
-pub async fn listen(inbox: Inbox<Input>, mut tells: Tells) {
+pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells) {
     while let Some(Told { peer: from, body, share }) = tells.next().await {
         match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
-            Ok(message) => inbox.send_told(Input::Received { from, message: Unverified::new(message) }, share),
+            Ok(message) => {
+                if let Message::Proposal(proposal) = &message {
+                    let checked = context.mempool.checked(&proposal.block.transactions);
+                    if !checked.is_empty() {
+                        inbox.send(Input::Checked(checked));
+                    }
+                }
+                inbox.send_told(Input::Received { from, message: Unverified::new(message) }, share);
+            }
             Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
         }
     }

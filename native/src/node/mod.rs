@@ -95,7 +95,7 @@ impl Node {
             }
         }
         if let Some(tells) = events.take_tells() {
-            tasks.spawn(consensus::listen(replica.clone(), tells));
+            tasks.spawn(consensus::listen(context.clone(), replica.clone(), tells));
         }
         tasks.spawn(router::run(context.clone(), events));
         tasks.spawn(router::use_relays(context.clone()));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tequio_core::{
     consensus::{Config, Input, Replica, WalRecord},
     crypto::meter::Operations,
-    ledger::{Block, SignedTransaction},
+    ledger::{Block, Checked, SignedTransaction},
     types::{Height, NodeId, TimeMs, Verified},
 };
 
@@ -126,6 +126,13 @@ impl Host {
             fits
         };
         self.mempool.iter().filter(fits).map(|(_, transaction)| transaction.clone()).collect()
+    }
+
+    /// Those of a block's transactions that its mempool has verified, signature and all.
+    pub fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
+        let waiting = |t: &SignedTransaction| self.mempool.get(&(t.transaction.sender, t.transaction.nonce));
+        let same = |t: &SignedTransaction| waiting(t).filter(|w| ***w == *t).map(Checked::of);
+        transactions.iter().filter_map(same).collect()
     }
 
     /// A block took these.

@@ -1,6 +1,7 @@
 //! One file per input; what several of them need is in [`vote`](self) and `decide`.
 
 mod built;
+mod checked;
 mod decide;
 mod finalised;
 mod proposal;

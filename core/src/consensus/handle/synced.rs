@@ -29,7 +29,7 @@ impl Replica {
                     return Ok(());
                 }
             }
-            let offence = match validate::certified(&self.head, &self.params, &block, &certificate) {
+            let offence = match validate::certified(&self.head, &self.params, &self.checked, &block, &certificate) {
                 Ok(Ok(outcome)) => {
                     self.finalise(block, certificate, outcome);
                     continue;

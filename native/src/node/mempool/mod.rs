@@ -13,7 +13,7 @@ use std::{
 };
 use tequio_core::{
     codec::{self, BoundedVec},
-    ledger::{SignedTransaction, State, TransactionId},
+    ledger::{Checked, SignedTransaction, State, TransactionId},
     types::{Height, NodeId, Verified},
     wire::mempool::{REQUEST_LEN_MAX, Request, Response, TRANSACTIONS_MAX},
 };
@@ -77,6 +77,11 @@ impl Mempool {
     /// Whether this transaction waits already, so that its copies need not be checked again.
     pub fn contains(&self, id: &TransactionId) -> bool {
         self.pool().contains(id)
+    }
+
+    /// Which of these transactions wait here, signature and all, so that a block with them need not be checked for theirs.
+    pub fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
+        self.pool().checked(transactions)
     }
 
     /// Waits for a new transaction.

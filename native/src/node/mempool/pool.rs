@@ -7,7 +7,7 @@ use std::{
 };
 use tequio_core::{
     codec,
-    ledger::{SignedTransaction, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX},
+    ledger::{Checked, SignedTransaction, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX},
     types::{Height, NodeId, Verified},
 };
 
@@ -48,6 +48,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Waiting {
     transaction: Verified<SignedTransaction>,
+    checked: Checked,
     id: TransactionId,
     len: usize,
 }
@@ -73,6 +74,13 @@ impl Pool {
             }
         }
         nonce
+    }
+
+    /// Those of the transactions that wait here, signature and all.
+    pub(super) fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
+        let waiting = |t: &SignedTransaction| self.senders.get(&t.transaction.sender)?.get(&t.transaction.nonce);
+        let same = |t: &SignedTransaction| waiting(t).filter(|w| *w.transaction == *t).map(|w| w.checked);
+        transactions.iter().filter_map(same).collect()
     }
 
     /// All of one sender.
@@ -106,7 +114,10 @@ impl Pool {
             }
         }
         self.make_room(state, reputation(state, &sender), len)?;
-        self.senders.entry(sender).or_default().insert(nonce, Waiting { transaction, id, len });
+        self.senders
+            .entry(sender)
+            .or_default()
+            .insert(nonce, Waiting { checked: Checked::of(&transaction), transaction, id, len });
         self.ids.insert(id);
         self.bytes += len;
         Ok(true)
@@ -238,6 +249,16 @@ mod tests {
         assert_eq!(found, [5, 5, 6], "nonce 8 waits for 7");
         assert_eq!(pool.select(&state, 1, usize::MAX, 2).len(), 2);
         assert_eq!(pool.select(&state, 1, 10, 10).len(), 0);
+    }
+
+    #[test]
+    fn vouches_for_what_waits_with_this_very_signature() {
+        let (state, mut pool) = (state(&[1]), Pool::default());
+        let (waits, other) = (transaction(1, 5), transaction(1, 6));
+        pool.insert(waits.clone(), &state, 1).unwrap();
+        let forged = SignedTransaction { signature: other.signature, ..SignedTransaction::clone(&waits) };
+        let block = [other.into_inner(), forged, waits.clone().into_inner()];
+        assert_eq!(pool.checked(&block), [Checked::of(&waits)]);
     }
 
     #[test]

@@ -73,6 +73,12 @@ impl Cluster {
         {
             self.utter(host, To::All, answer);
         }
+        if let Message::Proposal(proposal) = &message {
+            let checked = self.hosts[host].checked(&proposal.block.transactions);
+            if !checked.is_empty() {
+                self.feed(host, Input::Checked(checked));
+            }
+        }
         self.feed(host, Input::Received { from, message: Unverified::new(message) });
     }
 

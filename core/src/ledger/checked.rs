@@ -1,0 +1,147 @@
+//! Which transactions' signatures have been found valid already, so that a block's are not checked twice: once when they
+//! came to the mempool, and again in the proposal.
+//!
+//! A transaction is known by its whole signed bytes. Its id alone would not do: it leaves out the signature, so a
+//! leader could put the transaction into a block with a false one, and whoever had seen the true one would vote for it
+//! while all others would not. What is known changes what a check costs, never what it finds.
+
+use super::{SignedTransaction, TransactionId, block::BLOCK_TRANSACTIONS_MAX};
+use crate::types::Verified;
+use alloc::collections::BTreeSet;
+
+/// Transactions that a [`CheckedSet`] remembers at least; it remembers less than twice as many.
+pub const CHECKED_MIN: usize = 2 * BLOCK_TRANSACTIONS_MAX;
+
+/// Says that the signature of one transaction is valid. Only a verified transaction gives one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Checked {
+    /// The digest of all that is signed, chain and sender among it.
+    id: TransactionId,
+    signature: [u8; 64],
+}
+
+impl Checked {
+    /// Of a transaction that was verified. The caller may have its id already, but it is not asked: it would be believed.
+    pub fn of(transaction: &Verified<SignedTransaction>) -> Self {
+        Self::name(transaction)
+    }
+
+    fn name(transaction: &SignedTransaction) -> Self {
+        Self { id: transaction.id(), signature: transaction.signature.0 }
+    }
+}
+
+/// The newest of them. The oldest half is forgotten at a time; the order of the insertions decides, and nothing else.
+#[derive(Clone, Debug, Default)]
+pub struct CheckedSet {
+    newer: BTreeSet<Checked>,
+    older: BTreeSet<Checked>,
+}
+
+impl CheckedSet {
+    /// Remembers one.
+    pub fn insert(&mut self, checked: Checked) {
+        if self.newer.len() >= CHECKED_MIN {
+            self.older = core::mem::take(&mut self.newer);
+        }
+        self.newer.insert(checked);
+    }
+
+    /// Whether these very bytes are known to be signed by their sender.
+    pub fn contains(&self, transaction: &SignedTransaction) -> bool {
+        if self.newer.is_empty() && self.older.is_empty() {
+            return false;
+        }
+        let name = Checked::name(transaction);
+        self.newer.contains(&name) || self.older.contains(&name)
+    }
+
+    /// Transactions that are remembered.
+    pub fn len(&self) -> usize {
+        self.newer.len() + self.older.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::{NodeKey, Signature},
+        knowledge::{Cid, CidCodec},
+        ledger::{
+            Action, Transaction,
+            transaction::{InvalidTransaction, verify_all, verify_rest},
+        },
+        types::{ChainId, Unverified},
+    };
+    use alloc::vec;
+
+    const CHAIN: ChainId = ChainId([1; 32]);
+
+    fn signed(nonce: u64) -> SignedTransaction {
+        let key = NodeKey::from_bytes(&[7; 32]);
+        let cid = Cid::of(CidCodec::Raw, b"x");
+        let action = Action::UpdateRef { name: "x".try_into().unwrap(), expected: 0, cid };
+        Transaction { chain: CHAIN, sender: key.id(), nonce, expires: 10, action }.sign(&key)
+    }
+
+    fn with_another_signature(nonce: u64) -> SignedTransaction {
+        SignedTransaction { signature: Signature(signed(nonce + 1).signature.0), ..signed(nonce) }
+    }
+
+    fn knowing(transactions: impl IntoIterator<Item = SignedTransaction>) -> CheckedSet {
+        let mut set = CheckedSet::default();
+        for transaction in transactions {
+            set.insert(Checked::of(&Unverified::new(transaction).into_verified()));
+        }
+        set
+    }
+
+    #[test]
+    fn the_same_transaction_with_another_signature_is_not_known() {
+        let known = knowing([signed(1)]);
+        let other = with_another_signature(1);
+        assert_eq!(other.id(), signed(1).id(), "the id leaves out the signature");
+        assert!(known.contains(&signed(1)) && !known.contains(&other));
+        assert_eq!(verify_rest(vec![other.clone()], &CHAIN, &known), Err(InvalidTransaction::BadSignature));
+        assert_eq!(verify_rest(vec![signed(1), other], &CHAIN, &known), Err(InvalidTransaction::BadSignature));
+        assert!(!known.contains(&signed(2)));
+    }
+
+    #[test]
+    fn what_is_known_is_not_checked_again_and_the_rest_is() {
+        // A false signature that is called verified shows that nobody looks at it again.
+        let false_one = with_another_signature(1);
+        let known = knowing([false_one.clone()]);
+        assert_eq!(verify_rest(vec![false_one.clone(), signed(2)], &CHAIN, &known).unwrap().len(), 2);
+        let both = vec![false_one.clone(), with_another_signature(2)];
+        assert_eq!(verify_rest(both, &CHAIN, &known), Err(InvalidTransaction::BadSignature));
+        assert_eq!(verify_all(vec![false_one], &CHAIN), Err(InvalidTransaction::BadSignature));
+    }
+
+    #[test]
+    fn the_chain_is_looked_at_in_any_case() {
+        let known = knowing([signed(1)]);
+        assert_eq!(verify_rest(vec![signed(1)], &ChainId([2; 32]), &known), Err(InvalidTransaction::WrongChain));
+    }
+
+    #[test]
+    fn the_newest_are_remembered_and_not_more() {
+        let name = |n: usize| Checked {
+            id: crate::types::Digest([0; 32]),
+            signature: core::array::from_fn(|i| (n >> (8 * (i % 8))) as u8),
+        };
+        let mut set = CheckedSet::default();
+        for n in 0..5 * CHECKED_MIN {
+            set.insert(name(n));
+            assert!(set.len() <= 2 * CHECKED_MIN);
+            let oldest = (n + 1).saturating_sub(CHECKED_MIN);
+            assert!(set.newer.contains(&name(oldest)) || set.older.contains(&name(oldest)));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a member's mempool has verified is not verified again in a proposal, and nothing else passes for it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use tequio_core::{
+    codec::BoundedVec,
+    consensus::{BlockError, Config, Head, Input, Offence, Output, Replica, To},
+    crypto::meter,
+    ledger::{Checked, SignedTransaction, transaction::InvalidTransaction},
+    machine::Machine,
+    types::{TimeMs, Unverified, Verified},
+    wire::consensus::{Message, Proposal},
+};
+use tequio_simulation::{
+    weather::PACE,
+    world::{GENESIS_MS, World},
+};
+
+const TRANSACTIONS: u64 = 8;
+
+fn member(world: &World, seat: usize, now_ms: TimeMs) -> Replica {
+    let config = Config { node_key: world.keys[seat].0.clone(), seat_keys: Some(world.seat_keys(seat)) };
+    Replica::restore(config, Head::genesis(&world.start), Vec::new(), now_ms).unwrap()
+}
+
+fn transactions(world: &World) -> Vec<Verified<SignedTransaction>> {
+    let signed = (1..=TRANSACTIONS).map(|n| world.transaction(0, n, 0));
+    signed.map(|t| Unverified::new(t).verify(&world.start.chain).unwrap()).collect()
+}
+
+/// The first proposal, with all transactions.
+fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
+    let seat = world.first_leader(0);
+    let mut leader = member(world, seat, now_ms);
+    leader.handle(now_ms, Input::WantBlock { height: 1 }).unwrap();
+    loop {
+        match leader.poll().expect("a proposal") {
+            Output::Request(wanted) => {
+                let (height, view) = (wanted.height, wanted.view);
+                leader.handle(now_ms, Input::Built { height, view, transactions: transactions(world) }).unwrap();
+            }
+            Output::Persist(_) => leader.handle(now_ms, Input::Persisted).unwrap(),
+            Output::Send { to: To::All, message: Message::Proposal(proposal) } => return (seat, proposal),
+            _ => {}
+        }
+    }
+}
+
+/// Hears a proposal. How many Ed25519 signatures that took, and what is wrong with it, if anything is.
+fn hear(
+    replica: &mut Replica,
+    world: &World,
+    leader: usize,
+    proposal: Proposal,
+    now_ms: TimeMs,
+) -> (u64, Option<Offence>) {
+    let (from, message) = (world.keys[leader].0.id(), Unverified::new(Message::Proposal(proposal)));
+    meter::take();
+    replica.handle(now_ms, Input::Received { from, message }).unwrap();
+    let looks = meter::take().ed25519_verified;
+    let outputs: Vec<Output> = std::iter::from_fn(|| replica.poll()).collect();
+    let offence = outputs.iter().find_map(|output| match output {
+        Output::Misbehaviour { offence, .. } => Some(*offence.clone()),
+        _ => None,
+    });
+    let accepts = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
+    assert_eq!(accepts, offence.is_none(), "{outputs:?}");
+    (looks, offence)
+}
+
+#[test]
+fn what_the_mempool_has_verified_is_not_verified_again() {
+    let (world, now_ms) = (World::of(4, PACE), GENESIS_MS + 5_000);
+    let (leader, proposal) = proposal(world, now_ms);
+    assert_eq!(proposal.block.transactions.len() as u64, TRANSACTIONS);
+    let checked: Vec<Checked> = transactions(world).iter().map(Checked::of).collect();
+    let other = (0..4).find(|seat| *seat != leader).unwrap();
+    for known in [0, 3, TRANSACTIONS] {
+        let mut replica = member(world, other, now_ms);
+        replica.handle(now_ms, Input::Checked(checked[..known as usize].to_vec())).unwrap();
+        let (looks, offence) = hear(&mut replica, world, leader, proposal.clone(), now_ms);
+        assert!(offence.is_none(), "{offence:?}");
+        // The other one is the proposal's own.
+        assert_eq!(looks, 1 + TRANSACTIONS - known);
+    }
+}
+
+#[test]
+fn a_known_transaction_with_another_signature_is_refused() {
+    let (world, now_ms) = (World::of(4, PACE), GENESIS_MS + 5_000);
+    let (leader, mut proposal) = proposal(world, now_ms);
+    let mut forged = proposal.block.transactions.to_vec();
+    forged[2].signature = forged[3].signature;
+    proposal.block.transactions = BoundedVec::truncated(forged);
+    let mut replica = member(world, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
+    replica.handle(now_ms, Input::Checked(transactions(world).iter().map(Checked::of).collect())).unwrap();
+    let (looks, offence) = hear(&mut replica, world, leader, proposal, now_ms);
+    // The header, and so the leader's signature, says nothing about the signatures of transactions.
+    assert_eq!(looks, 2, "the proposal's and the forged one");
+    let bad = BlockError::Transaction(InvalidTransaction::BadSignature);
+    assert!(matches!(offence, Some(Offence::BadBlock(error)) if error == bad));
+}
