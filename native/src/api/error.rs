@@ -57,6 +57,12 @@ impl ApiError {
         Self::of(StatusCode::CONFLICT, "NOT_APPLIED", message.to_string())
     }
 
+    /// This sender has enough of its own waiting; others find room.
+    pub fn sender_full(message: impl ToString) -> Self {
+        let error = Self::of(StatusCode::TOO_MANY_REQUESTS, "SENDER_FULL", message.to_string());
+        Self { retry_after_s: Some(BUSY_RETRY_S), ..error }
+    }
+
     /// No room now: the same request may succeed later.
     pub fn busy(message: impl ToString) -> Self {
         let error = Self::of(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message.to_string());
@@ -78,7 +84,8 @@ impl ApiError {
 impl From<NotAccepted> for ApiError {
     fn from(error: NotAccepted) -> Self {
         match error {
-            NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull) => Self::busy(error),
+            NotAccepted::Rejected(Rejected::Full) => Self::busy(error),
+            NotAccepted::Rejected(Rejected::SenderFull) => Self::sender_full(error),
             NotAccepted::Rejected(_) | NotAccepted::Invalid(_) => Self::conflict(error),
         }
     }

@@ -5,6 +5,7 @@
 
 mod kill;
 mod past;
+mod pressure;
 mod reduced;
 mod support;
 mod sync;

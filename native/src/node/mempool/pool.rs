@@ -105,22 +105,42 @@ impl Pool {
             return Err(Rejected::TooLarge);
         }
         let (sender, nonce) = (transaction.transaction.sender, transaction.transaction.nonce);
+        let mut displaced = None;
         if let Some(waiting) = self.senders.get(&sender) {
             if waiting.contains_key(&nonce) {
                 return Err(Rejected::NonceTaken(nonce));
             }
             if waiting.len() >= PER_SENDER_MAX {
-                return Err(Rejected::SenderFull);
+                // What comes earlier may be what all the others wait for.
+                let last = waiting.keys().next_back().copied().filter(|last| nonce < *last);
+                displaced = Some(last.ok_or(Rejected::SenderFull)?);
             }
         }
-        self.make_room(state, reputation(state, &sender), len)?;
-        self.senders
-            .entry(sender)
-            .or_default()
-            .insert(nonce, Waiting { checked: Checked::of(&transaction), transaction, id, len });
-        self.ids.insert(id);
-        self.bytes += len;
+        let displaced = displaced.and_then(|last| self.take(&sender, last));
+        if let Err(error) = self.make_room(state, reputation(state, &sender), len) {
+            displaced.into_iter().for_each(|item| self.put(item));
+            return Err(error);
+        }
+        self.put(Waiting { checked: Checked::of(&transaction), transaction, id, len });
         Ok(true)
+    }
+
+    fn put(&mut self, item: Waiting) {
+        let (sender, nonce) = (item.transaction.transaction.sender, item.transaction.transaction.nonce);
+        self.ids.insert(item.id);
+        self.bytes += item.len;
+        self.senders.entry(sender).or_default().insert(nonce, item);
+    }
+
+    fn take(&mut self, sender: &NodeId, nonce: u64) -> Option<Waiting> {
+        let waiting = self.senders.get_mut(sender)?;
+        let item = waiting.remove(&nonce)?;
+        if waiting.is_empty() {
+            self.senders.remove(sender);
+        }
+        self.ids.remove(&item.id);
+        self.bytes -= item.len;
+        Some(item)
     }
 
     /// Makes room for one transaction of `len` bytes, if those of senders with less reputation than `than` leave enough;
@@ -146,14 +166,8 @@ impl Pool {
     fn drop_least(&mut self, state: &State) {
         let least = self.senders.keys().map(|sender| (reputation(state, sender), *sender)).min();
         let Some((_, sender)) = least else { return };
-        let Some(waiting) = self.senders.get_mut(&sender) else { return };
-        if let Some((_, dropped)) = waiting.pop_last() {
-            self.ids.remove(&dropped.id);
-            self.bytes -= dropped.len;
-        }
-        if waiting.is_empty() {
-            self.senders.remove(&sender);
-        }
+        let last = self.senders.get(&sender).and_then(|waiting| waiting.keys().next_back().copied());
+        last.and_then(|nonce| self.take(&sender, nonce));
     }
 
     pub(super) fn select(
@@ -284,6 +298,28 @@ mod tests {
         assert_eq!(pool.insert(transaction(1, 5000), &state, 1), Err(Rejected::SenderFull));
         pool.insert(transaction(2, 5), &state, 1).unwrap();
         assert!(pool.contains(&first));
+    }
+
+    #[test]
+    fn a_full_sender_can_still_close_the_gap_that_the_others_wait_for() {
+        let (state, mut pool) = (state(&[1]), Pool::default());
+        let last = 5 + PER_SENDER_MAX as u64;
+        for nonce in 6..=last {
+            pool.insert(transaction(1, nonce), &state, 1).unwrap();
+        }
+        assert!(pool.select(&state, 1, usize::MAX, usize::MAX).is_empty());
+        assert_eq!(pool.insert(transaction(1, last + 1), &state, 1), Err(Rejected::SenderFull));
+        // Full of bytes, too: nobody is worth less, so all stay.
+        let bytes = pool.bytes;
+        pool.bytes += BYTES_MAX;
+        assert_eq!(pool.insert(transaction(1, 5), &state, 1), Err(Rejected::Full));
+        assert_eq!((pool.bytes, pool.len()), (bytes + BYTES_MAX, PER_SENDER_MAX));
+        pool.bytes = bytes;
+        assert!(pool.insert(transaction(1, 5), &state, 1).unwrap());
+        let selected = pool.select(&state, 1, usize::MAX, usize::MAX);
+        let nonces: Vec<_> = selected.iter().map(|t| t.transaction.nonce).collect();
+        assert_eq!(nonces, (5..last).collect::<Vec<_>>());
+        assert_eq!((pool.len(), pool.contains(&transaction(1, last).id())), (PER_SENDER_MAX, false));
     }
 
     #[test]

@@ -1,0 +1,134 @@
+//! A full mempool over a real socket: the client learns whether it is alone in having to wait, and for how long.
+
+use crate::WITHIN;
+use serde_json::Value;
+use std::{fs, time::Instant};
+use tequio::{
+    api,
+    config::Config,
+    keys::Keys,
+    node::{
+        CHECKPOINT_FILE, GENESIS_FILE, Node,
+        context::Context,
+        machine::now_ms,
+        mempool::{ITEMS_MAX, PER_SENDER_MAX},
+    },
+};
+use tequio_core::{
+    codec::{self, BoundedVec},
+    crypto::NodeKey,
+    knowledge::{Cid, CidCodec},
+    ledger::{Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, genesis::GenesisFile},
+};
+
+const BOND: u64 = 1000;
+/// As many as fill the mempool, and one more.
+const CLIENTS: u8 = (ITEMS_MAX / PER_SENDER_MAX + 1) as u8;
+
+fn client(number: u8) -> NodeKey {
+    NodeKey::from_bytes(&[number + 1; 32])
+}
+
+fn signed(context: &Context, number: u8, nonce: u64) -> SignedTransaction {
+    let key = client(number);
+    let name = format!("{}/note", key.id());
+    let action = Action::UpdateRef {
+        name: name.as_str().try_into().unwrap(),
+        expected: nonce,
+        cid: Cid::of(CidCodec::Raw, &nonce.to_le_bytes()),
+    };
+    Transaction { chain: context.chain, sender: key.id(), nonce, expires: 500, action }.sign(&key)
+}
+
+/// One validator, alone on its chain, whose clients have accounts.
+async fn alone(dir: &std::path::Path) -> Node {
+    let keys = Keys::generate().unwrap();
+    let params = Params {
+        block_interval_ms_max: 60_000,
+        block_interval_ms_min: 20,
+        view_timeout_ms: 60_000,
+        clock_skew_ms_max: 30_000,
+        audit_blocks_min: 2,
+        audit_blocks_max: 100,
+        admission_bits: 14,
+        mint_max: 0,
+        trust_period_ms: 24 * 60 * 60 * 1000,
+        term_blocks: 64,
+    };
+    let accounts = (0..CLIENTS).map(|n| (client(n).id(), 0, 0));
+    let genesis = Genesis {
+        name: "pressure".try_into().unwrap(),
+        time_ms: now_ms(),
+        params,
+        accounts: BoundedVec::truncated(std::iter::once((keys.id(), 0, BOND)).chain(accounts)),
+        seats: BoundedVec::truncated([keys.genesis_seat(BOND)]),
+    };
+    let possession = keys.voting.prove_possession(&genesis.chain(), &keys.id());
+    let file = GenesisFile::new(genesis, vec![possession]).unwrap();
+    let start = file.start().unwrap();
+    let committee = start.committee.record().clone();
+    let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
+    fs::write(dir.join(GENESIS_FILE), file.encode()).unwrap();
+    fs::write(dir.join(CHECKPOINT_FILE), checkpoint.encode()).unwrap();
+    let config = Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..Config::default() };
+    Node::start(dir, &config, keys).await.unwrap()
+}
+
+fn assert_problem(mut answer: ureq::http::Response<ureq::Body>, status: u16, code: &str, text: &str) {
+    assert_eq!(answer.status(), status);
+    let wait_s: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait_s), "{wait_s}");
+    let problem: Value = answer.body_mut().read_json().unwrap();
+    assert_eq!(problem["error"]["code"], code, "{problem}");
+    assert!(problem["error"]["message"].as_str().unwrap().contains(text), "{problem}");
+}
+
+#[test]
+fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(alone(dir.path()));
+    let context = node.context.clone();
+    let server = runtime.block_on(api::Server::start(dir.path(), "127.0.0.1:0".parse().unwrap(), context.clone()));
+    let server = server.unwrap();
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let (url, token) = (format!("http://{}/v1/transactions", server.addr), api::bearer(dir.path()).unwrap());
+    let post = |number, nonce| {
+        let body = codec::encode(&signed(&context, number, nonce));
+        agent.post(&url).header("authorization", &token).send(&body[..]).unwrap()
+    };
+
+    // The first number is left out, so all that follow wait.
+    for number in 0..CLIENTS - 1 {
+        for nonce in 1..=PER_SENDER_MAX as u64 {
+            context.submit(signed(&context, number, nonce), None).unwrap();
+        }
+    }
+    assert_eq!(context.mempool.len(), ITEMS_MAX);
+    assert_problem(
+        post(0, PER_SENDER_MAX as u64 + 1),
+        429,
+        "SENDER_FULL",
+        "64 transactions of this sender wait already",
+    );
+    assert_problem(post(CLIENTS - 1, 0), 503, "BUSY", "too many transactions wait for a block");
+
+    // The number that was left out takes the place of the sender's last, and lets the others go.
+    let answer = post(0, 0);
+    assert_eq!(answer.status(), 202, "{answer:?}");
+    let mut tips = context.watch_tip();
+    let deadline = Instant::now() + WITHIN;
+    runtime.block_on(async {
+        while context.mempool.len() > ITEMS_MAX - PER_SENDER_MAX {
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::timeout(left, tips.changed()).await.expect("blocks empty the mempool").unwrap();
+        }
+    });
+    assert_eq!(context.tip().state.account(&client(0).id()).unwrap().nonce, PER_SENDER_MAX as u64);
+    let answer = post(CLIENTS - 1, 0);
+    assert_eq!(answer.status(), 202, "{answer:?}");
+    runtime.block_on(async {
+        server.stop().await;
+        node.stop().await;
+    });
+}
