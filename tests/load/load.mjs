@@ -1,0 +1,212 @@
+/**
+ * Load on the HTTP API: transactions that were signed before go to every node of a devnet at a steady rate, and must all
+ * be applied. What this starts it ends, and its folder goes with it.
+ *
+ * Usage: npm run load -- [--rate 90] [--seconds 20] [--clients 32] [--nodes 4] [--bin ../../target/debug]
+ * The rate is that of one node; above 100 a second a node answers one address with 429, which is counted and no failure.
+ * Prints one line of JSON.
+ */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { loadavg, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import autocannon from "autocannon";
+
+/** New accounts in one block, at most. */
+const REGISTRATIONS_PER_BLOCK_MAX = 8;
+/** Blocks for which a transaction lives. */
+const LIFE = 4000;
+/** How long anything may take on a busy machine. */
+const WITHIN_MS = 120_000;
+const ASK_AGAIN_MS = 200;
+
+const { values } = parseArgs({
+  options: {
+    rate: { type: "string", default: "90" },
+    seconds: { type: "string", default: "20" },
+    clients: { type: "string", default: "32" },
+    nodes: { type: "string", default: "4" },
+    bin: { type: "string", default: join(import.meta.dirname, "../../target/debug") },
+  },
+});
+const wanted = Object.fromEntries(["rate", "seconds", "clients", "nodes"].map((name) => [name, whole(name)]));
+if (wanted.clients % wanted.nodes !== 0) throw new Error("--clients must be a multiple of --nodes");
+const perNode = wanted.clients / wanted.nodes;
+/** Of each client, so that all send equally many. */
+const each = Math.ceil((wanted.rate * wanted.seconds) / perNode);
+
+function whole(name) {
+  const number = Number(values[name]);
+  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} must be a whole number above 0`);
+  return number;
+}
+
+const program = (name) => join(resolve(values.bin), name);
+const environment = { ...process.env, TEQUIO_PASSPHRASE: "only for a load" };
+const started = [];
+
+function start(name, args, stderr) {
+  const child = spawn(program(name), args, { env: environment, stdio: ["pipe", "pipe", stderr] });
+  started.push(child);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`${name} has ended: build it with cargo build --workspace --bins`);
+    return JSON.parse(value);
+  };
+  return { child, next };
+}
+
+/** Asks until it is so. */
+async function until(what, ask) {
+  const deadline = Date.now() + WITHIN_MS;
+  for (;;) {
+    const found = await ask();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
+    await sleep(ASK_AGAIN_MS);
+  }
+}
+
+async function get(node, path) {
+  const answer = await fetch(node.http + path);
+  return answer.ok ? answer.json() : undefined;
+}
+
+async function post(node, hex) {
+  const headers = { authorization: node.authorization };
+  const answer = await fetch(`${node.http}/v1/transactions`, { method: "POST", headers, body: Buffer.from(hex, "hex") });
+  if (answer.status !== 202) throw new Error(`${answer.status}: ${await answer.text()}`);
+}
+
+async function devnet(folder) {
+  const net = join(folder, "net");
+  const init = start("tequio", ["init", "--devnet", "--json", "--validators", `${wanted.nodes}`, "--dir", net], "inherit");
+  const [code] = await once(init.child, "exit");
+  if (code !== 0) throw new Error("tequio init has failed");
+  const nodes = [];
+  for (let number = 1; number <= wanted.nodes; number++) {
+    const dir = join(net, `node${number}`);
+    const log = await open(join(folder, `node${number}.log`), "w");
+    const { next } = start("tequio", ["run", "--json", "--http", "127.0.0.1:0", "--dir", dir], log.fd);
+    await log.close();
+    nodes.push({ dir, next });
+  }
+  for (const node of nodes) {
+    node.http = (await node.next()).http.replace(/\/$/, "");
+    node.authorization = `Bearer ${(await readFile(join(node.dir, "api-token"), "utf8")).trim()}`;
+  }
+  await until("blocks", async () => ((await get(nodes[0], "/v1/status")).height > 1 ? true : undefined));
+  return { nodes, genesis: join(net, "genesis.bin") };
+}
+
+/** Opens the clients' accounts, as many at once as one block takes. */
+async function register(node, sign) {
+  const accounts = [];
+  for (let first = 0; first < wanted.clients; first += REGISTRATIONS_PER_BLOCK_MAX) {
+    const { head } = await get(node, "/v1/status");
+    const group = [];
+    for (let client = first; client < Math.min(first + REGISTRATIONS_PER_BLOCK_MAX, wanted.clients); client++) {
+      const { account, transactions } = await sign({ client, anchor: head.height, digest: head.hash });
+      await post(node, transactions[0]);
+      group.push(account);
+    }
+    for (const account of group) {
+      const { nonce } = await until("an account", () => get(node, `/v1/accounts/${account}`));
+      accounts.push({ account, nonce });
+    }
+  }
+  return accounts;
+}
+
+/** One node's share: a connection for each client, because a client's transactions must come in order. */
+function shoot(node, lists) {
+  let client = 0;
+  const answers = {};
+  const shooting = autocannon({
+    url: `${node.http}/v1/transactions`,
+    method: "POST",
+    connections: lists.length,
+    amount: lists.length * each,
+    overallRate: wanted.rate,
+    setupClient: (connection) => {
+      const headers = { authorization: node.authorization, "content-type": "application/octet-stream" };
+      const list = lists[client++ % lists.length];
+      connection.setRequests(list.map((hex) => ({ method: "POST", headers, body: Buffer.from(hex, "hex") })));
+    },
+  });
+  shooting.on("response", (_, status) => (answers[status] = (answers[status] ?? 0) + 1));
+  return shooting.then((result) => ({ result, answers }));
+}
+
+const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
+
+const folder = await mkdtemp(join(tmpdir(), "tequio-load-"));
+try {
+  const { nodes, genesis } = await devnet(folder);
+  const signer = start("tequio-load-signer", [genesis], "inherit");
+  const sign = async (wish) => {
+    signer.child.stdin.write(`${JSON.stringify(wish)}\n`);
+    return signer.next();
+  };
+  const accounts = await register(nodes[0], sign);
+  const { height } = await get(nodes[0], "/v1/status");
+  const lists = [];
+  for (const [client, { nonce }] of accounts.entries()) {
+    lists.push((await sign({ client, nonce, sequence: 0, count: each, expires: height + LIFE })).transactions);
+  }
+  // Every node has to know the accounts before it takes their transactions.
+  for (const node of nodes) {
+    await until("all nodes follow", async () => ((await get(node, "/v1/status")).height >= height ? true : undefined));
+  }
+  const began = performance.now();
+  const shots = await Promise.all(
+    nodes.map((node, i) => shoot(node, lists.filter((_, client) => client % wanted.nodes === i))),
+  );
+  const sent = performance.now();
+  const answers = {};
+  for (const shot of shots) {
+    for (const [status, count] of Object.entries(shot.answers)) answers[status] = (answers[status] ?? 0) + count;
+  }
+  const refused = wanted.clients * each - (answers[202] ?? 0);
+  // With one refused, those of its sender that follow wait for it.
+  let applied;
+  if (refused === 0) {
+    for (const { account, nonce } of accounts) {
+      await until("all transactions in blocks", async () =>
+        (await get(nodes[0], `/v1/accounts/${account}`))?.nonce >= nonce + each ? true : undefined,
+      );
+    }
+    applied = performance.now();
+  }
+  const [after, alive] = await Promise.all([
+    until("the height", () => get(nodes[0], "/v1/status")),
+    until("a healthy node", async () => ((await fetch(`${nodes[0].http}/healthz`)).ok ? true : undefined)),
+  ]);
+  const worst = (of) => Math.max(...shots.map(({ result }) => of(result.latency)));
+  const report = {
+    ...wanted,
+    transactions: wanted.clients * each,
+    answers,
+    errors: sum(shots.map(({ result }) => result.errors + result.timeouts)),
+    seconds_sent: Number(((sent - began) / 1000).toFixed(2)),
+    submitted_per_s: Math.round((answers[202] ?? 0) / ((sent - began) / 1000)),
+    answer_ms: { p50: worst((l) => l.p50), p97_5: worst((l) => l.p97_5), p99: worst((l) => l.p99), max: worst((l) => l.max) },
+    all_applied_after_s: applied === undefined ? null : Number(((applied - sent) / 1000).toFixed(2)),
+    blocks: after.height - height,
+    healthy: alive,
+    load_average: Number(loadavg()[0].toFixed(1)),
+  };
+  console.log(JSON.stringify(report));
+  // What went wrong without an answer, or with one that no client can do anything about.
+  const strange = Object.keys(answers).filter((status) => !["202", "429", "503"].includes(status));
+  if (report.errors > 0 || strange.length > 0) process.exitCode = 1;
+} finally {
+  for (const child of started) child.kill("SIGKILL");
+  await Promise.all(started.map((child) => (child.exitCode ?? child.signalCode) ?? once(child, "exit")));
+  await rm(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,82 @@
+//! Signs transactions ahead for the load of `tests/load`, so that the load itself costs no signatures.
+//!
+//! Usage: `tequio-load-signer GENESIS`. Reads one wish a line, and answers each with one line of JSON, the client's `account`
+//! and the signed `transactions`, both in hexadecimal: `{"client": N, "anchor": HEIGHT, "digest": HEX}` opens the client's account,
+//! `{"client": N, "nonce": FIRST, "sequence": S, "count": C, "expires": HEIGHT}` moves its one ref C times from sequence S on.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::io::{BufRead, Write};
+use tequio_core::{
+    codec,
+    crypto::NodeKey,
+    knowledge::{Cid, CidCodec},
+    ledger::{
+        Action, Genesis, SignedTransaction, Transaction,
+        genesis::{FILE_LEN_MAX, GenesisFile},
+        state::solve_admission,
+        transaction::{LIFE_MAX, RefName},
+    },
+    types::Digest,
+};
+
+/// Most transactions of one wish.
+const COUNT_MAX: u64 = 100_000;
+const TRIES: u64 = 1 << 32;
+
+fn main() -> Result<()> {
+    let path = std::env::args().nth(1).context("usage: tequio-load-signer GENESIS")?;
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+    ensure!(bytes.len() <= FILE_LEN_MAX, "{path} is no genesis");
+    let genesis = GenesisFile::decode(&bytes)?.genesis;
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let wish: Value = serde_json::from_str(&line?)?;
+        let signed = if wish["anchor"].is_null() { moves(&genesis, &wish)? } else { vec![register(&genesis, &wish)?] };
+        let hex: Vec<String> = signed.iter().map(|t| hex(&codec::encode(t))).collect();
+        writeln!(out, "{}", json!({"account": key(&wish)?.id().to_string(), "transactions": hex}))?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn register(genesis: &Genesis, wish: &Value) -> Result<SignedTransaction> {
+    let (key, anchor) = (key(wish)?, number(wish, "anchor")?);
+    let digest: Digest = wish["digest"].as_str().context("no digest")?.parse()?;
+    let (chain, bits) = (genesis.chain(), genesis.params.admission_bits);
+    let solution = solve_admission(&chain, &key.id(), &digest, bits, 0, TRIES).context("the puzzle has no solution")?;
+    let action = Action::Register { anchor, solution };
+    let expires = anchor.saturating_add(LIFE_MAX / 2);
+    Ok(Transaction { chain, sender: key.id(), nonce: 0, expires, action }.sign(&key))
+}
+
+fn moves(genesis: &Genesis, wish: &Value) -> Result<Vec<SignedTransaction>> {
+    let (key, chain) = (key(wish)?, genesis.chain());
+    let (nonce, sequence, expires) = (number(wish, "nonce")?, number(wish, "sequence")?, number(wish, "expires")?);
+    let count = number(wish, "count")?;
+    ensure!(count <= COUNT_MAX, "at most {COUNT_MAX} at once");
+    let name = RefName::try_from(format!("{}/load", key.id())).ok().context("the name is too long")?;
+    let one = |i: u64| {
+        let cid = Cid::of(CidCodec::Raw, &(nonce + i).to_le_bytes());
+        let action = Action::UpdateRef { name: name.clone(), expected: sequence + i, cid };
+        Transaction { chain, sender: key.id(), nonce: nonce + i, expires, action }.sign(&key)
+    };
+    Ok((0..count).map(one).collect())
+}
+
+/// Not secret: the accounts hold nothing, and the chain goes with the load.
+fn key(wish: &Value) -> Result<NodeKey> {
+    let mut secret = [0x1d; 32];
+    if let Some(head) = secret.first_chunk_mut::<8>() {
+        *head = number(wish, "client")?.to_le_bytes();
+    }
+    Ok(NodeKey::from_bytes(&secret))
+}
+
+fn number(wish: &Value, field: &str) -> Result<u64> {
+    wish[field].as_u64().with_context(|| format!("no number {field} in {wish}"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
