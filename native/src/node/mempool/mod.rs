@@ -1,12 +1,14 @@
-//! The transactions that wait for a block, and the talk about them: new ones are passed on to other full nodes once, own
-//! ones again until they are in a block.
+//! The transactions that wait for a block, and the talk about them: new ones are passed on to other full nodes once, to whom
+//! `spread` says; own ones again until they are in a block.
 
 mod pool;
+mod spread;
 
 pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
 
 use super::context::Context;
 use pool::Pool;
+use spread::Spread;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -158,8 +160,10 @@ pub async fn gossip(context: Arc<Context>) {
                 batch.extend(own.into_iter().map(|transaction| Fresh { transaction, from: None }));
             }
         }
-        for peer in context.full_nodes() {
-            let wanted = batch.iter().filter(|f| f.from != Some(peer)).map(|f| &f.transaction);
+        let peers = context.full_nodes();
+        let spread = Spread::among(&peers);
+        for peer in peers {
+            let wanted = batch.iter().filter(|f| spread.tells(&peer, f.from.as_ref())).map(|f| &f.transaction);
             for body in requests(wanted) {
                 let network = context.network.clone();
                 // Lost ones are passed on by others, or again.
