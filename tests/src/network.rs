@@ -23,6 +23,8 @@ pub struct Network {
     /// Of each validator: its id and peer id.
     members: Vec<(String, String)>,
     checkpoint_hash: String,
+    /// Of each validator, besides what the harness needs.
+    arguments: Vec<String>,
     folder: TempDir,
 }
 
@@ -38,6 +40,11 @@ pub struct Relay {
 impl Network {
     /// Makes a genesis, starts `relays` relays and then the validators, and waits until all are ready.
     pub fn start(validators: usize, relays: usize) -> Result<Self> {
+        Self::start_with(validators, relays, &[])
+    }
+
+    /// The same, with further arguments for each validator.
+    pub fn start_with(validators: usize, relays: usize, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut init = tequio();
         init.args(["init", "--devnet", "--json", "--validators", &validators.to_string(), "--dir"]);
@@ -45,7 +52,8 @@ impl Network {
         let nodes = made["nodes"].as_array().context("init names its nodes")?;
         let members = nodes.iter().map(|n| Ok((text(n, "node")?, text(n, "peer_id")?))).collect::<Result<_>>()?;
         let checkpoint_hash = text(&made, "checkpoint_hash")?;
-        let mut network = Self { nodes: vec![], relays: vec![], members, checkpoint_hash, folder };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut network = Self { nodes: vec![], relays: vec![], members, checkpoint_hash, arguments, folder };
         for number in 0..relays {
             network.start_relay(number)?;
         }
@@ -89,7 +97,10 @@ impl Network {
     /// Starts a validator that is not running; [`Network::ready`] waits for it.
     pub fn launch(&mut self, node: usize) -> Result<()> {
         let mut command = tequio();
-        command.args(["run", "--json", "--http", "127.0.0.1:0", "--dir"]).arg(self.node_dir(node));
+        command
+            .args(["run", "--json", "--http", "127.0.0.1:0", "--dir"])
+            .arg(self.node_dir(node))
+            .args(&self.arguments);
         for relay in &self.relays {
             let tcp = relay.listen.iter().find(|a| a.contains("/tcp/") && !a.contains("/ws"));
             command.args(["--relay", tcp.context("the relay listens on TCP")?]);
