@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use borsh::{BorshDeserialize, BorshSerialize};
 use std::{io::IsTerminal, path::Path};
 use tequio_core::{
-    codec,
+    codec::{self, BoundedVec},
     consensus::SeatKeys,
     crypto::{NodeKey, bls, vrf},
     keystore,
@@ -23,7 +23,11 @@ pub const PASSPHRASE_ENV: &str = "TEQUIO_PASSPHRASE";
 pub const FILE_NAME: &str = "keystore";
 /// Longest passphrase file, bytes.
 const PASSPHRASE_LEN_MAX: usize = 4096;
-const SECRETS_VERSION: u8 = 2;
+const SECRETS_VERSION: u8 = 3;
+/// Without keys for later epochs.
+const SECRETS_VERSION_PLAIN: u8 = 2;
+/// Sets of keys that a node has for its seat, besides the first: beyond, the oldest go.
+const LATER_MAX: usize = 6;
 
 /// A passphrase; erased when dropped.
 pub type Passphrase = Zeroizing<String>;
@@ -37,6 +41,10 @@ pub struct Keys {
     pub voting: bls::SecretKey,
     /// The key of its VRF, likewise; never the one that signs.
     pub vrf: vrf::SecretKey,
+    /// Keys that its seat has got since, or will get at a turn; the newest last.
+    pub later: Vec<SeatKeys>,
+    /// What the keystore was opened with, so that keys can be added while the node runs.
+    passphrase: Option<Passphrase>,
 }
 
 impl std::fmt::Debug for Keys {
@@ -53,6 +61,24 @@ struct Secrets {
     node: [u8; 32],
     voting: [u8; 32],
     vrf: [u8; 32],
+    later: BoundedVec<[[u8; 32]; 2], LATER_MAX>,
+}
+
+/// Likewise, of an older version.
+#[derive(BorshSerialize, BorshDeserialize)]
+struct PlainSecrets {
+    version: u8,
+    node: [u8; 32],
+    voting: [u8; 32],
+    vrf: [u8; 32],
+}
+
+impl Drop for PlainSecrets {
+    fn drop(&mut self) {
+        self.node.zeroize();
+        self.voting.zeroize();
+        self.vrf.zeroize();
+    }
 }
 
 impl Drop for Secrets {
@@ -60,6 +86,8 @@ impl Drop for Secrets {
         self.node.zeroize();
         self.voting.zeroize();
         self.vrf.zeroize();
+        let mut later = std::mem::take(&mut self.later).into_vec();
+        later.iter_mut().for_each(Zeroize::zeroize);
     }
 }
 
@@ -71,6 +99,8 @@ impl Keys {
             node: NodeKey::from_bytes(&node),
             voting: bls::SecretKey::from_seed(&voting),
             vrf: vrf::SecretKey::from_bytes(&vrf),
+            later: Vec::new(),
+            passphrase: None,
         })
     }
 
@@ -79,9 +109,28 @@ impl Keys {
         self.node.id()
     }
 
-    /// What a seat needs of them.
-    pub fn of_seat(&self) -> SeatKeys {
-        SeatKeys { vote: self.voting.clone(), vrf: self.vrf.clone() }
+    /// What its seat may need of them: the committee says which set is the present one.
+    pub fn of_seat(&self) -> Vec<SeatKeys> {
+        let first = SeatKeys { vote: self.voting.clone(), vrf: self.vrf.clone() };
+        std::iter::once(first).chain(self.later.iter().cloned()).collect()
+    }
+
+    /// Draws new keys for the seat and puts them into the keystore beside the others, before anybody hears of them. Those
+    /// that are `kept` stay, whatever their age.
+    pub fn add_later(&mut self, path: &Path, kept: impl Fn(&SeatKeys) -> bool) -> anyhow::Result<SeatKeys> {
+        let passphrase = self.passphrase.clone().context("the passphrase of the keystore is not known")?;
+        let (vote, vrf) = (random::<32>()?, random::<32>()?);
+        let new = SeatKeys { vote: bls::SecretKey::from_seed(&vote), vrf: vrf::SecretKey::from_bytes(&vrf) };
+        let mut changed = self.clone();
+        if changed.later.len() >= LATER_MAX
+            && let Some(oldest) = changed.later.iter().position(|keys| !kept(keys))
+        {
+            changed.later.remove(oldest);
+        }
+        changed.later.push(new.clone());
+        changed.save(path, &passphrase)?;
+        *self = changed;
+        Ok(new)
     }
 
     /// A seat for them in a new chain.
@@ -96,6 +145,12 @@ impl Keys {
             node: *self.node.to_bytes(),
             voting: *self.voting.to_bytes(),
             vrf: *self.vrf.to_bytes(),
+            later: self
+                .later
+                .iter()
+                .map(|keys| [*keys.vote.to_bytes(), *keys.vrf.to_bytes()])
+                .collect::<Vec<_>>()
+                .try_into()?,
         };
         let bytes = Zeroizing::new(codec::encode(&secrets));
         let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
@@ -108,14 +163,26 @@ impl Keys {
         let file = files::read_capped(path, keystore::FILE_LEN_MAX).with_context(place)?;
         let bytes = keystore::open(&file, passphrase.as_bytes()).with_context(place)?;
         match bytes.first() {
-            Some(&SECRETS_VERSION) | None => {}
+            Some(&SECRETS_VERSION | &SECRETS_VERSION_PLAIN) | None => {}
             Some(version) if *version < SECRETS_VERSION => {
                 bail!("{}: made by an older tequio, without the key of a VRF; make new keys", path.display())
             }
             Some(version) => bail!("{}: its contents have version {version}; upgrade tequio", path.display()),
         }
-        let secrets: Secrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
+        let secrets = if bytes.first() == Some(&SECRETS_VERSION_PLAIN) {
+            let plain: PlainSecrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
+            let later = BoundedVec::new();
+            Secrets { version: SECRETS_VERSION, node: plain.node, voting: plain.voting, vrf: plain.vrf, later }
+        } else {
+            codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?
+        };
+        let later = secrets.later.iter().map(|[vote, vrf]| {
+            Ok(SeatKeys { vote: bls::SecretKey::from_bytes(vote)?, vrf: vrf::SecretKey::from_bytes(vrf) })
+        });
+        let later: Result<Vec<SeatKeys>, bls::BlsError> = later.collect();
         Ok(Self {
+            later: later.with_context(place)?,
+            passphrase: Some(passphrase.clone()),
             node: NodeKey::from_bytes(&secrets.node),
             voting: bls::SecretKey::from_bytes(&secrets.voting).with_context(place)?,
             vrf: vrf::SecretKey::from_bytes(&secrets.vrf),
@@ -193,6 +260,16 @@ mod tests {
         assert_eq!((again.id(), again.voting.public()), (keys.id(), keys.voting.public()));
         assert_eq!(again.vrf.public(), keys.vrf.public());
         assert!(Keys::open(&path, &Zeroizing::new("wrong".to_owned())).is_err());
+        // Keys of later epochs are on disk before they are anywhere else, and only so many are kept.
+        let mut again = again;
+        let first = again.add_later(&path, |_| false).unwrap();
+        for _ in 0..LATER_MAX {
+            let newest = again.add_later(&path, |keys| keys.vote.public() == first.vote.public()).unwrap();
+            let read = Keys::open(&path, &passphrase).unwrap();
+            assert_eq!(read.later.last().unwrap().vrf.public(), newest.vrf.public());
+            assert_eq!(read.of_seat().len(), again.of_seat().len());
+        }
+        assert_eq!((again.later.len(), again.later[0].vote.public()), (LATER_MAX, first.vote.public()));
     }
 
     #[test]

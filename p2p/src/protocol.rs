@@ -41,11 +41,11 @@ impl Protocol {
     /// The libp2p protocol name.
     pub const fn name(self) -> &'static str {
         match self {
-            Protocol::Light => "/tequio/light/1",
+            Protocol::Light => "/tequio/light/2",
             Protocol::Work => "/tequio/work/1",
             Protocol::Consensus => "/tequio/consensus/1",
-            Protocol::Sync => "/tequio/sync/1",
-            Protocol::Mempool => "/tequio/mempool/1",
+            Protocol::Sync => "/tequio/sync/2",
+            Protocol::Mempool => "/tequio/mempool/2",
         }
     }
 

@@ -17,7 +17,7 @@ use tequio_core::{
     light::{LightClient, LightError, Progress},
     types::{NodeId, Unverified, Verified},
     wire::{
-        light::{FinalHeader, RESPONSE_LEN_MAX, Refusal, Request, Response},
+        light::{FinalHeader, RESPONSE_LEN_MAX, Refusal, Request, Response, TURNS_MAX},
         work::JobProgress,
     },
 };
@@ -46,6 +46,8 @@ pub enum Fault {
     Refused(Refusal),
     /// The chain itself has forked.
     Forked(LightError),
+    /// The source is in a later epoch: the turns before it come first.
+    Ahead(LightError),
     /// This node slept for longer than it may believe its committee.
     Outdated(LightError),
 }
@@ -55,6 +57,10 @@ impl From<LightError> for Fault {
         let what = match &e {
             LightError::Forked(_) => return Self::Forked(e),
             LightError::Outdated => return Self::Outdated(e),
+            LightError::Ahead { .. } => return Self::Ahead(e),
+            // The source is behind, by a whole epoch: that is no lie.
+            LightError::Past(_) => return Self::Refused(Refusal::NothingNew),
+            LightError::Turn(_) => "committee",
             LightError::WrongHeader | LightError::NoCertificate | LightError::Leader | LightError::Time => "header",
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
@@ -114,13 +120,44 @@ impl Chain {
                     last = NodeError::NotFound(refusal.to_string());
                 }
                 Err(Fault::Refused(refusal)) => last = NodeError::Unavailable(refusal.to_string()),
+                Err(Fault::Ahead(e)) => match self.walk(peer).await {
+                    Ok(0) => last = NodeError::Unavailable(e.to_string()),
+                    // Asked again, with the committee that it takes to believe the answer.
+                    Ok(_) => drop(tried.pop()),
+                    Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
+                    Err(Fault::Forked(e)) => return Err(self.forked(e)),
+                    Err(Fault::Outdated(e)) => return Err(NodeError::Unavailable(e.to_string())),
+                    Err(Fault::Refused(_) | Fault::Ahead(_)) => last = NodeError::Unavailable(e.to_string()),
+                },
                 Err(Fault::Outdated(e)) => return Err(NodeError::Unavailable(e.to_string())),
                 Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
-                Err(Fault::Forked(e)) => {
-                    self.emitter.emit(&Event::Alarm { detail: e.to_string() });
-                    return Err(NodeError::Forked(e));
-                }
+                Err(Fault::Forked(e)) => return Err(self.forked(e)),
             }
+        }
+    }
+
+    fn forked(&self, e: LightError) -> NodeError {
+        self.emitter.emit(&Event::Alarm { detail: e.to_string() });
+        NodeError::Forked(e)
+    }
+
+    /// Walks on through the ends of epochs that a source shows, one certificate each. Says how many there were.
+    async fn walk(&self, peer: NodeId) -> Result<usize, Fault> {
+        let from = self.light.borrow().committee().epoch();
+        let count = TURNS_MAX as u8;
+        let body = codec::encode(&Request::Turns { from, count });
+        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else { return Ok(0) };
+        match codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
+            Ok(Response::Turns(turns)) => {
+                let walked = self.light.borrow_mut().walk(count.into(), turns.into_vec(), now_ms())?;
+                if walked > 0 {
+                    self.announce_head();
+                }
+                Ok(walked)
+            }
+            Ok(Response::Refused(refusal)) => Err(Fault::Refused(refusal)),
+            Ok(_) => Err(Fault::unexpected()),
+            Err(e) => Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
         }
     }
 
@@ -149,7 +186,12 @@ impl Chain {
     }
 
     fn follow(&self, header: FinalHeader) -> Result<Progress, Fault> {
+        let (found, known) = (header.header.epoch + 1, self.light.borrow().committee().epoch());
         let progress = self.light.borrow_mut().follow(Unverified::new(header), now_ms())?;
+        if progress == Progress::Turn {
+            // Final, but whoever decides the next block has to be known first.
+            return Err(Fault::Ahead(LightError::Ahead { found, known }));
+        }
         if progress == Progress::Advanced {
             self.announce_head();
         }

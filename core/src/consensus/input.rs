@@ -1,6 +1,6 @@
 //! What can happen to a replica.
 
-use super::replica::Head;
+use super::replica::{Head, SeatKeys};
 use crate::{
     ledger::{Block, Certificate, Checked, SignedTransaction},
     types::{Height, NodeId, Unverified, Verified, View},
@@ -43,6 +43,8 @@ pub enum Input {
     /// Of the transactions in the block that the next message brings, those that the host has verified before: their
     /// signatures need no second look. Nothing but time depends on it.
     Checked(Vec<Checked>),
+    /// More keys of this node's: they are on disk already, and will be registered for its seat.
+    SeatKeys(Box<SeatKeys>),
     /// The mempool holds something: a block is due after the shortest interval.
     WantBlock {
         /// The height wanted, one above the block up to which the mempool has been emptied. For any other height the

@@ -18,6 +18,7 @@
 //! | a message of the next height | keeps it until then | |
 //! | a message of a height further on | asks its sender for the final blocks | |
 //! | the state of a later final block | goes on from there | that state |
+//! | the last block of an epoch is final | votes with the keys of its seat in the next committee, if it has one there | block and state |
 //! | a message of a final height | answers with the certificate of the head | |
 //!
 //! Why two blocks cannot become final at one height: a commit quorum for B in view w holds f+1 correct
@@ -29,8 +30,10 @@
 //! The clock of view 0 runs from then; the clock of a later view runs once a quorum has entered it, so no
 //! member runs ahead alone. A member without a quorum repeats itself and waits.
 //!
-//! What comes later has its place: pipelined heights are several `Instance`s, collectors are another
-//! [`To`], epochs replace the committee of [`Head`] and `next_committee`.
+//! The last block of an epoch makes the next committee; with the block's finality that one takes over, here in
+//! `finalise`, and everything that a replica does asks the committee of its head.
+//!
+//! What comes later has its place: pipelined heights are several `Instance`s, collectors are another [`To`].
 
 mod ballot;
 mod catch_up;

@@ -4,7 +4,7 @@
 use super::{replica::Head, validate::BlockError, wal::WalRecord};
 use crate::{
     ledger::{Block, Certificate, Evidence, Outcome, committee::CertificateError},
-    types::{Digest, Height, NodeId, View},
+    types::{Digest, Epoch, Height, NodeId, View},
     wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
 use alloc::boxed::Box;
@@ -110,6 +110,15 @@ pub enum Event {
         view: View,
         /// Who leads it.
         leader: NodeId,
+    },
+    /// Another committee decides from here on.
+    Epoch {
+        /// Its number.
+        epoch: Epoch,
+        /// How many seats it has.
+        seats: usize,
+        /// This node's, if it has one and the keys for it.
+        seat: Option<usize>,
     },
 }
 

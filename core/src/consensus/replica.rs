@@ -13,21 +13,26 @@ use super::{
 use crate::{
     crypto::{NodeKey, bls, vrf},
     ledger::{
-        Certificate, CheckedSet, Committee, Header, Params, Phase, Seat, State, Vote, genesis::Start, leader, seed,
+        Block, Certificate, CheckedSet, Committee, Header, Params, Phase, Seat, State, Vote,
+        committee::CommitteeRecord, epoch, genesis::Start, leader, seed,
     },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
     wire::light::FinalHeader,
 };
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, vec::Vec};
+
+/// Sets of keys that are held at once: the present ones, those of the next epoch, and some of which nothing came.
+pub(super) const SEAT_KEYS_MAX: usize = 8;
 
 /// The keys of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its identity.
     pub node_key: NodeKey,
-    /// Those of its seat; without them, or without a seat, it follows and says nothing.
-    pub seat_keys: Option<SeatKeys>,
+    /// Those of its seat, and those that it will have after a turn; without any that fit, or without a seat, it follows
+    /// and says nothing.
+    pub seat_keys: Vec<SeatKeys>,
 }
 
 /// The secrets of a seat.
@@ -58,8 +63,10 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Replica {
     pub(super) config: Config,
-    /// Its seat, if it has one and the key for it.
+    /// Its seat, if it has one and the keys for it.
     pub(super) seat: Option<usize>,
+    /// Those keys.
+    pub(super) keys: Option<SeatKeys>,
     pub(super) head: Head,
     pub(super) params: Params,
     pub(super) instance: Instance,
@@ -84,8 +91,24 @@ impl SeatKeys {
 }
 
 impl Head {
-    /// As the store has it.
-    pub fn new(header: Header, certificate: Option<Certificate>, state: State, committee: Committee) -> Self {
+    /// As the store has it: the state is known to be the header's.
+    pub fn new(header: Header, certificate: Option<Certificate>, state: State) -> Result<Self, SnapshotError> {
+        let record = next_record(&header, &state).ok_or(SnapshotError::Incomplete)?;
+        let committee = Committee::of_state(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+        Ok(Self::of_parts(header, certificate, state, committee))
+    }
+
+    /// What follows from the next final block and its state.
+    pub fn after(&self, block: &Block, certificate: Certificate, state: State) -> Result<Self, SnapshotError> {
+        if block.header.next_committee != self.header.next_committee {
+            let record = next_record(&block.header, &state).ok_or(SnapshotError::Incomplete)?;
+            let committee = self.committee.next(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+            return Ok(Self::of_parts(block.header.clone(), Some(certificate), state, committee));
+        }
+        Ok(Self::of_parts(block.header.clone(), Some(certificate), state, self.committee.clone()))
+    }
+
+    fn of_parts(header: Header, certificate: Option<Certificate>, state: State, committee: Committee) -> Self {
         let digest = header.digest();
         // A proof that is no point has no seed after it, and is in no header that was verified.
         let seed = seed::after(&header).unwrap_or(header.seed);
@@ -94,7 +117,7 @@ impl Head {
 
     /// Of a new chain.
     pub fn genesis(start: &Start) -> Self {
-        Self::new(start.header.clone(), None, start.state.clone(), start.committee.clone())
+        Self::of_parts(start.header.clone(), None, start.state.clone(), start.committee.clone())
     }
 
     /// Of a state that was fetched whole, under a header that was found to be final.
@@ -103,14 +126,12 @@ impl Head {
         if state.root() != header.state {
             return Err(SnapshotError::WrongState);
         }
-        let next = [header.epoch, header.epoch.saturating_add(1)].map(|epoch| state.committee(epoch));
-        let record = next.into_iter().flatten().find(|record| record.digest() == header.next_committee);
-        let record = record.ok_or(SnapshotError::Incomplete)?;
+        let record = next_record(&header, &state).ok_or(SnapshotError::Incomplete)?;
         let committee = Committee::new(record.clone(), &header.chain).map_err(|_| SnapshotError::Incomplete)?;
         if state.params().is_none() {
             return Err(SnapshotError::Incomplete);
         }
-        Ok(Unverified::new(Self::new(header, certificate, state, committee)).into_verified())
+        Ok(Unverified::new(Self::of_parts(header, certificate, state, committee)).into_verified())
     }
 
     /// Digest of its header.
@@ -127,18 +148,15 @@ impl Head {
 impl Replica {
     pub(super) fn empty(config: Config, head: Head, now_ms: TimeMs) -> Result<Self, RestoreError> {
         let params = head.state.params().cloned().ok_or(RestoreError::NoParams)?;
-        let seat = head.committee.seat_of(&config.node_key.id());
-        let seat = seat.filter(|_| config.seat_keys.is_some());
-        if let (Some(seat), Some(keys)) = (seat.and_then(|seat| head.committee.seats().get(seat)), &config.seat_keys) {
-            if seat.key != keys.vote.public() {
-                return Err(RestoreError::WrongVoteKey);
-            }
-            if seat.vrf_key != keys.vrf.public() {
-                return Err(RestoreError::WrongVrfKey);
-            }
+        let (seat, keys) = seated(&config, &head.committee).unzip();
+        let own = own_seat(&config, &head.committee).filter(|_| seat.is_none() && !config.seat_keys.is_empty());
+        if let Some(own) = own {
+            let has_vote = config.seat_keys.iter().any(|keys| keys.vote.public() == own.key);
+            return Err(if has_vote { RestoreError::WrongVrfKey } else { RestoreError::WrongVoteKey });
         }
         let timing = Timing::new(&params);
         Ok(Self {
+            keys,
             instance: Instance::new(head.header.height.saturating_add(1), now_ms),
             config,
             seat,
@@ -206,10 +224,31 @@ impl Replica {
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::Checked(transactions) => self.on_checked(transactions),
             Input::Snapshot(head) => self.on_snapshot(*head),
+            Input::SeatKeys(keys) => {
+                self.on_seat_keys(*keys);
+                Ok(())
+            }
             Input::WantBlock { height } => self.on_want_block(height),
             Input::Tick => Ok(()),
         }
     }
+}
+
+fn own_seat<'a>(config: &Config, committee: &'a Committee) -> Option<&'a Seat> {
+    committee.seat_of(&config.node_key.id()).and_then(|seat| committee.seats().get(seat))
+}
+
+/// This node's seat in a committee, with the keys for it.
+pub(super) fn seated(config: &Config, committee: &Committee) -> Option<(usize, SeatKeys)> {
+    let seat = own_seat(config, committee)?;
+    let keys = config.seat_keys.iter().find(|keys| keys.fit(seat))?;
+    Some((committee.seat_of(&seat.node)?, keys.clone()))
+}
+
+/// The record of the committee that decides the block after this header.
+pub(super) fn next_record<'a>(header: &Header, state: &'a State) -> Option<&'a CommitteeRecord> {
+    let epoch = epoch::of(state.params()?, header.height.checked_add(1)?);
+    state.committee(epoch).filter(|record| record.digest() == header.next_committee)
 }
 
 impl Machine for Replica {

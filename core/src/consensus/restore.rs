@@ -88,7 +88,7 @@ impl Replica {
 
     fn enter_own_vote(&mut self, phase: Phase, digest: Digest) {
         let vote = self.vote(self.instance.view, phase, digest);
-        if let (Some(seat), Some(keys)) = (self.seat, &self.config.seat_keys) {
+        if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
             let ballot = self.instance.ballots.entry((vote.view, phase)).or_default();
             ballot.enter(seat, SignedVote::sign(vote, &keys.vote));
         }

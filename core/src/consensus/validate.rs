@@ -8,10 +8,10 @@ use crate::{
         Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase, SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
-        leader, seed,
+        epoch, leader, seed,
         transaction::{InvalidTransaction, verify_rest},
     },
-    types::{Digest, TimeMs, Unverified, Verified, View},
+    types::{Digest, Height, TimeMs, Unverified, Verified, View},
 };
 use alloc::vec::Vec;
 
@@ -96,7 +96,7 @@ pub(super) fn again(
     for transaction in &transactions {
         checked.insert(Checked::of(transaction));
     }
-    execute(head, block, &transactions)
+    execute(head, params, block, &transactions)
 }
 
 /// A block with the certificate that makes it final: `Ok(Err(()))` where the block is genuine and executes
@@ -114,7 +114,7 @@ pub(super) fn certified(
     }
     Unverified::new(certificate.clone()).verify(&head.header.chain, Phase::Commit, &head.committee)?;
     let transactions = check_transactions(block, checked)?;
-    let executed = check_place(head, params, header).and_then(|()| execute(head, block, &transactions));
+    let executed = check_place(head, params, header).and_then(|()| execute(head, params, block, &transactions));
     Ok(executed.map_err(|_| ()))
 }
 
@@ -138,8 +138,15 @@ impl From<BlockError> for CertifiedError {
 }
 
 /// The digest of the committee that decides the block after one with this outcome.
-pub(super) fn next_committee(head: &Head, _outcome: &Outcome) -> Digest {
-    head.committee.record().digest()
+pub(super) fn next_committee(head: &Head, params: &Params, height: Height, outcome: &Outcome) -> Digest {
+    let next = if epoch::ends(params, height) {
+        // The ledger has just made it.
+        head.committee.epoch().checked_add(1).and_then(|epoch| outcome.state.committee(epoch))
+    } else {
+        // As it stands in the header before.
+        return head.header.next_committee;
+    };
+    next.map_or(Digest::default(), |record| record.digest())
 }
 
 fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), BlockError> {
@@ -185,13 +192,18 @@ fn check_transactions(block: &Block, checked: &CheckedSet) -> Result<Vec<Verifie
     Ok(verify_rest(block.transactions.to_vec(), &block.header.chain, checked)?)
 }
 
-fn execute(head: &Head, block: &Block, transactions: &[Verified<SignedTransaction>]) -> Result<Outcome, BlockError> {
+fn execute(
+    head: &Head,
+    params: &Params,
+    block: &Block,
+    transactions: &[Verified<SignedTransaction>],
+) -> Result<Outcome, BlockError> {
     let context = BlockContext { parent: &head.header, committee: &head.committee };
     let outcome = head.state.apply(context, transactions);
     if outcome.state.root() != block.header.state {
         return Err(BlockError::StateRoot);
     }
-    if next_committee(head, &outcome) != block.header.next_committee {
+    if next_committee(head, params, block.header.height, &outcome) != block.header.next_committee {
         return Err(BlockError::NextCommittee);
     }
     Ok(outcome)

@@ -38,6 +38,7 @@ pub enum Context {
     Seed,
     SeedProof,
     Leader,
+    VrfPossession,
 }
 
 impl Context {
@@ -75,6 +76,7 @@ impl Context {
             Self::Seed => "tequio 2026 seed of leaders",
             Self::SeedProof => "tequio 2026 vrf input",
             Self::Leader => "tequio 2026 order of leaders",
+            Self::VrfPossession => "tequio 2026 vrf proof of possession",
         }
     }
 

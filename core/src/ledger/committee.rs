@@ -12,13 +12,15 @@ use crate::{
         hash::{Context, hash_of},
         vrf,
     },
-    types::{ChainId, Digest, Epoch, Height, NodeId, Unverified, Verified, View, Weight},
+    types::{ChainId, Digest, Epoch, Height, NodeId, TimeMs, Unverified, Verified, View, Weight},
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Most seats of a committee.
 pub const SEATS_MAX: usize = 256;
+/// Seats below which no fault is borne: nobody leaves such a committee.
+pub const SEATS_MIN: usize = 4;
 const BITMAP_LEN: usize = SEATS_MAX / 8;
 /// Largest weight of one seat; 256 of them stay far below 2^64.
 pub const SEAT_WEIGHT_MAX: Weight = 1 << 48;
@@ -43,6 +45,8 @@ pub struct Seat {
 pub struct CommitteeRecord {
     /// The period.
     pub epoch: Epoch,
+    /// The time of the block before the turn that made it; the committee before it decided until then.
+    pub formed_ms: TimeMs,
     /// The seats; a certificate's bits follow this order.
     pub seats: BoundedVec<Seat, SEATS_MAX>,
 }
@@ -148,6 +152,35 @@ pub enum CertificateError {
 impl Committee {
     /// Checks every seat. Costs a pairing a seat: done once an epoch.
     pub fn new(record: CommitteeRecord, chain: &ChainId) -> Result<Self, CommitteeError> {
+        Self::checked(record, |seat| seat.key.verify_possession(chain, &seat.node, &seat.possession))
+    }
+
+    /// The one after this. Costs a pairing for each seat that is new or has new keys; what was checked holds on.
+    pub fn successor(&self, record: CommitteeRecord, chain: &ChainId) -> Result<Self, CommitteeError> {
+        let known = |seat: &Seat| {
+            let same = |old: &Seat| (old.node, old.key, old.possession) == (seat.node, seat.key, seat.possession);
+            self.seats().iter().position(same).and_then(|at| self.key(at)).cloned()
+        };
+        Self::checked(record, |seat| {
+            known(seat).map_or_else(|| seat.key.verify_possession(chain, &seat.node, &seat.possession), Ok)
+        })
+    }
+
+    /// Of a state of our own, whose ledger has checked every proof of possession when the key was registered.
+    pub(crate) fn of_state(record: CommitteeRecord) -> Result<Self, CommitteeError> {
+        Self::checked(record, |seat| seat.key.decode())
+    }
+
+    /// Likewise, with the decoded keys of those who were there before.
+    pub(crate) fn next(&self, record: CommitteeRecord) -> Result<Self, CommitteeError> {
+        let known = |seat: &Seat| self.seats().iter().position(|old| old.key == seat.key).and_then(|at| self.key(at));
+        Self::checked(record, |seat| known(seat).cloned().map_or_else(|| seat.key.decode(), Ok))
+    }
+
+    fn checked(
+        record: CommitteeRecord,
+        decode: impl Fn(&Seat) -> Result<bls::PublicKey, bls::BlsError>,
+    ) -> Result<Self, CommitteeError> {
         if record.seats.is_empty() {
             return Err(CommitteeError::Empty);
         }
@@ -162,8 +195,7 @@ impl Committee {
             if !(1..=SEAT_WEIGHT_MAX).contains(&seat.weight) {
                 return Err(CommitteeError::Weight(i));
             }
-            let key = seat.key.verify_possession(chain, &seat.node, &seat.possession);
-            keys.push(key.map_err(|_| CommitteeError::Possession(i))?);
+            keys.push(decode(seat).map_err(|_| CommitteeError::Possession(i))?);
             vrf_keys.push(seat.vrf_key.decode().map_err(|_| CommitteeError::VrfKey(i))?);
             weight = weight.saturating_add(seat.weight);
         }
@@ -207,7 +239,7 @@ impl Committee {
 
     /// Weight that decides: any two such sets share a correct member while less than a third is faulty.
     pub fn quorum(&self) -> Weight {
-        self.weight / 3 * 2 + self.weight % 3 * 2 / 3 + 1
+        quorum_of(self.weight)
     }
 
     /// Weight that contains at least one correct member while less than a third is faulty.
@@ -229,7 +261,17 @@ impl Committee {
     }
 }
 
+/// The quorum of this weight: more than two thirds.
+pub const fn quorum_of(weight: Weight) -> Weight {
+    weight / 3 * 2 + weight % 3 * 2 / 3 + 1
+}
+
 impl CommitteeRecord {
+    /// The seat of a node.
+    pub fn seat_of(&self, node: &NodeId) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.node == *node)
+    }
+
     /// What headers commit to.
     pub fn digest(&self) -> Digest {
         hash_of(Context::Committee, self)
@@ -310,7 +352,7 @@ pub(crate) mod tests {
             vrf_key: vrf_of(&node.id()).public(),
             weight: *weight,
         });
-        let record = CommitteeRecord { epoch: 0, seats: BoundedVec::truncated(seats) };
+        let record = CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::truncated(seats) };
         let committee = Committee::new(record, &CHAIN).unwrap();
         (keys, committee)
     }
@@ -366,7 +408,7 @@ pub(crate) mod tests {
         let with = |change: &dyn Fn(&mut Vec<Seat>)| {
             let mut seats = committee.seats().to_vec();
             change(&mut seats);
-            Committee::new(CommitteeRecord { epoch: 0, seats: seats.try_into().unwrap() }, &CHAIN).err()
+            Committee::new(CommitteeRecord { epoch: 0, formed_ms: 0, seats: seats.try_into().unwrap() }, &CHAIN).err()
         };
         assert_eq!(with(&|_| ()), None);
         assert_eq!(with(&|s| s.clear()), Some(CommitteeError::Empty));

@@ -59,6 +59,9 @@ pub enum EvidenceError {
     /// Not both by the accused.
     #[error("a statement is not signed by the accused")]
     BadSignature,
+    /// The bonds of that epoch's members are free; who has their keys today, nobody knows.
+    #[error("the statements are too old to convict anybody")]
+    TooOld,
 }
 
 impl Evidence {
@@ -94,6 +97,12 @@ impl Evidence {
                     && change.prepared.as_ref().is_none_or(|c| c.vote.view < vote.view)
             }
         }
+    }
+
+    /// The epoch of what it says was signed: its committee's keys judge it.
+    pub fn epoch(&self) -> Epoch {
+        let [(_, epoch), _] = self.places();
+        epoch
     }
 
     /// Judges it: costs up to two pairings.

@@ -3,6 +3,8 @@
 use super::{
     block::{Header, transactions_root},
     committee::{Certificate, Committee, CommitteeError, CommitteeRecord, Phase, SEATS_MAX, Seat},
+    epoch::largest_share,
+    membership::{Member, MemberKeys, MemberStatus},
     seed,
     state::{Account, Entry, Key, State},
 };
@@ -20,8 +22,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest genesis or checkpoint file, bytes.
 pub const FILE_LEN_MAX: usize = 256 * 1024;
-const MAGIC_GENESIS: [u8; 8] = *b"TEQUIOG2";
-const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC2";
+const MAGIC_GENESIS: [u8; 8] = *b"TEQUIOG3";
+const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC3";
 
 /// Constants of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -46,6 +48,39 @@ pub struct Params {
     pub trust_period_ms: u64,
     /// Blocks of a term: one seed fixes the order of its leaders.
     pub term_blocks: Height,
+    /// Blocks of an epoch, a multiple of those of a term: one committee decides them.
+    pub epoch_blocks: Height,
+    /// Least bond of a seat.
+    pub bond_min: u64,
+    /// Least reputation of whoever asks for a seat.
+    pub reputation_min: u64,
+    /// How long a bond is bound after its seat has gone: longer than anybody trusts the committee that it had.
+    pub unbonding_ms: u64,
+}
+
+impl Params {
+    /// Those of no chain: they admit nothing.
+    pub(crate) const EMPTY: Self = Self {
+        block_interval_ms_max: 0,
+        block_interval_ms_min: 0,
+        view_timeout_ms: 0,
+        clock_skew_ms_max: 0,
+        audit_blocks_min: 0,
+        audit_blocks_max: 0,
+        admission_bits: u8::MAX,
+        mint_max: 0,
+        trust_period_ms: 0,
+        term_blocks: 1,
+        epoch_blocks: Height::MAX,
+        bond_min: u64::MAX,
+        reputation_min: u64::MAX,
+        unbonding_ms: u64::MAX,
+    };
+
+    fn is_consistent(&self) -> bool {
+        let terms = self.term_blocks > 0 && self.epoch_blocks.is_multiple_of(self.term_blocks);
+        terms && self.epoch_blocks > 1 && self.bond_min > 0 && self.unbonding_ms > self.trust_period_ms
+    }
 }
 
 /// A seat of the first committee.
@@ -115,6 +150,9 @@ pub enum StartError {
     /// Counts or certificates that do not fit together.
     #[error("the file contradicts itself")]
     Inconsistent,
+    /// One seat alone could stop the others.
+    #[error("a seat weighs more than a third of all four or more")]
+    TooHeavy,
     /// The pinned hash is another.
     #[error("the checkpoint's hash is {found}, expected {expected}: it is not the one you were given")]
     WrongHash {
@@ -173,17 +211,22 @@ impl GenesisFile {
     pub fn start(&self) -> Result<Start, StartError> {
         let Genesis { time_ms, params, accounts, seats, .. } = &self.genesis;
         let chain = self.genesis.chain();
-        if seats.len() != self.possessions.len() || params.term_blocks == 0 {
+        if seats.len() != self.possessions.len() || !params.is_consistent() {
             return Err(StartError::Inconsistent);
         }
         let record = CommitteeRecord {
             epoch: 0,
+            formed_ms: *time_ms,
             seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(|(seat, possession)| {
                 let GenesisSeat { node, key, vrf_key, weight } = *seat;
                 Seat { node, key, possession: *possession, vrf_key, weight }
             })),
         };
         let committee = Committee::new(record.clone(), &chain)?;
+        let weights: Vec<Weight> = seats.iter().map(|seat| seat.weight).collect();
+        if weights.iter().any(|weight| *weight > largest_share(&weights)) {
+            return Err(StartError::TooHeavy);
+        }
         let mut state = State::default();
         state.insert(Entry::Params(params.clone()));
         state.insert(Entry::Committee(record.clone()));
@@ -191,13 +234,25 @@ impl GenesisFile {
             if state.entry(&Key::Account(*node)).is_some() {
                 return Err(StartError::Inconsistent);
             }
-            let key = seats.iter().find(|seat| seat.node == *node).map(|seat| seat.key);
-            let account =
-                Account { node: *node, balance: *balance, bond: *bond, voting_key: key, ..Account::new(*node, 0) };
-            state.insert(Entry::Account(account));
+            state.insert(Entry::Account(Account { balance: *balance, bond: *bond, ..Account::new(*node, 0) }));
         }
-        for seat in seats.iter() {
-            state.insert(Entry::VotingKey(seat.key));
+        state.insert(Entry::Roster(BoundedVec::truncated(seats.iter().map(|seat| seat.node))));
+        for Seat { node, key, possession, vrf_key, weight } in record.seats.iter().cloned() {
+            // Weight follows bond, from the first block on.
+            if state.account(&node).is_none_or(|account| account.bond != weight || weight < params.bond_min) {
+                return Err(StartError::Inconsistent);
+            }
+            state.insert(Entry::VotingKey(key));
+            state.insert(Entry::VrfKey(vrf_key));
+            let keys = MemberKeys { key, possession, vrf_key };
+            state.insert(Entry::Member(Member {
+                node,
+                keys,
+                next: None,
+                more: None,
+                since: 0,
+                status: MemberStatus::Active,
+            }));
         }
         let header = Header {
             chain,
@@ -265,10 +320,15 @@ impl Checkpoint {
             Some(certificate)
                 if certificate.vote.digest == header.digest() && certificate.vote.height == header.height =>
             {
-                // The committee that follows is the one that decided, until epochs change it.
-                Unverified::new(certificate.clone())
-                    .verify(&header.chain, Phase::Commit, &committee)
-                    .map_err(|_| StartError::Inconsistent)?;
+                // At a turn the committee of the file is the one that follows; the one that decided is not in it, and
+                // would show nothing: whoever makes up a file makes up the committee too.
+                if header.epoch == committee.epoch() {
+                    Unverified::new(certificate.clone())
+                        .verify(&header.chain, Phase::Commit, &committee)
+                        .map_err(|_| StartError::Inconsistent)?;
+                } else if header.epoch.checked_add(1) != Some(committee.epoch()) {
+                    return Err(StartError::Inconsistent);
+                }
             }
             _ => return Err(StartError::Inconsistent),
         }

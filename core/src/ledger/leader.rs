@@ -1,9 +1,9 @@
 //! Whose turn it is. The one place that knows.
 
-use super::Committee;
+use super::{Committee, Seat};
 use crate::{
     crypto::hash::{Context, hash_of},
-    types::{Digest, Height, View},
+    types::{Digest, Height, View, Weight},
 };
 use alloc::vec;
 
@@ -14,9 +14,13 @@ use alloc::vec;
 /// of the rest, and so on. So as many views in a row as there are seats have different leaders, and a view beyond
 /// starts over. A draw is a digest of 128 bits modulo a weight below 2^56, so no chance is off by more than 2^-72.
 pub fn leader(committee: &Committee, seed: &Digest, height: Height, view: View) -> usize {
-    let seats = committee.seats();
+    leader_among(committee.seats(), seed, height, view)
+}
+
+/// Likewise, of seats whose keys need not be decoded.
+pub fn leader_among(seats: &[Seat], seed: &Digest, height: Height, view: View) -> usize {
     let mut is_drawn = vec![false; seats.len()];
-    let mut rest = u128::from(committee.weight());
+    let mut rest = u128::from(seats.iter().map(|seat| seat.weight).fold(0, Weight::saturating_add));
     let mut drawn = 0;
     for turn in 0..=view % (seats.len() as u64).max(1) {
         let slot = draw(seed, height, turn) % rest.max(1);

@@ -9,6 +9,7 @@ use super::{
     evidence::Crime,
     genesis::Params,
     job::{Job, JobId},
+    membership::{MEMBERS_MAX, Member},
     transaction::RefName,
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     crypto::{
         bls::PublicKeyBytes,
         hash::{Context, hash, hash_of},
+        vrf,
     },
     knowledge::Cid,
     merkle::map::{BadProof, Map, MapProof},
@@ -56,6 +58,12 @@ pub enum Key {
     PendingJobs,
     /// That a member was convicted.
     Conviction(NodeId),
+    /// A VRF key that has been used; it is unique for ever.
+    VrfKey(vrf::PublicKeyBytes),
+    /// What a member has asked for.
+    Member(NodeId),
+    /// All members that have not left.
+    Roster,
 }
 
 /// A value of the state; it knows its own [`Key`].
@@ -80,6 +88,12 @@ pub enum Entry {
     PendingJobs(BoundedVec<JobId, 4096>),
     /// Under [`Key::Conviction`].
     Conviction(Conviction),
+    /// Under [`Key::VrfKey`].
+    VrfKey(vrf::PublicKeyBytes),
+    /// Under [`Key::Member`].
+    Member(Member),
+    /// Under [`Key::Roster`].
+    Roster(BoundedVec<NodeId, MEMBERS_MAX>),
 }
 
 /// A member.
@@ -95,8 +109,6 @@ pub struct Account {
     pub balance: u64,
     /// Stake behind the seat.
     pub bond: u64,
-    /// The bound BLS key.
-    pub voting_key: Option<PublicKeyBytes>,
     /// Earned by checked work; admits and ranks, never votes.
     pub reputation: u64,
     /// Lanes computed in final jobs.
@@ -161,7 +173,6 @@ impl Account {
             nonce,
             balance: 0,
             bond: 0,
-            voting_key: None,
             reputation: 0,
             units: 0,
             checks: 0,
@@ -193,6 +204,9 @@ impl Entry {
             Self::Recent(block) => Key::Recent((block.height % RECENT_BLOCKS) as u8),
             Self::PendingJobs(_) => Key::PendingJobs,
             Self::Conviction(conviction) => Key::Conviction(conviction.node),
+            Self::VrfKey(key) => Key::VrfKey(*key),
+            Self::Member(member) => Key::Member(member.node),
+            Self::Roster(_) => Key::Roster,
         }
     }
 }
@@ -267,6 +281,22 @@ impl State {
         match self.entry(&Key::Committee(epoch))? {
             Entry::Committee(record) => Some(record),
             _ => None,
+        }
+    }
+
+    /// What a member has asked for, also after it has left.
+    pub fn member(&self, node: &NodeId) -> Option<&Member> {
+        match self.entry(&Key::Member(*node))? {
+            Entry::Member(member) => Some(member),
+            _ => None,
+        }
+    }
+
+    /// All members that have not left.
+    pub fn roster(&self) -> &[NodeId] {
+        match self.entry(&Key::Roster) {
+            Some(Entry::Roster(nodes)) => nodes,
+            _ => &[],
         }
     }
 

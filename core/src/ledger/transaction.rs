@@ -4,12 +4,12 @@
 use super::checked::CheckedSet;
 use super::evidence::Evidence;
 use super::job::{JobId, JobResult, JobSpec, Verdict};
+use super::membership::KeyClaim;
 use crate::{
     codec::{self, BoundedString},
     crypto::{
         NodeKey, Signature,
         batch::Batch,
-        bls,
         hash::{Context, hash_of},
     },
     knowledge::Cid,
@@ -55,14 +55,12 @@ pub enum Action {
         /// Solves the puzzle, see [`super::state::admission_digest`].
         solution: u64,
     },
-    /// Binds a BLS key and moves balance into the bond from which seats follow.
-    Bond {
+    /// Asks for a seat: moves balance into the bond from which seats follow, and registers the seat's keys.
+    Join {
         /// How much.
         amount: u64,
-        /// The voting key.
-        key: bls::PublicKeyBytes,
-        /// Shows that the sender holds it.
-        possession: bls::Signature,
+        /// The keys.
+        keys: KeyClaim,
     },
     /// Announces a job; the sender coordinates it.
     SubmitJob(JobSpec),
@@ -100,6 +98,25 @@ pub enum Action {
         accused: NodeId,
         /// Shows it.
         evidence: Box<Evidence>,
+    },
+    /// More bond behind a seat.
+    Bond {
+        /// How much.
+        amount: u64,
+    },
+    /// Gives the seat up. It is kept until a turn takes it, and the bond is bound for longer.
+    Leave,
+    /// Registers other keys for the seat; the present ones hold until the turn.
+    RotateKeys {
+        /// The keys.
+        keys: KeyClaim,
+    },
+    /// Gives balance to another account.
+    Transfer {
+        /// Whose.
+        to: NodeId,
+        /// How much.
+        amount: u64,
     },
 }
 

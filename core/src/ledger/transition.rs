@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     codec::BoundedVec,
-    crypto::{bls, hash::Context},
+    crypto::hash::Context,
     knowledge::Cid,
-    types::{ChainId, Digest, Height, NodeId, Verified},
+    types::{ChainId, Digest, Height, NodeId, TimeMs, Verified},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -81,10 +81,10 @@ pub enum TransactionError {
     TooManyRegistrations,
     #[error("the balance is {0}")]
     Balance(u64),
-    #[error("the proof of possession does not hold")]
+    #[error("the sender has not proved that it holds the keys")]
     Possession,
-    #[error("the BLS key has been used before")]
-    VotingKeyUsed,
+    #[error("a key has been used before")]
+    KeyUsed,
     #[error("no such job")]
     UnknownJob,
     #[error("a job of this size is not accepted: {0} multiply-accumulates")]
@@ -117,6 +117,22 @@ pub enum TransactionError {
     TooManyReports,
     #[error("a convicted member cannot bond")]
     Convicted,
+    #[error("is a member already, or waits for its bond")]
+    MemberAlready,
+    #[error("is no member, or has asked to leave")]
+    NotMember,
+    #[error("a seat needs a bond of at least {0}")]
+    BondTooSmall(u64),
+    #[error("a seat needs a reputation of at least {0}")]
+    Reputation(u64),
+    #[error("other keys are waiting for the turn already")]
+    KeysWait,
+    #[error("this block checks no more keys")]
+    TooManyKeys,
+    #[error("more bond is waiting for the turn already")]
+    BondWaits,
+    #[error("the receiver has no account, and so little opens none")]
+    UnknownReceiver,
 }
 
 type Applied = Result<(), TransactionError>;
@@ -144,6 +160,7 @@ impl State {
             .map(|t| Receipt { transaction: t.id(), result: block.transaction(&t.transaction, t.id()) })
             .collect();
         block.settle_jobs();
+        block.turn();
         Outcome { state: block.state, changes: block.changes.into_values().collect(), receipts }
     }
 }
@@ -154,37 +171,30 @@ struct Applying<'a> {
     chain: ChainId,
     height: Height,
     parent: Digest,
+    parent_ms: TimeMs,
     committee: &'a Committee,
     params: Params,
     registrations: usize,
     reports: usize,
+    keys_checked: usize,
 }
 
 impl<'a> Applying<'a> {
     fn new(state: &State, context: BlockContext<'a>) -> Self {
         // Genesis writes the parameters; a state without them is none of ours and admits nothing.
-        let params = state.params().cloned().unwrap_or(Params {
-            block_interval_ms_max: 0,
-            block_interval_ms_min: 0,
-            view_timeout_ms: 0,
-            clock_skew_ms_max: 0,
-            audit_blocks_min: 0,
-            audit_blocks_max: 0,
-            admission_bits: u8::MAX,
-            mint_max: 0,
-            trust_period_ms: 0,
-            term_blocks: 1,
-        });
+        let params = state.params().cloned().unwrap_or(Params::EMPTY);
         Self {
             state: state.clone(),
             changes: BTreeMap::new(),
             chain: context.parent.chain,
             height: context.parent.height + 1,
             parent: context.parent.digest(),
+            parent_ms: context.parent.time_ms,
             committee: context.committee,
             params,
             registrations: 0,
             reports: 0,
+            keys_checked: 0,
         }
     }
 
@@ -220,13 +230,17 @@ impl<'a> Applying<'a> {
         self.put(Entry::Account(account.clone()));
         match &transaction.action {
             Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
-            Action::Bond { amount, key, possession } => self.bond(account, *amount, *key, possession),
             Action::SubmitJob(spec) => self.submit_job(account, id, spec),
             Action::JobResult { job, result } => self.job_result(account, *job, result),
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
             Action::UpdateRef { name, expected, cid } => self.update_ref(account, name, *expected, *cid),
             Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
+            Action::Join { amount, keys } => self.join(account, *amount, keys),
+            Action::Bond { amount } => self.bond(account, *amount),
+            Action::Leave => self.leave(account.node),
+            Action::RotateKeys { keys } => self.rotate_keys(account.node, keys),
+            Action::Transfer { to, amount } => self.transfer(account, *to, *amount),
         }
     }
 
@@ -247,29 +261,6 @@ impl<'a> Applying<'a> {
         // A nonce that starts at the height cannot replay what a pruned account once sent.
         let account = known.unwrap_or(Account::new(node, self.height));
         self.put(Entry::Account(Account { registered: true, nonce: self.height, ..account }));
-        Ok(())
-    }
-
-    fn bond(
-        &mut self,
-        account: Account,
-        amount: u64,
-        key: bls::PublicKeyBytes,
-        possession: &bls::Signature,
-    ) -> Applied {
-        if self.state.conviction(&account.node).is_some() {
-            return Err(TransactionError::Convicted);
-        }
-        let balance = account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
-        if account.voting_key != Some(key) {
-            if self.state.entry(&Key::VotingKey(key)).is_some() {
-                return Err(TransactionError::VotingKeyUsed);
-            }
-            key.verify_possession(&self.chain, &account.node, possession).map_err(|_| TransactionError::Possession)?;
-            self.put(Entry::VotingKey(key));
-        }
-        let bond = account.bond.saturating_add(amount);
-        self.put(Entry::Account(Account { balance, bond, voting_key: Some(key), ..account }));
         Ok(())
     }
 
@@ -500,6 +491,7 @@ fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
     if distinct && fits { Ok(()) } else { Err(TransactionError::BadResult) }
 }
 
+mod membership;
 mod penalty;
 
 const _: () = assert!(RECENT_BLOCKS == 256, "a slot is one byte");

@@ -1,6 +1,8 @@
 //! The light client: follows final headers from a checkpoint and reads proved entries of the state.
 //!
-//! It holds one header, one committee and the chain's id, whatever the length of the chain. It refuses
+//! It holds one header, one committee (and the one before, to notice a fork at a turn) and the chain's id, whatever the
+//! length of the chain. Into later epochs it walks by their turns: one certificate each, by the committee that it knows,
+//! for a header that names the next one. It refuses
 //! headers without a quorum's certificate of the committee it knows, headers that do not carry what the
 //! certificate signs or whose proposer did not lead by their seed, and entries whose proof does not lead to such a header. Two certified headers of one
 //! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
@@ -10,13 +12,14 @@ use crate::{
     codec,
     ledger::{
         Certificate, Checkpoint, Committee, Entry, Header, Key, Phase,
-        committee::CertificateError,
+        committee::{CertificateError, CommitteeError},
+        epoch,
         genesis::StartError,
         leader, seed,
         state::{EntryError, ProvedEntry},
     },
-    types::{ChainId, Digest, Height, TimeMs, Unverified, Verified},
-    wire::light::FinalHeader,
+    types::{ChainId, Digest, Epoch, Height, TimeMs, Unverified, Verified},
+    wire::light::{FinalHeader, Turn},
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -29,6 +32,8 @@ pub const SAVED_LEN_MAX: usize = 512 * 1024;
 pub struct LightClient {
     chain: ChainId,
     committee: Committee,
+    /// Of the epoch before, and the height of its turn, if it was walked through.
+    before: Option<(Committee, Height)>,
     head: FinalHeader,
     digest: Digest,
     trust_period_ms: u64,
@@ -53,6 +58,9 @@ pub enum Progress {
     Known,
     /// Final, but older than the head.
     Older,
+    /// Final, and the last of its epoch: who decides the next block is not known yet. Not followed; [`LightClient::walk`]
+    /// follows it.
+    Turn,
 }
 
 /// Why something is refused.
@@ -84,12 +92,48 @@ pub enum LightError {
         /// Entries received.
         found: usize,
     },
+    /// Nobody's fault: of a later epoch. It is walked to by the turns from the known one on.
+    #[error("the header is of epoch {found}, the known committee of epoch {known}: the turns between are needed")]
+    Ahead {
+        /// Of the header.
+        found: Epoch,
+        /// Of the committee.
+        known: Epoch,
+    },
+    /// Nobody's fault: of an epoch whose committee is not known any more.
+    #[error("the header is of the past epoch {0}, whose committee is not known any more")]
+    Past(Epoch),
+    /// The peer's fault, or the old committee's, if it has certified it.
+    #[error("{0}")]
+    Turn(#[from] TurnError),
     /// Nobody's fault: the head is too old to believe its committee.
     #[error("the newest known head is older than the trust period: take a newer checkpoint from a source you trust")]
     Outdated,
     /// Nobody's fault that can be named: the chain has forked.
     #[error("two final headers of height {0}: the chain has forked; do not trust it, tell its operators")]
     Forked(Height),
+}
+
+/// Why the turn of an epoch is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TurnError {
+    /// Out of order.
+    #[error("the turn of epoch {found}, expected that of epoch {expected}")]
+    Order {
+        /// That came.
+        found: Epoch,
+        /// That is next.
+        expected: Epoch,
+    },
+    /// The header does not end its epoch, or names another committee.
+    #[error("the committee is not the one that the header names for the next epoch")]
+    WrongCommittee,
+    /// The ledger makes no such committee.
+    #[error("{0}")]
+    Committee(#[from] CommitteeError),
+    /// The ledger moves no such weight in one turn.
+    #[error("the next committee keeps less than a quorum of the one before")]
+    NoOverlap,
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -108,7 +152,8 @@ impl LightClient {
     fn from_parts(checkpoint: Checkpoint, committee: Committee, alarm: Option<Alarm>) -> Self {
         let Checkpoint { header, certificate, trust_period_ms, .. } = checkpoint;
         let (chain, digest) = (header.chain, header.digest());
-        Self { chain, committee, head: FinalHeader { header, certificate }, digest, trust_period_ms, alarm }
+        let head = FinalHeader { header, certificate };
+        Self { chain, committee, before: None, head, digest, trust_period_ms, alarm }
     }
 
     /// What to keep for [`LightClient::resume`]: the head as a checkpoint.
@@ -171,16 +216,77 @@ impl LightClient {
     pub fn follow(&mut self, header: Unverified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
         self.halted()?;
         let verified = self.verify(header)?;
+        let progress = self.judge(&verified, now_ms)?;
+        if progress != Progress::Advanced {
+            return Ok(progress);
+        }
+        if self.is_turn(&verified.header) {
+            return Ok(Progress::Turn);
+        }
+        self.digest = verified.header.digest();
+        self.head = verified.into_inner();
+        Ok(Progress::Advanced)
+    }
+
+    /// Walks through the ends of epochs, from the known one on, and says how many there were. `asked`: how many were
+    /// asked for. What holds is kept, also where one behind it does not.
+    pub fn walk(&mut self, asked: usize, turns: Vec<Turn>, now_ms: TimeMs) -> Result<usize, LightError> {
+        if turns.len() > asked {
+            return Err(LightError::Count { asked, found: turns.len() });
+        }
+        turns.into_iter().try_fold(0, |walked, turn| self.turn(turn, now_ms).map(|()| walked + 1))
+    }
+
+    fn turn(&mut self, turn: Turn, now_ms: TimeMs) -> Result<(), LightError> {
+        self.halted()?;
+        let Turn { header, committee } = turn;
+        let expected = self.committee.epoch();
+        if header.header.epoch != expected || Some(committee.epoch) != expected.checked_add(1) {
+            return Err(TurnError::Order { found: header.header.epoch, expected }.into());
+        }
+        let verified = self.verify(Unverified::new(header))?;
+        if committee.digest() != verified.header.next_committee {
+            return Err(TurnError::WrongCommittee.into());
+        }
+        match self.judge(&verified, now_ms)? {
+            Progress::Advanced => {}
+            // A turn below the head would have been walked through.
+            _ => return Err(TurnError::WrongCommittee.into()),
+        }
+        if !epoch::overlaps(self.committee.seats(), &committee.seats) {
+            return Err(TurnError::NoOverlap.into());
+        }
+        let committee = self.committee.successor(committee, &self.chain).map_err(TurnError::from)?;
+        let before = core::mem::replace(&mut self.committee, committee);
+        self.before = Some((before, verified.header.height));
+        self.digest = verified.header.digest();
+        self.head = verified.into_inner();
+        Ok(())
+    }
+
+    /// Whether a header names another committee than the one that decides it: only the last one of an epoch does.
+    fn is_turn(&self, header: &Header) -> bool {
+        header.next_committee != self.committee.record().digest()
+    }
+
+    /// What a final header is to the head. Raises the alarm where the two contradict each other.
+    fn judge(&mut self, verified: &Verified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
         let found = &verified.header;
         let ours = &self.head.header;
+        if found.height == ours.height && found.digest() == self.digest {
+            return Ok(Progress::Known);
+        }
+        if found.epoch != self.committee.epoch()
+            && now_ms.saturating_sub(self.committee.record().formed_ms) > self.trust_period_ms
+        {
+            // Those who have left since then answer for nothing any more.
+            return Err(LightError::Past(found.epoch));
+        }
         if found.height == ours.height {
-            if found.digest() == self.digest {
-                return Ok(Progress::Known);
-            }
             if now_ms.saturating_sub(found.time_ms) > self.trust_period_ms {
                 return Ok(Progress::Older);
             }
-            self.alarm = Some(Alarm { ours: self.head.clone(), theirs: verified.into_inner() });
+            self.alarm = Some(Alarm { ours: self.head.clone(), theirs: FinalHeader::clone(verified) });
             return Err(LightError::Forked(self.head.header.height));
         }
         if found.height < ours.height {
@@ -194,8 +300,6 @@ impl LightClient {
             // Whoever could be made to pay for a false header may have left, and sold the keys.
             return Err(LightError::Outdated);
         }
-        self.digest = found.digest();
-        self.head = verified.into_inner();
         Ok(Progress::Advanced)
     }
 
@@ -215,8 +319,22 @@ impl LightClient {
         if claimed.chain != self.chain {
             return Err(LightError::Certificate(CertificateError::WrongChain));
         }
-        Unverified::new(certificate.clone()).verify(&self.chain, Phase::Commit, &self.committee)?;
+        let committee = self.committee_of(claimed.epoch, claimed.height)?;
+        Unverified::new(certificate.clone()).verify(&self.chain, Phase::Commit, committee)?;
         Ok(header.into_verified())
+    }
+
+    fn committee_of(&self, epoch: Epoch, height: Height) -> Result<&Committee, LightError> {
+        let known = self.committee.epoch();
+        match &self.before {
+            _ if epoch > known => Err(LightError::Ahead { found: epoch, known }),
+            _ if epoch == known => Ok(&self.committee),
+            Some((committee, turn)) if committee.epoch() == epoch => {
+                // Behind its turn it decides nothing any more, whoever has its keys.
+                if height <= *turn { Ok(committee) } else { Err(LightError::WrongHeader) }
+            }
+            _ => Err(LightError::Past(epoch)),
+        }
     }
 
     /// The order of leaders, as far as one header shows it; blocks may have been skipped.

@@ -12,9 +12,14 @@ use crate::{
     types::NodeId,
 };
 
+use alloc::vec;
+
+mod turns;
+
 const INTERVAL_MS: u64 = 1000;
 const TRUST_MS: u64 = 1_000_000;
 const TERM: Height = 8;
+const EPOCH: Height = 40;
 
 struct Chain {
     start: Start,
@@ -38,6 +43,10 @@ impl Chain {
             admission_bits: 1,
             mint_max: 1000,
             trust_period_ms: TRUST_MS,
+            epoch_blocks: EPOCH,
+            bond_min: 1,
+            reputation_min: 0,
+            unbonding_ms: TRUST_MS + 1,
             term_blocks: TERM,
         };
         let genesis = Genesis {

@@ -1,4 +1,4 @@
-//! `/tequio/light/1`: what a light node asks of anyone. Nothing in an answer is believed: headers come with
+//! `/tequio/light/2`: what a light node asks of anyone. Nothing in an answer is believed: headers come with
 //! certificates, entries with proofs, objects under the digest of their bytes. The exceptions, advice for
 //! display and for routing only, are marked as such.
 
@@ -6,8 +6,11 @@ use super::work::JobProgress;
 use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
     knowledge::{Cid, object::BLOCK_LEN_MAX},
-    ledger::{Certificate, Header, Key, SignedTransaction, state::ProvedEntry, transaction::TransactionId},
-    types::{Height, NodeId, TimeMs},
+    ledger::{
+        Certificate, Header, Key, SignedTransaction, committee::CommitteeRecord, state::ProvedEntry,
+        transaction::TransactionId,
+    },
+    types::{Epoch, Height, NodeId, TimeMs},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -19,6 +22,8 @@ pub const RESPONSE_LEN_MAX: usize = 2 * 1024 * 1024;
 pub const KEYS_MAX: usize = 16;
 /// Most jobs, events or members listed at once.
 pub const LIST_MAX: usize = 64;
+/// Most turns at once: of committees with [`SEATS_MAX`](crate::ledger::committee::SEATS_MAX) seats they still fit an answer.
+pub const TURNS_MAX: usize = 32;
 /// Longest that a node holds back its answer to [`Request::Head`], milliseconds.
 pub const HEAD_WAIT_MS_MAX: u32 = 15_000;
 
@@ -62,6 +67,13 @@ pub enum Request {
     },
     /// Advice: full nodes that can be reached through the asked node.
     Members,
+    /// The turns of epochs: who follows whom in deciding.
+    Turns {
+        /// The first epoch whose end is wanted.
+        from: Epoch,
+        /// How many at most.
+        count: u8,
+    },
 }
 
 /// An answer.
@@ -87,6 +99,8 @@ pub enum Response {
     Events(BoundedVec<(u64, TimeMs, Event), LIST_MAX>),
     /// To [`Request::Members`].
     Members(BoundedVec<Member, LIST_MAX>),
+    /// To [`Request::Turns`], without gaps, from the asked epoch on; none where it has not ended.
+    Turns(BoundedVec<Turn, TURNS_MAX>),
     /// Not there, not yet, or not accepted; the text is for people.
     Refused(Refusal),
 }
@@ -98,6 +112,15 @@ pub struct FinalHeader {
     pub header: Header,
     /// A quorum's commit votes.
     pub certificate: Option<Certificate>,
+}
+
+/// The end of an epoch: the old committee certifies the new one.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Turn {
+    /// The last header of the epoch, which carries the digest of the next committee.
+    pub header: FinalHeader,
+    /// The next committee.
+    pub committee: CommitteeRecord,
 }
 
 /// Why there is no answer.

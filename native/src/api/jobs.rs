@@ -122,7 +122,7 @@ async fn submit(api: &Api, (spec, blocks, about): Specified) -> Result<impl Into
 }
 
 /// What became of a write by the time that its client is answered.
-enum Done {
+pub(super) enum Done {
     Applied {
         transaction: TransactionId,
         height: Height,
@@ -132,7 +132,7 @@ enum Done {
 }
 
 /// Brings a write of this node into the ledger, or says that it is kept until there is a quorum.
-async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done), ApiError> {
+pub(super) async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done), ApiError> {
     let number = queue::submit(&api.context, Write::Own(action)).await?;
     match queue::outcome(&api.context, number).await.map_err(ApiError::internal)? {
         Stage::Applied { transaction, height } => Ok((StatusCode::OK, Done::Applied { transaction, height })),

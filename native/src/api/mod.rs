@@ -6,6 +6,7 @@ mod error;
 mod guard;
 mod jobs;
 mod read;
+mod seats;
 mod view;
 
 pub use guard::TOKEN_FILE;
@@ -107,6 +108,12 @@ fn routes(api: Api) -> Router {
         .route("/v1/transactions", post(read::transact))
         .route("/v1/transactions/{id}", get(read::transaction))
         .route("/v1/openapi.json", get(openapi))
+        .route("/v1/seat", get(seats::show))
+        .route("/v1/seat/join", post(seats::join))
+        .route("/v1/seat/bond", post(seats::bond))
+        .route("/v1/seat/leave", post(seats::leave))
+        .route("/v1/seat/keys", post(seats::rotate))
+        .route("/v1/transfers", post(seats::transfer))
         .route("/v1/queue", get(read::queue))
         .route("/v1/queue/{number}", get(read::queued))
         .route("/metrics", get(read::metrics))

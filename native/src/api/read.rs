@@ -48,7 +48,7 @@ pub async fn status(State(api): State<Api>) -> Answer {
         "peer_id": identity::peer_id(context.id).map(|p| p.to_string()),
         "version": env!("CARGO_PKG_VERSION"),
         "chain": context.chain.to_string(),
-        "seat": context.committee.seat_of(&context.id),
+        "seat": context.seat(),
         "height": head.height,
         "head": view::header(head),
         "head_age_ms": age_ms,

@@ -22,11 +22,13 @@ use tequio_core::{
         committee::SEATS_MAX,
         genesis::{FILE_LEN_MAX, GenesisFile},
     },
-    types::Digest,
+    types::{Digest, Height},
 };
 use tequio_p2p::identity;
 use zeroize::Zeroizing;
 
+/// What each validator of a devnet has besides, for those who come later.
+const DEVNET_BALANCE: u64 = 10_000;
 /// Bond of each validator of a devnet; all weigh the same.
 const DEVNET_BOND: u64 = 1000;
 const PASSPHRASE_FILE_NAME: &str = "passphrase";
@@ -49,6 +51,12 @@ pub struct Init {
     /// Name of the new network
     #[arg(long, value_name = "NAME", default_value = "devnet")]
     name: String,
+    /// Blocks for which one seed fixes the order of leaders
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
+    term_blocks: Height,
+    /// Blocks for which one committee decides, a multiple of --term-blocks
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..))]
+    epoch_blocks: Height,
     /// Join the network of this checkpoint file, as a full node without a seat
     #[arg(long, value_name = "CHECKPOINT", requires = "genesis")]
     join: Option<PathBuf>,
@@ -130,7 +138,8 @@ impl Init {
     fn devnet(&self) -> anyhow::Result<()> {
         let (passphrase, passphrase_file) = self.devnet_passphrase()?;
         let members = (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
-        let genesis = devnet_genesis(&self.name, &members)?;
+        let params = devnet_params(self.term_blocks, self.epoch_blocks);
+        let genesis = devnet_genesis(&self.name, &members, params)?;
         let start = genesis.start()?;
         let trust_period_ms = start.params.trust_period_ms;
         let checkpoint =
@@ -210,7 +219,7 @@ fn peer_id(keys: &Keys) -> anyhow::Result<String> {
 }
 
 /// Constants for a network whose nodes share one machine: quick blocks, patient views.
-fn devnet_params() -> Params {
+fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
     Params {
         block_interval_ms_max: 2_000,
         block_interval_ms_min: 150,
@@ -221,17 +230,22 @@ fn devnet_params() -> Params {
         admission_bits: 14,
         mint_max: 10_000_000,
         trust_period_ms: 30 * 24 * 60 * 60 * 1000,
-        term_blocks: 64,
+        term_blocks,
+        epoch_blocks,
+        bond_min: DEVNET_BOND / 10,
+        reputation_min: 0,
+        // Half as long again as anybody trusts a committee.
+        unbonding_ms: 45 * 24 * 60 * 60 * 1000,
     }
 }
 
-fn devnet_genesis(name: &str, members: &[Keys]) -> anyhow::Result<GenesisFile> {
+fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Result<GenesisFile> {
     ensure!(members.len() <= SEATS_MAX, "at most {SEATS_MAX} validators");
     let genesis = Genesis {
         name: name.try_into().context("the name is too long")?,
         time_ms: now_ms(),
-        params: devnet_params(),
-        accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), 0, DEVNET_BOND))),
+        params,
+        accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), DEVNET_BALANCE, DEVNET_BOND))),
         seats: BoundedVec::truncated(members.iter().map(|k| k.genesis_seat(DEVNET_BOND))),
     };
     let chain = genesis.chain();

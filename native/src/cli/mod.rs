@@ -11,6 +11,7 @@ mod kb;
 mod keys;
 mod queued;
 mod run;
+mod seat;
 mod status;
 mod verify;
 mod verify_chain;
@@ -46,6 +47,8 @@ enum Command {
     Job(job::Job),
     /// Read the knowledge base
     Kb(kb::Kb),
+    /// Ask for a seat in the committee, leave it, change its keys
+    Seat(seat::Seat),
     /// Show, export and import a node's keys
     Keys(keys::Keys),
     /// Check an exported model: certificate, proof, weights, accuracy. Needs no network
@@ -89,6 +92,7 @@ impl Cli {
             Command::Status(status) => status.execute(),
             Command::Job(job) => job.execute(),
             Command::Kb(kb) => kb.execute(),
+            Command::Seat(seat) => seat.execute(),
             Command::Keys(keys) => keys.execute(),
             Command::Verify(verify) => verify.execute(),
             Command::VerifyChain(verify) => verify.execute(),

@@ -49,12 +49,12 @@ impl VerifyChain {
         // Checks that the entries on disk lead to the head's state root.
         let newest = store.load_head(&start)?;
         let head = match store.kept()? {
-            Some((header, state)) => Head::new(header.header, header.certificate, state, start.committee.clone()),
+            Some((header, state)) => Head::new(header.header, header.certificate, state)?,
             None => Head::genesis(&start),
         };
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
-        let config = Config { node_key: NodeKey::from_bytes(&*keys::random::<32>()?), seat_keys: None };
+        let config = Config { node_key: NodeKey::from_bytes(&*keys::random::<32>()?), seat_keys: Vec::new() };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {

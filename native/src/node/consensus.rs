@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
-    ledger::{Action, Evidence},
+    ledger::{Action, Entry, Evidence},
     types::{NodeId, Unverified},
     wire::{
         consensus::{Message, REQUEST_LEN_MAX},
@@ -33,9 +33,8 @@ pub fn start(
 ) -> anyhow::Result<JoinHandle<()>> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let head = Head::new(header, certificate, tip.state.clone(), context.committee.clone());
-    let seated = context.committee.seat_of(&context.id).is_some();
-    let config = Config { node_key: context.keys.node.clone(), seat_keys: seated.then(|| context.keys.of_seat()) };
+    let head = Head::new(header, certificate, tip.state.clone()).context("the store's state is not usable")?;
+    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat() };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
@@ -47,7 +46,7 @@ pub fn start(
         reported: BTreeSet::new(),
     };
     // Members speak to members; nobody else has anything to say here.
-    context.network.hear(context.committee.seats().iter().map(|seat| seat.node));
+    context.network.hear(context.speakers());
     tokio::spawn(want_blocks(context.clone(), inbox.clone()));
     Ok(machine::spawn("consensus".into(), replica, mail, performer, ended)?)
 }
@@ -176,6 +175,9 @@ impl Replicating {
         self.context.metrics.transactions.inc_by(count as u64);
         let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
         self.context.advance(tip, changes);
+        if changes.iter().any(|entry| matches!(entry, Entry::Committee(_) | Entry::Roster(_))) {
+            self.context.network.hear(self.context.speakers());
+        }
         self.want_block();
         Ok(())
     }
@@ -185,6 +187,7 @@ impl Replicating {
         let header = FinalHeader { header, certificate };
         self.context.store.adopt(&header)?;
         self.context.adopt(Tip::new(header, state));
+        self.context.network.hear(self.context.speakers());
         self.want_block();
         Ok(())
     }
@@ -215,6 +218,7 @@ impl Replicating {
                 self.context.metrics.view.set(*view as i64);
                 tracing::trace!(height, view, "proposal accepted");
             }
+            Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
             Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
         }
     }

@@ -4,7 +4,7 @@ use super::{
     coordinator::Coordinators,
     events::EventLog,
     jobs::Reports,
-    machine::now_ms,
+    machine::{Inbox, now_ms},
     mempool::{Mempool, Rejected},
     metrics::Metrics,
     queue::Queue,
@@ -13,13 +13,18 @@ use super::{
 };
 use crate::{keys::Keys, store::Store};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tequio_core::{
+    codec::BoundedVec,
+    consensus::Input,
     crypto::NodeKey,
     ledger::{
-        Committee, Entry, Params, SignedTransaction, State, TransactionId,
+        Entry, Params, SignedTransaction, State, TransactionId,
+        committee::CommitteeRecord,
+        epoch,
         job::{Job, JobId},
         transaction::{InvalidTransaction, verify_all},
     },
@@ -66,8 +71,6 @@ pub struct Context {
     pub chain: ChainId,
     /// Constants of the chain.
     pub params: Params,
-    /// Who decides.
-    pub committee: Committee,
     /// The file from which light nodes start.
     pub checkpoint: Vec<u8>,
     /// Its disk.
@@ -92,6 +95,12 @@ pub struct Context {
     pub snapshot_when_behind: Height,
     /// Tells of writes that wait.
     pub queue: Queue,
+    /// The keys as they are in the keystore, and where that is: those of the seat may become more.
+    pub vault: Mutex<Keys>,
+    /// Its path.
+    pub keystore: PathBuf,
+    /// The consensus replica.
+    pub replica: Inbox<Input>,
     /// Held while a transaction is numbered and signed.
     pub signing: Mutex<()>,
     /// Held while the account is opened.
@@ -117,18 +126,19 @@ pub enum NotAccepted {
 pub struct Parts {
     pub keys: Keys,
     pub params: Params,
-    pub committee: Committee,
     pub checkpoint: Vec<u8>,
     pub store: Store,
     pub network: Network,
     pub tip: Tip,
     pub snapshot_when_behind: Height,
+    pub keystore: PathBuf,
+    pub replica: Inbox<Input>,
 }
 
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keys, params, committee, checkpoint, store, network, tip, snapshot_when_behind } = parts;
+        let Parts { keys, params, checkpoint, store, network, tip, snapshot_when_behind, keystore, replica } = parts;
         let tip = Arc::new(tip);
         let snapshots = Snapshots::default();
         snapshots.note(&tip, true);
@@ -136,9 +146,7 @@ impl Context {
         Self {
             id: keys.id(),
             chain: tip.header.header.chain,
-            keys,
             params,
-            committee,
             checkpoint,
             store,
             network,
@@ -151,11 +159,34 @@ impl Context {
             sync: Catching::default(),
             snapshot_when_behind,
             queue: Queue::default(),
+            vault: Mutex::new(keys.clone()),
+            keystore,
+            replica,
+            keys,
             signing: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             tip: watch::channel(tip).0,
             jobs: RwLock::new(jobs),
         }
+    }
+
+    /// Who decides the next block.
+    pub fn committee(&self) -> CommitteeRecord {
+        let tip = self.tip();
+        let record = tip.state.committee(epoch::of(&self.params, tip.height() + 1)).cloned();
+        // Every state that was verified has it.
+        record.unwrap_or(CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::new() })
+    }
+
+    /// This node's seat in it.
+    pub fn seat(&self) -> Option<usize> {
+        self.committee().seat_of(&self.id)
+    }
+
+    /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.
+    pub fn speakers(&self) -> BTreeSet<NodeId> {
+        let tip = self.tip();
+        self.committee().seats.iter().map(|seat| seat.node).chain(tip.state.roster().iter().copied()).collect()
     }
 
     /// The key that signs transactions.

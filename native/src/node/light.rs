@@ -1,4 +1,4 @@
-//! `/tequio/light/1`: answers light nodes from the newest final state. They verify what they get, so an answer needs
+//! `/tequio/light/2`: answers light nodes from the newest final state. They verify what they get, so an answer needs
 //! no care but for cost: proofs are capped, objects are whole blocks, and waiting for a head holds nothing but a task.
 
 use super::context::Context;
@@ -6,10 +6,16 @@ use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     ledger::Key,
-    types::{Height, NodeId},
-    wire::light::{FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, Refusal, Request, Response},
+    types::{Epoch, Height, NodeId},
+    wire::light::{
+        FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
+        TURNS_MAX, Turn,
+    },
 };
 use tequio_p2p::Reply;
+
+/// What turns may take of an answer.
+const TURNS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 
 /// Answers a question.
 pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
@@ -57,8 +63,40 @@ fn answer(context: &Context, from: NodeId, request: Request) -> Response {
             Response::Jobs(BoundedVec::truncated(jobs))
         }
         Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.after(after))),
+        Request::Turns { from, count } => Response::Turns(BoundedVec::truncated(turns(context, from, count))),
         Request::Members => Response::Members(BoundedVec::truncated(members(context))),
     }
+}
+
+/// The ends of epochs from this one on, as many as there are and fit an answer.
+fn turns(context: &Context, from: Epoch, count: u8) -> Vec<Turn> {
+    let tip = context.tip();
+    let (mut turns, mut len) = (Vec::new(), 0);
+    for later in 0..Epoch::from(count).min(TURNS_MAX as Epoch) {
+        let Some(next) = from.checked_add(later).and_then(|epoch| epoch.checked_add(1)) else { break };
+        let Some(height) = next.checked_mul(context.params.epoch_blocks).and_then(|first| first.checked_sub(1)) else {
+            break;
+        };
+        if height > tip.height() {
+            break;
+        }
+        let Some(committee) = tip.state.committee(next).cloned() else { break };
+        let header = match context.store.final_header(height) {
+            Ok(Some(header)) => header,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(height, %error, "cannot read a header");
+                break;
+            }
+        };
+        let turn = Turn { header, committee };
+        len += codec::encode(&turn).len();
+        if len > TURNS_LEN_MAX {
+            break;
+        }
+        turns.push(turn);
+    }
+    turns
 }
 
 /// Entries of the newest state with their proofs, and the header they lead to.

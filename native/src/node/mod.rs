@@ -27,7 +27,7 @@ pub mod worker;
 use crate::{
     config::Config,
     files::{self, DirectoryLock},
-    keys::Keys,
+    keys::{self, Keys},
     store::{self, Store},
 };
 use anyhow::Context as _;
@@ -76,12 +76,22 @@ impl Node {
         let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
-        let (params, committee) = (start.params, start.committee);
-        let snapshot_when_behind = config.snapshot_when_behind;
-        let parts = Parts { keys, params, committee, checkpoint, store, network, tip, snapshot_when_behind };
+        let params = start.params;
+        let (snapshot_when_behind, keystore) = (config.snapshot_when_behind, dir.join(keys::FILE_NAME));
+        let (replica, replica_mail) = machine::inbox();
+        let parts = Parts {
+            keys,
+            params,
+            checkpoint,
+            store,
+            network,
+            tip,
+            snapshot_when_behind,
+            keystore,
+            replica: replica.clone(),
+        };
         let context = Arc::new(Context::new(parts));
 
-        let (replica, replica_mail) = machine::inbox();
         let (worker, worker_mail) = machine::inbox();
         let (fail, failed) = oneshot::channel();
         let ended = move |result| drop(fail.send(result));
@@ -106,10 +116,7 @@ impl Node {
         tasks.spawn(audit::run(context.clone()));
         tasks.spawn(queue::run(context.clone()));
         tasks.spawn(prune::run(context.clone(), config.keep_blocks));
-        // Members are told of what they miss; without a seat, one has to ask.
-        if context.committee.seat_of(&context.id).is_none() {
-            tasks.spawn(sync::follow(context.clone(), replica.clone()));
-        }
+        tasks.spawn(sync::follow(context.clone(), replica.clone()));
         let listen = listen(&context, config).await?;
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }

@@ -23,9 +23,9 @@ use tequio_core::{
     consensus::{Head, Input, SnapshotError},
     ledger::{Checkpoint, genesis::StartError, state::ChunkError},
     light::{LightClient, LightError},
-    types::{Digest, Height, NodeId, Unverified, Verified},
+    types::{Digest, Epoch, Height, NodeId, Unverified, Verified},
     wire::{
-        light::FinalHeader,
+        light::{self, FinalHeader},
         sync::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
     },
 };
@@ -71,6 +71,8 @@ pub enum FetchError {
 enum Lie {
     #[error("offered a state under a header that is not final: {0}")]
     Header(LightError),
+    #[error("showed an epoch that did not follow: {0}")]
+    Turn(LightError),
     #[error("sent a bad chunk of the state: {0}")]
     Chunk(ChunkError),
 }
@@ -103,7 +105,8 @@ async fn fetch(
     liars: &mut BTreeSet<NodeId>,
 ) -> Result<Height, FetchError> {
     let light = anchor(context)?;
-    let (mut offers, has_blocks) = offers(context, &light, liars).await;
+    let mut turns = Vec::new();
+    let (mut offers, has_blocks) = offers(context, light, &mut turns, liars).await;
     // Their headers are final: they show how far behind this node is, whatever anybody says.
     let newest = offers.last_key_value().map(|((height, _), _)| *height).ok_or(FetchError::NotOffered)?;
     if has_blocks && newest.saturating_sub(context.tip().height()) <= context.snapshot_when_behind {
@@ -165,6 +168,8 @@ async fn fetch(
     let mut tips = context.watch_tip();
     inbox.send(Input::Snapshot(Box::new(head)));
     tips.wait_for(|tip| tip.height() >= height).await.map_err(|_| FetchError::Stopping)?;
+    // Light nodes that ask this one walk the same way.
+    on_disk(context, move |c| c.store.keep_headers(&turns)).await?;
     Ok(height)
 }
 
@@ -172,8 +177,7 @@ async fn fetch(
 fn anchor(context: &Context) -> Result<LightClient, StartError> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let committee = context.committee.record().clone();
-    let own = Checkpoint::new(header, certificate, committee, context.params.trust_period_ms).encode();
+    let own = Checkpoint::new(header, certificate, context.committee(), context.params.trust_period_ms).encode();
     let now_ms = now_ms();
     let own = LightClient::start(&own, None, now_ms);
     let given = LightClient::start(&context.checkpoint, None, now_ms);
@@ -190,36 +194,75 @@ type Offer = (Verified<FinalHeader>, Vec<NodeId>);
 /// says that it has the blocks.
 async fn offers(
     context: &Arc<Context>,
-    light: &LightClient,
+    mut light: LightClient,
+    turns: &mut Vec<FinalHeader>,
     liars: &mut BTreeSet<NodeId>,
 ) -> (BTreeMap<(Height, Digest), Offer>, bool) {
     let peers: Vec<NodeId> = context.full_nodes().into_iter().filter(|p| !liars.contains(p)).take(PEERS_MAX).collect();
     let asked = peers.into_iter().map(|peer| async move { (peer, snapshots(context, peer).await) });
-    let mut offers: BTreeMap<(Height, Digest), Offer> = BTreeMap::new();
+    let (mut offers, mut offered): (BTreeMap<(Height, Digest), Offer>, Vec<_>) = (BTreeMap::new(), Vec::new());
     let (tip, mut has_blocks) = (context.tip().height(), false);
     for (peer, answer) in futures::future::join_all(asked).await {
         has_blocks |= answer.as_ref().is_some_and(|a| a.head > tip && a.lowest <= tip + 1);
-        for header in answer.into_iter().flat_map(|snapshots| snapshots.headers.into_vec()) {
-            let key = (header.header.height, header.header.digest());
-            if key.0 <= tip {
-                continue;
+        let headers = answer.into_iter().flat_map(|snapshots| snapshots.headers.into_vec());
+        offered.extend(headers.filter(|header| header.header.height > tip).map(|header| (peer, header)));
+    }
+    // Epoch by epoch, because the light client knows the present committee and the one before.
+    offered.sort_by_key(|(_, header)| header.header.epoch);
+    for (peer, header) in offered {
+        let key = (header.header.height, header.header.digest());
+        if let Some((_, peers)) = offers.get_mut(&key).filter(|(known, _)| **known == header) {
+            peers.push(peer);
+            continue;
+        }
+        if liars.contains(&peer) {
+            continue;
+        }
+        let epoch = header.header.epoch;
+        turns.extend(walk(context, peer, &mut light, epoch, liars).await);
+        match light.verify(Unverified::new(header)) {
+            Ok(header) => {
+                offers.entry(key).or_insert_with(|| (header, Vec::new())).1.push(peer);
             }
-            if let Some((_, peers)) = offers.get_mut(&key).filter(|(known, _)| **known == header) {
-                peers.push(peer);
-                continue;
-            }
-            match light.verify(Unverified::new(header)) {
-                Ok(header) => {
-                    offers.entry(key).or_insert_with(|| (header, Vec::new())).1.push(peer);
-                }
-                Err(error) => {
-                    blame(context, peer, &Lie::Header(error), liars).await;
-                    break;
-                }
-            }
+            // It does not show how its epoch came about, which may be nobody's fault.
+            Err(LightError::Ahead { .. } | LightError::Past(_)) => {}
+            Err(error) => blame(context, peer, &Lie::Header(error), liars).await,
         }
     }
     (offers, has_blocks)
+}
+
+/// Walks towards an epoch by what a peer shows of the turns before it, one certificate each. The headers of those that hold.
+async fn walk(
+    context: &Context,
+    peer: NodeId,
+    light: &mut LightClient,
+    epoch: Epoch,
+    liars: &mut BTreeSet<NodeId>,
+) -> Vec<FinalHeader> {
+    let mut headers = Vec::new();
+    while light.committee().epoch() < epoch {
+        let from = light.committee().epoch();
+        let count = (epoch - from).min(light::TURNS_MAX as Epoch) as u8;
+        let body = codec::encode(&light::Request::Turns { from, count });
+        let answer = context.network.request(peer, Protocol::Light, body, ASK_TIMEOUT).await;
+        let answer = answer.ok().and_then(|body| codec::decode(&body, light::RESPONSE_LEN_MAX).ok());
+        let Some(light::Response::Turns(turns)) = answer else { return headers };
+        let shown: Vec<FinalHeader> = turns.iter().map(|turn| turn.header.clone()).collect();
+        let walked = light.walk(count.into(), turns.into_vec(), now_ms());
+        // Those before a bad one were followed, and so hold; nothing is kept of what comes behind it.
+        let held = light.committee().epoch().saturating_sub(from) as usize;
+        headers.extend(shown.into_iter().take(held));
+        match walked {
+            Ok(0) => return headers,
+            Ok(_) => {}
+            Err(error) => {
+                blame(context, peer, &Lie::Turn(error), liars).await;
+                return headers;
+            }
+        }
+    }
+    headers
 }
 
 async fn snapshots(context: &Context, peer: NodeId) -> Option<Snapshots> {

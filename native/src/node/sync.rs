@@ -1,4 +1,4 @@
-//! `/tequio/sync/1`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
+//! `/tequio/sync/2`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
 //! head, which nobody tells it of.
 
 use super::{context::Context, machine::Inbox, snapshot};
@@ -17,6 +17,8 @@ use tequio_p2p::{Protocol, Reply};
 const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 /// Between looks for somebody to ask.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Between looks of a member whether it has heard nothing for long.
+const LOOK_WHETHER_REDUCED: Duration = Duration::from_secs(2);
 /// Blocks in one answer.
 const BLOCKS_AT_ONCE: u16 = 128;
 /// A block that would exceed the cap together with those before it waits for the next question.
@@ -52,7 +54,7 @@ fn answer(context: &Context, request: Request) -> Response {
 fn blocks(context: &Context, from: Height, count: u16) -> BoundedVec<Block, BLOCKS_MAX> {
     let mut blocks = Vec::new();
     let mut len = 0;
-    for height in (from..).take(usize::from(count).min(BLOCKS_MAX)) {
+    for height in (from..=Height::MAX).take(usize::from(count).min(BLOCKS_MAX)) {
         match context.store.block(height) {
             Ok(Some(item)) => {
                 len += codec::encode(&item).len();
@@ -102,10 +104,17 @@ pub async fn fetch(context: &Arc<Context>, inbox: &Inbox<Input>, peer: NodeId, f
     inbox.send(Input::Synced { from: peer, blocks: blocks.into_vec() });
     true
 }
-/// Follows the head by asking one connected full node after the other, holding the question open for the next block.
+
+/// Follows the head by asking one connected full node after the other, holding the question open for the next block. Members
+/// are told of what they miss, by those whom they know as members: they ask only once nothing has come for long.
 pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
     let mut turn = 0usize;
     loop {
+        if context.seat().is_some() && !context.is_reduced() {
+            let mut tip = context.watch_tip();
+            let _ = tokio::time::timeout(LOOK_WHETHER_REDUCED, tip.changed()).await;
+            continue;
+        }
         let peers = context.full_nodes();
         let Some(peer) = peers.get(turn % peers.len().max(1)).copied() else {
             tokio::time::sleep(LOOK_AGAIN).await;

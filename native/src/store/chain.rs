@@ -93,6 +93,19 @@ impl Store {
         header.map_err(|_| StoreError::Damaged("a header"))
     }
 
+    /// Keeps final headers whose blocks are passed over: those that end epochs, so that light nodes can walk here too.
+    pub fn keep_headers(&self, headers: &[FinalHeader]) -> Result<(), StoreError> {
+        let lowest = self.lowest_block()?;
+        let write = self.write()?;
+        {
+            let mut table = write.open_table(HEADERS)?;
+            for header in headers.iter().filter(|header| header.header.height < lowest) {
+                table.insert(header.header.height, codec::encode(header).as_slice())?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
     /// A final block with its certificate; genesis is none, and those below the lowest are here no longer.
     pub fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
         if height < self.lowest_block()? {

@@ -71,7 +71,7 @@ impl Past {
         let head = store.load_head(&self.start).unwrap();
         let mut now_ms = self.start.header.time_ms;
         let replica = |keys: &Keys| {
-            let config = Config { node_key: keys.node.clone(), seat_keys: Some(keys.of_seat()) };
+            let config = Config { node_key: keys.node.clone(), seat_keys: keys.of_seat() };
             Replica::restore(config, consensus::Head::genesis(&self.start), [], now_ms).unwrap()
         };
         let replicas: Vec<Replica> = self.keys.iter().map(replica).collect();

@@ -40,10 +40,17 @@ impl Devnet {
 
     /// Made, and not started.
     pub fn make(validators: usize) -> Self {
+        Self::make_with(validators, &[])
+    }
+
+    /// Likewise, with options of `init`.
+    pub fn make_with(validators: usize, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let net = dir.path().join("net");
         let made = command()
-            .args(["init", "--devnet", "--json", "--validators", &validators.to_string(), "--dir"])
+            .args(["init", "--devnet", "--json", "--validators", &validators.to_string()])
+            .args(options)
+            .arg("--dir")
             .arg(&net)
             .output()
             .unwrap();

@@ -87,6 +87,10 @@ fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
         mint_max: 1000,
         trust_period_ms: 1000,
         term_blocks: 64,
+        epoch_blocks: 64,
+        bond_min: 1,
+        reputation_min: 0,
+        unbonding_ms: u64::MAX,
     };
     let genesis = Genesis {
         name: "test".try_into().unwrap(),

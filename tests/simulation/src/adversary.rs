@@ -6,8 +6,8 @@ use tequio_core::{
     codec::BoundedVec,
     consensus::To,
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, seed},
-    types::{Digest, NodeId, TimeMs, View},
+    ledger::{Block, Certificate, Committee, Phase, Vote, block::transactions_root, seed},
+    types::{Digest, TimeMs, View},
     wire::consensus::{Message, NewView, Proposal, SignedVote, ViewChange},
 };
 
@@ -423,15 +423,12 @@ fn forge(liar: &mut Liar<'_>, message: Message) -> Said {
     said
 }
 
-/// The seats that a message goes to.
-pub fn receivers(world: &World, seat: usize, to: To) -> Vec<usize> {
+/// The members that a message goes to, by the committee that its sender knows.
+pub fn receivers(world: &World, committee: &Committee, member: usize, to: To) -> Vec<usize> {
     match to {
-        To::All => (0..world.seats()).filter(|other| *other != seat).collect(),
-        To::One(node) => seat_of(world, &node).into_iter().collect(),
+        To::All => {
+            committee.seats().iter().filter_map(|seat| world.member(&seat.node)).filter(|o| *o != member).collect()
+        }
+        To::One(node) => world.member(&node).into_iter().collect(),
     }
-}
-
-/// The seat of a node.
-pub fn seat_of(world: &World, node: &NodeId) -> Option<usize> {
-    world.start.committee.seat_of(node)
 }

@@ -3,9 +3,9 @@
 
 use crate::world::World;
 use tequio_core::{
-    consensus::{BuildBlock, WalRecord},
+    consensus::{BuildBlock, Finalised, WalRecord},
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote, seed},
+    ledger::{Block, Certificate, Committee, Phase, Vote, epoch, fault::Fault, seed},
     types::{Epoch, Height, Verified},
     wire::consensus::{Message, Proposal, SignedVote},
 };
@@ -49,10 +49,17 @@ pub enum Bug {
     CertificateMissesASigner,
     InventTransaction,
     EmptyBlocks,
+    // What is done at the turn of an epoch.
+    CommitteeEarly,
+    CommitteeStands,
+    CertificateOfOldCommittee,
+    NoPossession,
+    NoOverlap,
+    NoUnbonding,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 31] = [
+pub const BUGS: [Bug; 37] = [
     Bug::ForgetLock,
     Bug::NoViewChange,
     Bug::CommitWithPrepare,
@@ -84,12 +91,33 @@ pub const BUGS: [Bug; 31] = [
     Bug::CertificateMissesASigner,
     Bug::InventTransaction,
     Bug::EmptyBlocks,
+    Bug::CommitteeEarly,
+    Bug::CommitteeStands,
+    Bug::CertificateOfOldCommittee,
+    Bug::NoPossession,
+    Bug::NoOverlap,
+    Bug::NoUnbonding,
 ];
 
 impl Bug {
     /// By its name in a report.
     pub fn named(name: &str) -> Option<Self> {
         BUGS.into_iter().find(|bug| format!("{bug:?}") == name)
+    }
+
+    /// Whether it shows only where members come and go.
+    pub fn needs_churn(self) -> bool {
+        self.of_the_ledger().is_some() || matches!(self, Self::CommitteeStands | Self::CertificateOfOldCommittee)
+    }
+
+    /// A fault of the ledger's rules.
+    pub fn of_the_ledger(self) -> Option<Fault> {
+        match self {
+            Self::NoPossession => Some(Fault::NoPossession),
+            Self::NoOverlap => Some(Fault::NoOverlap),
+            Self::NoUnbonding => Some(Fault::NoUnbonding),
+            _ => None,
+        }
     }
 
     /// Whether a record is acknowledged and never written.
@@ -138,6 +166,9 @@ impl Bug {
             (Self::VoteInOlderEpoch, Message::Vote(signed)) => {
                 let epoch: Epoch = signed.vote.epoch + 1;
                 vec![resigned(Vote { epoch, ..signed.vote })]
+            }
+            (Self::CommitteeEarly, Message::Vote(signed)) if epoch::ends(&world.start.params, signed.vote.height) => {
+                vec![resigned(Vote { epoch: signed.vote.epoch + 1, ..signed.vote })]
             }
             (Self::BadShares, Message::Vote(signed)) => {
                 vec![Message::Vote(SignedVote { signature: bls::Signature([1; 48]), ..signed })]
@@ -207,8 +238,21 @@ impl Bug {
     }
 
     /// The certificate that is stored with a block.
-    pub fn certificate(self, mut certificate: Certificate) -> Certificate {
+    pub fn certificate(self, world: &World, finalised: &Finalised) -> Certificate {
+        let mut certificate = finalised.certificate.clone();
         match self {
+            // Made, and checked, by those who decided the epoch before.
+            Self::CertificateOfOldCommittee => {
+                let vote = certificate.vote;
+                let old = vote.epoch.checked_sub(1).and_then(|epoch| finalised.outcome.state.committee(epoch));
+                let committee = old.and_then(|record| Committee::new(record.clone(), &vote.chain).ok());
+                if let Some(committee) = committee {
+                    let secrets = committee.seats().iter().map(|seat| world.secret(&seat.key)).enumerate();
+                    let parts: Vec<_> =
+                        secrets.filter_map(|(seat, secret)| Some((seat, secret?.sign(&vote.message())))).collect();
+                    certificate = committee.certify(vote, &parts).unwrap_or(certificate);
+                }
+            }
             Self::CertificateOfPrepare => certificate.vote.phase = Phase::Prepare,
             Self::CertificateMissesASigner => {
                 let first = certificate.seats().next().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::{
     disk::Fate,
     network::Regions,
     twins,
-    weather::{PACE, PATIENT, calm, draw_setup, mixed, run, run_bug},
+    weather::{PACE, PATIENT, calm, churn_setup, churn_weather, draw_setup, mixed, run, run_bug},
     world::World,
 };
 use std::{
@@ -27,6 +27,8 @@ use tequio_core::{
 pub enum Job {
     /// Chance, with so many seats.
     Chaos(usize, u64),
+    /// Chance, with so many seats at first, and members that come and go.
+    Churn(usize, u64),
     /// Nothing goes wrong: how long does a decision take between these regions?
     Calm(usize, Regions, u64),
     /// Twins.
@@ -46,6 +48,7 @@ impl Job {
     pub fn command(self) -> String {
         match self {
             Self::Chaos(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --seed {seed}"),
+            Self::Churn(nodes, seed) => format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}"),
             Self::Calm(nodes, regions, seed) => {
                 format!("cargo xtask simulate --nodes {nodes} --regions {} --seed {seed}", regions.name())
             }
@@ -111,6 +114,10 @@ pub fn perform(job: Job) -> Outcome {
             let world = World::of(nodes, PACE);
             Outcome::of(run(world, draw_setup(world, seed), mixed(seed)))
         }
+        Job::Churn(nodes, seed) => {
+            let world = World::of(nodes, PACE);
+            Outcome::of(run(world, churn_setup(world, seed), churn_weather(seed)))
+        }
         Job::Calm(nodes, regions, seed) => {
             Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, ..Setup::calm(seed) }))
         }
@@ -134,8 +141,12 @@ pub fn perform(job: Job) -> Outcome {
 fn same_trace(nodes: usize, seed: u64) -> Outcome {
     let world = World::of(nodes, PACE);
     let [mut fast, slow] = [false, true].map(|pairings| {
-        let setup = Setup { pairings, ..draw_setup(world, seed) };
-        Outcome::of(run(world, setup, mixed(seed)))
+        // Members come and go in every other run.
+        let (setup, weather) = match seed % 2 {
+            0 => (draw_setup(world, seed), mixed(seed)),
+            _ => (churn_setup(world, seed), churn_weather(seed / 2)),
+        };
+        Outcome::of(run(world, Setup { pairings, ..setup }, weather))
     });
     if fast.trace != slow.trace {
         fast.violation = Some("determinism: the same seed leaves another trace with pairings".into());
@@ -209,6 +220,11 @@ pub fn run_all(jobs: &[Job], threads: usize) -> Report {
 /// Runs with chance.
 pub fn chaos(nodes: usize, from: u64, seeds: u64) -> Vec<Job> {
     (from..from + seeds).map(|seed| Job::Chaos(nodes, seed)).collect()
+}
+
+/// Runs with chance and members that come and go.
+pub fn churn(nodes: usize, from: u64, seeds: u64) -> Vec<Job> {
+    (from..from + seeds).map(|seed| Job::Churn(nodes, seed)).collect()
 }
 
 /// Every fault of the implementation must be found.

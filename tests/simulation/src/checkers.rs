@@ -8,10 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{Finalised, Offence},
     crypto::hash::{Context, hash_of},
-    ledger::{Crime, block::transactions_root, genesis::Checkpoint, seed, transaction::TransactionId},
-    light::{LightClient, Progress},
-    types::{Digest, Height, NodeId, TimeMs, Unverified},
-    wire::{consensus::Message, light::FinalHeader},
+    ledger::{
+        Committee, Crime, MemberStatus, Phase, TransactionError, block::transactions_root, epoch, genesis::Checkpoint,
+        seed, transaction::TransactionId,
+    },
+    light::{LightClient, LightError, Progress},
+    types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified},
+    wire::{
+        consensus::Message,
+        light::{FinalHeader, Turn},
+    },
 };
 
 /// Heights whose votes are still watched, below the newest final one of the slowest host.
@@ -53,6 +59,10 @@ pub struct Checkers {
     oaths: Oaths,
     /// Follows every new final header, like a browser.
     light: LightClient,
+    /// By epoch.
+    committees: BTreeMap<Epoch, Committee>,
+    /// The end of each epoch, for whoever walks through them.
+    pub turns: Vec<Turn>,
     /// Heights that a host has acknowledged as stored.
     stored: BTreeMap<usize, Height>,
 }
@@ -60,7 +70,7 @@ pub struct Checkers {
 impl Checkers {
     /// Of a run in which these seats are at fault.
     pub fn new(world: &'static World, faulty: &[usize]) -> Self {
-        let correct = (0..world.seats()).filter(|seat| !faulty.contains(seat));
+        let correct = (0..world.keys.len()).filter(|seat| !faulty.contains(seat));
         let genesis = &world.start.header;
         let first = Decided { digest: genesis.digest(), time_ms: genesis.time_ms, at_us: genesis.time_ms * 1000 };
         let (committee, trust_ms) = (world.start.committee.record().clone(), world.start.params.trust_period_ms);
@@ -77,6 +87,8 @@ impl Checkers {
             trace: Digest::default(),
             oaths: Oaths::default(),
             light: LightClient::start(&checkpoint.encode(), None, genesis.time_ms).unwrap(),
+            committees: BTreeMap::from([(0, world.start.committee.clone())]),
+            turns: Vec::new(),
             stored: BTreeMap::new(),
         }
     }
@@ -95,7 +107,22 @@ impl Checkers {
     pub fn said(&mut self, seat: usize, is_correct: bool, message: &Message) {
         if !is_correct {
             self.oaths.hear(seat, message);
-        } else if let Err(broken) = self.oaths.say(seat, message, &self.world.start.committee) {
+            return;
+        }
+        let world = self.world;
+        let (height, said) = (message.height(), epoch_of(message));
+        let due = epoch::of(&world.start.params, height);
+        if said != due {
+            return self.fail(format!("epoch: member {seat} says epoch {said} of height {height}, which is of {due}"));
+        }
+        let Some(committee) = self.committees.get(&due) else {
+            return self.fail(format!("epoch: member {seat} speaks of epoch {due}, which no turn has begun"));
+        };
+        let is_seated = committee.seat_of(&world.keys[seat].0.id()).is_some();
+        if !is_seated && !matches!(message, Message::Finalised(_)) {
+            return self.fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
+        }
+        if let Err(broken) = self.oaths.say(seat, message, committee, |node| world.member(node)) {
             self.fail(broken);
         }
     }
@@ -117,12 +144,23 @@ impl Checkers {
         }
         // What a light client would believe, and follow where it is new.
         let shown = Unverified::new(FinalHeader { header: header.clone(), certificate: Some(certificate.clone()) });
-        if let Err(error) = self.light.verify(shown.clone()) {
-            self.fail(format!("certificate: height {} is final without one: {error}", header.height));
+        let due = epoch::of(&self.world.start.params, header.height);
+        let verdict = self.committees.get(&due).map(|committee| {
+            let (chain, vote) = (&self.world.start.chain, &certificate.vote);
+            let same = (vote.height, vote.digest) == (header.height, digest) && header.epoch == due;
+            same && Unverified::new(certificate.clone()).verify(chain, Phase::Commit, committee).is_ok()
+        });
+        if verdict != Some(true) {
+            self.fail(format!("certificate: height {} is final without one of epoch {due}", header.height));
         }
         match self.light.follow(shown, now_us / 1000) {
-            Ok(Progress::Advanced | Progress::Known | Progress::Older) => {}
+            Ok(Progress::Turn) if is_first => self.turned(finalised, now_us / 1000),
+            Ok(Progress::Advanced | Progress::Known | Progress::Older | Progress::Turn) | Err(LightError::Past(_)) => {}
             Err(error) => self.fail(format!("light: {error}")),
+        }
+        let next = self.committees.get(&epoch::of(&self.world.start.params, header.height + 1));
+        if next.is_none_or(|committee| committee.record().digest() != header.next_committee) {
+            self.fail(format!("epoch: height {} names another committee for the next block", header.height));
         }
         match self.decided.get(&(header.height - 1)) {
             Some(parent) if parent.digest == header.parent && parent.time_ms < header.time_ms => {}
@@ -143,9 +181,67 @@ impl Checkers {
             if !self.submitted.contains(&id) {
                 self.fail(format!("validity: height {} has a transaction that nobody submitted", header.height));
             }
-            if is_first && receipt.result.is_ok() && !self.included.insert(id) {
+            // What fails for what it asks is done with, too.
+            let is_done = !matches!(receipt.result, Err(TransactionError::Nonce { .. }));
+            if is_first && is_done && !self.included.insert(id) {
                 self.fail(format!("validity: height {} applies a transaction again", header.height));
             }
+        }
+    }
+
+    /// The end of an epoch: the next committee is one that may follow, and those who are gone still answer for what they did.
+    fn turned(&mut self, finalised: &Finalised, now_ms: TimeMs) {
+        let (header, state) = (&finalised.block.header, &finalised.outcome.state);
+        let next = header.epoch + 1;
+        let Some(record) = state.committee(next) else {
+            return self.fail(format!("epoch: no committee follows at height {}", header.height));
+        };
+        let committee = match Committee::new(record.clone(), &self.world.start.chain) {
+            Ok(committee) => committee,
+            Err(error) => return self.fail(format!("possession: the committee of epoch {next}: {error}")),
+        };
+        let old = self.committees[&header.epoch].seats();
+        if !epoch::overlaps(old, committee.seats()) {
+            return self.fail(format!("overlap: epoch {next} keeps too little of the one before"));
+        }
+        // A conviction takes a seat at once, and what it leaves comes into balance at the next turns.
+        if self.crimes.is_empty() && !epoch::is_balanced(committee.seats()) {
+            return self.fail(format!("share: a seat of epoch {next} can stop the others alone"));
+        }
+        for gone in old.iter().filter(|seat| committee.seat_of(&seat.node).is_none()) {
+            let is_bound = state.account(&gone.node).is_some_and(|account| account.bond > 0);
+            let waits = matches!(
+                state.member(&gone.node).map(|member| member.status),
+                Some(MemberStatus::Unbonding { until_ms }) if until_ms > header.time_ms + self.world.start.params.trust_period_ms / 2
+            );
+            if state.conviction(&gone.node).is_none() && !(is_bound && waits) {
+                return self.fail(format!("bond: {:?} has left and answers for nothing", gone.node));
+            }
+        }
+        let header = FinalHeader { header: header.clone(), certificate: Some(finalised.certificate.clone()) };
+        let turn = Turn { header, committee: record.clone() };
+        if let Err(error) = self.light.walk(1, vec![turn.clone()], now_ms) {
+            return self.fail(format!("light: {error}"));
+        }
+        self.turns.push(turn);
+        self.committees.insert(next, committee);
+    }
+
+    /// One who knows the first committee only walks to the last, and believes what that decides.
+    pub fn walk(&mut self) {
+        let (world, newest) = (self.world, self.light.head().clone());
+        let start = &world.start;
+        let (committee, trust_ms) = (start.committee.record().clone(), start.params.trust_period_ms);
+        let checkpoint = Checkpoint::new(start.header.clone(), None, committee, trust_ms).encode();
+        let mut light = LightClient::start(&checkpoint, None, start.header.time_ms).unwrap();
+        let (turns, now_ms) = (self.turns.clone(), newest.time_ms);
+        let certificate = self.light.certificate().cloned();
+        let walked = light
+            .walk(turns.len(), turns, now_ms)
+            .and_then(|_| light.follow(Unverified::new(FinalHeader { header: newest, certificate }), now_ms));
+        match walked {
+            Ok(Progress::Advanced | Progress::Known) => {}
+            other => self.fail(format!("walk: {other:?}")),
         }
     }
 
@@ -174,8 +270,9 @@ impl Checkers {
         }
         if let Some(evidence) = offence.evidence() {
             let start = &self.world.start;
-            match (evidence.verify(&peer, &start.chain, &start.committee), start.committee.seat_of(&peer)) {
-                (Ok(crime), Some(seat)) => drop(self.crimes.insert((seat, crime))),
+            let verdict = self.committees.get(&evidence.epoch()).map(|c| evidence.verify(&peer, &start.chain, c));
+            match (verdict, self.world.member(&peer)) {
+                (Some(Ok(crime)), Some(seat)) => drop(self.crimes.insert((seat, crime))),
                 (verdict, _) => self.fail(format!("evidence: host {by}'s does not convince the ledger: {verdict:?}")),
             }
         }
@@ -185,5 +282,15 @@ impl Checkers {
     /// The newest decision.
     pub fn height(&self) -> Height {
         self.decided.keys().next_back().copied().unwrap_or_default()
+    }
+}
+
+/// The epoch that a message names.
+fn epoch_of(message: &Message) -> Epoch {
+    match message {
+        Message::Proposal(proposal) => proposal.block.header.epoch,
+        Message::Vote(signed) => signed.vote.epoch,
+        Message::ViewChange { change, .. } => change.change.epoch,
+        Message::Finalised(certificate) => certificate.vote.epoch,
     }
 }

@@ -11,11 +11,11 @@ use crate::{
     random::Rng,
     world::{GENESIS_MS, World},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::BuildBlock,
     crypto::bls::known,
-    ledger::{Block, Certificate, SignedTransaction},
+    ledger::{Block, Certificate, SignedTransaction, fault},
     types::{Height, NodeId, Unverified, Verified},
 };
 
@@ -24,6 +24,7 @@ const EVENTS_PER_PAIR_MAX: usize = 60_000;
 /// Blocks in an answer to a peer that is behind.
 const SYNC_BLOCKS: usize = 8;
 
+mod churn;
 mod events;
 
 #[allow(clippy::large_enum_variant)]
@@ -60,12 +61,18 @@ enum Happening {
     Asked {
         host: usize,
         by: usize,
+        life: u32,
         from: Height,
     },
     Synced {
         host: usize,
+        life: u32,
         from: NodeId,
         blocks: Vec<(Block, Certificate)>,
+    },
+    /// Time to ask somebody whether there are new blocks.
+    Look {
+        host: usize,
     },
     Submitted {
         host: usize,
@@ -86,6 +93,8 @@ pub struct Setup {
     pub twins: Vec<usize>,
     /// A fault of the implementation.
     pub bug: Option<Bug>,
+    /// Members join, leave and change their keys.
+    pub churn: bool,
     /// Verifies every signature by pairings, as a check of the faster way.
     pub pairings: bool,
 }
@@ -94,7 +103,7 @@ impl Setup {
     /// Nobody lies, nothing is broken.
     pub fn calm(seed: u64) -> Self {
         let (lies, twins) = (BTreeMap::new(), Vec::new());
-        Self { seed, regions: Regions::Site, lies, twins, bug: None, pairings: false }
+        Self { seed, regions: Regions::Site, lies, twins, bug: None, churn: false, pairings: false }
     }
 }
 
@@ -125,11 +134,16 @@ pub struct Cluster {
     lies: BTreeMap<usize, Lie>,
     twins: Vec<usize>,
     bug: Option<Bug>,
+    /// Members come and go: the reserves have hosts, and whoever hears nothing asks.
+    churn: bool,
+    /// Members that were reported.
+    reported: BTreeSet<NodeId>,
     conspiracy: Conspiracy,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     handled: usize,
     nonces: Vec<u64>,
+    member_nonces: Vec<u64>,
     pending: Vec<Verified<SignedTransaction>>,
     proposed_us: BTreeMap<Height, u64>,
 }
@@ -137,11 +151,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all hosts.
     pub fn new(world: &'static World, setup: Setup) -> Self {
-        let Setup { seed, regions, lies, twins, bug, pairings } = setup;
-        known::learn(world.keys.iter().map(|(_, secret)| secret).filter(|_| !pairings));
+        let Setup { seed, regions, lies, twins, bug, churn, pairings } = setup;
+        known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
+        fault::put(bug.and_then(Bug::of_the_ledger));
         let mut rng = Rng::new(seed);
-        let seats = (0..world.seats()).chain(twins.iter().copied());
-        let hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
+        let members = if churn { world.keys.len() } else { world.seats() };
+        let seats = (0..members).chain(twins.iter().copied());
+        let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
+        hosts.iter_mut().for_each(|host| host.disk.keeps_committee = bug == Some(Bug::CommitteeStands));
         let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
             world,
@@ -158,16 +175,27 @@ impl Cluster {
             lies,
             twins,
             bug,
+            churn,
+            reported: BTreeSet::new(),
             conspiracy: Conspiracy::default(),
             queue: BTreeMap::new(),
             sequence: 0,
             handled: 0,
             nonces: vec![0; world.clients.len()],
+            member_nonces: vec![0; world.keys.len()],
             pending: Vec::new(),
             proposed_us: BTreeMap::new(),
         };
         (0..cluster.hosts.len()).for_each(|host| cluster.restart(host));
+        if churn {
+            (0..cluster.hosts.len()).for_each(|host| cluster.look_again(host));
+        }
         cluster
+    }
+
+    /// Whether members come and go.
+    pub fn churns(&self) -> bool {
+        self.churn
     }
 
     /// Whether nothing is wrong with a host's seat.
@@ -226,6 +254,10 @@ impl Cluster {
     pub fn submit(&mut self, client: usize) {
         let signed = self.world.transaction(client, self.nonces[client], self.checkers.height());
         self.nonces[client] += 1;
+        self.spread(signed);
+    }
+
+    pub(crate) fn spread(&mut self, signed: SignedTransaction) {
         self.checkers.submitted.insert(signed.id());
         let Ok(transaction) = Unverified::new(signed).verify(&self.world.start.chain) else { return };
         self.pending.push(transaction.clone());

@@ -9,7 +9,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
     codec,
     consensus::{Finalised, Head, WalRecord},
-    ledger::{Block, BlockContext, Certificate, block::BLOCK_LEN_MAX},
+    ledger::{Block, BlockContext, Certificate, block::BLOCK_LEN_MAX, genesis::Start},
     types::{Height, Unverified},
 };
 
@@ -60,6 +60,9 @@ pub struct Disk {
     pub is_full: bool,
     /// How long a sync takes.
     pub sync_us: (u64, u64),
+    /// A fault: what is read back names the first committee for ever.
+    pub keeps_committee: bool,
+    start: &'static Start,
 }
 
 /// The log cannot be used.
@@ -68,13 +71,15 @@ pub struct Damaged;
 
 impl Disk {
     /// Empty, with the genesis block.
-    pub fn new(world: &World) -> Self {
+    pub fn new(world: &'static World) -> Self {
         Self {
             log: Vec::new(),
             head: Head::genesis(&world.start),
             blocks: Vec::new(),
             is_full: false,
             sync_us: (500, 8_000),
+            keeps_committee: false,
+            start: &world.start,
         }
     }
 
@@ -83,8 +88,11 @@ impl Disk {
         self.log.extend(frame(&write.entry));
         if let Some(finalised) = write.finalised {
             let Finalised { block, certificate, outcome } = *finalised;
-            let committee = self.head.committee.clone();
-            self.head = Head::new(block.header.clone(), Some(certificate.clone()), outcome.state, committee);
+            let head = self.head.after(&block, certificate.clone(), outcome.state);
+            self.head = head.unwrap();
+            if self.keeps_committee {
+                self.head.committee = Head::genesis(self.start).committee;
+            }
             self.blocks.push((block, certificate));
             if self.log.len() > LOG_LEN_MAX {
                 self.log.clear();
@@ -156,17 +164,19 @@ impl Disk {
     /// Applies all blocks again, from genesis: the state root must be the same.
     pub fn replays(&self, world: &World) -> bool {
         let start = &world.start;
-        let (mut state, mut parent) = (start.state.clone(), &start.header);
-        for (block, _) in &self.blocks {
+        let mut head = Head::genesis(start);
+        for (block, certificate) in &self.blocks {
             let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(&start.chain));
             let Ok(transactions) = verified.collect::<Result<Vec<_>, _>>() else { return false };
-            state = state.apply(BlockContext { parent, committee: &start.committee }, &transactions).state;
+            let context = BlockContext { parent: &head.header, committee: &head.committee };
+            let state = head.state.apply(context, &transactions).state;
             if state.root() != block.header.state {
                 return false;
             }
-            parent = &block.header;
+            let Ok(next) = head.after(block, certificate.clone(), state) else { return false };
+            head = next;
         }
-        state.root() == self.head.header.state
+        head.state.root() == self.head.header.state
     }
 
     /// Bytes of the log.

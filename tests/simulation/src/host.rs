@@ -22,7 +22,7 @@ const CLOCK_DRIFT_PPM_MAX: u64 = 200;
 /// One node.
 #[derive(Debug)]
 pub struct Host {
-    /// The seat whose keys it has; twins share one.
+    /// The member whose keys it has; twins share one.
     pub seat: usize,
     /// Its keys.
     pub config: Config,
@@ -50,17 +50,19 @@ pub struct Host {
     pub said: BTreeSet<Vec<u8>>,
     /// How far its clock is ahead, microseconds.
     pub clock_offset_us: u64,
+    /// The height at which it last looked whether others are further.
+    pub looked_at: Height,
     clock_drift_ppm: i64,
 }
 
 impl Host {
     /// A node that has not been started.
-    pub fn new(world: &World, seat: usize, rng: &mut Rng) -> Self {
+    pub fn new(world: &'static World, seat: usize, rng: &mut Rng) -> Self {
         let node_key = world.keys[seat].0.clone();
         let drift = rng.range(0, 2 * CLOCK_DRIFT_PPM_MAX) as i64 - CLOCK_DRIFT_PPM_MAX as i64;
         Self {
             seat,
-            config: Config { node_key, seat_keys: Some(world.seat_keys(seat)) },
+            config: Config { node_key, seat_keys: world.seat_keys[seat].clone() },
             disk: Disk::new(world),
             writing: None,
             replica: None,
@@ -73,6 +75,7 @@ impl Host {
             is_dead: false,
             said: BTreeSet::new(),
             clock_offset_us: rng.range(0, CLOCK_OFFSET_MS_MAX * 1000),
+            looked_at: 0,
             clock_drift_ppm: drift,
         }
     }

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    ledger::{Committee, Evidence, Phase, Vote},
-    types::{Digest, Height, View, Weight},
+    ledger::{Committee, Evidence, Phase, Seat, Vote},
+    types::{Digest, Height, NodeId, View, Weight},
     wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
 
@@ -72,11 +72,18 @@ impl Oaths {
     }
 
     /// A correct seat says this. An error names the rule that it breaks.
-    pub fn say(&mut self, seat: usize, message: &Message, committee: &Committee) -> Result<(), String> {
+    pub fn say(
+        &mut self,
+        seat: usize,
+        message: &Message,
+        committee: &Committee,
+        member: impl Fn(&NodeId) -> Option<usize>,
+    ) -> Result<(), String> {
         self.hear(seat, message);
         let quorum = |height, view, digest| {
-            let seats = self.prepares.get(&(height, view, digest));
-            let weight: Weight = seats.into_iter().flatten().map(|seat| committee.seats()[*seat].weight).sum();
+            let prepared = self.prepares.get(&(height, view, digest));
+            let has = |seat: &&Seat| member(&seat.node).is_some_and(|m| prepared.is_some_and(|p| p.contains(&m)));
+            let weight: Weight = committee.seats().iter().filter(has).map(|seat| seat.weight).sum();
             weight >= committee.quorum()
         };
         let member = self.members.entry(seat).or_default();

@@ -26,6 +26,10 @@ const CALM_MS: u64 = 30_000;
 const LIARS_PER_MILLE: u64 = 600;
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
+/// A wish of a member likewise, where members come and go.
+const CHURN_PER_MILLE: u64 = 300;
+/// Trouble lasts so much longer there: epochs need blocks.
+const CHURN_MS: u64 = 12_000;
 
 /// How bad it gets. Chances are for each step of 20 to 400 ms, in a thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +94,23 @@ pub const STORM: Weather = Weather {
     ..ROUGH
 };
 
+/// Nothing but a crash now and then.
+pub const FINE: Weather = Weather {
+    name: "fine",
+    crash: 10,
+    restart: 400,
+    power: 0,
+    part: 0,
+    cut: 0,
+    full: 0,
+    slow_disk: 10,
+    clock: 0,
+    loss: [0, 0, 0, 20],
+    repeat: [0, 0, 50],
+    slow: [0, 0, 10],
+    ..ROUGH
+};
+
 /// The weather of a seed in a mixed campaign.
 pub fn mixed(seed: u64) -> Weather {
     [ROUGH, ROUGH, POWER_FAILURES, STORM][(seed % 4) as usize]
@@ -109,7 +130,8 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
 pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
     let mut cluster = Cluster::new(world, setup);
     cluster.network.jitter_us = cluster.rng.pick(&[500, 20_000]);
-    trouble(&mut cluster, weather);
+    let is_churn = cluster.churns();
+    trouble(&mut cluster, weather, TROUBLE_MS + if is_churn { CHURN_MS } else { 0 });
     recover(&mut cluster);
     cluster
 }
@@ -124,18 +146,40 @@ pub fn calm(world: &'static World, setup: Setup) -> Cluster {
     cluster
 }
 
-/// A run with chance and a fault of the implementation.
-pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> Cluster {
-    run(world, Setup { bug: Some(bug), ..draw_setup(world, seed) }, weather)
+/// Likewise, with members that come and go.
+pub fn churn_setup(world: &World, seed: u64) -> Setup {
+    let mut setup = draw_setup(world, seed);
+    // Where somebody lies, nobody leaves: so the liars stay less than a third.
+    if !seed.is_multiple_of(3) {
+        setup.lies.clear();
+    }
+    setup.churn = true;
+    setup
 }
 
-fn trouble(cluster: &mut Cluster, weather: Weather) {
-    let end_us = cluster.now_us + TROUBLE_MS * 1000;
+/// The weather of a seed where members come and go: every other one is fine, so that many epochs pass.
+pub fn churn_weather(seed: u64) -> Weather {
+    if seed.is_multiple_of(2) { FINE } else { mixed(seed / 2) }
+}
+
+/// A run with chance and a fault of the implementation.
+pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> Cluster {
+    match bug.needs_churn() {
+        true => run(world, Setup { bug: Some(bug), ..churn_setup(world, seed) }, churn_weather(seed)),
+        false => run(world, Setup { bug: Some(bug), ..draw_setup(world, seed) }, weather),
+    }
+}
+
+fn trouble(cluster: &mut Cluster, weather: Weather, ms: u64) {
+    let end_us = cluster.now_us + ms * 1000;
     while cluster.now_us < end_us && cluster.checkers.violation.is_none() {
         step(cluster, weather);
         let client = cluster.rng.below(cluster.world.clients.len());
         if cluster.rng.chance(SUBMIT_PER_MILLE) {
             cluster.submit(client);
+        }
+        if cluster.churns() && cluster.rng.chance(CHURN_PER_MILLE) {
+            cluster.churn();
         }
         let step_ms = cluster.rng.range(20, 400);
         cluster.run_ms(step_ms);
@@ -239,6 +283,7 @@ pub fn recover(cluster: &mut Cluster) {
         }
         cluster.run_ms(100);
     }
+    cluster.checkers.walk();
     let replays = |host: &crate::host::Host| host.disk.replays(cluster.world);
     if let Some(host) = (0..cluster.hosts.len()).find(|h| cluster.is_correct(*h) && !replays(&cluster.hosts[*h])) {
         cluster.checkers.fail(format!("replay: host {host}'s blocks lead to another state"));

@@ -14,7 +14,7 @@ use tequio_core::{
         genesis::{GenesisFile, GenesisSeat, Start},
         leader,
     },
-    types::{Height, TimeMs, View},
+    types::{Height, NodeId, TimeMs, View},
 };
 
 /// When the simulated chains begin, by a clock that is right.
@@ -24,6 +24,16 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 2000;
 const CLIENTS: u8 = 3;
 /// Short, so that every run sees seeds change.
 const TERM_BLOCKS: Height = 4;
+/// Likewise, of committees.
+pub const EPOCH_BLOCKS: Height = 8;
+/// What a seat of weight one has bonded.
+pub const BOND: u64 = 100;
+/// What those who have no seat at first can bond: two of them are more than one turn takes in.
+pub const RESERVE: u64 = 150;
+/// Members who have no seat at first.
+pub const RESERVES: usize = 2;
+/// Sets of keys that a member has: the first, and those that it may register later.
+pub const GENERATIONS: usize = 4;
 /// Blocks for which a transaction lives.
 const LIFE: Height = 4000;
 
@@ -41,10 +51,14 @@ pub struct Pace {
 pub struct World {
     /// The first block, state and committee.
     pub start: Start,
-    /// By seat.
+    /// By member: those of the first committee in the order of its seats, then the reserves.
     pub keys: Vec<(NodeKey, bls::SecretKey)>,
-    /// By seat, likewise.
+    /// By member, likewise.
     pub vrf_keys: Vec<vrf::SecretKey>,
+    /// By member: all its sets of keys, the first one first.
+    pub seat_keys: Vec<Vec<SeatKeys>>,
+    members: BTreeMap<NodeId, usize>,
+    seats: usize,
     /// Those who send transactions.
     pub clients: Vec<NodeKey>,
     /// Its constants.
@@ -63,9 +77,9 @@ impl World {
     }
 
     fn new(weights: &[u64], pace: Pace) -> Self {
-        let keys: Vec<_> = (1..=weights.len() as u8)
-            .map(|n| (NodeKey::from_bytes(&[n; 32]), bls::SecretKey::from_seed(&[n; 32])))
-            .collect();
+        let members = weights.len() + RESERVES;
+        let keys: Vec<_> =
+            (1..=members as u8).map(|n| (NodeKey::from_bytes(&[n; 32]), bls::SecretKey::from_seed(&[n; 32]))).collect();
         let clients: Vec<_> = (0..CLIENTS).map(|n| NodeKey::from_bytes(&[200 + n; 32])).collect();
         let params = Params {
             block_interval_ms_max: pace.block_interval_ms_max,
@@ -78,14 +92,20 @@ impl World {
             mint_max: 1000,
             trust_period_ms: 1_000_000_000_000,
             term_blocks: TERM_BLOCKS,
+            epoch_blocks: EPOCH_BLOCKS,
+            bond_min: BOND,
+            reputation_min: 0,
+            unbonding_ms: 1_000_000_000_001,
         };
-        let accounts = keys.iter().map(|(node, _)| node).chain(&clients).map(|node| (node.id(), 10, 1));
-        let vrf_keys: Vec<_> = (1..=weights.len() as u8).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
+        let bonds = weights.iter().map(|weight| weight * BOND).chain([0; RESERVES]);
+        let accounts = keys.iter().zip(bonds).map(|((node, _), bond)| (node.id(), RESERVE, bond));
+        let accounts = accounts.chain(clients.iter().map(|node| (node.id(), 10, 0)));
+        let vrf_keys: Vec<_> = (1..=members as u8).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
         let seats = keys.iter().zip(&vrf_keys).zip(weights).map(|(((node, secret), vrf), weight)| GenesisSeat {
             node: node.id(),
             key: secret.public(),
             vrf_key: vrf.public(),
-            weight: *weight,
+            weight: *weight * BOND,
         });
         let genesis = Genesis {
             name: "simulation".try_into().unwrap(),
@@ -100,20 +120,32 @@ impl World {
             .map(|n| {
                 start(
                     Genesis { name: format!("simulation {n}").as_str().try_into().unwrap(), ..genesis.clone() },
-                    &keys,
+                    &keys[..weights.len()],
                 )
             })
             .find(|start| {
                 let leads = |view| leader(&start.committee, &start.header.seed, 1, view);
-                keys.len() != 4 || (0..4).all(|view| leads(view) == 3 - view as usize)
+                weights.len() != 4 || (0..4).all(|view| leads(view) == 3 - view as usize)
             })
             .unwrap();
-        Self { start, keys, vrf_keys, clients, pace }
+        let seat_keys = (0..members).map(|member| {
+            let first = SeatKeys { vote: keys[member].1.clone(), vrf: vrf_keys[member].clone() };
+            let later = (1..GENERATIONS as u8).map(|generation| later_keys(member, generation));
+            std::iter::once(first).chain(later).collect()
+        });
+        let (seat_keys, seats) = (seat_keys.collect(), weights.len());
+        let members = keys.iter().enumerate().map(|(member, (node, _))| (node.id(), member)).collect();
+        Self { start, keys, vrf_keys, seat_keys, members, seats, clients, pace }
     }
 
-    /// What a seat signs and draws with.
-    pub fn seat_keys(&self, seat: usize) -> SeatKeys {
-        SeatKeys { vote: self.keys[seat].1.clone(), vrf: self.vrf_keys[seat].clone() }
+    /// The number of a member.
+    pub fn member(&self, node: &NodeId) -> Option<usize> {
+        self.members.get(node).copied()
+    }
+
+    /// The secret of a key for votes, whoever has it.
+    pub fn secret(&self, key: &bls::PublicKeyBytes) -> Option<&bls::SecretKey> {
+        self.seat_keys.iter().flatten().map(|keys| &keys.vote).find(|secret| secret.public() == *key)
     }
 
     /// Who leads a view of the first height.
@@ -130,9 +162,9 @@ impl World {
         Transaction { chain: self.start.chain, sender: key.id(), nonce, expires: height + LIFE, action }.sign(key)
     }
 
-    /// How many seats there are.
+    /// How many seats the first committee has.
     pub fn seats(&self) -> usize {
-        self.keys.len()
+        self.seats
     }
 
     /// Of these seats as many as the committee bears together.
@@ -149,6 +181,13 @@ impl World {
         }
         seats
     }
+}
+
+fn later_keys(member: usize, generation: u8) -> SeatKeys {
+    let mut seed = [generation; 32];
+    seed[0] = member as u8;
+    seed[1] = 0xee;
+    SeatKeys { vote: bls::SecretKey::from_seed(&seed), vrf: vrf::SecretKey::from_bytes(&seed) }
 }
 
 fn start(genesis: Genesis, keys: &[(NodeKey, bls::SecretKey)]) -> Start {

@@ -21,8 +21,8 @@ use tequio_core::{
         record::{Contribution, Point, Rejected, TrainingRecord},
     },
     ledger::{
-        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, Params, Phase, SignedTransaction, State,
-        Transaction, Vote,
+        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, KeyClaim, Params, Phase,
+        SignedTransaction, State, Transaction, Vote,
         block::transactions_root,
         genesis::{GenesisFile, GenesisSeat},
         job::{
@@ -149,8 +149,12 @@ impl Chain {
             audit_blocks_max: 64,
             admission_bits: 8,
             mint_max: 1_000,
-            trust_period_ms: u64::MAX,
+            trust_period_ms: u64::MAX - 1,
             term_blocks: 2,
+            epoch_blocks: 64,
+            bond_min: 1,
+            reputation_min: 0,
+            unbonding_ms: u64::MAX,
         };
         let genesis = Genesis {
             name: "sample".try_into().unwrap(),
@@ -220,10 +224,10 @@ impl Chain {
     }
 
     fn transactions(&self) -> Vec<SignedTransaction> {
-        let possession = self.voting.prove_possession(&self.id(), &self.key.id());
+        let keys = KeyClaim::new(&self.id(), &self.key.id(), &self.voting, &self.vrf).unwrap();
         let actions = [
             Action::Register { anchor: 0, solution: 9 },
-            Action::Bond { amount: 5, key: self.voting.public(), possession },
+            Action::Join { amount: 5, keys },
             Action::SubmitJob(spec()),
             Action::SubmitJob(batch()),
             Action::JobResult { job: Digest([4; 32]), result: result(JobOutput::Model(trained())) },
@@ -232,6 +236,10 @@ impl Chain {
             Action::CancelJob { job: Digest([4; 32]) },
             Action::UpdateRef { name: "a/b".try_into().unwrap(), expected: 0, cid: cid(CidCodec::DagCbor) },
             Action::Report { accused: self.key.id(), evidence: Box::new(self.evidence()) },
+            Action::Bond { amount: 5 },
+            Action::Leave,
+            Action::RotateKeys { keys },
+            Action::Transfer { to: self.key.id(), amount: 5 },
         ];
         let sign = |(nonce, action)| {
             Transaction { chain: self.id(), sender: self.key.id(), nonce, expires: 100, action }.sign(&self.key)
@@ -251,6 +259,7 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
         light::Request::Jobs,
         light::Request::Events { after: 0 },
         light::Request::Members,
+        light::Request::Turns { from: 3, count: 8 },
     ]
 }
 
@@ -264,6 +273,7 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         worker: NodeId([5; 32]),
         reason: "step 3 is computed wrongly".try_into().unwrap(),
     };
+    let turn = header.clone();
     let member = light::Member { node: chain.key.id(), agent: "tequio/0.1.0".try_into().unwrap() };
     vec![
         light::Response::Header(header.clone()),
@@ -273,6 +283,7 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         light::Response::Jobs(vec![progress()].try_into().unwrap()),
         light::Response::Events(vec![(1, TIME_MS, rejected)].try_into().unwrap()),
         light::Response::Members(vec![member].try_into().unwrap()),
+        light::Response::Turns(vec![light::Turn { header: turn, committee: chain.record.clone() }].try_into().unwrap()),
         light::Response::Refused(light::Refusal::NotAccepted("no".try_into().unwrap())),
     ]
 }

@@ -108,7 +108,7 @@ impl Replica {
             false => None,
             true => {
                 let input = seed::input(&head.header.chain, self.instance.height, head.seed());
-                Some(self.config.seat_keys.as_ref()?.vrf.prove(&input).ok()?)
+                Some(self.keys.as_ref()?.vrf.prove(&input).ok()?)
             }
         };
         let context = BlockContext { parent: &head.header, committee: &head.committee };
@@ -124,7 +124,7 @@ impl Replica {
             proposer: self.config.node_key.id(),
             transactions: transactions_root(&transactions),
             state: outcome.state.root(),
-            next_committee: validate::next_committee(head, &outcome),
+            next_committee: validate::next_committee(head, &self.params, self.instance.height, &outcome),
             seed: *head.seed(),
             proof,
         };

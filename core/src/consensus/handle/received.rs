@@ -1,6 +1,7 @@
 //! A message came: is it of a seat, of our chain, of this height? Only then is it looked into.
 //!
-//! Late ones show that their sender is behind, early ones that this node may be.
+//! Around a turn a message may be of another epoch than the present one, and its sender a member of that one only: heights
+//! say which epoch is meant. Late ones show that their sender is behind, early ones that this node may be.
 
 use crate::{
     consensus::{
@@ -8,8 +9,8 @@ use crate::{
         output::{Offence, To},
         replica::Replica,
     },
-    ledger::{Vote, leader, seed},
-    types::{ChainId, Digest, Epoch, NodeId, Unverified},
+    ledger::{Seat, Vote, epoch, leader_among, seed},
+    types::{ChainId, Digest, Epoch, Height, NodeId, Unverified},
     wire::consensus::Message,
 };
 use core::cmp::Ordering;
@@ -20,29 +21,73 @@ impl Replica {
         from: NodeId,
         message: Unverified<Message>,
     ) -> Result<(), Error> {
-        let Some(seat) = self.head.committee.seat_of(&from) else {
-            self.outbox.misbehaviour(from, Offence::NotSeated);
-            return Ok(());
-        };
-        if self.seat == Some(seat) {
+        if from == self.config.node_key.id() {
             return Ok(()); // Its own words, sent back by the host.
         }
         let claim = message.claim();
-        if place(claim) != (self.head.header.chain, self.head.committee.epoch()) {
+        let height = claim.height();
+        let seat = self.head.committee.seat_of(&from);
+        if let (Message::Finalised(certificate), None) = (claim, seat) {
+            // It speaks for itself, and its sender may have got its seat at a turn that this node has not seen yet.
+            return match height.cmp(&self.instance.height) {
+                Ordering::Equal => self.on_message(from, usize::MAX, Message::Finalised(certificate.clone())),
+                _ => Ok(()),
+            };
+        }
+        let known = match height.cmp(&self.instance.height) {
+            Ordering::Equal => seat.is_some(),
+            // A member until a while ago may have missed that it is none any more, or is behind.
+            Ordering::Less => seat.is_some() || self.was_seated(&from, height),
+            // Who has no seat here may have got one in an epoch that this node has not come to: nobody is to blame for
+            // that, and this node learns of it otherwise.
+            Ordering::Greater if seat.is_none() && self.is_later_epoch(height) => {
+                if !self.next_seats(height).iter().any(|seat| seat.node == from) {
+                    return Ok(());
+                }
+                true
+            }
+            Ordering::Greater => seat.is_some(),
+        };
+        if !known {
+            self.outbox.misbehaviour(from, Offence::NotSeated);
+            return Ok(());
+        }
+        if place(claim) != (self.head.header.chain, epoch::of(&self.params, height)) {
             self.outbox.misbehaviour(from, Offence::Foreign);
             return Ok(());
         }
-        match claim.height().cmp(&self.instance.height) {
-            Ordering::Less => {
-                self.on_late(from, claim);
-                Ok(())
-            }
-            Ordering::Equal => self.on_message(from, seat, message.into_claim()),
-            Ordering::Greater => {
-                self.on_early(from, message.into_claim());
-                Ok(())
-            }
+        match (height.cmp(&self.instance.height), seat) {
+            (Ordering::Less, _) => self.on_late(from, claim),
+            (Ordering::Equal, Some(seat)) => return self.on_message(from, seat, message.into_claim()),
+            (Ordering::Equal, None) => {}
+            (Ordering::Greater, _) => self.on_early(from, message.into_claim()),
         }
+        Ok(())
+    }
+
+    fn is_later_epoch(&self, height: Height) -> bool {
+        epoch::of(&self.params, height) > self.head.committee.epoch()
+    }
+
+    /// Whether a node had a seat when this height was decided.
+    fn was_seated(&self, node: &NodeId, height: Height) -> bool {
+        let record = self.head.state.committee(epoch::of(&self.params, height));
+        record.is_some_and(|record| record.seat_of(node).is_some())
+    }
+
+    /// Who decides the next height, if that can be known before the present one is decided: at a turn it follows from the
+    /// block that this node has accepted.
+    fn next_seats(&self, height: Height) -> &[Seat] {
+        if height != self.instance.height.saturating_add(1) {
+            return &[];
+        }
+        if !self.is_later_epoch(height) {
+            return self.head.committee.seats();
+        }
+        let held = self.instance.accepted.and_then(|accepted| self.instance.held.get(&accepted));
+        let outcome = held.and_then(|held| held.outcome.as_ref());
+        let record = outcome.and_then(|outcome| outcome.state.committee(epoch::of(&self.params, height)));
+        record.map_or(&[], |record| &record.seats)
     }
 
     /// Messages that came before their height did.
@@ -97,7 +142,9 @@ impl Replica {
         if height == self.instance.height.saturating_add(1) {
             let is_leader = match &message {
                 Message::Proposal(proposal) => self.next_seed().is_some_and(|seed| {
-                    self.node_at(leader(&self.head.committee, &seed, height, proposal.view)) == from
+                    let seats = self.next_seats(height);
+                    let leader = leader_among(seats, &seed, height, proposal.view);
+                    seats.get(leader).is_some_and(|seat| seat.node == from)
                 }),
                 _ => false,
             };

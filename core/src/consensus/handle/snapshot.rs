@@ -23,14 +23,11 @@ impl Replica {
             return Ok(());
         }
         self.outbox.push(Output::Adopted(Box::new(head.clone())));
-        // With another key than the committee knows, each vote would be a bad one.
-        let keys = self.config.seat_keys.as_ref();
-        let fit = |seat: &usize| head.committee.seats().get(*seat).zip(keys).is_some_and(|(seat, keys)| keys.fit(seat));
-        self.seat = head.committee.seat_of(&self.config.node_key.id()).filter(fit);
         self.timing = Timing::new(&params);
         self.params = params;
         self.instance = Instance::new(head.header.height.saturating_add(1), self.now_ms);
         self.head = head;
+        self.take_seat();
         self.catch_up.progress(self.instance.height);
         self.start_timers();
         Ok(())

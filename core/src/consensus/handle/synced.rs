@@ -31,7 +31,7 @@ impl Replica {
             }
             let offence = match validate::certified(&self.head, &self.params, &self.checked, &block, &certificate) {
                 Ok(Ok(outcome)) => {
-                    self.finalise(block, certificate, outcome);
+                    self.finalise(block, certificate, outcome)?;
                     continue;
                 }
                 Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),

@@ -65,7 +65,7 @@ impl Replica {
 
     /// Says again what this node has said in this view.
     pub(in crate::consensus) fn say_again(&mut self) {
-        let (Some(seat), Some(key)) = (self.seat, self.config.seat_keys.as_ref().map(|keys| keys.vote.clone())) else {
+        let (Some(seat), Some(key)) = (self.seat, self.keys.as_ref().map(|keys| keys.vote.clone())) else {
             return;
         };
         let view = self.instance.view;

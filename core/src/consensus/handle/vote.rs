@@ -42,7 +42,7 @@ impl Replica {
     /// Says this node's vote, and counts it. The record that binds it stands before it in the outbox.
     pub(in crate::consensus) fn cast(&mut self, phase: Phase, digest: Digest) -> Result<(), Error> {
         let (view, vote) = (self.instance.view, self.vote(self.instance.view, phase, digest));
-        if let (Some(seat), Some(keys)) = (self.seat, &self.config.seat_keys) {
+        if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
             let signed = SignedVote::sign(vote, &keys.vote);
             self.outbox.send(To::All, Message::Vote(signed));
             self.instance.ballots.entry((view, phase)).or_default().enter(seat, signed);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     codec,
     compute::params::{Architecture, JobParams, Mode, Rounding},
-    crypto::NodeKey,
+    crypto::{NodeKey, bls},
     knowledge::CidCodec,
     ledger::{
         Genesis,
@@ -18,8 +18,11 @@ use crate::{
 };
 use alloc::{string::ToString, vec};
 
+mod membership;
 mod penalty;
 
+const EPOCH: u64 = 8;
+const TRUST_MS: u64 = 40;
 const AUDIT_BLOCKS_MIN: u64 = 3;
 const AUDIT_BLOCKS_MAX: u64 = 10;
 const MINT_MAX: u64 = 1000;
@@ -30,6 +33,7 @@ struct Ledger {
     start: Start,
     state: State,
     head: Header,
+    committee: Committee,
 }
 
 impl Ledger {
@@ -45,8 +49,12 @@ impl Ledger {
             audit_blocks_max: AUDIT_BLOCKS_MAX,
             admission_bits: 6,
             mint_max: MINT_MAX,
-            term_blocks: 8,
-            trust_period_ms: 1_000_000,
+            term_blocks: 4,
+            trust_period_ms: TRUST_MS,
+            epoch_blocks: EPOCH,
+            bond_min: 10,
+            reputation_min: 0,
+            unbonding_ms: TRUST_MS + 1,
         };
         let members = || keys.iter().zip(&secrets);
         let genesis = Genesis {
@@ -58,13 +66,14 @@ impl Ledger {
                 node: k.id(),
                 key: s.public(),
                 vrf_key: vrf_of(&k.id()).public(),
-                weight: 1,
+                weight: 50,
             })),
         };
         let chain = genesis.chain();
         let possessions = members().map(|(k, s)| s.prove_possession(&chain, &k.id())).collect();
         let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
-        Self { keys, state: start.state.clone(), head: start.header.clone(), start }
+        let committee = start.committee.clone();
+        Self { keys, state: start.state.clone(), head: start.header.clone(), committee, start }
     }
 
     fn sign(&self, key: usize, nonce: u64, action: Action) -> Verified<SignedTransaction> {
@@ -75,7 +84,7 @@ impl Ledger {
 
     /// Applies a block and checks that the store's view, made of changes alone, has the same root.
     fn block(&mut self, transactions: &[Verified<SignedTransaction>]) -> Vec<Applied> {
-        let context = BlockContext { parent: &self.head, committee: &self.start.committee };
+        let context = BlockContext { parent: &self.head, committee: &self.committee };
         let outcome = self.state.apply(context, transactions);
         let mut stored = State::default();
         self.state.entries().cloned().for_each(|e| stored.insert(e));
@@ -90,6 +99,9 @@ impl Ledger {
             ..self.head.clone()
         };
         self.state = outcome.state;
+        if let Some(record) = self.state.committee(self.committee.epoch() + 1) {
+            self.committee = Committee::new(record.clone(), &self.start.chain).unwrap();
+        }
         outcome.receipts.into_iter().map(|r| r.result).collect()
     }
 
@@ -227,28 +239,6 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
     let results = ledger.block(&transactions);
     assert!(results[..REGISTRATIONS_PER_BLOCK_MAX].iter().all(Result::is_ok));
     assert_eq!(results[REGISTRATIONS_PER_BLOCK_MAX], Err(TransactionError::TooManyRegistrations));
-}
-
-#[test]
-fn bonds_need_balance_possession_and_a_fresh_key() {
-    let mut ledger = Ledger::new();
-    let secret = bls::SecretKey::from_seed(&[77; 32]);
-    let (chain, node) = (ledger.start.chain, ledger.keys[0].id());
-    let bond = |amount, secret: &bls::SecretKey, prover: &NodeId| Action::Bond {
-        amount,
-        key: secret.public(),
-        possession: secret.prove_possession(&chain, prover),
-    };
-    let stranger = ledger.keys[1].id();
-    assert_eq!(ledger.act(0, bond(101, &secret, &node)), Err(TransactionError::Balance(100)));
-    assert_eq!(ledger.act(0, bond(10, &secret, &stranger)), Err(TransactionError::Possession));
-    assert_eq!(ledger.act(0, bond(10, &secret, &node)), Ok(()));
-    let account = ledger.state.account(&node).unwrap();
-    assert_eq!((account.balance, account.bond, account.voting_key), (90, 60, Some(secret.public())));
-    // Unique for ever, also against the keys of genesis.
-    assert_eq!(ledger.act(1, bond(10, &secret, &stranger)), Err(TransactionError::VotingKeyUsed));
-    let genesis = bls::SecretKey::from_seed(&[1; 32]);
-    assert_eq!(ledger.act(1, bond(10, &genesis, &stranger)), Err(TransactionError::VotingKeyUsed));
 }
 
 #[test]

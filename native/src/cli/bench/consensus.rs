@@ -151,6 +151,10 @@ impl Consensus {
             mint_max: 10_000_000,
             trust_period_ms: 24 * 60 * 60 * 1000,
             term_blocks: 64,
+            epoch_blocks: 64,
+            bond_min: 1,
+            reputation_min: 0,
+            unbonding_ms: u64::MAX,
         };
         let accounts = members.iter().map(|keys| (keys.id(), 0, BOND));
         let accounts = accounts.chain(clients.iter().map(|key| (key.id(), 0, 0)));

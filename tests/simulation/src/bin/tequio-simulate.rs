@@ -4,7 +4,7 @@ use lexopt::prelude::*;
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
     bugs::Bug,
-    campaign::{Job, Report, all_bugs, chaos, run_all, schedules},
+    campaign::{Job, Report, all_bugs, chaos, churn, run_all, schedules},
     network::Regions,
 };
 
@@ -14,12 +14,13 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --nodes N       seats (default 4)
       --seeds N       runs (default 100)
       --from SEED     the first seed (default 0)
+      --churn         members join, leave and change their keys
       --regions R     no faults at all, between these regions: site, us2 or aws10
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
     one run again:
-      --seed S        this seed, with --nodes N, or with --twins or --same-trace
+      --seed S        this seed, with --nodes N and perhaps --churn, or with --twins or --same-trace
       --directed N    this schedule made by hand
       --crash-at-write HOST:N
       --bug NAME      this fault of the implementation must be found
@@ -36,6 +37,7 @@ struct Options {
     json: bool,
     twins: bool,
     same_trace: bool,
+    churn: bool,
     one: Option<Job>,
 }
 
@@ -77,6 +79,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         json: false,
         twins: false,
         same_trace: false,
+        churn: false,
         one: None,
     };
     while let Some(argument) = parser.next()? {
@@ -94,6 +97,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("json") => options.json = true,
             Long("twins") => options.twins = true,
             Long("same-trace") => options.same_trace = true,
+            Long("churn") => options.churn = true,
             Long("directed") => options.one = Some(Job::Directed(parser.value()?.parse()?)),
             Long("bug") => {
                 let name = parser.value()?.string()?;
@@ -128,6 +132,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         return Ok(vec![match (options.twins, options.same_trace) {
             (true, _) => Job::Twins(seed),
             (false, true) => Job::SameTrace(options.nodes, seed),
+            (false, false) if options.churn => Job::Churn(options.nodes, seed),
             (false, false) => Job::Chaos(options.nodes, seed),
         }]);
     }
@@ -135,6 +140,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     let traces = |nodes: usize, count: u64| (0..count).map(|seed| Job::SameTrace(nodes, seed)).collect::<Vec<_>>();
     Ok(match options.campaign.as_deref() {
         None if options.twins => twins(options.seeds),
+        None if options.churn => churn(options.nodes, options.from, options.seeds),
         None => chaos(options.nodes, options.from, options.seeds),
         Some("test") => [
             schedules(16),
@@ -143,6 +149,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             all_bugs(1_000),
             chaos(7, 0, 100),
             twins(500),
+            churn(7, 0, 50),
+            churn(4, 0, 300),
             chaos(4, 0, 1_000),
         ]
         .concat(),
@@ -152,6 +160,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             traces(4, 20),
             all_bugs(1_000),
             chaos(7, 0, 200),
+            churn(7, 0, 200),
+            churn(4, 0, 1_000),
             chaos(4, 0, 1_000),
             twins(10_000),
         ]
@@ -162,6 +172,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             traces(4, 500),
             all_bugs(5_000),
             chaos(7, 0, 10_000),
+            churn(7, 0, 10_000),
+            churn(4, 0, 50_000),
             chaos(4, 0, 50_000),
             twins(1_000_000),
         ]

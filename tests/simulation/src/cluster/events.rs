@@ -3,7 +3,7 @@
 
 use super::{Cluster, Happening, SYNC_BLOCKS};
 use crate::{
-    adversary::{Liar, receivers, seat_of},
+    adversary::{Liar, receivers},
     bugs::{Bug, invented},
     disk::{Entry, Fate, Write},
     host::cost_us,
@@ -52,8 +52,13 @@ impl Cluster {
                 }
                 self.feed(host, Input::Built { height: wanted.height, view: wanted.view, transactions });
             }
-            Happening::Asked { host, by, from } if self.hosts[host].replica.is_some() => self.answer(host, by, from),
-            Happening::Synced { host, from, blocks } => self.feed(host, Input::Synced { from, blocks }),
+            Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
+                self.answer(host, by, life, from);
+            }
+            Happening::Synced { host, life, from, blocks } if is_life(host, life) => {
+                self.feed(host, Input::Synced { from, blocks });
+            }
+            Happening::Look { host } => self.look(host),
             Happening::Submitted { host, transaction } => {
                 let key = (transaction.transaction.sender, transaction.transaction.nonce);
                 if self.hosts[host].replica.is_some() && !self.checkers.included.contains(&transaction.id()) {
@@ -149,7 +154,7 @@ impl Cluster {
             }
             Output::Finalised(mut finalised) => {
                 if let Some(bug) = self.bug {
-                    finalised.certificate = bug.certificate(finalised.certificate);
+                    finalised.certificate = bug.certificate(self.world, &finalised);
                 }
                 let height = finalised.block.header.height;
                 if self.is_correct(host) {
@@ -171,21 +176,24 @@ impl Cluster {
                 self.at(at_us, Happening::Built { host, life, wanted });
             }
             Output::SyncNeeded { from, peer } => {
-                let Some(seat) = seat_of(self.world, &peer) else { return };
+                let Some(seat) = self.world.member(&peer) else { return };
                 if let Some(travel_us) = self.travel(host, seat) {
-                    self.at(done_us + travel_us, Happening::Asked { host: seat, by: host, from });
+                    self.at(done_us + travel_us, Happening::Asked { host: seat, by: host, life, from });
                 }
             }
             Output::Misbehaviour { peer, offence } => {
                 if self.is_correct(host) {
                     self.checkers.offence(host, peer, &offence);
+                    if let Some(evidence) = offence.evidence().filter(|_| self.churn) {
+                        self.report(peer, evidence);
+                    }
                 }
             }
             Output::Event(event) => self.view_changes += u64::from(matches!(event, Event::ViewChange { .. })),
         }
     }
 
-    fn answer(&mut self, host: usize, by: usize, from: Height) {
+    fn answer(&mut self, host: usize, by: usize, life: u32, from: Height) {
         let blocks = self.hosts[host].disk.blocks.iter().skip(from.saturating_sub(1) as usize).take(SYNC_BLOCKS);
         let mut blocks: Vec<_> = blocks.cloned().collect();
         if let Some(bug) = self.bug {
@@ -193,7 +201,7 @@ impl Cluster {
         }
         if let Some(travel_us) = self.travel(host, by).filter(|_| !blocks.is_empty()) {
             let from = self.hosts[host].config.node_key.id();
-            self.at(self.now_us + travel_us, Happening::Synced { host: by, from, blocks });
+            self.at(self.now_us + travel_us, Happening::Synced { host: by, life, from, blocks });
         }
     }
 
@@ -237,7 +245,9 @@ impl Cluster {
     /// A host says something: lies and bugs have their way with it, then the checkers, then the network.
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
-        let seats = receivers(world, seat, to);
+        let replica = self.hosts[host].replica.as_ref();
+        let committee = replica.map_or(&world.start.committee, |replica| &replica.head().committee);
+        let seats = receivers(world, committee, seat, to);
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => {
                 self.faults.entry(lie.name()).and_modify(|n| *n += 1).or_insert(1);
@@ -291,7 +301,7 @@ impl Cluster {
         }
     }
 
-    fn travel(&mut self, from: usize, to: usize) -> Option<u64> {
+    pub(super) fn travel(&mut self, from: usize, to: usize) -> Option<u64> {
         match self.network.travel_us(from, to, &mut self.rng) {
             Ok(us) => {
                 if us >= 100_000 + self.network.regions.one_way_us(from, to) {

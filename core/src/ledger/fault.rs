@@ -1,0 +1,42 @@
+//! Faults of the rules that the simulator puts into the ledger of a whole run, to test its checkers. Exists only with
+//! feature `simulation`, which no program has; without it every question is answered with no, at compile time.
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Keys are registered without a proof that their owner holds them.
+    NoPossession,
+    /// A turn moves as much weight as is asked for.
+    NoOverlap,
+    /// What was bonded is free as soon as the seat is gone.
+    NoUnbonding,
+}
+
+#[cfg(feature = "simulation")]
+mod switch {
+    use super::Fault;
+    use std::cell::Cell;
+
+    std::thread_local! {
+        static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread's ledger has this fault, or none.
+    pub fn put(fault: Option<Fault>) {
+        FAULT.set(fault);
+    }
+
+    pub(in crate::ledger) fn is(fault: Fault) -> bool {
+        FAULT.get() == Some(fault)
+    }
+}
+
+#[cfg(feature = "simulation")]
+pub(in crate::ledger) use switch::is;
+#[cfg(feature = "simulation")]
+pub use switch::put;
+
+#[cfg(not(feature = "simulation"))]
+pub(in crate::ledger) const fn is(_: Fault) -> bool {
+    false
+}

@@ -1,0 +1,106 @@
+//! `tequio seat`: asks the ledger for a seat in the committee, gives it up, changes its keys.
+
+use super::{Dir, Json, client::Client, say};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use tequio_core::types::NodeId;
+
+/// Ask for a seat in the committee, leave it, change its keys
+#[derive(Debug, Args)]
+pub struct Seat {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the seat, the bond and what waits for the end of the epoch
+    Show(Common),
+    /// Bond balance and ask for a seat; it is given at the end of an epoch
+    Join(Amount),
+    /// Put more bond behind the seat; its weight follows at the end of an epoch
+    Bond(Amount),
+    /// Give the seat up at the end of an epoch; the bond is free some time after it
+    Leave(Common),
+    /// Register new keys for the seat, taken up at the end of an epoch; they are in the keystore before
+    Rotate(Common),
+    /// Give balance to another node's account
+    Fund(Fund),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    dir: Dir,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Debug, Args)]
+struct Amount {
+    /// How much of the balance
+    #[arg(long, value_name = "N")]
+    amount: u64,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  tequio seat fund --dir net/node1 --to 5f0a... --amount 1000")]
+struct Fund {
+    /// The node
+    #[arg(long, value_name = "NODE")]
+    to: NodeId,
+    #[command(flatten)]
+    amount: Amount,
+}
+
+impl Seat {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Show(common) => {
+                let seat = Client::of(&common.dir.dir)?.json("/v1/seat")?;
+                say(common.json, &seat, || text(&seat));
+                Ok(())
+            }
+            Command::Join(Amount { amount, common }) => post(&common, "/v1/seat/join", &amount_query(amount)),
+            Command::Bond(Amount { amount, common }) => post(&common, "/v1/seat/bond", &amount_query(amount)),
+            Command::Leave(common) => post(&common, "/v1/seat/leave", &[]),
+            Command::Rotate(common) => post(&common, "/v1/seat/keys", &[]),
+            Command::Fund(Fund { to, amount: Amount { amount, common } }) => {
+                let query = [("to", to.to_string()), ("amount", amount.to_string())];
+                post(&common, "/v1/transfers", &query)
+            }
+        }
+    }
+}
+
+fn amount_query(amount: u64) -> [(&'static str, String); 1] {
+    [("amount", amount.to_string())]
+}
+
+fn post(common: &Common, path: &str, query: &[(&str, String)]) -> anyhow::Result<()> {
+    let done = Client::of(&common.dir.dir)?.post(path, query, &[])?;
+    say(common.json, &done, || match done["height"].as_u64() {
+        Some(height) => format!("in block {height}"),
+        None => format!("there is no quorum: kept as write {}, sent once there is one", done["queued"]),
+    });
+    Ok(())
+}
+
+fn text(seat: &Value) -> String {
+    let number = |name: &str| seat[name].as_u64().map_or("none".to_owned(), |n| n.to_string());
+    let member = seat["member"]["state"].as_str().unwrap_or("no member");
+    let waits = if seat["keys_wait"] == true { "\nnew keys wait for the end of the epoch" } else { "" };
+    format!(
+        "epoch   {}, {} seats\nseat    {}, weight {}\nmember  {member}\nbalance {}\nbond    {}{waits}",
+        seat["epoch"],
+        seat["seats"],
+        number("seat"),
+        number("weight"),
+        number("balance"),
+        number("bond")
+    )
+}
