@@ -4,6 +4,10 @@
 //! A transaction is known by its whole signed bytes. Its id alone would not do: it leaves out the signature, so a
 //! leader could put the transaction into a block with a false one, and whoever had seen the true one would vote for it
 //! while all others would not. What is known changes what a check costs, never what it finds.
+//!
+//! Only what the bytes alone decide is remembered: that the sender, whose identity is its key, signed them for this chain. So
+//! it holds in every epoch. What hangs on the state or on a committee, as nonces, proofs of possession and evidence, is
+//! judged each time that a block is executed.
 
 use super::{SignedTransaction, TransactionId, block::BLOCK_TRANSACTIONS_MAX};
 use crate::types::Verified;

@@ -19,7 +19,7 @@ use tequio_simulation::{
 const TRANSACTIONS: u64 = 8;
 
 fn member(world: &World, seat: usize, now_ms: TimeMs) -> Replica {
-    let config = Config { node_key: world.keys[seat].0.clone(), seat_keys: Some(world.seat_keys(seat)) };
+    let config = Config { node_key: world.keys[seat].0.clone(), seat_keys: world.seat_keys[seat].clone() };
     Replica::restore(config, Head::genesis(&world.start), Vec::new(), now_ms).unwrap()
 }
 
