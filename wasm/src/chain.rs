@@ -209,7 +209,7 @@ impl Chain {
         let light = self.light.borrow();
         let Header { height, time_ms, .. } = *light.head();
         let signers = light.certificate().map_or(0, |c| c.seats().count());
-        let committee = light.committee().seats().len();
+        let committee = light.deciders().map(|committee| committee.seats().len());
         self.emitter.emit(&Event::Head { height, time_ms, hash: light.digest().to_string(), signers, committee });
     }
 

@@ -20,7 +20,8 @@ pub enum Event {
         time_ms: u64,
         hash: String,
         signers: usize,
-        committee: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        committee: Option<usize>,
     },
     Path {
         peer: String,

@@ -88,7 +88,8 @@ struct HeadView {
     hash: String,
     stale: bool,
     signers: usize,
-    committee: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    committee: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -230,7 +231,7 @@ impl LightNode {
                 hash: light.digest().to_string(),
                 stale: light.is_stale(self.interval_ms.get(), now_ms()),
                 signers: light.certificate().map_or(0, |c| c.seats().count()),
-                committee: light.committee().seats().len(),
+                committee: light.deciders().map(|committee| committee.seats().len()),
             },
             peers: chain.network.peers().iter().map(peer_view).collect(),
             bytes_received: traffic.received,

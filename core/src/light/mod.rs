@@ -202,6 +202,13 @@ impl LightClient {
         &self.committee
     }
 
+    /// The committee that decided the head: at the end of an epoch it is the one before, which is known only to whoever
+    /// walked here.
+    pub fn deciders(&self) -> Option<&Committee> {
+        let before = self.before.as_ref().map(|(committee, _)| committee);
+        core::iter::once(&self.committee).chain(before).find(|committee| committee.epoch() == self.head.header.epoch)
+    }
+
     /// The fork that made it halt, if any.
     pub fn alarm(&self) -> Option<&Alarm> {
         self.alarm.as_ref()
@@ -244,10 +251,11 @@ impl LightClient {
         if header.header.epoch != expected || Some(committee.epoch) != expected.checked_add(1) {
             return Err(TurnError::Order { found: header.header.epoch, expected }.into());
         }
-        let verified = self.verify(Unverified::new(header))?;
-        if committee.digest() != verified.header.next_committee {
+        // Before the certificate, which costs more to look at.
+        if committee.digest() != header.header.next_committee {
             return Err(TurnError::WrongCommittee.into());
         }
+        let verified = self.verify(Unverified::new(header))?;
         match self.judge(&verified, now_ms)? {
             Progress::Advanced => {}
             // A turn below the head would have been walked through.

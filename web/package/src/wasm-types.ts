@@ -27,7 +27,7 @@ export interface WireHead {
   hash: string;
   /** How many validators signed the certificate that was verified. */
   signers?: number;
-  /** How many seats the committee of that epoch has. */
+  /** How many seats the committee has that decided it; missing where that is known no more, at the end of an epoch. */
   committee?: number;
 }
 

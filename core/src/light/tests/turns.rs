@@ -73,6 +73,7 @@ fn a_turn_leads_into_the_next_epoch_with_one_certificate() {
     assert_eq!(client.head().height, 0);
     assert_eq!(walk(&mut client, 1, &[chain.turn()]), Ok(1));
     assert_eq!((client.head().height, client.committee().epoch(), client.committee().seats().len()), (39, 1, 5));
+    assert_eq!(client.deciders().map(|committee| committee.seats().len()), Some(4));
     assert_eq!(follow(&mut client, chain.turn().header), Ok(Progress::Known));
     // Three of five were a quorum in the epoch before.
     let few = follow(&mut client, chain.later(&[0, 1, 2]));
@@ -85,6 +86,8 @@ fn a_turn_leads_into_the_next_epoch_with_one_certificate() {
     for client in [&client, &at_turn] {
         let resumed = LightClient::resume(&client.save(), client.chain(), 50_000).unwrap();
         assert_eq!((resumed.digest(), resumed.committee().epoch()), (client.digest(), 1));
+        // Who decided the turn is not kept.
+        assert_eq!(resumed.deciders().map(Committee::epoch), (resumed.head().epoch == 1).then_some(1));
         // One that comes so late knows nothing of the epoch before.
         let old = resumed.verify(Unverified::new(chain.chain.certified(5)));
         assert_eq!(old.err(), Some(LightError::Past(0)));
@@ -152,12 +155,12 @@ fn a_fork_at_a_turn_raises_the_alarm_and_old_turns_lead_nobody_who_was_away_for_
 #[test]
 fn any_changed_byte_of_a_turn_is_noticed() {
     let chain = Walk::new();
-    let bytes = codec::encode(&chain.turn());
+    let (bytes, client) = (codec::encode(&chain.turn()), chain.chain.client());
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
         let Ok(turn) = codec::decode::<Turn>(&changed, 1 << 16) else { continue };
-        assert!(walk(&mut chain.chain.client(), 1, &[turn]).is_err(), "byte {at}");
+        assert!(walk(&mut client.clone(), 1, &[turn]).is_err(), "byte {at}");
     }
 }
 
