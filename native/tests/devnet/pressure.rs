@@ -54,6 +54,10 @@ async fn alone(dir: &std::path::Path) -> Node {
         mint_max: 0,
         trust_period_ms: 24 * 60 * 60 * 1000,
         term_blocks: 64,
+        epoch_blocks: 64,
+        bond_min: 1,
+        reputation_min: 0,
+        unbonding_ms: u64::MAX,
     };
     let accounts = (0..CLIENTS).map(|n| (client(n).id(), 0, 0));
     let genesis = Genesis {
