@@ -44,8 +44,8 @@ impl Protocol {
             Protocol::Light => "/tequio/light/2",
             Protocol::Work => "/tequio/work/1",
             Protocol::Consensus => "/tequio/consensus/1",
-            Protocol::Sync => "/tequio/sync/2",
-            Protocol::Mempool => "/tequio/mempool/2",
+            Protocol::Sync => "/tequio/sync/3",
+            Protocol::Mempool => "/tequio/mempool/3",
         }
     }
 

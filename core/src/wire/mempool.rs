@@ -1,4 +1,4 @@
-//! `/tequio/mempool/2`: full nodes pass transactions on to each other.
+//! `/tequio/mempool/3`: full nodes pass transactions on to each other.
 
 use crate::{codec::BoundedVec, ledger::SignedTransaction};
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -4,5 +4,6 @@
 pub mod consensus;
 pub mod light;
 pub mod mempool;
+pub mod packed;
 pub mod sync;
 pub mod work;

@@ -26,6 +26,7 @@ use tequio_core::{
     types::{Digest, Epoch, Height, NodeId, Unverified, Verified},
     wire::{
         light::{self, FinalHeader},
+        packed,
         sync::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
     },
 };
@@ -290,7 +291,7 @@ async fn ask(context: &Context, peer: NodeId, request: &Request, timeout: Durati
     let body = codec::encode(request);
     debug_assert!(body.len() <= REQUEST_LEN_MAX);
     match context.network.request(peer, Protocol::Sync, body, timeout).await {
-        Ok(body) => codec::decode(&body, RESPONSE_LEN_MAX).ok(),
+        Ok(body) => packed::decode(&body, RESPONSE_LEN_MAX).ok(),
         Err(error) => {
             tracing::debug!(peer = %peer.short(), %error, "no answer about snapshots");
             None

@@ -1,4 +1,4 @@
-//! `/tequio/sync/2`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
+//! `/tequio/sync/3`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
 //! head, which nobody tells it of.
 
 use super::{context::Context, machine::Inbox, snapshot};
@@ -8,7 +8,7 @@ use tequio_core::{
     consensus::Input,
     types::{Height, NodeId},
     wire::{
-        light,
+        light, packed,
         sync::{BLOCKS_MAX, Blocks, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
     },
 };
@@ -27,7 +27,7 @@ const ANSWER_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 /// Answers a question.
 pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
     let Ok(request) = codec::decode::<Request>(&body, REQUEST_LEN_MAX) else { return };
-    let answer = tokio::task::spawn_blocking(move || codec::encode(&answer(&context, request)));
+    let answer = tokio::task::spawn_blocking(move || packed::encode(&answer(&context, request)));
     if let Ok(body) = answer.await {
         reply.send(body);
     }
@@ -80,7 +80,7 @@ type Block = (tequio_core::ledger::Block, tequio_core::ledger::Certificate);
 pub async fn fetch(context: &Arc<Context>, inbox: &Inbox<Input>, peer: NodeId, from: Height) -> bool {
     let body = codec::encode(&Request::Blocks { from, count: BLOCKS_AT_ONCE });
     let response = match context.network.request(peer, Protocol::Sync, body, FETCH_TIMEOUT).await {
-        Ok(body) => codec::decode::<Response>(&body, RESPONSE_LEN_MAX).ok(),
+        Ok(body) => packed::decode::<Response>(&body, RESPONSE_LEN_MAX).ok(),
         Err(error) => {
             tracing::debug!(peer = %peer.short(), %error, "no blocks");
             None
@@ -134,7 +134,9 @@ pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
                 continue;
             }
         }
+        // Who says that it is ahead and has nothing to show for it is not asked again at once.
         turn = turn.wrapping_add(1);
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -23,7 +23,7 @@ use tequio_core::{
     ledger::{Action, Entry, SignedTransaction, State, Transaction},
     types::{ChainId, Digest, Unverified, Verified},
     wire::{
-        light,
+        light, packed,
         sync::{Blocks, Request, Response, Snapshots},
     },
 };
@@ -170,7 +170,7 @@ async fn liar(head: Head) -> (String, Asked) {
                     if let Request::Chunk { from, .. } = request {
                         seen.lock().unwrap().push(from);
                     }
-                    reply.send(codec::encode(&answer(request, &head, &lie)));
+                    reply.send(packed::encode(&answer(request, &head, &lie)));
                 }
                 _ => reply.send(Vec::new()),
             }

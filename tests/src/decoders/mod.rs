@@ -22,7 +22,7 @@ use tequio_core::{
     light::LightClient,
     scheduler::coordinator::Record,
     types::{ChainId, Digest, NodeId, Unverified, Verified},
-    wire::{consensus, light, mempool, sync, work},
+    wire::{consensus, light, mempool, packed, sync, work},
 };
 use tequio_p2p::{Protocol, framing};
 use tequio_webrtc::fuzzing;
@@ -66,6 +66,8 @@ kinds! {
     Product "product" => canonical::<work::Product, { work::PRODUCT_LEN_MAX }>,
     /// Consensus protocol.
     ConsensusMessage "consensus_message" => canonical::<consensus::Message, { consensus::REQUEST_LEN_MAX }>,
+    /// A body that may be compressed.
+    Packed "packed" => packed_body,
     /// Sync protocol, towards a node that has blocks.
     SyncRequest "sync_request" => canonical::<sync::Request, { sync::REQUEST_LEN_MAX }>,
     /// Sync protocol, towards a node that lacks them.
@@ -132,6 +134,14 @@ kinds! {
 fn canonical<T: BorshDeserialize + BorshSerialize, const LEN_MAX: usize>(bytes: &[u8]) {
     if let Ok(value) = codec::decode::<T>(bytes, LEN_MAX) {
         assert_eq!(codec::encode(&value), bytes, "a second encoding of the same value");
+    }
+}
+
+fn packed_body(bytes: &[u8]) {
+    const LEN_MAX: usize = 64 << 10;
+    if let Ok(body) = packed::unpack(bytes, LEN_MAX) {
+        // Other compressors may find other encodings; ours must come back.
+        assert_eq!(packed::unpack(&packed::pack(&body), LEN_MAX).as_ref(), Ok(&body));
     }
 }
 

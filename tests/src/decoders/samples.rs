@@ -36,7 +36,7 @@ use tequio_core::{
     wire::{
         consensus::{Message, Proposal, SignedVote, ViewChange},
         light::{self, FinalHeader},
-        mempool, sync, work,
+        mempool, packed, sync, work,
     },
 };
 
@@ -59,6 +59,10 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Task => tasks().iter().map(codec::encode).collect(),
         Kind::Product => tasks().iter().map(|task| codec::encode(&task.run().unwrap())).collect(),
         Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
+        Kind::Packed => vec![
+            packed::encode(&mempool::Request { transactions: chain.transactions().try_into().unwrap() }),
+            packed::pack(b"small"),
+        ],
         Kind::SyncRequest => [
             sync::Request::Blocks { from: 1, count: 64 },
             sync::Request::Snapshots,

@@ -17,7 +17,10 @@ use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{Checked, SignedTransaction, State, TransactionId},
     types::{Height, NodeId, Verified},
-    wire::mempool::{REQUEST_LEN_MAX, Request, Response, TRANSACTIONS_MAX},
+    wire::{
+        mempool::{REQUEST_LEN_MAX, Request, Response, TRANSACTIONS_MAX},
+        packed,
+    },
 };
 use tequio_p2p::{Protocol, Reply};
 use tokio::sync::{Notify, mpsc};
@@ -126,13 +129,14 @@ impl Mempool {
 
 /// Answers transactions that a peer passes on.
 pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
-    let Ok(request) = codec::decode::<Request>(&body, REQUEST_LEN_MAX) else {
-        tracing::debug!(peer = %from.short(), "malformed transactions");
-        return;
-    };
     // Signatures are slow enough to keep off the threads of the network.
-    let accepted =
-        tokio::task::spawn_blocking(move || context.accept_transactions(request.transactions.into_vec(), from));
+    let accepted = tokio::task::spawn_blocking(move || match packed::decode::<Request>(&body, REQUEST_LEN_MAX) {
+        Ok(request) => context.accept_transactions(request.transactions.into_vec(), from),
+        Err(error) => {
+            tracing::debug!(peer = %from.short(), %error, "malformed transactions");
+            0
+        }
+    });
     let accepted = accepted.await.unwrap_or(0) as u32;
     reply.send(codec::encode(&Response { accepted }));
 }
@@ -178,7 +182,7 @@ fn requests<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Ve
     let (mut bodies, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
     let mut close = |batch: &mut Vec<SignedTransaction>| {
         if !batch.is_empty() {
-            bodies.push(codec::encode(&Request { transactions: BoundedVec::truncated(batch.drain(..)) }));
+            bodies.push(packed::encode(&Request { transactions: BoundedVec::truncated(batch.drain(..)) }));
         }
     };
     for transaction in transactions {
