@@ -21,6 +21,14 @@ pub struct Circuits {
     pub circuits_open: u64,
     /// Circuits made.
     pub circuits: u64,
+    /// Reservations refused: a number or a rate of [`crate::RelayLimits`] is reached.
+    pub reservations_refused: u64,
+    /// Circuits refused for the same reason.
+    pub circuits_refused_limit: u64,
+    /// Circuits refused because the target has no reservation here.
+    pub circuits_refused_absent: u64,
+    /// Circuits refused because the target has one but did not take the circuit.
+    pub circuits_refused_target: u64,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +38,10 @@ struct Tally {
     reservations: AtomicU64,
     circuits_open: AtomicU64,
     circuits: AtomicU64,
+    reservations_refused: AtomicU64,
+    circuits_refused_limit: AtomicU64,
+    circuits_refused_absent: AtomicU64,
+    circuits_refused_target: AtomicU64,
 }
 
 /// The running counts: written by the one task that owns the swarm, read by the handles.
@@ -44,13 +56,17 @@ impl CircuitMeter {
             reservations: of(&self.0.reservations),
             circuits_open: of(&self.0.circuits_open),
             circuits: of(&self.0.circuits),
+            reservations_refused: of(&self.0.reservations_refused),
+            circuits_refused_limit: of(&self.0.circuits_refused_limit),
+            circuits_refused_absent: of(&self.0.circuits_refused_absent),
+            circuits_refused_target: of(&self.0.circuits_refused_target),
         }
     }
 
     /// Follows what the relay reports.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn note(&self, event: &libp2p::relay::Event) {
-        use libp2p::relay::Event;
+        use libp2p::relay::{Event, StatusCode};
         let more = |count: &AtomicU64| {
             count.fetch_add(1, Ordering::Relaxed);
         };
@@ -73,6 +89,13 @@ impl CircuitMeter {
                 more(&tally.circuits);
             }
             Event::CircuitClosed { .. } => less(&tally.circuits_open),
+            Event::ReservationReqDenied { .. } => more(&tally.reservations_refused),
+            Event::CircuitReqDenied { status, .. } => more(match status {
+                StatusCode::ResourceLimitExceeded => &tally.circuits_refused_limit,
+                StatusCode::NoReservation => &tally.circuits_refused_absent,
+                // What the target has answered, or that it has not.
+                _ => &tally.circuits_refused_target,
+            }),
             _ => {}
         }
     }

@@ -99,6 +99,8 @@ struct CircuitMetrics {
     reservations: Counter,
     circuits_open: Gauge,
     circuits: Counter,
+    reservations_refused: Counter,
+    circuits_refused: Family<ReasonLabels, Counter>,
 }
 
 impl CircuitMetrics {
@@ -107,13 +109,22 @@ impl CircuitMetrics {
         registry.register("reservations", "Reservations made", self.reservations.clone());
         registry.register("circuits_open", "Circuits at this time", self.circuits_open.clone());
         registry.register("circuits", "Circuits made", self.circuits.clone());
+        let (reservations, circuits) = (self.reservations_refused.clone(), self.circuits_refused.clone());
+        registry.register("reservations_refused", "Reservations refused by a limit", reservations);
+        registry.register("circuits_refused", "Circuits refused", circuits);
     }
 
     fn set(&self, counts: Circuits) {
-        for (counter, value) in
-            [(self.reservations.clone(), counts.reservations), (self.circuits.clone(), counts.circuits)]
-        {
-            counter.inner().store(value, Ordering::Relaxed);
+        let set = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
+        set(&self.reservations, counts.reservations);
+        set(&self.circuits, counts.circuits);
+        set(&self.reservations_refused, counts.reservations_refused);
+        for (reason, value) in [
+            ("limit", counts.circuits_refused_limit),
+            ("no_reservation", counts.circuits_refused_absent),
+            ("target", counts.circuits_refused_target),
+        ] {
+            set(&self.circuits_refused.get_or_create(&ReasonLabels { reason }), value);
         }
         self.reservations_open.set(i64::try_from(counts.reservations_open).unwrap_or(i64::MAX));
         self.circuits_open.set(i64::try_from(counts.circuits_open).unwrap_or(i64::MAX));

@@ -6,7 +6,7 @@ use tequio_core::{
     codec,
     wire::light::{Request, Response},
 };
-use tequio_p2p::{Event, Path, Protocol, RequestError, TransportKind, identity};
+use tequio_p2p::{Event, Multiaddr, Path, Protocol, RequestError, TransportKind, identity};
 use tequio_relay::Relay;
 
 /// Waits until the relay can ask so many nodes.
@@ -98,5 +98,30 @@ async fn circuits_carry_other_protocols_between_browsers_and_nodes() {
     metric_becomes(&relay, "reservations_open", 1).await;
     worker.close().await;
     metric_becomes(&relay, "reservations_open", 0).await;
+    in_time(relay.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_is_counted_by_its_reason() {
+    let dir = dir();
+    let mut config = config(dir.path());
+    config.circuits.reservations = 1;
+    config.circuits.circuits = 1;
+    let relay = Relay::start(config).await.unwrap();
+    let relayed = format!("{}/p2p-circuit", address_of(&relay, TransportKind::Tcp));
+    let to = |id| -> Multiaddr { format!("{relayed}{}", bare(id)).parse().unwrap() };
+    let (worker, other, first, second) = (node(41), node(42), node(43), node(44));
+    in_time(worker.network.listen(relayed.parse().unwrap())).await.unwrap();
+
+    in_time(other.network.listen(relayed.parse().unwrap())).await.unwrap_err();
+    metric_becomes(&relay, "reservations_refused_total", 1).await;
+    in_time(first.network.dial(to(other.id))).await.unwrap_err();
+    metric_becomes(&relay, "circuits_refused_total{reason=\"no_reservation\"}", 1).await;
+
+    in_time(first.network.dial(to(worker.id))).await.unwrap();
+    in_time(second.network.dial(to(worker.id))).await.unwrap_err();
+    metric_becomes(&relay, "circuits_refused_total{reason=\"limit\"}", 1).await;
+    metric_becomes(&relay, "circuits_refused_total{reason=\"target\"}", 0).await;
+    metric_becomes(&relay, "circuits_total", 1).await;
     in_time(relay.stop()).await;
 }
