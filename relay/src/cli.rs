@@ -1,6 +1,6 @@
 //! The command line. Every option can also be set in the environment; the command line wins.
 
-use crate::{Config, TlsFiles, TurnConfig, TurnLimits, keys};
+use crate::{Config, TlsFiles, TurnConfig, TurnLimits, keys, turn::CREDENTIAL_LIFETIME};
 use clap::Parser;
 use std::{
     io,
@@ -76,6 +76,11 @@ pub struct Args {
     #[arg(long, env = "TEQUIO_RELAY_TURN_ALLOW_PRIVATE", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub turn_allow_private: bool,
+
+    /// Minutes for which a TURN credential is good; whoever has one asks for the next after half of them
+    #[arg(long, value_name = "MINUTES", env = "TEQUIO_RELAY_TURN_CREDENTIAL_MINUTES",
+        default_value_t = CREDENTIAL_LIFETIME.as_secs() / 60, value_parser = clap::value_parser!(u64).range(2..=43_200))]
+    pub turn_credential_minutes: u64,
 
     /// TURN allocations at once; a browser uses one or more for each other browser
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_TURN_ALLOCATIONS",
@@ -156,6 +161,7 @@ impl Args {
         config.turn = self.turn.map(|listen| TurnConfig {
             external: self.turn_external,
             allow_private: self.turn_allow_private,
+            credential_lifetime: Duration::from_secs(self.turn_credential_minutes * 60),
             limits: TurnLimits {
                 allocations: self.turn_allocations,
                 allocations_per_ip: self.turn_allocations_per_ip,

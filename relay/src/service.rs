@@ -59,7 +59,7 @@ impl Relay {
         let keys = tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
         let keys = keys.map_err(|e| StartError::Generate(e.to_string())).flatten()?;
 
-        let issuer = Issuer::new(&keys.secret);
+        let turn = turn.map(|(turn, ip)| (Issuer::new(&keys.secret, turn.credential_lifetime), turn, ip));
         let mut network_config = tequio_p2p::Config::new(*keys.secret);
         network_config.agent = concat!("tequio-relay/", env!("CARGO_PKG_VERSION")).into();
         network_config.serve = vec![Protocol::Light];
@@ -87,7 +87,7 @@ impl Relay {
             tokio::time::sleep(INTERFACES_DELAY).await;
         }
         let turn = match turn {
-            Some((turn, ip)) => {
+            Some((issuer, turn, ip)) => {
                 let started = TurnServer::start(&turn, ip, issuer, own(&addresses));
                 Some(Arc::new(started.map_err(|source| StartError::Turn { addr: turn.listen, source })?))
             }
@@ -164,7 +164,7 @@ fn announced(turn: &TurnConfig) -> Result<IpAddr, StartError> {
 /// What TURN clients must not reach: this relay.
 fn own(addresses: &Addresses) -> Targets {
     let mut targets = Targets::default();
-    for addr in addresses.listening() {
+    for addr in addresses.listening().into_iter().chain(addresses.all()) {
         for part in addr.iter().map(|part| part.to_string()) {
             let text = |name: &str| part.strip_prefix(name).map(str::to_owned);
             targets.own.extend(text("/ip4/").or(text("/ip6/")).and_then(|ip| ip.parse::<IpAddr>().ok()));

@@ -25,10 +25,14 @@ struct WellKnown {
     /// STUN and TURN, each time with a new credential.
     #[serde(rename = "iceServers", skip_serializing_if = "Vec::is_empty")]
     ice_servers: Vec<IceServer>,
+    /// For so many seconds from now: a duration, because a browser's clock may be wrong.
+    #[serde(rename = "iceLifetimeS", skip_serializing_if = "Option::is_none")]
+    ice_lifetime_s: Option<u64>,
 }
 
 pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
     let ice_servers: Vec<IceServer> = site.turn.iter().filter_map(|turn| turn.ice_server()).collect();
+    let lifetime = site.turn.as_ref().filter(|_| !ice_servers.is_empty()).map(|turn| turn.credential_lifetime());
     // A credential is for the one who asked.
     let cache = if ice_servers.is_empty() { "no-cache" } else { "no-store" };
     let chain = site.checkpoint.as_ref().map(|c| c.chain.to_string());
@@ -38,6 +42,7 @@ pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
         chain,
         relays: site.addresses.for_browsers().iter().map(ToString::to_string).collect(),
         ice_servers,
+        ice_lifetime_s: lifetime.map(|lifetime| lifetime.as_secs()),
     };
     ([(CACHE_CONTROL, cache)], Json(document))
 }

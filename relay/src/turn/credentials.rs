@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 /// What clients mix into their key (RFC 8489, section 9.2.2).
 pub const REALM: &str = "tequio";
-/// How long a credential can open and refresh allocations.
+/// How long a credential can open and refresh allocations, unless the operator decides otherwise.
 pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a nonce is good for; RFC 8656 asks for at most an hour.
 const NONCE_LIFETIME_S: u64 = 60 * 60;
@@ -43,18 +43,25 @@ pub struct Credential {
 pub struct Issuer {
     passwords: Key,
     nonces: Key,
+    lifetime: Duration,
 }
 
 impl Issuer {
-    /// Keys that follow from the node's secret.
-    pub fn new(secret: &[u8; 32]) -> Self {
+    /// Keys that follow from the node's secret, for credentials that last so long.
+    pub fn new(secret: &[u8; 32], lifetime: Duration) -> Self {
         let derive = |purpose: &str| Zeroizing::new(mac(secret, &[purpose.as_bytes()]).finalize().into_bytes().into());
-        Self { passwords: derive("tequio-relay turn passwords v1"), nonces: derive("tequio-relay turn nonces v1") }
+        let (passwords, nonces) = (derive("tequio-relay turn passwords v1"), derive("tequio-relay turn nonces v1"));
+        Self { passwords, nonces, lifetime }
     }
 
-    /// A credential that is good from now on for [`CREDENTIAL_LIFETIME`].
+    /// How long credentials last.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// A credential that is good from now on for the lifetime.
     pub fn issue(&self, unix_s: u64, random: u64) -> Credential {
-        let username = format!("{}:{random:016x}", unix_s.saturating_add(CREDENTIAL_LIFETIME.as_secs()));
+        let username = format!("{}:{random:016x}", unix_s.saturating_add(self.lifetime.as_secs()));
         Credential { password: self.password(&username), username }
     }
 
@@ -128,15 +135,19 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000;
 
+    fn of(secret: u8) -> Issuer {
+        Issuer::new(&[secret; 32], CREDENTIAL_LIFETIME)
+    }
+
     #[test]
     fn passwords_follow_from_user_names_and_end_with_them() {
-        let issuer = Issuer::new(&[7; 32]);
+        let issuer = of(7);
         let credential = issuer.issue(NOW, 1);
         assert!(credential.username.starts_with("1700086400:"), "{}", credential.username);
         let key = issuer.key(&credential.username, NOW).unwrap();
         assert_eq!(key, integrity_key(&credential.username, &credential.password));
-        assert_ne!(Issuer::new(&[8; 32]).issue(NOW, 1).password, credential.password);
-        assert_eq!(Issuer::new(&[7; 32]).issue(NOW, 1).password, credential.password, "outlives a restart");
+        assert_ne!(of(8).issue(NOW, 1).password, credential.password);
+        assert_eq!(of(7).issue(NOW, 1).password, credential.password, "outlives a restart");
         assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs() - 1).is_some());
         assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs()).is_none(), "expired");
         for bad in
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_nonce_is_for_one_client_and_one_hour() {
-        let issuer = Issuer::new(&[7; 32]);
+        let issuer = of(7);
         let [a, b]: [SocketAddr; 2] = ["192.0.2.1:1", "192.0.2.1:2"].map(|s| s.parse().unwrap());
         let nonce = issuer.nonce(a, NOW);
         assert!(issuer.nonce_is_good(&nonce, a, NOW + NONCE_LIFETIME_S - 1));

@@ -168,6 +168,14 @@ impl Machine {
         self.counts
     }
 
+    /// The addresses of this machine have changed. Packets to a new one stop at once, whatever was permitted before.
+    pub fn set_interfaces(&mut self, interfaces: Vec<IpAddr>) {
+        // A failed look-up is no reason to forget what is known.
+        if !interfaces.is_empty() {
+            self.targets.interfaces = interfaces;
+        }
+    }
+
     /// Allocations at this time.
     pub fn open(&self) -> usize {
         self.allocations.len()

@@ -26,7 +26,10 @@ pub use machine::Counts;
 pub use server::{IceServer, TurnServer};
 pub(crate) use {credentials::Issuer, targets::Targets};
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 /// What an operator decides about the TURN server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct TurnConfig {
     pub external: Option<IpAddr>,
     /// Sends to private, loopback and link-local addresses too.
     pub allow_private: bool,
+    /// How long a credential can open and refresh allocations; whoever has one asks for the next after half of it.
+    pub credential_lifetime: Duration,
     /// What clients may use.
     pub limits: TurnLimits,
 }
@@ -44,7 +49,13 @@ pub struct TurnConfig {
 impl TurnConfig {
     /// A server with the usual bounds.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, external: None, allow_private: false, limits: TurnLimits::default() }
+        Self {
+            listen,
+            external: None,
+            allow_private: false,
+            credential_lifetime: CREDENTIAL_LIFETIME,
+            limits: TurnLimits::default(),
+        }
     }
 
     /// The address to announce; none if all interfaces are listened on and no external one is given.

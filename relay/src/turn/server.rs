@@ -29,6 +29,8 @@ const DATAGRAM_LEN_MAX: usize = 4096;
 const STRANGER_REQUESTS_PER_S: u32 = 50;
 /// How often expired allocations are ended.
 const TICK: Duration = Duration::from_secs(1);
+/// How often this machine's addresses are looked up: they come and go while the relay runs.
+const INTERFACES_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after an error of a socket, so that one that lasts does not take the whole processor.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,7 +39,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(50);
 pub struct IceServer {
     /// STUN and TURN at the same port.
     pub urls: Vec<String>,
-    /// Good for [`CREDENTIAL_LIFETIME`](super::CREDENTIAL_LIFETIME).
+    /// Good for [`TurnServer::credential_lifetime`].
     pub username: String,
     /// Its password.
     pub credential: String,
@@ -89,6 +91,7 @@ impl TurnServer {
         let addr = SocketAddr::new(announced, socket.local_addr()?.port());
         targets.own.extend([announced, config.listen.ip()]);
         targets.own_ports.push(addr.port());
+        targets.interfaces = interfaces();
         targets.allow_private = config.allow_private;
         let limits = config.limits.clone();
         let machine = Machine::new(issuer, limits, targets, addr.is_ipv6(), Instant::now());
@@ -112,6 +115,11 @@ impl TurnServer {
             username: credential.username,
             credential: credential.password,
         })
+    }
+
+    /// How long the credential of [`TurnServer::ice_server`] is good.
+    pub fn credential_lifetime(&self) -> Duration {
+        self.shared.lock().machine.issuer().lifetime()
     }
 
     /// Allocations at this time, and what happened since the start.
@@ -176,10 +184,15 @@ async fn run(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];
+    let mut looked_up = Instant::now();
     loop {
         let received = tokio::select! {
             received = shared.socket.recv_from(&mut buffer) => received,
             _ = tick.tick() => {
+                if looked_up.elapsed() >= INTERFACES_INTERVAL {
+                    looked_up = Instant::now();
+                    shared.lock().machine.set_interfaces(interfaces());
+                }
                 shared.step(|machine, now| machine.tick(now.at));
                 continue;
             }
@@ -226,6 +239,18 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+/// The addresses of this machine as of now, those included that nothing of ours listens on.
+fn interfaces() -> Vec<IpAddr> {
+    match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces.iter().map(if_addrs::Interface::ip).collect(),
+        Err(error) => {
+            // The addresses listened on and announced are refused all the same.
+            tracing::warn!(%error, "cannot list this machine's addresses");
+            Vec::new()
+        }
+    }
 }
 
 fn sent(result: io::Result<usize>) {

@@ -8,8 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// What an operator permits, and what is the relay itself.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
-    /// Addresses of this machine: those listened on and announced.
+    /// Addresses by which this machine is reached: those listened on and announced.
     pub own: Vec<IpAddr>,
+    /// All addresses of this machine's interfaces. Behind one that nothing listens on, and nobody announced, other
+    /// programs listen, and what comes from the machine itself passes no firewall.
+    pub interfaces: Vec<IpAddr>,
     /// UDP ports on them that are never a target.
     pub own_ports: Vec<u16>,
     /// Private, loopback and link-local addresses too: for tests and for a LAN.
@@ -19,7 +22,7 @@ pub struct Targets {
 impl Targets {
     /// Whether a permission may name this address. For the machine's own, only its ports tell.
     pub fn permits_ip(&self, ip: IpAddr) -> bool {
-        self.own.contains(&ip) || is_public(ip) || self.allow_private && is_private(ip)
+        self.is_own(ip) || is_public(ip) || self.allow_private && is_private(ip)
     }
 
     /// Whether a packet may go there. Other allocations of this relay are the caller's to recognise first.
@@ -27,10 +30,14 @@ impl Targets {
         if to.port() == 0 {
             return false;
         }
-        if self.own.contains(&to.ip()) || to.ip().is_loopback() {
+        if self.is_own(to.ip()) || to.ip().is_loopback() {
             return self.allow_private && !self.own_ports.contains(&to.port());
         }
         self.permits_ip(to.ip())
+    }
+
+    fn is_own(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip) || self.interfaces.contains(&ip)
     }
 }
 
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn never_the_relays_own_ports() {
-        let own = Targets { own: vec![[198, 51, 100, 1].into()], own_ports: vec![4820], allow_private: false };
+        let own = Targets { own: vec![[198, 51, 100, 1].into()], own_ports: vec![4820], ..Targets::default() };
         let lan = Targets { allow_private: true, ..own.clone() };
         assert!(own.permits_ip(own.own[0]), "another allocation may be there");
         assert!(!own.permits(at("198.51.100.1")));
@@ -151,5 +158,15 @@ mod tests {
         for ip in [own.own[0], [127, 0, 0, 1].into()] {
             assert!(!own.permits(SocketAddr::new(ip, 4820)) && !lan.permits(SocketAddr::new(ip, 4820)));
         }
+    }
+
+    #[test]
+    fn never_another_address_of_this_machine() {
+        let mut targets = Targets { own: vec![[1, 1, 1, 1].into()], own_ports: vec![3478], ..Targets::default() };
+        assert!(targets.permits(at("1.1.1.2")), "a stranger's");
+        targets.interfaces = vec![[1, 1, 1, 2].into(), [10, 0, 0, 2].into()];
+        assert!(!targets.permits(at("1.1.1.2")) && !targets.permits(at("10.0.0.2")));
+        let lan = Targets { allow_private: true, ..targets };
+        assert!(lan.permits(at("1.1.1.2")) && !lan.permits(SocketAddr::new([1, 1, 1, 2].into(), 3478)));
     }
 }

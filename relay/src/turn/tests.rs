@@ -34,7 +34,7 @@ struct World {
 
 impl World {
     fn new(limits: TurnLimits) -> Self {
-        let (issuer, start) = (Issuer::new(&[7; 32]), Instant::now());
+        let (issuer, start) = (Issuer::new(&[7; 32], CREDENTIAL_LIFETIME), Instant::now());
         let machine = Machine::new(issuer, limits, Targets::default(), false, start);
         Self { machine, start, after: Duration::ZERO, ports: 50_000 }
     }
@@ -189,6 +189,21 @@ fn bytes_have_a_rate_and_an_end() {
     let last = sent(&mut world);
     assert!(matches!(last[..], [Output::ToPeer { .. }, Output::Close { .. }]), "{last:?}");
     assert_eq!((world.machine.open(), world.machine.counts().bytes_to_peers), (0, 3500));
+}
+
+#[test]
+fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
+    let mut world = World::new(TurnLimits::default());
+    let credential = world.issue(1);
+    assert_eq!(world.allocate(client(1), &credential), 0);
+    assert_eq!(world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]), 0);
+    let (packet, now) = ([0x40, 0, 0, 4, 1, 2, 3, 4], world.now());
+    world.machine.client_sent(client(1), &packet, now);
+    assert!(matches!(world.drain()[..], [Output::ToPeer { .. }]));
+    world.machine.set_interfaces(vec![PEER.parse::<SocketAddr>().unwrap().ip()]);
+    world.machine.client_sent(client(1), &packet, now);
+    assert!(world.drain().is_empty());
+    assert_eq!(world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]), 403);
 }
 
 #[test]

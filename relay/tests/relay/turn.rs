@@ -316,6 +316,37 @@ async fn wrong_credentials_and_too_many_allocations_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
+    let dir = dir();
+    let relay = relay(&dir, |turn| turn.credential_lifetime = Duration::from_secs(5)).await;
+    let server = relay.turn().unwrap();
+    let document: serde_json::Value =
+        serde_json::from_str(get(&relay, "/.well-known/tequio.json").await.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(document["iceLifetimeS"], 5);
+    // A busy machine may need more than one.
+    let mut client = loop {
+        let mut client = Client::new(&relay).await;
+        if client.allocate().await.code() == 0 {
+            break client;
+        }
+    };
+    let refused = |relay| metric(relay, "turn_refused_total{reason=\"credential\"}");
+    let before = refused(&relay).await;
+    in_time(async {
+        while client.ask(REFRESH, &[&Lifetime::new(600)]).await.code() != 401 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(refused(&relay).await, before + 2, "asked again with the next nonce, too");
+    let mut again = Client::with(server, &client.username, &client.password).await;
+    assert_eq!(again.allocate().await.code(), 401);
+    assert_eq!(metric(&relay, "turn_allocations_open").await, 1, "what stands carries on until it is to be refreshed");
+    assert_eq!(Client::new(&relay).await.allocate().await.code(), 0, "the next credential is good");
+    in_time(relay.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_on_all_interfaces_must_know_its_address() {
     let dir = dir();
     let turn = TurnConfig::new((Ipv4Addr::UNSPECIFIED, 0).into());
