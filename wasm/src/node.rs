@@ -335,6 +335,15 @@ impl LightNode {
         self.work.failed(unit as u64);
     }
 
+    /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Connections that stand keep theirs.
+    #[wasm_bindgen(js_name = setIceServers)]
+    pub fn set_ice_servers(&self, servers: JsValue) -> Result<(), JsValue> {
+        let servers: Vec<IceServerConfig> =
+            serde_wasm_bindgen::from_value(servers).map_err(|e| NodeError::Config(e.to_string()))?;
+        let servers = servers.into_iter().map(IceServer::from).collect();
+        Ok(self.chain.network.set_ice_servers(servers).map_err(|e| NodeError::Config(e.to_string()))?)
+    }
+
     /// Ends all loops and connections. Calling it again does nothing.
     pub async fn close(&self) -> Result<(), JsValue> {
         self.end().await;

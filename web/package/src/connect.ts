@@ -7,10 +7,11 @@ import { checkCheckpoint, resolveCheckpoint, type PinnedCheckpoint } from "./che
 import { browserDevice, type Device } from "./device.js";
 import { InsecureOriginError, OptionsError, StorageError, fromBoundary } from "./errors.js";
 import type { TequioEvent } from "./events.js";
-import { ICE_SERVERS_MAX, checkIceServers, type IceServer } from "./ice.js";
+import { checkIceServers, type IceServer } from "./ice.js";
+import { IceServerList, browserClock, type Clock } from "./ice-servers.js";
 import { TequioNode } from "./node.js";
 import type { WorkerLike } from "./pool.js";
-import { checkRelays, discover, type WayIn } from "./relays.js";
+import { checkRelays, discover, readWellKnown, type WayIn } from "./relays.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
 import { load, spawnWorker, type Loaded } from "./wasm-loader.js";
 
@@ -26,8 +27,9 @@ export interface ConnectOptions {
   /** URLs of `/.well-known/tequio.json` files that name relays. They are trusted for addresses only. */
   wellKnown?: string | URL | readonly (string | URL)[];
   /**
-   * STUN and TURN servers for paths between browsers, before those that the well-known files name. They are checked and
-   * handed to the node; this version connects to relays only, so nothing goes through them yet.
+   * STUN and TURN servers for paths between browsers, before those that the well-known files name. The credentials of those
+   * of the files are renewed before they expire; for your own there is {@link TequioNode.setIceServers}. They are checked
+   * and handed to the node; this version connects to relays only, so nothing goes through them yet.
    */
   iceServers?: readonly IceServer[];
   /** Name of the IndexedDB data base for head and identity; each further tab gets its own. Default `tequio`. */
@@ -48,9 +50,10 @@ export interface Surroundings {
   spawnWorker(): WorkerLike;
   device(): Device;
   takeStore(base: string): Promise<StoreSlot | null>;
+  clock: Clock;
 }
 
-const NOWHERE: WayIn = { relays: [], iceServers: [] };
+const NOWHERE: WayIn = { relays: [], ice: [] };
 
 const browser: Surroundings = {
   secure: () => globalThis.isSecureContext && globalThis.crypto?.subtle !== undefined,
@@ -59,6 +62,7 @@ const browser: Surroundings = {
   spawnWorker,
   device: browserDevice,
   takeStore,
+  clock: browserClock,
 };
 
 /**
@@ -81,7 +85,7 @@ export async function connectWith(surroundings: Surroundings, options: ConnectOp
 
   const [{ wasm, module }, found] = await Promise.all([
     surroundings.load(),
-    checked.wellKnown.length > 0 ? discover(checked.wellKnown, signal).catch(keepIf(checked.relays.length > 0)) : NOWHERE,
+    checked.wellKnown.length > 0 ? discover(checked.wellKnown, surroundings.clock, signal).catch(keepIf(checked.relays.length > 0)) : NOWHERE,
   ]);
   const checkpoint = await resolveCheckpoint(checked.checkpoint, wasm.hashBytes, signal);
   signal?.throwIfAborted();
@@ -95,18 +99,24 @@ export async function connectWith(surroundings: Surroundings, options: ConnectOp
     released: () => slot.release(),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
+  const ice = new IceServerList(checked.iceServers, found.ice, {
+    clock: surroundings.clock,
+    ask: readWellKnown,
+    apply: (servers) => node.applyIceServers(servers),
+    warn: (message) => node.receive({ type: "log", level: "warn", message }),
+  });
   try {
     const light = await wasm.LightNode.start(
       {
         checkpoint,
         relays: [...new Set([...checked.relays, ...found.relays])],
         store: slot.name,
-        iceServers: [...checked.iceServers, ...found.iceServers].slice(0, ICE_SERVERS_MAX),
+        iceServers: ice.list(),
         ...(options.agent === undefined ? {} : { agent: options.agent }),
       },
       (event) => node.receive(event),
     );
-    node.attach(light);
+    node.attach(light, ice);
   } catch (error) {
     await node.close();
     throw fromBoundary(error);

@@ -6,10 +6,12 @@ import { Contribution, type ContributeOptions } from "./contribution.js";
 import type { Device } from "./device.js";
 import { ClosedError, WorkerError, fromBoundary } from "./errors.js";
 import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
+import { checkIceServers, type IceServer } from "./ice.js";
+import type { IceServerList } from "./ice-servers.js";
 import { Model } from "./model.js";
 import { WorkerPool, type WorkerLike } from "./pool.js";
 import type { DroppedEvent } from "./queue.js";
-import type { WireAccount, WireEvent, WireJob, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+import type { WireAccount, WireEvent, WireIceServer, WireJob, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
 
 /** What a node is built from. @internal */
 export interface NodeParts {
@@ -28,6 +30,7 @@ export class TequioNode {
   readonly #parts: NodeParts;
   readonly #pool: WorkerPool;
   #light: WireNode | null = null;
+  #ice: IceServerList | null = null;
   #contribution: Contribution | null = null;
   #closing: Promise<void> | null = null;
 
@@ -50,9 +53,16 @@ export class TequioNode {
   }
 
   /** Takes the started light node. Events may have arrived before. @internal */
-  attach(light: WireNode): void {
+  attach(light: WireNode, ice: IceServerList): void {
     this.#light = light;
+    this.#ice = ice;
+    ice.start();
     this.#hub.open();
+  }
+
+  /** Hands STUN and TURN servers, which have been checked, to the light node. @internal */
+  applyIceServers(servers: WireIceServer[]): void {
+    this.#light?.setIceServers(servers);
   }
 
   /**
@@ -108,6 +118,18 @@ export class TequioNode {
   }
 
   /**
+   * Replaces the STUN and TURN servers of the option `iceServers`, whose credentials may expire. Those that the well-known
+   * files name stay, and are renewed without it. Connections that stand keep theirs.
+   *
+   * @throws {@link OptionsError} and changes nothing if one is not a STUN or TURN server.
+   */
+  setIceServers(servers: readonly IceServer[]): void {
+    this.#open();
+    const checked = checkIceServers(servers);
+    this.#call(() => this.#ice?.setOwn(checked));
+  }
+
+  /**
    * Starts to compute for the network. Ask the person first: this uses their
    * processor, battery and data. A second call replaces the first contribution.
    */
@@ -154,6 +176,7 @@ export class TequioNode {
 
   async #shut(): Promise<void> {
     const light = this.#light;
+    this.#ice?.stop();
     this.#contribution?.stop();
     this.#pool.close();
     this.#light = null;

@@ -4,7 +4,8 @@
  */
 import { NetworkError, OptionsError } from "./errors.js";
 import { fetchCapped } from "./fetch.js";
-import { ICE_SERVERS_MAX, usableIceServers } from "./ice.js";
+import { usableIceServers } from "./ice.js";
+import { now, type Clock, type IceOffer } from "./ice-servers.js";
 import type { WireIceServer } from "./wasm-types.js";
 
 /** The path of the file that relays serve. */
@@ -16,10 +17,22 @@ export const RELAYS_MAX = 32;
 /** The longest multiaddress. */
 export const ADDRESS_CHARS_MAX = 512;
 
-/** What well-known files tell. */
-export interface WayIn {
+/** The shortest and the longest time that credentials are taken to last. */
+export const ICE_LIFETIME_S_MIN = 60;
+export const ICE_LIFETIME_S_MAX = 30 * 24 * 60 * 60;
+
+/** What a well-known file tells. */
+export interface WellKnown {
   relays: string[];
   iceServers: WireIceServer[];
+  /** How long the credentials last from now on; null if they do not expire. */
+  iceLifetimeS: number | null;
+}
+
+/** What well-known files tell together. */
+export interface WayIn {
+  relays: string[];
+  ice: IceOffer[];
 }
 
 /** Checks addresses given by the program. */
@@ -32,21 +45,37 @@ export function checkRelays(relays: readonly unknown[]): string[] {
 }
 
 /** What the given well-known files name; one file that can be read and names a relay suffices. */
-export async function discover(urls: readonly (string | URL)[], signal?: AbortSignal): Promise<WayIn> {
-  const answers = await Promise.allSettled(urls.map(async (url) => parseWellKnown(await fetchCapped(url, WELL_KNOWN_BYTES_MAX, signal))));
+export async function discover(urls: readonly (string | URL)[], clock: Clock, signal?: AbortSignal): Promise<WayIn> {
+  // Before the question: a credential lasts from the answer on.
+  const asked = now(clock);
+  const answers = await Promise.allSettled(urls.map(async (url) => ({ url, ...(await readWellKnown(url, signal)) })));
   const files = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   const relays = [...new Set(files.flatMap((file) => file.relays))].slice(0, RELAYS_MAX);
-  if (relays.length > 0) return { relays, iceServers: files.flatMap((file) => file.iceServers).slice(0, ICE_SERVERS_MAX) };
+  if (relays.length > 0) {
+    const ice = files.map(({ url, iceServers, iceLifetimeS }) => ({ url, servers: iceServers, lifetimeMs: iceLifetimeS === null ? null : iceLifetimeS * 1_000, asked }));
+    return { relays, ice };
+  }
   const failed = answers.find((answer) => answer.status === "rejected");
   const reason = failed ? (failed.reason as Error).message : "no relay address in it";
   throw new NetworkError("WELL_KNOWN", `no relay found through ${urls.map(String).join(", ")}: ${reason}`, failed?.reason);
 }
 
+/** Reads one well-known file. */
+export async function readWellKnown(url: string | URL, signal?: AbortSignal): Promise<WellKnown> {
+  return parseWellKnown(await fetchCapped(url, WELL_KNOWN_BYTES_MAX, signal));
+}
+
 /** What is usable of a well-known file; a file of another version is refused. */
-export function parseWellKnown(bytes: Uint8Array): WayIn {
-  const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as { version?: unknown; relays?: unknown; iceServers?: unknown } | null;
+export function parseWellKnown(bytes: Uint8Array): WellKnown {
+  const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Partial<Record<"version" | keyof WellKnown, unknown>> | null;
   if (value?.version !== 1 || !Array.isArray(value.relays)) throw new Error("not a tequio.json of version 1");
-  return { relays: value.relays.filter(isAddress).slice(0, RELAYS_MAX), iceServers: usableIceServers(value.iceServers) };
+  return { relays: value.relays.filter(isAddress).slice(0, RELAYS_MAX), iceServers: usableIceServers(value.iceServers), iceLifetimeS: lifetimeS(value.iceLifetimeS) };
+}
+
+/** Neither so short that the file is asked all the time, nor so long that a timer cannot tell it. */
+function lifetimeS(value: unknown): number | null {
+  if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) return null;
+  return Math.min(Math.max(value, ICE_LIFETIME_S_MIN), ICE_LIFETIME_S_MAX);
 }
 
 function isAddress(value: unknown): value is string {

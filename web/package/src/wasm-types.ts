@@ -173,6 +173,8 @@ export interface WireNode {
   setWorkers(count: number): void;
   unitDone(unit: number, result: Uint8Array): void;
   unitFailed(unit: number, message: string): void;
+  /** Replaces the STUN and TURN servers; connections that stand keep theirs. */
+  setIceServers(servers: WireIceServer[]): void;
   close(): Promise<void>;
 }
 

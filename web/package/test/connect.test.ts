@@ -119,6 +119,30 @@ test("ICE servers come from options and well-known files, in that order", async 
   });
 });
 
+test("credentials of a well-known file are renewed while the node runs", async () => {
+  const turn = (n: number) => ({ urls: ["turn:198.51.100.1:3478?transport=udp"], username: `${n}:a`, credential: `c${n}` });
+  const file = (n: number) => JSON.stringify({ version: 1, relays: [RELAY], iceServers: [turn(n)], iceLifetimeS: 3_600 });
+  const bodies = { "/a.json": file(1) };
+  await serving(bodies, async (base) => {
+    const world = fakeWorld();
+    const node = await world.connect({ wellKnown: `${base}/a.json`, iceServers: [{ urls: "stun:a" }] });
+    assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:a"] }, turn(1)]);
+    const timer = world.clock.timers[0];
+    bodies["/a.json"] = file(2);
+    world.clock.pass(1_800_000);
+    timer?.();
+    while (world.light.iceServersSet.length === 0) await settled();
+    assert.deepEqual(world.light.iceServersSet, [[{ urls: ["stun:a"] }, turn(2)]]);
+
+    assert.throws(() => node.setIceServers([{ urls: "http://a" }]), { code: "BAD_OPTIONS" });
+    node.setIceServers([{ urls: "stun:b" }]);
+    assert.deepEqual(world.light.iceServersSet.at(-1), [{ urls: ["stun:b"] }, turn(2)]);
+    await node.close();
+    assert.equal(world.clock.timers.length, 0);
+    assert.throws(() => node.setIceServers([]), { code: "CLOSED" });
+  });
+});
+
 test("of the ICE servers that a stranger names only usable ones are used, and few", () => {
   const named = (iceServers: unknown) => parseWellKnown(new TextEncoder().encode(JSON.stringify({ version: 1, relays: [], iceServers }))).iceServers;
   const stun = { urls: "stun:a" };

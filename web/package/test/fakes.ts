@@ -1,8 +1,9 @@
 /** What the tests put at the package's boundaries: a worker, a light node, surroundings. */
 import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
 import type { Device } from "../src/device.js";
+import type { Clock } from "../src/ice-servers.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireEvent, WireModule, WireNode } from "../src/wasm-types.js";
+import type { WireConfig, WireEvent, WireIceServer, WireModule, WireNode } from "../src/wasm-types.js";
 
 export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
@@ -95,6 +96,7 @@ export class FakeLight implements WireNode {
   readonly workersSet: number[] = [];
   readonly results = new Map<number, number[]>();
   readonly failures = new Map<number, string>();
+  readonly iceServersSet: WireIceServer[][] = [];
   closed = 0;
   emit: (event: WireEvent) => void = () => {};
   fail: unknown = null;
@@ -125,6 +127,9 @@ export class FakeLight implements WireNode {
   unitFailed(unit: number, message: string): void {
     this.failures.set(unit, message);
   }
+  setIceServers(servers: WireIceServer[]): void {
+    this.iceServersSet.push(servers);
+  }
   async close(): Promise<void> {
     this.closed += 1;
   }
@@ -135,12 +140,32 @@ export class FakeLight implements WireNode {
   }
 }
 
+/** Two clocks that the test sets, and a timer that it fires. */
+export class FakeClock implements Clock {
+  monotonic = 1_000;
+  wall = 1_700_000_000_000;
+  timers: (() => void)[] = [];
+
+  monotonicMs = () => this.monotonic;
+  wallMs = () => this.wall;
+  every(_: number, run: () => void): () => void {
+    this.timers.push(run);
+    return () => void (this.timers = this.timers.filter((timer) => timer !== run));
+  }
+
+  pass(ms: number): void {
+    this.monotonic += ms;
+    this.wall += ms;
+  }
+}
+
 /** Surroundings around a fake light node, and everything the node did to them. */
 export function fakeWorld() {
   const light = new FakeLight();
   const device = new FakeDevice();
   const host = new FakeHost();
-  const world = { light, device, host, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const clock = new FakeClock();
+  const world = { light, device, host, clock, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
@@ -167,6 +192,7 @@ export function fakeWorld() {
     },
     spawnWorker: () => host.spawn(),
     device: () => device,
+    clock,
     takeStore: async (name) => {
       world.taken.push(name);
       return { name, release: () => void (world.released += 1) };
