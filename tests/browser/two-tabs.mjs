@@ -43,8 +43,10 @@ async function node() {
       window.said = [];
       window.node = await window.webrtc.Tab.start(relay, ice, turnOnly, (...words) => window.said.push(words));
     },
-    [values.relay, await ice(), values["turn-only"]],
+    // With a credential that is good for nothing, in whose place the next one is used.
+    [values.relay, (await ice()).map((text, at) => (at === 2 ? "expired" : text)), values["turn-only"]],
   );
+  await page.evaluate((ice) => window.node.setIce(ice), await ice());
   return { page, context, errors, id: await page.evaluate(() => window.node.id()) };
 }
 

@@ -17,6 +17,13 @@ fn words(path: &Path) -> String {
     format!("{} {}", if path.is_direct() { "direct" } else { "relayed" }, path.transport())
 }
 
+/// Of a URL, a user name and a credential.
+fn ice_servers(ice: &[String]) -> Vec<IceServer> {
+    let [url, username, credential] = ice else { return Vec::new() };
+    let (username, credential) = (Some(username.clone()), Some(credential.clone()));
+    vec![IceServer { urls: vec![url.clone()], username, credential }]
+}
+
 /// A node that sends everything back.
 #[wasm_bindgen]
 pub struct Tab {
@@ -37,13 +44,7 @@ impl Tab {
         // So that a test sees it go.
         config.standby = Duration::from_secs(1);
         config.ice_relay_only = relay_only;
-        if let [url, username, credential] = ice.as_slice() {
-            config.ice_servers = vec![IceServer {
-                urls: vec![url.clone()],
-                username: Some(username.clone()),
-                credential: Some(credential.clone()),
-            }];
-        }
+        config.ice_servers = ice_servers(&ice);
         let (network, mut events) = tequio_p2p::spawn(config).map_err(js)?;
         spawn_local(async move {
             while let Some(event) = events.next().await {
@@ -62,6 +63,18 @@ impl Tab {
         });
         network.dial(relay.clone()).await.map_err(js)?;
         Ok(Self { network, relay })
+    }
+
+    /// Uses another server from now on, or none.
+    #[wasm_bindgen(js_name = setIce)]
+    pub fn set_ice(&self, ice: Vec<String>) -> Result<(), JsError> {
+        self.network.set_ice_servers(ice_servers(&ice)).map_err(js)
+    }
+
+    /// Stays connected to the peer at this address.
+    pub async fn keep(&self, addr: String) -> Result<(), JsError> {
+        self.network.keep(addr.parse().map_err(js)?).await;
+        Ok(())
     }
 
     /// Makes a reservation and returns the address by which others reach this tab.

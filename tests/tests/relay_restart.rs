@@ -1,0 +1,100 @@
+//! A relay that is killed and started again while a tab of a real Chromium holds a circuit through it: circuit and
+//! reservations, the tab's and a native node's, come back by themselves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, identity};
+use tequio_tests::{
+    network::{binary, root},
+    process::Process,
+};
+use tokio::runtime::Runtime;
+
+const WAIT: Duration = Duration::from_secs(120);
+/// From the relay's being there again to the circuit's: the pauses between attempts grow while it is away.
+const BACK_MAX: Duration = Duration::from_secs(45);
+
+fn chromium() -> PathBuf {
+    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
+    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
+}
+
+/// With the same identity each time, and at the same address if it is given one.
+fn relay(folder: &Path, listen: &str) -> (Process, String) {
+    let mut command = Command::new(binary("tequio-relay"));
+    command.env("TEQUIO_PASSPHRASE", "a test's passphrase").arg("--data").arg(folder.join("relay"));
+    command.args(["--json", "--http", "127.0.0.1:0", "--listen", listen]);
+    let mut process = Process::spawn("relay", &mut command, &folder.join("relay.log")).unwrap();
+    let ready = process.event("ready", WAIT).unwrap();
+    (process, ready["listen"][0].as_str().unwrap().to_owned())
+}
+
+/// A native node that sends everything back.
+fn node(seed: u8) -> Network {
+    let mut config = Config::new([seed; 32]);
+    config.serve = vec![Protocol::Work];
+    let (network, mut events) = tequio_p2p::spawn(config).unwrap();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if let Event::Inbound { body, reply, .. } = event {
+                reply.send(body);
+            }
+        }
+    });
+    network
+}
+
+#[test]
+fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let _context = runtime.enter();
+    let (mut first, addr) = relay(folder.path(), "/ip4/127.0.0.1/tcp/0/ws");
+    let relay_addr: Multiaddr = addr.parse().unwrap();
+    let socket: String = relay_addr.iter().take(3).map(|part| part.to_string()).collect();
+    let (native, stranger) = (node(71), node(72));
+    runtime.block_on(native.listen(format!("{addr}/p2p-circuit").parse().unwrap())).unwrap();
+    let native_addr = identity::circuit(&relay_addr, native.local_id()).unwrap();
+
+    let module = binary("tequio-relay").parent().and_then(Path::parent).unwrap().join("webrtc-page");
+    let mut command = Command::new("node");
+    command.current_dir(root().join("tests/browser")).arg("relay-restart.mjs");
+    command.arg("--chromium").arg(chromium()).arg("--module").arg(module);
+    command.args(["--relay", &addr, "--peer", &native_addr.to_string()]);
+    let mut tab = Process::spawn("tab", &mut command, &folder.path().join("tab.log")).unwrap();
+    let reserved = tab.event("reserved", WAIT).unwrap();
+    let tab_addr: Multiaddr = reserved["addr"].as_str().unwrap().parse().unwrap();
+    assert_eq!(tab.event("relayed", WAIT).unwrap()["path"], "relayed websocket");
+
+    // Once at once, once after it was away for some seconds.
+    for away in [Duration::ZERO, Duration::from_secs(8)] {
+        first.kill().unwrap();
+        println!("lost: {}", tab.event("lost", WAIT).unwrap()["reason"]);
+        runtime.block_on(tokio::time::sleep(away));
+        first = relay(folder.path(), &socket).0;
+        let began = Instant::now();
+        let back = tab.event("back", WAIT).unwrap();
+        println!("away for {away:?}, the circuit was there {:?} after the relay: {back}", began.elapsed());
+        assert_eq!(back["path"], "relayed websocket");
+        assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
+
+        // The other way round: the tab is reached through its own reservation.
+        let answer = runtime.block_on(async {
+            let (peer, _) = loop {
+                match stranger.dial(tab_addr.clone()).await {
+                    Ok(connected) => break connected,
+                    Err(error) => assert!(began.elapsed() < BACK_MAX, "{error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            };
+            stranger.request(peer, Protocol::Work, b"still there".to_vec(), WAIT).await
+        });
+        assert_eq!(answer.unwrap(), b"still there");
+        println!("the tab's reservation was there {:?} after the relay", began.elapsed());
+    }
+}
