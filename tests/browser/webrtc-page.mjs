@@ -49,13 +49,18 @@ export function connect(page, addr, v1) {
 
 /** Runs a function of the page's peer and returns how long it took. */
 export function timed(page, name, ...rest) {
+  return timedOf("peer", page, name, ...rest);
+}
+
+/** The same of another peer of the page. */
+export function timedOf(peer, page, name, ...rest) {
   return page.evaluate(
-    async ([name, rest]) => {
+    async ([peer, name, rest]) => {
       const began = performance.now();
-      await window.peer[name](...rest);
+      await window[peer][name](...rest);
       return performance.now() - began;
     },
-    [name, rest],
+    [peer, name, rest],
   );
 }
 

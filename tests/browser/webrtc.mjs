@@ -1,27 +1,35 @@
 /**
  * The browser half of tequio-webrtc in a real tab, against `tequio-webrtc-peer`.
  *
- * Usage: node webrtc.mjs --chromium PATH --module FOLDER --addr MULTIADDR [--v1] [--flag FLAG] [--mib N]
- * Prints an event for each thing that was proved, the figures as `measured`, then `waiting`. From then on the peer may
+ * Usage: node webrtc.mjs --chromium PATH --module FOLDER --addr MULTIADDR --websocket MULTIADDR --peer PID [--v1]
+ * [--flag FLAG] [--mib N]
+ * Prints an event for each thing that was proved, the figures, beside WebSocket's to the same peer, as `measured`, then `waiting`. From then on the peer may
  * go away: `lost` says that the tab has noticed. Once it is back, `again` says that it was reached. Last, a second tab
  * connects (`doomed`) and is torn away without a word.
  */
+import { readFile } from "node:fs/promises";
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { say } from "./chromium.mjs";
-import { MIB, connect as connectTo, rate, start, timed } from "./webrtc-page.mjs";
+import { MIB, connect as connectTo, rate, start, timed, timedOf } from "./webrtc-page.mjs";
+
+/** Transfers each way by each transport, which take turns; the fastest counts. */
+const ROUNDS = 3;
 
 const { values } = parseArgs({
   options: {
     chromium: { type: "string" },
     module: { type: "string" },
     addr: { type: "string" },
+    websocket: { type: "string" },
+    peer: { type: "string" },
     v1: { type: "boolean", default: false },
     flag: { type: "string", multiple: true, default: [] },
     mib: { type: "string", default: "16" },
   },
 });
 
-const { tab, close } = await start(values.chromium, values.module, values.flag);
+const { browser, tab, close } = await start(values.chromium, values.module, values.flag);
 const connect = (page) => connectTo(page, values.addr, values.v1);
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 
@@ -32,8 +40,32 @@ await timed(page, "echo", 64 * 1024);
 say({ event: "small" });
 
 const bytes = Number(values.mib) * MIB;
-const down = rate(await timed(page, "download", bytes, 0), bytes);
-const up = rate(await timed(page, "upload", bytes, false), bytes);
+const system = await browser.newBrowserCDPSession();
+
+/** What all processes of the browser, and the peer, have used of the processors, in milliseconds. */
+async function cpuMs() {
+  const { processInfo } = await system.send("SystemInfo.getProcessInfo");
+  const stat = await readFile(`/proc/${values.peer}/stat`, "utf8");
+  // User and system time are the 14th and 15th field, in hundredths of a second; the 2nd may hold spaces.
+  const [user, kernel] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
+  return processInfo.reduce((sum, { cpuTime }) => sum + 1000 * cpuTime, 0) + 10 * (Number(user) + Number(kernel));
+}
+
+const load = Math.round(loadavg()[0] * 10) / 10;
+const transports = {
+  webrtc: { peer: "peer", down: [], up: [], cpuMs: [] },
+  websocket: { peer: "websocket", down: [], up: [], cpuMs: [] },
+};
+await page.evaluate(async (addr) => (window.websocket = await window.webrtc.connectWebSocket(addr)), values.websocket);
+for (let round = 0; round < ROUNDS; round += 1) {
+  for (const { peer, down, up, cpuMs: cpu } of Object.values(transports)) {
+    const before = await cpuMs();
+    down.push(rate(await timedOf(peer, page, "download", bytes, 0), bytes));
+    up.push(rate(await timedOf(peer, page, "upload", bytes, false), bytes));
+    cpu.push(((await cpuMs()) - before) / (2 * Number(values.mib)));
+  }
+}
+await page.evaluate(() => window.websocket.free());
 say({ event: "large" });
 
 await page.evaluate(() => Promise.all(Array.from({ length: 16 }, () => window.peer.echo(1 << 20))));
@@ -59,12 +91,24 @@ for (let n = 0; n < 9; n += 1) {
   await page.evaluate(() => window.peer.free());
   connects.push(await connect(page));
 }
+/** The figures of a transport. */
+function figures({ down, up, cpuMs }, prefix) {
+  const [fastestDown, fastestUp] = [Math.max(...down), Math.max(...up)];
+  return {
+    [`${prefix}mib_per_s`]: Math.min(fastestDown, fastestUp),
+    [`${prefix}down_mib_per_s`]: fastestDown,
+    [`${prefix}up_mib_per_s`]: fastestUp,
+    [`${prefix}cpu_ms_per_mib`]: Math.round(Math.min(...cpuMs) * 10) / 10,
+  };
+}
 say({
   event: "measured",
-  down_mib_per_s: down,
-  up_mib_per_s: up,
+  load,
+  ...figures(transports.webrtc, ""),
   rpc_ms_p50: Math.round(median(rpc) * 100) / 100,
   connect_ms: Math.round(median(connects)),
+  ...figures(transports.websocket, "websocket_"),
+  rounds: transports,
 });
 
 const lost = page.evaluate(async () => {

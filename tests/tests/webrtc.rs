@@ -39,6 +39,7 @@ fn module() -> PathBuf {
 struct Peer {
     process: Process,
     addr: String,
+    websocket: String,
 }
 
 fn peer(folder: &Path, listen: Option<&str>) -> Peer {
@@ -48,12 +49,15 @@ fn peer(folder: &Path, listen: Option<&str>) -> Peer {
         command.args(["--listen", listen]);
     }
     let mut process = Process::spawn("peer", &mut command, &folder.join("peer.log")).unwrap();
-    let addr = process.event("listening", WAIT).unwrap()["addr"].as_str().unwrap().to_owned();
-    Peer { process, addr }
+    let [addr, websocket] =
+        ["listening", "websocket"].map(|e| process.event(e, WAIT).unwrap()["addr"].as_str().unwrap().to_owned());
+    Peer { process, addr, websocket }
 }
 
 fn tab(folder: &Path, peer: &Peer, arguments: &[&str]) -> Process {
-    script("webrtc.mjs", folder, &peer.addr, arguments)
+    let (websocket, id) = (peer.websocket.as_str(), peer.process.id().to_string());
+    let arguments = [&["--websocket", websocket, "--peer", &id], arguments].concat();
+    script("webrtc.mjs", folder, &peer.addr, &arguments)
 }
 
 fn script(name: &str, folder: &Path, addr: &str, arguments: &[&str]) -> Process {

@@ -1,14 +1,17 @@
-//! The other side of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that does what a stream asks for.
+//! The other side of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that does what a stream asks for, and a WebSocket
+//! listener that does the same, to compare with.
 //!
 //! Usage: `tequio-webrtc-peer [--listen ADDR] [--certificate FILE]`. Prints a line of JSON for everything that happens:
-//! `listening`, `connected`, `stalled` (a reader has stopped and so have we), `closed`.
+//! `listening`, `websocket` (where that listens), `connected`, `stalled` (a reader has stopped and so have we), `closed`.
 
 use anyhow::{Context, Result, bail};
 use futures::future::poll_fn;
+use libp2p::{noise, tcp, websocket, yamux};
 use libp2p_core::{
     Multiaddr, Transport as _,
-    muxing::StreamMuxer,
+    muxing::{StreamMuxer, StreamMuxerBox},
     transport::{ListenerId, TransportEvent},
+    upgrade::Version,
 };
 use libp2p_identity::Keypair;
 use serde_json::json;
@@ -35,6 +38,7 @@ async fn main() -> Result<()> {
         match poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {
             TransportEvent::NewAddress { listen_addr, .. } => {
                 say(&json!({"event": "listening", "addr": listen_addr.to_string()}));
+                tokio::spawn(by_websocket());
             }
             TransportEvent::Incoming { upgrade, .. } => drop(tokio::spawn(async move {
                 match upgrade.await {
@@ -44,6 +48,41 @@ async fn main() -> Result<()> {
             })),
             _ => {}
         }
+    }
+}
+
+/// The same wishes over WebSocket, Noise and yamux.
+async fn by_websocket() -> Result<()> {
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let mut transport = websocket::Config::new(tcp)
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&Keypair::generate_ed25519())?)
+        .multiplex(yamux::Config::default())
+        .boxed();
+    transport.listen_on(ListenerId::next(), "/ip4/127.0.0.1/tcp/0/ws".parse()?)?;
+    loop {
+        match poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {
+            TransportEvent::NewAddress { listen_addr, .. } => {
+                say(&json!({"event": "websocket", "addr": listen_addr.to_string()}));
+            }
+            TransportEvent::Incoming { upgrade, .. } => drop(tokio::spawn(async move {
+                match upgrade.await {
+                    Ok((_, connection)) => streams_of(connection).await,
+                    Err(error) => eprintln!("handshake: {error}"),
+                }
+            })),
+            _ => {}
+        }
+    }
+}
+
+async fn streams_of(mut connection: StreamMuxerBox) {
+    while let Ok(stream) = poll_fn(|cx| Pin::new(&mut connection).poll_inbound(cx)).await {
+        tokio::spawn(async move {
+            if let Err(error) = fulfil(stream).await {
+                eprintln!("stream: {error}");
+            }
+        });
     }
 }
 

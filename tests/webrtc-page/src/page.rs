@@ -1,17 +1,20 @@
-//! The exports.
+//! The exports. A peer is reached by our WebRTC, or by libp2p's WebSocket with Noise and yamux, to compare it with.
 
 use crate::pattern::{Wish, receive, send};
 use futures::{AsyncReadExt, AsyncWriteExt, future::poll_fn};
 use futures_timer::Delay;
+use libp2p::{noise, websocket_websys, yamux};
 use libp2p_core::{
     Endpoint, Transport as _,
-    muxing::StreamMuxer,
+    muxing::{StreamMuxer, StreamMuxerBox, SubstreamBox},
     transport::{DialOpts, PortUse},
+    upgrade::Version,
 };
 use libp2p_identity::Keypair;
 use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
-use tequio_webrtc::{Config, Connection, DialVersion, Stream, Transport};
+use tequio_webrtc::{Config, DialVersion, Transport};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
 
 #[wasm_bindgen(start)]
 pub fn started() {
@@ -24,22 +27,50 @@ fn js(error: impl std::fmt::Display) -> JsError {
 
 /// A connection to a `tequio-webrtc-peer`.
 #[wasm_bindgen]
-pub struct Peer(Rc<RefCell<Connection>>);
+pub struct Peer(Rc<RefCell<StreamMuxerBox>>);
+
+fn opts() -> DialOpts {
+    DialOpts { role: Endpoint::Dialer, port_use: PortUse::New }
+}
 
 /// Dials, by handshake v1 if asked.
 #[wasm_bindgen]
 pub async fn connect(addr: String, v1: bool) -> Result<Peer, JsError> {
     let version = if v1 { DialVersion::V1 } else { DialVersion::V2 };
     let mut transport = Transport::new(Config { keys: Keypair::generate_ed25519(), version });
-    let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let addr = addr.parse().map_err(js)?;
-    let (_, connection) = transport.dial(addr, opts).map_err(js)?.await.map_err(js)?;
-    Ok(Peer(Rc::new(RefCell::new(connection))))
+    let (_, connection) = transport.dial(addr, opts()).map_err(js)?.await.map_err(js)?;
+    Ok(Peer(Rc::new(RefCell::new(StreamMuxerBox::new(connection)))))
+}
+
+/// Dials by WebSocket.
+#[wasm_bindgen(js_name = connectWebSocket)]
+pub async fn connect_websocket(addr: String) -> Result<Peer, JsError> {
+    let noise = noise::Config::new(&Keypair::generate_ed25519()).map_err(js)?;
+    let mut transport = websocket_websys::Transport::default()
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let addr = addr.parse().map_err(js)?;
+    let (_, connection) = transport.dial(addr, opts()).map_err(js)?.await.map_err(js)?;
+    let connection = Rc::new(RefCell::new(connection));
+    // yamux moves only when it is asked to. Until the connection ends, or the page has let go of it.
+    let weak = Rc::downgrade(&connection);
+    spawn_local(async move {
+        let gone = poll_fn(|cx| {
+            let Some(connection) = weak.upgrade() else { return std::task::Poll::Ready(()) };
+            let mut connection = connection.borrow_mut();
+            Pin::new(&mut *connection).poll(cx).map(drop)
+        });
+        gone.await;
+    });
+    Ok(Peer(connection))
 }
 
 #[wasm_bindgen]
 impl Peer {
-    async fn open(&self, wish: Wish, len: f64) -> Result<Stream, JsError> {
+    async fn open(&self, wish: Wish, len: f64) -> Result<SubstreamBox, JsError> {
         let mut stream = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_outbound(cx)).await.map_err(js)?;
         wish.write(&mut stream, len as u64).await.map_err(js)?;
         Ok(stream)
@@ -85,7 +116,7 @@ impl Peer {
 }
 
 /// Both sides have said all.
-async fn finished(mut stream: Stream) -> Result<(), JsError> {
+async fn finished(mut stream: SubstreamBox) -> Result<(), JsError> {
     stream.close().await.map_err(js)?;
     match stream.read(&mut [0; 9]).await {
         Ok(0) => Ok(()),
