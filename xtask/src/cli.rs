@@ -22,6 +22,12 @@ cargo xtask test [--only STEP]... [--list]
 cargo xtask simulate [--nodes N] [--seeds N] [--json] [...]
     runs committees in virtual time under faults and liars; `cargo xtask simulate --help` says more
 
+cargo xtask bench-peer [--nodes N] [--seconds S] [--interval-ms MS] [...]
+    builds our consensus and commonware's simplex in release, runs one after the other, and prints both as a line of JSON
+      --rate R, --profile P  for ours alone (rate: 0 unless given, as the peer's blocks are empty)
+      --scheme bls|ed25519   for the peer alone
+      --dir DIR              where both keep their stores: the disk to measure (default: in the target folder)
+
 cargo xtask preflight
     says what is missing on this machine, and changes nothing
 ";
@@ -33,6 +39,7 @@ pub enum Command {
     Test(TestOptions),
     /// Its arguments are the simulator's.
     Simulate(Vec<OsString>),
+    BenchPeer(BenchPeerOptions),
     Preflight,
 }
 
@@ -53,6 +60,14 @@ pub struct TestOptions {
     pub list: bool,
 }
 
+/// Options of `cargo xtask bench-peer`: what goes on to each of the two benches, which check it.
+#[derive(Debug, Default)]
+pub struct BenchPeerOptions {
+    pub ours: Vec<OsString>,
+    pub peers: Vec<OsString>,
+    pub dir: Option<PathBuf>,
+}
+
 /// Reads the process's arguments.
 pub fn parse() -> Result<Command, lexopt::Error> {
     parse_from(lexopt::Parser::from_env())
@@ -68,6 +83,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "demo" => demo(parser),
         "test" => test(parser),
         "simulate" => Ok(Command::Simulate(parser.raw_args()?.collect())),
+        "bench-peer" => bench_peer(parser),
         "preflight" => match parser.next()? {
             None => Ok(Command::Preflight),
             Some(Short('h') | Long("help")) => Ok(Command::Help),
@@ -110,6 +126,39 @@ fn test(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Test(options))
 }
 
+fn bench_peer(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut options = BenchPeerOptions::default();
+    let mut rate = OsString::from("0");
+    while let Some(argument) = parser.next()? {
+        let (ours, peers, flag) = match argument {
+            Long("nodes") => (true, true, "--nodes"),
+            Long("seconds") => (true, true, "--seconds"),
+            Long("interval-ms") => (true, true, "--interval-ms"),
+            Long("profile") => (true, false, "--profile"),
+            Long("scheme") => (false, true, "--scheme"),
+            Long("rate") => {
+                rate = parser.value()?;
+                continue;
+            }
+            Long("dir") => {
+                options.dir = Some(parser.value()?.into());
+                continue;
+            }
+            Short('h') | Long("help") => return Ok(Command::Help),
+            other => return Err(other.unexpected()),
+        };
+        let value = parser.value()?;
+        if ours {
+            options.ours.extend([flag.into(), value.clone()]);
+        }
+        if peers {
+            options.peers.extend([flag.into(), value]);
+        }
+    }
+    options.ours.extend(["--rate".into(), rate]);
+    Ok(Command::BenchPeer(options))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +193,15 @@ mod tests {
     }
 
     #[test]
+    fn each_bench_gets_its_own_arguments_and_the_common_ones() {
+        let line = ["bench-peer", "--nodes", "7", "--profile=all", "--scheme", "ed25519", "--dir", "disk"];
+        let Ok(Command::BenchPeer(options)) = parse(&line) else { panic!("not a bench") };
+        assert_eq!(options.ours, ["--nodes", "7", "--profile", "all", "--rate", "0"]);
+        assert_eq!(options.peers, ["--nodes", "7", "--scheme", "ed25519"]);
+        assert_eq!(options.dir, Some(PathBuf::from("disk")));
+    }
+
+    #[test]
     fn wrong_arguments_are_refused() {
         for arguments in [
             &["dance"][..],
@@ -152,6 +210,8 @@ mod tests {
             &["demo", "now"],
             &["test", "--only"],
             &["preflight", "--json"],
+            &["bench-peer", "--nodes"],
+            &["bench-peer", "--rounds", "3"],
             &["--version"],
         ] {
             assert!(parse(arguments).is_err(), "{arguments:?}");

@@ -3,6 +3,7 @@
 //! This crate knows how the repository is built, started and tested, and nothing of the protocol. It refuses to begin
 //! before the preflight has found everything it needs, and it leaves no process behind, however it ends.
 
+mod bench_peer;
 mod cli;
 mod demo;
 mod node_modules;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Demo(options)) => demo::run(&options),
         Ok(Command::Test(options)) => test::run(&options),
         Ok(Command::Simulate(arguments)) => simulate::run(&arguments),
+        Ok(Command::BenchPeer(options)) => bench_peer::run(&options),
         Ok(Command::Preflight) => preflight::report_all(),
         Err(error) => {
             eprintln!("error: {error}\n\n{}", cli::HELP);

@@ -50,6 +50,11 @@ impl Workspace {
         self.target.join("wasm")
     }
 
+    /// Peers that benches run beside ours, each from a workspace of its own.
+    pub fn peers_target(&self) -> PathBuf {
+        self.target.join("peers")
+    }
+
     /// Programs that are built once and kept: the bindings' writer, and pinned tools that the machine lacks.
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")
