@@ -167,8 +167,10 @@ mod tests {
         let chain = Chain::new(2, Duration::ZERO);
         let first = chain.propose(View::new(1), genesis_digest());
         let second = chain.propose(View::new(2), first);
-        [0, 1].map(|validator| chain.finalized(validator, &second));
-        [(0, 0), (0, 1), (1, 1)].map(|(validator, signer)| chain.heard(validator, signer));
+        for (validator, signer) in [(0, 0), (0, 1), (1, 1)] {
+            chain.finalized(validator, &second);
+            chain.heard(validator, signer);
+        }
         assert!(!chain.is_ready());
         chain.heard(1, 0);
         assert!(chain.is_ready());

@@ -13,14 +13,21 @@ use commonware_consensus::{
     types::{Epoch, ViewDelta},
 };
 use commonware_cryptography::{
-    ChaCha20Poly1305, certificate::Verifier, ed25519::PrivateKey, ed25519::PublicKey, sha256::Digest,
+    ChaCha20Poly1305, Sha256,
+    certificate::Verifier,
+    ed25519::{PrivateKey, PublicKey},
+    sha256::Digest,
 };
 use commonware_p2p::{
     Address, AddressableManager as _,
     authenticated::lookup::{self, Network},
 };
 use commonware_parallel::Sequential;
-use commonware_runtime::{Clock as _, Quota, Supervisor as _, buffer::paged::CacheRef, tokio};
+use commonware_runtime::{
+    Clock as _, Quota, Supervisor as _,
+    buffer::paged::{CacheRef, page_size},
+    tokio,
+};
 use commonware_stream::{
     cups::{self, Cups},
     sake::{self, Sake},
@@ -44,7 +51,7 @@ const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(4096).unwrap();
 const HANDSHAKES_PER_SECOND: NonZeroU32 = NonZeroU32::new(256).unwrap();
 const MAILBOX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const BUFFER_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
-const PAGE_BYTES: NonZeroU16 = NonZeroU16::new(4096).unwrap();
+const PAGE_BYTES: NonZeroU16 = page_size(4096);
 const PAGES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 const VIEWS_KEPT: u64 = 16;
 
@@ -136,7 +143,7 @@ where
     let application = Application::new(context.child("application"), chain.clone());
     let engine = simplex::Config {
         scheme,
-        elector: RoundRobin::default(),
+        elector: RoundRobin::<Sha256>::default(),
         blocker: oracle,
         automaton: application.clone(),
         relay: application,
