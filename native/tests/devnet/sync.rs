@@ -95,6 +95,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     };
     let once = &mut |height| if height == 5 { load.clone() } else { Vec::new() };
     let Made { head, store } = past.make(&Past::store(&net, 1), 320, once, write_kept);
+    let turns = turns(&store, &head.state);
     // What a node does in steps once it has enough newer blocks.
     store.keep_next().unwrap();
     while store.prune_blocks(64).unwrap() > 0 {}
@@ -107,7 +108,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(net.get(1, "/v1/status")["lowest_block"], PRUNED + 1);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (liar, asked) = runtime.block_on(liar(head.clone()));
+    let (liar, asked) = runtime.block_on(liar(head.clone(), turns));
     let joined = net.init_join(&[liar]);
     // As if it had crashed after the first chunk.
     let crashed = Store::open(&Past::store(&net, joined), &past.start.chain).unwrap();
@@ -150,7 +151,7 @@ type Asked = Arc<std::sync::Mutex<Vec<Digest>>>;
 
 /// A full node as it looks from outside that offers the true header and gives chunks of another state. Its address, and
 /// where the chunks began that it was asked for.
-async fn liar(head: Head) -> (String, Asked) {
+async fn liar(head: Head, turns: Vec<light::Turn>) -> (String, Asked) {
     let asked = Asked::default();
     let mut config = tequio_p2p::Config::new([77; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
@@ -164,7 +165,15 @@ async fn liar(head: Head) -> (String, Asked) {
         while let Some(event) = events.next().await {
             let Event::Inbound { protocol, body, reply, .. } = event else { continue };
             match protocol {
-                Protocol::Light => reply.send(codec::encode(&light::Response::Header(head.header.clone()))),
+                Protocol::Light => {
+                    let answer = match codec::decode(&body, light::REQUEST_LEN_MAX).unwrap() {
+                        light::Request::Turns { from, .. } => {
+                            light::Response::Turns(BoundedVec::truncated(turns.iter().skip(from as usize).cloned()))
+                        }
+                        _ => light::Response::Header(head.header.clone()),
+                    };
+                    reply.send(codec::encode(&answer));
+                }
                 Protocol::Sync => {
                     let request = codec::decode(&body, 64).unwrap();
                     if let Request::Chunk { from, .. } = request {
@@ -191,6 +200,17 @@ fn answer(request: Request, head: &Head, lie: &State) -> Response {
         }
         Request::Chunk { from, .. } => lie.chunk(&from).map_or(Response::Gone, Response::Chunk),
     }
+}
+
+/// The turns of all epochs that have ended.
+fn turns(store: &Store, state: &State) -> Vec<light::Turn> {
+    let params = state.params().unwrap();
+    let turn = |next| {
+        let committee = state.committee(next)?.clone();
+        let header = store.final_header(next * params.epoch_blocks - 1).unwrap()?;
+        Some(light::Turn { header, committee })
+    };
+    (1..).map_while(turn).collect()
 }
 
 /// The same, but that everybody is richer.
