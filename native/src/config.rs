@@ -3,11 +3,13 @@
 
 use crate::files;
 use anyhow::Context as _;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use tequio_core::consensus::VotesTo;
 
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "config.toml";
@@ -29,6 +31,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Threads that compute for jobs.
     pub workers: usize,
+    /// Where this node's votes go while it has a seat.
+    pub votes_to: Votes,
     /// Newest blocks that stay here; 0 for all of them.
     pub keep_blocks: u64,
     /// A node that is more blocks behind than this fetches a state whole instead.
@@ -36,6 +40,26 @@ pub struct Config {
     /// File with the keystore's passphrase; a relative path starts at the node's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+/// Where votes go: see `docs/consensus.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Votes {
+    /// To every member: for a committee that stands far apart
+    #[default]
+    All,
+    /// To a few members that add them up: for a committee of one site
+    Collectors,
+}
+
+impl From<Votes> for VotesTo {
+    fn from(votes: Votes) -> Self {
+        match votes {
+            Votes::All => Self::All,
+            Votes::Collectors => Self::Collectors,
+        }
+    }
 }
 
 impl Default for Config {
@@ -47,6 +71,7 @@ impl Default for Config {
             relays: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 4811)),
             workers: 1,
+            votes_to: Votes::All,
             keep_blocks: 0,
             snapshot_when_behind: 4096,
             passphrase_file: None,
@@ -80,7 +105,12 @@ mod tests {
     #[test]
     fn survives_the_file_and_refuses_unknown_options() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config { peers: vec!["/ip4/127.0.0.1/tcp/1".into()], workers: 3, ..Config::default() };
+        let config = Config {
+            votes_to: Votes::Collectors,
+            peers: vec!["/ip4/127.0.0.1/tcp/1".into()],
+            workers: 3,
+            ..Config::default()
+        };
         config.save(dir.path()).unwrap();
         assert_eq!(Config::load(dir.path()).unwrap(), config);
         std::fs::write(dir.path().join(FILE_NAME), "worker = 3\n").unwrap();

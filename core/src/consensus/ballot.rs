@@ -6,7 +6,7 @@
 use crate::{
     crypto::bls,
     ledger::{Certificate, Committee, Vote},
-    types::{Digest, Unverified, Weight},
+    types::{Digest, Unverified, Verified, Weight},
     wire::consensus::SignedVote,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -56,6 +56,16 @@ impl Ballot {
         }
     }
 
+    /// Whether a certificate of this vote is here.
+    pub(super) fn is_certified(&self, vote: &Vote) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| certificate.vote == *vote)
+    }
+
+    /// A certificate that another member has made. The first one stays.
+    pub(super) fn learn(&mut self, certificate: Verified<Certificate>) {
+        self.certificate.get_or_insert(certificate.into_inner());
+    }
+
     /// The certificate of this vote, if enough valid votes are there, and the votes that were found bad.
     pub(super) fn certify(
         &mut self,
@@ -64,7 +74,7 @@ impl Ballot {
     ) -> (Option<Certificate>, Vec<(usize, SignedVote)>) {
         let mut bad = Vec::new();
         loop {
-            if self.certificate.as_ref().is_some_and(|c| c.vote == *vote) {
+            if self.is_certified(vote) {
                 return (self.certificate.clone(), bad);
             }
             let parts = self.parts(&vote.digest);

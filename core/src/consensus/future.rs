@@ -1,7 +1,7 @@
 //! Messages of the next height that come before this node has finished the present one. Others may be half
 //! a round trip ahead, not more: who is further ahead has to be caught up with by sync.
 //!
-//! Kept: of each seat one vote for each phase and each of the first views, one view change without its
+//! Kept: of each seat one vote for each phase and one certificate, each of the first views, one view change without its
 //! block, one proposal for each of the first views and only from its leader. So the memory is bounded by
 //! [`VIEWS_MAX`] blocks and some kilobytes a seat, and no seat can push out another's messages.
 
@@ -20,6 +20,7 @@ enum Slot {
     Proposal(View),
     ViewChange,
     Vote(View, Phase),
+    Prepared(View),
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,9 @@ impl Future {
         let slot = match &mut message {
             Message::Proposal(proposal) if proposal.view < VIEWS_MAX && is_leader => Slot::Proposal(proposal.view),
             Message::Vote(signed) if signed.vote.view < VIEWS_MAX => Slot::Vote(signed.vote.view, signed.vote.phase),
+            Message::Prepared(certificate) if certificate.vote.view < VIEWS_MAX => {
+                Slot::Prepared(certificate.vote.view)
+            }
             Message::ViewChange { block, .. } => {
                 *block = None; // Sent again to whoever leads.
                 Slot::ViewChange

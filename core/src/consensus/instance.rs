@@ -7,7 +7,10 @@ use crate::{
     types::{Digest, Height, TimeMs, View, Weight},
     wire::consensus::{NewView, Proposal, SignedClaim, SignedViewChange},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 /// Views ahead of the present one (and, for commit votes, behind it) whose votes are kept.
 pub(super) const VIEW_WINDOW: View = 4;
@@ -37,6 +40,10 @@ pub(super) struct Instance {
     pub(super) changes: BTreeMap<usize, SignedViewChange>,
     /// The first justified proposal of each view from this one on.
     pub(super) seen: BTreeMap<View, SignedClaim>,
+    /// Votes of this height go to all, whatever the configuration says.
+    pub(super) fell_back: bool,
+    /// The certificates that this node, a collector, has given to all.
+    pub(super) spread: BTreeSet<Phase>,
     /// The mempool was asked for this view.
     pub(super) building: bool,
     /// The mempool holds something.
@@ -69,6 +76,8 @@ impl Instance {
             ballots: BTreeMap::new(),
             changes: BTreeMap::new(),
             seen: BTreeMap::new(),
+            fell_back: false,
+            spread: BTreeSet::new(),
             building: false,
             wanted: false,
             expires_ms: None,

@@ -1,5 +1,5 @@
-//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, votes to everyone,
-//! three hops to finality. A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
+//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time; votes to everyone and three
+//! hops to finality, or by way of a few collectors and five ([`VotesTo`]). A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
 //!
 //! | when | the replica | on disk first |
 //! |---|---|---|
@@ -14,7 +14,8 @@
 //! | likewise, and the block is missing | asks those who signed | |
 //! | the view takes too long and a quorum is in it | enters the next view with its lock, patience doubles | view change |
 //! | f+1 have left this view | follows them | view change |
-//! | nothing new for a while | says its last words again | |
+//! | a collector has a certificate of view 0 | gives it to all | |
+//! | nothing new for a while | says its last words again, votes to all from then on | |
 //! | a message of the next height | keeps it until then | |
 //! | a message of a height further on | asks its sender for the final blocks | |
 //! | the state of a later final block | goes on from there | that state |
@@ -33,10 +34,11 @@
 //! The last block of an epoch makes the next committee; with the block's finality that one takes over, here in
 //! `finalise`, and everything that a replica does asks the committee of its head.
 //!
-//! What comes later has its place: pipelined heights are several `Instance`s, collectors are another [`To`].
+//! What comes later has its place: pipelined heights are several `Instance`s.
 
 mod ballot;
 mod catch_up;
+mod collect;
 mod error;
 mod future;
 mod handle;
@@ -50,6 +52,7 @@ mod timing;
 mod validate;
 mod wal;
 
+pub use collect::{COLLECTORS_MAX, VotesTo};
 pub use error::{Error, RestoreError, SnapshotError};
 pub use input::Input;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};

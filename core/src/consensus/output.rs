@@ -102,6 +102,13 @@ pub enum Event {
         /// The block.
         digest: Digest,
     },
+    /// The collectors of this block's votes did not answer in time: votes of this height go to all from here on.
+    FellBack {
+        /// The height.
+        height: Height,
+        /// The block.
+        digest: Digest,
+    },
     /// This node gives up on earlier views.
     ViewChange {
         /// The height.
@@ -152,6 +159,9 @@ pub enum Offence {
     /// Another member's turn.
     #[error("proposed out of turn")]
     NotLeader,
+    /// Its votes are not that member's to collect.
+    #[error("sent a certificate of votes that it does not collect")]
+    NotCollector,
     /// The proposal's justification does not hold.
     #[error("justified a new view wrongly")]
     BadJustification,

@@ -2,6 +2,7 @@
 
 use super::{
     catch_up::CatchUp,
+    collect::VotesTo,
     error::{Error, RestoreError, SnapshotError},
     future::Future,
     input::Input,
@@ -25,7 +26,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 /// Sets of keys that are held at once: the present ones, those of the next epoch, and some of which nothing came.
 pub(super) const SEAT_KEYS_MAX: usize = 8;
 
-/// The keys of a node.
+/// The keys of a node, and what its operator decides.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its identity.
@@ -33,6 +34,8 @@ pub struct Config {
     /// Those of its seat, and those that it will have after a turn; without any that fit, or without a seat, it follows
     /// and says nothing.
     pub seat_keys: Vec<SeatKeys>,
+    /// Where its votes go.
+    pub votes_to: VotesTo,
 }
 
 /// The secrets of a seat.

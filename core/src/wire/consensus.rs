@@ -43,6 +43,8 @@ pub enum Message {
     },
     /// Tells a member that is behind which block is final.
     Finalised(Certificate),
+    /// A collector shows that a quorum has prepared a block.
+    Prepared(Certificate),
 }
 
 /// A block for one view of its height.
@@ -68,7 +70,7 @@ impl Message {
             Self::Proposal(proposal) => proposal.block.header.height,
             Self::Vote(signed) => signed.vote.height,
             Self::ViewChange { change, .. } => change.change.height,
-            Self::Finalised(certificate) => certificate.vote.height,
+            Self::Finalised(certificate) | Self::Prepared(certificate) => certificate.vote.height,
         }
     }
 }
@@ -129,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_is_total_and_canonical(kind in 0u8..4, mut bytes: Vec<u8>) {
+        fn decoding_is_total_and_canonical(kind in 0u8..5, mut bytes: Vec<u8>) {
             bytes.insert(0, kind);
             if let Ok(message) = codec::decode::<Message>(&bytes, REQUEST_LEN_MAX) {
                 prop_assert_eq!(codec::encode(&message), bytes);

@@ -3,7 +3,7 @@
 use super::{Dir, Json, PassphraseFile, say};
 use crate::{
     api,
-    config::Config,
+    config::{Config, Votes},
     files,
     keys::{self, Keys, PassphraseSource},
     node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
@@ -45,6 +45,9 @@ pub struct Run {
     /// Threads that compute for jobs
     #[arg(long, env = "TEQUIO_WORKERS", value_name = "N")]
     workers: Option<usize>,
+    /// Where this node's votes go while it has a seat
+    #[arg(long, env = "TEQUIO_VOTES_TO", value_name = "WHOM")]
+    votes_to: Option<Votes>,
     /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all
     #[arg(long, env = "TEQUIO_KEEP_BLOCKS", value_name = "N")]
     keep_blocks: Option<u64>,
@@ -83,6 +86,7 @@ impl Run {
         replace(&mut config.relays, &self.relays);
         config.http = self.http.unwrap_or(config.http);
         config.workers = self.workers.unwrap_or(config.workers);
+        config.votes_to = self.votes_to.unwrap_or(config.votes_to);
         config.keep_blocks = self.keep_blocks.unwrap_or(config.keep_blocks);
         config.snapshot_when_behind = self.snapshot_when_behind.unwrap_or(config.snapshot_when_behind);
         anyhow::ensure!(

@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
-    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
+    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, VotesTo, WalRecord},
     ledger::{Action, Entry, Evidence},
     types::{NodeId, Unverified},
     wire::{
@@ -27,6 +27,7 @@ use tokio::runtime::Handle;
 /// Restores the replica from the store and starts its thread.
 pub fn start(
     context: &Arc<Context>,
+    votes_to: VotesTo,
     inbox: &Inbox<Input>,
     mail: Mail<Input>,
     ended: impl FnOnce(anyhow::Result<()>) + Send + 'static,
@@ -34,7 +35,7 @@ pub fn start(
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone()).context("the store's state is not usable")?;
-    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat() };
+    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat(), votes_to };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
@@ -219,6 +220,10 @@ impl Replicating {
                 tracing::trace!(height, view, "proposal accepted");
             }
             Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
+            Event::FellBack { height, .. } => {
+                self.context.metrics.fallbacks.inc();
+                tracing::debug!(height, "no collector has answered in time: votes go to all");
+            }
             Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
         }
     }

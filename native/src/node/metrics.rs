@@ -27,6 +27,7 @@ pub struct Metrics {
     pub http_limited: Counter,
     pub misbehaviour: Counter,
     pub path_changes: Family<[(&'static str, &'static str); 1], Counter>,
+    pub fallbacks: Counter,
 }
 
 impl Default for Metrics {
@@ -49,6 +50,7 @@ impl Default for Metrics {
             http_limited: Counter::default(),
             misbehaviour: Counter::default(),
             path_changes: Family::default(),
+            fallbacks: Counter::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -68,6 +70,7 @@ impl Default for Metrics {
         registry.register("http_limited", "Of those, refused for their rate", m.http_limited.clone());
         registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
         registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
+        registry.register("fallbacks", "Heights whose collectors did not answer in time", m.fallbacks.clone());
         metrics.registry = registry;
         metrics
     }

@@ -70,6 +70,24 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
 }
 
 #[test]
+fn votes_by_way_of_collectors_survive_the_kill_of_any_and_members_may_differ() {
+    let mut net = Devnet::make(4);
+    (1..=4).for_each(|node| net.restart_with(node, &["--votes-to", "collectors"]));
+    net.wait_height(1, 4, WITHIN);
+    for victim in [2, 4] {
+        net.kill(victim);
+        let other = victim % 4 + 1;
+        let reached = net.wait_height(other, net.height(other) + 3, WITHIN);
+        // It comes back with the other way of voting.
+        net.restart(victim);
+        let height = net.wait_height(victim, reached + 2, WITHIN);
+        net.wait_height(other, height, WITHIN);
+        let hash = |node: usize| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
+        assert_eq!(hash(victim), hash(other));
+    }
+}
+
+#[test]
 fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
     let mut net = Devnet::start(4);
     let digits = data("digits.csv.gz");

@@ -9,7 +9,7 @@ use tequio::{
     store::{FILE_NAME, FinalBlock, Head, Store},
 };
 use tequio_core::{
-    consensus::{self, Config, Input, Output, Replica, To},
+    consensus::{self, Config, Input, Output, Replica, To, VotesTo},
     ledger::{
         Checkpoint, SignedTransaction,
         genesis::{GenesisFile, Start},
@@ -71,7 +71,8 @@ impl Past {
         let head = store.load_head(&self.start).unwrap();
         let mut now_ms = self.start.header.time_ms;
         let replica = |keys: &Keys| {
-            let config = Config { node_key: keys.node.clone(), seat_keys: keys.of_seat() };
+            let (node_key, seat_keys) = (keys.node.clone(), keys.of_seat());
+            let config = Config { node_key, seat_keys, votes_to: VotesTo::All };
             Replica::restore(config, consensus::Head::genesis(&self.start), [], now_ms).unwrap()
         };
         let replicas: Vec<Replica> = self.keys.iter().map(replica).collect();

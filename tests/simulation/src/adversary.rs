@@ -52,6 +52,12 @@ pub enum Lie {
     BadJustification,
     /// Says in view changes that a block of its own was prepared.
     ForgeLock,
+    /// As collector keeps all certificates to itself.
+    KeepCertificates,
+    /// As collector shows certificates of other blocks, with forged signatures, too few signers, or too early.
+    ForgeCertificates,
+    /// As collector gives a certificate to some only, and decides alone.
+    ChooseReceivers,
     /// Forgets its log at each restart, and restarts often.
     Amnesia,
     /// Honest, but bits of its disk turn.
@@ -59,7 +65,7 @@ pub enum Lie {
 }
 
 /// All of them.
-pub const LIES: [Lie; 18] = [
+pub const LIES: [Lie; 21] = [
     Lie::Silence,
     Lie::Equivocate,
     Lie::ProposeTwice,
@@ -76,6 +82,9 @@ pub const LIES: [Lie; 18] = [
     Lie::IgnoreLock,
     Lie::BadJustification,
     Lie::ForgeLock,
+    Lie::KeepCertificates,
+    Lie::ForgeCertificates,
+    Lie::ChooseReceivers,
     Lie::Amnesia,
     Lie::Rot,
 ];
@@ -100,6 +109,9 @@ impl Lie {
             Self::IgnoreLock => "ignore_lock",
             Self::BadJustification => "bad_justification",
             Self::ForgeLock => "forge_lock",
+            Self::KeepCertificates => "keep_certificates",
+            Self::ForgeCertificates => "forge_certificates",
+            Self::ChooseReceivers => "choose_receivers",
             Self::Amnesia => "amnesia",
             Self::Rot => "rot",
         }
@@ -268,6 +280,14 @@ impl Conspiracy {
                 let change = change.sign(&liar.world.keys[liar.seat].0);
                 liar.to_all(&Message::ViewChange { change, block: Some(block) })
             }
+            (Lie::KeepCertificates, Message::Prepared(_) | Message::Finalised(_)) => Vec::new(),
+            (Lie::ForgeCertificates, message) => forge_certificate(liar, message),
+            (Lie::ChooseReceivers, message @ (Message::Prepared(_) | Message::Finalised(_))) => {
+                // The same half each time, so that it stays behind.
+                let mut said = liar.to_all(&message);
+                said.retain(|(to, _)| to % 2 == liar.seat % 2);
+                said
+            }
             (_, message) => liar.to_all(&message),
         }
     }
@@ -418,9 +438,44 @@ fn forge(liar: &mut Liar<'_>, message: Message) -> Said {
             let early = Proposal::sign(proposal.view + 4, proposal.block, None, node_key);
             said.extend(liar.to_all(&Message::Proposal(early)));
         }
-        Message::Finalised(_) => {}
+        Message::Finalised(_) | Message::Prepared(_) => {}
     }
     said
+}
+
+/// Certificates that do not hold, beside the true message or in its place.
+fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
+    let mut all = [0; 32];
+    (0..liar.world.seats()).for_each(|seat| all[seat / 8] |= 1 << (seat % 8));
+    let everybody: Vec<usize> = (0..liar.world.keys.len()).filter(|member| *member != liar.seat).collect();
+    let to_everybody = |certificate: Certificate| {
+        let message = Message::Prepared(certificate);
+        everybody.iter().map(move |to| (*to, message.clone())).collect::<Said>()
+    };
+    match message {
+        // Before anybody can have one: half of the members hear of this block, half of another.
+        Message::Vote(signed) if signed.vote.phase == Phase::Prepare => {
+            let signature = liar.vote_key().sign(&signed.vote.message());
+            let certificate = |digest| Certificate { vote: Vote { digest, ..signed.vote }, signers: all, signature };
+            let mut said = liar.to_all(&message);
+            let digest = if liar.rng.chance(500) { signed.vote.digest } else { Digest([liar.rng.draw() as u8; 32]) };
+            said.extend(to_everybody(certificate(digest)));
+            said
+        }
+        Message::Prepared(mut certificate) => {
+            match liar.rng.range(0, 3) {
+                0 => certificate.signature = bls::Signature([liar.rng.draw() as u8; 48]),
+                1 => certificate.signers = [0; 32],
+                _ => certificate.vote.view += 1,
+            }
+            liar.to_all(&Message::Prepared(certificate))
+        }
+        Message::Finalised(mut certificate) => {
+            certificate.vote.digest = Digest([liar.rng.draw() as u8; 32]);
+            liar.to_all(&Message::Finalised(certificate))
+        }
+        message => liar.to_all(&message),
+    }
 }
 
 /// The members that a message goes to, by the committee that its sender knows.

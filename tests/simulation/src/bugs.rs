@@ -6,7 +6,7 @@ use tequio_core::{
     consensus::{BuildBlock, Finalised, WalRecord},
     crypto::bls,
     ledger::{Block, Certificate, Committee, Phase, Vote, epoch, fault::Fault, seed},
-    types::{Epoch, Height, Verified},
+    types::{Digest, Epoch, Height, Verified},
     wire::consensus::{Message, Proposal, SignedVote},
 };
 
@@ -56,10 +56,15 @@ pub enum Bug {
     NoPossession,
     NoOverlap,
     NoUnbonding,
+    // What collectors do, and those who hear them.
+    NoFallback,
+    UncheckedCertificate,
+    SpreadTooFew,
+    SpreadOtherBlock,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 37] = [
+pub const BUGS: [Bug; 41] = [
     Bug::ForgetLock,
     Bug::NoViewChange,
     Bug::CommitWithPrepare,
@@ -97,6 +102,10 @@ pub const BUGS: [Bug; 37] = [
     Bug::NoPossession,
     Bug::NoOverlap,
     Bug::NoUnbonding,
+    Bug::NoFallback,
+    Bug::UncheckedCertificate,
+    Bug::SpreadTooFew,
+    Bug::SpreadOtherBlock,
 ];
 
 impl Bug {
@@ -199,7 +208,31 @@ impl Bug {
                 certificate.vote.view += 1;
                 vec![Message::Finalised(certificate)]
             }
+            (Self::SpreadTooFew, Message::Prepared(certificate)) => {
+                vec![Message::Prepared(without_a_signer(certificate))]
+            }
+            (Self::SpreadOtherBlock, Message::Prepared(mut certificate)) => {
+                certificate.vote.digest = Digest([3; 32]);
+                vec![Message::Prepared(certificate)]
+            }
             (_, message) => vec![message],
+        }
+    }
+
+    /// What a host takes a message for. A certificate that is not checked is as good as one that holds: the secrets
+    /// are here, so it is made to hold.
+    pub fn hear(self, world: &World, message: Message) -> Message {
+        match (self, message) {
+            (Self::UncheckedCertificate, Message::Prepared(mut certificate)) => {
+                let message = certificate.vote.message();
+                let seats: Vec<usize> = certificate.seats().filter(|seat| *seat < world.seats()).collect();
+                let parts: Vec<_> = seats.into_iter().map(|seat| world.keys[seat].1.sign(&message)).collect();
+                if let Ok(signature) = bls::aggregate(&parts) {
+                    certificate.signature = signature;
+                }
+                Message::Prepared(certificate)
+            }
+            (_, message) => message,
         }
     }
 
@@ -254,10 +287,7 @@ impl Bug {
                 }
             }
             Self::CertificateOfPrepare => certificate.vote.phase = Phase::Prepare,
-            Self::CertificateMissesASigner => {
-                let first = certificate.seats().next().unwrap_or_default();
-                certificate.signers[first / 8] ^= 1 << (first % 8);
-            }
+            Self::CertificateMissesASigner => certificate = without_a_signer(certificate),
             _ => {}
         }
         certificate
@@ -278,6 +308,12 @@ impl Bug {
             _ => chosen,
         }
     }
+}
+
+fn without_a_signer(mut certificate: Certificate) -> Certificate {
+    let first = certificate.seats().next().unwrap_or_default();
+    certificate.signers[first / 8] ^= 1 << (first % 8);
+    certificate
 }
 
 /// A transaction that no client has sent.

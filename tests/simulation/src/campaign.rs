@@ -2,7 +2,7 @@
 
 use crate::{
     bugs::{BUGS, Bug},
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Profile, Setup},
     directed,
     disk::Fate,
     network::Regions,
@@ -29,8 +29,8 @@ pub enum Job {
     Chaos(usize, u64),
     /// Chance, with so many seats at first, and members that come and go.
     Churn(usize, u64),
-    /// Nothing goes wrong: how long does a decision take between these regions?
-    Calm(usize, Regions, u64),
+    /// Nothing goes wrong: how long does a decision take between these regions, with votes carried so?
+    Calm(usize, Regions, Profile, u64),
     /// Twins.
     Twins(u64),
     /// A schedule made by hand, by its number.
@@ -49,8 +49,9 @@ impl Job {
         match self {
             Self::Chaos(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --seed {seed}"),
             Self::Churn(nodes, seed) => format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}"),
-            Self::Calm(nodes, regions, seed) => {
-                format!("cargo xtask simulate --nodes {nodes} --regions {} --seed {seed}", regions.name())
+            Self::Calm(nodes, regions, profile, seed) => {
+                let (regions, profile) = (regions.name(), profile.name());
+                format!("cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --seed {seed}")
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
             Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
@@ -68,6 +69,8 @@ pub struct Outcome {
     pub decisions: u64,
     /// By kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Heights whose collectors did not answer in time, by host.
+    pub fallbacks: u64,
     /// Views given up.
     pub view_changes: u64,
     /// Of all that happened.
@@ -86,6 +89,7 @@ impl Outcome {
     fn of(cluster: Cluster) -> Self {
         Self {
             decisions: cluster.checkers.height(),
+            fallbacks: cluster.fallbacks,
             view_changes: cluster.view_changes,
             trace: cluster.checkers.trace,
             virtual_ms: cluster.now_us / 1000 - crate::world::GENESIS_MS,
@@ -98,6 +102,7 @@ impl Outcome {
 
     fn add(&mut self, other: Self) {
         self.decisions += other.decisions;
+        self.fallbacks += other.fallbacks;
         self.view_changes += other.view_changes;
         self.virtual_ms += other.virtual_ms;
         self.latencies_ms.extend(other.latencies_ms);
@@ -118,8 +123,8 @@ pub fn perform(job: Job) -> Outcome {
             let world = World::of(nodes, PACE);
             Outcome::of(run(world, churn_setup(world, seed), churn_weather(seed)))
         }
-        Job::Calm(nodes, regions, seed) => {
-            Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, ..Setup::calm(seed) }))
+        Job::Calm(nodes, regions, profile, seed) => {
+            Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, profile, ..Setup::calm(seed) }))
         }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),
         Job::Directed(number) => {

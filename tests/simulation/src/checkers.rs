@@ -105,13 +105,12 @@ impl Checkers {
 
     /// A host says something, truthful or not.
     pub fn said(&mut self, seat: usize, is_correct: bool, message: &Message) {
-        if !is_correct {
-            self.oaths.hear(seat, message);
-            return;
-        }
         let world = self.world;
         let (height, said) = (message.height(), epoch_of(message));
         let due = epoch::of(&world.start.params, height);
+        if !is_correct {
+            return self.oaths.hear(seat, message, self.committees.get(&due), |node| world.member(node));
+        }
         if said != due {
             return self.fail(format!("epoch: member {seat} says epoch {said} of height {height}, which is of {due}"));
         }
@@ -291,6 +290,6 @@ fn epoch_of(message: &Message) -> Epoch {
         Message::Proposal(proposal) => proposal.block.header.epoch,
         Message::Vote(signed) => signed.vote.epoch,
         Message::ViewChange { change, .. } => change.change.epoch,
-        Message::Finalised(certificate) => certificate.vote.epoch,
+        Message::Finalised(certificate) | Message::Prepared(certificate) => certificate.vote.epoch,
     }
 }

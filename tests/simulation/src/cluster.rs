@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    consensus::BuildBlock,
+    consensus::{BuildBlock, VotesTo},
     crypto::bls::known,
     ledger::{Block, Certificate, SignedTransaction, fault},
     types::{Height, NodeId, Unverified, Verified},
@@ -80,6 +80,41 @@ enum Happening {
     },
 }
 
+/// Where the hosts of a run send their votes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// All to all.
+    All,
+    /// All to collectors.
+    Collectors,
+    /// Every other host to collectors, as while a committee changes from one way to the other.
+    Mixed,
+}
+
+impl Profile {
+    /// By its name on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::All, Self::Collectors, Self::Mixed].into_iter().find(|profile| profile.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Collectors => "collectors",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    fn votes_to(self, host: usize) -> VotesTo {
+        match self {
+            Self::Collectors => VotesTo::Collectors,
+            Self::Mixed if host.is_multiple_of(2) => VotesTo::Collectors,
+            Self::All | Self::Mixed => VotesTo::All,
+        }
+    }
+}
+
 /// How a run is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -91,6 +126,8 @@ pub struct Setup {
     pub lies: BTreeMap<usize, Lie>,
     /// Seats that two hosts have the keys of.
     pub twins: Vec<usize>,
+    /// Where hosts send their votes.
+    pub profile: Profile,
     /// A fault of the implementation.
     pub bug: Option<Bug>,
     /// Members join, leave and change their keys.
@@ -103,7 +140,8 @@ impl Setup {
     /// Nobody lies, nothing is broken.
     pub fn calm(seed: u64) -> Self {
         let (lies, twins) = (BTreeMap::new(), Vec::new());
-        Self { seed, regions: Regions::Site, lies, twins, bug: None, churn: false, pairings: false }
+        let (profile, bug) = (Profile::All, None);
+        Self { seed, regions: Regions::Site, lies, twins, profile, bug, churn: false, pairings: false }
     }
 }
 
@@ -123,6 +161,8 @@ pub struct Cluster {
     pub checkers: Checkers,
     /// What went wrong, by kind.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Hosts whose collectors did not answer in time, once for each height.
+    pub fallbacks: u64,
     /// Views that were given up by anybody.
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
@@ -151,7 +191,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all hosts.
     pub fn new(world: &'static World, setup: Setup) -> Self {
-        let Setup { seed, regions, lies, twins, bug, churn, pairings } = setup;
+        let Setup { seed, regions, lies, twins, profile, bug, churn, pairings } = setup;
         known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
         fault::put(bug.and_then(Bug::of_the_ledger));
         let mut rng = Rng::new(seed);
@@ -159,6 +199,7 @@ impl Cluster {
         let seats = (0..members).chain(twins.iter().copied());
         let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
         hosts.iter_mut().for_each(|host| host.disk.keeps_committee = bug == Some(Bug::CommitteeStands));
+        hosts.iter_mut().enumerate().for_each(|(number, host)| host.config.votes_to = profile.votes_to(number));
         let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
             world,
@@ -167,6 +208,7 @@ impl Cluster {
             network: Network::new(hosts.len(), regions),
             checkers: Checkers::new(world, &faulty),
             faults: BTreeMap::new(),
+            fallbacks: 0,
             view_changes: 0,
             latencies_ms: Vec::new(),
             crash_at_write: None,

@@ -3,7 +3,7 @@
 use crate::{
     adversary::Lie,
     bugs::Bug,
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Profile, Setup},
     disk::Fate,
     weather::{PACE, recover},
     world::{GENESIS_MS, World},
@@ -147,6 +147,52 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
+/// Nothing that collectors send arrives: votes must find their way without them, in the first view already.
+pub fn collectors_silent(bug: Option<Bug>) -> Cluster {
+    const BLOCKS: u64 = 10;
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(23) });
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Prepared(_) | Message::Finalised(_));
+    cluster.run_ms(BLOCKS * (PACE.block_interval_ms_max + PACE.view_timeout_ms));
+    let (height, view_changes) = (cluster.checkers.height(), cluster.view_changes);
+    if height < BLOCKS || view_changes > 0 {
+        cluster.checkers.fail(format!("fallback: height {height} after {view_changes} view changes"));
+    }
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
+/// The leader, a collector, alone sees its block decided and dies before its certificate reaches anybody; the leader of
+/// the next view has heard nothing.
+pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(24) });
+    cluster.network.withheld = |from, to, message| {
+        let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
+        from == 2 || to == 2 || commit && to != 3 || matches!(message, Message::Finalised(_))
+    };
+    until_decided(&mut cluster);
+    cluster.crash_with(3, Fate::Lost);
+    cluster.network.withheld = |_, _, _| false;
+    cluster.run_ms(10_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// Seat 3 leads and lies as a collector, while no vote but its own reaches the other collector in time.
+pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
+    let world = World::of(4, PACE);
+    let lies = BTreeMap::from([(3, lie)]);
+    let mut cluster = Cluster::new(world, Setup { bug, lies, profile: Profile::Collectors, ..Setup::calm(seed) });
+    cluster.network.withheld =
+        |from, to, message| matches!(message, Message::Vote(signed) if signed.vote.view == 0 && to == 2 && from != 3);
+    cluster.run_ms(10_000);
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
 fn until_decided(cluster: &mut Cluster) {
     while cluster.checkers.height() == 0 && cluster.checkers.violation.is_none() {
         cluster.run_ms(1);
@@ -176,7 +222,7 @@ pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
 }
 
 /// How many schedules there are.
-pub const COUNT: usize = 11;
+pub const COUNT: usize = 16;
 
 /// The schedule with this number, and its name.
 pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluster)> {
@@ -192,6 +238,11 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         8 => ("a liar forges a lock", liar_leads_after_decision(bug, Lie::ForgeLock, 18)),
         9 => ("a liar justifies itself", liar_leads_after_decision(bug, Lie::BadJustification, 19)),
         10 => ("a liar justifies itself again", liar_leads_after_decision(bug, Lie::BadJustification, 22)),
+        11 => ("collectors are not heard", collectors_silent(bug)),
+        12 => ("a collector alone decides", collector_alone_decides(bug)),
+        13 => ("a collector keeps certificates", collector_lies(bug, Lie::KeepCertificates, 25)),
+        14 => ("a collector forges certificates", collector_lies(bug, Lie::ForgeCertificates, 26)),
+        15 => ("a collector chooses who hears it", collector_lies(bug, Lie::ChooseReceivers, 27)),
         _ => return None,
     })
 }

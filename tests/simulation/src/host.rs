@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tequio_core::{
-    consensus::{Config, Input, Replica, WalRecord},
+    consensus::{Config, Input, Replica, VotesTo, WalRecord},
     crypto::meter::Operations,
     ledger::{Block, Checked, SignedTransaction},
     types::{Height, NodeId, TimeMs, Verified},
@@ -62,7 +62,7 @@ impl Host {
         let drift = rng.range(0, 2 * CLOCK_DRIFT_PPM_MAX) as i64 - CLOCK_DRIFT_PPM_MAX as i64;
         Self {
             seat,
-            config: Config { node_key, seat_keys: world.seat_keys[seat].clone() },
+            config: Config { node_key, seat_keys: world.seat_keys[seat].clone(), votes_to: VotesTo::All },
             disk: Disk::new(world),
             writing: None,
             replica: None,

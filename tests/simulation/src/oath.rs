@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     ledger::{Committee, Evidence, Phase, Seat, Vote},
-    types::{Digest, Height, NodeId, View, Weight},
+    types::{Digest, Height, NodeId, Unverified, View, Weight},
     wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
 
@@ -42,7 +42,7 @@ impl Statement {
             Message::Vote(signed) => Some(Self::Vote(*signed)),
             Message::Proposal(proposal) => Some(Self::Claim(proposal.signed_claim())),
             Message::ViewChange { change, .. } => Some(Self::Change(change.clone())),
-            Message::Finalised(_) => None,
+            Message::Finalised(_) | Message::Prepared(_) => None,
         }
     }
 
@@ -61,8 +61,22 @@ impl Statement {
 }
 
 impl Oaths {
-    /// Prepare votes count for others, whoever casts them.
-    pub fn hear(&mut self, seat: usize, message: &Message) {
+    /// Prepare votes count for others, whoever casts them. A liar that collects may show its own vote in a certificate
+    /// only, to be checked with the committee of its height; before there is one, nobody can make a certificate that holds.
+    pub fn hear(
+        &mut self,
+        seat: usize,
+        message: &Message,
+        committee: Option<&Committee>,
+        member: impl Fn(&NodeId) -> Option<usize>,
+    ) {
+        if let (Message::Prepared(certificate), Some(committee)) = (message, committee)
+            && Unverified::new(certificate.clone()).verify(&certificate.vote.chain, Phase::Prepare, committee).is_ok()
+        {
+            let Vote { height, view, digest, .. } = certificate.vote;
+            let signers = certificate.seats().filter_map(|seat| member(&committee.seats().get(seat)?.node));
+            self.prepares.entry((height, view, digest)).or_default().extend(signers);
+        }
         if let Message::Vote(signed) = message
             && signed.vote.phase == Phase::Prepare
         {
@@ -79,7 +93,7 @@ impl Oaths {
         committee: &Committee,
         member: impl Fn(&NodeId) -> Option<usize>,
     ) -> Result<(), String> {
-        self.hear(seat, message);
+        self.hear(seat, message, Some(committee), &member);
         let quorum = |height, view, digest| {
             let prepared = self.prepares.get(&(height, view, digest));
             let has = |seat: &&Seat| member(&seat.node).is_some_and(|m| prepared.is_some_and(|p| p.contains(&m)));
@@ -122,7 +136,7 @@ impl Oaths {
                     return fail(&format!("proposes two blocks in view {}", proposal.view));
                 }
             }
-            Message::Finalised(_) => {}
+            Message::Finalised(_) | Message::Prepared(_) => {}
         }
         if let Some(statement) = Statement::of(message) {
             let signed = member.signed.entry(message.height()).or_default();

@@ -2,7 +2,7 @@
 //! parted anew in each round, so the twins say different things to different members without either of them lying.
 
 use crate::{
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Profile, Setup},
     network::Regions,
     random::Rng,
     weather::{PACE, recover},
@@ -21,7 +21,9 @@ pub fn run(seed: u64, pairings: bool) -> Cluster {
     let wish: Vec<usize> = (0..world.seats()).map(|_| rng.below(world.seats())).collect();
     let mut twins = world.bearable(&wish);
     twins.truncate(rng.range(1, 4) as usize);
-    let mut cluster = Cluster::new(world, Setup { twins, regions: Regions::Site, pairings, ..Setup::calm(seed) });
+    let profile = rng.pick(&[Profile::All, Profile::Collectors]);
+    let setup = Setup { twins, regions: Regions::Site, profile, pairings, ..Setup::calm(seed) };
+    let mut cluster = Cluster::new(world, setup);
     let rounds = rng.range(3, 6);
     for _ in 0..rounds {
         cluster.fault("twins_round");

@@ -4,7 +4,7 @@
 use crate::{
     adversary::{LIES, Lie},
     bugs::Bug,
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Profile, Setup},
     network::Regions,
     random::Rng,
     world::{Pace, World},
@@ -24,6 +24,8 @@ pub const PATIENT: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 3
 const CALM_MS: u64 = 30_000;
 /// Runs with anybody at fault.
 const LIARS_PER_MILLE: u64 = 600;
+/// Both ways of carrying votes get the same share of the runs.
+const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// A wish of a member likewise, where members come and go.
@@ -123,7 +125,8 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
     let liars = if rng.chance(LIARS_PER_MILLE) { world.bearable(&wish) } else { Vec::new() };
     let lies: BTreeMap<usize, Lie> = liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
     let regions = rng.pick(&[Regions::Site, Regions::Site, Regions::Us2, Regions::Aws10]);
-    Setup { regions, lies, ..Setup::calm(seed) }
+    let profile = rng.pick(&PROFILES);
+    Setup { regions, lies, profile, ..Setup::calm(seed) }
 }
 
 /// One run: trouble, mending, recovery.

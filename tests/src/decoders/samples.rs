@@ -345,6 +345,7 @@ fn consensus_messages(chain: &Chain) -> Vec<Message> {
         Message::Proposal(justified),
         Message::ViewChange { change, block: Some(chain.block()) },
         Message::Finalised(chain.certificate(Phase::Commit)),
+        Message::Prepared(chain.certificate(Phase::Prepare)),
     ]
 }
 

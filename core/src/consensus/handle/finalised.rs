@@ -13,6 +13,8 @@ impl Replica {
         }
         let (chain, committee) = (&self.head.header.chain, &self.head.committee);
         let certificate = Unverified::new(certificate).verify(chain, Phase::Commit, committee)?;
-        Ok(self.on_committed(certificate.into_inner())?)
+        let certificate = certificate.into_inner();
+        self.spread(&certificate);
+        Ok(self.on_committed(certificate)?)
     }
 }

@@ -4,6 +4,7 @@ mod built;
 mod checked;
 mod decide;
 mod finalised;
+mod prepared;
 mod proposal;
 mod received;
 mod snapshot;

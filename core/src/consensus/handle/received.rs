@@ -106,6 +106,7 @@ impl Replica {
             Message::Vote(signed) => self.on_vote(seat, signed),
             Message::ViewChange { change, block } => self.on_view_change(from, seat, change, block),
             Message::Finalised(certificate) => self.on_finalised(certificate),
+            Message::Prepared(certificate) => self.on_prepared_elsewhere(seat, certificate),
         };
         match result {
             Ok(()) => Ok(()),
@@ -169,6 +170,6 @@ fn place(message: &Message) -> (ChainId, Epoch) {
         Message::Proposal(proposal) => (proposal.block.header.chain, proposal.block.header.epoch),
         Message::Vote(signed) => of(&signed.vote),
         Message::ViewChange { change, .. } => (change.change.chain, change.change.epoch),
-        Message::Finalised(certificate) => of(&certificate.vote),
+        Message::Finalised(certificate) | Message::Prepared(certificate) => of(&certificate.vote),
     }
 }

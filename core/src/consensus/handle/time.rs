@@ -77,10 +77,11 @@ impl Replica {
             self.outbox.send(To::All, Message::Proposal(proposal));
         }
         let Some(digest) = self.instance.accepted else { return };
+        self.fall_back(digest);
         let committed = self.instance.committed.then_some(Phase::Commit);
         for phase in [Some(Phase::Prepare), committed].into_iter().flatten() {
             let vote = self.vote(view, phase, digest);
-            self.outbox.send(To::All, Message::Vote(SignedVote::sign(vote, &key)));
+            self.send_vote(SignedVote::sign(vote, &key));
         }
     }
 }

@@ -4,13 +4,13 @@ use crate::{
     consensus::{
         ballot::Entered,
         error::{Error, Fault},
-        output::{Event, Offence, To},
+        output::{Event, Offence},
         replica::Replica,
         wal::WalRecord,
     },
     ledger::{Certificate, Phase},
     types::{Digest, View},
-    wire::consensus::{Message, SignedVote},
+    wire::consensus::SignedVote,
 };
 
 impl Replica {
@@ -44,19 +44,22 @@ impl Replica {
         let (view, vote) = (self.instance.view, self.vote(self.instance.view, phase, digest));
         if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
             let signed = SignedVote::sign(vote, &keys.vote);
-            self.outbox.send(To::All, Message::Vote(signed));
+            self.send_vote(signed);
             self.instance.ballots.entry((view, phase)).or_default().enter(seat, signed);
         }
         self.tally(view, phase, digest)
     }
 
     /// Looks whether a vote filled a quorum, and acts on it.
-    fn tally(&mut self, view: View, phase: Phase, digest: Digest) -> Result<(), Error> {
+    pub(in crate::consensus) fn tally(&mut self, view: View, phase: Phase, digest: Digest) -> Result<(), Error> {
         let vote = self.vote(view, phase, digest);
         let Some(ballot) = self.instance.ballots.get_mut(&(view, phase)) else { return Ok(()) };
         let (certificate, bad) = ballot.certify(&vote, &self.head.committee);
         for (seat, signed) in bad {
             self.outbox.misbehaviour(self.node_at(seat), Offence::BadVote(signed));
+        }
+        if let Some(certificate) = &certificate {
+            self.spread(certificate);
         }
         match (certificate, phase) {
             (Some(certificate), Phase::Prepare) => self.on_prepared(certificate),

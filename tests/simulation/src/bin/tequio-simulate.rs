@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
     bugs::Bug,
     campaign::{Job, Report, all_bugs, chaos, churn, run_all, schedules},
+    cluster::Profile,
     network::Regions,
 };
 
@@ -16,6 +17,7 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --from SEED     the first seed (default 0)
       --churn         members join, leave and change their keys
       --regions R     no faults at all, between these regions: site, us2 or aws10
+      --profile P     with --regions: votes go to all, to collectors, or mixed (default all)
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
@@ -32,6 +34,7 @@ struct Options {
     from: u64,
     seed: Option<u64>,
     regions: Option<Regions>,
+    profile: Profile,
     campaign: Option<String>,
     threads: usize,
     json: bool,
@@ -74,6 +77,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         from: 0,
         seed: None,
         regions: None,
+        profile: Profile::All,
         campaign: None,
         threads,
         json: false,
@@ -92,6 +96,10 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("regions") => {
                 let name = parser.value()?.string()?;
                 options.regions = Some(Regions::named(&name).ok_or_else(|| format!("there are no regions {name:?}"))?);
+            }
+            Long("profile") => {
+                let name = parser.value()?.string()?;
+                options.profile = Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
             }
             Long("threads") => options.threads = parser.value()?.parse()?,
             Long("json") => options.json = true,
@@ -126,7 +134,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     }
     if let Some(regions) = options.regions {
         let seeds = options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
-        return Ok(seeds.map(|seed| Job::Calm(options.nodes, regions, seed)).collect());
+        return Ok(seeds.map(|seed| Job::Calm(options.nodes, regions, options.profile, seed)).collect());
     }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {
@@ -213,6 +221,7 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
             "seeds": report.runs,
             "decisions": sum.decisions,
             "view_changes": sum.view_changes,
+            "fallbacks": sum.fallbacks,
             "faults": sum.faults,
             "violations": report.violations.len(),
             "violated": commands,

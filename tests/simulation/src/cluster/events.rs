@@ -11,7 +11,7 @@ use crate::{
 };
 use tequio_core::{
     codec,
-    consensus::{Error, Event, Input, Output, To},
+    consensus::{Error, Event, Input, Output, To, VotesTo},
     crypto::meter,
     machine::Machine,
     types::{Height, NodeId, Unverified},
@@ -78,6 +78,10 @@ impl Cluster {
         {
             self.utter(host, To::All, answer);
         }
+        let message = match self.bug {
+            Some(bug) if self.is_correct(host) => bug.hear(self.world, message),
+            _ => message,
+        };
         if let Message::Proposal(proposal) = &message {
             let checked = self.hosts[host].checked(&proposal.block.transactions);
             if !checked.is_empty() {
@@ -189,7 +193,9 @@ impl Cluster {
                     }
                 }
             }
-            Output::Event(event) => self.view_changes += u64::from(matches!(event, Event::ViewChange { .. })),
+            Output::Event(Event::ViewChange { .. }) => self.view_changes += 1,
+            Output::Event(Event::FellBack { .. }) => self.fallbacks += 1,
+            Output::Event(_) => {}
         }
     }
 
@@ -245,9 +251,15 @@ impl Cluster {
     /// A host says something: lies and bugs have their way with it, then the checkers, then the network.
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
-        let replica = self.hosts[host].replica.as_ref();
-        let committee = replica.map_or(&world.start.committee, |replica| &replica.head().committee);
-        let seats = receivers(world, committee, seat, to);
+        let node = &self.hosts[host];
+        let committee = node.replica.as_ref().map_or(&world.start.committee, |replica| &replica.head().committee);
+        let mut seats = receivers(world, committee, seat, to);
+        if let (Some(Bug::NoFallback), Message::Vote(_), Some(replica)) = (self.bug, &message, &node.replica)
+            && node.config.votes_to == VotesTo::Collectors
+        {
+            let collectors = replica.collectors().into_iter().filter_map(|seat| committee.seats().get(seat));
+            seats = collectors.filter_map(|seat| world.member(&seat.node)).collect();
+        }
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => {
                 self.faults.entry(lie.name()).and_modify(|n| *n += 1).or_insert(1);
