@@ -5,6 +5,7 @@ use crate::{
     cluster::{Cluster, Profile, Setup},
     directed,
     disk::Fate,
+    month::{self, Availability},
     network::Regions,
     twins,
     weather::{PACE, PATIENT, calm, churn_setup, churn_weather, draw_setup, mixed, run, run_bug},
@@ -31,6 +32,8 @@ pub enum Job {
     Churn(usize, u64),
     /// Nothing goes wrong: how long does a decision take between these regions, with votes carried so?
     Calm(usize, Regions, Profile, u64),
+    /// So many days of ordinary trouble.
+    Month(u64, Profile, u64),
     /// Twins.
     Twins(u64),
     /// A schedule made by hand, by its number.
@@ -52,6 +55,9 @@ impl Job {
             Self::Calm(nodes, regions, profile, seed) => {
                 let (regions, profile) = (regions.name(), profile.name());
                 format!("cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --seed {seed}")
+            }
+            Self::Month(days, profile, seed) => {
+                format!("cargo xtask simulate --days {days} --profile {} --seed {seed}", profile.name())
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
             Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
@@ -79,6 +85,16 @@ pub struct Outcome {
     pub virtual_ms: u64,
     /// From proposal to finality at each correct host.
     pub latencies_ms: Vec<u32>,
+    /// From a client's call to finality at each correct host.
+    pub submit_ms: Vec<u32>,
+    /// Transactions that became final.
+    pub included: u64,
+    /// Time that all cores have worked.
+    pub cpu_us: u64,
+    /// What all hosts have said.
+    pub bytes: u64,
+    /// Of runs that measure it.
+    pub availability: Option<Availability>,
     /// What broke.
     pub violation: Option<String>,
     /// A bug that was found, and by what.
@@ -95,6 +111,11 @@ impl Outcome {
             virtual_ms: cluster.now_us / 1000 - crate::world::GENESIS_MS,
             violation: cluster.checkers.violation,
             latencies_ms: cluster.latencies_ms,
+            submit_ms: cluster.submit_ms,
+            included: cluster.checkers.included.len() as u64,
+            cpu_us: cluster.cpu_us,
+            bytes: cluster.bytes,
+            availability: None,
             faults: cluster.faults,
             found: None,
         }
@@ -106,6 +127,13 @@ impl Outcome {
         self.view_changes += other.view_changes;
         self.virtual_ms += other.virtual_ms;
         self.latencies_ms.extend(other.latencies_ms);
+        self.submit_ms.extend(other.submit_ms);
+        self.included += other.included;
+        self.cpu_us += other.cpu_us;
+        self.bytes += other.bytes;
+        if let Some(availability) = other.availability {
+            self.availability.get_or_insert_default().add(&availability);
+        }
         self.trace = hash_of(Context::Vote, &(self.trace, other.trace));
         other.faults.into_iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
         self.violation = self.violation.take().or(other.violation);
@@ -125,6 +153,10 @@ pub fn perform(job: Job) -> Outcome {
         }
         Job::Calm(nodes, regions, profile, seed) => {
             Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, profile, ..Setup::calm(seed) }))
+        }
+        Job::Month(days, profile, seed) => {
+            let (cluster, availability) = month::run(days, seed, profile);
+            Outcome { availability: Some(availability), ..Outcome::of(cluster) }
         }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),
         Job::Directed(number) => {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{BuildBlock, VotesTo},
     crypto::bls::known,
-    ledger::{Block, Certificate, SignedTransaction, fault},
+    ledger::{Block, Certificate, SignedTransaction, TransactionId, fault},
     types::{Height, NodeId, Unverified, Verified},
 };
 
@@ -167,6 +167,14 @@ pub struct Cluster {
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
     pub latencies_ms: Vec<u32>,
+    /// From a client's call until a correct host has its transaction final, milliseconds, for each of both.
+    pub submit_ms: Vec<u32>,
+    /// By the time of a client's call: when the first correct host had its transaction final.
+    pub served_us: BTreeMap<u64, u64>,
+    /// Time that the hosts' cores have worked.
+    pub cpu_us: u64,
+    /// What the hosts have said to each other, by receiver.
+    pub bytes: u64,
     /// Crashes this host in the middle of its n-th write.
     pub crash_at_write: Option<(usize, u64, Fate)>,
     /// Writes that were begun, by host.
@@ -186,6 +194,7 @@ pub struct Cluster {
     member_nonces: Vec<u64>,
     pending: Vec<Verified<SignedTransaction>>,
     proposed_us: BTreeMap<Height, u64>,
+    submitted_us: BTreeMap<TransactionId, u64>,
 }
 
 impl Cluster {
@@ -211,6 +220,10 @@ impl Cluster {
             fallbacks: 0,
             view_changes: 0,
             latencies_ms: Vec::new(),
+            submit_ms: Vec::new(),
+            served_us: BTreeMap::new(),
+            cpu_us: 0,
+            bytes: 0,
             crash_at_write: None,
             writes: vec![0; hosts.len()],
             hosts,
@@ -227,6 +240,7 @@ impl Cluster {
             member_nonces: vec![0; world.keys.len()],
             pending: Vec::new(),
             proposed_us: BTreeMap::new(),
+            submitted_us: BTreeMap::new(),
         };
         (0..cluster.hosts.len()).for_each(|host| cluster.restart(host));
         if churn {
@@ -249,6 +263,13 @@ impl Cluster {
     /// What is wrong with a host's seat.
     pub fn lie(&self, host: usize) -> Option<Lie> {
         self.lies.get(&self.hosts[host].seat).copied()
+    }
+
+    /// A seat that lies takes up another lie.
+    pub fn lie_otherwise(&mut self, seat: usize, lie: Lie) {
+        if let Some(old) = self.lies.get_mut(&seat) {
+            *old = lie;
+        }
     }
 
     /// Runs for so long, or until a rule is broken.
@@ -301,6 +322,7 @@ impl Cluster {
 
     pub(crate) fn spread(&mut self, signed: SignedTransaction) {
         self.checkers.submitted.insert(signed.id());
+        self.submitted_us.insert(signed.id(), self.now_us);
         let Ok(transaction) = Unverified::new(signed).verify(&self.world.start.chain) else { return };
         self.pending.push(transaction.clone());
         for host in 0..self.hosts.len() {

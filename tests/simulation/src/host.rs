@@ -159,6 +159,12 @@ const ED25519_VERIFY_US: u64 = 42;
 const VRF_PROVE_US: u64 = 150;
 const VRF_VERIFY_US: u64 = 180;
 
+/// What the two signatures of a decision, and the two checks of a quorum's sum, take on one host: no machine that decides
+/// by such signatures is faster.
+pub fn floor_us(quorum: u64) -> u64 {
+    2 * (BLS_SIGN_US + BLS_VERIFY_US + quorum * (BLS_KEY_US + BLS_AGGREGATE_US))
+}
+
 /// The time of one core that handling an input with these operations takes.
 pub fn cost_us(operations: &Operations) -> u64 {
     INPUT_US

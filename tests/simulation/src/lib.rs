@@ -19,6 +19,7 @@ pub mod cluster;
 pub mod directed;
 pub mod disk;
 pub mod host;
+pub mod month;
 pub mod network;
 pub mod oath;
 pub mod random;

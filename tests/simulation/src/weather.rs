@@ -17,9 +17,9 @@ const RECOVERY_MS: u64 = 60_000;
 /// Blocks that must follow once all is mended.
 const BLOCKS_AFTER: u64 = 5;
 /// The chains of these runs.
-pub const PACE: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 400 };
+pub const PACE: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 400, is_weighted: true };
 /// The chains of runs in which nothing goes wrong: patience for the whole world.
-pub const PATIENT: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 3000 };
+pub const PATIENT: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 3000, is_weighted: true };
 /// How long those take.
 const CALM_MS: u64 = 30_000;
 /// Runs with anybody at fault.
@@ -266,13 +266,18 @@ fn liars(cluster: &mut Cluster) {
 
 /// Everything is mended; from here on the correct hosts must get going within a bound.
 pub fn recover(cluster: &mut Cluster) {
+    recover_with(cluster, BLOCKS_AFTER);
+}
+
+/// Likewise, with so many blocks after the mending.
+pub fn recover_with(cluster: &mut Cluster, blocks: u64) {
     cluster.network.mend();
     for host in 0..cluster.hosts.len() {
         cluster.hosts[host].disk.is_full = false;
         cluster.hosts[host].disk.sync_us = (500, 8_000);
         cluster.restart(host);
     }
-    let target = cluster.checkers.height() + BLOCKS_AFTER;
+    let target = cluster.checkers.height() + blocks;
     let limit_us = cluster.now_us + RECOVERY_MS * 1000;
     while !cluster.caught_up(target) && cluster.checkers.violation.is_none() {
         if cluster.now_us >= limit_us {

@@ -44,6 +44,8 @@ pub struct Pace {
     pub block_interval_ms_max: u64,
     /// First patience with a view.
     pub view_timeout_ms: u64,
+    /// Seven seats have unequal weights.
+    pub is_weighted: bool,
 }
 
 /// Keys and genesis.
@@ -66,12 +68,12 @@ pub struct World {
 }
 
 impl World {
-    /// The world of this size and pace. Seven seats have unequal weights, all others equal ones.
+    /// The world of this size and pace. All weights are equal but for those of seven seats, where asked for.
     pub fn of(seats: usize, pace: Pace) -> &'static Self {
         static WORLDS: Mutex<BTreeMap<(usize, Pace), &'static World>> = Mutex::new(BTreeMap::new());
         let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
         worlds.entry((seats, pace)).or_insert_with(|| {
-            let weights = if seats == 7 { vec![2, 1, 1, 3, 1, 1, 1] } else { vec![1; seats] };
+            let weights = if seats == 7 && pace.is_weighted { vec![2, 1, 1, 3, 1, 1, 1] } else { vec![1; seats] };
             Box::leak(Box::new(Self::new(&weights, pace)))
         })
     }

@@ -14,7 +14,7 @@ use tequio_core::{
 };
 use tequio_simulation::{
     adversary::Lie,
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Profile, Setup},
     directed,
     disk::{Disk, Entry, Fate, Write},
     network::Regions,
@@ -75,6 +75,45 @@ fn a_crashed_member_costs_only_its_own_turns() {
 }
 
 #[test]
+fn collectors_decide_in_the_first_view_with_less_to_say_and_nobody_falls_back() {
+    let bytes = |profile: Profile| {
+        let mut cluster = Cluster::new(World::of(20, PACE), Setup { profile, ..Setup::calm(32) });
+        cluster.run_ms(10_000);
+        assert_eq!(cluster.checkers.violation, None);
+        assert_eq!((cluster.view_changes, cluster.fallbacks), (0, 0), "{profile:?}");
+        assert!(cluster.checkers.offences.is_empty());
+        assert!(cluster.heights()[0] >= 8, "{:?}", cluster.heights());
+        cluster.bytes / cluster.checkers.height()
+    };
+    let (all, collectors) = (bytes(Profile::All), bytes(Profile::Collectors));
+    assert!(2 * collectors < all, "{collectors} bytes a decision, {all} without collectors");
+    bytes(Profile::Mixed);
+}
+
+#[test]
+fn silent_collectors_cost_a_height_its_patience_but_no_view() {
+    let cluster = directed::collectors_silent(None);
+    assert_eq!(cluster.checkers.violation, None);
+    assert!(cluster.fallbacks > 0);
+    assert_eq!(cluster.view_changes, 0);
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_blamed_on_the_collector_that_shows_it() {
+    for (seats, liar, seed) in [(4, 2, 33), (7, 1, 34)] {
+        let lies = BTreeMap::from([(liar, Lie::ForgeCertificates)]);
+        let setup = Setup { lies, profile: Profile::Collectors, ..Setup::calm(seed) };
+        let mut cluster = Cluster::new(World::of(seats, PACE), setup);
+        cluster.run_ms(20_000);
+        assert_eq!(cluster.checkers.violation, None);
+        let node = cluster.world.keys[liar].0.id();
+        let blamed = |is: &dyn Fn(&Offence) -> bool| cluster.checkers.offences.iter().any(|(p, o)| *p == node && is(o));
+        assert!(blamed(&|offence| matches!(offence, Offence::BadCertificate(_))), "{seats} seats");
+        assert!(blamed(&|offence| matches!(offence, Offence::NotCollector)), "{seats} seats");
+    }
+}
+
+#[test]
 fn a_member_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on() {
     let cluster = directed::away_for(None, 1_000);
     assert_eq!(cluster.checkers.violation, None);
@@ -108,6 +147,14 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     let quiet = [Lie::Silence, Lie::Equivocate, Lie::HideLock, Lie::Withhold, Lie::Stale, Lie::Impersonate];
     for lie in quiet.into_iter().chain([Lie::IgnoreLock, Lie::BadJustification, Lie::ForgeLock]) {
         let cluster = calm(4, 7, &[(1, lie)], 12);
+        assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
+    }
+    for lie in [Lie::KeepCertificates, Lie::ForgeCertificates, Lie::ChooseReceivers] {
+        let lies = BTreeMap::from([(1, lie)]);
+        let mut cluster =
+            Cluster::new(World::of(4, PACE), Setup { lies, profile: Profile::Collectors, ..Setup::calm(35) });
+        cluster.run_ms(20_000);
+        assert_eq!(cluster.checkers.violation, None, "{lie:?}");
         assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
     }
 }

@@ -4,15 +4,18 @@
 //! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
 //! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process, so the
 //! load's own signing is in it. Bytes are those of the loopback interface: run nothing else on it.
+//!
+//! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
+//! secrets, and that must be in no program that people run. So it is started as a process, and prints the same fields.
 
 use crate::{
     cli::{Json, say},
-    config::Config,
+    config::{Config, Votes},
     files,
     keys::Keys,
     node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms},
 };
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
@@ -28,6 +31,7 @@ use std::{
 };
 use tequio_core::{
     codec::BoundedVec,
+    consensus::VotesTo,
     crypto::{NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
@@ -48,6 +52,11 @@ const BEAT: Duration = Duration::from_millis(5);
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 const LIFE: Height = 4000;
+/// The simulator's program and manifest.
+const SIMULATOR: &str = "tequio-simulate";
+const SIMULATOR_MANIFEST: &str = "tests/simulation/Cargo.toml";
+/// Runs in virtual time.
+const VIRTUAL_SEEDS: &str = "5";
 
 /// Consensus of real nodes over loopback
 #[derive(Debug, Args)]
@@ -65,8 +74,14 @@ pub struct Consensus {
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=60_000))]
     interval_ms: u64,
     /// To whom votes go
-    #[arg(long, value_parser = ["all"], default_value = "all")]
-    profile: String,
+    #[arg(long, value_enum, default_value = "all")]
+    profile: Votes,
+    /// In virtual time, between regions, with the time that signatures take charged to a core for each node
+    #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
+    is_virtual: bool,
+    /// Where the nodes stand in virtual time
+    #[arg(long, value_parser = ["site", "us2", "aws10"], default_value = "aws10", requires = "is_virtual")]
+    regions: String,
     /// Where the nodes keep their stores: the disk to measure (default: a temporary folder)
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -77,6 +92,9 @@ pub struct Consensus {
 impl Consensus {
     /// Measures.
     pub fn execute(self) -> anyhow::Result<()> {
+        if self.is_virtual {
+            return self.simulate();
+        }
         let default = || std::env::temp_dir().join(format!("tequio-bench-{}", std::process::id()));
         let dir = self.dir.clone().unwrap_or_else(default);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -90,12 +108,38 @@ impl Consensus {
         Ok(())
     }
 
+    /// By the simulator: the one that the workspace around this program builds, or the one beside this program.
+    fn simulate(&self) -> anyhow::Result<()> {
+        let program = std::env::current_exe()?;
+        let beside = program.with_file_name(SIMULATOR);
+        let workspace = program.ancestors().find(|dir| dir.join(SIMULATOR_MANIFEST).exists());
+        let mut command = match (workspace, beside.exists()) {
+            (Some(workspace), _) => {
+                let mut cargo = std::process::Command::new("cargo");
+                cargo.current_dir(workspace).args(["xtask", "simulate"]);
+                cargo
+            }
+            (None, true) => std::process::Command::new(beside),
+            (None, false) => bail!(
+                "virtual time needs the simulator: run `cargo xtask simulate --regions {} --nodes {} --json` in a checkout",
+                self.regions,
+                self.nodes
+            ),
+        };
+        let votes_to = VotesTo::from(self.profile).name();
+        command.args(["--regions", &self.regions, "--nodes", &self.nodes.to_string(), "--profile", votes_to]);
+        command.args(["--seeds", VIRTUAL_SEEDS, "--json"]);
+        let status = command.status().context("cannot start the simulator")?;
+        ensure!(status.success(), "the simulator ended with {status}");
+        Ok(())
+    }
+
     async fn measure(&self, dir: &Path) -> anyhow::Result<Value> {
         let members = (0..self.nodes).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
-        let nodes = launch(dir, members).await?;
+        let nodes = launch(dir, members, self.profile).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
         for (number, node) in nodes.iter().enumerate() {
@@ -120,6 +164,7 @@ impl Consensus {
         load.stop.store(true, Ordering::Relaxed);
         let _ = tokio::task::spawn_blocking(move || sender.join()).await;
         watchers.shutdown().await;
+        let fallbacks: u64 = nodes.iter().map(|node| node.context.metrics.fallbacks.get()).sum();
         for node in nodes {
             node.stop().await;
         }
@@ -127,7 +172,8 @@ impl Consensus {
         let submit_ms = load.take(&load.submit_ms);
         let n = f64::from(self.nodes);
         Ok(json!({
-            "nodes": self.nodes, "profile": self.profile, "rate": self.rate, "seconds": elapsed_s.round(),
+            "nodes": self.nodes, "profile": VotesTo::from(self.profile).name(), "rate": self.rate,
+            "seconds": elapsed_s.round(), "fallbacks": fallbacks,
             "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
             "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
             "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
@@ -178,14 +224,14 @@ impl Consensus {
 }
 
 /// Starts all nodes, each connected to those before it, and waits until they are at work together.
-async fn launch(dir: &Path, members: Vec<Keys>) -> anyhow::Result<Vec<Node>> {
+async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     let count = members.len();
     for (number, keys) in members.into_iter().enumerate() {
         let dir = dir.join(format!("node{number}"));
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let config =
-            Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], peers: addresses.clone(), ..Config::default() };
+        let (listen, peers) = (vec!["/ip4/127.0.0.1/tcp/0".into()], addresses.clone());
+        let config = Config { listen, peers, votes_to, ..Config::default() };
         let node = Node::start(&dir, &config, keys).await?;
         addresses.extend(node.listen.first().map(ToString::to_string));
         nodes.push(node);

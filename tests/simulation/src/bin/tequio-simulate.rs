@@ -4,9 +4,13 @@ use lexopt::prelude::*;
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
     bugs::Bug,
-    campaign::{Job, Report, all_bugs, chaos, churn, run_all, schedules},
+    campaign::{Job, Outcome, Report, all_bugs, chaos, churn, run_all, schedules},
     cluster::Profile,
+    host::floor_us,
+    month::{self, Availability},
     network::Regions,
+    weather::PATIENT,
+    world::World,
 };
 
 const HELP: &str = "\
@@ -17,7 +21,8 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --from SEED     the first seed (default 0)
       --churn         members join, leave and change their keys
       --regions R     no faults at all, between these regions: site, us2 or aws10
-      --profile P     with --regions: votes go to all, to collectors, or mixed (default all)
+      --profile P     with --regions or --days: votes go to all, to collectors, or mixed (default all)
+      --days D        so many days of crashes, partitions and one liar: how often is a client served?
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
@@ -35,6 +40,7 @@ struct Options {
     seed: Option<u64>,
     regions: Option<Regions>,
     profile: Profile,
+    days: Option<u64>,
     campaign: Option<String>,
     threads: usize,
     json: bool,
@@ -78,6 +84,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         seed: None,
         regions: None,
         profile: Profile::All,
+        days: None,
         campaign: None,
         threads,
         json: false,
@@ -97,6 +104,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
                 let name = parser.value()?.string()?;
                 options.regions = Some(Regions::named(&name).ok_or_else(|| format!("there are no regions {name:?}"))?);
             }
+            Long("days") => options.days = Some(parser.value()?.parse()?),
             Long("profile") => {
                 let name = parser.value()?.string()?;
                 options.profile = Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
@@ -136,6 +144,9 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         let seeds = options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
         return Ok(seeds.map(|seed| Job::Calm(options.nodes, regions, options.profile, seed)).collect());
     }
+    if let Some(days) = options.days {
+        return Ok(vec![Job::Month(days, options.profile, options.seed.unwrap_or(options.from))]);
+    }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {
             (true, _) => Job::Twins(seed),
@@ -151,6 +162,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         None if options.churn => churn(options.nodes, options.from, options.seeds),
         None => chaos(options.nodes, options.from, options.seeds),
         Some("test") => [
+            vec![Job::Month(1, Profile::Collectors, 0)],
             schedules(16),
             chaos(50, 0, 1),
             traces(4, 5),
@@ -163,6 +175,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         ]
         .concat(),
         Some("every-run") => [
+            vec![Job::Month(2, Profile::All, 1), Job::Month(2, Profile::Collectors, 1)],
             schedules(30),
             chaos(50, 0, 5),
             traces(4, 20),
@@ -175,6 +188,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         ]
         .concat(),
         Some("long") => [
+            vec![Job::Month(30, Profile::All, 0), Job::Month(30, Profile::Collectors, 0)],
             schedules(60),
             chaos(50, 0, 200),
             traces(4, 500),
@@ -214,10 +228,8 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
         report.violations.iter().map(|(job, violation)| (job.command(), violation.as_str())).collect();
     let found: BTreeMap<String, &str> =
         report.found.iter().map(|(bug, by)| (format!("{bug:?}"), by.as_str())).collect();
-    println!(
-        "{}",
-        serde_json::json!({
-            "nodes": options.nodes,
+    let mut object = serde_json::json!({
+            "nodes": if options.days.is_some() { month::SEATS } else { options.nodes },
             "seeds": report.runs,
             "decisions": sum.decisions,
             "view_changes": sum.view_changes,
@@ -230,6 +242,60 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
             "virtual_s": sum.virtual_ms / 1000,
             "elapsed_s": (elapsed_s * 10.0).round() / 10.0,
             "trace": sum.trace.to_string(),
-        })
-    );
+    });
+    if let Some(regions) = options.regions {
+        append(&mut object, bench(options, regions, sum, &latencies));
+    }
+    if let Some(availability) = &sum.availability {
+        append(&mut object, availability_of(availability));
+    }
+    println!("{object}");
+}
+
+/// The fields of `tequio bench consensus`, in virtual time.
+fn bench(options: &Options, regions: Regions, sum: &Outcome, sorted_ms: &[u32]) -> serde_json::Value {
+    let mut submit_ms = sum.submit_ms.clone();
+    submit_ms.sort_unstable();
+    let percentile = |sorted: &[u32], p: usize| sorted.get(sorted.len() * p / 100).copied().unwrap_or_default();
+    let decisions = sum.decisions.max(1) as f64;
+    let quorum = World::of(options.nodes, PATIENT).start.committee.quorum();
+    serde_json::json!({
+        "virtual": true,
+        "regions": regions.name(),
+        "profile": options.profile.name(),
+        "p50_ms": percentile(sorted_ms, 50),
+        "p95_ms": percentile(sorted_ms, 95),
+        "p99_ms": percentile(sorted_ms, 99),
+        "submit_p95_ms": percentile(&submit_ms, 95),
+        "tps": round(sum.included as f64 * 1000.0 / sum.virtual_ms.max(1) as f64),
+        "cpu_s_per_decision": round(sum.cpu_us as f64 / 1e6 / decisions),
+        "bytes_per_decision": (sum.bytes as f64 / decisions / options.nodes as f64).round(),
+        "floor_ms": round(floor_us(quorum) as f64 / 1000.0),
+    })
+}
+
+fn availability_of(availability: &Availability) -> serde_json::Value {
+    let outages = &availability.outages_ms;
+    let mean_s = outages.iter().sum::<u64>() as f64 / 1000.0 / outages.len().max(1) as f64;
+    serde_json::json!({
+        "clients": availability.clients,
+        "late": availability.late,
+        "availability_percent": availability.served_per_100_000() as f64 / 1000.0,
+        "beyond_the_bound": availability.beyond,
+        "beyond_the_bound_late": availability.beyond_late,
+        "availability_within_the_bound_percent": availability.served_within_per_100_000() as f64 / 1000.0,
+        "outages": outages.len(),
+        "mean_time_to_repair_s": round(mean_s),
+        "longest_s": outages.iter().max().copied().unwrap_or_default() / 1000,
+    })
+}
+
+fn append(object: &mut serde_json::Value, more: serde_json::Value) {
+    if let (Some(object), serde_json::Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }

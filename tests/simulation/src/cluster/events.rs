@@ -115,7 +115,9 @@ impl Cluster {
         let Some(replica) = &mut node.replica else { return };
         meter::take();
         let handled = replica.handle(now_ms, input);
-        node.busy_until_us = self.now_us + cost_us(&meter::take());
+        let cost_us = cost_us(&meter::take());
+        node.busy_until_us = self.now_us + cost_us;
+        self.cpu_us += cost_us;
         match handled {
             Ok(()) | Err(Error::NotRequested | Error::Overloaded) => {}
             Err(error) if self.is_correct(host) => self.checkers.fail(format!("host {host}: {error}")),
@@ -162,6 +164,11 @@ impl Cluster {
                 }
                 let height = finalised.block.header.height;
                 if self.is_correct(host) {
+                    for signed in finalised.block.transactions.iter() {
+                        let Some(called_us) = self.submitted_us.get(&signed.id()) else { continue };
+                        self.served_us.entry(*called_us).or_insert(done_us);
+                        self.submit_ms.push((done_us.saturating_sub(*called_us) / 1000) as u32);
+                    }
                     self.checkers.finalised(host, &finalised, self.now_us);
                     if let Some(proposed_us) = self.proposed_us.get(&height) {
                         self.latencies_ms.push((done_us.saturating_sub(*proposed_us) / 1000) as u32);
@@ -306,6 +313,7 @@ impl Cluster {
                 self.fault("duplicated");
             }
             for _ in 0..1 + u64::from(again) {
+                self.bytes += bytes.len() as u64;
                 if let Some(travel_us) = self.travel(host, to) {
                     self.at(done_us + travel_us, Happening::Deliver { host: to, from, bytes: bytes.clone() });
                 }

@@ -1,0 +1,213 @@
+//! Weeks of ordinary trouble in virtual time: crashes, partitions, slow disks and lost messages at the rates of a bad
+//! operator, and one member that lies all the while. The question is not safety, though all checkers watch, but how often
+//! a client that comes at any time is served.
+
+use crate::{
+    adversary::{LIES, Lie},
+    cluster::{Cluster, Profile, Setup},
+    disk::Fate,
+    random::Rng,
+    weather::recover_with,
+    world::{Pace, World},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Seats, of equal weight.
+pub const SEATS: usize = 7;
+/// The chain: empty blocks are rare, for a month has many.
+const PACE: Pace = Pace { block_interval_ms_max: 60_000, view_timeout_ms: 2_000, is_weighted: false };
+const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
+const HOUR_US: u64 = 60 * MINUTE_US;
+const DAY_US: u64 = 24 * HOUR_US;
+/// Means of exponential distributions: between crashes of one host, and until it is back.
+const CRASH_EVERY_US: u64 = 3 * DAY_US;
+const DOWN_US: u64 = 10 * MINUTE_US;
+/// Crashes that lose what was being written.
+const LOST_WRITE_PER_MILLE: u64 = 100;
+/// Partitions of a random third, and how long they last.
+const PARTITION_EVERY_US: u64 = 2 * DAY_US;
+const PARTITION_US: u64 = 15 * MINUTE_US;
+/// A disk that takes 200 ms a sync, and for how long.
+const SLOW_DISK_EVERY_US: u64 = 5 * DAY_US;
+const SLOW_DISK_US: u64 = HOUR_US;
+const LOSS_PER_MILLE: u64 = 5;
+/// How often the liar takes up another lie.
+const LIE_US: u64 = 6 * HOUR_US;
+/// A client comes about each minute, and is served if its transaction is final within this.
+const CLIENT_EVERY_S: (u64, u64) = (30, 90);
+const SERVED_US: u64 = 10 * SECOND_US;
+/// Served clients in a hundred thousand, of those that came while no more was at fault than the committee bears.
+pub const GOAL_PER_100_000: u64 = 99_950;
+
+/// How many were served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Availability {
+    /// Clients that came.
+    pub clients: u64,
+    /// Of them, not served in time.
+    pub late: u64,
+    /// That came while more was at fault than the committee bears, and of them, not served in time.
+    pub beyond: u64,
+    /// Likewise.
+    pub beyond_late: u64,
+    /// Times without service, by the clients that came in them, and how long these waited at most, milliseconds.
+    pub outages_ms: Vec<u64>,
+}
+
+impl Availability {
+    /// Served of a hundred thousand.
+    pub fn served_per_100_000(&self) -> u64 {
+        (self.clients - self.late) * 100_000 / self.clients.max(1)
+    }
+
+    /// Likewise, of those that came while the committee could bear what was at fault.
+    pub fn served_within_per_100_000(&self) -> u64 {
+        let (clients, late) = (self.clients - self.beyond, self.late - self.beyond_late);
+        (clients - late) * 100_000 / clients.max(1)
+    }
+
+    /// Adds another run.
+    pub fn add(&mut self, other: &Self) {
+        self.clients += other.clients;
+        self.late += other.late;
+        self.beyond += other.beyond;
+        self.beyond_late += other.beyond_late;
+        self.outages_ms.extend(&other.outages_ms);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    Client,
+    Crash(usize),
+    Back(usize),
+    Part,
+    Heal,
+    SlowDisk,
+    FastDisk,
+    Lie,
+}
+
+/// Runs so many virtual days, and mends everything at the end.
+pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
+    let world = World::of(SEATS, PACE);
+    let mut rng = Rng::new(seed ^ 0x30da);
+    let liar = rng.below(SEATS);
+    let lies = BTreeMap::from([(liar, Lie::Silence)]);
+    let mut cluster = Cluster::new(world, Setup { lies, profile, ..Setup::calm(seed) });
+    cluster.network.loss_per_mille = LOSS_PER_MILLE;
+    let (begun_us, end_us) = (cluster.now_us, cluster.now_us + days * DAY_US);
+    let mut plan = Plan::default();
+    (0..SEATS).for_each(|host| plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host)));
+    plan.add(begun_us + rng.exponential(PARTITION_EVERY_US), Trouble::Part);
+    plan.add(begun_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
+    plan.add(begun_us, Trouble::Lie);
+    plan.add(begun_us + SECOND_US, Trouble::Client);
+    // By the time at which a client came: whether too much was at fault.
+    let mut clients: BTreeMap<u64, bool> = BTreeMap::new();
+    while let Some((at_us, trouble)) = plan.next(end_us) {
+        cluster.run_until(at_us);
+        if cluster.checkers.violation.is_some() {
+            break;
+        }
+        match trouble {
+            Trouble::Client => {
+                cluster.forget_events();
+                clients.insert(cluster.now_us, is_beyond(&cluster, liar));
+                cluster.submit(0);
+                let (low_s, high_s) = CLIENT_EVERY_S;
+                plan.add(at_us + rng.range(low_s * SECOND_US, high_s * SECOND_US), trouble);
+            }
+            Trouble::Crash(host) => {
+                let fate = if rng.chance(LOST_WRITE_PER_MILLE) { Fate::Lost } else { Fate::Kept };
+                cluster.crash_with(host, fate);
+                plan.add(at_us + rng.exponential(DOWN_US), Trouble::Back(host));
+            }
+            Trouble::Back(host) => {
+                cluster.restart(host);
+                plan.add(at_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host));
+            }
+            Trouble::Part => {
+                cluster.fault("partition");
+                let mut hosts: Vec<usize> = (0..SEATS).collect();
+                for _ in 0..SEATS / 3 {
+                    let host = hosts.swap_remove(rng.below(hosts.len()));
+                    cluster.network.side[host] = 1;
+                }
+                plan.add(at_us + PARTITION_US, Trouble::Heal);
+            }
+            Trouble::Heal => {
+                cluster.network.side.fill(0);
+                plan.add(at_us + rng.exponential(PARTITION_EVERY_US), Trouble::Part);
+            }
+            Trouble::SlowDisk => {
+                cluster.fault("slow_disk");
+                let host = rng.below(SEATS);
+                cluster.hosts[host].disk.sync_us = (200_000, 210_000);
+                plan.add(at_us + SLOW_DISK_US, Trouble::FastDisk);
+            }
+            Trouble::FastDisk => {
+                cluster.hosts.iter_mut().for_each(|host| host.disk.sync_us = (500, 8_000));
+                plan.add(at_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
+            }
+            Trouble::Lie => {
+                // A rotten disk would keep it down for the rest of the month: that is silence.
+                let lie = rng.pick(&LIES);
+                cluster.lie_otherwise(liar, if lie == Lie::Rot { Lie::Silence } else { lie });
+                plan.add(at_us + LIE_US, trouble);
+            }
+        }
+    }
+    // Blocks are rare here: a last client brings one.
+    cluster.submit(0);
+    recover_with(&mut cluster, 1);
+    let availability = measure(&cluster, &clients);
+    if availability.served_within_per_100_000() < GOAL_PER_100_000 {
+        cluster.checkers.fail(format!("availability: {availability:?}"));
+    }
+    (cluster, availability)
+}
+
+/// More is down, parted or lying than the committee bears.
+fn is_beyond(cluster: &Cluster, liar: usize) -> bool {
+    let is_away = |host: &usize| cluster.hosts[*host].replica.is_none() || cluster.network.side[*host] == 1;
+    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).count();
+    away as u64 >= cluster.world.start.committee.blocking()
+}
+
+fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {
+    let mut sum = Availability::default();
+    let mut outage_ms = 0;
+    for (came_us, is_beyond) in clients {
+        let served_us = cluster.served_us.get(came_us).copied().unwrap_or(cluster.now_us);
+        let waited_us = served_us - came_us;
+        let is_late = waited_us > SERVED_US;
+        sum.clients += 1;
+        sum.late += u64::from(is_late);
+        sum.beyond += u64::from(*is_beyond);
+        sum.beyond_late += u64::from(is_late && *is_beyond);
+        if is_late {
+            outage_ms = outage_ms.max(waited_us / 1000);
+        } else if outage_ms > 0 {
+            sum.outages_ms.push(std::mem::take(&mut outage_ms));
+        }
+    }
+    sum.outages_ms.extend((outage_ms > 0).then_some(outage_ms));
+    sum
+}
+
+/// What comes when.
+#[derive(Debug, Default)]
+struct Plan(BTreeSet<(u64, Trouble)>);
+
+impl Plan {
+    fn add(&mut self, at_us: u64, trouble: Trouble) {
+        self.0.insert((at_us, trouble));
+    }
+
+    fn next(&mut self, end_us: u64) -> Option<(u64, Trouble)> {
+        let (at_us, trouble) = self.0.pop_first()?;
+        (at_us < end_us).then_some((at_us, trouble))
+    }
+}
