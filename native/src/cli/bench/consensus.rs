@@ -153,6 +153,8 @@ impl Consensus {
         // The first second warms caches and connections.
         tokio::time::sleep(Duration::from_secs(1)).await;
         load.clear();
+        let fell_back = || nodes.iter().map(|node| node.context.metrics.fallbacks.get()).sum::<u64>();
+        let before = fell_back();
         let (began, cpu_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
         let first = nodes.first().context("no nodes")?.context.clone();
         let height = first.tip().height();
@@ -160,11 +162,11 @@ impl Consensus {
         let decisions = first.tip().height().saturating_sub(height).max(1) as f64;
         let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_s);
         let bytes = loopback_bytes()?.saturating_sub(bytes) as f64;
+        let fallbacks = fell_back() - before;
         let applied = load.applied.load(Ordering::Relaxed);
         load.stop.store(true, Ordering::Relaxed);
         let _ = tokio::task::spawn_blocking(move || sender.join()).await;
         watchers.shutdown().await;
-        let fallbacks: u64 = nodes.iter().map(|node| node.context.metrics.fallbacks.get()).sum();
         for node in nodes {
             node.stop().await;
         }
