@@ -51,7 +51,7 @@ pub enum Output {
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To every other seat of the committee.
+    /// To every other seat of the committee: the [audience](super::Replica::audience) of the message.
     All,
     /// To one.
     One(NodeId),

@@ -19,7 +19,7 @@ use crate::{
     },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
-    wire::light::FinalHeader,
+    wire::{consensus::Message, light::FinalHeader},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -217,6 +217,16 @@ impl Replica {
     pub(super) fn vote(&self, view: View, phase: Phase, digest: Digest) -> Vote {
         let (chain, epoch) = (self.head.header.chain, self.head.committee.epoch());
         Vote { chain, epoch, height: self.instance.height, view, phase, digest }
+    }
+
+    /// The nodes that a message to all goes to. What is said of the last height of an epoch is for those who decided it: who
+    /// has lost the seat at the turn waits for it as well.
+    pub fn audience(&self, message: &Message) -> Vec<NodeId> {
+        let (committee, height) = (&self.head.committee, message.height());
+        let decided = (height < self.instance.height).then(|| epoch::of(&self.params, height));
+        let before = decided.and_then(|epoch| self.head.state.committee(epoch)).map_or(&[][..], |record| &record.seats);
+        let gone = before.iter().filter(|seat| committee.seat_of(&seat.node).is_none());
+        committee.seats().iter().chain(gone).map(|seat| seat.node).collect()
     }
 
     fn dispatch(&mut self, input: Input) -> Result<(), Error> {

@@ -143,7 +143,7 @@ impl Replicating {
         let network = &self.context.network;
         match to {
             To::One(peer) => network.tell([peer], &body),
-            To::All => network.tell(replica.head().committee.seats().iter().map(|seat| seat.node), &body),
+            To::All => network.tell(replica.audience(message), &body),
         }
     }
 

@@ -6,8 +6,8 @@ use tequio_core::{
     codec::BoundedVec,
     consensus::To,
     crypto::bls,
-    ledger::{Block, Certificate, Committee, Phase, Vote, block::transactions_root, seed},
-    types::{Digest, TimeMs, View},
+    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, seed},
+    types::{Digest, NodeId, TimeMs, View},
     wire::consensus::{Message, NewView, Proposal, SignedVote, ViewChange},
 };
 
@@ -478,12 +478,10 @@ fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
     }
 }
 
-/// The members that a message goes to, by the committee that its sender knows.
-pub fn receivers(world: &World, committee: &Committee, member: usize, to: To) -> Vec<usize> {
+/// The members that a message goes to, of those that its sender takes for all.
+pub fn receivers(world: &World, audience: &[NodeId], member: usize, to: To) -> Vec<usize> {
     match to {
-        To::All => {
-            committee.seats().iter().filter_map(|seat| world.member(&seat.node)).filter(|o| *o != member).collect()
-        }
+        To::All => audience.iter().filter_map(|node| world.member(node)).filter(|other| *other != member).collect(),
         To::One(node) => world.member(&node).into_iter().collect(),
     }
 }

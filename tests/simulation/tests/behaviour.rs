@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tequio_core::{
     consensus::Offence,
     crypto::bls::{self, SecretKey, known},
-    ledger::{Checkpoint, Crime, Phase, Vote},
+    ledger::{Action, Checkpoint, Crime, KeyClaim, Phase, Vote},
     light::{LightClient, LightError, Progress},
     types::{Height, Unverified},
     wire::{consensus::Message, light::FinalHeader},
@@ -20,7 +20,7 @@ use tequio_simulation::{
     network::Regions,
     random::Rng,
     weather::{PACE, ROUGH, run},
-    world::World,
+    world::{BOND, EPOCH_BLOCKS, Pace, World},
 };
 
 /// Runs quietly for some virtual seconds.
@@ -80,7 +80,9 @@ fn collectors_decide_in_the_first_view_with_less_to_say_and_nobody_falls_back() 
         let mut cluster = Cluster::new(World::of(20, PACE), Setup { profile, ..Setup::calm(32) });
         cluster.run_ms(10_000);
         assert_eq!(cluster.checkers.violation, None);
-        assert_eq!((cluster.view_changes, cluster.fallbacks), (0, 0), "{profile:?}");
+        assert_eq!(cluster.view_changes, 0, "{profile:?}");
+        // Where members differ, the collectors of a height may be three that show nothing.
+        assert!(profile == Profile::Mixed || cluster.fallbacks == 0, "{profile:?}");
         assert!(cluster.checkers.offences.is_empty());
         assert!(cluster.heights()[0] >= 8, "{:?}", cluster.heights());
         cluster.bytes / cluster.checkers.height()
@@ -96,6 +98,40 @@ fn silent_collectors_cost_a_height_its_patience_but_no_view() {
     assert_eq!(cluster.checkers.violation, None);
     assert!(cluster.fallbacks > 0);
     assert_eq!(cluster.view_changes, 0);
+}
+
+#[test]
+fn at_a_turn_those_who_go_hear_from_their_collectors_and_those_who_come_find_the_new_ones() {
+    for (profile, seed) in [(Profile::All, 36), (Profile::Collectors, 37), (Profile::Mixed, 38)] {
+        let setup = Setup { profile, churn: true, ..Setup::calm(seed) };
+        let mut cluster = Cluster::new(World::of(7, Pace { is_weighted: false, ..PACE }), setup);
+        let world = cluster.world;
+        let turn = EPOCH_BLOCKS - 1;
+        let (goes, comes, rotates) = (0, world.seats(), 1);
+        let claim = |member: usize, generation: usize| {
+            let keys = &world.seat_keys[member][generation];
+            KeyClaim::new(&world.start.chain, &world.keys[member].0.id(), &keys.vote, &keys.vrf).unwrap()
+        };
+        cluster.ask(goes, Action::Leave);
+        cluster.ask(comes, Action::Join { amount: BOND, keys: claim(comes, 0) });
+        cluster.ask(rotates, Action::RotateKeys { keys: claim(rotates, 1) });
+        // Then a moment that is too short for anybody to have said something again.
+        while cluster.checkers.height() < turn && cluster.checkers.violation.is_none() {
+            cluster.run_ms(1);
+        }
+        cluster.run_ms(PACE.view_timeout_ms / 4);
+        assert_eq!(cluster.hosts[goes].disk.height(), turn, "{profile:?}");
+        cluster.run_ms(20_000);
+        assert_eq!(cluster.checkers.violation, None, "{profile:?}");
+        assert!(cluster.checkers.turns.len() >= 3, "{profile:?}");
+        let committee = &cluster.checkers.turns[0].committee;
+        let seat = |member: usize| committee.seat_of(&world.keys[member].0.id());
+        assert_eq!((seat(goes), seat(comes).is_some()), (None, true), "{profile:?}");
+        assert_eq!(committee.seats[seat(rotates).unwrap()].key, world.seat_keys[rotates][1].vote.public());
+        assert_eq!(cluster.view_changes, 0, "{profile:?}");
+        assert!(profile == Profile::Mixed || cluster.fallbacks == 0, "{profile:?}");
+        assert!(cluster.checkers.offences.is_empty(), "{profile:?}");
+    }
 }
 
 #[test]

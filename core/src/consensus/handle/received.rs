@@ -119,11 +119,11 @@ impl Replica {
     }
 
     /// The sender works on a height that is final here: it may have missed the end of it. Votes that come
-    /// just after the quorum was full are merely the last ones.
+    /// just after the quorum was full are merely the last ones; those that are said again come no sooner than a patience later.
     fn on_late(&mut self, from: NodeId, message: &Message) {
         let patience_ms = self.timing.resend_ms(0);
         let just_late = message.height() == self.head.header.height
-            && self.now_ms < self.instance.entered_ms.saturating_add(patience_ms)
+            && self.now_ms < self.instance.entered_ms.saturating_add(patience_ms / 2)
             && !matches!(message, Message::ViewChange { .. });
         let told = self.told_ms.get(&from).is_some_and(|at| self.now_ms < at.saturating_add(patience_ms));
         if just_late || told || matches!(message, Message::Finalised(_)) {

@@ -258,20 +258,20 @@ impl Cluster {
     /// A host says something: lies and bugs have their way with it, then the checkers, then the network.
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
-        let node = &self.hosts[host];
-        let committee = node.replica.as_ref().map_or(&world.start.committee, |replica| &replica.head().committee);
-        let mut seats = receivers(world, committee, seat, to);
-        if let (Some(Bug::NoFallback), Message::Vote(_), Some(replica)) = (self.bug, &message, &node.replica)
-            && node.config.votes_to == VotesTo::Collectors
+        let Some(replica) = &self.hosts[host].replica else { return };
+        let mut receivers = receivers(world, &replica.audience(&message), seat, to);
+        if let (Some(Bug::NoFallback), Message::Vote(_)) = (self.bug, &message)
+            && self.hosts[host].config.votes_to == VotesTo::Collectors
         {
-            let collectors = replica.collectors().into_iter().filter_map(|seat| committee.seats().get(seat));
-            seats = collectors.filter_map(|seat| world.member(&seat.node)).collect();
+            let seats = replica.head().committee.seats();
+            let collectors = replica.collectors().into_iter().filter_map(|seat| seats.get(seat));
+            receivers = collectors.filter_map(|seat| world.member(&seat.node)).collect();
         }
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => {
                 self.faults.entry(lie.name()).and_modify(|n| *n += 1).or_insert(1);
                 let now_ms = self.hosts[host].clock_ms(self.now_us);
-                let mut liar = Liar { seat, lie: *lie, world, receivers: seats, now_ms, rng: &mut self.rng };
+                let mut liar = Liar { seat, lie: *lie, world, receivers, now_ms, rng: &mut self.rng };
                 self.conspiracy.rewrite(&mut liar, message)
             }
             (None, bug) => {
@@ -279,7 +279,7 @@ impl Cluster {
                 let host = &mut self.hosts[host];
                 let is_said = |said: &Message| bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said));
                 let said: Vec<_> = said.into_iter().filter(is_said).collect();
-                said.into_iter().flat_map(|said| seats.iter().map(move |to| (*to, said.clone()))).collect()
+                said.into_iter().flat_map(|said| receivers.iter().map(move |to| (*to, said.clone()))).collect()
             }
         };
         let is_correct = self.is_correct(host);
