@@ -48,6 +48,8 @@ const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CERTIFICATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages a second from one validator to another on one channel. A view needs two votes and two certificates.
 const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(4096).unwrap();
+/// How many of them at once. The network sets aside places for a burst from every peer, on each channel of each validator.
+const MESSAGES_BURST: NonZeroU32 = NonZeroU32::new(32).unwrap();
 const HANDSHAKES_PER_SECOND: NonZeroU32 = NonZeroU32::new(256).unwrap();
 const MAILBOX: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 const BUFFER_BYTES: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
@@ -132,12 +134,13 @@ where
     let network = lookup::Config {
         allowed_handshake_rate_per_ip: handshakes,
         allowed_handshake_rate_per_subnet: handshakes,
+        tracked_peer_sets: NonZeroUsize::MIN,
         ..lookup::Config::local(handshake, NAMESPACE, *listen, size.try_into()?, message_bytes, MAILBOX)
     };
     let (mut network, mut oracle) = Network::new(context.child("network"), network);
     oracle.track(0, peers.clone());
-    let [votes, certificates, resolver] =
-        [0, 1, 2].map(|channel| network.register(channel, Quota::per_second(MESSAGES_PER_SECOND)));
+    let messages = Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGES_BURST);
+    let [votes, certificates, resolver] = [0, 1, 2].map(|channel| network.register(channel, messages));
     network.start();
 
     let application = Application::new(context.child("application"), chain.clone());
