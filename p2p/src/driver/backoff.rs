@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use web_time::Instant;
+
 const FIRST: Duration = Duration::from_millis(500);
 const MAX: Duration = Duration::from_secs(30);
+/// Between two occasions on which a long pause is cut short.
+const HASTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A deterministic source of jitter (splitmix64): the same node makes the same choices in a replay.
 #[derive(Clone, Debug)]
@@ -26,6 +30,21 @@ impl Backoff {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// When a pause was last cut short, so that what comes and goes all the time does not take the backoff away.
+#[derive(Debug, Default)]
+pub struct Haste(Option<Instant>);
+
+impl Haste {
+    /// Whether it may be done now; then it is taken as done.
+    pub fn may(&mut self, now: Instant) -> bool {
+        let may = self.0.is_none_or(|last| now.saturating_duration_since(last) >= HASTE_INTERVAL);
+        if may {
+            self.0 = Some(now);
+        }
+        may
     }
 }
 

@@ -12,11 +12,14 @@ use libp2p::{Multiaddr, PeerId};
 use tequio_core::types::NodeId;
 use web_time::Instant;
 
-use super::{backoff::Backoff, race::Race};
+use super::{
+    backoff::{Backoff, Haste},
+    race::Race,
+};
 use crate::{
     error::DialError,
     identity::node_id,
-    path::{is_circuit, target_of},
+    path::{is_circuit, relay_of, target_of},
 };
 
 /// Addresses of one peer; more are ignored.
@@ -40,6 +43,7 @@ struct Entry {
     /// While connected through a relay only.
     upgrade: Option<Upgrade>,
     attempt: u32,
+    haste: Haste,
     state: State,
 }
 
@@ -106,9 +110,8 @@ impl Keep {
             }
             None => {
                 let state = if is_connected { State::Connected { since: now } } else { State::Due(now) };
-                let (addrs, claimed) = (vec![addr], Vec::new());
-                let is_kept = true;
-                self.entries.push(Entry { target, is_kept, addrs, claimed, upgrade: None, attempt: 0, state });
+                let addrs = vec![addr];
+                self.entries.push(Entry::new(target, true, addrs, state));
             }
         }
     }
@@ -116,9 +119,7 @@ impl Keep {
     /// `peer` is reached by a circuit that somebody wanted: while it stands, direct paths are looked for, as to kept peers.
     pub fn attend(&mut self, peer: PeerId, now: Instant) {
         if self.entries.iter().all(|e| e.target != Some(peer)) {
-            let (addrs, claimed, state) = (Vec::new(), Vec::new(), State::Connected { since: now });
-            let target = Some(peer);
-            self.entries.push(Entry { target, is_kept: false, addrs, claimed, upgrade: None, attempt: 0, state });
+            self.entries.push(Entry::new(Some(peer), false, Vec::new(), State::Connected { since: now }));
         }
     }
 
@@ -200,6 +201,20 @@ impl Keep {
         }
     }
 
+    /// A relay is connected, perhaps after a long absence: those who are reached through it need not wait out a pause that
+    /// grew meanwhile. They may come back to it later than we did, so the attempts begin anew with short pauses.
+    pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
+        let is_behind = |addr: &Multiaddr| is_circuit(addr) && relay_of(addr).as_ref() == Some(relay);
+        for entry in self.entries.iter_mut().filter(|e| e.addrs.iter().any(is_behind)) {
+            if entry.attempt > 0 && entry.haste.may(now) {
+                entry.attempt = 0;
+                if let State::Due(at) = &mut entry.state {
+                    *at = (*at).min(now + self.backoff.pause(0));
+                }
+            }
+        }
+    }
+
     /// The dial of a kept address failed. Who cannot be reached at all by now.
     pub fn failed(&mut self, addr: &Multiaddr, error: &DialError, now: Instant) -> Vec<Unreachable> {
         let mut out = Vec::new();
@@ -230,6 +245,11 @@ impl Upgrade {
 }
 
 impl Entry {
+    fn new(target: Option<PeerId>, is_kept: bool, addrs: Vec<Multiaddr>, state: State) -> Self {
+        let (claimed, haste) = (Vec::new(), Haste::default());
+        Self { target, is_kept, addrs, claimed, upgrade: None, attempt: 0, haste, state }
+    }
+
     fn direct(&self) -> impl Iterator<Item = &Multiaddr> {
         self.addrs.iter().filter(|addr| !is_circuit(addr)).chain(&self.claimed)
     }
@@ -406,6 +426,39 @@ mod tests {
         assert_eq!(keep.due(next, 9), [direct]);
         assert_eq!(keep.due(next + STAGGER, 9), [circuit]);
         assert!(keep.due(next + STAGGER * 2, 9).is_empty(), "what a peer claims is not dialled when it is gone");
+    }
+
+    #[test]
+    fn a_relay_that_is_back_ends_the_long_pauses_of_those_behind_it_once_a_minute() {
+        let (mut now, peer, relay) = (Instant::now(), PeerId::random(), PeerId::random());
+        let circuit: Multiaddr = format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
+        let mut keep = Keep::new(1);
+        keep.add(circuit.clone(), false, now);
+        let fail = |keep: &mut Keep, now: &mut Instant| {
+            assert_eq!(keep.due(*now, 9), std::slice::from_ref(&circuit));
+            keep.failed(&circuit, &refused(), *now);
+            let pause = keep.deadline().unwrap() - *now;
+            *now += pause;
+            pause
+        };
+        for _ in 0..6 {
+            fail(&mut keep, &mut now);
+        }
+        assert!(fail(&mut keep, &mut now) > Duration::from_secs(10));
+        now -= Duration::from_secs(9);
+        keep.relay_is_back(&PeerId::random(), now);
+        assert!(keep.deadline().unwrap() - now > Duration::from_secs(8), "another one");
+        keep.relay_is_back(&relay, now);
+        assert!(keep.deadline().unwrap() - now <= Duration::from_millis(500));
+        now = keep.deadline().unwrap();
+        // The peer has no reservation yet.
+        assert!(fail(&mut keep, &mut now) < Duration::from_secs(1));
+        for _ in 0..5 {
+            fail(&mut keep, &mut now);
+        }
+        let before = keep.deadline();
+        keep.relay_is_back(&relay, now - Duration::from_secs(1));
+        assert_eq!(keep.deadline(), before, "a relay that comes and goes does not make us hasty");
     }
 
     #[test]

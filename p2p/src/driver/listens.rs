@@ -4,16 +4,20 @@ use std::collections::HashMap;
 
 use futures::channel::oneshot;
 use libp2p::{
-    Multiaddr,
+    Multiaddr, PeerId,
     core::transport::{ListenerId, TransportError},
 };
 use web_time::Instant;
 
-use super::{Driver, backoff::Backoff, dials::root_cause};
+use super::{
+    Driver,
+    backoff::{Backoff, Haste},
+    dials::root_cause,
+};
 use crate::{
     error::ListenError,
     event::Event,
-    path::{is_circuit, is_signalled, over_webrtc, target_of, without_target},
+    path::{is_circuit, is_signalled, over_webrtc, relay_of, target_of, without_target},
 };
 
 pub type Reply = oneshot::Sender<Result<Multiaddr, ListenError>>;
@@ -30,6 +34,7 @@ struct Listener {
 struct Circuit {
     addr: Multiaddr,
     attempt: u32,
+    haste: Haste,
     due: Option<Instant>,
 }
 
@@ -70,7 +75,21 @@ impl Listens {
     fn stands(&mut self, addr: &Multiaddr) {
         match self.circuits.iter_mut().find(|c| c.addr == *addr) {
             Some(circuit) => circuit.attempt = 0,
-            None => self.circuits.push(Circuit { addr: addr.clone(), attempt: 0, due: None }),
+            None => {
+                let (addr, haste) = (addr.clone(), Haste::default());
+                self.circuits.push(Circuit { addr, attempt: 0, haste, due: None });
+            }
+        }
+    }
+
+    /// A relay is connected, perhaps after a long absence: a pause that grew meanwhile is not waited out.
+    pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
+        for circuit in self.circuits.iter_mut().filter(|c| relay_of(&c.addr).as_ref() == Some(relay)) {
+            if circuit.attempt > 0 && circuit.haste.may(now) {
+                circuit.attempt = 0;
+                let soon = now + self.backoff.pause(0);
+                circuit.due = circuit.due.map(|at| at.min(soon));
+            }
         }
     }
 }

@@ -121,6 +121,10 @@ impl Driver {
             self.dials.give_up(&peer, path);
         }
         self.keep.connected(peer, None, Instant::now());
+        if path.is_direct() {
+            self.keep.relay_is_back(&peer, Instant::now());
+            self.listens.relay_is_back(&peer, Instant::now());
+        }
         if endpoint.is_dialer() && !path.is_direct() {
             self.keep.attend(peer, Instant::now());
         }
