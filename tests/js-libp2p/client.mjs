@@ -128,7 +128,9 @@ const node = await createLibp2p({
   connectionMonitor: { enabled: false },
   services: {
     identify: identify({ runOnLimitedConnection: true }),
-    ping: ping(LIMITED),
+    // js-libp2p lets one stream of pings be open at a time. rust-libp2p, having answered, looks at a stream again only when
+    // something else wakes its connection: so it may learn late that one has ended, and the next ping would be refused.
+    ping: ping({ ...LIMITED, maxOutboundStreams: 32 }),
     gossip: gossipsub({ runOnLimitedConnection: true, allowPublishToZeroTopicPeers: true }),
   },
 });
