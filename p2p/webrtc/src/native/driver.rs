@@ -41,6 +41,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(9);
 const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
 /// Datagrams of a burst handled before the driver looks at anything else.
 const BURST: usize = 32;
+/// What is taken in before str0m is asked for output, in the weights below. Each time it is asked, its SCTP walks over all
+/// that is in flight; its DTLS takes in 30 datagrams at most.
+const INTAKE: usize = 8;
+/// A datagram that is too short to carry much data is an acknowledgement.
+const ACK_LEN_MAX: usize = 200;
+const ACK_WEIGHT: usize = 1;
+/// So SCTP acknowledges four datagrams of a burst at a time. More acknowledgements overflow the socket of a browser, which has
+/// room for some hundred; fewer make it pause, as it sends at most four for each.
+const DATA_WEIGHT: usize = 2;
 /// Sources of which the driver remembers where they have reached us.
 const SOURCES_MAX: usize = 8;
 /// How often traffic that needs no STUN says that its source is in use.
@@ -219,12 +228,18 @@ impl Driver {
             tokio::select! {
                 biased;
                 datagram = self.datagrams.recv() => {
-                    self.receive(datagram.ok_or(Closed::ListenerRemoved)?)?;
-                    // More of a burst, each with its output, before looking at anything else. What there is to send
-                    // is collected: one call for many acknowledgements.
+                    let first = datagram.ok_or(Closed::ListenerRemoved)?;
+                    let mut taken = self.weight(&first);
+                    self.receive(first)?;
+                    // More of a burst, with its output, before looking at anything else. What there is to send is
+                    // collected: one call for many acknowledgements.
                     for _ in 0..BURST {
                         let Ok(next) = self.datagrams.try_recv() else { break };
-                        self.pump().await?;
+                        if taken >= INTAKE {
+                            taken = 0;
+                            self.pump().await?;
+                        }
+                        taken += self.weight(&next);
                         self.receive(next)?;
                     }
                     self.commands()?;
@@ -245,6 +260,15 @@ impl Driver {
                 self.authenticated();
             }
             self.channels.flush_blocked(&mut self.rtc);
+        }
+    }
+
+    /// How much of [`INTAKE`] a datagram takes: all of it during the handshake, each step of which waits for an answer.
+    fn weight(&self, datagram: &Datagram) -> usize {
+        match datagram.data.len() {
+            _ if self.ready.is_some() => INTAKE,
+            0..=ACK_LEN_MAX => ACK_WEIGHT,
+            _ => DATA_WEIGHT,
         }
     }
 

@@ -65,6 +65,23 @@ fn a_slow_reader_holds_at_most_one_window() {
     assert_eq!(fill(&mut a, &mut b, usize::MAX), buf.len());
 }
 
+/// SCTP sends a lost message again at once when three later ones were acknowledged, and otherwise after a second. So when one
+/// raise of the window is lost, the writer's window must last for three more and the repair.
+#[test]
+fn a_raise_that_is_lost_does_not_stop_the_writer() {
+    let (mut a, mut b) = pair();
+    fill(&mut a, &mut b, usize::MAX);
+    let (mut buf, mut raises) = ([0; 4096], 0);
+    while b.unread > 0 {
+        assert!(matches!(b.poll_read(&mut cx(), &mut buf).0, Poll::Ready(Ok(_))));
+        while b.next_frame().is_some() {
+            b.sent();
+            raises += 1;
+        }
+    }
+    assert!(raises > 2 * 4, "{raises} raises of a window");
+}
+
 #[test]
 fn a_peer_that_overruns_is_reset() {
     let (_, mut b) = pair();
