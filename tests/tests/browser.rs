@@ -106,3 +106,21 @@ fn a_reloaded_tab_resumes_and_one_without_webrtc_uses_websocket() {
     assert_eq!(fallback["language"], "es");
     assert!(tab.finish(WAIT).unwrap().success());
 }
+
+#[test]
+fn a_tab_says_that_no_block_becomes_final_and_when_one_does_again() {
+    let mut network = Network::start(4, 1).unwrap();
+    let mut tab = script(&network, "reduced", &["--url", &network.page(0).unwrap()]);
+    tab.event("normal", WAIT).unwrap();
+    for node in [2, 3] {
+        network.kill(node).unwrap();
+    }
+    let reduced = tab.event("reduced", WAIT).unwrap();
+    assert!(reduced["notice"].as_str().unwrap().starts_with("Reduced mode"), "{reduced}");
+    for node in [2, 3] {
+        network.launch(node).unwrap();
+    }
+    let normal = tab.event("normal again", WAIT).unwrap();
+    assert!(normal["height"].as_u64() > reduced["height"].as_u64(), "{reduced} {normal}");
+    assert!(tab.finish(WAIT).unwrap().success());
+}

@@ -39,7 +39,7 @@ export const en = {
   "network.verified": "Final, verified by your browser: certificate of {signers} validators",
   "network.verifiedOf": "Final, verified by your browser: certificate of {signers} of {committee} validators",
   "network.verifiedPlain": "Final, verified by your browser by its certificate",
-  "network.stale": "This head is older than the network promises. It may be cut off, or its relays hold news back.",
+  "network.stale": "Reduced mode: no new block for longer than the network promises. Too few validators may be up, or the relays hold news back. What is shown stays proved; what you send waits.",
   "network.peers": "Peers",
   "network.peersNone": "none yet",
   "network.path": "Path",

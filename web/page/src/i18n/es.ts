@@ -41,7 +41,7 @@ export const es: Messages = {
   "network.verified": "Definitivo, verificado por tu navegador: certificado de {signers} validadores",
   "network.verifiedOf": "Definitivo, verificado por tu navegador: certificado de {signers} de {committee} validadores",
   "network.verifiedPlain": "Definitivo, verificado por tu navegador con su certificado",
-  "network.stale": "Este bloque es más viejo de lo que la red promete. Puede estar aislada, o sus relés retienen noticias.",
+  "network.stale": "Modo reducido: no hay bloque nuevo desde hace más de lo que la red promete. Quizá hay pocos validadores en línea, o los relés retienen noticias. Lo que se muestra sigue probado; lo que envíes espera.",
   "network.peers": "Pares",
   "network.peersNone": "ninguno aún",
   "network.path": "Camino",
