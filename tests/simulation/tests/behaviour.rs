@@ -6,7 +6,12 @@
 use std::collections::BTreeMap;
 use tequio_core::{
     consensus::Offence,
-    crypto::bls::{self, SecretKey, known},
+    crypto::{
+        Context, NodeKey,
+        batch::Batch,
+        bls::{self, SecretKey, known},
+        vrf,
+    },
     ledger::{Action, Checkpoint, Crime, KeyClaim, Phase, Vote},
     light::{LightClient, LightError, Progress},
     types::{Height, Unverified},
@@ -287,6 +292,39 @@ fn known_secrets_give_the_verdicts_and_bytes_of_the_pairing() {
     let pairing = outcomes(false);
     assert_eq!(pairing.2.iter().filter(|verdict| **verdict).count(), 4);
     assert_eq!(outcomes(true), pairing);
+}
+
+#[test]
+fn verdicts_that_are_remembered_are_those_of_the_checks() {
+    let (node, proof_key) = (NodeKey::from_bytes(&[1; 32]), vrf::SecretKey::from_bytes(&[2; 32]));
+    let (id, public) = (node.id(), proof_key.public().decode().unwrap());
+    let verdicts = |is_remembered: bool| {
+        let secret = SecretKey::from_seed(&[3; 32]);
+        known::learn(is_remembered.then_some(&secret));
+        let mut verdicts = Vec::new();
+        // Each claim twice: the second time it is known. One byte of it makes another claim.
+        for (at, _) in (0..80).flat_map(|at| [(at, 1), (at, 2)]) {
+            let mut signature = node.sign(Context::Transaction, b"a");
+            let mut proof = proof_key.prove(b"b").unwrap();
+            verdicts.push(id.verify(Context::Transaction, b"a", &signature).is_ok());
+            verdicts.push(id.verify(Context::Vote, b"a", &signature).is_ok());
+            verdicts.push(public.verify(b"b", &proof).is_ok());
+            verdicts.push(public.verify(b"a", &proof).is_ok());
+            signature.0[at % 64] ^= 1;
+            proof.0[at] ^= 1;
+            verdicts.push(id.verify(Context::Transaction, b"a", &signature).is_ok());
+            verdicts.push(public.verify(b"b", &proof).is_ok());
+            for claimed in [b"a", b"c"] {
+                let mut batch = Batch::default();
+                batch.add(&id, Context::Transaction, claimed, &node.sign(Context::Transaction, b"a"));
+                verdicts.push(batch.verify().is_ok());
+            }
+        }
+        verdicts
+    };
+    let checked = verdicts(false);
+    assert_eq!(checked.iter().filter(|verdict| **verdict).count(), 160 * 3);
+    assert_eq!(verdicts(true), checked);
 }
 
 /// What a host has made final, stored or about to be.
