@@ -11,11 +11,14 @@ use crate::{
     world::{Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
+use tequio_core::types::Height;
 
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
-/// The chain: empty blocks are rare, for a month has many.
-const PACE: Pace = Pace { block_interval_ms_max: 60_000, view_timeout_ms: 2_000, is_weighted: false };
+/// The chain: no empty block is due while clients come, for a month has many.
+const PACE: Pace = Pace { block_interval_ms_max: 300_000, view_timeout_ms: 2_000, is_weighted: false };
+/// Blocks that the disks keep: those of a day, more than any host misses.
+const KEEP_BLOCKS: Height = 2_000;
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 const HOUR_US: u64 = 60 * MINUTE_US;
@@ -87,10 +90,17 @@ enum Trouble {
     SlowDisk,
     FastDisk,
     Lie,
+    /// Another day has passed.
+    Day,
 }
 
-/// Runs so many virtual days, and mends everything at the end.
-pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
+/// Runs so many virtual days, and mends everything at the end. After each of them `passed` hears how many were served so far.
+pub fn run(
+    days: u64,
+    seed: u64,
+    profile: Profile,
+    mut passed: impl FnMut(u64, &Availability),
+) -> (Cluster, Availability) {
     let world = World::of(SEATS, PACE);
     let mut rng = Rng::new(seed ^ 0x30da);
     let liar = rng.below(SEATS);
@@ -104,6 +114,7 @@ pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
     plan.add(begun_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
     plan.add(begun_us, Trouble::Lie);
     plan.add(begun_us + SECOND_US, Trouble::Client);
+    plan.add(begun_us + DAY_US, Trouble::Day);
     // By the time at which a client came: whether too much was at fault.
     let mut clients: BTreeMap<u64, bool> = BTreeMap::new();
     while let Some((at_us, trouble)) = plan.next(end_us) {
@@ -156,6 +167,11 @@ pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
                 let lie = rng.pick(&LIES);
                 cluster.lie_otherwise(liar, if lie == Lie::Rot { Lie::Silence } else { lie });
                 plan.add(at_us + LIE_US, trouble);
+            }
+            Trouble::Day => {
+                cluster.fold(KEEP_BLOCKS);
+                passed((at_us - begun_us) / DAY_US, &measure(&cluster, &clients));
+                plan.add(at_us + DAY_US, trouble);
             }
         }
     }
