@@ -165,6 +165,11 @@ pub fn perform(job: Job) -> Outcome {
                     percent(so_far.served_within_per_100_000()),
                 );
             });
+            for (came_ms, waited_ms) in &availability.within_late_ms {
+                let (minutes, waited_s) = (came_ms / 60_000, waited_ms / 1000);
+                let (day, hour, minute) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+                eprintln!("{}: late on day {day}, {hour:02}:{minute:02}, after {waited_s} s", profile.name());
+            }
             Outcome { availability: Some(availability), ..Outcome::of(cluster) }
         }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),

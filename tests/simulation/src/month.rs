@@ -8,10 +8,10 @@ use crate::{
     disk::Fate,
     random::Rng,
     weather::recover_with,
-    world::{Pace, World},
+    world::{GENESIS_MS, Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use tequio_core::types::Height;
+use tequio_core::types::{Height, Weight};
 
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
@@ -54,6 +54,8 @@ pub struct Availability {
     pub beyond: u64,
     /// Likewise.
     pub beyond_late: u64,
+    /// Those that came within the bound and were late: when they came, and how long they waited, milliseconds.
+    pub within_late_ms: Vec<(u64, u64)>,
     /// Times without service, by the clients that came in them, and how long these waited at most, milliseconds.
     pub outages_ms: Vec<u64>,
 }
@@ -76,6 +78,7 @@ impl Availability {
         self.late += other.late;
         self.beyond += other.beyond;
         self.beyond_late += other.beyond_late;
+        self.within_late_ms.extend(&other.within_late_ms);
         self.outages_ms.extend(&other.outages_ms);
     }
 }
@@ -188,8 +191,9 @@ pub fn run(
 /// More is down, parted or lying than the committee bears.
 fn is_beyond(cluster: &Cluster, liar: usize) -> bool {
     let is_away = |host: &usize| cluster.hosts[*host].replica.is_none() || cluster.network.side[*host] == 1;
-    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).count();
-    away as u64 >= cluster.world.start.committee.blocking()
+    let committee = &cluster.world.start.committee;
+    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).map(|host| committee.seats()[host].weight);
+    away.sum::<Weight>() >= committee.blocking()
 }
 
 fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {
@@ -203,6 +207,8 @@ fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {
         sum.late += u64::from(is_late);
         sum.beyond += u64::from(*is_beyond);
         sum.beyond_late += u64::from(is_late && *is_beyond);
+        let came_ms = came_us / 1000 - GENESIS_MS;
+        sum.within_late_ms.extend((is_late && !is_beyond).then_some((came_ms, waited_us / 1000)));
         if is_late {
             outage_ms = outage_ms.max(waited_us / 1000);
         } else if outage_ms > 0 {
