@@ -8,6 +8,8 @@ pub mod hash;
 #[cfg(feature = "simulation")]
 pub mod meter;
 pub mod node_key;
+#[cfg(feature = "simulation")]
+mod recent;
 pub mod vrf;
 
 pub use hash::{Context, hash};

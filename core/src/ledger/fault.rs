@@ -10,6 +10,10 @@ pub enum Fault {
     NoOverlap,
     /// What was bonded is free as soon as the seat is gone.
     NoUnbonding,
+    /// Voters take any proof for the one that makes the next seed.
+    UncheckedProof,
+    /// Every seat leads as often as any other.
+    UnweightedLeaders,
 }
 
 #[cfg(feature = "simulation")]
@@ -26,17 +30,17 @@ mod switch {
         FAULT.set(fault);
     }
 
-    pub(in crate::ledger) fn is(fault: Fault) -> bool {
+    pub(crate) fn is(fault: Fault) -> bool {
         FAULT.get() == Some(fault)
     }
 }
 
 #[cfg(feature = "simulation")]
-pub(in crate::ledger) use switch::is;
+pub(crate) use switch::is;
 #[cfg(feature = "simulation")]
 pub use switch::put;
 
 #[cfg(not(feature = "simulation"))]
-pub(in crate::ledger) const fn is(_: Fault) -> bool {
+pub(crate) const fn is(_: Fault) -> bool {
     false
 }

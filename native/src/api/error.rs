@@ -34,6 +34,11 @@ impl ApiError {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{} not found", what.to_string()))
     }
 
+    /// Was here once.
+    pub fn pruned(message: impl ToString) -> Self {
+        Self::of(StatusCode::GONE, "PRUNED", message.to_string())
+    }
+
     /// Without the token.
     pub fn unauthorized() -> Self {
         let message = format!("this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}", super::TOKEN_FILE);

@@ -3,7 +3,7 @@
 use super::{Api, error::ApiError, guard::Authorized, view};
 use crate::{
     node::{context::Context, queue},
-    store::Write,
+    store::{StoreError, Write},
 };
 use axum::{
     Json,
@@ -121,9 +121,17 @@ pub async fn object(State(api): State<Api>, Path(cid): Path<String>) -> Result<i
 }
 
 pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
-    let found = reading(&api, move |c| c.store.final_header(height)).await?.map_err(ApiError::internal)?;
-    let header = found.ok_or_else(|| ApiError::not_found("block"))?;
-    let block = reading(&api, move |c| c.store.block(height)).await?.map_err(ApiError::internal)?;
+    let read = move |c: &Context| -> Result<_, StoreError> {
+        Ok((c.store.final_header(height)?, c.store.block(height)?, c.store.lowest_block()?))
+    };
+    let (header, block, lowest) = reading(&api, read).await?.map_err(ApiError::internal)?;
+    if block.is_none() && (1..lowest).contains(&height) {
+        // Its header may still be here, but what was in the block is not.
+        return Err(ApiError::pruned(format!(
+            "block {height} is gone: this node keeps blocks from {lowest} on; ask one that keeps all"
+        )));
+    }
+    let header = header.ok_or_else(|| ApiError::not_found("block"))?;
     let transactions = block.map(|(b, _)| b.transactions.iter().map(|t| t.id().to_string()).collect::<Vec<_>>());
     let signers = header.certificate.as_ref().map(|c| c.seats().collect::<Vec<_>>());
     let mut view = view::header(&header.header);

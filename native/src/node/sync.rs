@@ -15,8 +15,8 @@ use tequio_core::{
 use tequio_p2p::{Protocol, Reply};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between looks for somebody to ask.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Between looks for somebody to ask, and after a peer that had nothing to give.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Between looks of a member whether it has heard nothing for long.
 const LOOK_WHETHER_REDUCED: Duration = Duration::from_secs(2);
 /// Blocks in one answer.

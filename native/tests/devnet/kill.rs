@@ -57,9 +57,11 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         .collect();
 
     let mut random = seed;
-    let mut kills = 0;
+    let (mut kills, mut leaders, mut quorums) = (0, 0, 0);
     let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
+    // And until a leader was among the victims, and a quorum was gone.
+    while Instant::now() < until || leaders == 0 || quorums == 0 {
+        assert!(Instant::now() < until + WITHIN, "seed {seed}: {kills} kills, {leaders} leaders, {quorums} quorums");
         // Mostly one node, now and then two: then nothing is final until they are back.
         let victims = 1 + usize::from(draw(&mut random).is_multiple_of(4));
         let first = draw(&mut random) as usize % NODES;
@@ -71,7 +73,13 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         }
         if victims.len() == 1 {
             let other = victims[0] % NODES + 1;
-            net.wait_height(other, net.height(other) + 1 + draw(&mut random) % 3, WITHIN);
+            let before = net.height(other);
+            let reached = net.wait_height(other, before + 1 + draw(&mut random) % 3, WITHIN);
+            // A view is given up where its leader does not speak: the others do.
+            let view = |height: u64| net.get_patiently(other, &format!("/v1/blocks/{height}"), WITHIN)["view"].as_u64();
+            leaders += u64::from((before + 1..=reached).any(|height| view(height) > Some(0)));
+        } else {
+            quorums += 1;
         }
         for victim in &victims {
             net.restart(*victim);
@@ -83,7 +91,10 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
     let last = acknowledged.values().max().copied().unwrap();
     let head = (1..=NODES).map(|node| net.height(node)).max().unwrap().max(last);
-    println!("{} transactions acknowledged, {kills} kills, {head} blocks", acknowledged.len());
+    let count = acknowledged.len();
+    println!(
+        "{count} transactions acknowledged, {kills} kills, {leaders} of leaders, {quorums} of a quorum, {head} blocks"
+    );
     assert!(acknowledged.len() as u64 >= BATCH, "hardly anything was final");
     let mut states = Vec::new();
     for node in 1..=NODES {

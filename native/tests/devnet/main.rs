@@ -6,6 +6,7 @@
 mod kill;
 mod past;
 mod pressure;
+mod prune;
 mod reduced;
 mod seats;
 mod support;

@@ -152,7 +152,7 @@ fn light_node_follows(net: &Devnet, node: usize) {
     });
 }
 
-async fn ask(network: &Network, peer: tequio_core::types::NodeId, request: &Request) -> Response {
+pub async fn ask(network: &Network, peer: tequio_core::types::NodeId, request: &Request) -> Response {
     let deadline = tokio::time::Instant::now() + WITHIN;
     loop {
         let body = codec::encode(request);

@@ -152,7 +152,8 @@ impl Devnet {
         &self.nodes[node - 1].http
     }
 
-    fn ask(&self, node: usize, path: &str) -> Option<(u16, Value)> {
+    /// Status and body of an answer.
+    pub fn ask(&self, node: usize, path: &str) -> Option<(u16, Value)> {
         let mut response = self.agent.get(format!("{}{path}", self.http(node))).call().ok()?;
         let value = response.body_mut().read_json().unwrap_or(Value::Null);
         Some((response.status().as_u16(), value))

@@ -10,11 +10,12 @@ use serde_json::Value;
 use std::{
     fs,
     process::{Command, Output},
-    sync::Arc,
+    sync::{Arc, mpsc},
+    time::Instant,
 };
 use tequio::{
     keys::Keys,
-    node::context::AGENT_PREFIX,
+    node::{context::AGENT_PREFIX, sync::LOOK_AGAIN},
     store::{Head, Store},
 };
 use tequio_core::{
@@ -65,6 +66,59 @@ fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on(
     net.kill(4);
     let replayed = verified(&net, 4);
     assert_eq!((&replayed["genesis"], replayed["height"].as_u64() >= Some(after)), (&true.into(), true), "{replayed}");
+}
+
+/// Whoever asks a peer that has nothing to give waits before it asks again. A busy machine only makes the questions fewer, so
+/// this counts them against the least time that they must have taken.
+#[test]
+fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
+    const QUESTIONS: u32 = 7;
+    let mut net = Devnet::make(4);
+    let past = Past::of(&net, 4);
+    let Made { head, store } = past.make(&net.path().join("made.redb"), 3, &mut |_| Vec::new(), &mut |_, _| ());
+    drop(store);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (boaster, questions) = runtime.block_on(boaster(head));
+    let joined = net.init_join(&[boaster]);
+    let began = Instant::now();
+    net.restart(joined);
+    for question in 1..=QUESTIONS {
+        questions.recv_timeout(WITHIN).unwrap_or_else(|_| panic!("no question {question}\n{}", net.whole_log(joined)));
+    }
+    let least = LOOK_AGAIN * (QUESTIONS - 1);
+    assert!(began.elapsed() >= least, "{QUESTIONS} questions in {:?}", began.elapsed());
+    assert_eq!(net.height(joined), 0);
+}
+
+/// A full node as it looks from outside that says it is ahead. Asked for blocks it has none, or gives no answer at all. Its
+/// address, and a word for each time that it was asked for them.
+async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
+    let (sender, questions) = mpsc::channel();
+    let mut config = tequio_p2p::Config::new([76; 32]);
+    config.agent = format!("{AGENT_PREFIX}0");
+    let (network, mut events) = tequio_p2p::spawn(config).unwrap();
+    let addr = network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
+    let addr = tequio_p2p::identity::with_peer(addr, network.local_id()).to_string();
+    tokio::spawn(async move {
+        let _network = network;
+        let mut asked = 0u32;
+        while let Some(event) = events.next().await {
+            let Event::Inbound { protocol, body, reply, .. } = event else { continue };
+            match protocol {
+                Protocol::Light => reply.send(codec::encode(&light::Response::Header(head.header.clone()))),
+                Protocol::Sync if matches!(codec::decode(&body, 64).unwrap(), Request::Blocks { .. }) => {
+                    asked += 1;
+                    let _ = sender.send(());
+                    if asked.is_multiple_of(2) {
+                        let (head, blocks) = (head.header.header.height, BoundedVec::new());
+                        reply.send(packed::encode(&Response::Blocks(Blocks { head, lowest: 1, blocks })));
+                    }
+                }
+                _ => reply.send(Vec::new()),
+            }
+        }
+    });
+    (addr, questions)
 }
 
 /// Enough refs for a state of several chunks.

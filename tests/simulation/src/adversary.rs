@@ -6,7 +6,7 @@ use tequio_core::{
     codec::BoundedVec,
     consensus::To,
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, seed},
+    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, leader, seed},
     types::{Digest, NodeId, TimeMs, View},
     wire::consensus::{Message, NewView, Proposal, SignedVote, ViewChange},
 };
@@ -36,6 +36,8 @@ pub enum Lie {
     BadBlock,
     /// Proposes blocks with another seed, another's proof, an old one, a damaged one, or one where none is due.
     WrongVrf,
+    /// As leader of a term's last height keeps its block back, if the seed that it makes gives it no more than its share.
+    WithholdSeed,
     /// Floods with forged certificates, far heights and absurd views.
     Forge,
     /// Keeps each message from a random half of its receivers.
@@ -65,7 +67,7 @@ pub enum Lie {
 }
 
 /// All of them.
-pub const LIES: [Lie; 21] = [
+pub const LIES: [Lie; 22] = [
     Lie::Silence,
     Lie::Equivocate,
     Lie::ProposeTwice,
@@ -74,6 +76,7 @@ pub const LIES: [Lie; 21] = [
     Lie::HideLock,
     Lie::BadBlock,
     Lie::WrongVrf,
+    Lie::WithholdSeed,
     Lie::Forge,
     Lie::Withhold,
     Lie::Stale,
@@ -101,6 +104,7 @@ impl Lie {
             Self::HideLock => "hide_lock",
             Self::BadBlock => "bad_block",
             Self::WrongVrf => "wrong_vrf",
+            Self::WithholdSeed => "withhold_seed",
             Self::Forge => "forge",
             Self::Withhold => "withhold",
             Self::Stale => "stale",
@@ -199,6 +203,7 @@ impl Conspiracy {
                 let key = &liar.world.keys[liar.seat].0;
                 liar.to_all(&Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, key)))
             }
+            (Lie::WithholdSeed, Message::Proposal(proposal)) if !is_worth_showing(liar, &proposal.block) => Vec::new(),
             (Lie::Forge, message) => forge(liar, message),
             (Lie::Withhold, message) => {
                 let mut said = liar.to_all(&message);
@@ -396,6 +401,16 @@ fn wrongly_drawn(liar: &mut Liar<'_>, mut block: Block) -> Block {
         }
     };
     block
+}
+
+/// Whether the next term, by the seed that a block makes, has more first views for the liar than its share. Blocks that make
+/// none are.
+fn is_worth_showing(liar: &Liar<'_>, block: &Block) -> bool {
+    let (header, start) = (&block.header, &liar.world.start);
+    let Some(seed) = seed::after(header).ok().filter(|_| header.proof.is_some()) else { return true };
+    let heights = 1..=start.params.term_blocks;
+    let led = heights.filter(|n| leader(&start.committee, &seed, header.height + n, 0) == liar.seat).count() as u64;
+    led * start.committee.weight() > start.params.term_blocks * start.committee.seats()[liar.seat].weight
 }
 
 /// Another member's message, as if this liar had said it, or as if somebody else had.

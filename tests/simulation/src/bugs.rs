@@ -31,6 +31,9 @@ pub enum Bug {
     ProofMissing,
     ProofOfLastHeight,
     SeedStands,
+    // What voters and leaders take for the order of leaders.
+    UncheckedProof,
+    UnweightedLeaders,
     // What is written.
     WireBeforeDisk,
     LocksNotWritten,
@@ -64,7 +67,7 @@ pub enum Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 41] = [
+pub const BUGS: [Bug; 43] = [
     Bug::ForgetLock,
     Bug::NoViewChange,
     Bug::CommitWithPrepare,
@@ -81,6 +84,8 @@ pub const BUGS: [Bug; 41] = [
     Bug::ProofMissing,
     Bug::ProofOfLastHeight,
     Bug::SeedStands,
+    Bug::UncheckedProof,
+    Bug::UnweightedLeaders,
     Bug::WireBeforeDisk,
     Bug::LocksNotWritten,
     Bug::VotesNotWritten,
@@ -116,7 +121,13 @@ impl Bug {
 
     /// Whether it shows only where members come and go.
     pub fn needs_churn(self) -> bool {
-        self.of_the_ledger().is_some() || matches!(self, Self::CommitteeStands | Self::CertificateOfOldCommittee)
+        match self {
+            Self::CommitteeStands | Self::CertificateOfOldCommittee => true,
+            Self::NoPossession | Self::NoOverlap | Self::NoUnbonding => true,
+            // Four seats are of equal weight until somebody bonds more.
+            Self::UnweightedLeaders => true,
+            _ => false,
+        }
     }
 
     /// A fault of the ledger's rules.
@@ -125,6 +136,8 @@ impl Bug {
             Self::NoPossession => Some(Fault::NoPossession),
             Self::NoOverlap => Some(Fault::NoOverlap),
             Self::NoUnbonding => Some(Fault::NoUnbonding),
+            Self::UncheckedProof => Some(Fault::UncheckedProof),
+            Self::UnweightedLeaders => Some(Fault::UnweightedLeaders),
             _ => None,
         }
     }

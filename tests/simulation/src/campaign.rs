@@ -155,7 +155,21 @@ pub fn perform(job: Job) -> Outcome {
             Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, profile, ..Setup::calm(seed) }))
         }
         Job::Month(days, profile, seed) => {
-            let (cluster, availability) = month::run(days, seed, profile);
+            let (cluster, availability) = month::run(days, seed, profile, |day, so_far| {
+                let percent = |per_100_000: u64| per_100_000 as f64 / 1000.0;
+                eprintln!(
+                    "{}: day {day} of {days}, {} clients, {:.3} % served, {:.3} % within the bound",
+                    profile.name(),
+                    so_far.clients,
+                    percent(so_far.served_per_100_000()),
+                    percent(so_far.served_within_per_100_000()),
+                );
+            });
+            for (came_ms, waited_ms) in &availability.within_late_ms {
+                let (minutes, waited_s) = (came_ms / 60_000, waited_ms / 1000);
+                let (day, hour, minute) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+                eprintln!("{}: late on day {day}, {hour:02}:{minute:02}, after {waited_s} s", profile.name());
+            }
             Outcome { availability: Some(availability), ..Outcome::of(cluster) }
         }
         Job::Twins(seed) => Outcome::of(twins::run(seed, false)),

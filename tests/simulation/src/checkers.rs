@@ -2,6 +2,7 @@
 
 use crate::{
     oath::Oaths,
+    order,
     world::{CLOCK_SKEW_MS_MAX, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub struct Decided {
     pub time_ms: TimeMs,
     /// When the first correct host had it, in world time.
     pub at_us: u64,
+    /// The seed of the next block, where this one's proof gives one.
+    next_seed: Option<Digest>,
 }
 
 /// The checkers of one run.
@@ -72,7 +75,8 @@ impl Checkers {
     pub fn new(world: &'static World, faulty: &[usize]) -> Self {
         let correct = (0..world.keys.len()).filter(|seat| !faulty.contains(seat));
         let genesis = &world.start.header;
-        let first = Decided { digest: genesis.digest(), time_ms: genesis.time_ms, at_us: genesis.time_ms * 1000 };
+        let (digest, time_ms, next_seed) = (genesis.digest(), genesis.time_ms, Some(order::first_seed(&genesis.chain)));
+        let first = Decided { digest, time_ms, at_us: genesis.time_ms * 1000, next_seed };
         let (committee, trust_ms) = (world.start.committee.record().clone(), world.start.params.trust_period_ms);
         let checkpoint = Checkpoint::new(genesis.clone(), None, committee, trust_ms);
         Self {
@@ -132,7 +136,7 @@ impl Checkers {
         let header = &block.header;
         let digest = header.digest();
         self.note(&(host as u64, digest));
-        let decision = Decided { digest, time_ms: header.time_ms, at_us: now_us };
+        let decision = Decided { digest, time_ms: header.time_ms, at_us: now_us, next_seed: order::seed_after(header) };
         let is_first = !self.decided.contains_key(&header.height);
         let first = *self.decided.entry(header.height).or_insert(decision);
         if first.digest != digest {
@@ -162,7 +166,13 @@ impl Checkers {
             self.fail(format!("epoch: height {} names another committee for the next block", header.height));
         }
         match self.decided.get(&(header.height - 1)) {
-            Some(parent) if parent.digest == header.parent && parent.time_ms < header.time_ms => {}
+            Some(parent) if parent.digest == header.parent && parent.time_ms < header.time_ms => {
+                let (seed, committee) = (parent.next_seed, self.committees.get(&due));
+                let fault = seed.zip(committee).map(|(seed, committee)| order::fault(header, committee, &seed));
+                if let Some(what) = fault.unwrap_or(Some("follows a proof that gives no seed")) {
+                    self.fail(format!("order: the block of height {} {what}", header.height));
+                }
+            }
             _ => self.fail(format!("chain: height {} does not follow its parent", header.height)),
         }
         if header.transactions != transactions_root(&block.transactions) {
@@ -195,11 +205,12 @@ impl Checkers {
         let Some(record) = state.committee(next) else {
             return self.fail(format!("epoch: no committee follows at height {}", header.height));
         };
-        let committee = match Committee::new(record.clone(), &self.world.start.chain) {
+        let before = &self.committees[&header.epoch];
+        let committee = match before.successor(record.clone(), &self.world.start.chain) {
             Ok(committee) => committee,
             Err(error) => return self.fail(format!("possession: the committee of epoch {next}: {error}")),
         };
-        let old = self.committees[&header.epoch].seats();
+        let old = before.seats();
         if !epoch::overlaps(old, committee.seats()) {
             return self.fail(format!("overlap: epoch {next} keeps too little of the one before"));
         }
@@ -276,6 +287,12 @@ impl Checkers {
             }
         }
         self.offences.push((peer, offence.clone()));
+    }
+
+    /// Nobody speaks of heights this far below any more, nor of who was blamed there.
+    pub fn forget_below(&mut self, height: Height) {
+        self.committees = self.committees.split_off(&epoch::of(&self.world.start.params, height));
+        self.offences.clear();
     }
 
     /// The newest decision.

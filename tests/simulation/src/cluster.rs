@@ -299,6 +299,29 @@ impl Cluster {
         self.pending.retain(|transaction| !included.contains(&transaction.id()));
     }
 
+    /// Replays what all hosts have stored but for the newest `keep` blocks, and lets go of it on all disks: for runs
+    /// whose blocks would fill the memory.
+    pub fn fold(&mut self, keep: Height) {
+        let living = || (0..self.hosts.len()).filter(|host| !self.hosts[*host].is_dead);
+        let Some(lowest) = living().map(|host| self.hosts[host].disk.height()).min() else { return };
+        let Some(first) = living().find(|host| self.is_correct(*host)) else { return };
+        let (height, disk) = (lowest.saturating_sub(keep), &self.hosts[first].disk);
+        if height <= disk.base.header.height {
+            return;
+        }
+        let Some(base) = disk.replay(self.world, height) else {
+            return self.checkers.fail(format!("replay: host {first}'s blocks lead to another state"));
+        };
+        // What is replayed of one is replayed of all who have the same blocks.
+        let headers = |host: usize| self.hosts[host].disk.blocks.iter().map(|(block, _)| &block.header);
+        let same = |host: &usize| headers(*host).zip(headers(first)).all(|(ours, theirs)| ours == theirs);
+        if let Some(other) = living().find(|host| !same(host)) {
+            return self.checkers.fail(format!("agreement: the disks of hosts {first} and {other} differ"));
+        }
+        self.hosts.iter_mut().filter(|host| !host.is_dead).for_each(|host| host.disk.rebase(&base));
+        self.checkers.forget_below(height);
+    }
+
     /// Whether all correct hosts have stored a height and all that clients have asked for is final.
     pub fn caught_up(&self, height: Height) -> bool {
         self.heights().first().is_none_or(|lowest| *lowest >= height)

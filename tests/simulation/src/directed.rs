@@ -193,6 +193,17 @@ pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     cluster
 }
 
+/// Seat 2 lies about seeds and proofs whenever it leads, in quiet weather: its proofs of the last heights of terms, too.
+pub fn liar_proves(bug: Option<Bug>) -> Cluster {
+    const TERMS: u64 = 10;
+    let world = World::of(4, PACE);
+    let lies = BTreeMap::from([(2, Lie::WrongVrf)]);
+    let mut cluster = Cluster::new(world, Setup { bug, lies, ..Setup::calm(28) });
+    cluster.run_ms(TERMS * world.start.params.term_blocks * PACE.block_interval_ms_max);
+    recover(&mut cluster);
+    cluster
+}
+
 fn until_decided(cluster: &mut Cluster) {
     while cluster.checkers.height() == 0 && cluster.checkers.violation.is_none() {
         cluster.run_ms(1);
@@ -222,7 +233,7 @@ pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
 }
 
 /// How many schedules there are.
-pub const COUNT: usize = 16;
+pub const COUNT: usize = 17;
 
 /// The schedule with this number, and its name.
 pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluster)> {
@@ -243,6 +254,7 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         13 => ("a collector keeps certificates", collector_lies(bug, Lie::KeepCertificates, 25)),
         14 => ("a collector forges certificates", collector_lies(bug, Lie::ForgeCertificates, 26)),
         15 => ("a collector chooses who hears it", collector_lies(bug, Lie::ChooseReceivers, 27)),
+        16 => ("a liar proves another seed", liar_proves(bug)),
         _ => return None,
     })
 }

@@ -54,8 +54,10 @@ pub struct Disk {
     log: Vec<u8>,
     /// The newest block that is stored, with its state.
     pub head: Head,
-    /// The final blocks from height 1 on.
+    /// The final blocks after [`Disk::base`].
     pub blocks: Vec<(Block, Certificate)>,
+    /// The block that the oldest of them follows, with its state: genesis, unless older ones were let go.
+    pub base: Head,
     /// Whether writes fail.
     pub is_full: bool,
     /// How long a sync takes.
@@ -76,6 +78,7 @@ impl Disk {
             log: Vec::new(),
             head: Head::genesis(&world.start),
             blocks: Vec::new(),
+            base: Head::genesis(&world.start),
             is_full: false,
             sync_us: (500, 8_000),
             keeps_committee: false,
@@ -157,26 +160,45 @@ impl Disk {
 
     /// A block of the log must be the one in the store.
     fn check_block(&self, block: &Block) -> Result<(), Damaged> {
-        let stored = self.blocks.get(block.header.height.saturating_sub(1) as usize);
-        if stored.is_some_and(|(stored, _)| stored.header == block.header) { Ok(()) } else { Err(Damaged) }
+        let height = block.header.height;
+        let stored = self.from(height).first();
+        let is_stored = height <= self.base.header.height || stored.is_some_and(|(s, _)| s.header == block.header);
+        if is_stored { Ok(()) } else { Err(Damaged) }
+    }
+
+    /// The stored blocks from this height on.
+    pub fn from(&self, height: Height) -> &[(Block, Certificate)] {
+        let skipped = height.saturating_sub(self.base.header.height + 1) as usize;
+        self.blocks.get(skipped..).unwrap_or_default()
     }
 
     /// Applies all blocks again, from genesis: the state root must be the same.
     pub fn replays(&self, world: &World) -> bool {
+        self.replay(world, self.height()).is_some_and(|head| head.state.root() == self.head.header.state)
+    }
+
+    /// Where the blocks up to this height lead, applied again; nothing where one of them does not hold.
+    pub fn replay(&self, world: &World, height: Height) -> Option<Head> {
         let start = &world.start;
-        let mut head = Head::genesis(start);
-        for (block, certificate) in &self.blocks {
+        let mut head = self.base.clone();
+        for (block, certificate) in self.blocks.iter().take_while(|(block, _)| block.header.height <= height) {
             let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(&start.chain));
-            let Ok(transactions) = verified.collect::<Result<Vec<_>, _>>() else { return false };
+            let transactions = verified.collect::<Result<Vec<_>, _>>().ok()?;
             let context = BlockContext { parent: &head.header, committee: &head.committee };
             let state = head.state.apply(context, &transactions).state;
             if state.root() != block.header.state {
-                return false;
+                return None;
             }
-            let Ok(next) = head.after(block, certificate.clone(), state) else { return false };
-            head = next;
+            head = head.after(block, certificate.clone(), state).ok()?;
         }
-        head.state.root() == self.head.header.state
+        Some(head)
+    }
+
+    /// Lets go of the blocks up to this one.
+    pub fn rebase(&mut self, base: &Head) {
+        let gone = base.header.height.saturating_sub(self.base.header.height) as usize;
+        self.blocks.drain(..gone.min(self.blocks.len()));
+        self.base = base.clone();
     }
 
     /// Bytes of the log.

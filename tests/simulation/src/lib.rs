@@ -22,6 +22,7 @@ pub mod host;
 pub mod month;
 pub mod network;
 pub mod oath;
+pub mod order;
 pub mod random;
 pub mod twins;
 pub mod weather;

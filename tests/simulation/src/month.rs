@@ -8,14 +8,17 @@ use crate::{
     disk::Fate,
     random::Rng,
     weather::recover_with,
-    world::{Pace, World},
+    world::{GENESIS_MS, Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
+use tequio_core::types::{Height, Weight};
 
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
-/// The chain: empty blocks are rare, for a month has many.
-const PACE: Pace = Pace { block_interval_ms_max: 60_000, view_timeout_ms: 2_000, is_weighted: false };
+/// The chain: no empty block is due while clients come, for a month has many.
+const PACE: Pace = Pace { block_interval_ms_max: 300_000, view_timeout_ms: 2_000, is_weighted: false };
+/// Blocks that the disks keep: those of a day, more than any host misses.
+const KEEP_BLOCKS: Height = 2_000;
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 const HOUR_US: u64 = 60 * MINUTE_US;
@@ -51,6 +54,8 @@ pub struct Availability {
     pub beyond: u64,
     /// Likewise.
     pub beyond_late: u64,
+    /// Those that came within the bound and were late: when they came, and how long they waited, milliseconds.
+    pub within_late_ms: Vec<(u64, u64)>,
     /// Times without service, by the clients that came in them, and how long these waited at most, milliseconds.
     pub outages_ms: Vec<u64>,
 }
@@ -73,6 +78,7 @@ impl Availability {
         self.late += other.late;
         self.beyond += other.beyond;
         self.beyond_late += other.beyond_late;
+        self.within_late_ms.extend(&other.within_late_ms);
         self.outages_ms.extend(&other.outages_ms);
     }
 }
@@ -87,10 +93,17 @@ enum Trouble {
     SlowDisk,
     FastDisk,
     Lie,
+    /// Another day has passed.
+    Day,
 }
 
-/// Runs so many virtual days, and mends everything at the end.
-pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
+/// Runs so many virtual days, and mends everything at the end. After each of them `passed` hears how many were served so far.
+pub fn run(
+    days: u64,
+    seed: u64,
+    profile: Profile,
+    mut passed: impl FnMut(u64, &Availability),
+) -> (Cluster, Availability) {
     let world = World::of(SEATS, PACE);
     let mut rng = Rng::new(seed ^ 0x30da);
     let liar = rng.below(SEATS);
@@ -104,6 +117,7 @@ pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
     plan.add(begun_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
     plan.add(begun_us, Trouble::Lie);
     plan.add(begun_us + SECOND_US, Trouble::Client);
+    plan.add(begun_us + DAY_US, Trouble::Day);
     // By the time at which a client came: whether too much was at fault.
     let mut clients: BTreeMap<u64, bool> = BTreeMap::new();
     while let Some((at_us, trouble)) = plan.next(end_us) {
@@ -157,6 +171,11 @@ pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
                 cluster.lie_otherwise(liar, if lie == Lie::Rot { Lie::Silence } else { lie });
                 plan.add(at_us + LIE_US, trouble);
             }
+            Trouble::Day => {
+                cluster.fold(KEEP_BLOCKS);
+                passed((at_us - begun_us) / DAY_US, &measure(&cluster, &clients));
+                plan.add(at_us + DAY_US, trouble);
+            }
         }
     }
     // Blocks are rare here: a last client brings one.
@@ -172,8 +191,9 @@ pub fn run(days: u64, seed: u64, profile: Profile) -> (Cluster, Availability) {
 /// More is down, parted or lying than the committee bears.
 fn is_beyond(cluster: &Cluster, liar: usize) -> bool {
     let is_away = |host: &usize| cluster.hosts[*host].replica.is_none() || cluster.network.side[*host] == 1;
-    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).count();
-    away as u64 >= cluster.world.start.committee.blocking()
+    let committee = &cluster.world.start.committee;
+    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).map(|host| committee.seats()[host].weight);
+    away.sum::<Weight>() >= committee.blocking()
 }
 
 fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {
@@ -187,6 +207,8 @@ fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {
         sum.late += u64::from(is_late);
         sum.beyond += u64::from(*is_beyond);
         sum.beyond_late += u64::from(is_late && *is_beyond);
+        let came_ms = came_us / 1000 - GENESIS_MS;
+        sum.within_late_ms.extend((is_late && !is_beyond).then_some((came_ms, waited_us / 1000)));
         if is_late {
             outage_ms = outage_ms.max(waited_us / 1000);
         } else if outage_ms > 0 {

@@ -6,8 +6,13 @@
 use std::collections::BTreeMap;
 use tequio_core::{
     consensus::Offence,
-    crypto::bls::{self, SecretKey, known},
-    ledger::{Action, Checkpoint, Crime, KeyClaim, Phase, Vote},
+    crypto::{
+        Context, NodeKey,
+        batch::Batch,
+        bls::{self, SecretKey, known},
+        vrf,
+    },
+    ledger::{Action, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
     light::{LightClient, LightError, Progress},
     types::{Height, Unverified},
     wire::{consensus::Message, light::FinalHeader},
@@ -195,6 +200,53 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     }
 }
 
+/// What a proposer gains by withholding, as docs/consensus.md says, of whole machines: one of four leads the first views of so
+/// many terms. Its share `s` is also its chance to lead the first view of a term's last height; there it takes the seed of
+/// its own proof, if that gives it more than its fair `p`, or one that it cannot foresee: `s = p + s G`, where `G` is what a
+/// binomial share has above `p` in the mean.
+#[test]
+fn withholding_gains_what_follows_from_the_rule_and_costs_a_view_each_time() {
+    const TERMS: usize = 1_200;
+    const LIAR: usize = 1;
+    let (world, seed) = (World::of(4, PACE), 39);
+    let lies = BTreeMap::from([(LIAR, Lie::WithholdSeed)]);
+    let mut cluster = Cluster::new(world, Setup { lies, ..Setup::calm(seed) });
+    let term = world.start.params.term_blocks as usize;
+    while cluster.checkers.height() < (TERMS * term) as u64 && cluster.checkers.violation.is_none() {
+        cluster.run_ms(60_000);
+        cluster.forget_events();
+    }
+    assert_eq!(cluster.checkers.violation, None, "seed {seed}");
+    assert!(cluster.checkers.offences.is_empty(), "nobody can prove it");
+
+    let headers: Vec<_> = cluster.hosts[0].disk.blocks.iter().map(|(block, _)| &block.header).collect();
+    let leads = |header: &&Header| leader(&world.start.committee, &header.seed, header.height, 0) == LIAR;
+    // From the second term on: the first seed is given.
+    let terms = headers[term - 1..].chunks_exact(term).take(TERMS - 1);
+    let shares: Vec<f64> = terms.map(|t| t.iter().copied().filter(|h| leads(h)).count() as f64 / term as f64).collect();
+    let withheld = headers.iter().filter(|h| h.proof.is_some() && h.view > 0 && leads(h)).count();
+    let (count, p) = (shares.len() as f64, 1.0 / 4.0);
+    let mean = shares.iter().sum::<f64>() / count;
+    let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / count;
+    let chances = [81.0, 108.0, 54.0, 12.0, 1.0].map(|ways| ways / 256.0);
+    assert_eq!(term + 1, chances.len());
+    let gain: f64 = (0..=term).map(|led| (led as f64 / term as f64 - p).max(0.0) * chances[led]).sum();
+    let expected = p / (1.0 - gain);
+    // Four standard errors. That it leads the last height of a term raises its share of the next one: neighbours correlate,
+    // by less than 0.1, which widens the errors by less than a tenth.
+    let bound = 4.0 * 1.1 * (variance / count).sqrt();
+    println!(
+        "seed {seed}: {mean:.4} of the first views of {count} terms, {expected:.4} +- {bound:.4} expected, {p} is fair"
+    );
+    println!("{withheld} blocks withheld");
+    assert!((mean - expected).abs() < bound, "seed {seed}: {mean} against {expected}");
+    // It keeps back what gives it one of four or none: by chance in 189 of 256 cases in which it leads.
+    let led = headers.iter().filter(|h| h.proof.is_some() && leads(h)).count() as f64;
+    let rate = 189.0 / 256.0;
+    let bound = 4.0 * (led * rate * (1.0 - rate)).sqrt();
+    assert!((withheld as f64 - led * rate).abs() < bound, "seed {seed}: {withheld} of {led}");
+}
+
 #[test]
 fn evidence_convinces_the_ledger() {
     let crimes = [
@@ -287,6 +339,39 @@ fn known_secrets_give_the_verdicts_and_bytes_of_the_pairing() {
     let pairing = outcomes(false);
     assert_eq!(pairing.2.iter().filter(|verdict| **verdict).count(), 4);
     assert_eq!(outcomes(true), pairing);
+}
+
+#[test]
+fn verdicts_that_are_remembered_are_those_of_the_checks() {
+    let (node, proof_key) = (NodeKey::from_bytes(&[1; 32]), vrf::SecretKey::from_bytes(&[2; 32]));
+    let (id, public) = (node.id(), proof_key.public().decode().unwrap());
+    let verdicts = |is_remembered: bool| {
+        let secret = SecretKey::from_seed(&[3; 32]);
+        known::learn(is_remembered.then_some(&secret));
+        let mut verdicts = Vec::new();
+        // Each claim twice: the second time it is known. One byte of it makes another claim.
+        for (at, _) in (0..80).flat_map(|at| [(at, 1), (at, 2)]) {
+            let mut signature = node.sign(Context::Transaction, b"a");
+            let mut proof = proof_key.prove(b"b").unwrap();
+            verdicts.push(id.verify(Context::Transaction, b"a", &signature).is_ok());
+            verdicts.push(id.verify(Context::Vote, b"a", &signature).is_ok());
+            verdicts.push(public.verify(b"b", &proof).is_ok());
+            verdicts.push(public.verify(b"a", &proof).is_ok());
+            signature.0[at % 64] ^= 1;
+            proof.0[at] ^= 1;
+            verdicts.push(id.verify(Context::Transaction, b"a", &signature).is_ok());
+            verdicts.push(public.verify(b"b", &proof).is_ok());
+            for claimed in [b"a", b"c"] {
+                let mut batch = Batch::default();
+                batch.add(&id, Context::Transaction, claimed, &node.sign(Context::Transaction, b"a"));
+                verdicts.push(batch.verify().is_ok());
+            }
+        }
+        verdicts
+    };
+    let checked = verdicts(false);
+    assert_eq!(checked.iter().filter(|verdict| **verdict).count(), 160 * 3);
+    assert_eq!(verdicts(true), checked);
 }
 
 /// What a host has made final, stored or about to be.

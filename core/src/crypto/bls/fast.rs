@@ -41,10 +41,10 @@ fn decode_part(bytes: &[u8; 48]) -> Option<Sig> {
     Sig::from_bytes(bytes).ok().filter(|_| bytes[0] & INFINITY_FLAG == 0)
 }
 
-/// Of bytes that are known to be a signature.
+/// A signature as the point that it is.
 #[cfg(feature = "simulation")]
-pub(super) fn decode_signature(bytes: &[u8; 48]) -> Option<Sig> {
-    Sig::from_bytes(bytes).ok()
+pub(super) fn sign_point(secret: &[u8; 32], message: &[u8], tag: &[u8]) -> Option<Sig> {
+    secret_key(secret).map(|s| s.sign(message, tag, &[]))
 }
 
 fn secret_key(bytes: &[u8; 32]) -> Option<SecretKey> {

@@ -6,8 +6,11 @@
 //! and makes that sum, at the price of one signature for each (key, message) of a run in place of a pairing
 //! for each receiver. Whatever was not announced by [`learn`] goes the ordinary way.
 
-use super::{SecretKey, Signature, VOTE_TAG, backend, fast};
-use crate::crypto::hash::{Context, hash};
+use super::{SecretKey, Signature, VOTE_TAG, fast};
+use crate::crypto::{
+    hash::{Context, hash},
+    recent::{self, Recent},
+};
 use crate::types::Digest;
 use blst::min_sig::{AggregateSignature, Signature as Point};
 use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
@@ -16,9 +19,9 @@ use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
 struct Known {
     secrets: BTreeMap<[u8; 96], [u8; 32]>,
     /// By key and digest of the message.
-    made: BTreeMap<([u8; 96], Digest), ([u8; 48], Point)>,
+    made: Recent<([u8; 96], Digest), ([u8; 48], Point)>,
     /// The points of all of `made`.
-    points: BTreeMap<[u8; 48], Point>,
+    points: Recent<[u8; 48], Point>,
 }
 
 /// The first byte of the compressed point at infinity, which never verifies.
@@ -28,9 +31,11 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// From now on this thread knows these secrets, and no others.
+/// From now on this thread knows these secrets, and no others. With any, it also remembers its verdicts on signatures and
+/// proofs of other schemes.
 pub fn learn<'a>(secrets: impl IntoIterator<Item = &'a SecretKey>) {
-    let secrets = secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();
+    let secrets: BTreeMap<_, _> = secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();
+    recent::remember(!secrets.is_empty());
     KNOWN.set(Known { secrets, ..Known::default() });
 }
 
@@ -54,7 +59,7 @@ pub(super) fn verify(keys: &[[u8; 96]], message: &[u8], signature: &[u8; 48]) ->
 /// The sum, where all parts were made here.
 pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     KNOWN.with_borrow(|known| {
-        let parts: Option<Vec<Point>> = parts.iter().map(|part| known.points.get(&part.0).copied()).collect();
+        let parts: Option<Vec<Point>> = parts.iter().map(|part| known.points.get(&part.0)).collect();
         add(&parts?)
     })
 }
@@ -70,10 +75,10 @@ impl Known {
         let secret = self.secrets.get(public)?;
         let key = (*public, hash(Context::Vote, message));
         if let Some(made) = self.made.get(&key) {
-            return Some(*made);
+            return Some(made);
         }
-        let bytes = backend::sign(secret, message, VOTE_TAG);
-        let made = (bytes, fast::decode_signature(&bytes)?);
+        let point = fast::sign_point(secret, message, VOTE_TAG)?;
+        let made = (point.compress(), point);
         self.made.insert(key, made);
         self.points.insert(made.0, made.1);
         Some(made)

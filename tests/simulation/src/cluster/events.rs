@@ -207,7 +207,7 @@ impl Cluster {
     }
 
     fn answer(&mut self, host: usize, by: usize, life: u32, from: Height) {
-        let blocks = self.hosts[host].disk.blocks.iter().skip(from.saturating_sub(1) as usize).take(SYNC_BLOCKS);
+        let blocks = self.hosts[host].disk.from(from).iter().take(SYNC_BLOCKS);
         let mut blocks: Vec<_> = blocks.cloned().collect();
         if let Some(bug) = self.bug {
             blocks = bug.sync(blocks);
