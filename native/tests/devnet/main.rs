@@ -7,6 +7,7 @@ mod kill;
 mod past;
 mod pressure;
 mod reduced;
+mod rumour;
 mod seats;
 mod support;
 mod sync;
