@@ -12,7 +12,12 @@ use futures::{
 use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
 
-use crate::{error::DialError, path::Path, protocol::Protocol, rpc::budget::Permit};
+use crate::{
+    error::DialError,
+    path::Path,
+    protocol::{Channel, Protocol},
+    rpc::budget::Permit,
+};
 
 /// Something happened on the network.
 #[derive(Debug)]
@@ -170,19 +175,24 @@ impl Tells {
     pub async fn next(&mut self) -> Option<Told> {
         self.0.next().await
     }
+
+    /// The next one, if it is there already.
+    pub fn try_next(&mut self) -> Option<Told> {
+        self.0.try_recv().ok()
+    }
 }
 
 /// The stream of events. Consume it: while it is full, the network stands still, and dropping it ends the network.
 #[derive(Debug)]
 pub struct Events {
     pub(crate) events: mpsc::Receiver<Event>,
-    pub(crate) tells: Option<Tells>,
+    pub(crate) tells: [Option<Tells>; Channel::COUNT],
 }
 
 impl Events {
-    /// The one-way messages of peers that are listened to, see [`crate::Network::hear`]. They can be taken once.
-    pub fn take_tells(&mut self) -> Option<Tells> {
-        self.tells.take()
+    /// What peers say on a channel. It can be taken once; a channel that nobody takes is read until its memory is full.
+    pub fn take_tells(&mut self, channel: Channel) -> Option<Tells> {
+        self.tells[channel.index()].take()
     }
 
     /// The next event; `None` once the network has ended.

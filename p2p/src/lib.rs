@@ -43,7 +43,7 @@ pub use self::{
     event::{DisconnectReason, Event, Events, PathReason, Reply, Share, Tells, Told},
     network::Network,
     path::{Path, TransportKind},
-    protocol::{Protocol, Rate, Rates},
+    protocol::{Channel, Protocol, Rate, Rates},
     traffic::{Counters, Traffic},
 };
 
@@ -85,6 +85,6 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     #[cfg(target_arch = "wasm32")]
     wasm_bindgen_futures::spawn_local(driver.run());
 
-    let events = Events { events, tells: Some(event::Tells(tells)) };
+    let events = Events { events, tells: tells.map(|tells| Some(event::Tells(tells))) };
     Ok((Network::new(local, commands_tx, shared), events))
 }

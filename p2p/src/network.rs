@@ -22,7 +22,7 @@ use crate::{
     driver::{PeerInfo, Shared, Snapshot},
     error::{DialError, ListenError, RequestError},
     path::Path,
-    protocol::Protocol,
+    protocol::{Channel, Protocol},
     rpc::{Outbound, budget::Budget},
     tell::Hub,
     traffic::{Meter, Traffic},
@@ -111,7 +111,7 @@ impl Network {
         result.await.unwrap_or(Err(DialError::Closed))
     }
 
-    /// Asks a connected peer and waits for its answer.
+    /// Asks a connected peer and waits for its answer. On a [`Channel`] nothing can be asked.
     ///
     /// # Errors
     /// See [`RequestError`]: it tells what the peer said from what happened on the way and from our own limits.
@@ -122,6 +122,9 @@ impl Network {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, RequestError> {
+        if protocol.channel().is_some() {
+            return Err(RequestError::Unsupported);
+        }
         let (len, max) = (body.len(), protocol.request_max());
         if len > max {
             return Err(RequestError::RequestTooLarge { len, max });
@@ -141,11 +144,12 @@ impl Network {
 
     /// Says something to those of these peers that are connected, and expects no answer. It may be lost; what one peer
     /// gets, it gets in order. If a peer is too slow, it misses the oldest of what waits for it.
-    pub fn tell(&self, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
-        self.hub.tell(peers, body);
+    pub fn tell(&self, channel: Channel, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
+        self.hub.tell(channel, peers, body);
     }
 
-    /// Listens from now on to what these peers tell, and to no others. At first nobody is listened to.
+    /// Listens from now on to what these peers say about consensus, and to no others; at first to nobody. What they say on
+    /// other channels, which are open to all, has memory of its own.
     pub fn hear(&self, peers: impl IntoIterator<Item = NodeId>) {
         self.hub.hear(peers);
     }
@@ -153,6 +157,18 @@ impl Network {
     /// The connected peers, ordered by id.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// How many they are.
+    pub fn peer_count(&self) -> usize {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Those that introduce themselves by an agent of which this holds, ordered by id.
+    pub fn peers_by_agent(&self, wanted: impl Fn(&str) -> bool) -> Vec<NodeId> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wanted = |peer: &&PeerInfo| peer.agent.as_deref().is_some_and(&wanted);
+        peers.values().filter(is_wanted).map(|peer| peer.id).collect()
     }
 
     /// One connected peer.

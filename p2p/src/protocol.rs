@@ -1,8 +1,9 @@
-//! The five application protocols, their caps and their default rates.
+//! The application protocols, their names, caps and default rates. This is the one place that knows them.
 //!
-//! Members of a committee tell each other things one way, on streams of their own: [`crate::tell`]. Everything else is an
-//! exchange; every exchange is one request and one response on a libp2p substream of its own (the bytes are in
-//! [`crate::rpc::codec`]). This crate never looks into a body: it only refuses to move more of it than the caps allow.
+//! Two of them are [`Channel`]s, on which peers tell each other things one way, on a long-lived stream each
+//! ([`crate::tell`]). The others are exchanges; every exchange is one request and one response on a libp2p substream of its own
+//! (the bytes are in [`crate::rpc::codec`]). This crate never looks into a body: it only refuses to move more of it than the
+//! caps allow.
 
 use std::time::Duration;
 
@@ -11,27 +12,63 @@ use libp2p::StreamProtocol;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What a request is about; each has a libp2p protocol name, caps and rates of its own.
+/// What an exchange or a one-way message is about; each has a libp2p protocol name, caps and rates of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Headers, certificates, proofs and objects for light nodes.
     Light,
     /// Leases and results of work units.
     Work,
-    /// Between validators, where an answer is wanted; votes and proposals go by [`crate::Network::tell`], at this rate.
+    /// Votes, proposals and what else members tell each other: [`Channel::Consensus`].
     Consensus,
     /// Blocks for nodes that catch up.
     Sync,
-    /// Transactions that wait for a block.
+    /// Transactions that wait for a block, and the names of such: [`Channel::Mempool`].
     Mempool,
+    /// Transactions by their names.
+    Want,
+}
+
+/// What peers tell each other one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
+    /// [`Protocol::Consensus`]. It is read only from peers that the application listens to: [`crate::Network::hear`].
+    Consensus,
+    /// [`Protocol::Mempool`]. It is read from everybody.
+    Mempool,
+}
+
+impl Channel {
+    /// Number of channels.
+    pub const COUNT: usize = 2;
+    /// All of them, in the order of [`Channel::index`].
+    pub const ALL: [Channel; Self::COUNT] = [Channel::Consensus, Channel::Mempool];
+
+    /// Position in [`Channel::ALL`], for tables with one entry per channel.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whose name, caps and rate it has.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Channel::Consensus => Protocol::Consensus,
+            Channel::Mempool => Protocol::Mempool,
+        }
+    }
+
+    /// Longest message, bytes.
+    pub const fn len_max(self) -> usize {
+        self.protocol().request_max()
+    }
 }
 
 impl Protocol {
     /// Number of protocols.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All of them, in the order of [`Protocol::index`].
     pub const ALL: [Protocol; Self::COUNT] =
-        [Protocol::Light, Protocol::Work, Protocol::Consensus, Protocol::Sync, Protocol::Mempool];
+        [Protocol::Light, Protocol::Work, Protocol::Consensus, Protocol::Sync, Protocol::Mempool, Protocol::Want];
 
     /// Position in [`Protocol::ALL`], for tables with one entry per protocol.
     pub const fn index(self) -> usize {
@@ -43,54 +80,70 @@ impl Protocol {
         match self {
             Protocol::Light => "/tequio/light/2",
             Protocol::Work => "/tequio/work/1",
-            Protocol::Consensus => "/tequio/consensus/1",
+            Protocol::Consensus => "/tequio/consensus/2",
             Protocol::Sync => "/tequio/sync/3",
-            Protocol::Mempool => "/tequio/mempool/3",
+            Protocol::Mempool => "/tequio/mempool/4",
+            Protocol::Want => "/tequio/want/1",
         }
     }
 
-    /// Longest request body in bytes.
+    /// The channel that speaks it, if it is one.
+    pub const fn channel(self) -> Option<Channel> {
+        match self {
+            Protocol::Consensus => Some(Channel::Consensus),
+            Protocol::Mempool => Some(Channel::Mempool),
+            Protocol::Light | Protocol::Work | Protocol::Sync | Protocol::Want => None,
+        }
+    }
+
+    /// Longest request body, or message of a channel, in bytes.
     pub const fn request_max(self) -> usize {
         match self {
             // A light node may submit a transaction.
             Protocol::Light => tequio_core::wire::light::REQUEST_LEN_MAX,
             Protocol::Work => 4 * MIB,
-            Protocol::Consensus => 4 * MIB,
+            Protocol::Consensus => tequio_core::wire::consensus::REQUEST_LEN_MAX,
             Protocol::Sync => KIB,
-            Protocol::Mempool => 256 * KIB,
+            // Packed: at most a byte more.
+            Protocol::Mempool => tequio_core::wire::mempool::MESSAGE_LEN_MAX + 1,
+            Protocol::Want => tequio_core::wire::mempool::WANT_LEN_MAX,
         }
     }
 
-    /// Longest response body in bytes.
+    /// Longest response body in bytes; nothing where none is given.
     pub const fn response_max(self) -> usize {
         match self {
             Protocol::Light => 4 * MIB,
             Protocol::Work => 4 * MIB,
-            Protocol::Consensus => 64,
             Protocol::Sync => 8 * MIB,
-            Protocol::Mempool => KIB,
+            Protocol::Want => tequio_core::wire::mempool::MESSAGE_LEN_MAX + 1,
+            Protocol::Consensus | Protocol::Mempool => 0,
         }
     }
 
-    /// Requests of all peers together that may wait for the application's answer.
+    /// Requests of all peers together that may wait for the application's answer; of a channel, messages that may wait to be
+    /// taken.
     pub(crate) const fn inbound_items_max(self) -> usize {
         match self {
             Protocol::Light => 512,
             Protocol::Work => 128,
-            Protocol::Consensus => 512,
+            // A third of the largest committee cannot fill it.
+            Protocol::Consensus => 32 * KIB,
             Protocol::Sync => 128,
-            Protocol::Mempool => 256,
+            Protocol::Mempool => 8 * KIB,
+            Protocol::Want => 128,
         }
     }
 
-    /// Bytes of those requests.
+    /// Bytes of those.
     pub(crate) const fn inbound_bytes_max(self) -> usize {
         match self {
             Protocol::Light => 4 * MIB,
             Protocol::Work => 64 * MIB,
-            Protocol::Consensus => 64 * MIB,
+            Protocol::Consensus => 256 * MIB,
             Protocol::Sync => 128 * KIB,
-            Protocol::Mempool => 16 * MIB,
+            Protocol::Mempool => 32 * MIB,
+            Protocol::Want => 4 * MIB,
         }
     }
 
@@ -146,7 +199,14 @@ impl Default for Rates {
             bytes_burst: mib_per_s * 4.0 * MIB as f64,
         };
         Self {
-            table: [rate(100.0, 16.0), rate(60.0, 32.0), rate(600.0, 32.0), rate(60.0, 64.0), rate(200.0, 16.0)],
+            table: [
+                rate(100.0, 16.0),
+                rate(60.0, 32.0),
+                rate(600.0, 32.0),
+                rate(60.0, 64.0),
+                rate(200.0, 16.0),
+                rate(40.0, 8.0),
+            ],
             delay_max: Duration::from_secs(2),
             strikes_max: 64,
             penalty: Duration::from_secs(30),

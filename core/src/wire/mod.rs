@@ -1,4 +1,4 @@
-//! The messages of each protocol. All are requests and responses in canonical borsh; libp2p carries their
+//! The messages of each protocol. All are requests, responses and one-way messages in canonical borsh; libp2p carries their
 //! bytes and knows nothing of them.
 
 pub mod consensus;

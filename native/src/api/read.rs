@@ -163,7 +163,7 @@ pub async fn transact(_: Authorized, State(api): State<Api>, body: Bytes) -> Res
         let about = json!({"id": id.0.to_string(), "queued": number, "final": false});
         return Ok((StatusCode::ACCEPTED, Json(about)));
     }
-    let id = reading(&api, move |c| c.submit(transaction, None)).await??;
+    let id = reading(&api, move |c| c.submit(transaction)).await??;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string(), "final": false}))))
 }
 

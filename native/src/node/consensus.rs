@@ -21,7 +21,7 @@ use tequio_core::{
         light::FinalHeader,
     },
 };
-use tequio_p2p::{Tells, Told};
+use tequio_p2p::{Channel, Tells, Told};
 use tokio::runtime::Handle;
 
 /// Restores the replica from the store and starts its thread.
@@ -142,8 +142,8 @@ impl Replicating {
         let body: Arc<[u8]> = codec::encode(message).into();
         let network = &self.context.network;
         match to {
-            To::One(peer) => network.tell([peer], &body),
-            To::All => network.tell(replica.audience(message), &body),
+            To::One(peer) => network.tell(Channel::Consensus, [peer], &body),
+            To::All => network.tell(Channel::Consensus, replica.audience(message), &body),
         }
     }
 
@@ -174,6 +174,7 @@ impl Replicating {
         }
         self.context.metrics.blocks.inc();
         self.context.metrics.transactions.inc_by(count as u64);
+        self.context.mempool.settled(receipts.iter().map(|receipt| receipt.transaction));
         let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
         self.context.advance(tip, changes);
         if changes.iter().any(|entry| matches!(entry, Entry::Committee(_) | Entry::Roster(_))) {

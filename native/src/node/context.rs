@@ -5,7 +5,7 @@ use super::{
     events::EventLog,
     jobs::Reports,
     machine::{Inbox, now_ms},
-    mempool::{Mempool, Rejected},
+    mempool::{Mempool, Rejected, Source},
     metrics::Metrics,
     queue::Queue,
     snapshot::Catching,
@@ -26,9 +26,10 @@ use tequio_core::{
         committee::CommitteeRecord,
         epoch,
         job::{Job, JobId},
+        leader, seed,
         transaction::{InvalidTransaction, verify_all},
     },
-    types::{ChainId, Digest, Height, NodeId, Unverified},
+    types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
     wire::light::FinalHeader,
 };
 use tequio_p2p::Network;
@@ -183,6 +184,27 @@ impl Context {
         self.committee().seat_of(&self.id)
     }
 
+    /// Whether a node has a seat in it.
+    pub fn committee_has(&self, node: &NodeId) -> bool {
+        let tip = self.tip();
+        let record = tip.state.committee(epoch::of(&self.params, tip.height() + 1));
+        record.is_some_and(|record| record.seats.iter().any(|seat| seat.node == *node))
+    }
+
+    /// Who leads the first views of the next blocks, as far as the term and the epoch reach.
+    pub fn next_leaders(&self, count: Height) -> Vec<(Height, NodeId)> {
+        let tip = self.tip();
+        let Ok(seed) = seed::after(&tip.header.header) else { return Vec::new() };
+        let next = tip.height() + 1;
+        let within_term = (next..next + count).take_while(|h| *h == next || !seed::ends_term(&self.params, h - 1));
+        let leader = |height| {
+            let record = tip.state.committee(epoch::of(&self.params, height))?;
+            let seat = leader::leader_among(&record.seats, &seed, height, 0);
+            record.seats.get(seat).map(|seat| (height, seat.node))
+        };
+        within_term.map_while(leader).collect()
+    }
+
     /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.
     pub fn speakers(&self) -> BTreeSet<NodeId> {
         let tip = self.tip();
@@ -254,12 +276,8 @@ impl Context {
         self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Checks a transaction and lets it wait for a block. False if it waits already.
-    pub fn accept_transaction(
-        &self,
-        transaction: Unverified<SignedTransaction>,
-        from: Option<NodeId>,
-    ) -> Result<bool, NotAccepted> {
+    /// Checks a transaction of our own, or that a client brings, and lets it wait for a block. False if it waits already.
+    pub fn accept_transaction(&self, transaction: Unverified<SignedTransaction>) -> Result<bool, NotAccepted> {
         // The signature of the copy that waits is checked.
         if self.mempool.contains(&transaction.claim().id()) {
             return Ok(false);
@@ -268,24 +286,41 @@ impl Context {
         // The state says no faster than a signature does.
         tip.state.admits(&transaction.claim().transaction, tip.height() + 1).map_err(Rejected::from)?;
         let verified = transaction.verify(&self.chain)?;
-        Ok(self.mempool.insert(verified, from, &tip.state, tip.height() + 1)?)
+        Ok(self.mempool.insert(verified, Source::Client, &tip.state, tip.height() + 1)?)
     }
 
-    /// Takes in what a peer passes on and counts what is new: the signatures at once, and one by one where that fails.
-    pub fn accept_transactions(&self, transactions: Vec<SignedTransaction>, from: NodeId) -> usize {
+    /// Takes in what peers tell and counts what is new: all signatures at once; where that fails, those of one message at once;
+    /// and where that fails, one by one, so that who tells a false one slows down its own words only.
+    pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
         let tip = self.tip();
         let height = tip.height() + 1;
-        // Every peer passes it on: only the first copy is worth a look at its signature.
-        let is_new = |t: &SignedTransaction| !self.mempool.contains(&t.id());
-        let possible: Vec<SignedTransaction> = transactions
-            .into_iter()
-            .filter(|t| is_new(t) && tip.state.admits(&t.transaction, height).is_ok())
-            .collect();
-        let verified = verify_all(possible.clone(), &self.chain).unwrap_or_else(|_| {
-            possible.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
-        });
-        let insert = |t| self.mempool.insert(t, Some(from), &tip.state, height).unwrap_or(false);
-        verified.into_iter().filter(|t| insert(t.clone())).count()
+        // Only the first copy is worth a look at its signature.
+        let mut seen = BTreeSet::new();
+        let mut is_possible = |t: &SignedTransaction| {
+            let id = t.id();
+            !self.mempool.contains(&id) && tip.state.admits(&t.transaction, height).is_ok() && seen.insert(id)
+        };
+        let mut messages = told;
+        messages.iter_mut().for_each(|(_, transactions)| transactions.retain(&mut is_possible));
+        let all: Vec<_> = messages.iter().flat_map(|(_, transactions)| transactions).cloned().collect();
+        let are_all_right = verify_all(all, &self.chain);
+        let mut verified: Vec<(Source, Verified<SignedTransaction>)> = Vec::new();
+        match are_all_right {
+            Ok(all) => {
+                let sources = messages.iter().flat_map(|(source, of)| std::iter::repeat_n(*source, of.len()));
+                verified.extend(sources.zip(all));
+            }
+            Err(_) => {
+                for (source, transactions) in messages {
+                    let right = verify_all(transactions.clone(), &self.chain).unwrap_or_else(|_| {
+                        transactions.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
+                    });
+                    verified.extend(right.into_iter().map(|t| (source, t)));
+                }
+            }
+        }
+        let insert = |(source, t)| self.mempool.insert(t, source, &tip.state, height).unwrap_or(false);
+        verified.into_iter().map(insert).filter(|new| *new).count()
     }
 
     /// Whether a transaction could be applied as far as this node knows; it is not sent.
@@ -297,16 +332,15 @@ impl Context {
     }
 
     /// The same as [`Context::accept_transaction`], for callers that name transactions.
-    pub fn submit(&self, transaction: SignedTransaction, from: Option<NodeId>) -> Result<TransactionId, NotAccepted> {
+    pub fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, NotAccepted> {
         let id = transaction.id();
-        self.accept_transaction(Unverified::new(transaction), from)?;
+        self.accept_transaction(Unverified::new(transaction))?;
         Ok(id)
     }
 
     /// Connected peers that say they are full nodes.
     pub fn full_nodes(&self) -> Vec<NodeId> {
-        let is_full = |agent: &Option<String>| agent.as_ref().is_some_and(|a| a.starts_with(AGENT_PREFIX));
-        self.network.peers().into_iter().filter(|p| is_full(&p.agent)).map(|p| p.id).collect()
+        self.network.peers_by_agent(|agent| agent.starts_with(AGENT_PREFIX))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     ledger::Key,
-    types::{Epoch, Height, NodeId},
+    types::{Epoch, Height},
     wire::light::{
         FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
         TURNS_MAX, Turn,
@@ -18,11 +18,11 @@ use tequio_p2p::Reply;
 const TURNS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 
 /// Answers a question.
-pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
+pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
     let response = match codec::decode::<Request>(&body, REQUEST_LEN_MAX) {
         Ok(Request::Head { after, wait_ms }) => head(&context, after, wait_ms).await,
         Ok(request) => {
-            let answer = tokio::task::spawn_blocking(move || answer(&context, from, request));
+            let answer = tokio::task::spawn_blocking(move || answer(&context, request));
             answer.await.unwrap_or(Response::Refused(Refusal::Busy))
         }
         Err(_) => Response::Refused(Refusal::Malformed),
@@ -41,7 +41,7 @@ async fn head(context: &Context, after: Height, wait_ms: u32) -> Response {
 }
 
 /// All but [`Request::Head`]. May read the disk.
-fn answer(context: &Context, from: NodeId, request: Request) -> Response {
+fn answer(context: &Context, request: Request) -> Response {
     match request {
         Request::Head { .. } => Response::Refused(Refusal::Malformed),
         Request::Header { height } => found(context.store.final_header(height).map(|h| h.map(Response::Header))),
@@ -53,7 +53,7 @@ fn answer(context: &Context, from: NodeId, request: Request) -> Response {
             let object = context.store.object(&cid);
             found(object.map(|bytes| bytes.and_then(|b| b.try_into().ok()).map(Response::Object)))
         }
-        Request::Submit { transaction } => match context.submit(transaction, Some(from)) {
+        Request::Submit { transaction } => match context.submit(transaction) {
             Ok(id) => Response::Submitted(id),
             Err(error) => Response::Refused(Refusal::NotAccepted(shortened(&error.to_string()))),
         },

@@ -35,7 +35,7 @@ use context::{Context, Parts, Tip};
 use neighbours::PeerName;
 use std::{path::Path, sync::Arc, thread::JoinHandle};
 use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
-use tequio_p2p::{Multiaddr, WebRtcCertificate, identity};
+use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
 
 /// Name of the genesis in a node's directory, or above it.
@@ -104,8 +104,11 @@ impl Node {
                 tasks.spawn(neighbours::keep(context.network.clone(), peer));
             }
         }
-        if let Some(tells) = events.take_tells() {
+        if let Some(tells) = events.take_tells(Channel::Consensus) {
             tasks.spawn(consensus::listen(context.clone(), replica.clone(), tells));
+        }
+        if let Some(tells) = events.take_tells(Channel::Mempool) {
+            tasks.spawn(mempool::listen(context.clone(), tells));
         }
         tasks.spawn(router::run(context.clone(), events));
         tasks.spawn(router::use_relays(context.clone()));

@@ -16,12 +16,12 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
             Event::Inbound { peer, protocol, body, reply } => match protocol {
-                // Members tell each other; nothing of it wants an answer.
-                Protocol::Consensus => drop(reply),
+                // What is told on channels wants no answer, and does not come this way.
+                Protocol::Consensus | Protocol::Mempool => drop(reply),
                 Protocol::Work => coordinator::receive(&context, peer, &body, reply),
-                Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), peer, body, reply))),
+                Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), body, reply))),
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
-                Protocol::Mempool => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),
+                Protocol::Want => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),
             },
             // Addresses are for `tequio status`: a log outlives a connection.
             Event::Connected { peer, path, .. } => tracing::info!(peer = %peer.short(), ?path, "connected"),
@@ -44,7 +44,7 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
                 tracing::warn!(peer = %peer.short(), protocol = protocol.name(), "above its rate: dropped");
             }
         }
-        context.metrics.peers.set(context.network.peers().len() as i64);
+        context.metrics.peers.set(context.network.peer_count() as i64);
     }
 }
 

@@ -8,6 +8,7 @@ mod past;
 mod pressure;
 mod prune;
 mod reduced;
+mod rumour;
 mod seats;
 mod support;
 mod sync;

@@ -25,11 +25,11 @@ const BOND: u64 = 1000;
 /// As many as fill the mempool, and one more.
 const CLIENTS: u8 = (ITEMS_MAX / PER_SENDER_MAX + 1) as u8;
 
-fn client(number: u8) -> NodeKey {
+pub fn client(number: u8) -> NodeKey {
     NodeKey::from_bytes(&[number + 1; 32])
 }
 
-fn signed(context: &Context, number: u8, nonce: u64) -> SignedTransaction {
+pub fn signed(context: &Context, number: u8, nonce: u64) -> SignedTransaction {
     let key = client(number);
     let name = format!("{}/note", key.id());
     let action = Action::UpdateRef {
@@ -40,10 +40,9 @@ fn signed(context: &Context, number: u8, nonce: u64) -> SignedTransaction {
     Transaction { chain: context.chain, sender: key.id(), nonce, expires: 500, action }.sign(&key)
 }
 
-/// One validator, alone on its chain, whose clients have accounts.
-async fn alone(dir: &std::path::Path) -> Node {
-    let keys = Keys::generate().unwrap();
-    let params = Params {
+/// A chain that makes no blocks by itself.
+pub fn params() -> Params {
+    Params {
         block_interval_ms_max: 60_000,
         block_interval_ms_min: 20,
         view_timeout_ms: 60_000,
@@ -58,12 +57,17 @@ async fn alone(dir: &std::path::Path) -> Node {
         bond_min: 1,
         reputation_min: 0,
         unbonding_ms: u64::MAX,
-    };
+    }
+}
+
+/// One validator, alone on its chain, whose clients have accounts.
+async fn alone(dir: &std::path::Path) -> Node {
+    let keys = Keys::generate().unwrap();
     let accounts = (0..CLIENTS).map(|n| (client(n).id(), 0, 0));
     let genesis = Genesis {
         name: "pressure".try_into().unwrap(),
         time_ms: now_ms(),
-        params,
+        params: params(),
         accounts: BoundedVec::truncated(std::iter::once((keys.id(), 0, BOND)).chain(accounts)),
         seats: BoundedVec::truncated([keys.genesis_seat(BOND)]),
     };
@@ -105,7 +109,7 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     // The first number is left out, so all that follow wait.
     for number in 0..CLIENTS - 1 {
         for nonce in 1..=PER_SENDER_MAX as u64 {
-            context.submit(signed(&context, number, nonce), None).unwrap();
+            context.submit(signed(&context, number, nonce)).unwrap();
         }
     }
     assert_eq!(context.mempool.len(), ITEMS_MAX);

@@ -15,6 +15,7 @@ mod per_ip;
 mod race;
 mod react;
 mod upgrade;
+mod woken;
 
 use std::{
     collections::VecDeque,

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn response(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
-        block_on(read_response(&mut Cursor::new(bytes), Protocol::Consensus, 3))
+        block_on(read_response(&mut Cursor::new(bytes), Protocol::Want, 3))
     }
 
     #[test]
@@ -170,8 +170,8 @@ mod tests {
                 1 => RequestError::Refused,
                 2 => RequestError::Busy,
                 3 => RequestError::Throttled,
-                4 => RequestError::RequestTooLarge { len: 3, max: Protocol::Consensus.request_max() },
-                5 => RequestError::ResponseTooLarge { max: 64 },
+                4 => RequestError::RequestTooLarge { len: 3, max: Protocol::Want.request_max() },
+                5 => RequestError::ResponseTooLarge { max: Protocol::Want.response_max() },
                 _ => RequestError::Malformed,
             };
             assert_eq!(response(&[byte]), Err(error), "status {byte}");
@@ -180,8 +180,10 @@ mod tests {
 
     #[test]
     fn lengths_are_refused_before_the_body() {
-        assert_eq!(response(&[0, 0xff, 0xff, 0xff, 0xff]), Err(RequestError::ResponseTooLarge { max: 64 }));
-        assert_eq!(response(&[0, 65, 0, 0, 0]), Err(RequestError::ResponseTooLarge { max: 64 }));
+        let max = Protocol::Want.response_max();
+        assert_eq!(response(&[0, 0xff, 0xff, 0xff, 0xff]), Err(RequestError::ResponseTooLarge { max }));
+        let over = [&[0], (max as u32 + 1).to_le_bytes().as_slice()].concat();
+        assert_eq!(response(&over), Err(RequestError::ResponseTooLarge { max }));
         assert_eq!(response(&[0, 64, 0, 0, 0, 1, 2]), Err(RequestError::ConnectionLost), "a body cut short");
         let over = (Protocol::Sync.request_max() as u32 + 1).to_le_bytes();
         let len = block_on(read_request_len(&mut Cursor::new(over), Protocol::Sync)).unwrap();

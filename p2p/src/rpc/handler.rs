@@ -1,6 +1,6 @@
 //! The exchanges of one connection.
 //!
-//! Outbound requests wait here until a substream is free, consensus before everything else. Inbound requests are read
+//! Outbound requests wait here until a substream is free. Inbound requests are read
 //! only as the peer's rate and the application's queue allow; the rest is answered with a status and not read.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use futures::{
     FutureExt, StreamExt,
     channel::{mpsc, oneshot},
-    future::{BoxFuture, Either, Ready, ready, select},
+    future::{AbortHandle, BoxFuture, Either, Ready, abortable, ready, select},
     stream::FuturesUnordered,
 };
 use futures_timer::Delay;
@@ -38,9 +38,8 @@ use super::{
 use crate::{
     error::RequestError,
     event::Reply,
-    protocol::Protocol,
+    protocol::{Channel, Protocol},
     tell::{
-        self,
         reader::{self, End},
         writer::Writer,
     },
@@ -103,46 +102,39 @@ impl UpgradeInfo for Accept {
     type InfoIter = Vec<StreamProtocol>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        let told = self.0.protocols.contains(&Protocol::Consensus).then_some(tell::NAME);
-        self.0.protocols.iter().map(|p| p.stream_protocol()).chain(told).collect()
+        self.0.protocols.iter().map(|p| p.stream_protocol()).collect()
     }
 }
 
 impl InboundUpgrade<Stream> for Accept {
-    type Output = (Stream, Inbound);
+    type Output = (Stream, Protocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
     fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
-        let exchange = Protocol::ALL.into_iter().find(|p| p.name() == name.as_ref());
-        ready(Ok((stream, exchange.map_or(Inbound::Told, Inbound::Exchange))))
+        // It is one of those that were offered, and they are all among these.
+        let protocol = Protocol::ALL.into_iter().find(|p| p.name() == name.as_ref()).unwrap_or(Protocol::Light);
+        ready(Ok((stream, protocol)))
     }
-}
-
-/// What a peer has opened a substream for.
-pub enum Inbound {
-    /// A request.
-    Exchange(Protocol),
-    /// Its one-way messages.
-    Told,
 }
 
 /// What we open one for.
 #[derive(Debug)]
 pub enum Opening {
     Exchange(Outbound),
-    Tell,
+    Tell(Channel),
 }
 
 pub struct Handler {
     served: Arc<Served>,
     limits: Arc<PeerLimits>,
     peer: NodeId,
-    writer: Writer,
+    writers: [Writer; Channel::COUNT],
     is_standby: bool,
-    /// The newest stream of the peer's messages; it has given up those before.
-    reading: Option<BoxFuture<'static, End>>,
-    urgent: VecDeque<Outbound>,
+    /// What ends the newest stream of the peer's messages, of each channel; it has given up those before.
+    newest: [Option<AbortHandle>; Channel::COUNT],
+    /// Those streams. As everything here, a stream is looked at only when something has come on it.
+    reading: FuturesUnordered<BoxFuture<'static, Option<(Channel, End)>>>,
     waiting: VecDeque<Outbound>,
     opening: usize,
     outbound: FuturesUnordered<BoxFuture<'static, ()>>,
@@ -152,17 +144,17 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub fn new(peer: NodeId, served: Arc<Served>, limits: Arc<PeerLimits>, writer: Writer) -> Self {
+    pub fn new(peer: NodeId, served: Arc<Served>, limits: Arc<PeerLimits>, writers: [Writer; Channel::COUNT]) -> Self {
         // At most one event per inbound stream, and those are bounded.
         let (events_tx, events) = mpsc::unbounded();
         Self {
             served,
             limits,
             peer,
-            writer,
+            writers,
             is_standby: false,
-            reading: None,
-            urgent: VecDeque::new(),
+            newest: Default::default(),
+            reading: FuturesUnordered::new(),
             waiting: VecDeque::new(),
             opening: 0,
             outbound: FuturesUnordered::new(),
@@ -192,24 +184,31 @@ impl Handler {
     }
 
     /// From a peer whom nobody listens to nothing is read.
-    fn listen_to(&mut self, stream: Stream) {
-        if self.served.hub.hears(&self.peer) {
-            let (limits, hub) = (self.limits.clone(), self.served.hub.clone());
-            self.reading = Some(reader::read(stream, self.peer, limits, hub).boxed());
+    fn listen_to(&mut self, stream: Stream, channel: Channel) {
+        if self.served.hub.hears(channel, &self.peer) {
+            let (limits, hub, peer) = (self.limits.clone(), self.served.hub.clone(), self.peer);
+            let reading = async move { (channel, reader::read(stream, channel, peer, limits, hub).await) };
+            let (reading, end) = abortable(reading);
+            if let Some(before) = self.newest[channel.index()].replace(end) {
+                before.abort();
+            }
+            self.reading.push(reading.map(Result::ok).boxed());
         } else if self.limits.strike(Instant::now()) {
-            let _ = self.events_tx.unbounded_send(FromHandler::Flooding(Protocol::Consensus));
+            let _ = self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
         }
     }
 
     fn poll_reading(&mut self, cx: &mut Context<'_>) {
-        let Some(reading) = &mut self.reading else { return };
-        let Poll::Ready(end) = reading.poll_unpin(cx) else { return };
-        self.reading = None;
-        match end {
-            End::Flooding => {
-                let _ = self.events_tx.unbounded_send(FromHandler::Flooding(Protocol::Consensus));
+        while let Poll::Ready(Some(ended)) = self.reading.poll_next_unpin(cx) {
+            match ended {
+                Some((channel, End::Flooding)) => {
+                    let _ = self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
+                }
+                Some((channel, error)) => {
+                    tracing::debug!(peer = %self.peer.short(), ?channel, %error, "the peer's messages ended");
+                }
+                None => {}
             }
-            error => tracing::debug!(peer = %self.peer.short(), %error, "the peer's messages ended"),
         }
     }
 
@@ -235,7 +234,7 @@ impl Handler {
             return None;
         }
         loop {
-            let request = self.urgent.pop_front().or_else(|| self.waiting.pop_front())?;
+            let request = self.waiting.pop_front()?;
             if !request.response.is_canceled() {
                 return Some(request);
             }
@@ -258,41 +257,36 @@ impl ConnectionHandler for Handler {
     /// Connections live until one side wants them gone, or stops answering pings. The swarm keeps a standby for as long
     /// as streams of either side use it, and some time after; requests that wait for a substream count here.
     fn connection_keep_alive(&self) -> bool {
-        !self.is_standby || self.opening > 0 || !self.urgent.is_empty() || !self.waiting.is_empty()
+        !self.is_standby || self.opening > 0 || !self.waiting.is_empty()
     }
 
     fn on_behaviour_event(&mut self, event: ToHandler) {
-        let request = match event {
-            ToHandler::Request(request) => request,
-            ToHandler::Standby(is_standby) => {
-                self.is_standby = is_standby;
-                return;
-            }
-        };
-        let queue = if request.protocol == Protocol::Consensus { &mut self.urgent } else { &mut self.waiting };
-        queue.push_back(request);
+        match event {
+            ToHandler::Request(request) => self.waiting.push_back(request),
+            ToHandler::Standby(is_standby) => self.is_standby = is_standby,
+        }
     }
 
     fn on_connection_event(&mut self, event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, Inbound::Exchange(protocol)),
-                ..
-            }) => self.accept(stream, protocol),
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, Inbound::Told),
-                ..
-            }) => self.listen_to(stream),
+                protocol: (stream, protocol), ..
+            }) => match protocol.channel() {
+                Some(channel) => self.listen_to(stream, channel),
+                None => self.accept(stream, protocol),
+            },
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info }) => {
                 match info {
                     Opening::Exchange(request) => {
                         self.opening = self.opening.saturating_sub(1);
                         self.begin(stream, request);
                     }
-                    Opening::Tell => self.writer.opened(stream),
+                    Opening::Tell(channel) => self.writers[channel.index()].opened(stream),
                 }
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Tell, .. }) => self.writer.failed(),
+            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Tell(channel), .. }) => {
+                self.writers[channel.index()].failed();
+            }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Exchange(info), error }) => {
                 self.opening = self.opening.saturating_sub(1);
                 let error = match error {
@@ -311,10 +305,12 @@ impl ConnectionHandler for Handler {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, FromHandler>> {
-        if self.writer.poll(cx).is_ready() {
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(tell::NAME), Opening::Tell);
-            let protocol = protocol.with_timeout(OPEN_TIMEOUT);
-            return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+        for channel in Channel::ALL {
+            if self.writers[channel.index()].poll(cx).is_ready() {
+                let upgrade = ReadyUpgrade::new(channel.protocol().stream_protocol());
+                let protocol = SubstreamProtocol::new(upgrade, Opening::Tell(channel)).with_timeout(OPEN_TIMEOUT);
+                return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
+            }
         }
         self.poll_reading(cx);
         while let Poll::Ready(Some(())) = self.outbound.poll_next_unpin(cx) {}

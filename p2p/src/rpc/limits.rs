@@ -11,9 +11,8 @@ use std::{
 use web_time::Instant;
 
 use crate::{
-    protocol::{Protocol, Rate, Rates},
+    protocol::{Channel, Protocol, Rate, Rates},
     rpc::budget::{Budget, Permit},
-    tell,
 };
 
 /// Strikes forgotten per second.
@@ -42,7 +41,7 @@ pub struct PeerLimits {
     state: Mutex<State>,
     responses: Arc<Budget>,
     /// One-way messages that the application has not yet taken.
-    pub told: Arc<Budget>,
+    told: [Arc<Budget>; Channel::COUNT],
 }
 
 #[derive(Debug)]
@@ -66,8 +65,16 @@ impl PeerLimits {
         });
         let state = Mutex::new(State { buckets, strikes: 0.0, at: now });
         let responses = Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX);
-        let told = Budget::new(tell::PEER_ITEMS_MAX, tell::PEER_BYTES_MAX);
+        let told = Channel::ALL.map(|channel| {
+            let (items, bytes) = channel.peer_max();
+            Budget::new(items, bytes)
+        });
         Arc::new(Self { rates, state, responses, told })
+    }
+
+    /// The memory for what the peer has said on a channel and nobody has taken yet.
+    pub fn told(&self, channel: Channel) -> &Arc<Budget> {
+        &self.told[channel.index()]
     }
 
     /// Judges a new request.

@@ -1,4 +1,4 @@
-//! Request-response for the five protocols, as one libp2p behaviour.
+//! Exchanges and channels, as one libp2p behaviour.
 //!
 //! libp2p's own request-response crate tells a codec neither who asks nor lets it pause, and it spreads requests over
 //! all connections to a peer. Here the caller names the connection, and each peer has its buckets ([`limits`]).
@@ -30,8 +30,8 @@ use self::{budget::Budget, limits::PeerLimits};
 use crate::{
     event::Reply,
     identity::node_id,
-    protocol::{Protocol, Rates},
-    tell::{Hub, Outlet, writer::Writer},
+    protocol::{Channel, Protocol, Rates},
+    tell::{Hub, Outlets, writer::Writer},
 };
 
 /// Above this many remembered peers, the absent ones are forgotten as soon as their buckets are full.
@@ -62,7 +62,7 @@ pub enum Event {
 
 struct Peer {
     limits: Arc<PeerLimits>,
-    outlet: Arc<Outlet>,
+    outlets: Arc<Outlets>,
     connections: usize,
     barred_until: Option<Instant>,
 }
@@ -135,15 +135,15 @@ impl Behaviour {
         self.forget(now);
         let known = self.peers.entry(peer).or_insert_with(|| Peer {
             limits: PeerLimits::new(self.rates.clone(), now),
-            outlet: Arc::default(),
+            outlets: Arc::default(),
             connections: 0,
             barred_until: None,
         });
         if known.is_barred(now) {
             return Err(ConnectionDenied::new(Barred));
         }
-        let writer = Writer::new(connection, known.outlet.clone());
-        Ok(Handler::new(node, self.served.clone(), known.limits.clone(), writer))
+        let writers = Channel::ALL.map(|channel| Writer::new(connection, known.outlets.of(channel).clone()));
+        Ok(Handler::new(node, self.served.clone(), known.limits.clone(), writers))
     }
 
     fn forget(&mut self, now: Instant) {
@@ -199,7 +199,7 @@ impl NetworkBehaviour for Behaviour {
                 if let Some(peer) = self.peers.get_mut(&e.peer_id) {
                     peer.connections += 1;
                     if let Some(node) = node_id(&e.peer_id) {
-                        self.served.hub.connected(node, &peer.outlet);
+                        self.served.hub.connected(node, &peer.outlets);
                     }
                 }
             }

@@ -1,10 +1,12 @@
-//! One-way messages between members of a committee, over one long-lived substream a peer and direction.
+//! One-way messages, over one long-lived substream a peer, channel and direction.
 //!
 //! [`Hub::tell`] puts a message into the queue of each receiver, without a turn in the swarm's loop; the task of the
 //! peer's best connection carries what waits there ([`writer`]). Nothing is acknowledged and what is lost stays lost: who
 //! speaks says again what matters. A queue that is full loses its oldest message, because newer ones replace it.
 //!
-//! Read is only from peers that the application listens to ([`Hub::hear`]), each within a share of memory ([`reader`]).
+//! Consensus is read only from peers that the application listens to ([`Hub::hear`]), the mempool's talk from everybody, and
+//! each peer within a share of memory ([`reader`]). For what strangers say there is memory of its own, so that they cannot
+//! use up what members of the committee need.
 
 pub mod reader;
 pub mod writer;
@@ -16,91 +18,142 @@ use std::{
 };
 
 use futures::channel::mpsc;
-use libp2p::{StreamProtocol, swarm::ConnectionId};
+use libp2p::swarm::ConnectionId;
 use tequio_core::types::NodeId;
 
-use crate::{event::Told, rpc::budget::Budget};
+use crate::{
+    event::{Share, Told},
+    protocol::Channel,
+    rpc::budget::Budget,
+};
 
-/// The libp2p protocol name.
-pub const NAME: StreamProtocol = StreamProtocol::new("/tequio/consensus/2");
-/// Longest message, bytes.
-pub const LEN_MAX: usize = tequio_core::wire::consensus::REQUEST_LEN_MAX;
-/// What may wait for one peer; beyond it the oldest is dropped.
-const QUEUE_ITEMS_MAX: usize = 512;
-const QUEUE_BYTES_MAX: usize = 12 * 1024 * 1024;
+const MIB: usize = 1024 * 1024;
 /// Messages that wait together go out together, up to this many bytes.
 const BATCH_BYTES: usize = 16 * 1024;
-/// Messages of one peer that the application has not yet taken; no more are read from it.
-pub const PEER_ITEMS_MAX: usize = 256;
-pub const PEER_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// The same for all peers. A third of the largest committee cannot fill it.
-const ALL_ITEMS_MAX: usize = 32 * 1024;
-const ALL_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+impl Channel {
+    /// What may wait for one peer, messages and bytes; beyond it the oldest is dropped.
+    const fn queue_max(self) -> (usize, usize) {
+        match self {
+            Channel::Consensus => (512, 12 * MIB),
+            Channel::Mempool => (128, 2 * MIB),
+        }
+    }
+
+    /// Messages and bytes of one peer that the application has not yet taken; no more are read from it.
+    pub(crate) const fn peer_max(self) -> (usize, usize) {
+        match self {
+            Channel::Consensus => (256, 3 * MIB),
+            Channel::Mempool => (64, MIB),
+        }
+    }
+}
 
 /// What all connections and handles share.
 #[derive(Debug)]
 pub struct Hub {
-    outlets: Mutex<HashMap<NodeId, Arc<Outlet>>>,
+    outlets: Mutex<HashMap<NodeId, Arc<Outlets>>>,
     heard: RwLock<HashSet<NodeId>>,
-    /// Shares of what is read and not yet taken.
-    pub waiting: Arc<Budget>,
-    pub told: mpsc::UnboundedSender<Told>,
+    /// Shares of what is read and not yet taken: of peers that are listened to, and of others.
+    waiting: [[Arc<Budget>; 2]; Channel::COUNT],
+    told: [mpsc::UnboundedSender<Told>; Channel::COUNT],
 }
 
 impl Hub {
-    /// Also the stream of what is told; the budget bounds it.
-    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Told>) {
-        let (told, receiver) = mpsc::unbounded();
-        let waiting = Budget::new(ALL_ITEMS_MAX, ALL_BYTES_MAX);
-        (Arc::new(Self { outlets: Mutex::default(), heard: RwLock::default(), waiting, told }), receiver)
+    /// Also the streams of what is told; the budgets bound them.
+    pub fn new() -> (Arc<Self>, [mpsc::UnboundedReceiver<Told>; Channel::COUNT]) {
+        let (consensus, consensus_receiver) = mpsc::unbounded();
+        let (mempool, mempool_receiver) = mpsc::unbounded();
+        let budget = |channel: Channel| {
+            Budget::new(channel.protocol().inbound_items_max(), channel.protocol().inbound_bytes_max())
+        };
+        let waiting = Channel::ALL.map(|channel| [budget(channel), budget(channel)]);
+        let told = [consensus, mempool];
+        let hub = Self { outlets: Mutex::default(), heard: RwLock::default(), waiting, told };
+        (Arc::new(hub), [consensus_receiver, mempool_receiver])
     }
 
     /// Queues a message for those of the peers that are connected.
-    pub fn tell(&self, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
+    pub fn tell(&self, channel: Channel, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
         let outlets: Vec<_> = {
             let table = self.outlets();
             peers.into_iter().filter_map(|peer| table.get(&peer).cloned()).collect()
         };
-        outlets.iter().for_each(|outlet| outlet.push(body.clone()));
+        outlets.iter().for_each(|outlets| outlets.of(channel).push(body.clone()));
     }
 
-    /// From now on reads from these peers and from no others.
+    /// From now on these peers are listened to, and no others.
     pub fn hear(&self, peers: impl IntoIterator<Item = NodeId>) {
         *self.heard.write().unwrap_or_else(PoisonError::into_inner) = peers.into_iter().collect();
     }
 
-    pub fn hears(&self, peer: &NodeId) -> bool {
+    /// Whether what this peer says on a channel is read.
+    pub fn hears(&self, channel: Channel, peer: &NodeId) -> bool {
+        channel == Channel::Mempool || self.is_member(peer)
+    }
+
+    /// The memory for what all peers like this one have said and nobody has taken yet.
+    pub fn waiting(&self, channel: Channel, peer: &NodeId) -> &Arc<Budget> {
+        let [members, strangers] = &self.waiting[channel.index()];
+        if self.is_member(peer) { members } else { strangers }
+    }
+
+    /// Hands a message to the application; false if it is gone.
+    pub fn hand_over(&self, channel: Channel, peer: NodeId, body: Vec<u8>, share: Share) -> bool {
+        self.told[channel.index()].unbounded_send(Told { peer, body, share }).is_ok()
+    }
+
+    fn is_member(&self, peer: &NodeId) -> bool {
         self.heard.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
     }
 
     /// A connection to this peer stands.
-    pub fn connected(&self, peer: NodeId, outlet: &Arc<Outlet>) {
-        self.outlets().entry(peer).or_insert_with(|| outlet.clone());
+    pub fn connected(&self, peer: NodeId, outlets: &Arc<Outlets>) {
+        self.outlets().entry(peer).or_insert_with(|| outlets.clone());
     }
 
     /// The last one has ended.
     pub fn disconnected(&self, peer: &NodeId) {
-        if let Some(outlet) = self.outlets().remove(peer) {
-            outlet.clear();
+        if let Some(outlets) = self.outlets().remove(peer) {
+            outlets.0.iter().for_each(|outlet| outlet.clear());
         }
     }
 
     /// Names the connection that carries a peer's messages.
     pub fn route(&self, peer: &NodeId, connection: Option<ConnectionId>) {
-        let outlet = self.outlets().get(peer).cloned();
-        if let Some(outlet) = outlet {
-            outlet.route(connection);
+        let outlets = self.outlets().get(peer).cloned();
+        if let Some(outlets) = outlets {
+            outlets.0.iter().for_each(|outlet| outlet.route(connection));
         }
     }
 
-    fn outlets(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Outlet>>> {
+    fn outlets(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Outlets>>> {
         self.outlets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What waits for one peer.
-#[derive(Debug, Default)]
-pub struct Outlet(Mutex<Queue>);
+/// What waits for one peer, by channel.
+#[derive(Debug)]
+pub struct Outlets([Arc<Outlet>; Channel::COUNT]);
+
+impl Outlets {
+    pub fn of(&self, channel: Channel) -> &Arc<Outlet> {
+        &self.0[channel.index()]
+    }
+}
+
+impl Default for Outlets {
+    fn default() -> Self {
+        Self(Channel::ALL.map(|channel| Arc::new(Outlet::new(channel))))
+    }
+}
+
+/// What waits for one peer on one channel.
+#[derive(Debug)]
+pub struct Outlet {
+    channel: Channel,
+    queue: Mutex<Queue>,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -112,14 +165,19 @@ struct Queue {
 }
 
 impl Outlet {
+    pub fn new(channel: Channel) -> Self {
+        Self { channel, queue: Mutex::default() }
+    }
+
     fn push(&self, body: Arc<[u8]>) {
+        let (items_max, bytes_max) = self.channel.queue_max();
         let waker = {
             let mut queue = self.queue();
-            if body.is_empty() || body.len() > LEN_MAX {
+            if body.is_empty() || body.len() > self.channel.len_max() {
                 tracing::warn!(len = body.len(), "a message that nobody would take is not sent");
                 return;
             }
-            while queue.messages.len() >= QUEUE_ITEMS_MAX || queue.bytes + body.len() > QUEUE_BYTES_MAX {
+            while queue.messages.len() >= items_max || queue.bytes + body.len() > bytes_max {
                 queue.pop();
             }
             queue.bytes += body.len();
@@ -183,7 +241,7 @@ impl Outlet {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,6 +263,15 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Protocol;
+
+    const LEN_MAX: usize = Channel::Consensus.len_max();
+    const QUEUE_ITEMS_MAX: usize = Channel::Consensus.queue_max().0;
+    const QUEUE_BYTES_MAX: usize = Channel::Consensus.queue_max().1;
+
+    fn consensus() -> Outlet {
+        Outlet::new(Channel::Consensus)
+    }
 
     fn body(n: usize, len: usize) -> Arc<[u8]> {
         let mut body = vec![0; len];
@@ -218,7 +285,7 @@ mod tests {
 
     #[test]
     fn both_bounds_drop_the_oldest() {
-        let (outlet, id) = (Outlet::default(), ConnectionId::new_unchecked(1));
+        let (outlet, id) = (consensus(), ConnectionId::new_unchecked(1));
         outlet.route(Some(id));
         (0..QUEUE_ITEMS_MAX + 3).for_each(|n| outlet.push(body(n, 8)));
         assert_eq!(outlet.queue().messages.len(), QUEUE_ITEMS_MAX);
@@ -232,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_nobody_would_take_is_not_queued() {
-        let outlet = Outlet::default();
+        let outlet = consensus();
         outlet.push(Arc::from([]));
         outlet.push(body(0, LEN_MAX + 1));
         assert!(outlet.queue().messages.is_empty());
@@ -241,8 +308,28 @@ mod tests {
     }
 
     #[test]
+    fn strangers_have_memory_of_their_own_and_no_say_in_consensus() {
+        let (member, stranger) = (NodeId([1; 32]), NodeId([2; 32]));
+        let (hub, _tells) = Hub::new();
+        hub.hear([member]);
+        for (channel, peer, is_heard) in [
+            (Channel::Consensus, member, true),
+            (Channel::Consensus, stranger, false),
+            (Channel::Mempool, member, true),
+            (Channel::Mempool, stranger, true),
+        ] {
+            assert_eq!(hub.hears(channel, &peer), is_heard, "{channel:?}");
+        }
+        let bytes = Protocol::Mempool.inbound_bytes_max();
+        let all_of_strangers = hub.waiting(Channel::Mempool, &stranger).take(bytes);
+        assert!(all_of_strangers.is_some());
+        assert!(hub.waiting(Channel::Mempool, &stranger).take(1).is_none());
+        assert!(hub.waiting(Channel::Mempool, &member).take(bytes).is_some());
+    }
+
+    #[test]
     fn small_ones_go_together_and_only_the_carrier_takes_them() {
-        let outlet = Outlet::default();
+        let outlet = consensus();
         let (first, second) = (ConnectionId::new_unchecked(1), ConnectionId::new_unchecked(2));
         outlet.route(Some(first));
         assert!(take(&outlet, first).is_pending());

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use futures::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, future::BoxFuture};
+use futures::{
+    AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered,
+};
 use futures_timer::Delay;
 use libp2p::swarm::ConnectionId;
 
@@ -24,7 +26,8 @@ const REOPEN_DOUBLINGS_MAX: u32 = 6;
 enum Course {
     Idle,
     Opening,
-    Open(BoxFuture<'static, bool>),
+    /// One future, looked at only when it is woken.
+    Open(FuturesUnordered<BoxFuture<'static, bool>>),
     Waiting(Delay),
 }
 
@@ -54,8 +57,7 @@ impl Writer {
                     return Poll::Ready(());
                 }
                 Course::Open(carrying) => {
-                    let was_of_use = futures::ready!(carrying.poll_unpin(cx));
-                    if was_of_use {
+                    if futures::ready!(carrying.poll_next_unpin(cx)) == Some(true) {
                         self.failures = 0;
                     }
                     self.failed();
@@ -69,7 +71,7 @@ impl Writer {
     }
 
     pub fn opened(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        self.course = Course::Open(carry(stream, self.outlet.clone(), self.connection).boxed());
+        self.course = Course::Open([carry(stream, self.outlet.clone(), self.connection).boxed()].into_iter().collect());
     }
 
     pub fn failed(&mut self) {

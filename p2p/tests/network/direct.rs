@@ -100,7 +100,7 @@ async fn peers_introduce_themselves_and_answer_pings() {
 #[tokio::test]
 async fn every_failure_of_a_request_has_its_error() {
     let mut server_config = config();
-    server_config.serve = vec![Protocol::Light, Protocol::Consensus, Protocol::Mempool];
+    server_config.serve = vec![Protocol::Light, Protocol::Work, Protocol::Want];
     let server = Node::answering(server_config, |protocol, _| match protocol {
         Protocol::Light => None,
         protocol => Some(vec![0; protocol.response_max() + 1]),
@@ -113,10 +113,10 @@ async fn every_failure_of_a_request_has_its_error() {
 
     assert_eq!(client.ask(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
     assert_eq!(client.ask(peer, Protocol::Sync, vec![]).await, Err(RequestError::Unsupported));
-    let over = client.ask(peer, Protocol::Consensus, vec![]).await;
-    assert_eq!(over, Err(RequestError::ResponseTooLarge { max: 64 }));
-    let max = Protocol::Mempool.request_max();
-    let over = client.ask(peer, Protocol::Mempool, vec![0; max + 1]).await;
+    let over = client.ask(peer, Protocol::Work, vec![]).await;
+    assert_eq!(over, Err(RequestError::ResponseTooLarge { max: Protocol::Work.response_max() }));
+    let max = Protocol::Want.request_max();
+    let over = client.ask(peer, Protocol::Want, vec![0; max + 1]).await;
     assert_eq!(over, Err(RequestError::RequestTooLarge { len: max + 1, max }));
     // The connection is none the worse for it.
     assert_eq!(client.ask(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
@@ -194,8 +194,8 @@ async fn two_hundred_requests_at_once_are_all_answered() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    let requests = (0..200u8).map(|n| client.ask(peer, Protocol::Consensus, vec![n; 5000]));
+    let requests = (0..200u8).map(|n| client.ask(peer, Protocol::Work, vec![n; 5000]));
     for (n, answer) in within(futures::future::join_all(requests)).await.into_iter().enumerate() {
-        assert_eq!(answer, Ok(vec![n as u8; 64]), "request {n}");
+        assert_eq!(answer, Ok(vec![n as u8; 5000]), "request {n}");
     }
 }

@@ -66,7 +66,7 @@ async fn an_oversized_request_is_refused_unread_and_the_connection_survives() {
 #[tokio::test]
 async fn a_response_above_the_cap_is_refused_unread() {
     let mut swarm = raw();
-    let mut incoming = swarm.behaviour().new_control().accept(name(Protocol::Consensus)).unwrap();
+    let mut incoming = swarm.behaviour().new_control().accept(name(Protocol::Want)).unwrap();
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
     let addr = within(async {
         loop {
@@ -77,22 +77,23 @@ async fn a_response_above_the_cap_is_refused_unread() {
     })
     .await;
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
-    let answers: [&[u8]; 4] = [b"\0\xff\xff\xff\xff", b"\0\x41\0\0\0", b"\x2a", b""];
+    let over = (Protocol::Want.response_max() as u32 + 1).to_le_bytes();
+    let answers = [b"\0\xff\xff\xff\xff".to_vec(), [&[0], over.as_slice()].concat(), b"\x2a".to_vec(), Vec::new()];
     tokio::spawn(async move {
         for answer in answers {
             let (_, mut stream) = incoming.next().await.unwrap();
             let mut request = Vec::new();
             stream.read_to_end(&mut request).await.unwrap();
-            stream.write_all(answer).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
             stream.close().await.unwrap();
         }
     });
 
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    let too_large = RequestError::ResponseTooLarge { max: Protocol::Consensus.response_max() };
+    let too_large = RequestError::ResponseTooLarge { max: Protocol::Want.response_max() };
     for expected in [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost] {
-        assert_eq!(client.ask(peer, Protocol::Consensus, b"vote".to_vec()).await, Err(expected));
+        assert_eq!(client.ask(peer, Protocol::Want, b"names".to_vec()).await, Err(expected));
     }
     assert_eq!(client.net.peers().len(), 1, "the connection survives");
 }

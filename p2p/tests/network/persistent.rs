@@ -48,8 +48,8 @@ async fn two_nodes_that_keep_each_other_stay_connected() {
         a.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         b.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         for n in 0..20 {
-            assert_eq!(a.ask(b.id(), Protocol::Consensus, vec![n]).await, Ok(vec![n]), "round {round}");
-            assert_eq!(b.ask(a.id(), Protocol::Consensus, vec![n]).await, Ok(vec![n]), "round {round}");
+            assert_eq!(a.ask(b.id(), Protocol::Work, vec![n]).await, Ok(vec![n]), "round {round}");
+            assert_eq!(b.ask(a.id(), Protocol::Work, vec![n]).await, Ok(vec![n]), "round {round}");
         }
         for node in [&mut a, &mut b] {
             while let Ok(event) = node.events.try_recv() {

@@ -5,16 +5,18 @@ use std::{sync::Arc, time::Duration};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
 use tequio_core::types::NodeId;
-use tequio_p2p::{Event, Events, Multiaddr, Network, Tells, spawn};
+use tequio_p2p::{Channel, Event, Events, Multiaddr, Network, Protocol, RequestError, Tells, spawn};
 
 use crate::{config, within};
 
-const NAME: StreamProtocol = StreamProtocol::new("/tequio/consensus/2");
-const LEN_MAX: usize = tequio_core::wire::consensus::REQUEST_LEN_MAX;
+const NAME: StreamProtocol = StreamProtocol::new(Protocol::Consensus.name());
+const LEN_MAX: usize = Channel::Consensus.len_max();
 
 struct Member {
     net: Network,
     tells: Tells,
+    /// What everybody may say.
+    open: Tells,
     _events: tokio::task::JoinHandle<()>,
 }
 
@@ -27,10 +29,11 @@ async fn drain(mut events: Events, seen: tokio::sync::mpsc::UnboundedSender<Even
 impl Member {
     fn new() -> (Self, tokio::sync::mpsc::UnboundedReceiver<Event>) {
         let (net, mut events) = spawn(config()).unwrap();
-        let tells = events.take_tells().unwrap();
-        assert!(events.take_tells().is_none());
+        let tells = events.take_tells(Channel::Consensus).unwrap();
+        let open = events.take_tells(Channel::Mempool).unwrap();
+        assert!(events.take_tells(Channel::Consensus).is_none());
         let (seen, receiver) = tokio::sync::mpsc::unbounded_channel();
-        (Self { net, tells, _events: tokio::spawn(drain(events, seen)) }, receiver)
+        (Self { net, tells, open, _events: tokio::spawn(drain(events, seen)) }, receiver)
     }
 
     fn id(&self) -> NodeId {
@@ -43,7 +46,7 @@ impl Member {
     }
 
     fn tell(&self, peer: NodeId, body: Vec<u8>) {
-        self.net.tell([peer], &Arc::from(body));
+        self.net.tell(Channel::Consensus, [peer], &Arc::from(body));
     }
 
     async fn hears(&mut self) -> (NodeId, Vec<u8>) {
@@ -117,6 +120,26 @@ async fn a_stalled_reader_loses_the_oldest_and_costs_bounded_memory() {
     // And it goes on.
     a.tell(b.id(), body(7, 50));
     assert_eq!(b.hears().await.1, body(7, 50));
+}
+
+#[tokio::test]
+async fn channels_are_apart_and_nothing_is_asked_on_them() {
+    // Nobody is listened to here, and neither waits for the other: the mempool's talk is open to all.
+    let ((a, _), (mut b, _)) = (Member::new(), Member::new());
+    let addr = b.listen().await;
+    within(a.net.dial(addr)).await.unwrap();
+    let long = body(1, Channel::Mempool.len_max());
+    for said in [&long, &body(2, 10), &vec![0; Channel::Mempool.len_max() + 1], &body(3, 10)] {
+        a.net.tell(Channel::Mempool, [b.id()], &Arc::from(said.clone()));
+    }
+    for said in [long, body(2, 10), body(3, 10)] {
+        let told = within(b.open.next()).await.unwrap();
+        assert_eq!((told.peer, told.body), (a.id(), said));
+    }
+    for channel in Channel::ALL {
+        let asked = a.net.request(b.id(), channel.protocol(), b"x".to_vec(), Duration::from_secs(5)).await;
+        assert_eq!(asked, Err(RequestError::Unsupported));
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,9 @@ kinds! {
     /// Sync protocol, towards a node that lacks them.
     SyncResponse "sync_response" => canonical::<sync::Response, { sync::RESPONSE_LEN_MAX }>,
     /// Mempool protocol.
-    MempoolRequest "mempool_request" => canonical::<mempool::Request, { mempool::REQUEST_LEN_MAX }>,
+    MempoolMessage "mempool_message" => canonical::<mempool::Message, { mempool::MESSAGE_LEN_MAX }>,
+    /// Want protocol.
+    Want "want" => canonical::<mempool::Want, { mempool::WANT_LEN_MAX }>,
     /// A block.
     Block "block" => canonical::<ledger::Block, { ledger::block::BLOCK_LEN_MAX }>,
     /// A transaction and its signature.

@@ -48,6 +48,14 @@ mod webrtc;
 const CSV: &str = include_str!("sample.csv");
 const TIME_MS: u64 = 1_790_000_000_000;
 
+fn mempool_new(chain: &Chain) -> mempool::Message {
+    mempool::Message::New { transactions: chain.transactions().try_into().unwrap(), pass_on: true }
+}
+
+fn names(chain: &Chain) -> mempool::Names {
+    chain.transactions().iter().map(|t| t.id()).collect::<Vec<_>>().try_into().unwrap()
+}
+
 /// Encodings of real values; the first byte string of each is the plainest.
 pub fn of(kind: Kind) -> Vec<Vec<u8>> {
     let chain = Chain::new();
@@ -59,10 +67,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Task => tasks().iter().map(codec::encode).collect(),
         Kind::Product => tasks().iter().map(|task| codec::encode(&task.run().unwrap())).collect(),
         Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
-        Kind::Packed => vec![
-            packed::encode(&mempool::Request { transactions: chain.transactions().try_into().unwrap() }),
-            packed::pack(b"small"),
-        ],
+        Kind::Packed => vec![packed::encode(&mempool_new(&chain)), packed::pack(b"small")],
         Kind::SyncRequest => [
             sync::Request::Blocks { from: 1, count: 64 },
             sync::Request::Snapshots,
@@ -86,9 +91,10 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
             .map(codec::encode)
             .collect()
         }
-        Kind::MempoolRequest => {
-            vec![codec::encode(&mempool::Request { transactions: chain.transactions().try_into().unwrap() })]
+        Kind::MempoolMessage => {
+            vec![codec::encode(&mempool_new(&chain)), codec::encode(&mempool::Message::Offer(names(&chain)))]
         }
+        Kind::Want => vec![codec::encode(&mempool::Want { names: names(&chain) })],
         Kind::Block => vec![codec::encode(&chain.block())],
         Kind::Transaction => chain.transactions().iter().map(codec::encode).collect(),
         Kind::Certificate => vec![codec::encode(&chain.certificate(Phase::Commit))],

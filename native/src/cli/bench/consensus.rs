@@ -318,7 +318,7 @@ fn send(contexts: &[Arc<crate::node::context::Context>], clients: &[NodeKey], ra
             let Some(transaction) = transaction(context, key, *nonce) else { return };
             let (id, now) = (transaction.id(), Instant::now());
             load.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
-            if context.submit(transaction, None).is_ok() {
+            if context.submit(transaction).is_ok() {
                 *nonce += 1;
             } else {
                 load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);

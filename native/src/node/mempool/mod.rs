@@ -1,59 +1,50 @@
-//! The transactions that wait for a block, and the talk about them: new ones are passed on to other full nodes once, to whom
-//! `spread` says; own ones again until they are in a block.
+//! The transactions that wait for a block, and the talk about them: `talk` says what is told to whom, offered and asked for;
+//! here it meets the network.
 
 mod pool;
-mod spread;
+mod talk;
 
 pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
+pub use talk::{EAGER, FANOUT, LEADERS, Source};
 
-use super::context::Context;
+use super::{context::Context, machine::now_ms};
 use pool::Pool;
-use spread::Spread;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use talk::Talk;
 use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{Checked, SignedTransaction, State, TransactionId},
     types::{Height, NodeId, Verified},
     wire::{
-        mempool::{REQUEST_LEN_MAX, Request, Response, TRANSACTIONS_MAX},
+        mempool::{MESSAGE_LEN_MAX, Message, TRANSACTIONS_MAX, Transactions, WANT_LEN_MAX, Want},
         packed,
     },
 };
-use tequio_p2p::{Protocol, Reply};
-use tokio::sync::{Notify, mpsc};
+use tequio_p2p::{Channel, Protocol, Reply, Tells};
+use tokio::sync::Notify;
 
-/// How often own transactions are passed on again until they are in a block.
-const AGAIN: Duration = Duration::from_secs(3);
-/// How long new transactions are gathered before they are passed on.
+/// How long new transactions are gathered before they are told.
 const GATHER: Duration = Duration::from_millis(10);
-const GOSSIP_TIMEOUT: Duration = Duration::from_secs(5);
-/// New transactions that wait to be passed on; further ones reach others by their senders' own efforts.
-const FRESH_MAX: usize = 4096;
-
-/// A transaction that is new here, and who brought it.
-#[derive(Debug)]
-struct Fresh {
-    transaction: SignedTransaction,
-    from: Option<NodeId>,
-}
+/// How often it is looked for what is to be offered.
+const LOOK: Duration = Duration::from_millis(500);
+/// For the answer to a question; then the next one is asked.
+const WANT_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a message has around its transactions: variant, count, flag.
+const AROUND: usize = 16;
 
 /// The waiting transactions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Mempool {
     pool: Mutex<Pool>,
-    fresh: mpsc::Sender<Fresh>,
-    waiting: Mutex<Option<mpsc::Receiver<Fresh>>>,
+    talk: Mutex<Talk>,
+    /// For consensus.
     arrived: Notify,
-}
-
-impl Default for Mempool {
-    fn default() -> Self {
-        let (fresh, waiting) = mpsc::channel(FRESH_MAX);
-        Self { pool: Mutex::default(), fresh, waiting: Mutex::new(Some(waiting)), arrived: Notify::new() }
-    }
+    /// For the talk.
+    fresh: Notify,
 }
 
 impl Mempool {
@@ -62,19 +53,26 @@ impl Mempool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a transaction in. False if it waits already.
     pub fn insert(
         &self,
         transaction: Verified<SignedTransaction>,
-        from: Option<NodeId>,
+        source: Source,
         state: &State,
         height: Height,
     ) -> Result<bool, Rejected> {
-        let plain = SignedTransaction::clone(&transaction);
+        let id = transaction.id();
         let new = self.pool().insert(transaction, state, height)?;
         if new {
-            let _ = self.fresh.try_send(Fresh { transaction: plain, from });
+            self.talk().arrived(id, source, height, now_ms());
             self.arrived.notify_one();
+            if !matches!(source, Source::Told { pass_on: false, .. }) {
+                self.fresh.notify_one();
+            }
         }
         Ok(new)
     }
@@ -121,79 +119,191 @@ impl Mempool {
         self.pool().select(state, height, len_max, count_max)
     }
 
+    /// These are in a final block.
+    pub fn settled(&self, ids: impl IntoIterator<Item = TransactionId>) {
+        let mut talk = self.talk();
+        ids.into_iter().for_each(|id| talk.settled(id));
+    }
+
     /// Drops what a new final state makes impossible.
     pub fn prune(&self, state: &State, height: Height) {
         self.pool().prune(state, height);
     }
 }
 
-/// Answers transactions that a peer passes on.
-pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
-    // Signatures are slow enough to keep off the threads of the network.
-    let accepted = tokio::task::spawn_blocking(move || match packed::decode::<Request>(&body, REQUEST_LEN_MAX) {
-        Ok(request) => context.accept_transactions(request.transactions.into_vec(), from),
-        Err(error) => {
-            tracing::debug!(peer = %from.short(), %error, "malformed transactions");
-            0
+/// Takes in what full nodes tell, until the network ends. What comes together is checked together.
+pub async fn listen(context: Arc<Context>, mut tells: Tells) {
+    while let Some(first) = tells.next().await {
+        let (mut news, mut shares, mut count) = (Vec::new(), Vec::new(), 0);
+        let mut next = Some(first);
+        while let Some(told) = next {
+            let from = told.peer;
+            match packed::decode::<Message>(&told.body, MESSAGE_LEN_MAX) {
+                Ok(Message::New { transactions, pass_on }) => {
+                    count += transactions.len();
+                    news.push((Source::Told { peer: from, pass_on }, transactions.into_vec()));
+                    shares.push(told.share);
+                }
+                Ok(Message::Offer(names)) => {
+                    let is_member = context.committee_has(&from);
+                    let names = context.mempool.talk().offered(from, is_member, &names);
+                    ask(&context, from, names);
+                }
+                Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed talk of the mempool"),
+            }
+            next = if count < TRANSACTIONS_MAX { tells.try_next() } else { None };
         }
-    });
-    let accepted = accepted.await.unwrap_or(0) as u32;
-    reply.send(codec::encode(&Response { accepted }));
+        take_in(&context, news).await;
+        drop(shares);
+    }
 }
 
-/// Passes new transactions on, and own ones again, until the node stops.
+/// Signatures are slow enough to keep off the threads of the network.
+async fn take_in(context: &Arc<Context>, news: Vec<(Source, Vec<SignedTransaction>)>) {
+    if news.is_empty() {
+        return;
+    }
+    let context = context.clone();
+    let _ = tokio::task::spawn_blocking(move || context.accept_told(news)).await;
+}
+
+/// Asks a peer for transactions, and others for those that it does not give.
+fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
+    if names.is_empty() {
+        return;
+    }
+    let context = context.clone();
+    tokio::spawn(async move {
+        let mut questions = vec![(peer, names)];
+        while let Some((peer, names)) = questions.pop() {
+            let want = Want { names: BoundedVec::truncated(names.iter().copied()) };
+            let answer = context.network.request(peer, Protocol::Want, codec::encode(&want), WANT_TIMEOUT).await;
+            let given = answer.ok().and_then(|body| packed::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok());
+            if let Some(given) = given {
+                let asked: BTreeSet<_> = names.iter().collect();
+                let given = given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
+                take_in(&context, vec![(Source::Told { peer, pass_on: false }, given)]).await;
+            }
+            questions.extend(context.mempool.talk().answered(peer, &names));
+        }
+    });
+}
+
+/// Answers with those of the transactions that wait here, as many as fit.
+pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
+    let want = match codec::decode::<Want>(&body, WANT_LEN_MAX) {
+        Ok(want) => want,
+        Err(error) => return tracing::debug!(peer = %from.short(), %error, "malformed question for transactions"),
+    };
+    let found = context.mempool.pool().get(want.names.iter());
+    // The first batch is what fits.
+    let first = batches(found.iter()).into_iter().next().unwrap_or_default();
+    reply.send(packed::encode(&first));
+}
+
+/// Tells and offers, until the node stops.
 pub async fn gossip(context: Arc<Context>) {
-    let Some(mut fresh) = context.mempool.waiting.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-    let mut again = tokio::time::interval(AGAIN);
-    let mut batch = Vec::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tips = context.watch_tip();
     loop {
-        batch.clear();
         tokio::select! {
-            count = fresh.recv_many(&mut batch, TRANSACTIONS_MAX) => {
-                if count == 0 {
+            () = context.mempool.fresh.notified() => {
+                // One message for all that come together: a message costs more than a transaction.
+                tokio::time::sleep(GATHER).await;
+                tell_new(&context);
+            }
+            changed = tips.changed() => {
+                if changed.is_err() {
                     return;
                 }
-                // One exchange for all that come together: an exchange costs more than a transaction.
-                tokio::time::sleep(GATHER).await;
-                while let Some(next) = (batch.len() < TRANSACTIONS_MAX).then(|| fresh.try_recv().ok()).flatten() {
-                    batch.push(next);
-                }
+                let tip = tips.borrow_and_update().height();
+                tell_again(&context, tip);
             }
-            _ = again.tick() => {
-                let own = context.mempool.pool().of(&context.id);
-                batch.extend(own.into_iter().map(|transaction| Fresh { transaction, from: None }));
-            }
-        }
-        let peers = context.full_nodes();
-        let spread = Spread::among(&peers);
-        for peer in peers {
-            let wanted = batch.iter().filter(|f| spread.tells(&peer, f.from.as_ref())).map(|f| &f.transaction);
-            for body in requests(wanted) {
-                let network = context.network.clone();
-                // Lost ones are passed on by others, or again.
-                tokio::spawn(async move { network.request(peer, Protocol::Mempool, body, GOSSIP_TIMEOUT).await });
-            }
+            _ = look.tick() => offer(&context),
         }
     }
 }
 
-/// Cuts transactions into requests below the cap.
-fn requests<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Vec<Vec<u8>> {
-    let (mut bodies, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
-    let mut close = |batch: &mut Vec<SignedTransaction>| {
-        if !batch.is_empty() {
-            bodies.push(packed::encode(&Request { transactions: BoundedVec::truncated(batch.drain(..)) }));
+/// Tells new transactions to the next leaders and some others.
+fn tell_new(context: &Context) {
+    let fresh = context.mempool.talk().fresh();
+    if fresh.is_empty() {
+        return;
+    }
+    let (full_nodes, leaders) = (context.full_nodes(), context.next_leaders(LEADERS));
+    let reaches = leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
+    let until = leaders.last().map_or(0, |(height, _)| *height);
+    let chosen = talk::eager(&full_nodes, leaders.into_iter().map(|(_, leader)| leader), talk::chance());
+    context.mempool.talk().told(&fresh, &chosen, until);
+    tell(context, &chosen, &fresh, !reaches);
+}
+
+/// Tells the leaders that come now of what those before have left.
+fn tell_again(context: &Context, tip: Height) {
+    let leaders = context.next_leaders(LEADERS);
+    let until = leaders.last().map_or(0, |(height, _)| *height);
+    let leaders = connected_among(context, leaders);
+    let again = {
+        let pool = context.mempool.pool();
+        context.mempool.talk().again(tip, &leaders, until, |id| pool.contains(id))
+    };
+    again.into_iter().for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
+}
+
+fn connected_among(context: &Context, leaders: Vec<(Height, NodeId)>) -> BTreeSet<NodeId> {
+    let full_nodes = context.full_nodes();
+    leaders.into_iter().map(|(_, leader)| leader).filter(|leader| full_nodes.contains(leader)).collect()
+}
+
+fn tell(context: &Context, peers: &BTreeSet<NodeId>, ids: &[TransactionId], pass_on: bool) {
+    let transactions = context.mempool.pool().get(ids.iter());
+    for transactions in batches(transactions.iter()) {
+        let message = Message::New { transactions, pass_on };
+        context.network.tell(Channel::Mempool, peers.iter().copied(), &packed::encode(&message).into());
+    }
+}
+
+/// Offers what has waited for long.
+fn offer(context: &Context) {
+    let tip = context.tip().height();
+    let offers = {
+        let pool = context.mempool.pool();
+        context.mempool.talk().offers(tip, now_ms(), |id| pool.contains(id))
+    };
+    let full_nodes = context.full_nodes();
+    let say = |peer: NodeId, names: Vec<TransactionId>| {
+        if !names.is_empty() {
+            let message = Message::Offer(BoundedVec::truncated(names));
+            context.network.tell(Channel::Mempool, [peer], &packed::encode(&message).into());
         }
     };
+    if !offers.ours.is_empty() {
+        full_nodes.iter().for_each(|peer| say(*peer, offers.ours.clone()));
+    }
+    if !offers.others.is_empty() {
+        let mut chosen = connected_among(context, context.next_leaders(LEADERS));
+        chosen.extend(talk::some(&full_nodes, FANOUT, talk::chance()));
+        for peer in chosen {
+            say(peer, offers.others.iter().filter(|(_, from)| *from != peer).map(|(id, _)| *id).collect());
+        }
+    }
+}
+
+/// Cuts transactions into batches below the cap of a message.
+fn batches<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Vec<Transactions> {
+    let (mut batches, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
     for transaction in transactions {
         let item = codec::encode(transaction).len();
-        if len + item > REQUEST_LEN_MAX - 16 || batch.len() >= TRANSACTIONS_MAX {
-            close(&mut batch);
+        if len + item > MESSAGE_LEN_MAX - AROUND || batch.len() >= TRANSACTIONS_MAX {
+            batches.push(BoundedVec::truncated(batch.drain(..)));
             len = 0;
         }
         len += item;
         batch.push(transaction.clone());
     }
-    close(&mut batch);
-    bodies
+    if !batch.is_empty() {
+        batches.push(BoundedVec::truncated(batch));
+    }
+    batches
 }

@@ -1,10 +1,7 @@
 //! The pool itself: verified transactions in the order of each sender's nonces, bounded in items and bytes, with a share for
 //! each sender, so that nobody can fill it alone. When it is full, senders of more reputation displace those of less.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 use tequio_core::{
     codec,
     ledger::{Checked, SignedTransaction, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX},
@@ -41,7 +38,8 @@ pub enum Rejected {
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     senders: BTreeMap<NodeId, BTreeMap<u64, Waiting>>,
-    ids: BTreeSet<TransactionId>,
+    /// Whose, and with which number.
+    ids: BTreeMap<TransactionId, (NodeId, u64)>,
     bytes: usize,
 }
 
@@ -63,7 +61,7 @@ impl Pool {
     }
 
     pub(super) fn contains(&self, id: &TransactionId) -> bool {
-        self.ids.contains(id)
+        self.ids.contains_key(id)
     }
 
     /// The first number from `nonce` on that no waiting transaction of the sender has.
@@ -83,10 +81,10 @@ impl Pool {
         transactions.iter().filter_map(same).collect()
     }
 
-    /// All of one sender.
-    pub(super) fn of(&self, sender: &NodeId) -> Vec<SignedTransaction> {
-        let waiting = self.senders.get(sender).into_iter().flat_map(BTreeMap::values);
-        waiting.map(|w| SignedTransaction::clone(&w.transaction)).collect()
+    /// Those that wait here, of these.
+    pub(super) fn get<'i>(&self, ids: impl Iterator<Item = &'i TransactionId>) -> Vec<SignedTransaction> {
+        let waiting = |id| self.ids.get(id).and_then(|(sender, nonce)| self.senders.get(sender)?.get(nonce));
+        ids.filter_map(waiting).map(|w| SignedTransaction::clone(&w.transaction)).collect()
     }
 
     pub(super) fn insert(
@@ -96,7 +94,7 @@ impl Pool {
         height: Height,
     ) -> Result<bool, Rejected> {
         let id = transaction.id();
-        if self.ids.contains(&id) {
+        if self.ids.contains_key(&id) {
             return Ok(false);
         }
         state.admits(&transaction.transaction, height)?;
@@ -127,7 +125,7 @@ impl Pool {
 
     fn put(&mut self, item: Waiting) {
         let (sender, nonce) = (item.transaction.transaction.sender, item.transaction.transaction.nonce);
-        self.ids.insert(item.id);
+        self.ids.insert(item.id, (sender, nonce));
         self.bytes += item.len;
         self.senders.entry(sender).or_default().insert(nonce, item);
     }
@@ -340,7 +338,10 @@ mod tests {
         pool.bytes = BYTES_MAX;
         assert!(pool.insert(transaction(3, 6), &state, 1).unwrap());
         assert_eq!(pool.len(), 3);
-        assert_eq!(pool.of(&key(1).id()).len() + pool.of(&key(2).id()).len(), 1);
-        assert_eq!(pool.of(&key(3).id()).len(), 2);
+        let of = |n| pool.senders.get(&key(n).id()).map_or(0, BTreeMap::len);
+        assert_eq!((of(1) + of(2), of(3)), (1, 2));
+        let [first, second] = [transaction(3, 5), transaction(3, 6)];
+        let unknown = transaction(9, 9).id();
+        assert_eq!(pool.get([second.id(), unknown, first.id()].iter()), [second.into_inner(), first.into_inner()]);
     }
 }

@@ -3,4 +3,4 @@
 use libfuzzer_sys::fuzz_target;
 use tequio_fuzz::decoders::{Kind, check};
 
-fuzz_target!(|bytes: &[u8]| check(Kind::MempoolRequest, bytes));
+fuzz_target!(|bytes: &[u8]| check(Kind::MempoolMessage, bytes));
