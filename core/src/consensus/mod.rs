@@ -36,6 +36,7 @@
 //!
 //! What comes later has its place: pipelined heights are several `Instance`s.
 
+mod ahead;
 mod ballot;
 mod catch_up;
 mod collect;

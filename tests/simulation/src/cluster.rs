@@ -115,6 +115,41 @@ impl Profile {
     }
 }
 
+/// Which hosts open a height before the one below is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipeline {
+    /// All of them.
+    On,
+    /// None.
+    Off,
+    /// Two of three.
+    Mixed,
+}
+
+impl Pipeline {
+    /// By its name on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::On, Self::Off, Self::Mixed].into_iter().find(|pipeline| pipeline.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    fn is_on(self, host: usize) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Mixed => !host.is_multiple_of(3),
+        }
+    }
+}
+
 /// How a run is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -128,6 +163,8 @@ pub struct Setup {
     pub twins: Vec<usize>,
     /// Where hosts send their votes.
     pub profile: Profile,
+    /// Which hosts open a height before the one below is decided.
+    pub pipeline: Pipeline,
     /// A fault of the implementation.
     pub bug: Option<Bug>,
     /// Members join, leave and change their keys.
@@ -140,8 +177,8 @@ impl Setup {
     /// Nobody lies, nothing is broken.
     pub fn calm(seed: u64) -> Self {
         let (lies, twins) = (BTreeMap::new(), Vec::new());
-        let (profile, bug) = (Profile::All, None);
-        Self { seed, regions: Regions::Site, lies, twins, profile, bug, churn: false, pairings: false }
+        let (profile, pipeline, bug) = (Profile::All, Pipeline::On, None);
+        Self { seed, regions: Regions::Site, lies, twins, profile, pipeline, bug, churn: false, pairings: false }
     }
 }
 
@@ -200,7 +237,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all hosts.
     pub fn new(world: &'static World, setup: Setup) -> Self {
-        let Setup { seed, regions, lies, twins, profile, bug, churn, pairings } = setup;
+        let Setup { seed, regions, lies, twins, profile, pipeline, bug, churn, pairings } = setup;
         known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
         fault::put(bug.and_then(Bug::of_the_ledger));
         let mut rng = Rng::new(seed);
@@ -208,7 +245,10 @@ impl Cluster {
         let seats = (0..members).chain(twins.iter().copied());
         let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
         hosts.iter_mut().for_each(|host| host.disk.keeps_committee = bug == Some(Bug::CommitteeStands));
-        hosts.iter_mut().enumerate().for_each(|(number, host)| host.config.votes_to = profile.votes_to(number));
+        hosts.iter_mut().enumerate().for_each(|(number, host)| {
+            host.config.votes_to = profile.votes_to(number);
+            host.config.pipeline = pipeline.is_on(number);
+        });
         let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
             world,

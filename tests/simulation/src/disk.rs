@@ -14,7 +14,7 @@ use tequio_core::{
 };
 
 const FRAME_HEAD_LEN: usize = 12;
-/// Frames up to the newest block are dropped from the log once it is this long.
+/// Frames of final heights are dropped from the log once it is this long.
 const LOG_LEN_MAX: usize = 64 * 1024;
 const ENTRY_LEN_MAX: usize = BLOCK_LEN_MAX + WalRecord::LEN_MAX;
 
@@ -95,8 +95,17 @@ impl Disk {
             }
             self.blocks.push((block, certificate));
             if self.log.len() > LOG_LEN_MAX {
-                self.log.clear();
+                self.prune();
             }
+        }
+    }
+
+    /// Drops what final blocks have made void. Records of the height after the next one may be there already.
+    fn prune(&mut self) {
+        let Ok(records) = self.recover() else { return };
+        self.log.clear();
+        for record in records {
+            self.log.extend(frame(&Entry::Record(codec::encode(&record))));
         }
     }
 

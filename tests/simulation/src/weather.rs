@@ -4,7 +4,7 @@
 use crate::{
     adversary::{LIES, Lie},
     bugs::Bug,
-    cluster::{Cluster, Profile, Setup},
+    cluster::{Cluster, Pipeline, Profile, Setup},
     network::Regions,
     random::Rng,
     world::{Pace, World},
@@ -26,6 +26,8 @@ const CALM_MS: u64 = 30_000;
 const LIARS_PER_MILLE: u64 = 600;
 /// Both ways of carrying votes get the same share of the runs.
 const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
+/// Likewise, whether a height is opened before the one below is decided.
+const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Mixed];
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// A wish of a member likewise, where members come and go.
@@ -126,7 +128,8 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
     let lies: BTreeMap<usize, Lie> = liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
     let regions = rng.pick(&[Regions::Site, Regions::Site, Regions::Us2, Regions::Aws10]);
     let profile = rng.pick(&PROFILES);
-    Setup { regions, lies, profile, ..Setup::calm(seed) }
+    let pipeline = rng.pick(&PIPELINES);
+    Setup { regions, lies, profile, pipeline, ..Setup::calm(seed) }
 }
 
 /// One run: trouble, mending, recovery.

@@ -11,7 +11,7 @@ use crate::{
 };
 use tequio_core::{
     codec,
-    consensus::{Error, Event, Input, Output, To, VotesTo},
+    consensus::{BuildBlock, Error, Event, Input, Output, To, VotesTo},
     crypto::meter,
     machine::Machine,
     types::{Height, NodeId, Unverified},
@@ -46,11 +46,12 @@ impl Cluster {
             }
             Happening::WrittenLate { host, life, write } if is_life(host, life) => self.hosts[host].disk.apply(write),
             Happening::Built { host, life, wanted } if is_life(host, life) => {
-                let mut transactions = self.hosts[host].choice();
+                let mut transactions = self.hosts[host].choice(&wanted.state);
                 if let Some(bug) = self.bug {
                     transactions = bug.build(&wanted, transactions, |height| invented(self.world, height));
                 }
-                self.feed(host, Input::Built { height: wanted.height, view: wanted.view, transactions });
+                let (BuildBlock { height, view, parent, .. }, waiting) = (wanted, self.hosts[host].inbox.len());
+                self.feed(host, Input::Built { height, view, parent, transactions, waiting });
             }
             Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
                 self.answer(host, by, life, from);
@@ -264,7 +265,7 @@ impl Cluster {
             && self.hosts[host].config.votes_to == VotesTo::Collectors
         {
             let seats = replica.head().committee.seats();
-            let collectors = replica.collectors().into_iter().filter_map(|seat| seats.get(seat));
+            let collectors = replica.collectors(message.height()).into_iter().filter_map(|seat| seats.get(seat));
             receivers = collectors.filter_map(|seat| world.member(&seat.node)).collect();
         }
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
