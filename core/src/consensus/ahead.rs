@@ -153,7 +153,7 @@ impl Replica {
     /// parent before, are on disk before the vote leaves.
     fn accept_ahead(&mut self, proposal: Proposal, outcome: Outcome) {
         let (height, digest) = (self.next_height(), proposal.block.header.digest());
-        self.outbox.event(Event::Accepted { height, view: 0, digest });
+        self.outbox.event(Event::Ahead { height, digest });
         self.outbox.persist(WalRecord::Accepted(proposal.clone()));
         self.vote_ahead(proposal, Some(outcome));
         if let Some(key) = self.keys.as_ref().map(|keys| keys.vote.clone()) {
@@ -211,6 +211,7 @@ impl Replica {
             return Ok(());
         }
         held.remove(&digest);
+        self.outbox.event(Event::Orphaned { height: self.instance.height, digest });
         self.change_view(1)
     }
 }

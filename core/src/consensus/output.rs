@@ -97,6 +97,20 @@ pub enum Event {
         /// Its block.
         digest: Digest,
     },
+    /// Likewise of the next height, before the present one is decided.
+    Ahead {
+        /// Its height.
+        height: Height,
+        /// Its block.
+        digest: Digest,
+    },
+    /// Another block became final than the one upon which this node has voted ahead: that vote was in vain.
+    Orphaned {
+        /// The height of the vote.
+        height: Height,
+        /// The block that it was for.
+        digest: Digest,
+    },
     /// A quorum has prepared the block.
     Prepared {
         /// Its height.

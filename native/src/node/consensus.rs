@@ -221,6 +221,13 @@ impl Replicating {
                 self.context.metrics.view.set(*view as i64);
                 tracing::trace!(height, view, "proposal accepted");
             }
+            Event::Ahead { height, .. } => {
+                self.context.metrics.ahead.inc();
+                tracing::trace!(height, "proposal accepted ahead of the decision below");
+            }
+            Event::Orphaned { height, .. } => {
+                tracing::info!(height, "another block was decided below: the vote ahead of it was in vain");
+            }
             Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
             Event::FellBack { height, .. } => {
                 self.context.metrics.fallbacks.inc();

@@ -200,6 +200,10 @@ pub struct Cluster {
     pub faults: BTreeMap<&'static str, u64>,
     /// Hosts whose collectors did not answer in time, once for each height.
     pub fallbacks: u64,
+    /// Votes for a block of the next height, by host and height.
+    pub ahead: u64,
+    /// Those of them that were in vain.
+    pub orphaned: u64,
     /// Views that were given up by anybody.
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
@@ -258,6 +262,8 @@ impl Cluster {
             checkers: Checkers::new(world, &faulty),
             faults: BTreeMap::new(),
             fallbacks: 0,
+            ahead: 0,
+            orphaned: 0,
             view_changes: 0,
             latencies_ms: Vec::new(),
             submit_ms: Vec::new(),

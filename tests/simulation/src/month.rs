@@ -7,7 +7,7 @@ use crate::{
     cluster::{Cluster, Profile, Setup},
     disk::Fate,
     random::Rng,
-    weather::recover_with,
+    weather::{TERM_BLOCKS, recover_with},
     world::{Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
 /// The chain: empty blocks are rare, for a month has many.
-const PACE: Pace = Pace { block_interval_ms_max: 60_000, view_timeout_ms: 2_000, is_weighted: false };
+const PACE: Pace =
+    Pace { block_interval_ms_max: 60_000, view_timeout_ms: 2_000, is_weighted: false, term_blocks: TERM_BLOCKS };
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;
 const HOUR_US: u64 = 60 * MINUTE_US;

@@ -20,7 +20,7 @@ use tequio_simulation::{
     network::Regions,
     random::Rng,
     weather::{PACE, ROUGH, run},
-    world::{BOND, EPOCH_BLOCKS, Pace, World},
+    world::{BOND, Pace, World},
 };
 
 /// Runs quietly for some virtual seconds.
@@ -106,7 +106,7 @@ fn at_a_turn_those_who_go_hear_from_their_collectors_and_those_who_come_find_the
         let setup = Setup { profile, churn: true, ..Setup::calm(seed) };
         let mut cluster = Cluster::new(World::of(7, Pace { is_weighted: false, ..PACE }), setup);
         let world = cluster.world;
-        let turn = EPOCH_BLOCKS - 1;
+        let turn = PACE.epoch_blocks() - 1;
         let (goes, comes, rotates) = (0, world.seats(), 1);
         let claim = |member: usize, generation: usize| {
             let keys = &world.seat_keys[member][generation];

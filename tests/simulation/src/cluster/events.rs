@@ -203,6 +203,8 @@ impl Cluster {
             }
             Output::Event(Event::ViewChange { .. }) => self.view_changes += 1,
             Output::Event(Event::FellBack { .. }) => self.fallbacks += 1,
+            Output::Event(Event::Ahead { .. }) => self.ahead += 1,
+            Output::Event(Event::Orphaned { .. }) => self.orphaned += 1,
             Output::Event(_) => {}
         }
     }
