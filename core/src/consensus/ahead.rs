@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     crypto::bls,
-    ledger::{Block, Outcome, Phase, SignedTransaction, State, seed},
+    ledger::{Block, Outcome, Phase, SignedTransaction, State, fault, seed},
     types::{Digest, Height, TimeMs, Verified, View},
     wire::consensus::{Message, Proposal, SignedVote},
 };
@@ -41,7 +41,8 @@ pub(super) enum Asked {
 impl Replica {
     /// Whether the block of this view and height may have been made before the height below was decided.
     pub(super) fn may_be_ahead(&self, height: Height, view: View) -> bool {
-        view == 0 && height.checked_sub(1).is_some_and(|parent| !seed::ends_term(&self.params, parent))
+        let ends_term = |height| seed::ends_term(&self.params, height) && !fault::is(fault::Fault::AheadAcrossTerms);
+        view == 0 && height.checked_sub(1).is_some_and(|parent| !ends_term(parent))
     }
 
     fn next_height(&self) -> Height {
@@ -51,12 +52,15 @@ impl Replica {
     /// The block upon which the next height can be opened: this node has locked it in the first view, and is in that view
     /// still. The next seed and the next committee do not follow from it.
     fn base(&self) -> Option<(Digest, &Block, &State)> {
-        let Instance { height, view, committed, lock, decided, .. } = &self.instance;
-        let is_open = *view == 0 && *committed && decided.is_none() && self.seat.is_some();
-        if !is_open || seed::ends_term(&self.params, *height) {
+        let Instance { view, accepted, committed, lock, decided, .. } = &self.instance;
+        let in_first_view = *view == 0 || fault::is(fault::Fault::AheadInLaterViews);
+        let is_open = in_first_view && decided.is_none() && self.seat.is_some();
+        if !is_open || !self.may_be_ahead(self.next_height(), 0) {
             return None;
         }
-        let digest = lock.as_ref().filter(|lock| lock.vote.view == 0)?.vote.digest;
+        // Locked in the present view: so the lock is of the first.
+        let locked = lock.as_ref().filter(|_| *committed).map(|lock| lock.vote.digest);
+        let digest = locked.or(accepted.filter(|_| fault::is(fault::Fault::AheadUnprepared)))?;
         let Held { block, outcome } = self.instance.held.get(&digest)?;
         Some((digest, block, &outcome.as_ref()?.state))
     }
@@ -195,7 +199,9 @@ impl Replica {
     pub(super) fn next_instance(&mut self) -> Instance {
         let height = self.head.header.height.saturating_add(1);
         let mut next = Instance::new(height, self.now_ms);
-        if let Some(ahead) = self.ahead.take().filter(|ahead| ahead.height == height) {
+        let ahead =
+            self.ahead.take().filter(|ahead| ahead.height == height && !fault::is(fault::Fault::AheadForgotten));
+        if let Some(ahead) = ahead {
             next = Instance { entered_ms: self.now_ms, ..ahead };
         }
         // The mempool's answer is as good for the present height.
@@ -211,6 +217,11 @@ impl Replica {
             return Ok(());
         }
         held.remove(&digest);
+        if fault::is(fault::Fault::OrphanForgotten) {
+            self.instance = Instance::new(self.instance.height, self.now_ms);
+            self.start_timers();
+            return Ok(());
+        }
         self.outbox.event(Event::Orphaned { height: self.instance.height, digest });
         self.change_view(1)
     }

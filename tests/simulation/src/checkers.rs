@@ -121,7 +121,14 @@ impl Checkers {
         if !is_seated && !matches!(message, Message::Finalised(_)) {
             return self.fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
         }
-        if let Err(broken) = self.oaths.say(seat, message, committee, |node| world.member(node)) {
+        let below = height.saturating_sub(1);
+        let is_ahead = !self.decided.contains_key(&below);
+        if is_ahead
+            && (seed::ends_term(&world.start.params, below) || !self.decided.contains_key(&(height.saturating_sub(2))))
+        {
+            return self.fail(format!("oath: member {seat} speaks of height {height} before its time"));
+        }
+        if let Err(broken) = self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node)) {
             self.fail(broken);
         }
     }

@@ -243,12 +243,15 @@ impl Cluster {
     pub fn new(world: &'static World, setup: Setup) -> Self {
         let Setup { seed, regions, lies, twins, profile, pipeline, bug, churn, pairings } = setup;
         known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
-        fault::put(bug.and_then(Bug::of_the_ledger));
+        fault::put(bug.and_then(Bug::of_core));
         let mut rng = Rng::new(seed);
         let members = if churn { world.keys.len() } else { world.seats() };
         let seats = (0..members).chain(twins.iter().copied());
         let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
-        hosts.iter_mut().for_each(|host| host.disk.keeps_committee = bug == Some(Bug::CommitteeStands));
+        hosts.iter_mut().for_each(|host| {
+            host.disk.keeps_committee = bug == Some(Bug::CommitteeStands);
+            host.disk.cuts_log = bug == Some(Bug::LogCutAtBlock);
+        });
         hosts.iter_mut().enumerate().for_each(|(number, host)| {
             host.config.votes_to = profile.votes_to(number);
             host.config.pipeline = pipeline.is_on(number);
@@ -414,7 +417,7 @@ impl Cluster {
         }
         let started = match disk.recover() {
             Ok(records) => {
-                let records = self.bug.map_or(records.clone(), |bug| bug.read(records));
+                let records = self.bug.map_or(records.clone(), |bug| bug.read(disk.height(), records));
                 self.hosts[host].start(self.now_us, records)
             }
             Err(_) => Err("its log is damaged".into()),

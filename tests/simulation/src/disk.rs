@@ -62,6 +62,8 @@ pub struct Disk {
     pub sync_us: (u64, u64),
     /// A fault: what is read back names the first committee for ever.
     pub keeps_committee: bool,
+    /// A fault: a final block drops all records, as if none could be of a later height.
+    pub cuts_log: bool,
     start: &'static Start,
 }
 
@@ -79,6 +81,7 @@ impl Disk {
             is_full: false,
             sync_us: (500, 8_000),
             keeps_committee: false,
+            cuts_log: false,
             start: &world.start,
         }
     }
@@ -94,7 +97,9 @@ impl Disk {
                 self.head.committee = Head::genesis(self.start).committee;
             }
             self.blocks.push((block, certificate));
-            if self.log.len() > LOG_LEN_MAX {
+            if self.cuts_log {
+                self.log.clear();
+            } else if self.log.len() > LOG_LEN_MAX {
                 self.prune();
             }
         }

@@ -159,7 +159,12 @@ impl World {
 
     /// Who leads a view of the first height.
     pub fn first_leader(&self, view: View) -> usize {
-        leader(&self.start.committee, &self.start.header.seed, 1, view)
+        self.leader_of(1, view)
+    }
+
+    /// Who leads a view of a height of the first term.
+    pub fn leader_of(&self, height: Height, view: View) -> usize {
+        leader(&self.start.committee, &self.start.header.seed, height, view)
     }
 
     /// The n-th transaction of a client, made at a height.

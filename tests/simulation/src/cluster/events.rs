@@ -262,6 +262,7 @@ impl Cluster {
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
         let Some(replica) = &self.hosts[host].replica else { return };
+        let height = replica.height();
         let mut receivers = receivers(world, &replica.audience(&message), seat, to);
         if let (Some(Bug::NoFallback), Message::Vote(_)) = (self.bug, &message)
             && self.hosts[host].config.votes_to == VotesTo::Collectors
@@ -278,7 +279,8 @@ impl Cluster {
                 self.conspiracy.rewrite(&mut liar, message)
             }
             (None, bug) => {
-                let said = bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, message.clone()));
+                let said =
+                    bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, height, message.clone()));
                 let host = &mut self.hosts[host];
                 let is_said = |said: &Message| bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said));
                 let said: Vec<_> = said.into_iter().filter(is_said).collect();
