@@ -13,7 +13,7 @@ use tequio_core::{
         seed, transaction::TransactionId,
     },
     light::{LightClient, LightError, Progress},
-    types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified},
+    types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified, View},
     wire::{
         consensus::Message,
         light::{FinalHeader, Turn},
@@ -130,6 +130,13 @@ impl Checkers {
         }
         if let Err(broken) = self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node)) {
             self.fail(broken);
+        }
+    }
+
+    /// A correct host has locked a block.
+    pub fn locked(&mut self, seat: usize, height: Height, view: View, digest: Digest) {
+        if view == 0 {
+            self.oaths.locked(seat, height, digest);
         }
     }
 

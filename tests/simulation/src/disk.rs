@@ -166,6 +166,10 @@ impl Disk {
         }
         let height = self.head.header.height;
         records.retain(|record| record.height() > height);
+        // Some stores keep the order of writing, others sort by height.
+        if self.log.len().is_multiple_of(2) {
+            records.sort_by_key(WalRecord::height);
+        }
         Ok(records)
     }
 

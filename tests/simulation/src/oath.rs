@@ -27,6 +27,9 @@ struct Member {
     left: BTreeMap<Height, View>,
     /// The newest view in which it has committed a block, by height.
     committed: BTreeMap<Height, (View, Digest)>,
+    /// What it has locked in a first view, and prepared ahead: a lone collector tells nobody of its votes.
+    locked: BTreeMap<Height, Digest>,
+    ahead: BTreeMap<Height, Digest>,
     /// What it has signed, by height, each once: no two of them may convict it.
     signed: BTreeMap<Height, Vec<Statement>>,
 }
@@ -36,13 +39,6 @@ enum Statement {
     Vote(SignedVote),
     Claim(SignedClaim),
     Change(SignedViewChange),
-}
-
-impl Member {
-    /// Whether it has prepared this block of the first view before.
-    fn has_said(&self, height: Height, digest: Digest) -> bool {
-        self.votes.get(&(height, 0, Phase::Prepare)) == Some(&digest)
-    }
 }
 
 impl Statement {
@@ -128,13 +124,15 @@ impl Oaths {
                     ));
                 }
             };
-            let locked = member.votes.get(&(height - 1, 0, Phase::Commit));
+            let locked = member.locked.get(&(height - 1));
             if self.parents.get(&(height, digest)) != locked || locked.is_none() {
                 return fail(&format!("prepares a block of height {height} upon one that it has not committed"));
             }
-            if member.left.get(&(height - 1)).is_some_and(|view| *view > 0) && !member.has_said(height, digest) {
+            let has_left = member.left.get(&(height - 1)).is_some_and(|view| *view > 0);
+            if has_left && member.ahead.get(&height) != Some(&digest) {
                 return fail(&format!("opens height {height} in a later view of the one below"));
             }
+            member.ahead.insert(height, digest);
         }
         match message {
             Message::Vote(signed) => {
@@ -184,6 +182,11 @@ impl Oaths {
         Ok(())
     }
 
+    /// A correct seat has locked a block of a first view.
+    pub fn locked(&mut self, seat: usize, height: Height, digest: Digest) {
+        self.members.entry(seat).or_default().locked.insert(height, digest);
+    }
+
     /// Nothing about heights this far below can be said any more.
     pub fn forget_below(&mut self, height: Height) {
         self.prepares = self.prepares.split_off(&(height, 0, Digest::default()));
@@ -194,6 +197,8 @@ impl Oaths {
             member.signed = member.signed.split_off(&height);
             member.left = member.left.split_off(&height);
             member.committed = member.committed.split_off(&height);
+            member.locked = member.locked.split_off(&height);
+            member.ahead = member.ahead.split_off(&height);
         }
     }
 }

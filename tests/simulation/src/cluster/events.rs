@@ -204,6 +204,9 @@ impl Cluster {
             Output::Event(Event::ViewChange { .. }) => self.view_changes += 1,
             Output::Event(Event::FellBack { .. }) => self.fallbacks += 1,
             Output::Event(Event::Ahead { .. }) => self.ahead += 1,
+            Output::Event(Event::Prepared { height, view, digest }) if self.is_correct(host) => {
+                self.checkers.locked(self.hosts[host].seat, height, view, digest);
+            }
             Output::Event(Event::Orphaned { .. }) => self.orphaned += 1,
             Output::Event(_) => {}
         }
