@@ -34,8 +34,10 @@ pub(super) enum Asked {
     No,
     /// For a block upon this one.
     Upon(Digest),
-    /// There was nothing to put into a block, or too much else to do.
-    Declined,
+    /// There was nothing to put into a block.
+    Nothing,
+    /// There was too much else to do: the height waits for the decision below.
+    Busy,
 }
 
 impl Replica {
@@ -98,7 +100,7 @@ impl Replica {
 
     /// Something has come into the mempool.
     pub(super) fn want_ahead(&mut self) {
-        if self.asked == Asked::Declined {
+        if self.asked == Asked::Nothing {
             self.asked = Asked::No;
         }
     }
@@ -114,10 +116,10 @@ impl Replica {
         if self.asked != Asked::Upon(*parent) {
             return Err(Error::NotRequested);
         }
-        self.asked = Asked::Declined;
-        let is_behind = waiting > self.head.committee.seats().len();
+        let is_busy = waiting > self.head.committee.seats().len();
+        self.asked = if is_busy { Asked::Busy } else { Asked::Nothing };
         let base = self.base_head().filter(|base| base.digest() == parent && self.ahead.is_none());
-        let Some(base) = base.filter(|_| !is_behind && !transactions.is_empty()) else { return Ok(()) };
+        let Some(base) = base.filter(|_| !is_busy && !transactions.is_empty()) else { return Ok(()) };
         let Some((block, outcome)) = self.make_block(&base, 0, transactions) else { return Ok(()) };
         let proposal = Proposal::sign(0, block, None, &self.config.node_key);
         self.accept_ahead(proposal, outcome);

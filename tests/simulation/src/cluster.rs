@@ -204,6 +204,8 @@ pub struct Cluster {
     pub ahead: u64,
     /// Those of them that were in vain.
     pub orphaned: u64,
+    /// So much waits for every machine, as the hosts say; otherwise what does.
+    pub waiting: Option<usize>,
     /// Views that were given up by anybody.
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
@@ -267,6 +269,7 @@ impl Cluster {
             fallbacks: 0,
             ahead: 0,
             orphaned: 0,
+            waiting: None,
             view_changes: 0,
             latencies_ms: Vec::new(),
             submit_ms: Vec::new(),

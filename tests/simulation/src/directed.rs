@@ -348,9 +348,10 @@ pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
 
 /// There is always something to decide, so a height is opened ahead wherever it may be: never across the end of a term, and
 /// so of an epoch.
-pub fn always_busy(bug: Option<Bug>, profile: Profile) -> Cluster {
+pub fn always_busy(bug: Option<Bug>, profile: Profile, waiting: Option<usize>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, profile, regions: Regions::Us2, ..Setup::calm(46) });
+    cluster.waiting = waiting;
     for number in 0..300 {
         cluster.submit(number % world.clients.len());
         cluster.run_ms(10);
@@ -387,8 +388,8 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         19 => ("prepared by one ahead", prepared_by_one_ahead(bug)),
         20 => ("orphaned", orphaned(bug, false)),
         21 => ("orphaned, with a restart", orphaned(bug, true)),
-        22 => ("always busy", always_busy(bug, Profile::All)),
-        23 => ("always busy, with collectors", always_busy(bug, Profile::Collectors)),
+        22 => ("always busy", always_busy(bug, Profile::All, None)),
+        23 => ("always busy, with collectors", always_busy(bug, Profile::Collectors, None)),
         _ => return None,
     })
 }

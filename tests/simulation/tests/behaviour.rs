@@ -294,7 +294,7 @@ fn a_vote_ahead_in_vain_costs_a_view_and_blames_nobody() {
 #[test]
 fn a_busy_chain_opens_heights_ahead_but_never_the_first_of_a_term() {
     for profile in [Profile::All, Profile::Collectors, Profile::Mixed] {
-        let cluster = directed::always_busy(None, profile);
+        let cluster = directed::always_busy(None, profile, None);
         assert_eq!(cluster.checkers.violation, None);
         assert_eq!((cluster.view_changes, cluster.orphaned), (0, 0), "{profile:?}");
         // Three of four heights are within a term. Their leaders are ahead; when their proposals come some others are, too.
@@ -302,6 +302,16 @@ fn a_busy_chain_opens_heights_ahead_but_never_the_first_of_a_term() {
         assert!((height / 3..=3 * height).contains(&ahead), "{ahead} votes ahead, height {height}");
         assert!(cluster.checkers.offences.is_empty());
     }
+}
+
+#[test]
+fn a_leader_that_has_too_much_to_do_opens_nothing() {
+    let run = |waiting: usize| directed::always_busy(None, Profile::All, Some(waiting));
+    let (free, busy) = (run(4), run(5));
+    assert_eq!((free.checkers.violation, &busy.checkers.violation), (None, &None));
+    assert!(free.ahead > 0);
+    assert_eq!(busy.ahead, 0);
+    assert!(busy.heights()[0] > 20, "{:?}", busy.heights());
 }
 
 /// With pipelining more heights are decided in the same time, and each takes no longer.

@@ -50,7 +50,8 @@ impl Cluster {
                 if let Some(bug) = self.bug {
                     transactions = bug.build(&wanted, transactions, |height| invented(self.world, height));
                 }
-                let (BuildBlock { height, view, parent, .. }, waiting) = (wanted, self.hosts[host].inbox.len());
+                let BuildBlock { height, view, parent, .. } = wanted;
+                let waiting = self.waiting.unwrap_or(self.hosts[host].inbox.len());
                 self.feed(host, Input::Built { height, view, parent, transactions, waiting });
             }
             Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
