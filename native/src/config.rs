@@ -33,6 +33,8 @@ pub struct Config {
     pub workers: usize,
     /// Where this node's votes go while it has a seat.
     pub votes_to: Votes,
+    /// Whether it opens the next height while one is being decided.
+    pub pipeline: bool,
     /// Newest blocks that stay here; 0 for all of them.
     pub keep_blocks: u64,
     /// A node that is more blocks behind than this fetches a state whole instead.
@@ -72,6 +74,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 4811)),
             workers: 1,
             votes_to: Votes::All,
+            pipeline: true,
             keep_blocks: 0,
             snapshot_when_behind: 4096,
             passphrase_file: None,
@@ -107,6 +110,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             votes_to: Votes::Collectors,
+            pipeline: false,
             peers: vec!["/ip4/127.0.0.1/tcp/1".into()],
             workers: 3,
             ..Config::default()

@@ -8,8 +8,8 @@
 
 use super::{instance::weight_of, output::Event, output::To, replica::Replica};
 use crate::{
-    ledger::{Certificate, Phase, leader},
-    types::{Digest, View},
+    ledger::{Certificate, Phase},
+    types::{Digest, Height, View},
     wire::consensus::{Message, SignedVote},
 };
 use alloc::vec::Vec;
@@ -45,9 +45,9 @@ impl VotesTo {
 }
 
 impl Replica {
-    /// The seats that collect the votes of the present height: those that lead its first views, until one of them
+    /// The seats that collect the votes of the present height, or of a later one of the same term: those that lead its first views, until one of them
     /// must be correct, but at most [`COLLECTORS_MAX`].
-    pub fn collectors(&self) -> Vec<usize> {
+    pub fn collectors(&self, height: Height) -> Vec<usize> {
         let committee = &self.head.committee;
         let mut weight = 0;
         let mut seats = Vec::new();
@@ -55,23 +55,24 @@ impl Replica {
             if weight >= committee.blocking() {
                 break;
             }
-            let seat = leader(committee, self.head.seed(), self.instance.height, view);
+            let seat = self.leader_at(height, view);
             weight += weight_of(seat, committee);
             seats.push(seat);
         }
         seats
     }
 
-    fn is_collected(&self) -> bool {
-        self.config.votes_to == VotesTo::Collectors && self.instance.view == COLLECTED_VIEW && !self.instance.fell_back
+    fn is_collected(&self, height: Height, view: View) -> bool {
+        let fell_back = height == self.instance.height && self.instance.fell_back;
+        self.config.votes_to == VotesTo::Collectors && view == COLLECTED_VIEW && !fell_back
     }
 
     /// Sends this node's own vote where votes go.
     pub(super) fn send_vote(&mut self, signed: SignedVote) {
-        if !self.is_collected() {
+        if !self.is_collected(signed.vote.height, signed.vote.view) {
             return self.outbox.send(To::All, Message::Vote(signed));
         }
-        for seat in self.collectors().into_iter().filter(|seat| self.seat != Some(*seat)) {
+        for seat in self.collectors(signed.vote.height).into_iter().filter(|seat| self.seat != Some(*seat)) {
             let node = self.node_at(seat);
             self.outbox.send(To::One(node), Message::Vote(signed));
         }
@@ -79,7 +80,7 @@ impl Replica {
 
     /// The collectors have not answered in time, or may not have heard: from here on votes of this height go to all.
     pub(super) fn fall_back(&mut self, digest: Digest) {
-        if self.is_collected() {
+        if self.is_collected(self.instance.height, self.instance.view) {
             self.outbox.event(Event::FellBack { height: self.instance.height, digest });
         }
         self.instance.fell_back = true;
@@ -91,7 +92,7 @@ impl Replica {
         if self.config.votes_to != VotesTo::Collectors || view != COLLECTED_VIEW {
             return;
         }
-        let collects = self.seat.is_some_and(|seat| self.collectors().contains(&seat));
+        let collects = self.seat.is_some_and(|seat| self.collectors(self.instance.height).contains(&seat));
         if !collects || !self.instance.spread.insert(phase) {
             return;
         }

@@ -3,7 +3,7 @@
 use super::replica::{Head, SeatKeys};
 use crate::{
     ledger::{Block, Certificate, Checked, SignedTransaction},
-    types::{Height, NodeId, Unverified, Verified, View},
+    types::{Digest, Height, NodeId, Unverified, Verified, View},
     wire::consensus::Message,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -28,8 +28,12 @@ pub enum Input {
         height: Height,
         /// As asked.
         view: View,
+        /// As asked.
+        parent: Digest,
         /// The mempool's choice, in the order of application. What exceeds the limits is left out.
         transactions: Vec<Verified<SignedTransaction>>,
+        /// Inputs that wait for the machine at this moment. A leader with much to do opens no height ahead of time.
+        waiting: usize,
     },
     /// Final blocks from a peer, ascending and without gaps. Nothing about them is believed.
     Synced {

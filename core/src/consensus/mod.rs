@@ -1,4 +1,4 @@
-//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time; votes to everyone and three
+//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, or two; votes to everyone and three
 //! hops to finality, or by way of a few collectors and five ([`VotesTo`]). A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
 //!
 //! | when | the replica | on disk first |
@@ -10,6 +10,9 @@
 //! | the host has verified transactions of a block that comes next | checks only the signatures of the others | |
 //! | a second proposal of the view | reports the leader, with both signatures | |
 //! | prepare votes of a quorum for the accepted block | locks on it and commits it | certificate |
+//! | it leads view 0 of the next height, is locked in view 0 of this one, and is not busy | asks the mempool, proposes it, prepares it | lock, proposal |
+//! | a proposal of view 0 of the next height upon a block that it has locked in view 0 | prepares it, and goes no further there | lock, proposal |
+//! | that block's parent did not become final | leaves view 0 | view change |
 //! | commit votes of a quorum, of any view | makes the block final, goes on to the next height | block and state |
 //! | likewise, and the block is missing | asks those who signed | |
 //! | the view takes too long and a quorum is in it | enters the next view with its lock, patience doubles | view change |
@@ -34,8 +37,9 @@
 //! The last block of an epoch makes the next committee; with the block's finality that one takes over, here in
 //! `finalise`, and everything that a replica does asks the committee of its head.
 //!
-//! What comes later has its place: pipelined heights are several `Instance`s.
+//! The next height is opened upon a block that is prepared and not final yet, within a term: see `ahead`.
 
+mod ahead;
 mod ballot;
 mod catch_up;
 mod collect;

@@ -62,6 +62,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether the disk has all that it was given.
+    pub(super) fn is_on_disk(&self) -> bool {
+        !self.waiting && !self.queue.iter().any(|(output, _)| output.is_barrier())
+    }
+
     /// Whether something is still on its way: then there is no use in saying it again.
     pub(super) fn is_idle(&self) -> bool {
         !self.waiting && self.queue.is_empty()
@@ -81,13 +86,15 @@ mod tests {
         let mut outbox = Outbox::default();
         let event = Event::ViewChange { height: 1, view: 1, leader: NodeId([0; 32]) };
         outbox.event(event.clone());
+        assert!(outbox.is_on_disk());
         outbox.persist(WalRecord::sample());
         outbox.event(event);
         assert!(matches!(outbox.poll(), Some(Output::Event(_))));
         assert_eq!(outbox.persisted(), Err(Error::NothingToPersist));
         assert!(matches!(outbox.poll(), Some(Output::Persist(_))));
-        assert!(outbox.poll().is_none() && !outbox.is_idle());
+        assert!(outbox.poll().is_none() && !outbox.is_idle() && !outbox.is_on_disk());
         assert_eq!(outbox.persisted(), Ok(()));
+        assert!(outbox.is_on_disk() && !outbox.is_idle());
         assert!(matches!(outbox.poll(), Some(Output::Event(_))));
         assert!(outbox.poll().is_none() && outbox.is_idle());
     }

@@ -3,7 +3,7 @@
 
 use super::{replica::Head, validate::BlockError, wal::WalRecord};
 use crate::{
-    ledger::{Block, Certificate, Evidence, Outcome, committee::CertificateError},
+    ledger::{Block, Certificate, Evidence, Outcome, State, committee::CertificateError},
     types::{Digest, Epoch, Height, NodeId, View},
     wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
 };
@@ -28,7 +28,7 @@ pub enum Output {
     /// The replica goes on from this state: make it the store's in one atomic write, drop the records of its height and
     /// of those below, then answer [`super::Input::Persisted`].
     Adopted(Box<Head>),
-    /// Ask the mempool.
+    /// Ask the mempool. [`super::Input::Built`] answers.
     Request(BuildBlock),
     /// Ask this peer for final blocks. At most one such request is under way.
     SyncNeeded {
@@ -69,12 +69,16 @@ pub struct Finalised {
 }
 
 /// A request for transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct BuildBlock {
-    /// The height that is being decided.
+    /// Of the block: the height that is being decided, or the next one.
     pub height: Height,
     /// The view that this node leads.
     pub view: View,
+    /// The block before it.
+    pub parent: Digest,
+    /// The state after that: what can be applied to it is wanted. It need not be final yet.
+    pub state: State,
     /// Most bytes of encoded transactions.
     pub len_max: usize,
     /// Most transactions.
@@ -91,6 +95,20 @@ pub enum Event {
         /// Its view.
         view: View,
         /// Its block.
+        digest: Digest,
+    },
+    /// Likewise of the next height, before the present one is decided.
+    Ahead {
+        /// Its height.
+        height: Height,
+        /// Its block.
+        digest: Digest,
+    },
+    /// Another block became final than the one upon which this node has voted ahead: that vote was in vain.
+    Orphaned {
+        /// The height of the vote.
+        height: Height,
+        /// The block that it was for.
         digest: Digest,
     },
     /// A quorum has prepared the block.

@@ -1,6 +1,7 @@
 //! The machine itself: its state, its construction from what the store has, and the way of an input through it.
 
 use super::{
+    ahead::Asked,
     catch_up::CatchUp,
     collect::VotesTo,
     error::{Error, RestoreError, SnapshotError},
@@ -36,6 +37,8 @@ pub struct Config {
     pub seat_keys: Vec<SeatKeys>,
     /// Where its votes go.
     pub votes_to: VotesTo,
+    /// Whether it opens the next height while one is being decided, and votes for blocks of others who do.
+    pub pipeline: bool,
 }
 
 /// The secrets of a seat.
@@ -73,6 +76,10 @@ pub struct Replica {
     pub(super) head: Head,
     pub(super) params: Params,
     pub(super) instance: Instance,
+    /// The next height, where this node has voted for a block of it already.
+    pub(super) ahead: Option<Instance>,
+    /// Whether the mempool was asked for a block of it.
+    pub(super) asked: Asked,
     pub(super) future: Future,
     pub(super) catch_up: CatchUp,
     /// Transactions that need no second look at their signatures.
@@ -118,6 +125,11 @@ impl Head {
         Self { header, certificate, state, committee, digest, seed }
     }
 
+    /// What would follow, were this block of the same term final already.
+    pub(super) fn after_undecided(&self, block: &Block, state: State) -> Self {
+        Self::of_parts(block.header.clone(), None, state, self.committee.clone())
+    }
+
     /// Of a new chain.
     pub fn genesis(start: &Start) -> Self {
         Self::of_parts(start.header.clone(), None, start.state.clone(), start.committee.clone())
@@ -161,6 +173,8 @@ impl Replica {
         Ok(Self {
             keys,
             instance: Instance::new(head.header.height.saturating_add(1), now_ms),
+            ahead: None,
+            asked: Asked::default(),
             config,
             seat,
             head,
@@ -202,7 +216,12 @@ impl Replica {
     }
 
     pub(super) fn leader_seat(&self, view: View) -> usize {
-        leader(&self.head.committee, &self.head.seed, self.instance.height, view)
+        self.leader_at(self.instance.height, view)
+    }
+
+    /// Who leads a view of the present height, or of a later one of the same term.
+    pub(super) fn leader_at(&self, height: Height, view: View) -> usize {
+        leader(&self.head.committee, &self.head.seed, height, view)
     }
 
     /// Whether this node leads a view of the present height.
@@ -215,8 +234,13 @@ impl Replica {
     }
 
     pub(super) fn vote(&self, view: View, phase: Phase, digest: Digest) -> Vote {
+        self.vote_at(self.instance.height, view, phase, digest)
+    }
+
+    /// A vote of the present height, or of a later one of the same epoch.
+    pub(super) fn vote_at(&self, height: Height, view: View, phase: Phase, digest: Digest) -> Vote {
         let (chain, epoch) = (self.head.header.chain, self.head.committee.epoch());
-        Vote { chain, epoch, height: self.instance.height, view, phase, digest }
+        Vote { chain, epoch, height, view, phase, digest }
     }
 
     /// The nodes that a message to all goes to. What is said of the last height of an epoch is for those who decided it: who
@@ -233,7 +257,9 @@ impl Replica {
         match input {
             Input::Received { from, message } => self.on_received(from, message),
             Input::Persisted => self.outbox.persisted(),
-            Input::Built { height, view, transactions } => self.on_built(height, view, transactions),
+            Input::Built { height, view, parent, transactions, waiting } => {
+                self.on_built((height, view, parent), transactions, waiting)
+            }
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::Checked(transactions) => self.on_checked(transactions),
             Input::Snapshot(head) => self.on_snapshot(*head),
@@ -278,7 +304,8 @@ impl Machine for Replica {
         if self.outbox.is_full() && !silent {
             return Err(Error::Overloaded);
         }
-        let handled = self.dispatch(input).and_then(|()| self.on_kept_messages()).and_then(|()| self.on_time());
+        let handled = self.dispatch(input).and_then(|()| self.on_kept_messages());
+        let handled = handled.map(|()| self.on_kept_proposal()).and_then(|()| self.on_time());
         if let Err(Error::Diverged { height }) = handled {
             self.halted = Some(height);
         }

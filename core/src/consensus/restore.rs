@@ -1,10 +1,12 @@
 //! Starting, for the first time or after a crash. What the log has is what this node may have said: it
 //! takes up exactly there, says it again, and says nothing else in that view.
+//!
+//! A host may give the records by height, and only those of one height in the order in which they were written.
 
 use super::{
     error::RestoreError,
     replica::{Config, Head, Replica},
-    validate,
+    validate::{self, BlockError},
     wal::WalRecord,
 };
 use crate::{
@@ -25,7 +27,8 @@ impl Replica {
         for record in wal {
             let height = record.height();
             if height > replica.instance.height {
-                return Err(RestoreError::StoreBehindLog { height });
+                replica.replay_ahead(record)?;
+                continue;
             }
             if height < replica.instance.height || replica.seat.is_none() {
                 continue;
@@ -38,8 +41,31 @@ impl Replica {
         }
         replica.timing.back_off(replica.instance.view);
         replica.start_timers();
+        replica.leave_orphan().map_err(|_| RestoreError::Damaged)?;
         replica.say_again();
         Ok(replica)
+    }
+
+    /// Of the next height there can be one vote, for a block upon one that this node has locked.
+    fn replay_ahead(&mut self, record: WalRecord) -> Result<(), RestoreError> {
+        let height = record.height();
+        let is_next = height == self.instance.height.saturating_add(1);
+        match record {
+            WalRecord::Accepted(proposal) if is_next && self.may_be_ahead(height, proposal.view) => {
+                if self.seat.is_none() {
+                    return Ok(());
+                }
+                if self.instance.lock.is_none() {
+                    return Err(RestoreError::StoreBehindLog { height });
+                }
+                if self.ahead.is_some() {
+                    return Err(RestoreError::Damaged);
+                }
+                self.vote_ahead(proposal, None);
+                Ok(())
+            }
+            _ => Err(RestoreError::StoreBehindLog { height }),
+        }
     }
 
     fn replay_accepted(&mut self, proposal: Proposal) -> Result<(), RestoreError> {
@@ -50,10 +76,14 @@ impl Replica {
         if proposal.view > self.instance.view {
             self.instance.enter(proposal.view, self.now_ms);
         }
-        let outcome = validate::again(&self.head, &self.params, &mut self.checked, &proposal.block)
-            .map_err(|_| RestoreError::Damaged)?;
+        let outcome = match validate::again(&self.head, &self.params, &mut self.checked, &proposal.block) {
+            Ok(outcome) => Some(outcome),
+            // It was voted for ahead of a decision that went the other way.
+            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, proposal.view) => None,
+            Err(_) => return Err(RestoreError::Damaged),
+        };
         let digest = proposal.block.header.digest();
-        self.instance.hold(digest, proposal.block.clone(), Some(outcome));
+        self.instance.hold(digest, proposal.block.clone(), outcome);
         self.instance.accepted = Some(digest);
         self.instance.seen.insert(proposal.view, proposal.signed_claim());
         self.enter_own_vote(Phase::Prepare, digest);

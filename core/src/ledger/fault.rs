@@ -1,4 +1,4 @@
-//! Faults of the rules that the simulator puts into the ledger of a whole run, to test its checkers. Exists only with
+//! Faults of the rules that the simulator puts into the ledger or the replicas of a whole run, to test its checkers. Exists only with
 //! feature `simulation`, which no program has; without it every question is answered with no, at compile time.
 
 /// One fault.
@@ -14,6 +14,16 @@ pub enum Fault {
     UncheckedProof,
     /// Every seat leads as often as any other.
     UnweightedLeaders,
+    /// The next height is opened upon a block that is accepted, prepared or not.
+    AheadUnprepared,
+    /// The next height is opened in later views, too.
+    AheadInLaterViews,
+    /// The next height is opened across the end of a term.
+    AheadAcrossTerms,
+    /// What was said ahead is forgotten once the height below is final.
+    AheadForgotten,
+    /// A vote ahead for a block that came to nothing is taken for one that was never cast.
+    OrphanForgotten,
 }
 
 #[cfg(feature = "simulation")]
@@ -25,7 +35,7 @@ mod switch {
         static FAULT: Cell<Option<Fault>> = const { Cell::new(None) };
     }
 
-    /// From now on this thread's ledger has this fault, or none.
+    /// From now on this thread's machines have this fault, or none.
     pub fn put(fault: Option<Fault>) {
         FAULT.set(fault);
     }

@@ -48,6 +48,9 @@ pub struct Run {
     /// Where this node's votes go while it has a seat
     #[arg(long, env = "TEQUIO_VOTES_TO", value_name = "WHOM")]
     votes_to: Option<Votes>,
+    /// Whether this node opens the next height while one is being decided
+    #[arg(long, env = "TEQUIO_PIPELINE", value_name = "BOOL")]
+    pipeline: Option<bool>,
     /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all
     #[arg(long, env = "TEQUIO_KEEP_BLOCKS", value_name = "N")]
     keep_blocks: Option<u64>,
@@ -87,6 +90,7 @@ impl Run {
         config.http = self.http.unwrap_or(config.http);
         config.workers = self.workers.unwrap_or(config.workers);
         config.votes_to = self.votes_to.unwrap_or(config.votes_to);
+        config.pipeline = self.pipeline.unwrap_or(config.pipeline);
         config.keep_blocks = self.keep_blocks.unwrap_or(config.keep_blocks);
         config.snapshot_when_behind = self.snapshot_when_behind.unwrap_or(config.snapshot_when_behind);
         anyhow::ensure!(

@@ -55,7 +55,7 @@ impl VerifyChain {
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
         let node_key = NodeKey::from_bytes(&*keys::random::<32>()?);
-        let config = Config { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All };
+        let config = Config { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: false };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {

@@ -8,12 +8,12 @@ use super::{
     machine::{self, Inbox, Mail, Performer},
     sync, transactor,
 };
-use crate::store::FinalBlock;
+use crate::{config::Config as Options, store::FinalBlock};
 use anyhow::Context as _;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
-    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, VotesTo, WalRecord},
+    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
     ledger::{Action, Entry, Evidence},
     types::{NodeId, Unverified},
     wire::{
@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 /// Restores the replica from the store and starts its thread.
 pub fn start(
     context: &Arc<Context>,
-    votes_to: VotesTo,
+    options: &Options,
     inbox: &Inbox<Input>,
     mail: Mail<Input>,
     ended: impl FnOnce(anyhow::Result<()>) + Send + 'static,
@@ -35,7 +35,8 @@ pub fn start(
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone()).context("the store's state is not usable")?;
-    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat(), votes_to };
+    let (votes_to, pipeline) = (options.votes_to.into(), options.pipeline);
+    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat(), votes_to, pipeline };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
     let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
@@ -205,9 +206,10 @@ impl Replicating {
     }
 
     fn build(&self, wanted: &BuildBlock) -> Input {
-        let BuildBlock { height, view, len_max, transactions_max } = *wanted;
-        let transactions = self.context.mempool.select(&self.context.tip().state, height, len_max, transactions_max);
-        Input::Built { height, view, transactions }
+        let BuildBlock { height, view, parent, state, len_max, transactions_max } = wanted;
+        let (height, view, parent) = (*height, *view, *parent);
+        let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
+        Input::Built { height, view, parent, transactions, waiting: self.inbox.waiting() }
     }
 
     fn tell(&self, event: &Event) {
@@ -219,6 +221,13 @@ impl Replicating {
             Event::Accepted { height, view, .. } => {
                 self.context.metrics.view.set(*view as i64);
                 tracing::trace!(height, view, "proposal accepted");
+            }
+            Event::Ahead { height, .. } => {
+                self.context.metrics.ahead.inc();
+                tracing::trace!(height, "proposal accepted ahead of the decision below");
+            }
+            Event::Orphaned { height, .. } => {
+                tracing::info!(height, "another block was decided below: the vote ahead of it was in vain");
             }
             Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
             Event::FellBack { height, .. } => {

@@ -5,7 +5,11 @@
 //! message, so the network's own bounds on what waits are the bounds of this queue.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread::JoinHandle,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -28,40 +32,66 @@ enum Envelope<I> {
 
 /// Hands inputs to a machine's thread.
 #[derive(Debug)]
-pub struct Inbox<I>(Sender<Envelope<I>>);
+pub struct Inbox<I> {
+    sender: Sender<Envelope<I>>,
+    /// What has been sent and not taken.
+    waiting: Arc<AtomicUsize>,
+}
 
 impl<I> Clone for Inbox<I> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { sender: self.sender.clone(), waiting: self.waiting.clone() }
     }
 }
 
 impl<I> Inbox<I> {
     /// An input of our own. Nothing happens if the thread has ended.
     pub fn send(&self, input: I) {
-        let _ = self.0.send(Envelope::Own(input));
+        self.put(Envelope::Own(input));
     }
 
     /// What a peer has told, and the memory that it holds until the machine has taken it.
     pub fn send_told(&self, input: I, share: Share) {
-        let _ = self.0.send(Envelope::Told(input, share));
+        self.put(Envelope::Told(input, share));
     }
 
     /// Ends the thread after what it has been sent so far.
     pub fn stop(&self) {
-        let _ = self.0.send(Envelope::Stop);
+        self.put(Envelope::Stop);
+    }
+
+    /// How much waits for the machine.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn put(&self, envelope: Envelope<I>) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.sender.send(envelope);
     }
 }
 
 /// An inbox and what to give to [`spawn`].
 pub fn inbox<I>() -> (Inbox<I>, Mail<I>) {
     let (sender, receiver) = channel();
-    (Inbox(sender), Mail(receiver))
+    let waiting = Arc::<AtomicUsize>::default();
+    (Inbox { sender, waiting: waiting.clone() }, Mail { receiver, waiting })
 }
 
 /// The receiving end of an [`Inbox`].
 #[derive(Debug)]
-pub struct Mail<I>(Receiver<Envelope<I>>);
+pub struct Mail<I> {
+    receiver: Receiver<Envelope<I>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl<I> Mail<I> {
+    fn take(&self, wait: Duration) -> Result<Envelope<I>, RecvTimeoutError> {
+        let taken = self.receiver.recv_timeout(wait)?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Ok(taken)
+    }
+}
 
 /// Performs what a machine asks for, and says what the machine's faults mean.
 pub trait Performer<M: Machine>: Send + 'static {
@@ -118,7 +148,7 @@ where
     feed(&mut machine, &mut performer, None)?;
     while !performer.settled(&machine) {
         let wait = machine.deadline().map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms())));
-        match mail.0.recv_timeout(wait.clamp(Duration::from_millis(1), IDLE)) {
+        match mail.take(wait.clamp(Duration::from_millis(1), IDLE)) {
             Ok(Envelope::Own(input)) => feed(&mut machine, &mut performer, Some(input))?,
             Ok(Envelope::Told(input, share)) => {
                 feed(&mut machine, &mut performer, Some(input))?;

@@ -28,6 +28,7 @@ pub struct Metrics {
     pub misbehaviour: Counter,
     pub path_changes: Family<[(&'static str, &'static str); 1], Counter>,
     pub fallbacks: Counter,
+    pub ahead: Counter,
 }
 
 impl Default for Metrics {
@@ -51,6 +52,7 @@ impl Default for Metrics {
             misbehaviour: Counter::default(),
             path_changes: Family::default(),
             fallbacks: Counter::default(),
+            ahead: Counter::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -71,6 +73,7 @@ impl Default for Metrics {
         registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
         registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
         registry.register("fallbacks", "Heights whose collectors did not answer in time", m.fallbacks.clone());
+        registry.register("ahead", "Heights voted for before the one below was final", m.ahead.clone());
         metrics.registry = registry;
         metrics
     }

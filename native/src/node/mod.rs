@@ -95,7 +95,7 @@ impl Node {
         let (worker, worker_mail) = machine::inbox();
         let (fail, failed) = oneshot::channel();
         let ended = move |result| drop(fail.send(result));
-        let replica_thread = consensus::start(&context, config.votes_to.into(), &replica, replica_mail, ended)?;
+        let replica_thread = consensus::start(&context, config, &replica, replica_mail, ended)?;
         worker::start(&context, &worker, worker_mail, config.workers.try_into().unwrap_or(u8::MAX))?;
 
         let mut tasks = JoinSet::new();

@@ -11,13 +11,15 @@ impl Store {
         let write = self.write()?;
         {
             let mut log = write.open_table(LOG)?;
-            let next = log.last()?.map_or(0, |(key, _)| key.value().1 + 1);
+            // Two heights may have records at a time.
+            let last = log.range((height, 0)..=(height, u64::MAX))?.next_back().transpose()?;
+            let next = last.map_or(0, |(key, _)| key.value().1 + 1);
             log.insert((height, next), record)?;
         }
         Ok(write.commit()?)
     }
 
-    /// All records, oldest first.
+    /// All records by height, those of a height oldest first.
     pub fn log_records(&self) -> Result<Vec<Vec<u8>>, StoreError> {
         let read = self.read()?;
         let log = read.open_table(LOG)?;

@@ -117,10 +117,11 @@ fn the_log_keeps_its_order_until_its_height_is_final() {
     let start = start();
     let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
     let head = store.load_head(&start).unwrap();
-    for (height, record) in [(1, b"a"), (1, b"b"), (2, b"c")] {
+    // The next height has a record before this one has had all of its own.
+    for (height, record) in [(1, b"a"), (1, b"b"), (2, b"c"), (1, b"x"), (1, b"y")] {
         store.log_append(height, record).unwrap();
     }
-    assert_eq!(store.log_records().unwrap(), [b"a", b"b", b"c"]);
+    assert_eq!(store.log_records().unwrap(), [b"a", b"b", b"x", b"y", b"c"]);
     let (block, certificate, outcome) = next(&start, &head);
     let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
     store.append(last).unwrap();

@@ -72,7 +72,7 @@ impl Past {
         let mut now_ms = self.start.header.time_ms;
         let replica = |keys: &Keys| {
             let (node_key, seat_keys) = (keys.node.clone(), keys.of_seat());
-            let config = Config { node_key, seat_keys, votes_to: VotesTo::All };
+            let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: false };
             Replica::restore(config, consensus::Head::genesis(&self.start), [], now_ms).unwrap()
         };
         let replicas: Vec<Replica> = self.keys.iter().map(replica).collect();
@@ -125,8 +125,9 @@ impl Members<'_> {
                         inputs.push_back(Input::Persisted);
                     }
                     Output::Request(wanted) => {
-                        let (height, view) = (wanted.height, wanted.view);
-                        inputs.push_back(Input::Built { height, view, transactions: (self.load)(height) });
+                        let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
+                        let transactions = (self.load)(height);
+                        inputs.push_back(Input::Built { height, view, parent, transactions, waiting: 0 });
                     }
                     Output::Misbehaviour { offence, .. } => panic!("{offence}"),
                     _ => {}

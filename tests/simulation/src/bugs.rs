@@ -64,10 +64,19 @@ pub enum Bug {
     UncheckedCertificate,
     SpreadTooFew,
     SpreadOtherBlock,
+    // What is done at two heights at a time.
+    AheadUnprepared,
+    AheadInLaterViews,
+    AheadAcrossTerms,
+    AheadForgotten,
+    AheadCommitted,
+    AheadNotRead,
+    OrphanForgotten,
+    LogCutAtBlock,
 }
 
 /// All of them.
-pub const BUGS: [Bug; 43] = [
+pub const BUGS: [Bug; 51] = [
     Bug::ForgetLock,
     Bug::NoViewChange,
     Bug::CommitWithPrepare,
@@ -111,6 +120,14 @@ pub const BUGS: [Bug; 43] = [
     Bug::UncheckedCertificate,
     Bug::SpreadTooFew,
     Bug::SpreadOtherBlock,
+    Bug::AheadUnprepared,
+    Bug::AheadInLaterViews,
+    Bug::AheadAcrossTerms,
+    Bug::AheadForgotten,
+    Bug::AheadCommitted,
+    Bug::AheadNotRead,
+    Bug::OrphanForgotten,
+    Bug::LogCutAtBlock,
 ];
 
 impl Bug {
@@ -130,14 +147,19 @@ impl Bug {
         }
     }
 
-    /// A fault of the ledger's rules.
-    pub fn of_the_ledger(self) -> Option<Fault> {
+    /// A fault of core's own rules.
+    pub fn of_core(self) -> Option<Fault> {
         match self {
             Self::NoPossession => Some(Fault::NoPossession),
             Self::NoOverlap => Some(Fault::NoOverlap),
             Self::NoUnbonding => Some(Fault::NoUnbonding),
             Self::UncheckedProof => Some(Fault::UncheckedProof),
             Self::UnweightedLeaders => Some(Fault::UnweightedLeaders),
+            Self::AheadUnprepared => Some(Fault::AheadUnprepared),
+            Self::AheadInLaterViews => Some(Fault::AheadInLaterViews),
+            Self::AheadAcrossTerms => Some(Fault::AheadAcrossTerms),
+            Self::AheadForgotten => Some(Fault::AheadForgotten),
+            Self::OrphanForgotten => Some(Fault::OrphanForgotten),
             _ => None,
         }
     }
@@ -152,10 +174,14 @@ impl Bug {
         )
     }
 
-    /// The records that a restart uses.
-    pub fn read(self, mut records: Vec<WalRecord>) -> Vec<WalRecord> {
+    /// The records that a restart uses, with blocks stored up to this height.
+    pub fn read(self, height: Height, mut records: Vec<WalRecord>) -> Vec<WalRecord> {
         match self {
             Self::Amnesia => Vec::new(),
+            Self::AheadNotRead => {
+                records.retain(|record| record.height() == height + 1);
+                records
+            }
             Self::LastRecordLost => {
                 records.pop();
                 records
@@ -164,8 +190,8 @@ impl Bug {
         }
     }
 
-    /// What is said in place of a message.
-    pub fn say(self, world: &World, seat: usize, message: Message) -> Vec<Message> {
+    /// What is said in place of a message by a host that decides this height.
+    pub fn say(self, world: &World, seat: usize, height: Height, message: Message) -> Vec<Message> {
         let (node_key, vote_key) = &world.keys[seat];
         let resigned = |vote: Vote| Message::Vote(SignedVote::sign(vote, vote_key));
         match (self, message) {
@@ -183,6 +209,9 @@ impl Bug {
                 let Message::Vote(signed) = &message else { return vec![message] };
                 let commit = resigned(Vote { phase: Phase::Commit, ..signed.vote });
                 vec![message, commit]
+            }
+            (Self::AheadCommitted, Message::Vote(signed)) if signed.vote.height > height => {
+                vec![Message::Vote(signed), resigned(Vote { phase: Phase::Commit, ..signed.vote })]
             }
             (Self::VoteInViewZero, Message::Vote(signed)) => vec![resigned(Vote { view: 0, ..signed.vote })],
             (Self::VoteInOlderEpoch, Message::Vote(signed)) => {

@@ -2,7 +2,7 @@
 
 use crate::{
     bugs::{BUGS, Bug},
-    cluster::{Cluster, Profile, Setup},
+    cluster::{Cluster, Pipeline, Profile, Setup},
     directed,
     disk::Fate,
     month::{self, Availability},
@@ -30,8 +30,8 @@ pub enum Job {
     Chaos(usize, u64),
     /// Chance, with so many seats at first, and members that come and go.
     Churn(usize, u64),
-    /// Nothing goes wrong: how long does a decision take between these regions, with votes carried so?
-    Calm(usize, Regions, Profile, u64),
+    /// Nothing goes wrong: how long does a decision take?
+    Calm(Calm, u64),
     /// So many days of ordinary trouble.
     Month(u64, Profile, u64),
     /// Twins.
@@ -46,15 +46,33 @@ pub enum Job {
     Found(Bug, u64, u64),
 }
 
+/// A run in which nothing goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calm {
+    /// Seats.
+    pub nodes: usize,
+    /// Where they stand.
+    pub regions: Regions,
+    /// Where they send their votes.
+    pub profile: Profile,
+    /// Which of them open a height ahead.
+    pub pipeline: Pipeline,
+    /// From one transaction to the next.
+    pub every_ms: u64,
+}
+
 impl Job {
     /// The command that runs it again.
     pub fn command(self) -> String {
         match self {
             Self::Chaos(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --seed {seed}"),
             Self::Churn(nodes, seed) => format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}"),
-            Self::Calm(nodes, regions, profile, seed) => {
-                let (regions, profile) = (regions.name(), profile.name());
-                format!("cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --seed {seed}")
+            Self::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed) => {
+                let (regions, profile, pipeline) = (regions.name(), profile.name(), pipeline.name());
+                format!(
+                    "cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --pipeline {pipeline} \
+                     --every-ms {every_ms} --seed {seed}"
+                )
             }
             Self::Month(days, profile, seed) => {
                 format!("cargo xtask simulate --days {days} --profile {} --seed {seed}", profile.name())
@@ -77,6 +95,10 @@ pub struct Outcome {
     pub faults: BTreeMap<&'static str, u64>,
     /// Heights whose collectors did not answer in time, by host.
     pub fallbacks: u64,
+    /// Votes for a block of the next height, by host and height.
+    pub ahead: u64,
+    /// Those of them that were in vain.
+    pub orphaned: u64,
     /// Views given up.
     pub view_changes: u64,
     /// Of all that happened.
@@ -106,6 +128,8 @@ impl Outcome {
         Self {
             decisions: cluster.checkers.height(),
             fallbacks: cluster.fallbacks,
+            ahead: cluster.ahead,
+            orphaned: cluster.orphaned,
             view_changes: cluster.view_changes,
             trace: cluster.checkers.trace,
             virtual_ms: cluster.now_us / 1000 - crate::world::GENESIS_MS,
@@ -124,6 +148,8 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.decisions += other.decisions;
         self.fallbacks += other.fallbacks;
+        self.ahead += other.ahead;
+        self.orphaned += other.orphaned;
         self.view_changes += other.view_changes;
         self.virtual_ms += other.virtual_ms;
         self.latencies_ms.extend(other.latencies_ms);
@@ -151,8 +177,9 @@ pub fn perform(job: Job) -> Outcome {
             let world = World::of(nodes, PACE);
             Outcome::of(run(world, churn_setup(world, seed), churn_weather(seed)))
         }
-        Job::Calm(nodes, regions, profile, seed) => {
-            Outcome::of(calm(World::of(nodes, PATIENT), Setup { regions, profile, ..Setup::calm(seed) }))
+        Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed) => {
+            let setup = Setup { regions, profile, pipeline, ..Setup::calm(seed) };
+            Outcome::of(calm(World::of(nodes, PATIENT), setup, every_ms))
         }
         Job::Month(days, profile, seed) => {
             let (cluster, availability) = month::run(days, seed, profile, |day, so_far| {

@@ -14,7 +14,7 @@ use tequio_core::{
         seed, transaction::TransactionId,
     },
     light::{LightClient, LightError, Progress},
-    types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified},
+    types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified, View},
     wire::{
         consensus::Message,
         light::{FinalHeader, Turn},
@@ -125,8 +125,22 @@ impl Checkers {
         if !is_seated && !matches!(message, Message::Finalised(_)) {
             return self.fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
         }
-        if let Err(broken) = self.oaths.say(seat, message, committee, |node| world.member(node)) {
+        let below = height.saturating_sub(1);
+        let is_ahead = !self.decided.contains_key(&below);
+        if is_ahead
+            && (seed::ends_term(&world.start.params, below) || !self.decided.contains_key(&(height.saturating_sub(2))))
+        {
+            return self.fail(format!("oath: member {seat} speaks of height {height} before its time"));
+        }
+        if let Err(broken) = self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node)) {
             self.fail(broken);
+        }
+    }
+
+    /// A correct host has locked a block.
+    pub fn locked(&mut self, seat: usize, height: Height, view: View, digest: Digest) {
+        if view == 0 {
+            self.oaths.locked(seat, height, digest);
         }
     }
 

@@ -115,6 +115,41 @@ impl Profile {
     }
 }
 
+/// Which hosts open a height before the one below is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipeline {
+    /// All of them.
+    On,
+    /// None.
+    Off,
+    /// Two of three.
+    Mixed,
+}
+
+impl Pipeline {
+    /// By its name on the command line.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::On, Self::Off, Self::Mixed].into_iter().find(|pipeline| pipeline.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    fn is_on(self, host: usize) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Mixed => !host.is_multiple_of(3),
+        }
+    }
+}
+
 /// How a run is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -128,6 +163,8 @@ pub struct Setup {
     pub twins: Vec<usize>,
     /// Where hosts send their votes.
     pub profile: Profile,
+    /// Which hosts open a height before the one below is decided.
+    pub pipeline: Pipeline,
     /// A fault of the implementation.
     pub bug: Option<Bug>,
     /// Members join, leave and change their keys.
@@ -140,8 +177,8 @@ impl Setup {
     /// Nobody lies, nothing is broken.
     pub fn calm(seed: u64) -> Self {
         let (lies, twins) = (BTreeMap::new(), Vec::new());
-        let (profile, bug) = (Profile::All, None);
-        Self { seed, regions: Regions::Site, lies, twins, profile, bug, churn: false, pairings: false }
+        let (profile, pipeline, bug) = (Profile::All, Pipeline::On, None);
+        Self { seed, regions: Regions::Site, lies, twins, profile, pipeline, bug, churn: false, pairings: false }
     }
 }
 
@@ -163,6 +200,12 @@ pub struct Cluster {
     pub faults: BTreeMap<&'static str, u64>,
     /// Hosts whose collectors did not answer in time, once for each height.
     pub fallbacks: u64,
+    /// Votes for a block of the next height, by host and height.
+    pub ahead: u64,
+    /// Those of them that were in vain.
+    pub orphaned: u64,
+    /// So much waits for every machine, as the hosts say; otherwise what does.
+    pub waiting: Option<usize>,
     /// Views that were given up by anybody.
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
@@ -200,15 +243,21 @@ pub struct Cluster {
 impl Cluster {
     /// Starts all hosts.
     pub fn new(world: &'static World, setup: Setup) -> Self {
-        let Setup { seed, regions, lies, twins, profile, bug, churn, pairings } = setup;
+        let Setup { seed, regions, lies, twins, profile, pipeline, bug, churn, pairings } = setup;
         known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
-        fault::put(bug.and_then(Bug::of_the_ledger));
+        fault::put(bug.and_then(Bug::of_core));
         let mut rng = Rng::new(seed);
         let members = if churn { world.keys.len() } else { world.seats() };
         let seats = (0..members).chain(twins.iter().copied());
         let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
-        hosts.iter_mut().for_each(|host| host.disk.keeps_committee = bug == Some(Bug::CommitteeStands));
-        hosts.iter_mut().enumerate().for_each(|(number, host)| host.config.votes_to = profile.votes_to(number));
+        hosts.iter_mut().for_each(|host| {
+            host.disk.keeps_committee = bug == Some(Bug::CommitteeStands);
+            host.disk.cuts_log = bug == Some(Bug::LogCutAtBlock);
+        });
+        hosts.iter_mut().enumerate().for_each(|(number, host)| {
+            host.config.votes_to = profile.votes_to(number);
+            host.config.pipeline = pipeline.is_on(number);
+        });
         let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
             world,
@@ -218,6 +267,9 @@ impl Cluster {
             checkers: Checkers::new(world, &faulty),
             faults: BTreeMap::new(),
             fallbacks: 0,
+            ahead: 0,
+            orphaned: 0,
+            waiting: None,
             view_changes: 0,
             latencies_ms: Vec::new(),
             submit_ms: Vec::new(),
@@ -391,7 +443,7 @@ impl Cluster {
         }
         let started = match disk.recover() {
             Ok(records) => {
-                let records = self.bug.map_or(records.clone(), |bug| bug.read(records));
+                let records = self.bug.map_or(records.clone(), |bug| bug.read(disk.height(), records));
                 self.hosts[host].start(self.now_us, records)
             }
             Err(_) => Err("its log is damaged".into()),

@@ -5,11 +5,16 @@ use crate::{
     bugs::Bug,
     cluster::{Cluster, Profile, Setup},
     disk::Fate,
+    network::Regions,
     weather::{PACE, recover},
     world::{GENESIS_MS, World},
 };
 use std::collections::BTreeMap;
-use tequio_core::{ledger::Phase, types::View, wire::consensus::Message};
+use tequio_core::{
+    ledger::Phase,
+    types::{Height, View},
+    wire::consensus::{Message, SignedVote},
+};
 
 fn leads(world: &World, view: View) -> usize {
     world.first_leader(view)
@@ -219,7 +224,7 @@ pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
     let mut cluster = Cluster::new(world, Setup::calm(13));
     cluster.crash_at_write = Some((host, nth, fate));
     for step in 0..4 {
-        cluster.submit(0);
+        (0..6).for_each(|client| cluster.submit(client % 3));
         cluster.run_ms(600);
         // Leaders fall silent in turn, so that view changes are written too.
         cluster.network.side.fill(0);
@@ -232,8 +237,142 @@ pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
     cluster
 }
 
+/// All are locked at height 1 and nobody hears a commit vote of the first view; the leader of height 2 has opened it, and
+/// all have voted there.
+fn two_open(cluster: &mut Cluster) {
+    let world = cluster.world;
+    if (leads(world, 0), world.leader_of(2, 0)) != (3, 0) {
+        cluster.checkers.fail("schedule: made for other leaders".into());
+    }
+    cluster.network.withheld = |_, _, message| is_commit(message, 1, 0);
+    submit_twice(cluster);
+}
+
+/// The first for height 1, the other for height 2: after this all have had the time for both.
+fn submit_twice(cluster: &mut Cluster) {
+    cluster.submit(0);
+    cluster.run_ms(130);
+    cluster.submit(1);
+    cluster.run_ms(150);
+}
+
+fn is_commit(message: &Message, height: Height, view: View) -> bool {
+    matches!(message, Message::Vote(SignedVote { vote, .. })
+        if (vote.height, vote.view, vote.phase) == (height, view, Phase::Commit))
+}
+
+/// A view change of the lower of two open heights.
+pub fn view_change_with_two_open(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(41) });
+    two_open(&mut cluster);
+    // In view 1 of height 1 the block of view 0 is decided.
+    cluster.run_ms(2_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// All lose power with two heights open, and more is in the mempools when they come back.
+pub fn restart_with_two_open(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(42) });
+    two_open(&mut cluster);
+    restart_all(&mut cluster);
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
+/// Likewise, after height 1 was decided and before anybody has heard a vote of height 2.
+pub fn restart_after_the_lower(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(43) });
+    two_open(&mut cluster);
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.height == 2);
+    cluster.run_ms(1_000);
+    restart_all(&mut cluster);
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
+fn restart_all(cluster: &mut Cluster) {
+    (0..4).for_each(|host| cluster.crash_with(host, Fate::Lost));
+    (0..4).for_each(|host| cluster.restart(host));
+    cluster.submit(2);
+    cluster.run_ms(300);
+}
+
+/// Seat 1 alone sees height 1 decided, and height 2 prepared; then the leader of height 2 dies, and the others have two
+/// heights open.
+pub fn prepared_by_one_ahead(bug: Option<Bug>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(44) });
+    two_open(&mut cluster);
+    // What was withheld is said again to seat 1 only, and so are the votes of height 2.
+    cluster.network.withheld = |_, to, message| match message {
+        Message::Vote(signed) => to != 1 || is_commit(message, 2, 0) || signed.vote.view > 0,
+        Message::Finalised(_) | Message::ViewChange { .. } => true,
+        Message::Proposal(_) | Message::Prepared(_) => false,
+    };
+    cluster.run_ms(700);
+    cluster.crash_with(0, Fate::Lost);
+    cluster.network.withheld =
+        |_, _, message| matches!(message, Message::Vote(signed) if (signed.vote.height, signed.vote.view) == (2, 0));
+    cluster.run_ms(10_000);
+    cluster.network.withheld = |_, _, _| false;
+    recover(&mut cluster);
+    cluster
+}
+
+/// Seats 1 and 4 alone are locked at height 1 and have voted for a block of height 2 upon it, which seat 4 leads; the
+/// others have another block decided at height 1.
+pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
+    const LOCKED: [usize; 2] = [1, 4];
+    let world = World::of(7, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(45) });
+    if world.leader_of(2, 0) != LOCKED[1] || (0..2).any(|view| LOCKED.contains(&leads(world, view))) {
+        cluster.checkers.fail("schedule: made for other leaders".into());
+    }
+    cluster.network.withheld = |from, to, message| match message {
+        Message::Vote(SignedVote { vote, .. }) if (vote.height, vote.view) == (1, 0) => {
+            !LOCKED.contains(&to) || vote.phase == Phase::Commit
+        }
+        Message::Proposal(proposal) => LOCKED.contains(&to) && proposal.view > 0,
+        Message::Vote(SignedVote { vote, .. }) if vote.height == 1 => LOCKED.contains(&from) || LOCKED.contains(&to),
+        _ => (LOCKED.contains(&from) || LOCKED.contains(&to)) && message.height() == 1,
+    };
+    submit_twice(&mut cluster);
+    until_decided(&mut cluster);
+    if restart {
+        for host in LOCKED {
+            cluster.crash_with(host, Fate::Lost);
+            cluster.restart(host);
+        }
+    }
+    cluster.network.withheld = |_, _, _| false;
+    cluster.submit(2);
+    cluster.run_ms(3_000);
+    recover(&mut cluster);
+    cluster
+}
+
+/// There is always something to decide, so a height is opened ahead wherever it may be: never across the end of a term, and
+/// so of an epoch.
+pub fn always_busy(bug: Option<Bug>, profile: Profile, waiting: Option<usize>) -> Cluster {
+    let world = World::of(4, PACE);
+    let mut cluster = Cluster::new(world, Setup { bug, profile, regions: Regions::Us2, ..Setup::calm(46) });
+    cluster.waiting = waiting;
+    for number in 0..300 {
+        cluster.submit(number % world.clients.len());
+        cluster.run_ms(10);
+    }
+    recover(&mut cluster);
+    cluster
+}
+
 /// How many schedules there are.
-pub const COUNT: usize = 17;
+pub const COUNT: usize = 25;
 
 /// The schedule with this number, and its name.
 pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluster)> {
@@ -255,6 +394,14 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         14 => ("a collector forges certificates", collector_lies(bug, Lie::ForgeCertificates, 26)),
         15 => ("a collector chooses who hears it", collector_lies(bug, Lie::ChooseReceivers, 27)),
         16 => ("a liar proves another seed", liar_proves(bug)),
+        17 => ("a view change with two heights open", view_change_with_two_open(bug)),
+        18 => ("a restart with two heights open", restart_with_two_open(bug)),
+        19 => ("a restart after the lower of two heights", restart_after_the_lower(bug)),
+        20 => ("prepared by one ahead", prepared_by_one_ahead(bug)),
+        21 => ("orphaned", orphaned(bug, false)),
+        22 => ("orphaned, with a restart", orphaned(bug, true)),
+        23 => ("always busy", always_busy(bug, Profile::All, None)),
+        24 => ("always busy, with collectors", always_busy(bug, Profile::Collectors, None)),
         _ => return None,
     })
 }

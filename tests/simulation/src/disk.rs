@@ -14,7 +14,7 @@ use tequio_core::{
 };
 
 const FRAME_HEAD_LEN: usize = 12;
-/// Frames up to the newest block are dropped from the log once it is this long.
+/// Frames of final heights are dropped from the log once it is this long.
 const LOG_LEN_MAX: usize = 64 * 1024;
 const ENTRY_LEN_MAX: usize = BLOCK_LEN_MAX + WalRecord::LEN_MAX;
 
@@ -64,6 +64,8 @@ pub struct Disk {
     pub sync_us: (u64, u64),
     /// A fault: what is read back names the first committee for ever.
     pub keeps_committee: bool,
+    /// A fault: a final block drops all records, as if none could be of a later height.
+    pub cuts_log: bool,
     start: &'static Start,
 }
 
@@ -82,6 +84,7 @@ impl Disk {
             is_full: false,
             sync_us: (500, 8_000),
             keeps_committee: false,
+            cuts_log: false,
             start: &world.start,
         }
     }
@@ -97,9 +100,20 @@ impl Disk {
                 self.head.committee = Head::genesis(self.start).committee;
             }
             self.blocks.push((block, certificate));
-            if self.log.len() > LOG_LEN_MAX {
+            if self.cuts_log {
                 self.log.clear();
+            } else if self.log.len() > LOG_LEN_MAX {
+                self.prune();
             }
+        }
+    }
+
+    /// Drops what final blocks have made void. Records of the height after the next one may be there already.
+    fn prune(&mut self) {
+        let Ok(records) = self.recover() else { return };
+        self.log.clear();
+        for record in records {
+            self.log.extend(frame(&Entry::Record(codec::encode(&record))));
         }
     }
 
@@ -155,6 +169,10 @@ impl Disk {
         }
         let height = self.head.header.height;
         records.retain(|record| record.height() > height);
+        // Some stores keep the order of writing, others sort by height.
+        if self.log.len().is_multiple_of(2) {
+            records.sort_by_key(WalRecord::height);
+        }
         Ok(records)
     }
 

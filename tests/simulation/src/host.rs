@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tequio_core::{
     consensus::{Config, Input, Replica, VotesTo, WalRecord},
     crypto::meter::Operations,
-    ledger::{Block, Checked, SignedTransaction},
+    ledger::{Block, Checked, SignedTransaction, State},
     types::{Height, NodeId, TimeMs, Verified},
 };
 
@@ -62,7 +62,12 @@ impl Host {
         let drift = rng.range(0, 2 * CLOCK_DRIFT_PPM_MAX) as i64 - CLOCK_DRIFT_PPM_MAX as i64;
         Self {
             seat,
-            config: Config { node_key, seat_keys: world.seat_keys[seat].clone(), votes_to: VotesTo::All },
+            config: Config {
+                node_key,
+                seat_keys: world.seat_keys[seat].clone(),
+                votes_to: VotesTo::All,
+                pipeline: true,
+            },
             disk: Disk::new(world),
             writing: None,
             replica: None,
@@ -117,10 +122,8 @@ impl Host {
         self.writing.take()
     }
 
-    /// The mempool's choice for a block.
-    pub fn choice(&self) -> Vec<Verified<SignedTransaction>> {
-        let Some(replica) = &self.replica else { return Vec::new() };
-        let state = &replica.head().state;
+    /// The mempool's choice for a block upon this state.
+    pub fn choice(&self, state: &State) -> Vec<Verified<SignedTransaction>> {
         let mut next = BTreeMap::new();
         let fits = |((sender, nonce), _): &(&(NodeId, u64), &Verified<SignedTransaction>)| {
             let expected = next.entry(*sender).or_insert_with(|| state.account(sender).map_or(0, |a| a.nonce));

@@ -7,7 +7,7 @@ use crate::{
     cluster::{Cluster, Profile, Setup},
     disk::Fate,
     random::Rng,
-    weather::recover_with,
+    weather::{TERM_BLOCKS, recover_with},
     world::{GENESIS_MS, Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,8 @@ use tequio_core::types::{Height, Weight};
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
 /// The chain: no empty block is due while clients come, for a month has many.
-const PACE: Pace = Pace { block_interval_ms_max: 300_000, view_timeout_ms: 2_000, is_weighted: false };
+const PACE: Pace =
+    Pace { block_interval_ms_max: 300_000, view_timeout_ms: 2_000, is_weighted: false, term_blocks: TERM_BLOCKS };
 /// Blocks that the disks keep: those of a day, more than any host misses.
 const KEEP_BLOCKS: Height = 2_000;
 const SECOND_US: u64 = 1_000_000;

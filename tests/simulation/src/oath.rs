@@ -15,6 +15,8 @@ pub struct Oaths {
     members: BTreeMap<usize, Member>,
     /// Seats, correct or not, whose prepare votes for a block of a view were sent to anybody.
     prepares: BTreeMap<(Height, View, Digest), BTreeSet<usize>>,
+    /// The block below, by block.
+    parents: BTreeMap<(Height, Digest), Digest>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +27,9 @@ struct Member {
     left: BTreeMap<Height, View>,
     /// The newest view in which it has committed a block, by height.
     committed: BTreeMap<Height, (View, Digest)>,
+    /// What it has locked in a first view, and prepared ahead: a lone collector tells nobody of its votes.
+    locked: BTreeMap<Height, Digest>,
+    ahead: BTreeMap<Height, Digest>,
     /// What it has signed, by height, each once: no two of them may convict it.
     signed: BTreeMap<Height, Vec<Statement>>,
 }
@@ -77,6 +82,10 @@ impl Oaths {
             let signers = certificate.seats().filter_map(|seat| member(&committee.seats().get(seat)?.node));
             self.prepares.entry((height, view, digest)).or_default().extend(signers);
         }
+        if let Message::Proposal(proposal) = message {
+            let header = &proposal.block.header;
+            self.parents.insert((header.height, header.digest()), header.parent);
+        }
         if let Message::Vote(signed) = message
             && signed.vote.phase == Phase::Prepare
         {
@@ -85,11 +94,13 @@ impl Oaths {
         }
     }
 
-    /// A correct seat says this. An error names the rule that it breaks.
+    /// A correct seat says this, of a height that is open or, where nobody has decided the one below, `is_ahead`. An error
+    /// names the rule that it breaks.
     pub fn say(
         &mut self,
         seat: usize,
         message: &Message,
+        is_ahead: bool,
         committee: &Committee,
         member: impl Fn(&NodeId) -> Option<usize>,
     ) -> Result<(), String> {
@@ -102,6 +113,27 @@ impl Oaths {
         };
         let member = self.members.entry(seat).or_default();
         let fail = |what: &str| Err(format!("oath: seat {seat} {what}"));
+        if is_ahead {
+            let height = message.height();
+            let digest = match message {
+                Message::Vote(SignedVote { vote, .. }) if (vote.view, vote.phase) == (0, Phase::Prepare) => vote.digest,
+                Message::Proposal(proposal) if proposal.view == 0 => proposal.block.header.digest(),
+                _ => {
+                    return fail(&format!(
+                        "says more than a first prepare vote of height {height}, ahead of decisions"
+                    ));
+                }
+            };
+            let locked = member.locked.get(&(height - 1));
+            if self.parents.get(&(height, digest)) != locked || locked.is_none() {
+                return fail(&format!("prepares a block of height {height} upon one that it has not committed"));
+            }
+            let has_left = member.left.get(&(height - 1)).is_some_and(|view| *view > 0);
+            if has_left && member.ahead.get(&height) != Some(&digest) {
+                return fail(&format!("opens height {height} in a later view of the one below"));
+            }
+            member.ahead.insert(height, digest);
+        }
         match message {
             Message::Vote(signed) => {
                 let Vote { height, view, phase, digest, .. } = signed.vote;
@@ -150,15 +182,23 @@ impl Oaths {
         Ok(())
     }
 
+    /// A correct seat has locked a block of a first view.
+    pub fn locked(&mut self, seat: usize, height: Height, digest: Digest) {
+        self.members.entry(seat).or_default().locked.insert(height, digest);
+    }
+
     /// Nothing about heights this far below can be said any more.
     pub fn forget_below(&mut self, height: Height) {
         self.prepares = self.prepares.split_off(&(height, 0, Digest::default()));
+        self.parents = self.parents.split_off(&(height, Digest::default()));
         for member in self.members.values_mut() {
             member.votes = member.votes.split_off(&(height, 0, Phase::Prepare));
             member.proposals = member.proposals.split_off(&(height, 0));
             member.signed = member.signed.split_off(&height);
             member.left = member.left.split_off(&height);
             member.committed = member.committed.split_off(&height);
+            member.locked = member.locked.split_off(&height);
+            member.ahead = member.ahead.split_off(&height);
         }
     }
 }

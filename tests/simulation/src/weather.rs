@@ -4,30 +4,38 @@
 use crate::{
     adversary::{LIES, Lie},
     bugs::Bug,
-    cluster::{Cluster, Profile, Setup},
+    cluster::{Cluster, Pipeline, Profile, Setup},
     network::Regions,
     random::Rng,
     world::{Pace, World},
 };
 use std::collections::BTreeMap;
+use tequio_core::types::Height;
 
 /// Virtual time of trouble, and what the mended network may take until it is in step again.
 const TROUBLE_MS: u64 = 8_000;
 const RECOVERY_MS: u64 = 60_000;
 /// Blocks that must follow once all is mended.
 const BLOCKS_AFTER: u64 = 5;
+/// Short, so that every run sees seeds change.
+pub const TERM_BLOCKS: Height = 4;
 /// The chains of these runs.
-pub const PACE: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 400, is_weighted: true };
+pub const PACE: Pace =
+    Pace { block_interval_ms_max: 1000, view_timeout_ms: 400, is_weighted: true, term_blocks: TERM_BLOCKS };
 /// The chains of runs in which nothing goes wrong: patience for the whole world.
-pub const PATIENT: Pace = Pace { block_interval_ms_max: 1000, view_timeout_ms: 3000, is_weighted: true };
+pub const PATIENT: Pace = Pace { view_timeout_ms: 3000, term_blocks: 64, ..PACE };
 /// How long those take.
 const CALM_MS: u64 = 30_000;
 /// Runs with anybody at fault.
 const LIARS_PER_MILLE: u64 = 600;
 /// Both ways of carrying votes get the same share of the runs.
 const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
+/// Likewise, whether a height is opened before the one below is decided.
+const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Mixed];
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
+/// So many at a time, for a whole run.
+const BURSTS: [u64; 4] = [1, 1, 3, 8];
 /// A wish of a member likewise, where members come and go.
 const CHURN_PER_MILLE: u64 = 300;
 /// Trouble lasts so much longer there: epochs need blocks.
@@ -126,7 +134,8 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
     let lies: BTreeMap<usize, Lie> = liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
     let regions = rng.pick(&[Regions::Site, Regions::Site, Regions::Us2, Regions::Aws10]);
     let profile = rng.pick(&PROFILES);
-    Setup { regions, lies, profile, ..Setup::calm(seed) }
+    let pipeline = rng.pick(&PIPELINES);
+    Setup { regions, lies, profile, pipeline, ..Setup::calm(seed) }
 }
 
 /// One run: trouble, mending, recovery.
@@ -139,12 +148,13 @@ pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
     cluster
 }
 
-/// One run without faults, with a transaction each second.
-pub fn calm(world: &'static World, setup: Setup) -> Cluster {
+/// One run without faults, with a transaction so often.
+pub fn calm(world: &'static World, setup: Setup, every_ms: u64) -> Cluster {
     let mut cluster = Cluster::new(world, setup);
-    for _ in 0..CALM_MS / 1000 {
-        cluster.submit(0);
-        cluster.run_ms(1000);
+    for number in 0..CALM_MS / every_ms {
+        cluster.submit(number as usize % world.clients.len());
+        cluster.run_ms(every_ms);
+        cluster.forget_events();
     }
     cluster
 }
@@ -175,11 +185,12 @@ pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> 
 
 fn trouble(cluster: &mut Cluster, weather: Weather, ms: u64) {
     let end_us = cluster.now_us + ms * 1000;
+    let burst = cluster.rng.pick(&BURSTS);
     while cluster.now_us < end_us && cluster.checkers.violation.is_none() {
         step(cluster, weather);
         let client = cluster.rng.below(cluster.world.clients.len());
         if cluster.rng.chance(SUBMIT_PER_MILLE) {
-            cluster.submit(client);
+            (0..burst).for_each(|_| cluster.submit(client));
         }
         if cluster.churns() && cluster.rng.chance(CHURN_PER_MILLE) {
             cluster.churn();

@@ -22,10 +22,8 @@ pub const GENESIS_MS: TimeMs = 1_000_000;
 /// How far a proposal's time may be from a voter's clock.
 pub const CLOCK_SKEW_MS_MAX: u64 = 2000;
 const CLIENTS: u8 = 3;
-/// Short, so that every run sees seeds change.
-const TERM_BLOCKS: Height = 4;
-/// Likewise, of committees.
-pub const EPOCH_BLOCKS: Height = 8;
+/// Terms of an epoch.
+const EPOCH_TERMS: Height = 2;
 /// What a seat of weight one has bonded.
 pub const BOND: u64 = 100;
 /// What those who have no seat at first can bond: two of them are more than one turn takes in.
@@ -46,6 +44,15 @@ pub struct Pace {
     pub view_timeout_ms: u64,
     /// Seven seats have unequal weights.
     pub is_weighted: bool,
+    /// Blocks of a term.
+    pub term_blocks: Height,
+}
+
+impl Pace {
+    /// Blocks of an epoch.
+    pub fn epoch_blocks(self) -> Height {
+        EPOCH_TERMS * self.term_blocks
+    }
 }
 
 /// Keys and genesis.
@@ -93,8 +100,8 @@ impl World {
             admission_bits: 1,
             mint_max: 1000,
             trust_period_ms: 1_000_000_000_000,
-            term_blocks: TERM_BLOCKS,
-            epoch_blocks: EPOCH_BLOCKS,
+            term_blocks: pace.term_blocks,
+            epoch_blocks: pace.epoch_blocks(),
             bond_min: BOND,
             reputation_min: 0,
             unbonding_ms: 1_000_000_000_001,
@@ -152,7 +159,12 @@ impl World {
 
     /// Who leads a view of the first height.
     pub fn first_leader(&self, view: View) -> usize {
-        leader(&self.start.committee, &self.start.header.seed, 1, view)
+        self.leader_of(1, view)
+    }
+
+    /// Who leads a view of a height of the first term.
+    pub fn leader_of(&self, height: Height, view: View) -> usize {
+        leader(&self.start.committee, &self.start.header.seed, height, view)
     }
 
     /// The n-th transaction of a client, made at a height.

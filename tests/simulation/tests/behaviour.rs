@@ -14,18 +14,18 @@ use tequio_core::{
     },
     ledger::{Action, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
     light::{LightClient, LightError, Progress},
-    types::{Height, Unverified},
+    types::{Height, Unverified, View},
     wire::{consensus::Message, light::FinalHeader},
 };
 use tequio_simulation::{
     adversary::Lie,
-    cluster::{Cluster, Profile, Setup},
+    cluster::{Cluster, Pipeline, Profile, Setup},
     directed,
     disk::{Disk, Entry, Fate, Write},
     network::Regions,
     random::Rng,
-    weather::{PACE, ROUGH, run},
-    world::{BOND, EPOCH_BLOCKS, Pace, World},
+    weather::{PACE, PATIENT, ROUGH, calm as calm_for, run},
+    world::{BOND, Pace, World},
 };
 
 /// Runs quietly for some virtual seconds.
@@ -111,7 +111,7 @@ fn at_a_turn_those_who_go_hear_from_their_collectors_and_those_who_come_find_the
         let setup = Setup { profile, churn: true, ..Setup::calm(seed) };
         let mut cluster = Cluster::new(World::of(7, Pace { is_weighted: false, ..PACE }), setup);
         let world = cluster.world;
-        let turn = EPOCH_BLOCKS - 1;
+        let turn = PACE.epoch_blocks() - 1;
         let (goes, comes, rotates) = (0, world.seats(), 1);
         let claim = |member: usize, generation: usize| {
             let keys = &world.seat_keys[member][generation];
@@ -288,6 +288,98 @@ fn a_block_that_one_member_saw_decided_is_proposed_again_byte_for_byte() {
     let (block, certificate) = &cluster.hosts[2].disk.blocks[0];
     assert_eq!((block.header.view, block.header.proposer), (0, cluster.world.keys[3].0.id()));
     assert!(certificate.vote.view > 0);
+}
+
+/// The header of a final block, and the view in which it was decided.
+fn decision(cluster: &Cluster, height: Height) -> (&Header, View) {
+    let (block, certificate) = &cluster.hosts[2].disk.blocks[height as usize - 1];
+    (&block.header, certificate.vote.view)
+}
+
+#[test]
+fn a_view_change_of_the_lower_of_two_heights_loses_neither() {
+    for cluster in [directed::view_change_with_two_open(None), directed::restart_with_two_open(None)] {
+        assert_eq!(cluster.checkers.violation, None);
+        assert_eq!((cluster.ahead, cluster.orphaned), (4, 0));
+        // Both are the blocks of the first view; votes for the upper one need not be cast again.
+        assert_eq!(decision(&cluster, 1).0.view, 0);
+        let (upper, view) = decision(&cluster, 2);
+        assert_eq!((upper.view, view, upper.proposer), (0, 0, cluster.world.keys[0].0.id()));
+        assert!(cluster.checkers.offences.is_empty());
+    }
+    assert_eq!(decision(&directed::view_change_with_two_open(None), 1).1, 1);
+}
+
+#[test]
+fn a_restart_between_two_heights_repeats_the_vote_ahead() {
+    let cluster = directed::restart_after_the_lower(None);
+    assert_eq!(cluster.checkers.violation, None);
+    assert_eq!((cluster.ahead, cluster.orphaned), (4, 0));
+    assert_eq!((decision(&cluster, 2).0.view, decision(&cluster, 2).0.proposer), (0, cluster.world.keys[0].0.id()));
+    assert!(cluster.checkers.offences.is_empty());
+}
+
+#[test]
+fn what_one_member_saw_prepared_ahead_is_carried_when_its_leader_dies() {
+    let cluster = directed::prepared_by_one_ahead(None);
+    assert_eq!(cluster.checkers.violation, None);
+    assert_eq!((cluster.ahead, cluster.orphaned), (4, 0));
+    let (upper, view) = decision(&cluster, 2);
+    assert_eq!((upper.view, upper.proposer), (0, cluster.world.keys[0].0.id()));
+    // The member that was locked on it brought it into the later view.
+    assert!(view > 0);
+}
+
+#[test]
+fn a_vote_ahead_in_vain_costs_a_view_and_blames_nobody() {
+    for restart in [false, true] {
+        let cluster = directed::orphaned(None, restart);
+        assert_eq!(cluster.checkers.violation, None);
+        assert_eq!((cluster.ahead, cluster.orphaned), (2, 2));
+        assert!(decision(&cluster, 1).0.view > 0);
+        assert!(decision(&cluster, 2).0.view > 0);
+        assert!(cluster.checkers.offences.is_empty(), "{:?}", cluster.checkers.offences);
+    }
+}
+
+/// The oath's rule: nobody speaks of a height before the term below has ended.
+#[test]
+fn a_busy_chain_opens_heights_ahead_but_never_the_first_of_a_term() {
+    for profile in [Profile::All, Profile::Collectors, Profile::Mixed] {
+        let cluster = directed::always_busy(None, profile, None);
+        assert_eq!(cluster.checkers.violation, None);
+        assert_eq!((cluster.view_changes, cluster.orphaned), (0, 0), "{profile:?}");
+        // Three of four heights are within a term. Their leaders are ahead; when their proposals come some others are, too.
+        let (ahead, height) = (cluster.ahead, cluster.checkers.height());
+        assert!((height / 3..=3 * height).contains(&ahead), "{ahead} votes ahead, height {height}");
+        assert!(cluster.checkers.offences.is_empty());
+    }
+}
+
+#[test]
+fn a_leader_that_has_too_much_to_do_opens_nothing() {
+    let run = |waiting: usize| directed::always_busy(None, Profile::All, Some(waiting));
+    let (free, busy) = (run(4), run(5));
+    assert_eq!((free.checkers.violation, &busy.checkers.violation), (None, &None));
+    assert!(free.ahead > 0);
+    assert_eq!(busy.ahead, 0);
+    assert!(busy.heights()[0] > 20, "{:?}", busy.heights());
+}
+
+/// With pipelining more heights are decided in the same time, and each takes no longer.
+#[test]
+fn two_heights_at_a_time_decide_more() {
+    let run = |pipeline: Pipeline| {
+        let setup = Setup { pipeline, regions: Regions::Aws10, ..Setup::calm(47) };
+        let cluster = calm_for(World::of(7, PATIENT), setup, 20);
+        assert_eq!((cluster.checkers.violation.clone(), cluster.view_changes), (None, 0));
+        let mut latencies = cluster.latencies_ms.clone();
+        latencies.sort_unstable();
+        (cluster.checkers.height(), latencies[latencies.len() / 2])
+    };
+    let ((off, off_ms), (on, on_ms)) = (run(Pipeline::Off), run(Pipeline::On));
+    assert!(4 * on >= 5 * off, "{on} decisions with, {off} without");
+    assert!(on_ms <= off_ms + off_ms / 20, "{on_ms} ms with, {off_ms} ms without");
 }
 
 #[test]

@@ -20,7 +20,7 @@ const TRANSACTIONS: u64 = 8;
 
 fn member(world: &World, seat: usize, now_ms: TimeMs) -> Replica {
     let (node_key, seat_keys) = (world.keys[seat].0.clone(), world.seat_keys[seat].clone());
-    let config = Config { node_key, seat_keys, votes_to: VotesTo::All };
+    let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: false };
     Replica::restore(config, Head::genesis(&world.start), Vec::new(), now_ms).unwrap()
 }
 
@@ -37,8 +37,9 @@ fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
     loop {
         match leader.poll().expect("a proposal") {
             Output::Request(wanted) => {
-                let (height, view) = (wanted.height, wanted.view);
-                leader.handle(now_ms, Input::Built { height, view, transactions: transactions(world) }).unwrap();
+                let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
+                let built = Input::Built { height, view, parent, transactions: transactions(world), waiting: 0 };
+                leader.handle(now_ms, built).unwrap();
             }
             Output::Persist(_) => leader.handle(now_ms, Input::Persisted).unwrap(),
             Output::Send { to: To::All, message: Message::Proposal(proposal) } => return (seat, proposal),

@@ -6,15 +6,15 @@ use crate::{
         error::Error,
         instance::newest_prepared,
         output::{BuildBlock, Output},
-        replica::Replica,
+        replica::{Head, Replica},
         validate,
     },
     ledger::{
-        Block, BlockContext, Header, Outcome, SignedTransaction,
+        Block, BlockContext, Header, Outcome, SignedTransaction, State,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX, transactions_root},
         seed,
     },
-    types::{Height, TimeMs, Verified, View},
+    types::{Digest, Height, TimeMs, Verified, View},
     wire::consensus::{NewView, Proposal},
 };
 use alloc::vec::Vec;
@@ -27,15 +27,23 @@ const TRANSACTIONS_LEN_MAX: usize = BLOCK_LEN_MAX - HEADER_LEN_MAX;
 impl Replica {
     pub(in crate::consensus) fn on_built(
         &mut self,
-        height: Height,
-        view: View,
+        (height, view, parent): (Height, View, Digest),
         transactions: Vec<Verified<SignedTransaction>>,
+        waiting: usize,
     ) -> Result<(), Error> {
         let instance = &mut self.instance;
-        if (height, view) != (instance.height, instance.view) || !instance.building {
+        if height == instance.height.saturating_add(1) {
+            return self.on_built_ahead(&parent, transactions, waiting);
+        }
+        let place = (instance.height, instance.view, *self.head.digest());
+        if (height, view, parent) != place || !instance.building {
             return Err(Error::NotRequested);
         }
         instance.building = false;
+        // It was asked before the parent was final, and nothing has come since.
+        if view == 0 && transactions.is_empty() && self.now_ms < self.propose_at_ms() {
+            return Ok(());
+        }
         let justification = match view {
             0 => None,
             _ => match self.instance.new_view(&self.head.committee) {
@@ -45,7 +53,7 @@ impl Replica {
                 None => return Ok(()),
             },
         };
-        let Some((block, outcome)) = self.make_block(fitting(transactions)) else { return Ok(()) };
+        let Some((block, outcome)) = self.make_block(&self.head, view, transactions) else { return Ok(()) };
         let proposal = Proposal::sign(view, block, justification, &self.config.node_key);
         self.accept(proposal, outcome)
     }
@@ -66,13 +74,15 @@ impl Replica {
             return Ok(());
         }
         self.instance.building = true;
-        self.outbox.push(Output::Request(BuildBlock {
-            height: self.instance.height,
-            view,
-            len_max: TRANSACTIONS_LEN_MAX,
-            transactions_max: BLOCK_TRANSACTIONS_MAX,
-        }));
+        let (parent, state) = (*self.head.digest(), self.head.state.clone());
+        self.ask_for_block(self.instance.height, view, parent, state);
         Ok(())
+    }
+
+    /// Asks the mempool.
+    pub(in crate::consensus) fn ask_for_block(&mut self, height: Height, view: View, parent: Digest, state: State) {
+        let (len_max, transactions_max) = (TRANSACTIONS_LEN_MAX, BLOCK_TRANSACTIONS_MAX);
+        self.outbox.push(Output::Request(BuildBlock { height, view, parent, state, len_max, transactions_max }));
     }
 
     /// When the leader of view 0 proposes: as soon as there is something to decide, else when an empty
@@ -101,13 +111,20 @@ impl Replica {
         self.accept(proposal, outcome)
     }
 
-    /// None where this node cannot prove the seed that is due, which a VRF key fails to do once in 2^256 times.
-    fn make_block(&self, transactions: Vec<Verified<SignedTransaction>>) -> Option<(Block, Outcome)> {
-        let head = &self.head;
-        let proof = match seed::ends_term(&self.params, self.instance.height) {
+    /// The block after `head`. None where this node cannot prove the seed that is due, which a VRF key fails to do once in
+    /// 2^256 times.
+    pub(in crate::consensus) fn make_block(
+        &self,
+        head: &Head,
+        view: View,
+        transactions: Vec<Verified<SignedTransaction>>,
+    ) -> Option<(Block, Outcome)> {
+        let height = head.header.height.checked_add(1)?;
+        let transactions = fitting(transactions);
+        let proof = match seed::ends_term(&self.params, height) {
             false => None,
             true => {
-                let input = seed::input(&head.header.chain, self.instance.height, head.seed());
+                let input = seed::input(&head.header.chain, height, head.seed());
                 Some(self.keys.as_ref()?.vrf.prove(&input).ok()?)
             }
         };
@@ -116,15 +133,15 @@ impl Replica {
         let transactions: Vec<SignedTransaction> = transactions.into_iter().map(Verified::into_inner).collect();
         let header = Header {
             chain: head.header.chain,
-            height: self.instance.height,
-            view: self.instance.view,
+            height,
+            view,
             epoch: head.committee.epoch(),
             parent: *head.digest(),
             time_ms: self.now_ms.max(validate::earliest_ms(&head.header, &self.params)),
             proposer: self.config.node_key.id(),
             transactions: transactions_root(&transactions),
             state: outcome.state.root(),
-            next_committee: validate::next_committee(head, &self.params, self.instance.height, &outcome),
+            next_committee: validate::next_committee(head, &self.params, height, &outcome),
             seed: *head.seed(),
             proof,
         };

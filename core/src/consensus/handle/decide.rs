@@ -3,7 +3,7 @@
 use crate::{
     consensus::{
         error::Error,
-        instance::{Held, Instance},
+        instance::Held,
         output::{Event, Finalised, Output},
         replica::{Head, Replica, SEAT_KEYS_MAX, SeatKeys, seated},
         validate,
@@ -65,7 +65,7 @@ impl Replica {
         if is_turn {
             self.take_seat();
         }
-        self.instance = Instance::new(block.header.height.saturating_add(1), self.now_ms);
+        self.instance = self.next_instance();
         self.catch_up.progress(self.instance.height);
         self.start_timers();
         self.outbox.push(Output::Finalised(Box::new(Finalised { block, certificate, outcome })));
@@ -74,7 +74,7 @@ impl Replica {
             let (epoch, seats) = (committee.epoch(), committee.seats().len());
             self.outbox.event(Event::Epoch { epoch, seats, seat: self.seat });
         }
-        Ok(())
+        self.leave_orphan()
     }
 
     /// The committee is another: this node's place in it, and the keys for that. Without keys that fit, each vote would be

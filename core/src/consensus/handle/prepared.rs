@@ -13,7 +13,7 @@ impl Replica {
         certificate: Certificate,
     ) -> Result<(), Fault> {
         let vote = certificate.vote;
-        if vote.view != COLLECTED_VIEW || !self.collectors().contains(&seat) {
+        if vote.view != COLLECTED_VIEW || !self.collectors(self.instance.height).contains(&seat) {
             return Err(Offence::NotCollector.into());
         }
         let slot = (vote.view, Phase::Prepare);

@@ -43,6 +43,8 @@ impl Replica {
         };
         match checked {
             Ok(outcome) => Ok(self.accept(proposal, outcome)?),
+            // Its leader has built upon a block that was prepared, and another one became final.
+            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, view) => Ok(()),
             Err(error) if error.is_fault() => Err(error.into()),
             Err(_) => Ok(()),
         }

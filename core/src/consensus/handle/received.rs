@@ -9,7 +9,7 @@ use crate::{
         output::{Offence, To},
         replica::Replica,
     },
-    ledger::{Seat, Vote, epoch, leader_among, seed},
+    ledger::{Phase, Seat, Vote, epoch, leader_among, seed},
     types::{ChainId, Digest, Epoch, Height, NodeId, Unverified},
     wire::consensus::Message,
 };
@@ -75,14 +75,14 @@ impl Replica {
         record.is_some_and(|record| record.seat_of(node).is_some())
     }
 
-    /// Who decides the next height, if that can be known before the present one is decided: at a turn it follows from the
+    /// Who decides a later height, if that can be known before the present one is decided: at a turn it follows from the
     /// block that this node has accepted.
     fn next_seats(&self, height: Height) -> &[Seat] {
-        if height != self.instance.height.saturating_add(1) {
-            return &[];
-        }
         if !self.is_later_epoch(height) {
             return self.head.committee.seats();
+        }
+        if height != self.instance.height.saturating_add(1) {
+            return &[];
         }
         let held = self.instance.accepted.and_then(|accepted| self.instance.held.get(&accepted));
         let outcome = held.and_then(|held| held.outcome.as_ref());
@@ -137,27 +137,44 @@ impl Replica {
 
     fn on_early(&mut self, from: NodeId, message: Message) {
         let height = message.height();
-        // Who says that a height is final works on the next one.
-        let works_on = height.saturating_add(matches!(message, Message::Finalised(_)).into());
+        let works_on = self.works_on(&message);
         self.catch_up.note(from, works_on, self.instance.height, self.now_ms);
-        if height == self.instance.height.saturating_add(1) {
+        if works_on <= self.instance.height.saturating_add(1) {
             let is_leader = match &message {
-                Message::Proposal(proposal) => self.next_seed().is_some_and(|seed| {
+                Message::Proposal(proposal) => self.seed_of(height).is_some_and(|seed| {
                     let seats = self.next_seats(height);
                     let leader = leader_among(seats, &seed, height, proposal.view);
                     seats.get(leader).is_some_and(|seat| seat.node == from)
                 }),
                 _ => false,
             };
-            self.future.keep(from, message, is_leader);
+            self.future.keep(self.instance.height, from, message, is_leader);
         }
     }
 
-    /// The seed of the next height, if it can be known before the present one is decided: at the end of a term it
+    /// The height that the sender of this has not decided yet, as far as can be told.
+    fn works_on(&self, message: &Message) -> Height {
+        let height = message.height();
+        let may_be_ahead = match message {
+            // Who says that a height is final works on the next one.
+            Message::Finalised(_) => return height.saturating_add(1),
+            Message::Proposal(proposal) => self.may_be_ahead(height, proposal.view),
+            Message::Vote(signed) => signed.vote.phase == Phase::Prepare && self.may_be_ahead(height, signed.vote.view),
+            Message::ViewChange { .. } | Message::Prepared(_) => false,
+        };
+        height.saturating_sub(may_be_ahead.into())
+    }
+
+    /// The seed of a later height, if it can be known before the present one is decided: at the end of a term it
     /// follows from the block that this node has accepted.
-    fn next_seed(&self) -> Option<Digest> {
-        if !seed::ends_term(&self.params, self.instance.height) {
+    fn seed_of(&self, height: Height) -> Option<Digest> {
+        let ends_term = |height| seed::ends_term(&self.params, height);
+        let mut between = self.instance.height..height;
+        if !between.clone().any(ends_term) {
             return Some(*self.head.seed());
+        }
+        if between.nth(1).is_some() {
+            return None;
         }
         let held = self.instance.held.get(&self.instance.accepted?)?;
         seed::after(&held.block.header).ok()

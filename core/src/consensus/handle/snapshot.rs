@@ -5,7 +5,6 @@
 use crate::{
     consensus::{
         error::Error,
-        instance::Instance,
         output::Output,
         replica::{Head, Replica},
         timing::Timing,
@@ -25,11 +24,11 @@ impl Replica {
         self.outbox.push(Output::Adopted(Box::new(head.clone())));
         self.timing = Timing::new(&params);
         self.params = params;
-        self.instance = Instance::new(head.header.height.saturating_add(1), self.now_ms);
         self.head = head;
+        self.instance = self.next_instance();
         self.take_seat();
         self.catch_up.progress(self.instance.height);
         self.start_timers();
-        Ok(())
+        self.leave_orphan()
     }
 }

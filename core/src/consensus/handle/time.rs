@@ -29,6 +29,7 @@ impl Replica {
         if let Some(peer) = self.catch_up.ask(self.instance.height, self.now_ms, patience_ms) {
             self.outbox.push(Output::SyncNeeded { from: self.instance.height, peer });
         }
+        self.try_propose_ahead();
         self.try_propose()
     }
 
@@ -38,7 +39,7 @@ impl Replica {
         let propose = waits.then(|| self.propose_at_ms());
         let ask = self.catch_up.deadline(instance.height, self.timing.resend_ms(0));
         let expires = instance.expires_ms.filter(|_| self.seat.is_some());
-        [propose, ask, expires, instance.resend_ms].into_iter().flatten().min()
+        [propose, self.propose_ahead_at_ms(), ask, expires, instance.resend_ms].into_iter().flatten().min()
     }
 
     /// At the start of a height: nothing is in flight, and a block is due after the longest interval.
@@ -76,12 +77,14 @@ impl Replica {
         if let Some(proposal) = self.instance.proposal.clone() {
             self.outbox.send(To::All, Message::Proposal(proposal));
         }
-        let Some(digest) = self.instance.accepted else { return };
-        self.fall_back(digest);
-        let committed = self.instance.committed.then_some(Phase::Commit);
-        for phase in [Some(Phase::Prepare), committed].into_iter().flatten() {
-            let vote = self.vote(view, phase, digest);
-            self.send_vote(SignedVote::sign(vote, &key));
+        if let Some(digest) = self.instance.accepted {
+            self.fall_back(digest);
+            let committed = self.instance.committed.then_some(Phase::Commit);
+            for phase in [Some(Phase::Prepare), committed].into_iter().flatten() {
+                let vote = self.vote(view, phase, digest);
+                self.send_vote(SignedVote::sign(vote, &key));
+            }
         }
+        self.say_ahead_again(&key);
     }
 }

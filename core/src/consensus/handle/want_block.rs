@@ -11,6 +11,7 @@ impl Replica {
         if height != self.instance.height {
             return Ok(());
         }
+        self.want_ahead();
         let due_ms = self.now_ms.max(self.instance.entered_ms.saturating_add(self.params.block_interval_ms_min));
         let expires_ms = due_ms.saturating_add(self.timing.view_timeout_ms());
         let instance = &mut self.instance;

@@ -76,6 +76,9 @@ pub struct Consensus {
     /// To whom votes go
     #[arg(long, value_enum, default_value = "all")]
     profile: Votes,
+    /// Whether nodes open the next height while one is being decided
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pipeline: bool,
     /// In virtual time, between regions, with the time that signatures take charged to a core for each node
     #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
     is_virtual: bool,
@@ -128,7 +131,8 @@ impl Consensus {
         };
         let votes_to = VotesTo::from(self.profile).name();
         command.args(["--regions", &self.regions, "--nodes", &self.nodes.to_string(), "--profile", votes_to]);
-        command.args(["--seeds", VIRTUAL_SEEDS, "--json"]);
+        let pipeline = if self.pipeline { "on" } else { "off" };
+        command.args(["--pipeline", pipeline, "--seeds", VIRTUAL_SEEDS, "--json"]);
         let status = command.status().context("cannot start the simulator")?;
         ensure!(status.success(), "the simulator ended with {status}");
         Ok(())
@@ -139,7 +143,7 @@ impl Consensus {
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
-        let nodes = launch(dir, members, self.profile).await?;
+        let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
         for (number, node) in nodes.iter().enumerate() {
@@ -153,8 +157,12 @@ impl Consensus {
         // The first second warms caches and connections.
         tokio::time::sleep(Duration::from_secs(1)).await;
         load.clear();
-        let fell_back = || nodes.iter().map(|node| node.context.metrics.fallbacks.get()).sum::<u64>();
-        let before = fell_back();
+        let counted = || {
+            let metrics = || nodes.iter().map(|node| &node.context.metrics);
+            let (fallbacks, ahead) = (metrics().map(|m| m.fallbacks.get()), metrics().map(|m| m.ahead.get()));
+            (fallbacks.sum::<u64>(), ahead.sum::<u64>())
+        };
+        let before = counted();
         let (began, cpu_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
         let first = nodes.first().context("no nodes")?.context.clone();
         let height = first.tip().height();
@@ -162,7 +170,7 @@ impl Consensus {
         let decisions = first.tip().height().saturating_sub(height).max(1) as f64;
         let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_s);
         let bytes = loopback_bytes()?.saturating_sub(bytes) as f64;
-        let fallbacks = fell_back() - before;
+        let (fallbacks, ahead) = (counted().0 - before.0, counted().1 - before.1);
         let applied = load.applied.load(Ordering::Relaxed);
         load.stop.store(true, Ordering::Relaxed);
         let _ = tokio::task::spawn_blocking(move || sender.join()).await;
@@ -175,7 +183,7 @@ impl Consensus {
         let n = f64::from(self.nodes);
         Ok(json!({
             "nodes": self.nodes, "profile": VotesTo::from(self.profile).name(), "rate": self.rate,
-            "seconds": elapsed_s.round(), "fallbacks": fallbacks,
+            "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": self.pipeline, "ahead": ahead,
             "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
             "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
             "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
@@ -226,14 +234,14 @@ impl Consensus {
 }
 
 /// Starts all nodes, each connected to those before it, and waits until they are at work together.
-async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes) -> anyhow::Result<Vec<Node>> {
+async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes, pipeline: bool) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     let count = members.len();
     for (number, keys) in members.into_iter().enumerate() {
         let dir = dir.join(format!("node{number}"));
         fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let (listen, peers) = (vec!["/ip4/127.0.0.1/tcp/0".into()], addresses.clone());
-        let config = Config { listen, peers, votes_to, ..Config::default() };
+        let config = Config { listen, peers, votes_to, pipeline, ..Config::default() };
         let node = Node::start(&dir, &config, keys).await?;
         addresses.extend(node.listen.first().map(ToString::to_string));
         nodes.push(node);

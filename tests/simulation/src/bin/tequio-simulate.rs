@@ -4,8 +4,8 @@ use lexopt::prelude::*;
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
     bugs::Bug,
-    campaign::{Job, Outcome, Report, all_bugs, chaos, churn, run_all, schedules},
-    cluster::Profile,
+    campaign::{Calm, Job, Outcome, Report, all_bugs, chaos, churn, run_all, schedules},
+    cluster::{Pipeline, Profile},
     host::floor_us,
     month::{self, Availability},
     network::Regions,
@@ -21,6 +21,8 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --from SEED     the first seed (default 0)
       --churn         members join, leave and change their keys
       --regions R     no faults at all, between these regions: site, us2 or aws10
+      --pipeline P    with --regions: hosts open a height before the one below is decided: on, off or mixed (default on)
+      --every-ms N    with --regions: from one transaction to the next (default 1000)
       --profile P     with --regions or --days: votes go to all, to collectors, or mixed (default all)
       --days D        so many days of crashes, partitions and one liar: how often is a client served?
       --campaign C    a fixed set of runs instead: test, every-run or long
@@ -40,6 +42,8 @@ struct Options {
     seed: Option<u64>,
     regions: Option<Regions>,
     profile: Profile,
+    pipeline: Pipeline,
+    every_ms: u64,
     days: Option<u64>,
     campaign: Option<String>,
     threads: usize,
@@ -84,6 +88,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         seed: None,
         regions: None,
         profile: Profile::All,
+        pipeline: Pipeline::On,
+        every_ms: 1000,
         days: None,
         campaign: None,
         threads,
@@ -109,6 +115,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
                 let name = parser.value()?.string()?;
                 options.profile = Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
             }
+            Long("pipeline") => {
+                let name = parser.value()?.string()?;
+                options.pipeline = Pipeline::named(&name).ok_or_else(|| format!("there is no pipeline {name:?}"))?;
+            }
+            Long("every-ms") => options.every_ms = parser.value()?.parse()?,
             Long("threads") => options.threads = parser.value()?.parse()?,
             Long("json") => options.json = true,
             Long("twins") => options.twins = true,
@@ -133,6 +144,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     if !(1..=100).contains(&options.nodes) {
         return Err("--nodes must be from 1 to 100".into());
     }
+    if !(1..=10_000).contains(&options.every_ms) {
+        return Err("--every-ms must be from 1 to 10000".into());
+    }
     Ok(Some(options))
 }
 
@@ -142,7 +156,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     }
     if let Some(regions) = options.regions {
         let seeds = options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
-        return Ok(seeds.map(|seed| Job::Calm(options.nodes, regions, options.profile, seed)).collect());
+        let Options { nodes, profile, pipeline, every_ms, .. } = *options;
+        return Ok(seeds.map(|seed| Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed)).collect());
     }
     if let Some(days) = options.days {
         return Ok(vec![Job::Month(days, options.profile, options.seed.unwrap_or(options.from))]);
@@ -234,6 +249,8 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
             "decisions": sum.decisions,
             "view_changes": sum.view_changes,
             "fallbacks": sum.fallbacks,
+            "ahead": sum.ahead,
+            "orphaned": sum.orphaned,
             "faults": sum.faults,
             "violations": report.violations.len(),
             "violated": commands,
@@ -263,9 +280,13 @@ fn bench(options: &Options, regions: Regions, sum: &Outcome, sorted_ms: &[u32]) 
         "virtual": true,
         "regions": regions.name(),
         "profile": options.profile.name(),
+        "pipeline": options.pipeline.name(),
+        "every_ms": options.every_ms,
+        "decisions_per_s": round(sum.decisions as f64 * 1000.0 / sum.virtual_ms.max(1) as f64),
         "p50_ms": percentile(sorted_ms, 50),
         "p95_ms": percentile(sorted_ms, 95),
         "p99_ms": percentile(sorted_ms, 99),
+        "submit_p50_ms": percentile(&submit_ms, 50),
         "submit_p95_ms": percentile(&submit_ms, 95),
         "tps": round(sum.included as f64 * 1000.0 / sum.virtual_ms.max(1) as f64),
         "cpu_s_per_decision": round(sum.cpu_us as f64 / 1e6 / decisions),

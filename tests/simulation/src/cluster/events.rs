@@ -11,7 +11,7 @@ use crate::{
 };
 use tequio_core::{
     codec,
-    consensus::{Error, Event, Input, Output, To, VotesTo},
+    consensus::{BuildBlock, Error, Event, Input, Output, To, VotesTo},
     crypto::meter,
     machine::Machine,
     types::{Height, NodeId, Unverified},
@@ -46,11 +46,13 @@ impl Cluster {
             }
             Happening::WrittenLate { host, life, write } if is_life(host, life) => self.hosts[host].disk.apply(write),
             Happening::Built { host, life, wanted } if is_life(host, life) => {
-                let mut transactions = self.hosts[host].choice();
+                let mut transactions = self.hosts[host].choice(&wanted.state);
                 if let Some(bug) = self.bug {
                     transactions = bug.build(&wanted, transactions, |height| invented(self.world, height));
                 }
-                self.feed(host, Input::Built { height: wanted.height, view: wanted.view, transactions });
+                let BuildBlock { height, view, parent, .. } = wanted;
+                let waiting = self.waiting.unwrap_or(self.hosts[host].inbox.len());
+                self.feed(host, Input::Built { height, view, parent, transactions, waiting });
             }
             Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
                 self.answer(host, by, life, from);
@@ -202,6 +204,11 @@ impl Cluster {
             }
             Output::Event(Event::ViewChange { .. }) => self.view_changes += 1,
             Output::Event(Event::FellBack { .. }) => self.fallbacks += 1,
+            Output::Event(Event::Ahead { .. }) => self.ahead += 1,
+            Output::Event(Event::Prepared { height, view, digest }) if self.is_correct(host) => {
+                self.checkers.locked(self.hosts[host].seat, height, view, digest);
+            }
+            Output::Event(Event::Orphaned { .. }) => self.orphaned += 1,
             Output::Event(_) => {}
         }
     }
@@ -259,12 +266,13 @@ impl Cluster {
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
         let Some(replica) = &self.hosts[host].replica else { return };
+        let height = replica.height();
         let mut receivers = receivers(world, &replica.audience(&message), seat, to);
         if let (Some(Bug::NoFallback), Message::Vote(_)) = (self.bug, &message)
             && self.hosts[host].config.votes_to == VotesTo::Collectors
         {
             let seats = replica.head().committee.seats();
-            let collectors = replica.collectors().into_iter().filter_map(|seat| seats.get(seat));
+            let collectors = replica.collectors(message.height()).into_iter().filter_map(|seat| seats.get(seat));
             receivers = collectors.filter_map(|seat| world.member(&seat.node)).collect();
         }
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
@@ -275,7 +283,8 @@ impl Cluster {
                 self.conspiracy.rewrite(&mut liar, message)
             }
             (None, bug) => {
-                let said = bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, message.clone()));
+                let said =
+                    bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, height, message.clone()));
                 let host = &mut self.hosts[host];
                 let is_said = |said: &Message| bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said));
                 let said: Vec<_> = said.into_iter().filter(is_said).collect();
