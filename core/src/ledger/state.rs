@@ -23,7 +23,7 @@ use crate::{
     merkle::map::{BadProof, Map, MapProof},
     types::{ChainId, Digest, Epoch, Height, NodeId},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded entry, bytes.
@@ -213,34 +213,56 @@ impl Entry {
 
 /// All entries. Copies share their structure.
 #[derive(Clone, Debug, Default)]
-pub struct State(Map<Arc<Entry>>);
+pub struct State {
+    tree: Map<Arc<Entry>>,
+    /// What a block that is being applied has changed, see [`State::draft`]; nothing at any other time.
+    drafts: BTreeMap<Key, Entry>,
+}
 
 impl State {
     /// What headers commit to.
     pub fn root(&self) -> Digest {
-        self.0.root()
+        debug_assert!(self.drafts.is_empty(), "the root of a block that is half applied");
+        self.tree.root()
     }
 
     /// Puts an entry in its place.
     pub fn insert(&mut self, entry: Entry) {
-        self.0.insert(entry.key().digest(), value_digest(&codec::encode(&entry)), Arc::new(entry));
+        self.tree.insert(entry.key().digest(), value_digest(&codec::encode(&entry)), Arc::new(entry));
+    }
+
+    /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes some entries again and again,
+    /// and many at once cost less there.
+    pub(super) fn draft(&mut self, entry: Entry) {
+        self.drafts.insert(entry.key(), entry);
+    }
+
+    /// Takes all drafts into the tree, and returns them in the order of their keys.
+    pub(super) fn settle(&mut self) -> Vec<Entry> {
+        let drafts = core::mem::take(&mut self.drafts);
+        let placed = drafts
+            .iter()
+            .map(|(key, entry)| (key.digest(), value_digest(&codec::encode(entry)), Arc::new(entry.clone())));
+        self.tree.insert_all(placed);
+        drafts.into_values().collect()
     }
 
     /// What stands under a key.
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.0.value(&key.digest()).map(|entry| &**entry)
+        self.drafts.get(key).or_else(|| self.tree.value(&key.digest()).map(|entry| &**entry))
     }
 
     /// All entries, in no meaningful order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.0.values().map(|entry| &**entry)
+        debug_assert!(self.drafts.is_empty(), "the entries of a block that is half applied");
+        self.tree.values().map(|entry| &**entry)
     }
 
     /// The bytes under a key, if any, with the proof that they are or that nothing is there.
     pub fn prove(&self, key: &Key) -> ProvedEntry {
         ProvedEntry {
             entry: self.entry(key).map(|entry| BoundedVec::truncated(codec::encode(entry))),
-            proof: self.0.prove(&key.digest()),
+            proof: self.tree.prove(&key.digest()),
         }
     }
 

@@ -13,8 +13,8 @@ use super::{
         JobSpec, JobStatus, JobTask, Verdict,
     },
     state::{
-        Account, Entry, JOBS_PER_OWNER_MAX, Key, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
-        State, admission_digest, draw, leading_zeros,
+        Account, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref, State,
+        admission_digest, draw, leading_zeros,
     },
     transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
 };
@@ -24,7 +24,7 @@ use crate::{
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, TimeMs, Verified},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// New identities in one block.
@@ -157,17 +157,22 @@ impl State {
         block.remember_parent();
         let receipts = transactions
             .iter()
-            .map(|t| Receipt { transaction: t.id(), result: block.transaction(&t.transaction, t.id()) })
+            .map(|t| {
+                let id = t.id();
+                Receipt { transaction: id, result: block.transaction(&t.transaction, id) }
+            })
             .collect();
         block.settle_jobs();
         block.turn();
-        Outcome { state: block.state, changes: block.changes.into_values().collect(), receipts }
+        let mut state = block.state;
+        let changes = state.settle();
+        Outcome { state, changes, receipts }
     }
 }
 
 struct Applying<'a> {
+    /// With what the block has changed so far as drafts.
     state: State,
-    changes: BTreeMap<Key, Entry>,
     chain: ChainId,
     height: Height,
     parent: Digest,
@@ -185,7 +190,6 @@ impl<'a> Applying<'a> {
         let params = state.params().cloned().unwrap_or(Params::EMPTY);
         Self {
             state: state.clone(),
-            changes: BTreeMap::new(),
             chain: context.parent.chain,
             height: context.parent.height + 1,
             parent: context.parent.digest(),
@@ -199,8 +203,7 @@ impl<'a> Applying<'a> {
     }
 
     fn put(&mut self, entry: Entry) {
-        self.changes.insert(entry.key(), entry.clone());
-        self.state.insert(entry);
+        self.state.draft(entry);
     }
 
     fn put_job(&mut self, id: JobId, job: Job) {

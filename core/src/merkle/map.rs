@@ -14,7 +14,7 @@ use crate::{
     crypto::hash::{Context, hash},
     types::Digest,
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Keys have 256 bits.
@@ -77,6 +77,16 @@ impl<V: Clone> Map<V> {
     pub fn insert(&mut self, key: Digest, digest: Digest, item: V) {
         self.len += usize::from(self.entry(&key).is_none());
         self.root = Some(insert(self.root.as_ref(), Entry { key, digest, item }, 0));
+    }
+
+    /// Sets the values of many keys, each committed to by its digest; of equal keys the last counts. The same as one after the other,
+    /// but each node on their ways is made and hashed once.
+    pub fn insert_all(&mut self, entries: impl IntoIterator<Item = (Digest, Digest, V)>) {
+        let entries = entries.into_iter().map(|(key, digest, item)| (key, Entry { key, digest, item }));
+        let entries: BTreeMap<Digest, Entry<V>> = entries.collect();
+        let keys: Vec<Digest> = entries.keys().copied().collect();
+        self.len += keys.iter().filter(|key| self.entry(key).is_none()).count();
+        self.root = insert_all(self.root.as_ref(), &keys, &mut entries.into_values(), 0);
     }
 
     /// Removes a key.
@@ -181,6 +191,31 @@ fn insert<V: Clone>(node: Option<&Arc<Node<V>>>, entry: Entry<V>, depth: usize) 
     branch(left, right)
 }
 
+/// `entries` gives those of `keys`, which are in order.
+fn insert_all<V: Clone>(
+    node: Option<&Arc<Node<V>>>,
+    keys: &[Digest],
+    entries: &mut impl Iterator<Item = Entry<V>>,
+    depth: usize,
+) -> Link<V> {
+    match keys {
+        [] => return node.cloned(),
+        [_] => return entries.next().map(|entry| insert(node, entry, depth)).or_else(|| node.cloned()),
+        _ => {}
+    }
+    let (left, right) = match node.map(|n| &**n) {
+        None => (None, None),
+        // Split, as above. If it is one of the keys, it meets its entry further down.
+        Some(Node::Leaf { key, .. }) if bit(key, depth) => (None, node.cloned()),
+        Some(Node::Leaf { .. }) => (node.cloned(), None),
+        Some(Node::Branch { left, right, .. }) => (left.clone(), right.clone()),
+    };
+    let (of_left, of_right) = keys.split_at(keys.partition_point(|key| !bit(key, depth)));
+    let left = insert_all(left.as_ref(), of_left, entries, depth + 1);
+    let right = insert_all(right.as_ref(), of_right, entries, depth + 1);
+    Some(branch(left, right))
+}
+
 fn remove<V: Clone>(node: Option<&Arc<Node<V>>>, key: &Digest, depth: usize) -> Link<V> {
     match &**node? {
         Node::Leaf { key: k, .. } => (k != key).then(|| node.cloned()).flatten(),
@@ -238,7 +273,6 @@ fn bit(key: &Digest, i: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::collections::BTreeMap;
     use proptest::prelude::*;
 
     /// Keys that share long prefixes, so that paths are deep.
@@ -272,6 +306,21 @@ mod tests {
                 prop_assert_eq!(proof.verify(&root, &k, wrong), Err(BadProof));
                 prop_assert_eq!(proof.verify(&root, &k, Some(Digest([255; 32]))).is_ok(), value == Some(Digest([255; 32])));
                 prop_assert_eq!(proof.verify(&Digest([9; 32]), &k, value), Err(BadProof));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn many_at_once_are_the_same_as_one_after_the_other(before: Vec<(u16, u8)>, batches: Vec<Vec<(u16, u8)>>) {
+            let mut one_by_one = Map::default();
+            before.iter().for_each(|(k, v)| one_by_one.insert(key(*k), Digest([*v; 32]), *v));
+            let mut at_once = one_by_one.clone();
+            for batch in batches {
+                batch.iter().for_each(|(k, v)| one_by_one.insert(key(*k), Digest([*v; 32]), *v));
+                at_once.insert_all(batch.iter().map(|(k, v)| (key(*k), Digest([*v; 32]), *v)));
+                prop_assert_eq!((at_once.root(), at_once.len()), (one_by_one.root(), one_by_one.len()));
+                prop_assert_eq!(at_once.values().collect::<Vec<_>>(), one_by_one.values().collect::<Vec<_>>());
             }
         }
     }

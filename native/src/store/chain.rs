@@ -152,8 +152,7 @@ pub(super) fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(
     let mut table = write.open_table(RECEIPTS)?;
     for receipt in receipts {
         // A transaction may stand in several blocks; the one in which it was applied counts.
-        let known = table.get(&receipt.transaction.0)?.is_some();
-        if receipt.result.is_ok() || !known {
+        if receipt.result.is_ok() || table.get(&receipt.transaction.0)?.is_none() {
             table.insert(&receipt.transaction.0, (height, codec::encode(receipt).as_slice()))?;
         }
     }
