@@ -14,7 +14,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
 
-use super::{per_ip, woken::Woken};
+use super::per_ip;
 use crate::{config::Config, rpc, tell::Hub};
 
 /// Name and version of the protocols spoken here, for identify.
@@ -48,11 +48,11 @@ pub struct Behaviour {
     connections: connection_limits::Behaviour,
     per_ip: per_ip::Behaviour,
     memory: Memory,
-    relay_client: Woken<relay::client::Behaviour>,
+    relay_client: relay::client::Behaviour,
     relay_server: RelayServer,
     signalling: Signalling,
-    identify: Woken<identify::Behaviour>,
-    ping: Woken<ping::Behaviour>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
     pub rpc: rpc::Behaviour,
 }
 
@@ -80,11 +80,11 @@ impl Behaviour {
             connections: connection_limits::Behaviour::new(connections),
             per_ip: per_ip::Behaviour::new(limits.inbound_per_ip),
             memory: memory(config),
-            relay_client: Woken(relay_client),
+            relay_client,
             relay_server: relay_server(config, keys),
             signalling,
-            identify: Woken(identify::Behaviour::new(identify)),
-            ping: Woken(ping::Behaviour::new(ping)),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::new(ping),
             rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),
         }
     }

@@ -15,7 +15,6 @@ mod per_ip;
 mod race;
 mod react;
 mod upgrade;
-mod woken;
 
 use std::{
     collections::VecDeque,
