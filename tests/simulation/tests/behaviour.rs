@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use tequio_core::{
-    consensus::Offence,
+    consensus::{Head, Offence, Replica, RestoreError, WalRecord},
     crypto::{
         Context, NodeKey,
         batch::Batch,
@@ -15,7 +15,10 @@ use tequio_core::{
     ledger::{Action, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
     light::{LightClient, LightError, Progress},
     types::{Height, Unverified, View},
-    wire::{consensus::Message, light::FinalHeader},
+    wire::{
+        consensus::{Message, Proposal},
+        light::FinalHeader,
+    },
 };
 use tequio_simulation::{
     adversary::Lie,
@@ -339,6 +342,20 @@ fn a_vote_ahead_in_vain_costs_a_view_and_blames_nobody() {
         assert!(decision(&cluster, 1).0.view > 0);
         assert!(decision(&cluster, 2).0.view > 0);
         assert!(cluster.checkers.offences.is_empty(), "{:?}", cluster.checkers.offences);
+    }
+}
+
+/// A vote of the next height stands behind a lock of the present one, or the store has lost a block.
+#[test]
+fn a_log_with_a_vote_ahead_and_no_lock_below_is_refused() {
+    let cluster = calm(4, 48, &[], 5);
+    let (world, host) = (cluster.world, &cluster.hosts[0]);
+    for (height, view) in [(2, 0), (2, 1), (3, 0)] {
+        let block = host.disk.blocks[height - 1].0.clone();
+        let record = WalRecord::Accepted(Proposal::sign(view, block, None, &world.keys[0].0));
+        let now_ms = world.start.header.time_ms + 60_000;
+        let restored = Replica::restore(host.config.clone(), Head::genesis(&world.start), [record], now_ms);
+        assert_eq!(restored.err(), Some(RestoreError::StoreBehindLog { height: height as Height }), "{height} {view}");
     }
 }
 
