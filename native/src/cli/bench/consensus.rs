@@ -3,7 +3,8 @@
 //!
 //! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
 //! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process, so the
-//! load's own signing is in it. Bytes are those of the loopback interface: run nothing else on it.
+//! load's own signing is in it. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
+//! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are. Bytes are those of the loopback interface: run nothing else on it.
 //!
 //! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
 //! secrets, and that must be in no program that people run. So it is started as a process, and prints the same fields.
@@ -35,11 +36,11 @@ use tequio_core::{
     crypto::{NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
-        Action, Checkpoint, Genesis, Params, Transaction, TransactionId,
+        Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
         genesis::{GenesisFile, Start},
-        transaction::RefName,
+        transaction::{RefName, verify_all},
     },
-    types::Height,
+    types::{ChainId, Height},
 };
 use tokio::task::JoinSet;
 
@@ -143,6 +144,7 @@ impl Consensus {
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
+        let verify_us = verify_us(&start, &clients)?;
         let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
@@ -191,6 +193,7 @@ impl Consensus {
             "tps": round(applied as f64 / elapsed_s), "refused": load.refused.load(Ordering::Relaxed),
             "cpu_s_per_decision": round(cpu_s / decisions), "cores_busy": round(cpu_s / elapsed_s),
             "bytes_per_decision": (bytes / decisions / n).round(), "floor_ms": round(floor.ms),
+            "cores": cores(), "verify_us": round(verify_us), "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
         }))
     }
 
@@ -337,16 +340,15 @@ fn send(contexts: &[Arc<crate::node::context::Context>], clients: &[NodeKey], ra
     }
 }
 
-fn transaction(
-    context: &crate::node::context::Context,
-    key: &NodeKey,
-    nonce: u64,
-) -> Option<tequio_core::ledger::SignedTransaction> {
+fn transaction(context: &crate::node::context::Context, key: &NodeKey, nonce: u64) -> Option<SignedTransaction> {
+    update(context.chain, key, nonce, context.tip().height() + LIFE)
+}
+
+fn update(chain: ChainId, key: &NodeKey, nonce: u64, expires: Height) -> Option<SignedTransaction> {
     let name = RefName::try_from(format!("{}/load", key.id())).ok()?;
     let cid = Cid::of(CidCodec::Raw, &nonce.to_le_bytes());
     let action = Action::UpdateRef { name, expected: nonce, cid };
-    let expires = context.tip().height() + LIFE;
-    Some(Transaction { chain: context.chain, sender: key.id(), nonce, expires, action }.sign(key))
+    Some(Transaction { chain, sender: key.id(), nonce, expires, action }.sign(key))
 }
 
 /// Not secret: the accounts hold nothing, and the chain goes with the bench.
@@ -386,9 +388,28 @@ impl Floor {
         let check_ms = timed(&|| {
             black_box(bls::verify_aggregate(points.iter().copied(), message, &sum).is_ok());
         });
-        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(members.len()).max(1);
+        let cores = cores().min(members.len()).max(1);
         Self { ms: members.len() as f64 * 2.0 * (sign_ms + add_ms + check_ms) / cores as f64 }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What the signature of a transaction costs in a batch of as many as blocks have under load, in microseconds.
+fn verify_us(start: &Start, clients: &[NodeKey]) -> anyhow::Result<f64> {
+    const TIMES: u32 = 5;
+    let chain = start.header.chain;
+    let signed: Vec<_> = clients.iter().take(256).filter_map(|key| update(chain, key, 0, LIFE)).collect();
+    let mut took = Duration::ZERO;
+    for _ in 0..TIMES {
+        let batch = signed.clone();
+        let began = Instant::now();
+        black_box(verify_all(batch, &chain).context("the load's own signatures are not valid")?);
+        took += began.elapsed();
+    }
+    Ok(took.as_secs_f64() * 1e6 / f64::from(TIMES) / signed.len().max(1) as f64)
 }
 
 /// CPU time of this process, all threads.
