@@ -14,7 +14,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
 
-use super::per_ip;
+use super::{per_ip, prompt::Prompt};
 use crate::{config::Config, rpc, tell::Hub};
 
 /// Name and version of the protocols spoken here, for identify.
@@ -52,7 +52,7 @@ pub struct Behaviour {
     relay_server: RelayServer,
     signalling: Signalling,
     identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    ping: Prompt<ping::Behaviour>,
     pub rpc: rpc::Behaviour,
 }
 
@@ -84,7 +84,7 @@ impl Behaviour {
             relay_server: relay_server(config, keys),
             signalling,
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::new(ping),
+            ping: Prompt(ping::Behaviour::new(ping)),
             rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),
         }
     }
