@@ -137,6 +137,8 @@ pub async fn listen(context: Arc<Context>, mut tells: Tells) {
         let (mut news, mut shares, mut count) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(first);
         while let Some(told) = next {
+            // Each message counts, so that offers without an end keep nothing waiting that came before.
+            count += 1;
             let from = told.peer;
             match packed::decode::<Message>(&told.body, MESSAGE_LEN_MAX) {
                 Ok(Message::New { transactions, pass_on }) => {

@@ -68,7 +68,7 @@ fn a_slow_reader_holds_at_most_one_window() {
 /// SCTP sends a lost message again at once when three later ones were acknowledged, and otherwise after a second. So when one
 /// raise of the window is lost, the writer's window must last for three more and the repair.
 #[test]
-fn a_raise_that_is_lost_does_not_stop_the_writer() {
+fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     let (mut a, mut b) = pair();
     fill(&mut a, &mut b, usize::MAX);
     let (mut buf, mut raises) = ([0; 4096], 0);
