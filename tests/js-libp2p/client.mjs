@@ -198,8 +198,12 @@ const strict = await create({});
 const pinged = await strict.dial(multiaddr(values.relay));
 for (let n = 0; n < 10; n += 1) await strict.services.ping.ping(pinged.remotePeer);
 await strict.stop();
-const relay = await dial(values.relay);
-const { agentVersion } = await node.services.identify.identify(relay);
+// js-libp2p identifies each new peer by itself, and allows one such stream at a time: so we wait for what it learns.
+const identified = new Promise((resolve) => {
+  node.addEventListener("peer:identify", ({ detail }) => detail.peerId.equals(pinged.remotePeer) && resolve(detail));
+});
+await dial(values.relay);
+const { agentVersion } = await identified;
 say("relay ping", { agent: agentVersion });
 
 const relayed = await dial(values.circuit);
