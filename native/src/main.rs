@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use tequio::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
+/// A node allocates and frees small things by the million, on many threads: with glibc's allocator that was a fifth of its
+/// CPU time under load (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Two providers are compiled in; QUIC and TLS take this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
