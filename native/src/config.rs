@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
-use tequio_core::consensus::VotesTo;
+use tequio_core::consensus::{Pipeline, VotesTo};
 
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "config.toml";
@@ -34,7 +34,7 @@ pub struct Config {
     /// Where this node's votes go while it has a seat.
     pub votes_to: Votes,
     /// Whether it opens the next height while one is being decided.
-    pub pipeline: bool,
+    pub pipeline: Pipelining,
     /// Newest blocks that stay here; 0 for all of them.
     pub keep_blocks: u64,
     /// A node that is more blocks behind than this fetches a state whole instead.
@@ -64,6 +64,29 @@ impl From<Votes> for VotesTo {
     }
 }
 
+/// Two heights at a time: see `docs/consensus.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Pipelining {
+    /// Where blocks take hardly longer by it
+    #[default]
+    Auto,
+    /// Wherever it is allowed
+    On,
+    /// Never
+    Off,
+}
+
+impl From<Pipelining> for Pipeline {
+    fn from(pipelining: Pipelining) -> Self {
+        match pipelining {
+            Pipelining::Auto => Self::Auto,
+            Pipelining::On => Self::On,
+            Pipelining::Off => Self::Off,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -74,7 +97,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 4811)),
             workers: 1,
             votes_to: Votes::All,
-            pipeline: true,
+            pipeline: Pipelining::default(),
             keep_blocks: 0,
             snapshot_when_behind: 4096,
             passphrase_file: None,
@@ -110,7 +133,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             votes_to: Votes::Collectors,
-            pipeline: false,
+            pipeline: Pipelining::Off,
             peers: vec!["/ip4/127.0.0.1/tcp/1".into()],
             workers: 3,
             ..Config::default()

@@ -14,6 +14,7 @@ use super::{
     error::{Error, Fault},
     instance::{Held, Instance},
     output::{Event, Offence, To},
+    pace::Pipeline,
     replica::{Head, Replica},
     validate::{self, BlockError},
     wal::WalRecord,
@@ -75,7 +76,12 @@ impl Replica {
 
     /// Where this node leads the next height, may open it, and has not asked yet.
     fn to_ask(&self) -> Option<(Digest, &Block, &State)> {
-        let is_free = self.config.pipeline && self.ahead.is_none() && self.asked == Asked::No;
+        let opens = match self.config.pipeline {
+            Pipeline::Auto => self.pace.opens(self.next_height()),
+            Pipeline::On => true,
+            Pipeline::Off => false,
+        };
+        let is_free = opens && self.ahead.is_none() && self.asked == Asked::No;
         let base = self.base().filter(|_| is_free)?;
         (self.seat == Some(self.leader_at(self.next_height(), 0))).then_some(base)
     }
@@ -128,7 +134,7 @@ impl Replica {
 
     /// A proposal of the next height came before this node had locked the block that it is built upon.
     pub(super) fn on_kept_proposal(&mut self) {
-        if !self.config.pipeline || self.ahead.is_some() {
+        if self.config.pipeline == Pipeline::Off || self.ahead.is_some() {
             return;
         }
         let Some((digest, ..)) = self.base() else { return };
@@ -173,6 +179,7 @@ impl Replica {
         let mut instance = Instance::new(height, self.now_ms);
         instance.hold(digest, proposal.block.clone(), outcome);
         instance.accepted = Some(digest);
+        (instance.voted_ms, instance.is_ahead) = (Some(self.now_ms), true);
         instance.seen.insert(0, proposal.signed_claim());
         if self.seat == Some(self.leader_at(height, 0)) {
             instance.proposal = Some(proposal);

@@ -26,6 +26,9 @@ pub(super) struct Instance {
     pub(super) view_entered_ms: TimeMs,
     /// The block that got this node's prepare vote in this view.
     pub(super) accepted: Option<Digest>,
+    /// When this node voted for the block of the first view, and whether the height below was open then.
+    pub(super) voted_ms: Option<TimeMs>,
+    pub(super) is_ahead: bool,
     /// Whether it got the commit vote.
     pub(super) committed: bool,
     /// The prepare certificate of the newest view in which this node cast a commit vote.
@@ -68,6 +71,8 @@ impl Instance {
             entered_ms: now_ms,
             view_entered_ms: now_ms,
             accepted: None,
+            voted_ms: None,
+            is_ahead: false,
             committed: false,
             lock: None,
             decided: None,

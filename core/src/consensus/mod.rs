@@ -10,7 +10,7 @@
 //! | the host has verified transactions of a block that comes next | checks only the signatures of the others | |
 //! | a second proposal of the view | reports the leader, with both signatures | |
 //! | prepare votes of a quorum for the accepted block | locks on it and commits it | certificate |
-//! | it leads view 0 of the next height, is locked in view 0 of this one, and is not busy | asks the mempool, proposes it, prepares it | lock, proposal |
+//! | it leads view 0 of the next height, is locked in view 0 of this one, is not busy, and blocks take no longer by it | asks the mempool, proposes it, prepares it | lock, proposal |
 //! | a proposal of view 0 of the next height upon a block that it has locked in view 0 | prepares it, and goes no further there | lock, proposal |
 //! | that block's parent did not become final | leaves view 0 | view change |
 //! | commit votes of a quorum, of any view | makes the block final, goes on to the next height | block and state |
@@ -50,6 +50,7 @@ mod input;
 mod instance;
 mod outbox;
 mod output;
+mod pace;
 mod replica;
 mod restore;
 mod timing;
@@ -61,6 +62,7 @@ pub use error::{Error, RestoreError, SnapshotError};
 pub use input::Input;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};
 pub use output::{BuildBlock, Event, Finalised, Offence, Output, To};
+pub use pace::Pipeline;
 pub use replica::{Config, Head, Replica, SeatKeys};
 pub use timing::VIEW_TIMEOUT_MS_MAX;
 pub use validate::BlockError;

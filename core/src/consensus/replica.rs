@@ -10,6 +10,7 @@ use super::{
     instance::Instance,
     outbox::Outbox,
     output::Output,
+    pace::{Pace, Pipeline},
     timing::Timing,
 };
 use crate::{
@@ -37,8 +38,8 @@ pub struct Config {
     pub seat_keys: Vec<SeatKeys>,
     /// Where its votes go.
     pub votes_to: VotesTo,
-    /// Whether it opens the next height while one is being decided, and votes for blocks of others who do.
-    pub pipeline: bool,
+    /// Whether it opens the next height while one is being decided.
+    pub pipeline: Pipeline,
 }
 
 /// The secrets of a seat.
@@ -80,6 +81,8 @@ pub struct Replica {
     pub(super) ahead: Option<Instance>,
     /// Whether the mempool was asked for a block of it.
     pub(super) asked: Asked,
+    /// Whether that has been worth it.
+    pub(super) pace: Pace,
     pub(super) future: Future,
     pub(super) catch_up: CatchUp,
     /// Transactions that need no second look at their signatures.
@@ -175,6 +178,7 @@ impl Replica {
             instance: Instance::new(head.header.height.saturating_add(1), now_ms),
             ahead: None,
             asked: Asked::default(),
+            pace: Pace::default(),
             config,
             seat,
             head,

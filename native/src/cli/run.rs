@@ -3,7 +3,7 @@
 use super::{Dir, Json, PassphraseFile, say};
 use crate::{
     api,
-    config::{Config, Votes},
+    config::{Config, Pipelining, Votes},
     files,
     keys::{self, Keys, PassphraseSource},
     node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
@@ -49,8 +49,8 @@ pub struct Run {
     #[arg(long, env = "TEQUIO_VOTES_TO", value_name = "WHOM")]
     votes_to: Option<Votes>,
     /// Whether this node opens the next height while one is being decided
-    #[arg(long, env = "TEQUIO_PIPELINE", value_name = "BOOL")]
-    pipeline: Option<bool>,
+    #[arg(long, env = "TEQUIO_PIPELINE", value_name = "WHEN")]
+    pipeline: Option<Pipelining>,
     /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all
     #[arg(long, env = "TEQUIO_KEEP_BLOCKS", value_name = "N")]
     keep_blocks: Option<u64>,

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use tequio_core::{
-    consensus::{Config, Head, Input, Output, Replica, VotesTo},
+    consensus::{Config, Head, Input, Output, Pipeline, Replica, VotesTo},
     crypto::NodeKey,
     ledger::genesis::GenesisFile,
     machine::Machine,
@@ -55,7 +55,7 @@ impl VerifyChain {
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
         let node_key = NodeKey::from_bytes(&*keys::random::<32>()?);
-        let config = Config { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: false };
+        let config = Config { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: Pipeline::Off };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {

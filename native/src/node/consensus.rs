@@ -35,7 +35,7 @@ pub fn start(
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone()).context("the store's state is not usable")?;
-    let (votes_to, pipeline) = (options.votes_to.into(), options.pipeline);
+    let (votes_to, pipeline) = (options.votes_to.into(), options.pipeline.into());
     let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat(), votes_to, pipeline };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);

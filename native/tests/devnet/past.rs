@@ -9,7 +9,7 @@ use tequio::{
     store::{FILE_NAME, FinalBlock, Head, Store},
 };
 use tequio_core::{
-    consensus::{self, Config, Input, Output, Replica, To, VotesTo},
+    consensus::{self, Config, Input, Output, Pipeline, Replica, To, VotesTo},
     ledger::{
         Checkpoint, SignedTransaction,
         genesis::{GenesisFile, Start},
@@ -72,7 +72,7 @@ impl Past {
         let mut now_ms = self.start.header.time_ms;
         let replica = |keys: &Keys| {
             let (node_key, seat_keys) = (keys.node.clone(), keys.of_seat());
-            let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: false };
+            let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Off };
             Replica::restore(config, consensus::Head::genesis(&self.start), [], now_ms).unwrap()
         };
         let replicas: Vec<Replica> = self.keys.iter().map(replica).collect();

@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    consensus::{BuildBlock, VotesTo},
+    consensus::{self, BuildBlock, VotesTo},
     crypto::bls::known,
     ledger::{Block, Certificate, SignedTransaction, TransactionId, fault},
     types::{Height, NodeId, Unverified, Verified},
@@ -118,18 +118,20 @@ impl Profile {
 /// Which hosts open a height before the one below is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pipeline {
-    /// All of them.
+    /// All of them wherever they may.
     On,
     /// None.
     Off,
-    /// Two of three.
+    /// All of them where it pays.
+    Auto,
+    /// Two of three wherever they may, the others not.
     Mixed,
 }
 
 impl Pipeline {
     /// By its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::On, Self::Off, Self::Mixed].into_iter().find(|pipeline| pipeline.name() == name)
+        [Self::On, Self::Off, Self::Auto, Self::Mixed].into_iter().find(|pipeline| pipeline.name() == name)
     }
 
     /// Its name on the command line.
@@ -137,15 +139,17 @@ impl Pipeline {
         match self {
             Self::On => "on",
             Self::Off => "off",
+            Self::Auto => "auto",
             Self::Mixed => "mixed",
         }
     }
 
-    fn is_on(self, host: usize) -> bool {
+    fn of(self, host: usize) -> consensus::Pipeline {
         match self {
-            Self::On => true,
-            Self::Off => false,
-            Self::Mixed => !host.is_multiple_of(3),
+            Self::Auto => consensus::Pipeline::Auto,
+            Self::Mixed if host.is_multiple_of(3) => consensus::Pipeline::Off,
+            Self::Off => consensus::Pipeline::Off,
+            Self::On | Self::Mixed => consensus::Pipeline::On,
         }
     }
 }
@@ -206,6 +210,8 @@ pub struct Cluster {
     pub orphaned: u64,
     /// So much waits for every machine, as the hosts say; otherwise what does.
     pub waiting: Option<usize>,
+    /// By how much all cores are slower than the one that was measured.
+    pub slowness: u64,
     /// Views that were given up by anybody.
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
@@ -256,7 +262,7 @@ impl Cluster {
         });
         hosts.iter_mut().enumerate().for_each(|(number, host)| {
             host.config.votes_to = profile.votes_to(number);
-            host.config.pipeline = pipeline.is_on(number);
+            host.config.pipeline = pipeline.of(number);
         });
         let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
@@ -270,6 +276,7 @@ impl Cluster {
             ahead: 0,
             orphaned: 0,
             waiting: None,
+            slowness: 1,
             view_changes: 0,
             latencies_ms: Vec::new(),
             submit_ms: Vec::new(),

@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tequio_core::{
-    consensus::{Config, Input, Replica, VotesTo, WalRecord},
+    consensus::{Config, Input, Pipeline, Replica, VotesTo, WalRecord},
     crypto::meter::Operations,
     ledger::{Block, Checked, SignedTransaction, State},
     types::{Height, NodeId, TimeMs, Verified},
@@ -66,7 +66,7 @@ impl Host {
                 node_key,
                 seat_keys: world.seat_keys[seat].clone(),
                 votes_to: VotesTo::All,
-                pipeline: true,
+                pipeline: Pipeline::Auto,
             },
             disk: Disk::new(world),
             writing: None,

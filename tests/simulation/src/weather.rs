@@ -31,7 +31,7 @@ const LIARS_PER_MILLE: u64 = 600;
 /// Both ways of carrying votes get the same share of the runs.
 const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
 /// Likewise, whether a height is opened before the one below is decided.
-const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Mixed];
+const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// So many at a time, for a whole run.

@@ -383,6 +383,27 @@ fn a_leader_that_has_too_much_to_do_opens_nothing() {
     assert!(busy.heights()[0] > 20, "{:?}", busy.heights());
 }
 
+/// Where cores are the limit, blocks take longer beside each other, and leaders notice; where distances are, they do not.
+#[test]
+fn heights_are_opened_ahead_where_it_pays() {
+    let run = |pipeline: Pipeline, slowness: u64| {
+        let setup = Setup { regions: Regions::Us2, pipeline, ..Setup::calm(48) };
+        let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
+        cluster.slowness = slowness;
+        for number in 0..60_000 / 20 {
+            cluster.submit(number % cluster.world.clients.len());
+            cluster.run_ms(20);
+        }
+        assert_eq!((cluster.checkers.violation.clone(), cluster.view_changes), (None, 0));
+        cluster.ahead
+    };
+    let (far, far_always) = (run(Pipeline::Auto, 1), run(Pipeline::On, 1));
+    assert!(4 * far > 3 * far_always, "{far} votes ahead, {far_always} were possible");
+    let (slow, slow_always) = (run(Pipeline::Auto, 60), run(Pipeline::On, 60));
+    assert!(3 * slow < slow_always, "{slow} votes ahead, {slow_always} were possible");
+    assert!(slow > 0, "it is tried now and then");
+}
+
 /// With pipelining more heights are decided in the same time, and each takes no longer.
 #[test]
 fn two_heights_at_a_time_decide_more() {

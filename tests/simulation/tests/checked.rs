@@ -4,7 +4,7 @@
 
 use tequio_core::{
     codec::BoundedVec,
-    consensus::{BlockError, Config, Head, Input, Offence, Output, Replica, To, VotesTo},
+    consensus::{BlockError, Config, Head, Input, Offence, Output, Pipeline, Replica, To, VotesTo},
     crypto::meter,
     ledger::{Checked, SignedTransaction, transaction::InvalidTransaction},
     machine::Machine,
@@ -20,7 +20,7 @@ const TRANSACTIONS: u64 = 8;
 
 fn member(world: &World, seat: usize, now_ms: TimeMs) -> Replica {
     let (node_key, seat_keys) = (world.keys[seat].0.clone(), world.seat_keys[seat].clone());
-    let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: false };
+    let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Off };
     Replica::restore(config, Head::genesis(&world.start), Vec::new(), now_ms).unwrap()
 }
 

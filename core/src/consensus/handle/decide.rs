@@ -57,6 +57,12 @@ impl Replica {
         if self.instance.accepted.is_some() {
             self.timing.recover(took_ms);
         }
+        if let Some(voted_ms) =
+            self.instance.voted_ms.filter(|_| self.instance.view == 0 && !block.transactions.is_empty())
+        {
+            let is_together = self.instance.is_ahead || self.ahead.is_some();
+            self.pace.note(is_together, self.now_ms.saturating_sub(voted_ms));
+        }
         let epoch = self.head.committee.epoch();
         let height = block.header.height;
         let head: Result<Head, _> = self.head.after(&block, certificate.clone(), outcome.state.clone());

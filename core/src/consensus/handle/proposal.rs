@@ -62,6 +62,7 @@ impl Replica {
         self.instance.accepted = Some(digest);
         self.instance.seen.entry(view).or_insert_with(|| proposal.signed_claim());
         self.instance.view_entered_ms = self.now_ms;
+        self.instance.voted_ms = Some(self.now_ms).filter(|_| view == 0);
         self.instance.expires_ms = Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
         self.restart_resending();
         self.outbox.event(Event::Accepted { height: self.instance.height, view, digest });

@@ -11,7 +11,7 @@
 
 use crate::{
     cli::{Json, say},
-    config::{Config, Votes},
+    config::{Config, Pipelining, Votes},
     files,
     keys::Keys,
     node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms},
@@ -32,7 +32,7 @@ use std::{
 };
 use tequio_core::{
     codec::BoundedVec,
-    consensus::VotesTo,
+    consensus::{Pipeline, VotesTo},
     crypto::{NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
@@ -78,8 +78,8 @@ pub struct Consensus {
     #[arg(long, value_enum, default_value = "all")]
     profile: Votes,
     /// Whether nodes open the next height while one is being decided
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pipeline: bool,
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
+    pipeline: Pipelining,
     /// In virtual time, between regions, with the time that signatures take charged to a core for each node
     #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
     is_virtual: bool,
@@ -132,7 +132,7 @@ impl Consensus {
         };
         let votes_to = VotesTo::from(self.profile).name();
         command.args(["--regions", &self.regions, "--nodes", &self.nodes.to_string(), "--profile", votes_to]);
-        let pipeline = if self.pipeline { "on" } else { "off" };
+        let pipeline = Pipeline::from(self.pipeline).name();
         command.args(["--pipeline", pipeline, "--seeds", VIRTUAL_SEEDS, "--json"]);
         let status = command.status().context("cannot start the simulator")?;
         ensure!(status.success(), "the simulator ended with {status}");
@@ -185,7 +185,7 @@ impl Consensus {
         let n = f64::from(self.nodes);
         Ok(json!({
             "nodes": self.nodes, "profile": VotesTo::from(self.profile).name(), "rate": self.rate,
-            "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": self.pipeline, "ahead": ahead,
+            "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": Pipeline::from(self.pipeline).name(), "ahead": ahead,
             "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
             "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
             "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
@@ -237,7 +237,7 @@ impl Consensus {
 }
 
 /// Starts all nodes, each connected to those before it, and waits until they are at work together.
-async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes, pipeline: bool) -> anyhow::Result<Vec<Node>> {
+async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes, pipeline: Pipelining) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     let count = members.len();
     for (number, keys) in members.into_iter().enumerate() {

@@ -21,7 +21,7 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --from SEED     the first seed (default 0)
       --churn         members join, leave and change their keys
       --regions R     no faults at all, between these regions: site, us2 or aws10
-      --pipeline P    with --regions: hosts open a height before the one below is decided: on, off or mixed (default on)
+      --pipeline P    with --regions: hosts open a height before the one below is decided: on, off, auto or mixed (default on)
       --every-ms N    with --regions: from one transaction to the next (default 1000)
       --profile P     with --regions or --days: votes go to all, to collectors, or mixed (default all)
       --days D        so many days of crashes, partitions and one liar: how often is a client served?

@@ -117,7 +117,7 @@ impl Cluster {
         let Some(replica) = &mut node.replica else { return };
         meter::take();
         let handled = replica.handle(now_ms, input);
-        let cost_us = cost_us(&meter::take());
+        let cost_us = cost_us(&meter::take()) * self.slowness;
         node.busy_until_us = self.now_us + cost_us;
         self.cpu_us += cost_us;
         match handled {
