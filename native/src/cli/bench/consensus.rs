@@ -2,8 +2,8 @@
 //! syncs to the disk, under a load of signed transactions.
 //!
 //! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
-//! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process, so the
-//! load's own signing is in it. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
+//! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process. The
+//! load is signed before the clock starts, because those who bring transactions are not among the nodes. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
 //! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are. Bytes are those of the loopback interface: run nothing else on it.
 //!
 //! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
@@ -20,7 +20,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     hint::black_box,
     path::{Path, PathBuf},
@@ -53,6 +53,8 @@ const BEAT: Duration = Duration::from_millis(5);
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 const LIFE: Height = 4000;
+/// What of the load is signed beforehand; the rest when it is sent.
+const AHEAD_S: u64 = 65;
 /// The simulator's program and manifest.
 const SIMULATOR: &str = "tequio-simulate";
 const SIMULATOR_MANIFEST: &str = "tests/simulation/Cargo.toml";
@@ -145,6 +147,7 @@ impl Consensus {
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
         let verify_us = verify_us(&start, &clients)?;
+        let signed = sign_ahead(start.header.chain, &clients, self.rate * (self.seconds + 5).min(AHEAD_S))?;
         let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
@@ -154,7 +157,7 @@ impl Consensus {
         let sender = {
             let (load, rate) = (load.clone(), self.rate);
             let contexts: Vec<_> = nodes.iter().map(|node| node.context.clone()).collect();
-            std::thread::spawn(move || send(&contexts, &clients, rate, &load))
+            std::thread::spawn(move || send(&contexts, &clients, signed, rate, &load))
         };
         // The first second warms caches and connections.
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -315,7 +318,13 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
 }
 
 /// Sends at a rate, each client to one node, each with its own ref.
-fn send(contexts: &[Arc<crate::node::context::Context>], clients: &[NodeKey], rate: u64, load: &Load) {
+fn send(
+    contexts: &[Arc<crate::node::context::Context>],
+    clients: &[NodeKey],
+    mut signed: Vec<VecDeque<SignedTransaction>>,
+    rate: u64,
+    load: &Load,
+) {
     let mut nonces = vec![0u64; clients.len()];
     let (began, mut sent) = (Instant::now(), 0u64);
     let mut turn = 0;
@@ -326,18 +335,38 @@ fn send(contexts: &[Arc<crate::node::context::Context>], clients: &[NodeKey], ra
             turn = (turn + 1) % clients.len();
             let (Some(key), Some(nonce)) = (clients.get(turn), nonces.get_mut(turn)) else { return };
             let Some(context) = contexts.get(turn % contexts.len().max(1)) else { return };
-            let Some(transaction) = transaction(context, key, *nonce) else { return };
+            let ready = signed.get_mut(turn).and_then(VecDeque::pop_front);
+            let ready = ready.filter(|ready| {
+                let Transaction { nonce: of, expires, .. } = ready.transaction;
+                of == *nonce && expires > context.tip().height()
+            });
+            let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else { return };
             let (id, now) = (transaction.id(), Instant::now());
             load.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
-            if context.submit(transaction).is_ok() {
+            if context.submit(transaction.clone()).is_ok() {
                 *nonce += 1;
             } else {
+                signed.get_mut(turn).into_iter().for_each(|rest| rest.push_front(transaction.clone()));
                 load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 load.refused.fetch_add(1, Ordering::Relaxed);
             }
         }
         std::thread::sleep(BEAT);
     }
+}
+
+/// So many transactions, each client's in the order of its nonces, by all cores.
+fn sign_ahead(chain: ChainId, clients: &[NodeKey], count: u64) -> anyhow::Result<Vec<VecDeque<SignedTransaction>>> {
+    let each = count.div_ceil(clients.len().max(1) as u64);
+    let sign = |clients: &[NodeKey]| -> Vec<VecDeque<SignedTransaction>> {
+        clients.iter().map(|key| (0..each).filter_map(|nonce| update(chain, key, nonce, LIFE)).collect()).collect()
+    };
+    std::thread::scope(|scope| {
+        let shares = clients.chunks(clients.len().div_ceil(cores()).max(1));
+        let threads: Vec<_> = shares.map(|share| scope.spawn(move || sign(share))).collect();
+        let signed = threads.into_iter().map(|thread| thread.join().ok().context("a thread that signs has panicked"));
+        Ok(signed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    })
 }
 
 fn transaction(context: &crate::node::context::Context, key: &NodeKey, nonce: u64) -> Option<SignedTransaction> {
