@@ -1,6 +1,7 @@
 //! What the parts of a node share: keys, store, network, the newest final state, waiting transactions, known jobs.
 
 use super::{
+    admission::Admission,
     coordinator::Coordinators,
     events::EventLog,
     jobs::Reports,
@@ -22,7 +23,7 @@ use tequio_core::{
     consensus::Input,
     crypto::NodeKey,
     ledger::{
-        Entry, Params, SignedTransaction, State, TransactionId,
+        Entry, Params, SignedTransaction, State,
         committee::CommitteeRecord,
         epoch,
         job::{Job, JobId},
@@ -102,6 +103,8 @@ pub struct Context {
     pub keystore: PathBuf,
     /// The consensus replica.
     pub replica: Inbox<Input>,
+    /// Takes what clients bring.
+    pub admission: Admission,
     /// Held while a transaction is numbered and signed.
     pub signing: Mutex<()>,
     /// Held while the account is opened.
@@ -164,6 +167,7 @@ impl Context {
             keystore,
             replica,
             keys,
+            admission: Admission::default(),
             signing: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             tip: watch::channel(tip).0,
@@ -276,19 +280,6 @@ impl Context {
         self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Checks a transaction of our own, or that a client brings, and lets it wait for a block. False if it waits already.
-    pub fn accept_transaction(&self, transaction: Unverified<SignedTransaction>) -> Result<bool, NotAccepted> {
-        // The signature of the copy that waits is checked.
-        if self.mempool.contains(&transaction.claim().id()) {
-            return Ok(false);
-        }
-        let tip = self.tip();
-        // The state says no faster than a signature does.
-        tip.state.admits(&transaction.claim().transaction, tip.height() + 1).map_err(Rejected::from)?;
-        let verified = transaction.verify(&self.chain)?;
-        Ok(self.mempool.insert(verified, Source::Client, &tip.state, tip.height() + 1)?)
-    }
-
     /// Takes in what peers tell and counts what is new: all signatures at once; where that fails, those of one message at once;
     /// and where that fails, one by one, so that who tells a false one slows down its own words only.
     pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
@@ -321,21 +312,6 @@ impl Context {
         }
         let insert = |(source, t)| self.mempool.insert(t, source, &tip.state, height).unwrap_or(false);
         verified.into_iter().map(insert).filter(|new| *new).count()
-    }
-
-    /// Whether a transaction could be applied as far as this node knows; it is not sent.
-    pub fn check(&self, transaction: SignedTransaction) -> Result<(TransactionId, SignedTransaction), NotAccepted> {
-        let tip = self.tip();
-        tip.state.admits(&transaction.transaction, tip.height() + 1).map_err(Rejected::from)?;
-        let verified = Unverified::new(transaction).verify(&self.chain)?;
-        Ok((verified.id(), verified.into_inner()))
-    }
-
-    /// The same as [`Context::accept_transaction`], for callers that name transactions.
-    pub fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, NotAccepted> {
-        let id = transaction.id();
-        self.accept_transaction(Unverified::new(transaction))?;
-        Ok(id)
     }
 
     /// Connected peers that say they are full nodes.

@@ -3,6 +3,7 @@
 //! Start order: lock, keys, store, network, consensus, then everything that follows the head. A crash at any point
 //! loses nothing that has been promised; an orderly stop only says goodbye.
 
+pub mod admission;
 pub mod audit;
 pub mod consensus;
 pub mod context;

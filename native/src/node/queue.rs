@@ -17,7 +17,7 @@ use crate::store::{QueueError, Queued, Stage, StoreError, Write};
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     ledger::{Action, SignedTransaction, Transaction},
-    types::{Height, Unverified},
+    types::Height,
 };
 use tokio::sync::watch;
 
@@ -215,7 +215,7 @@ fn sign(context: &Context, action: Action) -> SignedTransaction {
 
 /// Into the pool. If there is no room, the next round tries again; if it does not fit the state, the next round sees why.
 fn send(context: &Context, transaction: SignedTransaction) {
-    match context.accept_transaction(Unverified::new(transaction)) {
+    match context.accept_transaction(transaction) {
         Ok(_) | Err(NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull)) => {}
         Err(error) => tracing::debug!(%error, "a queued write does not fit now"),
     }

@@ -317,7 +317,8 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
     }
 }
 
-/// Sends at a rate, each client to one node, each with its own ref.
+/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one beat is admitted together, as the
+/// HTTP API admits what comes at once.
 fn send(
     contexts: &[Arc<crate::node::context::Context>],
     clients: &[NodeKey],
@@ -325,33 +326,48 @@ fn send(
     rate: u64,
     load: &Load,
 ) {
+    let waiting = || load.waiting.lock().unwrap_or_else(PoisonError::into_inner);
     let mut nonces = vec![0u64; clients.len()];
     let (began, mut sent) = (Instant::now(), 0u64);
     let mut turn = 0;
     while !load.stop.load(Ordering::Relaxed) {
-        let due = (began.elapsed().as_secs_f64() * rate as f64) as u64;
-        while sent < due && !load.stop.load(Ordering::Relaxed) {
+        let due = ((began.elapsed().as_secs_f64() * rate as f64) as u64).saturating_sub(sent);
+        let mut beat = vec![Vec::new(); contexts.len()];
+        // Each client at most once.
+        for _ in 0..due.min(clients.len() as u64) {
             sent += 1;
             turn = (turn + 1) % clients.len();
-            let (Some(key), Some(nonce)) = (clients.get(turn), nonces.get_mut(turn)) else { return };
-            let Some(context) = contexts.get(turn % contexts.len().max(1)) else { return };
-            let ready = signed.get_mut(turn).and_then(VecDeque::pop_front);
-            let ready = ready.filter(|ready| {
+            let (Some(key), Some(nonce), Some(ready)) = (clients.get(turn), nonces.get(turn), signed.get_mut(turn))
+            else {
+                return;
+            };
+            let at = turn % contexts.len().max(1);
+            let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else { return };
+            let ready = ready.pop_front().filter(|ready| {
                 let Transaction { nonce: of, expires, .. } = ready.transaction;
                 of == *nonce && expires > context.tip().height()
             });
             let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else { return };
-            let (id, now) = (transaction.id(), Instant::now());
-            load.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, now);
-            if context.submit(transaction.clone()).is_ok() {
-                *nonce += 1;
-            } else {
-                signed.get_mut(turn).into_iter().for_each(|rest| rest.push_front(transaction.clone()));
-                load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                load.refused.fetch_add(1, Ordering::Relaxed);
+            waiting().insert(transaction.id(), Instant::now());
+            of_node.push((turn, transaction));
+        }
+        for (context, brought) in contexts.iter().zip(beat) {
+            let verdicts =
+                context.accept_together(brought.iter().map(|(_, transaction)| transaction.clone()).collect());
+            for ((client, transaction), verdict) in brought.into_iter().zip(verdicts) {
+                let (Some(nonce), Some(ready)) = (nonces.get_mut(client), signed.get_mut(client)) else { return };
+                if verdict.is_ok() {
+                    *nonce += 1;
+                } else {
+                    waiting().remove(&transaction.id());
+                    load.refused.fetch_add(1, Ordering::Relaxed);
+                    ready.push_front(transaction);
+                }
             }
         }
-        std::thread::sleep(BEAT);
+        if due <= clients.len() as u64 {
+            std::thread::sleep(BEAT);
+        }
     }
 }
 
