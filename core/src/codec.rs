@@ -28,7 +28,8 @@ pub enum DecodeError {
 
 /// The canonical bytes of a value.
 pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
+    // To grow step by step costs more than to count first.
+    let mut out = Vec::with_capacity(borsh::object_length(value).unwrap_or(0));
     // Writing into a Vec fails only for lengths above u32, which bounded types cannot have.
     match value.serialize(&mut out) {
         Ok(()) => out,

@@ -31,7 +31,8 @@ macro_rules! hex_text {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+                // Digits are ASCII.
+                f.write_str(core::str::from_utf8(&hex(&self.0)).unwrap_or_default())
             }
         }
 
@@ -66,6 +67,16 @@ hex_text!(NodeId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits")]
 pub struct NotHex;
+
+/// The 64 hexadecimal digits of 32 bytes.
+pub(crate) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 64];
+    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+    text
+}
 
 fn from_hex(s: &str) -> Result<[u8; 32], NotHex> {
     let mut out = [0; 32];

@@ -5,7 +5,7 @@
 //! a pure function: whoever wants a bad batch to pass has to find one whose own hash lets it, at 2^128 tries.
 
 use super::{Context, Signature, hash, node_key::BadSignature};
-use crate::types::NodeId;
+use crate::types::{Digest, NodeId};
 use core::convert::Infallible;
 use ed25519_zebra::batch::Verifier;
 use rand_core::{TryCryptoRng, TryRng};
@@ -25,7 +25,12 @@ impl Default for Batch {
 impl Batch {
     /// Adds the claim that `node` has signed `bytes` for this purpose.
     pub fn add(&mut self, node: &NodeId, context: Context, bytes: &[u8], signature: &Signature) {
-        self.add_message(node, &hash(context, bytes).0, signature);
+        self.add_digest(node, &hash(context, bytes), signature);
+    }
+
+    /// The same, of the digest of what was signed, which was made under the context of its purpose.
+    pub(crate) fn add_digest(&mut self, node: &NodeId, digest: &Digest, signature: &Signature) {
+        self.add_message(node, &digest.0, signature);
     }
 
     fn add_message(&mut self, node: &NodeId, message: &[u8], signature: &Signature) {

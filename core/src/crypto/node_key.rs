@@ -5,7 +5,7 @@
 //! Keys are made and used for signing by a crate that erases them; verification is by one that knows batches.
 
 use super::hash::{Context, hash};
-use crate::types::NodeId;
+use crate::types::{Digest, NodeId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signer, SigningKey};
 use ed25519_zebra::VerificationKey;
@@ -41,9 +41,14 @@ impl NodeKey {
 
     /// Signs bytes for one purpose.
     pub fn sign(&self, context: Context, bytes: &[u8]) -> Signature {
+        self.sign_digest(&hash(context, bytes))
+    }
+
+    /// The same, of the digest of the bytes, which was made under the context of its purpose.
+    pub(crate) fn sign_digest(&self, digest: &Digest) -> Signature {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.ed25519_signed += 1);
-        Signature(self.0.sign(&hash(context, bytes).0).to_bytes())
+        Signature(self.0.sign(&digest.0).to_bytes())
     }
 }
 
@@ -62,7 +67,12 @@ impl core::fmt::Debug for Signature {
 impl NodeId {
     /// Checks that the holder of this identity signed `bytes` for this purpose.
     pub fn verify(&self, context: Context, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
-        self.verify_message(&hash(context, bytes).0, signature)
+        self.verify_digest(&hash(context, bytes), signature)
+    }
+
+    /// The same, of the digest of the bytes, which was made under the context of its purpose.
+    pub(crate) fn verify_digest(&self, digest: &Digest, signature: &Signature) -> Result<(), BadSignature> {
+        self.verify_message(&digest.0, signature)
     }
 
     fn verify_message(&self, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {

@@ -191,7 +191,21 @@ impl Key {
     }
 }
 
+/// The digest of a ref's key, without a copy of its name.
+fn ref_place(name: &RefName) -> Digest {
+    // As borsh encodes the second variant of `Key`.
+    hash_of(Context::StateKey, &(1u8, name))
+}
+
 impl Entry {
+    /// Its place in the tree.
+    pub fn place(&self) -> Digest {
+        match self {
+            Self::Ref(r) => ref_place(&r.name),
+            other => other.key().digest(),
+        }
+    }
+
     /// Where it belongs.
     pub fn key(&self) -> Key {
         match self {
@@ -215,8 +229,19 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     tree: Map<Arc<Entry>>,
-    /// What a block that is being applied has changed, see [`State::draft`]; nothing at any other time.
-    drafts: BTreeMap<Key, Entry>,
+    /// What a block that is being applied has changed, see [`State::draft`], each in its place; nothing at any other time.
+    drafts: BTreeMap<Digest, Arc<Entry>>,
+}
+
+/// An entry that a block has put in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The place: the digest of its key.
+    pub place: Digest,
+    /// What stands there now.
+    pub entry: Arc<Entry>,
+    /// Its encoding.
+    pub bytes: Vec<u8>,
 }
 
 impl State {
@@ -228,28 +253,32 @@ impl State {
 
     /// Puts an entry in its place.
     pub fn insert(&mut self, entry: Entry) {
-        self.tree.insert(entry.key().digest(), value_digest(&codec::encode(&entry)), Arc::new(entry));
+        self.tree.insert(entry.place(), value_digest(&codec::encode(&entry)), Arc::new(entry));
     }
 
     /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes some entries again and again,
     /// and many at once cost less there.
     pub(super) fn draft(&mut self, entry: Entry) {
-        self.drafts.insert(entry.key(), entry);
+        self.drafts.insert(entry.place(), Arc::new(entry));
     }
 
-    /// Takes all drafts into the tree, and returns them in the order of their keys.
-    pub(super) fn settle(&mut self) -> Vec<Entry> {
-        let drafts = core::mem::take(&mut self.drafts);
-        let placed = drafts
-            .iter()
-            .map(|(key, entry)| (key.digest(), value_digest(&codec::encode(entry)), Arc::new(entry.clone())));
-        self.tree.insert_all(placed);
-        drafts.into_values().collect()
+    /// Takes all drafts into the tree, and returns them in the order of their places.
+    pub(super) fn settle(&mut self) -> Vec<Change> {
+        let drafts = core::mem::take(&mut self.drafts).into_iter();
+        let change = |(place, entry): (Digest, Arc<Entry>)| Change { place, bytes: codec::encode(&*entry), entry };
+        let changes: Vec<Change> = drafts.map(change).collect();
+        let placed = |change: &Change| (change.place, value_digest(&change.bytes), change.entry.clone());
+        self.tree.insert_all(changes.iter().map(placed));
+        changes
     }
 
     /// What stands under a key.
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.drafts.get(key).or_else(|| self.tree.value(&key.digest()).map(|entry| &**entry))
+        self.at(&key.digest())
+    }
+
+    fn at(&self, place: &Digest) -> Option<&Entry> {
+        self.drafts.get(place).or_else(|| self.tree.value(place)).map(|entry| &**entry)
     }
 
     /// All entries, in no meaningful order.
@@ -292,7 +321,7 @@ impl State {
 
     /// A ref.
     pub fn reference(&self, name: &RefName) -> Option<&Ref> {
-        match self.entry(&Key::Ref(name.clone()))? {
+        match self.at(&ref_place(name))? {
             Entry::Ref(r) => Some(r),
             _ => None,
         }

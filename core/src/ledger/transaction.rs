@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::job::{JobId, JobResult, JobSpec, Verdict};
 use super::membership::KeyClaim;
 use crate::{
-    codec::{self, BoundedString},
+    codec::BoundedString,
     crypto::{
         NodeKey, Signature,
         batch::Batch,
@@ -15,8 +15,12 @@ use crate::{
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
 };
-use alloc::{boxed::Box, vec::Vec};
-use borsh::{BorshDeserialize, BorshSerialize};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use borsh::{
+    BorshDeserialize, BorshSerialize,
+    io::{Read, Result as IoResult, Write},
+};
+use core::ops::Deref;
 
 /// Largest encoded transaction, bytes.
 pub const TRANSACTION_LEN_MAX: usize = 64 * 1024;
@@ -120,11 +124,42 @@ pub enum Action {
     },
 }
 
+/// A transaction and its id, which is worked out once, here, and from nothing but the transaction: it goes from the network to the
+/// mempool, through proposals and into blocks, and is asked for its id at each step. Nothing changes it, and copies share it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTransaction(Arc<(TransactionId, Transaction)>);
+
+impl From<Transaction> for NamedTransaction {
+    fn from(transaction: Transaction) -> Self {
+        Self(Arc::new((hash_of(Context::Transaction, &transaction), transaction)))
+    }
+}
+
+impl Deref for NamedTransaction {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.0.1
+    }
+}
+
+impl BorshSerialize for NamedTransaction {
+    fn serialize<W: Write>(&self, writer: &mut W) -> IoResult<()> {
+        self.0.1.serialize(writer)
+    }
+}
+
+impl BorshDeserialize for NamedTransaction {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
+        Transaction::deserialize_reader(reader).map(Self::from)
+    }
+}
+
 /// A transaction with its sender's signature.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SignedTransaction {
     /// What is signed.
-    pub transaction: Transaction,
+    pub transaction: NamedTransaction,
     /// By its sender.
     pub signature: Signature,
 }
@@ -143,15 +178,16 @@ pub enum InvalidTransaction {
 impl Transaction {
     /// Signs with the sender's key.
     pub fn sign(self, key: &NodeKey) -> SignedTransaction {
-        let signature = key.sign(Context::Transaction, &codec::encode(&self));
-        SignedTransaction { transaction: self, signature }
+        let transaction = NamedTransaction::from(self);
+        let signature = key.sign_digest(&transaction.0.0);
+        SignedTransaction { transaction, signature }
     }
 }
 
 impl SignedTransaction {
     /// Names it.
     pub fn id(&self) -> TransactionId {
-        hash_of(Context::Transaction, &self.transaction)
+        self.transaction.0.0
     }
 }
 
@@ -162,10 +198,7 @@ impl Unverified<SignedTransaction> {
         if transaction.chain != *chain {
             return Err(InvalidTransaction::WrongChain);
         }
-        transaction
-            .sender
-            .verify(Context::Transaction, &codec::encode(transaction), signature)
-            .map_err(|_| InvalidTransaction::BadSignature)?;
+        transaction.sender.verify_digest(&transaction.0.0, signature).map_err(|_| InvalidTransaction::BadSignature)?;
         Ok(self.into_verified())
     }
 }
@@ -193,7 +226,7 @@ pub fn verify_rest(
         if checked.contains(signed) {
             continue;
         }
-        batch.add(&transaction.sender, Context::Transaction, &codec::encode(transaction), signature);
+        batch.add_digest(&transaction.sender, &transaction.0.0, signature);
     }
     batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
     Ok(transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())

@@ -13,8 +13,8 @@ use super::{
         JobSpec, JobStatus, JobTask, Verdict,
     },
     state::{
-        Account, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref, State,
-        admission_digest, draw, leading_zeros,
+        Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
+        State, admission_digest, draw, leading_zeros,
     },
     transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
 };
@@ -22,7 +22,7 @@ use crate::{
     codec::BoundedVec,
     crypto::hash::Context,
     knowledge::Cid,
-    types::{ChainId, Digest, Height, NodeId, TimeMs, Verified},
+    types::{ChainId, Digest, Height, NodeId, TimeMs, Verified, hex},
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -46,8 +46,8 @@ pub struct BlockContext<'a> {
 pub struct Outcome {
     /// The next state.
     pub state: State,
-    /// The entries that changed, for the store. Nothing is ever removed.
-    pub changes: Vec<Entry>,
+    /// The entries that changed, for the store, in the order of their places. Nothing is ever removed.
+    pub changes: Vec<Change>,
     /// What became of each transaction.
     pub receipts: Vec<Receipt>,
 }
@@ -140,15 +140,12 @@ type Applied = Result<(), TransactionError>;
 impl State {
     /// Whether a transaction could be in the next block, for the mempool: sender, nonce not yet used, expiry.
     pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
-        check_life(transaction, height)?;
-        match (self.account(&transaction.sender).filter(|a| a.registered), &transaction.action) {
-            (Some(account), _) if transaction.nonce < account.nonce => {
-                Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce })
-            }
-            (Some(_), Action::Register { .. }) => Err(TransactionError::AlreadyRegistered),
-            (Some(_), _) | (None, Action::Register { .. }) => Ok(()),
-            (None, _) => Err(TransactionError::UnknownSender),
-        }
+        self.standing(&transaction.sender).admits(transaction, height)
+    }
+
+    /// What the state says of a sender, for many of its transactions.
+    pub fn standing(&self, sender: &NodeId) -> Standing<'_> {
+        Standing(self.account(sender))
     }
 
     /// Applies a block.
@@ -167,6 +164,35 @@ impl State {
         let mut state = block.state;
         let changes = state.settle();
         Outcome { state, changes, receipts }
+    }
+}
+
+/// What the state says of one sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a>(Option<&'a Account>);
+
+impl Standing<'_> {
+    /// The same as [`State::admits`], for a transaction of this sender.
+    pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
+        check_life(transaction, height)?;
+        match (self.nonce(), &transaction.action) {
+            (Some(expected), _) if transaction.nonce < expected => {
+                Err(TransactionError::Nonce { found: transaction.nonce, expected })
+            }
+            (Some(_), Action::Register { .. }) => Err(TransactionError::AlreadyRegistered),
+            (Some(_), _) | (None, Action::Register { .. }) => Ok(()),
+            (None, _) => Err(TransactionError::UnknownSender),
+        }
+    }
+
+    /// The number of its next transaction, if it may send any.
+    pub fn nonce(&self) -> Option<u64> {
+        self.0.filter(|account| account.registered).map(|account| account.nonce)
+    }
+
+    /// What it has earned.
+    pub fn reputation(&self) -> u64 {
+        self.0.map_or(0, |account| account.reputation)
     }
 }
 
@@ -347,8 +373,7 @@ impl<'a> Applying<'a> {
     }
 
     fn update_ref(&mut self, account: Account, name: &RefName, expected: u64, cid: Cid) -> Applied {
-        let own = alloc::format!("{}/", account.node);
-        if name.strip_prefix(own.as_str()).is_none_or(str::is_empty) {
+        if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
         let found = self.state.reference(name).map_or(0, |r| r.sequence);
@@ -467,6 +492,12 @@ impl<'a> Applying<'a> {
         }
         minted
     }
+}
+
+/// Whether a name begins with its owner's and goes on.
+fn is_own(name: &RefName, owner: &NodeId) -> bool {
+    let Some((own, [b'/', _, ..])) = name.as_bytes().split_first_chunk() else { return false };
+    *own == hex(&owner.0)
 }
 
 fn check_life(transaction: &Transaction, height: Height) -> Applied {

@@ -14,7 +14,7 @@ use crate::{
     crypto::hash::{Context, hash},
     types::Digest,
 };
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Keys have 256 bits.
@@ -75,18 +75,22 @@ impl<V: Clone> Map<V> {
 
     /// Sets the value of a key, committed to by `digest`.
     pub fn insert(&mut self, key: Digest, digest: Digest, item: V) {
-        self.len += usize::from(self.entry(&key).is_none());
-        self.root = Some(insert(self.root.as_ref(), Entry { key, digest, item }, 0));
+        self.root = Some(insert(self.root.as_ref(), &Entry { key, digest, item }, 0, &mut self.len));
     }
 
     /// Sets the values of many keys, each committed to by its digest; of equal keys the last counts. The same as one after the other,
     /// but each node on their ways is made and hashed once.
     pub fn insert_all(&mut self, entries: impl IntoIterator<Item = (Digest, Digest, V)>) {
-        let entries = entries.into_iter().map(|(key, digest, item)| (key, Entry { key, digest, item }));
-        let entries: BTreeMap<Digest, Entry<V>> = entries.collect();
-        let keys: Vec<Digest> = entries.keys().copied().collect();
-        self.len += keys.iter().filter(|key| self.entry(key).is_none()).count();
-        self.root = insert_all(self.root.as_ref(), &keys, &mut entries.into_values(), 0);
+        let mut entries: Vec<_> = entries.into_iter().map(|(key, digest, item)| Entry { key, digest, item }).collect();
+        entries.sort_by_key(|entry| entry.key);
+        entries.dedup_by(|later, earlier| {
+            let is_same = later.key == earlier.key;
+            if is_same {
+                core::mem::swap(later, earlier);
+            }
+            is_same
+        });
+        self.root = insert_all(self.root.as_ref(), &entries, 0, &mut self.len);
     }
 
     /// Removes a key.
@@ -177,9 +181,13 @@ struct Entry<V> {
     item: V,
 }
 
-fn insert<V: Clone>(node: Option<&Arc<Node<V>>>, entry: Entry<V>, depth: usize) -> Arc<Node<V>> {
+/// Puts an entry in its place. `len` counts it where its key is new.
+fn insert<V: Clone>(node: Option<&Arc<Node<V>>>, entry: &Entry<V>, depth: usize, len: &mut usize) -> Arc<Node<V>> {
     let (mut left, mut right) = match node.map(|n| &**n) {
-        None => return leaf(entry),
+        None => {
+            *len += 1;
+            return leaf(entry);
+        }
         Some(Node::Leaf { key, .. }) if *key == entry.key => return leaf(entry),
         // Split: push the old leaf one level down and try again there.
         Some(Node::Leaf { key, .. }) if bit(key, depth) => (None, node.cloned()),
@@ -187,20 +195,15 @@ fn insert<V: Clone>(node: Option<&Arc<Node<V>>>, entry: Entry<V>, depth: usize) 
         Some(Node::Branch { left, right, .. }) => (left.clone(), right.clone()),
     };
     let side = if bit(&entry.key, depth) { &mut right } else { &mut left };
-    *side = Some(insert(side.as_ref(), entry, depth + 1));
+    *side = Some(insert(side.as_ref(), entry, depth + 1, len));
     branch(left, right)
 }
 
-/// `entries` gives those of `keys`, which are in order.
-fn insert_all<V: Clone>(
-    node: Option<&Arc<Node<V>>>,
-    keys: &[Digest],
-    entries: &mut impl Iterator<Item = Entry<V>>,
-    depth: usize,
-) -> Link<V> {
-    match keys {
+/// Puts entries, which are in the order of their keys, in their places. `len` counts those whose keys are new.
+fn insert_all<V: Clone>(node: Option<&Arc<Node<V>>>, entries: &[Entry<V>], depth: usize, len: &mut usize) -> Link<V> {
+    match entries {
         [] => return node.cloned(),
-        [_] => return entries.next().map(|entry| insert(node, entry, depth)).or_else(|| node.cloned()),
+        [entry] => return Some(insert(node, entry, depth, len)),
         _ => {}
     }
     let (left, right) = match node.map(|n| &**n) {
@@ -210,9 +213,9 @@ fn insert_all<V: Clone>(
         Some(Node::Leaf { .. }) => (node.cloned(), None),
         Some(Node::Branch { left, right, .. }) => (left.clone(), right.clone()),
     };
-    let (of_left, of_right) = keys.split_at(keys.partition_point(|key| !bit(key, depth)));
-    let left = insert_all(left.as_ref(), of_left, entries, depth + 1);
-    let right = insert_all(right.as_ref(), of_right, entries, depth + 1);
+    let (of_left, of_right) = entries.split_at(entries.partition_point(|entry| !bit(&entry.key, depth)));
+    let left = insert_all(left.as_ref(), of_left, depth + 1, len);
+    let right = insert_all(right.as_ref(), of_right, depth + 1, len);
     Some(branch(left, right))
 }
 
@@ -233,9 +236,9 @@ fn remove<V: Clone>(node: Option<&Arc<Node<V>>>, key: &Digest, depth: usize) -> 
     }
 }
 
-fn leaf<V>(entry: Entry<V>) -> Arc<Node<V>> {
+fn leaf<V: Clone>(entry: &Entry<V>) -> Arc<Node<V>> {
     let Entry { key, digest: value, item } = entry;
-    Arc::new(Node::Leaf { key, value, digest: leaf_digest(&key, &value), item })
+    Arc::new(Node::Leaf { key: *key, value: *value, digest: leaf_digest(key, value), item: item.clone() })
 }
 
 fn branch<V>(left: Link<V>, right: Link<V>) -> Arc<Node<V>> {
@@ -273,6 +276,7 @@ fn bit(key: &Digest, i: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeMap;
     use proptest::prelude::*;
 
     /// Keys that share long prefixes, so that paths are deep.

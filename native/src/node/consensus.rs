@@ -178,7 +178,7 @@ impl Replicating {
         self.context.mempool.settled(receipts.iter().map(|receipt| receipt.transaction));
         let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
         self.context.advance(tip, changes);
-        if changes.iter().any(|entry| matches!(entry, Entry::Committee(_) | Entry::Roster(_))) {
+        if changes.iter().any(|change| matches!(*change.entry, Entry::Committee(_) | Entry::Roster(_))) {
             self.context.network.hear(self.context.speakers());
         }
         self.want_block();
@@ -199,7 +199,7 @@ impl Replicating {
     /// blocks that draw its auditors and settle it.
     fn want_block(&self) {
         let tip = self.context.tip();
-        let waiting = !self.context.mempool.select(&tip.state, tip.height() + 1, usize::MAX, 1).is_empty();
+        let waiting = self.context.mempool.is_wanted(&tip.state, tip.height() + 1);
         if waiting || !tip.state.pending_jobs().is_empty() {
             self.inbox.send(Input::WantBlock { height: tip.height() + 1 });
         }

@@ -23,7 +23,7 @@ use tequio_core::{
     consensus::Input,
     crypto::NodeKey,
     ledger::{
-        Entry, Params, SignedTransaction, State,
+        Change, Entry, Params, SignedTransaction, State,
         committee::CommitteeRecord,
         epoch,
         job::{Job, JobId},
@@ -242,11 +242,11 @@ impl Context {
     }
 
     /// Makes a final block known, after it is on disk.
-    pub fn advance(&self, tip: Tip, changes: &[Entry]) {
+    pub fn advance(&self, tip: Tip, changes: &[Change]) {
         {
             let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in changes {
-                if let Entry::Job(id, job) = entry {
+            for change in changes {
+                if let Entry::Job(id, job) = &*change.entry {
                     jobs.insert(*id, job.clone());
                 }
             }

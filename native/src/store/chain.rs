@@ -8,7 +8,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{
-        Block, Certificate, Entry, Receipt, SignedTransaction, State, TransactionId,
+        Block, Certificate, Change, Receipt, SignedTransaction, State, TransactionId,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX},
         genesis::Start,
         state::ENTRY_LEN_MAX,
@@ -28,7 +28,7 @@ pub struct FinalBlock<'a> {
     /// Makes it final.
     pub certificate: &'a Certificate,
     /// Entries that it changes.
-    pub changes: &'a [Entry],
+    pub changes: &'a [Change],
     /// What became of its transactions.
     pub receipts: &'a [Receipt],
 }
@@ -64,7 +64,7 @@ impl Store {
             write.open_table(META)?.insert(HEAD_KEY, 0u64.to_le_bytes().as_slice())?;
             let mut entries = write.open_table(ENTRIES)?;
             for entry in start.state.entries() {
-                entries.insert(&entry.key().digest().0, codec::encode(entry).as_slice())?;
+                entries.insert(&entry.place().0, codec::encode(entry).as_slice())?;
             }
         }
         write.commit()?;
@@ -146,10 +146,14 @@ pub(super) fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(
     write.open_table(HEADERS)?.insert(height, codec::encode(&header).as_slice())?;
     write.open_table(BLOCKS)?.insert(height, codec::encode(&block.transactions).as_slice())?;
     let mut entries = write.open_table(ENTRIES)?;
-    for entry in changes {
-        entries.insert(&entry.key().digest().0, codec::encode(entry).as_slice())?;
+    // In the order of their places: one page is taken up after the other.
+    for change in changes {
+        entries.insert(&change.place.0, change.bytes.as_slice())?;
     }
     let mut table = write.open_table(RECEIPTS)?;
+    let mut receipts: Vec<&Receipt> = receipts.iter().collect();
+    // Likewise. Of several about one transaction, those that came first stay first.
+    receipts.sort_by_key(|receipt| receipt.transaction);
     for receipt in receipts {
         // A transaction may stand in several blocks; the one in which it was applied counts.
         if receipt.result.is_ok() || table.get(&receipt.transaction.0)?.is_none() {

@@ -234,7 +234,7 @@ fn put<'a>(
 ) -> Result<(), StoreError> {
     let mut table = write.open_table(table)?;
     for entry in entries {
-        table.insert(&entry.key().digest().0, codec::encode(entry).as_slice())?;
+        table.insert(&entry.place().0, codec::encode(entry).as_slice())?;
     }
     Ok(())
 }

@@ -140,3 +140,35 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
         node.stop().await;
     });
 }
+
+#[test]
+fn what_comes_at_once_is_judged_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(alone(dir.path()));
+    let context = node.context.clone();
+    let good = |number| signed(&context, number, 1);
+    let forged = SignedTransaction { signature: good(1).signature, ..good(2) };
+    let unknown = signed(&context, CLIENTS, 1);
+    context.submit(good(0)).unwrap();
+    let verdicts = context.accept_together(vec![good(0), good(1), forged.clone(), unknown, good(3), good(3)]);
+    let said: Vec<_> = verdicts.iter().map(|v| v.as_ref().map_err(ToString::to_string)).collect();
+    let (signature, account) = ("the transaction's signature is not valid", "the sender has no account: register first");
+    let expected = [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
+    assert_eq!(said, expected);
+
+    // From many threads, each of which gets its own verdict.
+    let first = 4;
+    std::thread::scope(|scope| {
+        for number in first..first + 32 {
+            let (context, forged) = (&context, &forged);
+            scope.spawn(move || {
+                assert_eq!(context.accept_transaction(signed(context, number, 1)), Ok(true));
+                assert!(context.accept_transaction(forged.clone()).is_err());
+                assert_eq!(context.accept_transaction(signed(context, number, 1)), Ok(false));
+            });
+        }
+    });
+    assert_eq!(context.mempool.len(), 3 + 32);
+    runtime.block_on(node.stop());
+}

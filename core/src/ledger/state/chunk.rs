@@ -55,7 +55,7 @@ impl StateChunk {
         let mut leaves = Vec::with_capacity(self.entries.len());
         for bytes in self.entries.iter() {
             let entry: Entry = codec::decode(bytes, ENTRY_LEN_MAX)?;
-            leaves.push((entry.key().digest(), value_digest(bytes)));
+            leaves.push((entry.place(), value_digest(bytes)));
             entries.push(entry);
         }
         let next = self.proof.verify(root, from, &leaves)?;

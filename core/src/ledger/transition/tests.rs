@@ -88,7 +88,11 @@ impl Ledger {
         let outcome = self.state.apply(context, transactions);
         let mut stored = State::default();
         self.state.entries().cloned().for_each(|e| stored.insert(e));
-        outcome.changes.into_iter().for_each(|e| stored.insert(e));
+        assert!(outcome.changes.is_sorted_by_key(|change| change.place));
+        for change in outcome.changes {
+            assert_eq!((change.place, change.bytes), (change.entry.key().digest(), codec::encode(&*change.entry)));
+            stored.insert(Entry::clone(&change.entry));
+        }
         assert_eq!(stored.root(), outcome.state.root());
         self.head = Header {
             height: self.head.height + 1,
@@ -200,7 +204,7 @@ fn nonces_and_expiry_stop_replays() {
     // A failed action uses its nonce up.
     assert_eq!(ledger.act(0, update), Err(TransactionError::RefMoved { found: 1, expected: 0 }));
     assert_eq!(ledger.state.account(&ledger.keys[0].id()).unwrap().nonce, 2);
-    let mut late = first.into_inner().transaction;
+    let mut late = Transaction::clone(&first.transaction);
     late.expires = ledger.head.height;
     assert_eq!(ledger.state.admits(&late, ledger.head.height + 1), Err(TransactionError::Expired(late.expires)));
     late.expires = ledger.head.height + LIFE_MAX + 2;
@@ -407,4 +411,46 @@ fn entries_of_any_bytes_decode_or_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn a_name_is_its_owners_if_it_begins_with_all_of_its_digits_and_goes_on() {
+    let (owner, other) = (NodeId([0xab; 32]), NodeId([0xac; 32]));
+    let is_own = |name: &str| super::is_own(&RefName::try_from(name).unwrap(), &owner);
+    assert!(is_own(&alloc::format!("{owner}/a")) && is_own(&alloc::format!("{owner}//")));
+    let upper = owner.to_string().to_uppercase();
+    for name in [
+        "",
+        "/a",
+        &owner.to_string(),
+        &alloc::format!("{owner}/"),
+        &alloc::format!("{owner}a/b"),
+        &alloc::format!("{other}/a"),
+        &alloc::format!("{upper}/a"),
+    ] {
+        assert!(!is_own(name), "{name}");
+    }
+}
+
+#[test]
+fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
+    let key = NodeKey::from_bytes(&[3; 32]);
+    let transaction =
+        Transaction { chain: ChainId([1; 32]), sender: key.id(), nonce: 4, expires: 9, action: Action::Leave };
+    let bytes = codec::encode(&transaction);
+    let signed = transaction.sign(&key);
+    assert_eq!(signed.id(), crate::crypto::hash::hash(Context::Transaction, &bytes));
+    assert_eq!(signed.signature, key.sign(Context::Transaction, &bytes));
+    let sent = codec::encode(&signed);
+    assert_eq!(sent, [bytes, signed.signature.0.to_vec()].concat());
+    let come: SignedTransaction = codec::decode(&sent, sent.len()).unwrap();
+    assert_eq!((come.id(), &come), (signed.id(), &signed));
+}
+
+#[test]
+fn a_ref_has_the_place_of_its_key() {
+    let name = RefName::try_from("models/x").unwrap();
+    let cid = Cid::of(CidCodec::Raw, b"x");
+    let entry = Entry::Ref(Ref { name, owner: None, sequence: 1, cid, height: 1 });
+    assert_eq!(entry.place(), entry.key().digest());
 }

@@ -344,7 +344,7 @@ fn send(
             let at = turn % contexts.len().max(1);
             let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else { return };
             let ready = ready.pop_front().filter(|ready| {
-                let Transaction { nonce: of, expires, .. } = ready.transaction;
+                let Transaction { nonce: of, expires, .. } = *ready.transaction;
                 of == *nonce && expires > context.tip().height()
             });
             let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else { return };

@@ -119,6 +119,11 @@ impl Mempool {
         self.pool().select(state, height, len_max, count_max)
     }
 
+    /// Whether anything waits that could be in the next block.
+    pub fn is_wanted(&self, state: &State, height: Height) -> bool {
+        self.pool().is_wanted(state, height)
+    }
+
     /// These are in a final block.
     pub fn settled(&self, ids: impl IntoIterator<Item = TransactionId>) {
         let mut talk = self.talk();
@@ -296,7 +301,7 @@ fn offer(context: &Context) {
 fn batches<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Vec<Transactions> {
     let (mut batches, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
     for transaction in transactions {
-        let item = codec::encode(transaction).len();
+        let item = borsh::object_length(transaction).unwrap_or(MESSAGE_LEN_MAX);
         if len + item > MESSAGE_LEN_MAX - AROUND || batch.len() >= TRANSACTIONS_MAX {
             batches.push(BoundedVec::truncated(batch.drain(..)));
             len = 0;

@@ -1,10 +1,14 @@
 //! The pool itself: verified transactions in the order of each sender's nonces, bounded in items and bytes, with a share for
 //! each sender, so that nobody can fill it alone. When it is full, senders of more reputation displace those of less.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 use tequio_core::{
-    codec,
-    ledger::{Checked, SignedTransaction, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX},
+    ledger::{
+        Checked, SignedTransaction, Standing, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX,
+    },
     types::{Height, NodeId, Verified},
 };
 
@@ -39,7 +43,7 @@ pub enum Rejected {
 pub(super) struct Pool {
     senders: BTreeMap<NodeId, BTreeMap<u64, Waiting>>,
     /// Whose, and with which number.
-    ids: BTreeMap<TransactionId, (NodeId, u64)>,
+    ids: HashMap<TransactionId, (NodeId, u64)>,
     bytes: usize,
 }
 
@@ -52,7 +56,21 @@ struct Waiting {
 }
 
 fn reputation(state: &State, sender: &NodeId) -> u64 {
-    state.account(sender).map_or(0, |a| a.reputation)
+    state.standing(sender).reputation()
+}
+
+/// What could be applied one after the other of what a sender has waiting: the nonces of a registered one follow each other, and a
+/// gap ends its turn; of a newcomer only its registration can be applied.
+fn in_turn<'p>(
+    standing: Standing<'_>,
+    waiting: &'p BTreeMap<u64, Waiting>,
+) -> impl Iterator<Item = &'p Waiting> + use<'p> {
+    let next = standing.nonce();
+    let follows = move |((nonce, _), place): &((&u64, &Waiting), u64)| match next {
+        Some(next) => next.checked_add(*place) == Some(**nonce),
+        None => *place == 0,
+    };
+    waiting.iter().zip(0..).take_while(follows).map(|((_, item), _)| item)
 }
 
 impl Pool {
@@ -98,7 +116,7 @@ impl Pool {
             return Ok(false);
         }
         state.admits(&transaction.transaction, height)?;
-        let len = codec::encode(&*transaction).len();
+        let len = borsh::object_length(&*transaction).unwrap_or(usize::MAX);
         if len > TRANSACTION_LEN_MAX {
             return Err(Rejected::TooLarge);
         }
@@ -175,35 +193,45 @@ impl Pool {
         len_max: usize,
         count_max: usize,
     ) -> Vec<Verified<SignedTransaction>> {
-        let mut senders: Vec<_> = self.senders.iter().collect();
-        senders.sort_by_key(|(sender, _)| (Reverse(reputation(state, sender)), **sender));
-        let next = |sender: &NodeId| state.account(sender).filter(|a| a.registered).map(|a| a.nonce);
-        let mut queues: Vec<_> = senders.into_iter().map(|(sender, waiting)| (next(sender), waiting.iter())).collect();
+        let standing = |(sender, waiting)| (state.standing(sender), waiting);
+        let mut senders: Vec<(Standing<'_>, &BTreeMap<u64, Waiting>)> = self.senders.iter().map(standing).collect();
+        // Those of equal reputation stay in the order of their names.
+        senders.sort_by_key(|(standing, _)| Reverse(standing.reputation()));
+        let mut queues: Vec<_> = Vec::with_capacity(senders.len());
+        for (standing, waiting) in senders {
+            queues.push((standing, in_turn(standing, waiting)));
+        }
         let (mut selected, mut len) = (Vec::new(), 0);
         while !queues.is_empty() {
-            queues.retain_mut(|(next, waiting)| {
-                let Some((nonce, item)) = waiting.next() else { return false };
-                // A registered sender's nonces follow each other; a gap ends its turn.
-                if next.is_some_and(|next| next != *nonce) || len + item.len > len_max || selected.len() >= count_max {
+            queues.retain_mut(|(standing, waiting)| {
+                let Some(item) = waiting.next() else { return false };
+                if len + item.len > len_max || selected.len() >= count_max {
                     return false;
                 }
-                if state.admits(&item.transaction.transaction, height).is_ok() {
+                if standing.admits(&item.transaction.transaction, height).is_ok() {
                     len += item.len;
                     selected.push(item.transaction.clone());
                 }
-                *next = next.map(|n| n + 1);
-                // Of a newcomer only its registration can be applied.
-                next.is_some()
+                true
             });
         }
         selected
     }
 
+    /// Whether anything could be selected.
+    pub(super) fn is_wanted(&self, state: &State, height: Height) -> bool {
+        self.senders.iter().any(|(sender, waiting)| {
+            let standing = state.standing(sender);
+            in_turn(standing, waiting).any(|item| standing.admits(&item.transaction.transaction, height).is_ok())
+        })
+    }
+
     pub(super) fn prune(&mut self, state: &State, height: Height) {
         let Self { senders, ids, bytes } = self;
-        senders.retain(|_, waiting| {
+        senders.retain(|sender, waiting| {
+            let standing = state.standing(sender);
             waiting.retain(|_, item| {
-                let keep = state.admits(&item.transaction.transaction, height).is_ok();
+                let keep = standing.admits(&item.transaction.transaction, height).is_ok();
                 if !keep {
                     ids.remove(&item.id);
                     *bytes -= item.len;

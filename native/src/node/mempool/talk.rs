@@ -16,7 +16,7 @@
 
 use super::pool::ITEMS_MAX;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
 };
 use tequio_core::{
@@ -260,8 +260,8 @@ fn release(asked: &mut BTreeMap<NodeId, usize>, peer: &NodeId) {
 /// The newest names. The oldest half is forgotten at a time.
 #[derive(Debug, Default)]
 struct Lately {
-    newer: BTreeSet<TransactionId>,
-    older: BTreeSet<TransactionId>,
+    newer: HashSet<TransactionId>,
+    older: HashSet<TransactionId>,
 }
 
 impl Lately {
