@@ -153,7 +153,8 @@ fn what_comes_at_once_is_judged_one_by_one() {
     context.submit(good(0)).unwrap();
     let verdicts = context.accept_together(vec![good(0), good(1), forged.clone(), unknown, good(3), good(3)]);
     let said: Vec<_> = verdicts.iter().map(|v| v.as_ref().map_err(ToString::to_string)).collect();
-    let (signature, account) = ("the transaction's signature is not valid", "the sender has no account: register first");
+    let (signature, account) =
+        ("the transaction's signature is not valid", "the sender has no account: register first");
     let expected = [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
     assert_eq!(said, expected);
 
