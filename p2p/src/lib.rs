@@ -22,6 +22,7 @@ mod protocol;
 mod rpc;
 mod signalling;
 mod tell;
+mod timer;
 mod traffic;
 mod transport;
 

@@ -12,7 +12,6 @@ use futures::{
     channel::{mpsc, oneshot},
     future::{Either, select},
 };
-use futures_timer::Delay;
 use libp2p::Multiaddr;
 use tequio_core::types::NodeId;
 use tequio_webrtc::{BadIceServers, IceServer, IceServers};
@@ -25,6 +24,7 @@ use crate::{
     protocol::{Channel, Protocol},
     rpc::{Outbound, budget::Budget},
     tell::Hub,
+    timer::Delay,
     traffic::{Meter, Traffic},
 };
 

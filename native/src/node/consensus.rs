@@ -24,6 +24,9 @@ use tequio_core::{
 use tequio_p2p::{Channel, Tells, Told};
 use tokio::runtime::Handle;
 
+/// Messages that are handed to the replica at once, so that neither it nor the worker waits long for the other.
+const TOGETHER_MAX: usize = 128;
+
 /// Restores the replica from the store and starts its thread.
 pub fn start(
     context: &Arc<Context>,
@@ -55,18 +58,28 @@ pub fn start(
 
 /// Hands the members' messages to the replica, in each member's order, until the network ends.
 pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells) {
-    while let Some(Told { peer: from, body, share }) = tells.next().await {
-        match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
-            Ok(message) => {
-                if let Message::Proposal(proposal) = &message {
-                    let checked = context.mempool.checked(&proposal.block.transactions);
-                    if !checked.is_empty() {
-                        inbox.send(Input::Checked(checked));
+    while let Some(first) = tells.next().await {
+        // Votes come in bursts. Connections that are ready now are looked at first, so that one waking serves them all.
+        tokio::task::yield_now().await;
+        let mut inputs = Vec::new();
+        let mut next = Some(first);
+        while let Some(Told { peer: from, body, share }) = next {
+            match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
+                Ok(message) => {
+                    if let Message::Proposal(proposal) = &message {
+                        let checked = context.mempool.checked(&proposal.block.transactions);
+                        if !checked.is_empty() {
+                            inputs.push((Input::Checked(checked), None));
+                        }
                     }
+                    inputs.push((Input::Received { from, message: Unverified::new(message) }, Some(share)));
                 }
-                inbox.send_told(Input::Received { from, message: Unverified::new(message) }, share);
+                Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
             }
-            Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+            next = if inputs.len() < TOGETHER_MAX { tells.try_next() } else { None };
+        }
+        if !inputs.is_empty() {
+            inbox.send_told(inputs);
         }
     }
 }

@@ -26,7 +26,6 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, channel::mpsc};
-use futures_timer::Delay;
 use libp2p::{Multiaddr, PeerId, Swarm, Transport, identity::Keypair, relay, swarm::SwarmEvent};
 use tequio_core::types::NodeId;
 use web_time::Instant;
@@ -54,6 +53,7 @@ use crate::{
     path::{self, TransportKind},
     rpc::Outbound,
     tell::Hub,
+    timer::Delay,
     traffic::Meter,
     transport,
 };

@@ -18,7 +18,6 @@ use futures::{
     future::{AbortHandle, BoxFuture, Either, Ready, abortable, ready, select},
     stream::FuturesUnordered,
 };
-use futures_timer::Delay;
 use libp2p::{
     StreamProtocol,
     core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo},
@@ -43,6 +42,7 @@ use crate::{
         reader::{self, End},
         writer::Writer,
     },
+    timer::Delay,
 };
 use tequio_core::types::NodeId;
 

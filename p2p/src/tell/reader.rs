@@ -8,7 +8,6 @@ use futures::{
     future::{Either, select},
     io::BufReader,
 };
-use futures_timer::Delay;
 use tequio_core::types::NodeId;
 use web_time::Instant;
 
@@ -20,6 +19,7 @@ use crate::{
         codec::read_body,
         limits::{PeerLimits, Verdict},
     },
+    timer::Delay,
 };
 
 /// For a message to arrive once its length is there: it holds its shares from then on. One that strangers may send is short.

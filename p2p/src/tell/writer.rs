@@ -12,10 +12,10 @@ use std::{
 use futures::{
     AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered,
 };
-use futures_timer::Delay;
 use libp2p::swarm::ConnectionId;
 
 use super::{BATCH_BYTES, Outlet};
+use crate::timer::Delay;
 
 pub const HEAD_LEN: usize = 4;
 /// Before a stream that has ended, or that the peer does not take, is opened again; doubled each time, up to 2^6.
@@ -109,16 +109,19 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, batch: &[Arc<[u8]>], frames: &mut Vec<u8>) -> io::Result<()> {
+    let is_large = |body: &[u8]| HEAD_LEN + body.len() > BATCH_BYTES;
     frames.clear();
     for body in batch {
         frames.extend(u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes());
-        // A large one comes alone, and is not copied.
-        if batch.len() > 1 {
+        // A large one comes alone, and is not copied; of the others, what goes out together is one frame of the muxer.
+        if !is_large(body) {
             frames.extend_from_slice(body);
         }
     }
     stream.write_all(frames).await?;
-    if let [body] = batch {
+    if let [body] = batch
+        && is_large(body)
+    {
         stream.write_all(body).await?;
     }
     stream.flush().await

@@ -14,8 +14,9 @@ use std::{
 };
 
 use futures::{AsyncRead, AsyncWrite, FutureExt};
-use futures_timer::Delay;
 use web_time::Instant;
+
+use crate::timer::Delay;
 
 /// A peer that has sent nothing for so long is gone.
 pub const SILENCE_MAX: Duration = Duration::from_secs(9);
@@ -92,7 +93,7 @@ mod tests {
         let mut near = Heard::with_max(Pipe(near.into_async_read()), max);
         let began = Instant::now();
         for _ in 0..5 {
-            futures_timer::Delay::new(max / 2).await;
+            Delay::new(max / 2).await;
             far.unbounded_send(Ok([1])).unwrap();
             near.read_exact(&mut [0]).await.unwrap();
         }
