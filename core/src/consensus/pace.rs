@@ -9,8 +9,8 @@ use crate::types::Height;
 
 /// In so many heights both ways are tried.
 const CYCLE: Height = 32;
-/// How much longer a block may take beside another one, in eighths, and milliseconds that are within a clock's error.
-const EIGHTHS_MAX: u64 = 11;
+/// How much longer a block may take beside another one, in quarters, and milliseconds that are within a clock's error.
+const QUARTERS_MAX: u64 = 5;
 const SLACK_MS: u64 = 2;
 /// A new time counts for a quarter.
 const WEIGHT: u64 = 4;
@@ -70,7 +70,7 @@ impl Pace {
     fn pays(&self) -> bool {
         let Mean(Some(together)) = &self.together else { return true };
         let Mean(Some(alone)) = &self.alone else { return false };
-        *together <= (alone / 8).saturating_mul(EIGHTHS_MAX).saturating_add(SLACK_MS * PARTS)
+        *together <= (alone / 4).saturating_mul(QUARTERS_MAX).saturating_add(SLACK_MS * PARTS)
     }
 }
 
@@ -98,8 +98,8 @@ mod tests {
         assert!(Pace::default().opens(5));
         assert!(!after([(true, 900)]).opens(5), "there is nothing to compare with yet");
         assert!(after([(false, 200)]).opens(5));
-        assert!(after([(false, 200), (true, 275)]).opens(5));
-        assert!(!after([(false, 200), (true, 290)]).opens(5));
+        assert!(after([(false, 200), (true, 250)]).opens(5));
+        assert!(!after([(false, 200), (true, 260)]).opens(5));
         // Times of a few milliseconds are no better than the clock.
         assert!(after([(false, 3), (true, 5)]).opens(5));
         assert!(!after([(false, 3), (true, 12)]).opens(5));
