@@ -4,7 +4,7 @@
 use crate::files;
 use anyhow::Context as _;
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -34,6 +34,7 @@ pub struct Config {
     /// Where this node's votes go while it has a seat.
     pub votes_to: Votes,
     /// Whether it opens the next height while one is being decided.
+    #[serde(deserialize_with = "pipelining")]
     pub pipeline: Pipelining,
     /// Newest blocks that stay here; 0 for all of them.
     pub keep_blocks: u64,
@@ -70,11 +71,28 @@ impl From<Votes> for VotesTo {
 pub enum Pipelining {
     /// Where blocks take hardly longer by it
     #[default]
+    #[value(alias = "true")]
     Auto,
     /// Wherever it is allowed
     On,
     /// Never
+    #[value(alias = "false")]
     Off,
+}
+
+/// Also from the files of the versions that knew it or did without: `true` was where it seemed to pay.
+fn pipelining<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pipelining, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected \"auto\", \"on\" or \"off\"")]
+    enum Written {
+        Name(Pipelining),
+        Flag(bool),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Name(pipelining) => pipelining,
+        Written::Flag(true) => Pipelining::Auto,
+        Written::Flag(false) => Pipelining::Off,
+    })
 }
 
 impl From<Pipelining> for Pipeline {
@@ -140,6 +158,14 @@ mod tests {
         };
         config.save(dir.path()).unwrap();
         assert_eq!(Config::load(dir.path()).unwrap(), config);
+        for (written, pipeline) in [("true", Pipelining::Auto), ("false", Pipelining::Off), ("\"on\"", Pipelining::On)]
+        {
+            std::fs::write(dir.path().join(FILE_NAME), format!("pipeline = {written}\n")).unwrap();
+            assert_eq!(Config::load(dir.path()).unwrap(), Config { pipeline, ..Config::default() });
+        }
+        std::fs::write(dir.path().join(FILE_NAME), "pipeline = \"sometimes\"\n").unwrap();
+        let error = format!("{:#}", Config::load(dir.path()).unwrap_err());
+        assert!(error.contains("expected \"auto\", \"on\" or \"off\""), "{error}");
         std::fs::write(dir.path().join(FILE_NAME), "worker = 3\n").unwrap();
         let error = format!("{:#}", Config::load(dir.path()).unwrap_err());
         assert!(error.contains("unknown field `worker`"), "{error}");

@@ -61,9 +61,11 @@ pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells
     while let Some(first) = tells.next().await {
         // Votes come in bursts. Connections that are ready now are looked at first, so that one waking serves them all.
         tokio::task::yield_now().await;
-        let mut inputs = Vec::new();
+        let (mut inputs, mut count) = (Vec::new(), 0);
         let mut next = Some(first);
         while let Some(Told { peer: from, body, share }) = next {
+            // Malformed ones count as well, so that many of them keep no vote waiting.
+            count += 1;
             match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
                 Ok(message) => {
                     if let Message::Proposal(proposal) = &message {
@@ -76,7 +78,7 @@ pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells
                 }
                 Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
             }
-            next = if inputs.len() < TOGETHER_MAX { tells.try_next() } else { None };
+            next = if count < TOGETHER_MAX { tells.try_next() } else { None };
         }
         if !inputs.is_empty() {
             inbox.send_told(inputs);

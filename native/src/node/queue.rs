@@ -215,7 +215,7 @@ fn sign(context: &Context, action: Action) -> SignedTransaction {
 
 /// Into the pool. If there is no room, the next round tries again; if it does not fit the state, the next round sees why.
 fn send(context: &Context, transaction: SignedTransaction) {
-    match context.accept_transaction(transaction) {
+    match context.accept_own(transaction) {
         Ok(_) | Err(NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull)) => {}
         Err(error) => tracing::debug!(%error, "a queued write does not fit now"),
     }

@@ -48,7 +48,10 @@ fn send(context: &Context, action: Action, life: Height) -> Result<TransactionId
     let nonce = context.mempool.next_nonce(&context.id, &tip.state);
     let expires = tip.height() + life;
     let transaction = Transaction { chain: context.chain, sender: context.id, nonce, expires, action };
-    Ok(context.submit(transaction.sign(context.node_key()))?)
+    let signed = transaction.sign(context.node_key());
+    let id = signed.id();
+    context.accept_own(signed)?;
+    Ok(id)
 }
 
 /// Waits until a transaction is in a final block or can no longer be.

@@ -164,9 +164,11 @@ fn what_comes_at_once_is_judged_one_by_one() {
         for number in first..first + 32 {
             let (context, forged) = (&context, &forged);
             scope.spawn(move || {
-                assert_eq!(context.accept_transaction(signed(context, number, 1)), Ok(true));
-                assert!(context.accept_transaction(forged.clone()).is_err());
-                assert_eq!(context.accept_transaction(signed(context, number, 1)), Ok(false));
+                let own = signed(context, number, 1);
+                assert_eq!(context.submit(own.clone()), Ok(own.id()));
+                assert_eq!(context.submit(forged.clone()).unwrap_err().to_string(), signature);
+                assert_eq!(context.submit(own.clone()), Ok(own.id()));
+                assert_eq!(context.accept_own(own), Ok(false));
             });
         }
     });

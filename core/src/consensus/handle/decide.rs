@@ -3,7 +3,7 @@
 use crate::{
     consensus::{
         error::Error,
-        instance::Held,
+        instance::{Held, Instance},
         output::{Event, Finalised, Output},
         replica::{Head, Replica, SEAT_KEYS_MAX, SeatKeys, seated},
         validate,
@@ -57,12 +57,7 @@ impl Replica {
         if self.instance.accepted.is_some() {
             self.timing.recover(took_ms);
         }
-        if let Some(voted_ms) =
-            self.instance.voted_ms.filter(|_| self.instance.view == 0 && !block.transactions.is_empty())
-        {
-            let is_together = self.instance.is_ahead || self.ahead.is_some();
-            self.pace.note(is_together, self.now_ms.saturating_sub(voted_ms));
-        }
+        self.note_pace(&block);
         let epoch = self.head.committee.epoch();
         let height = block.header.height;
         let head: Result<Head, _> = self.head.after(&block, certificate.clone(), outcome.state.clone());
@@ -81,6 +76,17 @@ impl Replica {
             self.outbox.event(Event::Epoch { epoch, seats, seat: self.seat });
         }
         self.leave_orphan()
+    }
+
+    /// How long this block has taken, if it was decided here in its first view, and was not too late for that to mean anything.
+    fn note_pace(&mut self, block: &Block) {
+        let Instance { view, accepted, voted_ms, is_ahead, .. } = &self.instance;
+        let is_own = *view == 0 && *accepted == Some(block.header.digest()) && !block.transactions.is_empty();
+        let took_ms = voted_ms.filter(|_| is_own).map(|voted_ms| self.now_ms.saturating_sub(voted_ms));
+        let is_together = *is_ahead || self.ahead.is_some();
+        if let Some(took_ms) = took_ms.filter(|took_ms| *took_ms < self.params.view_timeout_ms) {
+            self.pace.note(is_together, took_ms);
+        }
     }
 
     /// The committee is another: this node's place in it, and the keys for that. Without keys that fit, each vote would be

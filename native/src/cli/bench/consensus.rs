@@ -3,7 +3,8 @@
 //!
 //! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
 //! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process. The
-//! load is signed before the clock starts, because those who bring transactions are not among the nodes. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
+//! load is signed before the clock starts, because those who bring transactions are not among the nodes, and comes in beats of 5 ms,
+//! which are checked together as a node does where many clients come at once. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
 //! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are. Bytes are those of the loopback interface: run nothing else on it.
 //!
 //! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
@@ -14,7 +15,7 @@ use crate::{
     config::{Config, Pipelining, Votes},
     files,
     keys::Keys,
-    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, admission, machine::now_ms},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -48,8 +49,8 @@ const START_WAIT: Duration = Duration::from_secs(120);
 /// Accounts that send transactions; each may have 64 waiting.
 const CLIENTS: usize = 512;
 const BOND: u64 = 1000;
-/// How often the load sends what is due.
-const BEAT: Duration = Duration::from_millis(5);
+/// How often the load sends what is due: as often as a node to which many clients come at once checks what they bring.
+const BEAT: Duration = admission::ROUND;
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 const LIFE: Height = 4000;
@@ -317,8 +318,8 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
     }
 }
 
-/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one beat is admitted together, as the
-/// HTTP API admits what comes at once.
+/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one beat is admitted together, in the
+/// rounds of `admission.rs`; what HTTP and threads for requests cost is not in it.
 fn send(
     contexts: &[Arc<crate::node::context::Context>],
     clients: &[NodeKey],
