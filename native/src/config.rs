@@ -80,7 +80,7 @@ pub enum Pipelining {
     Off,
 }
 
-/// Also from the files of the versions that knew it or did without: `true` was where it seemed to pay.
+/// Earlier versions wrote `true`, which was their default as `auto` is now, or `false`.
 fn pipelining<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pipelining, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected \"auto\", \"on\" or \"off\"")]
