@@ -6,7 +6,7 @@
 use super::{
     context::{Context, Tip},
     machine::{self, Inbox, Mail, Performer},
-    sync, transactor,
+    mempool, sync, transactor,
 };
 use crate::{config::Config as Options, store::FinalBlock};
 use anyhow::Context as _;
@@ -223,6 +223,7 @@ impl Replicating {
     fn build(&self, wanted: &BuildBlock) -> Input {
         let BuildBlock { height, view, parent, state, len_max, transactions_max } = wanted;
         let (height, view, parent) = (*height, *view, *parent);
+        mempool::check(&self.context);
         let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
         Input::Built { height, view, parent, transactions, waiting: self.inbox.waiting() }
     }

@@ -1,11 +1,13 @@
 //! The transactions that wait for a block, and the talk about them: `talk` says what is told to whom, offered and asked for;
-//! here it meets the network.
+//! here it meets the network, and in `told` what comes from there is checked.
 
 mod pool;
 mod talk;
+mod told;
 
 pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
-pub use talk::{EAGER, FANOUT, LEADERS, Source};
+pub use talk::{ALL, EAGER, FANOUT, LEADERS, Source};
+pub use told::{check, listen};
 
 use super::{context::Context, machine::now_ms};
 use pool::Pool;
@@ -24,7 +26,7 @@ use tequio_core::{
         packed,
     },
 };
-use tequio_p2p::{Channel, Protocol, Reply, Tells};
+use tequio_p2p::{Channel, Protocol, Reply};
 use tokio::sync::Notify;
 
 /// How long new transactions are gathered before they are told.
@@ -41,6 +43,7 @@ const AROUND: usize = 16;
 pub struct Mempool {
     pool: Mutex<Pool>,
     talk: Mutex<Talk>,
+    told: told::Told,
     /// For consensus.
     arrived: Notify,
     /// For the talk.
@@ -136,44 +139,6 @@ impl Mempool {
     }
 }
 
-/// Takes in what full nodes tell, until the network ends. What comes together is checked together.
-pub async fn listen(context: Arc<Context>, mut tells: Tells) {
-    while let Some(first) = tells.next().await {
-        let (mut news, mut shares, mut count) = (Vec::new(), Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(told) = next {
-            // Each message counts, so that offers without an end keep nothing waiting that came before.
-            count += 1;
-            let from = told.peer;
-            match packed::decode::<Message>(&told.body, MESSAGE_LEN_MAX) {
-                Ok(Message::New { transactions, pass_on }) => {
-                    count += transactions.len();
-                    news.push((Source::Told { peer: from, pass_on }, transactions.into_vec()));
-                    shares.push(told.share);
-                }
-                Ok(Message::Offer(names)) => {
-                    let is_member = context.committee_has(&from);
-                    let names = context.mempool.talk().offered(from, is_member, &names);
-                    ask(&context, from, names);
-                }
-                Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed talk of the mempool"),
-            }
-            next = if count < TRANSACTIONS_MAX { tells.try_next() } else { None };
-        }
-        take_in(&context, news).await;
-        drop(shares);
-    }
-}
-
-/// Signatures are slow enough to keep off the threads of the network.
-async fn take_in(context: &Arc<Context>, news: Vec<(Source, Vec<SignedTransaction>)>) {
-    if news.is_empty() {
-        return;
-    }
-    let context = context.clone();
-    let _ = tokio::task::spawn_blocking(move || context.accept_told(news)).await;
-}
-
 /// Asks a peer for transactions, and others for those that it does not give.
 fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
     if names.is_empty() {
@@ -189,7 +154,8 @@ fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
             if let Some(given) = given {
                 let asked: BTreeSet<_> = names.iter().collect();
                 let given = given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
-                take_in(&context, vec![(Source::Told { peer, pass_on: false }, given)]).await;
+                let (context, news) = (context.clone(), vec![(Source::Told { peer, pass_on: false }, given)]);
+                let _ = tokio::task::spawn_blocking(move || context.accept_told(news)).await;
             }
             questions.extend(context.mempool.talk().answered(peer, &names));
         }

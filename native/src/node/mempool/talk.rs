@@ -26,9 +26,11 @@ use tequio_core::{
 };
 
 /// Leaders of coming blocks that are told of a new transaction.
-pub const LEADERS: Height = 4;
+pub const LEADERS: Height = 3;
 /// Full nodes that are told of a new transaction, those leaders among them.
-pub const EAGER: usize = 6;
+pub const EAGER: usize = 4;
+/// So few are all told.
+pub const ALL: usize = 6;
 /// Full nodes to which a transaction is offered that another one has told.
 pub const FANOUT: usize = 8;
 
@@ -277,15 +279,16 @@ impl Lately {
     }
 }
 
-/// Who is told of new transactions: the leaders that are connected, and others until they are [`EAGER`].
+/// Who is told of new transactions: the leaders that are connected, and others until they are [`EAGER`]; or all, where those are few.
 pub fn eager(
     full_nodes: &[NodeId],
     leaders: impl Iterator<Item = NodeId>,
     chance: impl Fn(&NodeId) -> u64,
 ) -> BTreeSet<NodeId> {
+    let count = if full_nodes.len() <= ALL { ALL } else { EAGER };
     let mut chosen: BTreeSet<_> = leaders.filter(|leader| full_nodes.contains(leader)).collect();
     let rest: Vec<_> = full_nodes.iter().filter(|peer| !chosen.contains(peer)).copied().collect();
-    chosen.extend(some(&rest, EAGER.saturating_sub(chosen.len()), chance));
+    chosen.extend(some(&rest, count.saturating_sub(chosen.len()), chance));
     chosen
 }
 
