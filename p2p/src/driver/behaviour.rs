@@ -1,29 +1,24 @@
 //! The libp2p behaviours of a node, composed for each host.
 
+use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
-use std::num::NonZeroU32;
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use libp2p::{
     connection_limits::{self, ConnectionLimits},
     identify,
     identity::Keypair,
-    ping, relay,
+    relay,
     swarm::NetworkBehaviour,
 };
 #[cfg(not(target_arch = "wasm32"))]
 use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
 
-use super::{per_ip, prompt::Prompt};
+use super::{per_ip, pings::Pings, prompt::Prompt};
 use crate::{config::Config, rpc, tell::Hub};
 
 /// Name and version of the protocols spoken here, for identify.
 const PROTOCOL_VERSION: &str = "tequio/1";
-/// A third of the silence after which the transports give a peer up. Both sides ping, so each hears the other about
-/// twice as often.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the transports.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[cfg(not(target_arch = "wasm32"))]
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -52,7 +47,7 @@ pub struct Behaviour {
     relay_server: RelayServer,
     signalling: Signalling,
     identify: identify::Behaviour,
-    ping: Prompt<ping::Behaviour>,
+    ping: Prompt<Pings>,
     pub rpc: rpc::Behaviour,
 }
 
@@ -75,7 +70,6 @@ impl Behaviour {
             .with_agent_version(config.agent.clone())
             .with_push_listen_addr_updates(true)
             .with_cache_size(0);
-        let ping = ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT);
         Self {
             connections: connection_limits::Behaviour::new(connections),
             per_ip: per_ip::Behaviour::new(limits.inbound_per_ip),
@@ -84,7 +78,7 @@ impl Behaviour {
             relay_server: relay_server(config, keys),
             signalling,
             identify: identify::Behaviour::new(identify),
-            ping: Prompt(ping::Behaviour::new(ping)),
+            ping: Prompt(Pings::new()),
             rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),
         }
     }

@@ -12,6 +12,7 @@ mod keep;
 mod listens;
 mod peers;
 mod per_ip;
+mod pings;
 mod prompt;
 mod race;
 mod react;
