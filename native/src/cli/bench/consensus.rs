@@ -302,12 +302,9 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
             continue;
         }
         for height in seen + 1..=tip.height() {
-            let Ok(Some((block, _))) = context.store.block(height) else { continue };
-            for transaction in block.transactions.iter() {
-                let id = transaction.id();
-                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                let applied = context.store.receipt(&id).is_ok_and(|r| r.is_some_and(|(_, r)| r.result.is_ok()));
-                if let Some(sent) = sent.filter(|_| applied) {
+            for receipt in context.store.receipts(height).unwrap_or_default() {
+                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&receipt.transaction);
+                if let Some(sent) = sent.filter(|_| receipt.result.is_ok()) {
                     load.applied.fetch_add(1, Ordering::Relaxed);
                     let took_ms = sent.elapsed().as_secs_f64() * 1000.0;
                     load.submit_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);
