@@ -2,13 +2,13 @@
 
 use super::{
     Store, StoreError,
-    tables::{BLOCKS, ENTRIES, HEAD_KEY, HEADERS, LOG, META, RECEIPTS},
+    tables::{BLOCKS, ENTRIES, HEAD_KEY, HEADERS, LOG, LOWEST_KEY, META},
 };
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{
-        Block, Certificate, Change, Receipt, SignedTransaction, State, TransactionId,
+        Block, Certificate, Change, Receipt, SignedTransaction, State,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX},
         genesis::Start,
         state::ENTRY_LEN_MAX,
@@ -18,7 +18,6 @@ use tequio_core::{
 };
 
 pub(super) const HEADER_LEN_MAX: usize = 4096;
-const RECEIPT_LEN_MAX: usize = 4096;
 
 /// A block that has become final, with everything that follows from it.
 #[derive(Clone, Copy, Debug)]
@@ -73,16 +72,18 @@ impl Store {
 
     /// The final height.
     pub fn head_height(&self) -> Result<Option<Height>, StoreError> {
-        let read = self.read()?;
-        let head = read.open_table(META)?.get(HEAD_KEY)?;
-        head.map(|v| height_from(v.value())).transpose()
+        height_in(&self.read()?.open_table(META)?, HEAD_KEY)
     }
 
     /// Appends a final block. Its predecessor must be the head. The log up to it is dropped.
     pub fn append(&self, last: FinalBlock<'_>) -> Result<(), StoreError> {
+        let height = last.block.header.height;
         let write = self.write()?;
         append(&write, last)?;
-        Ok(write.commit()?)
+        let prefixes = self.append_receipts(&write, height, last.receipts)?;
+        write.commit()?;
+        self.receipts_appended(height, prefixes);
+        Ok(())
     }
 
     /// A final header with its certificate.
@@ -120,25 +121,15 @@ impl Store {
             codec::decode(bytes.value(), BLOCK_LEN_MAX).map_err(|_| StoreError::Damaged("a block"))?;
         Ok(Some((Block { header, transactions }, certificate)))
     }
-
-    /// What became of a transaction, and at which height.
-    pub fn receipt(&self, id: &TransactionId) -> Result<Option<(Height, Receipt)>, StoreError> {
-        let read = self.read()?;
-        let Some(found) = read.open_table(RECEIPTS)?.get(&id.0)? else { return Ok(None) };
-        let (height, bytes) = found.value();
-        let receipt = codec::decode(bytes, RECEIPT_LEN_MAX).map_err(|_| StoreError::Damaged("a receipt"))?;
-        Ok(Some((height, receipt)))
-    }
 }
 
-/// Appends a final block to a write that its caller commits.
-pub(super) fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
-    let FinalBlock { block, certificate, changes, receipts } = last;
+/// Appends a final block, but for its receipts, to a write.
+fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
+    let FinalBlock { block, certificate, changes, .. } = last;
     let height = block.header.height;
     let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
     let mut meta = write.open_table(META)?;
-    let head = meta.get(HEAD_KEY)?.map(|v| height_from(v.value())).transpose()?;
-    let head = head.ok_or(StoreError::Damaged("the head"))?;
+    let head = height_in(&meta, HEAD_KEY)?.ok_or(StoreError::Damaged("the head"))?;
     if height != head + 1 {
         return Err(StoreError::NotNext { head, found: height });
     }
@@ -149,16 +140,6 @@ pub(super) fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(
     // In the order of their places: one page is taken up after the other.
     for change in changes {
         entries.insert(&change.place.0, change.bytes.as_slice())?;
-    }
-    let mut table = write.open_table(RECEIPTS)?;
-    let mut receipts: Vec<&Receipt> = receipts.iter().collect();
-    // Likewise. Of several about one transaction, those that came first stay first.
-    receipts.sort_by_key(|receipt| receipt.transaction);
-    for receipt in receipts {
-        // A transaction may stand in several blocks; the one in which it was applied counts.
-        if receipt.result.is_ok() || table.get(&receipt.transaction.0)?.is_none() {
-            table.insert(&receipt.transaction.0, (height, codec::encode(receipt).as_slice()))?;
-        }
     }
     write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
     Ok(())
@@ -177,6 +158,16 @@ pub(super) fn read_entries(
     Ok(state)
 }
 
-pub(super) fn height_from(bytes: &[u8]) -> Result<Height, StoreError> {
-    Ok(Height::from_le_bytes(bytes.try_into().map_err(|_| StoreError::Damaged("the head"))?))
+/// The lowest block from which on all are here.
+pub(super) fn lowest_in(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Height, StoreError> {
+    Ok(height_in(meta, LOWEST_KEY)?.unwrap_or(1))
+}
+
+/// A height in [`META`].
+pub(super) fn height_in(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<Option<Height>, StoreError> {
+    let height = meta.get(key)?.map(|bytes| bytes.value().try_into().map(Height::from_le_bytes));
+    height.transpose().map_err(|_| StoreError::Damaged("a height"))
 }

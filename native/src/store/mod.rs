@@ -10,8 +10,10 @@ mod jobs;
 mod log;
 mod objects;
 mod queue;
+mod receipts;
 mod snapshot;
 mod tables;
+mod upgrade;
 
 pub use chain::{FinalBlock, Head};
 pub use error::StoreError;
@@ -20,13 +22,16 @@ pub use queue::{OPEN_MAX, QueueError, Queued, Stage, Write};
 pub use snapshot::Progress;
 
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
-use std::path::Path;
-use tables::{BLOCKS, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPTS, STAGED, STAGED_KEPT};
+use std::{path::Path, sync::Mutex};
+use tables::{
+    BLOCK_RECEIPTS, BLOCKS, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPT_INDEX, STAGED,
+    STAGED_KEPT,
+};
 use tequio_core::types::ChainId;
 
 /// Version of the tables and of what is in them.
-pub const VERSION: u32 = 2;
-/// Stores of this version and later ones are upgraded when they are opened: version 2 has added tables.
+pub const VERSION: u32 = 3;
+/// Stores of this version and later ones are upgraded when they are opened.
 const VERSION_MIN: u32 = 1;
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "store.redb";
@@ -37,45 +42,34 @@ const CACHE_LEN: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     db: Database,
+    pending: Mutex<receipts::Pending>,
 }
 
 impl Store {
     /// Opens or makes the file, and checks that it is of this version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
         let db = Database::builder().set_cache_size(CACHE_LEN).create(path)?;
-        let store = Self { db };
+        let store = Self { db, pending: Mutex::default() };
         let write = store.write()?;
-        {
-            let mut meta = write.open_table(META)?;
-            let version = meta.get(tables::VERSION_KEY)?.map(|v| v.value().to_vec());
-            match version.as_deref().map(<[u8; 4]>::try_from) {
-                None => {
-                    meta.insert(tables::VERSION_KEY, VERSION.to_le_bytes().as_slice())?;
-                    meta.insert(tables::CHAIN_KEY, chain.0.as_slice())?;
-                }
-                Some(Ok(bytes)) if u32::from_le_bytes(bytes) == VERSION => {}
-                Some(Ok(bytes)) if (VERSION_MIN..VERSION).contains(&u32::from_le_bytes(bytes)) => {
-                    meta.insert(tables::VERSION_KEY, VERSION.to_le_bytes().as_slice())?;
-                }
-                Some(Ok(bytes)) => return Err(StoreError::Version { found: u32::from_le_bytes(bytes) }),
-                Some(Err(_)) => return Err(StoreError::Damaged("the version")),
-            }
-            if meta.get(tables::CHAIN_KEY)?.is_none_or(|c| c.value() != chain.0) {
-                return Err(StoreError::OtherChain);
-            }
-            // Reading needs the tables to exist.
-            write.open_table(HEADERS)?;
-            write.open_table(BLOCKS)?;
-            for entries in [ENTRIES, STAGED, STAGED_KEPT, KEPT, NEXT] {
-                write.open_table(entries)?;
-            }
-            write.open_table(RECEIPTS)?;
-            write.open_table(LOG)?;
-            write.open_table(JOBS)?;
-            write.open_table(OBJECTS)?;
-            write.open_table(QUEUE)?;
+        if let Some(version) = check(&write, chain)? {
+            upgrade::upgrade(&write, version)?;
         }
+        // Reading needs the tables to exist.
+        for by_height in [HEADERS, BLOCKS, BLOCK_RECEIPTS, QUEUE] {
+            write.open_table(by_height)?;
+        }
+        for entries in [ENTRIES, STAGED, STAGED_KEPT, KEPT, NEXT] {
+            write.open_table(entries)?;
+        }
+        write.open_table(RECEIPT_INDEX)?;
+        write.open_table(LOG)?;
+        write.open_table(JOBS)?;
+        write.open_table(OBJECTS)?;
         write.commit()?;
+        if let Some(head) = store.head_height()? {
+            let receipts = store.read()?.open_table(BLOCK_RECEIPTS)?;
+            *store.pending() = receipts::Pending::load(&receipts, store.lowest_block()?, head)?;
+        }
         Ok(store)
     }
 
@@ -89,6 +83,26 @@ impl Store {
         write.set_durability(Durability::Immediate).map_err(|_| StoreError::Damaged("the durability"))?;
         Ok(write)
     }
+}
+
+/// Checks that a store is of this version and chain, or says what older version it is of. An empty one becomes of this version.
+fn check(write: &WriteTransaction, chain: &ChainId) -> Result<Option<u32>, StoreError> {
+    let mut meta = write.open_table(META)?;
+    let found = meta.get(tables::VERSION_KEY)?.map(|v| <[u8; 4]>::try_from(v.value()).map(u32::from_le_bytes));
+    let older = match found.transpose().map_err(|_| StoreError::Damaged("the version"))? {
+        None => {
+            meta.insert(tables::CHAIN_KEY, chain.0.as_slice())?;
+            None
+        }
+        Some(VERSION) => None,
+        Some(older) if (VERSION_MIN..VERSION).contains(&older) => Some(older),
+        Some(found) => return Err(StoreError::Version { found }),
+    };
+    if meta.get(tables::CHAIN_KEY)?.is_none_or(|c| c.value() != chain.0) {
+        return Err(StoreError::OtherChain);
+    }
+    meta.insert(tables::VERSION_KEY, VERSION.to_le_bytes().as_slice())?;
+    Ok(older)
 }
 
 #[cfg(test)]

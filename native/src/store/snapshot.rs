@@ -7,20 +7,17 @@
 
 use super::{
     Store, StoreError,
-    chain::{HEADER_LEN_MAX, read_entries},
+    chain::{HEADER_LEN_MAX, height_in, lowest_in, read_entries},
     tables::{
-        BLOCKS, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY, META, NEXT, NEXT_KEY, RECEIPTS, STAGED, STAGED_KEPT,
-        STAGED_KEY,
+        BLOCK_RECEIPTS, BLOCKS, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY, LOWEST_SINCE_KEY, META, NEXT,
+        NEXT_KEY, RECEIPT_INDEX, STAGED, STAGED_KEPT, STAGED_KEY,
     },
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
-    codec::{self, BoundedVec},
-    ledger::{
-        Entry, SignedTransaction, State,
-        block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX},
-    },
+    codec,
+    ledger::{Entry, State},
     types::{Digest, Height},
     wire::light::FinalHeader,
 };
@@ -43,9 +40,7 @@ pub struct Progress {
 impl Store {
     /// The lowest block from which on all are here.
     pub fn lowest_block(&self) -> Result<Height, StoreError> {
-        let read = self.read()?;
-        let lowest = read.open_table(META)?.get(LOWEST_KEY)?;
-        lowest.map_or(Ok(1), |v| super::chain::height_from(v.value()))
+        lowest_in(&self.read()?.open_table(META)?)
     }
 
     /// The state that is being fetched, if one is.
@@ -98,6 +93,9 @@ impl Store {
         for table in [STAGED, STAGED_KEPT, NEXT] {
             write.open_table(table)?;
         }
+        // All of it is of blocks that go.
+        write.delete_table(RECEIPT_INDEX)?;
+        write.open_table(RECEIPT_INDEX)?;
         write.open_table(HEADERS)?.insert(height, codec::encode(header).as_slice())?;
         write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
         set_progress(&write, STAGED_KEY, None)?;
@@ -167,11 +165,14 @@ impl Store {
         write.open_table(NEXT)?;
         set_progress(&write, NEXT_KEY, None)?;
         set_height(&write, LOWEST_KEY, height + 1)?;
+        let head = height_in(&write.open_table(META)?, HEAD_KEY)?.ok_or(StoreError::Damaged("the head"))?;
+        set_height(&write, LOWEST_SINCE_KEY, head)?;
         Ok(write.commit()?)
     }
 
-    /// Removes up to `count_max` blocks below the lowest one that counts, with the receipts of their transactions. Says
-    /// how many there were. Headers with their certificates stay: they are small, and light nodes ask for them.
+    /// Removes up to `count_max` blocks below the lowest one that counts, with the receipts of their transactions; the
+    /// blocks that follow take them out of the index. Says how many there were. Headers with their certificates stay: they are
+    /// small, and light nodes ask for them.
     pub fn prune_blocks(&self, count_max: usize) -> Result<usize, StoreError> {
         let lowest = self.lowest_block()?;
         // Most of the time there is nothing to do, and a write costs a sync.
@@ -180,29 +181,18 @@ impl Store {
             return Ok(0);
         }
         let write = self.write()?;
-        let count = {
-            let (mut blocks, mut receipts) = (write.open_table(BLOCKS)?, write.open_table(RECEIPTS)?);
-            let mut heights = Vec::new();
-            for item in blocks.range(..lowest)?.take(count_max) {
-                let (height, bytes) = item?;
-                heights.push(height.value());
-                let transactions: BoundedVec<SignedTransaction, BLOCK_TRANSACTIONS_MAX> =
-                    codec::decode(bytes.value(), BLOCK_LEN_MAX).map_err(|_| StoreError::Damaged("a block"))?;
-                for id in transactions.iter().map(SignedTransaction::id) {
-                    // A transaction may stand in several blocks; its receipt is of one of them.
-                    let is_here = receipts.get(&id.0)?.is_some_and(|found| found.value().0 == height.value());
-                    if is_here {
-                        receipts.remove(&id.0)?;
-                    }
-                }
-            }
+        let heights = {
+            let (mut blocks, mut receipts) = (write.open_table(BLOCKS)?, write.open_table(BLOCK_RECEIPTS)?);
+            let heights = blocks.range(..lowest)?.take(count_max).map(|item| Ok(item?.0.value()));
+            let heights = heights.collect::<Result<Vec<_>, StoreError>>()?;
             for height in &heights {
                 blocks.remove(height)?;
+                receipts.remove(height)?;
             }
-            heights.len()
+            heights
         };
         write.commit()?;
-        Ok(count)
+        Ok(heights.len())
     }
 
     fn progress(&self, key: &str) -> Result<Option<Progress>, StoreError> {

@@ -10,8 +10,10 @@ pub const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers")
 pub const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
 /// Digest of the key → encoded `Entry` of the newest state.
 pub const ENTRIES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("entries");
-/// Transaction → its height and encoded receipt.
-pub const RECEIPTS: TableDefinition<&[u8; 32], (u64, &[u8])> = TableDefinition::new("receipts");
+/// Height → encoded receipts of the block's transactions, in its order; empty blocks have none.
+pub const BLOCK_RECEIPTS: TableDefinition<u64, &[u8]> = TableDefinition::new("block receipts");
+/// The first eight bytes of a transaction's id, big-endian, and a height → nothing.
+pub const RECEIPT_INDEX: TableDefinition<(u64, u64), ()> = TableDefinition::new("receipt index");
 /// Height and number → record of the consensus log.
 pub const LOG: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("consensus log");
 /// Job and number → what the job's coordinator has to remember.
@@ -37,6 +39,8 @@ pub const CHAIN_KEY: &str = "chain";
 pub const HEAD_KEY: &str = "head";
 /// In [`META`]: u64, the lowest block from which on all are here; 1 where it is missing.
 pub const LOWEST_KEY: &str = "lowest block";
+/// In [`META`]: u64, the head when blocks were last given up; missing while none were.
+pub const LOWEST_SINCE_KEY: &str = "lowest since";
 /// In [`META`]: how far [`STAGED`] is; missing while nothing is fetched.
 pub const STAGED_KEY: &str = "staged";
 /// In [`META`]: how far [`NEXT`] is; missing while nothing is written there.

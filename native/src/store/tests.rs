@@ -11,7 +11,7 @@ use tequio_core::{
     wire::light::FinalHeader,
 };
 
-fn start() -> Start {
+pub(super) fn start() -> Start {
     let (node, voting) = (NodeKey::from_bytes(&[1; 32]).id(), bls::SecretKey::from_seed(&[1; 32]));
     let vrf_key = vrf::SecretKey::from_bytes(&[1; 32]).public();
     let genesis = Genesis {
@@ -41,7 +41,7 @@ fn start() -> Start {
 }
 
 /// An empty block on top of a header, with what it changes.
-fn next(start: &Start, head: &Head) -> (Block, Certificate, tequio_core::ledger::Outcome) {
+pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, tequio_core::ledger::Outcome) {
     let context = tequio_core::ledger::BlockContext { parent: &head.header.header, committee: &start.committee };
     let outcome = head.state.apply(context, &[]);
     let parent = &head.header.header;
@@ -108,7 +108,7 @@ fn newer_versions_and_other_chains_are_refused() {
     write.commit().unwrap();
     drop(store);
     let error = Store::open(&path, &ChainId([1; 32])).unwrap_err();
-    assert!(error.to_string().contains("version 3, this tequio reads version 2"), "{error}");
+    assert!(error.to_string().contains("version 4, this tequio reads version 3"), "{error}");
 }
 
 #[test]

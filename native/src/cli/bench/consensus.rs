@@ -56,6 +56,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const LIFE: Height = 4000;
 /// What of the load is signed beforehand; the rest when it is sent.
 const AHEAD_S: u64 = 65;
+/// Whether a network becomes slower as it goes on shows in parts of its time.
+const PART_S: u64 = 10;
 /// The simulator's program and manifest.
 const SIMULATOR: &str = "tequio-simulate";
 const SIMULATOR_MANIFEST: &str = "tests/simulation/Cargo.toml";
@@ -169,12 +171,18 @@ impl Consensus {
             (fallbacks.sum::<u64>(), ahead.sum::<u64>())
         };
         let before = counted();
-        let (began, cpu_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
+        let (began, cpu_began_s, bytes) = (Instant::now(), cpu_seconds()?, loopback_bytes()?);
         let first = nodes.first().context("no nodes")?.context.clone();
         let height = first.tip().height();
-        tokio::time::sleep(Duration::from_secs(self.seconds)).await;
+        let mut parts = Vec::new();
+        for second in 1..=self.seconds {
+            tokio::time::sleep((began + Duration::from_secs(second)).saturating_duration_since(Instant::now())).await;
+            if second.is_multiple_of(PART_S) {
+                parts.push((load.applied.load(Ordering::Relaxed), cpu_seconds()?));
+            }
+        }
         let decisions = first.tip().height().saturating_sub(height).max(1) as f64;
-        let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_s);
+        let (elapsed_s, cpu_s) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_began_s);
         let bytes = loopback_bytes()?.saturating_sub(bytes) as f64;
         let (fallbacks, ahead) = (counted().0 - before.0, counted().1 - before.1);
         let applied = load.applied.load(Ordering::Relaxed);
@@ -187,6 +195,12 @@ impl Consensus {
         let final_ms = load.take(&load.final_ms);
         let submit_ms = load.take(&load.submit_ms);
         let n = f64::from(self.nodes);
+        let since = [(0, cpu_began_s)].into_iter().chain(parts.iter().copied()).zip(&parts);
+        let (part_tps, part_cores): (Vec<_>, Vec<_>) = since
+            .map(|((applied, cpu_s), (applied_then, cpu_then_s))| {
+                ((applied_then - applied) / PART_S, round((cpu_then_s - cpu_s) / PART_S as f64))
+            })
+            .unzip();
         Ok(json!({
             "nodes": self.nodes, "profile": VotesTo::from(self.profile).name(), "rate": self.rate,
             "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": Pipeline::from(self.pipeline).name(), "ahead": ahead,
@@ -195,6 +209,7 @@ impl Consensus {
             "submit_p50_ms": percentile(&submit_ms, 50), "submit_p95_ms": percentile(&submit_ms, 95),
             "submit_p99_ms": percentile(&submit_ms, 99),
             "tps": round(applied as f64 / elapsed_s), "refused": load.refused.load(Ordering::Relaxed),
+            "tps_each_10_s": part_tps, "cores_busy_each_10_s": part_cores,
             "cpu_s_per_decision": round(cpu_s / decisions), "cores_busy": round(cpu_s / elapsed_s),
             "bytes_per_decision": (bytes / decisions / n).round(), "floor_ms": round(floor.ms),
             "cores": cores(), "verify_us": round(verify_us), "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
@@ -302,12 +317,9 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
             continue;
         }
         for height in seen + 1..=tip.height() {
-            let Ok(Some((block, _))) = context.store.block(height) else { continue };
-            for transaction in block.transactions.iter() {
-                let id = transaction.id();
-                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                let applied = context.store.receipt(&id).is_ok_and(|r| r.is_some_and(|(_, r)| r.result.is_ok()));
-                if let Some(sent) = sent.filter(|_| applied) {
+            for receipt in context.store.receipts(height).unwrap_or_default() {
+                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&receipt.transaction);
+                if let Some(sent) = sent.filter(|_| receipt.result.is_ok()) {
                     load.applied.fetch_add(1, Ordering::Relaxed);
                     let took_ms = sent.elapsed().as_secs_f64() * 1000.0;
                     load.submit_ms.lock().unwrap_or_else(PoisonError::into_inner).push(took_ms);

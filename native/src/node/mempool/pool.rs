@@ -115,7 +115,8 @@ impl Pool {
         if self.ids.contains_key(&id) {
             return Ok(false);
         }
-        state.admits(&transaction.transaction, height)?;
+        let standing = state.standing(&transaction.transaction.sender);
+        standing.admits(&transaction.transaction, height)?;
         let len = borsh::object_length(&*transaction).unwrap_or(usize::MAX);
         if len > TRANSACTION_LEN_MAX {
             return Err(Rejected::TooLarge);
@@ -133,7 +134,7 @@ impl Pool {
             }
         }
         let displaced = displaced.and_then(|last| self.take(&sender, last));
-        if let Err(error) = self.make_room(state, reputation(state, &sender), len) {
+        if let Err(error) = self.make_room(state, standing.reputation(), len) {
             displaced.into_iter().for_each(|item| self.put(item));
             return Err(error);
         }
