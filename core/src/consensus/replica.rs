@@ -219,6 +219,12 @@ impl Replica {
         self.seat
     }
 
+    /// How long blocks with transactions take this node from its vote to the end, milliseconds: alone, and beside another
+    /// height. `None` where none has been seen.
+    pub fn pace_ms(&self) -> (Option<u64>, Option<u64>) {
+        self.pace.means_ms()
+    }
+
     pub(super) fn leader_seat(&self, view: View) -> usize {
         self.leader_at(self.instance.height, view)
     }

@@ -62,8 +62,6 @@ impl Replica {
                     return Err(RestoreError::Damaged);
                 }
                 self.vote_ahead(proposal, None);
-                // It was cast in another life: how long ago is not known.
-                self.ahead.iter_mut().for_each(|ahead| ahead.voted_ms = None);
                 Ok(())
             }
             _ => Err(RestoreError::StoreBehindLog { height }),

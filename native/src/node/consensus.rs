@@ -116,6 +116,7 @@ impl Performer<Replica> for Replicating {
             }
             Output::Finalised(finalised) => {
                 self.finalise(*finalised)?;
+                self.show_pace(replica);
                 return Ok(Some(Input::Persisted));
             }
             Output::Adopted(head) => {
@@ -198,6 +199,14 @@ impl Replicating {
         }
         self.want_block();
         Ok(())
+    }
+
+    /// What `pipeline = "auto"` goes by.
+    fn show_pace(&self, replica: &Replica) {
+        let ms = |mean: Option<u64>| mean.unwrap_or_default() as i64;
+        let ((alone, beside), metrics) = (replica.pace_ms(), &self.context.metrics);
+        metrics.block_alone_ms.set(ms(alone));
+        metrics.block_beside_ms.set(ms(beside));
     }
 
     fn adopt(&self, head: Head) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub path_changes: Family<[(&'static str, &'static str); 1], Counter>,
     pub fallbacks: Counter,
     pub ahead: Counter,
+    pub block_alone_ms: Gauge,
+    pub block_beside_ms: Gauge,
 }
 
 impl Default for Metrics {
@@ -53,6 +55,8 @@ impl Default for Metrics {
             path_changes: Family::default(),
             fallbacks: Counter::default(),
             ahead: Counter::default(),
+            block_alone_ms: Gauge::default(),
+            block_beside_ms: Gauge::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -74,6 +78,8 @@ impl Default for Metrics {
         registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
         registry.register("fallbacks", "Heights whose collectors did not answer in time", m.fallbacks.clone());
         registry.register("ahead", "Heights voted for before the one below was final", m.ahead.clone());
+        registry.register("block_alone_ms", "Mean from vote to finality, alone", m.block_alone_ms.clone());
+        registry.register("block_beside_ms", "Likewise, beside another", m.block_beside_ms.clone());
         metrics.registry = registry;
         metrics
     }

@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 use tequio_core::{
-    consensus::{Head, Offence, Replica, RestoreError, WalRecord},
+    consensus::{Head, Input, Offence, Replica, RestoreError, WalRecord},
     crypto::{
         Context, NodeKey,
         batch::Batch,
         bls::{self, SecretKey, known},
         vrf,
     },
-    ledger::{Action, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
+    ledger::{Action, Block, Certificate, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
     light::{LightClient, LightError, Progress},
-    types::{Height, Unverified, View},
+    machine::Machine,
+    types::{Height, NodeId, Unverified, View},
     wire::{
         consensus::{Message, Proposal},
         light::FinalHeader,
@@ -399,9 +400,55 @@ fn heights_are_opened_ahead_where_it_pays() {
     };
     let (far, far_always) = (run(Pipeline::Auto, 1), run(Pipeline::On, 1));
     assert!(4 * far > 3 * far_always, "{far} votes ahead, {far_always} were possible");
+    // What others have open beside a height, and this member does not see, is not taken for alone.
+    let (busy, busy_always) = (run(Pipeline::Auto, 16), run(Pipeline::On, 16));
+    assert!(5 * busy < 2 * busy_always, "{busy} votes ahead, {busy_always} were possible");
     let (slow, slow_always) = (run(Pipeline::Auto, 60), run(Pipeline::On, 60));
     assert!(3 * slow < slow_always, "{slow} votes ahead, {slow_always} were possible");
     assert!(slow > 0, "it is tried now and then");
+}
+
+/// What a member takes for the pace of blocks is that of blocks which it sees decided, and in time.
+#[test]
+fn what_came_late_or_by_sync_says_nothing_of_the_pace() {
+    /// The first height that is known to be decided alone.
+    const HEIGHT: Height = 16;
+    /// Host 0 has voted for a block that the others have made final: an input tells it so, so much later.
+    fn told(later_ms: u64, input: fn(NodeId, Block, Certificate) -> Input) -> (Option<u64>, Option<u64>) {
+        let setup = Setup { pipeline: Pipeline::Off, ..Setup::calm(50) };
+        let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
+        cluster.network.withheld = |_, to, message| {
+            let decides = |vote: &Vote| vote.phase == Phase::Commit && vote.height == HEIGHT;
+            to == 0
+                && match message {
+                    Message::Vote(signed) => decides(&signed.vote),
+                    Message::Finalised(certificate) => decides(&certificate.vote),
+                    _ => false,
+                }
+        };
+        while cluster.hosts[1].disk.height() < HEIGHT {
+            cluster.submit(0);
+            cluster.run_ms(5);
+        }
+        let from = cluster.world.keys[1].0.id();
+        let (block, certificate) = cluster.hosts[1].disk.blocks[HEIGHT as usize - 1].clone();
+        let host = &mut cluster.hosts[0];
+        let now_ms = host.clock_ms(cluster.now_us);
+        let replica = host.replica.as_mut().unwrap();
+        assert_eq!((replica.height(), replica.view(), replica.pace_ms()), (HEIGHT, 0, (None, None)));
+        replica.handle(now_ms + later_ms, input(from, block, certificate)).unwrap();
+        assert_eq!(replica.height(), HEIGHT + 1);
+        replica.pace_ms()
+    }
+    let decided: fn(NodeId, Block, Certificate) -> Input =
+        |from, _, certificate| Input::Received { from, message: Unverified::new(Message::Finalised(certificate)) };
+    let synced: fn(NodeId, Block, Certificate) -> Input =
+        |from, block, certificate| Input::Synced { from, blocks: vec![(block, certificate)] };
+    let (alone, together) = told(100, decided);
+    assert!(alone.is_some_and(|ms| (100..500).contains(&ms)), "{alone:?}");
+    assert_eq!(together, None);
+    assert_eq!(told(100, synced), (None, None));
+    assert_eq!(told(PATIENT.view_timeout_ms, decided), (None, None));
 }
 
 /// With pipelining more heights are decided in the same time, and each takes no longer.

@@ -18,7 +18,10 @@ impl Replica {
     pub(in crate::consensus) fn on_committed(&mut self, certificate: Certificate) -> Result<(), Error> {
         let digest = certificate.vote.digest;
         match self.instance.held.remove(&digest) {
-            Some(Held { block, outcome: Some(outcome) }) => self.finalise(block, certificate, outcome),
+            Some(Held { block, outcome: Some(outcome) }) => {
+                self.note_pace(&block);
+                self.finalise(block, certificate, outcome)
+            }
             held => {
                 for seat in certificate.seats().filter(|seat| self.seat != Some(*seat)) {
                     let next = self.instance.height.saturating_add(1);
@@ -57,7 +60,6 @@ impl Replica {
         if self.instance.accepted.is_some() {
             self.timing.recover(took_ms);
         }
-        self.note_pace(&block);
         let epoch = self.head.committee.epoch();
         let height = block.header.height;
         let head: Result<Head, _> = self.head.after(&block, certificate.clone(), outcome.state.clone());
@@ -78,14 +80,14 @@ impl Replica {
         self.leave_orphan()
     }
 
-    /// How long this block has taken, if it was decided here in its first view, and was not too late for that to mean anything.
+    /// How long a block that is decided here has taken, if that was in its first view, and not too late to mean anything. One that
+    /// comes by sync has taken as long as that, and how long ago the vote of another life was is not known: neither gets here.
     fn note_pace(&mut self, block: &Block) {
-        let Instance { view, accepted, voted_ms, is_ahead, .. } = &self.instance;
-        let is_own = *view == 0 && *accepted == Some(block.header.digest()) && !block.transactions.is_empty();
-        let took_ms = voted_ms.filter(|_| is_own).map(|voted_ms| self.now_ms.saturating_sub(voted_ms));
-        let is_together = *is_ahead || self.ahead.is_some();
+        let Instance { height, view, voted_ms, is_ahead, .. } = self.instance;
+        let voted_ms = voted_ms.filter(|_| view == 0 && !block.transactions.is_empty());
+        let took_ms = voted_ms.map(|voted_ms| self.now_ms.saturating_sub(voted_ms));
         if let Some(took_ms) = took_ms.filter(|took_ms| *took_ms < self.params.view_timeout_ms) {
-            self.pace.note(is_together, took_ms);
+            self.pace.note(height, is_ahead || self.ahead.is_some(), took_ms);
         }
     }
 
