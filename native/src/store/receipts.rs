@@ -9,7 +9,8 @@
 //! An entry is the beginning of an id and a height, of fixed width. Several for one beginning are normal: a transaction may stand
 //! in several blocks, and two with the same beginning can be searched for (2³² attempts). The receipts of the blocks tell them apart. So that
 //! repeating a transaction that fails makes no lookup longer, a failure is not entered where its beginning is known already:
-//! of two that somebody made to collide, the one that fails later is then not found. One that was applied always is.
+//! of two that somebody made to collide, the one that fails later is then not found. One that was applied always is. Why it is so:
+//! `docs/adr/0022-receipts-in-the-order-of-blocks.md`.
 
 use super::{
     Store, StoreError,
@@ -48,7 +49,7 @@ fn entries(prefixes: RangeInclusive<Prefix>) -> RangeInclusive<(Prefix, Height)>
 /// The slice whose turn it is.
 fn slice_at(height: Height) -> RangeInclusive<Prefix> {
     let first = (height % SLICES) << (Prefix::BITS - SLICES.trailing_zeros());
-    first..=first | Prefix::MAX / SLICES
+    first..=first | (Prefix::MAX / SLICES)
 }
 
 /// Sorted prefixes of a block's transactions.
