@@ -111,18 +111,22 @@ impl Replica {
         }
     }
 
-    /// The mempool's answer. Who has more to do than a phase of votes brings leaves the next height for later: by the
-    /// time that it has caught up the present one is decided.
+    /// Whether this host has too much to do to open a height ahead of time: more than a phase of votes brings, and by the time that it has
+    /// caught up the present height is decided; or more than its processors can do at a time.
+    pub(super) fn is_busy(&self, waiting: usize, contended: bool) -> bool {
+        waiting > self.head.committee.seats().len() || (contended && self.config.pipeline == Pipeline::Auto)
+    }
+
+    /// The mempool's answer. Who is busy leaves the next height for later.
     pub(super) fn on_built_ahead(
         &mut self,
         parent: &Digest,
         transactions: Vec<Verified<SignedTransaction>>,
-        waiting: usize,
+        is_busy: bool,
     ) -> Result<(), Error> {
         if self.asked != Asked::Upon(*parent) {
             return Err(Error::NotRequested);
         }
-        let is_busy = waiting > self.head.committee.seats().len();
         self.asked = if is_busy { Asked::Busy } else { Asked::Nothing };
         let base = self.base_head().filter(|base| base.digest() == parent && self.ahead.is_none());
         let Some(base) = base.filter(|_| !is_busy && !transactions.is_empty()) else { return Ok(()) };

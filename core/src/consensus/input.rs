@@ -34,6 +34,8 @@ pub enum Input {
         transactions: Vec<Verified<SignedTransaction>>,
         /// Inputs that wait for the machine at this moment. A leader with much to do opens no height ahead of time.
         waiting: usize,
+        /// Whether more tasks want this host's processors than they can serve: then a leader with [`super::Pipeline::Auto`] does not either.
+        contended: bool,
     },
     /// Final blocks from a peer, ascending and without gaps. Nothing about them is believed.
     Synced {

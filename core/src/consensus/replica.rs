@@ -267,8 +267,9 @@ impl Replica {
         match input {
             Input::Received { from, message } => self.on_received(from, message),
             Input::Persisted => self.outbox.persisted(),
-            Input::Built { height, view, parent, transactions, waiting } => {
-                self.on_built((height, view, parent), transactions, waiting)
+            Input::Built { height, view, parent, transactions, waiting, contended } => {
+                let is_busy = self.is_busy(waiting, contended);
+                self.on_built((height, view, parent), transactions, is_busy)
             }
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::Checked(transactions) => self.on_checked(transactions),

@@ -6,7 +6,9 @@
 use super::{
     context::{Context, Tip},
     machine::{self, Inbox, Mail, Performer},
-    mempool, sync, transactor,
+    mempool,
+    pressure::Pressure,
+    sync, transactor,
 };
 use crate::{config::Config as Options, store::FinalBlock};
 use anyhow::Context as _;
@@ -49,6 +51,7 @@ pub fn start(
         inbox: inbox.clone(),
         runtime: Handle::current(),
         reported: BTreeSet::new(),
+        pressure: Pressure::default(),
     };
     // Members speak to members; nobody else has anything to say here.
     context.network.hear(context.speakers());
@@ -100,6 +103,7 @@ struct Replicating {
     runtime: Handle,
     /// Members that this node has accused since it started.
     reported: BTreeSet<NodeId>,
+    pressure: Pressure,
 }
 
 impl Performer<Replica> for Replicating {
@@ -234,7 +238,14 @@ impl Replicating {
         let (height, view, parent) = (*height, *view, *parent);
         mempool::check(&self.context);
         let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
-        Input::Built { height, view, parent, transactions, waiting: self.inbox.waiting() }
+        Input::Built {
+            height,
+            view,
+            parent,
+            transactions,
+            waiting: self.inbox.waiting(),
+            contended: self.pressure.is_high(),
+        }
     }
 
     fn tell(&self, event: &Event) {

@@ -16,6 +16,7 @@ pub mod mempool;
 pub mod metrics;
 pub mod neighbours;
 pub mod objects;
+mod pressure;
 pub mod prune;
 pub mod queue;
 mod router;

@@ -127,7 +127,14 @@ impl Members<'_> {
                     Output::Request(wanted) => {
                         let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
                         let transactions = (self.load)(height);
-                        inputs.push_back(Input::Built { height, view, parent, transactions, waiting: 0 });
+                        inputs.push_back(Input::Built {
+                            height,
+                            view,
+                            parent,
+                            transactions,
+                            waiting: 0,
+                            contended: false,
+                        });
                     }
                     Output::Misbehaviour { offence, .. } => panic!("{offence}"),
                     _ => {}

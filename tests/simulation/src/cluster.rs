@@ -210,6 +210,8 @@ pub struct Cluster {
     pub orphaned: u64,
     /// So much waits for every machine, as the hosts say; otherwise what does.
     pub waiting: Option<usize>,
+    /// Whether the hosts say that their processors are contended.
+    pub contended: bool,
     /// By how much all cores are slower than the one that was measured.
     pub slowness: u64,
     /// Views that were given up by anybody.
@@ -276,6 +278,7 @@ impl Cluster {
             ahead: 0,
             orphaned: 0,
             waiting: None,
+            contended: false,
             slowness: 1,
             view_changes: 0,
             latencies_ms: Vec::new(),

@@ -384,6 +384,26 @@ fn a_leader_that_has_too_much_to_do_opens_nothing() {
     assert!(busy.heights()[0] > 20, "{:?}", busy.heights());
 }
 
+/// With `auto`, not even for a try; with `on`, whoever runs the node has decided.
+#[test]
+fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
+    let run = |pipeline: Pipeline, contended: bool| {
+        let setup = Setup { regions: Regions::Us2, pipeline, ..Setup::calm(49) };
+        let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
+        cluster.contended = contended;
+        for number in 0..500 {
+            cluster.submit(number % cluster.world.clients.len());
+            cluster.run_ms(20);
+        }
+        assert_eq!(cluster.checkers.violation, None);
+        assert!(cluster.checkers.height() > 40, "{}", cluster.checkers.height());
+        cluster.ahead
+    };
+    assert!(run(Pipeline::Auto, false) > 0);
+    assert_eq!(run(Pipeline::Auto, true), 0);
+    assert!(run(Pipeline::On, true) > 0);
+}
+
 /// Where cores are the limit, blocks take longer beside each other, and leaders notice; where distances are, they do not.
 #[test]
 fn heights_are_opened_ahead_where_it_pays() {

@@ -38,7 +38,14 @@ fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
         match leader.poll().expect("a proposal") {
             Output::Request(wanted) => {
                 let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
-                let built = Input::Built { height, view, parent, transactions: transactions(world), waiting: 0 };
+                let built = Input::Built {
+                    height,
+                    view,
+                    parent,
+                    transactions: transactions(world),
+                    waiting: 0,
+                    contended: false,
+                };
                 leader.handle(now_ms, built).unwrap();
             }
             Output::Persist(_) => leader.handle(now_ms, Input::Persisted).unwrap(),

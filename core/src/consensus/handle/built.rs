@@ -29,11 +29,11 @@ impl Replica {
         &mut self,
         (height, view, parent): (Height, View, Digest),
         transactions: Vec<Verified<SignedTransaction>>,
-        waiting: usize,
+        is_busy: bool,
     ) -> Result<(), Error> {
         let instance = &mut self.instance;
         if height == instance.height.saturating_add(1) {
-            return self.on_built_ahead(&parent, transactions, waiting);
+            return self.on_built_ahead(&parent, transactions, is_busy);
         }
         let place = (instance.height, instance.view, *self.head.digest());
         if (height, view, parent) != place || !instance.building {

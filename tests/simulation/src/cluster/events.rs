@@ -52,7 +52,8 @@ impl Cluster {
                 }
                 let BuildBlock { height, view, parent, .. } = wanted;
                 let waiting = self.waiting.unwrap_or(self.hosts[host].inbox.len());
-                self.feed(host, Input::Built { height, view, parent, transactions, waiting });
+                let contended = self.contended;
+                self.feed(host, Input::Built { height, view, parent, transactions, waiting, contended });
             }
             Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
                 self.answer(host, by, life, from);
