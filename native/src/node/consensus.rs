@@ -16,10 +16,10 @@ use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
     consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
-    ledger::{Action, Entry, Evidence},
+    ledger::{Action, Checked, Entry, Evidence},
     types::{NodeId, Unverified},
     wire::{
-        consensus::{Message, REQUEST_LEN_MAX},
+        consensus::{Message, Proposal, REQUEST_LEN_MAX},
         light::FinalHeader,
     },
 };
@@ -61,32 +61,40 @@ pub fn start(
 
 /// Hands the members' messages to the replica, in each member's order, until the network ends.
 pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells) {
+    let checked = |proposal: &Proposal| context.mempool.checked(&proposal.block.transactions);
     while let Some(first) = tells.next().await {
         // Votes come in bursts. Connections that are ready now are looked at first, so that one waking serves them all.
         tokio::task::yield_now().await;
-        let (mut inputs, mut count) = (Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(Told { peer: from, body, share }) = next {
-            // Malformed ones count as well, so that many of them keep no vote waiting.
-            count += 1;
-            match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
-                Ok(message) => {
-                    if let Message::Proposal(proposal) = &message {
-                        let checked = context.mempool.checked(&proposal.block.transactions);
-                        if !checked.is_empty() {
-                            inputs.push((Input::Checked(checked), None));
-                        }
-                    }
-                    inputs.push((Input::Received { from, message: Unverified::new(message) }, Some(share)));
-                }
-                Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
-            }
-            next = if count < TOGETHER_MAX { tells.try_next() } else { None };
-        }
+        let told = std::iter::once(first).chain(std::iter::from_fn(|| tells.try_next()));
+        let inputs = together(told.map(|Told { peer, body, share }| (peer, body, share)), checked);
         if !inputs.is_empty() {
             inbox.send_told(inputs);
         }
     }
+}
+
+/// What is handed over at once, of messages with their shares of memory: no more are taken than that.
+fn together<S>(
+    told: impl Iterator<Item = (NodeId, Vec<u8>, S)>,
+    checked: impl Fn(&Proposal) -> Vec<Checked>,
+) -> Vec<(Input, Option<S>)> {
+    let mut inputs = Vec::new();
+    // Malformed ones count as well, so that many of them keep no vote waiting.
+    for (from, body, share) in told.take(TOGETHER_MAX) {
+        match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
+            Ok(message) => {
+                if let Message::Proposal(proposal) = &message {
+                    let checked = checked(proposal);
+                    if !checked.is_empty() {
+                        inputs.push((Input::Checked(checked), None));
+                    }
+                }
+                inputs.push((Input::Received { from, message: Unverified::new(message) }, Some(share)));
+            }
+            Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+        }
+    }
+    inputs
 }
 
 /// Tells the replica of waiting transactions.
@@ -272,5 +280,46 @@ impl Replicating {
             }
             Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tequio_core::{
+        crypto::bls::SecretKey,
+        ledger::{Phase, Vote},
+        types::{ChainId, Digest},
+        wire::consensus::SignedVote,
+    };
+
+    fn vote(height: u64) -> Vec<u8> {
+        let (chain, digest) = (ChainId([0; 32]), Digest([0; 32]));
+        let vote = Vote { chain, epoch: 0, height, view: 0, phase: Phase::Commit, digest };
+        codec::encode(&Message::Vote(SignedVote::sign(vote, &SecretKey::from_seed(&[1; 32]))))
+    }
+
+    /// The heights of the votes that are handed over from a stream, with their numbers in it, and how many messages were taken.
+    fn taken(bodies: impl Iterator<Item = Vec<u8>>) -> (Vec<(u64, usize)>, usize) {
+        let mut count = 0;
+        let told = bodies.enumerate().inspect(|_| count += 1).map(|(number, body)| (NodeId([1; 32]), body, number));
+        let inputs = together(told, |_| Vec::new());
+        let height = |input: &Input| match input {
+            Input::Received { message, .. } => message.claim().height(),
+            other => panic!("{other:?}"),
+        };
+        (inputs.iter().map(|(input, share)| (height(input), share.unwrap())).collect(), count)
+    }
+
+    #[test]
+    fn malformed_messages_keep_no_vote_waiting() {
+        let rubbish = || std::iter::repeat_n(vec![0xff; 3], 10 * TOGETHER_MAX);
+        assert_eq!(taken(std::iter::once(vote(7)).chain(rubbish())), (vec![(7, 0)], TOGETHER_MAX));
+        assert_eq!(taken(rubbish()), (vec![], TOGETHER_MAX));
+        // They take nobody's place but their own.
+        let between = (1..=3).flat_map(|height| [vec![0xff; 3], vote(height)]);
+        assert_eq!(taken(between), (vec![(1, 1), (2, 3), (3, 5)], 6));
+        let votes = (1..=2 * TOGETHER_MAX as u64).map(vote);
+        assert_eq!(taken(votes).1, TOGETHER_MAX);
     }
 }

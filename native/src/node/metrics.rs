@@ -19,6 +19,9 @@ pub struct Metrics {
     pub queued: Gauge,
     pub blocks: Counter,
     pub transactions: Counter,
+    pub submitted: Counter,
+    pub submit_rounds: Counter,
+    pub submit_checks: Counter,
     pub lanes: Counter,
     pub lanes_accepted: Counter,
     pub results_rejected: Counter,
@@ -45,6 +48,9 @@ impl Default for Metrics {
             queued: Gauge::default(),
             blocks: Counter::default(),
             transactions: Counter::default(),
+            submitted: Counter::default(),
+            submit_rounds: Counter::default(),
+            submit_checks: Counter::default(),
             lanes: Counter::default(),
             lanes_accepted: Counter::default(),
             results_rejected: Counter::default(),
@@ -68,6 +74,9 @@ impl Default for Metrics {
         registry.register("queued_writes", "Local writes whose fate is open", m.queued.clone());
         registry.register("blocks", "Blocks made final since the start", m.blocks.clone());
         registry.register("transactions", "Transactions in them", m.transactions.clone());
+        registry.register("submitted", "Transactions that clients have brought", m.submitted.clone());
+        registry.register("submit_rounds", "Rounds in which they were checked", m.submit_rounds.clone());
+        registry.register("submit_checks", "Checks of signatures, of any number at once", m.submit_checks.clone());
         registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());
         registry.register("lanes_accepted", "Lanes accepted by this node's jobs", m.lanes_accepted.clone());
         registry.register("results_rejected", "Results refused by this node's jobs", m.results_rejected.clone());

@@ -2,7 +2,7 @@
 
 use crate::WITHIN;
 use serde_json::Value;
-use std::{fs, time::Instant};
+use std::{fs, sync::Barrier, time::Instant};
 use tequio::{
     api,
     config::Config,
@@ -158,6 +158,22 @@ fn what_comes_at_once_is_judged_one_by_one() {
     let expected = [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
     assert_eq!(said, expected);
 
+    // One false signature of 32 costs the checks of both halves five times over, and nobody else's verdict.
+    let many: Vec<_> = (0..32).map(|number| signed(&context, number, 2)).collect();
+    let mut brought = many.clone();
+    brought[20] = SignedTransaction { signature: many[0].signature, ..many[20].clone() };
+    let before = context.metrics.submit_checks.get();
+    let verdicts = context.accept_together(brought);
+    assert_eq!(context.metrics.submit_checks.get() - before, 1 + 2 * 5);
+    for (number, verdict) in verdicts.iter().enumerate() {
+        assert_eq!(verdict.is_ok(), number != 20, "{number}: {verdict:?}");
+        assert_eq!(context.mempool.contains(&many[number].id()), number != 20, "{number}");
+    }
+    let before = context.metrics.submit_checks.get();
+    let right = (0..32).map(|number| signed(&context, number, 3)).collect();
+    assert_eq!(context.accept_together(right), vec![Ok(true); 32]);
+    assert_eq!(context.metrics.submit_checks.get() - before, 1);
+
     // From many threads, each of which gets its own verdict.
     let first = 4;
     std::thread::scope(|scope| {
@@ -172,6 +188,35 @@ fn what_comes_at_once_is_judged_one_by_one() {
             });
         }
     });
-    assert_eq!(context.mempool.len(), 3 + 32);
+    assert_eq!(context.mempool.len(), 3 + 31 + 32 + 32);
+    runtime.block_on(node.stop());
+}
+
+#[test]
+fn clients_that_come_together_share_rounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(alone(dir.path()));
+    let (context, metrics) = (node.context.clone(), &node.context.metrics);
+    // None of them is admitted, so they can come again.
+    let forged = SignedTransaction { signature: signed(&context, 1, 1).signature, ..signed(&context, 2, 1) };
+    let mut tries = 0;
+    while metrics.submit_rounds.get() == metrics.submitted.get() {
+        tries += 1;
+        assert!(tries < 200, "each of {} has had a round of its own", metrics.submitted.get());
+        let start = Barrier::new(16);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    start.wait();
+                    assert!(context.submit(forged.clone()).is_err());
+                });
+            }
+        });
+    }
+    let shown = metrics.encode();
+    for name in ["tequio_submitted_total", "tequio_submit_rounds_total", "tequio_submit_checks_total"] {
+        assert!(shown.lines().any(|line| line.strip_prefix(name).is_some_and(|count| count != " 0")), "{name}");
+    }
     runtime.block_on(node.stop());
 }
