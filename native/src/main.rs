@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Freed memory goes back to the system only if nobody has wanted it for so long, milliseconds, unless MIMALLOC_PURGE_DELAY says otherwise. A
-/// block needs what the one before has freed; by default it would be gone after 10 ms (docs/benchmarks.md).
+/// Freed pages go back to the system only if nobody has wanted them for so long, milliseconds, and whole areas after ten times as long, unless
+/// MIMALLOC_PURGE_DELAY says otherwise. A block needs what the one before has freed; by default it would be gone after 10 ms (docs/benchmarks.md).
 const PURGE_DELAY_MS: std::ffi::c_long = 1000;
 /// The bindings do not name it; it follows this one.
 const PURGE_DELAY: mi_option_t = mi_option_eager_commit_delay + 1;

@@ -244,7 +244,7 @@ impl Replicating {
     fn build(&self, wanted: &BuildBlock) -> Input {
         let BuildBlock { height, view, parent, state, len_max, transactions_max } = wanted;
         let (height, view, parent) = (*height, *view, *parent);
-        mempool::check(&self.context);
+        mempool::check_for_block(&self.context);
         let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
         Input::Built {
             height,

@@ -183,6 +183,12 @@ impl Context {
         record.unwrap_or(CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::new() })
     }
 
+    /// How many seats it has.
+    pub fn committee_len(&self) -> usize {
+        let tip = self.tip();
+        tip.state.committee(epoch::of(&self.params, tip.height() + 1)).map_or(0, |record| record.seats.len())
+    }
+
     /// This node's seat in it.
     pub fn seat(&self) -> Option<usize> {
         self.committee().seat_of(&self.id)
@@ -285,11 +291,13 @@ impl Context {
     pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
         let tip = self.tip();
         let height = tip.height() + 1;
-        // Only the first copy is worth a look at its signature.
+        // Only the first copy is worth a look at its signature; one with another signature is another, and may be the right one.
         let mut seen = BTreeSet::new();
         let mut is_possible = |t: &SignedTransaction| {
             let id = t.id();
-            !self.mempool.contains(&id) && tip.state.admits(&t.transaction, height).is_ok() && seen.insert(id)
+            !self.mempool.contains(&id)
+                && tip.state.admits(&t.transaction, height).is_ok()
+                && seen.insert((id, t.signature.0))
         };
         let mut messages = told;
         messages.iter_mut().for_each(|(_, transactions)| transactions.retain(&mut is_possible));

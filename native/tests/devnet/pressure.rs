@@ -11,7 +11,7 @@ use tequio::{
         CHECKPOINT_FILE, GENESIS_FILE, Node,
         context::Context,
         machine::now_ms,
-        mempool::{ITEMS_MAX, PER_SENDER_MAX},
+        mempool::{ITEMS_MAX, PER_SENDER_MAX, Source},
     },
 };
 use tequio_core::{
@@ -139,6 +139,23 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
         server.stop().await;
         node.stop().await;
     });
+}
+
+/// A transaction's id does not say how it is signed: who has been told of one can send it on with another signature first.
+#[test]
+fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(alone(dir.path()));
+    let context = node.context.clone();
+    let right = signed(&context, 0, 1);
+    let forged = SignedTransaction { signature: signed(&context, 1, 1).signature, ..right.clone() };
+    let told = |number, transaction: &SignedTransaction| {
+        (Source::Told { peer: client(number).id(), pass_on: false }, vec![transaction.clone()])
+    };
+    assert_eq!(context.accept_told(vec![told(1, &forged), told(2, &right), told(3, &right), told(1, &forged)]), 1);
+    assert!(context.mempool.contains(&right.id()));
+    runtime.block_on(node.stop());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Pings, so that a peer that has gone is noticed by its silence: often by the side that was dialled, seldom by the one that has dialled.
 //!
 //! A ping and its answer are heard on both sides, so one side is enough. A browser slows the timers of a tab that is not looked at, and
-//! tabs dial; so it is the other side that pings. The dialler does so as well, for the path's round-trip time, and for peers that never ping.
+//! tabs dial; so it is the other side that pings. The dialler does so as well, for the path's round-trip time, and for peers that never ping. A path that
+//! looks open but carries nothing, which only an answer that does not come can show, it notices some seconds later than the other side.
 
 use std::{
     task::{Context, Poll},

@@ -6,8 +6,8 @@ mod talk;
 mod told;
 
 pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
-pub use talk::{ALL, EAGER, FANOUT, LEADERS, Source};
-pub use told::{check, listen};
+pub use talk::{EAGER, FANOUT, LEADERS, SMALL, Source};
+pub use told::{check_for_block, listen};
 
 use super::{context::Context, machine::now_ms};
 use pool::Pool;
@@ -207,7 +207,11 @@ fn tell_new(context: &Context) {
     let (full_nodes, leaders) = (context.full_nodes(), context.next_leaders(LEADERS));
     let reaches = leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
     let until = leaders.last().map_or(0, |(height, _)| *height);
-    let chosen = talk::eager(&full_nodes, leaders.into_iter().map(|(_, leader)| leader), talk::chance());
+    let first: Vec<NodeId> = match is_small(context) {
+        true => context.committee().seats.iter().map(|seat| seat.node).collect(),
+        false => leaders.into_iter().map(|(_, leader)| leader).collect(),
+    };
+    let chosen = talk::eager(&full_nodes, first.into_iter(), talk::chance());
     context.mempool.talk().told(&fresh, &chosen, until);
     tell(context, &chosen, &fresh, !reaches);
 }
@@ -222,6 +226,11 @@ fn tell_again(context: &Context, tip: Height) {
         context.mempool.talk().again(tip, &leaders, until, |id| pool.contains(id))
     };
     again.into_iter().for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
+}
+
+/// Whether all members are told, so that they know the transactions of a proposal before it comes.
+fn is_small(context: &Context) -> bool {
+    context.committee_len() <= SMALL
 }
 
 fn connected_among(context: &Context, leaders: Vec<(Height, NodeId)>) -> BTreeSet<NodeId> {

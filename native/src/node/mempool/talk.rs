@@ -29,8 +29,8 @@ use tequio_core::{
 pub const LEADERS: Height = 3;
 /// Full nodes that are told of a new transaction, those leaders among them.
 pub const EAGER: usize = 4;
-/// So few are all told.
-pub const ALL: usize = 6;
+/// Where the committee has no more seats than these, all its members are told.
+pub const SMALL: usize = 7;
 /// Full nodes to which a transaction is offered that another one has told.
 pub const FANOUT: usize = 8;
 
@@ -279,16 +279,15 @@ impl Lately {
     }
 }
 
-/// Who is told of new transactions: the leaders that are connected, and others until they are [`EAGER`]; or all, where those are few.
+/// Who is told of new transactions: the leaders that are connected, or all members of a small committee, and others until they are [`EAGER`].
 pub fn eager(
     full_nodes: &[NodeId],
     leaders: impl Iterator<Item = NodeId>,
     chance: impl Fn(&NodeId) -> u64,
 ) -> BTreeSet<NodeId> {
-    let count = if full_nodes.len() <= ALL { ALL } else { EAGER };
     let mut chosen: BTreeSet<_> = leaders.filter(|leader| full_nodes.contains(leader)).collect();
     let rest: Vec<_> = full_nodes.iter().filter(|peer| !chosen.contains(peer)).copied().collect();
-    chosen.extend(some(&rest, count.saturating_sub(chosen.len()), chance));
+    chosen.extend(some(&rest, EAGER.saturating_sub(chosen.len()), chance));
     chosen
 }
 

@@ -1,9 +1,10 @@
-//! What full nodes tell is checked in rounds, and before a block is built: the signatures of many cost half of what they cost one by one.
+//! What full nodes tell is checked in rounds: the signatures of many cost half of what they cost one by one.
 //!
 //! Of what several coming leaders have been told the first has put most into its block by the time of a round. What stands in a proposal is
-//! checked there, in one batch, and is looked at here no more. A round begins at once where nothing has been told lately.
+//! checked there, in one batch, and is looked at here no more. A round begins at once where nothing has been told lately. Who builds a
+//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time.
 
-use super::{ALL, Source, ask};
+use super::{Source, ask, is_small};
 use crate::node::context::Context;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,26 +23,52 @@ use tokio::time::Instant;
 /// Between the beginnings of two rounds.
 const ROUND: Duration = Duration::from_millis(100);
 
+/// Most transactions that are checked before a block is built; the rest waits for its round.
+const FOR_BLOCK_MAX: usize = 512;
+
 /// What has been told and is not checked yet.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     waiting: Mutex<Waiting>,
-    /// Held while a round is checked.
+    /// Held while something is checked.
     turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    news: Vec<(Source, Vec<SignedTransaction>)>,
-    /// The memory that they hold.
-    shares: Vec<Share>,
+    news: Vec<News>,
     /// Transactions, and messages of any kind, so that offers without an end keep nothing waiting that came before.
     count: usize,
 }
 
+#[derive(Debug)]
+struct News {
+    source: Source,
+    /// Whether a member of the committee has told it.
+    is_of_member: bool,
+    transactions: Vec<SignedTransaction>,
+    /// The memory that it holds.
+    share: Option<Share>,
+}
+
 impl Told {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        lock(&self.waiting)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// What members have told, as far as there is time for it before a block.
+    fn take_for_block(&mut self) -> Vec<News> {
+        let mut left = FOR_BLOCK_MAX;
+        let is_taken = |news: &mut News| {
+            let fits = news.is_of_member && news.transactions.len() <= left;
+            left -= if fits { news.transactions.len() } else { 0 };
+            fits
+        };
+        let taken: Vec<_> = self.news.extract_if(.., is_taken).collect();
+        self.count -= taken.iter().map(|news| 1 + news.transactions.len()).sum::<usize>();
+        taken
     }
 }
 
@@ -50,8 +77,7 @@ pub async fn listen(context: Arc<Context>, mut tells: Tells) {
     let mut next_round = Instant::now();
     while let Some(first) = tells.next().await {
         hear(&context, first);
-        // Where all are told, the transactions of a proposal are to be known before it comes.
-        let until = if context.full_nodes().len() <= ALL { Instant::now() } else { next_round };
+        let until = if is_small(&context) { Instant::now() } else { next_round };
         while context.mempool.told.waiting().count < TRANSACTIONS_MAX {
             let next = match tells.try_next() {
                 None => tokio::time::timeout_at(until, tells.next()).await.ok().flatten(),
@@ -63,47 +89,85 @@ pub async fn listen(context: Arc<Context>, mut tells: Tells) {
         next_round = Instant::now() + ROUND;
         let context = context.clone();
         // Signatures are slow enough to keep off the threads of the network.
-        let _ = tokio::task::spawn_blocking(move || check(&context)).await;
+        let _ = tokio::task::spawn_blocking(move || check_round(&context)).await;
     }
 }
 
 fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     let from = message.peer;
+    let is_of_member = context.committee_has(&from);
     let heard = packed::decode::<Message>(&message.body, MESSAGE_LEN_MAX);
-    {
-        let mut waiting = context.mempool.told.waiting();
-        waiting.count += 1;
-        if let Ok(Message::New { transactions, pass_on }) = heard {
-            waiting.count += transactions.len();
-            waiting.news.push((Source::Told { peer: from, pass_on }, transactions.into_vec()));
-            waiting.shares.push(message.share);
-            return;
-        }
-    }
+    context.mempool.told.waiting().count += 1;
     match heard {
-        Ok(Message::New { .. }) => {}
+        Ok(Message::New { transactions, pass_on }) => {
+            let (source, share) = (Source::Told { peer: from, pass_on }, Some(message.share));
+            let mut waiting = context.mempool.told.waiting();
+            waiting.count += transactions.len();
+            waiting.news.push(News { source, is_of_member, transactions: transactions.into_vec(), share });
+        }
         Ok(Message::Offer(names)) => {
-            let is_member = context.committee_has(&from);
-            let names = context.mempool.talk().offered(from, is_member, &names);
+            let names = context.mempool.talk().offered(from, is_of_member, &names);
             ask(context, from, names);
         }
         Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed talk of the mempool"),
     }
 }
 
-/// Checks what has been told so far, all of it together. When this returns, what is right of it waits for a block.
-pub fn check(context: &Context) {
+fn check_round(context: &Context) {
     let told = &context.mempool.told;
-    // Who builds a block while a round is checked waits for what is in it.
-    let _turn = lock(&told.turn);
-    let Waiting { news, shares, .. } = std::mem::take(&mut *told.waiting());
-    if !news.is_empty() {
-        context.accept_told(news);
+    let _turn = told.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let round = std::mem::take(&mut *told.waiting());
+    take_in(context, round.news);
+}
+
+/// Checks what members have told so far. When this returns, what is right of it waits for a block, unless a round is in hand.
+pub fn check_for_block(context: &Context) {
+    let told = &context.mempool.told;
+    if let Ok(_turn) = told.turn.try_lock() {
+        let news = told.waiting().take_for_block();
+        take_in(context, news);
+    }
+}
+
+fn take_in(context: &Context, news: Vec<News>) {
+    let (mut told, mut shares) = (Vec::new(), Vec::new());
+    for News { source, transactions, share, .. } in news {
+        told.push((source, transactions));
+        shares.push(share);
+    }
+    if !told.is_empty() {
+        context.accept_told(told);
     }
     drop(shares);
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is one call: nothing is left half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tequio_core::{
+        crypto::NodeKey,
+        ledger::{Action, Transaction},
+        types::ChainId,
+    };
+
+    fn news(peer: u8, is_of_member: bool, count: usize) -> News {
+        let key = NodeKey::from_bytes(&[peer; 32]);
+        let transaction =
+            Transaction { chain: ChainId([1; 32]), sender: key.id(), nonce: 0, expires: 9, action: Action::Leave };
+        let transactions = vec![transaction.sign(&key); count];
+        News { source: Source::Told { peer: key.id(), pass_on: false }, is_of_member, transactions, share: None }
+    }
+
+    #[test]
+    fn before_a_block_only_what_members_have_told_is_checked_and_no_more_than_there_is_time_for() {
+        let all = [news(1, true, 200), news(2, false, 1), news(3, true, 400), news(4, true, 312), news(5, true, 1)];
+        let count = all.iter().map(|news| 1 + news.transactions.len()).sum();
+        let mut waiting = Waiting { news: all.into(), count };
+        let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
+        assert_eq!(lens(&waiting.take_for_block()), [200, 312]);
+        assert_eq!((lens(&waiting.news), waiting.count), (vec![1, 400, 1], 405));
+        assert_eq!(lens(&waiting.take_for_block()), [400, 1]);
+        assert_eq!(lens(&waiting.take_for_block()), []);
+        assert_eq!((lens(&waiting.news), waiting.count), (vec![1], 2));
+    }
 }

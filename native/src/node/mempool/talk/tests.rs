@@ -34,8 +34,10 @@ fn leaders_are_told_first_and_then_others_until_they_are_enough() {
         assert_eq!(chosen.len(), EAGER);
         assert!(chosen.contains(&node(7)) && chosen.contains(&node(9)) && !chosen.contains(&node(0)), "not connected");
     }
-    // In a small network all are told.
-    assert_eq!(eager(&peers[..ALL], std::iter::empty(), chance()).len(), ALL);
+    // All members of a small committee.
+    assert_eq!(eager(&peers, (0..SMALL).map(node), chance()), (1..SMALL).map(node).collect());
+    // Those that there are.
+    assert_eq!(eager(&peers[..EAGER], std::iter::empty(), chance()).len(), EAGER);
     assert_eq!(eager(&peers[..3], [node(2)].into_iter(), chance()).len(), 3);
     assert_eq!(eager(&[], [node(2)].into_iter(), chance()).len(), 0);
     // Others are chosen anew each time.
