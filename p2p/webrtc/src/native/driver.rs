@@ -52,6 +52,8 @@ const ACK_WEIGHT: usize = 1;
 const DATA_WEIGHT: usize = 2;
 /// Sources of which the driver remembers where they have reached us.
 const SOURCES_MAX: usize = 8;
+/// What is asked of an engine that has failed.
+const LAST_WORDS_MAX: usize = 64;
 /// How often traffic that needs no STUN says that its source is in use.
 const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -209,11 +211,26 @@ impl Driver {
     pub async fn run(mut self) {
         let Err(error) = self.drive().await;
         tracing::debug!(%error, "connection ended");
-        let _ = self.reason.set(match error {
+        let reason = match error {
             Error::Closed(reason) => reason,
+            Error::Engine(_) if self.has_said_goodbye() => Closed::ByRemote,
             _ => Closed::Lost,
-        });
+        };
+        let _ = self.reason.set(reason);
         self.channels.close_all();
+    }
+
+    /// Whether the remote's goodbye is among what the failed engine still has to say. A goodbye that comes while a record
+    /// waits to be sent is told late: SCTP's next packet is refused before, as DTLS is closed already.
+    fn has_said_goodbye(&mut self) -> bool {
+        for _ in 0..LAST_WORDS_MAX {
+            match self.rtc.poll_output() {
+                Ok(Output::Event(Event::Closed)) => return true,
+                Ok(Output::Timeout(_)) => return false,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        false
     }
 
     async fn drive(&mut self) -> Result<std::convert::Infallible, Error> {

@@ -1,13 +1,14 @@
 //! Who gets a connection, and how its end is noticed.
 
 use crate::peer::{
-    LONG, bytes, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server, socket_of,
-    transport,
+    LONG, bytes, connected, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server,
+    socket_of, transport,
 };
 use futures::AsyncWriteExt;
 use libp2p_core::{
     Multiaddr, Transport as _,
     multiaddr::Protocol,
+    muxing::StreamMuxerExt,
     transport::{ListenerId, TransportEvent},
 };
 use libp2p_identity::Keypair;
@@ -80,6 +81,22 @@ async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_tha
     };
     let mut far = inbound(&mut accepted).await.unwrap();
     timeout(LONG, receive(&mut far, AT_ONCE)).await.expect("in time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_is_heard_in_the_middle_of_a_burst() {
+    const CONNECTIONS: usize = 100;
+    let mut server = server(Config::default()).await;
+    for _ in 0..CONNECTIONS {
+        let (mut client, accepted) = connected(&mut server).await;
+        let accepted = tokio::spawn(echo(accepted));
+        let mut stream = timeout(LONG, outbound(&mut client)).await.expect("in time").unwrap();
+        // What the listener still has to acknowledge, and to echo, when the dialer leaves.
+        stream.write_all(&bytes(200_000, 3)).await.unwrap();
+        client.close().await.unwrap();
+        let reason = timeout(LONG, accepted).await.expect("in time").unwrap();
+        assert!(matches!(reason, Error::Closed(Closed::ByRemote)), "{reason:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
