@@ -263,10 +263,12 @@ impl Replicating {
                 tracing::info!(height, view, leader = %leader.short(), "view change");
             }
             Event::Accepted { height, view, .. } => {
+                self.context.note_proposal(*height);
                 self.context.metrics.view.set(*view as i64);
                 tracing::trace!(height, view, "proposal accepted");
             }
             Event::Ahead { height, .. } => {
+                self.context.note_proposal(*height);
                 self.context.metrics.ahead.inc();
                 tracing::trace!(height, "proposal accepted ahead of the decision below");
             }

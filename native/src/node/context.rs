@@ -16,7 +16,10 @@ use crate::{keys::Keys, store::Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tequio_core::{
     codec::BoundedVec,
@@ -38,6 +41,9 @@ use tokio::sync::watch;
 
 /// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
 const STALE_INTERVALS: u64 = 3;
+
+/// Heights that can have a proposal before the first of them is final.
+const AT_ONCE: Height = 2;
 
 /// Where the chain stands.
 #[derive(Clone, Debug)]
@@ -110,6 +116,8 @@ pub struct Context {
     /// Held while the account is opened.
     pub registering: tokio::sync::Mutex<()>,
     tip: watch::Sender<Arc<Tip>>,
+    /// The newest height of which this node has taken a proposal.
+    proposed: AtomicU64,
     jobs: RwLock<BTreeMap<JobId, Job>>,
 }
 
@@ -171,6 +179,7 @@ impl Context {
             signing: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             tip: watch::channel(tip).0,
+            proposed: AtomicU64::default(),
             jobs: RwLock::new(jobs),
         }
     }
@@ -213,6 +222,25 @@ impl Context {
             record.seats.get(seat).map(|seat| (height, seat.node))
         };
         within_term.map_while(leader).collect()
+    }
+
+    /// Who builds the next blocks: as [`Self::next_leaders`], but without the heights that have a proposal already, while others
+    /// are known.
+    pub fn next_builders(&self, count: Height) -> Vec<(Height, NodeId)> {
+        let proposed = self.proposed.load(Ordering::Relaxed);
+        let begun = proposed.saturating_sub(self.tip().height());
+        // A height is begun while the one below is decided, and no more.
+        let mut leaders = self.next_leaders(count + begun.min(AT_ONCE));
+        if leaders.last().is_some_and(|(height, _)| *height > proposed) {
+            leaders.retain(|(height, _)| *height > proposed);
+        }
+        leaders.truncate(count as usize);
+        leaders
+    }
+
+    /// A proposal of this height was taken.
+    pub fn note_proposal(&self, height: Height) {
+        self.proposed.fetch_max(height, Ordering::Relaxed);
     }
 
     /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.

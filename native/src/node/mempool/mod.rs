@@ -204,7 +204,7 @@ fn tell_new(context: &Context) {
     if fresh.is_empty() {
         return;
     }
-    let (full_nodes, leaders) = (context.full_nodes(), context.next_leaders(LEADERS));
+    let (full_nodes, leaders) = (context.full_nodes(), context.next_builders(LEADERS));
     let reaches = leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
     let until = leaders.last().map_or(0, |(height, _)| *height);
     let first: Vec<NodeId> = match is_small(context) {
@@ -218,7 +218,7 @@ fn tell_new(context: &Context) {
 
 /// Tells the leaders that come now of what those before have left.
 fn tell_again(context: &Context, tip: Height) {
-    let leaders = context.next_leaders(LEADERS);
+    let leaders = context.next_builders(LEADERS);
     let until = leaders.last().map_or(0, |(height, _)| *height);
     let leaders = connected_among(context, leaders);
     let again = {
@@ -264,7 +264,7 @@ fn offer(context: &Context) {
         full_nodes.iter().for_each(|peer| say(*peer, offers.ours.clone()));
     }
     if !offers.others.is_empty() {
-        let mut chosen = connected_among(context, context.next_leaders(LEADERS));
+        let mut chosen = connected_among(context, context.next_builders(LEADERS));
         chosen.extend(talk::some(&full_nodes, FANOUT, talk::chance()));
         for peer in chosen {
             say(peer, offers.others.iter().filter(|(_, from)| *from != peer).map(|(id, _)| *id).collect());

@@ -2,7 +2,8 @@
 //!
 //! Of what several coming leaders have been told the first has put most into its block by the time of a round. What stands in a proposal is
 //! checked there, in one batch, and is looked at here no more. A round begins at once where nothing has been told lately. Who builds a
-//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time.
+//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time. So
+//! what strangers tell has rounds more often, and is in time for a block as well.
 
 use super::{Source, ask, is_small};
 use crate::node::context::Context;
@@ -20,8 +21,10 @@ use tequio_core::{
 use tequio_p2p::{Share, Tells};
 use tokio::time::Instant;
 
-/// Between the beginnings of two rounds.
+/// Between the beginnings of two rounds, of what strangers have told, and of all.
 const ROUND: Duration = Duration::from_millis(100);
+/// As long as some blocks of a large committee take: few of what the next leaders have been told wait that long.
+const ROUND_OF_ALL: Duration = Duration::from_millis(500);
 
 /// Most transactions that are checked before a block is built; the rest waits for its round.
 const FOR_BLOCK_MAX: usize = 512;
@@ -58,6 +61,14 @@ impl Told {
 }
 
 impl Waiting {
+    /// What a round is about: all, or what strangers have told.
+    fn take_for_round(&mut self, is_of_all: bool) -> Vec<News> {
+        // Messages without transactions are done with.
+        let taken: Vec<_> = self.news.extract_if(.., |news| is_of_all || !news.is_of_member).collect();
+        self.count = self.news.iter().map(|news| 1 + news.transactions.len()).sum();
+        taken
+    }
+
     /// What members have told, as far as there is time for it before a block.
     fn take_for_block(&mut self) -> Vec<News> {
         let mut left = FOR_BLOCK_MAX;
@@ -72,24 +83,60 @@ impl Waiting {
     }
 }
 
+/// When the next rounds may begin.
+#[derive(Debug)]
+struct Rounds {
+    of_strangers: Instant,
+    of_all: Instant,
+}
+
+impl Rounds {
+    /// When the next one is due, if anything waits.
+    fn due(&self, waiting: &Waiting, is_small: bool) -> Option<Instant> {
+        let is_urgent = waiting.news.iter().any(|news| !news.is_of_member);
+        let next = match (is_small, is_urgent) {
+            (true, _) => Instant::now(),
+            (false, true) => self.of_strangers.min(self.of_all),
+            (false, false) => self.of_all,
+        };
+        Some(next).filter(|_| waiting.count > 0)
+    }
+
+    /// A round begins; whether it is one of all that waits.
+    fn begin(&mut self, must_be_of_all: bool) -> bool {
+        let now = Instant::now();
+        let is_of_all = must_be_of_all || now >= self.of_all;
+        self.of_strangers = now + ROUND;
+        if is_of_all {
+            self.of_all = now + ROUND_OF_ALL;
+        }
+        is_of_all
+    }
+}
+
 /// Takes in what full nodes tell, until the network ends.
 pub async fn listen(context: Arc<Context>, mut tells: Tells) {
-    let mut next_round = Instant::now();
-    while let Some(first) = tells.next().await {
-        hear(&context, first);
-        let until = if is_small(&context) { Instant::now() } else { next_round };
-        while context.mempool.told.waiting().count < TRANSACTIONS_MAX {
-            let next = match tells.try_next() {
-                None => tokio::time::timeout_at(until, tells.next()).await.ok().flatten(),
-                next => next,
-            };
-            let Some(message) = next else { break };
+    let mut rounds = Rounds { of_strangers: Instant::now(), of_all: Instant::now() };
+    loop {
+        let is_small = is_small(&context);
+        let due = rounds.due(&context.mempool.told.waiting(), is_small);
+        let heard = match due {
+            None => Some(tells.next().await),
+            Some(at) => tokio::time::timeout_at(at, tells.next()).await.ok(),
+        };
+        let mut is_full = false;
+        if let Some(message) = heard {
+            let Some(message) = message else { return };
             hear(&context, message);
+            is_full = context.mempool.told.waiting().count >= TRANSACTIONS_MAX;
+            if !is_full {
+                continue;
+            }
         }
-        next_round = Instant::now() + ROUND;
+        let is_of_all = rounds.begin(is_small || is_full);
         let context = context.clone();
         // Signatures are slow enough to keep off the threads of the network.
-        let _ = tokio::task::spawn_blocking(move || check_round(&context)).await;
+        let _ = tokio::task::spawn_blocking(move || check_round(&context, is_of_all)).await;
     }
 }
 
@@ -113,11 +160,11 @@ fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     }
 }
 
-fn check_round(context: &Context) {
+fn check_round(context: &Context, is_of_all: bool) {
     let told = &context.mempool.told;
     let _turn = told.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let round = std::mem::take(&mut *told.waiting());
-    take_in(context, round.news);
+    let round = told.waiting().take_for_round(is_of_all);
+    take_in(context, round);
 }
 
 /// Checks what members have told so far. When this returns, what is right of it waits for a block, unless a round is in hand.
