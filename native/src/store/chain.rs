@@ -2,7 +2,8 @@
 
 use super::{
     Store, StoreError,
-    tables::{BLOCKS, ENTRIES, HEAD_KEY, HEADERS, LOG, LOWEST_KEY, META},
+    entries::Unmerged,
+    tables::{BLOCKS, CHANGES, ENTRIES, HEAD_KEY, HEADERS, LOG, LOWEST_KEY, META},
 };
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
@@ -48,7 +49,9 @@ impl Store {
             return self.begin_chain(start);
         };
         let header = self.final_header(height)?.ok_or(StoreError::Damaged("the head"))?;
-        let state = read_entries(&self.read()?, ENTRIES)?;
+        let read = self.read()?;
+        let mut state = read_entries(&read, ENTRIES)?;
+        Unmerged::load(&read.open_table(CHANGES)?, height)?.complete(&mut state)?;
         if state.root() != header.header.state {
             return Err(StoreError::WrongRoot);
         }
@@ -80,8 +83,10 @@ impl Store {
         let height = last.block.header.height;
         let write = self.write()?;
         append(&write, last)?;
+        self.append_changes(&write, height, last.changes)?;
         let prefixes = self.append_receipts(&write, height, last.receipts)?;
         write.commit()?;
+        self.changes_appended(height, last.changes);
         self.receipts_appended(height, prefixes);
         Ok(())
     }
@@ -123,9 +128,9 @@ impl Store {
     }
 }
 
-/// Appends a final block, but for its receipts, to a write.
+/// Appends a final block to a write, but for what it changes and its receipts.
 fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
-    let FinalBlock { block, certificate, changes, .. } = last;
+    let FinalBlock { block, certificate, .. } = last;
     let height = block.header.height;
     let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
     let mut meta = write.open_table(META)?;
@@ -136,11 +141,6 @@ fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreErr
     meta.insert(HEAD_KEY, height.to_le_bytes().as_slice())?;
     write.open_table(HEADERS)?.insert(height, codec::encode(&header).as_slice())?;
     write.open_table(BLOCKS)?.insert(height, codec::encode(&block.transactions).as_slice())?;
-    let mut entries = write.open_table(ENTRIES)?;
-    // In the order of their places: one page is taken up after the other.
-    for change in changes {
-        entries.insert(&change.place.0, change.bytes.as_slice())?;
-    }
     write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
     Ok(())
 }

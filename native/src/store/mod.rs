@@ -5,6 +5,7 @@
 //! chains, and a state whose root is not the one that its head's header commits to.
 
 mod chain;
+mod entries;
 mod error;
 mod jobs;
 mod log;
@@ -24,13 +25,13 @@ pub use snapshot::Progress;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::{path::Path, sync::Mutex};
 use tables::{
-    BLOCK_RECEIPTS, BLOCKS, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPT_INDEX, STAGED,
-    STAGED_KEPT,
+    BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPT_INDEX,
+    STAGED, STAGED_KEPT,
 };
 use tequio_core::types::ChainId;
 
 /// Version of the tables and of what is in them.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Stores of this version and later ones are upgraded when they are opened.
 const VERSION_MIN: u32 = 1;
 /// Name of the file in a node's directory.
@@ -43,19 +44,20 @@ const CACHE_LEN: usize = 64 * 1024 * 1024;
 pub struct Store {
     db: Database,
     pending: Mutex<receipts::Pending>,
+    unmerged: Mutex<entries::Unmerged>,
 }
 
 impl Store {
     /// Opens or makes the file, and checks that it is of this version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
         let db = Database::builder().set_cache_size(CACHE_LEN).create(path)?;
-        let store = Self { db, pending: Mutex::default() };
+        let store = Self { db, pending: Mutex::default(), unmerged: Mutex::default() };
         let write = store.write()?;
         if let Some(version) = check(&write, chain)? {
             upgrade::upgrade(&write, version)?;
         }
         // Reading needs the tables to exist.
-        for by_height in [HEADERS, BLOCKS, BLOCK_RECEIPTS, QUEUE] {
+        for by_height in [HEADERS, BLOCKS, BLOCK_RECEIPTS, CHANGES, QUEUE] {
             write.open_table(by_height)?;
         }
         for entries in [ENTRIES, STAGED, STAGED_KEPT, KEPT, NEXT] {
@@ -67,8 +69,10 @@ impl Store {
         write.open_table(OBJECTS)?;
         write.commit()?;
         if let Some(head) = store.head_height()? {
-            let receipts = store.read()?.open_table(BLOCK_RECEIPTS)?;
+            let read = store.read()?;
+            let receipts = read.open_table(BLOCK_RECEIPTS)?;
             *store.pending() = receipts::Pending::load(&receipts, store.lowest_block()?, head)?;
+            *store.unmerged() = entries::Unmerged::load(&read.open_table(CHANGES)?, head)?;
         }
         Ok(store)
     }

@@ -9,8 +9,8 @@ use super::{
     Store, StoreError,
     chain::{HEADER_LEN_MAX, height_in, lowest_in, read_entries},
     tables::{
-        BLOCK_RECEIPTS, BLOCKS, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY, LOWEST_SINCE_KEY, META, NEXT,
-        NEXT_KEY, RECEIPT_INDEX, STAGED, STAGED_KEPT, STAGED_KEY,
+        BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY, LOWEST_SINCE_KEY, META,
+        NEXT, NEXT_KEY, RECEIPT_INDEX, STAGED, STAGED_KEPT, STAGED_KEY,
     },
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -93,6 +93,8 @@ impl Store {
         for table in [STAGED, STAGED_KEPT, NEXT] {
             write.open_table(table)?;
         }
+        write.delete_table(CHANGES)?;
+        write.open_table(CHANGES)?;
         // All of it is of blocks that go.
         write.delete_table(RECEIPT_INDEX)?;
         write.open_table(RECEIPT_INDEX)?;

@@ -8,7 +8,9 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers");
 /// Height → encoded transactions of the block.
 pub const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
-/// Digest of the key → encoded `Entry` of the newest state.
+/// Height → what the block has changed in the state: place, length and bytes of each entry. The newest blocks only.
+pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
+/// Digest of the key → encoded `Entry` of the newest state, but for what stands in [`CHANGES`].
 pub const ENTRIES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("entries");
 /// Height → encoded receipts of the block's transactions, in its order; empty blocks have none.
 pub const BLOCK_RECEIPTS: TableDefinition<u64, &[u8]> = TableDefinition::new("block receipts");
@@ -22,13 +24,13 @@ pub const JOBS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new(
 pub const OBJECTS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("objects");
 /// Number → encoded `Queued`.
 pub const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queued writes");
-/// As [`ENTRIES`], of a state that is being fetched; twice, because it will be both the newest state and the kept one.
+/// Digest of the key → encoded `Entry` of a state that is being fetched; twice, because it will be both the newest state and the kept one.
 pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged entries");
 /// The second copy.
 pub const STAGED_KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged kept entries");
-/// As [`ENTRIES`], of the state below the lowest block.
+/// As [`STAGED`], of the state below the lowest block.
 pub const KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("kept entries");
-/// As [`ENTRIES`], of the state that will be kept next.
+/// As [`STAGED`], of the state that will be kept next.
 pub const NEXT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("next kept entries");
 
 /// In [`META`]: u32.

@@ -108,7 +108,7 @@ fn newer_versions_and_other_chains_are_refused() {
     write.commit().unwrap();
     drop(store);
     let error = Store::open(&path, &ChainId([1; 32])).unwrap_err();
-    assert!(error.to_string().contains("version 4, this tequio reads version 3"), "{error}");
+    assert!(error.to_string().contains("version 5, this tequio reads version 4"), "{error}");
 }
 
 #[test]

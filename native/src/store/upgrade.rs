@@ -1,7 +1,8 @@
 //! Stores of earlier versions become ones of this version, in the write that opens them.
 //!
 //! Version 2 has added tables, which opening makes. Until version 3 every transaction had a row under its id with
-//! its height and receipt; now they are [in the order of blocks](super::receipts).
+//! its height and receipt; now they are [in the order of blocks](super::receipts). Until version 4 the table of entries had all
+//! of the newest state; now it [lags behind](super::entries), by nothing at first.
 
 use super::{
     StoreError,
@@ -20,14 +21,19 @@ use tequio_core::{
     types::Height,
 };
 
+/// The version since which receipts are in the order of blocks.
+const RECEIPTS_SINCE: u32 = 3;
 /// Transaction → its height and encoded receipt.
 pub(super) const RECEIPTS_2: TableDefinition<&[u8; 32], (u64, &[u8])> = TableDefinition::new("receipts");
 const RECEIPT_LEN_MAX: usize = 4096;
 /// Entries of the index that are sorted and written together: 16 MiB of memory.
 const ENTRIES_AT_ONCE: usize = 1 << 20;
 
-/// Upgrades a store of version 1 or 2.
+/// Upgrades a store of an earlier version.
 pub(super) fn upgrade(write: &WriteTransaction, version: u32) -> Result<(), StoreError> {
+    if version >= RECEIPTS_SINCE {
+        return Ok(());
+    }
     let (lowest, head) = {
         let meta = write.open_table(META)?;
         (lowest_in(&meta)?, height_in(&meta, HEAD_KEY)?.unwrap_or(0))

@@ -1,0 +1,233 @@
+use super::{
+    super::{
+        FILE_NAME, FinalBlock, Head,
+        tables::{META, VERSION_KEY},
+        tests::{next, start},
+    },
+    *,
+};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use tequio_core::{
+    ledger::{Entry, genesis::Start, state::Account},
+    types::NodeId,
+    wire::light::FinalHeader,
+};
+
+/// A store with its chain, to which blocks with any changes are appended.
+struct Chain {
+    path: PathBuf,
+    start: Start,
+    store: Store,
+    head: Head,
+    _dir: tempfile::TempDir,
+}
+
+impl Chain {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, start) = (dir.path().join(FILE_NAME), start());
+        let store = Store::open(&path, &start.chain).unwrap();
+        let head = store.load_head(&start).unwrap();
+        Self { path, start, store, head, _dir: dir }
+    }
+
+    fn reopened(self) -> Self {
+        let Self { path, start, store, head, _dir } = self;
+        drop(store);
+        let store = Store::open(&path, &start.chain).unwrap();
+        let again = store.load_head(&start).unwrap();
+        assert_eq!((again.header, again.state.root()), (head.header.clone(), head.state.root()));
+        Self { store, path, start, head, _dir }
+    }
+
+    /// Appends a block that changes these accounts, besides what every block changes.
+    fn append(&mut self, accounts: impl IntoIterator<Item = u8>) {
+        let (mut block, certificate, mut outcome) = next(&self.start, &self.head);
+        for number in accounts {
+            let entry = account(number, block.header.height);
+            let bytes = codec::encode(&entry);
+            outcome.changes.push(Change { place: entry.place(), entry: Arc::new(entry.clone()), bytes });
+            outcome.state.insert(entry);
+        }
+        block.header.state = outcome.state.root();
+        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+        self.store.append(last).unwrap();
+        let header = FinalHeader { header: block.header, certificate: Some(certificate) };
+        self.head = Head { header, state: outcome.state };
+    }
+
+    fn height(&self) -> Height {
+        self.head.header.header.height
+    }
+
+    /// Heights of the blocks whose changes are kept.
+    fn kept(&self) -> Vec<Height> {
+        let changes = self.store.read().unwrap().open_table(CHANGES).unwrap();
+        changes.iter().unwrap().map(|item| item.unwrap().0.value()).collect()
+    }
+
+    /// What the table has of a place.
+    fn in_table(&self, place: &Place) -> Option<Vec<u8>> {
+        let entries = self.store.read().unwrap().open_table(ENTRIES).unwrap();
+        entries.get(place).unwrap().map(|bytes| bytes.value().to_vec())
+    }
+}
+
+fn account(number: u8, nonce: u64) -> Entry {
+    Entry::Account(Account::new(NodeId([number; 32]), nonce))
+}
+
+/// Places that blocks change at any height: as many as a byte has values, in no order.
+fn some(seed: u64) -> impl Iterator<Item = u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x as u8
+    };
+    let count = next() % 8;
+    let chosen: BTreeSet<u8> = (0..count).map(|_| next()).collect();
+    chosen.into_iter()
+}
+
+#[test]
+fn the_slices_are_the_whole_range_and_do_not_overlap() {
+    let slices: Vec<_> = (0..SLICES).map(slice_at).collect();
+    assert_eq!((*slices[0].start(), *slices[slices.len() - 1].end()), ([0; 32], [0xff; 32]));
+    for pair in slices.windows(2) {
+        let (end, start) = (pair[0].end(), pair[1].start());
+        assert_eq!((end[0] + 1, &end[1..], &start[1..]), (start[0], &[0xff; 31][..], &[0; 31][..]));
+    }
+    assert_eq!(slice_at(SLICES + 7), slice_at(7));
+}
+
+#[test]
+fn the_state_is_whole_after_every_reopening() {
+    let mut chain = Chain::new();
+    for height in 1..=4 * SLICES {
+        chain.append(some(height));
+        if height % 13 == 0 {
+            chain = chain.reopened();
+        }
+    }
+    chain.reopened();
+}
+
+#[test]
+fn what_is_kept_and_in_memory_is_what_the_table_lacks() {
+    let mut chain = Chain::new();
+    for height in 1..=3 * SLICES {
+        chain.append(some(height));
+        assert_eq!(chain.kept(), ((height + 2).saturating_sub(SLICES).max(1)..=height).collect::<Vec<_>>());
+        let unmerged = chain.store.unmerged();
+        for entry in chain.head.state.entries() {
+            let (place, bytes) = (entry.place().0, codec::encode(entry));
+            match unmerged.entries.get(&place) {
+                Some(waits) => assert_eq!(*waits, bytes),
+                None => assert_eq!(chain.in_table(&place), Some(bytes)),
+            }
+        }
+        let read = chain.store.read().unwrap();
+        let again = Unmerged::load(&read.open_table(CHANGES).unwrap(), height).unwrap();
+        assert!(unmerged.entries.iter().all(|(place, bytes)| again.entries.get(place) == Some(bytes)));
+    }
+    // What no block changes any more is in the table when each slice has had its turn.
+    chain.append([7]);
+    (1..SLICES).for_each(|_| chain.append([]));
+    assert_eq!(chain.in_table(&account(7, 0).place().0), Some(codec::encode(&account(7, 3 * SLICES + 1))));
+    let every_block = chain.store.unmerged().entries.len();
+    assert!(every_block <= SLICES as usize, "{every_block}");
+}
+
+#[test]
+fn an_entry_that_many_blocks_change_is_written_once_in_a_turn() {
+    let mut chain = Chain::new();
+    let place = account(1, 0).place().0;
+    let mut found = BTreeSet::new();
+    for _ in 0..2 * SLICES {
+        chain.append([1]);
+        found.extend(chain.in_table(&place));
+    }
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn a_block_that_was_entered_late_takes_nothing_back() {
+    let mut chain = Chain::new();
+    chain.append([1]);
+    // As if another thread had appended the second block before this one has entered the first.
+    *chain.store.unmerged() = Unmerged::default();
+    chain.append([1]);
+    let bytes = codec::encode(&account(1, 1));
+    let late = [Change { place: account(1, 1).place(), entry: Arc::new(account(1, 1)), bytes }];
+    chain.store.changes_appended(1, &late);
+    {
+        let unmerged = chain.store.unmerged();
+        assert_eq!((unmerged.head, unmerged.entries.values().filter(|waits| **waits == late[0].bytes).count()), (2, 0));
+    }
+    (0..SLICES).for_each(|_| chain.append([]));
+    assert_eq!(chain.in_table(&account(1, 0).place().0), Some(codec::encode(&account(1, 2))));
+    chain.reopened();
+}
+
+#[test]
+fn a_fetched_state_leaves_no_changes_of_the_one_before() {
+    let mut other = Chain::new();
+    (0..40).for_each(|_| other.append([2, 3]));
+    let mut chain = Chain::new();
+    (0..20).for_each(|_| chain.append([1, 2]));
+    let at = chain.store.stage_begin(&other.head.header).unwrap();
+    let entries: Vec<_> = other.head.state.entries().cloned().collect();
+    chain.store.stage(at, &entries, None).unwrap();
+    chain.store.adopt(&other.head.header).unwrap();
+    chain.head = other.head;
+    assert!(chain.kept().is_empty());
+    let mut chain = chain.reopened();
+    for height in 0..2 * SLICES {
+        chain.append([4]);
+        if height % 20 == 0 {
+            chain = chain.reopened();
+        }
+    }
+    assert_eq!(chain.in_table(&account(1, 0).place().0), None);
+    chain.reopened();
+}
+
+#[test]
+fn a_fetched_state_counts_before_the_store_is_opened_again() {
+    let mut other = Chain::new();
+    (0..21).for_each(|_| other.append([2]));
+    let mut chain = Chain::new();
+    (0..20).for_each(|_| chain.append([1]));
+    let at = chain.store.stage_begin(&other.head.header).unwrap();
+    chain.store.stage(at, &other.head.state.entries().cloned().collect::<Vec<_>>(), None).unwrap();
+    chain.store.adopt(&other.head.header).unwrap();
+    chain.head = other.head;
+    (0..SLICES).for_each(|_| chain.append([]));
+    assert_eq!(chain.in_table(&account(1, 0).place().0), None);
+    chain.reopened();
+}
+
+#[test]
+fn a_store_of_version_3_goes_on() {
+    let mut chain = Chain::new();
+    (1..=10).for_each(|height| chain.append(some(height)));
+    // Its table had all entries, and there were no changes.
+    let write = chain.store.write().unwrap();
+    {
+        let mut entries = write.open_table(ENTRIES).unwrap();
+        for entry in chain.head.state.entries() {
+            entries.insert(&entry.place().0, codec::encode(entry).as_slice()).unwrap();
+        }
+        write.open_table(META).unwrap().insert(VERSION_KEY, 3u32.to_le_bytes().as_slice()).unwrap();
+    }
+    write.delete_table(CHANGES).unwrap();
+    write.commit().unwrap();
+    let mut chain = chain.reopened();
+    (0..SLICES).for_each(|_| {
+        let height = chain.height();
+        chain.append(some(height));
+    });
+    chain.reopened();
+}
