@@ -73,7 +73,11 @@ impl Waiting {
 }
 
 /// Takes in what full nodes tell, until the network ends.
-pub async fn listen(context: Arc<Context>, mut tells: Tells) {
+pub async fn listen(context: Arc<Context>, tells: Tells) {
+    listen_in_rounds(context, tells, ROUND).await;
+}
+
+async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, round: Duration) {
     let mut next_round = Instant::now();
     while let Some(first) = tells.next().await {
         hear(&context, first);
@@ -86,14 +90,15 @@ pub async fn listen(context: Arc<Context>, mut tells: Tells) {
             let Some(message) = next else { break };
             hear(&context, message);
         }
-        next_round = Instant::now() + ROUND;
+        next_round = Instant::now() + round;
         let context = context.clone();
         // Signatures are slow enough to keep off the threads of the network.
         let _ = tokio::task::spawn_blocking(move || check_round(&context)).await;
     }
 }
 
-fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
+/// Keeps a message for its round; what is offered is asked for at once.
+pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     let from = message.peer;
     let is_of_member = context.committee_has(&from);
     let heard = packed::decode::<Message>(&message.body, MESSAGE_LEN_MAX);
@@ -143,7 +148,9 @@ fn take_in(context: &Context, news: Vec<News>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::SMALL, *};
+    use crate::node::fixture::Fixture;
+    use std::time::Instant as Realtime;
     use tequio_core::{
         crypto::NodeKey,
         ledger::{Action, Transaction},
@@ -169,5 +176,66 @@ mod tests {
         assert_eq!(lens(&waiting.take_for_block()), [400, 1]);
         assert!(waiting.take_for_block().is_empty());
         assert_eq!((lens(&waiting.news), waiting.count), (vec![1], 2));
+    }
+
+    /// Generous: the machine may be busy.
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    fn wait(what: &str, is_so: impl Fn() -> bool) {
+        let began = Realtime::now();
+        while !is_so() {
+            assert!(began.elapsed() < WITHIN, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A node in a committee of so many seats is told of one transaction, and when it has been taken in of others, each when the one before
+    /// has arrived; then the round is over. How many checks it took until then, and in all.
+    fn checks(
+        seats: usize,
+        round: Duration,
+        others: u8,
+        arrived: impl Fn(&Context, u8) -> bool + Send + 'static,
+    ) -> [u64; 2] {
+        let mut fixture = Fixture::of(seats);
+        let (context, tells) = (fixture.context.clone(), fixture.tells());
+        let listening = fixture.runtime.spawn(listen_in_rounds(context.clone(), tells, round));
+        let peer = fixture.peer(&fixture.members[1].node);
+        fixture.told(&peer, &fixture.signed(0));
+        wait("the first is not taken in at once", || context.mempool.len() == 1);
+        for number in 1..=others {
+            fixture.told(&peer, &fixture.signed(number));
+            wait("it does not arrive", || arrived(&context, number));
+            // Timers go off in their order: a round that was to end by now has begun to.
+            fixture.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+        }
+        let meanwhile = context.metrics.told_checks.get();
+        listening.abort();
+        check_round(&context);
+        assert_eq!((context.mempool.len(), context.metrics.told.get()), (others as usize + 1, others as u64 + 1));
+        [meanwhile, context.metrics.told_checks.get()]
+    }
+
+    /// So that no round ends by itself.
+    const NEVER: Duration = Duration::from_secs(1_000_000);
+
+    fn taken_in(context: &Context, number: u8) -> bool {
+        context.mempool.len() == usize::from(number) + 1
+    }
+
+    #[test]
+    fn what_is_told_within_a_round_is_checked_at_once() {
+        let heard = |context: &Context, number: u8| context.mempool.told.waiting().news.len() == usize::from(number);
+        assert_eq!(checks(SMALL + 1, NEVER, 5, heard), [1, 2]);
+    }
+
+    #[test]
+    fn a_round_ends_by_itself() {
+        assert_eq!(checks(SMALL + 1, Duration::from_millis(1), 5, taken_in), [6, 6]);
+    }
+
+    #[test]
+    fn in_a_small_committee_nothing_that_is_told_waits() {
+        assert_eq!(checks(SMALL, NEVER, 5, taken_in), [6, 6]);
     }
 }
