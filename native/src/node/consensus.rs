@@ -288,9 +288,12 @@ impl Replicating {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::fixture::Fixture;
+    use std::{fs, path::PathBuf};
     use tequio_core::{
-        crypto::bls::SecretKey,
-        ledger::{Phase, Vote},
+        consensus::{Pipeline, VotesTo},
+        crypto::{NodeKey, bls::SecretKey},
+        ledger::{Phase, SignedTransaction, Vote},
         types::{ChainId, Digest},
         wire::consensus::SignedVote,
     };
@@ -323,5 +326,64 @@ mod tests {
         assert_eq!(taken(between), (vec![(1, 1), (2, 3), (3, 5)], 6));
         let votes = (1..=2 * TOGETHER_MAX as u64).map(vote);
         assert_eq!(taken(votes).1, TOGETHER_MAX);
+    }
+
+    /// What the machine is given where it asks for a block: the transactions, and whether the processors are said to be contended.
+    fn built(fixture: &Fixture, pressure: Pressure) -> (Vec<SignedTransaction>, bool) {
+        let (context, start) = (&fixture.context, &fixture.start);
+        let (node_key, seat_keys) = (context.keys.node.clone(), context.keys.of_seat());
+        let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Auto };
+        let head = Head::genesis(start);
+        let (parent, state) = (*head.digest(), start.state.clone());
+        let replica = Replica::restore(config, head, [], machine::now_ms()).unwrap();
+        let mut performer = Replicating {
+            context: context.clone(),
+            inbox: fixture.inbox.clone(),
+            runtime: fixture.runtime.handle().clone(),
+            reported: BTreeSet::new(),
+            pressure,
+        };
+        let wanted = BuildBlock { height: 1, view: 0, parent, state, len_max: 1 << 20, transactions_max: 100 };
+        match performer.perform(&replica, Output::Request(wanted)).unwrap() {
+            Some(Input::Built { height: 1, view: 0, parent: upon, transactions, contended, .. }) if upon == parent => {
+                (transactions.into_iter().map(|t| t.into_inner()).collect(), contended)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_members_have_told_and_nobody_has_checked_yet_is_in_a_block() {
+        let mut fixture = Fixture::of(mempool::SMALL + 1);
+        let mut tells = fixture.tells();
+        let (member, stranger) = (fixture.members[1].node.clone(), NodeKey::from_bytes(&[0x77; 32]));
+        let (of_member, of_stranger) = (fixture.signed(0), fixture.signed(1));
+        for (key, transaction) in [(member, &of_member), (stranger, &of_stranger)] {
+            let peer = fixture.peer(&key);
+            fixture.told(&peer, transaction);
+            let told = fixture.runtime.block_on(tells.next()).unwrap();
+            assert_eq!(told.peer, key.id());
+            mempool::hear(&fixture.context, told);
+        }
+        assert!(fixture.context.mempool.is_empty());
+        assert_eq!(built(&fixture, Pressure::default()).0, [of_member]);
+        assert!(!fixture.context.mempool.contains(&of_stranger.id()), "it is left to its round");
+    }
+
+    #[test]
+    fn the_pressure_on_the_host_is_asked_when_a_block_is_built() {
+        let fixture = Fixture::of(4);
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let idle: PathBuf = file("idle", "some avg10=0.00 total=5\n");
+        assert!(!built(&fixture, Pressure::until_now(idle)).1);
+        let busy = file("busy", "some avg10=0.00 total=5\n");
+        let pressure = Pressure::until_now(busy);
+        file("busy", "some avg10=99.00 total=1000000000000\n");
+        assert!(built(&fixture, pressure).1);
     }
 }

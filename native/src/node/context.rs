@@ -330,16 +330,21 @@ impl Context {
         let mut messages = told;
         messages.iter_mut().for_each(|(_, transactions)| transactions.retain(&mut is_possible));
         let all: Vec<_> = messages.iter().flat_map(|(_, transactions)| transactions).cloned().collect();
-        let are_all_right = verify_all(all, &self.chain);
+        self.metrics.told.inc_by(all.len() as u64);
+        let check = |transactions: Vec<SignedTransaction>| {
+            self.metrics.told_checks.inc_by(u64::from(!transactions.is_empty()));
+            verify_all(transactions, &self.chain)
+        };
         let mut verified: Vec<(Source, Verified<SignedTransaction>)> = Vec::new();
-        match are_all_right {
+        match check(all) {
             Ok(all) => {
                 let sources = messages.iter().flat_map(|(source, of)| std::iter::repeat_n(*source, of.len()));
                 verified.extend(sources.zip(all));
             }
             Err(_) => {
                 for (source, transactions) in messages {
-                    let right = verify_all(transactions.clone(), &self.chain).unwrap_or_else(|_| {
+                    let right = check(transactions.clone()).unwrap_or_else(|_| {
+                        self.metrics.told_checks.inc_by(transactions.len() as u64);
                         transactions.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
                     });
                     verified.extend(right.into_iter().map(|t| (source, t)));
@@ -358,3 +363,25 @@ impl Context {
 
 /// How full nodes introduce themselves.
 pub const AGENT_PREFIX: &str = "tequio-node/";
+
+#[cfg(test)]
+mod tests {
+    use crate::node::fixture::Fixture;
+
+    #[test]
+    fn who_leads_a_height_that_has_a_proposal_builds_no_more() {
+        let fixture = Fixture::of(4);
+        let context = &fixture.context;
+        let leaders = context.next_leaders(5);
+        assert_eq!(leaders.iter().map(|(height, _)| *height).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert_eq!(context.next_builders(2), leaders[..2]);
+        context.note_proposal(1);
+        assert_eq!(context.next_builders(2), leaders[1..3]);
+        context.note_proposal(2);
+        context.note_proposal(1);
+        assert_eq!(context.next_builders(2), leaders[2..4]);
+        // Where no others are known, they are better than nobody.
+        context.note_proposal(100);
+        assert_eq!(context.next_builders(2), leaders[..2]);
+    }
+}

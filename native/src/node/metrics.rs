@@ -22,6 +22,8 @@ pub struct Metrics {
     pub submitted: Counter,
     pub submit_rounds: Counter,
     pub submit_checks: Counter,
+    pub told: Counter,
+    pub told_checks: Counter,
     pub lanes: Counter,
     pub lanes_accepted: Counter,
     pub results_rejected: Counter,
@@ -51,6 +53,8 @@ impl Default for Metrics {
             submitted: Counter::default(),
             submit_rounds: Counter::default(),
             submit_checks: Counter::default(),
+            told: Counter::default(),
+            told_checks: Counter::default(),
             lanes: Counter::default(),
             lanes_accepted: Counter::default(),
             results_rejected: Counter::default(),
@@ -77,6 +81,8 @@ impl Default for Metrics {
         registry.register("submitted", "Transactions that clients have brought", m.submitted.clone());
         registry.register("submit_rounds", "Rounds in which they were checked", m.submit_rounds.clone());
         registry.register("submit_checks", "Checks of signatures, of any number at once", m.submit_checks.clone());
+        registry.register("told", "Transactions that full nodes have told and were new here", m.told.clone());
+        registry.register("told_checks", "Checks of their signatures, of any number at once", m.told_checks.clone());
         registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());
         registry.register("lanes_accepted", "Lanes accepted by this node's jobs", m.lanes_accepted.clone());
         registry.register("results_rejected", "Results refused by this node's jobs", m.results_rejected.clone());

@@ -9,6 +9,8 @@ pub mod consensus;
 pub mod context;
 pub mod coordinator;
 pub mod events;
+#[cfg(test)]
+mod fixture;
 pub mod jobs;
 pub mod light;
 pub mod machine;

@@ -4,6 +4,7 @@
 use std::{
     cell::Cell,
     fs,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -16,22 +17,29 @@ const HIGH: f64 = 0.5;
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Pressure {
+    file: PathBuf,
     last: Cell<(Instant, Option<u64>)>,
     is_high: Cell<bool>,
 }
 
 impl Default for Pressure {
     fn default() -> Self {
-        Self { last: Cell::new((Instant::now(), waited_us())), is_high: Cell::new(false) }
+        Self::of(FILE.into(), Instant::now())
     }
 }
 
 impl Pressure {
+    /// As this file counts it, from now on.
+    fn of(file: PathBuf, now: Instant) -> Self {
+        let last = Cell::new((now, waited_us(&file)));
+        Self { file, last, is_high: Cell::new(false) }
+    }
+
     /// Whether it has been high between the last two looks, which are a second apart or more.
     pub fn is_high(&self) -> bool {
         let (at, before) = self.last.get();
         if at.elapsed() >= WINDOW {
-            let (now, after) = (Instant::now(), waited_us());
+            let (now, after) = (Instant::now(), waited_us(&self.file));
             let share =
                 |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / (now - at).as_micros() as f64;
             self.is_high.set(before.zip(after).map(share).is_some_and(|share| share >= HIGH));
@@ -41,8 +49,8 @@ impl Pressure {
     }
 }
 
-fn waited_us() -> Option<u64> {
-    total_us(&fs::read_to_string(FILE).ok()?)
+fn waited_us(file: &Path) -> Option<u64> {
+    total_us(&fs::read_to_string(file).ok()?)
 }
 
 /// The total of the line `some`.
@@ -52,8 +60,50 @@ fn total_us(text: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+impl Pressure {
+    /// As this file counts it, from so long ago that what it says now counts.
+    pub fn until_now(file: PathBuf) -> Self {
+        Self::of(file, Instant::now().checked_sub(WINDOW).unwrap())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn is_high_where_some_task_has_waited_for_most_of_the_time_and_holds_for_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cpu");
+        let say = |total_us: u64| fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap();
+        say(7);
+        let long_ago = |pressure: &Pressure| {
+            let (at, before) = pressure.last.get();
+            pressure.last.set((at.checked_sub(WINDOW).unwrap(), before));
+        };
+        let pressure = Pressure::of(file.clone(), Instant::now() + WINDOW * 60);
+        // More than any time that this test takes.
+        say(1_000_000_000_000);
+        assert!(!pressure.is_high(), "nothing is looked at within a second");
+        let pressure = Pressure::until_now(file.clone());
+        assert!(!pressure.is_high(), "nobody has waited since");
+        say(2_000_000_000_000);
+        long_ago(&pressure);
+        assert!(pressure.is_high());
+        assert_eq!(pressure.last.get().1, Some(2_000_000_000_000), "the next look begins here");
+        long_ago(&pressure);
+        assert!(!pressure.is_high());
+        fs::remove_file(&file).unwrap();
+        long_ago(&pressure);
+        assert!(!pressure.is_high(), "nothing is known");
+    }
+
+    /// Where the kernel counts.
+    #[test]
+    fn what_linux_says_is_read() {
+        let is_counted = fs::read_to_string("/proc/pressure/cpu").is_ok();
+        assert_eq!(Pressure::default().last.get().1.is_some(), is_counted);
+    }
 
     #[test]
     fn reads_how_long_some_task_has_waited() {

@@ -154,6 +154,8 @@ fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
         (Source::Told { peer: client(number).id(), pass_on: false }, vec![transaction.clone()])
     };
     assert_eq!(context.accept_told(vec![told(1, &forged), told(2, &right), told(3, &right), told(1, &forged)]), 1);
+    // Copies are not looked at: the two together, each message, and the one that is false.
+    assert_eq!((context.metrics.told.get(), context.metrics.told_checks.get()), (2, 4));
     assert!(context.mempool.contains(&right.id()));
     runtime.block_on(node.stop());
 }

@@ -10,7 +10,7 @@ pub mod cancel;
 mod native;
 #[cfg(target_arch = "wasm32")]
 mod quiet;
-mod silence;
+pub mod silence;
 
 use std::time::Duration;
 

@@ -7,6 +7,8 @@ mod told;
 
 pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
 pub use talk::{EAGER, FANOUT, LEADERS, SMALL, Source};
+#[cfg(test)]
+pub use told::hear;
 pub use told::{check_for_block, listen};
 
 use super::{context::Context, machine::now_ms};

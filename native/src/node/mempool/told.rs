@@ -42,6 +42,8 @@ struct Waiting {
     news: Vec<News>,
     /// Transactions, and messages of any kind, so that offers without an end keep nothing waiting that came before.
     count: usize,
+    /// Those of the messages that strangers have told.
+    of_strangers: usize,
 }
 
 #[derive(Debug)]
@@ -63,8 +65,9 @@ impl Told {
 impl Waiting {
     /// What a round is about: all, or what strangers have told.
     fn take_for_round(&mut self, is_of_all: bool) -> Vec<News> {
-        // Messages without transactions are done with.
         let taken: Vec<_> = self.news.extract_if(.., |news| is_of_all || !news.is_of_member).collect();
+        self.of_strangers = 0;
+        // Messages that bring no transactions are done with.
         self.count = self.news.iter().map(|news| 1 + news.transactions.len()).sum();
         taken
     }
@@ -86,15 +89,20 @@ impl Waiting {
 /// When the next rounds may begin.
 #[derive(Debug)]
 struct Rounds {
+    /// Between the beginnings of two rounds, of what strangers have told, and of all.
+    pauses: [Duration; 2],
     of_strangers: Instant,
     of_all: Instant,
 }
 
 impl Rounds {
+    fn new(pauses: [Duration; 2]) -> Self {
+        Self { pauses, of_strangers: Instant::now(), of_all: Instant::now() }
+    }
+
     /// When the next one is due, if anything waits.
     fn due(&self, waiting: &Waiting, is_small: bool) -> Option<Instant> {
-        let is_urgent = waiting.news.iter().any(|news| !news.is_of_member);
-        let next = match (is_small, is_urgent) {
+        let next = match (is_small, waiting.of_strangers > 0) {
             (true, _) => Instant::now(),
             (false, true) => self.of_strangers.min(self.of_all),
             (false, false) => self.of_all,
@@ -104,24 +112,28 @@ impl Rounds {
 
     /// A round begins; whether it is one of all that waits.
     fn begin(&mut self, must_be_of_all: bool) -> bool {
-        let now = Instant::now();
+        let (now, [pause, pause_of_all]) = (Instant::now(), self.pauses);
         let is_of_all = must_be_of_all || now >= self.of_all;
-        self.of_strangers = now + ROUND;
+        self.of_strangers = now + pause;
         if is_of_all {
-            self.of_all = now + ROUND_OF_ALL;
+            self.of_all = now + pause_of_all;
         }
         is_of_all
     }
 }
 
 /// Takes in what full nodes tell, until the network ends.
-pub async fn listen(context: Arc<Context>, mut tells: Tells) {
-    let mut rounds = Rounds { of_strangers: Instant::now(), of_all: Instant::now() };
+pub async fn listen(context: Arc<Context>, tells: Tells) {
+    listen_in_rounds(context, tells, Rounds::new([ROUND, ROUND_OF_ALL])).await;
+}
+
+async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, mut rounds: Rounds) {
     loop {
         let is_small = is_small(&context);
         let due = rounds.due(&context.mempool.told.waiting(), is_small);
         let heard = match due {
             None => Some(tells.next().await),
+            // What has come already is heard before.
             Some(at) => tokio::time::timeout_at(at, tells.next()).await.ok(),
         };
         let mut is_full = false;
@@ -140,7 +152,8 @@ pub async fn listen(context: Arc<Context>, mut tells: Tells) {
     }
 }
 
-fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
+/// Keeps a message for its round; what is offered is asked for at once.
+pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     let from = message.peer;
     let is_of_member = context.committee_has(&from);
     let heard = packed::decode::<Message>(&message.body, MESSAGE_LEN_MAX);
@@ -150,6 +163,7 @@ fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
             let (source, share) = (Source::Told { peer: from, pass_on }, Some(message.share));
             let mut waiting = context.mempool.told.waiting();
             waiting.count += transactions.len();
+            waiting.of_strangers += usize::from(!is_of_member);
             waiting.news.push(News { source, is_of_member, transactions: transactions.into_vec(), share });
         }
         Ok(Message::Offer(names)) => {
@@ -190,7 +204,9 @@ fn take_in(context: &Context, news: Vec<News>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::SMALL, *};
+    use crate::node::fixture::Fixture;
+    use std::time::Instant as Realtime;
     use tequio_core::{
         crypto::NodeKey,
         ledger::{Action, Transaction},
@@ -206,15 +222,105 @@ mod tests {
     }
 
     #[test]
+    fn a_round_is_of_all_or_of_what_strangers_have_told() {
+        let all = [news(1, true, 2), news(2, false, 1), news(3, true, 4), news(4, false, 3)];
+        // And one message without transactions.
+        let count = 1 + all.iter().map(|news| 1 + news.transactions.len()).sum::<usize>();
+        let mut waiting = Waiting { news: all.into(), count, of_strangers: 2 };
+        let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
+        assert_eq!(lens(&waiting.take_for_round(false)), [1, 3]);
+        assert_eq!((waiting.count, waiting.of_strangers), (8, 0));
+        assert_eq!(lens(&waiting.take_for_round(true)), [2, 4]);
+        assert_eq!((waiting.count, waiting.of_strangers), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_is_due_sooner_where_strangers_wait() {
+        let second = Duration::from_secs(1);
+        let mut rounds = Rounds::new([second, 5 * second]);
+        let waiting = |count, of_strangers| Waiting { news: Vec::new(), count, of_strangers };
+        let due = |rounds: &Rounds, count, of_strangers| {
+            let due = rounds.due(&waiting(count, of_strangers), false)?;
+            Some(due.saturating_duration_since(Instant::now()).as_secs())
+        };
+        assert_eq!((due(&rounds, 0, 0), due(&rounds, 1, 0), due(&rounds, 1, 1)), (None, Some(0), Some(0)));
+        assert!(rounds.begin(false), "nothing was told lately");
+        assert_eq!((due(&rounds, 0, 0), due(&rounds, 1, 0), due(&rounds, 1, 1)), (None, Some(5), Some(1)));
+        assert!(!rounds.begin(false) && rounds.begin(true));
+        assert!(rounds.due(&waiting(1, 0), true).unwrap() <= Instant::now(), "in a small committee at once");
+    }
+
+    #[test]
     fn before_a_block_only_what_members_have_told_is_checked_and_no_more_than_there_is_time_for() {
         let all = [news(1, true, 200), news(2, false, 1), news(3, true, 400), news(4, true, 312), news(5, true, 1)];
         let count = all.iter().map(|news| 1 + news.transactions.len()).sum();
-        let mut waiting = Waiting { news: all.into(), count };
+        let mut waiting = Waiting { news: all.into(), count, of_strangers: 1 };
         let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
         assert_eq!(lens(&waiting.take_for_block()), [200, 312]);
         assert_eq!((lens(&waiting.news), waiting.count), (vec![1, 400, 1], 405));
         assert_eq!(lens(&waiting.take_for_block()), [400, 1]);
         assert!(waiting.take_for_block().is_empty());
         assert_eq!((lens(&waiting.news), waiting.count), (vec![1], 2));
+    }
+
+    /// Generous: the machine may be busy.
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    fn wait(what: &str, is_so: impl Fn() -> bool) {
+        let began = Realtime::now();
+        while !is_so() {
+            assert!(began.elapsed() < WITHIN, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A node in a committee of so many seats is told of one transaction, and when it has been taken in of others, each when the one before
+    /// has arrived; then the round is over. How many checks it took until then, and in all.
+    fn checks(
+        seats: usize,
+        pauses: [Duration; 2],
+        others: u8,
+        arrived: impl Fn(&Context, u8) -> bool + Send + 'static,
+    ) -> [u64; 2] {
+        let mut fixture = Fixture::of(seats);
+        let (context, tells) = (fixture.context.clone(), fixture.tells());
+        let listening = fixture.runtime.spawn(listen_in_rounds(context.clone(), tells, Rounds::new(pauses)));
+        let peer = fixture.peer(&fixture.members[1].node);
+        fixture.told(&peer, &fixture.signed(0));
+        wait("the first is not taken in at once", || context.mempool.len() == 1);
+        for number in 1..=others {
+            fixture.told(&peer, &fixture.signed(number));
+            wait("it does not arrive", || arrived(&context, number));
+            // Timers go off in their order: a round that was to end by now has begun to.
+            fixture.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+        }
+        let meanwhile = context.metrics.told_checks.get();
+        listening.abort();
+        check_round(&context, true);
+        assert_eq!((context.mempool.len(), context.metrics.told.get()), (others as usize + 1, others as u64 + 1));
+        [meanwhile, context.metrics.told_checks.get()]
+    }
+
+    /// So that no round ends by itself.
+    const NEVER: Duration = Duration::from_secs(1_000_000);
+
+    fn taken_in(context: &Context, number: u8) -> bool {
+        context.mempool.len() == usize::from(number) + 1
+    }
+
+    #[test]
+    fn what_is_told_within_a_round_is_checked_at_once() {
+        let heard = |context: &Context, number: u8| context.mempool.told.waiting().news.len() == usize::from(number);
+        assert_eq!(checks(SMALL + 1, [NEVER; 2], 5, heard), [1, 2]);
+    }
+
+    #[test]
+    fn a_round_ends_by_itself() {
+        assert_eq!(checks(SMALL + 1, [NEVER, Duration::from_millis(1)], 5, taken_in), [6, 6]);
+    }
+
+    #[test]
+    fn in_a_small_committee_nothing_that_is_told_waits() {
+        assert_eq!(checks(SMALL, [NEVER; 2], 5, taken_in), [6, 6]);
     }
 }
