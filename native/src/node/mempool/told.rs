@@ -101,9 +101,9 @@ impl Rounds {
     }
 
     /// When the next one is due, if anything waits.
-    fn due(&self, waiting: &Waiting, is_small: bool) -> Option<Instant> {
+    fn due(&self, now: Instant, waiting: &Waiting, is_small: bool) -> Option<Instant> {
         let next = match (is_small, waiting.of_strangers > 0) {
-            (true, _) => Instant::now(),
+            (true, _) => now,
             (false, true) => self.of_strangers.min(self.of_all),
             (false, false) => self.of_all,
         };
@@ -111,8 +111,8 @@ impl Rounds {
     }
 
     /// A round begins; whether it is one of all that waits.
-    fn begin(&mut self, must_be_of_all: bool) -> bool {
-        let (now, [pause, pause_of_all]) = (Instant::now(), self.pauses);
+    fn begin(&mut self, now: Instant, must_be_of_all: bool) -> bool {
+        let [pause, pause_of_all] = self.pauses;
         let is_of_all = must_be_of_all || now >= self.of_all;
         self.of_strangers = now + pause;
         if is_of_all {
@@ -130,7 +130,7 @@ pub async fn listen(context: Arc<Context>, tells: Tells) {
 async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, mut rounds: Rounds) {
     loop {
         let is_small = is_small(&context);
-        let due = rounds.due(&context.mempool.told.waiting(), is_small);
+        let due = rounds.due(Instant::now(), &context.mempool.told.waiting(), is_small);
         let heard = match due {
             None => Some(tells.next().await),
             // What has come already is heard before.
@@ -145,7 +145,7 @@ async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, mut rounds: R
                 continue;
             }
         }
-        let is_of_all = rounds.begin(is_small || is_full);
+        let is_of_all = rounds.begin(Instant::now(), is_small || is_full);
         let context = context.clone();
         // Signatures are slow enough to keep off the threads of the network.
         let _ = tokio::task::spawn_blocking(move || check_round(&context, is_of_all)).await;
@@ -234,20 +234,23 @@ mod tests {
         assert_eq!((waiting.count, waiting.of_strangers), (0, 0));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_round_is_due_sooner_where_strangers_wait() {
+    #[test]
+    fn a_round_is_due_sooner_where_strangers_wait() {
         let second = Duration::from_secs(1);
         let mut rounds = Rounds::new([second, 5 * second]);
+        let now = Instant::now();
         let waiting = |count, of_strangers| Waiting { news: Vec::new(), count, of_strangers };
-        let due = |rounds: &Rounds, count, of_strangers| {
-            let due = rounds.due(&waiting(count, of_strangers), false)?;
-            Some(due.saturating_duration_since(Instant::now()).as_secs())
-        };
-        assert_eq!((due(&rounds, 0, 0), due(&rounds, 1, 0), due(&rounds, 1, 1)), (None, Some(0), Some(0)));
-        assert!(rounds.begin(false), "nothing was told lately");
-        assert_eq!((due(&rounds, 0, 0), due(&rounds, 1, 0), due(&rounds, 1, 1)), (None, Some(5), Some(1)));
-        assert!(!rounds.begin(false) && rounds.begin(true));
-        assert!(rounds.due(&waiting(1, 0), true).unwrap() <= Instant::now(), "in a small committee at once");
+        let due = |rounds: &Rounds| [(0, 0), (1, 0), (1, 1)].map(|(c, s)| rounds.due(now, &waiting(c, s), false));
+        let [none, of_all, of_strangers] = due(&rounds);
+        assert!(none.is_none() && of_all <= Some(now) && of_strangers <= Some(now), "nothing was told lately");
+        assert!(rounds.begin(now, false));
+        assert_eq!(due(&rounds), [None, Some(now + 5 * second), Some(now + second)]);
+        let later = now + 2 * second;
+        assert!(!rounds.begin(later, false));
+        assert_eq!(due(&rounds), [None, Some(now + 5 * second), Some(later + second)]);
+        assert!(rounds.begin(later, true));
+        assert_eq!(due(&rounds), [None, Some(later + 5 * second), Some(later + second)]);
+        assert_eq!(rounds.due(now, &waiting(1, 0), true), Some(now), "in a small committee at once");
     }
 
     #[test]
