@@ -12,9 +12,10 @@ use super::{
         AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job, JobId, JobResult,
         JobSpec, JobStatus, JobTask, Verdict,
     },
+    membership::Member,
     state::{
         Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
-        State, admission_digest, draw, leading_zeros,
+        State, account_place, admission_digest, draw, leading_zeros, ref_place,
     },
     transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
 };
@@ -229,11 +230,15 @@ impl<'a> Applying<'a> {
     }
 
     fn put(&mut self, entry: Entry) {
-        self.state.draft(entry);
+        self.state.draft(entry.place(), entry);
     }
 
     fn put_job(&mut self, id: JobId, job: Job) {
-        self.put(Entry::Job(id, job));
+        self.put(Entry::Job(id, job.into()));
+    }
+
+    fn put_member(&mut self, member: Member) {
+        self.put(Entry::Member(member.into()));
     }
 
     fn remember_parent(&mut self) {
@@ -245,18 +250,15 @@ impl<'a> Applying<'a> {
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
         }
-        let mut account = self
-            .state
-            .account(&transaction.sender)
-            .filter(|a| a.registered)
-            .cloned()
-            .ok_or(TransactionError::UnknownSender)?;
+        let place = account_place(&transaction.sender);
+        let mut account =
+            self.state.account_at(&place).filter(|a| a.registered).cloned().ok_or(TransactionError::UnknownSender)?;
         if transaction.nonce != account.nonce {
             return Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce });
         }
         // From here on the nonce is used up, whatever comes of the action.
         account.nonce += 1;
-        self.put(Entry::Account(account.clone()));
+        self.state.draft(place, Entry::Account(account.clone()));
         match &transaction.action {
             Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
             Action::SubmitJob(spec) => self.submit_job(account, id, spec),
@@ -376,7 +378,8 @@ impl<'a> Applying<'a> {
         if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
-        let found = self.state.reference(name).map_or(0, |r| r.sequence);
+        let place = ref_place(name);
+        let found = self.state.reference_at(&place).map_or(0, |r| r.sequence);
         if found != expected {
             return Err(TransactionError::RefMoved { found, expected });
         }
@@ -387,7 +390,7 @@ impl<'a> Applying<'a> {
             self.put(Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
         }
         let r = Ref { name: name.clone(), owner: Some(account.node), sequence: found + 1, cid, height: self.height };
-        self.put(Entry::Ref(r));
+        self.state.draft(place, Entry::Ref(r));
         Ok(())
     }
 

@@ -139,7 +139,7 @@ fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreErr
     let mut entries = write.open_table(ENTRIES)?;
     // In the order of their places: one page is taken up after the other.
     for change in changes {
-        entries.insert(&change.place.0, change.bytes.as_slice())?;
+        entries.insert(&change.place().0, change.bytes.as_slice())?;
     }
     write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
     Ok(())
