@@ -294,6 +294,11 @@ impl State {
         self.at(&key.digest())
     }
 
+    /// Brings what stands in these places close to the processor, and says how many there are.
+    pub(super) fn fetch(&self, places: &[Digest]) -> usize {
+        core::hint::black_box(self.tree.values_of(places).count())
+    }
+
     fn at(&self, place: &Digest) -> Option<&Entry> {
         self.drafts.get(place).or_else(|| self.tree.value(place))
     }

@@ -153,11 +153,15 @@ impl State {
     pub fn apply(&self, context: BlockContext<'_>, transactions: &[Verified<SignedTransaction>]) -> Outcome {
         let mut block = Applying::new(self, context);
         block.remember_parent();
+        let places: Vec<Places> = transactions.iter().map(|t| Places::of(&t.transaction)).collect();
+        let all: Vec<Digest> = places.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
+        self.fetch(&all);
         let receipts = transactions
             .iter()
-            .map(|t| {
+            .zip(&places)
+            .map(|(t, places)| {
                 let id = t.id();
-                Receipt { transaction: id, result: block.transaction(&t.transaction, id) }
+                Receipt { transaction: id, result: block.transaction(&t.transaction, id, places) }
             })
             .collect();
         block.settle_jobs();
@@ -194,6 +198,25 @@ impl Standing<'_> {
     /// What it has earned.
     pub fn reputation(&self) -> u64 {
         self.0.map_or(0, |account| account.reputation)
+    }
+}
+
+/// Where the state has what most transactions change, known before the first is applied: all are looked up together, which waits
+/// for memory once and not for each.
+struct Places {
+    /// The sender's account.
+    sender: Digest,
+    /// The ref that is moved.
+    name: Option<Digest>,
+}
+
+impl Places {
+    fn of(transaction: &Transaction) -> Self {
+        let name = match &transaction.action {
+            Action::UpdateRef { name, .. } => Some(ref_place(name)),
+            _ => None,
+        };
+        Self { sender: account_place(&transaction.sender), name }
     }
 }
 
@@ -245,27 +268,30 @@ impl<'a> Applying<'a> {
         self.put(Entry::Recent(RecentBlock { height: self.height - 1, digest: self.parent }));
     }
 
-    fn transaction(&mut self, transaction: &Transaction, id: TransactionId) -> Applied {
+    fn transaction(&mut self, transaction: &Transaction, id: TransactionId, places: &Places) -> Applied {
         check_life(transaction, self.height)?;
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
         }
-        let place = account_place(&transaction.sender);
-        let mut account =
-            self.state.account_at(&place).filter(|a| a.registered).cloned().ok_or(TransactionError::UnknownSender)?;
+        let mut account = self
+            .state
+            .account_at(&places.sender)
+            .filter(|a| a.registered)
+            .cloned()
+            .ok_or(TransactionError::UnknownSender)?;
         if transaction.nonce != account.nonce {
             return Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce });
         }
         // From here on the nonce is used up, whatever comes of the action.
         account.nonce += 1;
-        self.state.draft(place, Entry::Account(account.clone()));
+        self.state.draft(places.sender, Entry::Account(account.clone()));
         match &transaction.action {
             Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
             Action::SubmitJob(spec) => self.submit_job(account, id, spec),
             Action::JobResult { job, result } => self.job_result(account, *job, result),
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
-            Action::UpdateRef { name, expected, cid } => self.update_ref(account, name, *expected, *cid),
+            Action::UpdateRef { name, expected, cid } => self.update_ref(account, places, name, *expected, *cid),
             Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
             Action::Join { amount, keys } => self.join(account, *amount, keys),
             Action::Bond { amount } => self.bond(account, *amount),
@@ -374,11 +400,11 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn update_ref(&mut self, account: Account, name: &RefName, expected: u64, cid: Cid) -> Applied {
+    fn update_ref(&mut self, account: Account, places: &Places, name: &RefName, expected: u64, cid: Cid) -> Applied {
         if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
-        let place = ref_place(name);
+        let place = places.name.unwrap_or_else(|| ref_place(name));
         let found = self.state.reference_at(&place).map_or(0, |r| r.sequence);
         if found != expected {
             return Err(TransactionError::RefMoved { found, expected });
@@ -387,7 +413,7 @@ impl<'a> Applying<'a> {
             if account.refs >= REFS_PER_OWNER_MAX {
                 return Err(TransactionError::Quota(REFS_PER_OWNER_MAX));
             }
-            self.put(Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
+            self.state.draft(places.sender, Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
         }
         let r = Ref { name: name.clone(), owner: Some(account.node), sequence: found + 1, cid, height: self.height };
         self.state.draft(place, Entry::Ref(r));

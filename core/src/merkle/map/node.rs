@@ -101,6 +101,27 @@ impl<V> Link<V> {
         }
     }
 
+    /// The leaves of many keys, those that there are. All go down together, one fork at a time: none of them waits for another's
+    /// memory, as they would one after the other.
+    pub(super) fn find_all(&self, keys: &[Digest]) -> impl Iterator<Item = &Leaf<V>> {
+        let mut ways: Vec<&Self> = keys.iter().map(|_| self).collect();
+        let (mut depth, mut is_over) = (0, false);
+        while !is_over {
+            is_over = true;
+            for (at, key) in ways.iter_mut().zip(keys) {
+                if let Self::Fork(fork) = at {
+                    *at = &fork.links[slot(key, depth)];
+                    is_over = false;
+                }
+            }
+            depth += LEVELS;
+        }
+        ways.into_iter().zip(keys).filter_map(|(at, key)| match at {
+            Self::Leaf(leaf) if leaf.key == *key => Some(&**leaf),
+            _ => None,
+        })
+    }
+
     /// With leaves, which are in the order of their keys, put in their places. `len` counts those whose keys are new.
     pub(super) fn with(&self, leaves: &[Arc<Leaf<V>>], depth: usize, len: &mut usize) -> Self {
         match (leaves, self) {
