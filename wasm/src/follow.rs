@@ -160,7 +160,7 @@ async fn proved(chain: &Chain, seen: &RefCell<Seen>, job: &JobProgress) -> Resul
     }
     match chain.entry(Key::Job(job.id)).await? {
         (Some(Entry::Job(_, job_entry)), _) => {
-            let mut seen = seen.borrow_mut();
+            let (job_entry, mut seen) = (*job_entry, seen.borrow_mut());
             if seen.proved.len() < JOBS_MAX || seen.proved.contains_key(&job.id) {
                 seen.proved.insert(job.id, job_entry.clone());
             }

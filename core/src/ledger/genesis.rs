@@ -245,14 +245,8 @@ impl GenesisFile {
             state.insert(Entry::VotingKey(key));
             state.insert(Entry::VrfKey(vrf_key));
             let keys = MemberKeys { key, possession, vrf_key };
-            state.insert(Entry::Member(Member {
-                node,
-                keys,
-                next: None,
-                more: None,
-                since: 0,
-                status: MemberStatus::Active,
-            }));
+            let member = Member { node, keys, next: None, more: None, since: 0, status: MemberStatus::Active };
+            state.insert(Entry::Member(member.into()));
         }
         let header = Header {
             chain,

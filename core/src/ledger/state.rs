@@ -20,10 +20,10 @@ use crate::{
         vrf,
     },
     knowledge::Cid,
-    merkle::map::{BadProof, Map, MapProof},
+    merkle::map::{BadProof, Leaf, Map, MapProof},
     types::{ChainId, Digest, Epoch, Height, NodeId},
 };
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded entry, bytes.
@@ -66,16 +66,15 @@ pub enum Key {
     Roster,
 }
 
-/// A value of the state; it knows its own [`Key`].
+/// A value of the state; it knows its own [`Key`]. Nearly all are accounts and refs, so what is larger and rare is in a box.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-#[allow(clippy::large_enum_variant)]
 pub enum Entry {
     /// Under [`Key::Account`].
     Account(Account),
     /// Under [`Key::Ref`].
     Ref(Ref),
     /// Under [`Key::Job`].
-    Job(JobId, Job),
+    Job(JobId, Box<Job>),
     /// Under [`Key::Committee`].
     Committee(CommitteeRecord),
     /// Under [`Key::Params`].
@@ -91,7 +90,7 @@ pub enum Entry {
     /// Under [`Key::VrfKey`].
     VrfKey(vrf::PublicKeyBytes),
     /// Under [`Key::Member`].
-    Member(Member),
+    Member(Box<Member>),
     /// Under [`Key::Roster`].
     Roster(BoundedVec<NodeId, MEMBERS_MAX>),
 }
@@ -191,8 +190,13 @@ impl Key {
     }
 }
 
+/// The digest of an account's key.
+pub(super) fn account_place(node: &NodeId) -> Digest {
+    Key::Account(*node).digest()
+}
+
 /// The digest of a ref's key, without a copy of its name.
-fn ref_place(name: &RefName) -> Digest {
+pub(super) fn ref_place(name: &RefName) -> Digest {
     // As borsh encodes the second variant of `Key`.
     hash_of(Context::StateKey, &(1u8, name))
 }
@@ -228,20 +232,40 @@ impl Entry {
 /// All entries. Copies share their structure.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    tree: Map<Arc<Entry>>,
+    tree: Map<Entry>,
     /// What a block that is being applied has changed, see [`State::draft`], each in its place; nothing at any other time.
-    drafts: BTreeMap<Digest, Arc<Entry>>,
+    drafts: BTreeMap<Digest, Entry>,
 }
 
 /// An entry that a block has put in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Change {
-    /// The place: the digest of its key.
-    pub place: Digest,
-    /// What stands there now.
-    pub entry: Arc<Entry>,
+    /// The tree has it, too.
+    leaf: Arc<Leaf<Entry>>,
     /// Its encoding.
     pub bytes: Vec<u8>,
+}
+
+impl Change {
+    /// This entry, in its place.
+    pub fn new(entry: Entry) -> Self {
+        Self::at(entry.place(), entry)
+    }
+
+    fn at(place: Digest, entry: Entry) -> Self {
+        let bytes = codec::encode(&entry);
+        Self { leaf: Arc::new(Leaf::new(place, value_digest(&bytes), entry)), bytes }
+    }
+
+    /// The place: the digest of the entry's key.
+    pub fn place(&self) -> &Digest {
+        self.leaf.key()
+    }
+
+    /// What stands there now.
+    pub fn entry(&self) -> &Entry {
+        self.leaf.item()
+    }
 }
 
 impl State {
@@ -253,22 +277,21 @@ impl State {
 
     /// Puts an entry in its place.
     pub fn insert(&mut self, entry: Entry) {
-        self.tree.insert(entry.place(), value_digest(&codec::encode(&entry)), Arc::new(entry));
+        self.tree.insert(entry.place(), value_digest(&codec::encode(&entry)), entry);
     }
 
     /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes some entries again and again,
     /// and many at once cost less there.
-    pub(super) fn draft(&mut self, entry: Entry) {
-        self.drafts.insert(entry.place(), Arc::new(entry));
+    pub(super) fn draft(&mut self, place: Digest, entry: Entry) {
+        debug_assert_eq!(place, entry.place(), "a draft in another entry's place");
+        self.drafts.insert(place, entry);
     }
 
     /// Takes all drafts into the tree, and returns them in the order of their places.
     pub(super) fn settle(&mut self) -> Vec<Change> {
         let drafts = core::mem::take(&mut self.drafts).into_iter();
-        let change = |(place, entry): (Digest, Arc<Entry>)| Change { place, bytes: codec::encode(&*entry), entry };
-        let changes: Vec<Change> = drafts.map(change).collect();
-        let placed = |change: &Change| (change.place, value_digest(&change.bytes), change.entry.clone());
-        self.tree.insert_all(changes.iter().map(placed));
+        let changes: Vec<Change> = drafts.map(|(place, entry)| Change::at(place, entry)).collect();
+        self.tree.insert_all(changes.iter().map(|change| change.leaf.clone()));
         changes
     }
 
@@ -277,14 +300,19 @@ impl State {
         self.at(&key.digest())
     }
 
+    /// Brings what stands in these places close to the processor, and says how many there are.
+    pub(super) fn fetch(&self, places: &[Digest]) -> usize {
+        core::hint::black_box(self.tree.values_of(places).count())
+    }
+
     fn at(&self, place: &Digest) -> Option<&Entry> {
-        self.drafts.get(place).or_else(|| self.tree.value(place)).map(|entry| &**entry)
+        self.drafts.get(place).or_else(|| self.tree.value(place))
     }
 
     /// All entries, in no meaningful order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         debug_assert!(self.drafts.is_empty(), "the entries of a block that is half applied");
-        self.tree.values().map(|entry| &**entry)
+        self.tree.values()
     }
 
     /// The bytes under a key, if any, with the proof that they are or that nothing is there.
@@ -297,7 +325,11 @@ impl State {
 
     /// A member's account.
     pub fn account(&self, node: &NodeId) -> Option<&Account> {
-        match self.entry(&Key::Account(*node))? {
+        self.account_at(&account_place(node))
+    }
+
+    pub(super) fn account_at(&self, place: &Digest) -> Option<&Account> {
+        match self.at(place)? {
             Entry::Account(account) => Some(account),
             _ => None,
         }
@@ -314,14 +346,18 @@ impl State {
     /// All jobs.
     pub fn jobs(&self) -> impl Iterator<Item = (&JobId, &Job)> {
         self.entries().filter_map(|entry| match entry {
-            Entry::Job(id, job) => Some((id, job)),
+            Entry::Job(id, job) => Some((id, &**job)),
             _ => None,
         })
     }
 
     /// A ref.
     pub fn reference(&self, name: &RefName) -> Option<&Ref> {
-        match self.at(&ref_place(name))? {
+        self.reference_at(&ref_place(name))
+    }
+
+    pub(super) fn reference_at(&self, place: &Digest) -> Option<&Ref> {
+        match self.at(place)? {
             Entry::Ref(r) => Some(r),
             _ => None,
         }

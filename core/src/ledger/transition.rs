@@ -12,9 +12,10 @@ use super::{
         AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job, JobId, JobResult,
         JobSpec, JobStatus, JobTask, Verdict,
     },
+    membership::Member,
     state::{
         Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
-        State, admission_digest, draw, leading_zeros,
+        State, account_place, admission_digest, draw, leading_zeros, ref_place,
     },
     transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
 };
@@ -152,11 +153,15 @@ impl State {
     pub fn apply(&self, context: BlockContext<'_>, transactions: &[Verified<SignedTransaction>]) -> Outcome {
         let mut block = Applying::new(self, context);
         block.remember_parent();
+        let places: Vec<Places> = transactions.iter().map(|t| Places::of(&t.transaction)).collect();
+        let all: Vec<Digest> = places.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
+        self.fetch(&all);
         let receipts = transactions
             .iter()
-            .map(|t| {
+            .zip(&places)
+            .map(|(t, places)| {
                 let id = t.id();
-                Receipt { transaction: id, result: block.transaction(&t.transaction, id) }
+                Receipt { transaction: id, result: block.transaction(&t.transaction, id, places) }
             })
             .collect();
         block.settle_jobs();
@@ -196,6 +201,25 @@ impl Standing<'_> {
     }
 }
 
+/// Where the state has what most transactions change, known before the first is applied: all are looked up together, which waits
+/// for memory once and not for each.
+struct Places {
+    /// The sender's account.
+    sender: Digest,
+    /// The ref that is moved.
+    name: Option<Digest>,
+}
+
+impl Places {
+    fn of(transaction: &Transaction) -> Self {
+        let name = match &transaction.action {
+            Action::UpdateRef { name, .. } => Some(ref_place(name)),
+            _ => None,
+        };
+        Self { sender: account_place(&transaction.sender), name }
+    }
+}
+
 struct Applying<'a> {
     /// With what the block has changed so far as drafts.
     state: State,
@@ -229,25 +253,29 @@ impl<'a> Applying<'a> {
     }
 
     fn put(&mut self, entry: Entry) {
-        self.state.draft(entry);
+        self.state.draft(entry.place(), entry);
     }
 
     fn put_job(&mut self, id: JobId, job: Job) {
-        self.put(Entry::Job(id, job));
+        self.put(Entry::Job(id, job.into()));
+    }
+
+    fn put_member(&mut self, member: Member) {
+        self.put(Entry::Member(member.into()));
     }
 
     fn remember_parent(&mut self) {
         self.put(Entry::Recent(RecentBlock { height: self.height - 1, digest: self.parent }));
     }
 
-    fn transaction(&mut self, transaction: &Transaction, id: TransactionId) -> Applied {
+    fn transaction(&mut self, transaction: &Transaction, id: TransactionId, places: &Places) -> Applied {
         check_life(transaction, self.height)?;
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
         }
         let mut account = self
             .state
-            .account(&transaction.sender)
+            .account_at(&places.sender)
             .filter(|a| a.registered)
             .cloned()
             .ok_or(TransactionError::UnknownSender)?;
@@ -256,14 +284,14 @@ impl<'a> Applying<'a> {
         }
         // From here on the nonce is used up, whatever comes of the action.
         account.nonce += 1;
-        self.put(Entry::Account(account.clone()));
+        self.state.draft(places.sender, Entry::Account(account.clone()));
         match &transaction.action {
             Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
             Action::SubmitJob(spec) => self.submit_job(account, id, spec),
             Action::JobResult { job, result } => self.job_result(account, *job, result),
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
-            Action::UpdateRef { name, expected, cid } => self.update_ref(account, name, *expected, *cid),
+            Action::UpdateRef { name, expected, cid } => self.update_ref(account, places, name, *expected, *cid),
             Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
             Action::Join { amount, keys } => self.join(account, *amount, keys),
             Action::Bond { amount } => self.bond(account, *amount),
@@ -372,11 +400,12 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn update_ref(&mut self, account: Account, name: &RefName, expected: u64, cid: Cid) -> Applied {
+    fn update_ref(&mut self, account: Account, places: &Places, name: &RefName, expected: u64, cid: Cid) -> Applied {
         if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
-        let found = self.state.reference(name).map_or(0, |r| r.sequence);
+        let place = places.name.unwrap_or_else(|| ref_place(name));
+        let found = self.state.reference_at(&place).map_or(0, |r| r.sequence);
         if found != expected {
             return Err(TransactionError::RefMoved { found, expected });
         }
@@ -384,10 +413,10 @@ impl<'a> Applying<'a> {
             if account.refs >= REFS_PER_OWNER_MAX {
                 return Err(TransactionError::Quota(REFS_PER_OWNER_MAX));
             }
-            self.put(Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
+            self.state.draft(places.sender, Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
         }
         let r = Ref { name: name.clone(), owner: Some(account.node), sequence: found + 1, cid, height: self.height };
-        self.put(Entry::Ref(r));
+        self.state.draft(place, Entry::Ref(r));
         Ok(())
     }
 

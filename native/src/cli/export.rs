@@ -110,7 +110,7 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     let keys = proof_keys(id, kind).context("a job's name is too long")?;
     let found = light.read(&keys, Unverified::new(header), &entries, now_ms)?;
     match found.into_iter().nth(1).flatten() {
-        Some(Entry::Job(_, job)) => Ok(Proved { checkpoint, proof, job, height }),
+        Some(Entry::Job(_, job)) => Ok(Proved { checkpoint, proof, job: *job, height }),
         _ => bail!("the ledger has no such job"),
     }
 }

@@ -203,7 +203,7 @@ fn prove(files: &Files, id: &JobId, pinned: Option<&Digest>) -> Result<Proved, W
     };
     let trained = *result.output.model().ok_or_else(|| wrong("proof")("the job has trained no model".into()))?;
     ensure("proof", reference.cid == trained.model, "the ref does not point to the job's model")?;
-    Ok(Proved { job, trained, height })
+    Ok(Proved { job: *job, trained, height })
 }
 
 fn check_objects(files: &Files, id: &JobId, proved: &Proved) -> Result<Model, Wrong> {

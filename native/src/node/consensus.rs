@@ -206,7 +206,7 @@ impl Replicating {
         self.context.mempool.settled(receipts.iter().map(|receipt| receipt.transaction));
         let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
         self.context.advance(tip, changes);
-        if changes.iter().any(|change| matches!(*change.entry, Entry::Committee(_) | Entry::Roster(_))) {
+        if changes.iter().any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::Roster(_))) {
             self.context.network.hear(self.context.speakers());
         }
         self.want_block();

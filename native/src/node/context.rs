@@ -280,8 +280,8 @@ impl Context {
         {
             let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
-                if let Entry::Job(id, job) = &*change.entry {
-                    jobs.insert(*id, job.clone());
+                if let Entry::Job(id, job) = change.entry() {
+                    jobs.insert(*id, Job::clone(job));
                 }
             }
         }

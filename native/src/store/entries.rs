@@ -72,8 +72,8 @@ impl Unmerged {
     /// What the table takes in with a block, in the order of the places.
     fn due<'a>(&'a self, slice: &RangeInclusive<Place>, changes: &'a [Change]) -> BTreeMap<&'a Place, &'a [u8]> {
         let mut due: BTreeMap<_, _> = self.entries.range(slice.clone()).map(|(at, bytes)| (at, &bytes[..])).collect();
-        let own = changes.iter().filter(|change| slice.contains(&change.place.0));
-        due.extend(own.map(|change| (&change.place.0, &change.bytes[..])));
+        let own = changes.iter().filter(|change| slice.contains(&change.place().0));
+        due.extend(own.map(|change| (&change.place().0, &change.bytes[..])));
         due
     }
 
@@ -85,8 +85,8 @@ impl Unmerged {
         }
         self.head = height;
         let slice = slice_at(height);
-        let others = changes.iter().filter(|change| !slice.contains(&change.place.0));
-        self.entries.extend(others.map(|change| (change.place.0, change.bytes.clone())));
+        let others = changes.iter().filter(|change| !slice.contains(&change.place().0));
+        self.entries.extend(others.map(|change| (change.place().0, change.bytes.clone())));
         self.entries.extract_if(slice, |_, _| true).for_each(drop);
     }
 }
@@ -142,10 +142,10 @@ fn first(changes: &impl ReadableTable<u64, &'static [u8]>) -> Result<Option<Heig
 fn encode(changes: &[Change]) -> Vec<u8> {
     let len = changes.iter().map(|change| size_of::<Place>() + size_of::<u32>() + change.bytes.len()).sum();
     let mut encoded = Vec::with_capacity(len);
-    for Change { place, bytes, .. } in changes {
-        encoded.extend_from_slice(&place.0);
-        encoded.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        encoded.extend_from_slice(bytes);
+    for change in changes {
+        encoded.extend_from_slice(&change.place().0);
+        encoded.extend_from_slice(&(change.bytes.len() as u32).to_le_bytes());
+        encoded.extend_from_slice(&change.bytes);
     }
     encoded
 }

@@ -39,9 +39,9 @@ impl State {
     /// The chunk that begins at this digest of a key: zero, or where the last chunk ended. Nothing where none begins.
     pub fn chunk(&self, from: &Digest) -> Option<StateChunk> {
         let limits = ChunkLimits { count_max: CHUNK_ENTRIES_MAX, len_max: CHUNK_LEN_MAX };
-        let len = |entry: &alloc::sync::Arc<Entry>| borsh::object_length(&**entry).unwrap_or(usize::MAX);
+        let len = |entry: &Entry| borsh::object_length(entry).unwrap_or(usize::MAX);
         let (entries, proof) = self.tree.chunk(from, limits, len)?;
-        let encoded = entries.into_iter().map(|entry| codec::encode(&**entry).try_into());
+        let encoded = entries.into_iter().map(|entry| codec::encode(entry).try_into());
         let entries = encoded.collect::<Result<Vec<_>, _>>().ok()?;
         Some(StateChunk { entries: BoundedVec::truncated(entries), proof })
     }

@@ -60,7 +60,7 @@ impl Applying<'_> {
         self.put(Entry::Account(account));
         self.put(Entry::Roster(BoundedVec::truncated(roster)));
         let (keys, since) = (claim.keys, self.height);
-        self.put(Entry::Member(Member { node, keys, next: None, more: None, since, status: MemberStatus::Active }));
+        self.put_member(Member { node, keys, next: None, more: None, since, status: MemberStatus::Active });
         Ok(())
     }
 
@@ -73,13 +73,13 @@ impl Applying<'_> {
             return Err(TransactionError::BondWaits);
         }
         self.put(Entry::Account(bonded(account, amount)?));
-        self.put(Entry::Member(Member { more: Some((amount, self.height)), ..member }));
+        self.put_member(Member { more: Some((amount, self.height)), ..member });
         Ok(())
     }
 
     pub(super) fn leave(&mut self, node: NodeId) -> Applied {
         let member = self.active(&node)?;
-        self.put(Entry::Member(Member { status: MemberStatus::Leaving { since: self.height }, ..member }));
+        self.put_member(Member { status: MemberStatus::Leaving { since: self.height }, ..member });
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Applying<'_> {
             return Err(TransactionError::KeysWait);
         }
         self.register_keys(&node, claim)?;
-        self.put(Entry::Member(Member { next: Some((claim.keys, self.height)), ..member }));
+        self.put_member(Member { next: Some((claim.keys, self.height)), ..member });
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Applying<'_> {
         }
         for member in members {
             if self.state.member(&member.node) != Some(&member) {
-                self.put(Entry::Member(member));
+                self.put_member(member);
             }
         }
     }

@@ -88,10 +88,11 @@ impl Ledger {
         let outcome = self.state.apply(context, transactions);
         let mut stored = State::default();
         self.state.entries().cloned().for_each(|e| stored.insert(e));
-        assert!(outcome.changes.is_sorted_by_key(|change| change.place));
+        assert!(outcome.changes.is_sorted_by_key(|change| *change.place()));
         for change in outcome.changes {
-            assert_eq!((change.place, change.bytes), (change.entry.key().digest(), codec::encode(&*change.entry)));
-            stored.insert(Entry::clone(&change.entry));
+            let entry = change.entry();
+            assert_eq!((*change.place(), &change.bytes), (entry.key().digest(), &codec::encode(entry)));
+            stored.insert(entry.clone());
         }
         assert_eq!(stored.root(), outcome.state.root());
         self.head = Header {

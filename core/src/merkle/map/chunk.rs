@@ -4,7 +4,10 @@
 //! giver chooses how large a subtree it is. Refused: a chunk that lacks an entry, has one too many or a changed one, is
 //! out of order, or belongs to another place. Accepted chunks are nodes of the real tree, so a walk ends.
 
-use super::{BadProof, DEPTH_MAX, EMPTY, Link, Map, Node, bit, branch_digest, digest, items, leaf_digest};
+use super::{
+    BadProof, DEPTH_MAX, EMPTY, Map, bit, branch_digest, leaf_digest,
+    node::{Place, Seen},
+};
 use crate::{codec::BoundedVec, types::Digest};
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -25,7 +28,7 @@ pub struct ChunkLimits {
     pub len_max: usize,
 }
 
-impl<V: Clone> Map<V> {
+impl<V> Map<V> {
     /// The largest subtree that begins at key `from` and fits; `len` says how long a value is. Nothing where no subtree
     /// begins there: `from` is not where a chunk of this map ended.
     pub fn chunk(
@@ -34,24 +37,24 @@ impl<V: Clone> Map<V> {
         limits: ChunkLimits,
         len: impl Fn(&V) -> usize,
     ) -> Option<(Vec<&V>, ChunkProof)> {
-        // The nodes on the way to `from`, from the root downwards, each with the sibling that the way passes by.
-        let mut path: Vec<&Link<V>> = [&self.root].into();
-        let mut siblings: Vec<&Link<V>> = Vec::new();
-        while let Some(Node::Branch { left, right, .. }) = path.last()?.as_deref() {
+        // The siblings that the way to `from` passes by, from the root downwards.
+        let mut place = self.top();
+        let mut siblings: Vec<Place<'_, V>> = Vec::new();
+        while let Seen::Branch(left, right) = place.look() {
             let (inside, outside) = if bit(from, siblings.len()) { (right, left) } else { (left, right) };
             siblings.push(outside);
-            path.push(inside);
+            place = inside;
         }
         let highest = alignment(from);
         if siblings.len() < highest {
             return None;
         }
-        let mut values: Vec<&V> = items(path.last()?).collect();
+        let mut values: Vec<&V> = place.items().collect();
         let mut len_sum: usize = values.iter().map(|v| len(v)).sum();
         // Upwards while `from` is still the first key below the node: then the way goes left, and the sibling comes after.
         while siblings.len() > highest {
             let count_before = values.len();
-            for value in items(siblings.last()?) {
+            for value in siblings.last()?.items() {
                 len_sum = len_sum.saturating_add(len(value));
                 values.push(value);
                 if values.len() > limits.count_max || len_sum > limits.len_max {
@@ -66,8 +69,8 @@ impl<V: Clone> Map<V> {
 }
 
 impl ChunkProof {
-    fn new<V>(siblings: &[&Link<V>]) -> Self {
-        Self { siblings: BoundedVec::truncated(siblings.iter().map(|link| digest(link))) }
+    fn new<V>(siblings: &[Place<'_, V>]) -> Self {
+        Self { siblings: BoundedVec::truncated(siblings.iter().map(|place| place.digest())) }
     }
 
     /// Checks that `leaves`, keys with their values' digests, are all entries of the subtree that begins at `from`.
@@ -173,6 +176,17 @@ mod tests {
             prop_assert_eq!(found, map.values().copied().collect::<Vec<_>>());
             prop_assert!(chunks.iter().all(|(_, leaves, _)| leaves.len() <= count_max));
             prop_assert!(chunks.len() <= 4 * map.len() * 16 + 1);
+        }
+
+        #[test]
+        fn the_root_is_that_of_a_binary_tree_of_all_leaves(keys: Vec<u16>, removed in 0usize..20) {
+            let mut map = map(keys);
+            let keys: Vec<Digest> = map.values().map(|(key, _)| *key).collect();
+            for key in keys.iter().step_by(3).take(removed) {
+                map.remove(key);
+            }
+            let leaves: Vec<_> = map.values().copied().collect();
+            prop_assert_eq!(map.root(), subtree(&leaves, 0));
         }
 
         #[test]

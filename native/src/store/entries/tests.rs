@@ -6,7 +6,7 @@ use super::{
     },
     *,
 };
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf};
 use tequio_core::{
     ledger::{Entry, genesis::Start, state::Account},
     types::NodeId,
@@ -45,8 +45,7 @@ impl Chain {
         let (mut block, certificate, mut outcome) = next(&self.start, &self.head);
         for number in accounts {
             let entry = account(number, block.header.height);
-            let bytes = codec::encode(&entry);
-            outcome.changes.push(Change { place: entry.place(), entry: Arc::new(entry.clone()), bytes });
+            outcome.changes.push(Change::new(entry.clone()));
             outcome.state.insert(entry);
         }
         block.header.state = outcome.state.root();
@@ -159,8 +158,7 @@ fn a_block_that_was_entered_late_takes_nothing_back() {
     // As if another thread had appended the second block before this one has entered the first.
     *chain.store.unmerged() = Unmerged::default();
     chain.append([1]);
-    let bytes = codec::encode(&account(1, 1));
-    let late = [Change { place: account(1, 1).place(), entry: Arc::new(account(1, 1)), bytes }];
+    let late = [Change::new(account(1, 1))];
     chain.store.changes_appended(1, &late);
     {
         let unmerged = chain.store.unmerged();
