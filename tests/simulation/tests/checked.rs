@@ -1,4 +1,4 @@
-//! What a member's mempool has verified is not verified again in a proposal, and nothing else passes for it.
+//! What a member looks at in a proposal. What its mempool has verified is not verified again, and nothing else passes for it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,9 +6,15 @@ use tequio_core::{
     codec::BoundedVec,
     consensus::{BlockError, Config, Head, Input, Offence, Output, Pipeline, Replica, To, VotesTo},
     crypto::meter,
-    ledger::{Checked, SignedTransaction, transaction::InvalidTransaction},
+    knowledge::{Cid, CidCodec},
+    ledger::{
+        Action, Block, Checked, SignedTransaction, Transaction,
+        block::{BLOCK_LEN_MAX, transactions_root},
+        job::{CONTRIBUTORS_MAX, Contributor, JobOutput, JobResult},
+        transaction::InvalidTransaction,
+    },
     machine::Machine,
-    types::{TimeMs, Unverified, Verified},
+    types::{Digest, TimeMs, Unverified, Verified},
     wire::consensus::{Message, Proposal},
 };
 use tequio_simulation::{
@@ -67,14 +73,19 @@ fn hear(
     meter::take();
     replica.handle(now_ms, Input::Received { from, message }).unwrap();
     let looks = meter::take().ed25519_verified;
+    let (offence, accepts) = said(replica);
+    assert_eq!(accepts, offence.is_none(), "{offence:?}");
+    (looks, offence)
+}
+
+/// Of what a member says about a proposal: what is wrong with it, and whether it is accepted.
+fn said(replica: &mut Replica) -> (Option<Offence>, bool) {
     let outputs: Vec<Output> = std::iter::from_fn(|| replica.poll()).collect();
     let offence = outputs.iter().find_map(|output| match output {
         Output::Misbehaviour { offence, .. } => Some(*offence.clone()),
         _ => None,
     });
-    let accepts = outputs.iter().any(|output| matches!(output, Output::Persist(_)));
-    assert_eq!(accepts, offence.is_none(), "{outputs:?}");
-    (looks, offence)
+    (offence, outputs.iter().any(|output| matches!(output, Output::Persist(_))))
 }
 
 #[test]
@@ -108,4 +119,49 @@ fn a_known_transaction_with_another_signature_is_refused() {
     assert_eq!(looks, 2, "the proposal's and the forged one");
     let bad = BlockError::Transaction(InvalidTransaction::BadSignature);
     assert!(matches!(offence, Some(Offence::BadBlock(error)) if error == bad));
+}
+
+#[test]
+fn a_block_of_another_time_gets_no_vote_and_only_one_of_the_future_is_a_fault() {
+    let (world, made_ms) = (World::of(4, PACE), GENESIS_MS + 60_000);
+    let (leader, proposal) = proposal(world, made_ms);
+    let skew_ms = world.start.params.clock_skew_ms_max;
+    let judged = |now_ms: TimeMs| {
+        let mut replica = member(world, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
+        let (from, message) = (world.keys[leader].0.id(), Unverified::new(Message::Proposal(proposal.clone())));
+        replica.handle(now_ms, Input::Received { from, message }).unwrap();
+        said(&mut replica)
+    };
+    for now_ms in [made_ms - skew_ms, made_ms, made_ms + skew_ms] {
+        assert!(matches!(judged(now_ms), (None, true)), "{now_ms}");
+    }
+    // It may have been under way for so long.
+    assert!(matches!(judged(made_ms + skew_ms + 1), (None, false)));
+    let ahead = judged(made_ms - skew_ms - 1);
+    assert!(matches!(ahead, (Some(Offence::BadBlock(BlockError::TimeAhead(_))), false)), "{ahead:?}");
+}
+
+#[test]
+fn a_block_that_is_too_large_is_refused_before_its_transactions_are_looked_at() {
+    let (world, now_ms) = (World::of(4, PACE), GENESIS_MS + 5_000);
+    let (leader, mut proposal) = proposal(world, now_ms);
+    let key = &world.clients[0];
+    let contributor = Contributor { node: key.id(), units: 1, checks: 1, macs: 1 };
+    let result = JobResult {
+        output: JobOutput::Answers(Cid::of(CidCodec::Raw, b"answers")),
+        contributors: BoundedVec::truncated(vec![contributor; CONTRIBUTORS_MAX]),
+        rejected: 0,
+    };
+    let action = Action::JobResult { job: Digest([1; 32]), result };
+    let large = Transaction { chain: world.start.chain, sender: key.id(), nonce: 1, expires: 100, action }.sign(key);
+    let count = BLOCK_LEN_MAX / borsh::object_length(&large).unwrap() + 1;
+    let Block { header, transactions } = &mut proposal.block;
+    *transactions = BoundedVec::truncated(vec![large; count]);
+    assert_eq!(transactions.len(), count);
+    header.transactions = transactions_root(transactions);
+    let proposal = Proposal::sign(0, proposal.block, None, &world.keys[leader].0);
+    let mut replica = member(world, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
+    let (looks, offence) = hear(&mut replica, world, leader, proposal, now_ms);
+    assert!(matches!(offence, Some(Offence::BadBlock(BlockError::TooLarge))), "{offence:?}");
+    assert_eq!(looks, 1, "the proposal's");
 }
