@@ -289,7 +289,7 @@ impl Replicating {
 mod tests {
     use super::*;
     use crate::node::fixture::Fixture;
-    use std::{fs, path::PathBuf};
+    use std::{fs, path::PathBuf, time::Duration};
     use tequio_core::{
         consensus::{Pipeline, VotesTo},
         crypto::{NodeKey, bls::SecretKey},
@@ -361,7 +361,8 @@ mod tests {
         for (key, transaction) in [(member, &of_member), (stranger, &of_stranger)] {
             let peer = fixture.peer(&key);
             fixture.told(&peer, transaction);
-            let told = fixture.runtime.block_on(tells.next()).unwrap();
+            let told = async { tokio::time::timeout(Duration::from_secs(60), tells.next()).await };
+            let told = fixture.runtime.block_on(told).expect("in time").unwrap();
             assert_eq!(told.peer, key.id());
             mempool::hear(&fixture.context, told);
         }

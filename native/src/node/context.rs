@@ -225,17 +225,24 @@ impl Context {
     }
 
     /// Who builds the next blocks: as [`Self::next_leaders`], but without the heights that have a proposal already, while others
-    /// are known.
+    /// are known. A node without a seat hears of no proposal, and of blocks late: so many more are named to it.
     pub fn next_builders(&self, count: Height) -> Vec<(Height, NodeId)> {
-        let proposed = self.proposed.load(Ordering::Relaxed);
-        let begun = proposed.saturating_sub(self.tip().height());
-        // A height is begun while the one below is decided, and no more.
-        let mut leaders = self.next_leaders(count + begun.min(AT_ONCE));
-        if leaders.last().is_some_and(|(height, _)| *height > proposed) {
-            leaders.retain(|(height, _)| *height > proposed);
+        if self.seat().is_none() {
+            return self.next_leaders(count + AT_ONCE);
+        }
+        let tip = self.tip().height();
+        let begun = self.begun(tip);
+        let mut leaders = self.next_leaders(count + (begun - tip).min(AT_ONCE));
+        if leaders.last().is_some_and(|(height, _)| *height > begun) {
+            leaders.retain(|(height, _)| *height > begun);
         }
         leaders.truncate(count as usize);
         leaders
+    }
+
+    /// The newest height whose block nobody can put anything into any more, as far as this node knows.
+    pub fn begun(&self, tip: Height) -> Height {
+        self.proposed.load(Ordering::Relaxed).max(tip)
     }
 
     /// A proposal of this height was taken.

@@ -38,7 +38,8 @@ fn slice_at(height: Height) -> RangeInclusive<Place> {
     from..=to
 }
 
-/// What blocks have changed and the table lacks: the last of each entry. At most what [`SLICES`] blocks can change.
+/// What blocks have changed and the table lacks: the last of each entry. At most what [`SLICES`] blocks can change. What was read
+/// when the store was opened may be in the table as well.
 #[derive(Debug, Default)]
 pub(super) struct Unmerged {
     head: Height,
@@ -126,6 +127,11 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The state at this height, fetched whole, is on disk.
+    pub(super) fn state_adopted(&self, height: Height) {
+        *self.unmerged() = Unmerged { head: height, entries: BTreeMap::new() };
     }
 
     /// The write to which [`Store::append_changes`] has added is on disk.

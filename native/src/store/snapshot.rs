@@ -104,7 +104,9 @@ impl Store {
         set_progress(&write, NEXT_KEY, None)?;
         set_height(&write, HEAD_KEY, height)?;
         set_height(&write, LOWEST_KEY, height + 1)?;
-        Ok(write.commit()?)
+        write.commit()?;
+        self.state_adopted(height);
+        Ok(())
     }
 
     /// Gives up what is being fetched.

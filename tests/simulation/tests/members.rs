@@ -23,11 +23,14 @@ use tequio_simulation::{
 /// Four members that have decided so much.
 fn after(height: Height, pace: Pace) -> Cluster {
     let mut cluster = Cluster::new(World::of(4, pace), Setup::calm(61));
-    while cluster.heights().iter().any(|reached| *reached < height) {
+    for _ in 0..100_000 {
+        if cluster.heights().iter().all(|reached| *reached >= height) {
+            return cluster;
+        }
         cluster.submit(0);
         cluster.run_ms(10);
     }
-    cluster
+    panic!("height {height} is not reached: {:?}", cluster.heights())
 }
 
 /// What a member is sent that says this.

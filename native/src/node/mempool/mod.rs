@@ -220,12 +220,13 @@ fn tell_new(context: &Context) {
 
 /// Tells the leaders that come now of what those before have left.
 fn tell_again(context: &Context, tip: Height) {
+    let begun = context.begun(tip);
     let leaders = context.next_builders(LEADERS);
     let until = leaders.last().map_or(0, |(height, _)| *height);
     let leaders = connected_among(context, leaders);
     let again = {
         let pool = context.mempool.pool();
-        context.mempool.talk().again(tip, &leaders, until, |id| pool.contains(id))
+        context.mempool.talk().again(begun, &leaders, until, |id| pool.contains(id))
     };
     again.into_iter().for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
 }

@@ -2,13 +2,12 @@
 //!
 //! Of what several coming leaders have been told the first has put most into its block by the time of a round. What stands in a proposal is
 //! checked there, in one batch, and is looked at here no more. A round begins at once where nothing has been told lately. Who builds a
-//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time. So
-//! what strangers tell has rounds more often, and is in time for a block as well.
+//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time.
 
 use super::{Source, ask, is_small};
 use crate::node::context::Context;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
     time::Duration,
 };
 use tequio_core::{
@@ -21,10 +20,8 @@ use tequio_core::{
 use tequio_p2p::{Share, Tells};
 use tokio::time::Instant;
 
-/// Between the beginnings of two rounds, of what strangers have told, and of all.
+/// Between the beginnings of two rounds.
 const ROUND: Duration = Duration::from_millis(100);
-/// As long as some blocks of a large committee take: few of what the next leaders have been told wait that long.
-const ROUND_OF_ALL: Duration = Duration::from_millis(500);
 
 /// Most transactions that are checked before a block is built; the rest waits for its round.
 const FOR_BLOCK_MAX: usize = 512;
@@ -33,7 +30,7 @@ const FOR_BLOCK_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Told {
     waiting: Mutex<Waiting>,
-    /// Held while something is checked.
+    /// Held while what members have told is checked.
     turn: Mutex<()>,
 }
 
@@ -42,8 +39,6 @@ struct Waiting {
     news: Vec<News>,
     /// Transactions, and messages of any kind, so that offers without an end keep nothing waiting that came before.
     count: usize,
-    /// Those of the messages that strangers have told.
-    of_strangers: usize,
 }
 
 #[derive(Debug)]
@@ -63,15 +58,6 @@ impl Told {
 }
 
 impl Waiting {
-    /// What a round is about: all, or what strangers have told.
-    fn take_for_round(&mut self, is_of_all: bool) -> Vec<News> {
-        let taken: Vec<_> = self.news.extract_if(.., |news| is_of_all || !news.is_of_member).collect();
-        self.of_strangers = 0;
-        // Messages that bring no transactions are done with.
-        self.count = self.news.iter().map(|news| 1 + news.transactions.len()).sum();
-        taken
-    }
-
     /// What members have told, as far as there is time for it before a block.
     fn take_for_block(&mut self) -> Vec<News> {
         let mut left = FOR_BLOCK_MAX;
@@ -86,69 +72,28 @@ impl Waiting {
     }
 }
 
-/// When the next rounds may begin.
-#[derive(Debug)]
-struct Rounds {
-    /// Between the beginnings of two rounds, of what strangers have told, and of all.
-    pauses: [Duration; 2],
-    of_strangers: Instant,
-    of_all: Instant,
-}
-
-impl Rounds {
-    fn new(pauses: [Duration; 2]) -> Self {
-        Self { pauses, of_strangers: Instant::now(), of_all: Instant::now() }
-    }
-
-    /// When the next one is due, if anything waits.
-    fn due(&self, now: Instant, waiting: &Waiting, is_small: bool) -> Option<Instant> {
-        let next = match (is_small, waiting.of_strangers > 0) {
-            (true, _) => now,
-            (false, true) => self.of_strangers.min(self.of_all),
-            (false, false) => self.of_all,
-        };
-        Some(next).filter(|_| waiting.count > 0)
-    }
-
-    /// A round begins; whether it is one of all that waits.
-    fn begin(&mut self, now: Instant, must_be_of_all: bool) -> bool {
-        let [pause, pause_of_all] = self.pauses;
-        let is_of_all = must_be_of_all || now >= self.of_all;
-        self.of_strangers = now + pause;
-        if is_of_all {
-            self.of_all = now + pause_of_all;
-        }
-        is_of_all
-    }
-}
-
 /// Takes in what full nodes tell, until the network ends.
 pub async fn listen(context: Arc<Context>, tells: Tells) {
-    listen_in_rounds(context, tells, Rounds::new([ROUND, ROUND_OF_ALL])).await;
+    listen_in_rounds(context, tells, ROUND).await;
 }
 
-async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, mut rounds: Rounds) {
-    loop {
-        let is_small = is_small(&context);
-        let due = rounds.due(Instant::now(), &context.mempool.told.waiting(), is_small);
-        let heard = match due {
-            None => Some(tells.next().await),
-            // What has come already is heard before.
-            Some(at) => tokio::time::timeout_at(at, tells.next()).await.ok(),
-        };
-        let mut is_full = false;
-        if let Some(message) = heard {
-            let Some(message) = message else { return };
+async fn listen_in_rounds(context: Arc<Context>, mut tells: Tells, round: Duration) {
+    let mut next_round = Instant::now();
+    while let Some(first) = tells.next().await {
+        hear(&context, first);
+        let until = if is_small(&context) { Instant::now() } else { next_round };
+        while context.mempool.told.waiting().count < TRANSACTIONS_MAX {
+            let next = match tells.try_next() {
+                None => tokio::time::timeout_at(until, tells.next()).await.ok().flatten(),
+                next => next,
+            };
+            let Some(message) = next else { break };
             hear(&context, message);
-            is_full = context.mempool.told.waiting().count >= TRANSACTIONS_MAX;
-            if !is_full {
-                continue;
-            }
         }
-        let is_of_all = rounds.begin(Instant::now(), is_small || is_full);
+        next_round = Instant::now() + round;
         let context = context.clone();
         // Signatures are slow enough to keep off the threads of the network.
-        let _ = tokio::task::spawn_blocking(move || check_round(&context, is_of_all)).await;
+        let _ = tokio::task::spawn_blocking(move || check_round(&context)).await;
     }
 }
 
@@ -163,7 +108,6 @@ pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
             let (source, share) = (Source::Told { peer: from, pass_on }, Some(message.share));
             let mut waiting = context.mempool.told.waiting();
             waiting.count += transactions.len();
-            waiting.of_strangers += usize::from(!is_of_member);
             waiting.news.push(News { source, is_of_member, transactions: transactions.into_vec(), share });
         }
         Ok(Message::Offer(names)) => {
@@ -174,20 +118,29 @@ pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     }
 }
 
-fn check_round(context: &Context, is_of_all: bool) {
+/// What members have told first, by itself: what strangers have told keeps neither them nor a leader waiting.
+fn check_round(context: &Context) {
     let told = &context.mempool.told;
-    let _turn = told.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let round = told.waiting().take_for_round(is_of_all);
-    take_in(context, round);
+    let of_strangers = {
+        let _turn = told.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let round = std::mem::take(&mut *told.waiting());
+        let (of_members, of_strangers) = round.news.into_iter().partition(|news| news.is_of_member);
+        take_in(context, of_members);
+        of_strangers
+    };
+    take_in(context, of_strangers);
 }
 
 /// Checks what members have told so far. When this returns, what is right of it waits for a block, unless a round is in hand.
 pub fn check_for_block(context: &Context) {
     let told = &context.mempool.told;
-    if let Ok(_turn) = told.turn.try_lock() {
-        let news = told.waiting().take_for_block();
-        take_in(context, news);
-    }
+    let _turn = match told.turn.try_lock() {
+        Ok(turn) => turn,
+        Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    let news = told.waiting().take_for_block();
+    take_in(context, news);
 }
 
 fn take_in(context: &Context, news: Vec<News>) {
@@ -222,42 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_of_all_or_of_what_strangers_have_told() {
-        let all = [news(1, true, 2), news(2, false, 1), news(3, true, 4), news(4, false, 3)];
-        // And one message without transactions.
-        let count = 1 + all.iter().map(|news| 1 + news.transactions.len()).sum::<usize>();
-        let mut waiting = Waiting { news: all.into(), count, of_strangers: 2 };
-        let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
-        assert_eq!(lens(&waiting.take_for_round(false)), [1, 3]);
-        assert_eq!((waiting.count, waiting.of_strangers), (8, 0));
-        assert_eq!(lens(&waiting.take_for_round(true)), [2, 4]);
-        assert_eq!((waiting.count, waiting.of_strangers), (0, 0));
-    }
-
-    #[test]
-    fn a_round_is_due_sooner_where_strangers_wait() {
-        let second = Duration::from_secs(1);
-        let mut rounds = Rounds::new([second, 5 * second]);
-        let now = Instant::now();
-        let waiting = |count, of_strangers| Waiting { news: Vec::new(), count, of_strangers };
-        let due = |rounds: &Rounds| [(0, 0), (1, 0), (1, 1)].map(|(c, s)| rounds.due(now, &waiting(c, s), false));
-        let [none, of_all, of_strangers] = due(&rounds);
-        assert!(none.is_none() && of_all <= Some(now) && of_strangers <= Some(now), "nothing was told lately");
-        assert!(rounds.begin(now, false));
-        assert_eq!(due(&rounds), [None, Some(now + 5 * second), Some(now + second)]);
-        let later = now + 2 * second;
-        assert!(!rounds.begin(later, false));
-        assert_eq!(due(&rounds), [None, Some(now + 5 * second), Some(later + second)]);
-        assert!(rounds.begin(later, true));
-        assert_eq!(due(&rounds), [None, Some(later + 5 * second), Some(later + second)]);
-        assert_eq!(rounds.due(now, &waiting(1, 0), true), Some(now), "in a small committee at once");
-    }
-
-    #[test]
     fn before_a_block_only_what_members_have_told_is_checked_and_no_more_than_there_is_time_for() {
         let all = [news(1, true, 200), news(2, false, 1), news(3, true, 400), news(4, true, 312), news(5, true, 1)];
         let count = all.iter().map(|news| 1 + news.transactions.len()).sum();
-        let mut waiting = Waiting { news: all.into(), count, of_strangers: 1 };
+        let mut waiting = Waiting { news: all.into(), count };
         let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
         assert_eq!(lens(&waiting.take_for_block()), [200, 312]);
         assert_eq!((lens(&waiting.news), waiting.count), (vec![1, 400, 1], 405));
@@ -281,13 +202,13 @@ mod tests {
     /// has arrived; then the round is over. How many checks it took until then, and in all.
     fn checks(
         seats: usize,
-        pauses: [Duration; 2],
+        round: Duration,
         others: u8,
         arrived: impl Fn(&Context, u8) -> bool + Send + 'static,
     ) -> [u64; 2] {
         let mut fixture = Fixture::of(seats);
         let (context, tells) = (fixture.context.clone(), fixture.tells());
-        let listening = fixture.runtime.spawn(listen_in_rounds(context.clone(), tells, Rounds::new(pauses)));
+        let listening = fixture.runtime.spawn(listen_in_rounds(context.clone(), tells, round));
         let peer = fixture.peer(&fixture.members[1].node);
         fixture.told(&peer, &fixture.signed(0));
         wait("the first is not taken in at once", || context.mempool.len() == 1);
@@ -299,7 +220,7 @@ mod tests {
         }
         let meanwhile = context.metrics.told_checks.get();
         listening.abort();
-        check_round(&context, true);
+        check_round(&context);
         assert_eq!((context.mempool.len(), context.metrics.told.get()), (others as usize + 1, others as u64 + 1));
         [meanwhile, context.metrics.told_checks.get()]
     }
@@ -314,16 +235,16 @@ mod tests {
     #[test]
     fn what_is_told_within_a_round_is_checked_at_once() {
         let heard = |context: &Context, number: u8| context.mempool.told.waiting().news.len() == usize::from(number);
-        assert_eq!(checks(SMALL + 1, [NEVER; 2], 5, heard), [1, 2]);
+        assert_eq!(checks(SMALL + 1, NEVER, 5, heard), [1, 2]);
     }
 
     #[test]
     fn a_round_ends_by_itself() {
-        assert_eq!(checks(SMALL + 1, [NEVER, Duration::from_millis(1)], 5, taken_in), [6, 6]);
+        assert_eq!(checks(SMALL + 1, Duration::from_millis(1), 5, taken_in), [6, 6]);
     }
 
     #[test]
     fn in_a_small_committee_nothing_that_is_told_waits() {
-        assert_eq!(checks(SMALL, [NEVER; 2], 5, taken_in), [6, 6]);
+        assert_eq!(checks(SMALL, NEVER, 5, taken_in), [6, 6]);
     }
 }
