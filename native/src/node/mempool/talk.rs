@@ -148,8 +148,8 @@ impl Talk {
         }
     }
 
-    /// Whom to tell of what waits on, and soon nobody who leads has been told of; `leaders` are those of the blocks from the
-    /// tip up to `until`.
+    /// Whom to tell of what waits on, and soon nobody who leads has been told of; `tip` is the newest height that is final or has a
+    /// proposal, and `leaders` are those of the blocks above it up to `until`.
     pub fn again(
         &mut self,
         tip: Height,
