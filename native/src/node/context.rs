@@ -391,4 +391,10 @@ mod tests {
         context.note_proposal(100);
         assert_eq!(context.next_builders(2), leaders[..2]);
     }
+
+    #[test]
+    fn a_node_without_a_seat_reckons_with_what_it_has_not_heard() {
+        let fixture = Fixture::without_seat(4);
+        assert_eq!(fixture.context.next_builders(2), fixture.context.next_leaders(4));
+    }
 }

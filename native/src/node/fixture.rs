@@ -1,4 +1,4 @@
-//! For tests: a member of a new chain that takes no part in consensus, and peers that speak to it over real sockets.
+//! For tests: a full node of a new chain that takes no part in consensus, and peers that speak to it over real sockets.
 
 use super::{
     context::{Context, Parts, Tip},
@@ -30,7 +30,7 @@ const CLIENTS: u8 = 16;
 pub struct Fixture {
     pub context: Arc<Context>,
     pub start: Start,
-    /// The first of them is this node.
+    /// The first of them is this node, if it has a seat.
     pub members: Vec<Keys>,
     pub inbox: Inbox<Input>,
     pub runtime: Runtime,
@@ -43,6 +43,15 @@ impl Fixture {
     /// In a committee of so many seats.
     pub fn of(seats: usize) -> Self {
         let members: Vec<Keys> = (0..seats).map(|_| Keys::generate().unwrap()).collect();
+        Self::new(members[0].clone(), members)
+    }
+
+    /// Without a seat, beside a committee of so many.
+    pub fn without_seat(seats: usize) -> Self {
+        Self::new(Keys::generate().unwrap(), (0..seats).map(|_| Keys::generate().unwrap()).collect())
+    }
+
+    fn new(keys: Keys, members: Vec<Keys>) -> Self {
         let bonds = members.iter().map(|keys| (keys.id(), 0, BOND));
         let clients = (0..CLIENTS).map(|number| (client(number).id(), 0, 0));
         let genesis = Genesis {
@@ -59,12 +68,12 @@ impl Fixture {
         let store = Store::open(&dir.path().join(store::FILE_NAME), &start.chain).unwrap();
         let head = store.load_head(&start).unwrap();
         let runtime = Runtime::new().unwrap();
-        let (network, events) = spawn(&runtime, &members[0].node);
+        let (network, events) = spawn(&runtime, &keys.node);
         let addr = runtime.block_on(network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).unwrap();
-        let addr = identity::with_peer(addr, members[0].id());
+        let addr = identity::with_peer(addr, keys.id());
         let (inbox, _) = machine::inbox();
         let context = Context::new(Parts {
-            keys: members[0].clone(),
+            keys,
             params: start.params.clone(),
             checkpoint: Vec::new(),
             store,

@@ -1,13 +1,14 @@
 use super::*;
+use std::path::PathBuf;
 use tequio_core::{
     codec::BoundedVec,
     crypto::{NodeKey, bls, vrf},
     knowledge::object,
     ledger::{
-        Block, Certificate, Genesis, Params, Phase, State, Vote,
+        Block, Certificate, Genesis, Outcome, Params, Phase, Receipt, State, Vote,
         genesis::{GenesisFile, GenesisSeat, Start},
     },
-    types::{Digest, Unverified},
+    types::{Digest, Height, Unverified},
     wire::light::FinalHeader,
 };
 
@@ -41,7 +42,7 @@ pub(super) fn start() -> Start {
 }
 
 /// An empty block on top of a header, with what it changes.
-pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, tequio_core::ledger::Outcome) {
+pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, Outcome) {
     let context = tequio_core::ledger::BlockContext { parent: &head.header.header, committee: &start.committee };
     let outcome = head.state.apply(context, &[]);
     let parent = &head.header.header;
@@ -61,6 +62,50 @@ pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, tequio_co
     };
     let certificate = start.committee.certify(vote, &[(0, voting.sign(&vote.message()))]).unwrap();
     (Block { header, transactions: BoundedVec::new() }, certificate, outcome)
+}
+
+/// A store with its chain, to which blocks with anything in them are appended.
+pub(super) struct Chain {
+    pub path: PathBuf,
+    pub start: Start,
+    pub store: Store,
+    pub head: Head,
+    _dir: tempfile::TempDir,
+}
+
+impl Chain {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, start) = (dir.path().join(FILE_NAME), start());
+        let store = Store::open(&path, &start.chain).unwrap();
+        let head = store.load_head(&start).unwrap();
+        Self { path, start, store, head, _dir: dir }
+    }
+
+    /// Closed and opened again: its head is the same.
+    pub fn reopened(self) -> Self {
+        let Self { path, start, store, head, _dir } = self;
+        drop(store);
+        let store = Store::open(&path, &start.chain).unwrap();
+        let again = store.load_head(&start).unwrap();
+        assert_eq!((again.header, again.state.root()), (head.header.clone(), head.state.root()));
+        Self { path, start, store, head, _dir }
+    }
+
+    /// Appends a block after something was put into it.
+    pub fn append_with(&mut self, receipts: &[Receipt], put: impl FnOnce(&mut Block, &mut Outcome)) -> Height {
+        let (mut block, certificate, mut outcome) = next(&self.start, &self.head);
+        put(&mut block, &mut outcome);
+        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts };
+        self.store.append(last).unwrap();
+        let header = FinalHeader { header: block.header, certificate: Some(certificate) };
+        self.head = Head { header, state: outcome.state };
+        self.height()
+    }
+
+    pub fn height(&self) -> Height {
+        self.head.header.header.height
+    }
 }
 
 #[test]

@@ -247,4 +247,24 @@ mod tests {
     fn in_a_small_committee_nothing_that_is_told_waits() {
         assert_eq!(checks(SMALL, NEVER, 5, taken_in), [6, 6]);
     }
+
+    #[test]
+    fn what_strangers_have_told_spoils_no_check_of_what_members_have() {
+        let mut fixture = Fixture::of(SMALL + 1);
+        let mut tells = fixture.tells();
+        let forged = SignedTransaction { signature: fixture.signed(3).signature, ..fixture.signed(2) };
+        let [first, second] = [1, 2].map(|member: usize| fixture.members[member].node.clone());
+        let stranger = NodeKey::from_bytes(&[0x77; 32]);
+        let all = [(first, fixture.signed(0)), (stranger, forged), (second, fixture.signed(1))];
+        for (key, transaction) in all {
+            let peer = fixture.peer(&key);
+            fixture.told(&peer, &transaction);
+            let told = async { tokio::time::timeout(WITHIN, tells.next()).await };
+            hear(&fixture.context, fixture.runtime.block_on(told).expect("in time").unwrap());
+        }
+        check_round(&fixture.context);
+        assert_eq!(fixture.context.mempool.len(), 2);
+        // One of what members have told; of the forged one a batch, its message, and itself.
+        assert_eq!(fixture.context.metrics.told_checks.get(), 1 + 3);
+    }
 }

@@ -1,62 +1,27 @@
 use super::{
     super::{
-        FILE_NAME, FinalBlock, Head,
         tables::{META, VERSION_KEY},
-        tests::{next, start},
+        tests::Chain,
     },
     *,
 };
-use std::{collections::BTreeSet, path::PathBuf};
+use std::collections::BTreeSet;
 use tequio_core::{
-    ledger::{Entry, genesis::Start, state::Account},
+    ledger::{Entry, state::Account},
     types::NodeId,
-    wire::light::FinalHeader,
 };
 
-/// A store with its chain, to which blocks with any changes are appended.
-struct Chain {
-    path: PathBuf,
-    start: Start,
-    store: Store,
-    head: Head,
-    _dir: tempfile::TempDir,
-}
-
 impl Chain {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, start) = (dir.path().join(FILE_NAME), start());
-        let store = Store::open(&path, &start.chain).unwrap();
-        let head = store.load_head(&start).unwrap();
-        Self { path, start, store, head, _dir: dir }
-    }
-
-    fn reopened(self) -> Self {
-        let Self { path, start, store, head, _dir } = self;
-        drop(store);
-        let store = Store::open(&path, &start.chain).unwrap();
-        let again = store.load_head(&start).unwrap();
-        assert_eq!((again.header, again.state.root()), (head.header.clone(), head.state.root()));
-        Self { store, path, start, head, _dir }
-    }
-
     /// Appends a block that changes these accounts, besides what every block changes.
-    fn append(&mut self, accounts: impl IntoIterator<Item = u8>) {
-        let (mut block, certificate, mut outcome) = next(&self.start, &self.head);
-        for number in accounts {
-            let entry = account(number, block.header.height);
-            outcome.changes.push(Change::new(entry.clone()));
-            outcome.state.insert(entry);
-        }
-        block.header.state = outcome.state.root();
-        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
-        self.store.append(last).unwrap();
-        let header = FinalHeader { header: block.header, certificate: Some(certificate) };
-        self.head = Head { header, state: outcome.state };
-    }
-
-    fn height(&self) -> Height {
-        self.head.header.header.height
+    fn change(&mut self, accounts: impl IntoIterator<Item = u8>) {
+        self.append_with(&[], |block, outcome| {
+            for number in accounts {
+                let entry = account(number, block.header.height);
+                outcome.changes.push(Change::new(entry.clone()));
+                outcome.state.insert(entry);
+            }
+            block.header.state = outcome.state.root();
+        });
     }
 
     /// Heights of the blocks whose changes are kept.
@@ -105,7 +70,7 @@ fn the_slices_are_the_whole_range_and_do_not_overlap() {
 fn the_state_is_whole_after_every_reopening() {
     let mut chain = Chain::new();
     for height in 1..=4 * SLICES {
-        chain.append(some(height));
+        chain.change(some(height));
         if height % 13 == 0 {
             chain = chain.reopened();
         }
@@ -117,7 +82,7 @@ fn the_state_is_whole_after_every_reopening() {
 fn what_is_kept_and_in_memory_is_what_the_table_lacks() {
     let mut chain = Chain::new();
     for height in 1..=3 * SLICES {
-        chain.append(some(height));
+        chain.change(some(height));
         assert_eq!(chain.kept(), ((height + 2).saturating_sub(SLICES).max(1)..=height).collect::<Vec<_>>());
         let unmerged = chain.store.unmerged();
         for entry in chain.head.state.entries() {
@@ -132,8 +97,8 @@ fn what_is_kept_and_in_memory_is_what_the_table_lacks() {
         assert!(unmerged.entries.iter().all(|(place, bytes)| again.entries.get(place) == Some(bytes)));
     }
     // What no block changes any more is in the table when each slice has had its turn.
-    chain.append([7]);
-    (1..SLICES).for_each(|_| chain.append([]));
+    chain.change([7]);
+    (1..SLICES).for_each(|_| chain.change([]));
     assert_eq!(chain.in_table(&account(7, 0).place().0), Some(codec::encode(&account(7, 3 * SLICES + 1))));
     let every_block = chain.store.unmerged().entries.len();
     assert!(every_block <= SLICES as usize, "{every_block}");
@@ -145,7 +110,7 @@ fn an_entry_that_many_blocks_change_is_written_once_in_a_turn() {
     let place = account(1, 0).place().0;
     let mut found = BTreeSet::new();
     for _ in 0..2 * SLICES {
-        chain.append([1]);
+        chain.change([1]);
         found.extend(chain.in_table(&place));
     }
     assert_eq!(found.len(), 2);
@@ -154,17 +119,17 @@ fn an_entry_that_many_blocks_change_is_written_once_in_a_turn() {
 #[test]
 fn a_block_that_was_entered_late_takes_nothing_back() {
     let mut chain = Chain::new();
-    chain.append([1]);
+    chain.change([1]);
     // As if another thread had appended the second block before this one has entered the first.
     *chain.store.unmerged() = Unmerged::default();
-    chain.append([1]);
+    chain.change([1]);
     let late = [Change::new(account(1, 1))];
     chain.store.changes_appended(1, &late);
     {
         let unmerged = chain.store.unmerged();
         assert_eq!((unmerged.head, unmerged.entries.values().filter(|waits| **waits == late[0].bytes).count()), (2, 0));
     }
-    (0..SLICES).for_each(|_| chain.append([]));
+    (0..SLICES).for_each(|_| chain.change([]));
     assert_eq!(chain.in_table(&account(1, 0).place().0), Some(codec::encode(&account(1, 2))));
     chain.reopened();
 }
@@ -172,9 +137,9 @@ fn a_block_that_was_entered_late_takes_nothing_back() {
 #[test]
 fn a_fetched_state_leaves_no_changes_of_the_one_before() {
     let mut other = Chain::new();
-    (0..40).for_each(|_| other.append([2, 3]));
+    (0..40).for_each(|_| other.change([2, 3]));
     let mut chain = Chain::new();
-    (0..20).for_each(|_| chain.append([1, 2]));
+    (0..20).for_each(|_| chain.change([1, 2]));
     let at = chain.store.stage_begin(&other.head.header).unwrap();
     let entries: Vec<_> = other.head.state.entries().cloned().collect();
     chain.store.stage(at, &entries, None).unwrap();
@@ -183,7 +148,7 @@ fn a_fetched_state_leaves_no_changes_of_the_one_before() {
     assert!(chain.kept().is_empty());
     let mut chain = chain.reopened();
     for height in 0..2 * SLICES {
-        chain.append([4]);
+        chain.change([4]);
         if height % 20 == 0 {
             chain = chain.reopened();
         }
@@ -195,14 +160,14 @@ fn a_fetched_state_leaves_no_changes_of_the_one_before() {
 #[test]
 fn a_fetched_state_counts_before_the_store_is_opened_again() {
     let mut other = Chain::new();
-    (0..21).for_each(|_| other.append([2]));
+    (0..21).for_each(|_| other.change([2]));
     let mut chain = Chain::new();
-    (0..20).for_each(|_| chain.append([1]));
+    (0..20).for_each(|_| chain.change([1]));
     let at = chain.store.stage_begin(&other.head.header).unwrap();
     chain.store.stage(at, &other.head.state.entries().cloned().collect::<Vec<_>>(), None).unwrap();
     chain.store.adopt(&other.head.header).unwrap();
     chain.head = other.head;
-    (0..SLICES).for_each(|_| chain.append([]));
+    (0..SLICES).for_each(|_| chain.change([]));
     assert_eq!(chain.in_table(&account(1, 0).place().0), None);
     chain.reopened();
 }
@@ -210,7 +175,7 @@ fn a_fetched_state_counts_before_the_store_is_opened_again() {
 #[test]
 fn a_store_of_version_3_goes_on() {
     let mut chain = Chain::new();
-    (1..=10).for_each(|height| chain.append(some(height)));
+    (1..=10).for_each(|height| chain.change(some(height)));
     // Its table had all entries, and there were no changes.
     let write = chain.store.write().unwrap();
     {
@@ -225,7 +190,7 @@ fn a_store_of_version_3_goes_on() {
     let mut chain = chain.reopened();
     (0..SLICES).for_each(|_| {
         let height = chain.height();
-        chain.append(some(height));
+        chain.change(some(height));
     });
     chain.reopened();
 }

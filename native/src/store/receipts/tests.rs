@@ -1,68 +1,28 @@
 use super::{
-    super::{
-        FILE_NAME, FinalBlock, Head,
-        tables::VERSION_KEY,
-        tests::{next, start},
-        upgrade::RECEIPTS_2,
-    },
+    super::{tables::VERSION_KEY, tests::Chain, upgrade::RECEIPTS_2},
     *,
 };
 use redb::TableHandle;
-use std::path::PathBuf;
 use tequio_core::{
     crypto::NodeKey,
     knowledge::{Cid, CidCodec},
     ledger::{Action, SignedTransaction, Transaction, TransactionError, genesis::Start, transaction::RefName},
     types::Digest,
-    wire::light::FinalHeader,
 };
 
-/// A store with its chain, to which blocks with any receipts are appended.
-struct Chain {
-    path: PathBuf,
-    start: Start,
-    store: Store,
-    head: Head,
-    _dir: tempfile::TempDir,
-}
-
 impl Chain {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, start) = (dir.path().join(FILE_NAME), start());
-        let store = Store::open(&path, &start.chain).unwrap();
-        let head = store.load_head(&start).unwrap();
-        Self { path, start, store, head, _dir: dir }
-    }
-
-    fn reopened(self) -> Self {
-        let Self { path, start, store, head, _dir } = self;
-        drop(store);
-        Self { store: Store::open(&path, &start.chain).unwrap(), path, start, head, _dir }
-    }
-
     fn append(&mut self, receipts: &[Receipt]) -> Height {
         self.append_block(Vec::new(), receipts)
     }
 
     fn append_block(&mut self, transactions: Vec<SignedTransaction>, receipts: &[Receipt]) -> Height {
-        let (mut block, certificate, outcome) = next(&self.start, &self.head);
-        block.transactions = transactions.try_into().unwrap();
-        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts };
-        self.store.append(last).unwrap();
-        let header = FinalHeader { header: block.header, certificate: Some(certificate) };
-        self.head = Head { header, state: outcome.state };
-        self.height()
+        self.append_with(receipts, |block, _| block.transactions = transactions.try_into().unwrap())
     }
 
     fn append_empty(&mut self, count: Height) {
         for _ in 0..count {
             self.append(&[]);
         }
-    }
-
-    fn height(&self) -> Height {
-        self.head.header.header.height
     }
 
     fn found(&self, id: &TransactionId) -> Option<(Height, bool)> {
