@@ -158,7 +158,7 @@ impl Replica {
             return Err(Offence::BadJustification.into());
         }
         let Some(base) = self.base_head() else { return Err(Fault::Own(Error::NotRequested)) };
-        let checked = validate::fresh(&base, &self.params, &mut self.checked, &proposal.block, 0, self.now_ms);
+        let checked = validate::fresh(&base, &self.params, &mut self.remembered, &proposal.block, 0, self.now_ms);
         checked.map_err(|error: BlockError| match error.is_fault() {
             true => error.into(),
             false => Fault::Own(Error::NotRequested),

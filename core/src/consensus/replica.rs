@@ -12,12 +12,13 @@ use super::{
     output::Output,
     pace::{Pace, Pipeline},
     timing::Timing,
+    validate::Remembered,
 };
 use crate::{
     crypto::{NodeKey, bls, vrf},
     ledger::{
-        Block, Certificate, CheckedSet, Committee, Header, Params, Phase, Seat, State, Vote,
-        committee::CommitteeRecord, epoch, genesis::Start, leader, seed,
+        Block, Certificate, Committee, Header, Params, Phase, Seat, State, Vote, committee::CommitteeRecord, epoch,
+        genesis::Start, leader, seed,
     },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
@@ -85,8 +86,8 @@ pub struct Replica {
     pub(super) pace: Pace,
     pub(super) future: Future,
     pub(super) catch_up: CatchUp,
-    /// Transactions that need no second look at their signatures.
-    pub(super) checked: CheckedSet,
+    /// Saves work on signatures.
+    pub(super) remembered: Remembered,
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
     /// When each peer that is behind was last told so.
@@ -185,7 +186,7 @@ impl Replica {
             params,
             future: Future::default(),
             catch_up: CatchUp::default(),
-            checked: CheckedSet::default(),
+            remembered: Remembered::default(),
             timing,
             outbox: Outbox::default(),
             told_ms: BTreeMap::new(),

@@ -76,7 +76,7 @@ impl Replica {
         if proposal.view > self.instance.view {
             self.instance.enter(proposal.view, self.now_ms);
         }
-        let outcome = match validate::again(&self.head, &self.params, &mut self.checked, &proposal.block) {
+        let outcome = match validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block) {
             Ok(outcome) => Some(outcome),
             // It was voted for ahead of a decision that went the other way.
             Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, proposal.view) => None,

@@ -4,6 +4,7 @@
 
 use super::replica::Head;
 use crate::{
+    crypto::KnownKeys,
     ledger::{
         Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase, SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
@@ -11,7 +12,7 @@ use crate::{
         epoch,
         fault::{self, Fault},
         leader, seed,
-        transaction::{InvalidTransaction, verify_rest},
+        transaction::{Claims, InvalidTransaction},
     },
     types::{Digest, Height, TimeMs, Unverified, Verified, View},
 };
@@ -62,11 +63,18 @@ impl BlockError {
     }
 }
 
+/// What earlier checks leave, so that later ones cost less and find the same.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    pub(super) checked: CheckedSet,
+    pub(super) keys: KnownKeys,
+}
+
 /// A block that was made in the present view.
 pub(super) fn fresh(
     head: &Head,
     params: &Params,
-    checked: &mut CheckedSet,
+    remembered: &mut Remembered,
     block: &Block,
     view: View,
     now_ms: TimeMs,
@@ -83,20 +91,20 @@ pub(super) fn fresh(
     if behind_ms > params.clock_skew_ms_max {
         return Err(BlockError::TimeBehind(behind_ms));
     }
-    again(head, params, checked, block)
+    again(head, params, remembered, block)
 }
 
 /// A block that was prepared before, or is final. Its signatures are remembered: should its view fail, it may come again.
 pub(super) fn again(
     head: &Head,
     params: &Params,
-    checked: &mut CheckedSet,
+    remembered: &mut Remembered,
     block: &Block,
 ) -> Result<Outcome, BlockError> {
     check_place(head, params, &block.header)?;
-    let transactions = check_transactions(block, checked)?;
+    let transactions = check_transactions(block, remembered)?;
     for transaction in &transactions {
-        checked.insert(Checked::of(transaction));
+        remembered.checked.insert(Checked::of(transaction));
     }
     execute(head, params, block, &transactions)
 }
@@ -106,7 +114,7 @@ pub(super) fn again(
 pub(super) fn certified(
     head: &Head,
     params: &Params,
-    checked: &CheckedSet,
+    remembered: &mut Remembered,
     block: &Block,
     certificate: &Certificate,
 ) -> Result<Result<Outcome, ()>, CertifiedError> {
@@ -115,7 +123,7 @@ pub(super) fn certified(
         return Err(CertifiedError::Certificate(CertificateError::WrongBlock));
     }
     Unverified::new(certificate.clone()).verify(&head.header.chain, Phase::Commit, &head.committee)?;
-    let transactions = check_transactions(block, checked)?;
+    let transactions = check_transactions(block, remembered)?;
     let executed = check_place(head, params, header).and_then(|()| execute(head, params, block, &transactions));
     Ok(executed.map_err(|_| ()))
 }
@@ -185,14 +193,18 @@ pub(super) fn earliest_ms(parent: &Header, params: &Params) -> TimeMs {
     parent.time_ms.saturating_add(params.block_interval_ms_min.max(1))
 }
 
-fn check_transactions(block: &Block, checked: &CheckedSet) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
+fn check_transactions(
+    block: &Block,
+    remembered: &mut Remembered,
+) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
     if borsh::object_length(block).map_or(true, |len| len > BLOCK_LEN_MAX) {
         return Err(BlockError::TooLarge);
     }
     if block.header.transactions != transactions_root(&block.transactions) {
         return Err(BlockError::TransactionsRoot);
     }
-    Ok(verify_rest(block.transactions.to_vec(), &block.header.chain, checked)?)
+    let Remembered { checked, keys } = remembered;
+    Ok(Claims::new(block.transactions.to_vec(), &block.header.chain, checked, keys)?.verify()?)
 }
 
 fn execute(

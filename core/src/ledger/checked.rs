@@ -85,15 +85,15 @@ impl CheckedSet {
 mod tests {
     use super::*;
     use crate::{
-        crypto::{NodeKey, Signature},
+        crypto::{KnownKeys, NodeKey, Signature},
         knowledge::{Cid, CidCodec},
         ledger::{
             Action, Transaction,
-            transaction::{InvalidTransaction, verify_all, verify_rest},
+            transaction::{Claims, InvalidTransaction},
         },
         types::{ChainId, Unverified},
     };
-    use alloc::vec;
+    use alloc::{vec, vec::Vec};
 
     const CHAIN: ChainId = ChainId([1; 32]);
 
@@ -102,6 +102,14 @@ mod tests {
         let cid = Cid::of(CidCodec::Raw, b"x");
         let action = Action::UpdateRef { name: "x".try_into().unwrap(), expected: 0, cid };
         Transaction { chain: CHAIN, sender: key.id(), nonce, expires: 10, action }.sign(&key)
+    }
+
+    fn verify_rest(
+        transactions: Vec<SignedTransaction>,
+        chain: &ChainId,
+        checked: &CheckedSet,
+    ) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
+        Claims::new(transactions, chain, checked, &mut KnownKeys::default())?.verify()
     }
 
     fn with_another_signature(nonce: u64) -> SignedTransaction {
@@ -135,7 +143,7 @@ mod tests {
         assert_eq!(verify_rest(vec![false_one.clone(), signed(2)], &CHAIN, &known).unwrap().len(), 2);
         let both = vec![false_one.clone(), with_another_signature(2)];
         assert_eq!(verify_rest(both, &CHAIN, &known), Err(InvalidTransaction::BadSignature));
-        assert_eq!(verify_all(vec![false_one], &CHAIN), Err(InvalidTransaction::BadSignature));
+        assert_eq!(verify_rest(vec![false_one], &CHAIN, &CheckedSet::default()), Err(InvalidTransaction::BadSignature));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::membership::KeyClaim;
 use crate::{
     codec::BoundedString,
     crypto::{
-        NodeKey, Signature,
+        Keys, NodeKey, Signature,
         batch::Batch,
         hash::{Context, hash_of},
     },
@@ -203,31 +203,37 @@ impl Unverified<SignedTransaction> {
     }
 }
 
-/// Checks chain and signature of many, at once: all of them are right, or the first fault is told.
-pub fn verify_all(
+/// Transactions of one chain, with what is to be checked of their signatures, at once.
+pub struct Claims {
     transactions: Vec<SignedTransaction>,
-    chain: &ChainId,
-) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
-    verify_rest(transactions, chain, &CheckedSet::default())
+    batch: Batch,
 }
 
-/// The same, but for the signatures that have been checked before.
-pub fn verify_rest(
-    transactions: Vec<SignedTransaction>,
-    chain: &ChainId,
-    checked: &CheckedSet,
-) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
-    let mut batch = Batch::default();
-    for signed in &transactions {
-        let SignedTransaction { transaction, signature } = signed;
-        if transaction.chain != *chain {
-            return Err(InvalidTransaction::WrongChain);
+impl Claims {
+    /// Checks the chain. Signatures that have been checked before will not be looked at again.
+    pub fn new(
+        transactions: Vec<SignedTransaction>,
+        chain: &ChainId,
+        checked: &CheckedSet,
+        keys: &mut impl Keys,
+    ) -> Result<Self, InvalidTransaction> {
+        let mut batch = Batch::default();
+        for signed in &transactions {
+            let SignedTransaction { transaction, signature } = signed;
+            if transaction.chain != *chain {
+                return Err(InvalidTransaction::WrongChain);
+            }
+            if checked.contains(signed) {
+                continue;
+            }
+            batch.add_digest(keys, &transaction.sender, &transaction.0.0, signature);
         }
-        if checked.contains(signed) {
-            continue;
-        }
-        batch.add_digest(&transaction.sender, &transaction.0.0, signature);
+        Ok(Self { transactions, batch })
     }
-    batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
-    Ok(transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())
+
+    /// Checks the signatures: all of them are right, or none is taken for it.
+    pub fn verify(self) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
+        self.batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
+        Ok(self.transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())
+    }
 }

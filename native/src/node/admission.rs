@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tequio_core::{
-    ledger::{SignedTransaction, TransactionId, transaction::verify_all},
+    ledger::{SignedTransaction, TransactionId},
     types::{Unverified, Verified},
 };
 
@@ -115,7 +115,7 @@ impl Context {
             let check = |transaction: SignedTransaction| Ok(Unverified::new(transaction).verify(&self.chain)?);
             return transactions.into_iter().map(check).collect();
         }
-        if let Ok(all) = verify_all(transactions.clone(), &self.chain) {
+        if let Ok(all) = self.verify_all(transactions.clone()) {
             return all.into_iter().map(Ok).collect();
         }
         let rest = transactions.split_off(transactions.len() / 2);

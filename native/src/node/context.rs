@@ -24,20 +24,37 @@ use std::{
 use tequio_core::{
     codec::BoundedVec,
     consensus::Input,
-    crypto::NodeKey,
+    crypto::{KeyPoint, Keys as KeyPoints, KnownKeys, NodeKey},
     ledger::{
-        Change, Entry, Params, SignedTransaction, State,
+        Change, CheckedSet, Entry, Params, SignedTransaction, State,
         committee::CommitteeRecord,
         epoch,
         job::{Job, JobId},
         leader, seed,
-        transaction::{InvalidTransaction, verify_all},
+        transaction::{Claims, InvalidTransaction},
     },
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
     wire::light::FinalHeader,
 };
 use tequio_p2p::Network;
 use tokio::sync::watch;
+
+/// Known keys for several threads: none of them keeps the others waiting while it works a point out.
+#[derive(Debug, Default)]
+pub struct SharedKeys(Mutex<KnownKeys>);
+
+impl KeyPoints for &SharedKeys {
+    fn point(&mut self, key: &NodeId) -> Option<KeyPoint> {
+        // A change of them is one assignment: nothing is left half done.
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known().get(key);
+        found.or_else(|| {
+            let point = KeyPoint::of(key)?;
+            known().insert(key, point);
+            Some(point)
+        })
+    }
+}
 
 /// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
 const STALE_INTERVALS: u64 = 3;
@@ -111,6 +128,8 @@ pub struct Context {
     pub replica: Inbox<Input>,
     /// Takes what clients bring.
     pub admission: Admission,
+    /// Keys of those whose transactions came.
+    pub known_keys: SharedKeys,
     /// Held while a transaction is numbered and signed.
     pub signing: Mutex<()>,
     /// Held while the account is opened.
@@ -118,6 +137,8 @@ pub struct Context {
     tip: watch::Sender<Arc<Tip>>,
     /// The newest height of which this node has taken a proposal.
     proposed: AtomicU64,
+    /// Of the newest block, see [`Self::block_took_ms`].
+    took_ms: AtomicU64,
     jobs: RwLock<BTreeMap<JobId, Job>>,
 }
 
@@ -176,10 +197,12 @@ impl Context {
             replica,
             keys,
             admission: Admission::default(),
+            known_keys: SharedKeys::default(),
             signing: Mutex::default(),
             registering: tokio::sync::Mutex::default(),
             tip: watch::channel(tip).0,
             proposed: AtomicU64::default(),
+            took_ms: AtomicU64::default(),
             jobs: RwLock::new(jobs),
         }
     }
@@ -250,6 +273,12 @@ impl Context {
         self.proposed.fetch_max(height, Ordering::Relaxed);
     }
 
+    /// From the time that the newest block bears until it was final here, milliseconds: what blocks take, where clocks agree;
+    /// of one that came by sync, more.
+    pub fn block_took_ms(&self) -> u64 {
+        self.took_ms.load(Ordering::Relaxed)
+    }
+
     /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.
     pub fn speakers(&self) -> BTreeSet<NodeId> {
         let tip = self.tip();
@@ -284,6 +313,7 @@ impl Context {
 
     /// Makes a final block known, after it is on disk.
     pub fn advance(&self, tip: Tip, changes: &[Change]) {
+        self.took_ms.store(now_ms().saturating_sub(tip.header.header.time_ms), Ordering::Relaxed);
         {
             let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
@@ -321,6 +351,14 @@ impl Context {
         self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// Checks chain and signatures at once: all of them are right, or the first fault is told.
+    pub(super) fn verify_all(
+        &self,
+        transactions: Vec<SignedTransaction>,
+    ) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
+        Claims::new(transactions, &self.chain, &CheckedSet::default(), &mut &self.known_keys)?.verify()
+    }
+
     /// Takes in what peers tell and counts what is new: all signatures at once; where that fails, those of one message at once;
     /// and where that fails, one by one, so that who tells a false one slows down its own words only.
     pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
@@ -340,7 +378,7 @@ impl Context {
         self.metrics.told.inc_by(all.len() as u64);
         let check = |transactions: Vec<SignedTransaction>| {
             self.metrics.told_checks.inc_by(u64::from(!transactions.is_empty()));
-            verify_all(transactions, &self.chain)
+            self.verify_all(transactions)
         };
         let mut verified: Vec<(Source, Verified<SignedTransaction>)> = Vec::new();
         match check(all) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tequio_core::{
     consensus::{Head, Input, Offence, Replica, RestoreError, WalRecord},
     crypto::{
-        Context, NodeKey,
+        Context, KnownKeys, NodeKey,
         batch::Batch,
         bls::{self, SecretKey, known},
         vrf,
@@ -545,7 +545,7 @@ fn verdicts_that_are_remembered_are_those_of_the_checks() {
     let verdicts = |is_remembered: bool| {
         let secret = SecretKey::from_seed(&[3; 32]);
         known::learn(is_remembered.then_some(&secret));
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut keys) = (Vec::new(), KnownKeys::default());
         // Each claim twice: the second time it is known. One byte of it makes another claim.
         for (at, _) in (0..80).flat_map(|at| [(at, 1), (at, 2)]) {
             let mut signature = node.sign(Context::Transaction, b"a");
@@ -560,7 +560,7 @@ fn verdicts_that_are_remembered_are_those_of_the_checks() {
             verdicts.push(public.verify(b"b", &proof).is_ok());
             for claimed in [b"a", b"c"] {
                 let mut batch = Batch::default();
-                batch.add(&id, Context::Transaction, claimed, &node.sign(Context::Transaction, b"a"));
+                batch.add(&mut keys, &id, Context::Transaction, claimed, &node.sign(Context::Transaction, b"a"));
                 verdicts.push(batch.verify().is_ok());
             }
         }

@@ -103,7 +103,7 @@ impl Replica {
         let Some(held) = digest.and_then(|digest| self.instance.held.get(&digest)) else { return Ok(()) };
         let block = held.block.clone();
         // A quorum has executed it. If its transactions' signatures came damaged, another member's copy is waited for.
-        let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.checked, &block) else {
+        let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.remembered, &block) else {
             self.instance.held.retain(|held, _| Some(*held) != digest);
             return Ok(());
         };

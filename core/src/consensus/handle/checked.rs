@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 impl Replica {
     pub(in crate::consensus) fn on_checked(&mut self, transactions: Vec<Checked>) -> Result<(), Error> {
         for transaction in transactions {
-            self.checked.insert(transaction);
+            self.remembered.checked.insert(transaction);
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Replica {
     /// The block of a decision came after the decision.
     pub(in crate::consensus) fn on_decided_block(&mut self, block: Block) -> Result<(), Error> {
         let Some(certificate) = self.instance.decided.clone() else { return Ok(()) };
-        match validate::certified(&self.head, &self.params, &self.checked, &block, &certificate) {
+        match validate::certified(&self.head, &self.params, &mut self.remembered, &block, &certificate) {
             Ok(Ok(outcome)) => self.finalise(block, certificate, outcome)?,
             Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
             // The digest does not cover the transactions' signatures: this copy is damaged, another is not.

@@ -38,8 +38,10 @@ impl Replica {
         let again = self.check_justification(view, proposal.justification.as_ref(), &proposal)?;
         self.instance.seen.entry(view).or_insert(claim);
         let checked = match again {
-            true => validate::again(&self.head, &self.params, &mut self.checked, &proposal.block),
-            false => validate::fresh(&self.head, &self.params, &mut self.checked, &proposal.block, view, self.now_ms),
+            true => validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block),
+            false => {
+                validate::fresh(&self.head, &self.params, &mut self.remembered, &proposal.block, view, self.now_ms)
+            }
         };
         match checked {
             Ok(outcome) => Ok(self.accept(proposal, outcome)?),

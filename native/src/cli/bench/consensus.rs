@@ -5,7 +5,8 @@
 //! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process. The
 //! load is signed before the clock starts, because those who bring transactions are not among the nodes, and comes in beats of 5 ms,
 //! which are checked together as a node does where many clients come at once. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
-//! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are. Bytes are those of the loopback interface: run nothing else on it.
+//! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are; `verify_known_us` is the
+//! same for senders that are known, as those of the load are after a second. Bytes are those of the loopback interface: run nothing else on it.
 //!
 //! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
 //! secrets, and that must be in no program that people run. So it is started as a process, and prints the same fields.
@@ -34,12 +35,12 @@ use std::{
 use tequio_core::{
     codec::BoundedVec,
     consensus::{Pipeline, VotesTo},
-    crypto::{NodeKey, bls},
+    crypto::{KnownKeys, NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
-        Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
+        Action, CheckedSet, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
         genesis::{GenesisFile, Start},
-        transaction::{RefName, verify_all},
+        transaction::{Claims, RefName},
     },
     types::{ChainId, Height},
 };
@@ -149,7 +150,7 @@ impl Consensus {
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
-        let verify_us = verify_us(&start, &clients)?;
+        let (verify_us, verify_known_us) = (verify_us(&start, &clients, false)?, verify_us(&start, &clients, true)?);
         let signed = sign_ahead(start.header.chain, &clients, self.rate * (self.seconds + 5).min(AHEAD_S))?;
         let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
@@ -212,7 +213,7 @@ impl Consensus {
             "tps_each_10_s": part_tps, "cores_busy_each_10_s": part_cores,
             "cpu_s_per_decision": round(cpu_s / decisions), "cores_busy": round(cpu_s / elapsed_s),
             "bytes_per_decision": (bytes / decisions / n).round(), "floor_ms": round(floor.ms),
-            "cores": cores(), "verify_us": round(verify_us), "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
+            "cores": cores(), "verify_us": round(verify_us), "verify_known_us": round(verify_known_us), "verify_cores": round(n * self.rate as f64 * verify_us / 1e6),
         }))
     }
 
@@ -455,16 +456,23 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What the signature of a transaction costs in a batch of as many as blocks have under load, in microseconds.
-fn verify_us(start: &Start, clients: &[NodeKey]) -> anyhow::Result<f64> {
+/// What the signature of a transaction costs in a batch of as many as blocks have under load, in microseconds, where the senders' keys are
+/// known and where they are not.
+fn verify_us(start: &Start, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
     const TIMES: u32 = 5;
     let chain = start.header.chain;
     let signed: Vec<_> = clients.iter().take(256).filter_map(|key| update(chain, key, 0, LIFE)).collect();
+    let mut known = KnownKeys::default();
+    if is_known {
+        Claims::new(signed.clone(), &chain, &CheckedSet::default(), &mut known)?;
+    }
     let mut took = Duration::ZERO;
     for _ in 0..TIMES {
         let batch = signed.clone();
+        let mut known = known.clone();
         let began = Instant::now();
-        black_box(verify_all(batch, &chain).context("the load's own signatures are not valid")?);
+        let claims = Claims::new(batch, &chain, &CheckedSet::default(), &mut known);
+        black_box(claims.and_then(Claims::verify).context("the load's own signatures are not valid")?);
         took += began.elapsed();
     }
     Ok(took.as_secs_f64() * 1e6 / f64::from(TIMES) / signed.len().max(1) as f64)
