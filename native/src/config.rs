@@ -52,7 +52,7 @@ pub enum Votes {
     /// To every member: for a committee that stands far apart
     #[default]
     All,
-    /// To a few members that add them up: for a committee of one site
+    /// To the leader, who adds them up: for a committee of one site
     Collectors,
 }
 

@@ -1,21 +1,18 @@
-//! Votes by way of collectors: the cheaper way for members that stand close together, as in SBFT (Golan Gueta and others,
-//! DSN 2019, section V) without its fast path. It is a way of carrying votes, and no rule of safety knows of it.
+//! Votes by way of a collector: the cheaper way for members that stand close together, as in SBFT (Golan Gueta and others,
+//! DSN 2019, section V) without its fast path and with one collector. It is a way of carrying votes, and no rule of safety knows of it.
 //!
-//! In the first view of a height votes go to a few collectors, which add them up and give each certificate to all: two
-//! hops in place of one, and about `2cn` messages a phase in place of `n²`. As soon as a member has to say its votes again, it says
+//! In the first view of a height votes go to its leader, which adds them up and gives each certificate to all: two
+//! hops in place of one, and about `2n` messages a phase in place of `n²`. As soon as a member has to say its votes again, it says
 //! them to all, and so it does with all later votes of that height; from the second view on nobody collects.
-//! So collectors that keep silent cost a height some patience, and never more.
+//! So a leader that keeps silent costs a height some patience, and never more: it can delay its own proposal for as long.
 
-use super::{instance::weight_of, output::Event, output::To, replica::Replica};
+use super::{output::Event, output::To, replica::Replica};
 use crate::{
     ledger::{Certificate, Phase},
     types::{Digest, Height, View},
     wire::consensus::{Message, SignedVote},
 };
-use alloc::vec::Vec;
 
-/// Most collectors of a height: the leader, and others against its silence.
-pub const COLLECTORS_MAX: usize = 3;
 /// The only view whose votes are collected.
 pub(super) const COLLECTED_VIEW: View = 0;
 
@@ -25,7 +22,7 @@ pub enum VotesTo {
     /// To every member: three hops to finality, for committees that stand far apart.
     #[default]
     All,
-    /// To the collectors of the height: five hops and the least work, for committees of one site.
+    /// To the collector of the height: five hops and the least work, for committees of one site.
     Collectors,
 }
 
@@ -45,21 +42,9 @@ impl VotesTo {
 }
 
 impl Replica {
-    /// The seats that collect the votes of the present height, or of a later one of the same term: those that lead its first views, until one of them
-    /// must be correct, but at most [`COLLECTORS_MAX`].
-    pub fn collectors(&self, height: Height) -> Vec<usize> {
-        let committee = &self.head.committee;
-        let mut weight = 0;
-        let mut seats = Vec::new();
-        for view in 0..COLLECTORS_MAX.min(committee.seats().len()) as View {
-            if weight >= committee.blocking() {
-                break;
-            }
-            let seat = self.leader_at(height, view);
-            weight += weight_of(seat, committee);
-            seats.push(seat);
-        }
-        seats
+    /// The seat that collects the votes of the present height, or of a later one of the same term: the one that leads its first view.
+    pub fn collector(&self, height: Height) -> usize {
+        self.leader_at(height, COLLECTED_VIEW)
     }
 
     fn is_collected(&self, height: Height, view: View) -> bool {
@@ -72,13 +57,13 @@ impl Replica {
         if !self.is_collected(signed.vote.height, signed.vote.view) {
             return self.outbox.send(To::All, Message::Vote(signed));
         }
-        for seat in self.collectors(signed.vote.height).into_iter().filter(|seat| self.seat != Some(*seat)) {
-            let node = self.node_at(seat);
-            self.outbox.send(To::One(node), Message::Vote(signed));
+        let seat = self.collector(signed.vote.height);
+        if self.seat != Some(seat) {
+            self.outbox.send(To::One(self.node_at(seat)), Message::Vote(signed));
         }
     }
 
-    /// The collectors have not answered in time, or may not have heard: from here on votes of this height go to all.
+    /// The collector has not answered in time, or may not have heard: from here on votes of this height go to all.
     pub(super) fn fall_back(&mut self, digest: Digest) {
         if self.is_collected(self.instance.height, self.instance.view) {
             self.outbox.event(Event::FellBack { height: self.instance.height, digest });
@@ -86,13 +71,11 @@ impl Replica {
         self.instance.fell_back = true;
     }
 
-    /// A collector gives each certificate of the view that it collects to all, once, whoever has made it.
+    /// The collector gives each certificate of its view to all, once, whoever has made it and wherever its own votes go: some may
+    /// wait for it.
     pub(super) fn spread(&mut self, certificate: &Certificate) {
         let (view, phase) = (certificate.vote.view, certificate.vote.phase);
-        if self.config.votes_to != VotesTo::Collectors || view != COLLECTED_VIEW {
-            return;
-        }
-        let collects = self.seat.is_some_and(|seat| self.collectors(self.instance.height).contains(&seat));
+        let collects = view == COLLECTED_VIEW && self.seat == Some(self.collector(self.instance.height));
         if !collects || !self.instance.spread.insert(phase) {
             return;
         }

@@ -45,7 +45,7 @@ pub(super) struct Instance {
     pub(super) seen: BTreeMap<View, SignedClaim>,
     /// Votes of this height go to all, whatever the configuration says.
     pub(super) fell_back: bool,
-    /// The certificates that this node, a collector, has given to all.
+    /// The certificates that this node, as the collector, has given to all.
     pub(super) spread: BTreeSet<Phase>,
     /// The mempool was asked for this view.
     pub(super) building: bool,

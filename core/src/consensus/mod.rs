@@ -1,5 +1,5 @@
 //! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, or two; votes to everyone and three
-//! hops to finality, or by way of a few collectors and five ([`VotesTo`]). A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
+//! hops to finality, or by way of the leader and five ([`VotesTo`]). A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
 //!
 //! | when | the replica | on disk first |
 //! |---|---|---|
@@ -17,7 +17,7 @@
 //! | likewise, and the block is missing | asks those who signed | |
 //! | the view takes too long and a quorum is in it | enters the next view with its lock, patience doubles | view change |
 //! | f+1 have left this view | follows them | view change |
-//! | a collector has a certificate of view 0 | gives it to all | |
+//! | it leads view 0 and has a certificate of it | gives it to all | |
 //! | nothing new for a while | says its last words again, votes to all from then on | |
 //! | a message of the next height | keeps it until then | |
 //! | a message of a height further on | asks its sender for the final blocks | |
@@ -57,7 +57,7 @@ mod timing;
 mod validate;
 mod wal;
 
-pub use collect::{COLLECTORS_MAX, VotesTo};
+pub use collect::VotesTo;
 pub use error::{Error, RestoreError, SnapshotError};
 pub use input::Input;
 pub use outbox::{OUTBOX_BYTES_MAX, OUTBOX_ITEMS_MAX};

@@ -120,7 +120,7 @@ pub enum Event {
         /// The block.
         digest: Digest,
     },
-    /// The collectors of this block's votes did not answer in time: votes of this height go to all from here on.
+    /// The collector of this block's votes did not answer in time: votes of this height go to all from here on.
     FellBack {
         /// The height.
         height: Height,

@@ -43,7 +43,7 @@ pub enum Message {
     },
     /// Tells a member that is behind which block is final.
     Finalised(Certificate),
-    /// A collector shows that a quorum has prepared a block.
+    /// The collector shows that a quorum has prepared a block.
     Prepared(Certificate),
 }
 

@@ -91,7 +91,7 @@ impl Default for Metrics {
         registry.register("http_limited", "Of those, refused for their rate", m.http_limited.clone());
         registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
         registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
-        registry.register("fallbacks", "Heights whose collectors did not answer in time", m.fallbacks.clone());
+        registry.register("fallbacks", "Heights whose collector did not answer in time", m.fallbacks.clone());
         registry.register("ahead", "Heights voted for before the one below was final", m.ahead.clone());
         registry.register("block_alone_ms", "Mean from vote to finality, alone", m.block_alone_ms.clone());
         registry.register("block_beside_ms", "Likewise, beside another", m.block_beside_ms.clone());

@@ -93,7 +93,7 @@ pub struct Outcome {
     pub decisions: u64,
     /// By kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Heights whose collectors did not answer in time, by host.
+    /// Heights whose collector did not answer in time, by host.
     pub fallbacks: u64,
     /// Votes for a block of the next height, by host and height.
     pub ahead: u64,

@@ -85,9 +85,9 @@ enum Happening {
 pub enum Profile {
     /// All to all.
     All,
-    /// All to collectors.
+    /// All to the collector.
     Collectors,
-    /// Every other host to collectors, as while a committee changes from one way to the other.
+    /// Every other host to the collector, as while a committee changes from one way to the other.
     Mixed,
 }
 
@@ -202,7 +202,7 @@ pub struct Cluster {
     pub checkers: Checkers,
     /// What went wrong, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Hosts whose collectors did not answer in time, once for each height.
+    /// Hosts whose collector did not answer in time, once for each height.
     pub fallbacks: u64,
     /// Votes for a block of the next height, by host and height.
     pub ahead: u64,

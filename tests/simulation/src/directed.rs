@@ -31,7 +31,7 @@ pub fn decided_by_one(bug: Option<Bug>) -> Cluster {
     }
     cluster.network.withheld = |from, to, message| {
         let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
-        from == 2 || to == 2 || commit && to != 3
+        from == 2 || to == 2 || commit && to != 3 || matches!(message, Message::Finalised(_))
     };
     until_decided(&mut cluster);
     cluster.crash(3);
@@ -101,7 +101,7 @@ pub fn liar_leads_after_decision(bug: Option<Bug>, lie: Lie, seed: u64) -> Clust
     let mut cluster = Cluster::new(world, Setup { bug, lies: BTreeMap::from([(2, lie)]), ..Setup::calm(seed) });
     cluster.network.withheld = |from, to, message| {
         let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
-        from == 1 || to == 1 || commit && to != 3
+        from == 1 || to == 1 || commit && to != 3 || matches!(message, Message::Finalised(_))
     };
     until_decided(&mut cluster);
     cluster.crash_with(3, Fate::Kept);
@@ -152,7 +152,7 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// Nothing that collectors send arrives: votes must find their way without them, in the first view already.
+/// No certificate that is given out arrives: votes must find their way without them, in the first view already.
 pub fn collectors_silent(bug: Option<Bug>) -> Cluster {
     const BLOCKS: u64 = 10;
     let world = World::of(4, PACE);
@@ -168,7 +168,7 @@ pub fn collectors_silent(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// The leader, a collector, alone sees its block decided and dies before its certificate reaches anybody; the leader of
+/// The leader, who collects, alone sees its block decided and dies before its certificate reaches anybody; the leader of
 /// the next view has heard nothing.
 pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
@@ -185,7 +185,7 @@ pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// Seat 3 leads and lies as a collector, while no vote but its own reaches the other collector in time.
+/// Seat 3 leads and lies as a collector, while seat 2 hears of no vote but that one's in the first view.
 pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     let world = World::of(4, PACE);
     let lies = BTreeMap::from([(3, lie)]);

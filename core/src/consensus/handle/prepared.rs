@@ -1,4 +1,4 @@
-//! A collector shows that a quorum has prepared a block. It takes the place of that quorum's votes, checked as they would be.
+//! The collector shows that a quorum has prepared a block. It takes the place of that quorum's votes, checked as they would be.
 
 use crate::{
     consensus::{collect::COLLECTED_VIEW, error::Fault, output::Offence, replica::Replica},
@@ -13,7 +13,7 @@ impl Replica {
         certificate: Certificate,
     ) -> Result<(), Fault> {
         let vote = certificate.vote;
-        if vote.view != COLLECTED_VIEW || !self.collectors(self.instance.height).contains(&seat) {
+        if vote.view != COLLECTED_VIEW || self.collector(self.instance.height) != seat {
             return Err(Offence::NotCollector.into());
         }
         let slot = (vote.view, Phase::Prepare);

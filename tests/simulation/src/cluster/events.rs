@@ -273,8 +273,8 @@ impl Cluster {
             && self.hosts[host].config.votes_to == VotesTo::Collectors
         {
             let seats = replica.head().committee.seats();
-            let collectors = replica.collectors(message.height()).into_iter().filter_map(|seat| seats.get(seat));
-            receivers = collectors.filter_map(|seat| world.member(&seat.node)).collect();
+            let collector = seats.get(replica.collector(message.height()));
+            receivers = collector.and_then(|seat| world.member(&seat.node)).into_iter().collect();
         }
         let said: Vec<(usize, Message)> = match (self.lies.get(&seat), self.bug) {
             (Some(lie), _) => {
