@@ -17,7 +17,7 @@ use tequio_core::{
     codec,
     consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
     ledger::{Action, Checked, Entry, Evidence},
-    types::{NodeId, Unverified},
+    types::{Height, NodeId, Unverified},
     wire::{
         consensus::{Message, Proposal, REQUEST_LEN_MAX},
         light::FinalHeader,
@@ -99,9 +99,26 @@ fn together<S>(
 
 /// Tells the replica of waiting transactions.
 async fn want_blocks(context: Arc<Context>, inbox: Inbox<Input>) {
+    let mut wish = Wish::default();
     loop {
         context.mempool.arrival().await;
-        inbox.send(Input::WantBlock { height: context.tip().height() + 1 });
+        let height = context.tip().height() + 1;
+        let builds = || context.next_builders(1).iter().any(|(_, leader)| *leader == context.id);
+        if wish.is_new(height, builds) {
+            inbox.send(Input::WantBlock { height });
+        }
+    }
+}
+
+/// The height for which a block was last wished for.
+#[derive(Debug, Default)]
+struct Wish(Height);
+
+impl Wish {
+    /// A wish holds for its height, so it is said once: each time that the replica's thread is woken costs more than what it is told. Only who
+    /// builds the next block may have found nothing before, and is told of all that comes.
+    fn is_new(&mut self, height: Height, builds: impl FnOnce() -> bool) -> bool {
+        std::mem::replace(&mut self.0, height) != height || builds()
     }
 }
 
@@ -278,7 +295,7 @@ impl Replicating {
             Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
             Event::FellBack { height, .. } => {
                 self.context.metrics.fallbacks.inc();
-                tracing::debug!(height, "no collector has answered in time: votes go to all");
+                tracing::debug!(height, "the collector has not answered in time: votes go to all");
             }
             Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
         }
@@ -326,6 +343,14 @@ mod tests {
         assert_eq!(taken(between), (vec![(1, 1), (2, 3), (3, 5)], 6));
         let votes = (1..=2 * TOGETHER_MAX as u64).map(vote);
         assert_eq!(taken(votes).1, TOGETHER_MAX);
+    }
+
+    #[test]
+    fn a_block_is_wished_for_once_a_height_and_again_by_who_builds_it() {
+        let mut wish = Wish::default();
+        let mut said = |height, builds| wish.is_new(height, || builds);
+        assert_eq!([said(1, false), said(1, false), said(1, true), said(1, false)], [true, false, true, false]);
+        assert_eq!([said(2, false), said(2, false), said(3, true), said(3, true)], [true, false, true, true]);
     }
 
     /// What the machine is given where it asks for a block: the transactions, and whether the processors are said to be contended.

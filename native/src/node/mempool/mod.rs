@@ -15,6 +15,7 @@ use super::{context::Context, machine::now_ms};
 use pool::Pool;
 use std::{
     collections::BTreeSet,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,10 +30,12 @@ use tequio_core::{
     },
 };
 use tequio_p2p::{Channel, Protocol, Reply};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-/// How long new transactions are gathered before they are told.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long new transactions are gathered before they are told: a quarter of what blocks take, within these bounds. One message for all
+/// that come in that time costs less than one for each.
+const GATHER_MS: RangeInclusive<u64> = 10..=100;
+const GATHER_PER_BLOCK: u64 = 4;
 /// How often it is looked for what is to be offered.
 const LOOK: Duration = Duration::from_millis(500);
 /// For the answer to a question; then the next one is asked.
@@ -181,11 +184,15 @@ pub async fn gossip(context: Arc<Context>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tips = context.watch_tip();
+    // Set while new transactions are gathered.
+    let mut tell_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = context.mempool.fresh.notified() => {
-                // One message for all that come together: a message costs more than a transaction.
-                tokio::time::sleep(GATHER).await;
+            () = context.mempool.fresh.notified(), if tell_at.is_none() => {
+                tell_at = Some(Instant::now() + gather(context.block_took_ms()));
+            }
+            () = tokio::time::sleep_until(tell_at.unwrap_or_else(Instant::now)), if tell_at.is_some() => {
+                tell_at = None;
                 tell_new(&context);
             }
             changed = tips.changed() => {
@@ -200,7 +207,11 @@ pub async fn gossip(context: Arc<Context>) {
     }
 }
 
-/// Tells new transactions to the next leaders and some others.
+fn gather(block_took_ms: u64) -> Duration {
+    Duration::from_millis((block_took_ms / GATHER_PER_BLOCK).clamp(*GATHER_MS.start(), *GATHER_MS.end()))
+}
+
+/// Tells new transactions to the next leaders, or to others in their place.
 fn tell_new(context: &Context) {
     let fresh = context.mempool.talk().fresh();
     if fresh.is_empty() {
@@ -291,4 +302,17 @@ fn batches<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Vec
         batches.push(BoundedVec::truncated(batch));
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarter_of_what_a_block_takes_is_gathered_within_bounds() {
+        assert_eq!(
+            [0, 39, 44, 240, 399, 401, u64::MAX].map(|ms| gather(ms).as_millis()),
+            [10, 10, 11, 60, 99, 100, 100]
+        );
+    }
 }

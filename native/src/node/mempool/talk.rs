@@ -2,7 +2,7 @@
 //! networks of it can be tried in memory.
 //!
 //! A transaction goes in full to few: the node that a client brings it to **tells** it to the leaders of the next
-//! [`LEADERS`] blocks that nobody has proposed yet and to others chosen anew each time, [`EAGER`] together. One of those leaders puts it into a block, and with the
+//! [`LEADERS`] blocks that nobody has proposed yet, or to others where it is not connected with them, [`EAGER`] together. One of those leaders puts it into a block, and with the
 //! proposal it comes to everybody. While it waits on, the node tells the leaders that come after.
 //!
 //! All else makes up for losses, and for nodes that stop or lie. What still waits after some blocks is **offered** by name, again
@@ -27,8 +27,8 @@ use tequio_core::{
 
 /// Leaders of coming blocks that are told of a new transaction.
 pub const LEADERS: Height = 2;
-/// Full nodes that are told of a new transaction, those leaders among them.
-pub const EAGER: usize = 3;
+/// Full nodes that are told of a new transaction, those leaders among them; others only where there are fewer leaders.
+pub const EAGER: usize = 2;
 /// Where the committee has no more seats than these, all its members are told.
 pub const SMALL: usize = 7;
 /// Full nodes to which a transaction is offered that another one has told.
@@ -279,7 +279,7 @@ impl Lately {
     }
 }
 
-/// Who is told of new transactions: the leaders that are connected, or all members of a small committee, and others until they are [`EAGER`].
+/// Who is told of new transactions: the leaders that are connected, or all members of a small committee, and others only until they are [`EAGER`].
 pub fn eager(
     full_nodes: &[NodeId],
     leaders: impl Iterator<Item = NodeId>,
