@@ -63,7 +63,7 @@ impl Batch {
         self.add_message(keys, node, &digest.0, signature);
     }
 
-    /// Of messages of one length.
+    /// Of messages of one length, outside of tests.
     fn add_message(&mut self, keys: &mut impl Keys, node: &NodeId, message: &[u8], signature: &Signature) {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.ed25519_verified += 1);

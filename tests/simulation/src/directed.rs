@@ -153,7 +153,7 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
 }
 
 /// No certificate that is given out arrives: votes must find their way without them, in the first view already.
-pub fn collectors_silent(bug: Option<Bug>) -> Cluster {
+pub fn collector_silent(bug: Option<Bug>) -> Cluster {
     const BLOCKS: u64 = 10;
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(23) });
@@ -388,7 +388,7 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         8 => ("a liar forges a lock", liar_leads_after_decision(bug, Lie::ForgeLock, 18)),
         9 => ("a liar justifies itself", liar_leads_after_decision(bug, Lie::BadJustification, 19)),
         10 => ("a liar justifies itself again", liar_leads_after_decision(bug, Lie::BadJustification, 22)),
-        11 => ("collectors are not heard", collectors_silent(bug)),
+        11 => ("the collector is not heard", collector_silent(bug)),
         12 => ("a collector alone decides", collector_alone_decides(bug)),
         13 => ("a collector keeps certificates", collector_lies(bug, Lie::KeepCertificates, 25)),
         14 => ("a collector forges certificates", collector_lies(bug, Lie::ForgeCertificates, 26)),

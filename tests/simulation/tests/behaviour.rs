@@ -84,7 +84,7 @@ fn a_crashed_member_costs_only_its_own_turns() {
 }
 
 #[test]
-fn collectors_decide_in_the_first_view_with_less_to_say_and_nobody_falls_back() {
+fn by_way_of_collectors_all_decide_in_the_first_view_with_less_to_say_and_nobody_falls_back() {
     let bytes = |profile: Profile| {
         let mut cluster = Cluster::new(World::of(20, PACE), Setup { profile, ..Setup::calm(32) });
         cluster.run_ms(10_000);
@@ -101,15 +101,15 @@ fn collectors_decide_in_the_first_view_with_less_to_say_and_nobody_falls_back() 
 }
 
 #[test]
-fn silent_collectors_cost_a_height_its_patience_but_no_view() {
-    let cluster = directed::collectors_silent(None);
+fn a_silent_collector_costs_a_height_its_patience_but_no_view() {
+    let cluster = directed::collector_silent(None);
     assert_eq!(cluster.checkers.violation, None);
     assert!(cluster.fallbacks > 0);
     assert_eq!(cluster.view_changes, 0);
 }
 
 #[test]
-fn at_a_turn_those_who_go_hear_from_their_collectors_and_those_who_come_find_the_new_ones() {
+fn at_a_turn_those_who_go_hear_from_their_collector_and_those_who_come_find_the_new_one() {
     for (profile, seed) in [(Profile::All, 36), (Profile::Collectors, 37), (Profile::Mixed, 38)] {
         let setup = Setup { profile, churn: true, ..Setup::calm(seed) };
         let mut cluster = Cluster::new(World::of(7, Pace { is_weighted: false, ..PACE }), setup);
