@@ -113,8 +113,8 @@ impl Replica {
 
     /// Whether this host has too much to do to open a height ahead of time: more than a phase of votes brings, and by the time that it has
     /// caught up the present height is decided; or more than its processors can do at a time.
-    pub(super) fn is_busy(&self, waiting: usize, contended: bool) -> bool {
-        waiting > self.head.committee.seats().len() || (contended && self.config.pipeline == Pipeline::Auto)
+    pub(super) fn is_busy(&self, waiting: usize) -> bool {
+        waiting > self.head.committee.seats().len() || self.is_contended && self.config.pipeline == Pipeline::Auto
     }
 
     /// The mempool's answer. Who is busy leaves the next height for later.

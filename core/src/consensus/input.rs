@@ -34,9 +34,10 @@ pub enum Input {
         transactions: Vec<Verified<SignedTransaction>>,
         /// Inputs that wait for the machine at this moment. A leader with much to do opens no height ahead of time.
         waiting: usize,
-        /// Whether more tasks want this host's processors than they can serve: then a leader with [`super::Pipeline::Auto`] does not either.
-        contended: bool,
     },
+    /// Whether more tasks want this host's processors than they can serve, until the host says otherwise. Then a leader opens no
+    /// height ahead of time, and rests before the next, unless it is to hurry by [`super::Pipeline::On`].
+    Contended(bool),
     /// Final blocks from a peer, ascending and without gaps. Nothing about them is believed.
     Synced {
         /// Who sent them.

@@ -37,7 +37,8 @@
 //! The last block of an epoch makes the next committee; with the block's finality that one takes over, here in
 //! `finalise`, and everything that a replica does asks the committee of its head.
 //!
-//! The next height is opened upon a block that is prepared and not final yet, within a term: see `ahead`.
+//! The next height is opened upon a block that is prepared and not final yet, within a term: see `ahead`. Where processors are
+//! contended it is not, and its leader rests before it proposes: see `pace`.
 
 mod ahead;
 mod ballot;

@@ -1,4 +1,5 @@
-//! Whether it pays to open the next height while one is being decided.
+//! How fast blocks follow one another: whether it pays to open the next height while one is being decided, and how long a leader
+//! rests where processors are contended.
 //!
 //! Where messages are under way for most of the time, two heights take as long as one. Where processors or links are busy already, the two
 //! hold each other up. Nobody sees that by looking at itself: what is slow may be the other members. So the leader goes by how long
@@ -15,6 +16,10 @@ const APART_LAST: Height = 18;
 /// How much longer a block may take beside another one, in quarters, and milliseconds that are within a clock's error.
 const QUARTERS_MAX: u64 = 5;
 const SLACK_MS: u64 = 2;
+/// What part of the time that blocks take a leader rests, and how long at most: so a longer rest, which is a larger block, which takes
+/// longer, comes to an end.
+const REST_PART: u64 = 2;
+const REST_MS_MAX: u64 = 100;
 /// A new time counts for a quarter.
 const WEIGHT: u64 = 4;
 /// Times are kept in parts of a millisecond, so that means move.
@@ -48,6 +53,8 @@ impl Pipeline {
 pub(super) struct Pace {
     alone: Mean,
     together: Mean,
+    /// Of both.
+    any: Mean,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +63,8 @@ struct Mean(Option<u64>);
 impl Pace {
     /// A block has become final in its first view; this node had another height open beside it, or had not.
     pub(super) fn note(&mut self, height: Height, is_together: bool, took_ms: u64) {
+        let took = took_ms.saturating_mul(PARTS);
+        self.any.add(took);
         let mean = match is_together {
             true => &mut self.together,
             false if (APART..APART_LAST).contains(&(height % CYCLE)) => &mut self.alone,
@@ -63,13 +72,17 @@ impl Pace {
             // height at a time where others have two. So what was alone is known by its number only.
             false => return,
         };
-        mean.add(took_ms.saturating_mul(PARTS));
+        mean.add(took);
     }
 
     /// The means, milliseconds: alone, and beside another.
     pub(super) fn means_ms(&self) -> (Option<u64>, Option<u64>) {
-        let ms = |mean: &Mean| mean.0.map(|parts| parts / PARTS);
-        (ms(&self.alone), ms(&self.together))
+        (self.alone.ms(), self.together.ms())
+    }
+
+    /// How long a leader rests after a block where processors are contended, milliseconds.
+    pub(super) fn rest_ms(&self) -> u64 {
+        (self.any.ms().unwrap_or_default() / REST_PART).min(REST_MS_MAX)
     }
 
     /// Whether this height is to be opened before the one below is decided.
@@ -89,6 +102,10 @@ impl Pace {
 }
 
 impl Mean {
+    fn ms(&self) -> Option<u64> {
+        self.0.map(|parts| parts / PARTS)
+    }
+
     fn add(&mut self, sample: u64) {
         self.0 = Some(match self.0 {
             None => sample,
@@ -121,6 +138,17 @@ mod tests {
         // Times of a few milliseconds are no better than the clock.
         assert!(after([(false, 3), (true, 5)]).opens(5));
         assert!(!after([(false, 3), (true, 12)]).opens(5));
+    }
+
+    #[test]
+    fn rests_for_half_of_what_blocks_take_but_not_for_long() {
+        assert_eq!(Pace::default().rest_ms(), 0);
+        let rest_ms = |samples: &[(bool, u64)]| after(samples.iter().copied()).rest_ms();
+        assert_eq!(rest_ms(&[(false, 90)]), 45);
+        // Whatever is beside a block, and with no more than the last ones in mind.
+        assert_eq!(rest_ms(&[(false, 90), (true, 130)]), 50);
+        assert_eq!(rest_ms(&[(false, 500)]), 100);
+        assert_eq!(rest_ms(&[(false, u64::MAX)]), 100);
     }
 
     #[test]

@@ -82,8 +82,10 @@ pub struct Replica {
     pub(super) ahead: Option<Instance>,
     /// Whether the mempool was asked for a block of it.
     pub(super) asked: Asked,
-    /// Whether that has been worth it.
+    /// Whether that has been worth it, and how long blocks take.
     pub(super) pace: Pace,
+    /// What the host has said of its processors.
+    pub(super) is_contended: bool,
     pub(super) future: Future,
     pub(super) catch_up: CatchUp,
     /// Saves work on signatures.
@@ -180,6 +182,7 @@ impl Replica {
             ahead: None,
             asked: Asked::default(),
             pace: Pace::default(),
+            is_contended: false,
             config,
             seat,
             head,
@@ -268,9 +271,13 @@ impl Replica {
         match input {
             Input::Received { from, message } => self.on_received(from, message),
             Input::Persisted => self.outbox.persisted(),
-            Input::Built { height, view, parent, transactions, waiting, contended } => {
-                let is_busy = self.is_busy(waiting, contended);
+            Input::Built { height, view, parent, transactions, waiting } => {
+                let is_busy = self.is_busy(waiting);
                 self.on_built((height, view, parent), transactions, is_busy)
+            }
+            Input::Contended(is_contended) => {
+                self.is_contended = is_contended;
+                Ok(())
             }
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
             Input::Checked(transactions) => self.on_checked(transactions),
@@ -312,7 +319,10 @@ impl Machine for Replica {
             return Err(Error::Diverged { height });
         }
         self.now_ms = self.now_ms.max(now_ms);
-        let silent = matches!(input, Input::Persisted | Input::WantBlock { .. } | Input::Checked(_) | Input::Tick);
+        let silent = matches!(
+            input,
+            Input::Persisted | Input::WantBlock { .. } | Input::Contended(_) | Input::Checked(_) | Input::Tick
+        );
         if self.outbox.is_full() && !silent {
             return Err(Error::Overloaded);
         }

@@ -226,6 +226,7 @@ impl Replicating {
         if changes.iter().any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::Roster(_))) {
             self.context.network.hear(self.context.speakers());
         }
+        self.say_pressure();
         self.want_block();
         Ok(())
     }
@@ -248,6 +249,13 @@ impl Replicating {
         Ok(())
     }
 
+    /// What the machine does not know yet of the processors.
+    fn say_pressure(&self) {
+        if let Some(is_high) = self.pressure.news() {
+            self.inbox.send(Input::Contended(is_high));
+        }
+    }
+
     /// A wish holds for one height: it is repeated while something waits that could be applied, or a result for the
     /// blocks that draw its auditors and settle it.
     fn want_block(&self) {
@@ -263,14 +271,7 @@ impl Replicating {
         let (height, view, parent) = (*height, *view, *parent);
         mempool::check_for_block(&self.context);
         let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
-        Input::Built {
-            height,
-            view,
-            parent,
-            transactions,
-            waiting: self.inbox.waiting(),
-            contended: self.pressure.is_high(),
-        }
+        Input::Built { height, view, parent, transactions, waiting: self.inbox.waiting() }
     }
 
     fn tell(&self, event: &Event) {
@@ -306,11 +307,12 @@ impl Replicating {
 mod tests {
     use super::*;
     use crate::node::fixture::Fixture;
-    use std::{fs, path::PathBuf, time::Duration};
+    use std::{fs, time::Duration};
     use tequio_core::{
         consensus::{Pipeline, VotesTo},
         crypto::{NodeKey, bls::SecretKey},
         ledger::{Phase, SignedTransaction, Vote},
+        machine::Machine,
         types::{ChainId, Digest},
         wire::consensus::SignedVote,
     };
@@ -353,25 +355,29 @@ mod tests {
         assert_eq!([said(2, false), said(2, false), said(3, true), said(3, true)], [true, false, true, true]);
     }
 
-    /// What the machine is given where it asks for a block: the transactions, and whether the processors are said to be contended.
-    fn built(fixture: &Fixture, pressure: Pressure) -> (Vec<SignedTransaction>, bool) {
+    fn performer(fixture: &Fixture, pressure: Pressure) -> (Replicating, Replica) {
         let (context, start) = (&fixture.context, &fixture.start);
         let (node_key, seat_keys) = (context.keys.node.clone(), context.keys.of_seat());
         let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Auto };
-        let head = Head::genesis(start);
-        let (parent, state) = (*head.digest(), start.state.clone());
-        let replica = Replica::restore(config, head, [], machine::now_ms()).unwrap();
-        let mut performer = Replicating {
+        let replica = Replica::restore(config, Head::genesis(start), [], machine::now_ms()).unwrap();
+        let performer = Replicating {
             context: context.clone(),
             inbox: fixture.inbox.clone(),
             runtime: fixture.runtime.handle().clone(),
             reported: BTreeSet::new(),
             pressure,
         };
+        (performer, replica)
+    }
+
+    /// What the machine is given where it asks for a block.
+    fn built(fixture: &Fixture) -> Vec<SignedTransaction> {
+        let (mut performer, replica) = performer(fixture, Pressure::default());
+        let (parent, state) = (*replica.head().digest(), fixture.start.state.clone());
         let wanted = BuildBlock { height: 1, view: 0, parent, state, len_max: 1 << 20, transactions_max: 100 };
         match performer.perform(&replica, Output::Request(wanted)).unwrap() {
-            Some(Input::Built { height: 1, view: 0, parent: upon, transactions, contended, .. }) if upon == parent => {
-                (transactions.into_iter().map(|t| t.into_inner()).collect(), contended)
+            Some(Input::Built { height: 1, view: 0, parent: upon, transactions, .. }) if upon == parent => {
+                transactions.into_iter().map(|t| t.into_inner()).collect()
             }
             other => panic!("{other:?}"),
         }
@@ -392,24 +398,38 @@ mod tests {
             mempool::hear(&fixture.context, told);
         }
         assert!(fixture.context.mempool.is_empty());
-        assert_eq!(built(&fixture, Pressure::default()).0, [of_member]);
+        assert_eq!(built(&fixture), [of_member]);
         assert!(!fixture.context.mempool.contains(&of_stranger.id()), "it is left to its round");
     }
 
     #[test]
-    fn the_pressure_on_the_host_is_asked_when_a_block_is_built() {
-        let fixture = Fixture::of(4);
+    fn the_machine_hears_of_pressure_on_the_host_after_a_block() {
         let dir = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
+        let file = |name: &str, total_us: u64| {
             let path = dir.path().join(name);
-            fs::write(&path, text).unwrap();
+            fs::write(&path, format!("some avg10=0.00 total={total_us}\n")).unwrap();
             path
         };
-        let idle: PathBuf = file("idle", "some avg10=0.00 total=5\n");
-        assert!(!built(&fixture, Pressure::until_now(idle)).1);
-        let busy = file("busy", "some avg10=0.00 total=5\n");
-        let pressure = Pressure::until_now(busy);
-        file("busy", "some avg10=99.00 total=1000000000000\n");
-        assert!(built(&fixture, pressure).1);
+        let said = |pressure: Pressure| {
+            let fixture = Fixture::of(1);
+            let (mut performer, mut replica) = performer(&fixture, pressure);
+            let later_ms = machine::now_ms() + 1_000;
+            let mut next = Some(Input::WantBlock { height: 1 });
+            while let Some(input) = next {
+                replica.handle(later_ms, input).unwrap();
+                next = None;
+                while next.is_none()
+                    && let Some(output) = replica.poll()
+                {
+                    next = performer.perform(&replica, output).unwrap();
+                }
+            }
+            assert_eq!(replica.height(), 2);
+            fixture.inbox.waiting()
+        };
+        assert_eq!(said(Pressure::until_now(file("idle", 5))), 0);
+        let pressure = Pressure::until_now(file("busy", 5));
+        file("busy", 1_000_000_000_000);
+        assert_eq!(said(pressure), 1);
     }
 }

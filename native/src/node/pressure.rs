@@ -35,17 +35,17 @@ impl Pressure {
         Self { file, last, is_high: Cell::new(false) }
     }
 
-    /// Whether it has been high between the last two looks, which are a second apart or more.
-    pub fn is_high(&self) -> bool {
+    /// Whether it has been high since the last look, a second ago or more, where that is news. At first it is not high.
+    pub fn news(&self) -> Option<bool> {
         let (at, before) = self.last.get();
-        if at.elapsed() >= WINDOW {
-            let (now, after) = (Instant::now(), waited_us(&self.file));
-            let share =
-                |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / (now - at).as_micros() as f64;
-            self.is_high.set(before.zip(after).map(share).is_some_and(|share| share >= HIGH));
-            self.last.set((now, after));
+        if at.elapsed() < WINDOW {
+            return None;
         }
-        self.is_high.get()
+        let (now, after) = (Instant::now(), waited_us(&self.file));
+        let share = |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / (now - at).as_micros() as f64;
+        let is_high = before.zip(after).map(share).is_some_and(|share| share >= HIGH);
+        self.last.set((now, after));
+        (self.is_high.replace(is_high) != is_high).then_some(is_high)
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_high_where_some_task_has_waited_for_most_of_the_time_and_holds_for_a_second() {
+    fn it_is_high_where_some_task_has_waited_for_most_of_the_time_and_said_when_it_changes() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("cpu");
         let say = |total_us: u64| fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap();
@@ -84,18 +84,25 @@ mod tests {
         let pressure = Pressure::of(file.clone(), Instant::now() + WINDOW * 60);
         // More than any time that this test takes.
         say(1_000_000_000_000);
-        assert!(!pressure.is_high(), "nothing is looked at within a second");
+        assert_eq!(pressure.news(), None, "nothing is looked at within a second");
         let pressure = Pressure::until_now(file.clone());
-        assert!(!pressure.is_high(), "nobody has waited since");
+        assert_eq!(pressure.news(), None, "nobody has waited since");
         say(2_000_000_000_000);
         long_ago(&pressure);
-        assert!(pressure.is_high());
+        assert_eq!(pressure.news(), Some(true));
         assert_eq!(pressure.last.get().1, Some(2_000_000_000_000), "the next look begins here");
+        assert_eq!(pressure.news(), None, "it is not high for so long yet");
+        say(3_000_000_000_000);
         long_ago(&pressure);
-        assert!(!pressure.is_high());
+        assert_eq!(pressure.news(), None, "it is high still");
+        long_ago(&pressure);
+        assert_eq!(pressure.news(), Some(false));
+        say(4_000_000_000_000);
+        long_ago(&pressure);
+        assert_eq!(pressure.news(), Some(true));
         fs::remove_file(&file).unwrap();
         long_ago(&pressure);
-        assert!(!pressure.is_high(), "nothing is known");
+        assert_eq!(pressure.news(), Some(false), "nothing is known");
     }
 
     /// Where the kernel counts.

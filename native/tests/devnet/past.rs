@@ -127,14 +127,7 @@ impl Members<'_> {
                     Output::Request(wanted) => {
                         let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
                         let transactions = (self.load)(height);
-                        inputs.push_back(Input::Built {
-                            height,
-                            view,
-                            parent,
-                            transactions,
-                            waiting: 0,
-                            contended: false,
-                        });
+                        inputs.push_back(Input::Built { height, view, parent, transactions, waiting: 0 });
                     }
                     Output::Misbehaviour { offence, .. } => panic!("{offence}"),
                     _ => {}

@@ -13,7 +13,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    consensus::{self, BuildBlock, VotesTo},
+    consensus::{self, BuildBlock, Input, VotesTo},
     crypto::bls::known,
     ledger::{Block, Certificate, SignedTransaction, TransactionId, fault},
     types::{Height, NodeId, Unverified, Verified},
@@ -210,8 +210,6 @@ pub struct Cluster {
     pub orphaned: u64,
     /// So much waits for every machine, as the hosts say; otherwise what does.
     pub waiting: Option<usize>,
-    /// Whether the hosts say that their processors are contended.
-    pub contended: bool,
     /// By how much all cores are slower than the one that was measured.
     pub slowness: u64,
     /// Views that were given up by anybody.
@@ -278,7 +276,6 @@ impl Cluster {
             ahead: 0,
             orphaned: 0,
             waiting: None,
-            contended: false,
             slowness: 1,
             view_changes: 0,
             latencies_ms: Vec::new(),
@@ -403,6 +400,11 @@ impl Cluster {
         let signed = self.world.transaction(client, self.nonces[client], self.checkers.height());
         self.nonces[client] += 1;
         self.spread(signed);
+    }
+
+    /// The hosts say whether their processors are contended. A host forgets it when it crashes.
+    pub fn contend(&mut self, is_contended: bool) {
+        (0..self.hosts.len()).for_each(|host| self.feed(host, Input::Contended(is_contended)));
     }
 
     pub(crate) fn spread(&mut self, signed: SignedTransaction) {

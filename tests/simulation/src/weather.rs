@@ -32,6 +32,8 @@ const LIARS_PER_MILLE: u64 = 600;
 const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
 /// Likewise, whether a height is opened before the one below is decided.
 const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
+/// One run in so many begins with hosts whose processors are contended.
+const CONTENDED_IN: u64 = 8;
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// So many at a time, for a whole run.
@@ -140,7 +142,9 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
 
 /// One run: trouble, mending, recovery.
 pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
+    let is_contended = setup.seed % CONTENDED_IN == 1;
     let mut cluster = Cluster::new(world, setup);
+    cluster.contend(is_contended);
     cluster.network.jitter_us = cluster.rng.pick(&[500, 20_000]);
     let is_churn = cluster.churns();
     trouble(&mut cluster, weather, TROUBLE_MS + if is_churn { CHURN_MS } else { 0 });

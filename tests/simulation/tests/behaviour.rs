@@ -389,7 +389,7 @@ fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
     let run = |pipeline: Pipeline, contended: bool| {
         let setup = Setup { regions: Regions::Us2, pipeline, ..Setup::calm(49) };
         let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
-        cluster.contended = contended;
+        cluster.contend(contended);
         for number in 0..500 {
             cluster.submit(number % cluster.world.clients.len());
             cluster.run_ms(20);
@@ -401,6 +401,30 @@ fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
     assert!(run(Pipeline::Auto, false) > 0);
     assert_eq!(run(Pipeline::Auto, true), 0);
     assert!(run(Pipeline::On, true) > 0);
+}
+
+/// Where cores are the limit, a block takes less when the one before leaves nothing to do, and there are hardly fewer. With `on` nobody rests.
+#[test]
+fn a_leader_whose_processors_are_contended_rests_after_a_block() {
+    let run = |pipeline: Pipeline, contended: bool, seed: u64| {
+        let mut cluster = Cluster::new(World::of(4, PATIENT), Setup { pipeline, ..Setup::calm(seed) });
+        cluster.slowness = 30;
+        cluster.contend(contended);
+        for number in 0..1_000 {
+            cluster.submit(number % cluster.world.clients.len());
+            cluster.run_ms(20);
+        }
+        assert_eq!((cluster.checkers.violation.clone(), cluster.view_changes), (None, 0));
+        cluster.latencies_ms.sort_unstable();
+        (cluster.checkers.height(), cluster.latencies_ms[cluster.latencies_ms.len() / 2])
+    };
+    for seed in [51, 52, 53] {
+        let ((rested, rested_ms), (hurried, hurried_ms)) =
+            (run(Pipeline::Off, true, seed), run(Pipeline::Off, false, seed));
+        assert!(20 * rested_ms < 19 * hurried_ms, "seed {seed}: {rested_ms} ms, {hurried_ms} without rest");
+        assert!(10 * rested > 9 * hurried, "seed {seed}: {rested} blocks, {hurried} without rest");
+    }
+    assert_eq!(run(Pipeline::On, true, 51), run(Pipeline::On, false, 51));
 }
 
 /// Where cores are the limit, blocks take longer beside each other, and leaders notice; where distances are, they do not.

@@ -44,14 +44,7 @@ fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
         match leader.poll().expect("a proposal") {
             Output::Request(wanted) => {
                 let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
-                let built = Input::Built {
-                    height,
-                    view,
-                    parent,
-                    transactions: transactions(world),
-                    waiting: 0,
-                    contended: false,
-                };
+                let built = Input::Built { height, view, parent, transactions: transactions(world), waiting: 0 };
                 leader.handle(now_ms, built).unwrap();
             }
             Output::Persist(_) => leader.handle(now_ms, Input::Persisted).unwrap(),

@@ -6,6 +6,7 @@ use crate::{
         error::Error,
         instance::newest_prepared,
         output::{BuildBlock, Output},
+        pace::Pipeline,
         replica::{Head, Replica},
         validate,
     },
@@ -85,16 +86,25 @@ impl Replica {
         self.outbox.push(Output::Request(BuildBlock { height, view, parent, state, len_max, transactions_max }));
     }
 
-    /// When the leader of view 0 proposes: as soon as there is something to decide, else when an empty
+    /// When the leader of view 0 proposes: as soon as there is something to decide and it has rested, else when an empty
     /// block is due.
     pub(in crate::consensus) fn propose_at_ms(&self) -> TimeMs {
         let parent = &self.head.header;
         let earliest_ms = validate::earliest_ms(parent, &self.params);
         if self.instance.wanted {
-            return earliest_ms;
+            return earliest_ms.max(self.instance.entered_ms.saturating_add(self.rest_ms()));
         }
         let interval_ms = self.params.block_interval_ms_max;
         parent.time_ms.min(self.instance.entered_ms).saturating_add(interval_ms).max(earliest_ms)
+    }
+
+    /// Where processors are contended, a block that comes at once competes with what the one before has left to do: with members that are not through
+    /// with it, and with transactions that came meanwhile. All of that is done first, and more goes into one block.
+    fn rest_ms(&self) -> TimeMs {
+        match self.is_contended && self.config.pipeline != Pipeline::On {
+            true => self.pace.rest_ms(),
+            false => 0,
+        }
     }
 
     /// The newest certificate binds the new leader: the block is proposed again byte for byte.

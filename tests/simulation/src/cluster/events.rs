@@ -52,8 +52,7 @@ impl Cluster {
                 }
                 let BuildBlock { height, view, parent, .. } = wanted;
                 let waiting = self.waiting.unwrap_or(self.hosts[host].inbox.len());
-                let contended = self.contended;
-                self.feed(host, Input::Built { height, view, parent, transactions, waiting, contended });
+                self.feed(host, Input::Built { height, view, parent, transactions, waiting });
             }
             Happening::Asked { host, by, life, from } if self.hosts[host].replica.is_some() => {
                 self.answer(host, by, life, from);
@@ -95,7 +94,7 @@ impl Cluster {
     }
 
     /// An input waits while its host's core is busy.
-    fn feed(&mut self, host: usize, input: Input) {
+    pub(super) fn feed(&mut self, host: usize, input: Input) {
         let node = &mut self.hosts[host];
         if node.replica.is_none() {
             return;
