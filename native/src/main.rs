@@ -20,7 +20,7 @@ const PURGE_DELAY: mi_option_t = mi_option_eager_commit_delay + 1;
 fn main() -> ExitCode {
     // SAFETY: the option exists, any number of milliseconds is valid, and there are no other threads yet.
     unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) };
-    // Zeroing 2 MiB at a time takes longer than it saves here, and a fifth more memory (docs/benchmarks.md). Where it fails, that is all that is lost.
+    // Zeroing 2 MiB at a time takes longer than such pages save here, and they take a tenth more memory (docs/benchmarks.md). Where it fails, that is all that is lost.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
     // Two providers are compiled in; QUIC and TLS take this one.

@@ -32,8 +32,17 @@ pub enum Job {
     Churn(usize, u64),
     /// Nothing goes wrong: how long does a decision take?
     Calm(Calm, u64),
-    /// So many days of ordinary trouble.
-    Month(u64, Profile, u64),
+    /// So many days of ordinary trouble, with members that come and go or without.
+    Month {
+        /// How many.
+        days: u64,
+        /// Where votes go.
+        profile: Profile,
+        /// Whether members come and go.
+        churn: bool,
+        /// Of all chance.
+        seed: u64,
+    },
     /// Twins.
     Twins(u64),
     /// A schedule made by hand, by its number.
@@ -74,8 +83,9 @@ impl Job {
                      --every-ms {every_ms} --seed {seed}"
                 )
             }
-            Self::Month(days, profile, seed) => {
-                format!("cargo xtask simulate --days {days} --profile {} --seed {seed}", profile.name())
+            Self::Month { days, profile, churn, seed } => {
+                let churn = if churn { " --churn" } else { "" };
+                format!("cargo xtask simulate --days {days}{churn} --profile {} --seed {seed}", profile.name())
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
             Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
@@ -181,8 +191,8 @@ pub fn perform(job: Job) -> Outcome {
             let setup = Setup { regions, profile, pipeline, ..Setup::calm(seed) };
             Outcome::of(calm(World::of(nodes, PATIENT), setup, every_ms))
         }
-        Job::Month(days, profile, seed) => {
-            let (cluster, availability) = month::run(days, seed, profile, |day, so_far| {
+        Job::Month { days, profile, churn, seed } => {
+            let (cluster, availability) = month::run(days, seed, profile, churn, |day, so_far| {
                 let percent = |per_100_000: u64| per_100_000 as f64 / 1000.0;
                 eprintln!(
                     "{}: day {day} of {days}, {} clients, {:.3} % served, {:.3} % within the bound",

@@ -210,6 +210,8 @@ pub struct Cluster {
     pub orphaned: u64,
     /// So much waits for every machine, as the hosts say; otherwise what does.
     pub waiting: Option<usize>,
+    /// How often who hears nothing of new blocks asks for them, where members come and go: from one of these to the other.
+    pub look_us: (u64, u64),
     /// By how much all cores are slower than the one that was measured.
     pub slowness: u64,
     /// Views that were given up by anybody.
@@ -276,6 +278,7 @@ impl Cluster {
             ahead: 0,
             orphaned: 0,
             waiting: None,
+            look_us: (150_000, 400_000),
             slowness: 1,
             view_changes: 0,
             latencies_ms: Vec::new(),

@@ -1,6 +1,9 @@
 //! Weeks of ordinary trouble in virtual time: crashes, partitions, slow disks and lost messages at the rates of a bad
 //! operator, and one member that lies all the while. The question is not safety, though all checkers watch, but how often
 //! a client that comes at any time is served.
+//!
+//! Either the committee stands as it is, or members come and go: they change their keys, one makes room for another, whoever can be convicted of what it did
+//! loses the seat, and another takes it. So a liar lies on, but sooner or later without a vote.
 
 use crate::{
     adversary::{LIES, Lie},
@@ -8,10 +11,13 @@ use crate::{
     disk::Fate,
     random::Rng,
     weather::{TERM_BLOCKS, recover_with},
-    world::{GENESIS_MS, Pace, World},
+    world::{BOND, GENESIS_MS, Pace, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use tequio_core::types::{Height, Weight};
+use tequio_core::{
+    ledger::{Action, MemberStatus},
+    types::{Height, Weight},
+};
 
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
@@ -38,11 +44,22 @@ const SLOW_DISK_US: u64 = HOUR_US;
 const LOSS_PER_MILLE: u64 = 5;
 /// How often the liar takes up another lie.
 const LIE_US: u64 = 6 * HOUR_US;
+/// Where members come and go: mean of an exponential distribution, until one of them changes its keys or leaves.
+const CHANGE_EVERY_US: u64 = 3 * DAY_US;
+/// Of these, the share that leaves, while there is who takes the seat.
+const LEAVE_PER_MILLE: u64 = 300;
+/// How often those without a seat look whether one is free.
+const VACANCY_US: u64 = HOUR_US;
+/// And whether there are new blocks.
+const LOOK_US: (u64, u64) = (5 * SECOND_US, 15 * SECOND_US);
 /// A client comes about each minute, and is served if its transaction is final within this.
 const CLIENT_EVERY_S: (u64, u64) = (30, 90);
 const SERVED_US: u64 = 10 * SECOND_US;
-/// Served clients in a hundred thousand, of those that came while no more was at fault than the committee bears.
+/// Served clients in a hundred thousand: of those that came while no more was at fault than the committee bears, and of all of a month in which members
+/// come and go.
 pub const GOAL_PER_100_000: u64 = 99_950;
+/// So many days say something of all clients.
+const MONTH_DAYS: u64 = 30;
 
 /// How many were served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +111,8 @@ enum Trouble {
     SlowDisk,
     FastDisk,
     Lie,
+    Change,
+    Vacancy,
     /// Another day has passed.
     Day,
 }
@@ -103,20 +122,28 @@ pub fn run(
     days: u64,
     seed: u64,
     profile: Profile,
+    churn: bool,
     mut passed: impl FnMut(u64, &Availability),
 ) -> (Cluster, Availability) {
     let world = World::of(SEATS, PACE);
     let mut rng = Rng::new(seed ^ 0x30da);
     let liar = rng.below(SEATS);
     let lies = BTreeMap::from([(liar, Lie::Silence)]);
-    let mut cluster = Cluster::new(world, Setup { lies, profile, ..Setup::calm(seed) });
+    let mut cluster = Cluster::new(world, Setup { lies, profile, churn, ..Setup::calm(seed) });
     cluster.network.loss_per_mille = LOSS_PER_MILLE;
+    cluster.look_us = LOOK_US;
     let (begun_us, end_us) = (cluster.now_us, cluster.now_us + days * DAY_US);
     let mut plan = Plan::default();
     (0..SEATS).for_each(|host| plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host)));
     plan.add(begun_us + rng.exponential(PARTITION_EVERY_US), Trouble::Part);
     plan.add(begun_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
     plan.add(begun_us, Trouble::Lie);
+    if churn {
+        (SEATS..cluster.hosts.len())
+            .for_each(|host| plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host)));
+        plan.add(begun_us + rng.exponential(CHANGE_EVERY_US), Trouble::Change);
+        plan.add(begun_us + VACANCY_US, Trouble::Vacancy);
+    }
     plan.add(begun_us + SECOND_US, Trouble::Client);
     plan.add(begun_us + DAY_US, Trouble::Day);
     // By the time at which a client came: whether too much was at fault.
@@ -145,8 +172,8 @@ pub fn run(
             }
             Trouble::Part => {
                 cluster.fault("partition");
-                let mut hosts: Vec<usize> = (0..SEATS).collect();
-                for _ in 0..SEATS / 3 {
+                let mut hosts = seated(&cluster);
+                for _ in 0..hosts.len() / 3 {
                     let host = hosts.swap_remove(rng.below(hosts.len()));
                     cluster.network.side[host] = 1;
                 }
@@ -172,6 +199,18 @@ pub fn run(
                 cluster.lie_otherwise(liar, if lie == Lie::Rot { Lie::Silence } else { lie });
                 plan.add(at_us + LIE_US, trouble);
             }
+            Trouble::Change => {
+                let correct: Vec<usize> = seated(&cluster).into_iter().filter(|host| *host != liar).collect();
+                change(&mut cluster, rng.pick(&correct), rng.chance(LEAVE_PER_MILLE));
+                plan.add(at_us + rng.exponential(CHANGE_EVERY_US), trouble);
+            }
+            Trouble::Vacancy => {
+                let is_active = |member: &usize| cluster.status(*member) == Some(MemberStatus::Active);
+                if (0..cluster.hosts.len()).filter(is_active).count() < SEATS {
+                    take_seat(&mut cluster);
+                }
+                plan.add(at_us + VACANCY_US, trouble);
+            }
             Trouble::Day => {
                 cluster.fold(KEEP_BLOCKS);
                 passed((at_us - begun_us) / DAY_US, &measure(&cluster, &clients));
@@ -183,18 +222,52 @@ pub fn run(
     cluster.submit(0);
     recover_with(&mut cluster, 1);
     let availability = measure(&cluster, &clients);
-    if availability.served_within_per_100_000() < GOAL_PER_100_000 {
+    let is_month = churn && days >= MONTH_DAYS;
+    if availability.served_within_per_100_000() < GOAL_PER_100_000
+        || is_month && availability.served_per_100_000() < GOAL_PER_100_000
+    {
         cluster.checkers.fail(format!("availability: {availability:?}"));
     }
     (cluster, availability)
 }
 
+/// Those who decide, as far as the newest disk knows.
+fn seated(cluster: &Cluster) -> Vec<usize> {
+    let seats = cluster.newest().committee.seats();
+    seats.iter().filter_map(|seat| cluster.world.member(&seat.node)).collect()
+}
+
 /// More is down, parted or lying than the committee bears.
 fn is_beyond(cluster: &Cluster, liar: usize) -> bool {
-    let is_away = |host: &usize| cluster.hosts[*host].replica.is_none() || cluster.network.side[*host] == 1;
-    let committee = &cluster.world.start.committee;
-    let away = (0..SEATS).filter(|host| *host == liar || is_away(host)).map(|host| committee.seats()[host].weight);
-    away.sum::<Weight>() >= committee.blocking()
+    let is_away = |host: usize| cluster.hosts[host].replica.is_none() || cluster.network.side[host] == 1;
+    let committee = &cluster.newest().committee;
+    let away = seated(cluster).into_iter().zip(committee.seats()).filter(|(host, _)| *host == liar || is_away(*host));
+    away.map(|(_, seat)| seat.weight).sum::<Weight>() >= committee.blocking()
+}
+
+/// A member changes its keys, or leaves where another can come in its place.
+fn change(cluster: &mut Cluster, member: usize, leaves: bool) {
+    if cluster.status(member) != Some(MemberStatus::Active) {
+        return;
+    }
+    if leaves && take_seat(cluster) {
+        cluster.fault("leave");
+        cluster.ask(member, Action::Leave);
+    } else if let Some(keys) = cluster.unused_keys(member) {
+        cluster.fault("rotate_keys");
+        cluster.ask(member, Action::RotateKeys { keys });
+    }
+}
+
+/// Somebody who has never had a seat asks for one, as large as the others. Whether there is such a one.
+fn take_seat(cluster: &mut Cluster) -> bool {
+    let free = (0..cluster.hosts.len()).find(|member| cluster.status(*member).is_none());
+    let Some((member, keys)) = free.and_then(|member| Some((member, cluster.unused_keys(member)?))) else {
+        return false;
+    };
+    cluster.fault("join");
+    cluster.ask(member, Action::Join { amount: BOND, keys });
+    true
 }
 
 fn measure(cluster: &Cluster, clients: &BTreeMap<u64, bool>) -> Availability {

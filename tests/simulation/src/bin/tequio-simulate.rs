@@ -19,7 +19,7 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --nodes N       seats (default 4)
       --seeds N       runs (default 100)
       --from SEED     the first seed (default 0)
-      --churn         members join, leave and change their keys
+      --churn         members join, leave and change their keys; also with --days
       --regions R     no faults at all, between these regions: site, us2 or aws10
       --pipeline P    with --regions: hosts open a height before the one below is decided: on, off, auto or mixed (default on)
       --every-ms N    with --regions: from one transaction to the next (default 1000)
@@ -160,7 +160,8 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         return Ok(seeds.map(|seed| Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed)).collect());
     }
     if let Some(days) = options.days {
-        return Ok(vec![Job::Month(days, options.profile, options.seed.unwrap_or(options.from))]);
+        let Options { profile, churn, .. } = *options;
+        return Ok(vec![Job::Month { days, profile, churn, seed: options.seed.unwrap_or(options.from) }]);
     }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {
@@ -170,6 +171,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             (false, false) => Job::Chaos(options.nodes, seed),
         }]);
     }
+    let month = |days: u64, profile: Profile, churn: bool, seed: u64| Job::Month { days, profile, churn, seed };
     let twins = |count: u64| (0..count).map(Job::Twins).collect::<Vec<_>>();
     let traces = |nodes: usize, count: u64| (0..count).map(|seed| Job::SameTrace(nodes, seed)).collect::<Vec<_>>();
     Ok(match options.campaign.as_deref() {
@@ -177,7 +179,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         None if options.churn => churn(options.nodes, options.from, options.seeds),
         None => chaos(options.nodes, options.from, options.seeds),
         Some("test") => [
-            vec![Job::Month(1, Profile::Collectors, 0)],
+            vec![month(1, Profile::Collectors, false, 0), month(1, Profile::All, true, 0)],
             schedules(16),
             chaos(50, 0, 1),
             traces(4, 5),
@@ -190,7 +192,7 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         ]
         .concat(),
         Some("every-run") => [
-            vec![Job::Month(2, Profile::All, 1), Job::Month(2, Profile::Collectors, 1)],
+            vec![month(2, Profile::All, false, 1), month(2, Profile::Collectors, true, 1)],
             schedules(30),
             chaos(50, 0, 5),
             traces(4, 20),
@@ -203,7 +205,10 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         ]
         .concat(),
         Some("long") => [
-            vec![Job::Month(30, Profile::All, 0), Job::Month(30, Profile::Collectors, 0)],
+            [false, true]
+                .into_iter()
+                .flat_map(|churn| [Profile::All, Profile::Collectors].map(|profile| month(30, profile, churn, 0)))
+                .collect(),
             schedules(60),
             chaos(50, 0, 200),
             traces(4, 500),

@@ -3,7 +3,8 @@
 
 use super::{Cluster, Happening};
 use tequio_core::{
-    ledger::{Action, Evidence, KeyClaim, MemberStatus, Transaction},
+    consensus::{Head, SeatKeys},
+    ledger::{Action, Evidence, Key, KeyClaim, MemberStatus, Transaction},
     types::NodeId,
 };
 
@@ -17,37 +18,43 @@ impl Cluster {
     pub fn churn(&mut self) {
         let correct: Vec<usize> = (0..self.world.keys.len()).filter(|member| self.is_correct(*member)).collect();
         let Some(member) = correct.get(self.rng.below(correct.len())).copied() else { return };
-        let (node, chain) = (self.world.keys[member].0.id(), self.world.start.chain);
-        let Some(newest) = self.hosts.iter().map(|host| &host.disk.head).max_by_key(|head| head.header.height) else {
-            return;
-        };
-        let state = &newest.state;
         // As far as the newest disk knows: some of these wishes come twice, or too late.
-        let status = state.member(&node).map(|m| (m.status, m.keys));
-        let unused = self.world.seat_keys[member].iter().find(|keys| {
-            let key = tequio_core::ledger::Key::VotingKey(keys.vote.public());
-            state.entry(&key).is_none()
-        });
-        let claim = unused.and_then(|keys| KeyClaim::new(&chain, &node, &keys.vote, &keys.vrf).ok());
-        let (kind, action) = match (status, claim) {
-            (None | Some((MemberStatus::Left, _)), Some(keys)) if self.rng.chance(300) => {
+        let (kind, action) = match (self.status(member), self.unused_keys(member)) {
+            (None | Some(MemberStatus::Left), Some(keys)) if self.rng.chance(300) => {
                 // Keys whose secret nobody here has.
                 let mut forged = keys;
                 forged.keys.key = tequio_core::crypto::bls::SecretKey::from_seed(&[member as u8 ^ 0x5a; 32]).public();
                 ("forged_join", Action::Join { amount: 110, keys: forged })
             }
-            (None | Some((MemberStatus::Left, _)), Some(keys)) => ("join", Action::Join { amount: 140, keys }),
-            (Some((MemberStatus::Active, _)), _) if self.lies.is_empty() && self.rng.chance(350) => {
-                ("leave", Action::Leave)
-            }
-            (Some((MemberStatus::Active, _)), Some(keys)) if self.rng.chance(600) => {
+            (None | Some(MemberStatus::Left), Some(keys)) => ("join", Action::Join { amount: 140, keys }),
+            (Some(MemberStatus::Active), _) if self.lies.is_empty() && self.rng.chance(350) => ("leave", Action::Leave),
+            (Some(MemberStatus::Active), Some(keys)) if self.rng.chance(600) => {
                 ("rotate_keys", Action::RotateKeys { keys })
             }
-            (Some((MemberStatus::Active, _)), _) => ("bond", Action::Bond { amount: 5 }),
+            (Some(MemberStatus::Active), _) => ("bond", Action::Bond { amount: 5 }),
             _ => return,
         };
         self.fault(kind);
         self.ask(member, action);
+    }
+
+    /// The newest block that any disk has.
+    pub fn newest(&self) -> &Head {
+        let head = self.hosts.iter().map(|host| &host.disk.head).max_by_key(|head| head.header.height);
+        head.unwrap_or(&self.hosts[0].disk.head)
+    }
+
+    /// What a member is, as far as the newest disk knows.
+    pub fn status(&self, member: usize) -> Option<MemberStatus> {
+        self.newest().state.member(&self.world.keys[member].0.id()).map(|member| member.status)
+    }
+
+    /// Keys of a member's that have never had a seat, while it has any.
+    pub fn unused_keys(&self, member: usize) -> Option<KeyClaim> {
+        let (state, node) = (&self.newest().state, self.world.keys[member].0.id());
+        let is_unused = |keys: &&SeatKeys| state.entry(&Key::VotingKey(keys.vote.public())).is_none();
+        let unused = self.world.seat_keys[member].iter().find(is_unused)?;
+        KeyClaim::new(&self.world.start.chain, &node, &unused.vote, &unused.vrf).ok()
     }
 
     /// A member's next transaction reaches every mempool.
@@ -75,7 +82,8 @@ impl Cluster {
     }
 
     pub(super) fn look_again(&mut self, host: usize) {
-        let at_us = self.now_us + self.rng.range(150_000, 400_000);
+        let (low_us, high_us) = self.look_us;
+        let at_us = self.now_us + self.rng.range(low_us, high_us);
         self.at(at_us, Happening::Look { host });
     }
 
