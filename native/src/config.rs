@@ -33,7 +33,7 @@ pub struct Config {
     pub workers: usize,
     /// Where this node's votes go while it has a seat.
     pub votes_to: Votes,
-    /// Whether it opens the next height while one is being decided.
+    /// Whether it opens the next height while one is being decided; with `on` it does not rest where processors are contended either.
     #[serde(deserialize_with = "pipelining")]
     pub pipeline: Pipelining,
     /// Newest blocks that stay here; 0 for all of them.

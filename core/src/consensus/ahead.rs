@@ -77,7 +77,7 @@ impl Replica {
     /// Where this node leads the next height, may open it, and has not asked yet.
     fn to_ask(&self) -> Option<(Digest, &Block, &State)> {
         let opens = match self.config.pipeline {
-            Pipeline::Auto => self.pace.opens(self.next_height()),
+            Pipeline::Auto => !self.is_contended && self.pace.opens(self.next_height()),
             Pipeline::On => true,
             Pipeline::Off => false,
         };

@@ -25,7 +25,8 @@ const WEIGHT: u64 = 4;
 /// Times are kept in parts of a millisecond, so that means move.
 const PARTS: u64 = 16;
 
-/// Whether a leader opens the next height while one is being decided.
+/// Whether a leader opens the next height while one is being decided. Where its host's processors are contended it rests before it proposes,
+/// unless it is to open wherever it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pipeline {
     /// Where blocks take hardly longer by it.

@@ -39,7 +39,7 @@ pub struct Config {
     pub seat_keys: Vec<SeatKeys>,
     /// Where its votes go.
     pub votes_to: VotesTo,
-    /// Whether it opens the next height while one is being decided.
+    /// Whether it opens the next height while one is being decided, and whether it may rest.
     pub pipeline: Pipeline,
 }
 

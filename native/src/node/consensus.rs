@@ -252,6 +252,7 @@ impl Replicating {
     /// What the machine does not know yet of the processors.
     fn say_pressure(&self) {
         if let Some(is_high) = self.pressure.news() {
+            self.context.metrics.contended.set(i64::from(is_high));
             self.inbox.send(Input::Contended(is_high));
         }
     }
@@ -413,6 +414,8 @@ mod tests {
         let said = |pressure: Pressure| {
             let fixture = Fixture::of(1);
             let (mut performer, mut replica) = performer(&fixture, pressure);
+            let (inbox, mail) = machine::inbox();
+            performer.inbox = inbox;
             let later_ms = machine::now_ms() + 1_000;
             let mut next = Some(Input::WantBlock { height: 1 });
             while let Some(input) = next {
@@ -425,11 +428,12 @@ mod tests {
                 }
             }
             assert_eq!(replica.height(), 2);
-            fixture.inbox.waiting()
+            mail.waiting()
         };
-        assert_eq!(said(Pressure::until_now(file("idle", 5))), 0);
+        assert!(said(Pressure::until_now(file("idle", 5))).is_empty());
         let pressure = Pressure::until_now(file("busy", 5));
         file("busy", 1_000_000_000_000);
-        assert_eq!(said(pressure), 1);
+        let said = said(pressure);
+        assert!(matches!(said[..], [Input::Contended(true)]), "{said:?}");
     }
 }

@@ -87,6 +87,15 @@ pub struct Mail<I> {
     waiting: Arc<AtomicUsize>,
 }
 
+#[cfg(test)]
+impl<I> Mail<I> {
+    /// The inputs of our own that wait.
+    pub fn waiting(&self) -> Vec<I> {
+        let own = |envelope| if let Envelope::Own(input) = envelope { Some(input) } else { None };
+        self.receiver.try_iter().filter_map(own).collect()
+    }
+}
+
 /// Performs what a machine asks for, and says what the machine's faults mean.
 pub trait Performer<M: Machine>: Send + 'static {
     /// Performs an output. What it returns is handed in at once, before anything else.

@@ -36,6 +36,7 @@ pub struct Metrics {
     pub ahead: Counter,
     pub block_alone_ms: Gauge,
     pub block_beside_ms: Gauge,
+    pub contended: Gauge,
 }
 
 impl Default for Metrics {
@@ -67,6 +68,7 @@ impl Default for Metrics {
             ahead: Counter::default(),
             block_alone_ms: Gauge::default(),
             block_beside_ms: Gauge::default(),
+            contended: Gauge::default(),
         };
         let m = &metrics;
         let mut registry = Registry::with_prefix("tequio");
@@ -95,6 +97,11 @@ impl Default for Metrics {
         registry.register("ahead", "Heights voted for before the one below was final", m.ahead.clone());
         registry.register("block_alone_ms", "Mean from vote to finality, alone", m.block_alone_ms.clone());
         registry.register("block_beside_ms", "Likewise, beside another", m.block_beside_ms.clone());
+        registry.register(
+            "processors_contended",
+            "1 while tasks wait for a processor half of the time",
+            m.contended.clone(),
+        );
         metrics.registry = registry;
         metrics
     }

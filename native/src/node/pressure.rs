@@ -9,7 +9,7 @@ use std::{
 };
 
 const FILE: &str = "/proc/pressure/cpu";
-/// How long a verdict holds.
+/// How long a verdict holds at least.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Some task has waited for a processor in at least this share of the time.
 const HIGH: f64 = 0.5;

@@ -405,9 +405,9 @@ impl Cluster {
         self.spread(signed);
     }
 
-    /// The hosts say whether their processors are contended. A host forgets it when it crashes.
-    pub fn contend(&mut self, is_contended: bool) {
-        (0..self.hosts.len()).for_each(|host| self.feed(host, Input::Contended(is_contended)));
+    /// A host says whether its processors are contended. It forgets that when it crashes.
+    pub fn contend(&mut self, host: usize, is_contended: bool) {
+        self.feed(host, Input::Contended(is_contended));
     }
 
     pub(crate) fn spread(&mut self, signed: SignedTransaction) {

@@ -32,8 +32,9 @@ const LIARS_PER_MILLE: u64 = 600;
 const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
 /// Likewise, whether a height is opened before the one below is decided.
 const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
-/// One run in so many begins with hosts whose processors are contended.
-const CONTENDED_IN: u64 = 8;
+/// Runs in which processors are contended now and then, and how often a host says there that they are, or are no more, at a step.
+const CONTENDED_PER_MILLE: u64 = 150;
+const SAYS_CONTENDED_PER_MILLE: u64 = 500;
 /// A transaction each step of 20 to 400 ms.
 const SUBMIT_PER_MILLE: u64 = 500;
 /// So many at a time, for a whole run.
@@ -142,12 +143,15 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
 
 /// One run: trouble, mending, recovery.
 pub fn run(world: &'static World, setup: Setup, weather: Weather) -> Cluster {
-    let is_contended = setup.seed % CONTENDED_IN == 1;
-    let mut cluster = Cluster::new(world, setup);
-    cluster.contend(is_contended);
+    // Of its own, so that runs without contention are as they would be if there were none.
+    let mut rng = Rng::new(setup.seed ^ 0xc07e);
+    let contention = if rng.chance(CONTENDED_PER_MILLE) { Some(rng) } else { None };
+    // Who hurries does not rest.
+    let pipeline = if contention.is_some() { Pipeline::Auto } else { setup.pipeline };
+    let mut cluster = Cluster::new(world, Setup { pipeline, ..setup });
     cluster.network.jitter_us = cluster.rng.pick(&[500, 20_000]);
     let is_churn = cluster.churns();
-    trouble(&mut cluster, weather, TROUBLE_MS + if is_churn { CHURN_MS } else { 0 });
+    trouble(&mut cluster, weather, TROUBLE_MS + if is_churn { CHURN_MS } else { 0 }, contention);
     recover(&mut cluster);
     cluster
 }
@@ -187,11 +191,17 @@ pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> 
     }
 }
 
-fn trouble(cluster: &mut Cluster, weather: Weather, ms: u64) {
+fn trouble(cluster: &mut Cluster, weather: Weather, ms: u64, mut contention: Option<Rng>) {
     let end_us = cluster.now_us + ms * 1000;
     let burst = cluster.rng.pick(&BURSTS);
     while cluster.now_us < end_us && cluster.checkers.violation.is_none() {
         step(cluster, weather);
+        if let Some(rng) = &mut contention
+            && rng.chance(SAYS_CONTENDED_PER_MILLE)
+        {
+            cluster.fault("contention");
+            cluster.contend(rng.below(cluster.hosts.len()), !rng.chance(300));
+        }
         let client = cluster.rng.below(cluster.world.clients.len());
         if cluster.rng.chance(SUBMIT_PER_MILLE) {
             (0..burst).for_each(|_| cluster.submit(client));

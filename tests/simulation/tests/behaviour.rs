@@ -389,7 +389,7 @@ fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
     let run = |pipeline: Pipeline, contended: bool| {
         let setup = Setup { regions: Regions::Us2, pipeline, ..Setup::calm(49) };
         let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
-        cluster.contend(contended);
+        (0..4).for_each(|host| cluster.contend(host, contended));
         for number in 0..500 {
             cluster.submit(number % cluster.world.clients.len());
             cluster.run_ms(20);
@@ -409,7 +409,7 @@ fn a_leader_whose_processors_are_contended_rests_after_a_block() {
     let run = |pipeline: Pipeline, contended: bool, seed: u64| {
         let mut cluster = Cluster::new(World::of(4, PATIENT), Setup { pipeline, ..Setup::calm(seed) });
         cluster.slowness = 30;
-        cluster.contend(contended);
+        (0..4).for_each(|host| cluster.contend(host, contended));
         for number in 0..1_000 {
             cluster.submit(number % cluster.world.clients.len());
             cluster.run_ms(20);

@@ -41,8 +41,9 @@ impl Replica {
             return Err(Error::NotRequested);
         }
         instance.building = false;
-        // It was asked before the parent was final, and nothing has come since.
-        if view == 0 && transactions.is_empty() && self.now_ms < self.propose_at_ms() {
+        // It may have been asked before the parent was final: then an empty block is not due, and another perhaps not yet.
+        instance.wanted |= !transactions.is_empty();
+        if view == 0 && self.now_ms < self.propose_at_ms() {
             return Ok(());
         }
         let justification = match view {

@@ -310,6 +310,7 @@ fn availability_of(availability: &Availability) -> serde_json::Value {
         "beyond_the_bound": availability.beyond,
         "beyond_the_bound_late": availability.beyond_late,
         "availability_within_the_bound_percent": availability.served_within_per_100_000() as f64 / 1000.0,
+        "liars_unseated_after_h": availability.unseated_ms.iter().map(|ms| ms / 3_600_000).collect::<Vec<_>>(),
         "outages": outages.len(),
         "mean_time_to_repair_s": round(mean_s),
         "longest_s": outages.iter().max().copied().unwrap_or_default() / 1000,
