@@ -77,11 +77,12 @@ mod tests {
         let file = dir.path().join("cpu");
         let say = |total_us: u64| fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap();
         say(7);
-        let long_ago = |pressure: &Pressure| {
-            let (at, before) = pressure.last.get();
-            pressure.last.set((at.checked_sub(WINDOW).unwrap(), before));
-        };
-        let pressure = Pressure::of(file.clone(), Instant::now() + WINDOW * 60);
+        let looked = |pressure: &Pressure, at: Instant| pressure.last.set((at, pressure.last.get().1));
+        let long_ago = |pressure: &Pressure| looked(pressure, Instant::now().checked_sub(WINDOW).unwrap());
+        // So that no pause of this test is a second long.
+        let just_now = |pressure: &Pressure| looked(pressure, Instant::now() + WINDOW * 60);
+        let pressure = Pressure::of(file.clone(), Instant::now());
+        just_now(&pressure);
         // More than any time that this test takes.
         say(1_000_000_000_000);
         assert_eq!(pressure.news(), None, "nothing is looked at within a second");
@@ -91,6 +92,7 @@ mod tests {
         long_ago(&pressure);
         assert_eq!(pressure.news(), Some(true));
         assert_eq!(pressure.last.get().1, Some(2_000_000_000_000), "the next look begins here");
+        just_now(&pressure);
         assert_eq!(pressure.news(), None, "it is not high for so long yet");
         say(3_000_000_000_000);
         long_ago(&pressure);
