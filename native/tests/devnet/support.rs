@@ -148,6 +148,11 @@ impl Devnet {
         command().args(["run", "--dir"]).arg(&self.nodes[node - 1].dir).output().unwrap()
     }
 
+    /// The process of a node that runs.
+    pub fn pid(&self, node: usize) -> u32 {
+        self.nodes[node - 1].child.as_ref().unwrap().id()
+    }
+
     pub fn http(&self, node: usize) -> &str {
         &self.nodes[node - 1].http
     }
@@ -263,7 +268,7 @@ impl Drop for Devnet {
     }
 }
 
-fn command() -> Command {
+pub fn command() -> Command {
     let mut command = Command::new(tequio());
     command.env("TEQUIO_PASSPHRASE", PASSPHRASE).env("RUST_LOG", "info").stdin(Stdio::null());
     command
