@@ -28,6 +28,8 @@ pub struct Config {
     pub peers: Vec<String>,
     /// Relays to be reachable through, each with `/p2p/...`.
     pub relays: Vec<String>,
+    /// Circuits between other peers that this node carries at once; 0 for none.
+    pub circuits: usize,
     /// Where the HTTP API listens. Port 0 lets the system choose.
     pub http: HttpAddr,
     /// Names besides `localhost` and IP addresses by which requests may reach the HTTP API.
@@ -117,6 +119,7 @@ impl Default for Config {
             external: Vec::new(),
             peers: Vec::new(),
             relays: Vec::new(),
+            circuits: 32,
             http: SocketAddr::from(([127, 0, 0, 1], 4811)).into(),
             http_hosts: Vec::new(),
             workers: 1,

@@ -38,6 +38,9 @@ pub struct Run {
     /// Relay to be reachable through; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]
     relays: Vec<String>,
+    /// Circuits between other peers that this node carries at once, so that workers reach coordinators; 0 for none
+    #[arg(long, env = "TEQUIO_CIRCUITS", value_name = "N")]
+    circuits: Option<usize>,
     /// Where the HTTP API listens, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the system choose
     #[arg(long, env = "TEQUIO_HTTP", value_name = "HOST:PORT")]
     http: Option<HttpAddr>,
@@ -107,6 +110,7 @@ impl Run {
         replace(&mut config.external, &self.external);
         replace(&mut config.peers, &self.peers);
         replace(&mut config.relays, &self.relays);
+        config.circuits = self.circuits.unwrap_or(config.circuits);
         config.http = self.http.clone().unwrap_or(config.http);
         config.log = self.log.clone().unwrap_or(config.log);
         if !self.http_hosts.is_empty() {

@@ -5,7 +5,7 @@
  * goes to `reportError`, where the page's own handler sees it.
  */
 import { EventQueue, type DroppedEvent } from "./queue.js";
-import type { PathKind, PathReason, Transport, WireHead, WireJob } from "./wasm-types.js";
+import type { PathKind, PathReason, RejectionKind, Transport, WireHead, WireJob } from "./wasm-types.js";
 
 /** Why a contribution rests. */
 export type PauseReason = "hidden" | "battery";
@@ -30,7 +30,7 @@ export interface TequioEventMap {
   /** A job has moved. */
   job: WireJob;
   /** Somebody's result was checked and refused. */
-  rejected: { worker: string; job: string; round: number; lane: number; reason: string };
+  rejected: { worker: string; job: string; round: number; lane: number; kind: RejectionKind; reason: string; timeMs: number };
   /** A peer sent something that failed verification; the node goes on with another source. */
   lie: { peer: string; what: string; detail: string };
   /** Two conflicting certificates: stop trusting the head until a person has looked. */
