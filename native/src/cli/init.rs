@@ -295,8 +295,14 @@ fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
 
 fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Result<GenesisFile> {
     ensure!(members.len() <= SEATS_MAX, "at most {SEATS_MAX} validators");
+    ensure!(
+        params.epoch_blocks.is_multiple_of(params.term_blocks),
+        "--epoch-blocks is {}, but must be a multiple of --term-blocks, which is {}",
+        params.epoch_blocks,
+        params.term_blocks
+    );
     let genesis = Genesis {
-        name: name.try_into().context("the name is too long")?,
+        name: name.try_into().with_context(|| format!("the --name {name:?} is too long"))?,
         time_ms: now_ms(),
         params,
         accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), DEVNET_BALANCE, DEVNET_BOND))),

@@ -53,9 +53,9 @@ impl VerifyChain {
             path.display(),
             dir.display()
         );
-        let store = Store::open(&path, &start.chain)?;
+        let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
         // Checks that the entries on disk lead to the head's state root.
-        let newest = store.load_head(&start)?;
+        let newest = store.load_head(&start).map_err(|error| error.with_path(&path))?;
         let head = match store.kept()? {
             Some((header, state)) => Head::new(header.header, header.certificate, state)?,
             None => Head::genesis(&start),

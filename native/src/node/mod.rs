@@ -88,8 +88,9 @@ impl Node {
             )
         })?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
-        let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
-        let head = store.load_head(&start)?;
+        let path = dir.join(store::FILE_NAME);
+        let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
+        let head = store.load_head(&start).map_err(|error| error.with_path(&path))?;
         let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);

@@ -64,6 +64,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// For people, who are told the file.
+    pub fn with_path(self, path: &Path) -> anyhow::Error {
+        let names_it = matches!(self, Self::Open { .. } | Self::Write(_));
+        let error = anyhow::Error::new(self);
+        if names_it { error } else { error.context(format!("cannot use {}", path.display())) }
+    }
+
     /// A file on which the database panics.
     pub(super) fn of_panic(path: &Path, panic: &str) -> Self {
         tracing::debug!(panic, "the database panics");

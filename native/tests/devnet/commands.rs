@@ -64,6 +64,16 @@ impl Running {
     }
 }
 
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Everything that a connection answers with, until it is closed or `enough` of it has come.
 fn raw(net: &Devnet, request: &str, enough: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(net.http(1).trim_start_matches("http://")).unwrap();
@@ -220,7 +230,7 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     assert!(status("GET /healthz HTTP/1.0\r\n\r\n").contains("200"));
     assert!(status("GET /metrics HTTP/1.1\r\nHost: node1:4811\r\nConnection: close\r\n\r\n").contains("200"));
     assert!(status("GET /metrics HTTP/1.1\r\nHost: tequio.example\r\nConnection: close\r\n\r\n").contains("200"));
-    assert!(status("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").contains("400"));
+    assert!(status("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").contains("421"));
     let refused = raw(&net, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", |_| false);
     assert!(refused.contains("421") && refused.contains("evil.example") && refused.contains("http_hosts"), "{refused}");
 
@@ -251,7 +261,8 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
         .env("TEQUIO_LOG", "")
         .args(["run", "--json", "--http", "127.0.0.1:0", "--dir"])
         .arg(&dir);
-    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut killed = Killed(run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let child = &mut killed.0;
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     assert!(ready.contains("\"ready\":true"), "{ready}");
@@ -298,7 +309,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     let mut shell = Command::new("bash");
     shell.args(["-c", &script, tequio()]).arg(&dir).stdin(Stdio::null());
     shell.envs(limited.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut killed = Killed(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let child = &mut killed.0;
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     assert!(ready.contains("\"ready\":true"), "{ready}");

@@ -116,9 +116,11 @@ impl Devnet {
     pub fn restart_with(&mut self, node: usize, arguments: &[&str]) {
         let running = &mut self.nodes[node - 1];
         let log = File::options().create(true).append(true).open(running.dir.join("log")).unwrap();
+        let http: &[&str] = if arguments.contains(&"--http") { &[] } else { &["--http", "127.0.0.1:0"] };
         let mut child = command()
-            .args(["run", "--json", "--http", "127.0.0.1:0", "--dir"])
+            .args(["run", "--json", "--dir"])
             .arg(&running.dir)
+            .args(http)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
