@@ -4,6 +4,7 @@
  * anything is loaded.
  */
 import { checkCheckpoint, resolveCheckpoint, type PinnedCheckpoint } from "./checkpoint.js";
+import { DataMeter, counterStorage, type CounterStorage } from "./data-use.js";
 import { browserDevice, type Device } from "./device.js";
 import { InsecureOriginError, OptionsError, StorageError, fromBoundary } from "./errors.js";
 import type { TequioEvent } from "./events.js";
@@ -51,6 +52,7 @@ export interface Surroundings {
   device(): Device;
   takeStore(base: string): Promise<StoreSlot | null>;
   clock: Clock;
+  counters(): CounterStorage | null;
 }
 
 const NOWHERE: WayIn = { relays: [], ice: [] };
@@ -63,6 +65,7 @@ const browser: Surroundings = {
   device: browserDevice,
   takeStore,
   clock: browserClock,
+  counters: counterStorage,
 };
 
 /**
@@ -96,6 +99,8 @@ export async function connectWith(surroundings: Surroundings, options: ConnectOp
     module,
     device: surroundings.device(),
     spawnWorker: () => surroundings.spawnWorker(),
+    clock: surroundings.clock,
+    meter: new DataMeter(surroundings.clock, surroundings.counters(), slot.name),
     released: () => slot.release(),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });

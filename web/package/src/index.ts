@@ -4,10 +4,12 @@
  *
  * @packageDocumentation
  */
+export type { Activity, ActivityState } from "./activity.js";
 export { benchCompute, type ComputeBench } from "./bench.js";
 export type { PinnedCheckpoint } from "./checkpoint.js";
 export { connect, type ConnectOptions } from "./connect.js";
-export { Contribution, type ContributeOptions } from "./contribution.js";
+export { Contribution, DATA_CAP_PER_DAY_DEFAULT, type ContributeOptions } from "./contribution.js";
+export type { DataUse } from "./data-use.js";
 export { browserDevice, defaultWorkers, type Device } from "./device.js";
 export {
   CheckpointError,
@@ -35,16 +37,29 @@ export type {
 } from "./events.js";
 export type { IceServer } from "./ice.js";
 export { Model, type Prediction } from "./model.js";
-export { TequioNode, type Account, type Job, type Ref, type Status, type TrainingRecord } from "./node.js";
+export {
+  TequioNode,
+  type Account,
+  type ContributionProof,
+  type Job,
+  type ModelFiles,
+  type ProvedContribution,
+  type Ref,
+  type Status,
+  type TrainingRecord,
+} from "./node.js";
+export { verifyContributionProof } from "./proof.js";
 export type { DroppedEvent } from "./queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
 export type {
   JobState,
   PathKind,
   PathReason,
+  StorageKind,
   Transport,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,
   WireHead as Head,
   WirePeer as Peer,
+  WireRejection as Rejection,
 } from "./wasm-types.js";

@@ -2,22 +2,30 @@
  * The node as a program sees it. Every method refuses with CLOSED after
  * `close()`; every value it returns has been verified against the checkpoint.
  */
+import { ActivityTracker, type Activity } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
+import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
 import { ClosedError, WorkerError, fromBoundary } from "./errors.js";
 import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
+import { HeadClock } from "./head-clock.js";
 import { checkIceServers, type IceServer } from "./ice.js";
-import type { IceServerList } from "./ice-servers.js";
+import type { Clock, IceServerList } from "./ice-servers.js";
 import { Model } from "./model.js";
 import { WorkerPool, type WorkerLike } from "./pool.js";
 import type { DroppedEvent } from "./queue.js";
-import type { WireAccount, WireEvent, WireIceServer, WireJob, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+
+/** How often a node looks at what changes by the passing of time. */
+const LOOK_INTERVAL_MS = 1_000;
 
 /** What a node is built from. @internal */
 export interface NodeParts {
   module: WebAssembly.Module;
   device: Device;
   spawnWorker(): WorkerLike;
+  clock: Clock;
+  meter: DataMeter;
   /** Hears every event from the first moment on. */
   onEvent?: (event: TequioEvent) => void;
   /** Runs after the node has closed. */
@@ -29,6 +37,10 @@ export class TequioNode {
   readonly #hub: EventHub;
   readonly #parts: NodeParts;
   readonly #pool: WorkerPool;
+  readonly #activity: ActivityTracker;
+  readonly #headClock: HeadClock;
+  #stopTimer: (() => void) | null = null;
+  #sampledMs = Number.NEGATIVE_INFINITY;
   #light: WireNode | null = null;
   #ice: IceServerList | null = null;
   #contribution: Contribution | null = null;
@@ -38,13 +50,15 @@ export class TequioNode {
   constructor(parts: NodeParts) {
     this.#parts = parts;
     this.#hub = new EventHub(parts.onEvent);
+    this.#activity = new ActivityTracker(parts.clock, (activity) => this.#hub.emit({ type: "activity", ...activity }));
+    this.#headClock = new HeadClock(() => parts.clock.wallMs(), (offsetMs) => this.#hub.emit({ type: "clock", offsetMs }));
     this.#pool = new WorkerPool(
       {
         spawn: () => parts.spawnWorker(),
         done: (unit, result, elapsedMs) => this.#unitDone(unit, result, elapsedMs),
         failed: (unit, reason, elapsedMs) => {
           this.#light?.unitFailed(unit, reason);
-          this.#hub.emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
+          this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
         },
         lost: (message, replaced) => this.#workerLost(message, replaced),
       },
@@ -57,6 +71,7 @@ export class TequioNode {
     this.#light = light;
     this.#ice = ice;
     ice.start();
+    this.#stopTimer = this.#parts.clock.every(LOOK_INTERVAL_MS, () => this.#look());
     this.#hub.open();
   }
 
@@ -75,16 +90,47 @@ export class TequioNode {
 
   #spread(event: WireEvent): void {
     if (this.#closing) return;
-    if (event.type !== "unit") return this.#hub.emit(event);
+    if (event.type !== "unit") return this.#emit(event);
     const { input, ...unit } = event;
-    this.#hub.emit(unit);
+    this.#emit(unit);
     this.#pool.submit(unit.unit, input);
+  }
+
+  /** Hands an event to the listeners, then to what derives other events from it. */
+  #emit(event: TequioEvent): void {
+    this.#hub.emit(event);
+    if (event.type === "head") this.#headClock.take(event);
+    this.#activity.take(event);
+  }
+
+  /** Looks at what changes by the passing of time, without an event. */
+  #look(): void {
+    const { clock, meter } = this.#parts;
+    this.#activity.update();
+    if (this.#light === null || clock.monotonicMs() - this.#sampledMs < SAMPLE_INTERVAL_MS) return;
+    this.#sampledMs = clock.monotonicMs();
+    const { received, sent } = this.#light.traffic();
+    const before = meter.use(null);
+    meter.sample(received, sent);
+    this.#contribution?.checkData();
+    const use = meter.use(this.#dataCap());
+    if (use.received !== before.received || use.sent !== before.sent || use.perMinute !== before.perMinute) this.#hub.emit({ type: "data", ...use });
+  }
+
+  #dataCap(): number | null {
+    return this.#contribution === null || this.#contribution.state === "stopped" ? null : this.#contribution.dataCap;
   }
 
   /** A snapshot: who this node is, the verified head, the peers, the bytes used. */
   status(): Status {
     const light = this.#open();
-    return { ...this.#call(() => light.status()), contribution: this.#contribution };
+    return {
+      ...this.#call(() => light.status()),
+      contribution: this.#contribution,
+      activity: this.#activity.current,
+      data: this.#parts.meter.use(this.#dataCap()),
+      clockOffsetMs: this.#headClock.offsetMs,
+    };
   }
 
   /** What a name of the knowledge base points to, or null where the ledger proves that it has none. */
@@ -105,6 +151,20 @@ export class TequioNode {
   /** The committed record of a job: who did what, the accuracy of every round. */
   record(job: string): Promise<TrainingRecord> {
     return this.#ask((light) => light.record(job));
+  }
+
+  /**
+   * The proof of what an identity (by default, this node's) did for a finished job: a file to
+   * keep or to share, that {@link verifyContributionProof} checks without a network.
+   */
+  async contributionProof(job: string, id?: string): Promise<ContributionProof> {
+    const bytes = await this.#ask((light) => (id === undefined ? light.contributionProof(job) : light.contributionProof(job, id)));
+    return { bytes, fileName: `tequio-contribution-${job.slice(0, 12)}.json` };
+  }
+
+  /** The model of a finished job and its record as files, each checked against its content address. */
+  modelFiles(job: string): Promise<ModelFiles> {
+    return this.#ask((light) => light.modelFiles(job));
   }
 
   /** The jobs that this node has heard of, with their progress as their coordinators tell it. */
@@ -139,13 +199,14 @@ export class TequioNode {
     this.#contribution = new Contribution(
       {
         device: this.#parts.device,
+        dataToday: () => this.#parts.meter.use(null).today,
         apply: (workers) => {
           // The node must stop asking for work before the pool gives units back.
           if (this.#closing === null) light.setWorkers(workers);
           this.#pool.resize(workers);
         },
         changed: (state, workers, reason) =>
-          this.#hub.emit({ type: "contribution", state, workers, ...(reason === undefined ? {} : { reason }) }),
+          this.#emit({ type: "contribution", state, workers, ...(reason === undefined ? {} : { reason }) }),
       },
       options,
     );
@@ -177,6 +238,8 @@ export class TequioNode {
   async #shut(): Promise<void> {
     const light = this.#light;
     this.#ice?.stop();
+    this.#stopTimer?.();
+    this.#parts.meter.close();
     this.#contribution?.stop();
     this.#pool.close();
     this.#light = null;
@@ -193,10 +256,10 @@ export class TequioNode {
   #unitDone(unit: number, result: Uint8Array, elapsedMs: number): void {
     try {
       this.#light?.unitDone(unit, result);
-      this.#hub.emit({ type: "unitEnd", unit, ok: true, elapsedMs });
+      this.#emit({ type: "unitEnd", unit, ok: true, elapsedMs });
     } catch (error) {
       // The lease may have ended meanwhile: nothing that the page could mend.
-      this.#hub.emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
+      this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
     }
   }
 
@@ -235,7 +298,23 @@ export class TequioNode {
 export interface Status extends WireStatus {
   /** The latest contribution of this page, or null if it never contributed. */
   contribution: Contribution | null;
+  /** What the node is doing, as in the event `activity`. */
+  activity: Activity;
+  /** The bytes carried, as in the event `data`. */
+  data: DataUse;
+  /** Milliseconds by which the device's clock is ahead of the chain's; null while unknown. */
+  clockOffsetMs: number | null;
 }
+/** The proof of a contribution, as a file. */
+export interface ContributionProof {
+  bytes: Uint8Array;
+  /** A name for the file. */
+  fileName: string;
+}
+/** What a proof says; see {@link verifyContributionProof}. */
+export type ProvedContribution = WireContribution;
+/** See {@link TequioNode.modelFiles}. */
+export type ModelFiles = WireModelFiles;
 /** See {@link TequioNode.ref}. */
 export type Ref = WireRef;
 /** See {@link TequioNode.jobs}. */

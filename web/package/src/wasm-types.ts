@@ -31,6 +31,15 @@ export interface WireHead {
   committee?: number;
 }
 
+/** `kept`: identity and head are stored. `visit`: they end with this visit. */
+export type StorageKind = "kept" | "visit";
+
+/** Counters of bytes on all connections. */
+export interface WireTraffic {
+  received: number;
+  sent: number;
+}
+
 /** One connected peer, as the node sees it. */
 export interface WirePeer {
   id: string;
@@ -50,6 +59,8 @@ export interface WireStatus {
   peers: WirePeer[];
   bytesReceived: number;
   bytesSent: number;
+  /** Whether the identity and the head outlive this visit. */
+  storage: StorageKind;
   contributing: boolean;
   workers: number;
 }
@@ -85,8 +96,31 @@ export interface WireJob {
   coordinator: string;
   /** Results that were refused so far. */
   rejected?: number;
+  /** When the job was submitted, in milliseconds since 1970. */
+  submittedMs?: number;
+  /** What a job that does not move waits for. */
+  waitingFor?: string;
+  /** Workers that hold a unit of the job now. */
+  workersNow?: number;
+  /** Why the job failed or was cancelled. */
+  reason?: string;
+  /** The best accuracy of the curve, as a fraction of 1; its model is the one that is committed. */
+  bestAccuracy?: number;
+  /** Content address of the data set. */
+  dataset?: string;
   /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
   contributors?: WireContributor[];
+}
+
+/** A result that was refused. */
+export interface WireRejection {
+  worker: string;
+  job: string;
+  round: number;
+  lane: number;
+  reason: string;
+  kind?: "late" | "false";
+  timeMs?: number;
 }
 
 /** What one member did for a job. */
@@ -102,6 +136,39 @@ export interface WireContributor {
 export interface WireRecord {
   contributors: WireContributor[];
   [field: string]: unknown;
+}
+
+/** The files of a finished job. Each is checked against its content address. */
+export interface WireModelFiles {
+  job: string;
+  modelCid: string;
+  model: Uint8Array;
+  recordCid: string;
+  record: Uint8Array;
+}
+
+/** What the proof of a contribution says, once it has been verified against a checkpoint. */
+export interface WireContribution {
+  chain: string;
+  job: string;
+  /** The job's name, as its coordinator gave it. */
+  name: string;
+  coordinator: string;
+  /** Identity of the contributor. */
+  id: string;
+  units: number;
+  checks: number;
+  macs: number;
+  /** Multiply-accumulate operations of all contributors together; `macs / macsOfAll` is the share. */
+  macsOfAll: number;
+  contributors: number;
+  /** Of the model, on the held-out rows, as a fraction of 1. */
+  accuracy: number;
+  model: string;
+  record: string;
+  /** The block whose state holds it, and the block's time. */
+  height: number;
+  timeMs: number;
 }
 
 /** An account of the ledger, proved against the head. */
@@ -125,10 +192,11 @@ export type WireEvent =
   | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
   | { type: "credit"; job: string; units: number; macs: number }
   | ({ type: "job" } & WireJob)
-  | { type: "rejected"; worker: string; job: string; round: number; lane: number; reason: string }
+  | ({ type: "rejected" } & WireRejection)
   | { type: "lie"; peer: string; what: string; detail: string }
   | { type: "alarm"; detail: string }
   | { type: "stale"; headAgeMs: number }
+  | { type: "storage"; state: "visit" | "reopened" | "identityLost"; detail: string }
   | { type: "log"; level: string; message: string };
 
 /** A verified model in WebAssembly memory; `free` gives the memory back. */
@@ -147,8 +215,8 @@ export interface WireConfig {
   checkpoint: Uint8Array;
   /** Multiaddrs that end in `/p2p/…`; tried side by side. */
   relays: string[];
-  /** Name of the IndexedDB data base. */
-  store: string;
+  /** Name of the IndexedDB data base; without one, nothing outlives the visit. */
+  store?: string;
   agent?: string;
   /** STUN and TURN servers for paths between browsers. */
   iceServers?: WireIceServer[];
@@ -164,10 +232,15 @@ export interface WireIceServer {
 /** The running light node. */
 export interface WireNode {
   status(): WireStatus;
+  traffic(): WireTraffic;
   readRef(name: string): Promise<WireRef | null>;
   readObject(cid: string): Promise<Uint8Array>;
   readModel(job: string): Promise<WireModel>;
   record(job: string): Promise<WireRecord>;
+  /** The proof of what a member did for a finished job, as the bytes of a file; by default, this node's. */
+  contributionProof(job: string, id?: string): Promise<Uint8Array>;
+  /** The verified bytes of a job's model and of its record. */
+  modelFiles(job: string): Promise<WireModelFiles>;
   jobs(): Promise<WireJob[]>;
   account(id?: string): Promise<WireAccount | null>;
   setWorkers(count: number): void;
@@ -195,4 +268,6 @@ export interface WireModule {
   benchCompute(n: number, ms: number): WireBench;
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
+  /** Verifies the file of a contribution against a checkpoint file. */
+  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array): WireContribution;
 }

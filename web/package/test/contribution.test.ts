@@ -4,13 +4,14 @@ import { Contribution, WORKERS_MAX, type ContributeOptions } from "../src/contri
 import { OptionsError } from "../src/errors.js";
 import { FakeDevice } from "./fakes.js";
 
-function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}) {
+function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}, data = { today: 0 }) {
   const device = Object.assign(new FakeDevice(), change);
   const applied: number[] = [];
   const states: string[] = [];
   const contribution = new Contribution(
     {
       device,
+      dataToday: () => data.today,
       apply: (workers) => void applied.push(workers),
       changed: (state, workers, reason) => void states.push([state, workers, reason].filter((part) => part !== undefined).join(" ")),
     },

@@ -74,6 +74,7 @@ export class FakeDevice implements Device {
   watchers = 0;
   hide: (hidden: boolean) => void = () => {};
   drain: (low: boolean) => void = () => {};
+  meter: (metered: boolean) => void = () => {};
 
   watchHidden(changed: (hidden: boolean) => void): () => void {
     this.hide = changed;
@@ -82,6 +83,11 @@ export class FakeDevice implements Device {
 
   watchBattery(changed: (low: boolean) => void): () => void {
     this.drain = changed;
+    return this.#watched();
+  }
+
+  watchMetered(changed: (metered: boolean) => void): () => void {
+    this.meter = changed;
     return this.#watched();
   }
 
@@ -102,7 +108,11 @@ export class FakeLight implements WireNode {
   fail: unknown = null;
   config: WireConfig | null = null;
 
-  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, contributing: false, workers: 0 });
+  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, storage: "kept" as const, contributing: false, workers: 0 });
+  bytes = { received: 0, sent: 0 };
+  traffic = () => this.bytes;
+  contributionProof = (job: string) => this.#answer(new TextEncoder().encode(job));
+  modelFiles = (job: string) => this.#answer({ job, modelCid: "m", model: new Uint8Array([1]), recordCid: "r", record: new Uint8Array([2]) });
   readRef = (name: string) => this.#answer({ name, cid: "bafy", sequence: 1, height: 2 });
   readObject = () => this.#answer(new Uint8Array([1]));
   readModel = (job: string) =>
@@ -181,6 +191,9 @@ export function fakeWorld() {
     },
     computeUnit: (input) => input,
     benchCompute: (n) => ({ kernel: "fake", n, gmacs: 1 }),
+    verifyContribution: () => {
+      throw new Error("not in this test");
+    },
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const surroundings: Surroundings = {
@@ -193,6 +206,7 @@ export function fakeWorld() {
     spawnWorker: () => host.spawn(),
     device: () => device,
     clock,
+    counters: () => null,
     takeStore: async (name) => {
       world.taken.push(name);
       return { name, release: () => void (world.released += 1) };
