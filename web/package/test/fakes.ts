@@ -2,6 +2,7 @@
 import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
 import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
+import type { Violation } from "../src/policy.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
 import type { WireConfig, WireEvent, WireIceServer, WireModule, WireNode } from "../src/wasm-types.js";
 
@@ -175,7 +176,7 @@ export function fakeWorld() {
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = { light, device, host, clock, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
@@ -197,6 +198,7 @@ export function fakeWorld() {
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const surroundings: Surroundings = {
+    lacks: () => world.lacks,
     secure: () => world.secure,
     origin: () => "http://192.168.1.5",
     load: async () => {
@@ -207,9 +209,13 @@ export function fakeWorld() {
     device: () => device,
     clock,
     counters: () => null,
+    watchViolations: (heard) => {
+      if (world.violation) heard(world.violation);
+      return () => {};
+    },
     takeStore: async (name) => {
       world.taken.push(name);
-      return { name, release: () => void (world.released += 1) };
+      return { name, database: name, release: () => void (world.released += 1) };
     },
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
