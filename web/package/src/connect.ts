@@ -225,7 +225,8 @@ function checkOptions(options: ConnectOptions) {
   const checkpoint = checkCheckpoint(given.checkpoint);
   const relays = checkRelays(given.relays ?? []);
   const iceServers = checkIceServers(given.iceServers ?? []);
-  const wellKnown = given.wellKnown === undefined ? [] : [given.wellKnown].flat() as (string | URL)[];
+  const wellKnown = given.wellKnown === undefined ? [] : ([given.wellKnown].flat() as (string | URL)[]);
+  if (!wellKnown.every(isUrl)) throw new OptionsError("wellKnown is a URL, or a list of URLs, of tequio.json files");
   if (relays.length === 0 && wellKnown.length === 0) {
     throw new OptionsError("connect() needs a way into the network: relays, or wellKnown with the URL of a tequio.json");
   }
@@ -243,6 +244,17 @@ function checkOptions(options: ConnectOptions) {
 
 function checkUrl<K extends keyof CodeUrls>(name: K, url: unknown): Pick<CodeUrls, K> | undefined {
   if (url === undefined) return undefined;
-  if (!(url instanceof URL) && (typeof url !== "string" || url === "")) throw new OptionsError(`${name} is a URL`);
+  if (!isUrl(url) || url === "") throw new OptionsError(`${name} is a URL`);
   return { [name]: url } as Pick<CodeUrls, K>;
+}
+
+/** Whether it is a URL, or one relative to the page. */
+function isUrl(url: unknown): boolean {
+  if (typeof url !== "string" && !(url instanceof URL)) return false;
+  try {
+    // Not URL.canParse, which Safari lacks before version 17.
+    return Boolean(new URL(String(url), globalThis.location?.href ?? "http://localhost/"));
+  } catch {
+    return false;
+  }
 }

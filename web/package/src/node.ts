@@ -215,7 +215,12 @@ export class TequioNode {
   contribute(options: ContributeOptions = {}): Contribution {
     const light = this.#open();
     this.#contribution?.stop();
-    this.#contribution = new Contribution(
+    this.#contribution = this.#call(() => this.#start(light, options));
+    return this.#contribution;
+  }
+
+  #start(light: WireNode, options: ContributeOptions): Contribution {
+    return new Contribution(
       {
         device: this.#parts.device,
         dataToday: () => this.#parts.meter.use(null).today,
@@ -229,7 +234,6 @@ export class TequioNode {
       },
       options,
     );
-    return this.#contribution;
   }
 
   /**

@@ -38,6 +38,7 @@ export interface WayIn {
 
 /** Checks addresses given by the program. */
 export function checkRelays(relays: readonly unknown[]): string[] {
+  if (!Array.isArray(relays)) throw new OptionsError("relays is a list of multiaddresses");
   for (const relay of relays) {
     if (!isAddress(relay)) throw new OptionsError(`not a relay address (a multiaddress that ends in /p2p/…): ${String(relay).slice(0, 120)}`);
   }

@@ -4,7 +4,7 @@ import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
 import type { Violation } from "../src/policy.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireEvent, WireIceServer, WireModule, WireNode } from "../src/wasm-types.js";
+import type { WireConfig, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
 
 export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
@@ -127,7 +127,8 @@ export class FakeLight implements WireNode {
       free: () => {},
     });
   record = () => this.#answer({ contributors: [] });
-  jobs = () => this.#answer([]);
+  jobList: WireJob[] = [];
+  jobs = () => this.#answer(this.jobList);
   account = (id = "me") => this.#answer({ id, reputation: 1, units: 2, nonce: 3, bond: 4 });
   setWorkers(count: number): void {
     this.workersSet.push(count);
@@ -176,14 +177,14 @@ export function fakeWorld() {
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {}, starting: settled };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
     LightNode: {
       async start(config, onEvent) {
         world.whileStarting(onEvent);
-        await settled();
+        await world.starting();
         if (world.startError !== null) throw world.startError;
         light.config = config;
         light.emit = onEvent;
@@ -220,7 +221,7 @@ export function fakeWorld() {
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
     connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect });
+  return Object.assign(world, { connect, surroundings });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */
