@@ -50,7 +50,7 @@ export {
   type Status,
   type TrainingRecord,
 } from "./node.js";
-export { verifyContributionProof } from "./proof.js";
+export { verifyContributionProof, type VerifyOptions } from "./proof.js";
 export type { DroppedEvent } from "./queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
 export type { CodeUrls } from "./wasm-loader.js";

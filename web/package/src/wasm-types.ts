@@ -165,10 +165,10 @@ export interface WireContribution {
   /** Multiply-accumulate operations of all contributors together; `macs / macsOfAll` is the share. */
   macsOfAll: number;
   contributors: number;
-  /** Of the model, on the held-out rows, as a fraction of 1. */
-  accuracy: number;
-  model: string;
-  record: string;
+  /** Of a training: the accuracy on the held-out rows as a fraction of 1, and the content addresses of its objects. */
+  accuracy?: number;
+  model?: string;
+  record?: string;
   /** The block whose state holds it, and the block's time. */
   height: number;
   timeMs: number;
@@ -272,5 +272,5 @@ export interface WireModule {
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
   /** Verifies the file of a contribution against a checkpoint file. */
-  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array): WireContribution;
+  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array, asOfMs?: number): WireContribution;
 }
