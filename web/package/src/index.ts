@@ -55,11 +55,14 @@ export type { DroppedEvent } from "./queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
 export type { CodeUrls } from "./wasm-loader.js";
 export type {
+  JobEndReason,
   JobState,
   PathKind,
   PathReason,
+  RejectionKind,
   StorageKind,
   Transport,
+  WaitingFor,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,
   WireHead as Head,
