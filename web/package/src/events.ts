@@ -35,8 +35,8 @@ export interface TequioEventMap {
   /** A job has moved. */
   job: WireJob;
   /**
-   * A result was refused. `kind` says whether it was late or false (missing where the source does
-   * not say), `timeMs` is the time of the refusal, not of its arrival here.
+   * A result was refused. Only the `kind` `wrong` accuses the worker; `timeMs` is the time of the
+   * refusal, not of its arrival here.
    */
   rejected: WireRejection;
   /** A peer sent something that failed verification; the node goes on with another source. */

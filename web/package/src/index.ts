@@ -12,6 +12,7 @@ export { Contribution, DATA_CAP_PER_DAY_DEFAULT, type ContributeOptions } from "
 export type { DataUse } from "./data-use.js";
 export { browserDevice, defaultWorkers, type Device } from "./device.js";
 export {
+  AbortError,
   CheckpointError,
   ClosedError,
   InsecureOriginError,
@@ -25,6 +26,7 @@ export {
   VerificationError,
   WorkerError,
   type ErrorCode,
+  type ErrorDetails,
   type Fault,
 } from "./errors.js";
 export type {
@@ -51,6 +53,7 @@ export {
 export { verifyContributionProof } from "./proof.js";
 export type { DroppedEvent } from "./queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
+export type { CodeUrls } from "./wasm-loader.js";
 export type {
   JobState,
   PathKind,

@@ -6,7 +6,7 @@ import { ActivityTracker, type Activity } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
 import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
-import { ClosedError, WorkerError, fromBoundary } from "./errors.js";
+import { ClosedError, NotFoundError, WorkerError, fromBoundary } from "./errors.js";
 import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
 import { HeadClock } from "./head-clock.js";
 import { checkIceServers, type IceServer } from "./ice.js";
@@ -16,6 +16,8 @@ import { WorkerPool, type WorkerLike } from "./pool.js";
 import type { DroppedEvent } from "./queue.js";
 import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
 
+/** A job's id. */
+const JOB_ID = /^[0-9a-f]{64}$/i;
 /** How often a node looks at what changes by the passing of time. */
 const LOOK_INTERVAL_MS = 1_000;
 
@@ -60,7 +62,7 @@ export class TequioNode {
           this.#light?.unitFailed(unit, reason);
           this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
         },
-        lost: (message, replaced) => this.#workerLost(message, replaced),
+        lost: (message, replaced, cause) => this.#workerLost(message, replaced, cause),
       },
       parts.module,
     );
@@ -143,9 +145,23 @@ export class TequioNode {
     return this.#ask((light) => light.readObject(cid));
   }
 
-  /** The model of a finished job: looked up by name, verified, and ready to run. Close it when done. */
+  /**
+   * The model of a finished training, by the job's id or by its name: verified, and ready to run.
+   * Close it when done. Of several jobs with one name that this node knows, the newest counts.
+   *
+   * @throws {@link NotFoundError} if there is no such model (yet).
+   */
   async model(job: string): Promise<Model> {
-    return new Model(await this.#ask((light) => light.readModel(job)));
+    const id = JOB_ID.test(job) ? job : await this.#jobByName(job);
+    return new Model(await this.#ask((light) => light.readModel(id)));
+  }
+
+  async #jobByName(name: string): Promise<string> {
+    const found = (await this.jobs())
+      .filter((job) => job.name === name && job.kind === "train" && job.state === "final")
+      .reduce<Job | null>((best, job) => (best && (best.submittedMs ?? 0) >= (job.submittedMs ?? 0) ? best : job), null);
+    if (found === null) throw new NotFoundError(`this node knows no finished training with the name ${JSON.stringify(name)}`);
+    return found.id;
   }
 
   /** The committed record of a job: who did what, the accuracy of every round. */
@@ -167,7 +183,10 @@ export class TequioNode {
     return this.#ask((light) => light.modelFiles(job));
   }
 
-  /** The jobs that this node has heard of, with their progress as their coordinators tell it. */
+  /**
+   * The jobs of the network, with their progress as their coordinators tell it. Resolves once this
+   * node has asked for them, so an empty list means that there are none.
+   */
   jobs(): Promise<Job[]> {
     return this.#ask((light) => light.jobs());
   }
@@ -196,7 +215,12 @@ export class TequioNode {
   contribute(options: ContributeOptions = {}): Contribution {
     const light = this.#open();
     this.#contribution?.stop();
-    this.#contribution = new Contribution(
+    this.#contribution = this.#call(() => this.#start(light, options));
+    return this.#contribution;
+  }
+
+  #start(light: WireNode, options: ContributeOptions): Contribution {
+    return new Contribution(
       {
         device: this.#parts.device,
         dataToday: () => this.#parts.meter.use(null).today,
@@ -210,7 +234,6 @@ export class TequioNode {
       },
       options,
     );
-    return this.#contribution;
   }
 
   /**
@@ -263,10 +286,13 @@ export class TequioNode {
     }
   }
 
-  #workerLost(message: string, replaced: boolean): void {
+  #workerLost(message: string, replaced: boolean, cause: unknown): void {
     if (!replaced) {
       this.#contribution?.fail(
-        new WorkerError(`compute workers cannot be started: ${message}. If the page has a Content-Security-Policy, worker-src needs 'self'.`),
+        new WorkerError(
+          `compute workers cannot be started: ${message}. If the page has a Content-Security-Policy, worker-src needs 'self'.`,
+          cause,
+        ),
       );
     }
     this.#hub.emit({ type: "workerLost", message, replaced });

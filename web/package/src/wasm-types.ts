@@ -96,18 +96,19 @@ export interface WireJob {
   coordinator: string;
   /** Results that were refused so far. */
   rejected?: number;
-  /** When the job was submitted, in milliseconds since 1970. */
-  submittedMs?: number;
-  /** What a job that does not move waits for. */
-  waitingFor?: string;
-  /** Workers that hold a unit of the job now. */
-  workersNow?: number;
-  /** Why the job failed or was cancelled. */
-  reason?: string;
-  /** The best accuracy of the curve, as a fraction of 1; its model is the one that is committed. */
-  bestAccuracy?: number;
-  /** Content address of the data set. */
+  /** Content address of the data. */
   dataset?: string;
+  /** When the job was submitted, in milliseconds since 1970. */
+  submittedMs?: number | null;
+  /** Why the job ended without a result, e.g. `cancelled`. */
+  reason?: string | null;
+  /** What a job that does not move waits for, and since when. */
+  waitingFor?: string | null;
+  waitingSinceMs?: number | null;
+  /** Workers that take part now. */
+  workersNow?: { full: number; browsers: number };
+  /** The best accuracy of the curve, as a fraction of 1: that of the model that is committed. */
+  bestAccuracy?: number | null;
   /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
   contributors?: WireContributor[];
 }
@@ -119,7 +120,9 @@ export interface WireRejection {
   round: number;
   lane: number;
   reason: string;
-  kind?: "late" | "false";
+  /** `late`: it did not come in time. `withheld`: it was not shown. `wrong`: it was found wrong. */
+  kind?: "late" | "withheld" | "wrong";
+  /** When it was refused, by the clock of the node that tells it. */
   timeMs?: number;
 }
 

@@ -2,8 +2,9 @@
 import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
 import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
+import type { Violation } from "../src/policy.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireEvent, WireIceServer, WireModule, WireNode } from "../src/wasm-types.js";
+import type { WireConfig, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
 
 export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
@@ -126,7 +127,8 @@ export class FakeLight implements WireNode {
       free: () => {},
     });
   record = () => this.#answer({ contributors: [] });
-  jobs = () => this.#answer([]);
+  jobList: WireJob[] = [];
+  jobs = () => this.#answer(this.jobList);
   account = (id = "me") => this.#answer({ id, reputation: 1, units: 2, nonce: 3, bond: 4 });
   setWorkers(count: number): void {
     this.workersSet.push(count);
@@ -175,14 +177,14 @@ export function fakeWorld() {
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = { light, device, host, clock, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {}, starting: settled };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
     LightNode: {
       async start(config, onEvent) {
         world.whileStarting(onEvent);
-        await settled();
+        await world.starting();
         if (world.startError !== null) throw world.startError;
         light.config = config;
         light.emit = onEvent;
@@ -197,6 +199,7 @@ export function fakeWorld() {
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const surroundings: Surroundings = {
+    lacks: () => world.lacks,
     secure: () => world.secure,
     origin: () => "http://192.168.1.5",
     load: async () => {
@@ -207,14 +210,18 @@ export function fakeWorld() {
     device: () => device,
     clock,
     counters: () => null,
+    watchViolations: (heard) => {
+      if (world.violation) heard(world.violation);
+      return () => {};
+    },
     takeStore: async (name) => {
       world.taken.push(name);
-      return { name, release: () => void (world.released += 1) };
+      return { name, database: name, release: () => void (world.released += 1) };
     },
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
     connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect });
+  return Object.assign(world, { connect, surroundings });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */
