@@ -68,6 +68,11 @@ pub enum Event {
     Stale {
         head_age_ms: u64,
     },
+    Storage {
+        /// `visit`, `reopened` or `identityLost`.
+        state: &'static str,
+        detail: String,
+    },
     Log {
         level: &'static str,
         message: String,
@@ -217,6 +222,7 @@ pub fn js<T: Serialize>(value: &T) -> Result<JsValue, NodeError> {
     Ok(to_js(value)?)
 }
 
-fn bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+/// As a `Uint8Array`.
+pub fn bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

@@ -87,24 +87,19 @@ impl Shown {
 pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: Closed) {
     let seen = RefCell::new(Seen::default());
     let mut saved_ms = 0;
-    let mut interval_ms = None;
     let mut member = None;
+    let mut is_stale = false;
+    // The jobs are read at once, not after the next block.
+    let mut wait = Duration::ZERO;
     let mut closed = closed.fuse();
     loop {
         let turn = async {
-            let advanced = chain.advance(HEAD_WAIT).await?;
-            if interval_ms.is_none()
-                && let (Some(Entry::Params(params)), _) = chain.entry(Key::Params).await?
-            {
-                interval_ms = Some(params.block_interval_ms_max);
-            }
-            let age_ms = now_ms().saturating_sub(chain.light.borrow().head().time_ms);
-            if !advanced && interval_ms.is_some_and(|i| chain.light.borrow().is_stale(i, now_ms())) {
-                chain.emitter.emit(&Event::Stale { head_age_ms: age_ms });
-            }
+            let advanced = chain.advance(wait).await?;
+            wait = HEAD_WAIT;
+            chain.read_interval().await?;
             if advanced && now_ms().saturating_sub(saved_ms) > SAVE_EVERY_MS {
                 saved_ms = now_ms();
-                chain.save().await?;
+                chain.save().await;
             }
             if member.is_none() {
                 member = reach_member(&chain, &work, &relays).await;
@@ -115,6 +110,12 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
         .fuse();
         futures::pin_mut!(turn);
         let result: Result<(), NodeError> = futures::select! { result = turn => result, _ = closed => return };
+        // Also after a failure: a source that does not answer at all brings no head either.
+        let overdue_ms = chain.overdue_ms();
+        if let (Some(head_age_ms), false) = (overdue_ms, is_stale) {
+            chain.emitter.emit(&Event::Stale { head_age_ms });
+        }
+        is_stale = overdue_ms.is_some();
         if let Err(e) = result {
             chain.emitter.log("warn", e.to_string());
             futures::select! { _ = Delay::new(PAUSE).fuse() => {}, _ = closed => return }
@@ -167,6 +168,7 @@ async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<Seen>) -> Result<(), No
     }
     forget(chain, seen);
     offer(chain, work, seen);
+    chain.jobs_known.set();
     Ok(())
 }
 
