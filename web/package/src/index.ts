@@ -60,6 +60,7 @@ export type {
   PathReason,
   StorageKind,
   Transport,
+  WireColumn as ModelColumn,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,
   WireHead as Head,

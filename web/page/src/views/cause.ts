@@ -5,6 +5,7 @@ import { h, say, set, show } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { t } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
+import { stateText } from "./job-text.js";
 import { workersNow } from "../workers.js";
 import { row } from "./row.js";
 
@@ -54,10 +55,13 @@ function whatText({ name, id, dataset }: Job): string {
   return t("cause.model", { name: model, rows: t("cause.dataset", { cid: short(dataset) }) });
 }
 
-function farText({ round, rounds, accuracy }: Job): string {
+function farText({ state, round, rounds, accuracy }: Job): string {
   const values = { round: count(round), rounds: count(rounds) };
-  if (accuracy === null) return t("cause.round", values);
-  return t("cause.roundAccuracy", { ...values, accuracy: percent(accuracy) });
+  const far =
+    accuracy === null
+      ? t("cause.round", values)
+      : t("cause.roundAccuracy", { ...values, accuracy: percent(accuracy) });
+  return state === "running" ? far : `${stateText(state)}: ${far}`;
 }
 
 function nowText(job: Job): string | null {
