@@ -141,6 +141,8 @@ async function start(
   const { clock } = surroundings;
   const node = new TequioNode({
     module,
+    wasm,
+    checkpoint,
     device: surroundings.device(),
     spawnWorker: () => surroundings.spawnWorker(urls),
     clock,

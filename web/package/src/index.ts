@@ -50,16 +50,19 @@ export {
   type Status,
   type TrainingRecord,
 } from "./node.js";
-export { verifyContributionProof } from "./proof.js";
+export { verifyContributionProof, type VerifyOptions } from "./proof.js";
 export type { DroppedEvent } from "./queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
 export type { CodeUrls } from "./wasm-loader.js";
 export type {
+  JobEndReason,
   JobState,
   PathKind,
   PathReason,
+  RejectionKind,
   StorageKind,
   Transport,
+  WaitingFor,
   WireColumn as ModelColumn,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,

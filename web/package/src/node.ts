@@ -13,8 +13,9 @@ import { checkIceServers, type IceServer } from "./ice.js";
 import type { Clock, IceServerList } from "./ice-servers.js";
 import { Model } from "./model.js";
 import { WorkerPool, type WorkerLike } from "./pool.js";
+import { encodeContribution } from "./proof.js";
 import type { DroppedEvent } from "./queue.js";
-import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireModule, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
 
 /** A job's id. */
 const JOB_ID = /^[0-9a-f]{64}$/i;
@@ -24,6 +25,9 @@ const LOOK_INTERVAL_MS = 1_000;
 /** What a node is built from. @internal */
 export interface NodeParts {
   module: WebAssembly.Module;
+  wasm: WireModule;
+  /** The file that the node was started with. */
+  checkpoint: Uint8Array;
   device: Device;
   spawnWorker(): WorkerLike;
   clock: Clock;
@@ -53,7 +57,7 @@ export class TequioNode {
     this.#parts = parts;
     this.#hub = new EventHub(parts.onEvent);
     this.#activity = new ActivityTracker(parts.clock, (activity) => this.#hub.emit({ type: "activity", ...activity }));
-    this.#headClock = new HeadClock(() => parts.clock.wallMs(), (offsetMs) => this.#hub.emit({ type: "clock", offsetMs }));
+    this.#headClock = new HeadClock(parts.clock, (offsetMs) => this.#hub.emit({ type: "clock", offsetMs }));
     this.#pool = new WorkerPool(
       {
         spawn: () => parts.spawnWorker(),
@@ -174,8 +178,10 @@ export class TequioNode {
    * keep or to share, that {@link verifyContributionProof} checks without a network.
    */
   async contributionProof(job: string, id?: string): Promise<ContributionProof> {
-    const bytes = await this.#ask((light) => (id === undefined ? light.contributionProof(job) : light.contributionProof(job, id)));
-    return { bytes, fileName: `tequio-contribution-${job.slice(0, 12)}.json` };
+    const proof = await this.#ask((light) => (id === undefined ? light.contributionProof(job) : light.contributionProof(job, id)));
+    const contribution = this.#call(() => this.#parts.wasm.verifyContribution(proof, this.#parts.checkpoint));
+    const bytes = encodeContribution(proof, contribution);
+    return { bytes, contribution, fileName: `tequio-contribution-${job.slice(0, 12)}.json` };
   }
 
   /** The model of a finished job and its record as files, each checked against its content address. */
@@ -334,6 +340,8 @@ export interface Status extends WireStatus {
 /** The proof of a contribution, as a file. */
 export interface ContributionProof {
   bytes: Uint8Array;
+  /** What it proves. */
+  contribution: ProvedContribution;
   /** A name for the file. */
   fileName: string;
 }

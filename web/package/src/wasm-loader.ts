@@ -66,6 +66,9 @@ export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
 }
 
 async function instantiate(urls: CodeUrls): Promise<Loaded> {
+  const scope = globalThis as { document?: unknown; WorkerGlobalScope?: unknown };
+  // The WebSocket transport sets its timers on a window or a worker's scope. Node's scope has the same functions.
+  if (scope.document === undefined) scope.WorkerGlobalScope ??= class WorkerGlobalScope {};
   const [glue, module] = await Promise.all([importGlue(), compile(urls)]);
   const wasm = glue as unknown as WireModule;
   await wasm.default({ module_or_path: module });

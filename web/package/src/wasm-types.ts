@@ -17,7 +17,19 @@ export type Transport = "webrtc" | "websocket" | "webtransport" | "tcp" | "quic"
 export type PathReason = "connected" | "proven" | "unanswered" | "lost";
 
 /** The state of a training or inference job. */
-export type JobState = "pending" | "running" | "final" | "failed";
+export type JobState = "pending" | "running" | "final" | "failed" | "cancelled";
+
+/** Why a job ended without a result. */
+export type JobEndReason = "cancelled" | "refuted" | "unaudited";
+
+/**
+ * What a job waits for: a worker, a second worker that checks, its data, a word from its coordinator, the ledger to take
+ * its result, its auditors, or a quorum.
+ */
+export type WaitingFor = "workers" | "checker" | "data" | "coordinator" | "ledger" | "auditors" | "quorum";
+
+/** What a rejection says of the worker: it came too late, did not answer a dispute, or was found wrong. */
+export type RejectionKind = "late" | "withheld" | "wrong";
 
 /** The newest block whose finality certificate this node has verified. */
 export interface WireHead {
@@ -85,30 +97,31 @@ export interface WireJob {
   /** Trains a model, or answers a batch of rows with one. */
   kind: "train" | "infer";
   name: string;
+  /** CID of the data. */
+  dataset?: string;
+  /** Time of the block that holds the job, in milliseconds since 1970; null where that block is not known. */
+  submittedMs?: number | null;
   state: JobState;
+  /** Why the job ended without a result. */
+  reason?: JobEndReason | null;
+  /** What the job waits for; null while it progresses. */
+  waitingFor?: WaitingFor | null;
+  /** Since when, by the clock of the node that says so. */
+  waitingSinceMs?: number | null;
+  /** Workers that asked for work within the last minute, or hold some. */
+  workersNow?: { full: number; browsers: number };
   round: number;
   rounds: number;
-  /** Held-out accuracy as a fraction of 1, or null before the first round. */
+  /** Held-out accuracy of the newest point as a fraction of 1, or null before the first round. */
   accuracy: number | null;
+  /** The best point so far. */
+  bestAccuracy?: number | null;
   curve: WireCurvePoint[];
   units: number;
   unitsByMe: number;
   coordinator: string;
   /** Results that were refused so far. */
   rejected?: number;
-  /** Content address of the data. */
-  dataset?: string;
-  /** When the job was submitted, in milliseconds since 1970. */
-  submittedMs?: number | null;
-  /** Why the job ended without a result, e.g. `cancelled`. */
-  reason?: string | null;
-  /** What a job that does not move waits for, and since when. */
-  waitingFor?: string | null;
-  waitingSinceMs?: number | null;
-  /** Workers that take part now. */
-  workersNow?: { full: number; browsers: number };
-  /** The best accuracy of the curve, as a fraction of 1: that of the model that is committed. */
-  bestAccuracy?: number | null;
   /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
   contributors?: WireContributor[];
 }
@@ -120,10 +133,10 @@ export interface WireRejection {
   round: number;
   lane: number;
   reason: string;
-  /** `late`: it did not come in time. `withheld`: it was not shown. `wrong`: it was found wrong. */
-  kind?: "late" | "withheld" | "wrong";
+  /** Only `wrong` accuses the worker. */
+  kind: RejectionKind;
   /** When it was refused, by the clock of the node that tells it. */
-  timeMs?: number;
+  timeMs: number;
 }
 
 /** What one member did for a job. */
@@ -165,10 +178,10 @@ export interface WireContribution {
   /** Multiply-accumulate operations of all contributors together; `macs / macsOfAll` is the share. */
   macsOfAll: number;
   contributors: number;
-  /** Of the model, on the held-out rows, as a fraction of 1. */
-  accuracy: number;
-  model: string;
-  record: string;
+  /** Of a training: the accuracy on the held-out rows as a fraction of 1, and the content addresses of its objects. */
+  accuracy?: number;
+  model?: string;
+  record?: string;
   /** The block whose state holds it, and the block's time. */
   height: number;
   timeMs: number;
@@ -280,5 +293,5 @@ export interface WireModule {
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
   /** Verifies the file of a contribution against a checkpoint file. */
-  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array): WireContribution;
+  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array, asOfMs?: number): WireContribution;
 }

@@ -4,7 +4,7 @@ import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
 import type { Violation } from "../src/policy.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
+import type { WireConfig, WireContribution, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
 
 export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
@@ -98,6 +98,11 @@ export class FakeDevice implements Device {
   }
 }
 
+/** What the fake boundary proves. */
+export const PROVED: WireContribution = {
+  chain: "c", job: "j", name: "digits", coordinator: "k", id: "me", units: 4, checks: 1, macs: 40, macsOfAll: 100, contributors: 3, height: 9, timeMs: 5,
+};
+
 /** A light node that records what it is told. */
 export class FakeLight implements WireNode {
   readonly workersSet: number[] = [];
@@ -112,7 +117,7 @@ export class FakeLight implements WireNode {
   status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, storage: "kept" as const, contributing: false, workers: 0 });
   bytes = { received: 0, sent: 0 };
   traffic = () => this.bytes;
-  contributionProof = (job: string) => this.#answer(new TextEncoder().encode(job));
+  contributionProof = (job: string) => this.#answer(Uint8Array.of(1, job.length));
   modelFiles = (job: string) => this.#answer({ job, modelCid: "m", model: new Uint8Array([1]), recordCid: "r", record: new Uint8Array([2]) });
   readRef = (name: string) => this.#answer({ name, cid: "bafy", sequence: 1, height: 2 });
   readObject = () => this.#answer(new Uint8Array([1]));
@@ -197,8 +202,9 @@ export function fakeWorld() {
     },
     computeUnit: (input) => input,
     benchCompute: (n) => ({ kernel: "fake", n, gmacs: 1 }),
-    verifyContribution: () => {
-      throw new Error("not in this test");
+    verifyContribution: (proof) => {
+      if (proof[0] !== 1) throw Object.assign(new Error("the proof does not hold"), { code: "BAD_OBJECT" });
+      return PROVED;
     },
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
@@ -225,7 +231,7 @@ export function fakeWorld() {
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
     connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect, surroundings });
+  return Object.assign(world, { connect, surroundings, wasm });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */

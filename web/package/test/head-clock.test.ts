@@ -1,39 +1,45 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { HeadClock } from "../src/head-clock.js";
+import { FakeClock } from "./fakes.js";
 import { ServerClock, inWords } from "../src/server-clock.js";
 
-/** Heads of a chain whose blocks come every 2 s and travel for 300 ms, on a device that is `aheadMs` ahead. */
-function follow(aheadMs: number, delays: number[] = Array(8).fill(300)) {
-  let wall = 0;
-  const reported: number[] = [];
-  const clock = new HeadClock(() => wall, (offset) => void reported.push(offset));
-  delays.forEach((delay, index) => {
-    const timeMs = 1_700_000_000_000 + index * 2_000;
-    wall = timeMs + delay + aheadMs;
-    clock.take({ height: index + 10, timeMs });
-  });
-  return { clock, reported };
+const START_MS = 1_700_000_000_000;
+
+/** Heads of a chain whose blocks come every 2 s and travel for `delays`, on a device that is `aheadMs` ahead. */
+function follow(aheadMs: number, delays: number[] = Array(8).fill(300), before: { timeMs: number }[] = []) {
+  const [clock, reported] = [new FakeClock(), [] as number[]];
+  const heads = new HeadClock(clock, (offset) => void reported.push(offset));
+  const arrive = (height: number, timeMs: number, atMs: number) => {
+    clock.monotonic = atMs;
+    clock.wall = START_MS + atMs + aheadMs;
+    heads.take({ height, timeMs });
+  };
+  before.forEach(({ timeMs }, index) => arrive(index + 1, timeMs, index * 5));
+  delays.forEach((delay, index) => arrive(index + 100, START_MS + index * 2_000, index * 2_000 + delay));
+  return { heads, reported, arrive };
 }
 
 test("the offset of a wrong clock is known after some heads, and told once", () => {
   for (const ahead of [15_000, 40 * 86_400_000, -3_600_000, 0]) {
-    const { clock, reported } = follow(ahead);
-    assert.equal(clock.offsetMs, ahead + 300);
+    const { heads, reported } = follow(ahead);
+    assert.equal(heads.offsetMs, ahead + 300);
     assert.deepEqual(reported, [ahead + 300]);
   }
 });
 
-test("an old head at the start and single late ones do not count", () => {
-  const { clock } = follow(0, [900_000, 300, 300, 60_000, 300, 300]);
-  assert.equal(clock.offsetMs, 300);
+test("old heads that a node catches up with, and late ones, do not count", () => {
+  const old = Array.from({ length: 20 }, (_, index) => ({ timeMs: START_MS - (20 - index) * 3_600_000 }));
+  const { heads, reported } = follow(0, [300, 300, 60_000, 300, 300, 300, 300, 300], old);
+  assert.equal(heads.offsetMs, 300);
+  assert.deepEqual(reported, [300]);
 });
 
 test("two heads claim nothing yet, and a repeated head none at all", () => {
-  const { clock } = follow(0, [300, 300, 300]);
-  assert.equal(clock.offsetMs, null);
-  for (let repeat = 0; repeat < 5; repeat += 1) clock.take({ height: 12, timeMs: 0 });
-  assert.equal(clock.offsetMs, null);
+  const { heads, arrive } = follow(0, [300, 300, 300]);
+  assert.equal(heads.offsetMs, null);
+  for (let repeat = 0; repeat < 5; repeat += 1) arrive(102, START_MS + 4_000, 6_000);
+  assert.equal(heads.offsetMs, null);
 });
 
 test("the hosts' dates tell the offset, and the most modest one counts", () => {

@@ -29,10 +29,8 @@ export const en = {
   "cause.round": "round {round} of {rounds}",
   "cause.roundAccuracy": "round {round} of {rounds}, {accuracy} right so far",
   "cause.now": "Taking part",
-  "cause.workers": "{count} at work at this moment",
-  "cause.workersSplit": "{full} full nodes and {browsers} browsers at this moment",
-  "cause.members": "{count} members so far",
-  "cause.membersAndWorkers": "{count} members so far, {now} at work at this moment",
+  "cause.workers": "full nodes: {full}, browsers: {browsers} (at this moment)",
+  "cause.members": "members so far: {count}",
   "cause.cost": "What it costs you",
 
   "join.title": "Lend a hand",

@@ -31,10 +31,8 @@ export const es: Messages = {
   "cause.round": "ronda {round} de {rounds}",
   "cause.roundAccuracy": "ronda {round} de {rounds}, {accuracy} de aciertos hasta ahora",
   "cause.now": "Participan",
-  "cause.workers": "{count} trabajando en este momento",
-  "cause.workersSplit": "{full} nodos completos y {browsers} navegadores en este momento",
-  "cause.members": "{count} miembros hasta ahora",
-  "cause.membersAndWorkers": "{count} miembros hasta ahora, {now} trabajando en este momento",
+  "cause.workers": "nodos completos: {full}, navegadores: {browsers} (en este momento)",
+  "cause.members": "miembros hasta ahora: {count}",
   "cause.cost": "Lo que te cuesta",
 
   "join.title": "Echa una mano",

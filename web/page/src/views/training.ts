@@ -86,9 +86,7 @@ function progressText(job: Job): string {
 }
 
 /** What the job waits for, or why it ended without a model; null if neither. */
-function waitingText(job: Job): string | null {
-  const waitingFor: string | null | undefined = job.waitingFor;
-  const reason: string | null | undefined = job.reason;
+function waitingText({ waitingFor, reason }: Job): string | null {
   if (waitingFor) {
     return `${t("training.waits", { what: tMaybe(`waiting.${waitingFor}`) ?? waitingFor })}.`;
   }
