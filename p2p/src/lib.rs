@@ -35,11 +35,11 @@ pub use tequio_webrtc::Route;
 pub use tequio_webrtc::{BadIceServers, IceServer};
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use self::config::TlsIdentity;
+pub use self::config::{ReloadableTls, TlsIdentity};
 pub use self::{
     circuits::Circuits,
     config::{Config, Limits, RelayLimits},
-    driver::PeerInfo,
+    driver::{PeerInfo, may_try},
     error::{DialError, ListenError, RequestError, SpawnError},
     event::{DisconnectReason, Event, Events, PathReason, Reply, Share, Tells, Told},
     network::Network,

@@ -3,26 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 use tequio_tests::{
+    browser,
     network::{Network, binary, root},
     process::Process,
 };
 
 const WAIT: Duration = Duration::from_secs(300);
 
-/// Where Debian and others have it; `TEQUIO_CHROMIUM` names another.
-fn chromium() -> PathBuf {
-    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
-}
-
 fn script(network: &Network, name: &str, arguments: &[&str]) -> Process {
-    let mut command = Command::new("node");
-    command.current_dir(root().join("tests/browser")).arg(format!("{name}.mjs"));
-    command.arg("--chromium").arg(chromium()).args(arguments);
-    Process::spawn(name, &mut command, &network.folder().join(format!("{name}.log"))).unwrap()
+    browser::script(network, name, arguments).unwrap()
 }
 
 fn train(network: &Network, rounds: u32) -> String {
@@ -68,10 +59,19 @@ fn two_tabs_work_on_one_job_and_a_closed_one_loses_nothing() {
 }
 
 #[test]
-fn every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
+fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
     let network = Network::start(4, 1).unwrap();
     let job = train(&network, 4);
     let model = finished(&network, &job)["model_cid"].clone();
+    // The same network serves the package's examples.
+    let mut examples = script(&network, "examples", &["--url", &network.page(0).unwrap()]);
+    for (event, field) in [("readme", "model"), ("react", "label"), ("node", "label")] {
+        let shown = examples.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
+        assert!(shown[field].as_str().is_some_and(|text| !text.is_empty()), "{shown}");
+        assert!(event != "node" || shown["none"] == "NOT_FOUND", "{shown}");
+    }
+    assert!(examples.finish(WAIT).unwrap().success());
+    surroundings(&network);
     for lie in ["header", "weight", "committee", "chain", "proof", "object"] {
         let mut command = Command::new(binary("tequio-adversary"));
         command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
@@ -89,6 +89,33 @@ fn every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
         assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{lie}");
         assert!(tab.finish(WAIT).unwrap().success());
     }
+}
+
+/// The package in browsers as they are.
+fn surroundings(network: &Network) {
+    let mut pages = script(network, "surroundings", &["--url", &network.page(0).unwrap()]);
+    let mut seen = |event: &str| pages.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
+    for event in ["forbidden", "unclonable"] {
+        let found = seen(event);
+        assert_eq!(found["storage"], "visit", "{found}");
+    }
+    let closed = seen("closed");
+    assert!(closed["storage"] == "kept" && closed["another"] == true, "{closed}");
+    for event in ["ahead", "behind"] {
+        let found = seen(event);
+        assert!(found["offBy"].as_f64().is_some_and(|ms| ms.abs() < 5_000.0), "{found}");
+        assert_eq!(found["stale"], false, "{found}");
+    }
+    let far = seen("far");
+    assert_eq!(far["code"], "STALE_CHECKPOINT", "{far}");
+    assert!(far["message"].as_str().unwrap().contains("40 days ahead"), "{far}");
+    assert!(far["offBy"].as_f64().is_some_and(|ms| ms.abs() < 5_000.0), "{far}");
+    let dead = seen("dead");
+    assert_eq!(dead["codes"], serde_json::json!(["NO_RELAY", "NO_RELAY"]));
+    assert!(dead["ms"].as_u64().is_some_and(|ms| ms < 10_000), "{dead}");
+    let policy = seen("policy");
+    assert_eq!((&policy["code"], &policy["directive"]), (&"CSP_BLOCKED".into(), &"connect-src".into()), "{policy}");
+    assert!(pages.finish(WAIT).unwrap().success());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! certificates, entries with proofs, objects under the digest of their bytes. The exceptions, advice for
 //! display and for routing only, are marked as such.
 
-use super::work::JobProgress;
+use super::work::{JobProgress, RejectionKind};
 use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
     knowledge::{Cid, object::BLOCK_LEN_MAX},
@@ -24,6 +24,10 @@ pub const KEYS_MAX: usize = 16;
 pub const LIST_MAX: usize = 64;
 /// Most committee handovers in an answer. With unchanged seats one takes about 520 bytes.
 pub const HANDOVERS_MAX: usize = 1024;
+/// Most addresses told at once.
+pub const ADDRESSES_MAX: usize = 32;
+/// Longest address, as the text of a multiaddress, bytes.
+pub const ADDRESS_LEN_MAX: usize = 256;
 /// Longest that a node holds back its answer to [`Request::Head`], milliseconds.
 pub const HEAD_WAIT_MS_MAX: u32 = 15_000;
 
@@ -58,9 +62,9 @@ pub enum Request {
         /// Which.
         transaction: SignedTransaction,
     },
-    /// Advice: the jobs that this node knows of, newest first.
+    /// Advice: the jobs that this node knows of: those that are not over first, then by age, newest first.
     Jobs,
-    /// Advice: refused results and other events after a number.
+    /// Advice: the newest refused results and other events after a number.
     Events {
         /// Number of the last event that is known already.
         after: u64,
@@ -74,6 +78,20 @@ pub enum Request {
         /// Most handovers to send; at most [`HANDOVERS_MAX`] are sent.
         count: u16,
     },
+    /// Advice: addresses that connected peers claim for themselves.
+    Addresses {
+        /// The peers in question.
+        of: AddressesOf,
+    },
+}
+
+/// The peers whose addresses are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum AddressesOf {
+    /// This node, which must coordinate a job that is not over.
+    Coordinator(NodeId),
+    /// Relays.
+    Relays,
 }
 
 /// An answer.
@@ -102,6 +120,8 @@ pub enum Response {
     /// To [`Request::Handovers`], without gaps, from the requested epoch on; empty where that epoch has not ended, or the
     /// node does not have its last header.
     Handovers(BoundedVec<CommitteeHandover, HANDOVERS_MAX>),
+    /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where the peer is not connected.
+    Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
     /// Not there, not yet, or not accepted; the text is for people.
     Refused(Refusal),
 }
@@ -151,7 +171,7 @@ pub enum Refusal {
 /// Something worth showing. Advice: nobody is blamed in the ledger for it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Event {
-    /// A worker's result was refused.
+    /// A worker's result was refused, or did not come in time.
     Rejected {
         /// Which job.
         job: crate::ledger::job::JobId,
@@ -161,6 +181,8 @@ pub enum Event {
         lane: u32,
         /// Whose.
         worker: NodeId,
+        /// What the rejection says of the worker.
+        kind: RejectionKind,
         /// Why, for people.
         reason: BoundedString<160>,
     },

@@ -1,23 +1,46 @@
-/** The one place where what stopped the page is said, with what to do about it. */
+/** The one place for what stopped the page: the cause, what to do, and the technical details. */
 import type { View } from "../app.js";
 import { h, say, set, show } from "../dom.js";
-import { isMessage, t } from "../i18n/index.js";
+import { age } from "../format.js";
+import { t, tMaybe } from "../i18n/index.js";
+import type { ErrorFacts } from "../state.js";
+
+/** A clock that is off by less does not make a starting point old. */
+const CLOCK_OFFSET_MS_MIN = 3_600_000;
 
 export function errorView(): View {
   const title = h("strong");
-  const text = h("span");
+  const text = h("span", { class: "error-text" });
+  const summary = h("summary");
   const code = h("code");
-  const element = h("div", { class: "error", role: "alert", "data-testid": "error", hidden: true }, title, text, code);
+  // The package's own text names addresses and causes; it is English in every language.
+  const message = h("span", { lang: "en", "data-testid": "error-message" });
+  const details = h("details", {}, summary, h("p", {}, code, " ", message));
+  const alert = h("div", { class: "error-cause", role: "alert" }, title, text);
+  const element = h("div", { class: "error", "data-testid": "error", hidden: true }, alert, details);
   return {
     element,
+    reads: ({ error }) => [error],
     update({ error }) {
       show(element, error !== null);
       set(element, "data-code", error?.code);
-      if (error === null) return;
+      if (error === null) return say(text, "");
       say(title, t("error.title"));
-      const key = `error.${error.code}`;
-      say(text, isMessage(key) ? t(key, { origin: location.origin }) : error.message);
+      say(text, errorText(error));
+      say(summary, t("error.details"));
       say(code, error.code);
+      say(message, error.message);
     },
   };
+}
+
+/** An error in the page's language: its cause, and what to do. */
+export function errorText({ code, details = {} }: ErrorFacts): string {
+  const offsetMs = Number(details["clockOffsetMs"] ?? 0);
+  if (code === "STALE_CHECKPOINT" && Math.abs(offsetMs) >= CLOCK_OFFSET_MS_MIN) {
+    const direction = t(offsetMs > 0 ? "error.clock.ahead" : "error.clock.behind");
+    return t("error.STALE_CHECKPOINT.clock", { time: age(Math.abs(offsetMs)), direction });
+  }
+  const values = { origin: location.origin, ...details };
+  return tMaybe(`error.${code}`, values) ?? t("error.other");
 }
