@@ -1,7 +1,7 @@
 //! A running relay: starts the parts in order, feeds them the network's events, stops them.
 
 use crate::{
-    Addresses, Config, StartError,
+    Addresses, Config, StartError, checkpoint_age,
     files::DirectoryLock,
     forward::Forwarder,
     http::{self, CheckpointFile, Server, Site},
@@ -33,6 +33,7 @@ pub struct Relay {
     server: Server,
     turn: Option<Arc<TurnServer>>,
     _events: AbortOnDrop,
+    _checkpoint_watch: Option<AbortOnDrop>,
     _lock: DirectoryLock,
 }
 
@@ -93,6 +94,7 @@ impl Relay {
             }
             None => None,
         };
+        let _checkpoint_watch = checkpoint.clone().map(|file| AbortOnDrop(tokio::spawn(checkpoint_age::watch(file))));
         let site = Site {
             addresses: addresses.clone(),
             turn: turn.clone(),
@@ -104,7 +106,7 @@ impl Relay {
         let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
         let server = Server::start(config.http, tls_acceptor, router).await;
         let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
-        Ok(Self { network, addresses, forwarder, server, turn, _events: events, _lock: lock })
+        Ok(Self { network, addresses, forwarder, server, turn, _events: events, _checkpoint_watch, _lock: lock })
     }
 
     /// Who it is.

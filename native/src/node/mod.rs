@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod events;
 #[cfg(test)]
 mod fixture;
+pub mod handovers;
 pub mod jobs;
 pub mod light;
 pub mod machine;
@@ -40,7 +41,7 @@ use anyhow::Context as _;
 use context::{Context, Parts, Tip};
 use neighbours::PeerName;
 use std::{path::Path, sync::Arc, thread::JoinHandle};
-use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
+use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX, GenesisFile};
 use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -77,6 +78,10 @@ impl Node {
         let genesis = read_public(dir, GENESIS_FILE)?;
         let start = GenesisFile::decode(&genesis).and_then(|g| g.start()).context("genesis.bin")?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
+        if let Err(error) = Checkpoint::open(&checkpoint, None, machine::now_ms()) {
+            // The store knows where the chain stands; only a node that was away for long needs the file.
+            tracing::warn!(%error, "{CHECKPOINT_FILE}; once the node is at the head, `tequio checkpoint export` makes a newer one");
+        }
         let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
         let head = store.load_head(&start)?;
         let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -127,6 +132,7 @@ impl Node {
         tasks.spawn(queue::run(context.clone()));
         tasks.spawn(prune::run(context.clone(), config.keep_blocks));
         tasks.spawn(sync::follow(context.clone(), replica.clone()));
+        tasks.spawn(handovers::keep(context.clone()));
         let listen = listen(&context, config).await?;
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }
