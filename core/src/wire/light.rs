@@ -22,12 +22,12 @@ pub const RESPONSE_LEN_MAX: usize = 2 * 1024 * 1024;
 pub const KEYS_MAX: usize = 16;
 /// Most jobs, events or members listed at once.
 pub const LIST_MAX: usize = 64;
+/// Most committee handovers in an answer. With unchanged seats one takes about 520 bytes.
+pub const HANDOVERS_MAX: usize = 1024;
 /// Most addresses told at once.
 pub const ADDRESSES_MAX: usize = 32;
 /// Longest address, as the text of a multiaddress, bytes.
 pub const ADDRESS_LEN_MAX: usize = 256;
-/// Most committee handovers in an answer. With unchanged seats one takes about 520 bytes.
-pub const HANDOVERS_MAX: usize = 1024;
 /// Longest that a node holds back its answer to [`Request::Head`], milliseconds.
 pub const HEAD_WAIT_MS_MAX: u32 = 15_000;
 

@@ -8,7 +8,9 @@ mod export;
 mod handovers;
 mod infer;
 mod init;
+mod interrupt;
 mod job;
+mod job_text;
 mod kb;
 mod keys;
 mod queued;
@@ -19,7 +21,7 @@ mod trust;
 mod verify;
 mod verify_chain;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use std::path::PathBuf;
 
 /// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to any browser.
@@ -37,7 +39,8 @@ const EXAMPLES: &str = "Examples:
   tequio verify model --data digits.csv.gz --checkpoint net/checkpoint.bin
                                                      check the exported model, without a network
 
-The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.";
+The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
+An empty variable counts as one that is not set. TEQUIO_JSON=1 is --json for every command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -77,7 +80,7 @@ pub struct Dir {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Json {
     /// Print JSON, one object a line
-    #[arg(long, env = "TEQUIO_JSON")]
+    #[arg(long, env = "TEQUIO_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 

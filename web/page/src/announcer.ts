@@ -19,9 +19,13 @@ export class Announcer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastMs = -Infinity;
 
-  /** Speaks a text when it is its turn; a newer text of the same topic replaces it. */
+  /**
+   * Speaks a text when it is its turn; a newer text of the same topic replaces it. An empty text
+   * ends the topic, so that the same text is news again.
+   */
   say(topic: string, text: string): void {
     this.#waiting.delete(topic);
+    if (text === "") this.#spoken.delete(topic);
     if (text === "" || this.#spoken.get(topic) === text) return;
     this.#waiting.set(topic, text);
     if (this.#timer !== undefined) return;

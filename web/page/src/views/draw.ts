@@ -77,7 +77,7 @@ export function drawView({ actions, store, announcer }: Context): View {
     say(sure, best === undefined ? "" : t("draw.sure", { confidence }));
     set(prediction, "data-label", given?.label);
     // While a person draws, the answer changes with each point: the announcer waits for rest.
-    if (given !== null) announcer.say("prediction", said);
+    announcer.say("prediction", given === null ? "" : said);
     while (bars.childElementCount > classes.length) bars.lastElementChild?.remove();
     classes.forEach((name, index) => {
       const item = bars.children[index] ?? bars.appendChild(bar());
