@@ -20,7 +20,7 @@ use tequio_core::{
         Cid, CidCodec,
         object::{self, Block, Contents},
     },
-    ledger::{Entry, Header, Key, job::JobId, transaction::RefName},
+    ledger::{Entry, Header, Key, job::JobId, state::ProvedEntry, transaction::RefName},
     light::{LightClient, LightError, Progress},
     types::{Epoch, NodeId, Unverified, Verified},
     wire::{
@@ -32,7 +32,7 @@ use tequio_p2p::{Network, Protocol};
 use web_time::Instant;
 
 /// How long an ordinary question may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Committee handovers in one question.
 const HANDOVERS_AT_ONCE: Epoch = 128;
 /// Committee handovers verified without a pause.
@@ -58,6 +58,16 @@ pub struct Chain {
 
 /// A head is stale if none has followed for so many of the longest times between two blocks.
 const STALE_INTERVALS: u64 = 3;
+
+/// An entry, and what proves it.
+pub struct Proved {
+    /// The entry; none where it is proved absent.
+    pub found: Option<Entry>,
+    /// The header that the proof leads to.
+    pub header: FinalHeader,
+    /// The proof.
+    pub entry: ProvedEntry,
+}
 
 /// What is wrong with an answer.
 pub enum Fault {
@@ -91,7 +101,7 @@ impl From<LightError> for Fault {
 }
 
 impl Fault {
-    fn unexpected() -> Self {
+    pub fn unexpected() -> Self {
         Self::Lie { what: "answer", detail: "an answer to another question".into() }
     }
 }
@@ -175,9 +185,7 @@ impl Chain {
                 return Ok((from - started_at) as usize);
             }
             self.announce_head();
-            if let Err(e) = self.save().await {
-                self.emitter.log("warn", e.to_string());
-            }
+            self.save().await;
         }
     }
 
@@ -293,6 +301,12 @@ impl Chain {
 
     /// An entry of the newest state, or its proved absence, and the height at which it was proved.
     pub async fn entry(&self, key: Key) -> Result<(Option<Entry>, u64), NodeError> {
+        let proved = self.prove(key).await?;
+        Ok((proved.found, proved.header.header.height))
+    }
+
+    /// An entry of the newest state, or its proved absence, with what proves it.
+    pub async fn prove(&self, key: Key) -> Result<Proved, NodeError> {
         let keys = [key];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.iter().cloned()) };
         self.ask(&request, ANSWER_WAIT, |response| {
@@ -302,11 +316,13 @@ impl Chain {
             if height + STATE_LAG_MAX < before {
                 return Err(Fault::Refused(Refusal::Busy));
             }
-            let found = self.light.borrow_mut().read(&keys, Unverified::new(header), &entries, now_ms())?;
+            let unverified = Unverified::new(header.clone());
+            let found = self.light.borrow_mut().read(&keys, unverified, &entries, now_ms())?.into_iter().next().flatten();
             if height > before {
                 self.announce_head();
             }
-            Ok((found.into_iter().next().flatten(), height))
+            let entry = entries.into_vec().into_iter().next().ok_or_else(Fault::unexpected)?;
+            Ok(Proved { found, header, entry })
         })
         .await
     }

@@ -7,6 +7,7 @@
 //! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
 //! rule 8: only inside the trust period, so that old keys can't halt anyone).
 
+pub mod contribution;
 pub mod handover;
 
 pub use handover::HandoverError;

@@ -16,6 +16,7 @@ use crate::{
 
 use alloc::vec;
 
+mod contribution;
 mod handovers;
 
 const INTERVAL_MS: u64 = 1000;

@@ -19,7 +19,7 @@ use tequio_core::{
         state::{ENTRY_LEN_MAX, ProvedEntry},
         transaction::TRANSACTION_LEN_MAX,
     },
-    light::{LightClient, handover::HandoverFile},
+    light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
     scheduler::coordinator::Record,
     types::{ChainId, Digest, NodeId, Unverified, Verified},
     wire::{consensus, light, mempool, packed, sync, work},
@@ -92,6 +92,8 @@ kinds! {
     Checkpoint "checkpoint" => checkpoint,
     /// `handovers.bin`.
     HandoverFile "handover_file" => handover_file,
+    /// The proof of a contribution.
+    ContributionFile "contribution_file" => contribution_file,
     /// What a light node keeps.
     LightSaved "light_saved" => light_saved,
     /// A record of the consensus log.
@@ -180,6 +182,12 @@ fn checkpoint(bytes: &[u8]) {
 fn handover_file(bytes: &[u8]) {
     if let Ok(file) = HandoverFile::decode(bytes) {
         assert_eq!(file.encode(), bytes, "a second encoding of the same handovers");
+    }
+}
+
+fn contribution_file(bytes: &[u8]) {
+    if let Ok(file) = ContributionFile::decode(bytes) {
+        assert_eq!(file.encode(), bytes, "a second encoding of the same contribution");
     }
 }
 

@@ -31,7 +31,7 @@ use tequio_core::{
         },
         seed,
     },
-    light::{LightClient, handover::HandoverFile},
+    light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
     types::{ChainId, Digest, NodeId},
     wire::{
         consensus::{Message, Proposal, SignedVote, ViewChange},
@@ -105,6 +105,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::GenesisFile => vec![chain.genesis.encode()],
         Kind::Checkpoint => vec![chain.checkpoint()],
         Kind::HandoverFile => vec![HandoverFile::new(handovers(&chain)).unwrap().encode()],
+        Kind::ContributionFile => vec![contribution(&chain).encode()],
         Kind::LightSaved => vec![LightClient::start(&chain.checkpoint(), None, 0).unwrap().save()],
         Kind::WalRecord => vec![
             codec::encode(&WalRecord::Accepted(chain.proposal())),
@@ -303,6 +304,12 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
 }
 
 /// One with the seats of the committee before, and one with others.
+fn contribution(chain: &Chain) -> ContributionFile {
+    let (header, job) = (handovers(chain)[0].header.clone(), Digest([7; 32]));
+    let entry = chain.state.prove(&Key::Job(job));
+    ContributionFile::new(chain.key.id(), job, handovers(chain), header, entry).unwrap()
+}
+
 fn handovers(chain: &Chain) -> Vec<light::CommitteeHandover> {
     let header =
         light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };

@@ -4,14 +4,14 @@ use super::*;
 use crate::ledger::{Seat, committee::CommitteeRecord};
 
 /// Four seats that a fifth member joins: the first epoch's handover, and a header of the second epoch.
-struct Fixture {
-    chain: Chain,
+pub(super) struct Fixture {
+    pub(super) chain: Chain,
     next: Committee,
     secrets: Vec<bls::SecretKey>,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let chain = Chain::new(1);
         let (node, secret) = (NodeKey::from_bytes(&[5; 32]), bls::SecretKey::from_seed(&[5; 32]));
         let mut seats = chain.start.committee.seats().to_vec();
@@ -35,12 +35,17 @@ impl Fixture {
         CommitteeHandover::new(header, self.chain.start.committee.record(), committee)
     }
 
-    fn handover(&self) -> CommitteeHandover {
+    pub(super) fn handover(&self) -> CommitteeHandover {
         self.handover_to(self.next.record())
     }
 
     /// Of the second epoch, signed by these seats.
     fn later(&self, signers: &[usize]) -> FinalHeader {
+        self.later_with(&self.chain.start.state, signers)
+    }
+
+    /// The same, with another state.
+    pub(super) fn later_with(&self, state: &State, signers: &[usize]) -> FinalHeader {
         let (height, seed) = (EPOCH + 2, Digest([9; 32]));
         let seat = leader(&self.next, &seed, height, 0);
         let header = Header {
@@ -49,7 +54,7 @@ impl Fixture {
             proof: None,
             proposer: self.next.seats()[seat].node,
             next_committee: self.next.record().digest(),
-            ..self.chain.header(height, &self.chain.start.state)
+            ..self.chain.header(height, state)
         };
         let vote =
             Vote { chain: header.chain, epoch: 1, height, view: 0, phase: Phase::Commit, digest: header.digest() };
