@@ -39,7 +39,7 @@ pub struct Config {
     pub webrtc: Option<tequio_webrtc::Certificate>,
     /// Needed to listen on `/tcp/…/tls/ws`.
     #[cfg(not(target_arch = "wasm32"))]
-    pub tls: Option<TlsIdentity>,
+    pub tls: Option<ReloadableTls>,
 }
 
 impl Config {
@@ -91,6 +91,42 @@ pub struct TlsIdentity {
     pub key_der: Zeroizing<Vec<u8>>,
     /// The certificates, the end entity's first.
     pub chain_der: Vec<Vec<u8>>,
+}
+
+/// The TLS identity of a running listener, shared with the program that renews it. A replaced one counts for connections
+/// that are accepted from then on; open connections keep theirs.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Clone)]
+pub struct ReloadableTls(std::sync::Arc<std::sync::Mutex<(u64, TlsIdentity)>>);
+
+#[cfg(not(target_arch = "wasm32"))]
+impl ReloadableTls {
+    /// Replaces the identity.
+    pub fn replace(&self, identity: TlsIdentity) {
+        let mut held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        held.0 += 1;
+        held.1 = identity;
+    }
+
+    /// The identity and its generation, if that is not `known`.
+    pub(crate) fn newer_than(&self, known: Option<u64>) -> Option<(u64, TlsIdentity)> {
+        let held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (Some(held.0) != known).then(|| held.clone())
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl From<TlsIdentity> for ReloadableTls {
+    fn from(identity: TlsIdentity) -> Self {
+        Self(std::sync::Arc::new(std::sync::Mutex::new((0, identity))))
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl fmt::Debug for ReloadableTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReloadableTls").finish_non_exhaustive()
+    }
 }
 
 /// Bounds on connections and memory; what is above them is refused.

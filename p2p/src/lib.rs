@@ -35,7 +35,7 @@ pub use tequio_webrtc::Route;
 pub use tequio_webrtc::{BadIceServers, IceServer};
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use self::config::TlsIdentity;
+pub use self::config::{ReloadableTls, TlsIdentity};
 pub use self::{
     circuits::Circuits,
     config::{Config, Limits, RelayLimits},

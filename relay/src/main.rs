@@ -1,27 +1,38 @@
-//! `tequio-relay`: see `--help`. Logs go to standard error, `RUST_LOG` chooses them.
+//! `tequio-relay`: see `--help`. Logs go to standard error; `RUST_LOG` chooses them, or a file that can be changed while
+//! the relay runs. SIGHUP reads that file and the TLS certificate again, and never ends the relay.
 
 use anyhow::Context as _;
 use clap::Parser;
 use std::{
     io::{IsTerminal, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 use tequio_relay::{Relay, cli::Args};
-use tokio::signal;
-use tracing_subscriber::EnvFilter;
+use tokio::{
+    io::AsyncWriteExt,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+
+/// What is logged unless somebody chooses.
+const LOG_DEFAULT: &str = "info,libp2p=warn,str0m=error,is=error,stun_types=off";
+
+/// The least time between two lines of JSON: a crowd that comes at once is one line.
+const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The filter of the running log.
+type LogFilter = reload::Handle<EnvFilter, Registry>;
 
 fn main() -> ExitCode {
     // Two providers are compiled in (see the network's documentation): choose before anyone asks.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,libp2p=warn,str0m=error,is=error,stun_types=off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
-    match tokio::runtime::Runtime::new().context("cannot start").and_then(|runtime| runtime.block_on(run(args))) {
+    let ended = start_log(args.log_filter_file.as_deref())
+        .and_then(|filter| tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args, filter)));
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tequio-relay: {error:#}");
@@ -30,17 +41,70 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
+fn start_log(file: Option<&Path>) -> anyhow::Result<LogFilter> {
+    let (filter, handle) = reload::Layer::new(log_filter(file)?);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(filter).with(log).init();
+    Ok(handle)
+}
+
+/// What to log: as the file says, if there is one, else as `RUST_LOG` says.
+fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
+    let Some(path) = file else {
+        return Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT)));
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    EnvFilter::try_new(if line.is_empty() { LOG_DEFAULT } else { line })
+        .with_context(|| format!("{} does not choose a log", path.display()))
+}
+
+async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
+    // Before anything that takes time, so that no signal ends the relay while it starts.
+    let hangups = signal(SignalKind::hangup())?;
     let json = args.json;
+    let log_filter_file = args.log_filter_file.clone();
     let relay = Relay::start(args.into_config().context("cannot read the passphrase")?).await?;
     announce(&relay, json)?;
-    interrupted().await?;
+    if json {
+        tokio::spawn(report_browsers(relay.browsers()));
+    }
+    tokio::select! {
+        interrupt = interrupted() => interrupt?,
+        () = reload_on_hangup(hangups, &relay, log_filter_file, filter) => {}
+    }
     tracing::info!("stopping; once more to stop at once");
     tokio::select! {
         () = relay.stop() => {}
         again = interrupted() => again?,
     }
     Ok(())
+}
+
+/// Reads the log's filter and the certificate again at each SIGHUP.
+async fn reload_on_hangup(mut hangups: Signal, relay: &Relay, file: Option<PathBuf>, filter: LogFilter) {
+    while hangups.recv().await.is_some() {
+        tracing::info!("SIGHUP: reading the log filter and the TLS certificate again");
+        match log_filter(file.as_deref()).and_then(|new| filter.reload(new).map_err(Into::into)) {
+            Ok(()) => tracing::info!("the log filter is in use"),
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the log filter stays as it is"),
+        }
+        relay.reload_certificate().await;
+    }
+    // The stream of signals does not end while the runtime runs.
+    std::future::pending().await
+}
+
+/// Prints how many browsers are connected each time that the number changes, for as long as somebody reads it.
+async fn report_browsers(mut browsers: watch::Receiver<usize>) {
+    let mut out = tokio::io::stdout();
+    while browsers.changed().await.is_ok() {
+        let line = serde_json::json!({"event": "browsers", "browsers": *browsers.borrow_and_update()});
+        if out.write_all(format!("{line}\n").as_bytes()).await.is_err() || out.flush().await.is_err() {
+            return;
+        }
+        tokio::time::sleep(REPORT_INTERVAL).await;
+    }
 }
 
 /// Says on standard output where the relay can be reached.
@@ -68,9 +132,9 @@ fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
 
 /// Waits for Ctrl-C or a request to terminate.
 async fn interrupted() -> anyhow::Result<()> {
-    let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        interrupt = signal::ctrl_c() => interrupt?,
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
         _ = terminate.recv() => {}
     }
     Ok(())

@@ -7,20 +7,23 @@ use crate::{
     http::{self, CheckpointFile, Server, Site},
     keys::Keys,
     metrics::Metrics,
-    tls,
+    tls::Certificate,
     turn::{Issuer, Targets, TurnConfig, TurnServer},
 };
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tequio_core::types::NodeId;
-use tequio_p2p::{Event, Events, Multiaddr, Network, Protocol, identity};
-use tokio::task::JoinHandle;
+use tequio_p2p::{Event, Events, Multiaddr, Network, Path as PeerPath, Protocol, TransportKind, identity};
+use tokio::{sync::watch, task::JoinHandle};
 
 /// A wildcard address stands for several, which are reported one by one.
 const INTERFACES_DELAY: Duration = Duration::from_millis(100);
+/// How often the TLS files are looked at.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the network may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -32,6 +35,9 @@ pub struct Relay {
     forwarder: Arc<Forwarder>,
     server: Server,
     turn: Option<Arc<TurnServer>>,
+    browsers: watch::Receiver<usize>,
+    certificate: Option<Arc<Certificate>>,
+    _renewal: Option<AbortOnDrop>,
     _events: AbortOnDrop,
     _lock: DirectoryLock,
 }
@@ -48,8 +54,7 @@ impl Relay {
             return Err(StartError::Page(dir.clone()));
         }
         let checkpoint = config.checkpoint.clone().map(CheckpointFile::open).transpose()?;
-        let tls = config.tls.as_ref().map(tls::load).transpose()?;
-        let (tls_identity, tls_acceptor) = tls.unzip();
+        let certificate = config.tls.clone().map(Certificate::open).transpose()?.map(Arc::new);
 
         let turn = config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
 
@@ -68,13 +73,15 @@ impl Relay {
         network_config.limits = config.limits.clone();
         network_config.relay = Some(config.circuits.clone());
         network_config.webrtc = Some(keys.certificate);
-        network_config.tls = tls_identity;
+        network_config.tls = certificate.as_ref().map(|certificate| certificate.websocket());
         let (network, events) = tequio_p2p::spawn(network_config)?;
 
         let addresses = Arc::new(Addresses::new(network.local_id(), config.external));
         let metrics = Arc::new(Metrics::new());
         let forwarder = Forwarder::new(network.clone(), upstreams, metrics.clone());
-        let events = run(events, addresses.clone(), forwarder.clone(), metrics.clone());
+        let (browsers_changed, browsers) = watch::channel(0);
+        let browsers_changed = Browsers::new(browsers_changed);
+        let events = run(events, addresses.clone(), forwarder.clone(), metrics.clone(), browsers_changed);
         let events = AbortOnDrop(tokio::spawn(events));
 
         let mut wildcard = false;
@@ -102,9 +109,21 @@ impl Relay {
             metrics,
         };
         let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
-        let server = Server::start(config.http, tls_acceptor, router).await;
+        let server = Server::start(config.http, certificate.clone(), router).await;
         let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
-        Ok(Self { network, addresses, forwarder, server, turn, _events: events, _lock: lock })
+        let renewal = certificate.clone().map(|certificate| AbortOnDrop(tokio::spawn(renew(certificate))));
+        Ok(Self {
+            network,
+            addresses,
+            forwarder,
+            server,
+            turn,
+            browsers,
+            certificate,
+            _renewal: renewal,
+            _events: events,
+            _lock: lock,
+        })
     }
 
     /// Who it is.
@@ -122,6 +141,18 @@ impl Relay {
         self.forwarder.upstreams().count(Instant::now()).1
     }
 
+    /// Takes over a renewed TLS certificate, if there is one. Without being told the relay looks for itself once a minute.
+    pub async fn reload_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            reload(certificate.clone()).await;
+        }
+    }
+
+    /// How many browsers are connected: peers that came by WebRTC or WebSocket.
+    pub fn browsers(&self) -> watch::Receiver<usize> {
+        self.browsers.clone()
+    }
+
     /// Its web server.
     pub fn http(&self) -> &Server {
         &self.server
@@ -136,6 +167,23 @@ impl Relay {
     pub async fn stop(self) {
         self.server.stop().await;
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.network.close()).await;
+    }
+}
+
+/// Looks for a renewed certificate for as long as the relay runs.
+async fn renew(certificate: Arc<Certificate>) {
+    loop {
+        tokio::time::sleep(RENEWAL_INTERVAL).await;
+        reload(certificate.clone()).await;
+    }
+}
+
+async fn reload(certificate: Arc<Certificate>) {
+    match tokio::task::spawn_blocking(move || certificate.reload()).await {
+        Ok(Ok(true)) => tracing::info!("the renewed TLS certificate is in use"),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the TLS certificate is not replaced"),
+        Err(error) => tracing::error!(%error, "the TLS certificate could not be looked at"),
     }
 }
 
@@ -178,7 +226,42 @@ fn is_wildcard(addr: &Multiaddr) -> bool {
     addr.iter().next().is_some_and(|ip| matches!(ip.to_string().as_str(), "/ip4/0.0.0.0" | "/ip6/::"))
 }
 
-async fn run(mut events: Events, addresses: Arc<Addresses>, forwarder: Arc<Forwarder>, metrics: Arc<Metrics>) {
+/// Counts the peers that are connected by a transport of browsers.
+struct Browsers {
+    connected: BTreeSet<NodeId>,
+    count: watch::Sender<usize>,
+}
+
+impl Browsers {
+    fn new(count: watch::Sender<usize>) -> Self {
+        Self { connected: BTreeSet::new(), count }
+    }
+
+    fn on_connected(&mut self, peer: NodeId, path: PeerPath) {
+        if matches!(path, PeerPath::Direct(TransportKind::WebRtc | TransportKind::WebSocket)) {
+            self.connected.insert(peer);
+            self.notify();
+        }
+    }
+
+    fn on_disconnected(&mut self, peer: &NodeId) {
+        self.connected.remove(peer);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        let count = self.connected.len();
+        self.count.send_if_modified(|sent| std::mem::replace(sent, count) != count);
+    }
+}
+
+async fn run(
+    mut events: Events,
+    addresses: Arc<Addresses>,
+    forwarder: Arc<Forwarder>,
+    metrics: Arc<Metrics>,
+    mut browsers: Browsers,
+) {
     while let Some(event) = events.next().await {
         match event {
             Event::Listening { addr } => {
@@ -192,6 +275,7 @@ async fn run(mut events: Events, addresses: Arc<Addresses>, forwarder: Arc<Forwa
             Event::Connected { peer, path, .. } => {
                 tracing::debug!(%peer, ?path, "connected");
                 forwarder.upstreams().set_connected(peer, true);
+                browsers.on_connected(peer, path);
             }
             Event::Unreachable { peer, error } => {
                 let peer = peer.map(|peer| peer.to_string());
@@ -200,6 +284,7 @@ async fn run(mut events: Events, addresses: Arc<Addresses>, forwarder: Arc<Forwa
             Event::Disconnected { peer, reason } => {
                 tracing::debug!(%peer, ?reason, "disconnected");
                 forwarder.upstreams().set_connected(peer, false);
+                browsers.on_disconnected(&peer);
             }
             // The network queues a bounded number of them, so the number of tasks is bounded too.
             Event::Inbound { protocol: Protocol::Light, body, reply, .. } => {

@@ -1,19 +1,88 @@
-//! The operator's TLS certificate, read once from PEM for both uses: web server and WebSocket.
+//! The operator's TLS certificate, read from PEM for both uses: web server and WebSocket. A renewed one is taken over
+//! while the relay runs, for connections that begin from then on.
 //!
-//! Refused: files without a certificate or key, and a key that does not fit the certificate.
+//! Refused: files without a certificate or key, and a key that does not fit the certificate. A renewed pair that is
+//! refused (a file half written, say) changes nothing, and is read again at the next look.
 
 use crate::{StartError, TlsFiles};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use std::{path::Path, sync::Arc};
-use tequio_p2p::TlsIdentity;
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::SystemTime,
+};
+use tequio_p2p::{ReloadableTls, TlsIdentity};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-/// Reads the files.
-pub fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
+/// What tells a renewed file from the one that was read.
+type Stamp = [(SystemTime, u64); 2];
+
+/// The certificate in use, in both forms.
+pub struct Certificate {
+    files: TlsFiles,
+    acceptor: RwLock<TlsAcceptor>,
+    websocket: ReloadableTls,
+    /// Of the files that were read last.
+    read: Mutex<Option<Stamp>>,
+}
+
+impl Certificate {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// If they cannot be read, or do not fit each other.
+    pub fn open(files: TlsFiles) -> Result<Self, StartError> {
+        let read = stamp(&files);
+        let (identity, acceptor) = load(&files)?;
+        Ok(Self { files, acceptor: RwLock::new(acceptor), websocket: identity.into(), read: Mutex::new(read) })
+    }
+
+    /// For a connection to the web server that begins now.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// For the WebSocket listener.
+    pub fn websocket(&self) -> ReloadableTls {
+        self.websocket.clone()
+    }
+
+    /// Takes over what the files hold, if they are not those that were read last; says whether it has.
+    ///
+    /// # Errors
+    /// If they cannot be read, or do not fit each other; the former certificate stays.
+    pub fn reload(&self) -> Result<bool, StartError> {
+        // Held throughout, so that two reloads cannot leave the two forms apart.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = stamp(&self.files);
+        if found.is_some() && *read == found {
+            return Ok(false);
+        }
+        let (identity, acceptor) = load(&self.files)?;
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        self.websocket.replace(identity);
+        *read = found;
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+fn stamp(files: &TlsFiles) -> Option<Stamp> {
+    let of = |path: &Path| fs::metadata(path).and_then(|data| Ok((data.modified()?, data.len()))).ok();
+    Some([of(&files.cert)?, of(&files.key)?])
+}
+
+fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
     // Two providers are compiled in (see tequio-p2p), so one must be chosen; if the program has chosen, that stands.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let bad = |path: &Path, cause: String| StartError::Tls { path: path.to_owned(), cause };

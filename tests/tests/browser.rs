@@ -3,26 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 use tequio_tests::{
+    browser,
     network::{Network, binary, root},
     process::Process,
 };
 
 const WAIT: Duration = Duration::from_secs(300);
 
-/// Where Debian and others have it; `TEQUIO_CHROMIUM` names another.
-fn chromium() -> PathBuf {
-    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
-}
-
 fn script(network: &Network, name: &str, arguments: &[&str]) -> Process {
-    let mut command = Command::new("node");
-    command.current_dir(root().join("tests/browser")).arg(format!("{name}.mjs"));
-    command.arg("--chromium").arg(chromium()).args(arguments);
-    Process::spawn(name, &mut command, &network.folder().join(format!("{name}.log"))).unwrap()
+    browser::script(network, name, arguments).unwrap()
 }
 
 fn train(network: &Network, rounds: u32) -> String {

@@ -3,7 +3,9 @@
  * The Content-Security-Policy is written into the built page, because Vite's
  * development server needs inline styles that the product does not.
  */
+import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
+import { hashedNames, precompressed, preloads } from "./first-load.js";
 
 const policy = [
   "default-src 'none'",
@@ -26,7 +28,12 @@ const contentSecurityPolicy: Plugin = {
 export default defineConfig({
   // Relative, so that the page works under any path of any static host.
   base: "./",
-  plugins: [contentSecurityPolicy],
-  worker: { format: "es" },
-  build: { target: "es2022", assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  plugins: [contentSecurityPolicy, preloads, precompressed(fileURLToPath(new URL("dist", import.meta.url)))],
+  worker: { format: "es", rolldownOptions: { output: hashedNames } },
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: { output: hashedNames },
+  },
 });

@@ -6,17 +6,20 @@ use lexopt::prelude::*;
 
 /// What `cargo xtask --help` prints.
 pub const HELP: &str = "\
-cargo xtask demo [--headless] [--json] [--port N] [--rounds N] [--keep DIR]
-    builds everything, starts a relay and four validators, and trains the digits model with you
+cargo xtask demo [--headless] [--json] [--built] [--port N] [--rounds N] [--keep DIR]
+    builds everything, starts a relay and four validators, waits for your browser, and trains the digits model with it;
+    Enter trains again, Ctrl-C ends everything
       --headless   a real Chromium tab joins by itself, re-reads the model with proof, and the command ends
-      --json       the last line on standard output is one JSON object; all else goes to standard error
+      --json       one JSON object on standard output for each trained model; all else goes to standard error
+      --built      build nothing: use what an earlier demo or test has built
       --port N     the page's port on 127.0.0.1 (default: 8080 if it is free; with --headless any free port)
-      --rounds N   rounds to train (default: the job's own)
+      --rounds N   rounds to train (default: about a minute; with --headless the job's own)
       --keep DIR   work in DIR, which must be empty or new, and leave it there
 
-cargo xtask test [--only STEP]... [--list]
+cargo xtask test [--only STEP]... [--long] [--list]
     installs what the tests need and runs all of them
       --only STEP  run this step, and those that it needs; may be given several times
+      --long       run the longer campaigns, and the steps that they need, instead of the usual steps
       --list       print the steps and end
 
 cargo xtask simulate [--nodes N] [--seeds N] [--json] [...]
@@ -48,6 +51,7 @@ pub enum Command {
 pub struct DemoOptions {
     pub headless: bool,
     pub json: bool,
+    pub built: bool,
     pub port: Option<u16>,
     pub rounds: Option<u32>,
     pub keep: Option<PathBuf>,
@@ -57,6 +61,7 @@ pub struct DemoOptions {
 #[derive(Debug, Default)]
 pub struct TestOptions {
     pub only: Vec<String>,
+    pub long: bool,
     pub list: bool,
 }
 
@@ -100,6 +105,7 @@ fn demo(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         match argument {
             Long("headless") => options.headless = true,
             Long("json") => options.json = true,
+            Long("built") => options.built = true,
             Long("port") => options.port = Some(parser.value()?.parse()?),
             Long("rounds") => options.rounds = Some(parser.value()?.parse()?),
             Long("keep") => options.keep = Some(parser.value()?.into()),
@@ -118,6 +124,7 @@ fn test(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("only") => options.only.push(parser.value()?.string()?),
+            Long("long") => options.long = true,
             Long("list") => options.list = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             other => return Err(other.unexpected()),
@@ -169,9 +176,9 @@ mod tests {
 
     #[test]
     fn demo_takes_all_its_options() {
-        let command = parse(&["demo", "--headless", "--json", "--port=9000", "--rounds", "3", "--keep", "out"]);
-        let Ok(Command::Demo(options)) = command else { panic!("not a demo") };
-        assert!(options.headless && options.json);
+        let line = ["demo", "--headless", "--json", "--built", "--port=9000", "--rounds", "3", "--keep", "out"];
+        let Ok(Command::Demo(options)) = parse(&line) else { panic!("not a demo") };
+        assert!(options.headless && options.json && options.built);
         assert_eq!((options.port, options.rounds), (Some(9000), Some(3)));
         assert_eq!(options.keep, Some(PathBuf::from("out")));
     }
@@ -182,6 +189,8 @@ mod tests {
             panic!("not a test")
         };
         assert_eq!(options.only, ["fmt", "deny"]);
+        assert!(!options.long);
+        assert!(matches!(parse(&["test", "--long"]), Ok(Command::Test(TestOptions { long: true, .. }))));
     }
 
     #[test]

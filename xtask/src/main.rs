@@ -20,6 +20,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use cli::Command;
+use progress::say;
 
 fn main() -> ExitCode {
     if let Err(error) = process::install_signal_handler() {
@@ -44,8 +45,9 @@ fn main() -> ExitCode {
     process::end_descendants();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if process::interrupted() => ExitCode::from(process::EXIT_INTERRUPTED),
         Err(error) => {
-            eprintln!("\nerror: {error:#}");
+            say(&format!("\nerror: {error:#}"));
             ExitCode::FAILURE
         }
     }

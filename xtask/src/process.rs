@@ -4,6 +4,9 @@
 //! None outlives this program. A handle that is dropped ends its group; a signal or the end of `main` ends every
 //! descendant; and on Linux orphans of our children become ours (`PR_SET_CHILD_SUBREAPER`), while our own sudden death
 //! is told to them by the kernel (`PR_SET_PDEATHSIG`).
+//!
+//! A command that ends in an orderly way by itself asks for the first signal with [`on_interrupt`]; the second signal
+//! ends everything at once.
 
 use std::{
     fs::File,
@@ -11,7 +14,10 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{self, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -20,27 +26,30 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
     iterator::Signals,
 };
 
-use crate::unix::{self, Pid, Signal, signal_group};
+use crate::{
+    progress::say,
+    unix::{self, Pid, Signal, signal_group},
+};
 
 /// How long a process may take to end when it is asked to, before it is made to.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often the end of a process is looked for.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The exit code of a program that a signal ended, as shells report Ctrl-C.
-const EXIT_INTERRUPTED: i32 = 130;
+pub const EXIT_INTERRUPTED: u8 = 130;
 
 /// The groups that are running now, for the signal handler.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// Set by the signal itself, before any child's end can be seen here.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+/// Takes the first signal, if a command wants it.
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 
-/// What a process did, sent to whoever started it.
-#[derive(Debug)]
-pub struct Report<S> {
-    pub source: S,
-    pub what: What,
-}
+type Listener = Box<dyn FnOnce() + Send>;
 
 /// The two things that a process does.
 #[derive(Debug)]
@@ -59,13 +68,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. Lines of JSON that it prints are sent as reports under `source`; other lines are only logged.
-    pub fn spawn<S: Clone + Send + 'static>(
+    /// Starts a process. `report` gets each line of JSON that it prints, and then its end; other lines are only logged.
+    pub fn spawn(
         name: &str,
         command: &mut Command,
         log: &Path,
-        source: S,
-        reports: Sender<Report<S>>,
+        report: impl FnMut(What) + Send + 'static,
     ) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let errors = file.try_clone().context("cannot share a log file")?;
@@ -77,7 +85,7 @@ impl Process {
         groups.push(group_of(&child));
         drop(groups);
         if let Some(output) = child.stdout.take() {
-            thread::spawn(move || forward(output, file, source, &reports));
+            thread::spawn(move || forward(output, file, report));
         }
         Ok(Self { name: name.to_owned(), child, log: log.to_path_buf() })
     }
@@ -88,6 +96,10 @@ impl Process {
 
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for a process that has closed its output; one that still runs after the grace is ended.
@@ -148,18 +160,40 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// On Ctrl-C, a hang-up or a request to end: ends every descendant, then this process.
+/// On Ctrl-C, a hang-up or a request to end: ends every descendant, then this process, unless [`on_interrupt`] was
+/// called. A hang-up that was ignored from the start, as under nohup(1), stays ignored.
 pub fn install_signal_handler() -> Result<()> {
     unix::adopt_orphans().context("cannot adopt orphans")?;
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let mut handled = vec![SIGINT, SIGTERM];
+    if !unix::is_ignored(SIGHUP) {
+        handled.push(SIGHUP);
+    }
+    for signal in &handled {
+        flag::register(*signal, INTERRUPTED.clone()).context("cannot handle signals")?;
+    }
+    let mut signals = Signals::new(handled).context("cannot handle signals")?;
     thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            eprintln!("\ninterrupted: ending everything that was started");
-            end_descendants();
-            process::exit(EXIT_INTERRUPTED);
+        for _ in signals.forever() {
+            let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(listener) = listener else {
+                say("\ninterrupted: ending everything that was started");
+                end_descendants();
+                process::exit(EXIT_INTERRUPTED.into());
+            };
+            listener();
         }
     });
     Ok(())
+}
+
+/// Hands the first signal to a command that ends everything in order by itself.
+pub fn on_interrupt(listener: impl FnOnce() + Send + 'static) {
+    *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
+}
+
+/// Whether a signal has asked this program to end. An error is then no news: processes end because they were asked to.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
 }
 
 /// Ends every process that was started from here, and what those started in turn.
@@ -184,16 +218,15 @@ pub fn end_descendants() {
     }
 }
 
-fn forward<S: Clone>(output: ChildStdout, mut log: File, source: S, reports: &Sender<Report<S>>) {
+fn forward(output: ChildStdout, mut log: File, mut report: impl FnMut(What)) {
     for line in BufReader::new(output).split(b'\n') {
         let Ok(line) = line else { break };
         let _ = log.write_all(&line).and_then(|()| log.write_all(b"\n"));
         if let Ok(json) = serde_json::from_slice(&line) {
-            // If nobody listens any more, go on reading, so that the process does not block on a full pipe.
-            let _ = reports.send(Report { source: source.clone(), what: What::Line(json) });
+            report(What::Line(json));
         }
     }
-    let _ = reports.send(Report { source, what: What::Ended });
+    report(What::Ended);
 }
 
 fn groups() -> MutexGuard<'static, Vec<Pid>> {
@@ -249,19 +282,20 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str) -> (Process, mpsc::Receiver<Report<()>>) {
+    fn shell(script: &str) -> (Process, mpsc::Receiver<What>) {
         let (sender, reports) = mpsc::channel();
         let log = env::temp_dir().join(format!("xtask-{}-{:?}.log", process::id(), thread::current().id()));
-        let process = Process::spawn("sh", Command::new("sh").args(["-c", script]), &log, (), sender).unwrap();
+        let report = move |what| drop(sender.send(what));
+        let process = Process::spawn("sh", Command::new("sh").args(["-c", script]), &log, report).unwrap();
         (process, reports)
     }
 
     #[test]
     fn json_lines_are_reported_and_the_rest_is_logged() {
         let (mut process, reports) = shell("echo plain; echo '{\"a\":1}'; echo wrong >&2; exit 3");
-        let Report { what: What::Line(line), .. } = reports.recv().unwrap() else { panic!("no line") };
+        let What::Line(line) = reports.recv().unwrap() else { panic!("no line") };
         assert_eq!(line["a"], 1);
-        assert!(matches!(reports.recv().unwrap().what, What::Ended));
+        assert!(matches!(reports.recv().unwrap(), What::Ended));
         assert_eq!(describe(process.wait().unwrap()), "ended with code 3");
         let log = std::fs::read_to_string(process.log()).unwrap();
         assert!(log.contains("plain") && log.contains("wrong") && log.contains("\"a\""), "{log}");
@@ -271,7 +305,7 @@ mod tests {
     #[test]
     fn dropping_ends_grandchildren_too() {
         let (process, reports) = shell("sleep 600 & echo $!; wait");
-        let Report { what: What::Line(line), .. } = reports.recv().unwrap() else { panic!("no line") };
+        let What::Line(line) = reports.recv().unwrap() else { panic!("no line") };
         let grandchild = Pid::try_from(line.as_i64().unwrap()).unwrap();
         assert!(runs(grandchild));
         let log = process.log().to_path_buf();

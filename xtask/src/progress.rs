@@ -2,12 +2,20 @@
 //! standard output stays free for `--json`.
 
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, Write},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::process::interrupted;
+
+/// Prints a line for people. A reader that has gone away is no reason to end.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
 
 /// A counter of steps that prints each as it begins and ends.
 pub struct Steps {
@@ -30,18 +38,23 @@ impl Steps {
     pub fn run<T>(&mut self, title: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
         self.current += 1;
         let position = format!("[{:>2}/{}]", self.current, self.total);
-        eprintln!("{position} {title} (at {})", Clock(self.began.elapsed()));
+        say(&format!("{position} {title} (at {})", Clock(self.began.elapsed())));
         let began = Instant::now();
         let outcome = step().with_context(|| format!("step {} of {}, {title}", self.current, self.total));
-        let verdict = if outcome.is_ok() { "done" } else { "FAILED" };
-        eprintln!("{position} {verdict} in {}", Clock(began.elapsed()));
+        let verdict = match &outcome {
+            Ok(_) => "done",
+            // What failed was asked to end.
+            Err(_) if interrupted() => return outcome,
+            Err(_) => "FAILED",
+        };
+        say(&format!("{position} {verdict} in {}", Clock(began.elapsed())));
         outcome
     }
 
     /// Counts a step that is left out, and says why.
     pub fn skip(&mut self, title: &str, reason: &str) {
         self.current += 1;
-        eprintln!("[{:>2}/{}] {title}: left out, {reason}", self.current, self.total);
+        say(&format!("[{:>2}/{}] {title}: left out, {reason}", self.current, self.total));
     }
 }
 

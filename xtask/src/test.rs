@@ -36,7 +36,8 @@ struct Step {
     run: fn(&Context) -> Result<()>,
 }
 
-const STEPS: [Step; 15] = [
+/// The steps of every run, and after them those of `--long`.
+const STEPS: [Step; 16] = [
     Step { name: "fmt", title: "formatting is rustfmt's", needs: &[], run: fmt },
     Step { name: "deny", title: "bans, licences and sources of dependencies", needs: &[], run: deny },
     Step { name: "bare", title: "core for a bare target and for wasm32", needs: &[], run: bare },
@@ -57,7 +58,15 @@ const STEPS: [Step; 15] = [
         run: web_install,
     },
     Step { name: "web-page", title: "the page in a real Chromium", needs: &["web"], run: web_page },
+    Step {
+        name: "long-campaigns",
+        title: "measurements and campaigns that take minutes, or a quiet machine",
+        needs: &["build", "web"],
+        run: long_campaigns,
+    },
 ];
+/// The steps of `--long`. They need those that they name, and nothing needs them.
+const LONG_STEPS: [&str; 1] = ["long-campaigns"];
 
 /// Runs the steps that the options ask for.
 pub fn run(options: &TestOptions) -> Result<()> {
@@ -65,7 +74,7 @@ pub fn run(options: &TestOptions) -> Result<()> {
         STEPS.iter().for_each(|step| println!("{:<12} {}", step.name, step.title));
         return Ok(());
     }
-    let selected = select(&options.only)?;
+    let selected = select(&options.only, options.long)?;
     let workspace = Workspace::locate()?;
     let environment = preflight::run(&workspace, &Need::all())?;
     let context = Context { workspace, environment };
@@ -91,20 +100,26 @@ pub fn run(options: &TestOptions) -> Result<()> {
     bail!("failed: {}; run one alone with `cargo xtask test --only STEP`", failed.join(", "));
 }
 
-/// The steps named and those that they need, in the order of the table; all of them if none is named.
-fn select(only: &[String]) -> Result<Vec<&'static Step>> {
+/// The steps named and those that they need, in the order of the table. If none is named: those of `--long` or all others.
+fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
     if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != *name)) {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         bail!("there is no step {unknown:?}; the steps are {}", names.join(", "));
     }
     let mut wanted: BTreeSet<&str> = only.iter().map(String::as_str).collect();
+    if only.is_empty() {
+        let usual = STEPS.iter().map(|step| step.name).filter(|name| LONG_STEPS.contains(name) == long);
+        wanted.extend(usual);
+    } else if long {
+        wanted.extend(LONG_STEPS);
+    }
     // A step needs only steps that stand before it, so one pass backwards finds all.
     for step in STEPS.iter().rev() {
         if wanted.contains(step.name) {
             wanted.extend(step.needs);
         }
     }
-    Ok(STEPS.iter().filter(|step| only.is_empty() || wanted.contains(step.name)).collect())
+    Ok(STEPS.iter().filter(|step| wanted.contains(step.name)).collect())
 }
 
 fn fmt(context: &Context) -> Result<()> {
@@ -176,6 +191,13 @@ fn test(context: &Context) -> Result<()> {
     run_command(with_chromium(nextest.args(["run", "--locked", "--workspace", "--no-fail-fast"]), context))
 }
 
+/// Tests marked `#[ignore]`, one after the other, with what they measure on the screen.
+fn long_campaigns(context: &Context) -> Result<()> {
+    let mut nextest = tools::nextest(&context.workspace)?;
+    nextest.args(["run", "--locked", "--workspace", "--no-fail-fast", "--run-ignored", "only", "--no-capture"]);
+    run_command(with_chromium(&mut nextest, context))
+}
+
 /// Apart from the other tests, because nothing else may be built with the simulator's feature.
 fn simulation(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
@@ -212,7 +234,7 @@ mod tests {
 
     fn names(only: &[&str]) -> Vec<&'static str> {
         let only: Vec<String> = only.iter().map(ToString::to_string).collect();
-        select(&only).unwrap().iter().map(|step| step.name).collect()
+        select(&only, false).unwrap().iter().map(|step| step.name).collect()
     }
 
     #[test]
@@ -229,7 +251,16 @@ mod tests {
     fn selection_adds_what_is_needed_and_keeps_the_order() {
         assert_eq!(names(&["web-page", "fmt"]), ["fmt", "npm", "wasm", "web", "web-page"]);
         assert_eq!(names(&["deny"]), ["deny"]);
-        assert_eq!(names(&[]).len(), STEPS.len());
-        assert!(select(&["frm".into()]).is_err());
+        assert!(select(&["frm".into()], false).is_err());
+    }
+
+    #[test]
+    fn longer_campaigns_run_only_when_they_are_asked_for() {
+        assert_eq!(names(&[]).len(), STEPS.len() - LONG_STEPS.len());
+        let long: Vec<&str> = select(&[], true).unwrap().iter().map(|step| step.name).collect();
+        assert_eq!(long, ["npm", "wasm", "web", "build", "long-campaigns"]);
+        let both = select(&["fmt".into()], true).unwrap();
+        assert_eq!(both.len(), long.len() + 1);
+        assert_eq!(names(&["long-campaigns"]), long);
     }
 }

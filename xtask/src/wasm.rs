@@ -36,6 +36,9 @@ const FEATURES: [&str; 7] = [
     "--enable-sign-ext",
 ];
 
+/// Smallest first, again until nothing changes.
+const SHRINK: [&str; 2] = ["-Oz", "--converge"];
+
 /// Node brings both encoders, so that this crate need not compile them.
 const MEASURE: &str = "
     const zlib = require('zlib'), bytes = require('fs').readFileSync(process.argv[1]);
@@ -64,9 +67,18 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     progress::run(tools::bindgen(workspace)?.arg(&compiled).arg(&output))?;
     let module = output.join(format!("{MODULE}_bg.wasm"));
     let mut shrink = Command::new("node");
-    shrink.arg(workspace.path("web/node_modules/binaryen/bin/wasm-opt")).arg("-Oz").args(FEATURES);
+    shrink.arg(workspace.path("web/node_modules/binaryen/bin/wasm-opt")).args(SHRINK).args(FEATURES);
     progress::run(shrink.arg(&module).arg("--output").arg(&module))?;
+    name_size(&output.join(format!("{MODULE}.js")), &module)?;
     fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
+}
+
+/// Lets the glue name the module's size, which a server that compresses it does not: the measure of a download's progress.
+fn name_size(glue: &Path, module: &Path) -> Result<()> {
+    let size = fs::metadata(module).with_context(|| format!("cannot read {}", module.display()))?.len();
+    let mut text = fs::read_to_string(glue).with_context(|| format!("cannot read {}", glue.display()))?;
+    text.push_str(&format!("\nexport const MODULE_BYTES = {size};\n"));
+    fs::write(glue, text).with_context(|| format!("cannot write {}", glue.display()))
 }
 
 /// Builds the module that drives the WebRTC transport in a test. Nobody downloads it, so it is not shrunk.
@@ -121,7 +133,7 @@ fn fingerprint(workspace: &Workspace, compiled: &Path) -> Result<String> {
     for path in &inputs {
         fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
     }
-    FEATURES.hash(&mut hasher);
+    (FEATURES, SHRINK).hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
 

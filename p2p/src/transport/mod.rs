@@ -10,6 +10,8 @@ pub mod cancel;
 mod native;
 #[cfg(target_arch = "wasm32")]
 mod quiet;
+#[cfg(not(target_arch = "wasm32"))]
+mod reload;
 pub mod silence;
 
 use std::time::Duration;

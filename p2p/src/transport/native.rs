@@ -4,16 +4,17 @@ use std::net::{IpAddr, TcpListener};
 
 use libp2p::{
     Multiaddr, Transport, core::muxing::StreamMuxerBox, core::transport::OptionalTransport, core::upgrade::Version,
-    dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp, websocket,
+    dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp,
 };
 
 use super::{
     CONNECT_TIMEOUT, Connections, circuits, noise,
+    reload::ReloadableWebSocket,
     silence::{Heard, SILENCE_MAX},
     yamux,
 };
 use crate::{
-    config::{Config, TlsIdentity},
+    config::Config,
     driver::{Shared, Signalling},
     error::SpawnError,
     path::{TransportKind, is_circuit},
@@ -73,12 +74,8 @@ pub fn build(
     let quic = quic::tokio::Transport::new(quic)
         .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer))));
 
-    let mut websocket = websocket::Config::new(with_names(tcp())?);
-    if let Some(tls) = &config.tls {
-        websocket.set_tls_config(tls_config(tls)?);
-    }
     let counter = meter.clone();
-    let websocket = websocket
+    let websocket = ReloadableWebSocket::new(with_names(tcp())?, config.tls.clone())?
         .upgrade(Version::V1Lazy)
         .authenticate(noise(keys)?)
         .multiplex(yamux())
@@ -117,13 +114,4 @@ fn with_names<T>(transport: T) -> Result<dns::tokio::Transport<T>, SpawnError> {
         return Ok(dns::tokio::Transport::custom(transport, none, options));
     }
     dns::tokio::Transport::system(transport).map_err(|error| SpawnError::Transport(format!("DNS: {error}")))
-}
-
-fn tls_config(identity: &TlsIdentity) -> Result<websocket::tls::Config, SpawnError> {
-    let bad = |error: &dyn std::fmt::Display| SpawnError::Transport(format!("TLS identity: {error}"));
-    // libp2p-websocket panics on a key that it cannot parse, so parse it here first.
-    rustls::pki_types::PrivateKeyDer::try_from(identity.key_der.as_slice()).map_err(|e| bad(&e))?;
-    let key = websocket::tls::PrivateKey::new(identity.key_der.to_vec());
-    let chain = identity.chain_der.iter().cloned().map(websocket::tls::Certificate::new);
-    websocket::tls::Config::new(key, chain).map_err(|e| bad(&e))
 }

@@ -64,7 +64,7 @@ async fn secure_websocket_listens_with_a_certificate_and_a_broken_one_is_an_erro
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let mut good = config();
     let key_der = made.signing_key.serialize_der();
-    good.tls = Some(TlsIdentity { key_der: key_der.into(), chain_der: vec![made.cert.der().to_vec()] });
+    good.tls = Some(TlsIdentity { key_der: key_der.into(), chain_der: vec![made.cert.der().to_vec()] }.into());
     let server = Node::new(good);
     let addr = server.listen("/ip4/127.0.0.1/tcp/0/tls/ws").await;
     // A self-signed certificate is not trusted: the dial fails inside TLS, not before it.
@@ -72,7 +72,7 @@ async fn secure_websocket_listens_with_a_certificate_and_a_broken_one_is_an_erro
     assert!(matches!(&error, DialError::Failed(cause) if cause.contains("ertificate")), "{error}");
 
     let mut bad = config();
-    bad.tls = Some(TlsIdentity { key_der: b"no key".to_vec().into(), chain_der: Vec::new() });
+    bad.tls = Some(TlsIdentity { key_der: b"no key".to_vec().into(), chain_der: Vec::new() }.into());
     assert!(tequio_p2p::spawn(bad).is_err());
 }
 

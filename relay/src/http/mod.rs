@@ -8,9 +8,11 @@
 //! | `/metrics` | OpenMetrics text | |
 //! | all else | files of the page | the page's own origin |
 //!
-//! Every answer carries the [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection
+//! Files of the page that lie there compressed as well (`.br`, `.gz`) are sent so to browsers that take it; what may be
+//! kept, and for how long, is in [`cache`]. Every answer carries the [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection
 //! a time-out, and their number a bound.
 
+mod cache;
 mod serve;
 mod well_known;
 
@@ -41,6 +43,7 @@ use tequio_core::{
     types::ChainId,
 };
 use tequio_p2p::Network;
+use tower::Layer;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
 /// What the page, and any page that uses the package, needs: its own scripts and workers,
@@ -100,6 +103,7 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
     let public = Router::new()
         .route(WELL_KNOWN_PATH, get(well_known::answer))
         .route(CHECKPOINT_PATH, get(checkpoint))
+        .layer(middleware::from_fn(cache::revalidated))
         .layer(SetResponseHeaderLayer::overriding(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
         .layer(SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),
@@ -108,12 +112,14 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
     let own = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(site.clone());
     let routes = public.with_state(site.clone()).merge(own);
     let routes = match page {
-        Some(dir) => routes.fallback_service(ServeDir::new(dir)),
+        Some(dir) => {
+            let files = ServeDir::new(dir).precompressed_br().precompressed_gzip();
+            routes.fallback_service(middleware::from_fn(cache::of_file).layer(files))
+        }
         None => routes.fallback(no_page),
     };
     let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     routes
-        // Files are asked for again, and answered "not modified" if they are not.
         .layer(header(CACHE_CONTROL, "no-cache"))
         .layer(header(CSP, CONTENT_SECURITY_POLICY))
         .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -149,7 +155,7 @@ async fn checkpoint(State(site): State<Arc<Site>>) -> Response {
     };
     let read = tokio::task::spawn_blocking(move || files::read_capped(&file.path, FILE_LEN_MAX)).await;
     match read.map_err(std::io::Error::other).flatten() {
-        Ok(bytes) => ([(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, "no-cache")], bytes).into_response(),
+        Ok(bytes) => ([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response(),
         Err(error) => {
             tracing::error!(%error, "cannot read the checkpoint");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

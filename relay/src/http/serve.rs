@@ -3,6 +3,7 @@
 //! Bounds: connections at once, the time for a TLS handshake and for the head of a request (which
 //! also ends idle connections). On shutdown running requests get [`GRACE`] to finish.
 
+use crate::tls::Certificate;
 use axum::{Extension, Router};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,7 +23,6 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
 use tower::Layer;
 
 const CONNECTIONS_MAX: usize = 1024;
@@ -47,7 +47,7 @@ pub struct Server {
 
 impl Server {
     /// Binds and starts.
-    pub async fn start(addr: SocketAddr, tls: Option<TlsAcceptor>, router: Router) -> io::Result<Self> {
+    pub async fn start(addr: SocketAddr, tls: Option<Arc<Certificate>>, router: Router) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let (addr, secure) = (listener.local_addr()?, tls.is_some());
         let (stop, stopped) = oneshot::channel();
@@ -72,7 +72,7 @@ impl Server {
     }
 }
 
-async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, mut stopped: oneshot::Receiver<()>) {
+async fn run(listener: TcpListener, tls: Option<Arc<Certificate>>, router: Router, mut stopped: oneshot::Receiver<()>) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT).keep_alive_timeout(HEAD_TIMEOUT);
@@ -112,11 +112,11 @@ async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, mu
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-async fn secured(socket: TcpStream, tls: Option<TlsAcceptor>) -> Option<Box<dyn Io>> {
+async fn secured(socket: TcpStream, tls: Option<Arc<Certificate>>) -> Option<Box<dyn Io>> {
     let _ = socket.set_nodelay(true);
     match tls {
         None => Some(Box::new(socket)),
-        Some(acceptor) => match timeout(TLS_TIMEOUT, acceptor.accept(socket)).await {
+        Some(certificate) => match timeout(TLS_TIMEOUT, certificate.acceptor().accept(socket)).await {
             Ok(Ok(stream)) => Some(Box::new(stream)),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "TLS handshake");

@@ -67,6 +67,34 @@ fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
 }
 
 #[test]
+fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
+    let dir = dir();
+    let filter = dir.path().join("log");
+    std::fs::write(&filter, "off\n").unwrap();
+    let arguments = ["--listen", "/ip4/127.0.0.1/tcp/0/ws", "--json", "--log-filter-file", filter.to_str().unwrap()];
+    let mut child = program(dir.path(), &arguments).spawn().unwrap();
+    ready_line(&mut child);
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    std::fs::write(&filter, "info").unwrap();
+    signal(&child, "HUP");
+    let line = log.next().unwrap();
+    assert!(line.contains("the log filter is in use"), "nothing was logged before: {line}");
+    std::fs::write(&filter, "tequio=loud").unwrap();
+    signal(&child, "HUP");
+    let complaint = log.find(|line| line.contains("WARN")).unwrap();
+    assert!(
+        complaint.contains("the log filter stays as it is") && complaint.contains("does not choose"),
+        "{complaint}"
+    );
+    std::fs::remove_file(&filter).unwrap();
+    signal(&child, "HUP");
+    let complaint = log.find(|line| line.contains("WARN")).unwrap();
+    assert!(complaint.contains("cannot read"), "{complaint}");
+    signal(&child, "TERM");
+    assert_eq!(exit_code(child), Some(0));
+}
+
+#[test]
 fn help_names_options_and_variables() {
     let help = program(dir().path(), &["--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();

@@ -1,7 +1,7 @@
 //! The web server, asked over plain sockets.
 
-use super::{checkpoint, config, dir, in_time, node};
-use rustls::pki_types::ServerName;
+use super::{address_of, checkpoint, config, dir, in_time, node};
+use rustls::pki_types::{CertificateDer, ServerName};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 use tequio_p2p::TransportKind;
 use tequio_relay::{Config, Relay, TlsFiles};
@@ -26,8 +26,16 @@ impl Answer {
     }
 }
 
-async fn ask(mut io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
+    ask_with(io, path, "").await
+}
+
+/// With further header lines, each ended.
+async fn ask_with(io: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: &str) -> Answer {
+    send(io, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n")).await
+}
+
+async fn send(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     io.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = vec![];
     in_time(io.read_to_end(&mut bytes)).await.unwrap();
@@ -40,7 +48,11 @@ async fn ask(mut io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer 
 }
 
 async fn get(addr: SocketAddr, path: &str) -> Answer {
-    ask(TcpStream::connect(addr).await.unwrap(), path).await
+    get_with(addr, path, "").await
+}
+
+async fn get_with(addr: SocketAddr, path: &str, headers: &str) -> Answer {
+    ask_with(TcpStream::connect(addr).await.unwrap(), path, headers).await
 }
 
 fn page(dir: &Path) -> std::path::PathBuf {
@@ -102,6 +114,100 @@ async fn a_browser_finds_everything_it_starts_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change() {
+    let dir = dir();
+    let (checkpoint, ..) = checkpoint(dir.path());
+    let page = page(dir.path());
+    let hashed = "/assets/core-0123456789abcdef.wasm";
+    for (name, text) in [("", "plain"), (".br", "in brotli"), (".gz", "in gzip")] {
+        std::fs::write(page.join(format!("{}{name}", &hashed[1..])), text).unwrap();
+        std::fs::write(page.join(format!("index.html{name}")), text).unwrap();
+    }
+    let config = Config { checkpoint: Some(checkpoint.clone()), page: Some(page.clone()), ..config(dir.path()) };
+    let relay = Relay::start(config).await.unwrap();
+    let addr = relay.http().addr();
+
+    for (accepted, encoding, text) in [
+        ("", "", "plain"),
+        ("Accept-Encoding: gzip\r\n", "gzip", "in gzip"),
+        ("Accept-Encoding: gzip, deflate, br, zstd\r\n", "br", "in brotli"),
+        ("Accept-Encoding: br;q=0, gzip\r\n", "gzip", "in gzip"),
+    ] {
+        for path in ["/", "/index.html", hashed] {
+            let answer = get_with(addr, path, accepted).await;
+            assert_eq!((answer.status, answer.header("content-encoding")), (200, encoding), "{path} {accepted}");
+            assert_eq!(String::from_utf8(answer.body.clone()).unwrap(), text, "{path} {accepted}");
+            assert!(answer.header("vary").contains("accept-encoding"));
+            let kind = if path == hashed { "application/wasm" } else { "text/html" };
+            assert_eq!(answer.header("content-type"), kind, "{path} {accepted}");
+            let kept = if path == hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+            assert_eq!(answer.header("cache-control"), kept, "{path} {accepted}");
+        }
+    }
+    assert_eq!(get(addr, "/assets/main.js").await.header("cache-control"), "no-cache", "no hash in its name");
+    let missing = get(addr, "/assets/gone-0123456789abcdef.js").await;
+    assert_eq!((missing.status, missing.header("cache-control")), (404, "no-cache"), "it may come");
+
+    for (path, change) in [
+        ("/", Some(page.join("index.html"))),
+        ("/assets/main.js", Some(page.join("assets/main.js"))),
+        ("/checkpoint.bin", Some(checkpoint)),
+        ("/.well-known/tequio.json", None),
+    ] {
+        let first = get(addr, path).await;
+        let tag = first.header("etag").to_owned();
+        assert!(tag.len() > 2, "{path} has no ETag");
+        let condition =
+            format!("If-None-Match: \"other\", {tag}\r\nIf-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+        let again = get_with(addr, path, &condition).await;
+        assert_eq!((again.status, again.header("etag"), again.body.len()), (304, &*tag, 0), "{path}");
+        assert_eq!(again.header("cache-control"), "no-cache", "{path}");
+        let Some(file) = change else { continue };
+        std::fs::write(file, "changed").unwrap();
+        let changed = get_with(addr, path, &condition).await;
+        assert_eq!((changed.status, &*changed.body), (200, &b"changed"[..]), "{path}");
+        assert_ne!(changed.header("etag"), tag);
+    }
+    in_time(relay.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_and_scrapers_need_no_particular_host() {
+    let dir = dir();
+    let relay = Relay::start(config(dir.path())).await.unwrap();
+    let addr = relay.http().addr();
+    for (path, status) in [("/healthz", 503), ("/metrics", 200)] {
+        for head in ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost: tequio-relay:4822\r\nConnection: close\r\n"] {
+            let answer = send(TcpStream::connect(addr).await.unwrap(), &format!("GET {path} {head}\r\n")).await;
+            assert_eq!(answer.status, status, "{path} {head}");
+        }
+    }
+    in_time(relay.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn browsers_are_counted_as_they_come_and_go() {
+    let dir = dir();
+    let relay = Relay::start(config(dir.path())).await.unwrap();
+    let mut browsers = relay.browsers();
+    let counted = async |browsers: &mut tokio::sync::watch::Receiver<usize>, count| {
+        in_time(browsers.wait_for(|now| *now == count)).await.unwrap();
+    };
+    let full_node = node(51);
+    in_time(full_node.network.dial(address_of(&relay, TransportKind::Tcp))).await.unwrap();
+    let tabs = [(52, TransportKind::WebRtc), (53, TransportKind::WebSocket)].map(|(seed, kind)| (node(seed), kind));
+    for (tab, kind) in &tabs {
+        in_time(tab.network.dial(address_of(&relay, *kind))).await.unwrap();
+    }
+    counted(&mut browsers, 2).await;
+    for ((tab, _), left) in tabs.into_iter().zip([1, 0]) {
+        in_time(tab.network.close()).await;
+        counted(&mut browsers, left).await;
+    }
+    in_time(relay.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hasty_client_is_told_to_wait() {
     let dir = dir();
     let relay = Relay::start(Config { http_requests_per_s: 1, ..config(dir.path()) }).await.unwrap();
@@ -119,6 +225,97 @@ async fn a_hasty_client_is_told_to_wait() {
         }
     }
     assert!((1..=3).contains(&refused), "{refused} of 8, five of which are free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_used_by_web_and_websocket_from_the_next_connection_on() {
+    let dir = dir();
+    let files = TlsFiles { cert: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
+    let first = issue(&files);
+    let mut config = config(dir.path());
+    config.tls = Some(files.clone());
+    config.listen = vec!["/ip4/127.0.0.1/tcp/0/tls/ws".parse().unwrap()];
+    let relay = Relay::start(config).await.unwrap();
+    let websocket = relay.addresses().listening()[0].to_string();
+    let port = websocket.split('/').nth(4).unwrap().parse().unwrap();
+    let websocket = SocketAddr::from(([127, 0, 0, 1], port));
+    let shown = async || {
+        let web = certificate_of(relay.http().addr()).await;
+        assert_eq!(certificate_of(websocket).await, web, "both show the same");
+        web
+    };
+    assert_eq!(shown().await, first);
+
+    relay.reload_certificate().await;
+    assert_eq!(shown().await, first, "nothing has changed");
+    let whole = std::fs::read(&files.cert).unwrap();
+    std::fs::write(&files.cert, "half of a certif").unwrap();
+    relay.reload_certificate().await;
+    assert_eq!(shown().await, first, "what cannot be used is not taken over");
+    std::fs::write(&files.cert, whole).unwrap();
+    let second = issue(&files);
+    relay.reload_certificate().await;
+    assert_eq!(shown().await, second);
+    assert_ne!(first, second);
+    in_time(relay.stop()).await;
+}
+
+/// Writes a new self-signed certificate and its key; the certificate in DER.
+fn issue(files: &TlsFiles) -> Vec<u8> {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&files.cert, certified.cert.pem()).unwrap();
+    std::fs::write(&files.key, certified.signing_key.serialize_pem()).unwrap();
+    certified.cert.der().to_vec()
+}
+
+/// The certificate that a server shows, whoever issued it: the handshake may end there.
+async fn certificate_of(addr: SocketAddr) -> Vec<u8> {
+    let seen = Arc::new(Seen::default());
+    let client = rustls::ClientConfig::builder().dangerous().with_custom_certificate_verifier(seen.clone());
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client.with_no_client_auth()));
+    let tcp = TcpStream::connect(addr).await.unwrap();
+    let _ = in_time(connector.connect(ServerName::try_from("localhost").unwrap(), tcp)).await;
+    seen.0.lock().unwrap().clone()
+}
+
+/// Keeps the certificate and refuses it.
+#[derive(Debug, Default)]
+struct Seen(std::sync::Mutex<Vec<u8>>);
+
+impl rustls::client::danger::ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = end_entity.to_vec();
+        Err(rustls::Error::General("seen".into()))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("seen".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("seen".into()))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

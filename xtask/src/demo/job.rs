@@ -1,48 +1,75 @@
-//! The digits job: submitted to the first validator, followed line by line, and finished when the model is committed
-//! and, with a tab, when the tab has verified it.
+//! The digits job: the command that submits and follows it, and the training of `--headless`, which is over when the
+//! model is committed and the tab has verified it.
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde_json::Value;
 
 use super::{
     Source, ended_early,
     network::{Network, text},
     outcome::Outcome,
-    tab::Tab,
-    tell,
 };
-use crate::{cli::DemoOptions, process::What, workspace::Workspace};
+use crate::{
+    cli::DemoOptions,
+    process::{What, describe},
+    progress::{Clock, say},
+    workspace::Workspace,
+};
 
 const DATA: &str = "tests/data/digits.csv.gz";
 /// The file has no header; its last column is the digit.
 const LABEL: [&str; 3] = ["--no-header", "--label", "-1"];
-/// One hidden layer: small enough for a minute of training by browsers, good for 97 % of the held-out digits.
+/// One hidden layer: good for 97 % of the held-out digits.
 const LAYERS: &str = "64";
 
-/// Trains once and says what came of it.
-pub fn train(
+/// Starts the process of one training, which ends with the job: `node` coordinates it.
+pub fn start(
+    workspace: &Workspace,
+    network: &mut Network,
+    number: u32,
+    node: usize,
+    rounds: Option<u32>,
+) -> Result<()> {
+    let mut command = network.client(workspace, node, &["job", "train", "--layers", LAYERS, "--wait", "--json"]);
+    // Another seed, or each training would repeat the first.
+    command.args(LABEL).args(["--seed", &(number - 1).to_string(), "--data"]).arg(workspace.path(DATA));
+    if let Some(rounds) = rounds {
+        command.args(["--rounds", &rounds.to_string()]);
+    }
+    network.spawn("job", &mut command, Source::Job(number))
+}
+
+/// How the process of a training ended, when it has closed its output.
+pub fn ended(network: &mut Network, number: u32) -> Result<()> {
+    let mut process = network.take(Source::Job(number))?;
+    let status = process.wait()?;
+    if status.success() {
+        return Ok(());
+    }
+    let log = std::fs::read_to_string(process.log()).unwrap_or_default();
+    // The program's own last word says more than its exit code.
+    let reason = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with('{'));
+    Err(anyhow!("{}", reason.map_or_else(|| format!("the job's process {}", describe(status)), str::to_owned)))
+}
+
+/// Trains once beside a tab, and says what came of it.
+pub fn train_with_tab(
     options: &DemoOptions,
     workspace: &Workspace,
     network: &mut Network,
-    tab: Option<&Tab>,
     deadline: Instant,
 ) -> Result<Outcome> {
-    let mut command = network.client(workspace, 1, &["job", "train", "--layers", LAYERS, "--wait", "--json"]);
-    command.args(LABEL).arg("--data").arg(workspace.path(DATA));
-    if let Some(rounds) = options.rounds {
-        command.args(["--rounds", &rounds.to_string()]);
-    }
-    network.spawn("job", &mut command, Source::Job)?;
+    const NUMBER: u32 = 1;
+    start(workspace, network, NUMBER, 1, options.rounds)?;
     let mut following = Following { began: Instant::now(), record: None, verified: None };
-    while !following.complete(tab.is_some()) {
-        let report = network.next(deadline, "the job")?;
-        match (report.source, report.what) {
-            (Source::Job, What::Line(line)) => following.job_says(line),
-            (Source::Tab, What::Line(line)) => following.tab_says(line),
-            (Source::Job, What::Ended) => {
-                let mut process = network.take(Source::Job)?;
+    while following.record.is_none() || following.verified.is_none() {
+        match network.next(deadline, "the job")? {
+            (Source::Job(_), What::Line(line)) => following.on_job_line(line),
+            (Source::Tab, What::Line(line)) => following.on_tab_line(line),
+            (Source::Job(number), What::Ended) => {
+                let mut process = network.take(Source::Job(number))?;
                 if following.record.is_none() || !process.wait()?.success() {
                     return Err(ended_early(&mut process));
                 }
@@ -57,10 +84,10 @@ pub fn train(
             (Source::Node(_) | Source::Relay, _) => {}
         }
     }
-    following.outcome(tab)
+    following.outcome(&network.validators)
 }
 
-/// What has been heard so far.
+/// What the processes have reported so far.
 struct Following {
     began: Instant,
     record: Option<Value>,
@@ -68,34 +95,34 @@ struct Following {
 }
 
 impl Following {
-    fn complete(&self, with_tab: bool) -> bool {
-        self.record.is_some() && (self.verified.is_some() || !with_tab)
-    }
-
-    fn job_says(&mut self, line: Value) {
+    fn on_job_line(&mut self, line: Value) {
         match line["event"].as_str() {
             Some("round") => {
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default();
-                tell(self.began, &format!("round {} of {}: {:.1} %", line["round"], line["rounds"], accuracy * 100.0));
+                self.say(&format!("round {} of {}: {:.1} %", line["round"], line["rounds"], accuracy * 100.0));
             }
             Some("final") => {
-                tell(self.began, "the model is committed");
+                self.say("the model is committed");
                 self.record = Some(line);
             }
             _ => {}
         }
     }
 
-    fn tab_says(&mut self, line: Value) {
+    fn on_tab_line(&mut self, line: Value) {
         if line["event"] == "verified" {
-            tell(self.began, "the tab has read the model back and verified it");
+            self.say("the tab has read the model back and verified it");
             self.verified = Some(line);
         }
     }
 
-    fn outcome(self, tab: Option<&Tab>) -> Result<Outcome> {
-        let record = self.record.unwrap_or_default();
-        let mut outcome = Outcome::from_record(&record, tab.map(|tab| tab.node.as_str()))?;
+    /// One line of progress with the time since the job began.
+    fn say(&self, text: &str) {
+        say(&format!("  {:>6}  {text}", Clock(self.began.elapsed()).to_string()));
+    }
+
+    fn outcome(self, validators: &[String]) -> Result<Outcome> {
+        let mut outcome = Outcome::from_record(&self.record.unwrap_or_default(), validators)?;
         if let Some(verified) = &self.verified {
             outcome.verified_by_tab(&text(verified, "model_cid")?, text(verified, "path")?)?;
         }

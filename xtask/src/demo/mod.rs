@@ -1,17 +1,22 @@
 //! `cargo xtask demo`: from a clean clone to a model that a browser has verified.
 //!
 //! Everything in it is real: one relay and four validators, each a process with its own keys, store and sockets on
-//! loopback, started from a genesis that `tequio init` made; a job that `tequio job train` submits; and with
+//! loopback, started from a genesis that `tequio init` made; jobs that `tequio job train` submits; and with
 //! `--headless` a Chromium that does what a person would do on the page. This module only starts, watches and ends them.
+//!
+//! Without `--headless` the demo stays until it is interrupted, whatever standard input and output are.
 
+mod input;
+mod interactive;
 mod job;
 mod network;
 mod outcome;
+mod session;
 mod tab;
 
 use std::{
     fs,
-    io::{self, BufRead, IsTerminal},
+    io::{self, IsTerminal},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
@@ -24,13 +29,12 @@ use crate::{
     cli::DemoOptions,
     node_modules::{self, npm},
     preflight::{self, Environment, Need, WASM_TARGET},
-    process::Process,
-    progress::{Clock, Steps, run as run_command},
+    process::{self as children, Process, What},
+    progress::{Steps, run as run_command, say},
     wasm,
     workspace::Workspace,
 };
 use network::Network;
-use outcome::Outcome;
 
 /// The page's port where nobody else has it.
 const PORT: u16 = 8080;
@@ -39,35 +43,47 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The job takes a minute or two on two cores; past this something hangs.
 const JOB_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// The processes of the demo, as the sources of reports.
+/// The processes of the demo, as the sources of reports. Each training is a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Node(usize),
     Relay,
-    Job,
+    Job(u32),
     Tab,
+}
+
+/// What happens while the demo runs.
+#[derive(Debug)]
+enum Event {
+    Process(Source, What),
+    /// Enter was pressed.
+    Key,
+    /// Standard input has ended.
+    KeysEnded,
+    /// The person ends the demo.
+    Interrupted,
 }
 
 /// Builds, starts, trains, and reports.
 pub fn run(options: &DemoOptions) -> Result<()> {
     let workspace = Workspace::locate()?;
-    let mut steps = Steps::new(if options.headless { 7 } else { 6 });
-    let environment = steps.run("what this machine lacks", || preflight::run(&workspace, &needs(options)))?;
-    build(&workspace, &mut steps)?;
+    let building = if options.built { 0 } else { 4 };
+    let mut steps = Steps::new(building + if options.headless { 3 } else { 1 });
+    let environment = if options.built {
+        preflight::look(&workspace)
+    } else {
+        let environment = steps.run("what this machine lacks", || preflight::run(&workspace, &needs(options)))?;
+        build(&workspace, &mut steps)?;
+        environment
+    };
     let folder = Folder::create(options.keep.as_deref())?;
-    let began = Instant::now();
-    match train(options, &workspace, &environment, &folder, &mut steps) {
-        Ok(mut outcome) => {
-            outcome.seconds = began.elapsed().as_secs_f64();
-            outcome.print(options.json);
-            folder.remove_unless_kept();
-            Ok(())
-        }
-        Err(error) => {
-            folder.name_logs();
-            Err(error)
-        }
+    let ended = train(options, &workspace, &environment, &folder, &mut steps);
+    if ended.is_ok() || children::interrupted() {
+        folder.remove_unless_kept();
+    } else {
+        folder.name_logs();
     }
+    ended
 }
 
 fn needs(options: &DemoOptions) -> Vec<Need> {
@@ -91,44 +107,45 @@ fn build(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
     })
 }
 
-/// The running part: network, tab, job, and what they came to.
+/// The running part: network, tab and trainings.
 fn train(
     options: &DemoOptions,
     workspace: &Workspace,
     environment: &Environment,
     folder: &Folder,
     steps: &mut Steps,
-) -> Result<Outcome> {
+) -> Result<()> {
+    let began = Instant::now();
     let mut network = steps.run("a relay and four validators", || {
         Network::start(workspace, folder.path(), port(options), Instant::now() + READY_WITHIN)
     })?;
-    eprintln!("\n  the page: {}\n", network.page_url);
-    let tab = match (&environment.chromium, options.headless) {
-        (Some(chromium), true) => {
-            node_modules::install(&workspace.path("tests/browser"))?;
-            let open = || tab::join(workspace, chromium, &mut network, Instant::now() + READY_WITHIN);
-            Some(steps.run("a Chromium tab joins", open)?)
+    if options.headless {
+        let chromium = environment.chromium.as_deref().context("there is no Chromium")?;
+        node_modules::install(&workspace.path("tests/browser"))?;
+        steps.run("a Chromium tab joins", || {
+            tab::join(workspace, chromium, &mut network, Instant::now() + READY_WITHIN)
+        })?;
+        let mut outcome = steps.run("the digits job, from data to a committed model", || {
+            job::train_with_tab(options, workspace, &mut network, Instant::now() + JOB_WITHIN)
+        })?;
+        outcome.seconds = began.elapsed().as_secs_f64();
+        say(&outcome.summary());
+        if options.json {
+            outcome.print_json();
         }
-        (None, true) => bail!("there is no Chromium"),
-        (_, false) => {
-            show(&network.page_url);
-            None
-        }
-    };
-    let mut train = || job::train(options, workspace, &mut network, tab.as_ref(), Instant::now() + JOB_WITHIN);
-    let mut outcome = steps.run("the digits job, from data to a committed model", &mut train)?;
-    // A person at a terminal keeps the network until they have seen enough.
-    while !options.headless && io::stdin().is_terminal() && io::stderr().is_terminal() {
-        eprintln!("\n{}\nthe page stays at {}", outcome.summary(), network.page_url);
-        eprintln!("Enter trains once more, Ctrl-C ends everything");
-        if io::stdin().lock().read_line(&mut String::new())? == 0 {
-            break;
-        }
-        outcome = job::train(options, workspace, &mut network, None, Instant::now() + JOB_WITHIN)?;
+    } else {
+        interactive::introduce(&network);
+        show(&network.page_url);
+        network.read_keys();
+        interactive::run(options.rounds, workspace, &mut network, |outcome| {
+            if options.json {
+                outcome.print_json();
+            }
+        })?;
+        say("\nending the network");
     }
-    drop(tab);
     network.end();
-    Ok(outcome)
+    Ok(())
 }
 
 /// The port that was asked for, else the usual one if nobody listens there, else any.
@@ -179,18 +196,18 @@ impl Folder {
 
     fn remove_unless_kept(&self) {
         if self.kept {
-            eprintln!("kept: {}", self.path.display());
+            say(&format!("kept: {}", self.path.display()));
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
+            say(&format!("cannot remove {}: {error}", self.path.display()));
         }
     }
 
     fn name_logs(&self) {
-        eprintln!("\nwhat each process printed:");
+        say("\nwhat each process printed:");
         let logs = fs::read_dir(self.path.join("logs")).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = logs.map(|entry| entry.path()).collect();
         paths.sort();
-        paths.iter().for_each(|path| eprintln!("  {}", path.display()));
+        paths.iter().for_each(|path| say(&format!("  {}", path.display())));
     }
 }
 
@@ -212,11 +229,6 @@ fn left(deadline: Instant, what: &str) -> Result<Duration> {
         bail!("{what} took too long");
     }
     Ok(left)
-}
-
-/// One line of progress with the time since the job began.
-fn tell(began: Instant, text: &str) {
-    eprintln!("  {:>6}  {text}", Clock(began.elapsed()).to_string());
 }
 
 #[cfg(test)]

@@ -12,15 +12,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{Source, ended_early, left};
+use super::{Event, Source, ended_early, input, left};
 use crate::{
-    process::{Process, Report, What, end_all},
+    process::{self, Process, What, end_all},
     progress,
     workspace::Workspace,
 };
 
 /// Four is the least number that survives one faulty member.
 const VALIDATORS: usize = 4;
+/// So many of them make blocks final.
+pub const QUORUM: usize = 3;
 /// The keys of the demo are made for it and thrown away with it.
 const PASSPHRASE: &str = "demo";
 
@@ -32,9 +34,11 @@ const RELAY_LISTENS: [&str; 3] =
 pub struct Network {
     /// The page, with the checkpoint's hash in its fragment.
     pub page_url: String,
-    /// What the processes print, in the order in which it arrives.
-    reports: Receiver<Report<Source>>,
-    sender: Sender<Report<Source>>,
+    /// The validators' identities: whoever else contributes is a browser.
+    pub validators: Vec<String>,
+    /// What the processes print, and what the person does, in the order in which it arrives.
+    events: Receiver<Event>,
+    sender: Sender<Event>,
     processes: Vec<(Source, Process)>,
     folder: PathBuf,
 }
@@ -50,11 +54,19 @@ impl Network {
         let made: Value = serde_json::from_str(printed.lines().last().unwrap_or_default())
             .context("`tequio init` did not end with a line of JSON")?;
         let checkpoint_hash = text(&made, "checkpoint_hash")?;
-        let peers = peers(&made)?;
+        let peers = names(&made, "peer_id")?;
 
-        let (sender, reports) = mpsc::channel();
-        let mut network =
-            Self { page_url: String::new(), reports, sender, processes: Vec::new(), folder: folder.to_path_buf() };
+        let (sender, events) = mpsc::channel();
+        let interrupts = sender.clone();
+        process::on_interrupt(move || drop(interrupts.send(Event::Interrupted)));
+        let mut network = Self {
+            page_url: String::new(),
+            validators: names(&made, "node")?,
+            events,
+            sender,
+            processes: Vec::new(),
+            folder: folder.to_path_buf(),
+        };
         // The relay first: the validators then reserve circuits on it, through which browsers reach them.
         let mut relay = with_passphrase(workspace.binary("tequio-relay"));
         relay.args(["--json", "--http", &format!("127.0.0.1:{port}"), "--data"]).arg(folder.join("relay"));
@@ -102,23 +114,67 @@ impl Network {
             }
             log = self.folder.join("logs").join(format!("{name}-{number}.log"));
         }
-        let process = Process::spawn(name, command, &log, source, self.sender.clone())?;
+        let sender = self.sender();
+        let process = Process::spawn(name, command, &log, move |what| {
+            // If nobody listens any more, the output is still read, so that the process does not block on a full pipe.
+            let _ = sender.send(Event::Process(source, what));
+        })?;
         self.processes.push((source, process));
         Ok(())
     }
 
-    /// The next report; a relay or validator that ends is an error here, for nothing can go on without it.
-    pub fn next(&mut self, deadline: Instant, what: &str) -> Result<Report<Source>> {
-        let report = match self.reports.recv_timeout(left(deadline, what)?) {
-            Ok(report) => report,
-            Err(RecvTimeoutError::Timeout) => bail!("{what} took too long"),
-            Err(RecvTimeoutError::Disconnected) => bail!("no process is left to report"),
+    /// Sends events as the processes and the person do.
+    pub fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// Reads Enter from standard input from now on.
+    pub fn read_keys(&self) {
+        let sender = self.sender();
+        input::read_keys(move |event| sender.send(event).is_ok());
+    }
+
+    /// The next event, or `None` at the deadline.
+    pub fn event(&self, deadline: Option<Instant>) -> Result<Option<Event>> {
+        let Some(deadline) = deadline else {
+            return Ok(Some(self.events.recv().context("no process is left to report")?));
         };
-        if matches!(report.what, What::Ended) && matches!(report.source, Source::Node(_) | Source::Relay) {
-            let mut process = self.take(report.source)?;
-            return Err(ended_early(&mut process));
+        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("no process is left to report"),
         }
-        Ok(report)
+    }
+
+    /// The next report of a process. A relay or validator that ends is an error here, for nothing can go on without it,
+    /// and so is an interruption.
+    pub fn next(&mut self, deadline: Instant, what: &str) -> Result<(Source, What)> {
+        loop {
+            left(deadline, what)?;
+            match self.event(Some(deadline))? {
+                None => bail!("{what} took too long"),
+                Some(Event::Interrupted) => bail!("interrupted"),
+                Some(Event::Process(source @ (Source::Node(_) | Source::Relay), What::Ended)) => {
+                    return Err(ended_early(&mut self.take(source)?));
+                }
+                Some(Event::Process(source, what)) => return Ok((source, what)),
+                Some(Event::Key | Event::KeysEnded) => {}
+            }
+        }
+    }
+
+    /// The validators that run, with their process ids.
+    pub fn running_validators(&self) -> Vec<(usize, u32)> {
+        let node = |(source, process): &(Source, Process)| match source {
+            Source::Node(node) => Some((*node, process.id())),
+            _ => None,
+        };
+        self.processes.iter().filter_map(node).collect()
+    }
+
+    /// Where every process logs.
+    pub fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
     }
 
     /// Hands over a process that has ended, to be waited for.
@@ -139,8 +195,8 @@ impl Network {
 
     fn next_ready(&mut self, deadline: Instant) -> Result<Value> {
         loop {
-            let report = self.next(deadline, "the start of the network")?;
-            match report.what {
+            let (_, what) = self.next(deadline, "the start of the network")?;
+            match what {
                 What::Line(line) if line["event"] == "ready" => return Ok(line),
                 _ => {}
             }
@@ -166,10 +222,10 @@ pub fn text(line: &Value, field: &str) -> Result<String> {
     Ok(value.to_owned())
 }
 
-/// The peer ids of the validators that `tequio init` made.
-fn peers(made: &Value) -> Result<Vec<String>> {
+/// One field of each validator that `tequio init` made.
+fn names(made: &Value, field: &str) -> Result<Vec<String>> {
     let nodes = made["nodes"].as_array().with_context(|| format!("no nodes in {made}"))?;
-    nodes.iter().map(|node| text(node, "peer_id")).collect()
+    nodes.iter().map(|node| text(node, field)).collect()
 }
 
 fn text_list(line: &Value, field: &str) -> Result<Vec<String>> {

@@ -1,4 +1,6 @@
-//! What the demo came to: the object that `--json` prints last, and a sentence for people.
+//! What a training came to: the object that `--json` prints, and a sentence for people.
+
+use std::io::{self, Write};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -23,11 +25,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Reads the line that `tequio job train --wait --json` ends with; `browser` is the tab's identity.
-    pub fn from_record(record: &Value, browser: Option<&str>) -> Result<Self> {
+    /// Reads the line that `tequio job train --wait --json` ends with. A contributor that is no validator is a browser.
+    pub fn from_record(record: &Value, validators: &[String]) -> Result<Self> {
         let number = |field: &str| record[field].as_u64().with_context(|| format!("no {field} in {record}"));
         let contributors = record["contributors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let of_browser = contributors.iter().filter(|entry| browser.is_some() && entry["id"].as_str() == browser);
+        let is_browser = |entry: &&Value| entry["id"].as_str().is_some_and(|id| validators.iter().all(|v| v != id));
+        let of_browser = contributors.iter().filter(is_browser);
         Ok(Self {
             accuracy: record["accuracy"].as_f64().with_context(|| format!("no accuracy in {record}"))?,
             units: number("units")?,
@@ -52,12 +55,15 @@ impl Outcome {
         Ok(())
     }
 
-    /// Prints the result: a sentence, and the object if a program asked for it.
-    pub fn print(&self, as_json: bool) {
-        eprintln!("{}", self.summary());
-        if as_json {
-            println!("{}", self.json());
-        }
+    /// Whether a browser has worked for this model.
+    pub fn with_browsers(&self) -> bool {
+        self.units_browser > 0
+    }
+
+    /// Prints the object, for a program that asked for it. A reader that has gone away is no reason to end.
+    pub fn print_json(&self) {
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{}", self.json()).and_then(|()| out.flush());
     }
 
     /// The result for a person.
@@ -101,11 +107,14 @@ mod tests {
         })
     }
 
+    fn validators(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
-    fn the_tab_is_credited_by_its_identity() {
-        assert_eq!(Outcome::from_record(&record(), Some("b")).unwrap().units_browser, 140);
-        assert_eq!(Outcome::from_record(&record(), Some("c")).unwrap().units_browser, 0);
-        assert_eq!(Outcome::from_record(&record(), None).unwrap().units_browser, 0);
+    fn contributors_that_are_no_validators_are_browsers() {
+        assert_eq!(Outcome::from_record(&record(), &validators(&["a"])).unwrap().units_browser, 140);
+        assert!(!Outcome::from_record(&record(), &validators(&["a", "b"])).unwrap().with_browsers());
     }
 
     #[test]
@@ -113,14 +122,14 @@ mod tests {
         for field in ["accuracy", "units", "checked", "rejected", "height", "model_cid"] {
             let mut record = record();
             record.as_object_mut().unwrap().remove(field);
-            let error = Outcome::from_record(&record, None).unwrap_err().to_string();
+            let error = Outcome::from_record(&record, &[]).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
         }
     }
 
     #[test]
     fn verification_must_be_of_the_same_model() {
-        let mut outcome = Outcome::from_record(&record(), Some("b")).unwrap();
+        let mut outcome = Outcome::from_record(&record(), &validators(&["a"])).unwrap();
         assert!(outcome.verified_by_tab("other", "webrtc".into()).is_err());
         assert_eq!(outcome.json()["verified_in_browser"], false);
         outcome.verified_by_tab("bafy", "webrtc".into()).unwrap();

@@ -9,20 +9,11 @@ use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::Result;
 
-use super::{
-    Source, ended_early,
-    network::{Network, text},
-};
+use super::{Source, ended_early, network::Network};
 use crate::{process::What, workspace::Workspace};
 
-/// A tab that takes part.
-pub struct Tab {
-    /// The identity that its units are counted under.
-    pub node: String,
-}
-
 /// Opens the page and joins; comes back when the tab computes.
-pub fn join(workspace: &Workspace, chromium: &Path, network: &mut Network, deadline: Instant) -> Result<Tab> {
+pub fn join(workspace: &Workspace, chromium: &Path, network: &mut Network, deadline: Instant) -> Result<()> {
     let mut command = Command::new("node");
     command
         .arg(workspace.path("tests/browser/demo.mjs"))
@@ -31,10 +22,9 @@ pub fn join(workspace: &Workspace, chromium: &Path, network: &mut Network, deadl
     command.current_dir(workspace.path("tests/browser"));
     network.spawn("tab", &mut command, Source::Tab)?;
     loop {
-        let report = network.next(deadline, "the tab's joining")?;
-        match (report.source, report.what) {
+        match network.next(deadline, "the tab's joining")? {
             (Source::Tab, What::Line(line)) if line["event"] == "joined" => {
-                return Ok(Tab { node: text(&line, "node")? });
+                return Ok(());
             }
             (Source::Tab, What::Ended) => return Err(ended_early(&mut network.take(Source::Tab)?)),
             _ => {}

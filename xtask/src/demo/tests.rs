@@ -3,12 +3,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::*;
+use super::{outcome::Outcome, *};
 use crate::cli::DemoOptions;
 
 const NODE: &str = r#"
 case "$1" in
-init) echo '{"event":"initialised","checkpoint_hash":"abcd","nodes":[{"peer_id":"X"},{"peer_id":"Y"}]}' ;;
+init) echo '{"event":"initialised","checkpoint_hash":"abcd","nodes":[{"node":"x","peer_id":"X"},{"node":"y","peer_id":"Y"}]}' ;;
 run) echo '{"event":"ready","listen":["/ip4/127.0.0.1/tcp/1/p2p/X"],"http":"http://127.0.0.1:2"}'; exec sleep 600 ;;
 job) echo '{"event":"round","round":1,"rounds":2,"accuracy":0.5}'
      echo '{"event":"final","accuracy":0.97,"units":8,"checked":8,"rejected":0,"height":9,"model_cid":"bafy",
@@ -48,8 +48,8 @@ impl Stage {
 
     fn train_with_tab(&self) -> Result<Outcome> {
         let mut network = self.start()?;
-        let tab = tab::join(&self.workspace, Path::new("chromium"), &mut network, soon())?;
-        job::train(&DemoOptions::default(), &self.workspace, &mut network, Some(&tab), soon())
+        tab::join(&self.workspace, Path::new("chromium"), &mut network, soon())?;
+        job::train_with_tab(&DemoOptions::default(), &self.workspace, &mut network, soon())
     }
 }
 
@@ -73,6 +73,46 @@ fn a_whole_demo_ends_with_what_the_tab_verified() {
     assert!(outcome.summary().starts_with("trained to 97.0 % in 8 units (3 by browsers"), "{}", outcome.summary());
 }
 
+/// Each training is a process of its own: the end of one is never taken for the end of the next.
+#[test]
+fn one_training_follows_the_other_until_the_person_ends_it() {
+    let stage = Stage::set("again", NODE, RELAY, TAB);
+    let mut network = stage.start().unwrap();
+    let sender = network.sender();
+    sender.send(Event::Key).unwrap();
+    let mut trained = 0;
+    interactive::run(None, &stage.workspace, &mut network, |_| {
+        trained += 1;
+        sender.send(if trained < 5 { Event::Key } else { Event::Interrupted }).unwrap();
+    })
+    .unwrap();
+    assert_eq!(trained, 5);
+}
+
+#[test]
+fn a_failed_job_and_a_dead_validator_do_not_end_the_demo() {
+    // The first job fails, then the first validator dies, then a tab joins and starts the second training.
+    let node = NODE
+        .replace("job)", r#"job) cd "${0%/*}"; [ -e failed ] || { echo 'no such column' >&2; touch failed; exit 2; }"#)
+        .replace(
+            "exec sleep 600",
+            r#"case "$*" in *node1*) cd "${0%/*}"; AWAIT failed; touch dead; exit 7; esac; exec sleep 600"#,
+        )
+        .replace("AWAIT failed", "until [ -e failed ]; do sleep 0.02; done");
+    let joined = r#"cd "${0%/*}"; until [ -e dead ]; do sleep 0.02; done; echo '{"event":"browsers","browsers":1}'; "#;
+    let stage = Stage::set("failures", &node, &RELAY.replace("exec sleep", &format!("{joined} exec sleep")), TAB);
+    let mut network = stage.start().unwrap();
+    let sender = network.sender();
+    sender.send(Event::Key).unwrap();
+    let mut trained = 0;
+    interactive::run(None, &stage.workspace, &mut network, |_| {
+        trained += 1;
+        sender.send(Event::Interrupted).unwrap();
+    })
+    .unwrap();
+    assert_eq!(trained, 1);
+}
+
 #[test]
 fn the_page_carries_the_checkpoint() {
     let stage = Stage::set("page", NODE, RELAY, TAB);
@@ -82,7 +122,7 @@ fn the_page_carries_the_checkpoint() {
 
 #[test]
 fn a_validator_that_dies_is_named_with_its_last_words() {
-    let dying = r#"[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"peer_id":"X"}]}' && exit; echo 'the disk is full' >&2; exit 7"#;
+    let dying = r#"[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"node":"x","peer_id":"X"}]}' && exit; echo 'the disk is full' >&2; exit 7"#;
     let error = error_of(Stage::set("node", dying, RELAY, TAB).start());
     assert!(error.contains("node") && error.contains("code 7") && error.contains("the disk is full"), "{error}");
 }

@@ -15,7 +15,10 @@ use anyhow::{Result, bail};
 pub use assess::{Environment, Need};
 use assess::{Mend, Missing, assess};
 
-use crate::{progress::Clock, workspace::Workspace};
+use crate::{
+    progress::{Clock, say},
+    workspace::Workspace,
+};
 
 /// The bare targets and the browser's.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -28,7 +31,7 @@ pub fn run(workspace: &Workspace, needs: &[Need]) -> Result<Environment> {
     let environment = probe::environment(workspace);
     let missing = assess(&environment, needs);
     if missing.is_empty() {
-        eprintln!("preflight: nothing is missing ({})", Clock(began.elapsed()));
+        say(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
         return Ok(environment);
     }
     print(&missing, began);
@@ -36,11 +39,16 @@ pub fn run(workspace: &Workspace, needs: &[Need]) -> Result<Environment> {
     let environment = probe::environment(workspace);
     let left = assess(&environment, needs);
     if left.is_empty() {
-        eprintln!("preflight: all of it is installed now");
+        say("preflight: all of it is installed now");
         return Ok(environment);
     }
     let list: String = left.iter().map(|missing| format!("\n  - {missing}")).collect();
     bail!("this machine still lacks{list}");
+}
+
+/// What this machine has, whatever is missing.
+pub fn look(workspace: &Workspace) -> Environment {
+    probe::environment(workspace)
 }
 
 /// `cargo xtask preflight`: the list alone.
@@ -49,7 +57,7 @@ pub fn report_all() -> Result<()> {
     let began = Instant::now();
     let missing = assess(&probe::environment(&workspace), &Need::all());
     if missing.is_empty() {
-        eprintln!("preflight: nothing is missing ({})", Clock(began.elapsed()));
+        say(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
         return Ok(());
     }
     print(&missing, began);
@@ -57,13 +65,13 @@ pub fn report_all() -> Result<()> {
 }
 
 fn print(missing: &[Missing], began: Instant) {
-    eprintln!("preflight: missing on this machine ({}):", Clock(began.elapsed()));
+    say(&format!("preflight: missing on this machine ({}):", Clock(began.elapsed())));
     for entry in missing {
         let how = if matches!(entry.mend, Mend::Tell(_)) {
             "please run this yourself"
         } else {
             "`cargo xtask demo` and `test` do it"
         };
-        eprintln!("  - {entry} [{how}]");
+        say(&format!("  - {entry} [{how}]"));
     }
 }

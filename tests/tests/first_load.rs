@@ -1,0 +1,30 @@
+//! The first load of the page, measured in a real Chromium: `cargo xtask test --long` runs it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+use tequio_tests::{browser, network::Network};
+
+const WAIT: Duration = Duration::from_secs(300);
+/// From the press of the button to a verified head, on this machine.
+const LOOPBACK_MS_MAX: u64 = 500;
+/// The same at 1.6 Mbit/s and with a processor four times as slow.
+const SLOW_MS_MAX: u64 = 5_000;
+/// All that a first load transfers over HTTP, with the headers of the answers.
+const BYTES_MAX: u64 = 755_000;
+
+#[test]
+#[ignore = "a measurement that other load disturbs: `cargo xtask test --long`"]
+fn a_first_visit_is_quick_on_a_slow_link() {
+    let network = Network::start(4, 1).unwrap();
+    let url = network.page(0).unwrap();
+    let mut script = browser::script(&network, "first-load", &["--url", &url, "--loads", "5"]).unwrap();
+    for (profile, ms_max) in [("loopback", LOOPBACK_MS_MAX), ("slow", SLOW_MS_MAX)] {
+        let measured = script.event("measured", WAIT).unwrap();
+        eprintln!("first load: {measured}");
+        assert_eq!(measured["profile"], profile);
+        assert!(measured["head_ms"].as_u64().unwrap() <= ms_max, "{measured}");
+        assert!(measured["bytes"].as_u64().unwrap() <= BYTES_MAX, "{measured}");
+    }
+    assert!(script.finish(WAIT).unwrap().success());
+}

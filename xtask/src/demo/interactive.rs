@@ -1,0 +1,95 @@
+//! The demo at a person's pace: drives [`Session`] with what the processes and the person do, until Ctrl-C.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::{
+    Event, Source, ended_early, job,
+    network::{Network, QUORUM},
+    outcome::Outcome,
+    session::{Input, Output, Session},
+};
+use crate::{process::What, progress::say, workspace::Workspace};
+
+/// About a minute on two cores that two tabs and four validators share.
+const ROUNDS: u32 = 600;
+
+/// Trains whenever the session says so; comes back when the person has ended it.
+pub fn run(
+    rounds: Option<u32>,
+    workspace: &Workspace,
+    network: &mut Network,
+    mut on_trained: impl FnMut(&Outcome),
+) -> Result<()> {
+    let rounds = rounds.unwrap_or(ROUNDS);
+    let mut session = Session::new(Instant::now(), network.validators.clone());
+    loop {
+        while let Some(output) = session.poll() {
+            match output {
+                Output::Say(text) => say(&text),
+                Output::Train(number) => {
+                    let started = match network.running_validators().first() {
+                        Some((node, _)) => job::start(workspace, network, number, *node, Some(rounds)),
+                        None => Err(anyhow::anyhow!("no validator runs any more")),
+                    };
+                    if let Err(error) = started {
+                        session.handle(Instant::now(), Input::JobEnded(Err(format!("{error:#}"))));
+                    }
+                }
+                Output::Trained(outcome) => on_trained(&outcome),
+            }
+        }
+        let event = network.event(session.deadline(Instant::now()))?;
+        let input = match event {
+            None => Input::Tick,
+            Some(Event::Interrupted) => return Ok(()),
+            Some(Event::Key) => Input::Key,
+            Some(Event::KeysEnded) => Input::KeysEnded,
+            Some(Event::Process(Source::Job(_), What::Line(line))) => Input::Job(line),
+            Some(Event::Process(Source::Job(number), What::Ended)) => {
+                Input::JobEnded(job::ended(network, number).map_err(|error| format!("{error:#}")))
+            }
+            Some(Event::Process(Source::Relay, What::Line(line))) => match line["browsers"].as_u64() {
+                Some(browsers) => Input::Browsers(browsers),
+                None => continue,
+            },
+            Some(Event::Process(Source::Relay, What::Ended)) => {
+                let mut relay = network.take(Source::Relay)?;
+                return Err(ended_early(&mut relay)).context("there is no page without the relay");
+            }
+            Some(Event::Process(Source::Node(node), What::Ended)) => {
+                let mut validator = network.take(Source::Node(node))?;
+                say(&format!("  {:#}", ended_early(&mut validator)));
+                say(match network.running_validators().len() {
+                    left if left >= QUORUM => "  the others go on: nothing is lost",
+                    _ => "  too few validators are left: no block becomes final any more",
+                });
+                continue;
+            }
+            Some(Event::Process(Source::Node(_) | Source::Tab, _)) => continue,
+        };
+        session.handle(Instant::now(), input);
+    }
+}
+
+/// What a person can do and see.
+pub fn introduce(network: &Network) {
+    let victim = network.running_validators().last().map(|(node, pid)| format!("validator {node}: kill -9 {pid}"));
+    say(&format!(
+        "
+  The page:  {}
+
+  Open it, and press \"Join and compute\". What to look at:
+    - the line beside the button, and \"your units\": what your tab computes, and what was accepted
+    - the curve: digits that the model has not seen, and how many of them it gets right
+    - a second tab or another browser shares the work; one that is closed loses nothing
+    - the model at the end, verified by your tab: draw a digit
+    - one of four may fail ({})
+  Logs: {}
+",
+        network.page_url,
+        victim.unwrap_or_default(),
+        network.logs().display(),
+    ));
+}

@@ -1,0 +1,353 @@
+//! What the demo does while a person watches, as a state machine without processes and without a clock of its own:
+//! events go in, lines for the person and trainings to start come out.
+//!
+//! | state | ends with |
+//! |---|---|
+//! | `Waiting` for the first tab | a tab that joins, Enter, or the end of the countdown: training 1 |
+//! | `Training` | the end of the job's process, whether it has failed or not: `Idle` |
+//! | `Idle` | Enter: the next training. A tab that joins, if no browser has taken part yet or Enter cannot be pressed |
+//!
+//! It never ends by itself: only the person ends the demo.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::outcome::Outcome;
+use crate::progress::Clock;
+
+/// How long the first training waits for a tab.
+pub const COUNTDOWN: Duration = Duration::from_secs(60);
+/// The countdown is told whenever so much of it is left.
+const TELL_AT_S: [u64; 6] = [60, 45, 30, 15, 10, 5];
+/// The least time between two lines of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What happens.
+#[derive(Debug)]
+pub enum Input {
+    /// So many browsers are connected to the relay.
+    Browsers(u64),
+    /// Enter.
+    Key,
+    /// Enter cannot be pressed any more.
+    KeysEnded,
+    /// A line of the running job.
+    Job(Value),
+    /// The running job's process has ended; why, if that was a failure.
+    JobEnded(Result<(), String>),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Tell the person.
+    Say(String),
+    /// Start a training; the first has number 1.
+    Train(u32),
+    /// A model is committed.
+    Trained(Box<Outcome>),
+}
+
+enum State {
+    Waiting { until: Instant },
+    Training { began: Instant, record: Option<Value>, told: Instant },
+    Idle,
+}
+
+/// The machine.
+pub struct Session {
+    state: State,
+    /// Trainings begun.
+    trainings: u32,
+    browsers: u64,
+    has_keys: bool,
+    /// Whether a browser has taken part in any training.
+    browsers_took_part: bool,
+    validators: Vec<String>,
+    outbox: VecDeque<Output>,
+}
+
+impl Session {
+    /// Waits for the first tab from now on.
+    pub fn new(now: Instant, validators: Vec<String>) -> Self {
+        let mut session = Self {
+            state: State::Waiting { until: now + COUNTDOWN },
+            trainings: 0,
+            browsers: 0,
+            has_keys: true,
+            browsers_took_part: false,
+            validators,
+            outbox: VecDeque::new(),
+        };
+        session.count_down(COUNTDOWN);
+        session
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Browsers(browsers) => self.on_browsers(now, browsers),
+            Input::Key => match self.state {
+                State::Training { .. } => self.say("  a training is running; Enter starts another when it is over"),
+                State::Waiting { .. } | State::Idle => self.train(now),
+            },
+            Input::KeysEnded => self.has_keys = false,
+            Input::Job(line) => self.on_job_line(now, line),
+            Input::JobEnded(ended) => self.on_job_ended(now, ended),
+            Input::Tick => self.on_tick(now),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// When to send [`Input::Tick`].
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let State::Waiting { until } = self.state else { return None };
+        let next = TELL_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
+        Some(next.map_or(until, |left| until - left))
+    }
+
+    fn on_browsers(&mut self, now: Instant, browsers: u64) {
+        let joined = browsers > self.browsers;
+        self.browsers = browsers;
+        let tabs = if browsers == 1 { "1 browser tab is".into() } else { format!("{browsers} browser tabs are") };
+        self.say(&format!("  {tabs} in the network"));
+        match self.state {
+            State::Waiting { .. } if joined => self.train(now),
+            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => self.train(now),
+            _ => {}
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        let State::Waiting { until } = self.state else { return };
+        match until.saturating_duration_since(now) {
+            Duration::ZERO => {
+                self.say("  no tab has joined; the four validators begin, and a tab that joins takes part");
+                self.train(now);
+            }
+            left => self.count_down(left),
+        }
+    }
+
+    fn count_down(&mut self, left: Duration) {
+        let seconds = left.as_secs_f64().round();
+        let enter = if self.has_keys { "Enter is pressed, " } else { "" };
+        self.say(&format!("  training starts when a tab joins, {enter}or in {seconds} s"));
+    }
+
+    fn train(&mut self, now: Instant) {
+        self.trainings += 1;
+        self.state = State::Training { began: now, record: None, told: now };
+        self.say(&format!("training {}", self.trainings));
+        self.outbox.push_back(Output::Train(self.trainings));
+    }
+
+    fn on_job_line(&mut self, now: Instant, line: Value) {
+        let State::Training { began, record, told } = &mut self.state else { return };
+        let elapsed = Clock(now.saturating_duration_since(*began)).to_string();
+        match line["event"].as_str() {
+            Some("round") => {
+                let is_last = line["round"] == line["rounds"];
+                if !is_last && now < *told + PROGRESS_INTERVAL {
+                    return;
+                }
+                *told = now;
+                let accuracy = line["accuracy"].as_f64().unwrap_or_default() * 100.0;
+                let browsers = self.browsers;
+                self.say(&format!(
+                    "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; browser tabs: {browsers}",
+                    line["round"], line["rounds"],
+                ));
+            }
+            Some("pending") => self.say(&format!("  {elapsed:>6}  trained; auditors compute samples of it again")),
+            Some("final") => *record = Some(line),
+            _ => {}
+        }
+    }
+
+    fn on_job_ended(&mut self, now: Instant, ended: Result<(), String>) {
+        let State::Training { began, record, .. } = &mut self.state else { return };
+        let (record, seconds) = (record.take(), now.saturating_duration_since(*began).as_secs_f64());
+        self.state = State::Idle;
+        let outcome = match (record, ended) {
+            (Some(record), _) => Outcome::from_record(&record, &self.validators).map_err(|error| format!("{error:#}")),
+            (None, Err(reason)) => Err(reason),
+            (None, Ok(())) => Err("its process ended before the model was final".into()),
+        };
+        match outcome {
+            Ok(mut outcome) => {
+                outcome.seconds = seconds;
+                self.browsers_took_part |= outcome.with_browsers();
+                self.say(&format!("\n{}", outcome.summary()));
+                self.outbox.push_back(Output::Trained(Box::new(outcome)));
+            }
+            Err(reason) => self.say(&format!("\nthis training has failed: {reason}\nthe network goes on")),
+        }
+        let enter = if self.has_keys { "Enter" } else { "the next tab that joins" };
+        self.say(&format!("{enter} starts another training, Ctrl-C ends everything\n"));
+    }
+
+    fn say(&mut self, text: &str) {
+        self.outbox.push_back(Output::Say(text.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Stage {
+        session: Session,
+        start: Instant,
+        said: String,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let start = Instant::now();
+            Self { session: Session::new(start, vec!["v".into()]), start, said: String::new() }
+        }
+
+        /// Handles one input some seconds after the start; the trainings that it starts and the models that it reports.
+        fn at(&mut self, second: u64, input: Input) -> (Vec<u32>, usize) {
+            self.session.handle(self.start + Duration::from_secs(second), input);
+            self.said.clear();
+            let (mut begun, mut trained) = (Vec::new(), 0);
+            while let Some(output) = self.session.poll() {
+                match output {
+                    Output::Say(text) => self.said += &text,
+                    Output::Train(number) => begun.push(number),
+                    Output::Trained(_) => trained += 1,
+                }
+            }
+            (begun, trained)
+        }
+
+        /// A training from its beginning to its end, with a browser's units or without.
+        fn finish(&mut self, second: u64, browser_units: u64) -> (Vec<u32>, usize) {
+            let record = json!({
+                "event": "final", "accuracy": 0.97, "units": 8, "checked": 8, "rejected": 0, "height": 9,
+                "model_cid": "bafy", "contributors": [{"id": "v", "units": 8}, {"id": "tab", "units": browser_units}],
+            });
+            self.at(second, Input::Job(record));
+            self.at(second, Input::JobEnded(Ok(())))
+        }
+    }
+
+    const NOTHING: (Vec<u32>, usize) = (Vec::new(), 0);
+
+    #[test]
+    fn the_first_tab_starts_the_first_training() {
+        let mut stage = Stage::new();
+        assert_eq!(stage.at(3, Input::Browsers(1)), (vec![1], 0));
+        assert_eq!(stage.at(4, Input::Browsers(2)), NOTHING, "a second one takes part in it");
+        assert_eq!(stage.finish(60, 4), (vec![], 1));
+    }
+
+    #[test]
+    fn without_a_tab_enter_or_the_end_of_the_countdown_starts_it() {
+        assert_eq!(Stage::new().at(3, Input::Key), (vec![1], 0));
+        let mut stage = Stage::new();
+        assert_eq!(stage.at(59, Input::Tick), NOTHING);
+        assert_eq!(stage.at(60, Input::Tick), (vec![1], 0));
+        assert_eq!(stage.session.deadline(stage.start), None);
+    }
+
+    #[test]
+    fn the_countdown_is_told_at_its_times() {
+        let mut stage = Stage::new();
+        let mut now = stage.start;
+        let mut left = Vec::new();
+        while let Some(deadline) = stage.session.deadline(now) {
+            now = deadline;
+            stage.at((now - stage.start).as_secs(), Input::Tick);
+            left.push(stage.said.split("or in ").nth(1).map(str::to_owned));
+        }
+        let told: Vec<String> = left.into_iter().flatten().collect();
+        assert_eq!(told, ["45 s", "30 s", "15 s", "10 s", "5 s"]);
+    }
+
+    #[test]
+    fn enter_trains_as_often_as_one_likes() {
+        let mut stage = Stage::new();
+        stage.at(1, Input::Browsers(1));
+        for number in 2..6 {
+            assert_eq!(stage.finish(10, 4), (vec![], 1));
+            assert_eq!(stage.at(11, Input::Browsers(u64::from(number))), NOTHING, "Enter is what starts it");
+            assert_eq!(stage.at(12, Input::Key), (vec![number], 0));
+            assert_eq!(stage.at(12, Input::Key), NOTHING, "one at a time");
+        }
+    }
+
+    /// The job's last line and the end of its process come apart, in this order; what ended is of the same training.
+    #[test]
+    fn a_training_is_over_when_its_process_is() {
+        let mut stage = Stage::new();
+        stage.at(0, Input::Key);
+        stage.at(1, Input::Job(json!({"event": "final"})));
+        assert_eq!(stage.at(1, Input::Key), NOTHING, "its process has not ended yet");
+        stage.at(2, Input::JobEnded(Ok(())));
+        assert_eq!(stage.at(3, Input::Key), (vec![2], 0));
+    }
+
+    #[test]
+    fn a_job_that_fails_says_why_and_another_can_be_started() {
+        let mut stage = Stage::new();
+        stage.at(0, Input::Key);
+        assert_eq!(stage.at(1, Input::JobEnded(Err("no such column".into()))), NOTHING);
+        assert!(stage.said.contains("no such column") && stage.said.contains("Enter starts another"), "{}", stage.said);
+        assert_eq!(stage.at(2, Input::Key), (vec![2], 0));
+        stage.at(3, Input::JobEnded(Ok(())));
+        assert!(stage.said.contains("before the model was final"), "{}", stage.said);
+    }
+
+    #[test]
+    fn a_tab_that_comes_late_starts_a_training_if_none_has_seen_one() {
+        let mut stage = Stage::new();
+        stage.at(60, Input::Tick);
+        stage.finish(70, 0);
+        assert_eq!(stage.at(80, Input::Browsers(1)), (vec![2], 0));
+        stage.finish(90, 4);
+        stage.at(91, Input::Browsers(0));
+        assert_eq!(stage.at(92, Input::Browsers(1)), NOTHING);
+    }
+
+    #[test]
+    fn without_keys_each_tab_that_joins_starts_a_training() {
+        let mut stage = Stage::new();
+        stage.at(0, Input::KeysEnded);
+        stage.at(15, Input::Tick);
+        assert!(!stage.said.contains("Enter"), "{}", stage.said);
+        assert_eq!(stage.at(20, Input::Browsers(1)), (vec![1], 0));
+        stage.finish(30, 4);
+        assert!(stage.said.contains("the next tab that joins starts another"), "{}", stage.said);
+        assert_eq!(stage.at(31, Input::Browsers(0)), NOTHING);
+        assert_eq!(stage.at(32, Input::Browsers(1)), (vec![2], 0));
+    }
+
+    #[test]
+    fn progress_is_told_now_and_then_and_at_the_end() {
+        let mut stage = Stage::new();
+        stage.at(0, Input::Key);
+        let mut told = Vec::new();
+        for second in 1..=12 {
+            stage.at(second, Input::Job(json!({"event": "round", "round": second, "rounds": 12, "accuracy": 0.5})));
+            if !stage.said.is_empty() {
+                told.push(second);
+            }
+        }
+        assert_eq!(told, [5, 10, 12]);
+    }
+}
