@@ -2,7 +2,8 @@
  * Looks at the page in Chromium with the story's invented data, in every scene: no violation
  * that axe finds, no horizontal scroll at 320 px, English and Spanish, light and dark; the
  * keyboard's focus, live regions that are not flooded, drawing, forms, and formats.
- * Exits non-zero on a failure. With --shots FOLDER it also writes screenshots there.
+ * Exits non-zero on a failure. With --shots FOLDER it also writes screenshots there; --scene and
+ * --check, which may occur several times, choose scenes and checks.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -19,7 +20,11 @@ const SCENES = [
 ];
 const WIDTHS = [320, 768, 1280];
 const { values } = parseArgs({
-  options: { shots: { type: "string" }, scene: { type: "string", multiple: true } },
+  options: {
+    shots: { type: "string" },
+    scene: { type: "string", multiple: true },
+    check: { type: "string", multiple: true },
+  },
 });
 if (values.shots) mkdirSync(values.shots, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -243,6 +248,37 @@ async function quietLog() {
   console.log(`page: an outage of 210 s makes ${lines} lines, and none is red for lateness`);
 }
 
+/** A curve of one round is drawn as a point, and words stand in for the picture. */
+async function oneRound() {
+  const page = await open("one");
+  await page.locator(".plot canvas").waitFor();
+  const red = await page.waitForFunction(() => {
+    const canvas = document.querySelector(".plot canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const [r, g, b, opacity] = data.slice(at, at + 4);
+      if (opacity > 200 && r > 130 && g < 60 && b < 90) count += 1;
+    }
+    return count;
+  });
+  assert.ok((await red.jsonValue()) > 20, "the point of the first round is not drawn");
+  assert.match(await testId(page, "curve").textContent(), /in round 1 of 40/);
+  await page.close();
+  console.log("page: a curve of one round is drawn");
+}
+
+/** An error has its cause and what to do in the page's language, and keeps the package's text. */
+async function errors() {
+  const page = await open("failed", { locale: "es-MX" });
+  assert.match(await page.locator("[role=alert]").textContent(), /Ningún relé respondió.*intenta/);
+  const details = testId(page, "error-message");
+  assert.equal(await details.getAttribute("lang"), "en");
+  assert.match(await details.textContent(), /no relay could be reached/);
+  await page.close();
+  console.log("page: errors are in the page's language, with what to do");
+}
+
 /** A busy node: few drawings a second, no flood of a live region, no long task. */
 async function busy() {
   const page = await open("running");
@@ -280,15 +316,23 @@ async function busy() {
   console.log(`page: 200 units a second draw ${drawn} times in ${seconds} s: ${figures}`);
 }
 
+const CHECKS = {
+  everyScene,
+  drawing,
+  languageAndColours,
+  forms,
+  focus,
+  stateLine,
+  quietLog,
+  oneRound,
+  errors,
+  busy,
+};
+
 try {
-  await everyScene();
-  await drawing();
-  await languageAndColours();
-  await forms();
-  await focus();
-  await stateLine();
-  await quietLog();
-  await busy();
+  for (const [name, check] of Object.entries(CHECKS)) {
+    if (values.check === undefined || values.check.includes(name)) await check();
+  }
 } finally {
   await browser.close();
   await server.close();

@@ -27,7 +27,7 @@ export const en = {
   "cause.coordinator": "{id}, who submitted it",
   "cause.far": "How far",
   "cause.round": "round {round} of {rounds}",
-  "cause.roundAccuracy": "round {round} of {rounds}, {accuracy} right so far",
+  "cause.roundAccuracy": "round {round} of {rounds}, {accuracy} right",
   "cause.now": "Taking part",
   "cause.workers": "full nodes: {full}, browsers: {browsers} (at this moment)",
   "cause.members": "members so far: {count}",

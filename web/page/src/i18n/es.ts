@@ -29,7 +29,7 @@ export const es: Messages = {
   "cause.coordinator": "{id}, que lo envió",
   "cause.far": "Avance",
   "cause.round": "ronda {round} de {rounds}",
-  "cause.roundAccuracy": "ronda {round} de {rounds}, {accuracy} de aciertos hasta ahora",
+  "cause.roundAccuracy": "ronda {round} de {rounds}, {accuracy} de aciertos",
   "cause.now": "Participan",
   "cause.workers": "nodos completos: {full}, navegadores: {browsers} (en este momento)",
   "cause.members": "miembros hasta ahora: {count}",
