@@ -123,7 +123,7 @@ export const en = {
   "mine.shareNow": "You did {share} of {job} so far, as its coordinator counts.",
   "mine.proof": "Keep the proof",
   "mine.share": "Share the proof",
-  "mine.proofNote": "The proof is a file that anybody can check without this page: tequio verify, or the npm package.",
+  "mine.proofNote": "The proof is a file that anybody can check without this page: the npm package tequio verifies it against the starting point.",
   "mine.shareText": "I did {share} of the model {job}. The proof is attached.",
 
   "download.model": "Download the model",

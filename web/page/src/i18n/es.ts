@@ -125,7 +125,7 @@ export const es: Messages = {
   "mine.shareNow": "Llevas hecho el {share} de {job}, según la cuenta de su coordinador.",
   "mine.proof": "Guardar la prueba",
   "mine.share": "Compartir la prueba",
-  "mine.proofNote": "La prueba es un archivo que cualquiera puede revisar sin esta página: con tequio verify o con el paquete de npm.",
+  "mine.proofNote": "La prueba es un archivo que cualquiera puede revisar sin esta página: el paquete tequio de npm la verifica contra el punto de partida.",
   "mine.shareText": "Hice el {share} del modelo {job}. Va la prueba.",
 
   "download.model": "Descargar el modelo",
