@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod checkpoint_age;
 pub mod cli;
 mod config;
 mod error;

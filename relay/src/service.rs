@@ -1,7 +1,7 @@
 //! A running relay: starts the parts in order, feeds them the network's events, stops them.
 
 use crate::{
-    Addresses, Config, StartError,
+    Addresses, Config, StartError, checkpoint_age,
     files::DirectoryLock,
     forward::Forwarder,
     http::{self, CheckpointFile, Server, Site},
@@ -39,6 +39,7 @@ pub struct Relay {
     certificate: Option<Arc<Certificate>>,
     _renewal: Option<AbortOnDrop>,
     _events: AbortOnDrop,
+    _checkpoint_watch: Option<AbortOnDrop>,
     _lock: DirectoryLock,
 }
 
@@ -100,6 +101,7 @@ impl Relay {
             }
             None => None,
         };
+        let _checkpoint_watch = checkpoint.clone().map(|file| AbortOnDrop(tokio::spawn(checkpoint_age::watch(file))));
         let site = Site {
             addresses: addresses.clone(),
             turn: turn.clone(),
@@ -122,6 +124,7 @@ impl Relay {
             certificate,
             _renewal: renewal,
             _events: events,
+            _checkpoint_watch,
             _lock: lock,
         })
     }

@@ -47,7 +47,9 @@ impl Network {
     pub fn start_with(validators: usize, relays: usize, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut init = tequio();
-        init.args(["init", "--devnet", "--json", "--validators", &validators.to_string(), "--dir"]);
+        // Epochs of seconds: whoever reads proofs has handovers to follow.
+        init.args(["init", "--devnet", "--term-blocks", "4", "--epoch-blocks", "8"]);
+        init.args(["--json", "--validators", &validators.to_string(), "--dir"]);
         let made = output(init.arg(folder.path().join("net")))?;
         let nodes = made["nodes"].as_array().context("init names its nodes")?;
         let members = nodes.iter().map(|n| Ok((text(n, "node")?, text(n, "peer_id")?))).collect::<Result<_>>()?;

@@ -8,6 +8,7 @@ use crate::{
     sources::Sources,
     store::Store,
 };
+use futures_timer::Delay;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -19,11 +20,11 @@ use tequio_core::{
         Cid, CidCodec,
         object::{self, Block, Contents},
     },
-    ledger::{Entry, Header, Key, job::JobId, transaction::RefName},
+    ledger::{Entry, Header, Key, job::JobId, state::ProvedEntry, transaction::RefName},
     light::{LightClient, LightError, Progress},
-    types::{NodeId, Unverified, Verified},
+    types::{Epoch, NodeId, Unverified, Verified},
     wire::{
-        light::{FinalHeader, RESPONSE_LEN_MAX, Refusal, Request, Response, TURNS_MAX},
+        light::{CommitteeHandover, FinalHeader, RESPONSE_LEN_MAX, Refusal, Request, Response},
         work::JobProgress,
     },
 };
@@ -31,7 +32,11 @@ use tequio_p2p::{Network, Protocol};
 use web_time::Instant;
 
 /// How long an ordinary question may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
+pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Committee handovers in one question.
+const HANDOVERS_AT_ONCE: Epoch = 128;
+/// Committee handovers verified without a pause.
+const HANDOVERS_PER_SLICE: usize = 4;
 const HEAD: &str = "head";
 
 /// What all parts of the node share. One thread: the page's.
@@ -54,6 +59,16 @@ pub struct Chain {
 /// A head is stale if none has followed for so many of the longest times between two blocks.
 const STALE_INTERVALS: u64 = 3;
 
+/// An entry, and what proves it.
+pub struct Proved {
+    /// The entry; none where it is proved absent.
+    pub found: Option<Entry>,
+    /// The header that the proof leads to.
+    pub header: FinalHeader,
+    /// The proof.
+    pub entry: ProvedEntry,
+}
+
 /// What is wrong with an answer.
 pub enum Fault {
     /// The source's data is wrong.
@@ -62,7 +77,7 @@ pub enum Fault {
     Refused(Refusal),
     /// The chain itself has forked.
     Forked(LightError),
-    /// The source is in a later epoch: the turns before it come first.
+    /// The source is in a later epoch: the committee handovers before it come first.
     Ahead(LightError),
     /// This node slept for longer than it may believe its committee.
     Outdated(LightError),
@@ -76,7 +91,7 @@ impl From<LightError> for Fault {
             LightError::Ahead { .. } => return Self::Ahead(e),
             // The source is behind, by a whole epoch: that is no lie.
             LightError::Past(_) => return Self::Refused(Refusal::NothingNew),
-            LightError::Turn(_) => "committee",
+            LightError::Handover(_) => "committee",
             LightError::WrongHeader | LightError::NoCertificate | LightError::Leader | LightError::Time => "header",
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
@@ -86,7 +101,7 @@ impl From<LightError> for Fault {
 }
 
 impl Fault {
-    fn unexpected() -> Self {
+    pub fn unexpected() -> Self {
         Self::Lie { what: "answer", detail: "an answer to another question".into() }
     }
 }
@@ -136,7 +151,7 @@ impl Chain {
                     last = NodeError::NotFound(refusal.to_string());
                 }
                 Err(Fault::Refused(refusal)) => last = NodeError::Unavailable(refusal.to_string()),
-                Err(Fault::Ahead(e)) => match self.walk(peer).await {
+                Err(Fault::Ahead(e)) => match self.follow_handovers(peer, &e).await {
                     Ok(0) => last = NodeError::Unavailable(e.to_string()),
                     // Asked again, with the committee that it takes to believe the answer.
                     Ok(_) => drop(tried.pop()),
@@ -157,29 +172,51 @@ impl Chain {
         NodeError::Forked(e)
     }
 
-    /// Walks on through the ends of epochs that a source shows, one certificate each. Says how many are known since it was
-    /// asked.
-    async fn walk(&self, peer: NodeId) -> Result<usize, Fault> {
-        let from = self.light.borrow().committee().epoch();
-        let count = TURNS_MAX as u8;
-        let body = codec::encode(&Request::Turns { from, count });
-        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else { return Ok(0) };
-        match codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
-            Ok(Response::Turns(turns)) => {
-                // Another question may have walked there meanwhile: that makes nobody a liar.
-                let since = self.light.borrow().committee().epoch().saturating_sub(from) as usize;
-                let asked = usize::from(count).saturating_sub(since);
-                let rest = turns.into_vec().into_iter().skip(since).collect();
-                let walked = self.light.borrow_mut().walk(asked, rest, now_ms())?;
-                if walked > 0 {
-                    self.announce_head();
-                }
-                Ok(since + walked)
+    /// Follows the committee handovers of a source to the epoch of the header that came too early, page by page. Returns
+    /// how many epochs later the known committee is. Each page is announced as the new head, and kept for the next visit.
+    async fn follow_handovers(&self, peer: NodeId, ahead: &LightError) -> Result<usize, Fault> {
+        let started_at = self.light.borrow().committee().epoch();
+        let LightError::Ahead { found: target, .. } = *ahead else { return Ok(0) };
+        loop {
+            let from = self.light.borrow().committee().epoch();
+            let count = target.saturating_sub(from).min(HANDOVERS_AT_ONCE);
+            let held = if count == 0 { 0 } else { self.follow_page(peer, from, count as u16).await? };
+            if held == 0 {
+                return Ok((from - started_at) as usize);
             }
-            Ok(Response::Refused(refusal)) => Err(Fault::Refused(refusal)),
-            Ok(_) => Err(Fault::unexpected()),
-            Err(e) => Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
+            self.announce_head();
+            self.save().await;
         }
+    }
+
+    /// One page of handovers. Returns how many epochs later the known committee is.
+    async fn follow_page(&self, peer: NodeId, from: Epoch, count: u16) -> Result<usize, Fault> {
+        let body = codec::encode(&Request::Handovers { from, count });
+        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else { return Ok(0) };
+        let page = match codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
+            Ok(Response::Handovers(handovers)) => handovers.into_vec(),
+            Ok(Response::Refused(refusal)) => return Err(Fault::Refused(refusal)),
+            Ok(_) => return Err(Fault::unexpected()),
+            Err(e) => return Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
+        };
+        if page.len() > usize::from(count) {
+            return Err(LightError::Count { asked: count.into(), found: page.len() }.into());
+        }
+        for handovers in page.chunks(HANDOVERS_PER_SLICE) {
+            self.follow_slice(handovers)?;
+            // The page's own work comes between: one certificate takes milliseconds.
+            Delay::new(Duration::ZERO).await;
+        }
+        Ok(self.light.borrow().committee().epoch().saturating_sub(from) as usize)
+    }
+
+    /// Follows the handovers that no other question has led past meanwhile.
+    fn follow_slice(&self, handovers: &[CommitteeHandover]) -> Result<(), Fault> {
+        let mut light = self.light.borrow_mut();
+        let known = light.committee().epoch();
+        let new: Vec<_> = handovers.iter().skip_while(|handover| handover.epoch() < known).cloned().collect();
+        light.follow_handovers(new.len(), new, now_ms())?;
+        Ok(())
     }
 
     /// Names a liar and stops asking it.
@@ -200,7 +237,7 @@ impl Chain {
             })
             .await;
         match answer {
-            // Also by the turns on the way to the answer, of which the last may be its header.
+            // Also by the committee handovers on the way to the answer, of which the last may be its header.
             Ok(_) => Ok(self.light.borrow().head().height > after),
             Err(NodeError::NotFound(_)) => Ok(false),
             Err(e) => Err(e),
@@ -210,8 +247,8 @@ impl Chain {
     fn follow(&self, header: FinalHeader) -> Result<Progress, Fault> {
         let (found, known) = (header.header.epoch.saturating_add(1), self.light.borrow().committee().epoch());
         let progress = self.light.borrow_mut().follow(Unverified::new(header), now_ms())?;
-        if progress == Progress::Turn {
-            // Final, but whoever decides the next block has to be known first.
+        if progress == Progress::EpochEnd {
+            // Final, but the next committee has to be known first.
             return Err(Fault::Ahead(LightError::Ahead { found, known }));
         }
         if progress == Progress::Advanced {
@@ -264,6 +301,12 @@ impl Chain {
 
     /// An entry of the newest state, or its proved absence, and the height at which it was proved.
     pub async fn entry(&self, key: Key) -> Result<(Option<Entry>, u64), NodeError> {
+        let proved = self.prove(key).await?;
+        Ok((proved.found, proved.header.header.height))
+    }
+
+    /// An entry of the newest state, or its proved absence, with what proves it.
+    pub async fn prove(&self, key: Key) -> Result<Proved, NodeError> {
         let keys = [key];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.iter().cloned()) };
         self.ask(&request, ANSWER_WAIT, |response| {
@@ -273,11 +316,13 @@ impl Chain {
             if height + STATE_LAG_MAX < before {
                 return Err(Fault::Refused(Refusal::Busy));
             }
-            let found = self.light.borrow_mut().read(&keys, Unverified::new(header), &entries, now_ms())?;
+            let unverified = Unverified::new(header.clone());
+            let found = self.light.borrow_mut().read(&keys, unverified, &entries, now_ms())?.into_iter().next().flatten();
             if height > before {
                 self.announce_head();
             }
-            Ok((found.into_iter().next().flatten(), height))
+            let entry = entries.into_vec().into_iter().next().ok_or_else(Fault::unexpected)?;
+            Ok(Proved { found, header, entry })
         })
         .await
     }

@@ -9,6 +9,7 @@
 
 mod bench;
 mod chain;
+mod contribution;
 mod error;
 mod event;
 mod follow;

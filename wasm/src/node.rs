@@ -2,6 +2,7 @@
 
 use crate::{
     chain::{Chain, now_ms},
+    contribution,
     error::NodeError,
     event::{ContributorView, Emitter, Event, JobView, PathView, bytes, js, share},
     follow::{self, Closed},
@@ -142,6 +143,8 @@ struct AccountView {
 pub struct LightNode {
     chain: Rc<Chain>,
     work: Work,
+    /// The file that the node was started with.
+    checkpoint: Vec<u8>,
     close: RefCell<Option<oneshot::Sender<()>>>,
 }
 
@@ -195,6 +198,7 @@ impl LightNode {
         let node = Self {
             work: Work::start(chain.clone(), relays.clone())?,
             chain: chain.clone(),
+            checkpoint: config.checkpoint,
             close: RefCell::new(Some(close)),
         };
         if let Err(e) = node.first_head(first, &config.relays, &unreached).await {
@@ -226,7 +230,8 @@ impl LightNode {
         }
         .fuse();
         futures::pin_mut!(first);
-        let late = || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
+        let late =
+            || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
         let result: Result<(), NodeError> = select! {
             result = first => result,
             () = Delay::new(HEAD_WAIT).fuse() => Err(late()),
@@ -298,6 +303,12 @@ impl LightNode {
     /// The training record that was committed with the model.
     pub async fn record(&self, job: String) -> Result<JsValue, JsValue> {
         Ok(self.training_record(&job).await?)
+    }
+
+    /// The proof of what a member (by default, this node) did for a final job.
+    #[wasm_bindgen(js_name = contributionProof)]
+    pub async fn contribution_proof(&self, job: String, id: Option<String>) -> Result<Vec<u8>, JsValue> {
+        Ok(contribution::prove(&self.chain, &self.checkpoint, &job, id.as_deref()).await?)
     }
 
     /// The bytes of a job's model and record, each verified by its digest.

@@ -28,6 +28,11 @@ pub fn of(params: &Params, height: Height) -> Epoch {
     height / params.epoch_blocks.max(1)
 }
 
+/// The last height of an epoch.
+pub fn last_height(params: &Params, epoch: Epoch) -> Option<Height> {
+    epoch.checked_add(1)?.checked_mul(params.epoch_blocks.max(1))?.checked_sub(1)
+}
+
 /// Whether the block of this height is the turn: the last of its epoch.
 pub fn ends(params: &Params, height: Height) -> bool {
     height.checked_add(1).is_none_or(|next| next.is_multiple_of(params.epoch_blocks.max(1)))
@@ -255,6 +260,7 @@ mod tests {
     fn epochs_are_counted_by_height() {
         let params = Params { epoch_blocks: 8, term_blocks: 4, ..Params::EMPTY };
         assert_eq!([0, 7, 8, 16].map(|height| of(&params, height)), [0, 0, 1, 2]);
+        assert_eq!([0, 1, u64::MAX].map(|epoch| last_height(&params, epoch)), [Some(7), Some(15), None]);
         assert_eq!([0, 6, 7, 8, 15].map(|height| ends(&params, height)), [false, false, true, false, true]);
         // The last term of an epoch is too late.
         assert!(is_ripe(&params, 3, 7) && !is_ripe(&params, 4, 7));

@@ -1,25 +1,28 @@
 //! The light client: follows final headers from a checkpoint and reads proved entries of the state.
 //!
-//! It holds one header, one committee (and the one before, to notice a fork at a turn) and the chain's id, whatever the
-//! length of the chain. Into later epochs it walks by their turns: one certificate each, by the committee that it knows,
-//! for a header that names the next one. It refuses
+//! It holds one header, one committee (and the one before, to notice a fork at an epoch's end) and the chain's id,
+//! whatever the length of the chain. It enters later epochs by their committee handovers, see [`handover`]. It refuses
 //! headers without a quorum's certificate of the committee it knows, headers that do not carry what the
 //! certificate signs or whose proposer did not lead by their seed, and entries whose proof does not lead to such a header. Two certified headers of one
 //! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
 //! rule 8: only inside the trust period, so that old keys can't halt anyone).
 
+pub mod contribution;
+pub mod handover;
+
+pub use handover::HandoverError;
+
 use crate::{
     codec,
     ledger::{
         Certificate, Checkpoint, Committee, Entry, Header, Key, Phase,
-        committee::{CertificateError, CommitteeError},
-        epoch,
+        committee::CertificateError,
         genesis::StartError,
         leader, seed,
         state::{EntryError, ProvedEntry},
     },
     types::{ChainId, Digest, Epoch, Height, TimeMs, Unverified, Verified},
-    wire::light::{FinalHeader, Turn},
+    wire::light::FinalHeader,
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -32,7 +35,7 @@ pub const SAVED_LEN_MAX: usize = 512 * 1024;
 pub struct LightClient {
     chain: ChainId,
     committee: Committee,
-    /// Of the epoch before, and the height of its turn, if it was walked through.
+    /// The committee of the previous epoch and that epoch's last height, if this client followed the handover.
     before: Option<(Committee, Height)>,
     head: FinalHeader,
     digest: Digest,
@@ -58,9 +61,9 @@ pub enum Progress {
     Known,
     /// Final, but older than the head.
     Older,
-    /// Final, and the last of its epoch: who decides the next block is not known yet. Not followed; [`LightClient::walk`]
-    /// follows it.
-    Turn,
+    /// Final, and the last of its epoch: the committee of the next block is not known yet. The head stays;
+    /// [`LightClient::follow_handovers`] advances it.
+    EpochEnd,
 }
 
 /// Why something is refused.
@@ -92,8 +95,10 @@ pub enum LightError {
         /// Entries received.
         found: usize,
     },
-    /// Nobody's fault: of a later epoch. It is walked to by the turns from the known one on.
-    #[error("the header is of epoch {found}, the known committee of epoch {known}: the turns between are needed")]
+    /// Nobody's fault: of a later epoch. The committee handovers from the known epoch on lead to it.
+    #[error(
+        "the header is of epoch {found}, the known committee of epoch {known}: the committee handovers between are needed"
+    )]
     Ahead {
         /// Of the header.
         found: Epoch,
@@ -105,35 +110,13 @@ pub enum LightError {
     Past(Epoch),
     /// The peer's fault, or the old committee's, if it has certified it.
     #[error("{0}")]
-    Turn(#[from] TurnError),
+    Handover(#[from] HandoverError),
     /// Nobody's fault: the head is too old to believe its committee.
     #[error("the newest known head is older than the trust period: take a newer checkpoint from a source you trust")]
     Outdated,
     /// Nobody's fault that can be named: the chain has forked.
     #[error("two final headers of height {0}: the chain has forked; do not trust it, tell its operators")]
     Forked(Height),
-}
-
-/// Why the turn of an epoch is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TurnError {
-    /// Out of order.
-    #[error("the turn of epoch {found}, expected that of epoch {expected}")]
-    Order {
-        /// That came.
-        found: Epoch,
-        /// That is next.
-        expected: Epoch,
-    },
-    /// The header does not end its epoch, or names another committee.
-    #[error("the committee is not the one that the header names for the next epoch")]
-    WrongCommittee,
-    /// The ledger makes no such committee.
-    #[error("{0}")]
-    Committee(#[from] CommitteeError),
-    /// The ledger moves no such weight in one turn.
-    #[error("the next committee keeps less than a quorum of the one before")]
-    NoOverlap,
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
@@ -202,8 +185,8 @@ impl LightClient {
         &self.committee
     }
 
-    /// The committee that decided the head: at the end of an epoch it is the one before, which is known only to whoever
-    /// walked here.
+    /// The committee that decided the head. At the end of an epoch it is the previous one, which is known only if this
+    /// client followed the handover.
     pub fn deciders(&self) -> Option<&Committee> {
         let before = self.before.as_ref().map(|(committee, _)| committee);
         core::iter::once(&self.committee).chain(before).find(|committee| committee.epoch() == self.head.header.epoch)
@@ -222,58 +205,26 @@ impl LightClient {
     /// Checks a header and follows it if it is newer.
     pub fn follow(&mut self, header: Unverified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
         self.halted()?;
+        let claimed = &header.claim().header;
+        if claimed.height == self.head.header.height && claimed.digest() == self.digest {
+            // It is trusted already. A checkpoint of an epoch's end has no committee to check it with.
+            return Ok(Progress::Known);
+        }
         let verified = self.verify(header)?;
         let progress = self.judge(&verified, now_ms)?;
         if progress != Progress::Advanced {
             return Ok(progress);
         }
-        if self.is_turn(&verified.header) {
-            return Ok(Progress::Turn);
+        if self.ends_epoch(&verified.header) {
+            return Ok(Progress::EpochEnd);
         }
         self.digest = verified.header.digest();
         self.head = verified.into_inner();
         Ok(Progress::Advanced)
     }
 
-    /// Walks through the ends of epochs, from the known one on, and says how many there were. `asked`: how many were
-    /// asked for. What holds is kept, also where one behind it does not.
-    pub fn walk(&mut self, asked: usize, turns: Vec<Turn>, now_ms: TimeMs) -> Result<usize, LightError> {
-        if turns.len() > asked {
-            return Err(LightError::Count { asked, found: turns.len() });
-        }
-        turns.into_iter().try_fold(0, |walked, turn| self.turn(turn, now_ms).map(|()| walked + 1))
-    }
-
-    fn turn(&mut self, turn: Turn, now_ms: TimeMs) -> Result<(), LightError> {
-        self.halted()?;
-        let Turn { header, committee } = turn;
-        let expected = self.committee.epoch();
-        if header.header.epoch != expected || Some(committee.epoch) != expected.checked_add(1) {
-            return Err(TurnError::Order { found: header.header.epoch, expected }.into());
-        }
-        // Before the certificate, which costs more to look at.
-        if committee.digest() != header.header.next_committee {
-            return Err(TurnError::WrongCommittee.into());
-        }
-        let verified = self.verify(Unverified::new(header))?;
-        match self.judge(&verified, now_ms)? {
-            Progress::Advanced => {}
-            // A turn below the head would have been walked through.
-            _ => return Err(TurnError::WrongCommittee.into()),
-        }
-        if !epoch::overlaps(self.committee.seats(), &committee.seats) {
-            return Err(TurnError::NoOverlap.into());
-        }
-        let committee = self.committee.successor(committee, &self.chain).map_err(TurnError::from)?;
-        let before = core::mem::replace(&mut self.committee, committee);
-        self.before = Some((before, verified.header.height));
-        self.digest = verified.header.digest();
-        self.head = verified.into_inner();
-        Ok(())
-    }
-
     /// Whether a header names another committee than the one that decides it: only the last one of an epoch does.
-    fn is_turn(&self, header: &Header) -> bool {
+    fn ends_epoch(&self, header: &Header) -> bool {
         header.next_committee != self.committee.record().digest()
     }
 
@@ -337,9 +288,9 @@ impl LightClient {
         match &self.before {
             _ if epoch > known => Err(LightError::Ahead { found: epoch, known }),
             _ if epoch == known => Ok(&self.committee),
-            Some((committee, turn)) if committee.epoch() == epoch => {
-                // Behind its turn it decides nothing any more, whoever has its keys.
-                if height <= *turn { Ok(committee) } else { Err(LightError::WrongHeader) }
+            Some((committee, last)) if committee.epoch() == epoch => {
+                // Above its epoch's last height it decides nothing any more, whoever has its keys.
+                if height <= *last { Ok(committee) } else { Err(LightError::WrongHeader) }
             }
             _ => Err(LightError::Past(epoch)),
         }

@@ -7,14 +7,17 @@ use crate::{
     ledger::{
         Genesis, Params, State, Vote,
         block::transactions_root,
+        committee::CommitteeError,
         genesis::{GenesisFile, GenesisSeat, Start},
     },
     types::NodeId,
+    wire::light::CommitteeHandover,
 };
 
 use alloc::vec;
 
-mod turns;
+mod contribution;
+mod handovers;
 
 const INTERVAL_MS: u64 = 1000;
 const TRUST_MS: u64 = 1_000_000;

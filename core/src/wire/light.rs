@@ -7,7 +7,7 @@ use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
     knowledge::{Cid, object::BLOCK_LEN_MAX},
     ledger::{
-        Certificate, Header, Key, SignedTransaction, committee::CommitteeRecord, state::ProvedEntry,
+        Certificate, Header, Key, Seat, SignedTransaction, committee::SEATS_MAX, state::ProvedEntry,
         transaction::TransactionId,
     },
     types::{Epoch, Height, NodeId, TimeMs},
@@ -22,8 +22,8 @@ pub const RESPONSE_LEN_MAX: usize = 2 * 1024 * 1024;
 pub const KEYS_MAX: usize = 16;
 /// Most jobs, events or members listed at once.
 pub const LIST_MAX: usize = 64;
-/// Most turns at once: of committees with [`SEATS_MAX`](crate::ledger::committee::SEATS_MAX) seats they still fit an answer.
-pub const TURNS_MAX: usize = 32;
+/// Most committee handovers in an answer. With unchanged seats one takes about 520 bytes.
+pub const HANDOVERS_MAX: usize = 1024;
 /// Most addresses told at once.
 pub const ADDRESSES_MAX: usize = 32;
 /// Longest address, as the text of a multiaddress, bytes.
@@ -71,12 +71,12 @@ pub enum Request {
     },
     /// Advice: full nodes that can be reached through the asked node.
     Members,
-    /// The turns of epochs: who follows whom in deciding.
-    Turns {
-        /// The first epoch whose end is wanted.
+    /// The committee handovers at the ends of epochs.
+    Handovers {
+        /// The first epoch whose handover is wanted.
         from: Epoch,
-        /// How many at most.
-        count: u8,
+        /// Most handovers to send; at most [`HANDOVERS_MAX`] are sent.
+        count: u16,
     },
     /// Advice: addresses that connected peers claim for themselves.
     Addresses {
@@ -117,8 +117,9 @@ pub enum Response {
     Events(BoundedVec<(u64, TimeMs, Event), LIST_MAX>),
     /// To [`Request::Members`].
     Members(BoundedVec<Member, LIST_MAX>),
-    /// To [`Request::Turns`], without gaps, from the asked epoch on; none where it has not ended.
-    Turns(BoundedVec<Turn, TURNS_MAX>),
+    /// To [`Request::Handovers`], without gaps, from the requested epoch on; empty where that epoch has not ended, or the
+    /// node does not have its last header.
+    Handovers(BoundedVec<CommitteeHandover, HANDOVERS_MAX>),
     /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where the peer is not connected.
     Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
     /// Not there, not yet, or not accepted; the text is for people.
@@ -134,13 +135,17 @@ pub struct FinalHeader {
     pub certificate: Option<Certificate>,
 }
 
-/// The end of an epoch: the old committee certifies the new one.
+/// The end of an epoch: the committee of the epoch certifies the next one.
+///
+/// The next committee's record follows from the previous record and these fields. The header commits to its digest.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Turn {
+pub struct CommitteeHandover {
     /// The last header of the epoch, which carries the digest of the next committee.
     pub header: FinalHeader,
-    /// The next committee.
-    pub committee: CommitteeRecord,
+    /// [`CommitteeRecord::formed_ms`](crate::ledger::committee::CommitteeRecord::formed_ms) of the next committee.
+    pub formed_ms: TimeMs,
+    /// The seats of the next committee; absent where they are those of the committee before.
+    pub seats: Option<BoundedVec<Seat, SEATS_MAX>>,
 }
 
 /// Why there is no answer.

@@ -6,6 +6,7 @@
 mod error;
 mod guard;
 mod jobs;
+mod proofs;
 mod read;
 mod seats;
 mod submission;
@@ -130,7 +131,8 @@ fn routes(api: Api) -> Router {
         .route("/v1/objects/{cid}", get(read::object))
         .route("/v1/accounts/{id}", get(read::account))
         .route("/v1/blocks/{height}", get(read::block))
-        .route("/v1/checkpoint", get(read::checkpoint))
+        .route("/v1/checkpoint", get(proofs::checkpoint))
+        .route("/v1/handovers", get(proofs::handovers))
         .route("/v1/events", get(read::events))
         .route("/v1/transactions", post(read::transact))
         .route("/v1/transactions/{id}", get(read::transaction))

@@ -141,10 +141,6 @@ pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
     Ok(Json(view))
 }
 
-pub async fn checkpoint(State(api): State<Api>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/octet-stream")], api.context.checkpoint.clone())
-}
-
 #[derive(Deserialize)]
 pub struct After {
     #[serde(default)]

@@ -31,6 +31,11 @@ use zeroize::Zeroizing;
 const DEVNET_BALANCE: u64 = 10_000;
 /// Bond of each validator of a devnet; all weigh the same.
 const DEVNET_BOND: u64 = 1000;
+/// Blocks of an epoch where the network is for trying things out.
+const EPOCH_BLOCKS: Height = 64;
+/// Shortest epoch of a network that stays, milliseconds.
+const EPOCH_MS_MIN: u64 = 60 * 60 * 1000;
+const BLOCK_INTERVAL_MS_MIN: u64 = 150;
 const PASSPHRASE_FILE_NAME: &str = "passphrase";
 
 /// Make a node's directory
@@ -54,9 +59,13 @@ pub struct Init {
     /// Blocks for which one seed fixes the order of leaders
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     term_blocks: Height,
-    /// Blocks for which one committee decides, a multiple of --term-blocks
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(2..))]
-    epoch_blocks: Height,
+    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which is two minutes without
+    /// load, or with --long-lived the least that is an hour at full load
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    epoch_blocks: Option<Height>,
+    /// For a network that stays: epochs of an hour at least, so that a month of committee handovers stays small
+    #[arg(long, requires = "devnet")]
+    long_lived: bool,
     /// Join the network of this checkpoint file, as a full node without a seat
     #[arg(long, value_name = "CHECKPOINT", requires = "genesis")]
     join: Option<PathBuf>,
@@ -154,7 +163,7 @@ impl Init {
     fn devnet(&self) -> anyhow::Result<()> {
         let (passphrase, passphrase_file) = self.devnet_passphrase()?;
         let members = (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
-        let params = devnet_params(self.term_blocks, self.epoch_blocks);
+        let params = devnet_params(self.term_blocks, self.epoch_blocks());
         let genesis = devnet_genesis(&self.name, &members, params)?;
         let start = genesis.start()?;
         let trust_period_ms = start.params.trust_period_ms;
@@ -190,6 +199,12 @@ impl Init {
         });
         say(self.json, &object, || self.devnet_text(&nodes, &hash));
         Ok(())
+    }
+
+    /// As given, or the default of the network's purpose.
+    fn epoch_blocks(&self) -> Height {
+        let default = if self.long_lived { EPOCH_MS_MIN.div_ceil(BLOCK_INTERVAL_MS_MIN) } else { EPOCH_BLOCKS };
+        self.epoch_blocks.unwrap_or_else(|| default.next_multiple_of(self.term_blocks))
     }
 
     fn devnet_text(&self, nodes: &[Value], hash: &Digest) -> String {
@@ -276,7 +291,7 @@ fn peer_id(keys: &Keys) -> anyhow::Result<String> {
 fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
     Params {
         block_interval_ms_max: 2_000,
-        block_interval_ms_min: 150,
+        block_interval_ms_min: BLOCK_INTERVAL_MS_MIN,
         view_timeout_ms: 3_000,
         clock_skew_ms_max: 30_000,
         audit_blocks_min: 2,
@@ -311,4 +326,31 @@ fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Resul
     let chain = genesis.chain();
     let possessions = members.iter().map(|k| k.voting.prove_possession(&chain, &k.id())).collect();
     Ok(GenesisFile::new(genesis, possessions)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        init: Init,
+    }
+
+    fn epoch_blocks(options: &[&str]) -> Height {
+        let line = [["init", "--dir", "x", "--devnet"].as_slice(), options].concat();
+        Line::parse_from(line).init.epoch_blocks()
+    }
+
+    #[test]
+    fn an_epoch_of_a_network_that_stays_is_an_hour_at_least() {
+        for term in ["64", "1000", "7"] {
+            let blocks = epoch_blocks(&["--long-lived", "--term-blocks", term]);
+            assert!(blocks * BLOCK_INTERVAL_MS_MIN >= EPOCH_MS_MIN && blocks.is_multiple_of(term.parse().unwrap()));
+        }
+        assert_eq!(epoch_blocks(&[]), 64);
+        assert_eq!(epoch_blocks(&["--long-lived", "--epoch-blocks", "128"]), 128);
+    }
 }

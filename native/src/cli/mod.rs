@@ -2,8 +2,10 @@
 //! one line of JSON. Secrets are never arguments.
 
 mod bench;
+mod checkpoint;
 mod client;
 mod export;
+mod handovers;
 mod infer;
 mod init;
 mod interrupt;
@@ -15,6 +17,7 @@ mod queued;
 mod run;
 mod seat;
 mod status;
+mod trust;
 mod verify;
 mod verify_chain;
 
@@ -33,7 +36,8 @@ const EXAMPLES: &str = "Examples:
   tequio init --dir net --devnet --validators 4      keys and genesis of a network on this machine
   tequio run --dir net/node1                         run one of its nodes
   tequio job train --dir net/node1 --data digits.csv.gz --label target --layers 64 --wait --out model
-  tequio verify model --data digits.csv.gz           check the exported model, without a network
+  tequio verify model --data digits.csv.gz --checkpoint net/checkpoint.bin
+                                                     check the exported model, without a network
 
 The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
 An empty variable counts as one that is not set. TEQUIO_JSON=1 is --json for every command.";
@@ -54,6 +58,8 @@ enum Command {
     Seat(seat::Seat),
     /// Show, export and import a node's keys
     Keys(keys::Keys),
+    /// Make, show, check and pin checkpoints, from which verification and new nodes start
+    Checkpoint(checkpoint::CheckpointCommand),
     /// Check an exported model: certificate, proof, weights, accuracy. Needs no network
     Verify(verify::Verify),
     /// Replay a stopped node's blocks and compare the state
@@ -97,6 +103,7 @@ impl Cli {
             Command::Kb(kb) => kb.execute(),
             Command::Seat(seat) => seat.execute(),
             Command::Keys(keys) => keys.execute(),
+            Command::Checkpoint(checkpoint) => checkpoint.execute(),
             Command::Verify(verify) => verify.execute(),
             Command::VerifyChain(verify) => verify.execute(),
             Command::Bench(bench) => bench.execute(),

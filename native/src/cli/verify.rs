@@ -1,7 +1,10 @@
-//! `tequio verify`: checks an exported model in a process of its own, without a network. It believes the checkpoint,
-//! whose hash the caller compares or pins, and the data file; everything else is checked or computed again.
+//! `tequio verify`: checks an exported model in a process of its own, without a network. It believes the root of trust
+//! that the caller names or has pinned, and the data file; everything else is checked or computed again.
 
-use super::{Json, export, say};
+use super::{
+    Json, export, handovers, say,
+    trust::{self, AsOf, Root, TrustOptions},
+};
 use crate::{
     data, files,
     node::{audit, jobs, machine::now_ms},
@@ -23,29 +26,50 @@ use tequio_core::{
         genesis::FILE_LEN_MAX,
         job::{Job, JobId, JobKind, JobStatus, TrainedModel},
     },
-    light::LightClient,
-    types::{Digest, Unverified, Verified},
-    wire::light::{RESPONSE_LEN_MAX, Response},
+    light::{
+        LightClient, LightError,
+        handover::{self, HandoverFile},
+    },
+    types::{ChainId, Digest, TimeMs, Unverified, Verified},
+    wire::light::{CommitteeHandover, RESPONSE_LEN_MAX, Response},
 };
 
 /// Check an exported model
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  tequio verify model --data digits.csv.gz --checkpoint-hash 5f0c...
+#[command(after_help = "Examples:
+  tequio verify model --data digits.csv.gz --checkpoint checkpoint.bin
+  tequio verify model --data digits.csv.gz --checkpoint checkpoint.bin --as-of 2026-11-05
 
-Without --checkpoint-hash the hash is printed: compare it with one that you trust.")]
+Verification starts from a checkpoint that you trust: --checkpoint, --dir, or the one that `tequio checkpoint pin` has
+remembered for the network. The export's own checkpoint is taken only if you were told its hash: --checkpoint-hash or
+--trust-embedded.")]
 pub struct Verify {
     /// The directory that `tequio job train --out` or `tequio job export` wrote
     export: PathBuf,
     /// The data that the model was trained on: CSV, or CSV in gzip
     #[arg(long, value_name = "FILE.csv[.gz]")]
     data: PathBuf,
-    /// The checkpoint's BLAKE3 hash, as you were given it by a trusted way
-    #[arg(long, value_name = "HASH")]
-    checkpoint_hash: Option<Digest>,
+    #[command(flatten)]
+    trust: TrustOptions,
+    /// Start from the export's own checkpoint, which must have this BLAKE3 hash
+    #[arg(long, value_name = "HASH", conflicts_with_all = ["checkpoint", "checkpoint_hash", "dir"])]
+    trust_embedded: Option<Digest>,
+    /// Committee handovers beside those of the export, where your checkpoint is older than the export's
+    #[arg(long, value_name = "FILE")]
+    handovers: Option<PathBuf>,
+    /// For archives: count trust periods as of this date (YYYY-MM-DD, or a time of RFC 3339)
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<AsOf>,
     #[command(flatten)]
     json: Json,
 }
+
+/// What `--as-of` cannot show.
+const AS_OF_WARNING: &str = "trust periods count as of that date: keys that members have given up since then could have forged \
+     this export. Believe it only if you have held it, or its hash, since that date";
+
+/// How far the clocks of exporter and verifier may differ, milliseconds.
+const CLOCK_SKEW_MS: u64 = 600_000;
 
 /// Which part is wrong, and why.
 #[derive(Debug, thiserror::Error)]
@@ -75,13 +99,16 @@ impl Verify {
             Ok(found) => {
                 say(self.json, &found, || {
                     format!(
-                        "verified: model {} of job {}, {} of {} test rows right\ncheckpoint {}",
+                        "verified: model {} of job {}, {} of {} test rows right\nfrom checkpoint {} ({}) on",
                         found["model_cid"].as_str().unwrap_or_default(),
                         found["job"].as_str().unwrap_or_default(),
                         found["correct"],
                         found["tested"],
-                        found["checkpoint_hash"].as_str().unwrap_or_default()
-                    )
+                        found["root"]["hash"].as_str().unwrap_or_default(),
+                        found["root"]["checkpoint"].as_str().unwrap_or_default(),
+                    ) + &self.as_of.map_or(String::new(), |AsOf(time_ms)| {
+                        format!("\nas of {}: {AS_OF_WARNING}", trust::date(time_ms))
+                    })
                 });
                 Ok(())
             }
@@ -100,8 +127,10 @@ impl Verify {
         let manifest: Value = of("manifest", serde_json::from_slice(&files.manifest))?;
         let text = |name: &str| manifest[name].as_str().unwrap_or_default();
         let id: JobId = of("manifest", text("job").parse())?;
-        let proved = prove(&files, &id, self.checkpoint_hash.as_ref())?;
-        self.step("a quorum has certified the header, and the proofs lead to it");
+        let (root, proved) = self.prove(&files, &id)?;
+        self.step(
+            "committees have handed over to the one whose quorum has certified the header, and the proofs lead to it",
+        );
         let model = check_objects(&files, &id, &proved)?;
         self.step("model, weights and training record are those of the ledger");
         let dataset = of("data", data::read_file(&self.data).and_then(data::unpack))?;
@@ -114,7 +143,7 @@ impl Verify {
         ensure("model", found.model == result.model, "training again gives another model")?;
         let accuracy = (found.correct, found.tested) == (result.correct, result.tested);
         ensure("accuracy", accuracy, "the model classifies another number of test rows correctly")?;
-        let found = json!({
+        let mut found = json!({
             "verified": true, "job": id.to_string(), "name": proved.job.spec.name.to_string(), "height": proved.height,
             "model_cid": result.model.to_string(), "record_cid": result.record.to_string(),
             "dataset_cid": proved.job.spec.dataset.to_string(), "weights": result.weights.to_string(),
@@ -122,10 +151,45 @@ impl Verify {
             "checkpoint_hash": Checkpoint::hash(&files.checkpoint).to_string(),
             "accuracy": f64::from(found.correct) / f64::from(found.tested.max(1)),
         });
+        found["root"] = json!({"checkpoint": root.source, "hash": root.hash().to_string()});
+        if let Some(AsOf(time_ms)) = self.as_of {
+            found["as_of"] = json!(trust::date(time_ms));
+            found["warning"] = json!(AS_OF_WARNING);
+        }
         let same = |(name, value): (&String, &Value)| found.get(name).is_none_or(|f| f == value);
         let agrees = manifest.as_object().is_some_and(|m| m.iter().all(same));
         ensure("manifest", agrees, "says something else than the proofs")?;
         Ok(found)
+    }
+
+    /// The root of trust, and what the ledger says by the proofs that lead from there to the job.
+    fn prove(&self, files: &Files, id: &JobId) -> Result<(Root, Proved), Wrong> {
+        let (now_ms, as_of_ms) = (now_ms(), self.as_of.map(|AsOf(time_ms)| time_ms));
+        let as_of_ms = as_of_ms.unwrap_or(now_ms);
+        let embedded = of("checkpoint", trust::open(&files.checkpoint))?;
+        let root = of("checkpoint", self.root(files, &embedded.header.chain))?;
+        let hash = self.trust.checkpoint_hash.as_ref().or(self.trust_embedded.as_ref());
+        let mut light = of("checkpoint", root.start(hash, as_of_ms).map_err(|e| format!("{e:#}")))?;
+        of("checkpoint", trust::same_chain(light.chain(), &embedded.header.chain))?;
+        let mut handovers = files.handovers.clone();
+        if let Some(path) = &self.handovers {
+            handovers.extend(of("handovers", handovers::read(path).map_err(|e| format!("{e:#}")))?);
+            handovers.sort_by_key(CommitteeHandover::epoch);
+            handovers.dedup_by_key(|handover| handover.epoch());
+        }
+        let proved = prove(files, id, &mut light, handovers, as_of_ms)?;
+        Ok((root, proved))
+    }
+
+    fn root(&self, files: &Files, chain: &ChainId) -> anyhow::Result<Root> {
+        let embedded = Root { bytes: files.checkpoint.clone(), source: "the export's own".to_owned() };
+        // The caller has named it by its hash, which is compared again at the start.
+        let TrustOptions { checkpoint, checkpoint_hash, dir } = &self.trust;
+        let is_named_by_hash = checkpoint.is_none() && dir.is_none() && *checkpoint_hash == Some(embedded.hash());
+        if self.trust_embedded.is_some() || is_named_by_hash {
+            return Ok(embedded);
+        }
+        self.trust.root(chain)?.ok_or_else(|| trust::no_root(&files.checkpoint))
     }
 
     fn step(&self, text: &str) {
@@ -138,6 +202,7 @@ impl Verify {
 /// The files of an export, as they are.
 struct Files {
     checkpoint: Vec<u8>,
+    handovers: Vec<CommitteeHandover>,
     proof: Vec<u8>,
     model: Vec<u8>,
     record: Vec<u8>,
@@ -150,20 +215,33 @@ impl Files {
         let read = |part: &'static str, name: &str, len_max: usize| {
             of(part, files::read_capped(&dir.join(name), len_max).map_err(|e| format!("{name}: {e}")))
         };
-        let files = Self {
-            checkpoint: read("checkpoint", export::CHECKPOINT, FILE_LEN_MAX)?,
-            proof: read("proof", export::PROOF, RESPONSE_LEN_MAX)?,
-            model: read("model", export::MODEL, object::BLOCK_LEN_MAX)?,
-            record: read("record", export::RECORD, object::BLOCK_LEN_MAX)?,
-            weights: read("weights", export::WEIGHTS, object::CONTENT_LEN_MAX)?,
-            manifest: read("manifest", export::MANIFEST, FILE_LEN_MAX)?,
-        };
+        let (checkpoint, proof) =
+            (read("checkpoint", export::CHECKPOINT, FILE_LEN_MAX)?, read("proof", export::PROOF, RESPONSE_LEN_MAX)?);
+        let (model, record) = (
+            read("model", export::MODEL, object::BLOCK_LEN_MAX)?,
+            read("record", export::RECORD, object::BLOCK_LEN_MAX)?,
+        );
+        let weights = read("weights", export::WEIGHTS, object::CONTENT_LEN_MAX)?;
+        let manifest = read("manifest", export::MANIFEST, FILE_LEN_MAX)?;
         let sums = String::from_utf8(read("sums", export::SUMS, FILE_LEN_MAX)?);
         let sums = of("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
-        let parts = ["checkpoint", "proof", "model", "record", "weights", "manifest"];
-        let contents = [&files.checkpoint, &files.proof, &files.model, &files.record, &files.weights, &files.manifest];
+        // Exports of before the file existed have neither it nor its line.
+        let has_handovers = dir.join(export::HANDOVERS).exists() || sums.contains(export::HANDOVERS);
+        let handovers =
+            has_handovers.then(|| read("handovers", export::HANDOVERS, handover::FILE_LEN_MAX)).transpose()?;
+        let parts = ["checkpoint", "handovers", "proof", "model", "record", "weights", "manifest"];
+        let contents = [
+            Some(&checkpoint),
+            handovers.as_ref(),
+            Some(&proof),
+            Some(&model),
+            Some(&record),
+            Some(&weights),
+            Some(&manifest),
+        ];
         let mut lines = sums.split_inclusive('\n');
         for ((name, part), bytes) in export::FILES.iter().zip(parts).zip(contents) {
+            let Some(bytes) = bytes else { continue };
             let line = lines.next().unwrap_or_default();
             let expected = format!("{}  {name}\n", export::digest(bytes));
             // Which of the two has changed: a line of another form is damaged itself.
@@ -172,7 +250,11 @@ impl Files {
             ensure(part, line == expected, &format!("{name} is not the file that was exported"))?;
         }
         ensure("sums", lines.next().is_none(), &format!("{} is damaged", export::SUMS))?;
-        Ok(files)
+        let handovers = match handovers {
+            Some(bytes) => of("handovers", HandoverFile::decode(&bytes))?.handovers.into_vec(),
+            None => Vec::new(),
+        };
+        Ok(Self { checkpoint, handovers, proof, model, record, weights, manifest })
     }
 }
 
@@ -183,17 +265,36 @@ struct Proved {
     height: u64,
 }
 
-fn prove(files: &Files, id: &JobId, pinned: Option<&Digest>) -> Result<Proved, Wrong> {
-    let now_ms = now_ms();
-    let mut light = of("checkpoint", LightClient::start(&files.checkpoint, pinned, now_ms))?;
+fn prove(
+    files: &Files,
+    id: &JobId,
+    light: &mut LightClient,
+    handovers: Vec<CommitteeHandover>,
+    as_of_ms: TimeMs,
+) -> Result<Proved, Wrong> {
     let response = of("proof", codec::decode::<Response>(&files.proof, RESPONSE_LEN_MAX))?;
     let Response::Proved { header, entries } = response else {
         return Err(wrong("proof")("is no proof".into()));
     };
-    let height = header.header.height;
-    of("certificate", light.verify(Unverified::new(header.clone())))?;
+    let (height, epoch, time_ms) = (header.header.height, header.header.epoch, header.header.time_ms);
+    let is_known_then = time_ms <= as_of_ms.saturating_add(CLOCK_SKEW_MS);
+    ensure("proof", is_known_then, &format!("is of {}, later than the date to count as of", trust::date(time_ms)))?;
+    of("handovers", handovers::follow_given(light, handovers, epoch, as_of_ms).map_err(|e| format!("{e:#}")))?;
     let keys = of("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
-    let found = of("proof", light.read(&keys, Unverified::new(header), &entries, now_ms))?;
+    let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms).map_err(|error| match error {
+        LightError::Past(_) => wrong("proof")(format!(
+            "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job again, or name a checkpoint \
+             of that time, with --as-of where it has expired",
+            trust::date(time_ms),
+            light.committee().epoch()
+        )),
+        LightError::Ahead { .. } => wrong("handovers")(format!(
+            "lead to epoch {}, and the proof is of epoch {epoch}: an export of an older version has none, export the job again",
+            light.committee().epoch()
+        )),
+        LightError::Entry(_) | LightError::Count { .. } => wrong("proof")(error.to_string()),
+        error => wrong("certificate")(error.to_string()),
+    })?;
     let mut found = found.into_iter();
     let (Some(Some(Entry::Ref(reference))), Some(Some(Entry::Job(_, job)))) = (found.next(), found.next()) else {
         return Err(wrong("proof")("the ledger has no such job, or its model is not final".into()));

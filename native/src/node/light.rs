@@ -1,24 +1,27 @@
 //! `/tequio/light/3`: answers light nodes from the newest final state. They verify what they get, so an answer needs
 //! no care but for cost: proofs are capped, objects are whole blocks, and waiting for a head holds nothing but a task.
 
-use super::{context::Context, reachable};
+use super::{
+    context::{Context, Tip},
+    reachable,
+};
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
-    ledger::Key,
+    ledger::{Checkpoint, Key, epoch},
     types::{Epoch, Height, NodeId},
     wire::{
         light::{
-            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member,
-            REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response, TURNS_MAX, Turn,
+            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, CommitteeHandover, FinalHeader, HANDOVERS_MAX,
+            HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
         },
         work::JobState,
     },
 };
 use tequio_p2p::{PeerInfo, Reply, identity};
 
-/// What turns may take of an answer.
-const TURNS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
+/// Most bytes of committee handovers in an answer.
+const HANDOVERS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 
 /// Answers a question.
 pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
@@ -66,41 +69,46 @@ fn answer(context: &Context, request: Request) -> Response {
             Response::Jobs(BoundedVec::truncated(jobs))
         }
         Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.newest_after(after))),
-        Request::Turns { from, count } => Response::Turns(BoundedVec::truncated(turns(context, from, count))),
+        Request::Handovers { from, count } => Response::Handovers(handovers(context, from, count)),
         Request::Members => Response::Members(BoundedVec::truncated(members(context))),
         Request::Addresses { of } => Response::Addresses(BoundedVec::truncated(addresses(context, of))),
     }
 }
 
-/// The ends of epochs from this one on, as many as there are and fit an answer.
-fn turns(context: &Context, from: Epoch, count: u8) -> Vec<Turn> {
+/// The committee handovers from this epoch on, as many as there are and fit an answer.
+pub fn handovers(context: &Context, from: Epoch, count: u16) -> BoundedVec<CommitteeHandover, HANDOVERS_MAX> {
     let tip = context.tip();
-    let (mut turns, mut len) = (Vec::new(), 0);
-    for later in 0..Epoch::from(count).min(TURNS_MAX as Epoch) {
-        let Some(next) = from.checked_add(later).and_then(|epoch| epoch.checked_add(1)) else { break };
-        let Some(height) = next.checked_mul(context.params.epoch_blocks).and_then(|first| first.checked_sub(1)) else {
-            break;
-        };
-        if height > tip.height() {
+    let (mut handovers, mut len) = (Vec::new(), 0);
+    for later in 0..Epoch::from(count).min(HANDOVERS_MAX as Epoch) {
+        let Some(handover) = from.checked_add(later).and_then(|epoch| handover(context, &tip, epoch)) else { break };
+        len += codec::encode(&handover).len();
+        if len > HANDOVERS_LEN_MAX {
             break;
         }
-        let Some(committee) = tip.state.committee(next).cloned() else { break };
-        let header = match context.store.final_header(height) {
-            Ok(Some(header)) => header,
-            Ok(None) => break,
-            Err(error) => {
-                tracing::error!(height, %error, "cannot read a header");
-                break;
-            }
-        };
-        let turn = Turn { header, committee };
-        len += codec::encode(&turn).len();
-        if len > TURNS_LEN_MAX {
-            break;
-        }
-        turns.push(turn);
+        handovers.push(handover);
     }
-    turns
+    BoundedVec::truncated(handovers)
+}
+
+/// The handover at the end of an epoch. The state names the committees of all epochs; the store has the headers.
+fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHandover> {
+    let height = epoch::last_height(&context.params, epoch).filter(|height| *height <= tip.height())?;
+    let (before, next) = (tip.state.committee(epoch)?, tip.state.committee(epoch.checked_add(1)?)?);
+    match context.store.final_header(height) {
+        Ok(header) => Some(CommitteeHandover::new(header?, before, next)),
+        Err(error) => {
+            tracing::error!(height, %error, "cannot read a header");
+            None
+        }
+    }
+}
+
+/// The newest head as a checkpoint file.
+pub fn checkpoint(context: &Context) -> Option<Vec<u8>> {
+    let tip = context.tip();
+    let FinalHeader { header, certificate } = tip.header.clone();
+    let committee = tip.state.committee(epoch::of(&context.params, header.height.checked_add(1)?))?.clone();
+    Some(Checkpoint::new(header, certificate, committee, context.params.trust_period_ms).encode())
 }
 
 /// Entries of the newest state with their proofs, and the header they lead to.

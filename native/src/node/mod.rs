@@ -12,6 +12,7 @@ pub mod events;
 mod explain;
 #[cfg(test)]
 mod fixture;
+pub mod handovers;
 pub mod jobs;
 pub mod light;
 pub mod machine;
@@ -45,7 +46,7 @@ use std::{
     sync::Arc,
     thread::JoinHandle,
 };
-use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
+use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX, GenesisFile};
 use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -88,6 +89,10 @@ impl Node {
             )
         })?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
+        if let Err(error) = Checkpoint::open(&checkpoint, None, machine::now_ms()) {
+            // The store knows where the chain stands; only a node that was away for long needs the file.
+            tracing::warn!(%error, "{CHECKPOINT_FILE}; once the node is at the head, `tequio checkpoint export` makes a newer one");
+        }
         let path = dir.join(store::FILE_NAME);
         let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
         let head = store.load_head(&start).map_err(|error| error.with_path(&path))?;
@@ -139,6 +144,7 @@ impl Node {
         tasks.spawn(queue::run(context.clone()));
         tasks.spawn(prune::run(context.clone(), config.keep_blocks));
         tasks.spawn(sync::follow(context.clone(), replica.clone()));
+        tasks.spawn(handovers::keep(context.clone()));
         let listen = listen(&context, config).await?;
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }

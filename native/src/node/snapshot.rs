@@ -25,7 +25,7 @@ use tequio_core::{
     light::{LightClient, LightError},
     types::{Digest, Epoch, Height, NodeId, Unverified, Verified},
     wire::{
-        light::{self, FinalHeader},
+        light::FinalHeader,
         packed,
         sync::{REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
     },
@@ -38,6 +38,8 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 const PEERS_MAX: usize = 16;
 /// Failures in a row, over all peers, after which another state is looked for.
 const FAILURES_MAX: usize = 8;
+/// Committee handovers in one request. Verifying them takes about 0.1 s.
+const HANDOVERS_AT_ONCE: Epoch = 128;
 /// Chunks between lines of the log.
 const LOG_EVERY: u64 = 64;
 
@@ -72,8 +74,8 @@ pub enum FetchError {
 enum Lie {
     #[error("offered a state under a header that is not final: {0}")]
     Header(LightError),
-    #[error("showed an epoch that did not follow: {0}")]
-    Turn(LightError),
+    #[error("sent a committee handover that does not hold: {0}")]
+    Handover(LightError),
     #[error("sent a bad chunk of the state: {0}")]
     Chunk(ChunkError),
 }
@@ -106,8 +108,7 @@ async fn fetch(
     liars: &mut BTreeSet<NodeId>,
 ) -> Result<Height, FetchError> {
     let light = anchor(context)?;
-    let mut turns = Vec::new();
-    let (mut offers, has_blocks) = offers(context, light, &mut turns, liars).await;
+    let (mut offers, has_blocks) = offers(context, light, liars).await;
     // Their headers are final: they show how far behind this node is, whatever anybody says.
     let newest = offers.last_key_value().map(|((height, _), _)| *height).ok_or(FetchError::NotOffered)?;
     if has_blocks && newest.saturating_sub(context.tip().height()) <= context.snapshot_when_behind {
@@ -169,8 +170,6 @@ async fn fetch(
     let mut tips = context.watch_tip();
     inbox.send(Input::Snapshot(Box::new(head)));
     tips.wait_for(|tip| tip.height() >= height).await.map_err(|_| FetchError::Stopping)?;
-    // Light nodes that ask this one walk the same way.
-    on_disk(context, move |c| c.store.keep_headers(&turns)).await?;
     Ok(height)
 }
 
@@ -196,7 +195,6 @@ type Offer = (Verified<FinalHeader>, Vec<NodeId>);
 async fn offers(
     context: &Arc<Context>,
     mut light: LightClient,
-    turns: &mut Vec<FinalHeader>,
     liars: &mut BTreeSet<NodeId>,
 ) -> (BTreeMap<(Height, Digest), Offer>, bool) {
     let peers: Vec<NodeId> = context.full_nodes().into_iter().filter(|p| !liars.contains(p)).take(PEERS_MAX).collect();
@@ -220,7 +218,7 @@ async fn offers(
             continue;
         }
         let epoch = header.header.epoch;
-        turns.extend(walk(context, peer, &mut light, epoch, liars).await);
+        follow_handovers(context, peer, &mut light, epoch, liars).await;
         match light.verify(Unverified::new(header)) {
             Ok(header) => {
                 offers.entry(key).or_insert_with(|| (header, Vec::new())).1.push(peer);
@@ -233,37 +231,24 @@ async fn offers(
     (offers, has_blocks)
 }
 
-/// Walks towards an epoch by what a peer shows of the turns before it, one certificate each. The headers of those that hold.
-async fn walk(
+/// Follows the committee handovers of a peer up to an epoch, one certificate each.
+async fn follow_handovers(
     context: &Context,
     peer: NodeId,
     light: &mut LightClient,
     epoch: Epoch,
     liars: &mut BTreeSet<NodeId>,
-) -> Vec<FinalHeader> {
-    let mut headers = Vec::new();
+) {
     while light.committee().epoch() < epoch {
         let from = light.committee().epoch();
-        let count = (epoch - from).min(light::TURNS_MAX as Epoch) as u8;
-        let body = codec::encode(&light::Request::Turns { from, count });
-        let answer = context.network.request(peer, Protocol::Light, body, ASK_TIMEOUT).await;
-        let answer = answer.ok().and_then(|body| codec::decode(&body, light::RESPONSE_LEN_MAX).ok());
-        let Some(light::Response::Turns(turns)) = answer else { return headers };
-        let shown: Vec<FinalHeader> = turns.iter().map(|turn| turn.header.clone()).collect();
-        let walked = light.walk(count.into(), turns.into_vec(), now_ms());
-        // Those before a bad one were followed, and so hold; nothing is kept of what comes behind it.
-        let held = light.committee().epoch().saturating_sub(from) as usize;
-        headers.extend(shown.into_iter().take(held));
-        match walked {
-            Ok(0) => return headers,
+        let count = (epoch - from).min(HANDOVERS_AT_ONCE);
+        let Some(handovers) = super::handovers::request(context, peer, from, count as u16).await else { return };
+        match light.follow_handovers(count as usize, handovers, now_ms()) {
+            Ok(0) => return,
             Ok(_) => {}
-            Err(error) => {
-                blame(context, peer, &Lie::Turn(error), liars).await;
-                return headers;
-            }
+            Err(error) => return blame(context, peer, &Lie::Handover(error), liars).await,
         }
     }
-    headers
 }
 
 async fn snapshots(context: &Context, peer: NodeId) -> Option<Snapshots> {

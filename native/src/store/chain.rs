@@ -104,7 +104,14 @@ impl Store {
         header.map_err(|_| StoreError::Damaged("a header"))
     }
 
-    /// Keeps final headers whose blocks are passed over: those that end epochs, so that light nodes can walk here too.
+    /// Whether the header of each height is here.
+    pub fn has_headers(&self, heights: &[Height]) -> Result<Vec<bool>, StoreError> {
+        let table = self.read()?.open_table(HEADERS)?;
+        heights.iter().map(|height| Ok(table.get(height)?.is_some())).collect()
+    }
+
+    /// Keeps final headers below the lowest block: those that end epochs, so that light clients can follow the committee
+    /// handovers.
     pub fn keep_headers(&self, headers: &[FinalHeader]) -> Result<(), StoreError> {
         let lowest = self.lowest_block()?;
         let write = self.write()?;

@@ -8,6 +8,7 @@ mod kill;
 mod mistakes;
 mod past;
 mod pressure;
+mod proofs;
 mod prune;
 mod reduced;
 mod rumour;
@@ -132,6 +133,8 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
 
     let export = net.path().join("export");
     net.client(1, &["job", "export", &id, "--json", "--out", export.to_str().unwrap()]);
+    let root = net.path().join("net/checkpoint.bin");
+    let verify = |export: &Path, data: &Path| verify(export, data, &root);
     let verified = verify(&export, &digits);
     assert!(verified.0, "{}", verified.1);
     assert_eq!(verified.1["model_cid"], job["model_cid"]);
@@ -139,6 +142,7 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
     // Any changed byte is found, and the error names the file's part.
     for (file, part) in [
         ("checkpoint.bin", "checkpoint"),
+        ("handovers.bin", "handovers"),
         ("proof.bin", "proof"),
         ("model.cbor", "model"),
         ("record.cbor", "record"),
@@ -166,9 +170,10 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
 }
 
 /// `tequio verify`: whether it succeeded, and the last line it printed.
-fn verify(export: &Path, data: &Path) -> (bool, Value) {
-    let output =
-        Command::new(tequio()).arg("verify").arg(export).arg("--data").arg(data).arg("--json").output().unwrap();
+fn verify(export: &Path, data: &Path, root: &Path) -> (bool, Value) {
+    let mut command = Command::new(tequio());
+    command.arg("verify").arg(export).arg("--data").arg(data).arg("--checkpoint").arg(root).arg("--json");
+    let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap())
 }

@@ -15,7 +15,7 @@ use tequio_core::{
     ledger::{Entry, Key},
     light::LightClient,
     types::{NodeId, Unverified},
-    wire::light::{Request, Response, TURNS_MAX},
+    wire::light::{HANDOVERS_MAX, Request, Response},
 };
 
 /// The block whose state is to be kept.
@@ -74,7 +74,7 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     assert_eq!(replayed["from"], KEPT, "{replayed}");
 }
 
-/// A light node that knows the first committee only walks to the present one by turns whose blocks are gone, and reads an
+/// A light client that knows the first committee only follows the handovers of epochs whose blocks are gone, and reads an
 /// account with a proof.
 fn light_node_reads(net: &Devnet, account: NodeId) {
     let checkpoint = fs::read(net.path().join("net").join("checkpoint.bin")).unwrap();
@@ -90,10 +90,10 @@ fn light_node_reads(net: &Devnet, account: NodeId) {
         let request = Request::Prove { keys: BoundedVec::truncated(keys.clone()) };
         let Response::Proved { header, entries } = ask(&network, peer, &request).await else { panic!("no proof") };
         while light.committee().epoch() < header.header.epoch {
-            let request = Request::Turns { from: light.committee().epoch(), count: TURNS_MAX as u8 };
-            let Response::Turns(turns) = ask(&network, peer, &request).await else { panic!("no turns") };
-            assert!(!turns.is_empty(), "the turns of pruned blocks stay");
-            light.walk(TURNS_MAX, turns.into_vec(), now_ms()).unwrap();
+            let request = Request::Handovers { from: light.committee().epoch(), count: HANDOVERS_MAX as u16 };
+            let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+            assert!(!page.is_empty(), "the handovers of pruned blocks stay");
+            light.follow_handovers(HANDOVERS_MAX, page.into_vec(), now_ms()).unwrap();
         }
         let read = light.read(&keys, Unverified::new(header), &entries, now_ms()).unwrap();
         assert!(matches!(&read[..], [Some(Entry::Account(found))] if found.node == account), "{read:?}");

@@ -16,7 +16,7 @@ use tequio_core::{
     codec,
     light::{LightClient, LightError, Progress},
     types::Unverified,
-    wire::light::{RESPONSE_LEN_MAX, Request, Response, TURNS_MAX},
+    wire::light::{HANDOVERS_MAX, RESPONSE_LEN_MAX, Request, Response},
 };
 use tequio_p2p::{Network, Protocol};
 
@@ -108,7 +108,7 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let after = net.wait_height(2, before + 6, WITHIN);
     net.wait_height(fifth, after, WITHIN);
 
-    // It keeps the turns that it walked through itself.
+    // It has fetched the handovers below its state, and serves them.
     light_node_follows(&net, fifth);
     net.kill(fifth);
     let replayed = net.client_output(fifth, &["verify-chain", "--json"]);
@@ -136,19 +136,19 @@ fn light_node_follows(net: &Devnet, node: usize) {
         assert_eq!(ahead, Err(LightError::Ahead { found, known }));
         while light.committee().epoch() < found {
             // A few at a time, so that it takes several questions.
-            let request = Request::Turns { from: light.committee().epoch(), count: 3 };
-            let Response::Turns(turns) = ask(&network, peer, &request).await else { panic!("no turns") };
-            assert!((1..=3).contains(&light.walk(3, turns.into_vec(), now_ms()).unwrap()));
+            let request = Request::Handovers { from: light.committee().epoch(), count: 3 };
+            let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+            assert!((1..=3).contains(&light.follow_handovers(3, page.into_vec(), now_ms()).unwrap()));
         }
         let followed = light.follow(Unverified::new(head), now_ms()).unwrap();
-        assert!(matches!(followed, Progress::Advanced | Progress::Known | Progress::Turn), "{followed:?}");
-        // Nobody gets more than fits, nor turns that have not come.
-        let request = Request::Turns { from: 0, count: u8::MAX };
-        let Response::Turns(turns) = ask(&network, peer, &request).await else { panic!("no turns") };
-        assert!(turns.len() <= TURNS_MAX && turns.len() as u64 >= found.min(TURNS_MAX as u64));
-        let request = Request::Turns { from: u64::MAX, count: 3 };
-        let Response::Turns(turns) = ask(&network, peer, &request).await else { panic!("no turns") };
-        assert!(turns.is_empty());
+        assert!(matches!(followed, Progress::Advanced | Progress::Known | Progress::EpochEnd), "{followed:?}");
+        // No answer has more than fits, nor handovers that have not come.
+        let request = Request::Handovers { from: 0, count: u16::MAX };
+        let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+        assert!(page.len() <= HANDOVERS_MAX && page.len() as u64 >= found.min(HANDOVERS_MAX as u64));
+        let request = Request::Handovers { from: u64::MAX, count: 3 };
+        let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+        assert!(page.is_empty());
     });
 }
 

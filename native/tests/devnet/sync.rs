@@ -21,7 +21,7 @@ use tequio::{
 use tequio_core::{
     codec::{self, BoundedVec},
     knowledge::{Cid, CidCodec},
-    ledger::{Action, Entry, SignedTransaction, State, Transaction},
+    ledger::{Action, Entry, SignedTransaction, State, Transaction, epoch},
     types::{ChainId, Digest, Unverified, Verified},
     wire::{
         light, packed,
@@ -149,7 +149,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     };
     let once = &mut |height| if height == 5 { load.clone() } else { Vec::new() };
     let Made { head, store } = past.make(&Past::store(&net, 1), 320, once, write_kept);
-    let turns = turns(&store, &head.state);
+    let handovers = handovers(&store, &head.state);
     // What a node does in steps once it has enough newer blocks.
     store.keep_next().unwrap();
     while store.prune_blocks(64).unwrap() > 0 {}
@@ -162,7 +162,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(net.get(1, "/v1/status")["lowest_block"], PRUNED + 1);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (liar, asked) = runtime.block_on(liar(head.clone(), turns));
+    let (liar, asked) = runtime.block_on(liar(head.clone(), handovers));
     let joined = net.init_join(&[liar]);
     // As if it had crashed after the first chunk.
     let crashed = Store::open(&Past::store(&net, joined), &past.start.chain).unwrap();
@@ -205,7 +205,7 @@ type Asked = Arc<std::sync::Mutex<Vec<Digest>>>;
 
 /// A full node as it looks from outside that offers the true header and gives chunks of another state. Its address, and
 /// where the chunks began that it was asked for.
-async fn liar(head: Head, turns: Vec<light::Turn>) -> (String, Asked) {
+async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, Asked) {
     let asked = Asked::default();
     let mut config = tequio_p2p::Config::new([77; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
@@ -221,8 +221,9 @@ async fn liar(head: Head, turns: Vec<light::Turn>) -> (String, Asked) {
             match protocol {
                 Protocol::Light => {
                     let answer = match codec::decode(&body, light::REQUEST_LEN_MAX).unwrap() {
-                        light::Request::Turns { from, .. } => {
-                            light::Response::Turns(BoundedVec::truncated(turns.iter().skip(from as usize).cloned()))
+                        light::Request::Handovers { from, count } => {
+                            let page = handovers.iter().skip(from as usize).take(count.into()).cloned();
+                            light::Response::Handovers(BoundedVec::truncated(page))
                         }
                         _ => light::Response::Header(head.header.clone()),
                     };
@@ -256,15 +257,15 @@ fn answer(request: Request, head: &Head, lie: &State) -> Response {
     }
 }
 
-/// The turns of all epochs that have ended.
-fn turns(store: &Store, state: &State) -> Vec<light::Turn> {
+/// The committee handovers of all epochs that have ended.
+fn handovers(store: &Store, state: &State) -> Vec<light::CommitteeHandover> {
     let params = state.params().unwrap();
-    let turn = |next| {
-        let committee = state.committee(next)?.clone();
-        let header = store.final_header(next * params.epoch_blocks - 1).unwrap()?;
-        Some(light::Turn { header, committee })
+    let handover = |epoch| {
+        let (before, next) = (state.committee(epoch)?, state.committee(epoch + 1)?);
+        let header = store.final_header(epoch::last_height(params, epoch)?).unwrap()?;
+        Some(light::CommitteeHandover::new(header, before, next))
     };
-    (1..).map_while(turn).collect()
+    (0..).map_while(handover).collect()
 }
 
 /// The same, but that everybody is richer.

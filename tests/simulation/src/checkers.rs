@@ -17,7 +17,7 @@ use tequio_core::{
     types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified, View},
     wire::{
         consensus::Message,
-        light::{FinalHeader, Turn},
+        light::{CommitteeHandover, FinalHeader},
     },
 };
 
@@ -64,8 +64,8 @@ pub struct Checkers {
     light: LightClient,
     /// By epoch.
     committees: BTreeMap<Epoch, Committee>,
-    /// The end of each epoch, for whoever walks through them.
-    pub turns: Vec<Turn>,
+    /// The committee handover of each epoch that has ended.
+    pub handovers: Vec<CommitteeHandover>,
     /// Heights that a host has acknowledged as stored.
     stored: BTreeMap<usize, Height>,
 }
@@ -92,7 +92,7 @@ impl Checkers {
             oaths: Oaths::default(),
             light: LightClient::start(&checkpoint.encode(), None, genesis.time_ms).unwrap(),
             committees: BTreeMap::from([(0, world.start.committee.clone())]),
-            turns: Vec::new(),
+            handovers: Vec::new(),
             stored: BTreeMap::new(),
         }
     }
@@ -171,8 +171,9 @@ impl Checkers {
             self.fail(format!("certificate: height {} is final without one of epoch {due}", header.height));
         }
         match self.light.follow(shown, now_us / 1000) {
-            Ok(Progress::Turn) if is_first => self.turned(finalised, now_us / 1000),
-            Ok(Progress::Advanced | Progress::Known | Progress::Older | Progress::Turn) | Err(LightError::Past(_)) => {}
+            Ok(Progress::EpochEnd) if is_first => self.turned(finalised, now_us / 1000),
+            Ok(Progress::Advanced | Progress::Known | Progress::Older | Progress::EpochEnd)
+            | Err(LightError::Past(_)) => {}
             Err(error) => self.fail(format!("light: {error}")),
         }
         let next = self.committees.get(&epoch::of(&self.world.start.params, header.height + 1));
@@ -243,29 +244,29 @@ impl Checkers {
             }
         }
         let header = FinalHeader { header: header.clone(), certificate: Some(finalised.certificate.clone()) };
-        let turn = Turn { header, committee: record.clone() };
-        if let Err(error) = self.light.walk(1, vec![turn.clone()], now_ms) {
+        let handover = CommitteeHandover::new(header, before.record(), record);
+        if let Err(error) = self.light.follow_handovers(1, vec![handover.clone()], now_ms) {
             return self.fail(format!("light: {error}"));
         }
-        self.turns.push(turn);
+        self.handovers.push(handover);
         self.committees.insert(next, committee);
     }
 
-    /// One who knows the first committee only walks to the last, and believes what that decides.
-    pub fn walk(&mut self) {
+    /// A client that knows the first committee only follows the handovers to the last one, and accepts its newest header.
+    pub fn follow_handovers(&mut self) {
         let (world, newest) = (self.world, self.light.head().clone());
         let start = &world.start;
         let (committee, trust_ms) = (start.committee.record().clone(), start.params.trust_period_ms);
         let checkpoint = Checkpoint::new(start.header.clone(), None, committee, trust_ms).encode();
         let mut light = LightClient::start(&checkpoint, None, start.header.time_ms).unwrap();
-        let (turns, now_ms) = (self.turns.clone(), newest.time_ms);
+        let (handovers, now_ms) = (self.handovers.clone(), newest.time_ms);
         let certificate = self.light.certificate().cloned();
-        let walked = light
-            .walk(turns.len(), turns, now_ms)
+        let followed = light
+            .follow_handovers(handovers.len(), handovers, now_ms)
             .and_then(|_| light.follow(Unverified::new(FinalHeader { header: newest, certificate }), now_ms));
-        match walked {
+        match followed {
             Ok(Progress::Advanced | Progress::Known) => {}
-            other => self.fail(format!("walk: {other:?}")),
+            other => self.fail(format!("handovers: {other:?}")),
         }
     }
 

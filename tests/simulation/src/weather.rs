@@ -316,7 +316,7 @@ pub fn recover_with(cluster: &mut Cluster, blocks: u64) {
         }
         cluster.run_ms(100);
     }
-    cluster.checkers.walk();
+    cluster.checkers.follow_handovers();
     let replays = |host: &crate::host::Host| host.disk.replays(cluster.world);
     if let Some(host) = (0..cluster.hosts.len()).find(|h| cluster.is_correct(*h) && !replays(&cluster.hosts[*h])) {
         cluster.checkers.fail(format!("replay: host {host}'s blocks lead to another state"));

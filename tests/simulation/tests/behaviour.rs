@@ -131,11 +131,11 @@ fn at_a_turn_those_who_go_hear_from_their_collector_and_those_who_come_find_the_
         assert_eq!(cluster.hosts[goes].disk.height(), turn, "{profile:?}");
         cluster.run_ms(20_000);
         assert_eq!(cluster.checkers.violation, None, "{profile:?}");
-        assert!(cluster.checkers.turns.len() >= 3, "{profile:?}");
-        let committee = &cluster.checkers.turns[0].committee;
-        let seat = |member: usize| committee.seat_of(&world.keys[member].0.id());
+        assert!(cluster.checkers.handovers.len() >= 3, "{profile:?}");
+        let seats = cluster.checkers.handovers[0].seats.as_ref().unwrap();
+        let seat = |member: usize| seats.iter().position(|seat| seat.node == world.keys[member].0.id());
         assert_eq!((seat(goes), seat(comes).is_some()), (None, true), "{profile:?}");
-        assert_eq!(committee.seats[seat(rotates).unwrap()].key, world.seat_keys[rotates][1].vote.public());
+        assert_eq!(seats[seat(rotates).unwrap()].key, world.seat_keys[rotates][1].vote.public());
         assert_eq!(cluster.view_changes, 0, "{profile:?}");
         assert_eq!(cluster.fallbacks, 0, "{profile:?}");
         assert!(cluster.checkers.offences.is_empty(), "{profile:?}");

@@ -19,7 +19,7 @@ use tequio_core::{
         state::{ENTRY_LEN_MAX, ProvedEntry},
         transaction::TRANSACTION_LEN_MAX,
     },
-    light::LightClient,
+    light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
     scheduler::coordinator::Record,
     types::{ChainId, Digest, NodeId, Unverified, Verified},
     wire::{consensus, light, mempool, packed, sync, work},
@@ -90,6 +90,10 @@ kinds! {
     GenesisFile "genesis_file" => genesis_file,
     /// `checkpoint.bin`.
     Checkpoint "checkpoint" => checkpoint,
+    /// `handovers.bin`.
+    HandoverFile "handover_file" => handover_file,
+    /// The proof of a contribution.
+    ContributionFile "contribution_file" => contribution_file,
     /// What a light node keeps.
     LightSaved "light_saved" => light_saved,
     /// A record of the consensus log.
@@ -172,6 +176,18 @@ fn genesis_file(bytes: &[u8]) {
 fn checkpoint(bytes: &[u8]) {
     if let Ok((checkpoint, _)) = Checkpoint::open(bytes, None, 0) {
         assert_eq!(checkpoint.encode(), bytes, "a second encoding of the same checkpoint");
+    }
+}
+
+fn handover_file(bytes: &[u8]) {
+    if let Ok(file) = HandoverFile::decode(bytes) {
+        assert_eq!(file.encode(), bytes, "a second encoding of the same handovers");
+    }
+}
+
+fn contribution_file(bytes: &[u8]) {
+    if let Ok(file) = ContributionFile::decode(bytes) {
+        assert_eq!(file.encode(), bytes, "a second encoding of the same contribution");
     }
 }
 

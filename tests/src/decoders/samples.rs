@@ -31,7 +31,7 @@ use tequio_core::{
         },
         seed,
     },
-    light::LightClient,
+    light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
     types::{ChainId, Digest, NodeId},
     wire::{
         consensus::{Message, Proposal, SignedVote, ViewChange},
@@ -104,6 +104,8 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         }
         Kind::GenesisFile => vec![chain.genesis.encode()],
         Kind::Checkpoint => vec![chain.checkpoint()],
+        Kind::HandoverFile => vec![HandoverFile::new(handovers(&chain)).unwrap().encode()],
+        Kind::ContributionFile => vec![contribution(&chain).encode()],
         Kind::LightSaved => vec![LightClient::start(&chain.checkpoint(), None, 0).unwrap().save()],
         Kind::WalRecord => vec![
             codec::encode(&WalRecord::Accepted(chain.proposal())),
@@ -269,7 +271,7 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
         light::Request::Jobs,
         light::Request::Events { after: 0 },
         light::Request::Members,
-        light::Request::Turns { from: 3, count: 8 },
+        light::Request::Handovers { from: 3, count: 8 },
         light::Request::Addresses { of: light::AddressesOf::Coordinator(chain.key.id()) },
         light::Request::Addresses { of: light::AddressesOf::Relays },
     ]
@@ -286,7 +288,6 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         kind: work::RejectionKind::Wrong,
         reason: "step 3 is computed wrongly".try_into().unwrap(),
     };
-    let turn = header.clone();
     let member = light::Member { node: chain.key.id(), agent: "tequio/0.1.0".try_into().unwrap() };
     vec![
         light::Response::Header(header.clone()),
@@ -296,10 +297,24 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         light::Response::Jobs(vec![progress()].try_into().unwrap()),
         light::Response::Events(vec![(1, TIME_MS, rejected)].try_into().unwrap()),
         light::Response::Members(vec![member].try_into().unwrap()),
-        light::Response::Turns(vec![light::Turn { header: turn, committee: chain.record.clone() }].try_into().unwrap()),
+        light::Response::Handovers(handovers(chain).try_into().unwrap()),
         light::Response::Addresses(vec!["/ip4/192.0.2.1/tcp/4810".try_into().unwrap()].try_into().unwrap()),
         light::Response::Refused(light::Refusal::NotAccepted("no".try_into().unwrap())),
     ]
+}
+
+/// One with the seats of the committee before, and one with others.
+fn contribution(chain: &Chain) -> ContributionFile {
+    let (header, job) = (handovers(chain)[0].header.clone(), Digest([7; 32]));
+    let entry = chain.state.prove(&Key::Job(job));
+    ContributionFile::new(chain.key.id(), job, handovers(chain), header, entry).unwrap()
+}
+
+fn handovers(chain: &Chain) -> Vec<light::CommitteeHandover> {
+    let header =
+        light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
+    let same = light::CommitteeHandover { header, formed_ms: TIME_MS, seats: None };
+    vec![same.clone(), light::CommitteeHandover { seats: Some(chain.record.seats.clone()), ..same }]
 }
 
 fn work_requests() -> Vec<work::Request> {

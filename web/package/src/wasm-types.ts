@@ -134,9 +134,9 @@ export interface WireRejection {
   lane: number;
   reason: string;
   /** Only `wrong` accuses the worker. */
-  kind: RejectionKind;
+  kind?: RejectionKind;
   /** When it was refused, by the clock of the node that tells it. */
-  timeMs: number;
+  timeMs?: number;
 }
 
 /** What one member did for a job. */

@@ -47,5 +47,10 @@ function nameOf(name: unknown): string | null {
 /** Only web addresses: a link must not run code. */
 function urlOf(url: unknown): string | null {
   if (typeof url !== "string" || url.length > URL_LENGTH_MAX) return null;
-  return /^https?:\/\/\S+$/.test(url) && URL.canParse(url) ? new URL(url).href : null;
+  if (!/^https?:\/\/\S+$/.test(url)) return null;
+  try {
+    return new URL(url).href;
+  } catch {
+    return null;
+  }
 }

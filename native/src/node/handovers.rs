@@ -1,0 +1,124 @@
+//! Keeps the committee handovers of the trust period, so that every light client with a usable checkpoint can be served.
+//!
+//! A node that began with a fetched state has no headers below it. The state names the committees of all epochs, so the
+//! last header of an epoch can be taken from any peer: its certificate is checked against the committee in the state. The
+//! headers go into the table of headers, which is never pruned. Refused: headers that do not end their epoch, that name
+//! another committee, or that lack a quorum's certificate.
+
+use super::{context::Context, machine::now_ms};
+use crate::store::StoreError;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tequio_core::{
+    codec,
+    ledger::epoch,
+    light::handover,
+    types::{Epoch, Height, NodeId, Unverified},
+    wire::light::{CommitteeHandover, HANDOVERS_MAX, RESPONSE_LEN_MAX, Request, Response},
+};
+use tequio_p2p::Protocol;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a round over all peers that left something missing; doubles up to the longest.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// Requests handovers from a peer. Nothing of them is checked yet.
+pub async fn request(context: &Context, peer: NodeId, from: Epoch, count: u16) -> Option<Vec<CommitteeHandover>> {
+    let body = codec::encode(&Request::Handovers { from, count });
+    let answer = context.network.request(peer, Protocol::Light, body, ANSWER_TIMEOUT).await.ok()?;
+    match codec::decode(&answer, RESPONSE_LEN_MAX).ok()? {
+        Response::Handovers(handovers) => Some(handovers.into_vec()),
+        _ => None,
+    }
+}
+
+/// Fetches missing handovers now, and again after each state that is fetched whole.
+pub async fn keep(context: Arc<Context>) {
+    let mut tips = context.watch_tip();
+    let (mut complete_from, mut retry_after) = (None, RETRY_AFTER);
+    loop {
+        let lowest = match context.store.lowest_block() {
+            Ok(lowest) => lowest,
+            Err(error) => return tracing::error!(%error, "cannot look for missing committee handovers"),
+        };
+        // A fetched state is in the store before it is the tip.
+        let is_tip_current = context.tip().height().saturating_add(1) >= lowest;
+        if is_tip_current && complete_from != Some(lowest) {
+            match fill(&context).await {
+                Ok(true) => (complete_from, retry_after) = (Some(lowest), RETRY_AFTER),
+                Ok(false) => {
+                    tokio::time::sleep(retry_after).await;
+                    retry_after = (retry_after * 2).min(RETRY_AFTER_MAX);
+                    continue;
+                }
+                Err(error) => return tracing::error!(%error, "cannot keep committee handovers"),
+            }
+        }
+        if tips.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One round over the peers. Returns whether nothing is missing any more.
+async fn fill(context: &Arc<Context>) -> Result<bool, StoreError> {
+    let mut missing = blocking(context, missing).await?;
+    for peer in context.full_nodes() {
+        while let Some(first) = missing.first().copied() {
+            let Some(handovers) = request(context, peer, first, HANDOVERS_MAX as u16).await else { break };
+            let before = missing.len();
+            missing = blocking(context, move |context| store(context, handovers, &missing)).await?;
+            if missing.len() == before {
+                break;
+            }
+        }
+    }
+    Ok(missing.is_empty())
+}
+
+/// The epochs of the trust period whose last header is not in the store.
+fn missing(context: &Context) -> Result<Vec<Epoch>, StoreError> {
+    let tip = context.tip();
+    let lowest = context.store.lowest_block()?;
+    let trusted_from_ms = now_ms().saturating_sub(context.params.trust_period_ms);
+    let is_passed_over = |epoch: &Epoch| last_height(context, *epoch) < lowest;
+    let is_trusted =
+        |epoch: &Epoch| tip.state.committee(epoch + 1).is_some_and(|next| next.formed_ms >= trusted_from_ms);
+    let epochs: Vec<Epoch> = (0..=tip.header.header.epoch).take_while(is_passed_over).filter(is_trusted).collect();
+    let heights: Vec<Height> = epochs.iter().map(|epoch| last_height(context, *epoch)).collect();
+    let is_here = context.store.has_headers(&heights)?;
+    Ok(epochs.into_iter().zip(is_here).filter(|(_, is_here)| !is_here).map(|(epoch, _)| epoch).collect())
+}
+
+/// Stores those of the received headers that hold and are missing. Returns the epochs that are still missing.
+fn store(context: &Context, handovers: Vec<CommitteeHandover>, missing: &[Epoch]) -> Result<Vec<Epoch>, StoreError> {
+    let tip = context.tip();
+    let wanted = handovers.into_iter().map(|handover| handover.header);
+    let wanted = wanted.filter(|header| missing.binary_search(&header.header.epoch).is_ok());
+    let verified = wanted.map_while(|header| {
+        handover::verify_epoch_end(Unverified::new(header), &context.chain, &tip.state)
+            .map(|header| header.into_inner())
+    });
+    let headers: Vec<_> = verified.collect();
+    context.store.keep_headers(&headers)?;
+    if !headers.is_empty() {
+        tracing::info!(count = headers.len(), "committee handovers of earlier epochs are kept");
+    }
+    let stored: BTreeSet<Epoch> = headers.iter().map(|header| header.header.epoch).collect();
+    Ok(missing.iter().copied().filter(|epoch| !stored.contains(epoch)).collect())
+}
+
+fn last_height(context: &Context, epoch: Epoch) -> Height {
+    epoch::last_height(&context.params, epoch).unwrap_or(Height::MAX)
+}
+
+async fn blocking<T: Send + 'static>(
+    context: &Arc<Context>,
+    action: impl FnOnce(&Context) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let context = context.clone();
+    match tokio::task::spawn_blocking(move || action(&context)).await {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
