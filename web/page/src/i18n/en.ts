@@ -216,6 +216,7 @@ export const en = {
   "log.online": "Connected again.",
   "log.rejected": "A false result of {worker} was refused (round {round}, unit {lane}): {reason}. The unit went to another.",
   "log.late": "A result came late, or its tab was closed (round {round}, unit {lane}). The unit went to another; nobody is to blame.",
+  "log.refused": "A result of {worker} was refused (round {round}, unit {lane}): {reason}. The unit went to another.",
   "log.withheld": "{worker} did not show its work when another result differed (round {round}, unit {lane}). The unit went to another.",
   "log.lie": "{peer} sent a wrong {what}. It was refused, and another source was asked.",
   "log.alarm": "Alarm: two certificates contradict each other ({detail}). Do not trust this head until a person has looked.",

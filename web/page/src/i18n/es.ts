@@ -218,6 +218,7 @@ export const es: Messages = {
   "log.online": "Hay conexión de nuevo.",
   "log.rejected": "Se rechazó un resultado falso de {worker} (ronda {round}, unidad {lane}): {reason}. La unidad pasó a otro.",
   "log.late": "Un resultado llegó tarde, o se cerró su pestaña (ronda {round}, unidad {lane}). La unidad pasó a otro; no es culpa de nadie.",
+  "log.refused": "Se rechazó un resultado de {worker} (ronda {round}, unidad {lane}): {reason}. La unidad pasó a otro.",
   "log.withheld": "{worker} no mostró su trabajo cuando otro resultado no coincidía (ronda {round}, unidad {lane}). La unidad pasó a otro.",
   "log.lie": "{peer} envió algo falso ({what}). Se rechazó y se preguntó a otra fuente.",
   "log.alarm": "Alarma: dos certificados se contradicen ({detail}). No confíes en este bloque hasta que una persona lo revise.",
