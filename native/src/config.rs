@@ -27,6 +27,8 @@ pub struct Config {
     pub peers: Vec<String>,
     /// Relays to be reachable through, each with `/p2p/...`.
     pub relays: Vec<String>,
+    /// Circuits between other peers that this node carries at once; 0 for none.
+    pub circuits: usize,
     /// Where the HTTP API listens. Port 0 lets the system choose.
     pub http: SocketAddr,
     /// Threads that compute for jobs.
@@ -112,6 +114,7 @@ impl Default for Config {
             external: Vec::new(),
             peers: Vec::new(),
             relays: Vec::new(),
+            circuits: 32,
             http: SocketAddr::from(([127, 0, 0, 1], 4811)),
             workers: 1,
             votes_to: Votes::All,

@@ -39,7 +39,7 @@ pub use self::config::{ReloadableTls, TlsIdentity};
 pub use self::{
     circuits::Circuits,
     config::{Config, Limits, RelayLimits},
-    driver::PeerInfo,
+    driver::{PeerInfo, may_try},
     error::{DialError, ListenError, RequestError, SpawnError},
     event::{DisconnectReason, Event, Events, PathReason, Reply, Share, Tells, Told},
     network::Network,

@@ -78,7 +78,7 @@ impl Protocol {
     /// The libp2p protocol name.
     pub const fn name(self) -> &'static str {
         match self {
-            Protocol::Light => "/tequio/light/2",
+            Protocol::Light => "/tequio/light/3",
             Protocol::Work => "/tequio/work/1",
             Protocol::Consensus => "/tequio/consensus/2",
             Protocol::Sync => "/tequio/sync/3",

@@ -69,3 +69,10 @@ export async function attribute(page, id, name, { value = null, timeout = 60_000
   await element.waitFor({ state: "attached", timeout });
   return element.getAttribute(name);
 }
+
+/** Waits until the page looks: by itself where it may, else by its button. */
+export async function watch(page) {
+  await page.locator(".join[data-phase=connected]").or(part(page, "watch")).first().waitFor();
+  const button = part(page, "watch");
+  if (await button.isVisible()) await button.click();
+}

@@ -5,7 +5,7 @@
  * Prints `caught` with what was lied about, then `went-on` with two heights; with --wait-model `verified`.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, open, part, say } from "./chromium.mjs";
+import { attribute, launch, open, say, watch } from "./chromium.mjs";
 
 const LIE_TIMEOUT_MS = 60_000;
 const RECORD_WAIT_MS = 2_000;
@@ -21,7 +21,7 @@ const { values } = parseArgs({
 });
 const { browser, close } = await launch(values.chromium);
 const { page, errors } = await open(browser, values.url);
-await part(page, "watch").click();
+await watch(page);
 
 const lie = page.locator('[data-testid="log"] li[data-kind="log.lie"]').first();
 const model = page.locator('[data-testid="model-cid"][data-cid]');
@@ -33,7 +33,7 @@ for (let visit = 1; ; visit += 1) {
   if ((await lie.count()) > 0 || (await appears(lie, RECORD_WAIT_MS))) break;
   if (visit === VISITS_MAX) throw new Error(`the liar was not asked in ${visit} visits`);
   await page.reload();
-  await part(page, "watch").click();
+  await watch(page);
 }
 const told = `${await lie.getAttribute("title")} ${await lie.innerText()}`;
 say({ event: "caught", told, named: told.includes(values.liar.slice(0, 8)) });

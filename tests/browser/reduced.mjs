@@ -6,7 +6,7 @@
  * when it has stopped saying so, the last two with the height that they were said at.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, open, part, say } from "./chromium.mjs";
+import { attribute, launch, open, part, say, watch } from "./chromium.mjs";
 
 /** A few of the longest intervals between blocks, and what it takes to notice that relays and nodes are back. */
 const WAIT_MS = 240_000;
@@ -14,7 +14,7 @@ const WAIT_MS = 240_000;
 const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
 const { browser, close } = await launch(values.chromium);
 const { page, errors } = await open(browser, values.url);
-await part(page, "watch").click();
+await watch(page);
 const height = async () => Number(await attribute(page, "head-height", "data-height"));
 await height();
 say({ event: "normal" });

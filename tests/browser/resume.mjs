@@ -6,14 +6,14 @@
  * Prints `resumed` with both identities and heights, `fallback` with the path.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, open, part, say } from "./chromium.mjs";
+import { attribute, launch, open, say, watch } from "./chromium.mjs";
 
 const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
 const { browser, close } = await launch(values.chromium);
 
 const { page, context, errors } = await open(browser, values.url);
 const visit = async () => {
-  await part(page, "watch").click();
+  await watch(page);
   const height = Number(await attribute(page, "head-height", "data-height"));
   return { height, node: await attribute(page, "node", "title"), transport: await attribute(page, "path", "data-transport") };
 };
@@ -30,7 +30,7 @@ await phone.addInitScript(() => {
   delete globalThis.RTCPeerConnection;
 });
 await phone.goto(values.url);
-await part(phone, "watch").click();
+await watch(phone);
 await attribute(phone, "head-height", "data-height");
 const transport = await attribute(phone, "path", "data-transport");
 const overflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);

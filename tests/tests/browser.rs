@@ -59,10 +59,18 @@ fn two_tabs_work_on_one_job_and_a_closed_one_loses_nothing() {
 }
 
 #[test]
-fn every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
+fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
     let network = Network::start(4, 1).unwrap();
     let job = train(&network, 4);
     let model = finished(&network, &job)["model_cid"].clone();
+    // The same network serves the package's examples.
+    let mut examples = script(&network, "examples", &["--url", &network.page(0).unwrap()]);
+    for (event, field) in [("readme", "model"), ("react", "label"), ("node", "label")] {
+        let shown = examples.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
+        assert!(shown[field].as_str().is_some_and(|text| !text.is_empty()), "{shown}");
+        assert!(event != "node" || shown["none"] == "NOT_FOUND", "{shown}");
+    }
+    assert!(examples.finish(WAIT).unwrap().success());
     for lie in ["header", "weight", "committee", "chain", "proof", "object"] {
         let mut command = Command::new(binary("tequio-adversary"));
         command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);

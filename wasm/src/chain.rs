@@ -3,10 +3,16 @@
 use crate::{
     error::NodeError,
     event::{Emitter, Event},
+    identity,
+    known::Known,
     sources::Sources,
     store::Store,
 };
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
 use tequio_core::{
     codec::{self, BoundedVec},
     knowledge::{
@@ -22,6 +28,7 @@ use tequio_core::{
     },
 };
 use tequio_p2p::{Network, Protocol};
+use web_time::Instant;
 
 /// How long an ordinary question may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -36,7 +43,16 @@ pub struct Chain {
     pub emitter: Emitter,
     pub store: Store,
     pub jobs: RefCell<BTreeMap<JobId, JobProgress>>,
+    /// Set when the jobs have been read for the first time.
+    pub jobs_known: Known,
+    /// When the head arrived, by a clock that nobody can set.
+    pub arrived: Cell<Instant>,
+    /// The longest time between two blocks; 0 while unknown.
+    pub interval_ms: Cell<u64>,
 }
+
+/// A head is stale if none has followed for so many of the longest times between two blocks.
+const STALE_INTERVALS: u64 = 3;
 
 /// What is wrong with an answer.
 pub enum Fault {
@@ -126,10 +142,10 @@ impl Chain {
                     Ok(_) => drop(tried.pop()),
                     Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
                     Err(Fault::Forked(e)) => return Err(self.forked(e)),
-                    Err(Fault::Outdated(e)) => return Err(NodeError::Unavailable(e.to_string())),
+                    Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
                     Err(Fault::Refused(_) | Fault::Ahead(_)) => last = NodeError::Unavailable(e.to_string()),
                 },
-                Err(Fault::Outdated(e)) => return Err(NodeError::Unavailable(e.to_string())),
+                Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
                 Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
                 Err(Fault::Forked(e)) => return Err(self.forked(e)),
             }
@@ -204,8 +220,9 @@ impl Chain {
         Ok(progress)
     }
 
-    /// Tells the page of the head.
+    /// Takes down that a head has arrived, and tells the page of it.
     pub fn announce_head(&self) {
+        self.arrived.set(Instant::now());
         let light = self.light.borrow();
         let Header { height, time_ms, .. } = *light.head();
         let signers = light.certificate().map_or(0, |c| c.seats().count());
@@ -213,14 +230,35 @@ impl Chain {
         self.emitter.emit(&Event::Head { height, time_ms, hash: light.digest().to_string(), signers, committee });
     }
 
+    /// How long ago the head arrived, if a newer one is overdue. The device's clock has no part in it.
+    pub fn overdue_ms(&self) -> Option<u64> {
+        let age_ms = self.arrived.get().elapsed().as_millis() as u64;
+        let limit_ms = self.interval_ms.get().saturating_mul(STALE_INTERVALS);
+        (limit_ms > 0 && age_ms > limit_ms).then_some(age_ms)
+    }
+
+    /// Reads how often a block must come, if that is not known yet.
+    pub async fn read_interval(&self) -> Result<(), NodeError> {
+        if self.interval_ms.get() == 0
+            && let (Some(Entry::Params(params)), _) = self.entry(Key::Params).await?
+        {
+            self.interval_ms.set(params.block_interval_ms_max);
+        }
+        Ok(())
+    }
+
     /// Keeps the head for the next visit.
-    pub async fn save(&self) -> Result<(), NodeError> {
+    pub async fn save(&self) {
         let saved = self.light.borrow().save();
-        self.store.put_bytes(HEAD, &saved).await
+        let reopened = self.store.reopened();
+        self.store.put_bytes(HEAD, &saved).await;
+        if self.store.reopened() != reopened && !identity::is_stored(&self.store).await {
+            self.store.identity_lost("the site's data were cleared: this identity ends with this visit");
+        }
     }
 
     /// What was kept by [`Chain::save`].
-    pub async fn saved(store: &Store) -> Result<Option<Vec<u8>>, NodeError> {
+    pub async fn saved(store: &Store) -> Option<Vec<u8>> {
         store.bytes(HEAD).await
     }
 

@@ -17,6 +17,10 @@ pub enum NodeError {
     AllSourcesLied,
     #[error("nobody could answer: {0}")]
     Unavailable(String),
+    #[error("{0}")]
+    Timeout(String),
+    #[error("{0}")]
+    Outdated(LightError),
     #[error("{0} was not found")]
     NotFound(String),
     #[error("{0}")]
@@ -47,6 +51,8 @@ impl NodeError {
             Self::NoRelay(_) => "NO_RELAY",
             Self::AllSourcesLied => "LIE_DETECTED",
             Self::Unavailable(_) => "UNAVAILABLE",
+            Self::Timeout(_) => "TIMEOUT",
+            Self::Outdated(_) => "STALE_CHECKPOINT",
             Self::NotFound(_) => "NOT_FOUND",
             Self::Forked(_) => "FORKED",
             Self::BadObject(_) => "BAD_OBJECT",
@@ -65,6 +71,10 @@ impl From<NodeError> for JsValue {
         let error = Error::new(&e.to_string());
         // Setting a field of a fresh object cannot fail.
         let _ = Reflect::set(&error, &"code".into(), &e.code().into());
+        if let NodeError::Checkpoint(StartError::Stale { age_ms, trust_ms }) = e {
+            let _ = Reflect::set(&error, &"ageMs".into(), &(age_ms as f64).into());
+            let _ = Reflect::set(&error, &"trustMs".into(), &(trust_ms as f64).into());
+        }
         error.into()
     }
 }

@@ -4,10 +4,7 @@ use crate::error::NodeError;
 use js_sys::Function;
 use serde::Serialize;
 use serde_wasm_bindgen::Serializer;
-use tequio_core::{
-    types::NodeId,
-    wire::work::{JobProgress, JobState},
-};
+use tequio_core::{types::NodeId, wire::work::JobProgress};
 use tequio_p2p::Path;
 use wasm_bindgen::JsValue;
 
@@ -54,7 +51,11 @@ pub enum Event {
         job: String,
         round: u32,
         lane: u32,
+        /// `late`, `withheld` or `wrong`.
+        kind: &'static str,
         reason: String,
+        /// When it happened, by the clock of the node that tells it.
+        time_ms: u64,
     },
     Lie {
         peer: String,
@@ -66,6 +67,11 @@ pub enum Event {
     },
     Stale {
         head_age_ms: u64,
+    },
+    Storage {
+        /// `visit`, `reopened` or `identityLost`.
+        state: &'static str,
+        detail: String,
     },
     Log {
         level: &'static str,
@@ -89,16 +95,33 @@ pub struct JobView {
     pub id: String,
     pub kind: &'static str,
     pub name: String,
+    /// CID of the data.
+    pub dataset: String,
+    pub submitted_ms: Option<u64>,
     pub state: &'static str,
+    /// Why the job ended without a result.
+    pub reason: Option<&'static str>,
+    /// What the job waits for.
+    pub waiting_for: Option<&'static str>,
+    pub waiting_since_ms: Option<u64>,
+    pub workers_now: WorkersView,
     pub round: u32,
     pub rounds: u32,
     pub accuracy: Option<f64>,
+    pub best_accuracy: Option<f64>,
     pub curve: Vec<PointView>,
     pub units: u64,
     pub units_by_me: u64,
     pub coordinator: String,
     pub rejected: u32,
     pub contributors: Vec<ContributorView>,
+}
+
+/// Workers that take part now.
+#[derive(Clone, Serialize, PartialEq)]
+pub struct WorkersView {
+    pub full: u32,
+    pub browsers: u32,
 }
 
 /// One measured point of a curve.
@@ -137,15 +160,17 @@ impl JobView {
             id: job.id.to_string(),
             kind: job.kind.as_str(),
             name: job.name.to_string(),
-            state: match job.state {
-                JobState::Running => "running",
-                JobState::Pending => "pending",
-                JobState::Final => "final",
-                JobState::Failed => "failed",
-            },
+            dataset: job.dataset.to_string(),
+            submitted_ms: job.submitted_ms,
+            state: job.state.as_str(),
+            reason: job.state.reason(),
+            waiting_for: job.waiting.map(|w| w.what.as_str()),
+            waiting_since_ms: job.waiting.map(|w| w.since_ms),
+            workers_now: WorkersView { full: job.workers.full, browsers: job.workers.browsers },
             round: job.round,
             rounds: job.rounds,
             accuracy: curve.last().map(|p| p.accuracy),
+            best_accuracy: job.best().map(|p| share(p.correct, p.total)),
             curve,
             units: job.units,
             units_by_me: job.contributors.iter().filter(|c| c.node == *me).map(|c| u64::from(c.units)).sum(),
@@ -197,6 +222,7 @@ pub fn js<T: Serialize>(value: &T) -> Result<JsValue, NodeError> {
     Ok(to_js(value)?)
 }
 
-fn bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+/// As a `Uint8Array`.
+pub fn bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

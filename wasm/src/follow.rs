@@ -11,7 +11,7 @@ use futures::{FutureExt, future::Shared};
 use futures_timer::Delay;
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     time::Duration,
 };
@@ -24,6 +24,7 @@ use tequio_core::{
     types::NodeId,
     wire::{
         light::{self, Request, Response},
+        progress::first_to_forget,
         work::{JobProgress, JobState},
     },
 };
@@ -36,9 +37,11 @@ const ADVICE_WAIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The head is kept in the store at most so often.
 const SAVE_EVERY_MS: u64 = 3000;
-/// Refusals that are shown in all.
-const EVENTS_MAX: usize = 1024;
-/// Jobs that are remembered.
+/// Rejections that are remembered as shown; the oldest are forgotten first.
+const SHOWN_MAX: usize = 1024;
+/// Rejections that are shown at once: the newest.
+const SHOWN_AT_ONCE_MAX: usize = 16;
+/// Jobs that are remembered: ended ones make room.
 const JOBS_MAX: usize = 256;
 
 /// Resolves when the node closes.
@@ -50,33 +53,50 @@ struct Seen {
     /// What the ledger says of a job, proved: the advice of sources is believed in nothing that matters.
     proved: BTreeMap<JobId, Job>,
     views: BTreeMap<JobId, JobView>,
-    /// Refusals that have been shown. Sources number their events each in its own way.
-    shown: BTreeSet<(JobId, u32, u32, NodeId)>,
+    shown: Shown,
     offers: Vec<Offer>,
+}
+
+/// Job, round, lane and worker of a rejection: sources number their events each in its own way.
+type RejectionKey = (JobId, u32, u32, NodeId);
+
+/// Rejections that have been shown, the newest of them.
+#[derive(Default)]
+struct Shown {
+    keys: BTreeSet<RejectionKey>,
+    order: VecDeque<RejectionKey>,
+}
+
+impl Shown {
+    /// Whether this one has not been shown yet.
+    fn insert(&mut self, key: RejectionKey) -> bool {
+        if !self.keys.insert(key) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > SHOWN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+        true
+    }
 }
 
 /// Follows heads until the node closes; after each, jobs and events.
 pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: Closed) {
     let seen = RefCell::new(Seen::default());
     let mut saved_ms = 0;
-    let mut interval_ms = None;
     let mut member = None;
+    let mut is_stale = false;
     let mut closed = closed.fuse();
     loop {
         let turn = async {
             let advanced = chain.advance(HEAD_WAIT).await?;
-            if interval_ms.is_none()
-                && let (Some(Entry::Params(params)), _) = chain.entry(Key::Params).await?
-            {
-                interval_ms = Some(params.block_interval_ms_max);
-            }
-            let age_ms = now_ms().saturating_sub(chain.light.borrow().head().time_ms);
-            if !advanced && interval_ms.is_some_and(|i| chain.light.borrow().is_stale(i, now_ms())) {
-                chain.emitter.emit(&Event::Stale { head_age_ms: age_ms });
-            }
+            chain.read_interval().await?;
             if advanced && now_ms().saturating_sub(saved_ms) > SAVE_EVERY_MS {
                 saved_ms = now_ms();
-                chain.save().await?;
+                chain.save().await;
             }
             if member.is_none() {
                 member = reach_member(&chain, &work, &relays).await;
@@ -87,6 +107,12 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
         .fuse();
         futures::pin_mut!(turn);
         let result: Result<(), NodeError> = futures::select! { result = turn => result, _ = closed => return };
+        // Also after a failure: a source that does not answer at all brings no head either.
+        let overdue_ms = chain.overdue_ms();
+        if let (Some(head_age_ms), false) = (overdue_ms, is_stale) {
+            chain.emitter.emit(&Event::Stale { head_age_ms });
+        }
+        is_stale = overdue_ms.is_some();
         if let Err(e) = result {
             chain.emitter.log("warn", e.to_string());
             futures::select! { _ = Delay::new(PAUSE).fuse() => {}, _ = closed => return }
@@ -122,29 +148,37 @@ async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<Seen>) -> Result<(), No
         .await?;
     for mut job in advice.into_vec() {
         let Some(proved) = proved(chain, seen, &job).await? else { continue };
-        // State, coordinator and name are shown as the ledger has them; the curve is advice.
+        // State, coordinator, name and data are shown as the ledger has them; the rest is advice.
+        job.kind = proved.spec.kind();
+        job.name = proved.spec.name.clone();
+        job.dataset = proved.spec.dataset;
+        job.rounds = proved.spec.rounds();
         job.coordinator = proved.coordinator;
-        job.state = match proved.status {
-            JobStatus::Running => JobState::Running,
-            JobStatus::Pending { .. } => JobState::Pending,
-            JobStatus::Final { .. } => JobState::Final,
-            JobStatus::Failed { .. } => JobState::Failed,
-        };
+        job.state = JobState::from(&proved.status);
         let view = JobView::new(&job, &chain.me);
         let changed = seen.borrow().views.get(&job.id) != Some(&view);
-        let mut jobs = chain.jobs.borrow_mut();
-        if jobs.len() >= JOBS_MAX && !jobs.contains_key(&job.id) {
-            continue;
-        }
-        jobs.insert(job.id, job.clone());
-        drop(jobs);
+        chain.jobs.borrow_mut().insert(job.id, job.clone());
         if changed {
             chain.emitter.emit(&Event::Job(view.clone()));
             seen.borrow_mut().views.insert(job.id, view);
         }
     }
+    forget(chain, seen);
     offer(chain, work, seen);
+    chain.jobs_known.set();
     Ok(())
+}
+
+/// Keeps the cap on jobs.
+fn forget(chain: &Chain, seen: &RefCell<Seen>) {
+    let mut seen = seen.borrow_mut();
+    while seen.proved.len() > JOBS_MAX
+        && let Some(id) = first_to_forget(&seen.proved)
+    {
+        seen.proved.remove(&id);
+        seen.views.remove(&id);
+        chain.jobs.borrow_mut().remove(&id);
+    }
 }
 
 /// What the ledger says of a job. Asked again while it can change.
@@ -160,11 +194,8 @@ async fn proved(chain: &Chain, seen: &RefCell<Seen>, job: &JobProgress) -> Resul
     }
     match chain.entry(Key::Job(job.id)).await? {
         (Some(Entry::Job(_, job_entry)), _) => {
-            let (job_entry, mut seen) = (*job_entry, seen.borrow_mut());
-            if seen.proved.len() < JOBS_MAX || seen.proved.contains_key(&job.id) {
-                seen.proved.insert(job.id, job_entry.clone());
-            }
-            Ok(Some(job_entry))
+            seen.borrow_mut().proved.insert(job.id, Job::clone(&job_entry));
+            Ok(Some(*job_entry))
         }
         _ => Ok(None),
     }
@@ -193,18 +224,22 @@ async fn events(chain: &Chain, seen: &RefCell<Seen>) -> Result<(), NodeError> {
             _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
         })
         .await?;
-    for (_, _, event) in events.into_vec() {
-        let light::Event::Rejected { job, round, lane, worker, reason } = event;
-        let shown = &mut seen.borrow_mut().shown;
-        if shown.len() >= EVENTS_MAX || !shown.insert((job, round, lane, worker)) {
-            continue;
-        }
+    let is_new = |(_, _, event): &(u64, u64, light::Event)| {
+        let light::Event::Rejected { job, round, lane, worker, .. } = event;
+        chain.jobs.borrow().contains_key(job) && seen.borrow_mut().shown.insert((*job, *round, *lane, *worker))
+    };
+    let new: Vec<_> = events.into_vec().into_iter().filter(is_new).collect();
+    let hidden = new.len().saturating_sub(SHOWN_AT_ONCE_MAX);
+    for (_, time_ms, event) in new.into_iter().skip(hidden) {
+        let light::Event::Rejected { job, round, lane, worker, kind, reason } = event;
         chain.emitter.emit(&Event::Rejected {
             worker: worker.to_string(),
             job: job.to_string(),
             round,
             lane,
+            kind: kind.as_str(),
             reason: reason.to_string(),
+            time_ms,
         });
     }
     Ok(())

@@ -16,14 +16,27 @@ const WRAPPING_KEY: &str = "identity wrapping key";
 const SEALED: &str = "identity sealed";
 const NONCE_LEN: usize = 12;
 
-/// The identity of this browser profile, made at the first call.
-pub async fn load_or_create(store: &Store) -> Result<NodeKey, NodeError> {
+/// The identity of this browser profile, made at the first call. One that is lost is replaced, and told: a node
+/// that refuses to start would not bring it back.
+pub async fn load_or_create(store: &Store, visited: bool) -> Result<NodeKey, NodeError> {
     let subtle = subtle()?;
-    let wrapping = store.value(WRAPPING_KEY).await?.and_then(|v| v.dyn_into::<CryptoKey>().ok());
-    match (wrapping, store.bytes(SEALED).await?) {
-        (Some(wrapping), Some(sealed)) => open(&subtle, &wrapping, &sealed).await,
-        _ => create(&subtle, store).await,
+    let wrapping = store.value(WRAPPING_KEY).await.and_then(|v| v.dyn_into::<CryptoKey>().ok());
+    match (wrapping, store.bytes(SEALED).await) {
+        (Some(wrapping), Some(sealed)) => {
+            if let Ok(key) = open(&subtle, &wrapping, &sealed).await {
+                return Ok(key);
+            }
+            store.identity_lost("the stored identity is damaged");
+        }
+        (None, None) if !visited => {}
+        _ => store.identity_lost("the stored identity is gone"),
     }
+    create(&subtle, store).await
+}
+
+/// Whether the identity is still in the store.
+pub async fn is_stored(store: &Store) -> bool {
+    store.value(WRAPPING_KEY).await.is_some() && store.value(SEALED).await.is_some()
 }
 
 async fn create(subtle: &SubtleCrypto, store: &Store) -> Result<NodeKey, NodeError> {
@@ -38,7 +51,7 @@ async fn create(subtle: &SubtleCrypto, store: &Store) -> Result<NodeKey, NodeErr
     let cipher = subtle.encrypt_with_object_and_u8_array(&gcm(&nonce)?, &wrapping, secret.as_ref()).map_err(storage)?;
     let cipher = Uint8Array::new(&JsFuture::from(cipher).await.map_err(storage)?).to_vec();
     let sealed = [nonce.as_slice(), &cipher].concat();
-    store.put(&[(WRAPPING_KEY, wrapping.into()), (SEALED, Uint8Array::from(sealed.as_slice()).into())]).await?;
+    store.put(&[(WRAPPING_KEY, wrapping.into()), (SEALED, Uint8Array::from(sealed.as_slice()).into())]).await;
     Ok(NodeKey::from_bytes(&secret))
 }
 

@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod follow;
 mod identity;
+mod known;
 mod model;
 mod node;
 mod sources;

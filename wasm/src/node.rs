@@ -3,9 +3,10 @@
 use crate::{
     chain::{Chain, now_ms},
     error::NodeError,
-    event::{ContributorView, Emitter, Event, JobView, PathView, js, share},
+    event::{ContributorView, Emitter, Event, JobView, PathView, bytes, js, share},
     follow::{self, Closed},
     identity,
+    known::Known,
     model::Model,
     sources::Sources,
     store::Store,
@@ -32,10 +33,14 @@ use tequio_core::{
 use tequio_p2p::{Config, Events, IceServer, Multiaddr, Path, spawn};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
+use web_time::Instant;
 
-/// How long the first connection and the first verified head may take; longer than a dial that nobody answers, so that
-/// the error can say so.
-const START_WAIT: Duration = Duration::from_secs(25);
+/// How long the first connection may take.
+const CONNECT_WAIT: Duration = Duration::from_secs(8);
+/// How long the first verified head may take from then on.
+const HEAD_WAIT: Duration = Duration::from_secs(20);
+/// How long a question for the jobs waits for the first answer.
+const JOBS_WAIT: Duration = Duration::from_secs(20);
 /// Relays that are kept connected.
 const RELAYS_MAX: usize = 8;
 
@@ -44,7 +49,8 @@ struct StartConfig {
     #[serde(with = "serde_bytes_js")]
     checkpoint: Vec<u8>,
     relays: Vec<String>,
-    store: String,
+    #[serde(default)]
+    store: Option<String>,
     #[serde(default)]
     agent: Option<String>,
     #[serde(default, rename = "iceServers")]
@@ -76,6 +82,7 @@ struct Status {
     peers: Vec<PeerView>,
     bytes_received: u64,
     bytes_sent: u64,
+    storage: &'static str,
     contributing: bool,
     workers: u8,
 }
@@ -106,6 +113,12 @@ struct PeerView {
 }
 
 #[derive(Serialize)]
+struct TrafficView {
+    received: u64,
+    sent: u64,
+}
+
+#[derive(Serialize)]
 struct RefView {
     name: String,
     cid: String,
@@ -129,7 +142,6 @@ struct AccountView {
 pub struct LightNode {
     chain: Rc<Chain>,
     work: Work,
-    interval_ms: Rc<Cell<u64>>,
     close: RefCell<Option<oneshot::Sender<()>>>,
 }
 
@@ -145,15 +157,17 @@ impl LightNode {
             serde_wasm_bindgen::from_value(config).map_err(|e| NodeError::Config(e.to_string()))?;
         let relays = relays(&config.relays)?;
         let mut light = LightClient::start(&config.checkpoint, None, now_ms())?;
-        let store = Store::open(&config.store).await?;
+        let emitter = Emitter::new(on_event);
+        let store = Store::open(config.store, emitter.clone()).await;
         // Goes on where the last visit ended; a saved head that does not fit is not worth an error.
-        if let Some(saved) = Chain::saved(&store).await?
-            && let Ok(resumed) = LightClient::resume(&saved, light.chain(), now_ms())
+        let saved = Chain::saved(&store).await;
+        if let Some(saved) = &saved
+            && let Ok(resumed) = LightClient::resume(saved, light.chain(), now_ms())
             && resumed.head().height >= light.head().height
         {
             light = resumed;
         }
-        let key = identity::load_or_create(&store).await?;
+        let key = identity::load_or_create(&store, saved.is_some()).await?;
         let agent = config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
         let mut network_config = Config::new(*key.to_bytes());
         network_config.keep = relays.clone();
@@ -166,9 +180,12 @@ impl LightNode {
             network,
             light: RefCell::new(light),
             sources: RefCell::new(Sources::default()),
-            emitter: Emitter::new(on_event),
+            emitter,
             store,
             jobs: RefCell::default(),
+            jobs_known: Known::default(),
+            arrived: Cell::new(Instant::now()),
+            interval_ms: Cell::new(0),
         });
         let (close, closed) = oneshot::channel();
         let closed: Closed = closed.shared();
@@ -178,7 +195,6 @@ impl LightNode {
         let node = Self {
             work: Work::start(chain.clone(), relays.clone())?,
             chain: chain.clone(),
-            interval_ms: Rc::new(Cell::new(0)),
             close: RefCell::new(Some(close)),
         };
         if let Err(e) = node.first_head(first, &config.relays, &unreached).await {
@@ -195,22 +211,26 @@ impl LightNode {
         relays: &[String],
         unreached: &RefCell<Option<String>>,
     ) -> Result<(), NodeError> {
-        let mut limit = Delay::new(START_WAIT).fuse();
-        let none = || {
-            let cause = unreached.borrow().as_ref().map_or(String::new(), |message| format!("; {message}"));
-            NodeError::NoRelay(format!("tried {} address(es){cause}", relays.len()))
+        let mut connected = connected.fuse();
+        let is_connected = select! {
+            connected = connected => connected.is_ok(),
+            () = Delay::new(CONNECT_WAIT).fuse() => false,
         };
+        if !is_connected {
+            let cause = unreached.borrow().as_ref().map_or(String::new(), |message| format!("; {message}"));
+            return Err(NodeError::NoRelay(format!("tried {} address(es){cause}", relays.len())));
+        }
         let first = async {
-            connected.await.map_err(|_| none())?;
             self.chain.advance(Duration::ZERO).await?;
-            if let (Some(Entry::Params(params)), _) = self.chain.entry(Key::Params).await? {
-                self.interval_ms.set(params.block_interval_ms_max);
-            }
-            Ok(())
+            self.chain.read_interval().await
         }
         .fuse();
         futures::pin_mut!(first);
-        let result: Result<(), NodeError> = select! { result = first => result, _ = limit => Err(none()) };
+        let late = || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
+        let result: Result<(), NodeError> = select! {
+            result = first => result,
+            () = Delay::new(HEAD_WAIT).fuse() => Err(late()),
+        };
         if result.is_ok() {
             self.chain.announce_head();
         }
@@ -222,6 +242,7 @@ impl LightNode {
         let chain = &self.chain;
         let light = chain.light.borrow();
         let traffic = chain.network.traffic().total();
+        let storage = if chain.store.is_kept() { "kept" } else { "visit" };
         let status = Status {
             node: chain.me.to_string(),
             chain: light.chain().to_string(),
@@ -229,17 +250,24 @@ impl LightNode {
                 height: light.head().height,
                 time_ms: light.head().time_ms,
                 hash: light.digest().to_string(),
-                stale: light.is_stale(self.interval_ms.get(), now_ms()),
+                stale: chain.overdue_ms().is_some(),
                 signers: light.certificate().map_or(0, |c| c.seats().count()),
                 committee: light.deciders().map(|committee| committee.seats().len()),
             },
             peers: chain.network.peers().iter().map(peer_view).collect(),
             bytes_received: traffic.received,
             bytes_sent: traffic.sent,
+            storage,
             contributing: self.work.slots() > 0,
             workers: self.work.slots(),
         };
         Ok(js(&status)?)
+    }
+
+    /// Bytes on all connections so far.
+    pub fn traffic(&self) -> Result<JsValue, JsValue> {
+        let traffic = self.chain.network.traffic().total();
+        Ok(js(&TrafficView { received: traffic.received, sent: traffic.sent })?)
     }
 
     /// A ref with the height at which it was proved, or null where it is proved absent.
@@ -272,24 +300,59 @@ impl LightNode {
         Ok(self.training_record(&job).await?)
     }
 
-    async fn training_record(&self, job: &str) -> Result<JsValue, NodeError> {
+    /// The bytes of a job's model and record, each verified by its digest.
+    #[wasm_bindgen(js_name = modelFiles)]
+    pub async fn model_files(&self, job: String) -> Result<JsValue, JsValue> {
+        Ok(self.files(&job).await?)
+    }
+
+    async fn files(&self, job: &str) -> Result<JsValue, NodeError> {
+        let (_, result, _) = self.final_job(job).await?;
+        let trained = result.output.model().ok_or_else(|| trained_nothing(job))?;
+        let model = self.chain.block(trained.model).await?.into_inner();
+        let record = self.chain.block(trained.record).await?.into_inner();
+        js(&FilesView {
+            job: job.to_ascii_lowercase(),
+            model_cid: trained.model.to_string(),
+            model: model.bytes,
+            record_cid: trained.record.to_string(),
+            record: record.bytes,
+        })
+    }
+
+    /// A job that is final, what came of it, and what was minted for it.
+    async fn final_job(&self, job: &str) -> Result<(Digest, JobResult, u64), NodeError> {
         let id: Digest = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
         let (Some(Entry::Job(_, job)), _) = self.chain.entry(Key::Job(id)).await? else {
             return Err(NodeError::NotFound(format!("job {id}")));
         };
-        let JobStatus::Final { result, minted, .. } = job.status else {
-            return Err(NodeError::NotFound(format!("the record of job {id}: it is not final yet")));
-        };
-        let Some(trained) = result.output.model() else {
-            return Err(NodeError::NotFound(format!("the record of job {id}: it has trained nothing")));
-        };
+        match job.status {
+            JobStatus::Final { result, minted, .. } => Ok((id, result, minted)),
+            _ => Err(NodeError::NotFound(format!("the record of job {id}: it is not final yet"))),
+        }
+    }
+
+    async fn training_record(&self, job: &str) -> Result<JsValue, NodeError> {
+        let (_, result, minted) = self.final_job(job).await?;
+        let trained = result.output.model().ok_or_else(|| trained_nothing(job))?;
         let block = self.chain.block(trained.record).await?;
         let record = TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
         js(&RecordView::new(&result, trained, &record, minted))
     }
 
-    /// The jobs that are known, newest knowledge first.
+    async fn await_jobs(&self) -> Result<(), NodeError> {
+        let mut known = Box::pin(self.chain.jobs_known.wait().fuse());
+        select! {
+            known = known => if known { Ok(()) } else { Err(NodeError::Closed) },
+            () = Delay::new(JOBS_WAIT).fuse() => {
+                Err(NodeError::Timeout(format!("no source has told its jobs within {JOBS_WAIT:?}")))
+            }
+        }
+    }
+
+    /// The jobs, once they have been read for the first time.
     pub async fn jobs(&self) -> Result<JsValue, JsValue> {
+        self.await_jobs().await?;
         let views: Vec<JobView> = self.chain.jobs.borrow().values().map(|j| JobView::new(j, &self.chain.me)).collect();
         Ok(js(&views)?)
     }
@@ -354,9 +417,8 @@ impl LightNode {
         let Some(close) = self.close.borrow_mut().take() else { return };
         let _ = close.send(());
         self.work.stop();
-        if let Err(e) = self.chain.save().await {
-            self.chain.emitter.log("warn", e.to_string());
-        }
+        self.chain.jobs_known.give_up();
+        self.chain.save().await;
         self.chain.network.clone().close().await;
     }
 }
@@ -389,6 +451,22 @@ impl RecordView {
             contributors: result.contributors.iter().map(ContributorView::new).collect(),
         }
     }
+}
+
+fn trained_nothing(job: &str) -> NodeError {
+    NodeError::NotFound(format!("the record of job {job}: it has trained nothing"))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FilesView {
+    job: String,
+    model_cid: String,
+    #[serde(serialize_with = "bytes")]
+    model: Vec<u8>,
+    record_cid: String,
+    #[serde(serialize_with = "bytes")]
+    record: Vec<u8>,
 }
 
 /// Tells the page of connections.

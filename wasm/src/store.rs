@@ -1,61 +1,183 @@
 //! What outlives the page, in IndexedDB: the light client's head, and the identity under a key that
 //! scripts can use but not read.
+//!
+//! Storage is a convenience, not a condition. Where the browser forbids it, or cannot store the key, the
+//! values stay in memory for this visit. A data base that the browser closes in mid-session is opened
+//! again. Each of these is told to the page as an event.
 
-use crate::error::{NodeError, describe};
-use indexed_db_futures::{database::Database, prelude::*, transaction::TransactionMode};
+use crate::{
+    error::{NodeError, describe},
+    event::{Emitter, Event},
+};
+use indexed_db_futures::{
+    database::Database,
+    error::{DomException, Error},
+    prelude::*,
+    transaction::TransactionMode,
+};
 use js_sys::Uint8Array;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 use wasm_bindgen::{JsCast, JsValue};
 
 const TABLE: &str = "node";
 const VERSION: u8 = 1;
 
-/// The data base of one node.
-pub struct Store(Database);
+/// The data base of one node, or its memory.
+pub struct Store {
+    name: String,
+    database: RefCell<Option<Rc<Database>>>,
+    memory: RefCell<BTreeMap<String, JsValue>>,
+    emitter: Emitter,
+    /// How often the data base was opened again.
+    reopened: Cell<u32>,
+}
 
 impl Store {
-    pub async fn open(name: &str) -> Result<Self, NodeError> {
-        let database = Database::open(name)
-            .with_version(VERSION)
-            .with_on_upgrade_needed(|_, database| {
-                database.create_object_store(TABLE).build()?;
-                Ok(())
-            })
-            .await
-            .map_err(|e| NodeError::Storage(e.to_string()))?;
-        Ok(Self(database))
+    /// Opens the data base of this name; without one, or where it cannot be opened, all is kept for the visit.
+    pub async fn open(name: Option<String>, emitter: Emitter) -> Self {
+        let store = Self {
+            name: name.clone().unwrap_or_default(),
+            database: RefCell::new(None),
+            memory: RefCell::default(),
+            emitter,
+            reopened: Cell::new(0),
+        };
+        match name {
+            None => store.keep_for_visit("there is no storage here, or it is forbidden".into()),
+            Some(_) => match connect(&store.name).await {
+                Ok(database) => *store.database.borrow_mut() = Some(Rc::new(database)),
+                Err(e) => store.keep_for_visit(e),
+            },
+        }
+        store
+    }
+
+    /// Whether values outlive the visit.
+    pub fn is_kept(&self) -> bool {
+        self.database.borrow().is_some()
+    }
+
+    /// How often the data base was opened again; whoever stored something looks whether it is still there.
+    pub fn reopened(&self) -> u32 {
+        self.reopened.get()
+    }
+
+    /// Keeps values in memory from now on.
+    pub fn keep_for_visit(&self, detail: String) {
+        *self.database.borrow_mut() = None;
+        self.emitter.emit(&Event::Storage { state: "visit", detail });
     }
 
     /// A value, as any JavaScript value that can be cloned.
-    pub async fn value(&self, key: &str) -> Result<Option<JsValue>, NodeError> {
-        let read = async {
-            let transaction = self.0.transaction(TABLE).build()?;
-            let table = transaction.object_store(TABLE)?;
-            table.get::<JsValue, _, _>(key).primitive()?.await
-        };
-        let value: Option<JsValue> = read.await.map_err(|e| NodeError::Storage(e.to_string()))?;
-        Ok(value.filter(|v| !v.is_undefined()))
-    }
-
-    pub async fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>, NodeError> {
-        let value = self.value(key).await?;
-        Ok(value.and_then(|v| v.dyn_into::<Uint8Array>().ok()).map(|array| array.to_vec()))
-    }
-
-    /// Writes values together: all or none.
-    pub async fn put(&self, values: &[(&str, JsValue)]) -> Result<(), NodeError> {
-        let write = async {
-            let transaction = self.0.transaction(TABLE).with_mode(TransactionMode::Readwrite).build()?;
-            let table = transaction.object_store(TABLE)?;
-            for (key, value) in values {
-                table.put(value).with_key(*key).primitive()?.await?;
+    pub async fn value(&self, key: &str) -> Option<JsValue> {
+        let database = self.database.borrow().clone();
+        let Some(database) = database else { return self.memory.borrow().get(key).cloned() };
+        let value = match read(&database, key).await {
+            Ok(value) => value,
+            Err(e) => {
+                let database = self.reopen(e).await?;
+                match read(&database, key).await {
+                    Ok(value) => value,
+                    Err(e) => {
+                        self.keep_for_visit(e.to_string());
+                        None
+                    }
+                }
             }
-            transaction.commit().await
         };
-        write.await.map_err(|e: indexed_db_futures::error::Error| NodeError::Storage(e.to_string()))
+        value.filter(|v| !v.is_undefined())
     }
 
-    pub async fn put_bytes(&self, key: &str, bytes: &[u8]) -> Result<(), NodeError> {
-        self.put(&[(key, Uint8Array::from(bytes).into())]).await
+    pub async fn bytes(&self, key: &str) -> Option<Vec<u8>> {
+        let value = self.value(key).await?;
+        value.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
+    }
+
+    /// Writes values together: all or none. What cannot be stored is kept for the visit.
+    pub async fn put(&self, values: &[(&str, JsValue)]) {
+        let database = self.database.borrow().clone();
+        if let Some(database) = database {
+            let Err(e) = write(&database, values).await else { return };
+            if let Some(database) = self.reopen(e).await {
+                match write(&database, values).await {
+                    Ok(()) => return,
+                    Err(e) => self.keep_for_visit(e.to_string()),
+                }
+            }
+        }
+        let mut memory = self.memory.borrow_mut();
+        memory.extend(values.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    }
+
+    pub async fn put_bytes(&self, key: &str, bytes: &[u8]) {
+        self.put(&[(key, Uint8Array::from(bytes).into())]).await;
+    }
+
+    /// Opens the data base again after a failure, if the browser has closed it; else, and where that fails too, the
+    /// store lasts for the visit.
+    async fn reopen(&self, failure: Error) -> Option<Rc<Database>> {
+        if !is_closed(&failure) {
+            self.keep_for_visit(failure.to_string());
+            return None;
+        }
+        match connect(&self.name).await {
+            Ok(database) => {
+                let database = Rc::new(database);
+                *self.database.borrow_mut() = Some(Rc::clone(&database));
+                self.reopened.set(self.reopened.get().saturating_add(1));
+                self.emitter.emit(&Event::Storage { state: "reopened", detail: failure.to_string() });
+                Some(database)
+            }
+            Err(e) => {
+                self.keep_for_visit(e);
+                None
+            }
+        }
+    }
+
+    /// Says that the stored identity is gone.
+    pub fn identity_lost(&self, detail: &str) {
+        self.emitter.emit(&Event::Storage { state: "identityLost", detail: detail.into() });
+    }
+}
+
+async fn connect(name: &str) -> Result<Database, String> {
+    Database::open(name)
+        .with_version(VERSION)
+        .with_on_upgrade_needed(|_, database| {
+            database.create_object_store(TABLE).build()?;
+            Ok(())
+        })
+        .await
+        .map_err(|e| e.to_string())
+}
+
+async fn read(database: &Database, key: &str) -> Result<Option<JsValue>, Error> {
+    let transaction = database.transaction(TABLE).build()?;
+    let table = transaction.object_store(TABLE)?;
+    table.get::<JsValue, _, _>(key).primitive()?.await
+}
+
+async fn write(database: &Database, values: &[(&str, JsValue)]) -> Result<(), Error> {
+    let transaction = database.transaction(TABLE).with_mode(TransactionMode::Readwrite).build()?;
+    let table = transaction.object_store(TABLE)?;
+    for (key, value) in values {
+        table.put(value).with_key(*key).primitive()?.await?;
+    }
+    transaction.commit().await
+}
+
+/// Whether the browser has closed the data base: because its site data were cleared, or another page wants it.
+fn is_closed(error: &Error) -> bool {
+    match error {
+        Error::DomException(DomException::InvalidStateError(_) | DomException::AbortError(_)) => true,
+        // Safari's name for a lost connection to its storage process.
+        Error::DomException(DomException::Other(e)) => e.name() == "UnknownError",
+        _ => false,
     }
 }
 

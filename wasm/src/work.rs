@@ -2,7 +2,7 @@
 //! units to the page's Web Workers. Nothing is computed here.
 
 use crate::{
-    chain::{Chain, now_ms},
+    chain::{Chain, Fault, now_ms},
     error::NodeError,
     event::Event,
     identity,
@@ -11,20 +11,27 @@ use futures::{FutureExt, StreamExt, channel::mpsc};
 use futures_timer::Delay;
 use std::{cell::Cell, rc::Rc, time::Duration};
 use tequio_core::{
-    codec,
+    codec::{self, BoundedVec},
     machine::Machine,
     scheduler::{
         coordinator::ComputeFailed,
         worker::{self, Failed, Input, Offer, Output, Worker},
     },
     types::NodeId,
-    wire::work::{PRODUCT_LEN_MAX, Product, RESPONSE_LEN_MAX, Response, Task},
+    wire::{
+        light::{self, AddressesOf, Request},
+        work::{PRODUCT_LEN_MAX, Product, RESPONSE_LEN_MAX, Response, Task},
+    },
 };
 use tequio_p2p::{Multiaddr, Path, Protocol};
 use wasm_bindgen_futures::spawn_local;
 
 /// A coordinator holds back its answer while it has no work; longer than that, it is lost.
 const WORK_WAIT: Duration = Duration::from_secs(25);
+
+/// For a source to tell addresses of a coordinator, and how many of them are dialled.
+const ADDRESSES_WAIT: Duration = Duration::from_secs(5);
+const ADDRESSES_TRIED_MAX: usize = 8;
 
 type Inbox = mpsc::UnboundedSender<Input>;
 
@@ -141,8 +148,15 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
             shared.chain.emitter.emit(&Event::Credit { job: job.to_string(), units: 1, macs });
         }
         Output::Event(worker::Event::Rejected { job, round, lane, reason }) => {
-            let (worker, job) = (shared.chain.me.to_string(), job.to_string());
-            shared.chain.emitter.emit(&Event::Rejected { worker, job, round, lane, reason: reason.to_string() });
+            shared.chain.emitter.emit(&Event::Rejected {
+                worker: shared.chain.me.to_string(),
+                job: job.to_string(),
+                round,
+                lane,
+                kind: reason.kind().as_str(),
+                reason: reason.to_string(),
+                time_ms: now_ms(),
+            });
         }
         Output::Event(worker::Event::Lost { round, lane, .. }) => {
             shared.chain.emitter.log("info", format!("lane {lane} of round {round} was given to somebody else"));
@@ -157,19 +171,40 @@ async fn request_work(shared: &Shared, to: NodeId, body: Vec<u8>) -> Result<Resp
     codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
 }
 
+/// Connects to a node: by a circuit of a connected relay, or else by the addresses that the sources know it by.
 async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
     if chain.network.peer(node).is_some() {
         return Ok(());
     }
     let mut last = "no relay is connected".to_owned();
-    for relay in connected_relays(chain, relays) {
-        let Some(circuit) = tequio_p2p::identity::circuit(&relay, node) else { continue };
+    let connected = connected_relays(chain, relays);
+    for relay in &connected {
+        let Some(circuit) = tequio_p2p::identity::circuit(relay, node) else { continue };
         match chain.network.dial(circuit).await {
             Ok(_) => return Ok(()),
             Err(e) => last = e.to_string(),
         }
     }
+    let Some(via) = connected.first() else { return Err(NodeError::Unavailable(last)) };
+    for addr in addresses_of(chain, node, via).await {
+        if chain.network.dial(addr).await.is_ok() {
+            return Ok(());
+        }
+    }
     Err(NodeError::Unavailable(last))
+}
+
+/// Where a coordinator says that it can be reached, as told by a source; what may be dialled at its word.
+async fn addresses_of(chain: &Chain, node: NodeId, via: &Multiaddr) -> Vec<Multiaddr> {
+    let request = Request::Addresses { of: AddressesOf::Coordinator(node) };
+    let told = chain.ask(&request, ADDRESSES_WAIT, |response| match response {
+        light::Response::Addresses(told) => Ok(told),
+        _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+    });
+    let told = told.await.map(BoundedVec::into_vec).unwrap_or_default();
+    let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
+    let usable = |addr: &Multiaddr| tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_try(addr, via);
+    parsed.filter(usable).take(ADDRESSES_TRIED_MAX).collect()
 }
 
 /// The addresses by which relays are connected now: a circuit reuses that connection.

@@ -1,8 +1,8 @@
-//! `/tequio/light/2`: what a light node asks of anyone. Nothing in an answer is believed: headers come with
+//! `/tequio/light/3`: what a light node asks of anyone. Nothing in an answer is believed: headers come with
 //! certificates, entries with proofs, objects under the digest of their bytes. The exceptions, advice for
 //! display and for routing only, are marked as such.
 
-use super::work::JobProgress;
+use super::work::{JobProgress, RejectionKind};
 use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
     knowledge::{Cid, object::BLOCK_LEN_MAX},
@@ -24,6 +24,10 @@ pub const KEYS_MAX: usize = 16;
 pub const LIST_MAX: usize = 64;
 /// Most turns at once: of committees with [`SEATS_MAX`](crate::ledger::committee::SEATS_MAX) seats they still fit an answer.
 pub const TURNS_MAX: usize = 32;
+/// Most addresses told at once.
+pub const ADDRESSES_MAX: usize = 32;
+/// Longest address, as the text of a multiaddress, bytes.
+pub const ADDRESS_LEN_MAX: usize = 256;
 /// Longest that a node holds back its answer to [`Request::Head`], milliseconds.
 pub const HEAD_WAIT_MS_MAX: u32 = 15_000;
 
@@ -58,9 +62,9 @@ pub enum Request {
         /// Which.
         transaction: SignedTransaction,
     },
-    /// Advice: the jobs that this node knows of, newest first.
+    /// Advice: the jobs that this node knows of: those that are not over first, then by age, newest first.
     Jobs,
-    /// Advice: refused results and other events after a number.
+    /// Advice: the newest refused results and other events after a number.
     Events {
         /// Number of the last event that is known already.
         after: u64,
@@ -74,6 +78,20 @@ pub enum Request {
         /// How many at most.
         count: u8,
     },
+    /// Advice: addresses that connected peers claim for themselves.
+    Addresses {
+        /// The peers in question.
+        of: AddressesOf,
+    },
+}
+
+/// The peers whose addresses are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum AddressesOf {
+    /// This node, which must coordinate a job that is not over.
+    Coordinator(NodeId),
+    /// Relays.
+    Relays,
 }
 
 /// An answer.
@@ -101,6 +119,8 @@ pub enum Response {
     Members(BoundedVec<Member, LIST_MAX>),
     /// To [`Request::Turns`], without gaps, from the asked epoch on; none where it has not ended.
     Turns(BoundedVec<Turn, TURNS_MAX>),
+    /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where the peer is not connected.
+    Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
     /// Not there, not yet, or not accepted; the text is for people.
     Refused(Refusal),
 }
@@ -146,7 +166,7 @@ pub enum Refusal {
 /// Something worth showing. Advice: nobody is blamed in the ledger for it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Event {
-    /// A worker's result was refused.
+    /// A worker's result was refused, or did not come in time.
     Rejected {
         /// Which job.
         job: crate::ledger::job::JobId,
@@ -156,6 +176,8 @@ pub enum Event {
         lane: u32,
         /// Whose.
         worker: NodeId,
+        /// What the rejection says of the worker.
+        kind: RejectionKind,
         /// Why, for people.
         reason: BoundedString<160>,
     },

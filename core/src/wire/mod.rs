@@ -5,5 +5,6 @@ pub mod consensus;
 pub mod light;
 pub mod mempool;
 pub mod packed;
+pub mod progress;
 pub mod sync;
 pub mod work;

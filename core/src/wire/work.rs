@@ -5,11 +5,13 @@
 //! one, the messages are the same, so that it cannot treat a check differently. News of its earlier leases
 //! ([`Notice`]) ride on whatever answer goes to it next.
 //!
-//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker that computes,
-//! and [`JobProgress`], what nodes tell each other of a job.
+//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker that computes.
 
+pub use super::progress::{
+    CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX, Waiting, WaitingFor, WorkersNow,
+};
 use crate::{
-    codec::{self, BoundedString, BoundedVec, DecodeError},
+    codec::{self, BoundedVec, DecodeError},
     compute::{
         ComputeError,
         dataset::Samples,
@@ -20,8 +22,8 @@ use crate::{
         predict::Classifier,
         state::{LaneState, Published},
     },
-    ledger::job::{Contributor, JOB_NAME_LEN_MAX, JobId, JobKind},
-    types::{Digest, NodeId},
+    ledger::job::JobId,
+    types::Digest,
 };
 use alloc::{boxed::Box, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -33,10 +35,6 @@ pub const REQUEST_LEN_MAX: usize = 4 * 1024 * 1024;
 pub const RESPONSE_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Most notices in one response.
 pub const NOTICES_MAX: usize = 32;
-/// Most points of an accuracy curve.
-pub const CURVE_LEN_MAX: usize = 1024;
-/// Most contributors that a progress report names.
-pub const TOP_CONTRIBUTORS_MAX: usize = 32;
 /// Largest encoded [`Task`], bytes.
 pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
 /// Largest encoded [`Product`], bytes: that of a trace, larger than that of a result or a state.
@@ -230,6 +228,44 @@ pub enum Reason {
     WrongProduct,
 }
 
+/// What a rejection says of the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum RejectionKind {
+    /// The result did not come in time: a frozen tab, a slow line. Nothing was found wrong.
+    Late,
+    /// The worker did not show what a dispute asked for. Nothing was found wrong.
+    Withheld,
+    /// The result was found wrong.
+    Wrong,
+}
+
+impl RejectionKind {
+    /// A word for programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Withheld => "withheld",
+            Self::Wrong => "wrong",
+        }
+    }
+}
+
+impl Reason {
+    /// What this reason says of the worker.
+    pub const fn kind(self) -> RejectionKind {
+        match self {
+            Self::NotOpened => RejectionKind::Late,
+            Self::StateWithheld => RejectionKind::Withheld,
+            Self::WrongStep(_)
+            | Self::WrongDelta
+            | Self::WrongOpening
+            | Self::Malformed
+            | Self::WrongState
+            | Self::WrongProduct => RejectionKind::Wrong,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -357,61 +393,6 @@ impl Task {
 /// Computes an encoded [`Task`] to an encoded [`Product`]: what a Web Worker does.
 pub fn run_encoded(task: &[u8]) -> Result<Vec<u8>, TaskError> {
     Ok(codec::encode(&codec::decode::<Task>(task, TASK_LEN_MAX)?.run()?))
-}
-
-/// How a job is going. Advice for display: what counts is in the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct JobProgress {
-    /// Which job.
-    pub id: JobId,
-    /// What it does.
-    pub kind: JobKind,
-    /// Its name, for people.
-    pub name: BoundedString<JOB_NAME_LEN_MAX>,
-    /// Who leases its lanes.
-    pub coordinator: NodeId,
-    /// Where in its life it is.
-    pub state: JobState,
-    /// Rounds done.
-    pub round: u32,
-    /// Rounds in all.
-    pub rounds: u32,
-    /// Accuracy so far.
-    pub curve: BoundedVec<CurvePoint, CURVE_LEN_MAX>,
-    /// Lanes accepted.
-    pub units: u64,
-    /// Lanes in all.
-    pub units_total: u64,
-    /// Lanes recomputed by another before they counted.
-    pub checks: u64,
-    /// Who did most, most first.
-    pub contributors: BoundedVec<Contributor, TOP_CONTRIBUTORS_MAX>,
-    /// Results rejected.
-    pub rejected: u32,
-}
-
-/// Where in its life a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum JobState {
-    /// Being computed.
-    Running,
-    /// A result waits for its auditors.
-    Pending,
-    /// Audited.
-    Final,
-    /// Ended without a model.
-    Failed,
-}
-
-/// Accuracy after some rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct CurvePoint {
-    /// Rounds done.
-    pub round: u32,
-    /// Test rows classified correctly.
-    pub correct: u32,
-    /// Test rows.
-    pub total: u32,
 }
 
 #[cfg(test)]

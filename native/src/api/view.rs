@@ -6,17 +6,14 @@ use crate::{
 };
 use serde_json::{Value, json};
 use tequio_core::{
-    compute::params::Mode,
+    compute::params::{JobParams, Mode, Rounding},
     ledger::{
         Header, Receipt,
         job::{Contributor, Job, JobId, JobOutput, JobStatus, JobTask},
         state::{Account, Ref},
     },
     types::Height,
-    wire::{
-        light::Event,
-        work::{JobProgress, JobState},
-    },
+    wire::{light::Event, work::JobProgress},
 };
 
 /// A job: what the ledger has, and how far its coordinator says it is.
@@ -24,18 +21,16 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
     let progress = jobs::progress(context, id, job);
     let mut view = progress_view(&progress);
     view["submitted"] = json!(job.submitted);
-    view["dataset_cid"] = json!(job.spec.dataset.to_string());
     match &job.spec.task {
         JobTask::Train(task) => {
             view["layers"] = json!(task.params.architecture.dims.to_vec());
             view["seed"] = json!(task.params.seed);
-            view["mode"] = json!(match task.params.mode {
-                Mode::Local { .. } => "local",
-                Mode::Exact { .. } => "exact",
-            });
+            view["params"] = params(&task.params);
+            view["mode"] = view["params"]["mode"].clone();
         }
         JobTask::Infer(task) => {
             view["layers"] = json!(task.architecture.dims.to_vec());
+            view["params"] = json!({"layers": task.architecture.dims.to_vec(), "rows": task.rows});
             view["rows"] = json!(task.rows);
             view["trained_by"] = json!(task.trained.to_string());
             view["model_cid"] = json!(task.model.to_string());
@@ -57,9 +52,34 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
             view["height"] = json!(at);
             view["minted"] = json!(minted);
         }
-        JobStatus::Failed { at, reason } => {
-            view["height"] = json!(at);
-            view["reason"] = json!(format!("{reason:?}").to_lowercase());
+        JobStatus::Failed { at, .. } => view["height"] = json!(at),
+    }
+    view
+}
+
+/// What was asked of a training, apart from its data.
+fn params(params: &JobParams) -> Value {
+    let mut view = json!({
+        "layers": params.architecture.dims.to_vec(),
+        "rounds": params.rounds,
+        "seed": params.seed,
+        "unit_rows": params.unit_rows,
+        "learning_rate": f64::from(params.learning_rate) / 65536.0,
+        "momentum": f64::from(params.momentum) / 256.0,
+        "rounding": match params.rounding {
+            Rounding::Stochastic => "stochastic",
+            Rounding::Nearest => "nearest",
+        },
+    });
+    match params.mode {
+        Mode::Local { lanes, steps } => {
+            view["mode"] = json!("local");
+            view["lanes"] = json!(lanes);
+            view["steps"] = json!(steps);
+        }
+        Mode::Exact { units } => {
+            view["mode"] = json!("exact");
+            view["units"] = json!(units);
         }
     }
     view
@@ -87,10 +107,18 @@ pub fn progress_view(progress: &JobProgress) -> Value {
         "kind": progress.kind.as_str(),
         "name": progress.name.to_string(),
         "coordinator": progress.coordinator.to_string(),
-        "state": state(progress.state),
+        "dataset_cid": progress.dataset.to_string(),
+        "submitted_ms": progress.submitted_ms,
+        "state": progress.state.as_str(),
+        "reason": progress.state.reason(),
+        "waiting_for": progress.waiting.map(|w| w.what.as_str()),
+        "waiting_text": progress.waiting.map(|w| w.what.to_string()),
+        "waiting_since_ms": progress.waiting.map(|w| w.since_ms),
+        "workers_now": {"full": progress.workers.full, "browsers": progress.workers.browsers},
         "round": progress.round,
         "rounds": progress.rounds,
         "accuracy": progress.curve.last().map(|p| share(p.correct, p.total)),
+        "best_accuracy": progress.best().map(|p| share(p.correct, p.total)),
         "curve": progress.curve.iter().map(point).collect::<Vec<_>>(),
         "units": progress.units,
         "units_total": progress.units_total,
@@ -98,15 +126,6 @@ pub fn progress_view(progress: &JobProgress) -> Value {
         "rejected": progress.rejected,
         "contributors": progress.contributors.iter().map(contributor).collect::<Vec<_>>(),
     })
-}
-
-fn state(state: JobState) -> &'static str {
-    match state {
-        JobState::Running => "running",
-        JobState::Pending => "pending",
-        JobState::Final => "final",
-        JobState::Failed => "failed",
-    }
 }
 
 fn contributor(c: &Contributor) -> Value {
@@ -171,9 +190,9 @@ pub fn queued(number: u64, queued: &Queued) -> Value {
 /// Something worth showing.
 pub fn event(number: u64, time_ms: u64, event: &Event) -> Value {
     match event {
-        Event::Rejected { job, round, lane, worker, reason } => json!({
+        Event::Rejected { job, round, lane, worker, kind, reason } => json!({
             "number": number, "time_ms": time_ms, "event": "rejected", "job": job.to_string(), "round": round,
-            "lane": lane, "worker": worker.to_string(), "reason": reason.to_string(),
+            "lane": lane, "worker": worker.to_string(), "kind": kind.as_str(), "reason": reason.to_string(),
         }),
     }
 }

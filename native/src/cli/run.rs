@@ -39,6 +39,9 @@ pub struct Run {
     /// Relay to be reachable through; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]
     relays: Vec<String>,
+    /// Circuits between other peers that this node carries at once, so that workers reach coordinators; 0 for none
+    #[arg(long, env = "TEQUIO_CIRCUITS", value_name = "N")]
+    circuits: Option<usize>,
     /// Where the HTTP API listens; port 0 lets the system choose
     #[arg(long, env = "TEQUIO_HTTP", value_name = "ADDR")]
     http: Option<SocketAddr>,
@@ -87,6 +90,7 @@ impl Run {
         replace(&mut config.external, &self.external);
         replace(&mut config.peers, &self.peers);
         replace(&mut config.relays, &self.relays);
+        config.circuits = self.circuits.unwrap_or(config.circuits);
         config.http = self.http.unwrap_or(config.http);
         config.workers = self.workers.unwrap_or(config.workers);
         config.votes_to = self.votes_to.unwrap_or(config.votes_to);

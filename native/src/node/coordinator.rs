@@ -4,6 +4,7 @@
 use super::{
     audit,
     context::Context,
+    jobs,
     machine::{self, Inbox, Performer, now_ms},
     objects,
     transactor::{self, TransactError},
@@ -33,14 +34,16 @@ use tequio_core::{
     types::NodeId,
     wire::{
         light,
-        work::{REQUEST_LEN_MAX, Refusal, Request, Response},
+        work::{JobState, REQUEST_LEN_MAX, Refusal, RejectionKind, Request, Response},
     },
 };
 use tequio_p2p::Reply;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 
-/// Between tries to send a result to the ledger.
+/// Between tries to start a coordinator, or to send a result to the ledger.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Longest pause between tries to start a coordinator.
+const START_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Who waits for an answer.
 #[derive(Debug)]
@@ -160,13 +163,14 @@ fn peer(context: &Context, node: NodeId) -> Peer {
 pub async fn run(context: Arc<Context>) {
     let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut tips = context.watch_tip();
+    // An account has few running jobs (a quota of the ledger), and so has this set tasks.
+    let mut starting = JoinSet::new();
     loop {
+        while starting.try_join_next().is_some() {}
         for (id, job) in context.jobs().into_iter().filter(|(_, job)| job.coordinator == context.id) {
             match job.status {
                 JobStatus::Running if started.insert(id) => {
-                    if let Err(error) = start(&context, id, &job).await {
-                        tracing::error!(job = %id, error = format!("{error:#}"), "cannot coordinate the job");
-                    }
+                    starting.spawn(start_until_it_runs(context.clone(), id, job));
                 }
                 JobStatus::Final { .. } | JobStatus::Failed { .. } if ended.insert(id) => {
                     context.coordinators.cancel(&id);
@@ -180,6 +184,24 @@ pub async fn run(context: Arc<Context>) {
         if tips.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Starts a job's coordinator; where its data are not to be had yet, tries again, less and less often, until the job is over.
+async fn start_until_it_runs(context: Arc<Context>, id: JobId, job: Job) {
+    let over = || context.job(&id).is_none_or(|job| JobState::from(&job.status).is_over());
+    let mut pause = AGAIN;
+    while let Err(error) = start(&context, id, &job).await {
+        tracing::error!(job = %id, error = format!("{error:#}"), "cannot coordinate the job yet");
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(START_PAUSE_MAX);
+        if over() {
+            return;
+        }
+    }
+    // The job may have ended meanwhile.
+    if over() {
+        context.coordinators.cancel(&id);
     }
 }
 
@@ -217,7 +239,7 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
     let resumed = !records.is_empty();
     let coordinator = Coordinator::restore(now_ms(), id, job.spec.clone(), material.clone(), config, records)?;
     tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
-    context.reports.put(coordinator.progress());
+    jobs::take_report(context, coordinator.progress());
     let (inbox, mail) = machine::inbox();
     let desk = Arc::new(Desk { inbox, askers: Mutex::default(), next: AtomicU64::new(0) });
     let performer = Coordinating {
@@ -272,7 +294,7 @@ impl Performer<Coordinator> for Coordinating {
             }
             Output::Event(event) => self.tell(coordinator, event),
             Output::Finished(outcome) => {
-                self.context.reports.put(coordinator.progress());
+                jobs::take_report(&self.context, coordinator.progress());
                 let (context, job, material) = (self.context.clone(), self.job.clone(), self.material.clone());
                 self.runtime.spawn(async move { commit(&context, job.0, &job.1, &material, *outcome).await });
             }
@@ -296,17 +318,23 @@ impl Coordinating {
                 tracing::debug!(job = ?job, round, lane, worker = %worker.short(), ?checker, guest, "lane accepted");
             }
             Event::Rejected(rejection) => {
-                self.context.metrics.results_rejected.inc();
                 let (round, lane, worker) = (rejection.round, rejection.lane, rejection.worker);
-                tracing::warn!(job = ?job, round, lane, worker = %worker.short(), reason = %rejection.reason, "result refused");
-                let reason = super::light::shortened(&rejection.reason.to_string());
-                self.context.events.push(light::Event::Rejected { job, round, lane, worker, reason });
+                let (kind, reason) = (rejection.reason.kind(), rejection.reason);
+                if kind == RejectionKind::Late {
+                    tracing::info!(job = ?job, round, lane, worker = %worker.short(), %reason, "result late");
+                } else {
+                    self.context.metrics.results_rejected.inc();
+                    tracing::warn!(job = ?job, round, lane, worker = %worker.short(), %reason, "result refused");
+                }
+                let reason = super::light::shortened(&reason.to_string());
+                self.context.events.push(light::Event::Rejected { job, round, lane, worker, kind, reason });
             }
             Event::Round(point) => {
                 tracing::info!(job = ?job, round = point.round, correct = point.correct, total = point.total, "round");
             }
+            Event::Activity => {}
         }
-        self.context.reports.put(coordinator.progress());
+        jobs::take_report(&self.context, coordinator.progress());
     }
 }
 

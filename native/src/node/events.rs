@@ -43,4 +43,34 @@ impl EventLog {
     pub fn after(&self, after: u64) -> Vec<(u64, TimeMs, Event)> {
         self.log().events.iter().filter(|(n, ..)| *n > after).take(LIST_MAX).cloned().collect()
     }
+
+    /// The newest events with a number above `after`, oldest of them first.
+    pub fn newest_after(&self, after: u64) -> Vec<(u64, TimeMs, Event)> {
+        let log = self.log();
+        let above = log.events.iter().filter(|(number, ..)| *number > after);
+        above.clone().skip(above.count().saturating_sub(LIST_MAX)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tequio_core::{
+        types::{Digest, NodeId},
+        wire::work::RejectionKind,
+    };
+
+    #[test]
+    fn a_reader_without_a_number_gets_the_newest() {
+        let log = EventLog::default();
+        let count = LIST_MAX as u64 + 10;
+        for lane in 0..count as u32 {
+            let (job, worker, reason) = (Digest([1; 32]), NodeId([2; 32]), "late".try_into().unwrap());
+            log.push(Event::Rejected { job, round: 0, lane, worker, kind: RejectionKind::Late, reason });
+        }
+        let numbers = |events: Vec<(u64, TimeMs, Event)>| events.iter().map(|e| e.0).collect::<Vec<_>>();
+        assert_eq!(numbers(log.newest_after(0)), (11..=count).collect::<Vec<_>>());
+        assert_eq!(numbers(log.newest_after(count - 1)), [count]);
+        assert_eq!(numbers(log.after(0)), (1..=LIST_MAX as u64).collect::<Vec<_>>());
+    }
 }

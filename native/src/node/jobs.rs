@@ -1,8 +1,9 @@
 //! What this node knows of jobs: where the ledger has them, how far their coordinators say they are, and, for jobs
 //! that are over, what their records say.
 
-use super::context::Context;
+use super::{context::Context, machine::now_ms};
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     sync::{PoisonError, RwLock},
     time::Duration,
@@ -17,10 +18,10 @@ use tequio_core::{
         Key,
         job::{Contributor, Job, JobId, JobKind, JobResult, JobStatus, JobTask},
     },
-    types::{NodeId, Unverified},
+    types::{Height, NodeId, TimeMs, Unverified},
     wire::{
         light,
-        work::{CurvePoint, JobProgress, JobState},
+        work::{CurvePoint, JobProgress, JobState, Waiting, WaitingFor, WorkersNow},
     },
 };
 use tequio_p2p::Protocol;
@@ -29,29 +30,41 @@ use tokio::sync::watch;
 /// How often the coordinators of running jobs are asked how far they are.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Reports that are kept. Which one goes does not matter: what counts is in the ledger.
+/// Reports that are kept: those of jobs that are over make room first, then those that came longest ago.
 const REPORTS_MAX: usize = 256;
+/// A coordinator elsewhere is asked every second: after this time without an answer it counts as silent, milliseconds.
+const SILENT_MS: TimeMs = 15_000;
+/// A job is so long in the ledger before a coordinator that has not reported yet is worth a word, milliseconds.
+const FIRST_REPORT_MS: TimeMs = 5_000;
 
 /// What coordinators say of their jobs. Advice.
 #[derive(Debug, Default)]
 pub struct Reports {
-    reports: RwLock<BTreeMap<JobId, JobProgress>>,
+    reports: RwLock<BTreeMap<JobId, Report>>,
     changes: watch::Sender<u64>,
 }
 
+/// A report, and when it came.
+#[derive(Clone, Debug)]
+struct Report {
+    received_ms: TimeMs,
+    progress: JobProgress,
+}
+
 impl Reports {
-    /// Takes a report.
-    pub fn put(&self, report: JobProgress) {
+    /// Takes a report; `over` tells whether a job is over.
+    pub fn put(&self, now: TimeMs, progress: JobProgress, over: impl Fn(&JobId) -> bool) {
         let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
-        if reports.get(&report.id) == Some(&report) {
-            return;
-        }
-        reports.insert(report.id, report);
+        let (id, report) = (progress.id, Report { received_ms: now, progress });
+        let before = reports.insert(id, report.clone());
         while reports.len() > REPORTS_MAX {
-            reports.pop_first();
+            let first = reports.iter().min_by_key(|(id, r)| (!over(id), r.received_ms, **id)).map(|(id, _)| *id);
+            first.and_then(|id| reports.remove(&id));
         }
         drop(reports);
-        self.changes.send_modify(|count| *count += 1);
+        if before.is_none_or(|before| before.progress != report.progress) {
+            self.changes.send_modify(|count| *count += 1);
+        }
     }
 
     /// Tells when a report has changed.
@@ -59,9 +72,15 @@ impl Reports {
         self.changes.subscribe()
     }
 
-    fn of(&self, id: &JobId) -> Option<JobProgress> {
+    fn of(&self, id: &JobId) -> Option<Report> {
         self.reports.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
+}
+
+/// Takes a report of a coordinator.
+pub fn take_report(context: &Context, report: JobProgress) {
+    let over = |id: &JobId| context.job(id).is_none_or(|job| JobState::from(&job.status).is_over());
+    context.reports.put(now_ms(), report, over);
 }
 
 /// What proves a job's output: its ref and the job itself, in this order.
@@ -69,23 +88,85 @@ pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
     Some([Key::Ref(kind.output_ref(id)?), Key::Job(*id)])
 }
 
-/// All jobs, newest first.
+/// The jobs that this node lists: those that are not over first, then by age, newest first.
 pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
-    let mut jobs = context.jobs();
-    jobs.sort_by_key(|(id, job)| std::cmp::Reverse((job.submitted, *id)));
+    listed(context.jobs()).iter().map(|(id, job)| progress(context, id, job)).collect()
+}
+
+/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones.
+fn listed(mut jobs: Vec<(JobId, Job)>) -> Vec<(JobId, Job)> {
+    let rank = |status: &JobStatus| match status {
+        JobStatus::Running => 0,
+        JobStatus::Pending { .. } => 1,
+        JobStatus::Final { .. } | JobStatus::Failed { .. } => 2,
+    };
+    jobs.sort_by_key(|(id, job)| (rank(&job.status), Reverse((job.submitted, *id))));
     jobs.truncate(light::LIST_MAX);
-    jobs.iter().map(|(id, job)| progress(context, id, job)).collect()
+    jobs
+}
+
+/// Time of a block, where its header is here.
+fn time_of(context: &Context, height: Height) -> Option<TimeMs> {
+    context.store.final_header(height).ok().flatten().map(|header| header.header.time_ms)
+}
+
+/// What a job waits for, as this node sees it.
+fn waits_for(context: &Context, job: &Job, report: Option<&Report>, submitted: Option<TimeMs>) -> Option<WaitingFor> {
+    let since = |what, since_ms| Some(WaitingFor { what, since_ms });
+    let own = job.coordinator == context.id;
+    match (&job.status, report) {
+        (JobStatus::Final { .. } | JobStatus::Failed { .. }, _) => None,
+        (JobStatus::Pending { .. }, _) if context.is_reduced() => since(Waiting::Quorum, head_ms(context)),
+        (JobStatus::Pending { since: height, .. }, _) => {
+            since(Waiting::Auditors, time_of(context, *height).unwrap_or_else(|| head_ms(context)))
+        }
+        (JobStatus::Running, Some(report)) => match report.progress.waiting {
+            _ if !own && silent(report) => since(Waiting::Coordinator, report.received_ms),
+            Some(WaitingFor { what: Waiting::Ledger, .. }) if context.is_reduced() => {
+                since(Waiting::Quorum, head_ms(context))
+            }
+            other => other,
+        },
+        (JobStatus::Running, None) => {
+            let submitted = submitted.unwrap_or_else(|| head_ms(context));
+            match own {
+                true => since(Waiting::Data, submitted),
+                false if now_ms().saturating_sub(submitted) < FIRST_REPORT_MS => None,
+                false => since(Waiting::Coordinator, submitted),
+            }
+        }
+    }
+}
+
+fn head_ms(context: &Context) -> TimeMs {
+    context.tip().header.header.time_ms
+}
+
+fn silent(report: &Report) -> bool {
+    now_ms().saturating_sub(report.received_ms) > SILENT_MS
 }
 
 /// How far a job is. The ledger's word counts for its state and result.
 pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     let work = job.spec.work();
+    let report = context.reports.of(id).filter(|r| r.progress.coordinator == job.coordinator);
+    let submitted_ms = time_of(context, job.submitted);
+    let state = JobState::from(&job.status);
+    let waiting = waits_for(context, job, report.as_ref(), submitted_ms);
+    let own = job.coordinator == context.id;
+    let current = report.as_ref().filter(|r| state == JobState::Running && (own || !silent(r)));
+    let workers = current.map_or_else(WorkersNow::default, |r| r.progress.workers);
+    let report = report.map(|r| r.progress);
     let empty = JobProgress {
         id: *id,
         kind: job.spec.kind(),
         name: job.spec.name.clone(),
         coordinator: job.coordinator,
-        state: JobState::Running,
+        dataset: job.spec.dataset,
+        submitted_ms,
+        state,
+        waiting,
+        workers,
         round: 0,
         rounds: job.spec.rounds(),
         curve: BoundedVec::new(),
@@ -95,14 +176,14 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         contributors: BoundedVec::new(),
         rejected: 0,
     };
-    let report = context.reports.of(id).filter(|r| r.coordinator == job.coordinator);
-    let (state, result) = match &job.status {
-        JobStatus::Running => (JobState::Running, None),
-        JobStatus::Pending { result, .. } => (JobState::Pending, Some(result)),
-        JobStatus::Final { result, .. } => (JobState::Final, Some(result)),
-        JobStatus::Failed { .. } => (JobState::Failed, None),
+    let result = match &job.status {
+        JobStatus::Pending { result, .. } | JobStatus::Final { result, .. } => Some(result),
+        JobStatus::Running | JobStatus::Failed { .. } => None,
     };
-    let Some(result) = result else { return JobProgress { state, ..report.unwrap_or(empty) } };
+    let Some(result) = result else {
+        let dataset = job.spec.dataset;
+        return JobProgress { state, dataset, submitted_ms, waiting, workers, ..report.unwrap_or(empty) };
+    };
     let sum = |f: fn(&Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
     let units = sum(|c| c.units);
     let record = record(context, result);
@@ -114,10 +195,16 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     };
     let curve = match report {
         Some(report) if report.round == empty.rounds => report.curve,
-        _ => BoundedVec::truncated(record.iter().flat_map(|r| &r.curve).map(curve_point)),
+        _ => match &record {
+            Some(record) => BoundedVec::truncated(record.curve.iter().map(curve_point)),
+            None => BoundedVec::truncated(result.output.model().map(|m| CurvePoint {
+                round: empty.rounds,
+                correct: m.correct,
+                total: m.tested,
+            })),
+        },
     };
     JobProgress {
-        state,
         round: empty.rounds,
         curve,
         units,
@@ -159,8 +246,92 @@ pub async fn ask(context: std::sync::Arc<Context>) {
             // A node speaks for its own jobs only, and only for those in the ledger.
             let of_its_own = |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
             for report in jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r)) {
-                context.reports.put(report);
+                take_report(&context, report);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tequio_core::{
+        compute::params::Architecture,
+        knowledge::{Cid, CidCodec},
+        ledger::job::{FailReason, InferenceTask, JobSpec},
+        types::Digest,
+    };
+
+    fn job(submitted: Height, status: JobStatus) -> Job {
+        let task = InferenceTask {
+            trained: Digest([1; 32]),
+            model: Cid::of(CidCodec::DagCbor, b"model"),
+            architecture: Architecture { dims: vec![1, 2].try_into().unwrap(), input_exponent: 4, hidden_exponent: 4 },
+            rows: 1,
+        };
+        let dataset = Cid::of(CidCodec::Raw, b"rows");
+        let spec = JobSpec { name: "job".try_into().unwrap(), dataset, task: JobTask::Infer(task) };
+        Job { spec, coordinator: NodeId([2; 32]), submitted, status }
+    }
+
+    fn id(number: u64) -> JobId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        Digest(id)
+    }
+
+    fn report(number: u64, units: u64) -> JobProgress {
+        let job = job(number, JobStatus::Running);
+        JobProgress {
+            id: id(number),
+            kind: job.spec.kind(),
+            name: job.spec.name.clone(),
+            coordinator: job.coordinator,
+            dataset: job.spec.dataset,
+            submitted_ms: None,
+            state: JobState::Running,
+            waiting: None,
+            workers: WorkersNow::default(),
+            round: 0,
+            rounds: 1,
+            curve: BoundedVec::new(),
+            units,
+            units_total: 1,
+            checks: 0,
+            contributors: BoundedVec::new(),
+            rejected: 0,
+        }
+    }
+
+    #[test]
+    fn a_running_job_is_listed_before_any_number_of_newer_ended_ones() {
+        let ended = |at| JobStatus::Failed { at, reason: FailReason::Cancelled };
+        let mut jobs: Vec<(JobId, Job)> = (10..200).map(|n| (id(n), job(n, ended(n)))).collect();
+        jobs.push((id(1), job(1, JobStatus::Running)));
+        jobs.push((id(2), job(2, JobStatus::Running)));
+        let listed: Vec<Height> = listed(jobs).iter().map(|(_, job)| job.submitted).collect();
+        assert_eq!(listed.len(), light::LIST_MAX);
+        assert_eq!(listed[..4], [2, 1, 199, 198]);
+    }
+
+    #[test]
+    fn reports_of_ended_jobs_make_room_first_and_the_oldest_next() {
+        let reports = Reports::default();
+        let over = |job: &JobId| *job == id(5);
+        let max = REPORTS_MAX as u64;
+        for number in 0..max {
+            reports.put(number, report(number, 0), over);
+        }
+        // The oldest is renewed, without a change.
+        let mut changes = reports.watch();
+        changes.borrow_and_update();
+        reports.put(max, report(0, 0), over);
+        assert!(!changes.has_changed().unwrap());
+        reports.put(max + 1, report(max + 1, 0), over);
+        assert!(changes.has_changed().unwrap());
+        assert!(reports.of(&id(5)).is_none(), "its job is over");
+        reports.put(max + 2, report(max + 2, 0), over);
+        assert!(reports.of(&id(1)).is_none(), "the oldest");
+        assert!(reports.of(&id(0)).is_some() && reports.of(&id(max + 2)).is_some());
     }
 }

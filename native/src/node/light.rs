@@ -1,18 +1,21 @@
-//! `/tequio/light/2`: answers light nodes from the newest final state. They verify what they get, so an answer needs
+//! `/tequio/light/3`: answers light nodes from the newest final state. They verify what they get, so an answer needs
 //! no care but for cost: proofs are capped, objects are whole blocks, and waiting for a head holds nothing but a task.
 
-use super::context::Context;
+use super::{context::Context, reachable};
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     ledger::Key,
-    types::{Epoch, Height},
-    wire::light::{
-        FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
-        TURNS_MAX, Turn,
+    types::{Epoch, Height, NodeId},
+    wire::{
+        light::{
+            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, FinalHeader, HEAD_WAIT_MS_MAX, LIST_MAX, Member,
+            REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response, TURNS_MAX, Turn,
+        },
+        work::JobState,
     },
 };
-use tequio_p2p::Reply;
+use tequio_p2p::{PeerInfo, Reply, identity};
 
 /// What turns may take of an answer.
 const TURNS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
@@ -62,9 +65,10 @@ fn answer(context: &Context, request: Request) -> Response {
             jobs.truncate(LIST_MAX);
             Response::Jobs(BoundedVec::truncated(jobs))
         }
-        Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.after(after))),
+        Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.newest_after(after))),
         Request::Turns { from, count } => Response::Turns(BoundedVec::truncated(turns(context, from, count))),
         Request::Members => Response::Members(BoundedVec::truncated(members(context))),
+        Request::Addresses { of } => Response::Addresses(BoundedVec::truncated(addresses(context, of))),
     }
 }
 
@@ -112,6 +116,28 @@ fn members(context: &Context) -> Vec<Member> {
     let peers = context.network.peers().into_iter().filter(|p| full.contains(&p.id));
     let others = peers.map(|p| Member { node: p.id, agent: shortened(p.agent.as_deref().unwrap_or_default()) });
     std::iter::once(own).chain(others).take(LIST_MAX).collect()
+}
+
+/// Addresses that connected peers claim for themselves: relays, or the coordinator of a job that is not over. Of other peers
+/// nothing is told.
+fn addresses(context: &Context, of: AddressesOf) -> Vec<BoundedString<ADDRESS_LEN_MAX>> {
+    let peers = match of {
+        AddressesOf::Coordinator(node) if coordinates(context, node) => {
+            context.network.peer(node).into_iter().collect()
+        }
+        AddressesOf::Coordinator(_) => Vec::new(),
+        AddressesOf::Relays => context.network.peers().into_iter().filter(reachable::is_relay).collect(),
+    };
+    let text = |peer: &PeerInfo| {
+        let named = peer.addrs.clone().into_iter().map(|addr| identity::with_peer(addr, peer.id).to_string());
+        named.collect::<Vec<_>>()
+    };
+    peers.iter().flat_map(text).filter_map(|addr| addr.try_into().ok()).take(ADDRESSES_MAX).collect()
+}
+
+/// Whether a node coordinates a job that is not over.
+fn coordinates(context: &Context, node: NodeId) -> bool {
+    context.jobs().iter().any(|(_, job)| job.coordinator == node && !JobState::from(&job.status).is_over())
 }
 
 fn found<E: std::fmt::Display>(result: Result<Option<Response>, E>) -> Response {

@@ -21,6 +21,8 @@ pub mod objects;
 mod pressure;
 pub mod prune;
 pub mod queue;
+mod reach;
+mod reachable;
 mod router;
 pub mod snapshot;
 pub mod snapshots;
@@ -115,7 +117,8 @@ impl Node {
             tasks.spawn(mempool::listen(context.clone(), tells));
         }
         tasks.spawn(router::run(context.clone(), events));
-        tasks.spawn(router::use_relays(context.clone()));
+        tasks.spawn(reachable::run(context.clone()));
+        tasks.spawn(reach::run(context.clone()));
         tasks.spawn(mempool::gossip(context.clone()));
         tasks.spawn(objects::hold(context.clone()));
         tasks.spawn(jobs::ask(context.clone()));
@@ -168,6 +171,7 @@ fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) 
         PeerName::Directory(_) => None,
     }));
     network.external = addresses(&config.external)?;
+    network.relay = reachable::relay_limits(config.circuits);
     if config.listen.iter().any(|a| a.contains("webrtc-direct")) {
         network.webrtc = Some(webrtc_certificate(&dir.join(WEBRTC_FILE))?);
     }

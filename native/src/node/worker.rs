@@ -16,7 +16,7 @@ use tequio_core::{
         worker::{Config, Event, Failed, Input, Offer, Output, Worker},
     },
     types::NodeId,
-    wire::work::{RESPONSE_LEN_MAX, Request, Response},
+    wire::work::{RESPONSE_LEN_MAX, RejectionKind, Request, Response},
 };
 use tequio_p2p::Protocol;
 use tokio::runtime::Handle;
@@ -109,6 +109,9 @@ async fn ask(context: &Context, to: NodeId, request: &Request) -> Result<Respons
 fn tell(event: &Event) {
     match event {
         Event::Accepted { job, round, lane, .. } => tracing::trace!(?job, round, lane, "own lane accepted"),
+        Event::Rejected { job, round, lane, reason } if reason.kind() == RejectionKind::Late => {
+            tracing::info!(?job, round, lane, "own result came too late");
+        }
         Event::Rejected { job, round, lane, reason } => {
             tracing::warn!(?job, round, lane, %reason, "own result refused: is this machine sound?");
         }

@@ -34,7 +34,6 @@ use web_time::Instant;
 pub(crate) use self::behaviour::Signalling;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use self::dials::root_cause;
-pub use self::peers::PeerInfo;
 pub(crate) use self::peers::Snapshot;
 use self::{
     behaviour::{Behaviour, BehaviourEvent},
@@ -44,6 +43,7 @@ use self::{
     peers::Peers,
     upgrade::Upgrades,
 };
+pub use self::{claims::may_try, peers::PeerInfo};
 use crate::{
     circuits::CircuitMeter,
     config::Config,

@@ -270,6 +270,8 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
         light::Request::Events { after: 0 },
         light::Request::Members,
         light::Request::Turns { from: 3, count: 8 },
+        light::Request::Addresses { of: light::AddressesOf::Coordinator(chain.key.id()) },
+        light::Request::Addresses { of: light::AddressesOf::Relays },
     ]
 }
 
@@ -281,6 +283,7 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         round: 1,
         lane: 2,
         worker: NodeId([5; 32]),
+        kind: work::RejectionKind::Wrong,
         reason: "step 3 is computed wrongly".try_into().unwrap(),
     };
     let turn = header.clone();
@@ -294,6 +297,7 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
         light::Response::Events(vec![(1, TIME_MS, rejected)].try_into().unwrap()),
         light::Response::Members(vec![member].try_into().unwrap()),
         light::Response::Turns(vec![light::Turn { header: turn, committee: chain.record.clone() }].try_into().unwrap()),
+        light::Response::Addresses(vec!["/ip4/192.0.2.1/tcp/4810".try_into().unwrap()].try_into().unwrap()),
         light::Response::Refused(light::Refusal::NotAccepted("no".try_into().unwrap())),
     ]
 }
@@ -387,7 +391,11 @@ fn progress() -> work::JobProgress {
         kind: JobKind::Train,
         name: "sample".try_into().unwrap(),
         coordinator: NodeId([5; 32]),
+        dataset: cid(CidCodec::Raw),
+        submitted_ms: Some(TIME_MS),
         state: work::JobState::Running,
+        waiting: Some(work::WaitingFor { what: work::Waiting::Workers, since_ms: TIME_MS }),
+        workers: work::WorkersNow { full: 1, browsers: 2 },
         round: 1,
         rounds: 2,
         curve: vec![work::CurvePoint { round: 1, correct: 3, total: 4 }].try_into().unwrap(),

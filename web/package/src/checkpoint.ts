@@ -5,6 +5,7 @@
  */
 import { CheckpointError } from "./errors.js";
 import { fetchCapped } from "./fetch.js";
+import type { ServerClock } from "./server-clock.js";
 
 /** The largest checkpoint file that is read. */
 export const CHECKPOINT_BYTES_MAX = 1 << 20;
@@ -43,11 +44,12 @@ export async function resolveCheckpoint(
   checkpoint: Uint8Array | PinnedCheckpoint,
   hashBytes: (bytes: Uint8Array) => string,
   signal?: AbortSignal,
+  serverClock?: ServerClock,
 ): Promise<Uint8Array> {
   if (checkpoint instanceof Uint8Array) return checkpoint;
   let bytes: Uint8Array;
   try {
-    bytes = await fetchCapped(checkpoint.url, CHECKPOINT_BYTES_MAX, signal);
+    bytes = await fetchCapped(checkpoint.url, CHECKPOINT_BYTES_MAX, signal, serverClock);
   } catch (error) {
     const { message } = error as Error;
     throw new CheckpointError("CHECKPOINT_UNREACHABLE", `the checkpoint could not be fetched from ${checkpoint.url}: ${message}`, error);

@@ -10,6 +10,9 @@ import type { ContributionState, PauseReason } from "./events.js";
 /** The most workers one page may run. */
 export const WORKERS_MAX = 64;
 
+/** Bytes a day above which a contribution rests, where the program names no other cap. */
+export const DATA_CAP_PER_DAY_DEFAULT = 2_000_000_000;
+
 /** Options of {@link TequioNode.contribute}. */
 export interface ContributeOptions {
   /** Web Workers to compute with. Default: one less than the cores, and one on a phone. */
@@ -18,11 +21,17 @@ export interface ContributeOptions {
   pauseWhenHidden?: boolean;
   /** Rest while the battery is below 20 % and discharging. Default: yes, where the browser tells. */
   pauseOnLowBattery?: boolean;
+  /** Rest on a metered connection, or when the person saves data. Default: yes, where the browser tells. */
+  pauseOnMetered?: boolean;
+  /** Rest when this origin has carried so many bytes today. Default {@link DATA_CAP_PER_DAY_DEFAULT}; `Infinity` is no cap. */
+  dataCapPerDay?: number;
 }
 
 /** What a contribution drives. @internal */
 export interface ContributionHost {
   device: Device;
+  /** Bytes that this origin has carried today. */
+  dataToday(): number;
   /** Applies the number of workers that should compute now. */
   apply(workers: number): void;
   changed(state: ContributionState, workers: number, reason?: PauseReason): void;
@@ -32,8 +41,12 @@ export interface ContributionHost {
 export class Contribution {
   readonly #host: ContributionHost;
   readonly #paused = new Set<PauseReason>();
+  /** Reasons that the person has overruled; each holds again once it has passed. */
+  readonly #overruled = new Set<PauseReason>();
   readonly #unwatch: (() => void)[] = [];
   #workers: number;
+  #dataCap: number;
+  #dataStep: number;
   #stopped = false;
   #error: WorkerError | null = null;
   #last = "";
@@ -42,8 +55,12 @@ export class Contribution {
   constructor(host: ContributionHost, options: ContributeOptions = {}) {
     this.#host = host;
     this.#workers = checkWorkers(options.workers ?? defaultWorkers(host.device));
+    this.#dataCap = checkDataCap(options.dataCapPerDay ?? DATA_CAP_PER_DAY_DEFAULT);
+    this.#dataStep = this.#dataCap;
     if (options.pauseWhenHidden ?? host.device.phone) this.#unwatch.push(host.device.watchHidden((hidden) => this.#pause("hidden", hidden)));
     if (options.pauseOnLowBattery ?? true) this.#unwatch.push(host.device.watchBattery((low) => this.#pause("battery", low)));
+    if (options.pauseOnMetered ?? true) this.#unwatch.push(host.device.watchMetered((metered) => this.#pause("metered", metered)));
+    this.checkData();
     this.#apply();
   }
 
@@ -54,12 +71,17 @@ export class Contribution {
 
   get state(): ContributionState {
     if (this.#stopped) return "stopped";
-    return this.#paused.size > 0 ? "paused" : "running";
+    return this.pausedBy === null ? "running" : "paused";
   }
 
   /** Why it rests, or null. */
   get pausedBy(): PauseReason | null {
-    return [...this.#paused][0] ?? null;
+    return [...this.#paused].find((reason) => !this.#overruled.has(reason)) ?? null;
+  }
+
+  /** Bytes a day above which it rests. */
+  get dataCap(): number {
+    return this.#dataCap;
   }
 
   /** Why it stopped by itself, or null. */
@@ -71,6 +93,30 @@ export class Contribution {
   setWorkers(workers: number): void {
     this.#workers = checkWorkers(workers);
     this.#apply();
+  }
+
+  /** Changes the bytes a day above which it rests. */
+  setDataCap(bytesPerDay: number): void {
+    this.#dataCap = checkDataCap(bytesPerDay);
+    this.#dataStep = this.#dataCap;
+    this.checkData();
+  }
+
+  /**
+   * Goes on in spite of what it rests for now, because the person says so. A data cap that is
+   * used up is raised by as much again; any other reason counts again once it has passed.
+   */
+  resume(): void {
+    if (this.#stopped) return;
+    if (this.#paused.has("dataCap")) this.#dataCap = this.#host.dataToday() + this.#dataStep;
+    for (const reason of this.#paused) if (reason !== "dataCap") this.#overruled.add(reason);
+    this.checkData();
+    this.#apply();
+  }
+
+  /** Compares the bytes of today with the cap. @internal */
+  checkData(): void {
+    this.#pause("dataCap", this.#host.dataToday() >= this.#dataCap);
   }
 
   /** Stops computing. Units at hand are given back, so that others get them at once. Idempotent. */
@@ -90,7 +136,10 @@ export class Contribution {
   #pause(reason: PauseReason, active: boolean): void {
     if (this.#stopped) return;
     if (active) this.#paused.add(reason);
-    else this.#paused.delete(reason);
+    else {
+      this.#paused.delete(reason);
+      this.#overruled.delete(reason);
+    }
     this.#apply();
   }
 
@@ -111,4 +160,9 @@ function checkWorkers(workers: number): number {
     throw new OptionsError(`workers must be an integer from 1 to ${WORKERS_MAX}`);
   }
   return workers;
+}
+
+function checkDataCap(bytes: number): number {
+  if (!(typeof bytes === "number" && bytes > 0)) throw new OptionsError("dataCapPerDay must be a number of bytes above 0");
+  return bytes;
 }

@@ -16,6 +16,8 @@ export interface Device {
   /** Calls `changed` now and at every change; the returned function stops it. */
   watchHidden(changed: (hidden: boolean) => void): () => void;
   watchBattery(changed: (low: boolean) => void): () => void;
+  /** Whether the connection is metered, or the person asked the browser to save data. */
+  watchMetered(changed: (metered: boolean) => void): () => void;
 }
 
 interface BatteryLike extends EventTarget {
@@ -23,7 +25,14 @@ interface BatteryLike extends EventTarget {
   level: number;
 }
 
+interface ConnectionLike extends EventTarget {
+  saveData?: boolean;
+  type?: string;
+  metered?: boolean;
+}
+
 type NavigatorExtras = Navigator & {
+  connection?: ConnectionLike;
   getBattery?: () => Promise<BatteryLike>;
   userAgentData?: { mobile?: boolean };
 };
@@ -58,7 +67,20 @@ export function browserDevice(): Device {
       );
       return () => stop.abort();
     },
+    watchMetered(changed) {
+      const { connection } = navigator;
+      // Where the browser does not tell, the connection counts as unmetered.
+      if (!connection) return () => {};
+      const report = () => changed(isMetered(connection));
+      connection.addEventListener?.("change", report);
+      report();
+      return () => connection.removeEventListener?.("change", report);
+    },
   };
+}
+
+function isMetered({ saveData, type, metered }: ConnectionLike): boolean {
+  return saveData === true || metered === true || type === "cellular";
 }
 
 function isPhone(navigator: NavigatorExtras): boolean {

@@ -13,6 +13,7 @@ export type Fault = "caller" | "peer" | "environment" | "internal";
 
 /** All codes, stable across versions; new ones may be added. */
 export type ErrorCode =
+  | "ABORTED"
   | "CHECKPOINT_REQUIRED"
   | "CHECKPOINT_MISMATCH"
   | "CHECKPOINT_UNREACHABLE"
@@ -21,6 +22,8 @@ export type ErrorCode =
   | "BAD_OPTIONS"
   | "INSECURE_ORIGIN"
   | "UNSUPPORTED"
+  | "CSP_BLOCKED"
+  | "CODE_UNREACHABLE"
   | "NO_RELAY"
   | "WELL_KNOWN"
   | "TIMEOUT"
@@ -34,23 +37,44 @@ export type ErrorCode =
   | "WORKER"
   | "INTERNAL";
 
+/** Facts about an error as plain values, for programs that write sentences of their own. */
+export type ErrorDetails = Readonly<Record<string, string | number>>;
+
 /** The base of every error of this package. */
 export class TequioError extends Error {
+  // A literal, here and below: minifiers rename classes.
+  override name = "TequioError";
   /** Stable; compare this, never the message. */
   readonly code: ErrorCode;
   /** Who can mend it. */
   readonly fault: Fault;
+  /**
+   * Facts, by name: `url` and `directive` of CSP_BLOCKED; `clockOffsetMs`, `ageMs` and `trustMs` of
+   * STALE_CHECKPOINT. More may be added.
+   */
+  readonly details: ErrorDetails;
 
-  constructor(code: ErrorCode, message: string, fault: Fault, cause?: unknown) {
+  constructor(code: ErrorCode, message: string, fault: Fault, cause?: unknown, details: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause });
-    this.name = new.target.name;
     this.code = code;
     this.fault = fault;
+    this.details = details;
+  }
+}
+
+/** The program's signal was aborted; `cause` is the signal's reason. Codes: ABORTED. */
+export class AbortError extends TequioError {
+  override name = "AbortError";
+
+  constructor(cause?: unknown) {
+    super("ABORTED", "the program's signal was aborted", "caller", cause);
   }
 }
 
 /** An option is missing or has the wrong shape. Codes: BAD_OPTIONS. */
 export class OptionsError extends TequioError {
+  override name = "OptionsError";
+
   constructor(message: string, cause?: unknown) {
     super("BAD_OPTIONS", message, "caller", cause);
   }
@@ -58,38 +82,59 @@ export class OptionsError extends TequioError {
 
 /** The starting point of trust is missing, unreadable, too old, or not the one that was pinned. */
 export class CheckpointError extends TequioError {
+  override name = "CheckpointError";
+
   constructor(
     code: "CHECKPOINT_REQUIRED" | "CHECKPOINT_MISMATCH" | "CHECKPOINT_UNREACHABLE" | "BAD_CHECKPOINT" | "STALE_CHECKPOINT",
     message: string,
     cause?: unknown,
+    details?: ErrorDetails,
   ) {
-    super(code, message, code === "CHECKPOINT_UNREACHABLE" ? "environment" : "caller", cause);
+    super(code, message, code === "CHECKPOINT_UNREACHABLE" ? "environment" : "caller", cause, details);
   }
 }
 
 /** The page is not in a secure context, so the browser withholds WebCrypto. Codes: INSECURE_ORIGIN. */
 export class InsecureOriginError extends TequioError {
-  constructor(origin: string) {
+  override name = "InsecureOriginError";
+
+  constructor(origin: string, cause?: unknown) {
     super(
       "INSECURE_ORIGIN",
       `${origin} is not a secure origin, so the browser gives no WebCrypto and the node's identity cannot be protected. ` +
         "Serve the page over https (a Tequio relay takes --tls-cert and --tls-key), or open it as http://localhost or http://127.0.0.1 on the machine itself.",
       "environment",
+      cause,
     );
   }
 }
 
-/** The browser, or the page's Content-Security-Policy, does not allow what the node needs. Codes: UNSUPPORTED. */
+/**
+ * The surroundings lack what the node needs (UNSUPPORTED), or the page's Content-Security-Policy
+ * forbids it (CSP_BLOCKED). Codes: UNSUPPORTED, CSP_BLOCKED.
+ */
 export class UnsupportedError extends TequioError {
-  constructor(message: string, cause?: unknown) {
-    super("UNSUPPORTED", message, "environment", cause);
+  override name = "UnsupportedError";
+
+  constructor(message: string, cause?: unknown, code: "UNSUPPORTED" | "CSP_BLOCKED" = "UNSUPPORTED", details?: ErrorDetails) {
+    super(code, message, "environment", cause, details);
   }
 }
 
-/** No way into the network, or nobody there who could answer. Codes: NO_RELAY, WELL_KNOWN, TIMEOUT, UNAVAILABLE. */
+/**
+ * No way into the network, or no peer that could answer; CODE_UNREACHABLE: the host of the page's own
+ * code did not answer. Codes: NO_RELAY, WELL_KNOWN, CODE_UNREACHABLE, TIMEOUT, UNAVAILABLE.
+ */
 export class NetworkError extends TequioError {
-  constructor(code: "NO_RELAY" | "WELL_KNOWN" | "TIMEOUT" | "UNAVAILABLE", message: string, cause?: unknown) {
-    super(code, message, "peer", cause);
+  override name = "NetworkError";
+
+  constructor(
+    code: "NO_RELAY" | "WELL_KNOWN" | "CODE_UNREACHABLE" | "TIMEOUT" | "UNAVAILABLE",
+    message: string,
+    cause?: unknown,
+    details?: ErrorDetails,
+  ) {
+    super(code, message, code === "CODE_UNREACHABLE" ? "environment" : "peer", cause, details);
   }
 }
 
@@ -98,6 +143,8 @@ export class NetworkError extends TequioError {
  * an object is not what its name promises (BAD_OBJECT); two certificates contradict each other (FORKED).
  */
 export class VerificationError extends TequioError {
+  override name = "VerificationError";
+
   constructor(code: "LIE_DETECTED" | "BAD_OBJECT" | "FORKED", message: string, cause?: unknown) {
     super(code, message, "peer", cause);
   }
@@ -105,6 +152,8 @@ export class VerificationError extends TequioError {
 
 /** The thing does not exist (yet), and the ledger proves it. Codes: NOT_FOUND. */
 export class NotFoundError extends TequioError {
+  override name = "NotFoundError";
+
   constructor(message: string, cause?: unknown) {
     super("NOT_FOUND", message, "caller", cause);
   }
@@ -112,6 +161,8 @@ export class NotFoundError extends TequioError {
 
 /** The node, or the model, was closed. Codes: CLOSED. */
 export class ClosedError extends TequioError {
+  override name = "ClosedError";
+
   constructor(message = "this node was closed; call connect() for a new one", cause?: unknown) {
     super("CLOSED", message, "caller", cause);
   }
@@ -119,6 +170,8 @@ export class ClosedError extends TequioError {
 
 /** IndexedDB refused. Codes: STORAGE. */
 export class StorageError extends TequioError {
+  override name = "StorageError";
+
   constructor(message: string, cause?: unknown) {
     super("STORAGE", message, "environment", cause);
   }
@@ -126,6 +179,8 @@ export class StorageError extends TequioError {
 
 /** Compute workers cannot be started. Codes: WORKER. */
 export class WorkerError extends TequioError {
+  override name = "WorkerError";
+
   constructor(message: string, cause?: unknown) {
     super("WORKER", message, "environment", cause);
   }
@@ -133,6 +188,8 @@ export class WorkerError extends TequioError {
 
 /** A defect of this package; please report it. Codes: INTERNAL. */
 export class InternalError extends TequioError {
+  override name = "InternalError";
+
   constructor(message: string, cause?: unknown) {
     super("INTERNAL", message, "internal", cause);
   }
@@ -141,18 +198,18 @@ export class InternalError extends TequioError {
 /** Gives an error of the WebAssembly side its class; a `TequioError` passes unchanged. */
 export function fromBoundary(thrown: unknown): TequioError {
   if (thrown instanceof TequioError) return thrown;
-  const { code, message } = describe(thrown);
+  const { code, message, details } = describe(thrown);
   switch (code) {
     case "BAD_CHECKPOINT":
     case "STALE_CHECKPOINT":
     case "CHECKPOINT_REQUIRED":
-      return new CheckpointError(code, message, thrown);
+      return new CheckpointError(code, message, thrown, details);
     case "BAD_OPTIONS":
     case "BAD_CONFIG":
     case "BAD_INPUT":
       return new OptionsError(message, thrown);
     case "INSECURE_ORIGIN":
-      return new InsecureOriginError(globalThis.location?.origin ?? "this origin");
+      return new InsecureOriginError(globalThis.location?.origin ?? "this origin", thrown);
     case "UNSUPPORTED":
       return new UnsupportedError(message, thrown);
     case "NO_RELAY":
@@ -174,13 +231,18 @@ export function fromBoundary(thrown: unknown): TequioError {
   }
 }
 
-function describe(thrown: unknown): { code: string | undefined; message: string } {
+/** Numbers that the WebAssembly side adds to its errors. */
+const DETAILS = ["ageMs", "trustMs"] as const;
+
+function describe(thrown: unknown): { code: string | undefined; message: string; details: ErrorDetails } {
   if (typeof thrown === "object" && thrown !== null) {
-    const { code, message } = thrown as { code?: unknown; message?: unknown };
+    const { code, message, ...rest } = thrown as { code?: unknown; message?: unknown } & Record<string, unknown>;
+    const details = DETAILS.flatMap((name) => (typeof rest[name] === "number" ? [[name, rest[name]]] : []));
     return {
       code: typeof code === "string" ? code : undefined,
       message: typeof message === "string" && message !== "" ? message : String(thrown),
+      details: Object.fromEntries(details) as ErrorDetails,
     };
   }
-  return { code: undefined, message: String(thrown) };
+  return { code: undefined, message: String(thrown), details: {} };
 }

@@ -4,11 +4,16 @@
  * A listener that throws cannot stop the node or the other listeners; its error
  * goes to `reportError`, where the page's own handler sees it.
  */
+import type { Activity } from "./activity.js";
+import type { DataUse } from "./data-use.js";
 import { EventQueue, type DroppedEvent } from "./queue.js";
-import type { PathKind, PathReason, Transport, WireHead, WireJob } from "./wasm-types.js";
+import type { PathKind, PathReason, Transport, WireHead, WireJob, WireRejection } from "./wasm-types.js";
 
-/** Why a contribution rests. */
-export type PauseReason = "hidden" | "battery";
+/**
+ * Why a contribution rests: the page is hidden, the battery is low, the connection is metered
+ * or the person saves data, or the data of the day is used up.
+ */
+export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
 
 /** Each event's type and what it carries. */
 export interface TequioEventMap {
@@ -29,14 +34,35 @@ export interface TequioEventMap {
   credit: { job: string; units: number; macs: number };
   /** A job has moved. */
   job: WireJob;
-  /** Somebody's result was checked and refused. */
-  rejected: { worker: string; job: string; round: number; lane: number; reason: string };
+  /**
+   * A result was refused. Only the `kind` `wrong` accuses the worker; `timeMs` is the time of the
+   * refusal, not of its arrival here.
+   */
+  rejected: WireRejection;
   /** A peer sent something that failed verification; the node goes on with another source. */
   lie: { peer: string; what: string; detail: string };
   /** Two conflicting certificates: stop trusting the head until a person has looked. */
   alarm: { detail: string };
-  /** The newest verified head is older than the network promises. */
+  /**
+   * No newer head has arrived for longer than the network promises, measured from the arrival
+   * of the newest one (`headAgeMs`), never by the device's clock.
+   */
   stale: { headAgeMs: number };
+  /** What the node is doing has changed; while it computes, at most every 5 s. */
+  activity: Activity;
+  /** The bytes carried have changed; at most every 2 s. */
+  data: DataUse;
+  /**
+   * The device's clock is `offsetMs` ahead of the chain's (negative: behind), as the median of
+   * some heads that arrived; sent when it becomes known and when it changes by 2 s or more.
+   */
+  clock: { offsetMs: number };
+  /**
+   * `visit`: nothing can be stored, and the identity ends with this visit. `reopened`: the
+   * storage was closed by the browser and is open again. `identityLost`: the stored identity
+   * is gone, and this node has a new one.
+   */
+  storage: { state: "visit" | "reopened" | "identityLost"; detail: string };
   /** The contribution started, paused, resumed or stopped. */
   contribution: { state: ContributionState; workers: number; reason?: PauseReason };
   /** A compute worker died and was replaced, or could not be started. */

@@ -1,17 +1,35 @@
 /** Fetches a small body with a cap on its bytes and on its time, before anything is kept. */
+import type { ServerClock } from "./server-clock.js";
+import { deadline } from "./signals.js";
 
-/** How long a fetch of addresses or of a checkpoint may take. */
-export const FETCH_TIME_MS_MAX = 15_000;
+/** How long a host may take to begin its answer. */
+export const ANSWER_TIME_MS_MAX = 8_000;
+/** How long the body may take from then on. */
+export const BODY_TIME_MS_MAX = 20_000;
 
-/** The body of `url`, at most `bytesMax` long. Throws a plain `Error`; callers give it a class. */
-export async function fetchCapped(url: string | URL, bytesMax: number, signal?: AbortSignal): Promise<Uint8Array> {
-  const timeout = AbortSignal.timeout(FETCH_TIME_MS_MAX);
-  const response = await fetch(url, {
-    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-    credentials: "omit",
-    cache: "no-cache",
-  });
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+/**
+ * The body of `url`, at most `bytesMax` long. Throws a plain `Error`; callers give it a class.
+ * `clock` takes the time that the server says.
+ */
+export async function fetchCapped(
+  url: string | URL,
+  bytesMax: number,
+  signal?: AbortSignal,
+  clock?: ServerClock,
+): Promise<Uint8Array> {
+  const limit = deadline(ANSWER_TIME_MS_MAX, signal);
+  try {
+    const response = await fetch(url, { signal: limit.signal, credentials: "omit", cache: "no-cache" });
+    limit.extend(BODY_TIME_MS_MAX);
+    clock?.take(response.headers.get("date"));
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return await readCapped(response, bytesMax);
+  } finally {
+    limit.release();
+  }
+}
+
+async function readCapped(response: Response, bytesMax: number): Promise<Uint8Array> {
   const reader = response.body?.getReader();
   if (!reader) return new Uint8Array();
   const parts: Uint8Array[] = [];

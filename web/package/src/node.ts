@@ -2,22 +2,36 @@
  * The node as a program sees it. Every method refuses with CLOSED after
  * `close()`; every value it returns has been verified against the checkpoint.
  */
+import { ActivityTracker, type Activity } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
+import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
-import { ClosedError, WorkerError, fromBoundary } from "./errors.js";
+import { ClosedError, NotFoundError, WorkerError, fromBoundary } from "./errors.js";
 import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
+import { HeadClock } from "./head-clock.js";
 import { checkIceServers, type IceServer } from "./ice.js";
-import type { IceServerList } from "./ice-servers.js";
+import type { Clock, IceServerList } from "./ice-servers.js";
 import { Model } from "./model.js";
 import { WorkerPool, type WorkerLike } from "./pool.js";
+import { encodeContribution } from "./proof.js";
 import type { DroppedEvent } from "./queue.js";
-import type { WireAccount, WireEvent, WireIceServer, WireJob, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireModule, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+
+/** A job's id. */
+const JOB_ID = /^[0-9a-f]{64}$/i;
+/** How often a node looks at what changes by the passing of time. */
+const LOOK_INTERVAL_MS = 1_000;
 
 /** What a node is built from. @internal */
 export interface NodeParts {
   module: WebAssembly.Module;
+  wasm: WireModule;
+  /** The file that the node was started with. */
+  checkpoint: Uint8Array;
   device: Device;
   spawnWorker(): WorkerLike;
+  clock: Clock;
+  meter: DataMeter;
   /** Hears every event from the first moment on. */
   onEvent?: (event: TequioEvent) => void;
   /** Runs after the node has closed. */
@@ -29,6 +43,10 @@ export class TequioNode {
   readonly #hub: EventHub;
   readonly #parts: NodeParts;
   readonly #pool: WorkerPool;
+  readonly #activity: ActivityTracker;
+  readonly #headClock: HeadClock;
+  #stopTimer: (() => void) | null = null;
+  #sampledMs = Number.NEGATIVE_INFINITY;
   #light: WireNode | null = null;
   #ice: IceServerList | null = null;
   #contribution: Contribution | null = null;
@@ -38,15 +56,17 @@ export class TequioNode {
   constructor(parts: NodeParts) {
     this.#parts = parts;
     this.#hub = new EventHub(parts.onEvent);
+    this.#activity = new ActivityTracker(parts.clock, (activity) => this.#hub.emit({ type: "activity", ...activity }));
+    this.#headClock = new HeadClock(parts.clock, (offsetMs) => this.#hub.emit({ type: "clock", offsetMs }));
     this.#pool = new WorkerPool(
       {
         spawn: () => parts.spawnWorker(),
         done: (unit, result, elapsedMs) => this.#unitDone(unit, result, elapsedMs),
         failed: (unit, reason, elapsedMs) => {
           this.#light?.unitFailed(unit, reason);
-          this.#hub.emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
+          this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
         },
-        lost: (message, replaced) => this.#workerLost(message, replaced),
+        lost: (message, replaced, cause) => this.#workerLost(message, replaced, cause),
       },
       parts.module,
     );
@@ -57,6 +77,7 @@ export class TequioNode {
     this.#light = light;
     this.#ice = ice;
     ice.start();
+    this.#stopTimer = this.#parts.clock.every(LOOK_INTERVAL_MS, () => this.#look());
     this.#hub.open();
   }
 
@@ -75,16 +96,47 @@ export class TequioNode {
 
   #spread(event: WireEvent): void {
     if (this.#closing) return;
-    if (event.type !== "unit") return this.#hub.emit(event);
+    if (event.type !== "unit") return this.#emit(event);
     const { input, ...unit } = event;
-    this.#hub.emit(unit);
+    this.#emit(unit);
     this.#pool.submit(unit.unit, input);
+  }
+
+  /** Hands an event to the listeners, then to what derives other events from it. */
+  #emit(event: TequioEvent): void {
+    this.#hub.emit(event);
+    if (event.type === "head") this.#headClock.take(event);
+    this.#activity.take(event);
+  }
+
+  /** Looks at what changes by the passing of time, without an event. */
+  #look(): void {
+    const { clock, meter } = this.#parts;
+    this.#activity.update();
+    if (this.#light === null || clock.monotonicMs() - this.#sampledMs < SAMPLE_INTERVAL_MS) return;
+    this.#sampledMs = clock.monotonicMs();
+    const { received, sent } = this.#light.traffic();
+    const before = meter.use(null);
+    meter.sample(received, sent);
+    this.#contribution?.checkData();
+    const use = meter.use(this.#dataCap());
+    if (use.received !== before.received || use.sent !== before.sent || use.perMinute !== before.perMinute) this.#hub.emit({ type: "data", ...use });
+  }
+
+  #dataCap(): number | null {
+    return this.#contribution === null || this.#contribution.state === "stopped" ? null : this.#contribution.dataCap;
   }
 
   /** A snapshot: who this node is, the verified head, the peers, the bytes used. */
   status(): Status {
     const light = this.#open();
-    return { ...this.#call(() => light.status()), contribution: this.#contribution };
+    return {
+      ...this.#call(() => light.status()),
+      contribution: this.#contribution,
+      activity: this.#activity.current,
+      data: this.#parts.meter.use(this.#dataCap()),
+      clockOffsetMs: this.#headClock.offsetMs,
+    };
   }
 
   /** What a name of the knowledge base points to, or null where the ledger proves that it has none. */
@@ -97,9 +149,23 @@ export class TequioNode {
     return this.#ask((light) => light.readObject(cid));
   }
 
-  /** The model of a finished job: looked up by name, verified, and ready to run. Close it when done. */
+  /**
+   * The model of a finished training, by the job's id or by its name: verified, and ready to run.
+   * Close it when done. Of several jobs with one name that this node knows, the newest counts.
+   *
+   * @throws {@link NotFoundError} if there is no such model (yet).
+   */
   async model(job: string): Promise<Model> {
-    return new Model(await this.#ask((light) => light.readModel(job)));
+    const id = JOB_ID.test(job) ? job : await this.#jobByName(job);
+    return new Model(await this.#ask((light) => light.readModel(id)));
+  }
+
+  async #jobByName(name: string): Promise<string> {
+    const found = (await this.jobs())
+      .filter((job) => job.name === name && job.kind === "train" && job.state === "final")
+      .reduce<Job | null>((best, job) => (best && (best.submittedMs ?? 0) >= (job.submittedMs ?? 0) ? best : job), null);
+    if (found === null) throw new NotFoundError(`this node knows no finished training with the name ${JSON.stringify(name)}`);
+    return found.id;
   }
 
   /** The committed record of a job: who did what, the accuracy of every round. */
@@ -107,7 +173,26 @@ export class TequioNode {
     return this.#ask((light) => light.record(job));
   }
 
-  /** The jobs that this node has heard of, with their progress as their coordinators tell it. */
+  /**
+   * The proof of what an identity (by default, this node's) did for a finished job: a file to
+   * keep or to share, that {@link verifyContributionProof} checks without a network.
+   */
+  async contributionProof(job: string, id?: string): Promise<ContributionProof> {
+    const proof = await this.#ask((light) => (id === undefined ? light.contributionProof(job) : light.contributionProof(job, id)));
+    const contribution = this.#call(() => this.#parts.wasm.verifyContribution(proof, this.#parts.checkpoint));
+    const bytes = encodeContribution(proof, contribution);
+    return { bytes, contribution, fileName: `tequio-contribution-${job.slice(0, 12)}.json` };
+  }
+
+  /** The model of a finished job and its record as files, each checked against its content address. */
+  modelFiles(job: string): Promise<ModelFiles> {
+    return this.#ask((light) => light.modelFiles(job));
+  }
+
+  /**
+   * The jobs of the network, with their progress as their coordinators tell it. Resolves once this
+   * node has asked for them, so an empty list means that there are none.
+   */
   jobs(): Promise<Job[]> {
     return this.#ask((light) => light.jobs());
   }
@@ -136,20 +221,25 @@ export class TequioNode {
   contribute(options: ContributeOptions = {}): Contribution {
     const light = this.#open();
     this.#contribution?.stop();
-    this.#contribution = new Contribution(
+    this.#contribution = this.#call(() => this.#start(light, options));
+    return this.#contribution;
+  }
+
+  #start(light: WireNode, options: ContributeOptions): Contribution {
+    return new Contribution(
       {
         device: this.#parts.device,
+        dataToday: () => this.#parts.meter.use(null).today,
         apply: (workers) => {
           // The node must stop asking for work before the pool gives units back.
           if (this.#closing === null) light.setWorkers(workers);
           this.#pool.resize(workers);
         },
         changed: (state, workers, reason) =>
-          this.#hub.emit({ type: "contribution", state, workers, ...(reason === undefined ? {} : { reason }) }),
+          this.#emit({ type: "contribution", state, workers, ...(reason === undefined ? {} : { reason }) }),
       },
       options,
     );
-    return this.#contribution;
   }
 
   /**
@@ -177,6 +267,8 @@ export class TequioNode {
   async #shut(): Promise<void> {
     const light = this.#light;
     this.#ice?.stop();
+    this.#stopTimer?.();
+    this.#parts.meter.close();
     this.#contribution?.stop();
     this.#pool.close();
     this.#light = null;
@@ -193,17 +285,20 @@ export class TequioNode {
   #unitDone(unit: number, result: Uint8Array, elapsedMs: number): void {
     try {
       this.#light?.unitDone(unit, result);
-      this.#hub.emit({ type: "unitEnd", unit, ok: true, elapsedMs });
+      this.#emit({ type: "unitEnd", unit, ok: true, elapsedMs });
     } catch (error) {
       // The lease may have ended meanwhile: nothing that the page could mend.
-      this.#hub.emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
+      this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
     }
   }
 
-  #workerLost(message: string, replaced: boolean): void {
+  #workerLost(message: string, replaced: boolean, cause: unknown): void {
     if (!replaced) {
       this.#contribution?.fail(
-        new WorkerError(`compute workers cannot be started: ${message}. If the page has a Content-Security-Policy, worker-src needs 'self'.`),
+        new WorkerError(
+          `compute workers cannot be started: ${message}. If the page has a Content-Security-Policy, worker-src needs 'self'.`,
+          cause,
+        ),
       );
     }
     this.#hub.emit({ type: "workerLost", message, replaced });
@@ -235,7 +330,25 @@ export class TequioNode {
 export interface Status extends WireStatus {
   /** The latest contribution of this page, or null if it never contributed. */
   contribution: Contribution | null;
+  /** What the node is doing, as in the event `activity`. */
+  activity: Activity;
+  /** The bytes carried, as in the event `data`. */
+  data: DataUse;
+  /** Milliseconds by which the device's clock is ahead of the chain's; null while unknown. */
+  clockOffsetMs: number | null;
 }
+/** The proof of a contribution, as a file. */
+export interface ContributionProof {
+  bytes: Uint8Array;
+  /** What it proves. */
+  contribution: ProvedContribution;
+  /** A name for the file. */
+  fileName: string;
+}
+/** What a proof says; see {@link verifyContributionProof}. */
+export type ProvedContribution = WireContribution;
+/** See {@link TequioNode.modelFiles}. */
+export type ModelFiles = WireModelFiles;
 /** See {@link TequioNode.ref}. */
 export type Ref = WireRef;
 /** See {@link TequioNode.jobs}. */

@@ -45,7 +45,7 @@ export interface PoolHost {
   done(unit: number, result: Uint8Array, elapsedMs: number): void;
   failed(unit: number, reason: string, elapsedMs: number): void;
   /** A worker died; `replaced` is false once the pool has given up. */
-  lost(message: string, replaced: boolean): void;
+  lost(message: string, replaced: boolean, cause?: unknown): void;
 }
 
 interface Task {
@@ -98,7 +98,7 @@ export class WorkerPool {
   }
 
   #balance(): void {
-    while (this.#slots.length < this.#size) this.#start();
+    while (this.#slots.length < this.#size) this.#start(); // A failed start sets the size to 0.
     for (const state of ["starting", "idle"] as const) {
       for (const slot of this.#slots.filter((slot) => slot.state === state)) {
         if (this.#slots.length > this.#size) this.#remove(slot, "retired");
@@ -123,7 +123,15 @@ export class WorkerPool {
   }
 
   #start(): void {
-    const worker = this.#host.spawn();
+    let worker: WorkerLike;
+    try {
+      worker = this.#host.spawn();
+    } catch (error) {
+      // No worker can be made here at all, so there is no second attempt.
+      this.close();
+      // Later: whoever called for workers must have returned before it learns that there are none.
+      return queueMicrotask(() => this.#host.lost((error as Error).message, false, error));
+    }
     const slot: Slot = { worker, state: "starting", task: null, since: performance.now(), timer: undefined };
     this.#slots.push(slot);
     worker.onmessage = (event) => this.#hear(slot, event.data);

@@ -2,6 +2,7 @@
  * A bounded queue read as an async iterable. A reader that falls behind loses
  * the oldest events, never the page's memory, and is told how many it lost.
  */
+import { OptionsError } from "./errors.js";
 
 /** Stands where events were dropped because the reader was slower than the node. */
 export interface DroppedEvent {
@@ -26,7 +27,7 @@ export class EventQueue<T> implements AsyncIterableIterator<T | DroppedEvent> {
 
   constructor(capacity: number = QUEUE_EVENTS_DEFAULT) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > QUEUE_EVENTS_MAX) {
-      throw new RangeError(`capacity must be an integer from 1 to ${QUEUE_EVENTS_MAX}`);
+      throw new OptionsError(`capacity must be an integer from 1 to ${QUEUE_EVENTS_MAX}`);
     }
     this.#capacity = capacity;
   }

@@ -6,6 +6,7 @@ import { NetworkError, OptionsError } from "./errors.js";
 import { fetchCapped } from "./fetch.js";
 import { usableIceServers } from "./ice.js";
 import { now, type Clock, type IceOffer } from "./ice-servers.js";
+import type { ServerClock } from "./server-clock.js";
 import type { WireIceServer } from "./wasm-types.js";
 
 /** The path of the file that relays serve. */
@@ -37,6 +38,7 @@ export interface WayIn {
 
 /** Checks addresses given by the program. */
 export function checkRelays(relays: readonly unknown[]): string[] {
+  if (!Array.isArray(relays)) throw new OptionsError("relays is a list of multiaddresses");
   for (const relay of relays) {
     if (!isAddress(relay)) throw new OptionsError(`not a relay address (a multiaddress that ends in /p2p/…): ${String(relay).slice(0, 120)}`);
   }
@@ -45,10 +47,15 @@ export function checkRelays(relays: readonly unknown[]): string[] {
 }
 
 /** What the given well-known files name; one file that can be read and names a relay suffices. */
-export async function discover(urls: readonly (string | URL)[], clock: Clock, signal?: AbortSignal): Promise<WayIn> {
+export async function discover(
+  urls: readonly (string | URL)[],
+  clock: Clock,
+  signal?: AbortSignal,
+  serverClock?: ServerClock,
+): Promise<WayIn> {
   // Before the question: a credential lasts from the answer on.
   const asked = now(clock);
-  const answers = await Promise.allSettled(urls.map(async (url) => ({ url, ...(await readWellKnown(url, signal)) })));
+  const answers = await Promise.allSettled(urls.map(async (url) => ({ url, ...(await readWellKnown(url, signal, serverClock)) })));
   const files = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
   const relays = [...new Set(files.flatMap((file) => file.relays))].slice(0, RELAYS_MAX);
   if (relays.length > 0) {
@@ -61,8 +68,12 @@ export async function discover(urls: readonly (string | URL)[], clock: Clock, si
 }
 
 /** Reads one well-known file. */
-export async function readWellKnown(url: string | URL, signal?: AbortSignal): Promise<WellKnown> {
-  return parseWellKnown(await fetchCapped(url, WELL_KNOWN_BYTES_MAX, signal));
+export async function readWellKnown(
+  url: string | URL,
+  signal?: AbortSignal,
+  serverClock?: ServerClock,
+): Promise<WellKnown> {
+  return parseWellKnown(await fetchCapped(url, WELL_KNOWN_BYTES_MAX, signal, serverClock));
 }
 
 /** What is usable of a well-known file; a file of another version is refused. */

@@ -5,6 +5,7 @@
  * as in use; a reloaded tab waits a moment for the store it had before, so it
  * resumes where it was.
  */
+import { deadline } from "./signals.js";
 
 /** Tabs of one origin that can be nodes at the same time. */
 export const STORES_MAX = 32;
@@ -13,37 +14,66 @@ export const FORMER_WAIT_MS = 1_000;
 
 /** A store that no other tab uses until `release`. */
 export interface StoreSlot {
+  /** Distinguishes this tab from the others of the origin. */
   name: string;
+  /** Name of the data base; without one nothing can be stored, and the node lasts for this visit. */
+  database?: string;
   release(): void;
 }
 
-/** Takes the store this tab had before the reload, else the first free one. Null where all are taken. */
+/**
+ * Takes the store this tab had before the reload, else the first free one. Null where all are taken. Where the
+ * browser forbids storage or locks, the slot has no data base.
+ */
 export async function takeStore(base: string): Promise<StoreSlot | null> {
-  const { locks } = globalThis.navigator;
-  if (!locks) return { name: base, release: () => {} };
+  const locks = globalThis.navigator?.locks as LockManager | undefined;
+  if (!hasDatabases()) return visitSlot();
+  if (!locks) return { name: base, database: base, release: () => {} };
   const former = remembered(base);
-  if (former !== null) {
-    const slot = await hold(locks, base, former, { signal: AbortSignal.timeout(FORMER_WAIT_MS) });
-    if (slot) return slot;
-  }
-  for (let index = 0; index < STORES_MAX; index += 1) {
-    const slot = await hold(locks, base, index, { ifAvailable: true });
-    if (slot) return slot;
+  try {
+    if (former !== null) {
+      const slot = await hold(locks, base, former, { waitMs: FORMER_WAIT_MS });
+      if (slot) return slot;
+    }
+    for (let index = 0; index < STORES_MAX; index += 1) {
+      const slot = await hold(locks, base, index, { waitMs: 0 });
+      if (slot) return slot;
+    }
+  } catch {
+    // The browser forbids locks where it forbids storage: in an opaque origin, or by the person's settings.
+    return visitSlot();
   }
   return null;
 }
 
-function hold(locks: LockManager, base: string, index: number, options: LockOptions): Promise<StoreSlot | null> {
+/** A slot for a node that is forgotten after the visit. */
+function visitSlot(): StoreSlot {
+  return { name: `visit-${Math.random().toString(36).slice(2)}`, release: () => {} };
+}
+
+function hasDatabases(): boolean {
+  try {
+    return Boolean(globalThis.indexedDB);
+  } catch {
+    return false;
+  }
+}
+
+/** A slot under its lock, or null where another tab holds it for longer than `waitMs`. */
+function hold(locks: LockManager, base: string, index: number, { waitMs }: { waitMs: number }): Promise<StoreSlot | null> {
   const name = index === 0 ? base : `${base}-${index + 1}`;
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    const limit = waitMs > 0 ? deadline(waitMs) : null;
+    const options = limit ? { signal: limit.signal } : { ifAvailable: true };
     locks
       .request(`tequio-store:${name}`, options, (lock) => {
+        limit?.release();
         if (lock === null) return resolve(null);
         remember(base, index);
         // The lock is held until this promise settles.
-        return new Promise<void>((release) => resolve({ name, release }));
+        return new Promise<void>((release) => resolve({ name, database: name, release }));
       })
-      .catch(() => resolve(null));
+      .catch((error: unknown) => (limit?.signal.aborted ? resolve(null) : reject(error)));
   });
 }
 

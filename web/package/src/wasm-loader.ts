@@ -3,7 +3,7 @@
  * share the compiled module. Says in plain words what a browser or a
  * Content-Security-Policy does not allow.
  */
-import { UnsupportedError } from "./errors.js";
+import { NetworkError, UnsupportedError, WorkerError } from "./errors.js";
 import type { WorkerLike } from "./pool.js";
 import type { WireModule } from "./wasm-types.js";
 
@@ -18,51 +18,75 @@ const SIMD_PROBE = new Uint8Array([
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 ]);
 
-let compiled: Promise<WebAssembly.Module> | undefined;
-let loaded: Promise<Loaded> | undefined;
-
-/** Compiles the module; the second call gets the same one. */
-export function compile(): Promise<WebAssembly.Module> {
-  compiled ??= compileOnce().catch((error: unknown) => {
-    compiled = undefined;
-    throw error;
-  });
-  return compiled;
+/** Where the package's code lies, where a program does not leave that to its bundler. */
+export interface CodeUrls {
+  /** Of `tequio_wasm_bg.wasm`. */
+  wasmUrl?: string | URL;
+  /** Of the module `worker.js`, on the page's own origin. */
+  workerUrl?: string | URL;
 }
 
-/** Instantiates the light node on this thread. */
-export function load(): Promise<Loaded> {
-  loaded ??= instantiate().catch((error: unknown) => {
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+let loaded: Promise<Loaded> | undefined;
+
+/** Compiles the module; the second call for a URL gets the same one. */
+export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module> {
+  // Bundlers recognise this exact expression.
+  const url = wasmUrl ?? new URL("../wasm/tequio_wasm_bg.wasm", import.meta.url);
+  const known = compiled.get(String(url));
+  if (known) return known;
+  const compiling = compileOnce(url).catch((error: unknown) => {
+    compiled.delete(String(url));
+    throw error;
+  });
+  compiled.set(String(url), compiling);
+  return compiling;
+}
+
+/** Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. */
+export function load(urls: CodeUrls = {}): Promise<Loaded> {
+  loaded ??= instantiate(urls).catch((error: unknown) => {
     loaded = undefined;
     throw error;
   });
   return loaded;
 }
 
-/** A new compute worker. Bundlers recognise this exact expression. */
-export function spawnWorker(): WorkerLike {
-  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tequio-compute" }) as WorkerLike;
+/** A new compute worker. */
+export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
+  if (typeof Worker !== "function") throw new UnsupportedError("there are no Web Workers here, so nothing can be computed for the network");
+  try {
+    const options = { type: "module", name: "tequio-compute" } as const;
+    if (workerUrl !== undefined) return new Worker(workerUrl, options) as WorkerLike;
+    // Bundlers recognise this exact expression.
+    return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tequio-compute" }) as WorkerLike;
+  } catch (error) {
+    throw new WorkerError(`a compute worker cannot be started: ${(error as Error).message}`, error);
+  }
 }
 
-async function instantiate(): Promise<Loaded> {
-  const [glue, module] = await Promise.all([import("../wasm/tequio_wasm.js"), compile()]);
+async function instantiate(urls: CodeUrls): Promise<Loaded> {
+  const scope = globalThis as { document?: unknown; WorkerGlobalScope?: unknown };
+  // The WebSocket transport sets its timers on a window or a worker's scope. Node's scope has the same functions.
+  if (scope.document === undefined) scope.WorkerGlobalScope ??= class WorkerGlobalScope {};
+  const [glue, module] = await Promise.all([importGlue(), compile(urls)]);
   const wasm = glue as unknown as WireModule;
   await wasm.default({ module_or_path: module });
   return { wasm, module };
 }
 
-async function compileOnce(): Promise<WebAssembly.Module> {
-  if (typeof WebAssembly !== "object") throw new UnsupportedError("this browser has no WebAssembly");
-  if (!WebAssembly.validate(SIMD_PROBE)) throw new UnsupportedError("this browser has no WebAssembly SIMD; any version from 2023 on has it");
-  const url = new URL("../wasm/tequio_wasm_bg.wasm", import.meta.url);
-  let bytes: ArrayBuffer;
+async function importGlue(): Promise<unknown> {
   try {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    bytes = await response.arrayBuffer();
+    return await import("../wasm/tequio_wasm.js");
   } catch (error) {
-    throw new UnsupportedError(`the light node's code could not be loaded from ${url.href}`, error);
+    throw new NetworkError("CODE_UNREACHABLE", "the light node's script could not be loaded", error);
   }
+}
+
+async function compileOnce(url: string | URL): Promise<WebAssembly.Module> {
+  if (typeof WebAssembly !== "object") throw new UnsupportedError("there is no WebAssembly here");
+  if (!WebAssembly.validate(SIMD_PROBE)) throw new UnsupportedError("there is no WebAssembly SIMD here; any browser from 2023 on has it");
+  const bytes = await readCode(url);
   try {
     return await WebAssembly.compile(bytes);
   } catch (error) {
@@ -71,4 +95,25 @@ async function compileOnce(): Promise<WebAssembly.Module> {
       error,
     );
   }
+}
+
+async function readCode(url: string | URL): Promise<BufferSource> {
+  try {
+    if (String(url).startsWith("file:")) return await readFile(new URL(url));
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    return await response.arrayBuffer();
+  } catch (error) {
+    throw new NetworkError("CODE_UNREACHABLE", `the light node's code could not be loaded from ${String(url)}: ${(error as Error).message}`, error);
+  }
+}
+
+/** Reads a file in Node, whose `fetch` takes no file URLs. */
+async function readFile(url: URL): Promise<BufferSource> {
+  // Not a literal: bundlers for browsers would look for the module.
+  const name = "node:fs/promises";
+  const { readFile } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
+    readFile(url: URL): Promise<Uint8Array<ArrayBuffer>>;
+  };
+  return readFile(url);
 }

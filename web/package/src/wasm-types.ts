@@ -17,7 +17,19 @@ export type Transport = "webrtc" | "websocket" | "webtransport" | "tcp" | "quic"
 export type PathReason = "connected" | "proven" | "unanswered" | "lost";
 
 /** The state of a training or inference job. */
-export type JobState = "pending" | "running" | "final" | "failed";
+export type JobState = "pending" | "running" | "final" | "failed" | "cancelled";
+
+/** Why a job ended without a result. */
+export type JobEndReason = "cancelled" | "refuted" | "unaudited";
+
+/**
+ * What a job waits for: a worker, a second worker that checks, its data, a word from its coordinator, the ledger to take
+ * its result, its auditors, or a quorum.
+ */
+export type WaitingFor = "workers" | "checker" | "data" | "coordinator" | "ledger" | "auditors" | "quorum";
+
+/** What a rejection says of the worker: it came too late, did not answer a dispute, or was found wrong. */
+export type RejectionKind = "late" | "withheld" | "wrong";
 
 /** The newest block whose finality certificate this node has verified. */
 export interface WireHead {
@@ -29,6 +41,15 @@ export interface WireHead {
   signers?: number;
   /** How many seats the committee has that decided it; missing where that is known no more, at the end of an epoch. */
   committee?: number;
+}
+
+/** `kept`: identity and head are stored. `visit`: they end with this visit. */
+export type StorageKind = "kept" | "visit";
+
+/** Counters of bytes on all connections. */
+export interface WireTraffic {
+  received: number;
+  sent: number;
 }
 
 /** One connected peer, as the node sees it. */
@@ -50,6 +71,8 @@ export interface WireStatus {
   peers: WirePeer[];
   bytesReceived: number;
   bytesSent: number;
+  /** Whether the identity and the head outlive this visit. */
+  storage: StorageKind;
   contributing: boolean;
   workers: number;
 }
@@ -74,11 +97,25 @@ export interface WireJob {
   /** Trains a model, or answers a batch of rows with one. */
   kind: "train" | "infer";
   name: string;
+  /** CID of the data. */
+  dataset?: string;
+  /** Time of the block that holds the job, in milliseconds since 1970; null where that block is not known. */
+  submittedMs?: number | null;
   state: JobState;
+  /** Why the job ended without a result. */
+  reason?: JobEndReason | null;
+  /** What the job waits for; null while it progresses. */
+  waitingFor?: WaitingFor | null;
+  /** Since when, by the clock of the node that says so. */
+  waitingSinceMs?: number | null;
+  /** Workers that asked for work within the last minute, or hold some. */
+  workersNow?: { full: number; browsers: number };
   round: number;
   rounds: number;
-  /** Held-out accuracy as a fraction of 1, or null before the first round. */
+  /** Held-out accuracy of the newest point as a fraction of 1, or null before the first round. */
   accuracy: number | null;
+  /** The best point so far. */
+  bestAccuracy?: number | null;
   curve: WireCurvePoint[];
   units: number;
   unitsByMe: number;
@@ -87,6 +124,19 @@ export interface WireJob {
   rejected?: number;
   /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
   contributors?: WireContributor[];
+}
+
+/** A result that was refused. */
+export interface WireRejection {
+  worker: string;
+  job: string;
+  round: number;
+  lane: number;
+  reason: string;
+  /** Only `wrong` accuses the worker. */
+  kind: RejectionKind;
+  /** When it was refused, by the clock of the node that tells it. */
+  timeMs: number;
 }
 
 /** What one member did for a job. */
@@ -102,6 +152,39 @@ export interface WireContributor {
 export interface WireRecord {
   contributors: WireContributor[];
   [field: string]: unknown;
+}
+
+/** The files of a finished job. Each is checked against its content address. */
+export interface WireModelFiles {
+  job: string;
+  modelCid: string;
+  model: Uint8Array;
+  recordCid: string;
+  record: Uint8Array;
+}
+
+/** What the proof of a contribution says, once it has been verified against a checkpoint. */
+export interface WireContribution {
+  chain: string;
+  job: string;
+  /** The job's name, as its coordinator gave it. */
+  name: string;
+  coordinator: string;
+  /** Identity of the contributor. */
+  id: string;
+  units: number;
+  checks: number;
+  macs: number;
+  /** Multiply-accumulate operations of all contributors together; `macs / macsOfAll` is the share. */
+  macsOfAll: number;
+  contributors: number;
+  /** Of a training: the accuracy on the held-out rows as a fraction of 1, and the content addresses of its objects. */
+  accuracy?: number;
+  model?: string;
+  record?: string;
+  /** The block whose state holds it, and the block's time. */
+  height: number;
+  timeMs: number;
 }
 
 /** An account of the ledger, proved against the head. */
@@ -125,10 +208,11 @@ export type WireEvent =
   | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
   | { type: "credit"; job: string; units: number; macs: number }
   | ({ type: "job" } & WireJob)
-  | { type: "rejected"; worker: string; job: string; round: number; lane: number; reason: string }
+  | ({ type: "rejected" } & WireRejection)
   | { type: "lie"; peer: string; what: string; detail: string }
   | { type: "alarm"; detail: string }
   | { type: "stale"; headAgeMs: number }
+  | { type: "storage"; state: "visit" | "reopened" | "identityLost"; detail: string }
   | { type: "log"; level: string; message: string };
 
 /** A verified model in WebAssembly memory; `free` gives the memory back. */
@@ -147,8 +231,8 @@ export interface WireConfig {
   checkpoint: Uint8Array;
   /** Multiaddrs that end in `/p2p/…`; tried side by side. */
   relays: string[];
-  /** Name of the IndexedDB data base. */
-  store: string;
+  /** Name of the IndexedDB data base; without one, nothing outlives the visit. */
+  store?: string;
   agent?: string;
   /** STUN and TURN servers for paths between browsers. */
   iceServers?: WireIceServer[];
@@ -164,10 +248,15 @@ export interface WireIceServer {
 /** The running light node. */
 export interface WireNode {
   status(): WireStatus;
+  traffic(): WireTraffic;
   readRef(name: string): Promise<WireRef | null>;
   readObject(cid: string): Promise<Uint8Array>;
   readModel(job: string): Promise<WireModel>;
   record(job: string): Promise<WireRecord>;
+  /** The proof of what a member did for a finished job, as the bytes of a file; by default, this node's. */
+  contributionProof(job: string, id?: string): Promise<Uint8Array>;
+  /** The verified bytes of a job's model and of its record. */
+  modelFiles(job: string): Promise<WireModelFiles>;
   jobs(): Promise<WireJob[]>;
   account(id?: string): Promise<WireAccount | null>;
   setWorkers(count: number): void;
@@ -195,4 +284,6 @@ export interface WireModule {
   benchCompute(n: number, ms: number): WireBench;
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
+  /** Verifies the file of a contribution against a checkpoint file. */
+  verifyContribution(proof: Uint8Array, checkpoint: Uint8Array, asOfMs?: number): WireContribution;
 }

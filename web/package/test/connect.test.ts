@@ -237,7 +237,7 @@ test("close is idempotent, ends workers and streams, and every later call is CLO
 test("a model checks its input and refuses after close", async () => {
   const world = fakeWorld();
   const node = await world.connect();
-  const model = await node.model("digits");
+  const model = await node.model("ab".repeat(32));
   assert.deepEqual(model.classes, ["a", "b"]);
   assert.deepEqual(model.predict([1, 2]), { label: "a", confidences: [0.75, 0.25] });
   assert.throws(() => model.predict([1]), { code: "BAD_OPTIONS" });
@@ -252,6 +252,6 @@ test("a rejection of the boundary has its class", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   world.light.fail = Object.assign(new Error("proof of absence"), { code: "NOT_FOUND" });
-  await assert.rejects(node.model("none"), { name: "NotFoundError", code: "NOT_FOUND" });
+  await assert.rejects(node.model("0".repeat(64)), { name: "NotFoundError", code: "NOT_FOUND" });
   await node.close();
 });

@@ -4,19 +4,20 @@ import { Contribution, WORKERS_MAX, type ContributeOptions } from "../src/contri
 import { OptionsError } from "../src/errors.js";
 import { FakeDevice } from "./fakes.js";
 
-function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}) {
+function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}, data = { today: 0 }) {
   const device = Object.assign(new FakeDevice(), change);
   const applied: number[] = [];
   const states: string[] = [];
   const contribution = new Contribution(
     {
       device,
+      dataToday: () => data.today,
       apply: (workers) => void applied.push(workers),
       changed: (state, workers, reason) => void states.push([state, workers, reason].filter((part) => part !== undefined).join(" ")),
     },
     options,
   );
-  return { device, applied, states, contribution };
+  return { device, applied, states, contribution, data };
 }
 
 test("a computer leaves one core free, a phone gives one, and one core still gives one", () => {
@@ -72,4 +73,50 @@ test("stop is final, idempotent, and stops watching the device", () => {
 
 test("a senseless number of workers is refused", () => {
   for (const workers of [0, -1, 1.5, NaN, WORKERS_MAX + 1]) assert.throws(() => start({ workers }), OptionsError);
+});
+
+test("a metered connection rests, unless the program or the person says otherwise", () => {
+  const { device, contribution } = start();
+  device.meter(true);
+  assert.equal(contribution.pausedBy, "metered");
+  contribution.resume();
+  assert.equal(contribution.state, "running");
+  device.meter(false);
+  device.meter(true);
+  assert.equal(contribution.pausedBy, "metered", "the person overruled one pause, not all");
+  const careless = start({ pauseOnMetered: false });
+  careless.device.meter(true);
+  assert.equal(careless.contribution.state, "running");
+});
+
+test("the data of a day are capped; resuming raises the cap by as much again", () => {
+  const { contribution, data, applied } = start({ dataCapPerDay: 1_000 });
+  data.today = 1_000;
+  contribution.checkData();
+  assert.equal(contribution.pausedBy, "dataCap");
+  assert.equal(applied.at(-1), 0);
+  contribution.resume();
+  assert.equal(contribution.state, "running");
+  assert.equal(contribution.dataCap, 2_000);
+  data.today = 2_000;
+  contribution.checkData();
+  assert.equal(contribution.state, "paused");
+  contribution.setDataCap(5_000);
+  assert.equal(contribution.state, "running");
+  data.today = 0;
+  assert.equal(start({}, {}, { today: 3e9 }).contribution.pausedBy, "dataCap");
+  assert.equal(start({ dataCapPerDay: Infinity }, {}, { today: 3e9 }).contribution.state, "running");
+});
+
+test("a new day ends the pause of the data cap", () => {
+  const { contribution, data } = start({ dataCapPerDay: 10 });
+  data.today = 11;
+  contribution.checkData();
+  data.today = 0;
+  contribution.checkData();
+  assert.equal(contribution.state, "running");
+});
+
+test("a senseless data cap is refused", () => {
+  for (const dataCapPerDay of [0, -1, NaN]) assert.throws(() => start({ dataCapPerDay }), OptionsError);
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test, { afterEach, beforeEach, mock } from "node:test";
+import { OptionsError } from "../src/errors.js";
 import { EARLY_EVENTS_MAX, EventHub, type TequioEvent } from "../src/events.js";
 import { EventQueue } from "../src/queue.js";
 
@@ -39,7 +40,7 @@ test("waiting readers are served in order and released at the end", async () => 
 });
 
 test("a capacity that is no bound is refused", () => {
-  for (const capacity of [0, -1, 1.5, Infinity, 1 << 20]) assert.throws(() => new EventQueue(capacity), RangeError);
+  for (const capacity of [0, -1, 1.5, Infinity, 1 << 20]) assert.throws(() => new EventQueue(capacity), OptionsError);
 });
 
 test("listeners get their type only, until they unsubscribe", () => {

@@ -2,8 +2,9 @@
 import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
 import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
+import type { Violation } from "../src/policy.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireEvent, WireIceServer, WireModule, WireNode } from "../src/wasm-types.js";
+import type { WireConfig, WireContribution, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
 
 export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
@@ -74,6 +75,7 @@ export class FakeDevice implements Device {
   watchers = 0;
   hide: (hidden: boolean) => void = () => {};
   drain: (low: boolean) => void = () => {};
+  meter: (metered: boolean) => void = () => {};
 
   watchHidden(changed: (hidden: boolean) => void): () => void {
     this.hide = changed;
@@ -85,11 +87,21 @@ export class FakeDevice implements Device {
     return this.#watched();
   }
 
+  watchMetered(changed: (metered: boolean) => void): () => void {
+    this.meter = changed;
+    return this.#watched();
+  }
+
   #watched(): () => void {
     this.watchers += 1;
     return () => void (this.watchers -= 1);
   }
 }
+
+/** What the fake boundary proves. */
+export const PROVED: WireContribution = {
+  chain: "c", job: "j", name: "digits", coordinator: "k", id: "me", units: 4, checks: 1, macs: 40, macsOfAll: 100, contributors: 3, height: 9, timeMs: 5,
+};
 
 /** A light node that records what it is told. */
 export class FakeLight implements WireNode {
@@ -102,7 +114,11 @@ export class FakeLight implements WireNode {
   fail: unknown = null;
   config: WireConfig | null = null;
 
-  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, contributing: false, workers: 0 });
+  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, storage: "kept" as const, contributing: false, workers: 0 });
+  bytes = { received: 0, sent: 0 };
+  traffic = () => this.bytes;
+  contributionProof = (job: string) => this.#answer(Uint8Array.of(1, job.length));
+  modelFiles = (job: string) => this.#answer({ job, modelCid: "m", model: new Uint8Array([1]), recordCid: "r", record: new Uint8Array([2]) });
   readRef = (name: string) => this.#answer({ name, cid: "bafy", sequence: 1, height: 2 });
   readObject = () => this.#answer(new Uint8Array([1]));
   readModel = (job: string) =>
@@ -116,7 +132,8 @@ export class FakeLight implements WireNode {
       free: () => {},
     });
   record = () => this.#answer({ contributors: [] });
-  jobs = () => this.#answer([]);
+  jobList: WireJob[] = [];
+  jobs = () => this.#answer(this.jobList);
   account = (id = "me") => this.#answer({ id, reputation: 1, units: 2, nonce: 3, bond: 4 });
   setWorkers(count: number): void {
     this.workersSet.push(count);
@@ -165,14 +182,14 @@ export function fakeWorld() {
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = { light, device, host, clock, secure: true, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {} };
+  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {}, starting: settled };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
     LightNode: {
       async start(config, onEvent) {
         world.whileStarting(onEvent);
-        await settled();
+        await world.starting();
         if (world.startError !== null) throw world.startError;
         light.config = config;
         light.emit = onEvent;
@@ -181,9 +198,14 @@ export function fakeWorld() {
     },
     computeUnit: (input) => input,
     benchCompute: (n) => ({ kernel: "fake", n, gmacs: 1 }),
+    verifyContribution: (proof) => {
+      if (proof[0] !== 1) throw Object.assign(new Error("the proof does not hold"), { code: "BAD_OBJECT" });
+      return PROVED;
+    },
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const surroundings: Surroundings = {
+    lacks: () => world.lacks,
     secure: () => world.secure,
     origin: () => "http://192.168.1.5",
     load: async () => {
@@ -193,14 +215,19 @@ export function fakeWorld() {
     spawnWorker: () => host.spawn(),
     device: () => device,
     clock,
+    counters: () => null,
+    watchViolations: (heard) => {
+      if (world.violation) heard(world.violation);
+      return () => {};
+    },
     takeStore: async (name) => {
       world.taken.push(name);
-      return { name, release: () => void (world.released += 1) };
+      return { name, database: name, release: () => void (world.released += 1) };
     },
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
     connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect });
+  return Object.assign(world, { connect, surroundings, wasm });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */

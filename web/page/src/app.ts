@@ -1,9 +1,17 @@
-/** Puts the views together. A view builds its element once and changes it with the state. */
+/**
+ * Puts the views together. A view builds its element once, and changes it when something that
+ * it reads of the state has changed.
+ */
 import type { Device, Prediction } from "tequio";
-import { h, set, show } from "./dom.js";
+import { Announcer } from "./announcer.js";
+import { h } from "./dom.js";
+import { keepFocus } from "./focus.js";
+import { t } from "./i18n/index.js";
 import type { Place } from "./place.js";
+import type { Preferences } from "./preferences.js";
 import type { State } from "./state.js";
 import type { Store } from "./store.js";
+import { causeView } from "./views/cause.js";
 import { contributorsView } from "./views/contributors.js";
 import { drawView } from "./views/draw.js";
 import { errorView } from "./views/error.js";
@@ -12,18 +20,31 @@ import { heroView, joinView } from "./views/join.js";
 import { logView } from "./views/log.js";
 import { mineView } from "./views/mine.js";
 import { networkView } from "./views/network.js";
+import { noticesView } from "./views/notices.js";
+import { titleView } from "./views/title.js";
 import { trainingView } from "./views/training.js";
-import { t } from "./i18n/index.js";
+
+/** A file that was saved, or null if that failed; the state has the error. */
+export type Saved = { name: string; size: number } | null;
 
 /** What a person can do. */
 export interface Actions {
-  join(workers: number | null): Promise<void>;
-  compute(workers: number): void;
-  setWorkers(workers: number): void;
+  /** Connects without computing. */
+  watch(): Promise<void>;
+  /** Connects where necessary, and computes within the preferences. */
+  join(): Promise<void>;
+  setPreferences(preferences: Partial<Preferences>): void;
+  /** Goes on in spite of the reason to pause. */
+  resume(): void;
   stop(): void;
   leave(): Promise<void>;
-  chooseJob(job: string): void;
+  /** Shows a job; null follows the running one. */
+  chooseJob(job: string | null): void;
   predict(features: Float64Array | number[]): Prediction | null;
+  saveProof(job: string): Promise<Saved>;
+  /** Hands the proof to the device's share sheet; without one, saves it. */
+  shareProof(job: string, text: string): Promise<Saved>;
+  saveModel(job: string, file: "model" | "record"): Promise<Saved>;
 }
 
 /** What every view is given. */
@@ -32,34 +53,62 @@ export interface Context {
   actions: Actions;
   place: Place;
   device: Pick<Device, "cores" | "phone">;
+  announcer: Announcer;
 }
 
 /** A part of the page. */
 export interface View {
-  element: HTMLElement;
+  element?: HTMLElement;
+  /** The parts of the state that it shows. It is updated when one of them is another object. */
+  reads(state: State): readonly unknown[];
   update(state: State): void;
 }
 
-export function mount(root: HTMLElement, context: Context): void {
-  const top = [headerView(context), errorView()];
-  // These have nothing to say before the page has been in the network.
-  const later = [mineView(), contributorsView(), logView()] as const;
-  const [mine, contributors, log] = later;
-  const parts = [heroView(), joinView(context), trainingView(context), mine, networkView(), drawView(context), contributors, log];
+export function mount(root: HTMLElement, given: Omit<Context, "announcer">): void {
+  const context: Context = { ...given, announcer: new Announcer() };
+  const [header, error, notices] = [headerView(context), errorView(), noticesView()];
+  const cause = causeView();
+  const [hero, join] = [heroView(cause.element), joinView(context)];
+  const [training, draw] = [trainingView(context), drawView(context)];
+  const aside = [mineView(context), contributorsView(), networkView(), logView(context)];
   const footer = footerView(context);
+  const top = [header, error, notices];
+  const views: View[] = [...top, hero, cause, join, training, draw, ...aside, footer];
+  views.push(titleView(context));
+
+  const elements = (parts: View[]) => parts.flatMap(({ element }) => element ?? []);
   const skip = h("a", { class: "skip", href: "#main" });
-  const main = h("main", { id: "main", tabindex: -1 }, ...parts.map(({ element }) => element));
-  root.replaceChildren(skip, ...top.map(({ element }) => element), main, footer.element);
+  const main = h(
+    "main",
+    { id: "main", tabindex: -1 },
+    h("div", { class: "opening" }, ...elements([hero, join])),
+    h("div", { class: "column" }, ...elements([training, draw])),
+    h("div", { class: "column aside" }, ...elements(aside)),
+  );
+  const live = context.announcer.element;
+  root.replaceChildren(skip, ...elements(top), main, ...elements([footer]), live);
   // The fragment carries the checkpoint's hash: a jump link must not replace it.
   skip.addEventListener("click", (event) => {
     event.preventDefault();
     main.focus();
   });
-  context.store.subscribe((state) => {
-    skip.textContent = t("skip");
-    const been = state.phase === "connected" || state.log.length > 0;
-    set(main, "data-been", been);
-    for (const view of later) show(view.element, been);
-    for (const view of [...top, ...parts, footer]) view.update(state);
+
+  const seen = new Map<View, readonly unknown[]>();
+  let shown = -1;
+  context.store.subscribe((state, appearance) => {
+    const all = appearance !== shown;
+    shown = appearance;
+    keepFocus(() => {
+      if (all) skip.textContent = t("skip");
+      for (const view of views) {
+        const reads = view.reads(state);
+        const before = seen.get(view);
+        if (!all && before && reads.every((value, index) => Object.is(value, before[index]))) {
+          continue;
+        }
+        seen.set(view, reads);
+        view.update(state);
+      }
+    });
   });
 }

@@ -4,19 +4,52 @@ import "./style/parts.css";
 import "./style/board.css";
 import { browserDevice } from "tequio";
 import { mount } from "./app.js";
+import { fetchOperator } from "./operator.js";
 import { readPlace } from "./place.js";
-import { Session } from "./session.js";
+import { readPreferences } from "./preferences.js";
+import { Session, mayWatchByItself } from "./session.js";
 import { Store } from "./store.js";
 import { startTheme } from "./theme.js";
 
+/** How often ages are drawn anew. */
+const TICK_MS = 1_000;
+
 const store = new Store();
 const place = readPlace(location.href);
+const device = browserDevice();
+const preferences = readPreferences(device.phone);
 startTheme(() => store.refresh());
-// Said before anybody tries: on such an origin joining can only fail.
-if (!isSecureContext) store.update((state) => ({ ...state, error: { code: "INSECURE_ORIGIN", message: location.origin } }));
+store.update((state) => ({ ...state, preferences, nowMs: Date.now() }));
 const root = document.getElementById("app");
-if (root) mount(root, { store, actions: new Session(store, place), place, device: browserDevice() });
+if (root) {
+  const session = new Session(store, place);
+  // Before the first drawing, which then shows at once that the page connects.
+  start(session);
+  mount(root, { store, actions: session, place, device });
+}
 // A new fragment is another network: start afresh rather than mix two.
 addEventListener("hashchange", () => location.reload());
-// Ages grow although nothing happens.
-setInterval(() => store.refresh(), 1_000);
+setInterval(() => {
+  if (!document.hidden) store.update((state) => ({ ...state, nowMs: Date.now() }));
+}, TICK_MS);
+
+/** Shows what is in training before anybody decides: the page looks by itself. */
+function start(session: Session): void {
+  // On such an origin connecting can only fail, and that is said at once.
+  if (!isSecureContext) {
+    const error = { code: "INSECURE_ORIGIN", message: location.origin };
+    store.update((state) => ({ ...state, error }));
+    return;
+  }
+  void fetchOperator(place.wellKnown).then((operator) => {
+    store.update((state) => ({ ...state, operator }));
+  });
+  if (!mayWatchByItself()) return;
+  whenVisible(() => void session.watch());
+}
+
+/** Runs `action` when the page is seen for the first time: a tab in the background costs nothing. */
+function whenVisible(action: () => void): void {
+  if (!document.hidden) return action();
+  document.addEventListener("visibilitychange", action, { once: true });
+}

@@ -1,18 +1,44 @@
 /**
- * Joins the network through the public API of the package and writes what it
- * hears into the store. It decides nothing that the views could show: errors,
- * paths and refusals all go into the state.
+ * Joins the network through the public interface of the package and writes into the store what
+ * it reports. It decides nothing that the views could show: errors, paths and refusals all go
+ * into the state.
  */
-import { TequioError, connect, type Contribution, type Model, type Prediction, type TequioEvent, type TequioNode } from "tequio";
-import type { Actions } from "./app.js";
+import {
+  TequioError,
+  browserDevice,
+  connect,
+  type Contribution,
+  type Model,
+  type Prediction,
+  type TequioEvent,
+  type TequioNode,
+} from "tequio";
+import type { Actions, Saved } from "./app.js";
+import { canShareFiles, download, shareFile } from "./files.js";
+import { modelJob } from "./jobs.js";
+import { addEntry } from "./log.js";
 import type { Place } from "./place.js";
-import { initialState, logged, reduce, shownJob, withJobs, type State } from "./state.js";
+import { storePreferences, type Preferences } from "./preferences.js";
+import {
+  initialState,
+  reduce,
+  shownJob,
+  withChoice,
+  withJobs,
+  type ColumnFacts,
+  type ErrorFacts,
+  type LoadEvent,
+  type State,
+} from "./state.js";
 import type { Store } from "./store.js";
+import { workersOf } from "./workers.js";
 
-/** How often counters that have no event are read. */
-const STATUS_INTERVAL_MS = 1_000;
-/** How often jobs, account and record are asked for, besides the events that tell of them. */
-const READ_INTERVAL_MS = 3_000;
+/** How often facts that have no event are read: the peers, the storage. */
+const STATUS_INTERVAL_MS = 2_000;
+/** How often the list of jobs is read, besides the events that report changes. */
+const JOBS_INTERVAL_MS = 10_000;
+/** The shortest time between two reads of the account, which each cost a proof. */
+const ACCOUNT_INTERVAL_MS = 15_000;
 
 export class Session implements Actions {
   readonly #store: Store;
@@ -20,52 +46,53 @@ export class Session implements Actions {
   #node: TequioNode | null = null;
   #contribution: Contribution | null = null;
   #model: Model | null = null;
-  #attempt: AbortController | null = null;
+  #attempt: { controller: AbortController; done: Promise<void> } | null = null;
   #timers: ReturnType<typeof setInterval>[] = [];
   #reading = false;
+  #again = false;
+  #accountMs = -Infinity;
 
   constructor(store: Store, place: Place) {
     this.#store = store;
     this.#place = place;
-    if (place.job !== null) store.update((state) => ({ ...state, job: place.job }));
+    if (place.job !== null) store.update((state) => withChoice(state, place.job));
     addEventListener("pagehide", (event) => {
       if (!event.persisted) void this.#node?.close();
     });
   }
 
-  /** Connects, and computes with `workers` workers; with null it only reads. */
-  async join(workers: number | null): Promise<void> {
-    const { checkpoint, relays, wellKnown } = this.#place;
-    if (checkpoint === null || this.#attempt !== null) return;
-    const attempt = new AbortController();
-    this.#attempt = attempt;
-    this.#store.update((state) => ({ ...state, phase: "connecting", error: null }));
-    try {
-      const node = await connect({ checkpoint, relays, wellKnown, agent: "tequio-page", signal: attempt.signal, onEvent: (event) => this.#hear(event) });
-      this.#node = node;
-      const { node: id, chain } = node.status();
-      this.#store.update((state) => logged({ ...state, phase: "connected", node: id, chain }, Date.now(), "good", "log.connected", { node: id }));
-      this.#poll();
-      this.#timers = [setInterval(() => this.#poll(), STATUS_INTERVAL_MS), setInterval(() => void this.#read(), READ_INTERVAL_MS)];
-      void this.#read();
-      if (workers !== null) this.compute(workers);
-    } catch (error) {
-      this.#attempt = null;
-      if (attempt.signal.aborted) return;
-      this.#store.update((state) => ({ ...state, phase: "failed", error: facts(error) }));
-    }
+  async watch(): Promise<void> {
+    await this.#connect();
   }
 
-  compute(workers: number): void {
-    try {
-      this.#contribution = this.#node?.contribute({ workers }) ?? null;
-    } catch (error) {
-      this.#store.update((state) => ({ ...state, error: facts(error) }));
-    }
+  async join(): Promise<void> {
+    this.#store.update((state) => ({ ...state, joining: true, error: null }), true);
+    await this.#connect();
+    const { joining } = this.#store.state;
+    this.#store.update((state) => ({ ...state, joining: false }), true);
+    if (this.#node !== null && joining) this.#contribute();
   }
 
-  setWorkers(workers: number): void {
-    if (this.#contribution?.state !== "stopped") this.#contribution?.setWorkers(workers);
+  setPreferences(change: Partial<Preferences>): void {
+    const before = this.#store.state.preferences;
+    const preferences = { ...before, ...change };
+    storePreferences(preferences);
+    this.#store.update((state) => ({ ...state, preferences }), true);
+    const contribution = this.#contribution;
+    if (contribution === null || contribution.state === "stopped") return;
+    // Other limits have no setter: they begin a new contribution.
+    const { pauseWhenHidden, pauseOnMetered } = change;
+    if (pauseWhenHidden !== undefined || pauseOnMetered !== undefined) return this.#contribute();
+    contribution.setWorkers(workersOf(preferences, browserDevice()));
+    if (preferences.dataCapPerDay !== before.dataCapPerDay) {
+      contribution.setDataCap(preferences.dataCapPerDay);
+    }
+    this.#poll();
+  }
+
+  resume(): void {
+    this.#contribution?.resume();
+    this.#poll();
   }
 
   stop(): void {
@@ -74,7 +101,7 @@ export class Session implements Actions {
   }
 
   async leave(): Promise<void> {
-    this.#attempt?.abort();
+    this.#attempt?.controller.abort();
     this.#attempt = null;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.stop();
@@ -82,14 +109,15 @@ export class Session implements Actions {
     this.#model = null;
     const node = this.#node;
     this.#node = null;
-    this.#store.update(({ log, job }) => ({ ...initialState, log, job }));
+    this.#store.update((state) => {
+      const { log, chosenJob, preferences, operator, nowMs } = state;
+      return { ...initialState, log, chosenJob, preferences, operator, nowMs };
+    }, true);
     await node?.close().catch(() => {});
   }
 
-  chooseJob(job: string): void {
-    this.#model?.close();
-    this.#model = null;
-    this.#store.update((state) => ({ ...state, job, contributors: [], model: null, modelError: null }));
+  chooseJob(job: string | null): void {
+    this.#store.update((state) => ({ ...withChoice(state, job), modelError: null }), true);
     void this.#read();
   }
 
@@ -97,77 +125,227 @@ export class Session implements Actions {
     return this.#model?.predict(features) ?? null;
   }
 
-  #hear(event: TequioEvent): void {
+  saveProof(job: string): Promise<Saved> {
+    return this.#save(async (node) => {
+      const { bytes, fileName } = await node.contributionProof(job);
+      download(fileName, bytes, "application/json");
+      return { name: fileName, size: bytes.length };
+    });
+  }
+
+  shareProof(job: string, text: string): Promise<Saved> {
+    if (!canShareFiles()) return this.saveProof(job);
+    return this.#save(async (node) => {
+      const { bytes, fileName } = await node.contributionProof(job);
+      const shared = await shareFile(fileName, bytes, "application/json", text);
+      return shared ? { name: fileName, size: bytes.length } : null;
+    });
+  }
+
+  saveModel(job: string, file: "model" | "record"): Promise<Saved> {
+    return this.#save(async (node) => {
+      const files = await node.modelFiles(job);
+      const name = `tequio-${file}-${job.slice(0, 12)}.cbor`;
+      download(name, files[file], "application/vnd.ipld.dag-cbor");
+      return { name, size: files[file].length };
+    });
+  }
+
+  async #save(run: (node: TequioNode) => Promise<Saved>): Promise<Saved> {
+    const node = this.#node;
+    if (node === null) return null;
+    this.#store.update((state) => ({ ...state, error: null }), true);
+    try {
+      return await run(node);
+    } catch (error) {
+      this.#store.update((state) => ({ ...state, error: facts(error) }), true);
+      return null;
+    }
+  }
+
+  /** Connects, or waits for the attempt that runs. */
+  async #connect(): Promise<void> {
+    if (this.#place.checkpoint === null || this.#node !== null) return;
+    if (this.#attempt === null) {
+      const controller = new AbortController();
+      this.#attempt = { controller, done: this.#start(controller.signal) };
+    }
+    await this.#attempt.done;
+  }
+
+  async #start(signal: AbortSignal): Promise<void> {
+    const { checkpoint, relays, wellKnown } = this.#place;
+    if (checkpoint === null) return;
+    const connecting = { phase: "connecting", error: null, load: null } as const;
+    this.#store.update((state) => ({ ...state, ...connecting }), true);
+    try {
+      const onEvent = (event: TequioEvent) => this.#take(event);
+      const agent = "tequio-page";
+      const node = await connect({ checkpoint, relays, wellKnown, agent, signal, onEvent });
+      if (signal.aborted) return void node.close();
+      this.#node = node;
+      const { node: id, chain } = node.status();
+      const connected = { phase: "connected", node: id, chain, load: null } as const;
+      this.#store.update((state) => {
+        return withLine({ ...state, ...connected }, "good", "log.connected", { node: id });
+      }, true);
+      this.#poll();
+      this.#timers = [
+        setInterval(() => this.#poll(), STATUS_INTERVAL_MS),
+        setInterval(() => void this.#read(), JOBS_INTERVAL_MS),
+      ];
+      void this.#read();
+    } catch (error) {
+      if (signal.aborted) return;
+      const failed = { phase: "failed", error: facts(error), load: null } as const;
+      this.#store.update((state) => ({ ...state, ...failed }), true);
+    } finally {
+      if (!signal.aborted) this.#attempt = null;
+    }
+  }
+
+  #contribute(): void {
+    const { preferences } = this.#store.state;
+    const { dataCapPerDay, pauseWhenHidden, pauseOnMetered } = preferences;
+    const workers = workersOf(preferences, browserDevice());
+    try {
+      const limits = { dataCapPerDay, pauseWhenHidden, pauseOnMetered };
+      this.#contribution = this.#node?.contribute({ workers, ...limits }) ?? null;
+      this.#poll();
+    } catch (error) {
+      this.#store.update((state) => ({ ...state, error: facts(error) }), true);
+    }
+  }
+
+  #take(event: TequioEvent | LoadEvent): void {
     const before = this.#store.state;
     this.#store.update((state) => reduce(state, event, Date.now()));
-    if (wantsReading(event, before)) void this.#read();
+    if (event.type === "workerLost" && !event.replaced) {
+      const error = { code: "WORKER", message: event.message };
+      this.#store.update((state) => ({ ...state, error }));
+    }
+    if (event.type === "job" && event.state !== "running" && isNews(event, before)) {
+      void this.#read();
+    }
   }
 
   #poll(): void {
     const node = this.#node;
     if (node === null) return;
-    const { head, peers, bytesReceived, bytesSent } = node.status();
+    const { head, peers, storage, activity, data, clockOffsetMs } = node.status();
     this.#store.update((state) => {
-      const next: State = { ...state, peers, bytes: { received: bytesReceived, sent: bytesSent } };
-      if (head === null) return next;
+      // The same facts stay the same objects, so that nothing is drawn for them.
+      const same = <T>(now: T, before: T): T => {
+        return JSON.stringify(now) === JSON.stringify(before) ? before : now;
+      };
+      const next: State = {
+        ...state,
+        storage,
+        clockOffsetMs,
+        peers: same(peers, state.peers),
+        activity: same(activity, state.activity),
+        data: same(data, state.data),
+      };
+      if (head === null || head.height < (state.head?.height ?? 0)) return next;
       const { stale, ...block } = head;
-      return block.height >= (state.head?.height ?? 0) ? { ...next, head: { ...state.head, ...block }, stale } : next;
+      const headSeenMs = state.head === null ? Date.now() : state.headSeenMs;
+      return { ...next, head: same({ ...state.head, ...block }, state.head), headSeenMs, stale };
     });
   }
 
-  /** Reads what only questions tell; one round at a time, and the next tries again what failed. */
+  /** Reads what has no event, one round at a time; the next round tries again what failed. */
   async #read(): Promise<void> {
     const node = this.#node;
-    if (node === null || this.#reading) return;
+    if (node === null) return;
+    if (this.#reading) {
+      this.#again = true;
+      return;
+    }
     this.#reading = true;
     try {
-      const [jobs, account] = await Promise.allSettled([node.jobs(), node.account()]);
+      const jobs = await node.jobs().catch(() => null);
       if (node !== this.#node) return;
-      this.#store.update((state) => {
-        const next = account.status === "fulfilled" ? { ...state, account: account.value } : state;
-        return jobs.status === "fulfilled" ? withJobs(next, jobs.value) : next;
-      });
-      await this.#readResult(node);
+      if (jobs !== null) this.#store.update((state) => withJobs(state, jobs));
+      await this.#readAccount(node);
+      await this.#readModel(node);
+      await this.#readRecord(node);
     } finally {
       this.#reading = false;
+      if (this.#again) {
+        this.#again = false;
+        void this.#read();
+      }
     }
   }
 
-  async #readResult(node: TequioNode): Promise<void> {
+  async #readAccount(node: TequioNode): Promise<void> {
+    // Only work changes the account, so a page that looks reads it once.
+    const { account, mine } = this.#store.state;
+    if (account !== null && mine.units === 0) return;
+    if (performance.now() - this.#accountMs < ACCOUNT_INTERVAL_MS) return;
+    this.#accountMs = performance.now();
+    const read = await node.account().catch(() => null);
+    if (read !== null && node === this.#node) {
+      this.#store.update((state) => ({ ...state, account: read }));
+    }
+  }
+
+  async #readRecord(node: TequioNode): Promise<void> {
     const job = shownJob(this.#store.state);
-    if (job?.state !== "final") return;
-    if (this.#model?.job !== job.id) await this.#readModel(node, job.id);
-    if (this.#store.state.contributors.length > 0) return;
+    if (job?.state !== "final" || this.#store.state.record?.job === job.id) return;
     const record = await node.record(job.id).catch(() => null);
-    if (record !== null && this.#store.state.job === job.id) {
-      this.#store.update((state) => ({ ...state, contributors: record.contributors }));
-    }
+    if (record === null || node !== this.#node) return;
+    const { contributors } = record;
+    this.#store.update((state) => ({ ...state, record: { job: job.id, contributors } }));
   }
 
-  async #readModel(node: TequioNode, job: string): Promise<void> {
+  async #readModel(node: TequioNode): Promise<void> {
+    const { jobs, job: shown } = this.#store.state;
+    const job = modelJob(jobs, shown);
+    if (job === null || this.#model?.job === job.id) return;
     try {
-      const model = await node.model(job);
-      if (node !== this.#node || this.#store.state.job !== job) return model.close();
+      const model = await node.model(job.id);
+      if (node !== this.#node) return model.close();
       this.#model?.close();
       this.#model = model;
       const { cid, classes, features, accuracy } = model;
-      this.#store.update((state) =>
-        logged({ ...state, model: { job, cid, classes, features, accuracy }, modelError: null }, Date.now(), "good", "log.modelRead", { job: shownJob(state)?.name ?? job }),
-      );
+      const { columns = [] } = model as { columns?: readonly ColumnFacts[] };
+      const read = { job: job.id, name: job.name, cid, classes, features, columns, accuracy };
+      this.#store.update((state) => {
+        const next = { ...state, model: read, modelError: null };
+        return withLine(next, "good", "log.modelRead", { job: job.name || job.id });
+      });
     } catch (error) {
       const told = facts(error);
       // A finished job becomes readable some blocks later; that is waiting, not failure.
-      if (told.code !== "NOT_FOUND" && told.code !== "CLOSED") this.#store.update((state) => ({ ...state, modelError: told }));
+      if (told.code === "NOT_FOUND" || told.code === "CLOSED") return;
+      this.#store.update((state) => ({ ...state, modelError: told }));
     }
   }
 }
 
-function wantsReading(event: TequioEvent, before: State): boolean {
-  if (event.type === "credit") return true;
-  return event.type === "job" && event.state === "final" && before.jobs.find(({ id }) => id === event.id)?.state !== "final";
+function withLine(
+  state: State,
+  tone: "good" | "warn",
+  key: string,
+  values: Record<string, string>,
+): State {
+  const subject = `${key} ${Object.values(values).join(" ")}`;
+  return { ...state, log: addEntry(state.log, { atMs: Date.now(), tone, key, values, subject }) };
 }
 
-function facts(error: unknown): { code: string; message: string } {
+function isNews(event: { id: string; state: string }, before: State): boolean {
+  return before.jobs.find(({ id }) => id === event.id)?.state !== event.state;
+}
+
+function facts(error: unknown): ErrorFacts {
   if (error instanceof TequioError) return { code: error.code, message: error.message };
   return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
+}
+
+/** Whether the page may look by itself: not where data is counted or saved. */
+export function mayWatchByItself(): boolean {
+  let metered = false;
+  browserDevice().watchMetered((now) => (metered = now))();
+  return !metered;
 }

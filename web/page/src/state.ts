@@ -1,83 +1,164 @@
 /**
- * Everything the page shows, as plain data, and the pure steps that change it.
- * Views read it; only `session.ts` (and the development story) writes it.
+ * The state that the page shows, as plain data, and the pure steps that change it.
+ * Views read it; only `session.ts` and the development story write it.
  */
-import type { Account, Contributor, ContributionState, Head, Job, PauseReason, Peer, TequioEvent } from "tequio";
+import type {
+  Account,
+  ContributionState,
+  Contributor,
+  Head,
+  Job,
+  PauseReason,
+  Peer,
+  Status,
+  TequioEvent,
+} from "tequio";
+import { followJob } from "./jobs.js";
+import { logEvent, type LogLine } from "./log.js";
+import { defaultPreferences, type Preferences } from "./preferences.js";
+
+/** Bytes of the WebAssembly module that have arrived. */
+export interface LoadEvent {
+  type: "load";
+  received: number;
+  total?: number | null;
+}
 
 /** How far this page is in the network. */
 export type Phase = "away" | "connecting" | "connected" | "failed";
 
-/** A line of the event log, as a message key with its values. */
-export interface LogLine {
-  id: number;
-  atMs: number;
-  tone: "plain" | "good" | "warn" | "bad";
-  key: string;
-  values: Record<string, string | number>;
+/** An error by its stable code; `message` is the package's English text. */
+export interface ErrorFacts {
+  code: string;
+  message: string;
+}
+
+/** A column of a model's input: its mean and standard deviation in the training rows. */
+export interface ColumnFacts {
+  name: string;
+  mean: number;
+  deviation: number;
 }
 
 /** The verified model that answers on the drawing board. */
 export interface ModelFacts {
   job: string;
+  name: string;
   cid: string;
   classes: readonly string[];
   features: number;
+  columns: readonly ColumnFacts[];
   accuracy: number;
+}
+
+/** Name and address of the operator, as the relay's own file states them: unproved. */
+export interface Operator {
+  name: string | null;
+  url: string | null;
 }
 
 export interface State {
   phase: Phase;
-  error: { code: string; message: string } | null;
+  /** Whether the person has asked to compute, and the node is not there yet. */
+  joining: boolean;
+  error: ErrorFacts | null;
+  /** Bytes of the WebAssembly module that have arrived, while it loads. */
+  load: { received: number; total: number | null } | null;
   node: string | null;
   chain: string | null;
   head: Head | null;
+  /** When the head arrived, by the device's clock. */
+  headSeenMs: number;
   stale: boolean;
   peers: Peer[];
-  bytes: { received: number; sent: number };
+  activity: Status["activity"] | null;
+  data: Status["data"] | null;
+  /** How far the device's clock is ahead of the network's; null while unknown. */
+  clockOffsetMs: number | null;
+  storage: Status["storage"] | null;
+  identityLost: boolean;
   contribution: { state: ContributionState | "none"; workers: number; reason: PauseReason | null };
   mine: { units: number; macs: number; busy: number; computed: number };
   account: Account | null;
+  /** Trainings, the newest last. */
   jobs: Job[];
   /** The job that is shown. */
   job: string | null;
-  contributors: Contributor[];
+  /** The job that the person chose; null follows the running job. */
+  chosenJob: string | null;
+  /** The committed record of a job. */
+  record: { job: string; contributors: Contributor[] } | null;
   model: ModelFacts | null;
-  modelError: { code: string; message: string } | null;
+  modelError: ErrorFacts | null;
   log: LogLine[];
+  operator: Operator | null;
+  preferences: Preferences;
+  /** The time of the last tick, for ages. */
+  nowMs: number;
 }
-
-/** Lines the log keeps. */
-export const LOG_LINES_MAX = 200;
 
 export const initialState: State = {
   phase: "away",
+  joining: false,
   error: null,
+  load: null,
   node: null,
   chain: null,
   head: null,
+  headSeenMs: 0,
   stale: false,
   peers: [],
-  bytes: { received: 0, sent: 0 },
+  activity: null,
+  data: null,
+  clockOffsetMs: null,
+  storage: null,
+  identityLost: false,
   contribution: { state: "none", workers: 0, reason: null },
   mine: { units: 0, macs: 0, busy: 0, computed: 0 },
   account: null,
   jobs: [],
   job: null,
-  contributors: [],
+  chosenJob: null,
+  record: null,
   model: null,
   modelError: null,
   log: [],
+  operator: null,
+  preferences: defaultPreferences,
+  nowMs: 0,
 };
 
-/** The state after an event of the node; the same object where nothing shown has changed. */
-export function reduce(state: State, event: TequioEvent, nowMs: number): State {
+/** The state after an event of the node; the same object if nothing shown has changed. */
+export function reduce(state: State, event: TequioEvent | LoadEvent, nowMs: number): State {
+  if (event.type === "load") {
+    return { ...state, load: { received: event.received, total: event.total ?? null } };
+  }
+  const next = reduceFacts(state, event, nowMs);
+  const log = logEvent(state.log, event, { nowMs, before: state });
+  return log === next.log ? next : { ...next, log };
+}
+
+function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
   switch (event.type) {
     case "head": {
       const { type: _, ...head } = event;
-      return { ...state, head, stale: false };
+      return { ...state, head, headSeenMs: nowMs, stale: false };
     }
     case "stale":
-      return logged({ ...state, stale: true }, nowMs, "warn", "log.stale", { seconds: Math.round(event.headAgeMs / 1000) });
+      return state.stale ? state : { ...state, stale: true };
+    case "activity": {
+      const { type: _, ...activity } = event;
+      return { ...state, activity };
+    }
+    case "data": {
+      const { type: _, ...data } = event;
+      return { ...state, data };
+    }
+    case "clock":
+      return { ...state, clockOffsetMs: event.offsetMs };
+    case "storage":
+      if (event.state === "visit") return { ...state, storage: "visit" };
+      return event.state === "identityLost" ? { ...state, identityLost: true } : state;
     case "job": {
       const { type: _, ...job } = event;
       return withJobs(state, [...state.jobs.filter(({ id }) => id !== job.id), job]);
@@ -85,52 +166,41 @@ export function reduce(state: State, event: TequioEvent, nowMs: number): State {
     case "unit":
       return { ...state, mine: { ...state.mine, busy: state.mine.busy + 1 } };
     case "unitEnd": {
-      const mine = { ...state.mine, busy: Math.max(0, state.mine.busy - 1), computed: state.mine.computed + (event.ok ? 1 : 0) };
-      return { ...state, mine };
+      const { busy, computed } = state.mine;
+      const mine = { busy: Math.max(0, busy - 1), computed: computed + (event.ok ? 1 : 0) };
+      return { ...state, mine: { ...state.mine, ...mine } };
     }
-    case "credit":
-      return { ...state, mine: { ...state.mine, units: state.mine.units + event.units, macs: state.mine.macs + event.macs } };
-    case "contribution":
-      return { ...state, contribution: { state: event.state, workers: event.workers, reason: event.reason ?? null } };
-    case "rejected":
-      return logged(state, nowMs, "bad", "log.rejected", { worker: event.worker, round: event.round, lane: event.lane, reason: event.reason });
-    case "lie":
-      return logged(state, nowMs, "bad", "log.lie", { peer: event.peer, what: event.what, detail: event.detail });
-    case "alarm":
-      return logged(state, nowMs, "bad", "log.alarm", { detail: event.detail });
-    case "workerLost":
-      return logged(state, nowMs, "warn", event.replaced ? "log.workerReplaced" : "log.workersDead", { message: event.message });
-    case "path":
-      return logged(state, nowMs, "plain", event.path === "direct" ? "log.direct" : "log.relayed", {
-        peer: event.peer,
-        transport: event.transport,
-        via: event.via ?? "",
-      });
-    case "peer":
-      return event.connected ? state : logged(state, nowMs, "plain", "log.peerGone", { peer: event.id });
-    case "log":
-      return event.level === "warn" || event.level === "error" ? logged(state, nowMs, "warn", "log.line", { message: event.message }) : state;
+    case "credit": {
+      const { units, macs } = state.mine;
+      const mine = { units: units + event.units, macs: macs + event.macs };
+      return { ...state, mine: { ...state.mine, ...mine } };
+    }
+    case "contribution": {
+      const { workers, reason = null } = event;
+      return { ...state, contribution: { state: event.state, workers, reason } };
+    }
+    default:
+      return state;
   }
 }
 
-/** Takes the trainings of a list of jobs (batches have no curve and no model to show), and keeps showing the chosen one, or else the one that matters most. */
-export function withJobs(state: State, all: Job[]): State {
-  const jobs = all.filter(({ kind }) => kind === "train");
-  const chosen = jobs.find(({ id }) => id === state.job) ?? mostInteresting(jobs);
-  return { ...state, jobs, job: chosen?.id ?? null };
+/**
+ * Takes the trainings of a list of jobs: batches have no curve and no model to show.
+ * The chosen job stays shown; without a choice the page follows the running job.
+ */
+export function withJobs(state: State, all: readonly Job[]): State {
+  const jobs = all
+    .filter(({ kind }) => kind === "train")
+    .sort((a, b) => (a.submittedMs ?? 0) - (b.submittedMs ?? 0));
+  return { ...state, jobs, job: followJob(jobs, state.job, state.chosenJob) };
+}
+
+/** Shows the job that the person chose; null follows the running job again. */
+export function withChoice(state: State, chosenJob: string | null): State {
+  return { ...state, chosenJob, job: followJob(state.jobs, state.job, chosenJob) };
 }
 
 /** The job that is shown, or null. */
 export function shownJob(state: State): Job | null {
   return state.jobs.find(({ id }) => id === state.job) ?? null;
-}
-
-/** Adds a line to the log, at its end, and drops the oldest above the cap. */
-export function logged(state: State, atMs: number, tone: LogLine["tone"], key: string, values: LogLine["values"] = {}): State {
-  const id = (state.log.at(-1)?.id ?? 0) + 1;
-  return { ...state, log: [...state.log, { id, atMs, tone, key, values }].slice(-LOG_LINES_MAX) };
-}
-
-function mostInteresting(jobs: Job[]): Job | undefined {
-  return jobs.findLast(({ state }) => state === "running") ?? jobs.findLast(({ state }) => state === "final") ?? jobs.at(-1);
 }

@@ -1,41 +1,70 @@
-/** Holds the state and tells its readers, at most once per frame, that it has changed. */
+/**
+ * Holds the state and notifies its readers of changes in batches: several times a second, in an
+ * animation frame, so that a busy node costs the page's thread little.
+ */
 import { initialState, type State } from "./state.js";
 
-/** The longest a change waits for a frame. */
+/** The shortest time between two batches; an action of the person does not wait for it. */
+const BATCH_INTERVAL_MS = 250;
+/** The longest time that a batch waits for a frame: frames stop while a page is hidden. */
 const FRAME_TIME_MS_MAX = 250;
+
+/** A reader; `appearance` counts the changes of language and colours. */
+export type Reader = (state: State, appearance: number) => void;
 
 export class Store {
   #state = initialState;
-  #readers = new Set<(state: State) => void>();
-  #scheduled = false;
+  #appearance = 0;
+  #readers = new Set<Reader>();
+  #lastMs = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #framed = false;
 
   get state(): State {
     return this.#state;
   }
 
-  update(step: (state: State) => State): void {
+  /** Replaces the state; `urgent` for what the person has just done. */
+  update(step: (state: State) => State, urgent = false): void {
     const next = step(this.#state);
     if (next === this.#state) return;
     this.#state = next;
-    this.refresh();
+    this.#schedule(urgent);
   }
 
-  /** Draws again although nothing changed: the language or the theme did. */
+  /** Draws everything again: the language or the colours have changed. */
   refresh(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    const draw = () => {
-      if (!this.#scheduled) return;
-      this.#scheduled = false;
-      for (const reader of this.#readers) reader(this.#state);
-    };
-    requestAnimationFrame(draw);
-    // Frames stop while a page is hidden or covered, but what it says must still be true.
-    setTimeout(draw, FRAME_TIME_MS_MAX);
+    this.#appearance += 1;
+    this.#schedule(true);
   }
 
-  subscribe(reader: (state: State) => void): void {
+  subscribe(reader: Reader): void {
     this.#readers.add(reader);
-    reader(this.#state);
+    reader(this.#state, this.#appearance);
+  }
+
+  #schedule(urgent: boolean): void {
+    if (this.#framed) return;
+    const waitMs = urgent ? 0 : this.#lastMs + BATCH_INTERVAL_MS - performance.now();
+    if (this.#timer !== undefined) {
+      if (waitMs > 0) return;
+      clearTimeout(this.#timer);
+    }
+    if (waitMs <= 0) return this.#frame();
+    this.#timer = setTimeout(() => this.#frame(), waitMs);
+  }
+
+  #frame(): void {
+    this.#timer = undefined;
+    this.#framed = true;
+    const draw = () => {
+      if (!this.#framed) return;
+      this.#framed = false;
+      clearTimeout(fallback);
+      this.#lastMs = performance.now();
+      for (const reader of this.#readers) reader(this.#state, this.#appearance);
+    };
+    const fallback = setTimeout(draw, FRAME_TIME_MS_MAX);
+    requestAnimationFrame(draw);
   }
 }

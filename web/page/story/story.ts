@@ -1,117 +1,90 @@
 /**
  * The page fed with invented data, to look at its design without a network.
  * Served by Vite's development server only; the build has no entry for it.
- * `?scene=away|running|final|failed|other|nolink|phone` chooses what is seen.
+ * `?scene=` chooses what is seen: see `scenes.ts`.
  */
 import "../src/style/base.css";
 import "../src/style/parts.css";
 import "../src/style/board.css";
-import type { Job } from "tequio";
 import { mount, type Actions } from "../src/app.js";
-import { logged, withJobs, type State } from "../src/state.js";
+import { reduce, withChoice } from "../src/state.js";
 import { Store } from "../src/store.js";
 import { startTheme } from "../src/theme.js";
-
-const ME = "12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
-const OTHERS = [
-  "12D3KooWAbQ4oTgVZFbWq6xVnUjCLFQNm7Z8jHNnJ5ynDvN5tDGe",
-  "12D3KooWBmAwcd4PJNJvfV89HwE48nwkRmAgo8Vy3uQEyNNHBox2",
-  "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo",
-] as const;
+import { ME, scenes } from "./scenes.js";
 
 const store = new Store();
 const scene = new URLSearchParams(location.search).get("scene") ?? "running";
+const show = scenes[scene] ?? ((state) => state);
 startTheme(() => store.refresh());
 
-function job(round: number, rounds: number): Job {
-  const curve = Array.from({ length: round }, (_, index) => ({
-    round: index + 1,
-    accuracy: 0.975 - 0.87 * Math.exp(-(index + 0.4) / 6) + 0.006 * Math.sin(index * 2.3),
-  }));
-  return {
-    id: "b3f1a6",
-    kind: "train",
-    name: "digits",
-    state: round === rounds ? "final" : "running",
-    round,
-    rounds,
-    accuracy: curve.at(-1)?.accuracy ?? null,
-    curve,
-    units: round * 8,
-    unitsByMe: Math.round(round * 8 * 0.29),
-    coordinator: OTHERS[0],
-  };
-}
-
-const connected = (state: State, round: number): State => {
-  let next: State = withJobs(
-    {
-      ...state,
-      phase: "connected",
-      node: ME,
-      chain: "9a".repeat(32),
-      head: { height: 1_284, timeMs: Date.now() - 3_000, hash: "7c".repeat(32), signers: 4, committee: 4 },
-      peers: [
-        { id: OTHERS[0], path: "direct", transport: "webrtc", rttMs: 4 },
-        { id: OTHERS[1], path: "relayed", transport: "websocket", relayedBy: OTHERS[0], rttMs: 12 },
-      ],
-      bytes: { received: 1_843_200, sent: 412_000 },
-      contribution: { state: "running", workers: 3, reason: null },
-      mine: { units: 91, macs: 4_312_000_000, busy: 3, computed: 94 },
-      account: { id: ME, reputation: 182, units: 91, nonce: 2, bond: 0 },
-    },
-    [job(round, 40)],
-  );
-  next = logged(next, Date.now() - 64_000, "good", "log.connected", { node: ME });
-  next = logged(next, Date.now() - 63_000, "plain", "log.direct", { peer: OTHERS[0], transport: "WebRTC" });
-  next = logged(next, Date.now() - 31_000, "bad", "log.rejected", { worker: OTHERS[2], round: 14, lane: 3, reason: "digest of step 11 differs" });
-  return logged(next, Date.now() - 9_000, "bad", "log.lie", { peer: OTHERS[1], what: "proof", detail: "leaf does not hash to the state root" });
-};
-
-const finished = (state: State): State => ({
-  ...connected(state, 40),
-  model: { job: "b3f1a6", cid: "bafyr4ihx7k2m3v5qz6w4jy2t3n5p7s9a2c4e6g8i", classes: [..."0123456789"], features: 64, accuracy: 0.9722 },
-  contributors: [
-    { id: OTHERS[0], units: 118, checks: 97, macs: 6_120_000_000 },
-    { id: ME, units: 91, checks: 84, macs: 4_312_000_000 },
-    { id: OTHERS[1], units: 71, checks: 99, macs: 3_390_000_000 },
-    { id: OTHERS[2], units: 40, checks: 40, macs: 1_910_000_000 },
-  ],
-});
-
-const scenes: Record<string, (state: State) => State> = {
-  away: (state) => state,
-  running: (state) => connected(state, 23),
-  final: finished,
-  other: (state) => ({ ...finished(state), model: { job: "b3f1a6", cid: "bafyr4iother", classes: ["setosa", "versicolor", "virginica"], features: 4, accuracy: 0.96 } }),
-  failed: (state) => ({ ...state, phase: "failed", error: { code: "NO_RELAY", message: "no relay answered" } }),
-};
-
 const actions: Actions = {
-  join: async () => store.update((state) => connected(state, 23)),
-  compute: (workers) => store.update((state) => ({ ...state, contribution: { state: "running", workers, reason: null } })),
-  setWorkers: (workers) => store.update((state) => ({ ...state, contribution: { ...state.contribution, workers } })),
-  stop: () => store.update((state) => ({ ...state, contribution: { state: "stopped", workers: 0, reason: null } })),
-  leave: async () => store.update((state) => ({ ...state, phase: "away" })),
-  chooseJob: () => {},
+  watch: async () => store.update((state) => (scenes["looking"] ?? show)(state)),
+  join: async () => store.update((state) => (scenes["running"] ?? show)(state)),
+  setPreferences: (change) => {
+    store.update((state) => ({ ...state, preferences: { ...state.preferences, ...change } }), true);
+  },
+  resume: () => store.update((state) => (scenes["running"] ?? show)(state)),
+  stop: () => store.update((state) => (scenes["stopped"] ?? show)(state)),
+  leave: async () => store.update((state) => ({ ...state, phase: "away", activity: null })),
+  chooseJob: (job) => store.update((state) => withChoice(state, job), true),
   predict: (features) => {
     const { model } = store.state;
     if (model === null) return null;
     const ink = Array.from(features).reduce((sum, value) => sum + value, 0);
-    const raw = model.classes.map((_, index) => Math.exp(-((index - (ink / 40)) ** 2)));
+    const raw = model.classes.map((_, index) => Math.exp(-((index - ink / 40) ** 2)));
     const total = raw.reduce((sum, value) => sum + value, 0);
     const confidences = raw.map((value) => value / total);
-    return { label: model.classes[confidences.indexOf(Math.max(...confidences))] ?? "?", confidences };
+    const best = confidences.indexOf(Math.max(...confidences));
+    return { label: model.classes[best] ?? "?", confidences };
   },
+  saveProof: async () => ({ name: "tequio-contribution-b3f1a6.json", size: 4_812 }),
+  shareProof: async () => ({ name: "tequio-contribution-b3f1a6.json", size: 4_812 }),
+  saveModel: async (_, file) => ({ name: `tequio-${file}-b3f1a6.cbor`, size: 21_402 }),
 };
 
 const root = document.getElementById("app");
 if (root) {
+  const checkpoint = { url: "/checkpoint.bin", hash: "5e".repeat(32) };
   mount(root, {
     store,
     actions,
-    place: { checkpoint: scene === "nolink" ? null : { url: "/checkpoint.bin", hash: "5e".repeat(32) }, relays: [], wellKnown: [], job: null },
+    place: { checkpoint: scene === "nolink" ? null : checkpoint, relays: [], wellKnown: [], job: null },
     device: { cores: 4, phone: scene === "phone" },
   });
 }
-store.update(scenes[scene] ?? ((state) => state));
+store.update(show);
+
+/** Feeds events as fast as a busy node does, so that the cost of drawing them can be measured. */
+function flood(perSecond: number, seconds: number): Promise<void> {
+  const started = performance.now();
+  let sent = 0;
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      const elapsedMs = performance.now() - started;
+      for (const due = (elapsedMs * perSecond) / 1000; sent < due; sent += 1) feed(sent);
+      if (elapsedMs < seconds * 1000) return;
+      clearInterval(timer);
+      resolve();
+    }, 5);
+  });
+}
+
+function feed(index: number): void {
+  const unit = { unit: index, job: "b3f1a6", round: 1, lane: index % 8, kind: "compute" } as const;
+  store.update((state) => {
+    const nowMs = Date.now();
+    const begun = reduce(state, { type: "unit", ...unit }, nowMs);
+    const ended = reduce(begun, { type: "unitEnd", unit: index, ok: true, elapsedMs: 9 }, nowMs);
+    const credit = { type: "credit", job: "b3f1a6", units: 1, macs: 4_000_000 } as const;
+    const credited = reduce(ended, credit, nowMs);
+    const [job] = credited.jobs;
+    if (index % 8 !== 0 || job === undefined) return credited;
+    const contributors = (job.contributors ?? []).map((one) =>
+      one.id === ME ? { ...one, units: one.units + 1 } : one,
+    );
+    const { round } = job;
+    return reduce(credited, { type: "job", ...job, round, units: job.units + 8, contributors }, nowMs);
+  });
+}
+
+Object.assign(globalThis, { flood });

@@ -1,43 +1,83 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Job } from "tequio";
-import { LOG_LINES_MAX, initialState, reduce, shownJob, withJobs } from "../src/state.js";
+import { followJob, modelJob, shareOf } from "../src/jobs.js";
+import { initialState, reduce, shownJob, withChoice, withJobs } from "../src/state.js";
 
-const job = (id: string, state: Job["state"]): Job => ({
-  id, kind: "train", state, name: id, round: 1, rounds: 10, accuracy: 0.5, curve: [], units: 8, unitsByMe: 2, coordinator: "c",
+const job = (id: string, state: Job["state"], submittedMs = 0): Job => ({
+  id,
+  kind: "train",
+  state,
+  name: id,
+  round: 1,
+  rounds: 10,
+  accuracy: 0.5,
+  curve: [],
+  units: 8,
+  unitsByMe: 2,
+  coordinator: "c",
+  submittedMs,
+});
+const shown = (jobs: Job[]) => shownJob(withJobs(initialState, jobs))?.id ?? null;
+
+test("the running job is shown, then the newest finished one", () => {
+  assert.equal(shown([job("old", "final"), job("now", "running"), job("later", "pending")]), "now");
+  assert.equal(shown([job("a", "final"), job("b", "final"), job("c", "failed")]), "b");
+  assert.equal(shown([]), null);
 });
 
-test("the running job is shown, then the newest finished one, unless the person chose", () => {
-  const jobs = [job("old", "final"), job("now", "running"), job("later", "pending")];
-  assert.equal(shownJob(withJobs(initialState, jobs))?.id, "now");
-  assert.equal(shownJob(withJobs(initialState, [job("a", "final"), job("b", "final"), job("c", "failed")]))?.id, "b");
-  assert.equal(shownJob(withJobs({ ...initialState, job: "later" }, jobs))?.id, "later");
-  assert.equal(shownJob(withJobs({ ...initialState, job: "gone" }, jobs))?.id, "now");
-  assert.equal(shownJob(withJobs(initialState, [])), null);
+test("jobs are ordered by submission, whatever order the node lists them in", () => {
+  const state = withJobs(initialState, [job("new", "final", 9), job("old", "final", 3)]);
+  assert.deepEqual([state.jobs.map(({ id }) => id), state.job], [["old", "new"], "new"]);
+});
+
+test("the page follows the running job: a job that starts takes the place of an ended one", () => {
+  let state = withJobs(initialState, [job("a", "running", 1)]);
+  state = reduce(state, { type: "job", ...job("a", "final", 1) }, 0);
+  assert.equal(state.job, "a", "an ended job stays until another runs");
+  state = reduce(state, { type: "job", ...job("b", "running", 2) }, 0);
+  assert.equal(state.job, "b");
+  state = reduce(state, { type: "job", ...job("c", "running", 3) }, 0);
+  assert.equal(state.job, "b", "of two that run, the shown one stays");
+});
+
+test("a chosen job stays shown until the person follows the running one again", () => {
+  const jobs = [job("a", "final", 1), job("b", "running", 2)];
+  let state = withChoice(withJobs(initialState, jobs), "a");
+  assert.equal(state.job, "a");
+  state = reduce(state, { type: "job", ...job("b", "running", 2) }, 0);
+  assert.equal(state.job, "a");
+  assert.equal(withChoice(state, null).job, "b");
+  assert.equal(followJob(jobs, null, "gone"), "b", "a choice that does not exist holds nothing");
+});
+
+test("the newest finished model answers while another job runs", () => {
+  const jobs = [job("a", "final", 1), job("b", "final", 2), job("c", "running", 3)];
+  assert.equal(modelJob(jobs, "c")?.id, "b");
+  assert.equal(modelJob(jobs, "a")?.id, "a");
+  assert.equal(modelJob([job("c", "running")], "c"), null);
+});
+
+test("a share is by operations, and nobody's is nothing", () => {
+  const members = [{ id: "a", units: 1, macs: 40 }, { id: "b", units: 9, macs: 60 }];
+  assert.deepEqual([shareOf(members, "a"), shareOf(members, "c"), shareOf([], "a")], [0.4, 0, 0]);
+  assert.equal(shareOf([{ id: "a", units: 1, macs: 0 }, { id: "b", units: 3, macs: 0 }], "a"), 0.25);
 });
 
 test("a job's event replaces that job only", () => {
   const state = withJobs(initialState, [job("a", "running"), job("b", "running")]);
   const next = reduce(state, { type: "job", ...job("a", "final") }, 0);
-  assert.deepEqual(next.jobs.map(({ id, state }) => [id, state]).sort(), [["a", "final"], ["b", "running"]]);
+  const states = next.jobs.map(({ id, state }) => [id, state]).sort();
+  assert.deepEqual(states, [["a", "final"], ["b", "running"]]);
 });
 
 test("units at work never go below zero, and only good ones count as computed", () => {
-  let state = reduce(initialState, { type: "unit", unit: 1, job: "a", round: 1, lane: 1, kind: "compute" }, 0);
+  const unit = { unit: 1, job: "a", round: 1, lane: 1, kind: "compute" } as const;
+  let state = reduce(initialState, { type: "unit", ...unit }, 0);
   assert.equal(state.mine.busy, 1);
   state = reduce(state, { type: "unitEnd", unit: 1, ok: false, elapsedMs: 1, reason: "paused" }, 0);
   state = reduce(state, { type: "unitEnd", unit: 1, ok: true, elapsedMs: 1 }, 0);
   assert.deepEqual(state.mine, { units: 0, macs: 0, busy: 0, computed: 1 });
-});
-
-test("lies and refused results are named in the log, which has an end", () => {
-  let state = reduce(initialState, { type: "lie", peer: "p", what: "proof", detail: "d" }, 5);
-  assert.deepEqual(state.log[0], { id: 1, atMs: 5, tone: "bad", key: "log.lie", values: { peer: "p", what: "proof", detail: "d" } });
-  for (let index = 0; index < LOG_LINES_MAX + 10; index += 1) {
-    state = reduce(state, { type: "rejected", worker: "w", job: "a", round: index, lane: 0, reason: "r" }, 5);
-  }
-  assert.equal(state.log.length, LOG_LINES_MAX);
-  assert.equal(state.log.at(-1)?.values["round"], LOG_LINES_MAX + 9);
 });
 
 test("batches are worked on, but not shown", () => {
@@ -47,9 +87,17 @@ test("batches are worked on, but not shown", () => {
   assert.deepEqual(reduce(state, { type: "job", ...batch }, 0).jobs.length, 1);
 });
 
-test("a new head ends the staleness", () => {
+test("a new head ends the staleness, and its arrival is noted", () => {
   let state = reduce(initialState, { type: "stale", headAgeMs: 40_000 }, 0);
   assert.equal(state.stale, true);
-  state = reduce(state, { type: "head", height: 9, timeMs: 1, hash: "h", signers: 3 }, 0);
-  assert.deepEqual([state.stale, state.head], [false, { height: 9, timeMs: 1, hash: "h", signers: 3 }]);
+  state = reduce(state, { type: "head", height: 9, timeMs: 1, hash: "h", signers: 3 }, 7);
+  const { stale, head, headSeenMs } = state;
+  const expected = { height: 9, timeMs: 1, hash: "h", signers: 3 };
+  assert.deepEqual([stale, head, headSeenMs], [false, expected, 7]);
+});
+
+test("the bytes of the module are known while it loads", () => {
+  const state = reduce(initialState, { type: "load", received: 10, total: 30 }, 0);
+  assert.deepEqual(state.load, { received: 10, total: 30 });
+  assert.deepEqual(reduce(state, { type: "load", received: 20 }, 0).load?.total, null);
 });

@@ -60,6 +60,9 @@ impl Coordinator {
         }
         if let Some(member) = self.roster.of_mut(&peer.node) {
             member.lanes = lanes;
+            if lanes > 0 {
+                member.asked = Some(now);
+            }
         }
         let of_worker = self.parked.iter().filter(|p| p.node == peer.node).count();
         let oldest = self.parked.iter().position(|p| p.node == peer.node);
@@ -83,6 +86,7 @@ impl Coordinator {
         }
         if let Some(member) = self.roster.of_mut(node) {
             member.lanes = 0;
+            member.asked = None;
         }
         let until = now.saturating_add(self.config.gone_grace_ms);
         for lease in self.slots.iter_mut().flat_map(|s| s.leases.iter_mut()).filter(|l| l.party.node == *node) {
@@ -327,6 +331,7 @@ impl Coordinator {
         if self.status == Status::Running {
             times.extend(self.parked.front().map(|p| p.since.saturating_add(config.park_ms)));
             times.push(self.round_since.saturating_add(config.guest_wait_ms));
+            times.push(self.activity_due());
             for slot in &self.slots {
                 times.extend(slot.leases.iter().flat_map(|l| [l.deadline, l.backup_at]));
                 match &slot.phase {

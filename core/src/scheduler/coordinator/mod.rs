@@ -8,6 +8,7 @@
 //!
 //! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].
 
+mod activity;
 mod batch;
 mod book;
 mod config;
@@ -39,11 +40,12 @@ use super::{draw::Draw, outbox::Outbox};
 use crate::{
     codec::BoundedVec,
     compute::lane::LaneId,
-    ledger::job::{JobId, JobSpec},
+    ledger::job::{FailReason, JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
     wire::work::{self, Answer, JobProgress, JobState, Notice, Refusal, Request, Response},
 };
+use activity::Activity;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use course::Course;
@@ -71,6 +73,7 @@ pub struct Coordinator {
     roster: Roster,
     parked: VecDeque<Parked>,
     book: Book,
+    activity: Activity,
     unit_next: u64,
     outbox: Outbox<Output>,
     wake: Option<TimeMs>,
@@ -105,6 +108,7 @@ impl Coordinator {
             roster: Roster::default(),
             parked: VecDeque::new(),
             book: Book::default(),
+            activity: Activity::default(),
             unit_next: 0,
             outbox: Outbox::new(),
             wake: None,
@@ -112,6 +116,7 @@ impl Coordinator {
             course,
             config,
         };
+        coordinator.update_activity(now);
         coordinator.schedule(now);
         Ok(coordinator)
     }
@@ -143,11 +148,16 @@ impl Coordinator {
             kind: self.spec.kind(),
             name: self.spec.name.clone(),
             coordinator: self.config.local,
+            dataset: self.spec.dataset,
+            // The ledger's affair: who passes the report on adds it.
+            submitted_ms: None,
             state: match self.status {
                 Status::Running => JobState::Running,
                 Status::Finished => JobState::Pending,
-                Status::Cancelled => JobState::Failed,
+                Status::Cancelled => JobState::Failed(FailReason::Cancelled),
             },
+            waiting: self.activity.waiting,
+            workers: self.activity.workers,
             round: self.round,
             rounds: self.course.rounds(),
             curve: BoundedVec::truncated(self.book.curve().iter().map(RecordPoint::curve_point)),
@@ -240,6 +250,7 @@ impl Machine for Coordinator {
             Input::Tick => Ok(()),
         };
         let dispatched = self.dispatch(now);
+        self.update_activity(now);
         self.schedule(now);
         done.and(dispatched)
     }

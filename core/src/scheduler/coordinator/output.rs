@@ -85,10 +85,12 @@ pub enum Event {
         /// Multiply-accumulates credited.
         macs: u64,
     },
-    /// A result was rejected.
+    /// A result was rejected, or did not come in time.
     Rejected(Rejection),
     /// A round was measured on the test rows.
     Round(CurvePoint),
+    /// The workers that take part have changed, or what the job waits for.
+    Activity,
 }
 
 /// What came out of a job.

@@ -38,6 +38,8 @@ pub(super) struct Member {
     /// How many lanes it says it computes side by side.
     pub(super) lanes: u8,
     pub(super) seen: TimeMs,
+    /// When it last asked for a lane, over a connection that still stands.
+    pub(super) asked: Option<TimeMs>,
     pub(super) banned: bool,
     /// Something that it should hear at once is among its notices.
     pub(super) urgent: bool,
@@ -65,6 +67,11 @@ impl Member {
     pub(super) fn candidate(&self) -> Candidate {
         let reputation = self.reputation.max(0) as u64 + self.standing.min(STANDING_MAX);
         Candidate { compute: self.speed, latency_ms: self.rtt_ms, reputation }
+    }
+
+    /// Whether it asked for a lane within this time.
+    pub(super) fn asked_within(&self, now: TimeMs, ms: u64) -> bool {
+        self.asked.is_some_and(|asked| now < asked.saturating_add(ms))
     }
 
     pub(super) const fn patience(&self) -> u64 {
@@ -102,6 +109,7 @@ impl Roster {
             guest: peer.guest,
             lanes: 1,
             seen: now,
+            asked: None,
             banned: false,
             urgent: false,
             rtt_ms: None,

@@ -17,7 +17,7 @@ use crate::{
         state::LaneState,
     },
     types::TimeMs,
-    wire::work::{LeaseId, Notice, Product, Reason},
+    wire::work::{LeaseId, Notice, Product, Reason, RejectionKind},
 };
 
 /// This host is asked again for what it has not computed by then.
@@ -198,12 +198,18 @@ impl Coordinator {
     /// Notes that a result was rejected, and what it costs its worker. The lane's phase is the caller's affair.
     pub(super) fn reject(&mut self, lane: u32, party: &Party, reason: Reason) {
         let rejection = Rejection { round: self.round, lane, worker: party.node, reason };
-        self.book.reject(rejection);
+        // What came too late was not refused: no result was looked at. It stays out of the account and of the record.
+        let late = reason.kind() == RejectionKind::Late;
+        if !late {
+            self.book.reject(rejection);
+        }
         self.roster.punish(&party.node, reason);
-        self.course.forget_secrets();
         let lease = LeaseId { job: self.job, number: party.number };
         self.roster.tell(party, Notice::Rejected { lease, reason });
-        self.outbox.push(Output::Persist(Record::Rejected(rejection)));
+        if !late {
+            self.course.forget_secrets();
+            self.outbox.push(Output::Persist(Record::Rejected(rejection)));
+        }
         self.outbox.push(Output::Event(Event::Rejected(rejection)));
         if self.roster.is_banned(&party.node) {
             self.revoke(party);

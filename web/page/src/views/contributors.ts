@@ -1,51 +1,71 @@
 /** Who did what for the shown job, from its committed record. */
+import type { Contributor } from "tequio";
 import type { View } from "../app.js";
-import { h, say, show } from "../dom.js";
+import { h, say, set, show } from "../dom.js";
 import { count, operations, short } from "../format.js";
-import { language, t } from "../i18n/index.js";
-import { shownJob } from "../state.js";
+import { locale, t } from "../i18n/index.js";
+import { shownJob, type State } from "../state.js";
 
 /** Rows that are drawn; the rest is counted. */
 const ROWS_MAX = 50;
+const COLUMNS = ["id", "units", "checks", "macs"] as const;
 
 export function contributorsView(): View {
   const title = h("h2", { id: "contributors-title" });
   const none = h("p", { class: "quiet-text" });
-  const headings = [h("th", { scope: "col" }), h("th", { scope: "col" }), h("th", { scope: "col" }), h("th", { scope: "col" })] as const;
+  const headings = COLUMNS.map((name) => ({ name, cell: h("th", { scope: "col" }) }));
   const body = h("tbody");
-  const table = h("table", { "data-testid": "contributors" }, h("thead", {}, h("tr", {}, ...headings)), body);
+  const head = h("thead", {}, h("tr", {}, ...headings.map(({ cell }) => cell)));
+  const table = h("table", { "data-testid": "contributors" }, head, body);
+  // Long lists scroll, so the region takes the keyboard.
+  const region = h("div", { class: "scroll", role: "region", tabindex: 0 }, table);
+  const element = h(
+    "section",
+    { class: "contributors", "aria-labelledby": "contributors-title" },
+    title,
+    none,
+    region,
+  );
   let drawn = "";
   return {
-    element: h("section", { class: "contributors", "aria-labelledby": "contributors-title" }, title, none, h("div", { class: "scroll" }, table)),
+    element,
+    reads: (state) => [state.node, state.record, shownJob(state)],
     update(state) {
       const { node } = state;
-      // The record is the proof; until it is committed, the coordinator's word is better than nothing.
-      const contributors = state.contributors.length > 0 ? state.contributors : (shownJob(state)?.contributors ?? []);
+      const committed = state.record !== null && state.record.job === state.job;
+      const contributors = listed(state);
       say(title, t("contributors.title"));
       say(none, t("contributors.none"));
-      show(none, state.contributors.length === 0);
-      show(table, contributors.length > 0);
-      (["id", "units", "checks", "macs"] as const).forEach((name, index) => {
-        const heading = headings[index];
-        if (heading) say(heading, t(`contributors.${name}`));
-      });
-      const wanted = `${language()} ${node} ${JSON.stringify(contributors)}`;
+      show(none, !committed);
+      show(element, contributors.length > 0);
+      set(region, "aria-label", t("contributors.list"));
+      for (const { name, cell } of headings) say(cell, t(`contributors.${name}`));
+      const wanted = `${locale()} ${node} ${JSON.stringify(contributors)}`;
       if (wanted === drawn) return;
       drawn = wanted;
       const sorted = [...contributors].sort((a, b) => b.units - a.units);
-      body.replaceChildren(
-        ...sorted.slice(0, ROWS_MAX).map(({ id, units, checks, macs }) =>
-          h(
-            "tr",
-            { "data-id": id, "data-me": id === node },
-            h("th", { scope: "row", title: id }, h("code", {}, short(id)), id === node && h("em", {}, t("contributors.you"))),
-            h("td", {}, count(units)),
-            h("td", {}, count(checks)),
-            h("td", {}, operations(macs)),
-          ),
-        ),
-        ...(sorted.length > ROWS_MAX ? [h("tr", {}, h("td", { colspan: 4 }, `+ ${count(sorted.length - ROWS_MAX)}`))] : []),
-      );
+      const rows = sorted.slice(0, ROWS_MAX).map((one) => row(one, node));
+      const more = sorted.length - ROWS_MAX;
+      if (more > 0) rows.push(h("tr", {}, h("td", { colspan: 4 }, `+ ${count(more)}`)));
+      body.replaceChildren(...rows);
     },
   };
+}
+
+/** The record is the proof; until it is committed, the coordinator's count stands in for it. */
+function listed(state: State): readonly Contributor[] {
+  if (state.record !== null && state.record.job === state.job) return state.record.contributors;
+  return shownJob(state)?.contributors ?? [];
+}
+
+function row({ id, units, checks, macs }: Contributor, node: string | null): HTMLTableRowElement {
+  const you = id === node && h("em", {}, t("contributors.you"));
+  return h(
+    "tr",
+    { "data-id": id, "data-me": id === node },
+    h("th", { scope: "row", title: id }, h("code", {}, short(id)), you),
+    h("td", {}, count(units)),
+    h("td", {}, count(checks)),
+    h("td", {}, operations(macs)),
+  );
 }

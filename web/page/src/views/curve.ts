@@ -4,21 +4,26 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { h, say, set, show } from "../dom.js";
 import { count, percent } from "../format.js";
-import { language, t } from "../i18n/index.js";
+import { locale, t } from "../i18n/index.js";
 import { colour, theme } from "../theme.js";
 
 const HEIGHT_PX = 240;
+/** Up to so many rounds each point is marked: a curve of one round is a point. */
+const MARKED_POINTS_MAX = 12;
 
 export function curveView() {
-  const plotHost = h("div", { class: "plot" });
+  const plotHost = h("div", { class: "plot", "aria-hidden": "true" });
   const empty = h("p", { class: "quiet-text" });
-  const element = h("div", { class: "curve", role: "img", "data-testid": "curve" }, plotHost, empty);
+  // The picture in words, for those who do not see it.
+  const words = h("p", { class: "visually-hidden" });
+  const element = h("div", { class: "curve", "data-testid": "curve" }, plotHost, words, empty);
   let plot: uPlot | null = null;
   let look = "";
   let drawn = "";
 
   const width = () => Math.max(200, plotHost.clientWidth);
-  new ResizeObserver(() => plot?.setSize({ width: width(), height: HEIGHT_PX })).observe(plotHost);
+  const resize = () => plot?.setSize({ width: width(), height: HEIGHT_PX });
+  new ResizeObserver(resize).observe(plotHost);
 
   return {
     element,
@@ -26,26 +31,29 @@ export function curveView() {
       const last = job.curve.at(-1);
       set(element, "data-accuracy", last?.accuracy);
       set(element, "data-points", job.curve.length);
-      set(element, "aria-label", last === undefined ? t("curve.empty") : label(job, last.accuracy));
+      say(words, last === undefined ? "" : label(job, last.accuracy));
       say(empty, t("curve.empty"));
       show(empty, last === undefined);
       show(plotHost, last !== undefined);
       if (last === undefined) return;
 
       // uPlot fixes colours and words when it is made, so another look needs another plot.
-      const wantedLook = [language(), theme(), matchMedia("(prefers-color-scheme: dark)").matches].join();
+      const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+      const wantedLook = [locale(), theme(), dark].join();
       if (plot === null || look !== wantedLook) {
         plot?.destroy();
         plot = new uPlot(plotOptions(width()), [[], []], plotHost);
         look = wantedLook;
         drawn = "";
       }
-      const data = `${job.id} ${job.curve.length} ${job.rounds} ${last.accuracy}`;
+      const data = `${job.id} ${job.curve.length} ${job.rounds} ${last.round} ${last.accuracy}`;
       if (data === drawn) return;
       drawn = data;
-      plot.batch(() => {
-        plot?.setData([job.curve.map(({ round }) => round), job.curve.map(({ accuracy }) => accuracy)]);
-        plot?.setScale("x", { min: 0, max: Math.max(1, job.rounds) });
+      const made = plot;
+      made.batch(() => {
+        const { curve } = job;
+        made.setData([curve.map(({ round }) => round), curve.map(({ accuracy }) => accuracy)]);
+        made.setScale("x", { min: 0, max: Math.max(1, job.rounds, last.round) });
       });
     },
   };
@@ -61,14 +69,23 @@ function label(job: Job, accuracy: number): string {
 }
 
 function plotOptions(width: number): uPlot.Options {
+  const font = "12px system-ui, sans-serif";
   const axis: uPlot.Axis = {
     stroke: colour("muted"),
-    font: "12px system-ui, sans-serif",
-    labelFont: "12px system-ui, sans-serif",
+    font,
+    labelFont: font,
     labelSize: 18,
     grid: { stroke: colour("line"), width: 1 },
     ticks: { show: false },
   };
+  const numbers = new Intl.NumberFormat(locale());
+  const shares = new Intl.NumberFormat(locale(), { style: "percent" });
+  const rounds = (_: uPlot, splits: number[]) => {
+    return splits.map((split) => (Number.isInteger(split) ? numbers.format(split) : ""));
+  };
+  const percents = (_: uPlot, splits: number[]) => splits.map((split) => shares.format(split));
+  const red = colour("cochineal");
+  const marked = (shown: uPlot) => shown.data[0].length <= MARKED_POINTS_MAX;
   return {
     width,
     height: HEIGHT_PX,
@@ -76,9 +93,17 @@ function plotOptions(width: number): uPlot.Options {
     cursor: { y: false, drag: { setScale: false, x: false } },
     scales: { x: { time: false, auto: false }, y: { range: [0, 1] } },
     axes: [
-      { ...axis, label: t("curve.axis.round"), size: 28, grid: { show: false } },
-      { ...axis, size: 52, splits: [0, 0.25, 0.5, 0.75, 1], values: (_, splits) => splits.map((split) => new Intl.NumberFormat(language(), { style: "percent" }).format(split)) },
+      { ...axis, label: t("curve.axis.round"), size: 28, grid: { show: false }, values: rounds },
+      { ...axis, size: 52, splits: [0, 0.25, 0.5, 0.75, 1], values: percents },
     ],
-    series: [{}, { stroke: colour("cochineal"), width: 2.5, fill: colour("cochineal-wash"), points: { show: false } }],
+    series: [
+      {},
+      {
+        stroke: red,
+        width: 2.5,
+        fill: colour("cochineal-wash"),
+        points: { show: marked, size: 9, fill: red, stroke: red },
+      },
+    ],
   };
 }

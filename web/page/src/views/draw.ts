@@ -1,12 +1,15 @@
-/** The end of the line: a person draws, and the verified model answers with its confidences. */
+/** A person draws, or enters values, and the verified model answers with its confidences. */
 import type { Prediction } from "tequio";
 import type { Context, View } from "../app.js";
 import { DIGIT_SIDE, toDigit } from "../digit.js";
 import { h, say, set, show, svg } from "../dom.js";
-import { percent, short } from "../format.js";
-import { t } from "../i18n/index.js";
+import { count, percent, short } from "../format.js";
+import { locale, t } from "../i18n/index.js";
+import { modelJob } from "../jobs.js";
 import { shownJob, type ModelFacts, type State } from "../state.js";
 import { Board } from "./board.js";
+import { errorText } from "./error.js";
+import { savingView } from "./saving.js";
 import { valuesView } from "./values.js";
 
 /** The features of the digits set. */
@@ -15,30 +18,51 @@ const DIGIT_CLASSES = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /** The largest intensity of a cell in the digits set. */
 const INTENSITY_MAX = 16;
 
-export function drawView({ actions, store }: Context): View {
+export function drawView({ actions, store, announcer }: Context): View {
   const board = new Board(() => answer(store.state));
   const title = h("h2", { id: "draw-title" });
   const lead = h("p");
-  const stage = h("p", { class: "stage", role: "status", "data-testid": "model-state" });
+  const stage = h("p", { class: "stage", "data-testid": "model-state" });
   const clear = h("button", { "data-testid": "clear", onclick: () => board.clear() });
   const keys = h("p", { class: "small", id: "draw-keys" });
   const seenLabel = h("span", { class: "label" });
   const seen = seenView();
   const label = h("b");
   const sure = h("span", { class: "label" });
-  const prediction = h("p", { class: "prediction", role: "status", "data-testid": "prediction" }, label, sure);
+  const prediction = h("p", { class: "prediction", "data-testid": "prediction" }, label, sure);
   const bars = h("ol", { class: "bars", "data-testid": "confidences" });
   const verified = h("p", { class: "verified", "data-testid": "verified" });
   const facts = h("p", { class: "small", "data-testid": "model-cid" });
-  const values = valuesView((row) => actions.predict(row), (given) => present(given, store.state.model));
-  const drawing = h("div", { class: "drawing" }, board.element, h("div", { class: "under" }, clear, h("div", { class: "seen" }, seenLabel, seen.element)), keys);
+  const saving = savingView(announcer);
+  const saveModel = saveButton("model");
+  const saveRecord = saveButton("record");
+  const buttons = h("div", { class: "buttons" }, saveModel, saveRecord);
+  const files = h("div", { class: "files" }, buttons, saving.element);
+  const values = valuesView(
+    (row) => actions.predict(row),
+    (given) => present(given, store.state.model),
+  );
+  const seenPart = h("div", { class: "seen" }, seenLabel, seen.element);
+  const under = h("div", { class: "under" }, clear, seenPart);
+  const drawing = h("div", { class: "drawing" }, board.element, under, keys);
   set(board.element, "aria-describedby", "draw-keys");
   let look = "";
+
+  function saveButton(file: "model" | "record"): HTMLButtonElement {
+    return h("button", {
+      "data-testid": `save-${file}`,
+      onclick: () => {
+        const { model } = store.state;
+        if (model !== null) void saving.run(actions.saveModel(model.job, file));
+      },
+    });
+  }
 
   function answer(state: State): void {
     const digit = toDigit(board.strokes);
     seen.update(digit);
-    set(board.element, "aria-label", `${t("draw.canvas")} ${t("draw.cursor", board.cursor)}`);
+    const cursor = t("draw.cursor", board.cursor);
+    set(board.element, "aria-label", `${t("draw.canvas")} ${cursor}`);
     if (!isDigits(state.model)) return;
     const drawn = board.strokes.length > 0;
     present(state.model && drawn ? actions.predict(digit) : null, state.model);
@@ -47,32 +71,40 @@ export function drawView({ actions, store }: Context): View {
   function present(given: Prediction | null, model: ModelFacts | null): void {
     const classes = model?.classes ?? DIGIT_CLASSES;
     const best = given === null ? undefined : given.confidences[classes.indexOf(given.label)];
-    say(label, given === null ? t(isDigits(model) ? "draw.empty" : "draw.emptyValues") : t("draw.answer", { label: given.label }));
-    say(sure, best === undefined ? "" : t("draw.sure", { confidence: percent(best) }));
+    const said = given === null ? emptyText(model) : t("draw.answer", { label: given.label });
+    const confidence = best === undefined ? "" : percent(best);
+    say(label, said);
+    say(sure, best === undefined ? "" : t("draw.sure", { confidence }));
     set(prediction, "data-label", given?.label);
+    // While a person draws, the answer changes with each point: the announcer waits for rest.
+    if (given !== null) announcer.say("prediction", said);
     while (bars.childElementCount > classes.length) bars.lastElementChild?.remove();
     classes.forEach((name, index) => {
       const item = bars.children[index] ?? bars.appendChild(bar());
-      const confidence = given?.confidences[index] ?? 0;
-      const [text, track, number] = item.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
-      say(text, name);
-      (track.firstElementChild as HTMLElement).style.width = `${Math.round(confidence * 1000) / 10}%`;
-      say(number, given === null ? "" : percent(confidence));
-      set(item, "data-label", name);
-      set(item, "data-confidence", given === null ? null : confidence);
-      set(item, "data-best", given !== null && name === given.label);
+      updateBar(item, name, given?.confidences[index] ?? null, name === given?.label);
     });
   }
 
   return {
     element: h(
       "section",
-      { class: "draw", "aria-labelledby": "draw-title" },
+      { class: "draw", "aria-labelledby": "draw-title", "data-part": "draw", tabindex: -1 },
       title,
       lead,
       stage,
-      h("div", { class: "desk" }, drawing, h("div", { class: "answer" }, values.element, prediction, bars, verified, facts)),
+      h(
+        "div",
+        { class: "desk" },
+        drawing,
+        h("div", { class: "answer" }, values.element, prediction, bars, verified, facts, files),
+      ),
     ),
+    reads: (state) => [
+      state.phase,
+      state.model,
+      state.modelError,
+      state.model === null ? shownJob(state) : modelJob(state.jobs, state.job)?.id,
+    ],
     update(state) {
       const { model } = state;
       say(title, t(isDigits(model) ? "draw.title" : "draw.titleValues"));
@@ -80,20 +112,28 @@ export function drawView({ actions, store }: Context): View {
       const waiting = stageText(state);
       say(stage, waiting ?? "");
       show(stage, waiting !== null);
+      stage.classList.toggle("notice", state.modelError !== null);
+      set(drawing, "data-waiting", model === null);
       say(clear, t("draw.clear"));
       say(keys, t("draw.keys"));
       say(seenLabel, t("draw.seen"));
       say(verified, t("draw.verified"));
+      say(saveModel, t("download.model"));
+      say(saveRecord, t("download.record"));
       show(verified, model !== null);
       show(facts, model !== null);
+      show(files, model !== null);
+      show(bars, model !== null);
       if (model !== null) {
-        say(facts, [t("draw.accuracy", { accuracy: percent(model.accuracy) }), `${t("draw.cid")} ${short(model.cid)}`].join(" · "));
+        const accuracy = percent(model.accuracy);
+        const right = t("draw.accuracy", { name: model.name, accuracy });
+        say(facts, `${right} · ${t("draw.cid")} ${short(model.cid)}`);
         set(facts, "data-cid", model.cid);
         set(facts, "title", model.cid);
       }
       show(drawing, isDigits(model));
       values.update(isDigits(model) ? null : model);
-      const wanted = `${t("draw.empty")} ${model?.cid}`;
+      const wanted = `${locale()} ${model?.cid}`;
       if (wanted !== look) {
         look = wanted;
         present(null, model);
@@ -104,30 +144,59 @@ export function drawView({ actions, store }: Context): View {
   };
 }
 
-/** The board is for models of the digits' shape; until a model is known it is shown as well. */
+/** The board is for models of digits; until a model is known it is shown as well. */
 function isDigits(model: ModelFacts | null): boolean {
-  return model === null || model.features === DIGIT_FEATURES;
+  if (model === null) return true;
+  const digits = model.classes.every((name) => DIGIT_CLASSES.includes(name));
+  return model.features === DIGIT_FEATURES && digits;
 }
 
+function emptyText(model: ModelFacts | null): string {
+  if (model === null) return t("draw.noModel");
+  return t(isDigits(model) ? "draw.empty" : "draw.emptyValues");
+}
+
+/** Why no model answers yet, or null if one does. */
 function stageText(state: State): string | null {
+  if (state.modelError !== null) return t("draw.failed", { message: errorText(state.modelError) });
   if (state.model !== null) return null;
-  if (state.modelError !== null) return t("draw.failed", { message: state.modelError.message });
-  return shownJob(state)?.state === "final" ? t("draw.loading") : t("draw.waiting");
+  if (state.phase !== "connected") return t("draw.away");
+  if (modelJob(state.jobs, state.job) !== null) return t("draw.loading");
+  const job = shownJob(state);
+  if (job?.state !== "running") return t("draw.waiting");
+  return t("draw.waitingRound", { round: count(job.round), rounds: count(job.rounds) });
 }
 
 function bar(): HTMLLIElement {
-  return h("li", {}, h("span", {}), h("span", { class: "track", "aria-hidden": "true" }, h("span", { class: "level" })), h("span", {}));
+  const level = h("span", { class: "level" });
+  const track = h("span", { class: "track", "aria-hidden": "true" }, level);
+  return h("li", {}, h("span", {}), track, h("span", {}));
+}
+
+function updateBar(item: Element, name: string, confidence: number | null, best: boolean): void {
+  const [text, track, number] = item.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
+  say(text, name);
+  const level = track.firstElementChild as HTMLElement;
+  level.style.width = `${Math.round((confidence ?? 0) * 1000) / 10}%`;
+  say(number, confidence === null ? "" : percent(confidence));
+  set(item, "data-label", name);
+  set(item, "data-confidence", confidence);
+  set(item, "data-best", best);
 }
 
 /** The 64 intensities as the model gets them. */
 function seenView() {
-  const cells = Array.from({ length: DIGIT_FEATURES }, (_, index) =>
-    svg("rect", { x: index % DIGIT_SIDE, y: Math.floor(index / DIGIT_SIDE), width: 1, height: 1, "fill-opacity": 0 }),
-  );
+  const cells = Array.from({ length: DIGIT_FEATURES }, (_, index) => {
+    const [x, y] = [index % DIGIT_SIDE, Math.floor(index / DIGIT_SIDE)];
+    return svg("rect", { x, y, width: 1, height: 1, "fill-opacity": 0 });
+  });
+  const box = `0 0 ${DIGIT_SIDE} ${DIGIT_SIDE}`;
   return {
-    element: svg("svg", { viewBox: `0 0 ${DIGIT_SIDE} ${DIGIT_SIDE}`, "aria-hidden": "true", "data-testid": "seen" }, ...cells),
+    element: svg("svg", { viewBox: box, "aria-hidden": "true", "data-testid": "seen" }, ...cells),
     update(digit: Float64Array) {
-      cells.forEach((cell, index) => set(cell, "fill-opacity", (digit[index] ?? 0) / INTENSITY_MAX));
+      cells.forEach((cell, index) => {
+        set(cell, "fill-opacity", (digit[index] ?? 0) / INTENSITY_MAX);
+      });
     },
   };
 }

@@ -1,51 +1,121 @@
-/** What happened, newest first: refused results, lies with the peer's name, changes of path. */
-import type { View } from "../app.js";
-import { h, say, show } from "../dom.js";
-import { clock, short } from "../format.js";
-import { isMessage, language, t } from "../i18n/index.js";
-import type { LogLine } from "../state.js";
+/**
+ * What happened, newest first. It is no live region: the announcer speaks of what asks for
+ * attention. Technical notes, in English, stand apart.
+ */
+import type { Context, View } from "../app.js";
+import { h, say, set, show } from "../dom.js";
+import { clock, count, short } from "../format.js";
+import { locale, t, tMaybe } from "../i18n/index.js";
+import type { LogLine } from "../log.js";
 
 /** Values that are identifiers, and are shortened. */
 const IDS = new Set(["peer", "worker", "via", "node"]);
+const TRANSPORTS: Record<string, string> = { webrtc: "WebRTC", websocket: "WebSocket" };
+/** The words by which a reason of the network is translated, tried in this order. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [/in time/, "reason.time"],
+  [/product/, "reason.product"],
+  [/opened/, "reason.opening"],
+  [/state/, "reason.state"],
+  [/form/, "reason.malformed"],
+  [/delta/, "reason.delta"],
+  [/step/, "reason.step"],
+];
 
-export function logView(): View {
+export function logView({ announcer }: Context): View {
   const title = h("h2", { id: "log-title" });
   const none = h("p", { class: "quiet-text" });
-  const list = h("ol", { role: "log", "aria-live": "polite", "aria-labelledby": "log-title", tabindex: 0, "data-testid": "log" });
-  let newest = 0;
-  let spoken = language();
+  const list = h("ol", { "aria-labelledby": "log-title", tabindex: 0, "data-testid": "log" });
+  const summary = h("summary");
+  const technical = h("ol", { lang: "en", tabindex: 0, "data-testid": "log-technical" });
+  const details = h("details", {}, summary, technical);
+  const items = new Map<number, { item: HTMLLIElement; drawn: string }>();
+  let spokenId = 0;
+
+  function draw(target: HTMLElement, lines: readonly LogLine[]): void {
+    const wanted = lines.toReversed().map((line) => itemOf(line));
+    wanted.forEach((item, index) => {
+      const at = target.children[index];
+      if (at !== item) target.insertBefore(item, at ?? null);
+    });
+    while (target.childElementCount > wanted.length) target.lastElementChild?.remove();
+  }
+
+  function itemOf(line: LogLine): HTMLLIElement {
+    const drawn = `${locale()} ${line.count} ${line.lastMs} ${line.key}`;
+    const known = items.get(line.id);
+    if (known?.drawn === drawn) return known.item;
+    const item = known?.item ?? h("li");
+    fill(item, line);
+    items.set(line.id, { item, drawn });
+    return item;
+  }
+
   return {
-    element: h("section", { class: "log", "aria-labelledby": "log-title" }, title, none, list),
+    element: h(
+      "section",
+      { class: "log", "aria-labelledby": "log-title" },
+      title,
+      none,
+      list,
+      details,
+    ),
+    reads: ({ log }) => [log],
     update({ log }) {
+      const people = log.filter(({ key }) => key !== "log.line");
+      const notes = log.filter(({ key }) => key === "log.line");
       say(title, t("log.title"));
       say(none, t("log.none"));
-      show(none, log.length === 0);
-      show(list, log.length > 0);
-      if (spoken !== language()) {
-        spoken = language();
-        newest = 0;
-        list.replaceChildren();
+      say(summary, t("log.technical"));
+      set(technical, "aria-label", t("log.technical"));
+      show(none, people.length === 0);
+      show(list, people.length > 0);
+      show(details, notes.length > 0);
+      draw(list, people);
+      draw(technical, notes);
+      for (const id of items.keys()) if (!log.some((line) => line.id === id)) items.delete(id);
+      const news = people.findLast(({ id, tone }) => id > spokenId && tone !== "plain");
+      if (news !== undefined && (news.tone === "bad" || news.tone === "warn")) {
+        spokenId = news.id;
+        announcer.say("log", textOf(news));
       }
-      for (const line of log) {
-        if (line.id <= newest) continue;
-        newest = line.id;
-        list.prepend(item(line));
-      }
-      while (list.childElementCount > log.length) list.lastElementChild?.remove();
     },
   };
 }
 
-function item({ atMs, tone, key, values }: LogLine): HTMLLIElement {
-  const shown = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, present(name, value)]));
-  const full = Object.entries(values).filter(([name]) => IDS.has(name)).map(([, value]) => value).join(" ");
-  const text = isMessage(key) ? t(key, shown) : key;
-  return h("li", { "data-tone": tone, "data-kind": key, title: full || null }, h("time", { datetime: new Date(atMs).toISOString() }, clock(atMs)), h("span", {}, text));
+function fill(item: HTMLLIElement, line: LogLine): void {
+  const { firstMs, lastMs, count: times, tone, key } = line;
+  const time = h("time", { datetime: new Date(lastMs).toISOString() }, clock(lastMs));
+  const text = h("span", {}, textOf(line));
+  const again = t("log.times", { count: count(times), time: clock(firstMs) });
+  const repeats = times > 1 && h("small", { class: "times" }, again);
+  item.replaceChildren(time, h("div", {}, text, repeats || ""));
+  set(item, "data-tone", tone);
+  set(item, "data-kind", key);
+  set(item, "data-count", times);
+  set(item, "title", idsOf(line) || null);
+}
+
+function textOf({ key, values }: LogLine): string {
+  const shown = Object.entries(values).map(([name, value]) => [name, present(name, value)]);
+  return tMaybe(key, Object.fromEntries(shown)) ?? key;
+}
+
+function idsOf({ values }: LogLine): string {
+  const ids = Object.entries(values).filter(([name]) => IDS.has(name));
+  return ids.map(([, value]) => value).join(" ");
 }
 
 function present(name: string, value: string | number): string | number {
-  if (typeof value === "number") return value;
+  if (typeof value === "number") return count(value);
   if (IDS.has(name)) return short(value);
-  const key = `lie.${value}`;
-  return name === "what" && isMessage(key) ? t(key) : value;
+  if (name === "what") return tMaybe(`lie.${value}`) ?? value;
+  if (name === "transport") return TRANSPORTS[value] ?? value;
+  if (name === "reason") return reasonText(value);
+  return value;
+}
+
+function reasonText(reason: string): string {
+  const key = REASONS.find(([words]) => words.test(reason))?.[1] ?? "reason.other";
+  return tMaybe(key, { reason }) ?? reason;
 }

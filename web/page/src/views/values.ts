@@ -1,34 +1,130 @@
-/** For models of other shapes than the digits': a row typed in as numbers. */
+/**
+ * The form for models that do not take a digit: a field for each column, with the column's name
+ * and its usual range. Without columns, or with very many, one field takes the whole row.
+ */
 import type { Prediction } from "tequio";
 import { h, say, set, show } from "../dom.js";
+import { measure } from "../format.js";
 import { t } from "../i18n/index.js";
-import type { ModelFacts } from "../state.js";
+import type { ColumnFacts, ModelFacts } from "../state.js";
 
-export function valuesView(predict: (row: number[]) => Prediction | null, answered: (prediction: Prediction | null) => void) {
+/** Columns above this number are entered as one row. */
+const FIELDS_MAX = 64;
+
+export function valuesView(
+  predict: (row: number[]) => Prediction | null,
+  answered: (prediction: Prediction | null) => void,
+) {
+  const lead = h("p", { class: "columns-lead" });
+  const fields = h("div", { class: "columns" });
   const label = h("label", { for: "values" });
-  const field = h("textarea", { id: "values", rows: 3, spellcheck: "false", autocomplete: "off", "data-testid": "values" });
-  const complaint = h("p", { class: "notice", role: "status", hidden: true });
+  const field = h("textarea", {
+    id: "values",
+    rows: 3,
+    spellcheck: "false",
+    autocomplete: "off",
+    "data-testid": "values",
+  });
+  const complaint = h("p", { class: "notice", role: "status", id: "values-bad", hidden: true });
   const ask = h("button", { class: "primary", type: "submit", "data-testid": "ask" });
-  let features = 0;
-  const form = h("form", { class: "values", hidden: true }, label, field, complaint, ask);
+  const form = h("form", { class: "values", novalidate: true, hidden: true });
+  form.append(lead, fields, label, field, complaint, ask);
+  let model: ModelFacts | null = null;
+  let made = "";
+  let inputs: { column: ColumnFacts; input: HTMLInputElement; hint: HTMLElement }[] = [];
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const row = field.value.split(/[\s,;]+/).filter((part) => part !== "").map(Number);
-    const given = row.filter(Number.isFinite).length;
-    const good = row.length === features && given === features;
-    show(complaint, !good);
-    set(field, "aria-invalid", good ? null : "true");
-    say(complaint, good ? "" : t("draw.valuesBad", { features, given }));
-    answered(good ? predict(row) : null);
+    const row = inputs.length > 0 ? readFields() : readRow();
+    show(complaint, row === null);
+    answered(row === null ? null : predict(row));
   });
+
+  /** The numbers of the fields, or null with a complaint about the first that is none. */
+  function readFields(): number[] | null {
+    const numbers = inputs.map(({ input }) => parse(input.value));
+    numbers.forEach((number, index) => mark(inputs[index]?.input, number === null));
+    const bad = inputs[numbers.indexOf(null)];
+    if (bad === undefined) return numbers.filter((number) => number !== null);
+    say(complaint, t("draw.valueBad", { column: bad.column.name }));
+    bad.input.focus();
+    return null;
+  }
+
+  function readRow(): number[] | null {
+    const parts = field.value.split(/[\s;]+|,(?=\s)/).filter((part) => part !== "");
+    const numbers = parts.map(parse).filter((number) => number !== null);
+    const features = model?.features ?? 0;
+    const good = parts.length === features && numbers.length === features;
+    mark(field, !good);
+    say(complaint, good ? "" : t("draw.valuesBad", { features, given: numbers.length }));
+    if (!good) field.focus();
+    return good ? numbers : null;
+  }
+
+  function mark(input: HTMLElement | undefined, bad: boolean): void {
+    if (input === undefined) return;
+    set(input, "aria-invalid", bad ? "true" : null);
+  }
+
+  function build({ cid, columns, features }: ModelFacts): void {
+    if (made === cid) return;
+    made = cid;
+    const known = columns.length === features && features <= FIELDS_MAX;
+    inputs = (known ? columns : []).map((column, index) => fieldOf(column, index));
+    fields.replaceChildren(
+      ...inputs.map(({ column, input, hint }) =>
+        h("p", { class: "column-field" }, h("label", { for: input.id }, column.name), input, hint),
+      ),
+    );
+    show(complaint, false);
+  }
+
   return {
     element: form,
-    update(model: ModelFacts | null) {
-      show(form, model !== null);
-      if (model === null) return;
-      features = model.features;
-      say(label, t("draw.values", { features }));
+    update(next: ModelFacts | null) {
+      model = next;
+      show(form, next !== null);
+      if (next === null) return;
+      build(next);
+      const byField = inputs.length > 0;
+      say(lead, t("draw.columns", { name: next.name }));
+      for (const { column, hint } of inputs) say(hint, rangeText(column));
+      say(label, t("draw.values", { features: next.features }));
+      show(lead, byField);
+      show(fields, byField);
+      show(label, !byField);
+      show(field, !byField);
       say(ask, t("draw.ask"));
     },
   };
+}
+
+function fieldOf(column: ColumnFacts, index: number) {
+  const id = `column-${index}`;
+  const hint = h("small", { id: `${id}-hint` });
+  const input = h("input", {
+    id,
+    type: "text",
+    inputmode: "decimal",
+    autocomplete: "off",
+    "aria-describedby": `${id}-hint`,
+    "data-testid": "column",
+  });
+  return { column, input, hint };
+}
+
+/** Two deviations around the mean hold nearly all of the training rows. */
+function rangeText({ mean, deviation }: ColumnFacts): string {
+  const [low, high] = [mean - 2 * deviation, mean + 2 * deviation].map(measure);
+  return t("draw.range", { low: low ?? "", high: high ?? "" });
+}
+
+/** A number as people in Mexico and elsewhere write it: a decimal point, or a lone comma. */
+function parse(text: string): number | null {
+  const trimmed = text.trim();
+  const plain = /^[^.,]*,\d+$/.test(trimmed) ? trimmed.replace(",", ".") : trimmed;
+  if (plain === "") return null;
+  const number = Number(plain);
+  return Number.isFinite(number) ? number : null;
 }

@@ -1,0 +1,140 @@
+//! Finds paths to the coordinators of running jobs with which this node is not connected, so that its worker can ask them
+//! and its clients see how their jobs go.
+//!
+//! A coordinator reserves circuits at the full nodes and relays that it is connected with ([`super::reachable`]). So this
+//! node dials it through each of its own peers; where none of them has a reservation, it asks its peers for addresses:
+//! a peer that has reached the coordinator passes on what the coordinator says of itself. Each node asks only its own
+//! peers and answers only from its own connections, so nothing is forwarded, and paths spread hop by hop. Once connected
+//! by a circuit, the network replaces it by a direct connection wherever it can.
+
+use super::{
+    context::Context,
+    reachable::{addresses_of, is_direct_full_node, is_relay},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tequio_core::{ledger::job::JobStatus, types::NodeId, wire::light::AddressesOf};
+use tequio_p2p::{Multiaddr, Network, identity};
+use tokio::task::JoinSet;
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Coordinators that are looked for, and how many at a time.
+const WANTED_MAX: usize = 256;
+const SEARCHES_MAX: usize = 4;
+/// Peers through which one search dials, peers that it asks, and addresses that it dials.
+const CIRCUITS_TRIED_MAX: usize = 8;
+const TELLERS_MAX: usize = 8;
+const ADDRESSES_TRIED_MAX: usize = 8;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a search in vain; it doubles with each, up to the maximum.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A coordinator that is looked for.
+#[derive(Debug, Default)]
+struct Search {
+    /// Searches in vain.
+    failures: u32,
+    /// None while the search is under way; at first it is due at once.
+    due: Option<Instant>,
+    is_under_way: bool,
+}
+
+impl Search {
+    fn is_due(&self) -> bool {
+        !self.is_under_way && self.due.is_none_or(|due| due <= Instant::now())
+    }
+
+    fn ended(&mut self) {
+        self.is_under_way = false;
+        let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
+        self.due = Some(Instant::now() + pause);
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+/// Looks for coordinators until the node stops.
+pub async fn run(context: Arc<Context>) {
+    let mut searches: BTreeMap<NodeId, Search> = BTreeMap::new();
+    let mut under_way: JoinSet<NodeId> = JoinSet::new();
+    let mut interval = tokio::time::interval(LOOK_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        while let Some(ended) = under_way.try_join_next() {
+            if let Some(search) = ended.ok().and_then(|node| searches.get_mut(&node)) {
+                search.ended();
+            }
+        }
+        let wanted = wanted(&context);
+        searches.retain(|node, _| wanted.contains(node));
+        for node in wanted {
+            let search = searches.entry(node).or_default();
+            if under_way.len() < SEARCHES_MAX && search.is_due() {
+                let (context, turn) = (context.clone(), search.failures as usize);
+                search.is_under_way = true;
+                under_way.spawn(async move {
+                    if let Some(addr) = find(&context, node, turn).await {
+                        tracing::info!(coordinator = %node.short(), %addr, "a path to the coordinator is found");
+                    }
+                    node
+                });
+            }
+        }
+    }
+}
+
+/// Coordinators of running jobs with which this node is not connected.
+fn wanted(context: &Context) -> BTreeSet<NodeId> {
+    let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
+    let coordinators: BTreeSet<NodeId> = running.map(|(_, job)| job.coordinator).collect();
+    let is_missing = |node: &NodeId| *node != context.id && context.network.peer(*node).is_none();
+    coordinators.into_iter().filter(is_missing).take(WANTED_MAX).collect()
+}
+
+/// Connects to a node by the first path that works; `turn` says with which peers to begin.
+async fn find(context: &Context, node: NodeId, turn: usize) -> Option<Multiaddr> {
+    let mut peers = context.network.peers();
+    peers.retain(|peer| is_relay(peer) || is_direct_full_node(peer));
+    if !peers.is_empty() {
+        let first = turn.saturating_mul(CIRCUITS_TRIED_MAX) % peers.len();
+        peers.rotate_left(first);
+    }
+    for peer in peers.iter().take(CIRCUITS_TRIED_MAX) {
+        let relay: Option<Multiaddr> = identity::peer_id(peer.id).and_then(|id| format!("/p2p/{id}").parse().ok());
+        let Some(circuit) = relay.and_then(|relay| identity::circuit(&relay, node)) else { continue };
+        if dial(&context.network, &circuit).await {
+            return Some(circuit);
+        }
+    }
+    let mut tried: BTreeSet<String> = BTreeSet::new();
+    for teller in peers.iter().filter(|peer| is_direct_full_node(peer)).take(TELLERS_MAX) {
+        let mut told = addresses_of(context, teller, AddressesOf::Coordinator(node)).await;
+        told.retain(|addr| identity::node_of(addr) == Some(node));
+        // Circuits last: they cost somebody else.
+        told.sort_by_key(|addr| addr.to_string().contains("/p2p-circuit"));
+        for addr in told {
+            if tried.len() >= ADDRESSES_TRIED_MAX {
+                return None;
+            }
+            if tried.insert(addr.to_string()) && dial(&context.network, &addr).await {
+                return Some(addr);
+            }
+        }
+    }
+    None
+}
+
+async fn dial(network: &Network, addr: &Multiaddr) -> bool {
+    match tokio::time::timeout(DIAL_TIMEOUT, network.dial(addr.clone())).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            tracing::debug!(%addr, %error, "no path");
+            false
+        }
+        Err(_) => false,
+    }
+}

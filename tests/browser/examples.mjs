@@ -1,0 +1,109 @@
+/**
+ * The npm package's examples as they stand: the README's first one and the React component, built by Vite and run in
+ * Chromium against a network that has a finished training; and a node in Node.js that reads the model and runs it.
+ *
+ * Usage: node examples.mjs --chromium PATH --url URL-OF-THE-PAGE
+ * Prints `readme` and `react` with what they showed, then `node` with the model's label.
+ */
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { launch, open, say } from "./chromium.mjs";
+
+const WAIT_MS = 60_000;
+const web = fileURLToPath(new URL("../../web", import.meta.url));
+const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
+const { origin, hash: fragment } = new URL(values.url);
+const hash = new URLSearchParams(fragment.slice(1)).get("checkpoint");
+
+const readme = readFileSync(join(web, "package/README.md"), "utf8").match(/```ts\n([\s\S]*?)```/)[1];
+const placeholders = [/hash: "[^"]*"/, /"https:\/\/relay\.example"|"https:\/\/relay\.example\//];
+if (!placeholders.every((placeholder) => placeholder.test(readme))) throw new Error("the README's example has other placeholders");
+const example = readme.replace(placeholders[0], `hash: "${hash}"`).replace("https://relay.example/", "/");
+
+const project = mkdtempSync(join(tmpdir(), "tequio-examples-"));
+symlinkSync(join(web, "node_modules"), join(project, "node_modules"));
+const html = (script) => `<!doctype html><title>example</title><body><button id="join"></button><main></main><script type="module" src="${script}"></script></body>`;
+writeFileSync(join(project, "readme.html"), html("/readme.ts"));
+writeFileSync(join(project, "readme.ts"), `const joinButton = document.querySelector("button")!;\n${example}`);
+writeFileSync(join(project, "react.html"), html("/react.tsx"));
+writeFileSync(
+  join(project, "react.tsx"),
+  `import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Contribute } from ${JSON.stringify(join(web, "examples/contribute.tsx"))};
+const options = { checkpoint: { url: "/checkpoint.bin", hash: "${hash}" }, wellKnown: "/.well-known/tequio.json" };
+createRoot(document.querySelector("main")!).render(<StrictMode><Contribute options={options} /></StrictMode>);`,
+);
+
+const { createServer } = await import(pathToFileURL(createRequire(join(web, "package.json")).resolve("vite")).href);
+const server = await createServer({
+  root: project,
+  configFile: false,
+  logLevel: "warn",
+  cacheDir: join(project, ".vite"),
+  resolve: { dedupe: ["react", "react-dom"] },
+  optimizeDeps: { exclude: ["tequio"] },
+  server: { port: 0, host: "127.0.0.1", fs: { strict: false }, proxy: { "/checkpoint.bin": origin, "/.well-known": origin } },
+});
+await server.listen();
+const base = `http://127.0.0.1:${server.httpServer.address().port}`;
+const { browser, close } = await launch(values.chromium);
+
+{
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const label = page.waitForEvent("console", { predicate: (message) => / says /.test(message.text()), timeout: WAIT_MS });
+  const block = page.waitForEvent("console", { predicate: (message) => /^block \d+, final by \d+/.test(message.text()), timeout: WAIT_MS });
+  page.on("console", (message) => console.error(`readme: ${message.text()}`));
+  await page.goto(`${base}/readme.html`);
+  const [said, block_] = await Promise.all([label, block]);
+  const waiting = page.waitForEvent("console", { predicate: (message) => message.text() === "waiting", timeout: WAIT_MS });
+  await page.locator("button").click();
+  await waiting;
+  say({ event: "readme", model: said.text(), block: block_.text() });
+  await context.close();
+}
+{
+  const { page, context, errors } = await open(browser, `${base}/react.html`);
+  const label = await page.locator("[data-label]").getAttribute("data-label", { timeout: WAIT_MS });
+  await page.locator("main button").click();
+  await page.locator('[data-state="waiting"]').waitFor({ timeout: WAIT_MS });
+  await page.locator("main button").click();
+  await page.locator('[data-state="off"]').waitFor({ timeout: WAIT_MS });
+  if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) in React`);
+  say({ event: "react", label });
+  await context.close();
+}
+await close();
+await server.close();
+rmSync(project, { recursive: true, force: true });
+
+// Node has a WebSocket from version 22 on; before that, a program brings one.
+const tequio = await import(pathToFileURL(join(web, "package/dist/index.js")).href);
+const wellKnown = `${origin}/.well-known/tequio.json`;
+const options = { checkpoint: { url: `${origin}/checkpoint.bin`, hash }, wellKnown };
+if (typeof WebSocket === "undefined") {
+  const refused = await tequio.connect(options).catch((error) => error);
+  if (refused.code !== "UNSUPPORTED") throw new Error(`without a WebSocket: ${refused}`);
+  const { default: bundle } = await import("playwright-core/lib/utilsBundle");
+  globalThis.WebSocket = bundle.ws;
+}
+const node = await tequio.connect(options);
+if (node.status().storage !== "visit") throw new Error("Node keeps nothing");
+const job = (await node.jobs()).find(({ kind, state }) => kind === "train" && state === "final");
+const model = await node.model(job.name);
+const { label } = model.predict(new Float64Array(model.features));
+const files = await node.modelFiles(job.id);
+const [best] = (await node.record(job.id)).contributors;
+const proof = await node.contributionProof(job.id, best.id);
+const checkpoint = new Uint8Array(await (await fetch(`${origin}/checkpoint.bin`)).arrayBuffer());
+const proved = await tequio.verifyContributionProof(proof.bytes, checkpoint);
+if (proved.units !== best.units || proved.id !== best.id) throw new Error(`the proof says ${JSON.stringify(proved)}`);
+const none = await node.contributionProof(job.id).catch((error) => error.code);
+await node.close();
+say({ event: "node", label, model: files.model.length, record: files.record.length, units: proved.units, none });
+process.exit(0);

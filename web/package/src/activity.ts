@@ -1,0 +1,135 @@
+/**
+ * The activity of a node in one word, for a state line: off, waiting, computing,
+ * paused or disconnected, and since when. It is derived from the peers, the heads,
+ * the units in the pool and the contribution; nothing of it comes from a peer's claim.
+ */
+import type { Clock } from "./ice-servers.js";
+import type { ContributionState, PauseReason, TequioEvent } from "./events.js";
+
+/** What a node is doing. */
+export type ActivityState = "off" | "waiting" | "computing" | "paused" | "disconnected";
+
+/** The activity of a node, and why. */
+export interface Activity {
+  /**
+   * `off`: connected, and lends nothing. `waiting`: lends, but has had no unit for some seconds.
+   * `computing`: units are computed. `paused`: see `reason`. `disconnected`: no peer is
+   * connected, or peers are but no block becomes final; see `reason`.
+   */
+  state: ActivityState;
+  /** When the state began, in milliseconds since 1970 by the device's clock. */
+  sinceMs: number;
+  /** The job of the newest unit, while computing. */
+  job?: string;
+  /** Units finished in the last minute, while computing. */
+  unitsPerMinute?: number;
+  /** Why the node is paused or disconnected. */
+  reason?: PauseReason | "noPeers" | "noQuorum";
+}
+
+/** A node without a unit for this long waits. */
+export const WAITING_AFTER_MS = 3_000;
+/** The shortest time between two `activity` events that differ only in the rate. */
+export const RATE_INTERVAL_MS = 5_000;
+/** The window over which the rate is measured. */
+export const RATE_WINDOW_MS = 60_000;
+/** Finished units whose times are kept. */
+const FINISHED_MAX = 10_000;
+
+/** Follows the events of a node and reports each change of its activity. */
+export class ActivityTracker {
+  readonly #clock: Clock;
+  readonly #report: (activity: Activity) => void;
+  readonly #startedMs: number;
+  readonly #peers = new Set<string>();
+  readonly #units = new Set<number>();
+  #finished: number[] = [];
+  #stale = false;
+  #contribution: { state: ContributionState; reason?: PauseReason } = { state: "stopped" };
+  #job: string | undefined;
+  #busyMs = Number.NEGATIVE_INFINITY;
+  #lendingMs = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
+  #current: Activity;
+
+  constructor(clock: Clock, report: (activity: Activity) => void) {
+    this.#clock = clock;
+    this.#report = report;
+    this.#startedMs = clock.monotonicMs();
+    this.#current = { state: "disconnected", sinceMs: clock.wallMs(), reason: "noPeers" };
+  }
+
+  /** The activity now. */
+  get current(): Activity {
+    return this.#current;
+  }
+
+  /** Takes an event of the node. */
+  take(event: TequioEvent): void {
+    const now = this.#clock.monotonicMs();
+    switch (event.type) {
+      case "peer":
+        if (event.connected) this.#peers.add(event.id);
+        else this.#peers.delete(event.id);
+        break;
+      case "head":
+        this.#stale = false;
+        break;
+      case "stale":
+        this.#stale = true;
+        break;
+      case "unit":
+        this.#units.add(event.unit);
+        this.#job = event.job;
+        break;
+      case "unitEnd":
+        if (this.#units.delete(event.unit)) this.#busyMs = now;
+        if (event.ok) this.#finished.push(now);
+        if (this.#finished.length > FINISHED_MAX) this.#finished.shift();
+        break;
+      case "contribution": {
+        const { state, reason } = event;
+        if (state === "running" && this.#contribution.state !== "running") this.#lendingMs = now;
+        this.#contribution = reason === undefined ? { state } : { state, reason };
+        break;
+      }
+      default:
+        return;
+    }
+    this.update();
+  }
+
+  /** Looks again; called regularly, because waiting begins by the passing of time alone. */
+  update(): void {
+    const now = this.#clock.monotonicMs();
+    const next = this.#derive(now);
+    const { state, reason, job, unitsPerMinute, sinceMs } = this.#current;
+    const same = next.state === state && next.reason === reason;
+    if (same && next.job === job) {
+      if (next.unitsPerMinute === unitsPerMinute) return;
+      if (now - this.#reportedMs < RATE_INTERVAL_MS) return;
+    }
+    this.#reportedMs = now;
+    this.#current = { ...next, sinceMs: same ? sinceMs : this.#clock.wallMs() };
+    this.#report(this.#current);
+  }
+
+  #derive(now: number): Omit<Activity, "sinceMs"> {
+    const { state, reason } = this.#contribution;
+    if (this.#peers.size === 0) return { state: "disconnected", reason: "noPeers" };
+    if (state === "paused") return { state, ...(reason === undefined ? {} : { reason }) };
+    const busy = this.#units.size > 0 || now - this.#busyMs < WAITING_AFTER_MS;
+    if (state === "running" && busy) return this.#computing(now);
+    if (this.#stale) return { state: "disconnected", reason: "noQuorum" };
+    return { state: state === "running" ? "waiting" : "off" };
+  }
+
+  #computing(now: number): Omit<Activity, "sinceMs"> {
+    this.#finished = this.#finished.filter((at) => now - at < RATE_WINDOW_MS);
+    const window = Math.min(RATE_WINDOW_MS, now - Math.max(this.#startedMs, this.#lendingMs));
+    // The rate of less than five seconds says nothing.
+    const rate = Math.round((this.#finished.length * 60_000) / Math.max(window, RATE_INTERVAL_MS));
+    const job = this.#job === undefined ? {} : { job: this.#job };
+    return { state: "computing", unitsPerMinute: rate, ...job };
+  }
+}

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { ActivityTracker, RATE_INTERVAL_MS, WAITING_AFTER_MS, type Activity } from "../src/activity.js";
+import type { TequioEvent } from "../src/events.js";
+import { FakeClock } from "./fakes.js";
+
+function tracked() {
+  const clock = new FakeClock();
+  const reported: Activity[] = [];
+  const tracker = new ActivityTracker(clock, (activity) => void reported.push(activity));
+  const take = (...events: TequioEvent[]) => events.forEach((event) => tracker.take(event));
+  const state = () => [tracker.current.state, tracker.current.reason].filter(Boolean).join(" ");
+  return { clock, tracker, reported, take, state };
+}
+
+const peer = (connected: boolean, id = "relay"): TequioEvent => ({ type: "peer", id, connected });
+const contribution = (state: "running" | "paused" | "stopped", reason?: "hidden" | "dataCap"): TequioEvent => ({
+  type: "contribution",
+  state,
+  workers: 1,
+  ...(reason ? { reason } : {}),
+});
+const unit = (unit: number): TequioEvent => ({ type: "unit", unit, job: "j", round: 0, lane: 0, kind: "compute" });
+const end = (unit: number, ok = true): TequioEvent => ({ type: "unitEnd", unit, ok, elapsedMs: 1 });
+const head: TequioEvent = { type: "head", height: 1, timeMs: 1, hash: "" };
+
+test("a node goes from no peer through waiting and computing, and says when each began", () => {
+  const { clock, tracker, take, state } = tracked();
+  assert.equal(state(), "disconnected noPeers");
+  take(peer(true));
+  assert.equal(state(), "off");
+  take(contribution("running"));
+  assert.equal(state(), "waiting");
+  clock.pass(10_000);
+  take(unit(1));
+  assert.equal(state(), "computing");
+  assert.equal(tracker.current.job, "j");
+  assert.equal(tracker.current.sinceMs, clock.wall);
+  take(end(1));
+  clock.pass(WAITING_AFTER_MS - 1);
+  tracker.update();
+  assert.equal(state(), "computing");
+  clock.pass(1);
+  tracker.update();
+  assert.equal(state(), "waiting");
+  assert.equal(tracker.current.job, undefined);
+  take(contribution("stopped"));
+  assert.equal(state(), "off");
+});
+
+test("a pause names its reason; without a peer the node is disconnected, whatever else it is", () => {
+  const { take, state } = tracked();
+  take(peer(true), peer(true, "other"), contribution("running"), unit(1), contribution("paused", "dataCap"));
+  assert.equal(state(), "paused dataCap");
+  take(peer(false));
+  assert.equal(state(), "paused dataCap");
+  take(peer(false, "other"));
+  assert.equal(state(), "disconnected noPeers");
+});
+
+test("peers without a new block are no connection, unless work goes on", () => {
+  const { clock, tracker, take, state } = tracked();
+  take(peer(true), contribution("running"), unit(1), { type: "stale", headAgeMs: 9_000 });
+  assert.equal(state(), "computing");
+  take(end(1));
+  clock.pass(WAITING_AFTER_MS);
+  tracker.update();
+  assert.equal(state(), "disconnected noQuorum");
+  take(head);
+  assert.equal(state(), "waiting");
+});
+
+test("the rate is that of the last minute, and told at most every five seconds", () => {
+  const { clock, tracker, reported, take } = tracked();
+  take(peer(true), contribution("running"));
+  for (let index = 0; index < 120; index += 1) {
+    take(unit(index), end(index));
+    clock.pass(1_000);
+  }
+  assert.equal(tracker.current.unitsPerMinute, 60);
+  const computing = reported.filter(({ state }) => state === "computing").length;
+  assert.ok(computing > 1 && computing <= 120_000 / RATE_INTERVAL_MS + 1, String(computing));
+});
+
+test("a unit that fails counts as none", () => {
+  const { clock, tracker, take } = tracked();
+  take(peer(true), contribution("running"), unit(1), end(1, false));
+  clock.pass(RATE_INTERVAL_MS);
+  take(unit(2));
+  assert.equal(tracker.current.unitsPerMinute, 0);
+});

@@ -1,0 +1,193 @@
+/** Whatever fails, a program sees a `TequioError` with a stable code, and with its cause. */
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import test from "node:test";
+import { TequioError } from "../src/errors.js";
+import type { WireJob } from "../src/wasm-types.js";
+import type { FakeWorker } from "./fakes.js";
+import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
+
+const DAY_MS = 86_400_000;
+const hang = () => new Promise<never>(() => {});
+
+async function failure(promise: Promise<unknown>): Promise<TequioError> {
+  const thrown = await promise.then(() => assert.fail("it did not throw"), (error: unknown) => error);
+  assert.ok(thrown instanceof TequioError, `${String(thrown)} is no TequioError`);
+  return thrown;
+}
+
+test("an abort ends connect at once, whatever it waits for, and closes what starts later", async () => {
+  for (const waitsFor of ["the code", "the store", "the node", "nothing"] as const) {
+    const world = fakeWorld();
+    const abort = new AbortController();
+    let started: (() => void) | undefined;
+    const waiting = new Promise<void>((resolve) => (started = resolve));
+    const held = () => (started?.(), hang());
+    if (waitsFor === "the code") world.surroundings.load = held;
+    if (waitsFor === "the store") world.surroundings.takeStore = held;
+    let let_go: (() => void) | undefined;
+    if (waitsFor === "the node") world.starting = () => (started?.(), new Promise<void>((resolve) => (let_go = resolve)));
+    if (waitsFor === "nothing") abort.abort("before");
+    const connecting = world.connect({ signal: abort.signal });
+    if (waitsFor !== "nothing") await waiting;
+    abort.abort("enough");
+    const error = await failure(connecting);
+    assert.equal(error.name, "AbortError");
+    assert.equal(error.code, "ABORTED");
+    assert.equal(error.cause, waitsFor === "nothing" ? "before" : "enough");
+    if (waitsFor !== "the node") continue;
+    let_go?.();
+    await settled();
+    await settled();
+    assert.equal(world.light.closed, 1, "the node that started too late is closed");
+    assert.equal(world.released, 1);
+  }
+});
+
+test("a request that the page's policy blocks is told from a dead host", async () => {
+  const world = fakeWorld();
+  world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
+  assert.equal((await failure(world.connect())).code, "NO_RELAY");
+  world.violation = { directive: "connect-src", url: "wss://relay.example" };
+  const error = await failure(world.connect());
+  assert.equal(error.code, "CSP_BLOCKED");
+  assert.deepEqual(error.details, { directive: "connect-src", url: "wss://relay.example" });
+  assert.match(error.message, /connect-src needs wss:\/\/relay\.example/);
+  assert.equal((error.cause as TequioError).code, "NO_RELAY");
+  // What a policy does not explain keeps its own name, as do other directives.
+  world.startError = Object.assign(new Error("wrong data"), { code: "LIE_DETECTED" });
+  assert.equal((await failure(world.connect())).code, "LIE_DETECTED");
+  world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
+  world.violation = { directive: "img-src", url: "https://a" };
+  assert.equal((await failure(world.connect())).code, "NO_RELAY");
+});
+
+test("where a node cannot run at all, UNSUPPORTED says what is missing, before anything is loaded", async () => {
+  const world = fakeWorld();
+  world.lacks = "this JavaScript runtime has no WebSocket";
+  world.secure = false;
+  const error = await failure(world.connect());
+  assert.equal(error.code, "UNSUPPORTED");
+  assert.match(error.message, /no WebSocket/);
+  assert.equal(world.loads, 0);
+});
+
+test("a stale checkpoint names the device's clock, and by how much it is off where a host tells", async () => {
+  const server = createServer((_, response) => response.end(new Uint8Array([7])));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/checkpoint.bin`;
+    const stale = { code: "STALE_CHECKPOINT", ageMs: 41 * DAY_MS, trustMs: 30 * DAY_MS };
+    const world = fakeWorld();
+    world.startError = Object.assign(new Error("the checkpoint is too old"), stale);
+    world.clock.wall = Date.now() + 40 * DAY_MS;
+    const named = await failure(world.connect({ checkpoint: { url, hash: HASH } }));
+    assert.equal(named.code, "STALE_CHECKPOINT");
+    assert.match(named.message, /40 days ahead .* set the clock first.* the checkpoint is too old/);
+    assert.ok(Math.abs(Number(named.details["clockOffsetMs"]) - 40 * DAY_MS) < 5_000);
+    assert.equal(named.details["ageMs"], stale.ageMs);
+    // A clock that is right is not blamed, and one that nobody can compare is named as a possibility.
+    world.clock.wall = Date.now();
+    assert.doesNotMatch((await failure(world.connect({ checkpoint: { url, hash: HASH } }))).message, /clock/);
+    assert.match((await failure(world.connect())).message, /If this device's clock is wrong/);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+test("a dead well-known file does not hold up explicit relays", async () => {
+  const world = fakeWorld();
+  // A host that takes the connection and says nothing.
+  const server = createServer(() => {});
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const wellKnown = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const began = performance.now();
+    const node = await world.connect({ relays: [RELAY], wellKnown });
+    assert.ok(performance.now() - began < 4_000);
+    await node.close();
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
+test("whatever throws behind the package is thrown as a TequioError with its cause", async () => {
+  const bare = new RangeError("bare");
+  const break_ = () => {
+    throw bare;
+  };
+  for (const part of ["load", "takeStore", "device", "counters"] as const) {
+    const world = fakeWorld();
+    Object.assign(world.surroundings, { [part]: break_ });
+    const error = await failure(world.connect());
+    assert.equal(error.code, "INTERNAL", part);
+    assert.equal(error.cause, bare, part);
+  }
+  const world = fakeWorld();
+  const node = await world.connect();
+  world.light.fail = bare;
+  for (const call of [
+    () => node.ref("a"),
+    () => node.object("a"),
+    () => node.model("a".repeat(64)),
+    () => node.model("by name"),
+    () => node.record("a"),
+    () => node.jobs(),
+    () => node.account(),
+    () => node.contributionProof("a"),
+    () => node.modelFiles("a"),
+  ]) {
+    assert.equal((await failure(call())).cause, bare, String(call));
+  }
+  assert.throws(() => node.events({ capacity: 0 }), { code: "BAD_OPTIONS" });
+  assert.throws(() => node.contribute({ workers: 0 }), { code: "BAD_OPTIONS" });
+  Object.assign(world.light, { status: break_, setWorkers: break_ });
+  assert.throws(() => node.status(), (error: unknown) => error instanceof TequioError && error.cause === bare);
+  assert.throws(() => node.contribute(), (error: unknown) => error instanceof TequioError && error.cause === bare);
+});
+
+test("wrong options have one code", async () => {
+  const wrong: object[] = [
+    { signal: 5 }, { onEvent: 5 }, { agent: 5 }, { wasmUrl: 5 }, { workerUrl: "" }, { relays: "a" }, { wellKnown: 5 },
+    { wellKnown: "http://[" },
+  ];
+  for (const options of wrong) {
+    const error = await failure(fakeWorld().connect(options));
+    assert.equal(error.code, "BAD_OPTIONS", JSON.stringify(options));
+  }
+});
+
+test("a worker that the browser refuses to make stops the contribution with the cause", async () => {
+  const world = fakeWorld();
+  const refused = new DOMException("cross-origin", "SecurityError");
+  world.surroundings.spawnWorker = (): FakeWorker => {
+    throw refused;
+  };
+  const node = await world.connect();
+  const contribution = node.contribute({ workers: 2 });
+  await settled();
+  assert.equal(contribution.state, "stopped");
+  assert.equal(contribution.error?.code, "WORKER");
+  assert.equal(contribution.error?.cause, refused);
+  await node.close();
+});
+
+test("a name finds the newest finished training that has it", async () => {
+  const world = fakeWorld();
+  const job: Omit<WireJob, "id"> = { kind: "train", name: "digits", state: "final", round: 1, rounds: 1, accuracy: 1, curve: [], units: 1, unitsByMe: 0, coordinator: "c" };
+  const id = (digit: string) => digit.repeat(64);
+  world.light.jobList = [
+    { ...job, id: id("a"), submittedMs: 5 },
+    { ...job, id: id("b"), submittedMs: 9 },
+    { ...job, id: id("c"), submittedMs: 11, state: "running" },
+    { ...job, id: id("d"), submittedMs: 12, kind: "infer" },
+    { ...job, id: id("e"), submittedMs: 13, name: "other" },
+  ];
+  const node = await world.connect();
+  assert.equal((await node.model("digits")).job, id("b"));
+  assert.equal((await failure(node.model("none"))).code, "NOT_FOUND");
+  await node.close();
+});

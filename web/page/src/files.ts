@@ -1,0 +1,36 @@
+/** Hands bytes to the person as a file, by download or by the device's share sheet. */
+
+/** A moment in which the browser takes the file before its address is given back. */
+const URL_LIFETIME_MS = 60_000;
+
+/** Downloads a file. */
+export function download(name: string, bytes: Uint8Array, type: string): void {
+  const url = URL.createObjectURL(new Blob([bytes as Uint8Array<ArrayBuffer>], { type }));
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
+}
+
+/** Whether the device has a share sheet that takes files. */
+export function canShareFiles(): boolean {
+  const probe = { files: [new File([""], "proof.json", { type: "application/json" })] };
+  return typeof navigator.canShare === "function" && navigator.canShare(probe);
+}
+
+/** Offers a file to the share sheet; false if the person, or the browser, did not take it. */
+export async function shareFile(
+  name: string,
+  bytes: Uint8Array,
+  type: string,
+  text: string,
+): Promise<boolean> {
+  try {
+    const file = new File([bytes as Uint8Array<ArrayBuffer>], name, { type });
+    await navigator.share({ files: [file], text });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * The log for people. Repeats of one thing make one line with a count, its first and its last
+ * time. A line is `bad` only if a falsehood was proven; lateness accuses nobody. Pure.
+ */
+import type { TequioEvent } from "tequio";
+import type { State } from "./state.js";
+
+/** `bad` is a proven falsehood, `warn` asks for attention, `good` is progress. */
+export type Tone = "plain" | "good" | "warn" | "bad";
+
+/** A line as a message key with its values. */
+export interface LogLine {
+  id: number;
+  /** Times of the events, not of their arrival. */
+  firstMs: number;
+  lastMs: number;
+  count: number;
+  tone: Tone;
+  key: string;
+  values: Record<string, string | number>;
+  /** Lines with the same subject are one line. */
+  subject: string;
+}
+
+/** A line before it is counted. */
+export type Entry = Omit<LogLine, "id" | "firstMs" | "lastMs" | "count"> & { atMs: number };
+
+/** Lines that the log keeps, the newest ones. */
+export const LOG_LINES_MAX = 60;
+/** Characters that are kept of a text by another program. */
+const TEXT_LENGTH_MAX = 300;
+/** Parts of answers whose falsehood a signature or a hash proves. */
+const PROVEN = new Set(["header", "certificate", "proof", "object", "committee", "chain"]);
+
+/** Kinds of refusals that leave open whether the result was false. */
+const WITHHELD: ReadonlySet<string> = new Set(["withheld"]);
+/** Reasons of refusals that are about time only. */
+const LATE_REASONS = /in time|\blate\b|expired|deadline/i;
+
+/** Adds an entry: it joins the line of its subject, or becomes a line. The newest is last. */
+export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): LogLine[] {
+  const same = lines.find(({ subject }) => subject === entry.subject);
+  const line: LogLine = {
+    ...entry,
+    id: same?.id ?? lines.reduce((id, line) => Math.max(id, line.id), 0) + 1,
+    firstMs: Math.min(atMs, same?.firstMs ?? atMs),
+    lastMs: Math.max(atMs, same?.lastMs ?? atMs),
+    count: (same?.count ?? 0) + 1,
+  };
+  const others = lines.filter((other) => other !== same);
+  const after = others.findLastIndex(({ lastMs }) => lastMs <= line.lastMs) + 1;
+  return others.toSpliced(after, 0, line).slice(-LOG_LINES_MAX);
+}
+
+/** The log after an event; the same array if the event is no news for people. */
+export function logEvent(
+  lines: LogLine[],
+  event: TequioEvent,
+  { nowMs, before }: { nowMs: number; before: State },
+): LogLine[] {
+  const entry = entryOf(event, nowMs, before);
+  return entry === null ? lines : addEntry(lines, entry);
+}
+
+function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null {
+  const line = (tone: Tone, key: string, values: LogLine["values"] = {}, subject = key): Entry => ({
+    atMs: nowMs,
+    tone,
+    key,
+    values,
+    subject,
+  });
+  switch (event.type) {
+    case "rejected": {
+      const { worker, round, lane, reason } = event;
+      const values = { worker, round, lane, reason: text(reason) };
+      const atMs = deviceTime(event.timeMs, before, nowMs);
+      const kind = event.kind ?? kindOf(reason);
+      if (kind === "late") return { ...line("plain", "log.late", values), atMs };
+      const [tone, key] = WITHHELD.has(kind) ? (["warn", "log.withheld"] as const) : (["bad", "log.rejected"] as const);
+      return { ...line(tone, key, values, `${key} ${worker}`), atMs };
+    }
+    case "lie": {
+      const { peer, what } = event;
+      const tone = PROVEN.has(what) ? "bad" : "warn";
+      const values = { peer, what, detail: text(event.detail) };
+      return line(tone, "log.lie", values, `lie ${peer} ${what}`);
+    }
+    case "alarm":
+      return line("bad", "log.alarm", { detail: text(event.detail) });
+    case "stale":
+      // One staleness is one line, however often the node repeats it.
+      return before.stale ? null : line("warn", "log.stale");
+    case "head":
+      return before.stale ? line("good", "log.fresh") : null;
+    case "activity":
+      if (event.state === "disconnected") {
+        return before.activity?.state === "disconnected" ? null : line("warn", "log.offline");
+      }
+      return before.activity?.state === "disconnected" ? line("good", "log.online") : null;
+    case "storage":
+      return line(event.state === "reopened" ? "plain" : "warn", `log.storage.${event.state}`);
+    case "workerLost": {
+      const key = event.replaced ? "log.workerReplaced" : "log.workersDead";
+      return line("warn", key, { message: text(event.message) });
+    }
+    case "path": {
+      const { peer, transport, via = "" } = event;
+      const key = event.path === "direct" ? "log.direct" : "log.relayed";
+      return line("plain", key, { peer, transport, via }, `path ${peer}`);
+    }
+    case "peer":
+      return event.connected ? null : line("plain", "log.peerGone", { peer: event.id });
+    case "log": {
+      if (event.level !== "warn" && event.level !== "error") return null;
+      const message = text(event.message);
+      return line("plain", "log.line", { message }, `line ${withoutNumbers(message)}`);
+    }
+    default:
+      return null;
+  }
+}
+
+/** The kind of a refusal from a source that names none: by the reason's words. */
+function kindOf(reason: string): string {
+  return LATE_REASONS.test(reason) ? "late" : "wrong";
+}
+
+/** A time of the network on the device's clock, which may be wrong; never in its future. */
+function deviceTime(timeMs: number | undefined, state: State, nowMs: number): number {
+  return timeMs === undefined ? nowMs : Math.min(nowMs, timeMs + (state.clockOffsetMs ?? 0));
+}
+
+function text(given: string): string {
+  return given.length <= TEXT_LENGTH_MAX ? given : `${given.slice(0, TEXT_LENGTH_MAX)}…`;
+}
+
+/** A technical text without ids and numbers, so that its repeats are the same. */
+function withoutNumbers(message: string): string {
+  return message.replace(/\w*\d[\w.:/-]*/g, "#");
+}

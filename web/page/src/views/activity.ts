@@ -1,0 +1,94 @@
+/** The state line in words: beside the button, in the tab's title, and spoken. Pure. */
+import { bytes, clock, count } from "../format.js";
+import { t, tMaybe } from "../i18n/index.js";
+import type { State } from "../state.js";
+
+/** The state that the line shows; `away` and `connecting` are before there is a node. */
+export type Shown =
+  | "away"
+  | "connecting"
+  | "off"
+  | "waiting"
+  | "computing"
+  | "paused"
+  | "disconnected";
+
+export function shownActivity({ phase, activity }: State): Shown {
+  if (phase === "connecting") return "connecting";
+  if (phase !== "connected" || activity === null) return "away";
+  return activity.state;
+}
+
+/** The line without what changes all the time, which a screen reader must not repeat. */
+export function activityText(state: State): string {
+  const { activity, load } = state;
+  switch (shownActivity(state)) {
+    case "away":
+      return "";
+    case "connecting":
+      return load === null ? t("join.connecting") : loadText(load);
+    case "off":
+      return t("activity.off");
+    case "waiting":
+      return waitingText(state);
+    case "computing": {
+      const job = jobName(state);
+      return job === null ? t("activity.computingPlain") : t("activity.computing", { job });
+    }
+    case "paused":
+      return tMaybe(`activity.paused.${activity?.reason}`) ?? t("activity.paused");
+    case "disconnected": {
+      const time = clock(activity?.sinceMs ?? 0);
+      const key = `activity.disconnected.${activity?.reason}`;
+      return tMaybe(key, { time }) ?? t("activity.disconnected", { time });
+    }
+  }
+}
+
+/** Rate and cores, while computing; else nothing. */
+export function rateText(state: State): string {
+  const { activity, contribution } = state;
+  if (activity?.state !== "computing") return "";
+  const { unitsPerMinute } = activity;
+  const cores = contribution.workers;
+  const parts = [
+    unitsPerMinute === undefined
+      ? ""
+      : unitsPerMinute === 1
+        ? t("activity.rateOne")
+        : t("activity.rate", { count: count(unitsPerMinute) }),
+    cores === 1 ? t("activity.coresOne") : t("activity.cores", { count: count(cores) }),
+  ];
+  return parts.filter((part) => part !== "").join(", ");
+}
+
+/** The tab's title. */
+export function titleText(state: State): string {
+  const shown = shownActivity(state);
+  if (shown === "away") return t("title");
+  return t("title.with", { state: titleState(state, shown) });
+}
+
+function titleState(state: State, shown: Exclude<Shown, "away">): string {
+  if (shown !== "computing") return t(`activity.title.${shown}`);
+  const job = jobName(state);
+  const rate = count(state.activity?.unitsPerMinute ?? 0);
+  if (job === null) return t("activity.title.computingPlain", { count: rate });
+  return t("activity.title.computing", { job, count: rate });
+}
+
+function loadText({ received, total }: { received: number; total: number | null }): string {
+  if (total === null) return t("join.loadingPlain", { received: bytes(received) });
+  return t("join.loading", { received: bytes(received), total: bytes(total) });
+}
+
+function waitingText({ jobs }: State): string {
+  const runs = jobs.some(({ state }) => state === "running");
+  return t(runs ? "activity.waitingJob" : "activity.waitingNoJob");
+}
+
+/** The name of the job that is computed, which need not be the one that is shown. */
+function jobName({ activity, jobs }: State): string | null {
+  const job = jobs.find(({ id }) => id === activity?.job);
+  return job === undefined || job.name === "" ? null : job.name;
+}

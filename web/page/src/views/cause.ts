@@ -1,0 +1,74 @@
+/** What is in training, for whom, how far, and how many take part: read before one decides. */
+import type { Job } from "tequio";
+import type { View } from "../app.js";
+import { h, say, set, show } from "../dom.js";
+import { count, percent, short } from "../format.js";
+import { t } from "../i18n/index.js";
+import { shownJob, type State } from "../state.js";
+import { workersNow } from "../workers.js";
+import { row } from "./row.js";
+
+export function causeView(): View & { element: HTMLElement } {
+  const title = h("h2");
+  const none = h("p", { class: "quiet-text" });
+  const rows = {
+    what: row("cause-what"),
+    who: row("cause-who"),
+    far: row("cause-far"),
+    now: row("cause-now"),
+  };
+  const list = h("dl", { class: "rows" }, ...Object.values(rows).map(({ element }) => element));
+  const element = h("div", { class: "cause", "data-testid": "cause" }, title, none, list);
+  return {
+    element,
+    reads: (state) => [state.phase, shownJob(state), state.contribution.state],
+    update(state) {
+      const job = shownJob(state);
+      const running = job !== null && (job.state === "running" || job.state === "pending");
+      say(title, t(job === null || running ? "cause.title" : "cause.titleLast"));
+      say(none, emptyText(state));
+      show(none, job === null);
+      show(list, job !== null);
+      set(element, "data-job", job?.id);
+      if (job === null) return;
+      rows.what.update(t("cause.what"), whatText(job));
+      set(rows.what.value, "title", job.dataset);
+      rows.who.update(t("cause.who"), t("cause.coordinator", { id: short(job.coordinator) }));
+      set(rows.who.value, "title", job.coordinator);
+      rows.far.update(t("cause.far"), farText(job));
+      const now = nowText(job);
+      rows.now.update(t("cause.now"), now ?? "");
+      show(rows.now.element, now !== null);
+    },
+  };
+}
+
+function emptyText({ phase }: State): string {
+  if (phase === "connected") return t("cause.none");
+  return t(phase === "connecting" ? "cause.reading" : "cause.away");
+}
+
+function whatText({ name, id, dataset }: Job): string {
+  const model = name === "" ? short(id) : name;
+  if (dataset === undefined || dataset === null) return t("cause.modelPlain", { name: model });
+  return t("cause.model", { name: model, rows: t("cause.dataset", { cid: short(dataset) }) });
+}
+
+function farText({ round, rounds, accuracy }: Job): string {
+  const values = { round: count(round), rounds: count(rounds) };
+  if (accuracy === null) return t("cause.round", values);
+  return t("cause.roundAccuracy", { ...values, accuracy: percent(accuracy) });
+}
+
+function nowText(job: Job): string | null {
+  const now = job.state === "running" ? workersNow(job) : null;
+  const members = job.contributors?.length ?? 0;
+  if (typeof now === "number") {
+    if (members === 0) return t("cause.workers", { count: count(now) });
+    return t("cause.membersAndWorkers", { count: count(members), now: count(now) });
+  }
+  if (now !== null) {
+    return t("cause.workersSplit", { full: count(now.full), browsers: count(now.browsers) });
+  }
+  return members === 0 ? null : t("cause.members", { count: count(members) });
+}

@@ -1,0 +1,30 @@
+/** What the person should know and may mend: a wrong clock, storage that keeps nothing. */
+import type { View } from "../app.js";
+import { h, say, set, show } from "../dom.js";
+import { age } from "../format.js";
+import { t } from "../i18n/index.js";
+
+/** A clock that is off by less does no harm. */
+const CLOCK_OFFSET_MS_MIN = 5_000;
+
+export function noticesView(): View {
+  const clock = h("p", { class: "notice", "data-testid": "clock-notice" });
+  const storage = h("p", { class: "notice", "data-testid": "storage-notice" });
+  const element = h("div", { class: "notices", role: "status" }, clock, storage);
+  return {
+    element,
+    reads: ({ clockOffsetMs, storage, identityLost }) => [clockOffsetMs, storage, identityLost],
+    update(state) {
+      const offsetMs = state.clockOffsetMs ?? 0;
+      const off = Math.abs(offsetMs) >= CLOCK_OFFSET_MS_MIN;
+      const key = offsetMs > 0 ? "clock.ahead" : "clock.behind";
+      say(clock, off ? t(key, { time: age(Math.abs(offsetMs)) }) : "");
+      set(clock, "data-offset-ms", off ? offsetMs : null);
+      show(clock, off);
+      const lost = state.identityLost ? "storage.lost" : null;
+      const kept = state.storage === "visit" ? "storage.visit" : lost;
+      say(storage, kept === null ? "" : t(kept));
+      show(storage, kept !== null);
+    },
+  };
+}

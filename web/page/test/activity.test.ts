@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { chooseLanguage } from "../src/i18n/index.js";
+import { initialState, type State } from "../src/state.js";
+import { activityText, rateText, titleText } from "../src/views/activity.js";
+
+const connected: State = { ...initialState, phase: "connected" };
+const doing = (activity: NonNullable<State["activity"]>): State => ({ ...connected, activity });
+const job = { id: "a", kind: "train", state: "running", name: "iris" } as State["jobs"][number];
+
+test("the line and the title say what the node does, never more", () => {
+  chooseLanguage("en");
+  assert.deepEqual([activityText(initialState), titleText(initialState)], ["", "Tequio"]);
+  const waiting = doing({ state: "waiting", sinceMs: 0 });
+  assert.match(activityText(waiting), /^Waiting for work: no job is running now$/);
+  assert.match(activityText({ ...waiting, jobs: [job] }), /takes no more workers/);
+  assert.equal(titleText(waiting), "Waiting for work · Tequio");
+  const off = doing({ state: "disconnected", sinceMs: 0, reason: "noPeers" });
+  assert.match(activityText(off), /^Not connected since \d.*Trying again\.$/);
+  const stuck = doing({ state: "disconnected", sinceMs: 0, reason: "noQuorum" });
+  assert.match(activityText(stuck), /^Connected, but no new block since/);
+});
+
+test("while computing, the line names the job, and the rate stands beside it", () => {
+  const activity = { state: "computing", sinceMs: 0, job: "a", unitsPerMinute: 1 } as const;
+  const contribution = { state: "running", workers: 2, reason: null } as const;
+  const state: State = { ...doing(activity), jobs: [job], contribution };
+  assert.equal(activityText(state), "Computing iris");
+  assert.equal(rateText(state), "1 unit a minute, on 2 of your cores");
+  assert.equal(titleText(state), "iris: 1 units/min · Tequio");
+  // A batch is no job of the page: it has no name here.
+  assert.equal(activityText({ ...state, jobs: [] }), "Computing");
+});
+
+test("each reason to pause has its sentence, in both languages", () => {
+  for (const language of ["en", "es"] as const) {
+    chooseLanguage(language);
+    const texts = (["hidden", "battery", "metered", "dataCap"] as const).map((reason) =>
+      activityText(doing({ state: "paused", sinceMs: 0, reason })),
+    );
+    assert.equal(new Set(texts).size, 4);
+  }
+  chooseLanguage("en");
+});

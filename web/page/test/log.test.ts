@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { TequioEvent } from "tequio";
+import { LOG_LINES_MAX, addEntry, type LogLine } from "../src/log.js";
+import { initialState, reduce, type State } from "../src/state.js";
+
+const rejected = (fields: object): TequioEvent =>
+  ({
+    type: "rejected",
+    worker: "w",
+    job: "a",
+    round: 1,
+    lane: 2,
+    reason: "step 3 is computed wrongly",
+    ...fields,
+  }) as TequioEvent;
+const after = (events: TequioEvent[], nowMs = 100, state: State = initialState) =>
+  events.reduce((before, event) => reduce(before, event, nowMs), state);
+const tones = ({ log }: State) => log.map(({ key, tone, count }) => [key, tone, count]);
+
+test("only a proven falsehood is red; lateness accuses nobody", () => {
+  assert.deepEqual(tones(after([rejected({ kind: "wrong" })])), [["log.rejected", "bad", 1]]);
+  assert.deepEqual(tones(after([rejected({ kind: "false" })])), [["log.rejected", "bad", 1]]);
+  assert.deepEqual(tones(after([rejected({ kind: "late" })])), [["log.late", "plain", 1]]);
+  assert.deepEqual(tones(after([rejected({ kind: "withheld" })])), [["log.withheld", "warn", 1]]);
+  // A source that names no kind is judged by its words.
+  const reason = "the commitment was not opened in time";
+  assert.deepEqual(tones(after([rejected({ reason })])), [["log.late", "plain", 1]]);
+  assert.deepEqual(tones(after([rejected({})])), [["log.rejected", "bad", 1]]);
+  const lie = (what: string): TequioEvent => ({ type: "lie", peer: "p", what, detail: "d" });
+  assert.deepEqual(tones(after([lie("proof")])), [["log.lie", "bad", 1]]);
+  assert.deepEqual(tones(after([lie("encoding")])), [["log.lie", "warn", 1]]);
+});
+
+test("repeats are one line, with the times of the events and not of their arrival", () => {
+  const late = (worker: string, timeMs: number) => rejected({ kind: "late", worker, timeMs });
+  const { log } = after([late("a", 30), late("b", 10), late("c", 20)]);
+  assert.equal(log.length, 1);
+  assert.deepEqual([log[0]?.count, log[0]?.firstMs, log[0]?.lastMs], [3, 10, 30]);
+});
+
+test("a device with a wrong clock shows times on its own clock, and none in its future", () => {
+  const ahead = { ...initialState, clockOffsetMs: 50 };
+  assert.equal(after([rejected({ timeMs: 20 })], 100, ahead).log[0]?.lastMs, 70);
+  assert.equal(after([rejected({ timeMs: 900 })]).log[0]?.lastMs, 100);
+});
+
+test("lines are in the order of their events", () => {
+  const wrong = (worker: string, timeMs: number) => rejected({ kind: "wrong", worker, timeMs });
+  const { log } = after([wrong("a", 50), wrong("b", 20), wrong("c", 40)]);
+  assert.deepEqual(log.map(({ values }) => values["worker"]), ["b", "c", "a"]);
+});
+
+test("an outage of some minutes is a few lines", () => {
+  let state: State = initialState;
+  for (let second = 0; second < 210; second += 1) {
+    const message = `dial of /ip4/10.0.0.${second % 7}/tcp/${4_000 + second} failed`;
+    state = after(
+      [
+        { type: "peer", id: `p${second % 3}`, connected: false },
+        { type: "stale", headAgeMs: second * 1_000 },
+        { type: "log", level: "warn", message },
+        { type: "activity", state: "disconnected", sinceMs: 0, reason: "noPeers" },
+      ],
+      second * 1_000,
+      state,
+    );
+  }
+  assert.ok(state.log.length <= 6, `${state.log.length} lines`);
+  assert.ok(state.log.every(({ tone }) => tone !== "bad"));
+  const back = after([{ type: "activity", state: "waiting", sinceMs: 0 }], 211_000, state);
+  assert.equal(back.log.at(-1)?.key, "log.online");
+});
+
+test("the log has an end, and long texts of others are cut", () => {
+  let lines: LogLine[] = [];
+  for (let index = 0; index < LOG_LINES_MAX + 10; index += 1) {
+    const subject = String(index);
+    lines = addEntry(lines, { atMs: index, tone: "plain", key: "log.line", values: {}, subject });
+  }
+  assert.equal(lines.length, LOG_LINES_MAX);
+  assert.equal(lines.at(-1)?.subject, String(LOG_LINES_MAX + 9));
+  const reason = "x".repeat(5_000);
+  assert.equal(String(after([rejected({ reason })]).log[0]?.values["reason"]).length, 301);
+});
