@@ -2,7 +2,8 @@
  * The tab of the demo: joins as a person would, computes while the job runs, and reads the model back.
  *
  * Prints `joined`, then `verified` (see xtask's demo), one JSON object a line; exits 0 only after both.
- * Usage: node demo.mjs --url URL --chromium PATH
+ * Usage: node demo.mjs --url URL --chromium PATH [--after CID]
+ * With `--after` a model of this CID, which an earlier job has left, is not enough.
  */
 import { parseArgs } from "node:util";
 import { attribute, launch, open, part, say } from "./chromium.mjs";
@@ -10,7 +11,9 @@ import { attribute, launch, open, part, say } from "./chromium.mjs";
 /** The job takes a minute or two; past this something hangs. */
 const JOB_TIMEOUT_MS = 15 * 60_000;
 
-const { values } = parseArgs({ options: { url: { type: "string" }, chromium: { type: "string" } } });
+const { values } = parseArgs({
+  options: { url: { type: "string" }, chromium: { type: "string" }, after: { type: "string", default: "" } },
+});
 const { browser, close } = await launch(values.chromium);
 const { page, errors } = await open(browser, values.url);
 
@@ -21,7 +24,9 @@ const path = await describePath();
 say({ event: "joined", node, path });
 
 // The model appears once the job is final and this browser has verified it.
-const cid = await attribute(page, "model-cid", "data-cid", { timeout: JOB_TIMEOUT_MS });
+const fresh = page.locator(`[data-testid="model-cid"][data-cid]:not([data-cid="${values.after}"])`);
+await fresh.waitFor({ state: "attached", timeout: JOB_TIMEOUT_MS });
+const cid = await fresh.getAttribute("data-cid");
 const accuracy = Number(await attribute(page, "curve", "data-accuracy"));
 const label = await drawOne();
 if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);

@@ -79,13 +79,13 @@ fn the_demo_waits_for_a_tab_trains_on_enter_and_stays_until_ctrl_c() {
     let mut demo = Demo::start();
     let line = demo.message("The page:");
     let url = line.split_whitespace().last().unwrap().to_owned();
-    let tab = |name: &str| {
+    let tab = |name: &str, after: &str| {
         let folder = logs.path().join(name);
         std::fs::create_dir(&folder).unwrap();
-        browser::script_in(&folder, "demo", &["--url", &url]).unwrap()
+        browser::script_in(&folder, "demo", &["--url", &url, "--after", after]).unwrap()
     };
 
-    let mut first = tab("first");
+    let mut first = tab("first", "");
     let model = demo.model();
     assert!(model["units_browser"].as_u64().unwrap() > 0, "the tab takes part in the training that it starts: {model}");
     assert_eq!(first.event("verified", WAIT).unwrap()["model_cid"], model["model_cid"]);
@@ -99,10 +99,11 @@ fn the_demo_waits_for_a_tab_trains_on_enter_and_stays_until_ctrl_c() {
     drop(keys);
     assert!(first.finish(WAIT).unwrap().success());
     demo.message("training 2");
-    let mut next = tab("next");
+    let mut next = tab("next", second["model_cid"].as_str().unwrap());
     demo.message("training 3");
-    assert!(demo.model()["units_browser"].as_u64().unwrap() > 0);
-    next.event("verified", WAIT).unwrap();
+    let third = demo.model();
+    assert!(third["units_browser"].as_u64().unwrap() > 0, "{third}");
+    assert_eq!(next.event("verified", WAIT).unwrap()["model_cid"], third["model_cid"]);
 
     demo.interrupt();
     let mut said = String::new();
