@@ -5,52 +5,35 @@
  * Usage: node examples.mjs --chromium PATH --url URL-OF-THE-PAGE
  * Prints `readme` and `react` with what they showed, then `node` with the model's label.
  */
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { launch, open, say } from "./chromium.mjs";
+import { html, placeOf, serve, web } from "./package-page.mjs";
 
 const WAIT_MS = 60_000;
-const web = fileURLToPath(new URL("../../web", import.meta.url));
 const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
-const { origin, hash: fragment } = new URL(values.url);
-const hash = new URLSearchParams(fragment.slice(1)).get("checkpoint");
+const { origin, hash } = placeOf(values.url);
 
 const readme = readFileSync(join(web, "package/README.md"), "utf8").match(/```ts\n([\s\S]*?)```/)[1];
 const placeholders = [/hash: "[^"]*"/, /"https:\/\/relay\.example"|"https:\/\/relay\.example\//];
 if (!placeholders.every((placeholder) => placeholder.test(readme))) throw new Error("the README's example has other placeholders");
 const example = readme.replace(placeholders[0], `hash: "${hash}"`).replace("https://relay.example/", "/");
 
-const project = mkdtempSync(join(tmpdir(), "tequio-examples-"));
-symlinkSync(join(web, "node_modules"), join(project, "node_modules"));
-const html = (script) => `<!doctype html><title>example</title><body><button id="join"></button><main></main><script type="module" src="${script}"></script></body>`;
-writeFileSync(join(project, "readme.html"), html("/readme.ts"));
-writeFileSync(join(project, "readme.ts"), `const joinButton = document.querySelector("button")!;\n${example}`);
-writeFileSync(join(project, "react.html"), html("/react.tsx"));
-writeFileSync(
-  join(project, "react.tsx"),
-  `import { StrictMode } from "react";
+const { base, close: closeServer } = await serve(
+  {
+    "readme.html": html("/readme.ts"),
+    "readme.ts": `const joinButton = document.querySelector("button")!;\n${example}`,
+    "react.html": html("/react.tsx"),
+    "react.tsx": `import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Contribute } from ${JSON.stringify(join(web, "examples/contribute.tsx"))};
 const options = { checkpoint: { url: "/checkpoint.bin", hash: "${hash}" }, wellKnown: "/.well-known/tequio.json" };
 createRoot(document.querySelector("main")!).render(<StrictMode><Contribute options={options} /></StrictMode>);`,
+  },
+  origin,
 );
-
-const { createServer } = await import(pathToFileURL(createRequire(join(web, "package.json")).resolve("vite")).href);
-const server = await createServer({
-  root: project,
-  configFile: false,
-  logLevel: "warn",
-  cacheDir: join(project, ".vite"),
-  resolve: { dedupe: ["react", "react-dom"] },
-  optimizeDeps: { exclude: ["tequio"] },
-  server: { port: 0, host: "127.0.0.1", fs: { strict: false }, proxy: { "/checkpoint.bin": origin, "/.well-known": origin } },
-});
-await server.listen();
-const base = `http://127.0.0.1:${server.httpServer.address().port}`;
 const { browser, close } = await launch(values.chromium);
 
 {
@@ -79,8 +62,7 @@ const { browser, close } = await launch(values.chromium);
   await context.close();
 }
 await close();
-await server.close();
-rmSync(project, { recursive: true, force: true });
+await closeServer();
 
 // Node has a WebSocket from version 22 on; before that, a program brings one.
 const tequio = await import(pathToFileURL(join(web, "package/dist/index.js")).href);

@@ -71,6 +71,7 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
         assert!(event != "node" || shown["none"] == "NOT_FOUND", "{shown}");
     }
     assert!(examples.finish(WAIT).unwrap().success());
+    surroundings(&network);
     for lie in ["header", "weight", "committee", "chain", "proof", "object"] {
         let mut command = Command::new(binary("tequio-adversary"));
         command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
@@ -88,6 +89,33 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
         assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{lie}");
         assert!(tab.finish(WAIT).unwrap().success());
     }
+}
+
+/// The package in browsers as they are.
+fn surroundings(network: &Network) {
+    let mut pages = script(network, "surroundings", &["--url", &network.page(0).unwrap()]);
+    let mut seen = |event: &str| pages.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
+    for event in ["forbidden", "unclonable"] {
+        let found = seen(event);
+        assert_eq!(found["storage"], "visit", "{found}");
+    }
+    let closed = seen("closed");
+    assert!(closed["storage"] == "kept" && closed["another"] == true, "{closed}");
+    for event in ["ahead", "behind"] {
+        let found = seen(event);
+        assert!(found["offBy"].as_f64().is_some_and(|ms| ms.abs() < 5_000.0), "{found}");
+        assert_eq!(found["stale"], false, "{found}");
+    }
+    let far = seen("far");
+    assert_eq!(far["code"], "STALE_CHECKPOINT", "{far}");
+    assert!(far["message"].as_str().unwrap().contains("40 days ahead"), "{far}");
+    assert!(far["offBy"].as_f64().is_some_and(|ms| ms.abs() < 5_000.0), "{far}");
+    let dead = seen("dead");
+    assert_eq!(dead["codes"], serde_json::json!(["NO_RELAY", "NO_RELAY"]));
+    assert!(dead["ms"].as_u64().is_some_and(|ms| ms < 10_000), "{dead}");
+    let policy = seen("policy");
+    assert_eq!((&policy["code"], &policy["directive"]), (&"CSP_BLOCKED".into(), &"connect-src".into()), "{policy}");
+    assert!(pages.finish(WAIT).unwrap().success());
 }
 
 #[test]

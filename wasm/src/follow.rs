@@ -89,10 +89,13 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
     let mut saved_ms = 0;
     let mut member = None;
     let mut is_stale = false;
+    // The jobs are read at once, not after the next block.
+    let mut wait = Duration::ZERO;
     let mut closed = closed.fuse();
     loop {
         let turn = async {
-            let advanced = chain.advance(HEAD_WAIT).await?;
+            let advanced = chain.advance(wait).await?;
+            wait = HEAD_WAIT;
             chain.read_interval().await?;
             if advanced && now_ms().saturating_sub(saved_ms) > SAVE_EVERY_MS {
                 saved_ms = now_ms();
