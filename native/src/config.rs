@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 use tequio_core::consensus::{Pipeline, VotesTo};
 
@@ -30,7 +31,9 @@ pub struct Config {
     /// Circuits between other peers that this node carries at once; 0 for none.
     pub circuits: usize,
     /// Where the HTTP API listens. Port 0 lets the system choose.
-    pub http: SocketAddr,
+    pub http: HttpAddr,
+    /// Names besides `localhost` and IP addresses by which requests may reach the HTTP API.
+    pub http_hosts: Vec<HostName>,
     /// Threads that compute for jobs.
     pub workers: usize,
     /// Where this node's votes go while it has a seat.
@@ -42,6 +45,8 @@ pub struct Config {
     pub keep_blocks: u64,
     /// A node that is more blocks behind than this fetches a state whole instead.
     pub snapshot_when_behind: u64,
+    /// Log filter, such as `info` or `tequio=debug`; the variable RUST_LOG overrides it.
+    pub log: String,
     /// File with the keystore's passphrase; a relative path starts at the node's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
@@ -115,25 +120,136 @@ impl Default for Config {
             peers: Vec::new(),
             relays: Vec::new(),
             circuits: 32,
-            http: SocketAddr::from(([127, 0, 0, 1], 4811)),
+            http: SocketAddr::from(([127, 0, 0, 1], 4811)).into(),
+            http_hosts: Vec::new(),
             workers: 1,
             votes_to: Votes::All,
             pipeline: Pipelining::default(),
             keep_blocks: 0,
             snapshot_when_behind: 4096,
+            log: crate::log::DEFAULT.to_owned(),
             passphrase_file: None,
         }
     }
+}
+
+/// `HOST:PORT`, where the host is a name or an IP address; an IPv6 address stands in brackets. A name is resolved when
+/// the socket is opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HttpAddr(String);
+
+impl HttpAddr {
+    /// The text, as `TcpListener::bind` takes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`HttpAddr`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not HOST:PORT; write for example 127.0.0.1:4811, [::1]:4811 or localhost:4811")]
+pub struct NotHttpAddr(String);
+
+impl FromStr for HttpAddr {
+    type Err = NotHttpAddr;
+
+    fn from_str(text: &str) -> Result<Self, NotHttpAddr> {
+        let named = text.rsplit_once(':').is_some_and(|(host, port)| is_host_name(host) && port.parse::<u16>().is_ok());
+        match named || text.parse::<SocketAddr>().is_ok() {
+            true => Ok(Self(text.to_owned())),
+            false => Err(NotHttpAddr(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for HttpAddr {
+    type Error = NotHttpAddr;
+
+    fn try_from(text: String) -> Result<Self, NotHttpAddr> {
+        text.parse()
+    }
+}
+
+impl From<HttpAddr> for String {
+    fn from(addr: HttpAddr) -> Self {
+        addr.0
+    }
+}
+
+impl From<SocketAddr> for HttpAddr {
+    fn from(addr: SocketAddr) -> Self {
+        Self(addr.to_string())
+    }
+}
+
+impl std::fmt::Display for HttpAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A DNS name that the HTTP API answers to, in lower case and without port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(String);
+
+impl HostName {
+    /// Whether the host of a request, without its port, is this name. A final dot does not count.
+    pub fn is(&self, host: &str) -> bool {
+        host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(&self.0)
+    }
+}
+
+/// Why a text is no [`HostName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a host name; write the name alone, such as node1.example, without scheme and port")]
+pub struct NotHostName(String);
+
+impl FromStr for HostName {
+    type Err = NotHostName;
+
+    fn from_str(text: &str) -> Result<Self, NotHostName> {
+        match is_host_name(text) && text.parse::<IpAddr>().is_err() {
+            true => Ok(Self(text.to_ascii_lowercase())),
+            false => Err(NotHostName(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = NotHostName;
+
+    fn try_from(text: String) -> Result<Self, NotHostName> {
+        text.parse()
+    }
+}
+
+impl From<HostName> for String {
+    fn from(name: HostName) -> Self {
+        name.0
+    }
+}
+
+/// Letters, digits, hyphens and underscores between dots, as service names have them (RFC 1123, and the underscore of
+/// container networks).
+fn is_host_name(text: &str) -> bool {
+    const LEN_MAX: usize = 253;
+    let plain =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    text.len() <= LEN_MAX && text.split('.').all(plain)
 }
 
 impl Config {
     /// Reads the file of a directory.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE_NAME);
-        let place = || format!("cannot read {}; `tequio init` makes it", path.display());
-        let bytes = files::read_capped(&path, LEN_MAX).with_context(place)?;
-        let text = String::from_utf8(bytes).with_context(place)?;
-        toml::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
+        let bytes = files::read_capped(&path, LEN_MAX).map_err(|error| unreadable(dir, &path, error))?;
+        let invalid =
+            || format!("{} is not a valid configuration; mend the line, or compare docs/operating.md", path.display());
+        let text =
+            String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(invalid)?;
+        toml::from_str(&text).with_context(invalid)
     }
 
     /// Writes the file of a directory.
@@ -145,9 +261,57 @@ impl Config {
     }
 }
 
+/// Why the configuration cannot be read: mostly because the directory is not the one that was meant.
+fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
+    let init = format!("make one with `tequio init --dir {} ...`", dir.display());
+    if dir.is_file() {
+        return anyhow::anyhow!("{} is a file, not a directory: check --dir", dir.display());
+    }
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return anyhow::Error::new(error)
+            .context(format!("cannot read {}: run the command as the node's user", path.display()));
+    }
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return anyhow::Error::new(error).context(format!("cannot read {}", path.display()));
+    }
+    let found = files::node_directories(dir);
+    match (dir.is_dir(), found.first()) {
+        (false, _) => anyhow::anyhow!("there is no directory {}: check --dir, or {init}", dir.display()),
+        (true, Some(node)) => anyhow::anyhow!(
+            "{} is the directory of a network, not of a node: give one of its nodes, such as --dir {}",
+            dir.display(),
+            node.display()
+        ),
+        (true, None) if files::is_empty(dir) => {
+            anyhow::anyhow!("{} is empty, so no node's directory: {init}", dir.display())
+        }
+        (true, None) => anyhow::anyhow!(
+            "{} is not a node's directory: it has no {FILE_NAME}. Check --dir; for a new node name a directory that is \
+             empty or missing, and `tequio init` fills it",
+            dir.display()
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_http_address_has_a_name_or_an_ip_and_a_port() {
+        for good in ["127.0.0.1:4811", "[::1]:0", "localhost:4811", "node1.my-net_2:1", "0.0.0.0:80"] {
+            assert_eq!(good.parse::<HttpAddr>().unwrap().as_str(), good);
+        }
+        for bad in ["", "localhost", "4811", ":4811", "::1:80:", "localhost:65536", "http://localhost:1", "a..b:1"] {
+            let error = bad.parse::<HttpAddr>().unwrap_err().to_string();
+            assert!(error.contains("127.0.0.1:4811"), "{error}");
+        }
+        let name: HostName = "Node1.Example".parse().unwrap();
+        assert!(name.is("node1.example") && name.is("NODE1.example.") && !name.is("node1.example.org"));
+        for bad in ["", "node1:4811", "http://node1", "127.0.0.1", "*", "a b"] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn survives_the_file_and_refuses_unknown_options() {
@@ -157,6 +321,9 @@ mod tests {
             pipeline: Pipelining::Off,
             peers: vec!["/ip4/127.0.0.1/tcp/1".into()],
             workers: 3,
+            http: "localhost:4811".parse().unwrap(),
+            http_hosts: vec!["node1".parse().unwrap()],
+            log: "tequio=debug".into(),
             ..Config::default()
         };
         config.save(dir.path()).unwrap();

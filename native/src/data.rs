@@ -13,11 +13,14 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// Above [`DATA_LEN_MAX`].
-    #[error("the data is larger than {} MiB", DATA_LEN_MAX / 1024 / 1024)]
+    #[error("the data is larger than {} MiB: train on a part of the rows", DATA_LEN_MAX / 1024 / 1024)]
     TooLarge,
-    /// No such file, or the gzip stream is damaged.
-    #[error("{0}")]
+    /// The file cannot be read.
+    #[error("cannot read the file: {0}")]
     Io(io::Error),
+    /// The gzip stream is damaged.
+    #[error("the gzip stream is damaged ({0}): copy or pack the file again")]
+    Gzip(io::Error),
     /// Nothing in it.
     #[error("the data is empty")]
     Empty,
@@ -25,20 +28,21 @@ pub enum DataError {
 
 /// Reads a file as it is.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
-    files::read_capped(path, DATA_LEN_MAX).map_err(from_io)
+    files::read_capped(path, DATA_LEN_MAX).map_err(|error| from_io(error, DataError::Io))
 }
 
 /// Unpacks gzip, which is known by its first bytes; other bytes stay as they are.
 pub fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
     let plain = match bytes.starts_with(&GZIP_MAGIC) {
-        true => files::read_stream_capped(MultiGzDecoder::new(bytes.as_slice()), DATA_LEN_MAX).map_err(from_io)?,
+        true => files::read_stream_capped(MultiGzDecoder::new(bytes.as_slice()), DATA_LEN_MAX)
+            .map_err(|error| from_io(error, DataError::Gzip))?,
         false => bytes,
     };
     if plain.iter().all(u8::is_ascii_whitespace) { Err(DataError::Empty) } else { Ok(plain) }
 }
 
-fn from_io(error: io::Error) -> DataError {
-    if error.kind() == io::ErrorKind::FileTooLarge { DataError::TooLarge } else { DataError::Io(error) }
+fn from_io(error: io::Error, other: fn(io::Error) -> DataError) -> DataError {
+    if error.kind() == io::ErrorKind::FileTooLarge { DataError::TooLarge } else { other(error) }
 }
 
 #[cfg(test)]
@@ -60,7 +64,7 @@ mod tests {
         assert!(matches!(unpack(b" \n".to_vec()), Err(DataError::Empty)));
         let mut torn = gzip(b"a,b\n1,2\n");
         torn.truncate(12);
-        assert!(matches!(unpack(torn), Err(DataError::Io(_))));
+        assert!(matches!(unpack(torn), Err(DataError::Gzip(_))));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub const PRIVATE: u32 = 0o600;
 /// Readable by everybody.
 pub const PUBLIC: u32 = 0o644;
 
+/// Entries of a directory that [`node_directories`] looks at.
+const NODE_DIRECTORIES_MAX: usize = 1024;
+
 /// Replaces a file as a whole: after a crash there is either the old one or the new one.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -50,6 +53,22 @@ pub fn read_stream_capped(stream: impl Read, len_max: usize) -> io::Result<Vec<u
     Ok(bytes)
 }
 
+/// Whether a directory can be read and has nothing in it.
+pub fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// The directories in `dir` that have a node's configuration, in the order of their names; at most
+/// [`NODE_DIRECTORIES_MAX`].
+pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let is_node = |path: &PathBuf| path.join(crate::config::FILE_NAME).is_file();
+    let mut found: Vec<PathBuf> =
+        entries.take(NODE_DIRECTORIES_MAX).map(|entry| entry.path()).filter(is_node).collect();
+    found.sort();
+    found
+}
+
 /// Holds a directory for this process; the kernel lets go of it however the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -60,10 +79,10 @@ pub struct DirectoryLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process runs on it. The same keys in two processes would sign conflicting votes.
-    #[error("{0} is in use by another tequio process")]
+    #[error("{0} is in use by another tequio process: end that one, or wait for it; two would sign with the same keys")]
     InUse(PathBuf),
     /// The file system refuses.
-    #[error("cannot lock {0}: {1}")]
+    #[error("cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in it")]
     Io(PathBuf, io::Error),
 }
 

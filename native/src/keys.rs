@@ -6,12 +6,15 @@
 use crate::files;
 use anyhow::{Context as _, bail};
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::{io::IsTerminal, path::Path};
+use std::{
+    io::{ErrorKind, IsTerminal},
+    path::Path,
+};
 use tequio_core::{
     codec::{self, BoundedVec},
     consensus::SeatKeys,
     crypto::{NodeKey, bls, vrf},
-    keystore,
+    keystore::{self, KeystoreError},
     ledger::genesis::GenesisSeat,
     types::{NodeId, Weight},
 };
@@ -160,8 +163,26 @@ impl Keys {
     /// Opens a keystore.
     pub fn open(path: &Path, passphrase: &Passphrase) -> anyhow::Result<Self> {
         let place = || format!("cannot open the keystore {}", path.display());
-        let file = files::read_capped(path, keystore::FILE_LEN_MAX).with_context(place)?;
-        let bytes = keystore::open(&file, passphrase.as_bytes()).with_context(place)?;
+        let file = files::read_capped(path, keystore::FILE_LEN_MAX).map_err(|error| {
+            let mend = match error.kind() {
+                ErrorKind::NotFound => ": check the path, or bring the keys back from a backup (`tequio keys import`)",
+                ErrorKind::PermissionDenied => ": run the command as the user that owns it",
+                _ => "",
+            };
+            anyhow::Error::new(error).context(format!("cannot open the keystore {}{mend}", path.display()))
+        })?;
+        let bytes = keystore::open(&file, passphrase.as_bytes()).map_err(|error| {
+            let mend = match error {
+                KeystoreError::WrongPassphrase => {
+                    ": give the passphrase with which it was sealed, in --passphrase-file or TEQUIO_PASSPHRASE"
+                }
+                KeystoreError::NotAKeystore | KeystoreError::Parameters => {
+                    ": name another file, or bring the keys back from a backup (`tequio keys import`)"
+                }
+                KeystoreError::Version(_) | KeystoreError::TooLarge => "",
+            };
+            anyhow::Error::new(error).context(format!("cannot open the keystore {}{mend}", path.display()))
+        })?;
         match bytes.first() {
             Some(&SECRETS_VERSION | &SECRETS_VERSION_PLAIN) | None => {}
             Some(version) if *version < SECRETS_VERSION => {
@@ -207,17 +228,24 @@ impl PassphraseSource<'_> {
         if let Some(path) = self.file {
             return passphrase_file(path);
         }
-        if let Some(passphrase) = std::env::var_os(PASSPHRASE_ENV) {
-            let text = passphrase.into_string().map_err(|_| anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8"))?;
-            return not_empty(Zeroizing::new(text));
+        if let Some(passphrase) = std::env::var_os(PASSPHRASE_ENV).filter(|text| !text.is_empty()) {
+            let text = passphrase.into_string();
+            let text = text.map_err(|_| anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8: use --passphrase-file"))?;
+            return Ok(Zeroizing::new(text));
         }
         if !std::io::stdin().is_terminal() {
-            bail!("no passphrase: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal");
+            bail!(
+                "there is no passphrase for {}: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal",
+                self.what
+            );
         }
         let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new);
-        let passphrase = not_empty(ask(format!("Passphrase of {}: ", self.what))?)?;
+        let passphrase = ask(format!("Passphrase of {}: ", self.what))?;
+        if passphrase.is_empty() {
+            bail!("the passphrase is empty: type one");
+        }
         if self.new && *ask("The same again: ".into())? != *passphrase {
-            bail!("the two passphrases differ");
+            bail!("the two passphrases differ: run the command again");
         }
         Ok(passphrase)
     }
@@ -225,17 +253,20 @@ impl PassphraseSource<'_> {
 
 /// The first line of a file.
 fn passphrase_file(path: &Path) -> anyhow::Result<Passphrase> {
-    let place = || format!("cannot read the passphrase file {}", path.display());
+    let place = || {
+        format!(
+            "cannot read the passphrase file {}: its first line must be the passphrase; --passphrase-file or \
+             `passphrase_file` in config.toml names it",
+            path.display()
+        )
+    };
     let bytes = Zeroizing::new(files::read_capped(path, PASSPHRASE_LEN_MAX).with_context(place)?);
-    let text = std::str::from_utf8(&bytes).with_context(place)?;
-    not_empty(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
-}
-
-fn not_empty(passphrase: Passphrase) -> anyhow::Result<Passphrase> {
-    if passphrase.is_empty() {
-        bail!("the passphrase is empty");
+    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(place)?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(anyhow::anyhow!("its first line is empty").context(place()));
     }
-    Ok(passphrase)
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// Bytes from the operating system.

@@ -9,7 +9,12 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod descriptors;
 pub mod files;
 pub mod keys;
+#[cfg(test)]
+mod limits;
+pub mod log;
 pub mod node;
+mod panics;
 pub mod store;

@@ -4,7 +4,6 @@ use clap::Parser;
 use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_option_t};
 use std::process::ExitCode;
 use tequio::cli::Cli;
-use tracing_subscriber::EnvFilter;
 
 /// A node allocates and frees small things by the million, on many threads: with glibc's allocator that was a fifth of its
 /// CPU time under load (docs/benchmarks.md).
@@ -25,14 +24,25 @@ fn main() -> ExitCode {
     let _ = nix::sys::prctl::set_thp_disable(true);
     // Two providers are compiled in; QUIC and TLS take this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    forget_empty_variables();
+    tequio::log::start();
     match Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Removes variables of this program that are empty: service managers and container files set a variable to nothing
+/// where they mean that it is not set.
+fn forget_empty_variables() {
+    let empty = std::env::vars_os()
+        .filter(|(name, value)| value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("TEQUIO_")));
+    for (name, _) in empty.collect::<Vec<_>>() {
+        // SAFETY: there are no other threads yet.
+        unsafe { std::env::remove_var(name) };
     }
 }
 

@@ -27,6 +27,14 @@ struct Answer {
     confidences: Vec<f64>,
 }
 
+/// A column that the model takes, with the moments of the training rows.
+#[derive(Serialize)]
+struct Column<'a> {
+    name: &'a str,
+    mean: f64,
+    deviation: f64,
+}
+
 impl Model {
     /// Reads `models/<job>`: the ref by proof, the bytes by their digest.
     pub async fn read(chain: &Chain, job: &str) -> Result<Self, NodeError> {
@@ -62,6 +70,17 @@ impl Model {
     #[wasm_bindgen(getter)]
     pub fn features(&self) -> usize {
         self.model.classifier().topology().features()
+    }
+
+    /// The columns of a row in order: `[{name, mean, deviation}]`. Columns that were scaled together share moments.
+    #[wasm_bindgen(getter)]
+    pub fn columns(&self) -> Result<JsValue, JsValue> {
+        let moments = self.model.normalizer().moments();
+        let columns = self.model.columns.iter().enumerate().filter_map(|(index, name)| {
+            let of_column = moments.get(index).or_else(|| moments.first())?;
+            Some(Column { name, mean: of_column.mean(), deviation: of_column.deviation() })
+        });
+        Ok(js(&columns.collect::<Vec<_>>())?)
     }
 
     /// Share of the held-out rows that it classifies correctly.

@@ -205,19 +205,19 @@ async function focus() {
   console.log("page: the focus stays in its part after each action");
 }
 
-/** The state line and the tab's title say what the node does, and since when it does not. */
+/** The state line and the tab's title state what the node does, and since when it does not. */
 async function stateLine() {
-  const says = async (scene, status, title) => {
+  const expectLine = async (scene, status, title) => {
     const page = await open(scene);
     await page.waitForFunction((title) => new RegExp(title).test(document.title), title.source);
     assert.match(await testId(page, "contribution").textContent(), status, scene);
     await page.close();
   };
-  await says("looking", /computes nothing/, /^Looking · Tequio$/);
-  await says("waiting", /^Waiting for work/, /^Waiting for work · Tequio$/);
-  await says("running", /^Computing digits$/, /^digits: 42 units\/min · Tequio$/);
-  await says("paused", /^Paused because today's data limit/, /^Paused · Tequio$/);
-  await says("outage", /^Not connected since \d.*Trying again/, /^Not connected · Tequio$/);
+  await expectLine("looking", /computes nothing/, /^Looking · Tequio$/);
+  await expectLine("waiting", /^Waiting for work/, /^Waiting for work · Tequio$/);
+  await expectLine("running", /^Computing digits$/, /^digits: 42 units\/min · Tequio$/);
+  await expectLine("paused", /^Paused because today's data limit/, /^Paused · Tequio$/);
+  await expectLine("outage", /^Not connected since \d.*Trying again/, /^Not connected · Tequio$/);
   const page = await open("running");
   assert.match(await testId(page, "data-today").textContent(), /406 MB of 2 GB.*reached in/);
   await testId(page, "data-cap").selectOption("500000000");
@@ -254,8 +254,8 @@ async function busy() {
   };
   const seconds = 3;
   const before = await task();
-  const { drawn, spoken, longest } = await page.evaluate(async (seconds) => {
-    const counts = { drawn: 0, spoken: 0, longest: 0 };
+  const { drawn, announced, longest } = await page.evaluate(async (seconds) => {
+    const counts = { drawn: 0, announced: 0, longest: 0 };
     const watch = (selector, name) => {
       for (const element of document.querySelectorAll(selector)) {
         const observer = new MutationObserver(() => (counts[name] += 1));
@@ -263,7 +263,7 @@ async function busy() {
       }
     };
     watch("[data-testid=my-work]", "drawn");
-    watch("[role=status], [role=alert]", "spoken");
+    watch("[role=status], [role=alert]", "announced");
     new PerformanceObserver((list) => {
       for (const { duration } of list.getEntries()) {
         counts.longest = Math.max(counts.longest, duration);
@@ -274,7 +274,7 @@ async function busy() {
   }, seconds);
   const share = ((await task()) - before) / seconds;
   assert.ok(drawn > 0 && drawn <= seconds * 5 + 1, `${drawn} drawings in ${seconds} s`);
-  assert.ok(spoken <= 2, `live regions changed ${spoken} times in ${seconds} s`);
+  assert.ok(announced <= 2, `live regions changed ${announced} times in ${seconds} s`);
   await page.close();
   const figures = `${(share * 100).toFixed(0)} % of the thread, longest task ${longest} ms`;
   console.log(`page: 200 units a second draw ${drawn} times in ${seconds} s: ${figures}`);

@@ -100,7 +100,7 @@ pub enum TransactionError {
     NotAuditor,
     #[error("has audited this result already")]
     AuditedAlready,
-    #[error("the quota of {0} is used up")]
+    #[error("the quota of {0} is used up: end one of them first, or wait until one ends")]
     Quota(u32),
     #[error("the result contradicts itself")]
     BadResult,

@@ -14,6 +14,9 @@ use serde_json::json;
 /// When a client whose transaction found no room may try again: some blocks later.
 const BUSY_RETRY_S: u32 = 2;
 
+/// Characters of an unknown `Host` that the error repeats.
+const HOST_SHOWN_CHARS_MAX: usize = 80;
+
 /// An error of the API.
 #[derive(Debug)]
 pub struct ApiError {
@@ -34,6 +37,14 @@ impl ApiError {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{} not found", what.to_string()))
     }
 
+    /// A job that the ledger does not have.
+    pub fn no_job(id: impl std::fmt::Display) -> Self {
+        let message = format!(
+            "job {id} not found: it is of another network, or this node is behind; `tequio job list` shows those it knows"
+        );
+        Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+    }
+
     /// Was here once.
     pub fn pruned(message: impl ToString) -> Self {
         Self::of(StatusCode::GONE, "PRUNED", message.to_string())
@@ -52,14 +63,24 @@ impl ApiError {
     }
 
     /// By a name that is not ours.
-    pub fn host() -> Self {
-        let message = "the Host header must be an IP address or localhost".into();
+    pub fn host(host: &str) -> Self {
+        // Only a part of what somebody else has sent.
+        let host: String = host.chars().take(HOST_SHOWN_CHARS_MAX).collect();
+        let message = format!(
+            "the Host header is {host:?}, but must be an IP address, localhost, or a name in the node's `http_hosts` \
+             (--http-host, TEQUIO_HTTP_HOSTS)"
+        );
         Self::of(StatusCode::MISDIRECTED_REQUEST, "HOST", message)
     }
 
     /// The ledger does not take it.
     pub fn conflict(message: impl ToString) -> Self {
         Self::of(StatusCode::CONFLICT, "NOT_APPLIED", message.to_string())
+    }
+
+    /// The caller's key stands for another submission.
+    pub fn key_reused(message: impl ToString) -> Self {
+        Self::of(StatusCode::UNPROCESSABLE_ENTITY, "KEY_REUSED", message.to_string())
     }
 
     /// This sender has enough of its own waiting; others find room.
@@ -72,6 +93,11 @@ impl ApiError {
     pub fn busy(message: impl ToString) -> Self {
         let error = Self::of(StatusCode::SERVICE_UNAVAILABLE, "BUSY", message.to_string());
         Self { retry_after_s: Some(BUSY_RETRY_S), ..error }
+    }
+
+    /// The disk takes no more.
+    pub fn storage(message: impl ToString) -> Self {
+        Self::of(StatusCode::INSUFFICIENT_STORAGE, "STORAGE", message.to_string())
     }
 
     /// Ours.
@@ -100,6 +126,7 @@ impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Full => Self::busy(error),
+            QueueError::KeyReused(_) => Self::key_reused(error),
             QueueError::Store(error) => Self::internal(error),
         }
     }

@@ -2,11 +2,11 @@
 //! state.
 
 use super::{Api, error::ApiError};
-use crate::{files, node::context::Context};
+use crate::{config::HostName, files, node::context::Context};
 use anyhow::Context as _;
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
-    http::{header, request::Parts},
+    http::{StatusCode, Version, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -21,23 +21,25 @@ use std::{
 /// Name of the file with the token, in a node's directory.
 pub const TOKEN_FILE: &str = "api-token";
 const TOKEN_LEN_MAX: usize = 256;
+const TOKEN_CHARS_MIN: usize = 16;
 /// Requests of one address in a second.
-const RATE_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+pub const RATE_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Requests of one address at once.
-const BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
+pub const BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
 /// Addresses above which idle ones are forgotten.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Counts requests by address.
+/// Counts requests by address, and knows the names of this node.
 pub struct Guard {
     context: Arc<Context>,
+    hosts: Vec<HostName>,
     limiter: DefaultKeyedRateLimiter<IpAddr>,
 }
 
 impl Guard {
     /// Nobody has asked yet.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, limiter: RateLimiter::keyed(Quota::per_second(RATE_PER_SECOND).allow_burst(BURST)) }
+    pub fn new(context: Arc<Context>, hosts: Vec<HostName>) -> Self {
+        Self { context, hosts, limiter: RateLimiter::keyed(Quota::per_second(RATE_PER_SECOND).allow_burst(BURST)) }
     }
 }
 
@@ -56,21 +58,43 @@ pub async fn check(
         guard.context.metrics.http_limited.inc();
         return ApiError::limited().into_response();
     }
-    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-    if !host.is_some_and(is_literal) {
-        return ApiError::host().into_response();
+    if let Err(host) = check_host(&request, &guard.hosts) {
+        return ApiError::host(&host).into_response();
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    // Whatever a handler has failed at: this is the cause, and the node ends for it.
+    match guard.context.store.failures().borrow().clone() {
+        Some(failure) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
+            ApiError::storage(failure).into_response()
+        }
+        _ => response,
+    }
 }
 
-/// Whether a `Host` cannot have been chosen by somebody's DNS.
-fn is_literal(host: &str) -> bool {
+/// Refuses a request whose `Host` somebody's DNS may have chosen, and returns that `Host`.
+///
+/// HTTP/1.0 knows no `Host`: health probes of load balancers send none. Browsers, which DNS rebinding attacks, send
+/// HTTP/1.1 or later with a `Host` always.
+fn check_host(request: &Request, names: &[HostName]) -> Result<(), String> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    match (first.map(|host| host.to_str()), second) {
+        (None, _) if request.version() <= Version::HTTP_10 => Ok(()),
+        (Some(Ok(host)), None) if is_allowed(host, names) => Ok(()),
+        (first, _) => Err(first.and_then(Result::ok).unwrap_or_default().to_owned()),
+    }
+}
+
+/// Whether a `Host` is an IP address, `localhost`, or a name that the operator has allowed.
+fn is_allowed(host: &str, names: &[HostName]) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() => name,
         _ => host,
     };
     let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok()
+        || names.iter().any(|allowed| allowed.is(name))
 }
 
 /// What proves that a caller may change state. Its text is never shown.
@@ -79,10 +103,17 @@ pub struct Token(String);
 impl Token {
     /// Reads the file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let place = || format!("cannot read {}", path.display());
+        let place =
+            || format!("cannot read {}: remove it, and the node makes another at its next start", path.display());
         let bytes = files::read_capped(path, TOKEN_LEN_MAX).with_context(place)?;
-        let text = String::from_utf8(bytes).with_context(place)?.trim().to_owned();
-        anyhow::ensure!(text.len() >= 16, "{}: the token is too short", path.display());
+        let text = String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(place)?;
+        let text = text.trim().to_owned();
+        anyhow::ensure!(
+            text.len() >= TOKEN_CHARS_MIN,
+            "{}: the token is shorter than {TOKEN_CHARS_MIN} characters; remove the file, and the node makes another at its \
+             next start",
+            path.display()
+        );
         Ok(Self(text))
     }
 
@@ -122,16 +153,47 @@ impl FromRequestParts<Api> for Authorized {
 mod tests {
     use super::*;
 
+    /// A request of this version, with these `Host` headers.
+    fn request(version: Version, hosts: &[&str]) -> Request {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.version_mut() = version;
+        for host in hosts {
+            request.headers_mut().append(header::HOST, host.parse().unwrap());
+        }
+        request
+    }
+
     #[test]
-    fn only_hosts_that_no_dns_can_choose() {
+    fn only_hosts_that_no_dns_can_choose_and_those_that_are_allowed() {
+        let names = ["node1".parse().unwrap(), "tequio.example".parse().unwrap()];
+        let check = |host: &str, names: &[HostName]| check_host(&request(Version::HTTP_11, &[host]), names).is_ok();
         for good in ["127.0.0.1", "127.0.0.1:80", "localhost:4811", "LOCALHOST", "[::1]:4811", "[::1]", "10.1.2.3:1"] {
-            assert!(is_literal(good), "{good}");
+            assert!(check(good, &[]) && check(good, &names), "{good}");
         }
-        for bad in
-            ["", "evil.example", "evil.example:4811", "127.0.0.1.evil.example", "localhost.evil.example:1", ":80"]
-        {
-            assert!(!is_literal(bad), "{bad}");
+        for named in ["node1", "node1:4811", "NODE1:1", "tequio.example", "tequio.example.:4811"] {
+            assert!(!check(named, &[]) && check(named, &names), "{named}");
         }
+        for bad in [
+            "",
+            "evil.example",
+            "evil.example:4811",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:1",
+            ":80",
+            "node1.evil.example",
+            "tequio.example.evil.example",
+        ] {
+            assert!(!check(bad, &names), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_http_1_0_may_leave_the_host_out() {
+        let check = |version, hosts: &[&str]| check_host(&request(version, hosts), &[]).is_ok();
+        assert!(check(Version::HTTP_10, &[]) && check(Version::HTTP_10, &["127.0.0.1"]));
+        assert!(!check(Version::HTTP_10, &["evil.example"]));
+        assert!(!check(Version::HTTP_11, &[]) && !check(Version::HTTP_2, &[]));
+        assert!(!check(Version::HTTP_11, &["127.0.0.1", "evil.example"]), "two hosts");
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! Jobs: submitting a data set, watching, cancelling, and the proof of a result.
 
-use super::{Api, error::ApiError, guard::Authorized, read::reading, view};
+use super::{
+    Api,
+    error::ApiError,
+    guard::Authorized,
+    read::reading,
+    submission::{ClientKey, submit},
+    view,
+};
 use crate::{
     data,
     node::{context::Context, light, objects, queue},
@@ -17,9 +24,9 @@ use axum::{
     },
 };
 use futures::stream;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     compute::{
@@ -36,8 +43,13 @@ use tequio_core::{
     wire::light::Response,
 };
 
+/// Silence on a stream of events after which a comment keeps it alive: clients give up after three of them.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long other nodes are asked for a model that is not here.
+const MODEL_WITHIN: Duration = Duration::from_secs(5);
+
 /// Options of a training, as query parameters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
     label: String,
@@ -55,7 +67,7 @@ pub struct Train {
 }
 
 /// Options of an inference, as query parameters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Infer {
     #[serde(default = "yes")]
@@ -78,10 +90,15 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
 pub async fn train(
     _: Authorized,
     State(api): State<Api>,
+    key: ClientKey,
     Query(options): Query<Train>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
-    submit(&api, reading(&api, move |_| specify(&options, body.to_vec())).await??).await
+    let (key, body) = key.of_content(&api, "train", &options, body).await?;
+    if let Some(answer) = key.known(&api).await? {
+        return Ok(answer);
+    }
+    submit(&api, key, reading(&api, move |_| specify(&options, body.to_vec())).await??).await
 }
 
 /// Prepares rows for the model of a final training, keeps them as an object and announces the job.
@@ -89,36 +106,27 @@ pub async fn infer(
     _: Authorized,
     State(api): State<Api>,
     Path(trained): Path<String>,
+    key: ClientKey,
     Query(options): Query<Infer>,
     body: Bytes,
 ) -> Result<impl IntoResponse, ApiError> {
     let (id, job) = known(&api.context, &trained)?;
+    let (key, body) = key.of_content(&api, &format!("infer {id}"), &options, body).await?;
+    if let Some(answer) = key.known(&api).await? {
+        return Ok(answer);
+    }
     let (JobStatus::Final { result, .. }, Some(task)) = (&job.status, job.spec.training()) else {
         return Err(ApiError::conflict("this job has not trained a model, or is not final yet"));
     };
     let cid = result.output.cid();
-    let block = objects::fetch(&api.context, cid, job.coordinator).await.map_err(ApiError::internal)?;
+    let block = tokio::time::timeout(MODEL_WITHIN, objects::fetch(&api.context, cid, job.coordinator)).await;
+    let missing = |_| ApiError::busy(format!("the model {cid} is not here yet, and no peer has sent it: try again"));
+    let block = block.map_err(missing)?.map_err(ApiError::internal)?;
     let model = Model::from_block(block).map_err(ApiError::internal)?;
     let architecture = task.params.architecture.clone();
     let task = InferenceTask { trained: id, model: cid, architecture, rows: 0 };
-    submit(&api, reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??).await
-}
-
-async fn submit(api: &Api, (spec, blocks, about): Specified) -> Result<impl IntoResponse + use<>, ApiError> {
-    objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
-    let (status, done) = write(api, Action::SubmitJob(spec)).await?;
-    let mut view = about;
-    match done {
-        Done::Applied { transaction, height } => {
-            view["id"] = json!(transaction.to_string());
-            view["submitted"] = json!(height);
-        }
-        Done::Queued(number) => {
-            view["queued"] = json!(number);
-            view["final"] = json!(false);
-        }
-    }
-    Ok((if status == StatusCode::OK { StatusCode::CREATED } else { status }, Json(view)))
+    let specified = reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??;
+    submit(&api, key, specified).await
 }
 
 /// What became of a write by the time that its client is answered.
@@ -127,13 +135,17 @@ pub(super) enum Done {
         transaction: TransactionId,
         height: Height,
     },
-    /// There is no quorum: this is the number to ask after.
+    /// It is kept, and in no block yet: this is the number to ask after.
     Queued(u64),
 }
 
 /// Brings a write of this node into the ledger, or says that it is kept until there is a quorum.
 pub(super) async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done), ApiError> {
-    let number = queue::submit(&api.context, Write::Own(action)).await?;
+    outcome(api, queue::submit(&api.context, Write::Own(action)).await?).await
+}
+
+/// What becomes of a queued write while its client waits.
+pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, Done), ApiError> {
     match queue::outcome(&api.context, number).await.map_err(ApiError::internal)? {
         Stage::Applied { transaction, height } => Ok((StatusCode::OK, Done::Applied { transaction, height })),
         Stage::Refused { reason } => Err(ApiError::conflict(reason)),
@@ -142,7 +154,7 @@ pub(super) async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done
 }
 
 /// A job, its data, and what there is to say of them.
-type Specified = (JobSpec, Vec<object::Block>, Value);
+pub(super) type Specified = (JobSpec, Vec<object::Block>, Value);
 
 fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<u8>) -> Result<Specified, ApiError> {
     let csv = data::unpack(body).map_err(ApiError::bad)?;
@@ -157,7 +169,8 @@ fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<
     let task = InferenceTask { rows: rows.rows(), ..task };
     let name = if options.name.is_empty() { &model.label } else { &options.name };
     let spec = JobSpec { name: job_name(name)?, dataset, task: JobTask::Infer(task) };
-    let work = spec.work().ok_or_else(|| ApiError::bad("the batch is too large for this model"))?;
+    let work =
+        spec.work().ok_or_else(|| ApiError::bad("the batch is too large for this model: send fewer rows at once"))?;
     let about = json!({
         "name": spec.name.to_string(), "dataset_cid": dataset.to_string(), "rows": rows.rows(),
         "features": rows.features(), "units_total": work.units,
@@ -166,7 +179,7 @@ fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<
 }
 
 fn job_name(name: &str) -> Result<BoundedString<JOB_NAME_LEN_MAX>, ApiError> {
-    name.try_into().map_err(|_| ApiError::bad("the name is too long"))
+    name.try_into().map_err(|_| ApiError::bad(format!("the name {name:?} is longer than {JOB_NAME_LEN_MAX} bytes")))
 }
 
 fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
@@ -219,7 +232,7 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
 
 fn known(context: &Context, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
     let id: JobId = id.parse().map_err(ApiError::bad)?;
-    context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::not_found("job"))
+    context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::no_job(id))
 }
 
 pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -238,7 +251,10 @@ pub async fn cancel(
         Done::Applied { transaction, height } => {
             json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})
         }
-        Done::Queued(number) => json!({"id": id.to_string(), "queued": number, "final": false}),
+        Done::Queued(number) => {
+            let reduced = api.context.is_reduced();
+            json!({"id": id.to_string(), "queued": number, "final": false, "reduced": reduced})
+        }
     };
     Ok((status, Json(view)))
 }
@@ -257,7 +273,7 @@ pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<imp
 pub async fn events(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
     let (id, _) = known(&api.context, &id)?;
     let watch = Watch { context: api.context.clone(), id, last: Value::Null, over: false };
-    Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 struct Watch {

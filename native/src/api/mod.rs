@@ -1,17 +1,27 @@
 //! The HTTP API: what an operator and their programs ask of their own node. On localhost by default; what changes
 //! state needs the token of the directory's `api-token`; every address has a rate, every body a cap, and a `Host` that
-//! is a name other than localhost is refused, so that no web page can reach it by DNS rebinding.
+//! is a name other than localhost and those that the operator allows is refused, so that no web page can reach it by
+//! DNS rebinding.
 
 mod error;
 mod guard;
 mod jobs;
 mod read;
 mod seats;
+mod submission;
 mod view;
 
 pub use guard::TOKEN_FILE;
+#[cfg(test)]
+pub use guard::{BURST, RATE_PER_SECOND};
+pub use submission::FREE_BYTES_MIN;
 
-use crate::{data::DATA_LEN_MAX, files, keys, node::context::Context};
+use crate::{
+    config::{HostName, HttpAddr},
+    data::DATA_LEN_MAX,
+    files, keys,
+    node::context::Context,
+};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -21,13 +31,13 @@ use axum::{
     routing::{get, post},
 };
 use guard::{Guard, Token};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
 use tokio::{net::TcpListener, sync::watch};
 
 /// The description of this API; a test compares it with the routes.
 pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 /// Largest body but for data sets, bytes.
-const BODY_LEN_MAX: usize = 256 * 1024;
+pub const BODY_LEN_MAX: usize = 256 * 1024;
 
 /// What handlers need.
 #[derive(Clone)]
@@ -52,11 +62,16 @@ pub struct Server {
 
 impl Server {
     /// Opens the socket and serves. The token's file is made if there is none.
-    pub async fn start(dir: &Path, addr: SocketAddr, context: Arc<Context>) -> anyhow::Result<Self> {
+    pub async fn start(
+        dir: &Path,
+        addr: &HttpAddr,
+        hosts: Vec<HostName>,
+        context: Arc<Context>,
+    ) -> anyhow::Result<Self> {
         let token = token(dir)?;
-        let listener = TcpListener::bind(addr).await?;
+        let listener = TcpListener::bind(addr.as_str()).await.map_err(|error| cannot_listen(addr, error))?;
         let addr = listener.local_addr()?;
-        let guard = Arc::new(Guard::new(context.clone()));
+        let guard = Arc::new(Guard::new(context.clone(), hosts));
         let app = routes(Api { context, token: Arc::new(token) })
             .layer(middleware::from_fn_with_state(guard, guard::check))
             .into_make_service_with_connect_info::<SocketAddr>();
@@ -79,6 +94,18 @@ impl Server {
             abort.abort();
         }
     }
+}
+
+/// Why the socket cannot be opened, and what to change.
+fn cannot_listen(addr: &HttpAddr, error: std::io::Error) -> anyhow::Error {
+    let mend = match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there: end it, or choose another port (0: any free one)",
+        ErrorKind::PermissionDenied => "this user may not open the port: choose one of 1024 or above",
+        ErrorKind::AddrNotAvailable => "this machine has no such address: choose one of its own, or 127.0.0.1",
+        _ => "choose another address",
+    };
+    anyhow::Error::new(error)
+        .context(format!("cannot serve HTTP on {addr}: {mend}, with --http or `http` in config.toml"))
 }
 
 fn token(dir: &Path) -> anyhow::Result<Token> {

@@ -101,7 +101,8 @@ pub async fn peers(State(api): State<Api>) -> Answer {
 pub async fn reference(State(api): State<Api>, Path(name): Path<String>) -> Answer {
     let name = name.as_str().try_into().map_err(ApiError::bad)?;
     let tip = api.context.tip();
-    tip.state.reference(&name).map(|r| Json(view::reference(r))).ok_or_else(|| ApiError::not_found("ref"))
+    let found = tip.state.reference(&name).map(|r| Json(view::reference(r)));
+    found.ok_or_else(|| ApiError::not_found(format!("ref {name}")))
 }
 
 pub async fn account(State(api): State<Api>, Path(id): Path<String>) -> Answer {

@@ -72,17 +72,17 @@ pub async fn join(
     Query(Amount { amount }): Query<Amount>,
 ) -> Result<impl IntoResponse, ApiError> {
     let keys = claim(&api).await?;
-    done(write(&api, Action::Join { amount, keys }).await?)
+    done(&api, write(&api, Action::Join { amount, keys }).await?)
 }
 
 /// Other keys from the turn on. They are in the keystore before the ledger hears of them.
 pub async fn rotate(_: Authorized, State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let keys = claim(&api).await?;
-    done(write(&api, Action::RotateKeys { keys }).await?)
+    done(&api, write(&api, Action::RotateKeys { keys }).await?)
 }
 
 pub async fn leave(_: Authorized, State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
-    done(write(&api, Action::Leave).await?)
+    done(&api, write(&api, Action::Leave).await?)
 }
 
 pub async fn bond(
@@ -90,7 +90,7 @@ pub async fn bond(
     State(api): State<Api>,
     Query(Amount { amount }): Query<Amount>,
 ) -> Result<impl IntoResponse, ApiError> {
-    done(write(&api, Action::Bond { amount }).await?)
+    done(&api, write(&api, Action::Bond { amount }).await?)
 }
 
 pub async fn transfer(
@@ -99,7 +99,7 @@ pub async fn transfer(
     Query(Transfer { to, amount }): Query<Transfer>,
 ) -> Result<impl IntoResponse, ApiError> {
     let to: NodeId = to.parse().map_err(ApiError::bad)?;
-    done(write(&api, Action::Transfer { to, amount }).await?)
+    done(&api, write(&api, Action::Transfer { to, amount }).await?)
 }
 
 /// Keys that the ledger does not know, on disk and with the replica, and the proofs that this node holds them.
@@ -131,10 +131,12 @@ fn fresh_keys(context: &Context) -> anyhow::Result<SeatKeys> {
     vault.add_later(&context.keystore, kept)
 }
 
-fn done((status, done): (StatusCode, Done)) -> Result<impl IntoResponse, ApiError> {
+fn done(api: &Api, (status, done): (StatusCode, Done)) -> Result<impl IntoResponse + use<>, ApiError> {
     let view = match done {
         Done::Applied { transaction, height } => json!({"transaction": transaction.to_string(), "height": height}),
-        Done::Queued(number) => json!({"queued": number, "final": false}),
+        Done::Queued(number) => {
+            json!({"queued": number, "final": false, "reduced": api.context.is_reduced()})
+        }
     };
     Ok((status, Json(view)))
 }

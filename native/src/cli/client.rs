@@ -1,7 +1,11 @@
 //! The commands' side of the HTTP API: they find their node by its directory.
+//!
+//! Every request has bounds on silence: a node that sends nothing for [`SILENCE`] is taken for dead, whatever is under
+//! way, and the error says so. Large bodies may take longer, as long as bytes move.
 
 use crate::{
     api,
+    config::{self, Config},
     data::DATA_LEN_MAX,
     files,
     node::neighbours::{RUN_FILE, RUN_FILE_LEN_MAX},
@@ -9,14 +13,23 @@ use crate::{
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader},
-    path::Path,
+    io::{BufRead, BufReader, ErrorKind},
+    path::{Path, PathBuf},
     time::Duration,
 };
 use ureq::{Agent, Body, http::Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Silence after which a node is taken for dead; a small answer has no longer as a whole.
+pub const SILENCE: Duration = Duration::from_secs(15);
+/// How much longer a node may prepare each MiB of data before it answers.
+const PREPARE_PER_MIB: Duration = Duration::from_secs(1);
+/// For the whole of an answer that may be large.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a submission is sent again under its key.
+const SENT_AGAIN_MAX: u32 = 2;
+/// Before a submission is sent again; longer before the second time, so that a node that is started anew is ready.
+const SEND_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Longest line of an event stream, bytes.
 const LINE_LEN_MAX: u64 = 4 * 1024 * 1024;
 
@@ -26,19 +39,48 @@ pub struct Client {
     agent: Agent,
     base: String,
     token: Option<String>,
+    dir: PathBuf,
+    silence: Duration,
 }
+
+/// The node has not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Unanswered {
+    text: String,
+    /// Whether the node may have done what it was asked for.
+    was_sent: bool,
+}
+
+/// The request has failed, and not at its data.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotOfData(String);
 
 impl Client {
     /// The node that runs on a directory.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
-        let place = || format!("no node runs on {}; start it with `tequio run --dir {}`", dir.display(), dir.display());
-        let bytes = files::read_capped(&dir.join(RUN_FILE), RUN_FILE_LEN_MAX).with_context(place)?;
-        let run: Value = serde_json::from_slice(&bytes).with_context(place)?;
-        let base = run["http"].as_str().with_context(place)?.to_owned();
+        Self::with_silence(dir, SILENCE)
+    }
+
+    fn with_silence(dir: &Path, silence: Duration) -> anyhow::Result<Self> {
+        let base = base(dir)?;
         // Reading needs no token, and another user may be allowed to read only.
         let token = api::bearer(dir).ok();
-        let config = Agent::config_builder().timeout_connect(Some(CONNECT_TIMEOUT)).http_status_as_error(false).build();
-        Ok(Self { agent: config.into(), base, token })
+        let config = Agent::config_builder()
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_read(Some(silence))
+            .timeout_per_write(Some(silence))
+            // The node is on this machine, whatever proxy leads out of it.
+            .proxy(None)
+            .http_status_as_error(false)
+            .build();
+        Ok(Self { agent: config.into(), base, token, dir: dir.to_path_buf(), silence })
+    }
+
+    /// The node's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     fn url(&self, path: &str) -> String {
@@ -47,13 +89,13 @@ impl Client {
 
     /// A JSON answer.
     pub fn json(&self, path: &str) -> anyhow::Result<Value> {
-        let request = self.agent.get(self.url(path)).config().timeout_global(Some(ANSWER_TIMEOUT)).build();
-        read_json(self.sent(request.call())?)
+        let request = self.agent.get(self.url(path)).config().timeout_global(Some(self.silence)).build();
+        self.read_json(self.sent(request.call())?)
     }
 
     /// The bytes of an answer, and nothing where there is nothing.
     pub fn bytes(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let request = self.agent.get(self.url(path)).config().timeout_global(Some(ANSWER_TIMEOUT)).build();
+        let request = self.agent.get(self.url(path)).config().timeout_global(Some(TRANSFER_TIMEOUT)).build();
         let mut response = self.sent(request.call())?;
         if response.status() == 404 {
             return Ok(None);
@@ -61,25 +103,69 @@ impl Client {
         if !response.status().is_success() {
             return Err(refused(response));
         }
-        Ok(Some(response.body_mut().with_config().limit(DATA_LEN_MAX as u64).read_to_vec()?))
+        let read = response.body_mut().with_config().limit(DATA_LEN_MAX as u64).read_to_vec();
+        Ok(Some(read.map_err(|error| self.unanswered(&error))?))
     }
 
     /// Posts bytes.
     pub fn post(&self, path: &str, query: &[(&str, String)], body: &[u8]) -> anyhow::Result<Value> {
-        let request = self.agent.post(self.url(path)).config().timeout_global(Some(ANSWER_TIMEOUT)).build();
+        self.post_with_key(path, query, body, None)
+    }
+
+    /// Posts a submission under a key. Where the answer is lost, the submission is sent again: the key keeps the node from
+    /// doing it twice. The node may have been started anew meanwhile, on another port.
+    pub fn submit(&mut self, path: &str, query: &[(&str, String)], body: &[u8], key: &str) -> anyhow::Result<Value> {
+        let mut again = 0;
+        loop {
+            let error = match self.post_with_key(path, query, body, Some(key)) {
+                Err(error) if error.is::<Unanswered>() => error,
+                answered => return answered,
+            };
+            if again == 0 && error.downcast_ref::<Unanswered>().is_some_and(|unanswered| !unanswered.was_sent) {
+                return Err(error);
+            }
+            if again == SENT_AGAIN_MAX {
+                return Err(error.context(format!(
+                    "it is not known whether the job was submitted: give the same command again with --key {key}, which makes \
+                     no second job"
+                )));
+            }
+            again += 1;
+            eprintln!("{error}\nsending the submission again under its key {key}, which makes no second job ...");
+            std::thread::sleep(SEND_AGAIN_AFTER * again.pow(2));
+            if let Ok(base) = base(&self.dir) {
+                self.base = base;
+            }
+        }
+    }
+
+    fn post_with_key(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: &[u8],
+        key: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        let answer_within = self.silence + PREPARE_PER_MIB * u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
+        let request = self.agent.post(self.url(path)).config();
+        let request = request.timeout_per_read(Some(answer_within)).timeout_recv_response(Some(answer_within)).build();
         let request = query.iter().fold(request, |request, (name, value)| request.query(name, value));
-        read_json(self.sent(request.header("authorization", self.bearer()?).send(body))?)
+        let request = request.header("authorization", self.bearer()?);
+        let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+        self.read_json(self.sent(request.send(body))?)
     }
 
     /// Deletes.
     pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        let request = self.agent.delete(self.url(path)).config().timeout_global(Some(ANSWER_TIMEOUT)).build();
-        read_json(self.sent(request.header("authorization", self.bearer()?).call())?)
+        let request = self.agent.delete(self.url(path)).config().timeout_global(Some(self.silence)).build();
+        self.read_json(self.sent(request.header("authorization", self.bearer()?).call())?)
     }
 
-    /// The data of a stream of events, one after the other.
-    pub fn events(&self, path: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Value>> + use<>> {
-        let response = self.sent(self.agent.get(self.url(path)).call())?;
+    /// The data of a stream of events, one after the other. The node sends comments while nothing happens, so that silence
+    /// is a fault.
+    pub fn events(&self, path: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Value>> + '_> {
+        let request = self.agent.get(self.url(path)).config().timeout_recv_response(Some(self.silence)).build();
+        let response = self.sent(request.call())?;
         if !response.status().is_success() {
             return Err(refused(response));
         }
@@ -89,47 +175,309 @@ impl Client {
                 let mut line = String::new();
                 match std::io::Read::take(&mut reader, LINE_LEN_MAX).read_line(&mut line) {
                     Ok(0) => return None,
-                    Err(error) => return Some(Err(error.into())),
+                    Err(error) => return Some(Err(self.unanswered(&ureq::Error::Io(error)).into())),
                     Ok(_) => {}
                 }
                 if let Some(data) = line.strip_prefix("data:") {
-                    return Some(serde_json::from_str(data.trim()).map_err(Into::into));
+                    return Some(serde_json::from_str(data.trim()).map_err(|error| self.foreign(&error)));
                 }
             }
         }))
     }
 
     fn bearer(&self) -> anyhow::Result<&str> {
-        self.token.as_deref().with_context(|| format!("cannot read the node's {}", api::TOKEN_FILE))
+        let mend = || {
+            format!(
+                "cannot read {}, without which nothing can be changed: run the command as the node's user",
+                self.dir.join(api::TOKEN_FILE).display()
+            )
+        };
+        self.token.as_deref().with_context(mend)
     }
 
     fn sent(&self, result: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
-        result.with_context(|| format!("the node does not answer on {}; does it still run?", self.base))
+        result.map_err(|error| match &error {
+            ureq::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => {
+                let (base, dir) = (&self.base, self.dir.display());
+                let text = format!(
+                    "no node answers on {base}: the node of {dir} has ended. Start it with `tequio run --dir {dir}`"
+                );
+                Unanswered { text, was_sent: false }.into()
+            }
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => damaged(&self.dir.join(RUN_FILE), &error),
+            _ => self.unanswered(&error).into(),
+        })
+    }
+
+    /// What a lost answer means, and what to do.
+    fn unanswered(&self, error: &ureq::Error) -> Unanswered {
+        let (base, dir) = (&self.base, self.dir.display());
+        let is_silent = match error {
+            ureq::Error::Timeout(_) => true,
+            ureq::Error::Io(io) => matches!(io.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock),
+            _ => false,
+        };
+        let text = match is_silent {
+            true => format!(
+                "the node of {dir} is silent: nothing has come from {base} for {} s. Its process is stopped, or its machine is \
+                 overloaded: see its log and `tequio status --dir {dir}`",
+                self.silence.as_secs_f64()
+            ),
+            false => format!(
+                "the connection to the node of {dir} on {base} is lost ({error}): see its log, and whether it runs, with \
+                 `tequio status --dir {dir}`"
+            ),
+        };
+        Unanswered { text, was_sent: true }
+    }
+
+    fn read_json(&self, mut response: Response<Body>) -> anyhow::Result<Value> {
+        if !response.status().is_success() {
+            return Err(refused(response));
+        }
+        response.body_mut().read_json().map_err(|error| match error {
+            ureq::Error::Json(error) if !error.is_io() => self.foreign(&error),
+            error => self.unanswered(&error).into(),
+        })
+    }
+
+    /// Something else listens where the node did.
+    fn foreign(&self, error: &serde_json::Error) -> anyhow::Error {
+        anyhow::anyhow!(
+            "what answers on {} is not a node of this version ({error}): another program has its port now, or tequio was \
+             replaced while the node ran. Start the node of {} again",
+            self.base,
+            self.dir.display()
+        )
     }
 }
 
-fn read_json(mut response: Response<Body>) -> anyhow::Result<Value> {
-    if !response.status().is_success() {
-        return Err(refused(response));
-    }
-    Ok(response.body_mut().read_json()?)
+/// Where the node of a directory serves HTTP.
+fn base(dir: &Path) -> anyhow::Result<String> {
+    let path = dir.join(RUN_FILE);
+    let bytes = files::read_capped(&path, RUN_FILE_LEN_MAX).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => not_running(dir),
+        ErrorKind::PermissionDenied => anyhow::Error::new(error)
+            .context(format!("cannot read {}: run the command as the node's user", path.display())),
+        _ => damaged(&path, &error),
+    })?;
+    let run: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error))?;
+    let base = run["http"].as_str().filter(|base| base.starts_with("http://"));
+    Ok(base.ok_or_else(|| damaged(&path, &"it names no address"))?.to_owned())
 }
 
-/// The API's own words.
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{} is damaged ({why}): stop the node, remove the file, and start the node again", path.display())
+}
+
+/// Why a directory has no running node.
+fn not_running(dir: &Path) -> anyhow::Error {
+    match Config::load(dir) {
+        Err(error) if !dir.join(config::FILE_NAME).exists() => error,
+        Ok(_) | Err(_) => {
+            anyhow::anyhow!("no node runs on {}; start it with `tequio run --dir {}`", dir.display(), dir.display())
+        }
+    }
+}
+
+/// The API's own words. Only a request that the node finds wrong is wrong in its data.
 fn refused(mut response: Response<Body>) -> anyhow::Error {
     let status = response.status();
     let answer: Option<Value> = response.body_mut().read_json().ok();
-    match answer.as_ref().and_then(|a| a["error"]["message"].as_str()) {
-        Some(message) => anyhow::anyhow!("{message}"),
-        None => anyhow::anyhow!("the node answers {status}"),
-    }
+    let message = answer.as_ref().and_then(|a| a["error"]["message"].as_str());
+    let message = message.map_or_else(|| format!("the node answers {status}"), str::to_owned);
+    if status == 400 { anyhow::anyhow!(message) } else { NotOfData(message).into() }
 }
 
 /// A path segment as it came from the command line, if it can stand in a URL.
 pub fn segment(text: &str) -> anyhow::Result<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
     if text.is_empty() || !text.bytes().all(plain) {
-        bail!("{text:?} is no id or name");
+        bail!(
+            "{text:?} is no id or name: ids are hexadecimal, as `tequio job list` shows them, and names have letters, digits, -, _, . and /"
+        );
     }
     Ok(text)
+}
+
+/// A job's id as it came from the command line.
+pub fn job_id(text: &str) -> anyhow::Result<&str> {
+    const DIGITS: usize = 64;
+    if text.len() != DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        bail!("{text:?} is no job's id: an id has {DIGITS} hexadecimal digits; `tequio job list` shows the ids");
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::mpsc::{Receiver, channel},
+        time::Instant,
+    };
+
+    const SHORT: Duration = Duration::from_millis(400);
+    /// Far below what a command waited once, and far above what a loaded machine needs.
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// The directory of a node whose API is `serve`, which gets each connection and its number.
+    struct Fake {
+        dir: tempfile::TempDir,
+        requests: Receiver<String>,
+    }
+
+    impl Fake {
+        fn new(mut serve: impl FnMut(usize, &mut TcpStream) + Send + 'static) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let run = json!({"http": format!("http://{}", listener.local_addr().unwrap())});
+            std::fs::write(dir.path().join(RUN_FILE), run.to_string()).unwrap();
+            std::fs::write(dir.path().join(api::TOKEN_FILE), "0123456789abcdef").unwrap();
+            let (sender, requests) = channel();
+            std::thread::spawn(move || {
+                // Connections stay open when they are served: whoever closes them is not the test.
+                let mut open = Vec::new();
+                for (number, stream) in listener.incoming().enumerate() {
+                    let mut stream = stream.unwrap();
+                    let _ = sender.send(head(&mut stream));
+                    serve(number, &mut stream);
+                    open.push(stream);
+                }
+            });
+            Self { dir, requests }
+        }
+
+        fn client(&self) -> Client {
+            Client::with_silence(self.dir.path(), SHORT).unwrap()
+        }
+    }
+
+    /// A request up to the end of its headers.
+    fn head(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
+            bytes.extend_from_slice(&byte);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn answer(stream: &mut TcpStream, text: &str) {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", text.len());
+        stream.write_all((head + text).as_bytes()).unwrap();
+    }
+
+    fn stream_head(stream: &mut TcpStream) {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").unwrap();
+    }
+
+    /// The error, which came in time.
+    fn silent<T>(began: Instant, result: anyhow::Result<T>) -> String {
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        let error = result.err().unwrap();
+        assert!(error.is::<Unanswered>(), "{error:#}");
+        format!("{error:#}")
+    }
+
+    #[test]
+    fn a_node_that_accepts_and_never_answers_is_silent() {
+        let fake = Fake::new(|_, _| {});
+        let client = fake.client();
+        let began = Instant::now();
+        let errors = [
+            silent(began, client.json("/v1/status")),
+            silent(began, client.bytes("/v1/objects/x")),
+            silent(began, client.post("/v1/seat/leave", &[], &[])),
+            silent(began, client.delete("/v1/jobs/x")),
+            silent(began, client.events("/v1/jobs/x/events").map(|_| ())),
+        ];
+        for error in errors {
+            let dir = fake.dir.path().display().to_string();
+            assert!(error.contains("is silent") && error.contains(&dir) && error.contains("tequio status"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_stops_in_the_middle_is_silent_and_one_with_comments_is_not() {
+        let fake = Fake::new(|_, stream| {
+            stream_head(stream);
+            stream.write_all(b"data: {\"round\":1}\n\n").unwrap();
+            // Longer than the silence that is allowed, in comments.
+            for _ in 0..5 {
+                std::thread::sleep(SHORT / 3);
+                stream.write_all(b":\n\n").unwrap();
+            }
+            stream.write_all(b"data: {\"round\":2}\n\ndata: {\"rou").unwrap();
+        });
+        let client = fake.client();
+        let mut events = client.events("/v1/jobs/x/events").unwrap();
+        assert_eq!(events.next().unwrap().unwrap()["round"], 1);
+        assert_eq!(events.next().unwrap().unwrap()["round"], 2);
+        let began = Instant::now();
+        let error = silent(began, events.next().unwrap());
+        assert!(error.contains("is silent"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_trickles_ends_as_well() {
+        let fake = Fake::new(|_, stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(SHORT / 4);
+            }
+        });
+        let began = Instant::now();
+        silent(began, fake.client().json("/v1/status"));
+    }
+
+    #[test]
+    fn a_submission_whose_answer_is_lost_is_sent_again_under_the_same_key() {
+        let fake = Fake::new(|number, stream| match number {
+            0 => stream.shutdown(std::net::Shutdown::Both).unwrap(),
+            _ => answer(stream, "{\"id\":\"7\"}"),
+        });
+        let answer = fake.client().submit("/v1/jobs", &[("label", "a b".into())], b"x,y\n", "my-key").unwrap();
+        assert_eq!(answer["id"], "7");
+        let requests: Vec<String> = fake.requests.try_iter().collect();
+        assert_eq!(requests.len(), 2);
+        for request in requests {
+            let request = request.to_ascii_lowercase();
+            assert!(request.starts_with("post /v1/jobs?label=a%20b ") && request.contains("idempotency-key: my-key"));
+        }
+    }
+
+    #[test]
+    fn a_submission_that_is_never_answered_says_how_to_repeat_it() {
+        let fake = Fake::new(|_, stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
+        let error = fake.client().submit("/v1/jobs", &[], b"x,y\n", "my-key").unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("not known") && text.contains("--key my-key") && text.contains("is lost"), "{text}");
+        assert_eq!(fake.requests.try_iter().count(), 1 + SENT_AGAIN_MAX as usize);
+    }
+
+    #[test]
+    fn nobody_and_somebody_else_are_told_apart() {
+        let fake = Fake::new(|_, stream| answer(stream, "<html>hello</html>"));
+        let error = format!("{:#}", fake.client().json("/v1/status").unwrap_err());
+        assert!(error.contains("another program has its port"), "{error}");
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let run = json!({"http": format!("http://{closed}")});
+        std::fs::write(fake.dir.path().join(RUN_FILE), run.to_string()).unwrap();
+        let error = fake.client().submit("/v1/jobs", &[], b"", "key").unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("has ended") && text.contains("tequio run --dir") && !text.contains("not known"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn no_proxy_stands_between_a_command_and_its_node() {
+        let fake = Fake::new(|_, stream| answer(stream, "{}"));
+        assert!(fake.client().agent.config().proxy().is_none());
+    }
 }

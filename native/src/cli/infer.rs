@@ -2,7 +2,7 @@
 
 use super::{
     Dir, Json,
-    client::{Client, segment},
+    client::{Client, job_id},
     export, job, kb, queued, say,
 };
 use crate::{data, files};
@@ -39,6 +39,8 @@ pub struct Infer {
     /// Name of the job; by default the file's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    key: job::Key,
     /// Wait until the answers are final
     #[arg(long)]
     wait: bool,
@@ -53,12 +55,13 @@ impl Infer {
     /// Submits the batch, and waits for its answers if it is told to.
     pub fn execute(self) -> anyhow::Result<()> {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
-            bail!("{} exists already", out.display());
+            bail!("{} exists already: remove it, or give --out another name", out.display());
         }
         let place = || self.data.display().to_string();
         let body = data::read_file(&self.data).with_context(place)?;
-        let client = Client::of(&self.dir.dir)?;
-        let trained = format!("/v1/jobs/{}", segment(&self.model)?);
+        let trained = format!("/v1/jobs/{}", job_id(&self.model)?);
+        let mut client = Client::of(&self.dir.dir)?;
+        let key = self.key.take()?;
         // Whose fault it is: what follows is about the file.
         client.json(&trained).with_context(|| format!("the model of job {}", self.model))?;
         let mut query = vec![
@@ -66,12 +69,14 @@ impl Infer {
             ("name", self.name.clone().unwrap_or_else(|| job::name_of(&self.data))),
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
-        let submitted = client.post(&format!("{trained}/infer"), &query, &body).with_context(place)?;
+        let submitted = client.submit(&format!("{trained}/infer"), &query, &body, &key);
+        let submitted = submitted.map_err(|error| job::blame(error, place))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
         event["id"] = json!(id);
+        event["key"] = json!(key);
         say(self.json, &event, || {
             format!("job {id}\n{} rows in {} parts", submitted["rows"], submitted["units_total"])
         });

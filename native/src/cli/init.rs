@@ -2,7 +2,7 @@
 
 use super::{Json, PassphraseFile, say};
 use crate::{
-    config::Config,
+    config::{self, Config},
     files,
     keys::{self, Keys, Passphrase, PassphraseSource},
     node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, neighbours::PeerName},
@@ -81,28 +81,44 @@ pub struct Init {
 impl Init {
     /// Makes the directory.
     pub fn execute(self) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
-        ensure!(fs::read_dir(&self.dir)?.next().is_none(), "{} is not empty", self.dir.display());
-        match &self.join {
+        let dir = self.dir.as_path();
+        let is_new = !dir.exists();
+        fs::create_dir_all(dir).with_context(|| {
+            format!("cannot make the directory {}: name one in a place where this user may write", dir.display())
+        })?;
+        check_empty(dir)?;
+        let made = match &self.join {
             Some(checkpoint) => self.join(checkpoint),
             None => self.devnet(),
+        };
+        if made.is_err() {
+            // The directory was empty, so all that is there now is half of a node: the next try must not find it.
+            clear(dir, is_new);
         }
+        made
     }
 
     fn join(&self, checkpoint: &Path) -> anyhow::Result<()> {
         let genesis = self.genesis.as_deref().context("--join needs --genesis")?;
         let read = |path: &Path| {
-            files::read_capped(path, FILE_LEN_MAX).with_context(|| format!("cannot read {}", path.display()))
+            files::read_capped(path, FILE_LEN_MAX).with_context(|| {
+                format!("cannot read {}: give --join and --genesis the files of the network's operator", path.display())
+            })
         };
         let (checkpoint_bytes, genesis_bytes) = (read(checkpoint)?, read(genesis)?);
-        let place = || checkpoint.display().to_string();
+        let place = || format!("{} cannot be used as the checkpoint", checkpoint.display());
         let opened = Checkpoint::open(&checkpoint_bytes, self.checkpoint_hash.as_ref(), now_ms());
         let (opened, _) = opened.with_context(place)?;
         let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.start());
-        let start = start.with_context(|| genesis.display().to_string())?;
-        ensure!(start.chain == opened.header.chain, "genesis and checkpoint are of different networks");
+        let start = start.with_context(|| format!("{} cannot be used as the genesis", genesis.display()))?;
+        ensure!(
+            start.chain == opened.header.chain,
+            "{} and {} are of different networks: get both from the same source",
+            genesis.display(),
+            checkpoint.display()
+        );
         if self.peers.is_empty() {
-            bail!("give at least one --peer, or the node will find nobody");
+            bail!("no --peer is given: give at least one node of the network, or the new one finds nobody");
         }
         let peers = self.peers.iter().map(|peer| join_peer(peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let what = "the new node's keys";
@@ -157,7 +173,7 @@ impl Init {
                 // A port that was free now may be taken when the node starts; nodes of one machine find each other
                 // by their directories instead.
                 peers: others.map(|j| format!("../{}", devnet_folder(j))).collect(),
-                http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+                http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
                 passphrase_file: passphrase_file.clone(),
                 ..Config::default()
             };
@@ -184,7 +200,7 @@ impl Init {
     /// Given, or drawn and left in a file beside the network, which is for trying things out.
     fn devnet_passphrase(&self) -> anyhow::Result<(Passphrase, Option<PathBuf>)> {
         let given = self.passphrase.passphrase_file.as_deref();
-        if given.is_some() || std::env::var_os(keys::PASSPHRASE_ENV).is_some() {
+        if given.is_some() || std::env::var_os(keys::PASSPHRASE_ENV).is_some_and(|text| !text.is_empty()) {
             let source = PassphraseSource { file: given, new: true, what: "the new keys" };
             return Ok((source.read()?, given.map(std::path::absolute).transpose()?));
         }
@@ -195,11 +211,49 @@ impl Init {
     }
 }
 
+/// Refuses a directory with anything in it, and says what the directory is.
+fn check_empty(dir: &Path) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(dir).with_context(|| format!("cannot read the directory {}", dir.display()))?;
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    let dir_text = dir.display();
+    if dir.join(config::FILE_NAME).is_file() {
+        bail!(
+            "{dir_text} is a node's directory already: `tequio run --dir {dir_text}` runs it; a new one needs another --dir"
+        );
+    }
+    match files::node_directories(dir).first() {
+        Some(node) => bail!(
+            "{dir_text} holds a network already: `tequio run --dir {}` runs its first node; a new one needs another --dir",
+            node.display()
+        ),
+        None => bail!("{dir_text} is not empty, and no node's: give --dir a directory that is empty or missing"),
+    }
+}
+
+/// Removes what a failed `init` has left in a directory, and the directory if it is new.
+fn clear(dir: &Path, is_new: bool) {
+    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
+        let path = entry.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what the failed init has made");
+        }
+    }
+    if is_new {
+        let _ = fs::remove_dir(dir);
+    }
+}
+
 /// A peer as the new node's configuration names it: an address that says whom it leads to, or an absolute path.
 fn join_peer(peer: &str) -> anyhow::Result<String> {
     match PeerName::parse(Path::new(""), peer)? {
         PeerName::Address(addr) => {
-            ensure!(identity::node_of(&addr).is_some(), "{peer} does not say whom it leads to: add /p2p/...");
+            ensure!(
+                identity::node_of(&addr).is_some(),
+                "--peer {peer} does not name the node that it leads to: add /p2p/ and the peer id, as that node prints it"
+            );
             Ok(addr.to_string())
         }
         PeerName::Directory(dir) => {
@@ -241,8 +295,14 @@ fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
 
 fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Result<GenesisFile> {
     ensure!(members.len() <= SEATS_MAX, "at most {SEATS_MAX} validators");
+    ensure!(
+        params.epoch_blocks.is_multiple_of(params.term_blocks),
+        "--epoch-blocks is {}, but must be a multiple of --term-blocks, which is {}",
+        params.epoch_blocks,
+        params.term_blocks
+    );
     let genesis = Genesis {
-        name: name.try_into().context("the name is too long")?,
+        name: name.try_into().with_context(|| format!("the --name {name:?} is too long"))?,
         time_ms: now_ms(),
         params,
         accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), DEVNET_BALANCE, DEVNET_BOND))),

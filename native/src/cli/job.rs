@@ -2,12 +2,12 @@
 
 use super::{
     Dir, Json,
-    client::{Client, segment},
+    client::{Client, Unanswered, job_id},
     export,
     infer::Infer,
-    queued, say,
+    interrupt, job_text, queued, say,
 };
-use crate::data;
+use crate::{data, keys, store::SubmissionKey};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -75,6 +75,8 @@ struct Train {
     /// Name of the job; by default the file's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    key: Key,
     /// Wait until the model is final
     #[arg(long)]
     wait: bool,
@@ -83,6 +85,32 @@ struct Train {
     out: Option<PathBuf>,
     #[command(flatten)]
     json: Json,
+}
+
+/// A key that makes a submission safe to repeat.
+#[derive(Debug, Args)]
+pub struct Key {
+    /// A name of your own for this submission: the same command with the same key makes no second job, and answers with the
+    /// first, for 7 days. By default a random one, which the command uses where it has to send again
+    #[arg(long, value_name = "KEY", value_parser = submission_key)]
+    key: Option<String>,
+}
+
+fn submission_key(text: &str) -> Result<String, String> {
+    SubmissionKey::parse(text).map(|key| key.as_str().to_owned()).ok_or_else(|| {
+        format!(
+            "a key has 1 to {} visible ASCII characters, without spaces and quotation marks",
+            crate::store::KEY_LEN_MAX
+        )
+    })
+}
+
+impl Key {
+    /// The key that was given, or a random one.
+    pub fn take(self) -> anyhow::Result<String> {
+        let random = || Ok(keys::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect());
+        self.key.map_or_else(random, Ok)
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -136,24 +164,30 @@ impl Job {
             Command::Infer(infer) => infer.execute(),
             Command::List(list) => list.execute(),
             Command::Show(one) => {
-                let job = one.client()?.json(&format!("/v1/jobs/{}", segment(&one.job)?))?;
-                say(one.json, &job, || describe(&job));
+                let id = job_id(&one.job)?;
+                let client = one.client()?;
+                let mut job = client.json(&format!("/v1/jobs/{id}"))?;
+                job["events"] = events(&client, id)?;
+                say(one.json, &job, || job_text::in_full(&job));
                 Ok(())
             }
             Command::Watch(one) => {
+                job_id(&one.job)?;
                 let last = watch(&one.client()?, &one.job, one.json)?;
-                say(one.json, &last, || describe(&last));
+                say(one.json, &last, || job_text::in_full(&last));
                 Ok(())
             }
             Command::Cancel(one) => {
-                let answer = one.client()?.delete(&format!("/v1/jobs/{}", segment(&one.job)?))?;
+                let id = job_id(&one.job)?;
+                let answer = one.client()?.delete(&format!("/v1/jobs/{id}"))?;
                 say(one.json, &answer, || match answer["queued"].as_u64() {
-                    Some(number) => format!("queued as number {number}, NOT final: there is no quorum now"),
+                    Some(number) => queued::text(&answer, number),
                     None => format!("cancelled at height {}", answer["height"]),
                 });
                 Ok(())
             }
             Command::Export(Export { one, out }) => {
+                job_id(&one.job)?;
                 let exported = export::write(&one.client()?, &one.job, &out)?;
                 say(one.json, &exported, || format!("exported to {}", out.display()));
                 Ok(())
@@ -173,7 +207,11 @@ impl List {
         let answer = Client::of(&self.dir.dir)?.json("/v1/jobs")?;
         say(self.json, &answer, || {
             let jobs = answer["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
-            if jobs.is_empty() { "no jobs".into() } else { jobs.iter().map(describe).collect::<Vec<_>>().join("\n") }
+            if jobs.is_empty() {
+                "no jobs".into()
+            } else {
+                jobs.iter().map(job_text::in_list).collect::<Vec<_>>().join("\n")
+            }
         });
         Ok(())
     }
@@ -182,17 +220,19 @@ impl List {
 impl Train {
     fn execute(self) -> anyhow::Result<()> {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
-            bail!("{} exists already", out.display());
+            bail!("{} exists already: remove it, or give --out another name", out.display());
         }
         let place = || self.data.display().to_string();
         let body = data::read_file(&self.data).with_context(place)?;
-        let client = Client::of(&self.dir.dir)?;
-        let submitted = client.post("/v1/jobs", &self.query(), &body).with_context(place)?;
+        let (query, key) = (self.query(), self.key.take()?);
+        let mut client = Client::of(&self.dir.dir)?;
+        let submitted = client.submit("/v1/jobs", &query, &body, &key).map_err(|error| blame(error, place))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
         event["id"] = json!(id);
+        event["key"] = json!(key);
         say(self.json, &event, || {
             format!(
                 "job {id}\n{} training and {} test rows, {} features, {} classes; {} rounds",
@@ -206,7 +246,7 @@ impl Train {
         if !wait {
             return Ok(());
         }
-        let last = watch(&client, &id, Json { json: self.json.json })?;
+        let last = watch(&client, &id, self.json)?;
         if let Some(out) = &self.out {
             export::write(&client, &id, out)?;
         }
@@ -242,13 +282,29 @@ pub fn name_of(data: &Path) -> String {
     stem.unwrap_or_default().chars().take(16).collect()
 }
 
+/// What was late or refused in a job lately, as the node remembers it.
+fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
+    let mut all = client.json("/v1/events")?["events"].take();
+    if let Some(events) = all.as_array_mut() {
+        events.retain(|event| event["job"] == id);
+    }
+    Ok(all)
+}
+
+/// What a submission has failed at: what the node says of the data names the file; a node that is silent does not.
+pub fn blame(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
+    if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() { error } else { error.context(place()) }
+}
+
 /// Follows a job, tells of each round, and returns it when it is final.
 pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
-    let path = format!("/v1/jobs/{}/events", segment(id)?);
+    let dir = client.dir().display();
+    let goes_on = || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
+    let _waiting = interrupt::waiting_for_job(client.dir(), id, json);
     let mut round = None;
-    let mut state = String::new();
-    for job in client.events(&path)? {
-        let mut job = job?;
+    let (mut state, mut waits) = (String::new(), String::new());
+    for job in client.events(&format!("/v1/jobs/{id}/events"))? {
+        let mut job = job.with_context(goes_on)?;
         let new_round = job["round"].as_u64().filter(|r| *r > 0 && Some(*r) != round);
         let now = job["state"].as_str().unwrap_or_default().to_owned();
         if let Some(number) = new_round {
@@ -257,7 +313,15 @@ pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
                 "event": "round", "job": id, "round": number, "rounds": job["rounds"], "accuracy": job["accuracy"],
                 "units": job["units"], "units_total": job["units_total"], "rejected": job["rejected"],
             });
-            say(json, &event, || describe(&job));
+            say(json, &event, || job_text::line(&job));
+        }
+        let waiting = job["waiting_text"].as_str().unwrap_or_default();
+        if waiting != waits {
+            waits = waiting.to_owned();
+            if !waits.is_empty() {
+                let event = json!({"event": "waiting", "job": id, "for": job["waiting_for"], "text": waits});
+                say(json, &event, || format!("waits: {waits}"));
+            }
         }
         if now == state {
             continue;
@@ -268,33 +332,21 @@ pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
                 job["event"] = json!("final");
                 job["job"] = json!(id);
                 if !json.json {
-                    say(json, &job, || describe(&job));
+                    say(json, &job, || job_text::line(&job));
                 }
                 return Ok(job);
             }
-            "failed" => bail!("the job has failed: {}", job["reason"].as_str().unwrap_or("unknown")),
+            "failed" | "cancelled" => {
+                let why = job_text::why(&job).unwrap_or_else(|| "the ledger does not say why".into());
+                let verb = if now == "failed" { "has failed: " } else { "was " };
+                bail!(
+                    "job {id} {verb}{why}, at height {}; `tequio job show --dir {dir} {id}` tells more",
+                    job["height"]
+                );
+            }
             "pending" => say(json, &json!({"event": "pending", "job": id}), || "waiting for its auditors".into()),
             _ => {}
         }
     }
-    bail!("the node stopped telling about the job; `tequio job watch` asks again")
-}
-
-/// A job in a line.
-fn describe(job: &Value) -> String {
-    let text = |name: &str| job[name].as_str().unwrap_or_default();
-    let accuracy = job["accuracy"].as_f64().map_or(String::new(), |a| format!(", {:.2} %", a * 100.0));
-    let rounds = match text("kind") {
-        "infer" => " (batch)".to_owned(),
-        _ => format!(" round {}/{}", job["round"], job["rounds"]),
-    };
-    format!(
-        "{} {:8} {}{rounds}{accuracy}, {}/{} units, {} rejected",
-        text("id"),
-        text("state"),
-        text("name"),
-        job["units"],
-        job["units_total"],
-        job["rejected"]
-    )
+    bail!("the node of {dir} has ended the stream, as it does when it stops: {}", goes_on())
 }

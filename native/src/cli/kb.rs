@@ -65,7 +65,8 @@ impl Kb {
         let bytes = if get.contents { join(&client, block)? } else { block.bytes.clone() };
         match &get.output {
             Some(path) => {
-                files::write_atomic(path, &bytes, files::PUBLIC)?;
+                files::write_atomic(path, &bytes, files::PUBLIC)
+                    .with_context(|| format!("cannot write {}: give --output another path", path.display()))?;
                 let object = json!({"cid": cid.to_string(), "bytes": bytes.len(), "output": path});
                 say(get.json, &object, || format!("{cid}: {} bytes", bytes.len()));
             }
@@ -78,7 +79,9 @@ impl Kb {
 /// A block, checked against its name.
 pub fn fetch(client: &Client, cid: Cid) -> anyhow::Result<Verified<Block>> {
     let bytes = client.bytes(&format!("/v1/objects/{cid}"))?;
-    let bytes = bytes.with_context(|| format!("the node does not have object {cid}"))?;
+    let bytes = bytes.with_context(|| {
+        format!("the node of {} does not have object {cid}: ask another node of the network", client.dir().display())
+    })?;
     Ok(Unverified::new(Block { cid, bytes }).verify()?)
 }
 

@@ -72,7 +72,7 @@ impl Keys {
                 show.describe(&keys, "shown")
             }
             Command::Export(Export { show, out, new_passphrase_file }) => {
-                ensure!(!out.exists(), "{} exists already", out.display());
+                ensure!(!out.exists(), "{} exists already: remove it, or give --out another name", out.display());
                 let passphrase = show.passphrase()?;
                 let keys = NodeKeys::open(&show.keystore(), &passphrase)?;
                 let sealed_with = match &new_passphrase_file {
@@ -83,10 +83,15 @@ impl Keys {
                 show.describe(&keys, "exported")
             }
             Command::Import(Import { show, from, force }) => {
+                ensure!(
+                    show.dir.dir.is_dir(),
+                    "there is no directory {}: make it with `tequio init` first",
+                    show.dir.dir.display()
+                );
                 let _lock = DirectoryLock::take(&show.dir.dir)?;
                 ensure!(
                     force || !show.keystore().exists(),
-                    "{} has keys already; --force replaces them",
+                    "{} has keys already: --force replaces them, and the node loses them for ever",
                     show.dir.dir.display()
                 );
                 let passphrase = show.passphrase()?;

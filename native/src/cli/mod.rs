@@ -6,7 +6,9 @@ mod client;
 mod export;
 mod infer;
 mod init;
+mod interrupt;
 mod job;
+mod job_text;
 mod kb;
 mod keys;
 mod queued;
@@ -16,7 +18,7 @@ mod status;
 mod verify;
 mod verify_chain;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use std::path::PathBuf;
 
 /// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to any browser.
@@ -33,7 +35,8 @@ const EXAMPLES: &str = "Examples:
   tequio job train --dir net/node1 --data digits.csv.gz --label target --layers 64 --wait --out model
   tequio verify model --data digits.csv.gz           check the exported model, without a network
 
-The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.";
+The passphrase of the keys comes from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
+An empty variable counts as one that is not set. TEQUIO_JSON=1 is --json for every command.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -71,7 +74,7 @@ pub struct Dir {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Json {
     /// Print JSON, one object a line
-    #[arg(long, env = "TEQUIO_JSON")]
+    #[arg(long, env = "TEQUIO_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 

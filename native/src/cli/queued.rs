@@ -1,6 +1,6 @@
-//! Writes that a node has queued because there is no quorum: what to say of them, and how to wait for them.
+//! Submissions that a node has only queued, because there is no quorum.
 
-use super::{Json, client::Client, say};
+use super::{Json, client::Client, interrupt, say};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -13,15 +13,16 @@ pub fn submitted_id(client: &Client, submitted: &Value, wait: bool, json: Json) 
     if let Some(id) = submitted["id"].as_str() {
         return Ok(Some(id.to_owned()));
     }
-    let Some(number) = submitted["queued"].as_u64() else { bail!("the node gave no id") };
+    let Some(number) = submitted["queued"].as_u64() else {
+        bail!("the node of {} gave no id: it is of another version than this program", client.dir().display())
+    };
     let mut event = submitted.clone();
     event["event"] = json!("queued");
-    say(json, &event, || {
-        format!("queued as number {number}, NOT final: there is no quorum now. The node keeps it and sends it later")
-    });
+    say(json, &event, || text(submitted, number));
     if !wait {
         return Ok(None);
     }
+    let _waiting = interrupt::waiting_for_write(client.dir(), number, json);
     loop {
         let queued = client.json(&format!("/v1/queue/{number}"))?;
         match queued["state"].as_str() {
@@ -30,4 +31,13 @@ pub fn submitted_id(client: &Client, submitted: &Value, wait: bool, json: Json) 
             _ => std::thread::sleep(ASK_AGAIN),
         }
     }
+}
+
+/// What a queued write means.
+pub fn text(answer: &Value, number: u64) -> String {
+    let why = match answer["reduced"].as_bool() {
+        Some(false) => "no block has taken it up yet",
+        _ => "there is no quorum now",
+    };
+    format!("queued as number {number}, NOT final: {why}. The node keeps it and sends it as soon as it can")
 }

@@ -3,19 +3,17 @@
 use super::{Dir, Json, PassphraseFile, say};
 use crate::{
     api,
-    config::{Config, Pipelining, Votes},
-    files,
+    config::{self, Config, HostName, HttpAddr, Pipelining, Votes},
+    descriptors, files,
     keys::{self, Keys, PassphraseSource},
+    log,
     node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
 };
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run a node
 #[derive(Debug, Args)]
@@ -23,7 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
   tequio run --dir net/node1
   tequio run --dir node --listen /ip4/0.0.0.0/tcp/4810 --workers 4 --http 127.0.0.1:4811
 
-The log goes to standard error; RUST_LOG chooses what is in it (info, or for example tequio=debug).")]
+The log goes to standard error; --log chooses what is in it (info, or for example tequio=debug), unless RUST_LOG is set.
+SIGHUP reads `log` of config.toml again. SIGINT and SIGTERM stop the node in order.")]
 pub struct Run {
     #[command(flatten)]
     dir: Dir,
@@ -42,9 +41,16 @@ pub struct Run {
     /// Circuits between other peers that this node carries at once, so that workers reach coordinators; 0 for none
     #[arg(long, env = "TEQUIO_CIRCUITS", value_name = "N")]
     circuits: Option<usize>,
-    /// Where the HTTP API listens; port 0 lets the system choose
-    #[arg(long, env = "TEQUIO_HTTP", value_name = "ADDR")]
-    http: Option<SocketAddr>,
+    /// Where the HTTP API listens, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the system choose
+    #[arg(long, env = "TEQUIO_HTTP", value_name = "HOST:PORT")]
+    http: Option<HttpAddr>,
+    /// Name besides localhost by which requests may reach the HTTP API, such as the service name that Prometheus
+    /// scrapes; may be repeated
+    #[arg(long = "http-host", env = "TEQUIO_HTTP_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    http_hosts: Vec<HostName>,
+    /// What is in the log, for example info or tequio=debug
+    #[arg(long, env = "TEQUIO_LOG", value_name = "FILTER")]
+    log: Option<String>,
     /// Threads that compute for jobs
     #[arg(long, env = "TEQUIO_WORKERS", value_name = "N")]
     workers: Option<usize>,
@@ -70,10 +76,24 @@ impl Run {
     /// Runs until a signal or a failure of our own.
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = self.dir.dir.as_path();
-        let config = self.config(dir)?;
-        let keys = open_keys(dir, config.passphrase_file.as_deref())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let ended = runtime.block_on(serve(dir, &config, keys, self.json));
+        // Before anything else: SIGHUP ends no node, not even one that starts. Ctrl-C ends one that asks for its passphrase.
+        let hangup = {
+            let _entered = runtime.enter();
+            signal(SignalKind::hangup())?
+        };
+        let config = self.config(dir)?;
+        let filter =
+            || format!("the log filter of --log, TEQUIO_LOG, or `log` in {}", dir.join(config::FILE_NAME).display());
+        let is_set = log::set(&config.log).with_context(filter)?;
+        let fixed = match (is_set, &self.log) {
+            (false, _) => Some(log::VARIABLE),
+            (true, Some(_)) => Some("--log or TEQUIO_LOG"),
+            (true, None) => None,
+        };
+        descriptors::raise();
+        let keys = open_keys(dir, config.passphrase_file.as_deref())?;
+        let ended = runtime.block_on(serve(dir, &config, keys, hangup, fixed, self.json));
         // Lanes under way are worth nothing now.
         runtime.shutdown_background();
         ended
@@ -91,7 +111,11 @@ impl Run {
         replace(&mut config.peers, &self.peers);
         replace(&mut config.relays, &self.relays);
         config.circuits = self.circuits.unwrap_or(config.circuits);
-        config.http = self.http.unwrap_or(config.http);
+        config.http = self.http.clone().unwrap_or(config.http);
+        config.log = self.log.clone().unwrap_or(config.log);
+        if !self.http_hosts.is_empty() {
+            config.http_hosts.clone_from(&self.http_hosts);
+        }
         config.workers = self.workers.unwrap_or(config.workers);
         config.votes_to = self.votes_to.unwrap_or(config.votes_to);
         config.pipeline = self.pipeline.unwrap_or(config.pipeline);
@@ -117,12 +141,55 @@ pub fn open_keys(dir: &Path, passphrase_file: Option<&Path>) -> anyhow::Result<K
     Keys::open(&dir.join(keys::FILE_NAME), &passphrase)
 }
 
-async fn serve(dir: &Path, config: &Config, keys: Keys, json: Json) -> anyhow::Result<()> {
+/// The signals that a node reacts to.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new(hangup: Signal) -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
+    }
+
+    /// Waits for a signal that stops the node. SIGHUP reads the log's filter again; `fixed` names what overrides the
+    /// configuration, if anything does.
+    async fn stopped(&mut self, dir: &Path, fixed: Option<&str>) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => reload(dir, fixed),
+            }
+        }
+    }
+}
+
+/// Reads the log's filter from the configuration. What cannot be read changes nothing.
+fn reload(dir: &Path, fixed: Option<&str>) {
+    if let Some(name) = fixed {
+        return tracing::info!("SIGHUP: the log keeps its filter, which {name} has set");
+    }
+    let read = Config::load(dir).and_then(|config| Ok((log::set(&config.log)?, config.log)));
+    match read {
+        Ok((_, filter)) => tracing::info!(filter, "SIGHUP: the log's filter is read again"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "SIGHUP: the log keeps its filter"),
+    }
+}
+
+async fn serve(
+    dir: &Path,
+    config: &Config,
+    keys: Keys,
+    hangup: Signal,
+    fixed: Option<&str>,
+    json: Json,
+) -> anyhow::Result<()> {
     // Before anything that is worth an orderly stop.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = Signals::new(hangup)?;
     let mut node = Node::start(dir, config, keys).await?;
-    let server = api::Server::start(dir, config.http, node.context.clone()).await;
-    let server = server.with_context(|| format!("cannot serve HTTP on {}", config.http))?;
+    let server = api::Server::start(dir, &config.http, config.http_hosts.clone(), node.context.clone()).await?;
     let listen: Vec<String> = node.listen.iter().map(ToString::to_string).collect();
     let id = node.context.id;
     let ready = json!({
@@ -141,8 +208,7 @@ async fn serve(dir: &Path, config: &Config, keys: Keys, json: Json) -> anyhow::R
         )
     });
     let failure = tokio::select! {
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
+        () = signals.stopped(dir, fixed) => None,
         failure = node.failed() => Some(failure),
     };
     tracing::info!("stopping");
@@ -150,7 +216,7 @@ async fn serve(dir: &Path, config: &Config, keys: Keys, json: Json) -> anyhow::R
     server.stop().await;
     node.stop().await;
     match failure {
-        Some(failure) => Err(failure.context("the node cannot go on")),
+        Some(failure) => Err(failure.context(format!("the node of {} cannot go on", dir.display()))),
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! `tequio seat`: asks the ledger for a seat in the committee, gives it up, changes its keys.
 
-use super::{Dir, Json, client::Client, say};
+use super::{Dir, Json, client::Client, queued, say};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use tequio_core::types::NodeId;
@@ -85,7 +85,7 @@ fn post(common: &Common, path: &str, query: &[(&str, String)]) -> anyhow::Result
     let done = Client::of(&common.dir.dir)?.post(path, query, &[])?;
     say(common.json, &done, || match done["height"].as_u64() {
         Some(height) => format!("in block {height}"),
-        None => format!("there is no quorum: kept as write {}, sent once there is one", done["queued"]),
+        None => queued::text(&done, done["queued"].as_u64().unwrap_or_default()),
     });
     Ok(())
 }

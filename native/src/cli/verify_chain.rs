@@ -2,6 +2,7 @@
 
 use super::{Dir, Json, say};
 use crate::{
+    config::Config,
     files::DirectoryLock,
     keys,
     node::{GENESIS_FILE, machine::now_ms, read_public},
@@ -11,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use tequio_core::{
-    consensus::{Config, Head, Input, Output, Pipeline, Replica, VotesTo},
+    consensus::{Config as ReplicaConfig, Head, Input, Output, Pipeline, Replica, VotesTo},
     crypto::NodeKey,
     ledger::genesis::GenesisFile,
     machine::Machine,
@@ -40,14 +41,21 @@ impl VerifyChain {
     /// Replays and compares.
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = &self.dir.dir;
+        // Says what the directory is, where it is no node's.
+        Config::load(dir)?;
         let _lock = DirectoryLock::take(dir)?;
         let start =
             GenesisFile::decode(&read_public(dir, GENESIS_FILE)?).and_then(|g| g.start()).context(GENESIS_FILE)?;
         let path = dir.join(store::FILE_NAME);
-        ensure!(path.exists(), "{} does not exist: the node has never run", path.display());
-        let store = Store::open(&path, &start.chain)?;
+        ensure!(
+            path.exists(),
+            "{} does not exist: the node has never run; start it with `tequio run --dir {}`",
+            path.display(),
+            dir.display()
+        );
+        let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
         // Checks that the entries on disk lead to the head's state root.
-        let newest = store.load_head(&start)?;
+        let newest = store.load_head(&start).map_err(|error| error.with_path(&path))?;
         let head = match store.kept()? {
             Some((header, state)) => Head::new(header.header, header.certificate, state)?,
             None => Head::genesis(&start),
@@ -55,7 +63,7 @@ impl VerifyChain {
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
         let node_key = NodeKey::from_bytes(&*keys::random::<32>()?);
-        let config = Config { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: Pipeline::Off };
+        let config = ReplicaConfig { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: Pipeline::Off };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {

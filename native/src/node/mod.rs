@@ -9,6 +9,7 @@ pub mod consensus;
 pub mod context;
 pub mod coordinator;
 pub mod events;
+mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod jobs;
@@ -34,12 +35,16 @@ use crate::{
     config::Config,
     files::{self, DirectoryLock},
     keys::{self, Keys},
-    store::{self, Store},
+    store::{self, Store, WriteFailure},
 };
 use anyhow::Context as _;
 use context::{Context, Parts, Tip};
 use neighbours::PeerName;
-use std::{path::Path, sync::Arc, thread::JoinHandle};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
 use tequio_core::ledger::genesis::{FILE_LEN_MAX, GenesisFile};
 use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
@@ -75,10 +80,17 @@ impl Node {
     pub async fn start(dir: &Path, config: &Config, keys: Keys) -> anyhow::Result<Self> {
         let lock = DirectoryLock::take(dir)?;
         let genesis = read_public(dir, GENESIS_FILE)?;
-        let start = GenesisFile::decode(&genesis).and_then(|g| g.start()).context("genesis.bin")?;
+        let start = GenesisFile::decode(&genesis).and_then(|g| g.start());
+        let start = start.with_context(|| {
+            format!(
+                "{} is damaged, or not a genesis; copy it again from another node",
+                public(dir, GENESIS_FILE).display()
+            )
+        })?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
-        let store = Store::open(&dir.join(store::FILE_NAME), &start.chain)?;
-        let head = store.load_head(&start)?;
+        let path = dir.join(store::FILE_NAME);
+        let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
+        let head = store.load_head(&start).map_err(|error| error.with_path(&path))?;
         let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
@@ -131,11 +143,20 @@ impl Node {
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }
 
-    /// Comes back when the node cannot go on.
+    /// Comes back when the node cannot go on. A disk that takes no more is the cause of whatever follows from it.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match (&mut self.failed).await {
+        let mut failures = self.context.store.failures();
+        let ended = tokio::select! {
+            biased;
+            Ok(failure) = failures.wait_for(Option::is_some) => return cause(&failure),
+            ended = &mut self.failed => ended,
+        };
+        match ended {
+            _ if failures.borrow().is_some() => cause(&failures.borrow()),
             Ok(Err(error)) => error,
-            Ok(Ok(())) | Err(_) => anyhow::anyhow!("consensus has stopped"),
+            Ok(Ok(())) | Err(_) => {
+                anyhow::anyhow!("consensus has stopped; the log says why, and a new start resumes it")
+            }
         }
     }
 
@@ -153,13 +174,26 @@ impl Node {
     }
 }
 
+fn cause(failure: &Option<WriteFailure>) -> anyhow::Error {
+    failure.clone().map_or_else(|| anyhow::anyhow!("the store fails"), anyhow::Error::new)
+}
+
 /// A file of the directory, or of the one above it, as `tequio init --devnet` lays them.
 pub(crate) fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    let path = public(dir, name);
+    files::read_capped(&path, FILE_LEN_MAX).with_context(|| {
+        format!(
+            "cannot read {}: copy {name} from another node of the network, or from where `tequio init` has put it",
+            path.display()
+        )
+    })
+}
+
+/// The path of such a file.
+fn public(dir: &Path, name: &str) -> PathBuf {
     let own = dir.join(name);
     let shared = dir.join("..").join(name);
-    let path = if own.exists() { own } else { shared };
-    files::read_capped(&path, FILE_LEN_MAX)
-        .with_context(|| format!("cannot read {name} in {} or above it; `tequio init` makes it", dir.display()))
+    if !own.exists() && shared.exists() { shared } else { own }
 }
 
 fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
@@ -179,17 +213,29 @@ fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) 
 }
 
 fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Vec<Multiaddr>> {
-    texts.into_iter().map(|a| a.parse().with_context(|| format!("{a} is no multiaddress"))).collect()
+    texts
+        .into_iter()
+        .map(|a| a.parse().with_context(|| format!("{a:?} is not a multiaddress, such as /ip4/0.0.0.0/tcp/4810")))
+        .collect()
 }
 
 /// The certificate's hash is part of the node's address, so it is kept.
 fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
     const LEN_MAX: usize = 64 * 1024;
     if path.exists() {
-        return Ok(WebRtcCertificate::from_bytes(&files::read_capped(path, LEN_MAX)?)?);
+        let place = || {
+            format!(
+                "cannot use the WebRTC certificate {}: restore it, or remove it and the node makes another, which gives \
+                 its WebRTC address another hash",
+                path.display()
+            )
+        };
+        let bytes = files::read_capped(path, LEN_MAX).with_context(place)?;
+        return WebRtcCertificate::from_bytes(&bytes).with_context(place);
     }
     let certificate = WebRtcCertificate::generate()?;
-    files::write_atomic(path, &certificate.to_bytes(), files::PRIVATE)?;
+    files::write_atomic(path, &certificate.to_bytes(), files::PRIVATE)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(certificate)
 }
 
@@ -197,7 +243,12 @@ fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
 async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
     let mut listening = Vec::new();
     for addr in addresses(&config.listen)? {
-        let actual = context.network.listen(addr.clone()).await.with_context(|| format!("cannot listen on {addr}"))?;
+        let actual = context.network.listen(addr.clone()).await.with_context(|| {
+            format!(
+                "cannot listen on {addr}: see that no other program has the port and that this machine has the address, \
+                 or choose another with --listen or `listen` in config.toml. The node's directory is unharmed"
+            )
+        })?;
         listening.push(identity::with_peer(actual, context.id));
     }
     for relay in config.relays.clone() {

@@ -31,7 +31,10 @@ impl PeerName {
         match text.parse() {
             Ok(addr) => Ok(Self::Address(addr)),
             Err(_) if dir.join(text).is_dir() => Ok(Self::Directory(dir.join(text))),
-            Err(error) => anyhow::bail!("{text} is neither a multiaddress ({error}) nor the directory of a node here"),
+            Err(error) => anyhow::bail!(
+                "{text:?} is neither a multiaddress ({error}) nor the directory of a node here: write for example \
+                 /ip4/203.0.113.5/tcp/4810/p2p/12D3KooW..."
+            ),
         }
     }
 }

@@ -49,7 +49,7 @@ pub async fn keep(context: &Arc<Context>, blocks: Vec<Block>) -> Result<(), Fetc
 async fn put(context: &Arc<Context>, blocks: Vec<Verified<Block>>) -> Result<(), FetchError> {
     let context = context.clone();
     let stored = tokio::task::spawn_blocking(move || context.store.put_objects(&blocks)).await;
-    stored.map_err(|_| StoreError::Damaged("an object"))??;
+    stored.map_err(|_| StoreError::Stopping)??;
     Ok(())
 }
 

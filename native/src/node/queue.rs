@@ -8,12 +8,13 @@
 
 use super::{
     context::{Context, NotAccepted},
+    explain,
     light::shortened,
     machine::now_ms,
     mempool::Rejected,
     transactor,
 };
-use crate::store::{QueueError, Queued, Stage, StoreError, Write};
+use crate::store::{Enqueued, Keyed, QueueError, Queued, Stage, StoreError, Write};
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     ledger::{Action, SignedTransaction, Transaction},
@@ -25,6 +26,8 @@ use tokio::sync::watch;
 const LIFE: Height = 512;
 /// Own writes that are under way at once; the pool has room for twice as many of one sender.
 const UNDER_WAY_MAX: usize = 32;
+/// How long a client waits for its write to be in a block before it is told that the write is queued.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// Looks at the queue also when nothing happens: time alone ends and begins reduced mode.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -50,26 +53,39 @@ impl Queue {
 pub async fn submit(context: &Arc<Context>, write: Write) -> Result<u64, QueueError> {
     let stored = context.clone();
     let number = tokio::task::spawn_blocking(move || stored.store.enqueue(write, now_ms())).await;
-    let number = number.map_err(|_| StoreError::Damaged("the queue"))??;
+    let number = number.map_err(|_| StoreError::Stopping)??;
     context.queue.changed();
     Ok(number)
 }
 
-/// What became of a write; or how far it is, once this node has been without a quorum for as long as a block may take.
+/// Keeps a write under a key that its client has chosen, unless it was kept before. It is on disk when this returns.
+pub async fn submit_keyed(context: &Arc<Context>, write: Write, keyed: Keyed) -> Result<Enqueued, QueueError> {
+    let stored = context.clone();
+    let enqueued = tokio::task::spawn_blocking(move || stored.store.enqueue_keyed(write, &keyed, now_ms())).await;
+    let enqueued = enqueued.map_err(|_| StoreError::Stopping)??;
+    context.queue.changed();
+    Ok(enqueued)
+}
+
+/// What became of a write; or how far it is, once this node has been without a quorum for as long as a block may take,
+/// and after [`ANSWER_WITHIN`] at the latest: a client must hear something before it takes the node for dead.
 pub async fn outcome(context: &Arc<Context>, number: u64) -> Result<Stage, StoreError> {
     let patience = Duration::from_millis(context.params.block_interval_ms_max);
+    let until = tokio::time::Instant::now() + ANSWER_WITHIN;
     let mut changes = context.queue.changes.subscribe();
     let mut reduced_since: Option<tokio::time::Instant> = None;
     loop {
         let reader = context.clone();
         let found = tokio::task::spawn_blocking(move || reader.store.queued(number)).await;
-        let found = found.map_err(|_| StoreError::Damaged("the queue"))??;
+        let found = found.map_err(|_| StoreError::Stopping)??;
         let stage = found.map(|q| q.stage).ok_or(StoreError::Damaged("the queue"))?;
         reduced_since = context.is_reduced().then(|| reduced_since.unwrap_or_else(tokio::time::Instant::now));
-        if stage.is_settled() || reduced_since.is_some_and(|since| since.elapsed() >= patience) {
+        let is_late = tokio::time::Instant::now() >= until;
+        if stage.is_settled() || is_late || reduced_since.is_some_and(|since| since.elapsed() >= patience) {
             return Ok(stage);
         }
-        let _ = tokio::time::timeout(LOOK_AGAIN, changes.changed()).await;
+        let wake = until.min(tokio::time::Instant::now() + LOOK_AGAIN);
+        let _ = tokio::time::timeout_at(wake, changes.changed()).await;
     }
 }
 
@@ -93,6 +109,7 @@ pub async fn run(context: Arc<Context>) {
             Ok(open) => {
                 context.metrics.queued.set(open as i64);
             }
+            Err(StoreError::Stopping) => return,
             Err(error) => return tracing::error!(%error, "the queue of writes cannot be read"),
         }
         tokio::select! {
@@ -137,7 +154,7 @@ async fn round(context: &Arc<Context>, is_reduced: bool) -> Result<usize, StoreE
 async fn blocking<T: Send + 'static>(
     action: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(action).await.unwrap_or(Err(StoreError::Damaged("the queue")))
+    tokio::task::spawn_blocking(action).await.unwrap_or(Err(StoreError::Stopping))
 }
 
 /// Takes one write as far as it goes now.
@@ -164,7 +181,7 @@ fn step(context: &Context, number: u64, mut queued: Queued) -> Result<(), StoreE
     let next = match context.store.receipt(&id)? {
         Some((height, receipt)) => match receipt.result {
             Ok(()) => Stage::Applied { transaction: id, height },
-            Err(error) => refused(&error.to_string()),
+            Err(error) => refused(&explain::refusal(Some(&write), &error)),
         },
         None => {
             let sent = &transaction.transaction;

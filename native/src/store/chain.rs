@@ -45,6 +45,11 @@ pub struct Head {
 impl Store {
     /// Where the chain stands; an empty store takes the genesis.
     pub fn load_head(&self, start: &Start) -> Result<Head, StoreError> {
+        let loaded = crate::panics::caught(|| self.read_head(start));
+        loaded.unwrap_or_else(|panic| Err(StoreError::of_panic(&self.path, &panic)))
+    }
+
+    fn read_head(&self, start: &Start) -> Result<Head, StoreError> {
         let Some(height) = self.head_height()? else {
             return self.begin_chain(start);
         };

@@ -1,6 +1,15 @@
 //! Why the store fails. All of these are ours: the node stops rather than go on without its memory.
 
-use super::VERSION;
+use super::{VERSION, WriteFailure};
+use redb::{DatabaseError, StorageError};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+/// What to do about a damaged store.
+pub(super) const MEND_DAMAGED: &str = "Move store.redb out of the node's directory and start the node again: it fetches the \
+    chain from its peers. A validator waits some minutes before it starts (docs/operating.md, Backup)";
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -14,14 +23,33 @@ pub enum StoreError {
         found: u32,
     },
     /// Made for another genesis.
-    #[error("the store belongs to another chain than genesis.bin")]
+    #[error(
+        "the store belongs to another chain than genesis.bin: check that --dir is the directory of this network's node, \
+         and put the genesis.bin back with which its store was made"
+    )]
     OtherChain,
     /// Contents that do not fit together.
-    #[error("the store is damaged: {0} cannot be read; remove store.redb to fetch the chain again from peers")]
+    #[error("the store is damaged: {0} cannot be read. {MEND_DAMAGED}")]
     Damaged(&'static str),
     /// The state does not have the root that the head's header commits to.
-    #[error("the store is damaged: the state does not belong to its head; remove store.redb to fetch the chain again")]
+    #[error("the store is damaged: the state does not belong to its head. {MEND_DAMAGED}")]
     WrongRoot,
+    /// The file cannot be opened.
+    #[error("cannot open the store {}: {reason}. {mend}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// The disk takes no more.
+    #[error("{0}")]
+    Write(WriteFailure),
+    /// The process ends, and with it what the store was asked for.
+    #[error("the node stops")]
+    Stopping,
     /// A block that does not follow the head.
     #[error("block {found} does not follow the head {head}")]
     NotNext {
@@ -35,6 +63,56 @@ pub enum StoreError {
     Database(Box<redb::Error>),
 }
 
+impl StoreError {
+    /// For people, who are told the file.
+    pub fn with_path(self, path: &Path) -> anyhow::Error {
+        let names_it = matches!(self, Self::Open { .. } | Self::Write(_));
+        let error = anyhow::Error::new(self);
+        if names_it { error } else { error.context(format!("cannot use {}", path.display())) }
+    }
+
+    /// A file on which the database panics.
+    pub(super) fn of_panic(path: &Path, panic: &str) -> Self {
+        tracing::debug!(panic, "the database panics");
+        let reason = "its contents do not fit together, so the file is damaged".into();
+        Self::Open { path: path.to_path_buf(), reason, mend: MEND_DAMAGED }
+    }
+
+    /// Why the file cannot be opened, and what to do about it.
+    pub(super) fn of_open(path: &Path, error: DatabaseError) -> Self {
+        let open = |reason: String, mend| Self::Open { path: path.to_path_buf(), reason, mend };
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                open("another process has it open".into(), "End that process, or wait for it")
+            }
+            DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
+                ErrorKind::PermissionDenied => open(
+                    error.to_string(),
+                    "Run as the user that owns the node's directory, or give it back to this one",
+                ),
+                ErrorKind::IsADirectory => {
+                    open(error.to_string(), "Something has put a directory in the store's place: move it away")
+                }
+                ErrorKind::ReadOnlyFilesystem => open(error.to_string(), "Mount the file system for writing"),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    open(error.to_string(), "Free some space and start the node again; what was final is kept")
+                }
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+                    open("its contents are not those of a store, so the file is damaged".into(), MEND_DAMAGED)
+                }
+                _ => open(error.to_string(), "See the system's log for the disk's errors"),
+            },
+            DatabaseError::Storage(StorageError::Corrupted(_)) => {
+                open("its contents do not fit together, so the file is damaged".into(), MEND_DAMAGED)
+            }
+            DatabaseError::UpgradeRequired(version) => {
+                open(format!("it has the file format {version} of a very old tequio"), MEND_DAMAGED)
+            }
+            error => open(error.to_string(), MEND_DAMAGED),
+        }
+    }
+}
+
 macro_rules! from_redb {
     ($($error:ty),*) => {$(
         impl From<$error> for StoreError {
@@ -45,4 +123,4 @@ macro_rules! from_redb {
     )*};
 }
 
-from_redb!(redb::DatabaseError, redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+from_redb!(DatabaseError, redb::TransactionError, redb::TableError, StorageError, redb::CommitError);

@@ -5,6 +5,7 @@
 //! chains, and a state whose root is not the one that its head's header commits to.
 
 mod chain;
+mod disk;
 mod entries;
 mod error;
 mod jobs;
@@ -13,20 +14,29 @@ mod objects;
 mod queue;
 mod receipts;
 mod snapshot;
+mod submissions;
 mod tables;
 mod upgrade;
 
 pub use chain::{FinalBlock, Head};
+pub use disk::{Failures, WriteFailure};
 pub use error::StoreError;
 pub use objects::ReadError;
-pub use queue::{OPEN_MAX, QueueError, Queued, Stage, Write};
+pub use queue::{Enqueued, OPEN_MAX, QueueError, Queued, SETTLED_MAX, Stage, Write};
 pub use snapshot::Progress;
+pub use submissions::{
+    ABOUT_LEN_MAX, KEY_LEN_MAX, Keyed, SUBMISSION_AGE_MS_MAX, SUBMISSIONS_MAX, Submission, SubmissionKey,
+};
 
+use crate::panics;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
-use std::{path::Path, sync::Mutex};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 use tables::{
     BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPT_INDEX,
-    STAGED, STAGED_KEPT,
+    STAGED, STAGED_KEPT, SUBMISSION_KEYS, SUBMISSIONS,
 };
 use tequio_core::types::ChainId;
 
@@ -43,6 +53,8 @@ const CACHE_LEN: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     db: Database,
+    path: PathBuf,
+    failures: Failures,
     pending: Mutex<receipts::Pending>,
     unmerged: Mutex<entries::Unmerged>,
 }
@@ -50,8 +62,27 @@ pub struct Store {
 impl Store {
     /// Opens or makes the file, and checks that it is of this version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
-        let db = Database::builder().set_cache_size(CACHE_LEN).create(path)?;
-        let store = Self { db, pending: Mutex::default(), unmerged: Mutex::default() };
+        // redb trusts a file that was closed in order; where such a file is damaged it may panic instead of failing.
+        let opened = panics::caught(|| {
+            let (disk, failures) = disk::open(path)?;
+            Ok((Database::builder().set_cache_size(CACHE_LEN).create_with_backend(disk)?, failures))
+        });
+        let (db, failures) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return Err(StoreError::of_open(path, error)),
+            Err(panic) => return Err(StoreError::of_panic(path, &panic)),
+        };
+        let checked = panics::caught(|| Self::of_database(db, path, failures.clone(), chain));
+        checked.unwrap_or_else(|panic| Err(StoreError::of_panic(path, &panic))).map_err(|error| {
+            // A full disk is told by its own name.
+            failures.borrow().clone().map_or(error, StoreError::Write)
+        })
+    }
+
+    /// Checks what a database has, and makes the tables that it does not have.
+    fn of_database(db: Database, path: &Path, failures: Failures, chain: &ChainId) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        let store = Self { db, path, failures, pending: Mutex::default(), unmerged: Mutex::default() };
         let write = store.write()?;
         if let Some(version) = check(&write, chain)? {
             upgrade::upgrade(&write, version)?;
@@ -67,6 +98,8 @@ impl Store {
         write.open_table(LOG)?;
         write.open_table(JOBS)?;
         write.open_table(OBJECTS)?;
+        write.open_table(SUBMISSIONS)?;
+        write.open_table(SUBMISSION_KEYS)?;
         write.commit()?;
         if let Some(head) = store.head_height()? {
             let read = store.read()?;
@@ -75,6 +108,27 @@ impl Store {
             *store.unmerged() = entries::Unmerged::load(&read.open_table(CHANGES)?, head)?;
         }
         Ok(store)
+    }
+
+    /// The first write that the disk refuses: after it the store takes no other.
+    pub fn failures(&self) -> Failures {
+        self.failures.clone()
+    }
+
+    /// Bytes that the file system of the store has left for this user; nothing where the system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        #[cfg(unix)]
+        {
+            let found = nix::sys::statvfs::statvfs(&self.path).ok()?;
+            Some(found.blocks_available().saturating_mul(found.fragment_size()))
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn read(&self) -> Result<ReadTransaction, StoreError> {

@@ -1,9 +1,13 @@
 //! Writes of this node's own clients that wait for a quorum: on disk before they are acknowledged, and here until it is
 //! known what became of them. Bounded in items and, because each is bounded, in bytes.
 
-use super::{Store, StoreError, tables::QUEUE};
+use super::{
+    Store, StoreError,
+    submissions::{self, Keyed, Submission},
+    tables::QUEUE,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 use tequio_core::{
     codec::{self, BoundedString},
     ledger::{Action, SignedTransaction, TransactionId, transaction::TRANSACTION_LEN_MAX},
@@ -77,45 +81,52 @@ pub enum QueueError {
     /// The caller has to come back.
     #[error("{OPEN_MAX} writes wait for a quorum already; send it again when some of them are settled")]
     Full,
+    /// The key stands for another submission.
+    #[error("the key {0:?} was used for another submission: repeat that one as it was, or choose another key")]
+    KeyReused(String),
     /// Ours.
     #[error("{0}")]
     Store(#[from] StoreError),
+}
+
+/// What became of a write that came under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is kept, under this number.
+    New(u64),
+    /// It was kept before; nothing has been done now.
+    Known(Submission),
 }
 
 impl Store {
     /// Keeps a write, under a number of its own. It is on disk when the call returns.
     pub fn enqueue(&self, write: Write, now_ms: TimeMs) -> Result<u64, QueueError> {
         let transaction = self.write()?;
-        let number = {
-            let mut table = transaction.open_table(QUEUE).map_err(StoreError::from)?;
-            let (mut settled, mut open, mut last) = (Vec::new(), 0, None);
-            for item in table.iter().map_err(StoreError::from)? {
-                let (number, bytes) = item.map_err(StoreError::from)?;
-                last = Some(number.value());
-                match decode(bytes.value())?.stage.is_settled() {
-                    true => settled.push(number.value()),
-                    false => open += 1,
-                }
-            }
-            if open >= OPEN_MAX {
-                return Err(QueueError::Full);
-            }
-            for number in settled.iter().take(settled.len().saturating_sub(SETTLED_MAX)) {
-                table.remove(number).map_err(StoreError::from)?;
-            }
-            let number = last.map_or(1, |last| last + 1);
-            let queued = Queued { queued_ms: now_ms, write: Some(write), stage: Stage::Waiting };
-            table.insert(number, codec::encode(&queued).as_slice()).map_err(StoreError::from)?;
-            number
-        };
+        let number = enqueue(&transaction, write, now_ms)?;
         transaction.commit().map_err(StoreError::from)?;
         Ok(number)
+    }
+
+    /// Keeps a write and its key; a write whose key is known is not kept again.
+    pub fn enqueue_keyed(&self, write: Write, keyed: &Keyed, now_ms: TimeMs) -> Result<Enqueued, QueueError> {
+        let transaction = self.write()?;
+        if let Some(known) = submissions::find(&transaction, &keyed.key, now_ms)? {
+            return match known.content == keyed.content {
+                true => Ok(Enqueued::Known(known)),
+                false => Err(QueueError::KeyReused(keyed.key.as_str().to_owned())),
+            };
+        }
+        let number = enqueue(&transaction, write, now_ms)?;
+        submissions::remember(&transaction, keyed, number, now_ms)?;
+        transaction.commit().map_err(StoreError::from)?;
+        Ok(Enqueued::New(number))
     }
 
     /// Writes down how far a write is.
     pub fn queue_set(&self, number: u64, queued: &Queued) -> Result<(), StoreError> {
         let write = self.write()?;
         write.open_table(QUEUE)?.insert(number, codec::encode(queued).as_slice())?;
+        submissions::settle(&write, number, queued)?;
         Ok(write.commit()?)
     }
 
@@ -136,6 +147,30 @@ impl Store {
         }
         Ok(all)
     }
+}
+
+/// Puts a write behind all others, and forgets the oldest of those that are settled.
+fn enqueue(transaction: &WriteTransaction, write: Write, now_ms: TimeMs) -> Result<u64, QueueError> {
+    let mut table = transaction.open_table(QUEUE).map_err(StoreError::from)?;
+    let (mut settled, mut open, mut last) = (Vec::new(), 0, None);
+    for item in table.iter().map_err(StoreError::from)? {
+        let (number, bytes) = item.map_err(StoreError::from)?;
+        last = Some(number.value());
+        match decode(bytes.value())?.stage.is_settled() {
+            true => settled.push(number.value()),
+            false => open += 1,
+        }
+    }
+    if open >= OPEN_MAX {
+        return Err(QueueError::Full);
+    }
+    for number in settled.iter().take(settled.len().saturating_sub(SETTLED_MAX)) {
+        table.remove(number).map_err(StoreError::from)?;
+    }
+    let number = last.map_or(1, |last| last + 1);
+    let queued = Queued { queued_ms: now_ms, write: Some(write), stage: Stage::Waiting };
+    table.insert(number, codec::encode(&queued).as_slice()).map_err(StoreError::from)?;
+    Ok(number)
 }
 
 fn decode(bytes: &[u8]) -> Result<Queued, StoreError> {

@@ -24,6 +24,10 @@ pub const JOBS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new(
 pub const OBJECTS: TableDefinition<&[u8; 36], &[u8]> = TableDefinition::new("objects");
 /// Number → encoded `Queued`.
 pub const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queued writes");
+/// Key that a client has chosen → encoded `Submission`.
+pub const SUBMISSIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("submissions");
+/// Number of a queued write → the key of its [submission](SUBMISSIONS).
+pub const SUBMISSION_KEYS: TableDefinition<u64, &str> = TableDefinition::new("submission keys");
 /// Digest of the key → encoded `Entry` of a state that is being fetched; twice, because it will be both the newest state and the kept one.
 pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged entries");
 /// The second copy.

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod commands;
 mod kill;
+mod mistakes;
 mod past;
 mod pressure;
 mod prune;

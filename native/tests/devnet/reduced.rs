@@ -29,6 +29,15 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
         answer["queued"].as_u64().unwrap()
     };
     let mut numbers = vec![train(&net, "first"), train(&net, "second")];
+    // One under a key, twice: it waits once, and is remembered while it waits.
+    let keyed = |net: &Devnet| {
+        let arguments =
+            ["job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json", "--name", "keyed"];
+        net.client(1, &[&arguments[..], &["--key", "my-key", "--data", iris.to_str().unwrap()]].concat())
+    };
+    let waits = keyed(&net)["queued"].as_u64().unwrap();
+    assert_eq!((keyed(&net)["queued"].as_u64(), keyed(&net)["reduced"].as_bool()), (Some(waits), Some(true)));
+    numbers.push(waits);
     let chain = net.get(1, "/v1/status")["chain"].as_str().unwrap().parse().unwrap();
     let name = format!("{}/note", keys[1].id());
     let cid = Cid::of(CidCodec::Raw, b"note");
@@ -46,7 +55,8 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     for number in &numbers {
         assert_eq!(net.get(1, &format!("/v1/queue/{number}"))["state"], "waiting");
     }
-    assert_eq!(net.get(1, "/v1/status")["queued_writes"], 3);
+    assert_eq!(net.get(1, "/v1/status")["queued_writes"], 4);
+    assert_eq!(keyed(&net)["queued"].as_u64(), Some(waits), "after a restart as well");
     net.restart(3);
     net.restart(4);
     // Killed once more on the way: what was signed is on disk, and is not signed again.
@@ -61,7 +71,9 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     let jobs = net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().clone();
     let mut names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["first", "second"]);
+    assert_eq!(names, ["first", "keyed", "second"]);
+    let of_key = jobs.iter().find(|job| job["name"] == "keyed").unwrap();
+    assert_eq!(keyed(&net)["id"], of_key["id"]);
     assert_eq!(net.get(1, &format!("/v1/refs/{name}"))["sequence"], 1);
     let status = net.wait_until(1, "/v1/status", WITHIN, |status| status["mode"] == "normal");
     assert_eq!(status["queued_writes"], 0, "{status}");

@@ -116,9 +116,11 @@ impl Devnet {
     pub fn restart_with(&mut self, node: usize, arguments: &[&str]) {
         let running = &mut self.nodes[node - 1];
         let log = File::options().create(true).append(true).open(running.dir.join("log")).unwrap();
+        let http: &[&str] = if arguments.contains(&"--http") { &[] } else { &["--http", "127.0.0.1:0"] };
         let mut child = command()
-            .args(["run", "--json", "--http", "127.0.0.1:0", "--dir"])
+            .args(["run", "--json", "--dir"])
             .arg(&running.dir)
+            .args(http)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -146,6 +148,11 @@ impl Devnet {
     /// A second process on a directory that is in use.
     pub fn try_second(&self, node: usize) -> Output {
         command().args(["run", "--dir"]).arg(&self.nodes[node - 1].dir).output().unwrap()
+    }
+
+    /// The process of a node that runs.
+    pub fn pid(&self, node: usize) -> u32 {
+        self.nodes[node - 1].child.as_ref().unwrap().id()
     }
 
     pub fn http(&self, node: usize) -> &str {
@@ -263,7 +270,7 @@ impl Drop for Devnet {
     }
 }
 
-fn command() -> Command {
+pub fn command() -> Command {
     let mut command = Command::new(tequio());
     command.env("TEQUIO_PASSPHRASE", PASSPHRASE).env("RUST_LOG", "info").stdin(Stdio::null());
     command

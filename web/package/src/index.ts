@@ -63,6 +63,7 @@ export type {
   StorageKind,
   Transport,
   WaitingFor,
+  WireColumn as ModelColumn,
   WireContributor as Contributor,
   WireCurvePoint as CurvePoint,
   WireHead as Head,

@@ -1,6 +1,6 @@
 /** A model that was read by name, verified against the ledger, and is ready to run in this page. */
 import { ClosedError, OptionsError, fromBoundary } from "./errors.js";
-import type { WireModel } from "./wasm-types.js";
+import type { WireColumn, WireModel } from "./wasm-types.js";
 
 /** What a model answers. */
 export interface Prediction {
@@ -23,6 +23,11 @@ export class Model {
   readonly classes: readonly string[];
   /** How many numbers {@link predict} takes. */
   readonly features: number;
+  /**
+   * The columns of a row in order, with mean and standard deviation of the training rows; those of
+   * columns that were scaled together are of all of them.
+   */
+  readonly columns: readonly Readonly<WireColumn>[];
   /** Accuracy on the held-out rows, as a fraction of 1. */
   readonly accuracy: number;
   #wire: WireModel | null;
@@ -34,6 +39,7 @@ export class Model {
     this.cid = wire.cid;
     this.classes = Object.freeze([...wire.classes]);
     this.features = wire.features;
+    this.columns = Object.freeze([...wire.columns]);
     this.accuracy = wire.accuracy;
   }
 

@@ -215,12 +215,20 @@ export type WireEvent =
   | { type: "storage"; state: "visit" | "reopened" | "identityLost"; detail: string }
   | { type: "log"; level: string; message: string };
 
+/** A column that a model takes, with mean and standard deviation of the training rows. */
+export interface WireColumn {
+  name: string;
+  mean: number;
+  deviation: number;
+}
+
 /** A verified model in WebAssembly memory; `free` gives the memory back. */
 export interface WireModel {
   readonly job: string;
   readonly cid: string;
   readonly classes: string[];
   readonly features: number;
+  readonly columns: WireColumn[];
   readonly accuracy: number;
   predict(features: Float64Array): { label: string; confidences: number[] };
   free(): void;

@@ -238,6 +238,7 @@ test("a model checks its input and refuses after close", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   const model = await node.model("ab".repeat(32));
+  assert.deepEqual(model.columns.map(({ name, mean }) => [name, mean]), [["x", 0], ["y", 5]]);
   assert.deepEqual(model.classes, ["a", "b"]);
   assert.deepEqual(model.predict([1, 2]), { label: "a", confidences: [0.75, 0.25] });
   assert.throws(() => model.predict([1]), { code: "BAD_OPTIONS" });

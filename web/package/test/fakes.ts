@@ -127,6 +127,10 @@ export class FakeLight implements WireNode {
       cid: "bafy",
       classes: ["a", "b"],
       features: 2,
+      columns: [
+        { name: "x", mean: 0, deviation: 1 },
+        { name: "y", mean: 5, deviation: 2 },
+      ],
       accuracy: 0.97,
       predict: (row: Float64Array) => ({ label: (row[0] ?? 0) > 0 ? "a" : "b", confidences: [0.75, 0.25] }),
       free: () => {},

@@ -32,10 +32,8 @@ const TEXT_LENGTH_MAX = 300;
 /** Parts of answers whose falsehood a signature or a hash proves. */
 const PROVEN = new Set(["header", "certificate", "proof", "object", "committee", "chain"]);
 
-/** Kinds of refusals that leave open whether the result was false. */
-const WITHHELD: ReadonlySet<string> = new Set(["withheld"]);
-/** Reasons of refusals that are about time only. */
-const LATE_REASONS = /in time|\blate\b|expired|deadline/i;
+/** The tone and the key of a result that was proven false. */
+const PROVEN_LINE = ["bad", "log.rejected"] as const;
 
 /** Adds an entry: it joins the line of its subject, or becomes a line. The newest is last. */
 export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): LogLine[] {
@@ -75,9 +73,10 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
       const { worker, round, lane, reason } = event;
       const values = { worker, round, lane, reason: text(reason) };
       const atMs = deviceTime(event.timeMs, before, nowMs);
-      const kind = event.kind ?? kindOf(reason);
-      if (kind === "late") return { ...line("plain", "log.late", values), atMs };
-      const [tone, key] = WITHHELD.has(kind) ? (["warn", "log.withheld"] as const) : (["bad", "log.rejected"] as const);
+      if (event.kind === "late") return { ...line("plain", "log.late", values), atMs };
+      // Whoever shows no work may have lost it: that proves nothing.
+      const withheld = event.kind === "withheld";
+      const [tone, key] = withheld ? (["warn", "log.withheld"] as const) : PROVEN_LINE;
       return { ...line(tone, key, values, `${key} ${worker}`), atMs };
     }
     case "lie": {
@@ -119,11 +118,6 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
     default:
       return null;
   }
-}
-
-/** The kind of a refusal from a source that names none: by the reason's words. */
-function kindOf(reason: string): string {
-  return LATE_REASONS.test(reason) ? "late" : "wrong";
 }
 
 /** A time of the network on the device's clock, which may be wrong; never in its future. */

@@ -25,7 +25,6 @@ import {
   shownJob,
   withChoice,
   withJobs,
-  type ColumnFacts,
   type ErrorFacts,
   type LoadEvent,
   type State,
@@ -308,18 +307,17 @@ export class Session implements Actions {
       if (node !== this.#node) return model.close();
       this.#model?.close();
       this.#model = model;
-      const { cid, classes, features, accuracy } = model;
-      const { columns = [] } = model as { columns?: readonly ColumnFacts[] };
+      const { cid, classes, features, columns, accuracy } = model;
       const read = { job: job.id, name: job.name, cid, classes, features, columns, accuracy };
       this.#store.update((state) => {
         const next = { ...state, model: read, modelError: null };
         return withLine(next, "good", "log.modelRead", { job: job.name || job.id });
       });
     } catch (error) {
-      const told = facts(error);
+      const failure = facts(error);
       // A finished job becomes readable some blocks later; that is waiting, not failure.
-      if (told.code === "NOT_FOUND" || told.code === "CLOSED") return;
-      this.#store.update((state) => ({ ...state, modelError: told }));
+      if (failure.code === "NOT_FOUND" || failure.code === "CLOSED") return;
+      this.#store.update((state) => ({ ...state, modelError: failure }));
     }
   }
 }
@@ -339,7 +337,10 @@ function isNews(event: { id: string; state: string }, before: State): boolean {
 }
 
 function facts(error: unknown): ErrorFacts {
-  if (error instanceof TequioError) return { code: error.code, message: error.message };
+  if (error instanceof TequioError) {
+    const { code, message, details } = error;
+    return { code, message, details };
+  }
   return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
 }
 

@@ -31,6 +31,8 @@ export type Phase = "away" | "connecting" | "connected" | "failed";
 export interface ErrorFacts {
   code: string;
   message: string;
+  /** Facts of the cause by name, where the package gives some. */
+  details?: Readonly<Record<string, string | number>>;
 }
 
 /** A column of a model's input: its mean and standard deviation in the training rows. */

@@ -40,8 +40,8 @@ export function job(round: number, rounds: number, fields: Partial<Job> = {}): J
     submittedMs: Date.now() - 1_320_000,
     dataset: DATASET_CID,
     contributors: CONTRIBUTORS,
+    workersNow: { full: 4, browsers: 2 },
     ...fields,
-    ...({ workersNow: { full: 4, browsers: 2 } } as object),
   };
 }
 
@@ -103,14 +103,14 @@ function running(state: State, jobs = [job(23, 40)]): State {
   };
   const job = "b3f1a6";
   const late = { worker: OTHERS[2], job, round: 14, reason: "the result did not come in time" };
-  const false_ = { worker: OTHERS[1], job, round: 15, reason: "step 11 is computed wrongly" };
+  const wrong = { worker: OTHERS[1], job, round: 15, reason: "step 11 is computed wrongly" };
   const events: TequioEvent[] = [
     { type: "path", peer: OTHERS[0], path: "direct", transport: "webrtc" },
     ...[1, 2, 3, 4].map((lane): TequioEvent => {
       const timeMs = nowMs - 90_000 + lane * 9_000;
       return { type: "rejected", ...late, lane, timeMs, kind: "late" };
     }),
-    { type: "rejected", ...false_, lane: 3, timeMs: nowMs - 31_000 },
+    { type: "rejected", ...wrong, lane: 3, timeMs: nowMs - 31_000, kind: "wrong" },
     { type: "lie", peer: OTHERS[1], what: "proof", detail: "leaf does not hash to the root" },
     { type: "log", level: "warn", message: "12D3KooW is not reached and will be tried again" },
   ];
@@ -185,7 +185,7 @@ export const scenes: Record<string, (state: State) => State> = {
   looking: (state) => looking(state, [job(23, 40)]),
   idle: (state) => looking(state, []),
   waiting: (state) => ({
-    ...running(state, [job(6, 40, { waitingFor: "checker" } as Partial<Job>)]),
+    ...running(state, [job(6, 40, { waitingFor: "checker" })]),
     activity: { state: "waiting", sinceMs: Date.now() - 20_000 },
   }),
   running,
@@ -207,7 +207,7 @@ export const scenes: Record<string, (state: State) => State> = {
   }),
   one: (state) => running(state, [job(1, 40)]),
   cancelled: (state) => {
-    const ended = { state: "cancelled", reason: "cancelled" } as unknown as Partial<Job>;
+    const ended = { state: "cancelled", reason: "cancelled" } as const;
     return looking(state, [job(7, 40, ended), job(40, 40, { id: "older", name: "wine" })]);
   },
   unreadable: (state) => ({

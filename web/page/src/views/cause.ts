@@ -5,7 +5,7 @@ import { h, say, set, show } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { t } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
-import { workersNow } from "../workers.js";
+import { stateText } from "./job-text.js";
 import { row } from "./row.js";
 
 export function causeView(): View & { element: HTMLElement } {
@@ -50,25 +50,24 @@ function emptyText({ phase }: State): string {
 
 function whatText({ name, id, dataset }: Job): string {
   const model = name === "" ? short(id) : name;
-  if (dataset === undefined || dataset === null) return t("cause.modelPlain", { name: model });
+  if (dataset === undefined) return t("cause.modelPlain", { name: model });
   return t("cause.model", { name: model, rows: t("cause.dataset", { cid: short(dataset) }) });
 }
 
-function farText({ round, rounds, accuracy }: Job): string {
+function farText({ state, round, rounds, accuracy }: Job): string {
   const values = { round: count(round), rounds: count(rounds) };
-  if (accuracy === null) return t("cause.round", values);
-  return t("cause.roundAccuracy", { ...values, accuracy: percent(accuracy) });
+  const far =
+    accuracy === null
+      ? t("cause.round", values)
+      : t("cause.roundAccuracy", { ...values, accuracy: percent(accuracy) });
+  return state === "running" ? far : `${stateText(state)}: ${far}`;
 }
 
-function nowText(job: Job): string | null {
-  const now = job.state === "running" ? workersNow(job) : null;
-  const members = job.contributors?.length ?? 0;
-  if (typeof now === "number") {
-    if (members === 0) return t("cause.workers", { count: count(now) });
-    return t("cause.membersAndWorkers", { count: count(members), now: count(now) });
+function nowText({ state, workersNow, contributors = [] }: Job): string | null {
+  if (state === "running" && workersNow !== undefined) {
+    const { full, browsers } = workersNow;
+    return t("cause.workers", { full: count(full), browsers: count(browsers) });
   }
-  if (now !== null) {
-    return t("cause.workersSplit", { full: count(now.full), browsers: count(now.browsers) });
-  }
+  const members = contributors.length;
   return members === 0 ? null : t("cause.members", { count: count(members) });
 }

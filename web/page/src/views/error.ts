@@ -1,8 +1,12 @@
 /** The one place for what stopped the page: the cause, what to do, and the technical details. */
 import type { View } from "../app.js";
 import { h, say, set, show } from "../dom.js";
+import { age } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
 import type { ErrorFacts } from "../state.js";
+
+/** A clock that is off by less does not make a starting point old. */
+const CLOCK_OFFSET_MS_MIN = 3_600_000;
 
 export function errorView(): View {
   const title = h("strong");
@@ -31,6 +35,12 @@ export function errorView(): View {
 }
 
 /** An error in the page's language: its cause, and what to do. */
-export function errorText({ code }: ErrorFacts): string {
-  return tMaybe(`error.${code}`, { origin: location.origin }) ?? t("error.other");
+export function errorText({ code, details = {} }: ErrorFacts): string {
+  const offsetMs = Number(details["clockOffsetMs"] ?? 0);
+  if (code === "STALE_CHECKPOINT" && Math.abs(offsetMs) >= CLOCK_OFFSET_MS_MIN) {
+    const direction = t(offsetMs > 0 ? "error.clock.ahead" : "error.clock.behind");
+    return t("error.STALE_CHECKPOINT.clock", { time: age(Math.abs(offsetMs)), direction });
+  }
+  const values = { origin: location.origin, ...details };
+  return tMaybe(`error.${code}`, values) ?? t("error.other");
 }

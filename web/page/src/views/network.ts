@@ -21,7 +21,7 @@ export function networkView(): View {
   const heightLabel = h("span", { class: "label" });
   const headAge = h("span", { class: "age" });
   const finality = h("p", { class: "finality", "data-testid": "finality" });
-  const stale = h("p", { class: "notice", role: "status", "data-testid": "stale" });
+  const stale = h("p", { class: "notice", "data-testid": "stale" });
   const rows = {
     path: row("path"),
     peers: row("peers"),

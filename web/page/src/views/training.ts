@@ -7,6 +7,7 @@ import { language, t, tMaybe } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
 import { clothView } from "./cloth.js";
 import { curveView } from "./curve.js";
+import { stateText } from "./job-text.js";
 
 export function trainingView({ actions }: Context): View {
   const title = h("h2", { id: "training-title" });
@@ -76,7 +77,7 @@ function progressText(job: Job): string {
   const { name, round, rounds, units, unitsByMe, submittedMs } = job;
   const line = [
     name,
-    stateText(job),
+    stateText(job.state),
     t("training.round", { round: count(round), rounds: count(rounds) }),
     t("training.units", { units: count(units), mine: count(unitsByMe) }),
     submittedMs ? t("training.submitted", { time: moment(submittedMs) }) : "",
@@ -84,14 +85,8 @@ function progressText(job: Job): string {
   return line.filter((part) => part !== "").join(" · ");
 }
 
-function stateText({ state }: { state: string }): string {
-  return tMaybe(`training.state.${state}`) ?? state;
-}
-
 /** What the job waits for, or why it ended without a model; null if neither. */
-function waitingText(job: Job): string | null {
-  const waitingFor: string | null | undefined = job.waitingFor;
-  const reason: string | null | undefined = job.reason;
+function waitingText({ waitingFor, reason }: Job): string | null {
   if (waitingFor) {
     return `${t("training.waits", { what: tMaybe(`waiting.${waitingFor}`) ?? waitingFor })}.`;
   }
@@ -114,7 +109,7 @@ function options(select: HTMLSelectElement, { jobs, chosenJob }: State): void {
 }
 
 function optionText(job: Job): string {
-  const values = { name: job.name || job.id, state: stateText(job) };
+  const values = { name: job.name || job.id, state: stateText(job.state) };
   if (!job.submittedMs) return t("training.option", values);
   return t("training.optionTime", { ...values, time: moment(job.submittedMs) });
 }

@@ -6,6 +6,7 @@ import type { Prediction } from "tequio";
 import { h, say, set, show } from "../dom.js";
 import { measure } from "../format.js";
 import { t } from "../i18n/index.js";
+import { parseNumber, parseRow } from "../numbers.js";
 import type { ColumnFacts, ModelFacts } from "../state.js";
 
 /** Columns above this number are entered as one row. */
@@ -42,7 +43,7 @@ export function valuesView(
 
   /** The numbers of the fields, or null with a complaint about the first that is none. */
   function readFields(): number[] | null {
-    const numbers = inputs.map(({ input }) => parse(input.value));
+    const numbers = inputs.map(({ input }) => parseNumber(input.value));
     numbers.forEach((number, index) => mark(inputs[index]?.input, number === null));
     const bad = inputs[numbers.indexOf(null)];
     if (bad === undefined) return numbers.filter((number) => number !== null);
@@ -52,10 +53,9 @@ export function valuesView(
   }
 
   function readRow(): number[] | null {
-    const parts = field.value.split(/[\s;]+|,(?=\s)/).filter((part) => part !== "");
-    const numbers = parts.map(parse).filter((number) => number !== null);
     const features = model?.features ?? 0;
-    const good = parts.length === features && numbers.length === features;
+    const numbers = parseRow(field.value, features);
+    const good = numbers.length === features;
     mark(field, !good);
     say(complaint, good ? "" : t("draw.valuesBad", { features, given: numbers.length }));
     if (!good) field.focus();
@@ -118,13 +118,4 @@ function fieldOf(column: ColumnFacts, index: number) {
 function rangeText({ mean, deviation }: ColumnFacts): string {
   const [low, high] = [mean - 2 * deviation, mean + 2 * deviation].map(measure);
   return t("draw.range", { low: low ?? "", high: high ?? "" });
-}
-
-/** A number as people in Mexico and elsewhere write it: a decimal point, or a lone comma. */
-function parse(text: string): number | null {
-  const trimmed = text.trim();
-  const plain = /^[^.,]*,\d+$/.test(trimmed) ? trimmed.replace(",", ".") : trimmed;
-  if (plain === "") return null;
-  const number = Number(plain);
-  return Number.isFinite(number) ? number : null;
 }

@@ -1,0 +1,160 @@
+//! Submissions and the keys that make them safe to repeat: the header `Idempotency-Key` of a request that makes a job
+//! (draft-ietf-httpapi-idempotency-key-header). A request that is repeated under its key gets the first answer, with the
+//! header `Idempotent-Replayed`; a key that comes with other content is refused.
+
+use super::{
+    Api,
+    error::ApiError,
+    jobs::{Done, Specified, outcome},
+    read::reading,
+};
+use crate::{
+    node::{machine::now_ms, objects, queue},
+    store::{Enqueued, KEY_LEN_MAX, Keyed, QueueError, Submission, SubmissionKey, Write},
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tequio_core::{
+    codec::BoundedVec,
+    knowledge::{Cid, CidCodec},
+    ledger::Action,
+};
+
+/// The header with the caller's key.
+pub const KEY_HEADER: &str = "idempotency-key";
+/// Free bytes of the disk below which no submission is taken: blocks and votes need them.
+pub const FREE_BYTES_MIN: u64 = 64 << 20;
+/// The header of an answer that was given before.
+const REPLAYED_HEADER: &str = "idempotent-replayed";
+
+/// The key of a request, if it has one.
+pub struct ClientKey(Option<SubmissionKey>);
+
+impl FromRequestParts<Api> for ClientKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
+        let Some(header) = parts.headers.get(KEY_HEADER) else { return Ok(Self(None)) };
+        let text = header.to_str().unwrap_or_default().trim();
+        // The draft's form is a string in quotation marks; most clients leave them out.
+        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+        SubmissionKey::parse(bare).map(|key| Self(Some(key))).ok_or_else(|| {
+            ApiError::bad(format!(
+                "Idempotency-Key must have 1 to {KEY_LEN_MAX} visible ASCII characters, without quotation marks inside"
+            ))
+        })
+    }
+}
+
+/// A key and the digest of what came with it.
+pub struct ContentKey(Option<(SubmissionKey, [u8; 32])>);
+
+impl ClientKey {
+    /// Binds the key to everything that decides what the submission is; gives the body back.
+    pub async fn of_content(
+        self,
+        api: &Api,
+        kind: &str,
+        options: &impl Serialize,
+        body: Bytes,
+    ) -> Result<(ContentKey, Bytes), ApiError> {
+        let Some(key) = self.0 else { return Ok((ContentKey(None), body)) };
+        let options = json!([kind, options]).to_string();
+        reading(api, move |_| {
+            let mut content = Cid::of(CidCodec::Raw, &body).digest.to_vec();
+            content.extend_from_slice(options.as_bytes());
+            (ContentKey(Some((key, Cid::of(CidCodec::Raw, &content).digest))), body)
+        })
+        .await
+    }
+}
+
+impl ContentKey {
+    /// The answer of the submission that was made under this key, if there is one.
+    pub async fn known(&self, api: &Api) -> Result<Option<Response>, ApiError> {
+        let Some((key, content)) = self.0.clone() else { return Ok(None) };
+        let wanted = key.clone();
+        let found = reading(api, move |c| c.store.submission(&wanted, now_ms())).await?;
+        match found.map_err(ApiError::internal)? {
+            None => Ok(None),
+            Some(known) if known.content == content => replay(api, known).await.map(Some),
+            Some(_) => Err(QueueError::KeyReused(key.as_str().to_owned()).into()),
+        }
+    }
+}
+
+/// Keeps a job's data, and brings the job into the ledger once for each key.
+pub async fn submit(
+    api: &Api,
+    ContentKey(key): ContentKey,
+    (spec, blocks, about): Specified,
+) -> Result<Response, ApiError> {
+    let len: usize = blocks.iter().map(|block| block.bytes.len()).sum();
+    check_room(api, len as u64).await?;
+    objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
+    let write = Write::Own(Action::SubmitJob(spec));
+    let number = match key {
+        None => queue::submit(&api.context, write).await?,
+        Some((key, content)) => {
+            let about = BoundedVec::try_from(about.to_string().into_bytes()).map_err(ApiError::internal)?;
+            match queue::submit_keyed(&api.context, write, Keyed { key, content, about }).await? {
+                Enqueued::New(number) => number,
+                Enqueued::Known(known) => return replay(api, known).await,
+            }
+        }
+    };
+    let (_, done) = outcome(api, number).await?;
+    Ok(answer(api, done, about))
+}
+
+/// Refuses a submission for which the disk has no room, so that it does not take the room that blocks need.
+async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
+    let needed = FREE_BYTES_MIN + 2 * len;
+    let (free, path) = reading(api, |c| (c.store.free_bytes(), c.store.path().to_path_buf())).await?;
+    match free {
+        Some(free) if free < needed => Err(ApiError::storage(format!(
+            "the disk of {} has {} MiB left, and this submission needs {}: free some space and send it again",
+            path.display(),
+            free >> 20,
+            needed.div_ceil(1 << 20)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Answers as the first time.
+async fn replay(api: &Api, known: Submission) -> Result<Response, ApiError> {
+    let about: Value = serde_json::from_slice(&known.about).map_err(ApiError::internal)?;
+    let done = match known.applied {
+        Some((transaction, height)) => Done::Applied { transaction, height },
+        None => outcome(api, known.number).await?.1,
+    };
+    let mut response = answer(api, done, about);
+    response.headers_mut().insert(REPLAYED_HEADER, axum::http::HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+fn answer(api: &Api, done: Done, about: Value) -> Response {
+    let mut view = about;
+    let status = match done {
+        Done::Applied { transaction, height } => {
+            view["id"] = json!(transaction.to_string());
+            view["submitted"] = json!(height);
+            StatusCode::CREATED
+        }
+        Done::Queued(number) => {
+            view["queued"] = json!(number);
+            view["final"] = json!(false);
+            view["reduced"] = json!(api.context.is_reduced());
+            StatusCode::ACCEPTED
+        }
+    };
+    (status, Json(view)).into_response()
+}

@@ -1,0 +1,223 @@
+//! Jobs as text for people: a line in a list, a line of progress, and everything that is known.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+/// A job in a list: what it is and how far it is, and below it who coordinates it and why it stands where it stands.
+pub fn in_list(job: &Value) -> String {
+    let mut lines = vec![format!("{} {:9} {} {}", text(job, "id"), text(job, "state"), date(job), progress(job))];
+    lines.push(format!("    coordinator {}, data {}", short(text(job, "coordinator")), text(job, "dataset_cid")));
+    lines.extend(why(job).map(|why| format!("    {why}")));
+    lines.join("\n")
+}
+
+/// How far a job is, in a line.
+pub fn line(job: &Value) -> String {
+    format!("{} {:9} {}", text(job, "id"), text(job, "state"), progress(job))
+}
+
+/// Events that are shown of a job, the newest.
+const EVENTS_SHOWN_MAX: usize = 8;
+
+/// All that there is to say of a job.
+pub fn in_full(job: &Value) -> String {
+    let mut lines = vec![
+        format!("job         {}", text(job, "id")),
+        format!("name        {} ({})", text(job, "name"), text(job, "kind")),
+        format!("state       {}", text(job, "state")),
+    ];
+    let mut add = |name: &str, value: String| {
+        if !value.is_empty() {
+            lines.push(format!("{name:11} {value}"));
+        }
+    };
+    add("", why(job).unwrap_or_default());
+    add("submitted", format!("{} in block {}", date(job), job["submitted"]));
+    add("coordinator", text(job, "coordinator").to_owned());
+    add("data", text(job, "dataset_cid").to_owned());
+    add("parameters", parameters(&job["params"]));
+    add("progress", progress(job));
+    add("curve", curve(job).unwrap_or_default());
+    let workers = &job["workers_now"];
+    if let (Some(full), Some(browsers)) = (workers["full"].as_u64(), workers["browsers"].as_u64()) {
+        add("workers", format!("{full} nodes and {browsers} browsers now"));
+    }
+    for (name, field) in [("model", "model_cid"), ("record", "record_cid"), ("answers", "answers_cid")] {
+        add(name, text(job, field).to_owned());
+    }
+    let events = job["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for event in events.iter().skip(events.len().saturating_sub(EVENTS_SHOWN_MAX)) {
+        add("", self::event(event));
+    }
+    lines.join("\n")
+}
+
+/// A result that was late or refused. Late is nobody's fault.
+fn event(event: &Value) -> String {
+    let what = match text(event, "kind") {
+        kind @ ("late" | "withheld" | "wrong") => kind,
+        _ => "refused",
+    };
+    let (round, lane, worker) = (&event["round"], &event["lane"], short(text(event, "worker")));
+    format!("{what}: lane {lane} of round {round} by {worker}: {}", text(event, "reason"))
+}
+
+/// Why a job waits, or why it has ended without a result.
+pub fn why(job: &Value) -> Option<String> {
+    let reason = job["reason"].as_str().map(|reason| match reason {
+        "cancelled" => "cancelled by its coordinator".to_owned(),
+        "refuted" => "its auditors found that the result is wrong".to_owned(),
+        "unaudited" => "too few auditors answered in time".to_owned(),
+        other => other.to_owned(),
+    });
+    reason.or_else(|| job["waiting_text"].as_str().map(|text| format!("waits: {text}")))
+}
+
+fn text<'a>(job: &'a Value, name: &str) -> &'a str {
+    job[name].as_str().unwrap_or_default()
+}
+
+fn short(id: &str) -> &str {
+    const SHOWN: usize = 16;
+    id.get(..SHOWN).unwrap_or(id)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+fn progress(job: &Value) -> String {
+    let rounds = match text(job, "kind") {
+        "infer" => "batch".to_owned(),
+        _ => format!("round {}/{}", job["round"], job["rounds"]),
+    };
+    let accuracy = job["accuracy"].as_f64().map_or(String::new(), |share| format!(", {}", percent(share)));
+    let best = job["best_accuracy"].as_f64().filter(|best| Some(*best) != job["accuracy"].as_f64());
+    let best = best.map_or(String::new(), |share| format!(" (best {})", percent(share)));
+    let (units, total, rejected) = (&job["units"], &job["units_total"], &job["rejected"]);
+    format!("{} {rounds}{accuracy}{best}, {units}/{total} units, {rejected} rejected", text(job, "name"))
+}
+
+/// The last point of the curve beside the best one.
+fn curve(job: &Value) -> Option<String> {
+    let points: Vec<(u64, f64)> = job["curve"]
+        .as_array()?
+        .iter()
+        .filter_map(|point| Some((point["round"].as_u64()?, point["accuracy"].as_f64()?)))
+        .collect();
+    let (round, last) = points.last().copied()?;
+    // The first of equal ones: training after it has gained nothing.
+    let best = points.iter().copied().reduce(|best, point| if point.1 > best.1 { point } else { best })?;
+    Some(format!("{} after round {round}, best {} after round {}", percent(last), percent(best.1), best.0))
+}
+
+/// What was asked of a job, in the order of the options.
+fn parameters(params: &Value) -> String {
+    let layers = params["layers"].as_array().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    let mut parts = Vec::new();
+    if !layers.is_empty() {
+        parts.push(format!("layers {}", layers.join("-")));
+    }
+    for name in [
+        "rounds",
+        "rows",
+        "seed",
+        "mode",
+        "lanes",
+        "steps",
+        "units",
+        "unit_rows",
+        "learning_rate",
+        "momentum",
+        "rounding",
+    ] {
+        match &params[name] {
+            Value::Null => {}
+            Value::String(value) => parts.push(format!("{} {value}", name.replace('_', " "))),
+            value => parts.push(format!("{} {value}", name.replace('_', " "))),
+        }
+    }
+    parts.join(", ")
+}
+
+/// When a job was submitted, in UTC.
+fn date(job: &Value) -> String {
+    let at = job["submitted_ms"].as_i64().and_then(|ms| OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
+    at.map_or("date unknown".to_owned(), |at| {
+        format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job() -> Value {
+        json!({
+            "id": "ab".repeat(32), "kind": "train", "name": "iris", "state": "final", "submitted_ms": 1_796_054_400_000u64,
+            "submitted": 7, "coordinator": "cd".repeat(32), "dataset_cid": "bafkdata", "round": 3, "rounds": 3,
+            "accuracy": 0.9, "best_accuracy": 0.95, "units": 12, "units_total": 12, "rejected": 0,
+            "curve": [{"round": 1, "accuracy": 0.5}, {"round": 2, "accuracy": 0.95}, {"round": 3, "accuracy": 0.9}],
+            "params": {"layers": [4, 8, 3], "rounds": 3, "seed": 0, "mode": "local"}, "model_cid": "bafkmodel",
+        })
+    }
+
+    #[test]
+    fn a_list_tells_date_coordinator_data_and_best() {
+        let text = in_list(&job());
+        for part in [
+            "final",
+            "2026-11-30 16:00:00Z",
+            "round 3/3, 90.00 % (best 95.00 %)",
+            "coordinator cdcdcdcdcdcdcdcd,",
+            "bafkdata",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn everything_is_told_of_one_job() {
+        let text = in_full(&job());
+        for part in [
+            "2026-11-30 16:00:00Z in block 7",
+            "layers 4-8-3, rounds 3, seed 0, mode local",
+            "90.00 % after round 3, best 95.00 % after round 2",
+            "bafkmodel",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_late_result_is_not_a_wrong_one() {
+        let mut job = job();
+        let event = |kind: &str| json!({"kind": kind, "round": 2, "lane": 1, "worker": "ef", "reason": "too slow"});
+        job["events"] = json!([event("late"), event("wrong")]);
+        let text = in_full(&job);
+        assert!(text.contains("late: lane 1 of round 2 by ef: too slow"), "{text}");
+        assert!(text.contains("wrong: lane 1 of round 2 by ef"), "{text}");
+    }
+
+    #[test]
+    fn a_cancelled_job_has_not_failed_and_a_waiting_one_says_for_what() {
+        let mut cancelled = job();
+        cancelled["state"] = json!("cancelled");
+        cancelled["reason"] = json!("cancelled");
+        let text = in_list(&cancelled);
+        assert!(text.contains("cancelled by its coordinator") && !text.contains("fail"), "{text}");
+        let mut waiting = job();
+        waiting["state"] = json!("running");
+        waiting["waiting_text"] = json!("no worker is connected");
+        assert!(in_full(&waiting).contains("waits: no worker is connected"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The log: its filter at the start, and changing the filter while the program runs.
+//!
+//! The filter comes from the variable RUST_LOG, or else from `--log` and `config.toml`. A filter from RUST_LOG stays for
+//! the life of the process, because nobody can change the environment of a running process.
+
+use std::sync::OnceLock;
+use tracing_subscriber::EnvFilter;
+
+/// The filter where nothing is configured.
+pub const DEFAULT: &str = "info";
+/// The variable that overrides the configured filter.
+pub const VARIABLE: &str = "RUST_LOG";
+
+/// Replaces the filter of the running program.
+type Replace = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
+
+static REPLACE: OnceLock<Replace> = OnceLock::new();
+
+/// Why a filter does not take effect.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not a filter.
+    #[error("{filter:?} is no log filter ({reason}); write for example info, or tequio=debug")]
+    Invalid {
+        /// As it was given.
+        filter: String,
+        /// Of the parser.
+        reason: String,
+    },
+    /// Another program's subscriber writes the log.
+    #[error("the log of this process cannot be changed")]
+    Fixed,
+}
+
+/// Writes the log of this process to standard error.
+pub fn start() {
+    let (filter, invalid) = match from_environment() {
+        None => (EnvFilter::new(DEFAULT), None),
+        Some(text) => match parse(&text) {
+            Ok(filter) => (filter, None),
+            Err(error) => (EnvFilter::new(DEFAULT), Some(error)),
+        },
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = builder.with_filter_reloading();
+    let handle = builder.reload_handle();
+    let _ = REPLACE.set(Box::new(move |filter| handle.reload(filter)));
+    builder.init();
+    if let Some(error) = invalid {
+        tracing::warn!(%error, "{VARIABLE} does not take effect: the log has {DEFAULT}");
+    }
+}
+
+/// The filter that the environment asks for; an empty variable asks for none.
+pub fn from_environment() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty())
+}
+
+/// Reads a filter.
+pub fn parse(text: &str) -> Result<EnvFilter, LogError> {
+    let invalid = |reason: String| LogError::Invalid { filter: text.to_owned(), reason };
+    if text.trim().is_empty() {
+        return Err(invalid("it is empty".into()));
+    }
+    EnvFilter::builder().parse(text).map_err(|error| invalid(error.to_string()))
+}
+
+/// Takes another filter from now on, unless the environment has chosen one. Returns whether the filter has changed.
+pub fn set(text: &str) -> Result<bool, LogError> {
+    let filter = parse(text)?;
+    if from_environment().is_some() {
+        return Ok(false);
+    }
+    let replace = REPLACE.get().ok_or(LogError::Fixed)?;
+    replace(filter).map_err(|_| LogError::Fixed)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_none_says_how_to_write_one() {
+        for good in ["info", "tequio=debug", "warn,tequio::node=trace"] {
+            parse(good).unwrap();
+        }
+        for bad in ["", "  ", "tequio=loud", "[["] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(error.contains("no log filter") && error.contains("tequio=debug"), "{error}");
+        }
+    }
+}

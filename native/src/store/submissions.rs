@@ -1,0 +1,258 @@
+//! Keys that clients choose for their submissions: a request that is sent again under its key enqueues nothing and gets
+//! the first answer.
+//!
+//! A key is written in the transaction that enqueues its write, so two requests with one key have one write whichever
+//! comes first, and a crash leaves both or neither. The job's id joins the record in the transaction that settles the
+//! write. A write that the ledger refuses frees its key: nothing was done under it. Bounded in items, in bytes each, and
+//! in age.
+
+use super::{
+    Queued, Stage, Store, StoreError,
+    tables::{SUBMISSION_KEYS, SUBMISSIONS},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
+use tequio_core::{
+    codec::{self, BoundedVec},
+    ledger::TransactionId,
+    types::{Height, TimeMs},
+};
+
+/// Submissions that are remembered; the oldest goes first.
+pub const SUBMISSIONS_MAX: usize = 4096;
+/// How long a submission is remembered, milliseconds: 7 days.
+pub const SUBMISSION_AGE_MS_MAX: TimeMs = 7 * 24 * 60 * 60 * 1000;
+/// Longest key, bytes.
+pub const KEY_LEN_MAX: usize = 128;
+/// Largest description of a submission, bytes: the names of all classes of a data set find room.
+pub const ABOUT_LEN_MAX: usize = 256 * 1024;
+const RECORD_LEN_MAX: usize = ABOUT_LEN_MAX + 256;
+
+/// A key that a client has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmissionKey(String);
+
+impl SubmissionKey {
+    /// Takes 1 to [`KEY_LEN_MAX`] visible ASCII characters, without quotation marks.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_graphic() && b != b'"';
+        let fits = (1..=KEY_LEN_MAX).contains(&text.len()) && text.bytes().all(plain);
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a client submits under a key.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    /// The key.
+    pub key: SubmissionKey,
+    /// BLAKE3 of everything that the client has sent.
+    pub content: [u8; 32],
+    /// What the answer says besides the job's id.
+    pub about: BoundedVec<u8, ABOUT_LEN_MAX>,
+}
+
+/// A submission that was made under a key.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Submission {
+    /// BLAKE3 of everything that the client has sent.
+    pub content: [u8; 32],
+    /// When it came.
+    pub made_ms: TimeMs,
+    /// Number of its queued write.
+    pub number: u64,
+    /// The transaction and its height, once it is final.
+    pub applied: Option<(TransactionId, Height)>,
+    /// What the answer says besides the job's id.
+    pub about: BoundedVec<u8, ABOUT_LEN_MAX>,
+}
+
+impl Submission {
+    /// Whether it is remembered no longer. One that is under way always is.
+    fn is_old(&self, now_ms: TimeMs) -> bool {
+        self.applied.is_some() && now_ms.saturating_sub(self.made_ms) > SUBMISSION_AGE_MS_MAX
+    }
+}
+
+impl Store {
+    /// What was submitted under a key.
+    pub fn submission(&self, key: &SubmissionKey, now_ms: TimeMs) -> Result<Option<Submission>, StoreError> {
+        let found = self.read()?.open_table(SUBMISSIONS)?.get(key.as_str())?;
+        let found = found.map(|bytes| decode(bytes.value())).transpose()?;
+        Ok(found.filter(|submission| !submission.is_old(now_ms)))
+    }
+
+    /// Submissions that are remembered.
+    pub fn submission_count(&self) -> Result<u64, StoreError> {
+        Ok(self.read()?.open_table(SUBMISSIONS)?.len()?)
+    }
+}
+
+/// What was submitted under a key, as a write sees it.
+pub(super) fn find(
+    write: &WriteTransaction,
+    key: &SubmissionKey,
+    now_ms: TimeMs,
+) -> Result<Option<Submission>, StoreError> {
+    let table = write.open_table(SUBMISSIONS)?;
+    let found = table.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
+    Ok(found.filter(|submission| !submission.is_old(now_ms)))
+}
+
+/// Remembers a submission, and forgets those that are too old or too many.
+pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now_ms: TimeMs) -> Result<(), StoreError> {
+    forget_old(write, now_ms)?;
+    let Keyed { key, content, about } = keyed;
+    let submission = Submission { content: *content, made_ms: now_ms, number, applied: None, about: about.clone() };
+    write.open_table(SUBMISSIONS)?.insert(key.as_str(), codec::encode(&submission).as_slice())?;
+    write.open_table(SUBMISSION_KEYS)?.insert(number, key.as_str())?;
+    Ok(())
+}
+
+/// Forgets settled submissions, oldest first, until all are young enough and there is room for one more.
+fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError> {
+    let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
+    let mut left = keys.len()? as usize;
+    let mut gone = Vec::new();
+    for item in keys.iter()? {
+        let (number, key) = item?;
+        let found = submissions.get(key.value())?.map(|bytes| decode(bytes.value())).transpose()?;
+        let found = found.ok_or(StoreError::Damaged("a submission"))?;
+        if !found.is_old(now_ms) && left < SUBMISSIONS_MAX {
+            break;
+        }
+        // One that is under way is needed more than any other; the queue bounds how many there are.
+        if found.applied.is_some() {
+            gone.push((number.value(), key.value().to_owned()));
+            left -= 1;
+        }
+    }
+    for (number, key) in gone {
+        keys.remove(number)?;
+        submissions.remove(key.as_str())?;
+    }
+    Ok(())
+}
+
+/// Notes what became of a write that may have a key.
+pub(super) fn settle(write: &WriteTransaction, number: u64, queued: &Queued) -> Result<(), StoreError> {
+    if !queued.stage.is_settled() {
+        return Ok(());
+    }
+    let mut keys = write.open_table(SUBMISSION_KEYS)?;
+    let Some(key) = keys.get(number)?.map(|key| key.value().to_owned()) else { return Ok(()) };
+    let mut submissions = write.open_table(SUBMISSIONS)?;
+    if let Stage::Applied { transaction, height } = &queued.stage {
+        let found = submissions.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
+        let found = found.ok_or(StoreError::Damaged("a submission"))?;
+        let submission = Submission { applied: Some((*transaction, *height)), ..found };
+        submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
+    } else {
+        submissions.remove(key.as_str())?;
+        keys.remove(number)?;
+    }
+    Ok(())
+}
+
+fn decode(bytes: &[u8]) -> Result<Submission, StoreError> {
+    codec::decode(bytes, RECORD_LEN_MAX).map_err(|_| StoreError::Damaged("a submission"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::start, *};
+    use crate::store::{Enqueued, FILE_NAME, QueueError, Write};
+    use std::path::Path;
+    use tequio_core::{ledger::Action, types::Digest};
+
+    fn open(dir: &Path) -> Store {
+        Store::open(&dir.join(FILE_NAME), &start().chain).unwrap()
+    }
+
+    fn keyed(key: &str, content: u8) -> Keyed {
+        let about = b"{}".to_vec().try_into().unwrap();
+        Keyed { key: SubmissionKey::parse(key).unwrap(), content: [content; 32], about }
+    }
+
+    fn put(store: &Store, key: &str, content: u8, now_ms: TimeMs) -> Result<Enqueued, QueueError> {
+        store.enqueue_keyed(Write::Own(Action::Leave), &keyed(key, content), now_ms)
+    }
+
+    fn settle(store: &Store, number: u64, stage: Stage) {
+        let queued = store.queued(number).unwrap().unwrap();
+        store.queue_set(number, &Queued { stage, write: None, ..queued }).unwrap();
+    }
+
+    const APPLIED: Stage = Stage::Applied { transaction: Digest([7; 32]), height: 9 };
+
+    #[test]
+    fn a_key_enqueues_once_whatever_happens_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        assert_eq!(put(&store, "a", 1, 5).unwrap(), Enqueued::New(1));
+        assert!(matches!(
+            put(&store, "a", 1, 6).unwrap(),
+            Enqueued::Known(Submission { number: 1, applied: None, .. })
+        ));
+        assert!(matches!(put(&store, "a", 2, 6), Err(QueueError::KeyReused(key)) if key == "a"));
+        assert_eq!(put(&store, "b", 1, 6).unwrap(), Enqueued::New(2));
+        drop(store);
+        let store = open(dir.path());
+        assert!(matches!(put(&store, "a", 1, 7).unwrap(), Enqueued::Known(_)));
+        settle(&store, 1, APPLIED);
+        drop(store);
+        let store = open(dir.path());
+        let known = store.submission(&keyed("a", 1).key, 8).unwrap().unwrap();
+        assert_eq!((known.made_ms, known.number, known.applied), (5, 1, Some((Digest([7; 32]), 9))));
+        assert_eq!(store.queue().unwrap().len(), 2, "nothing was enqueued twice");
+    }
+
+    #[test]
+    fn a_refused_submission_frees_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        put(&store, "a", 1, 5).unwrap();
+        settle(&store, 1, Stage::Refused { reason: "no".try_into().unwrap() });
+        assert_eq!(store.submission_count().unwrap(), 0);
+        assert_eq!(put(&store, "a", 2, 6).unwrap(), Enqueued::New(2));
+    }
+
+    #[test]
+    fn keys_are_few_and_not_old_but_those_under_way_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        put(&store, "open", 1, 0).unwrap();
+        put(&store, "done", 1, 0).unwrap();
+        settle(&store, 2, APPLIED);
+        let old = SUBMISSION_AGE_MS_MAX + 1;
+        assert!(store.submission(&keyed("done", 1).key, old).unwrap().is_none());
+        assert_eq!(put(&store, "done", 2, old).unwrap(), Enqueued::New(3), "another content under an old key");
+        assert!(matches!(put(&store, "open", 1, old).unwrap(), Enqueued::Known(_)));
+        // As many as there may be, in one write.
+        let write = store.write().unwrap();
+        let queued = Queued { queued_ms: old, write: None, stage: APPLIED };
+        for number in 10..10 + SUBMISSIONS_MAX as u64 + 50 {
+            remember(&write, &keyed(&format!("k{number}"), 1), number, old).unwrap();
+            super::settle(&write, number, &queued).unwrap();
+        }
+        write.commit().unwrap();
+        assert_eq!(store.submission_count().unwrap(), SUBMISSIONS_MAX as u64);
+        assert!(store.submission(&keyed("open", 1).key, old).unwrap().is_some());
+        assert!(store.submission(&keyed("k10", 1).key, old).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_is_short_and_visible() {
+        for good in ["a", "order-7", "8e03978e-40d5-43dd-bc93-6894a57f9324", &"k".repeat(KEY_LEN_MAX)] {
+            assert_eq!(SubmissionKey::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "\"a\"", "ä", "a\n", &"k".repeat(KEY_LEN_MAX + 1)] {
+            assert!(SubmissionKey::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+}
