@@ -36,8 +36,8 @@ const FEATURES: [&str; 7] = [
     "--enable-sign-ext",
 ];
 
-/// Smallest first, again until nothing changes.
-const SHRINK: [&str; 2] = ["-Oz", "--converge"];
+/// Once over: `--converge` takes minutes more for a percent.
+const SHRINK: &str = "-Oz";
 
 /// Node brings both encoders, so that this crate need not compile them.
 const MEASURE: &str = "
@@ -67,7 +67,7 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     progress::run(tools::bindgen(workspace)?.arg(&compiled).arg(&output))?;
     let module = output.join(format!("{MODULE}_bg.wasm"));
     let mut shrink = Command::new("node");
-    shrink.arg(workspace.path("web/node_modules/binaryen/bin/wasm-opt")).args(SHRINK).args(FEATURES);
+    shrink.arg(workspace.path("web/node_modules/binaryen/bin/wasm-opt")).arg(SHRINK).args(FEATURES);
     progress::run(shrink.arg(&module).arg("--output").arg(&module))?;
     name_size(&output.join(format!("{MODULE}.js")), &module)?;
     fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
