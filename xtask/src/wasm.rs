@@ -36,7 +36,7 @@ const FEATURES: [&str; 7] = [
     "--enable-sign-ext",
 ];
 
-/// Once over: `--converge` takes minutes more for a percent.
+/// Once over: `--converge` takes minutes more.
 const SHRINK: &str = "-Oz";
 
 /// Node brings both encoders, so that this crate need not compile them.
