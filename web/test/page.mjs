@@ -2,7 +2,8 @@
  * Looks at the page in Chromium with the story's invented data, in every scene: no violation
  * that axe finds, no horizontal scroll at 320 px, English and Spanish, light and dark; the
  * keyboard's focus, live regions that are not flooded, drawing, forms, and formats.
- * Exits non-zero on a failure. With --shots FOLDER it also writes screenshots there.
+ * Exits non-zero on a failure. With --shots FOLDER it also writes screenshots there; --scene and
+ * --check, which may occur several times, choose scenes and checks.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -19,7 +20,11 @@ const SCENES = [
 ];
 const WIDTHS = [320, 768, 1280];
 const { values } = parseArgs({
-  options: { shots: { type: "string" }, scene: { type: "string", multiple: true } },
+  options: {
+    shots: { type: "string" },
+    scene: { type: "string", multiple: true },
+    check: { type: "string", multiple: true },
+  },
 });
 if (values.shots) mkdirSync(values.shots, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -205,19 +210,19 @@ async function focus() {
   console.log("page: the focus stays in its part after each action");
 }
 
-/** The state line and the tab's title say what the node does, and since when it does not. */
+/** The state line and the tab's title state what the node does, and since when it does not. */
 async function stateLine() {
-  const says = async (scene, status, title) => {
+  const expectLine = async (scene, status, title) => {
     const page = await open(scene);
     await page.waitForFunction((title) => new RegExp(title).test(document.title), title.source);
     assert.match(await testId(page, "contribution").textContent(), status, scene);
     await page.close();
   };
-  await says("looking", /computes nothing/, /^Looking · Tequio$/);
-  await says("waiting", /^Waiting for work/, /^Waiting for work · Tequio$/);
-  await says("running", /^Computing digits$/, /^digits: 42 units\/min · Tequio$/);
-  await says("paused", /^Paused because today's data limit/, /^Paused · Tequio$/);
-  await says("outage", /^Not connected since \d.*Trying again/, /^Not connected · Tequio$/);
+  await expectLine("looking", /computes nothing/, /^Looking · Tequio$/);
+  await expectLine("waiting", /^Waiting for work/, /^Waiting for work · Tequio$/);
+  await expectLine("running", /^Computing digits$/, /^digits: 42 units\/min · Tequio$/);
+  await expectLine("paused", /^Paused because today's data limit/, /^Paused · Tequio$/);
+  await expectLine("outage", /^Not connected since \d.*Trying again/, /^Not connected · Tequio$/);
   const page = await open("running");
   assert.match(await testId(page, "data-today").textContent(), /406 MB of 2 GB.*reached in/);
   await testId(page, "data-cap").selectOption("500000000");
@@ -243,6 +248,37 @@ async function quietLog() {
   console.log(`page: an outage of 210 s makes ${lines} lines, and none is red for lateness`);
 }
 
+/** A curve of one round is drawn as a point, and words stand in for the picture. */
+async function oneRound() {
+  const page = await open("one");
+  await page.locator(".plot canvas").waitFor();
+  const red = await page.waitForFunction(() => {
+    const canvas = document.querySelector(".plot canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const [r, g, b, opacity] = data.slice(at, at + 4);
+      if (opacity > 200 && r > 130 && g < 60 && b < 90) count += 1;
+    }
+    return count;
+  });
+  assert.ok((await red.jsonValue()) > 20, "the point of the first round is not drawn");
+  assert.match(await testId(page, "curve").textContent(), /in round 1 of 40/);
+  await page.close();
+  console.log("page: a curve of one round is drawn");
+}
+
+/** An error has its cause and what to do in the page's language, and keeps the package's text. */
+async function errors() {
+  const page = await open("failed", { locale: "es-MX" });
+  assert.match(await page.locator("[role=alert]").textContent(), /Ningún relé respondió.*intenta/);
+  const details = testId(page, "error-message");
+  assert.equal(await details.getAttribute("lang"), "en");
+  assert.match(await details.textContent(), /no relay could be reached/);
+  await page.close();
+  console.log("page: errors are in the page's language, with what to do");
+}
+
 /** A busy node: few drawings a second, no flood of a live region, no long task. */
 async function busy() {
   const page = await open("running");
@@ -254,8 +290,8 @@ async function busy() {
   };
   const seconds = 3;
   const before = await task();
-  const { drawn, spoken, longest } = await page.evaluate(async (seconds) => {
-    const counts = { drawn: 0, spoken: 0, longest: 0 };
+  const { drawn, announced, longest } = await page.evaluate(async (seconds) => {
+    const counts = { drawn: 0, announced: 0, longest: 0 };
     const watch = (selector, name) => {
       for (const element of document.querySelectorAll(selector)) {
         const observer = new MutationObserver(() => (counts[name] += 1));
@@ -263,7 +299,7 @@ async function busy() {
       }
     };
     watch("[data-testid=my-work]", "drawn");
-    watch("[role=status], [role=alert]", "spoken");
+    watch("[role=status], [role=alert]", "announced");
     new PerformanceObserver((list) => {
       for (const { duration } of list.getEntries()) {
         counts.longest = Math.max(counts.longest, duration);
@@ -274,21 +310,29 @@ async function busy() {
   }, seconds);
   const share = ((await task()) - before) / seconds;
   assert.ok(drawn > 0 && drawn <= seconds * 5 + 1, `${drawn} drawings in ${seconds} s`);
-  assert.ok(spoken <= 2, `live regions changed ${spoken} times in ${seconds} s`);
+  assert.ok(announced <= 2, `live regions changed ${announced} times in ${seconds} s`);
   await page.close();
   const figures = `${(share * 100).toFixed(0)} % of the thread, longest task ${longest} ms`;
   console.log(`page: 200 units a second draw ${drawn} times in ${seconds} s: ${figures}`);
 }
 
+const CHECKS = {
+  everyScene,
+  drawing,
+  languageAndColours,
+  forms,
+  focus,
+  stateLine,
+  quietLog,
+  oneRound,
+  errors,
+  busy,
+};
+
 try {
-  await everyScene();
-  await drawing();
-  await languageAndColours();
-  await forms();
-  await focus();
-  await stateLine();
-  await quietLog();
-  await busy();
+  for (const [name, check] of Object.entries(CHECKS)) {
+    if (values.check === undefined || values.check.includes(name)) await check();
+  }
 } finally {
   await browser.close();
   await server.close();

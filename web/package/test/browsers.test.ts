@@ -5,7 +5,7 @@ import test from "node:test";
 import { fileURLToPath } from "node:url";
 
 /** Younger than Safari 16.4, the oldest browser with the SIMD that the node's code needs. */
-const TOO_YOUNG = ["AbortSignal.any", "URL.canParse", "Promise.withResolvers", "Object.groupBy", "Map.groupBy", "Array.fromAsync", "Promise.try"];
+const TOO_YOUNG = ["AbortSignal.any", "URL.canParse", "Promise.withResolvers", "Object.groupBy", "Map.groupBy", "Array.fromAsync", "Promise.try", "checkVisibility"];
 
 const web = fileURLToPath(new URL("../../..", import.meta.url));
 

@@ -72,21 +72,20 @@ export function mount(root: HTMLElement, given: Omit<Context, "announcer">): voi
   const [training, draw] = [trainingView(context), drawView(context)];
   const aside = [mineView(context), contributorsView(), networkView(), logView(context)];
   const footer = footerView(context);
-  const top = [header, error, notices];
-  const views: View[] = [...top, hero, cause, join, training, draw, ...aside, footer];
-  views.push(titleView(context));
+  const views: View[] = [header, error, notices, hero, cause, join, training, draw, ...aside];
+  views.push(footer, titleView(context));
 
   const elements = (parts: View[]) => parts.flatMap(({ element }) => element ?? []);
   const skip = h("a", { class: "skip", href: "#main" });
   const main = h(
     "main",
     { id: "main", tabindex: -1 },
-    h("div", { class: "opening" }, ...elements([hero, join])),
+    h("div", { class: "opening" }, ...elements([error, notices, hero, join])),
     h("div", { class: "column" }, ...elements([training, draw])),
     h("div", { class: "column aside" }, ...elements(aside)),
   );
   const live = context.announcer.element;
-  root.replaceChildren(skip, ...elements(top), main, ...elements([footer]), live);
+  root.replaceChildren(skip, ...elements([header]), main, ...elements([footer]), live);
   // The fragment carries the checkpoint's hash: a jump link must not replace it.
   skip.addEventListener("click", (event) => {
     event.preventDefault();

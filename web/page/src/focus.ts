@@ -19,5 +19,5 @@ function canTakeFocus(element: HTMLElement): boolean {
 }
 
 function isVisible(element: HTMLElement): boolean {
-  return element.isConnected && element.checkVisibility();
+  return element.isConnected && element.getClientRects().length > 0;
 }

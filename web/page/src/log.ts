@@ -32,8 +32,12 @@ const TEXT_LENGTH_MAX = 300;
 /** Parts of answers whose falsehood a signature or a hash proves. */
 const PROVEN = new Set(["header", "certificate", "proof", "object", "committee", "chain"]);
 
-/** The tone and the key of a result that was proven false. */
-const PROVEN_LINE = ["bad", "log.rejected"] as const;
+/** Tone and message of a refusal by its kind. Whoever shows no work may have lost it. */
+const REFUSED = {
+  wrong: ["bad", "log.rejected"],
+  withheld: ["warn", "log.withheld"],
+  unknown: ["plain", "log.refused"],
+} as const;
 
 /** Adds an entry: it joins the line of its subject, or becomes a line. The newest is last. */
 export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): LogLine[] {
@@ -74,9 +78,7 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
       const values = { worker, round, lane, reason: text(reason) };
       const atMs = deviceTime(event.timeMs, before, nowMs);
       if (event.kind === "late") return { ...line("plain", "log.late", values), atMs };
-      // Whoever shows no work may have lost it: that proves nothing.
-      const withheld = event.kind === "withheld";
-      const [tone, key] = withheld ? (["warn", "log.withheld"] as const) : PROVEN_LINE;
+      const [tone, key] = REFUSED[event.kind ?? "unknown"];
       return { ...line(tone, key, values, `${key} ${worker}`), atMs };
     }
     case "lie": {

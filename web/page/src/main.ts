@@ -48,7 +48,7 @@ function start(session: Session): void {
   whenVisible(() => void session.watch());
 }
 
-/** Runs `action` when the page is seen for the first time: a tab in the background costs nothing. */
+/** Runs `action` when the page is first visible: a tab in the background costs nothing. */
 function whenVisible(action: () => void): void {
   if (!document.hidden) return action();
   document.addEventListener("visibilitychange", action, { once: true });

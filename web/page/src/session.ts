@@ -314,10 +314,10 @@ export class Session implements Actions {
         return withLine(next, "good", "log.modelRead", { job: job.name || job.id });
       });
     } catch (error) {
-      const told = facts(error);
+      const failure = facts(error);
       // A finished job becomes readable some blocks later; that is waiting, not failure.
-      if (told.code === "NOT_FOUND" || told.code === "CLOSED") return;
-      this.#store.update((state) => ({ ...state, modelError: told }));
+      if (failure.code === "NOT_FOUND" || failure.code === "CLOSED") return;
+      this.#store.update((state) => ({ ...state, modelError: failure }));
     }
   }
 }

@@ -23,6 +23,8 @@ test("only a proven falsehood is red; lateness accuses nobody", () => {
   assert.deepEqual(tones(after([rejected({ kind: "wrong" })])), [["log.rejected", "bad", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "late" })])), [["log.late", "plain", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "withheld" })])), [["log.withheld", "warn", 1]]);
+  const { kind: _, ...unknown } = rejected({ kind: "wrong" }) as Rejection & { type: "rejected" };
+  assert.deepEqual(tones(after([unknown])), [["log.refused", "plain", 1]]);
   const lie = (what: string): TequioEvent => ({ type: "lie", peer: "p", what, detail: "d" });
   assert.deepEqual(tones(after([lie("proof")])), [["log.lie", "bad", 1]]);
   assert.deepEqual(tones(after([lie("encoding")])), [["log.lie", "warn", 1]]);

@@ -1,4 +1,4 @@
-/** The state line in words: beside the button, in the tab's title, and spoken. Pure. */
+/** The state line in words: beside the button, in the tab's title, and announced. Pure. */
 import { bytes, clock, count } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
 import type { State } from "../state.js";

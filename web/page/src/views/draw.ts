@@ -71,13 +71,13 @@ export function drawView({ actions, store, announcer }: Context): View {
   function present(given: Prediction | null, model: ModelFacts | null): void {
     const classes = model?.classes ?? DIGIT_CLASSES;
     const best = given === null ? undefined : given.confidences[classes.indexOf(given.label)];
-    const said = given === null ? emptyText(model) : t("draw.answer", { label: given.label });
+    const answerText = given === null ? emptyText(model) : t("draw.answer", { label: given.label });
     const confidence = best === undefined ? "" : percent(best);
-    say(label, said);
+    say(label, answerText);
     say(sure, best === undefined ? "" : t("draw.sure", { confidence }));
     set(prediction, "data-label", given?.label);
     // While a person draws, the answer changes with each point: the announcer waits for rest.
-    announcer.say("prediction", given === null ? "" : said);
+    announcer.announce("prediction", given === null ? "" : answerText);
     while (bars.childElementCount > classes.length) bars.lastElementChild?.remove();
     classes.forEach((name, index) => {
       const item = bars.children[index] ?? bars.appendChild(bar());

@@ -22,6 +22,7 @@ export function errorView(): View {
     element,
     reads: ({ error }) => [error],
     update({ error }) {
+      const isNew = error !== null && element.hidden;
       show(element, error !== null);
       set(element, "data-code", error?.code);
       if (error === null) return say(text, "");
@@ -30,6 +31,8 @@ export function errorView(): View {
       say(summary, t("error.details"));
       say(code, error.code);
       say(message, error.message);
+      // The action that failed may be far down the page.
+      if (isNew) element.scrollIntoView({ block: "nearest" });
     },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * What happened, newest first. It is no live region: the announcer speaks of what asks for
+ * What happened, newest first. It is no live region: the announcer reports what asks for
  * attention. Technical notes, in English, stand apart.
  */
 import type { Context, View } from "../app.js";
@@ -30,7 +30,7 @@ export function logView({ announcer }: Context): View {
   const technical = h("ol", { lang: "en", tabindex: 0, "data-testid": "log-technical" });
   const details = h("details", {}, summary, technical);
   const items = new Map<number, { item: HTMLLIElement; drawn: string }>();
-  let spokenId = 0;
+  let announcedId = 0;
 
   function draw(target: HTMLElement, lines: readonly LogLine[]): void {
     const wanted = lines.toReversed().map((line) => itemOf(line));
@@ -74,10 +74,10 @@ export function logView({ announcer }: Context): View {
       draw(list, people);
       draw(technical, notes);
       for (const id of items.keys()) if (!log.some((line) => line.id === id)) items.delete(id);
-      const news = people.findLast(({ id, tone }) => id > spokenId && tone !== "plain");
+      const news = people.findLast(({ id, tone }) => id > announcedId && tone !== "plain");
       if (news !== undefined && (news.tone === "bad" || news.tone === "warn")) {
-        spokenId = news.id;
-        announcer.say("log", textOf(news));
+        announcedId = news.id;
+        announcer.announce("log", textOf(news));
       }
     },
   };

@@ -7,19 +7,19 @@ import { t } from "../i18n/index.js";
 
 export function savingView(announcer: Announcer) {
   const element = h("p", { class: "small", "data-testid": "saved", hidden: true });
-  const tell = (text: string) => {
+  const report = (text: string) => {
     say(element, text);
     show(element, text !== "");
-    announcer.say("saving", text);
+    announcer.announce("saving", text);
   };
   return {
     element,
     /** Follows a file that is being saved. A failure is shown as the page's error. */
     async run(saving: Promise<Saved>): Promise<void> {
-      tell(t("download.working"));
+      report(t("download.working"));
       const saved = await saving;
       const size = bytes(saved?.size ?? 0);
-      tell(saved === null ? "" : t("download.done", { name: saved.name, size }));
+      report(saved === null ? "" : t("download.done", { name: saved.name, size }));
     },
   };
 }

@@ -1,4 +1,4 @@
-/** The tab's title, and what is spoken when the activity changes. */
+/** The tab's title, and what is announced when the activity changes. */
 import type { Context, View } from "../app.js";
 import { activityText, shownActivity, titleText } from "./activity.js";
 
@@ -8,8 +8,8 @@ export function titleView({ announcer }: Context): View {
     update(state) {
       const title = titleText(state);
       if (document.title !== title) document.title = title;
-      // The bytes of loading are shown, not spoken.
-      if (shownActivity(state) !== "connecting") announcer.say("activity", activityText(state));
+      // The bytes of loading are shown, not announced.
+      if (shownActivity(state) !== "connecting") announcer.announce("activity", activityText(state));
     },
   };
 }
