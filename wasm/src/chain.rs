@@ -317,7 +317,8 @@ impl Chain {
                 return Err(Fault::Refused(Refusal::Busy));
             }
             let unverified = Unverified::new(header.clone());
-            let found = self.light.borrow_mut().read(&keys, unverified, &entries, now_ms())?.into_iter().next().flatten();
+            let found =
+                self.light.borrow_mut().read(&keys, unverified, &entries, now_ms())?.into_iter().next().flatten();
             if height > before {
                 self.announce_head();
             }

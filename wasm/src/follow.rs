@@ -1,5 +1,6 @@
 //! The loops that keep the node current: heads, jobs and events. They are driven by answers to held-back
-//! questions and by new heads, not by timers: a tab in the background has none worth trusting.
+//! questions and by new heads, at most every [`HEAD_INTERVAL`]. A tab in the background, whose timers fire late, only
+//! follows more slowly.
 
 use crate::{
     chain::{Chain, Fault, now_ms},
@@ -33,6 +34,9 @@ use tequio_p2p::Multiaddr;
 /// How long a question for the next head is held back by the source.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 const ADVICE_WAIT: Duration = Duration::from_secs(5);
+/// The least time between two heads. A busy chain makes several blocks a second, and each certificate costs the page's
+/// thread some 30 ms. Nobody reads heights that fast.
+const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The head is kept in the store at most so often.
@@ -93,6 +97,7 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
     let mut wait = Duration::ZERO;
     let mut closed = closed.fuse();
     loop {
+        let next = Delay::new(HEAD_INTERVAL);
         let turn = async {
             let advanced = chain.advance(wait).await?;
             wait = HEAD_WAIT;
@@ -120,6 +125,7 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
             chain.emitter.log("warn", e.to_string());
             futures::select! { _ = Delay::new(PAUSE).fuse() => {}, _ = closed => return }
         }
+        futures::select! { _ = next.fuse() => {}, _ = closed => return }
     }
 }
 

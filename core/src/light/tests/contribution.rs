@@ -4,9 +4,7 @@ use super::{handovers::Fixture, *};
 use crate::{
     compute::params::Architecture,
     knowledge::{Cid, CidCodec},
-    ledger::job::{
-        Contributor, FailReason, InferenceTask, Job, JobOutput, JobResult, JobSpec, JobStatus, JobTask,
-    },
+    ledger::job::{Contributor, FailReason, InferenceTask, Job, JobOutput, JobResult, JobSpec, JobStatus, JobTask},
     light::contribution::{ContributionError, ContributionFile},
 };
 
@@ -16,8 +14,7 @@ const JOB: Digest = Digest([8; 32]);
 /// The first state with a job in it.
 fn state_with(chain: &Chain, status: JobStatus) -> State {
     let cid = Cid::of(CidCodec::Raw, b"rows");
-    let architecture =
-        Architecture { dims: BoundedVec::truncated([4, 2]), input_exponent: 7, hidden_exponent: 7 };
+    let architecture = Architecture { dims: BoundedVec::truncated([4, 2]), input_exponent: 7, hidden_exponent: 7 };
     let task = JobTask::Infer(InferenceTask { trained: JOB, model: cid, architecture, rows: 8 });
     let spec = JobSpec { name: "digits".try_into().unwrap(), dataset: cid, task };
     let mut state = chain.start.state.clone();
@@ -71,7 +68,8 @@ fn a_file_leads_through_later_epochs_from_an_older_or_a_newer_checkpoint() {
 #[test]
 fn a_member_without_a_part_and_a_job_without_a_result_are_refused() {
     let chain = Chain::new(1);
-    let verify = |node, status| in_first_epoch(&chain, node, &state_with(&chain, status)).verify(chain.client(), 10_000);
+    let verify =
+        |node, status| in_first_epoch(&chain, node, &state_with(&chain, status)).verify(chain.client(), 10_000);
     let stranger = NodeId([1; 32]);
     assert_eq!(verify(stranger, is_final()).err(), Some(ContributionError::NoContributor(stranger)));
     let failed = JobStatus::Failed { at: 2, reason: FailReason::Cancelled };
