@@ -129,6 +129,16 @@ async function drawing() {
   await page.locator("[data-testid=prediction]:not([data-label])").waitFor();
   await page.close();
 
+  // What a person keeps: the proof of the own part, the model, its record.
+  const own = await open("final");
+  assert.match(await testId(own, "my-share").textContent(), /^You did 27% of the operations/);
+  for (const [file, part] of [["proof", ".mine"], ["model", ".draw"], ["record", ".draw"]]) {
+    await testId(own, `save-${file}`).click();
+    const saved = own.locator(`${part} [data-testid=saved]`, { hasText: "is saved" });
+    await saved.waitFor();
+  }
+  await own.close();
+
   // Without a model the board says so, and what is drawn waits.
   const early = await open("running");
   assert.match(await testId(early, "model-state").textContent(), /no model yet.*round 23 of 40/);
