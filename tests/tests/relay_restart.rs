@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, identity};
 use tequio_tests::{
+    browser::chromium,
     network::{binary, root},
     process::Process,
 };
@@ -18,12 +19,6 @@ use tokio::runtime::Runtime;
 const WAIT: Duration = Duration::from_secs(120);
 /// From the relay's being there again to the circuit's: the pauses between attempts grow while it is away.
 const BACK_MAX: Duration = Duration::from_secs(45);
-
-fn chromium() -> PathBuf {
-    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
-}
 
 /// With the same identity each time, and at the same address if it is given one.
 fn relay(folder: &Path, listen: &str) -> (Process, String) {
@@ -64,7 +59,7 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
     let module = binary("tequio-relay").parent().and_then(Path::parent).unwrap().join("webrtc-page");
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg("relay-restart.mjs");
-    command.arg("--chromium").arg(chromium()).arg("--module").arg(module);
+    command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module);
     command.args(["--relay", &addr, "--peer", &native_addr.to_string()]);
     let mut tab = Process::spawn("tab", &mut command, &folder.path().join("tab.log")).unwrap();
     let reserved = tab.event("reserved", WAIT).unwrap();

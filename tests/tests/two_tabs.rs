@@ -3,12 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::Path, process::Command, time::Duration};
 use tequio_tests::{
+    browser::chromium,
     network::{binary, root},
     process::Process,
 };
@@ -19,12 +16,6 @@ const WAIT: Duration = Duration::from_secs(120);
 const NOTICED_MAX_MS: u64 = 15_000;
 /// What Chrome is about to make the rule: an offer must not be changed before it is set.
 const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
-
-fn chromium() -> PathBuf {
-    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
-}
 
 /// What the tabs have shown, and which way their packets went.
 fn two_tabs(arguments: &[&str]) -> Value {
@@ -40,7 +31,7 @@ fn two_tabs(arguments: &[&str]) -> Value {
     let module = program.parent().and_then(Path::parent).unwrap().join("webrtc-page");
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg("two-tabs.mjs");
-    command.arg("--chromium").arg(chromium()).arg("--module").arg(module);
+    command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module);
     command.args(["--relay", ready["listen"][0].as_str().unwrap(), "--http", ready["http"].as_str().unwrap()]);
     let mut tabs = Process::spawn("tabs", command.args(arguments), &folder.path().join("tabs.log")).unwrap();
     assert_eq!(tabs.event("relayed", WAIT).unwrap()["path"], "relayed websocket");

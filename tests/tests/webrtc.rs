@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tequio_tests::{
+    browser::chromium,
     cut::Proxy,
     network::{binary, root},
     process::Process,
@@ -22,12 +23,6 @@ const PEAK_GROWTH_MAX: u64 = 96 << 20;
 const NOTICED_MAX: Duration = Duration::from_secs(12);
 /// What Chrome is about to make the rule: an offer must not be changed before it is set.
 const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
-
-fn chromium() -> PathBuf {
-    let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
-    named.into_iter().chain(usual).find(|p| p.is_file()).expect("no Chromium: `cargo xtask test` installs it")
-}
 
 /// Where `cargo xtask test` puts the module: beside the programs' profile folder.
 fn module() -> PathBuf {
@@ -63,7 +58,7 @@ fn tab(folder: &Path, peer: &Peer, arguments: &[&str]) -> Process {
 fn script(name: &str, folder: &Path, addr: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg(name);
-    command.arg("--chromium").arg(chromium()).arg("--module").arg(module()).args(["--addr", addr]);
+    command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module()).args(["--addr", addr]);
     Process::spawn("tab", command.args(arguments), &folder.join("tab.log")).unwrap()
 }
 

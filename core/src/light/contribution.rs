@@ -25,7 +25,7 @@ const MAGIC: [u8; 8] = *b"TEQUIOW1";
 /// The file of a contribution.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ContributionFile {
-    magic: [u8; 8],
+    pub(super) magic: [u8; 8],
     /// The contributor.
     pub node: NodeId,
     /// The job.

@@ -42,7 +42,7 @@ export function checkCheckpoint(checkpoint: unknown): Uint8Array | PinnedCheckpo
 /** Fetches a pinned checkpoint and compares its hash. */
 export async function resolveCheckpoint(
   checkpoint: Uint8Array | PinnedCheckpoint,
-  hashBytes: (bytes: Uint8Array) => string,
+  hasher: Promise<(bytes: Uint8Array) => string>,
   signal?: AbortSignal,
   serverClock?: ServerClock,
 ): Promise<Uint8Array> {
@@ -54,7 +54,7 @@ export async function resolveCheckpoint(
     const { message } = error as Error;
     throw new CheckpointError("CHECKPOINT_UNREACHABLE", `the checkpoint could not be fetched from ${checkpoint.url}: ${message}`, error);
   }
-  const hash = hashBytes(bytes);
+  const hash = (await hasher)(bytes);
   if (hash !== checkpoint.hash) {
     throw new CheckpointError("CHECKPOINT_MISMATCH", `the file at ${checkpoint.url} has BLAKE3 ${hash}, not the pinned ${checkpoint.hash}; it was refused`);
   }

@@ -15,7 +15,7 @@ import {
   fromBoundary,
   type TequioError,
 } from "./errors.js";
-import type { TequioEvent } from "./events.js";
+import { guarded, type TequioEvent } from "./events.js";
 import { checkIceServers, type IceServer } from "./ice.js";
 import { IceServerList, browserClock, type Clock } from "./ice-servers.js";
 import { TequioNode } from "./node.js";
@@ -25,7 +25,7 @@ import { checkRelays, discover, readWellKnown, type WayIn } from "./relays.js";
 import { OFFSET_MS_MIN, ServerClock, inWords } from "./server-clock.js";
 import { abortable, throwIfAborted } from "./signals.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
-import { load, spawnWorker, type CodeUrls, type Loaded } from "./wasm-loader.js";
+import { load, spawnWorker, type CodeUrls, type Loaded, type Report } from "./wasm-loader.js";
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
@@ -64,7 +64,7 @@ export interface Surroundings {
   lacks(): string | null;
   secure(): boolean;
   origin(): string;
-  load(urls: CodeUrls): Promise<Loaded>;
+  load(urls: CodeUrls, report: Report): Promise<Loaded>;
   spawnWorker(urls: CodeUrls): WorkerLike;
   device(): Device;
   takeStore(base: string): Promise<StoreSlot | null>;
@@ -131,9 +131,15 @@ async function start(
   const asked = findRelays(surroundings, checked, serverClock);
   // Whoever waits for the code first must not leave this failure unhandled.
   asked.catch(() => {});
-  const { wasm, module } = await surroundings.load(urls);
+  const loading = surroundings.load(urls, (progress) => guarded(() => options.onEvent?.({ type: "load", ...progress })));
+  // The checkpoint travels beside the code, and waits for its hash function.
+  const hasher = loading.then(({ wasm }) => wasm.hashBytes);
+  const resolving = resolveCheckpoint(checked.checkpoint, hasher, signal, serverClock);
+  resolving.catch(() => {});
+  hasher.catch(() => {});
+  const { wasm, module } = await loading;
   const found = await (checked.relays.length > 0 ? within(asked, WELL_KNOWN_GRACE_MS, NOWHERE) : asked);
-  const checkpoint = await resolveCheckpoint(checked.checkpoint, wasm.hashBytes, signal, serverClock);
+  const checkpoint = await resolving;
   throwIfAborted(signal);
 
   const slot = await surroundings.takeStore(checked.store);

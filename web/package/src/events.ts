@@ -5,6 +5,7 @@
  * goes to `reportError`, where the page's own handler sees it.
  */
 import type { Activity } from "./activity.js";
+import type { DownloadProgress } from "./code-download.js";
 import type { DataUse } from "./data-use.js";
 import { EventQueue, type DroppedEvent } from "./queue.js";
 import type { PathKind, PathReason, Transport, WireHead, WireJob, WireRejection } from "./wasm-types.js";
@@ -17,6 +18,8 @@ export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
 
 /** Each event's type and what it carries. */
 export interface TequioEventMap {
+  /** More of the light node's code has come; only `onEvent` of `connect` hears it, before there is a node. */
+  load: DownloadProgress;
   /** A newer block whose finality certificate this node has verified. */
   head: WireHead;
   /**
@@ -160,7 +163,8 @@ export class EventHub {
   }
 }
 
-function guarded(call: () => void): void {
+/** Calls a listener, whose error is its own. @internal */
+export function guarded(call: () => void): void {
   try {
     call();
   } catch (error) {

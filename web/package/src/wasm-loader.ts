@@ -3,6 +3,7 @@
  * share the compiled module. Says in plain words what a browser or a
  * Content-Security-Policy does not allow.
  */
+import { compileDownload, type DownloadProgress } from "./code-download.js";
 import { NetworkError, UnsupportedError, WorkerError } from "./errors.js";
 import type { WorkerLike } from "./pool.js";
 import type { WireModule } from "./wasm-types.js";
@@ -29,6 +30,13 @@ export interface CodeUrls {
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 let loaded: Promise<Loaded> | undefined;
 
+/** Hears how much of the code has come. */
+export type Report = (progress: DownloadProgress) => void;
+
+const reports = new Set<Report>();
+/** The size of the module, once the glue that names it is there. */
+let moduleBytes: number | null = null;
+
 /** Compiles the module; the second call for a URL gets the same one. */
 export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module> {
   // Bundlers recognise this exact expression.
@@ -43,12 +51,18 @@ export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module>
   return compiling;
 }
 
-/** Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. */
-export function load(urls: CodeUrls = {}): Promise<Loaded> {
+/**
+ * Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. `report` hears how much of the code
+ * has come until it is there, whoever asked for it first.
+ */
+export function load(urls: CodeUrls = {}, report?: Report): Promise<Loaded> {
+  if (report) reports.add(report);
   loaded ??= instantiate(urls).catch((error: unknown) => {
     loaded = undefined;
     throw error;
   });
+  const forget = () => report && reports.delete(report);
+  loaded.then(forget, forget);
   return loaded;
 }
 
@@ -77,7 +91,9 @@ async function instantiate(urls: CodeUrls): Promise<Loaded> {
 
 async function importGlue(): Promise<unknown> {
   try {
-    return await import("../wasm/tequio_wasm.js");
+    const glue = await import("../wasm/tequio_wasm.js");
+    moduleBytes = (glue as unknown as WireModule).MODULE_BYTES ?? null;
+    return glue;
   } catch (error) {
     throw new NetworkError("CODE_UNREACHABLE", "the light node's script could not be loaded", error);
   }
@@ -86,29 +102,25 @@ async function importGlue(): Promise<unknown> {
 async function compileOnce(url: string | URL): Promise<WebAssembly.Module> {
   if (typeof WebAssembly !== "object") throw new UnsupportedError("there is no WebAssembly here");
   if (!WebAssembly.validate(SIMD_PROBE)) throw new UnsupportedError("there is no WebAssembly SIMD here; any browser from 2023 on has it");
-  const bytes = await readCode(url);
   try {
-    return await WebAssembly.compile(bytes);
-  } catch (error) {
-    throw new UnsupportedError(
-      "the light node's code could not be compiled; if the page has a Content-Security-Policy, script-src needs 'wasm-unsafe-eval'",
-      error,
-    );
-  }
-}
-
-async function readCode(url: string | URL): Promise<BufferSource> {
-  try {
-    if (String(url).startsWith("file:")) return await readFile(new URL(url));
+    // Node's `fetch` takes no file URLs.
+    if (String(url).startsWith("file:")) return await WebAssembly.compile(await readFile(new URL(url)));
     const response = await fetch(url);
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    return await response.arrayBuffer();
+    const report = (progress: DownloadProgress) => reports.forEach((hear) => hear(progress));
+    return await compileDownload(response, () => moduleBytes, report);
   } catch (error) {
+    if (error instanceof WebAssembly.CompileError) {
+      throw new UnsupportedError(
+        "the light node's code could not be compiled; if the page has a Content-Security-Policy, script-src needs 'wasm-unsafe-eval'",
+        error,
+      );
+    }
     throw new NetworkError("CODE_UNREACHABLE", `the light node's code could not be loaded from ${String(url)}: ${(error as Error).message}`, error);
   }
 }
 
-/** Reads a file in Node, whose `fetch` takes no file URLs. */
+/** Reads a file in Node. */
 async function readFile(url: URL): Promise<BufferSource> {
   // Not a literal: bundlers for browsers would look for the module.
   const name = "node:fs/promises";

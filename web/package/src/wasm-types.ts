@@ -288,6 +288,8 @@ export interface WireModule {
   default(input?: { module_or_path: WebAssembly.Module | URL | string }): Promise<unknown>;
   initSync(input: { module: WebAssembly.Module }): unknown;
   LightNode: { start(config: WireConfig, onEvent: (event: WireEvent) => void): Promise<WireNode> };
+  /** The size of the module's file. */
+  MODULE_BYTES?: number;
   computeUnit(input: Uint8Array): Uint8Array;
   benchCompute(n: number, ms: number): WireBench;
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */

@@ -13,7 +13,7 @@ use super::{
 use crate::{process::What, progress::say, workspace::Workspace};
 
 /// About a minute on two cores that two tabs and four validators share.
-const ROUNDS: u32 = 600;
+const ROUNDS: u32 = 300;
 
 /// Trains whenever the session says so; comes back when the person has ended it.
 pub fn run(

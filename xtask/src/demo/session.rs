@@ -217,7 +217,9 @@ mod tests {
     impl Stage {
         fn new() -> Self {
             let start = Instant::now();
-            Self { session: Session::new(start, vec!["v".into()]), start, said: String::new() }
+            let mut session = Session::new(start, vec!["v".into()]);
+            while session.poll().is_some() {}
+            Self { session, start, said: String::new() }
         }
 
         /// Handles one input some seconds after the start; the trainings that it starts and the models that it reports.
