@@ -19,13 +19,17 @@ const SCENES = [
   "row",
 ];
 const WIDTHS = [320, 768, 1280];
+/** Both colours and both languages in every scene; --all-looks takes each with each. */
+const LOOKS = [["light", "en"], ["dark", "es"]];
 const { values } = parseArgs({
   options: {
     shots: { type: "string" },
     scene: { type: "string", multiple: true },
     check: { type: "string", multiple: true },
+    "all-looks": { type: "boolean", default: false },
   },
 });
+if (values["all-looks"]) LOOKS.push(["light", "es"], ["dark", "en"]);
 if (values.shots) mkdirSync(values.shots, { recursive: true });
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -83,21 +87,19 @@ async function everyScene() {
   for (const scene of values.scene ?? SCENES) {
     const page = await open(scene, { width: 320 });
     await page.addScriptTag({ content: axe });
-    for (const scheme of ["light", "dark"]) {
+    for (const [scheme, language] of LOOKS) {
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-      for (const language of ["en", "es"]) {
-        await inLanguage(page, language);
-        const name = `${scene} ${scheme} ${language}`;
-        for (const problem of await violations(page)) problems.push(`${name}: ${problem}`);
-        for (const width of WIDTHS) {
-          await page.setViewportSize({ width, height: 800 });
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          if (wide > 0) problems.push(`${name}: ${wide} px wider than ${width} px`);
-          views += 1;
-          await shoot(page, `${scene}-${width}-${scheme}-${language}`);
-        }
-        await page.setViewportSize({ width: 320, height: 800 });
+      await inLanguage(page, language);
+      const name = `${scene} ${scheme} ${language}`;
+      for (const problem of await violations(page)) problems.push(`${name}: ${problem}`);
+      for (const width of WIDTHS) {
+        await page.setViewportSize({ width, height: 800 });
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        if (wide > 0) problems.push(`${name}: ${wide} px wider than ${width} px`);
+        views += 1;
+        await shoot(page, `${scene}-${width}-${scheme}-${language}`);
       }
+      await page.setViewportSize({ width: 320, height: 800 });
     }
     await page.close();
   }
@@ -128,6 +130,16 @@ async function drawing() {
   await testId(page, "clear").click();
   await page.locator("[data-testid=prediction]:not([data-label])").waitFor();
   await page.close();
+
+  // What a person keeps: the proof of the own part, the model, its record.
+  const own = await open("final");
+  assert.match(await testId(own, "my-share").textContent(), /^You did 27% of the operations/);
+  for (const [file, part] of [["proof", ".mine"], ["model", ".draw"], ["record", ".draw"]]) {
+    await testId(own, `save-${file}`).click();
+    const saved = own.locator(`${part} [data-testid=saved]`, { hasText: "is saved" });
+    await saved.waitFor();
+  }
+  await own.close();
 
   // Without a model the board says so, and what is drawn waits.
   const early = await open("running");

@@ -13,6 +13,8 @@ import { startTheme } from "./theme.js";
 
 /** How often ages are drawn anew. */
 const TICK_MS = 1_000;
+/** A hidden page that computes nothing stays connected for so long. */
+const HIDDEN_TIME_MS_MAX = 60_000;
 
 const store = new Store();
 const place = readPlace(location.href);
@@ -25,6 +27,7 @@ if (root) {
   const session = new Session(store, place);
   // Before the first drawing, which then shows at once that the page connects.
   start(session);
+  leaveWhileHidden(session);
   mount(root, { store, actions: session, place, device });
 }
 // A new fragment is another network: start afresh rather than mix two.
@@ -52,4 +55,21 @@ function start(session: Session): void {
 function whenVisible(action: () => void): void {
   if (!document.hidden) return action();
   document.addEventListener("visibilitychange", action, { once: true });
+}
+
+/** Ends the connection of a page that only looks and that nobody sees; it comes back when seen. */
+function leaveWhileHidden(session: Session): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let left = false;
+  const leave = () => {
+    const { phase, contribution } = store.state;
+    left = phase === "connected" && !["running", "paused"].includes(contribution.state);
+    if (left) void session.leave();
+  };
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(leave, HIDDEN_TIME_MS_MAX);
+    else if (left) void session.watch();
+    if (!document.hidden) left = false;
+  });
 }

@@ -26,7 +26,6 @@ import {
   withChoice,
   withJobs,
   type ErrorFacts,
-  type LoadEvent,
   type State,
 } from "./state.js";
 import type { Store } from "./store.js";
@@ -216,7 +215,7 @@ export class Session implements Actions {
     }
   }
 
-  #take(event: TequioEvent | LoadEvent): void {
+  #take(event: TequioEvent): void {
     const before = this.#store.state;
     this.#store.update((state) => reduce(state, event, Date.now()));
     if (event.type === "workerLost" && !event.replaced) {

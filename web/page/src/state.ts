@@ -17,13 +17,6 @@ import { followJob } from "./jobs.js";
 import { logEvent, type LogLine } from "./log.js";
 import { defaultPreferences, type Preferences } from "./preferences.js";
 
-/** Bytes of the WebAssembly module that have arrived. */
-export interface LoadEvent {
-  type: "load";
-  received: number;
-  total?: number | null;
-}
-
 /** How far this page is in the network. */
 export type Phase = "away" | "connecting" | "connected" | "failed";
 
@@ -131,10 +124,7 @@ export const initialState: State = {
 };
 
 /** The state after an event of the node; the same object if nothing shown has changed. */
-export function reduce(state: State, event: TequioEvent | LoadEvent, nowMs: number): State {
-  if (event.type === "load") {
-    return { ...state, load: { received: event.received, total: event.total ?? null } };
-  }
+export function reduce(state: State, event: TequioEvent, nowMs: number): State {
   const next = reduceFacts(state, event, nowMs);
   const log = logEvent(state.log, event, { nowMs, before: state });
   return log === next.log ? next : { ...next, log };
@@ -142,6 +132,8 @@ export function reduce(state: State, event: TequioEvent | LoadEvent, nowMs: numb
 
 function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
   switch (event.type) {
+    case "load":
+      return { ...state, load: { received: event.received, total: event.total } };
     case "head": {
       const { type: _, ...head } = event;
       return { ...state, head, headSeenMs: nowMs, stale: false };

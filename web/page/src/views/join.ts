@@ -117,7 +117,6 @@ export function joinView(context: Context): View {
       show(rate, shown === "computing");
       show(data.element, phase === "connected");
       show(cost, usable && !computing);
-      show(looking, phase !== "connected");
       show(limits.element, usable);
       show(join, usable && !computing && !(phase === "connected" && again));
       show(watch, usable && outside);
