@@ -35,7 +35,10 @@ export const preloads: Plugin = {
       const modules = files.map(({ fileName }) => fileName).filter((name) => name.endsWith(".wasm"));
       if (modules.length !== 1) throw new Error(`the page has ${modules.length} wasm modules, not one`);
       return [
-        ...modules.map((name) => link({ rel: "preload", as: "fetch", type: "application/wasm", href: `./${name}` })),
+        // After the page's own script, which a person waits for.
+        ...modules.map((name) =>
+          link({ rel: "preload", as: "fetch", type: "application/wasm", fetchpriority: "low", href: `./${name}` }),
+        ),
         ...lazy.map((name) => link({ rel: "modulepreload", href: `./${name}` })),
       ];
     },

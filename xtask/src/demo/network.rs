@@ -46,6 +46,10 @@ pub struct Network {
 impl Network {
     /// Makes the genesis and starts everything; comes back when all have said that they are ready.
     pub fn start(workspace: &Workspace, folder: &Path, port: u16, deadline: Instant) -> Result<Self> {
+        let (sender, events) = mpsc::channel();
+        // First of all: from here on an interruption leaves neither a process nor the folder behind.
+        let interrupts = sender.clone();
+        process::on_interrupt(move || drop(interrupts.send(Event::Interrupted)));
         let tequio = workspace.binary("tequio");
         let genesis = folder.join("net");
         let mut init = with_passphrase(&tequio);
@@ -56,9 +60,6 @@ impl Network {
         let checkpoint_hash = text(&made, "checkpoint_hash")?;
         let peers = names(&made, "peer_id")?;
 
-        let (sender, events) = mpsc::channel();
-        let interrupts = sender.clone();
-        process::on_interrupt(move || drop(interrupts.send(Event::Interrupted)));
         let mut network = Self {
             page_url: String::new(),
             validators: names(&made, "node")?,
