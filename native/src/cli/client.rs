@@ -212,12 +212,7 @@ impl Client {
     /// What a lost answer means, and what to do.
     fn unanswered(&self, error: &ureq::Error) -> Unanswered {
         let (base, dir) = (&self.base, self.dir.display());
-        let is_silent = match error {
-            ureq::Error::Timeout(_) => true,
-            ureq::Error::Io(io) => matches!(io.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock),
-            _ => false,
-        };
-        let text = match is_silent {
+        let text = match is_timeout(error) {
             true => format!(
                 "the node of {dir} is silent: nothing has come from {base} for {} s. Its process is stopped, or its machine is \
                  overloaded: see its log and `tequio status --dir {dir}`",
@@ -249,6 +244,18 @@ impl Client {
             self.base,
             self.dir.display()
         )
+    }
+}
+
+/// Whether it is time that has run out. Readers of bodies wrap the error of the connection.
+fn is_timeout(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Timeout(_) => true,
+        ureq::Error::Io(io) => {
+            let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+            matches!(io.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) || inner.is_some_and(is_timeout)
+        }
+        _ => false,
     }
 }
 

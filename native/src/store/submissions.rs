@@ -123,14 +123,15 @@ fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError
         let (number, key) = item?;
         let found = submissions.get(key.value())?.map(|bytes| decode(bytes.value())).transpose()?;
         let found = found.ok_or(StoreError::Damaged("a submission"))?;
+        // One that is under way is needed more than any other; the queue bounds how many there are.
+        if found.applied.is_none() {
+            continue;
+        }
         if !found.is_old(now_ms) && left < SUBMISSIONS_MAX {
             break;
         }
-        // One that is under way is needed more than any other; the queue bounds how many there are.
-        if found.applied.is_some() {
-            gone.push((number.value(), key.value().to_owned()));
-            left -= 1;
-        }
+        gone.push((number.value(), key.value().to_owned()));
+        left -= 1;
     }
     for (number, key) in gone {
         keys.remove(number)?;
@@ -165,8 +166,8 @@ fn decode(bytes: &[u8]) -> Result<Submission, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::start, *};
-    use crate::store::{Enqueued, FILE_NAME, QueueError, Write};
+    use super::*;
+    use crate::store::{Enqueued, FILE_NAME, QueueError, Write, tests::start};
     use std::path::Path;
     use tequio_core::{ledger::Action, types::Digest};
 

@@ -104,7 +104,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     let mut net = Devnet::start(1);
     net.wait_height(1, 1, WITHIN);
     let iris = fs::read(data("iris.csv")).unwrap();
-    let query = "label=class&layers=8&rounds=1&name=once";
+    let query = "label=class&layers=8&rounds=1&name=once&mode=local";
     // Four at once, as a client sends them that loses its patience.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let posts: Vec<_> = (0..4).map(|_| scope.spawn(|| submit(&net, query, Some("order-7"), &iris))).collect();
@@ -117,10 +117,10 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     assert_eq!(answers.iter().filter(|(_, replayed, _)| replayed.is_none()).count(), 1, "{answers:?}");
     // The form of the draft, and the order of the parameters, do not matter; everything else does.
     let (status, replayed, answer) =
-        submit(&net, "name=once&rounds=1&layers=8&label=class", Some("\"order-7\""), &iris);
+        submit(&net, "mode=local&name=once&rounds=1&layers=8&label=class", Some("\"order-7\""), &iris);
     assert_eq!((status, replayed.as_deref(), &answer["id"]), (201, Some("true"), &id.as_str().into()));
     let more = [&iris[..], b"\n"].concat();
-    for (query, body) in [("label=class&layers=8&rounds=2&name=once", &iris), (query, &more)] {
+    for (query, body) in [("label=class&layers=8&rounds=2&name=once&mode=local", &iris), (query, &more)] {
         let (status, _, answer) = submit(&net, query, Some("order-7"), body);
         assert_eq!((status, &answer["error"]["code"]), (422, &"KEY_REUSED".into()), "{answer}");
     }

@@ -216,7 +216,7 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
             run(&more).into_iter().map(|a| if a == "NODE" { node.as_str() } else { a }).collect();
         t.says(&arguments, &parts);
     }
-    t.says(&["rnu"], &["rnu", "run"]);
+    t.says(&["statu"], &["statu", "status"]);
     t.says(&["status"], &["--dir"]);
     let odd = command().args(["status", "--dir", &node]).env("TEQUIO_JSON", "perhaps").output().unwrap();
     t.check(&["TEQUIO_JSON=perhaps"], &odd, &["perhaps", "--json"]);
@@ -363,6 +363,7 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
         ("folder-token", "api-token", ["api-token", "directory", "remove it"]),
     ] {
         let dir = node_with(&t, name);
+        let _ = fs::remove_file(t.path(name).join(file));
         fs::create_dir(t.path(name).join(file)).unwrap();
         t.says(&["run", "--http", "127.0.0.1:0", "--dir", &dir], &parts);
     }
@@ -458,7 +459,7 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
         ),
         ("binary.csv", vec![0xff, 0xfe, 0, 1], vec!["--label", "class"], vec!["UTF-8"]),
         ("packed.csv.gz", gzip, vec!["--label", "class"], vec!["gzip", "again"]),
-        ("few.csv", format!("x,y,class\n{}", rows(4)).into_bytes(), vec!["--label", "class"], vec!["few"]),
+        ("columns.csv", b"class\na\nb\n".to_vec(), vec!["--label", "class"], vec!["no column but the label"]),
         ("width.csv", good.clone().into_bytes(), vec!["--label", "class", "--layers", "wide"], vec!["wide", "64,32"]),
         ("deep.csv", good.clone().into_bytes(), vec!["--label", "class", "--layers", "0"], vec!["layer", "allowed"]),
         ("rounds.csv", good.clone().into_bytes(), vec!["--label", "class", "--rounds", "0"], vec!["rounds", "must be"]),

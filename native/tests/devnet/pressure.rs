@@ -97,7 +97,8 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let node = runtime.block_on(alone(dir.path()));
     let context = node.context.clone();
-    let server = runtime.block_on(api::Server::start(dir.path(), "127.0.0.1:0".parse().unwrap(), context.clone()));
+    let http = "127.0.0.1:0".parse().unwrap();
+    let server = runtime.block_on(api::Server::start(dir.path(), &http, Vec::new(), context.clone()));
     let server = server.unwrap();
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let (url, token) = (format!("http://{}/v1/transactions", server.addr), api::bearer(dir.path()).unwrap());
