@@ -226,7 +226,8 @@ impl LightNode {
         }
         .fuse();
         futures::pin_mut!(first);
-        let late = || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
+        let late =
+            || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
         let result: Result<(), NodeError> = select! {
             result = first => result,
             () = Delay::new(HEAD_WAIT).fuse() => Err(late()),

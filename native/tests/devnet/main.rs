@@ -9,6 +9,7 @@ mod mistakes;
 mod past;
 mod pressure;
 mod prune;
+mod reach;
 mod reduced;
 mod rumour;
 mod seats;
