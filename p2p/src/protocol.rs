@@ -79,7 +79,7 @@ impl Protocol {
     pub const fn name(self) -> &'static str {
         match self {
             Protocol::Light => "/tequio/light/3",
-            Protocol::Work => "/tequio/work/1",
+            Protocol::Work => "/tequio/work/2",
             Protocol::Consensus => "/tequio/consensus/2",
             Protocol::Sync => "/tequio/sync/3",
             Protocol::Mempool => "/tequio/mempool/4",

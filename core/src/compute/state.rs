@@ -61,7 +61,8 @@ impl Weights {
         Self::of(values)
     }
 
-    fn of(values: Vec<i32>) -> Result<Self, StateError> {
+    /// Takes weights of any network.
+    pub(crate) fn of(values: Vec<i32>) -> Result<Self, StateError> {
         check_range("weights", &values)?;
         let found = values.len();
         Array::new(values).map(Self).map_err(|_| StateError::Length {
@@ -185,6 +186,11 @@ pub struct LaneState {
 }
 
 impl LaneState {
+    /// A state of both parts, which must be of one length to be of use.
+    pub(crate) const fn of(weights: Weights, momentum: Weights) -> Self {
+        Self { weights, momentum }
+    }
+
     /// The start of a lane, or of a run: no momentum.
     pub fn at_rest(weights: Weights) -> Self {
         let momentum = Weights(Array::new(vec![0; weights.0.len()]).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! `/tequio/work/1`: how a worker gets lanes from a job's coordinator and hands in what they come to.
+//! `/tequio/work/2`: how a worker gets lanes from a job's coordinator and hands in what they come to.
 //!
 //! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and opens the
 //! commitment when told to. Whether it computes a lane for the first time, checks another's, or backs up a slow
@@ -7,6 +7,7 @@
 //!
 //! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker that computes.
 
+use super::compact;
 pub use super::progress::{
     CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX, Waiting, WaitingFor, WorkersNow,
 };
@@ -20,19 +21,21 @@ use crate::{
         lane::{LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, lane_state_at},
         params::{Architecture, JobParams, PARAMETERS_MAX},
         predict::Classifier,
-        state::{LaneState, Published},
+        state::{LaneState, Published, Weights},
     },
     ledger::job::JobId,
     types::Digest,
 };
 use alloc::{boxed::Box, vec::Vec};
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSerialize, io};
 use core::fmt;
 
 /// Largest encoded request, bytes. A job whose states or results are larger is not accepted.
 pub const REQUEST_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Largest encoded response, bytes.
 pub const RESPONSE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Training rows are sent all at once, to be held, if they take at most so many bytes.
+pub const ROWS_HELD_LEN_MAX: usize = 256 * 1024;
 /// Most notices in one response.
 pub const NOTICES_MAX: usize = 32;
 /// Largest encoded [`Task`], bytes.
@@ -60,6 +63,8 @@ pub enum Request {
         job: JobId,
         /// How many the worker computes side by side; 0 asks for notices only.
         lanes: u8,
+        /// What the worker need not be sent again.
+        holds: Holds,
     },
     /// The lane is done; the commitment is [`lane_commitment`](crate::compute::lane::lane_commitment).
     Commit {
@@ -75,7 +80,17 @@ pub enum Request {
         /// The salt of the commitment.
         salt: [u8; 32],
         /// What the task came to.
+        #[borsh(serialize_with = "write_product", deserialize_with = "read_product")]
         product: Product,
+    },
+    /// Opens the commitment by the digest alone, where the coordinator wants no more at first.
+    OpenDigest {
+        /// Which lease.
+        lease: LeaseId,
+        /// The salt of the commitment.
+        salt: [u8; 32],
+        /// The digest of what the task came to.
+        digest: Digest,
     },
     /// Answers [`Notice::NeedState`].
     State {
@@ -84,6 +99,7 @@ pub enum Request {
         /// Before which step, from 0.
         step: u32,
         /// The state; none if the worker no longer has what it takes to compute it, by which it loses.
+        #[borsh(serialize_with = "compact::write_optional_state", deserialize_with = "compact::read_optional_state")]
         state: Option<LaneState>,
     },
 }
@@ -93,9 +109,21 @@ impl Request {
     pub fn job(&self) -> JobId {
         match self {
             Self::Ask { job, .. } => *job,
-            Self::Commit { lease, .. } | Self::Open { lease, .. } | Self::State { lease, .. } => lease.job,
+            Self::Commit { lease, .. }
+            | Self::Open { lease, .. }
+            | Self::OpenDigest { lease, .. }
+            | Self::State { lease, .. } => lease.job,
         }
     }
+}
+
+/// What a worker holds of a job of lanes, so that leases need not carry it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Holds {
+    /// The weights at the start of this round.
+    pub weights_of: Option<u32>,
+    /// All training rows.
+    pub rows: bool,
 }
 
 /// What the coordinator answers.
@@ -129,8 +157,11 @@ pub enum Answer {
         /// When to ask again.
         retry_ms: u32,
     },
-    /// To [`Request::Commit`].
-    OpenIt,
+    /// To [`Request::Commit`], and to [`Request::OpenDigest`] where the digest is not enough.
+    OpenIt {
+        /// Whether the product is wanted, or its digest first: what another has handed in already need not travel again.
+        product: bool,
+    },
     /// To [`Request::Open`] and [`Request::State`]: it will be checked, a notice follows.
     Received,
     /// Not accepted.
@@ -143,9 +174,64 @@ pub struct Lease {
     /// Its name.
     pub id: LeaseId,
     /// What to do.
-    pub task: Task,
+    pub assignment: Assignment,
     /// How long the worker has until it commits.
     pub deadline_ms: u32,
+}
+
+/// What a lease asks for.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant)]
+pub enum Assignment {
+    /// A task with all that it needs.
+    Task(Task),
+    /// A lane, without what the worker holds already.
+    Lane(LaneAssignment),
+}
+
+/// A lane, without what the worker holds already.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LaneAssignment {
+    /// The job's parameters.
+    pub params: JobParams,
+    /// Which lane.
+    pub id: LaneId,
+    /// Digest of the weights at the start of the round.
+    pub weights_hash: Digest,
+    /// These weights.
+    pub weights: SentWeights,
+    /// The training rows.
+    pub rows: SentRows,
+}
+
+/// The weights of a [`LaneAssignment`].
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum SentWeights {
+    /// The worker holds them, or they are on their way to it.
+    Held,
+    /// Here they are.
+    Here(#[borsh(serialize_with = "compact::write_weights", deserialize_with = "compact::read_weights")] Weights),
+}
+
+/// The rows of a [`LaneAssignment`].
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum SentRows {
+    /// The worker holds all training rows.
+    Held,
+    /// Those of the lane.
+    Lane(Samples),
+    /// All training rows: it is to hold them.
+    All(Samples),
+}
+
+impl Assignment {
+    /// Which lane or unit it is about.
+    pub const fn id(&self) -> LaneId {
+        match self {
+            Self::Task(task) => task.id(),
+            Self::Lane(lane) => lane.id,
+        }
+    }
 }
 
 /// News of an earlier lease.
@@ -336,6 +422,39 @@ pub enum Product {
     Unit(UnitTrace),
     /// Of [`Task::Infer`].
     Answers(Inference),
+}
+
+/// Writes a product as it travels: each number in as many bits as it needs.
+fn write_product<W: io::Write>(product: &Product, writer: &mut W) -> io::Result<()> {
+    match product {
+        Product::Lane(lane) => {
+            0u8.serialize(writer)?;
+            compact::write_lane(lane, writer)
+        }
+        Product::State(state) => {
+            1u8.serialize(writer)?;
+            compact::write_state(state, writer)
+        }
+        Product::Unit(unit) => {
+            2u8.serialize(writer)?;
+            compact::write_unit(unit, writer)
+        }
+        Product::Answers(answers) => {
+            3u8.serialize(writer)?;
+            compact::write_answers(answers, writer)
+        }
+    }
+}
+
+/// Reads a product as it travels.
+fn read_product<R: io::Read>(reader: &mut R) -> io::Result<Product> {
+    match u8::deserialize_reader(reader)? {
+        0 => compact::read_lane(reader).map(Product::Lane),
+        1 => compact::read_state(reader).map(Product::State),
+        2 => compact::read_unit(reader).map(Product::Unit),
+        3 => compact::read_answers(reader).map(Product::Answers),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unknown product")),
+    }
 }
 
 impl Product {

@@ -9,7 +9,10 @@ use tequio_core::{
         worker::{self, Offer, Worker},
     },
     types::Digest,
-    wire::work::{Answer, Refusal, Request, Response},
+    wire::work::{
+        Answer, Assignment, Holds, LaneAssignment, Refusal, Request, Response, SentRows, SentWeights, Waiting,
+        WaitingFor, WorkersNow,
+    },
 };
 
 const ROUNDS: u32 = 6;
@@ -184,7 +187,7 @@ fn strangers_and_other_jobs_are_answered_and_change_nothing() {
     let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
     let lease = |job| tequio_core::wire::work::LeaseId { job, number: 7 };
     let cases = [
-        (Request::Ask { job: Digest([1; 32]), lanes: 1 }, Refusal::UnknownJob),
+        (Request::Ask { job: Digest([1; 32]), lanes: 1, holds: Holds::default() }, Refusal::UnknownJob),
         (Request::Commit { lease: lease(JOB), commitment: Digest::default() }, Refusal::UnknownLease),
         (Request::State { lease: lease(JOB), step: 1, state: None }, Refusal::UnknownLease),
     ];
@@ -203,6 +206,73 @@ fn strangers_and_other_jobs_are_answered_and_change_nothing() {
 }
 
 #[test]
+fn progress_names_what_is_missing_and_how_many_take_part() {
+    let data = data();
+    let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
+    let mut coordinator = Coordinator::new(1_000, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let missing = |since_ms| Some(WaitingFor { what: Waiting::Workers, since_ms });
+    coordinator.handle(5_000, Input::Tick).unwrap();
+    assert_eq!(coordinator.progress().waiting, missing(1_000));
+    let from = Peer { node: node_id(1), guest: true, rtt_ms: None, reputation: 0 };
+    let request = Request::Ask { job: JOB, lanes: 1, holds: Holds::default() };
+    coordinator.handle(6_000, Input::Request { id: 1, from, request }).unwrap();
+    let progress = coordinator.progress();
+    assert_eq!((progress.waiting, progress.workers), (None, WorkersNow { full: 0, browsers: 1 }));
+    let told = std::iter::from_fn(|| coordinator.poll()).any(|o| matches!(o, Output::Event(Event::Activity)));
+    assert!(told, "a change is told");
+    // The tab is closed: it counts until its lease has ended.
+    coordinator.handle(7_000, Input::Gone(from.node)).unwrap();
+    assert_eq!(coordinator.progress().workers.browsers, 1);
+    coordinator.handle(9_000, Input::Tick).unwrap();
+    let progress = coordinator.progress();
+    assert_eq!((progress.waiting, progress.workers), (missing(9_000), WorkersNow::default()));
+    coordinator.handle(9_500, Input::Cancel).unwrap();
+    let progress = coordinator.progress();
+    assert_eq!((progress.waiting, progress.state.as_str()), (None, "cancelled"));
+}
+
+#[test]
+fn a_worker_is_not_sent_again_what_it_holds_or_what_is_on_its_way() {
+    let data = data();
+    let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
+    let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
+    let mut lease = |now, holds, gone: bool| {
+        if gone {
+            coordinator.handle(now, Input::Gone(from.node)).unwrap();
+        }
+        coordinator
+            .handle(now, Input::Request { id: 1, from, request: Request::Ask { job: JOB, lanes: 3, holds } })
+            .unwrap();
+        let lease = std::iter::from_fn(|| coordinator.poll()).find_map(|output| match output {
+            Output::Reply { response: Response { answer: Answer::Lease(lease), .. }, .. } => Some(*lease),
+            _ => None,
+        });
+        let lease = lease.expect("a lane is free");
+        // So that the next is not kept back.
+        let request = Request::Commit { lease: lease.id, commitment: Digest::default() };
+        coordinator.handle(now, Input::Request { id: 2, from, request }).unwrap();
+        match lease.assignment {
+            Assignment::Lane(LaneAssignment { weights, rows, .. }) => {
+                let rows = match rows {
+                    SentRows::Held => "held",
+                    SentRows::Lane(_) => "lane",
+                    SentRows::All(_) => "all",
+                };
+                (matches!(weights, SentWeights::Here(_)), rows)
+            }
+            Assignment::Task(task) => panic!("{task:?}"),
+        }
+    };
+    let (nothing, everything) = (Holds::default(), Holds { weights_of: Some(0), rows: true });
+    assert_eq!(lease(0, nothing, false), (true, "all"));
+    assert_eq!(lease(100, nothing, false), (false, "lane"), "both are on their way");
+    assert_eq!(lease(200, everything, false), (false, "held"));
+    assert_eq!(lease(2_500, nothing, false), (true, "lane"), "the weights must have been lost");
+    assert_eq!(lease(2_600, nothing, true), (true, "all"), "another connection");
+}
+
+#[test]
 fn a_flood_of_questions_is_answered_without_growing() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
@@ -210,18 +280,19 @@ fn a_flood_of_questions_is_answered_without_growing() {
     let mut answered = 0u64;
     for id in 0..5_000u64 {
         let from = Peer { node: node_id((id % 100) as usize), guest: false, rtt_ms: None, reputation: 0 };
-        let request = Request::Ask { job: JOB, lanes: 255 };
+        let request = Request::Ask { job: JOB, lanes: 255, holds: Holds::default() };
         coordinator.handle(id / 100, Input::Request { id, from, request }).unwrap();
-        while coordinator.poll().is_some() {
-            answered += 1;
-        }
+        answered += replies(&mut coordinator);
     }
     assert!(answered >= 5_000 - 512, "{answered}");
     coordinator.handle(10_000, Input::Tick).unwrap();
-    while coordinator.poll().is_some() {
-        answered += 1;
-    }
+    answered += replies(&mut coordinator);
     assert_eq!(answered, 5_000);
+}
+
+/// Answers that wait in a coordinator.
+fn replies(coordinator: &mut Coordinator) -> u64 {
+    std::iter::from_fn(|| coordinator.poll()).filter(|output| matches!(output, Output::Reply { .. })).count() as u64
 }
 
 #[test]

@@ -111,6 +111,8 @@ pub struct Sim {
     pub persists: u32,
     pub host_computed: u32,
     pub messages: u64,
+    /// Messages and bytes by kind.
+    pub traffic: BTreeMap<&'static str, (u64, u64)>,
     /// Kill the coordinator at this persist; before or after the write.
     pub crash_at: Option<(u32, bool)>,
     life: u32,
@@ -239,6 +241,7 @@ impl Sim {
             persists: 0,
             host_computed: 0,
             messages: 0,
+            traffic: BTreeMap::new(),
             crash_at: None,
             life: 0,
             queue: BTreeMap::new(),
@@ -373,6 +376,14 @@ impl Sim {
                 };
                 // Through bytes, as on the wire.
                 let bytes = codec::encode(&request);
+                let kind = match &request {
+                    Request::Ask { .. } => "up ask",
+                    Request::Commit { .. } => "up commit",
+                    Request::Open { .. } => "up open",
+                    Request::OpenDigest { .. } => "up open digest",
+                    Request::State { .. } => "up state",
+                };
+                self.count(kind, bytes.len());
                 let request = codec::decode(&bytes, tequio_core::wire::work::REQUEST_LEN_MAX).unwrap();
                 self.coordinator.handle(self.now, coordinator::Input::Request { id: number, from, request }).unwrap();
             }
@@ -394,6 +405,11 @@ impl Sim {
                 self.coordinator.handle(self.now, coordinator::Input::Gone(id)).unwrap();
             }
         }
+    }
+
+    fn count(&mut self, kind: &'static str, len: usize) {
+        let (messages, bytes) = self.traffic.entry(kind).or_default();
+        (*messages, *bytes) = (*messages + 1, *bytes + len as u64);
     }
 
     fn answered(&mut self, n: usize, id: u64, outcome: Result<Response, Failed>) {
@@ -431,6 +447,16 @@ impl Sim {
             coordinator::Output::Reply { id, response } => {
                 let (node, id) = self.replies.remove(&id).expect("each request is answered once");
                 let latency_ms = self.nodes[node].profile.latency_ms;
+                let bytes = codec::encode(&response);
+                let kind = match &response.answer {
+                    Answer::Lease(_) => "down lease",
+                    Answer::Idle { .. } => "down idle",
+                    Answer::OpenIt { .. } => "down open it",
+                    Answer::Received => "down received",
+                    Answer::Refused(_) => "down refused",
+                };
+                self.count(kind, bytes.len());
+                let response = codec::decode(&bytes, tequio_core::wire::work::RESPONSE_LEN_MAX).unwrap();
                 self.at(self.now + latency_ms, Event::Answered { node, id, outcome: Ok(response) });
             }
             coordinator::Output::Persist(record) => self.persist(record),
@@ -510,8 +536,12 @@ impl Sim {
 
     fn rewrite(&mut self, n: usize, request: Request) -> (Option<Request>, u64) {
         match (self.nodes[n].profile.lie, request) {
-            (Lie::NeverOpens, Request::Open { .. }) => (None, 0),
-            (Lie::OpensLate(ms), request @ Request::Open { .. }) => (Some(request), ms),
+            (Lie::NeverOpens, Request::Open { .. } | Request::OpenDigest { .. }) => (None, 0),
+            (Lie::OpensLate(ms), request @ (Request::Open { .. } | Request::OpenDigest { .. })) => (Some(request), ms),
+            (Lie::WrongSalt, Request::OpenDigest { lease, mut salt, digest }) => {
+                salt[0] ^= 1;
+                (Some(Request::OpenDigest { lease, salt, digest }), 0)
+            }
             (Lie::WrongSalt, Request::Open { lease, mut salt, product }) => {
                 salt[0] ^= 1;
                 (Some(Request::Open { lease, salt, product }), 0)

@@ -10,6 +10,7 @@ mod past;
 mod pressure;
 mod proofs;
 mod prune;
+mod reach;
 mod reduced;
 mod rumour;
 mod seats;

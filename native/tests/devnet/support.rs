@@ -96,7 +96,24 @@ impl Devnet {
 
     /// Likewise, not started.
     pub fn init_join(&mut self, peers: &[String]) -> usize {
-        let (net, dir) = (self.path().join("net"), self.path().join("joined"));
+        self.init_join_in("joined", peers)
+    }
+
+    /// A full node without a seat that listens nowhere, as one behind a NAT.
+    pub fn join_hidden(&mut self, name: &str, peer: usize, arguments: &[&str]) -> usize {
+        let peer = self.nodes[peer - 1].listen.clone();
+        let node = self.init_join_in(name, &[peer]);
+        let file = self.dir(node).join("config.toml");
+        let config = fs::read_to_string(&file).unwrap();
+        let address = "\"/ip4/127.0.0.1/tcp/0\"";
+        assert!(config.contains(address), "{config}");
+        fs::write(&file, config.replace(&format!("{address},"), "").replace(address, "")).unwrap();
+        self.restart_with(node, arguments);
+        node
+    }
+
+    fn init_join_in(&mut self, name: &str, peers: &[String]) -> usize {
+        let (net, dir) = (self.path().join("net"), self.path().join(name));
         let mut init = command();
         init.args(["init", "--json", "--dir"]).arg(&dir);
         init.arg("--join").arg(net.join("checkpoint.bin")).arg("--genesis").arg(net.join("genesis.bin"));
@@ -135,7 +152,7 @@ impl Devnet {
         let ready: Value = serde_json::from_str(&ready.unwrap_or_else(|_| panic!("node {node}: {}", log()))).unwrap();
         assert_eq!(ready["event"], "ready");
         running.http = ready["http"].as_str().unwrap().to_owned();
-        running.listen = ready["listen"][0].as_str().unwrap().to_owned();
+        running.listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
     }
 
     /// SIGKILL: no goodbye, no flush.

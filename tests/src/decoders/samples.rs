@@ -321,10 +321,13 @@ fn work_requests() -> Vec<work::Request> {
     let lease = lease_id();
     let product = work::Product::Lane(lane().run().unwrap());
     vec![
-        work::Request::Ask { job: lease.job, lanes: 2 },
+        work::Request::Ask { job: lease.job, lanes: 2, holds: work::Holds::default() },
+        work::Request::Ask { job: lease.job, lanes: 2, holds: work::Holds { weights_of: Some(3), rows: true } },
         work::Request::Commit { lease, commitment: Digest([8; 32]) },
         work::Request::Open { lease, salt: [9; 32], product },
+        work::Request::OpenDigest { lease, salt: [9; 32], digest: Digest([8; 32]) },
         work::Request::State { lease, step: 1, state: None },
+        work::Request::State { lease, step: 1, state: Some(LaneState::at_rest(Weights::initial(&plan()))) },
     ]
 }
 
@@ -344,7 +347,15 @@ fn tasks() -> Vec<work::Task> {
 }
 
 fn work_responses() -> Vec<work::Response> {
-    let lease = work::Lease { id: lease_id(), task: work::Task::Lane(lane()), deadline_ms: 30_000 };
+    let lease = |assignment| {
+        let lease = work::Lease { id: lease_id(), assignment, deadline_ms: 30_000 };
+        work::Response::of(work::Answer::Lease(Box::new(lease)))
+    };
+    let LaneInput { params, id, weights, rows } = lane();
+    let lane = |weights, rows| {
+        let (params, weights_hash) = (params.clone(), Digest([7; 32]));
+        work::Assignment::Lane(work::LaneAssignment { params, id, weights_hash, weights, rows })
+    };
     let notices = vec![
         work::Notice::Accepted { lease: lease_id(), macs: 1 },
         work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongStep(2) },
@@ -354,8 +365,11 @@ fn work_responses() -> Vec<work::Response> {
     ];
     vec![
         work::Response { answer: work::Answer::Idle { retry_ms: 500 }, notices: notices.try_into().unwrap() },
-        work::Response::of(work::Answer::Lease(Box::new(lease))),
-        work::Response::of(work::Answer::OpenIt),
+        lease(lane(work::SentWeights::Here(weights), work::SentRows::Lane(rows.clone()))),
+        lease(lane(work::SentWeights::Held, work::SentRows::All(rows))),
+        lease(lane(work::SentWeights::Held, work::SentRows::Held)),
+        lease(work::Assignment::Task(tasks().pop().unwrap())),
+        work::Response::of(work::Answer::OpenIt { product: true }),
         work::Response::refused(work::Refusal::Busy),
     ]
 }

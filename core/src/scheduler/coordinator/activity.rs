@@ -25,11 +25,15 @@ pub(super) struct Activity {
 }
 
 impl Coordinator {
-    /// Computes the activity, if it is time.
+    /// Computes the activity, if it is time, and tells of a change.
     pub(super) fn update_activity(&mut self, now: TimeMs) {
-        if self.status == Status::Running && now < self.activity.next {
-            return;
+        if (self.status != Status::Running || now >= self.activity.next) && self.compute_activity(now) {
+            self.outbox.push(Output::Event(Event::Activity));
         }
+    }
+
+    /// Computes the activity; says whether it has changed.
+    pub(super) fn compute_activity(&mut self, now: TimeMs) -> bool {
         let workers = self.workers_now(now);
         let waiting = self.waits_for(now).map(|what| match self.activity.waiting {
             Some(before) if before.what == what => before,
@@ -37,9 +41,7 @@ impl Coordinator {
         });
         let changed = (workers, waiting) != (self.activity.workers, self.activity.waiting);
         self.activity = Activity { workers, waiting, next: now.saturating_add(INTERVAL_MS) };
-        if changed {
-            self.outbox.push(Output::Event(Event::Activity));
-        }
+        changed
     }
 
     /// When the activity is computed again.

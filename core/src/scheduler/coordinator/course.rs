@@ -1,7 +1,11 @@
 //! What a job consists of: rounds of lanes or units that move weights, or the parts of a batch to be answered. The rest
 //! of the coordinator, which leases, waits, judges and keeps the account, does not tell the two apart.
 
-use super::{Error, StartError, batch::Batch, training::Training};
+use super::{
+    Error, StartError,
+    batch::Batch,
+    training::{RowsWanted, Sent, Training},
+};
 use crate::{
     compute::{
         ComputeError,
@@ -12,7 +16,7 @@ use crate::{
     },
     ledger::job::{JobSpec, JobTask},
     scheduler::draw::Draw,
-    wire::work::{Product, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Reason, Task},
+    wire::work::{Assignment, Product, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Reason, Task},
 };
 use alloc::{boxed::Box, vec::Vec};
 
@@ -127,6 +131,19 @@ impl Course {
         match self {
             Self::Training(training) => training.task(id),
             Self::Batch(batch) => Ok(batch.task(id)),
+        }
+    }
+
+    /// The same as a lease carries it, to a worker that holds some of what it needs.
+    pub(super) fn assignment(
+        &mut self,
+        id: LaneId,
+        weights_held: bool,
+        rows: RowsWanted,
+    ) -> Result<(Assignment, Sent), ComputeError> {
+        match self {
+            Self::Training(training) => training.assignment(id, weights_held, rows),
+            Self::Batch(batch) => Ok((Assignment::Task(batch.task(id)), Sent::default())),
         }
     }
 

@@ -9,11 +9,13 @@ use super::{
     config::ALL,
     input::Peer,
     lane::{LEASES_MAX, Party, Phase, Running, Slot},
+    roster::SentTo,
+    training::RowsWanted,
 };
 use crate::{
     scheduler::score,
     types::{NodeId, TimeMs},
-    wire::work::{Answer, Lease, LeaseId, Notice, Reason, Refusal, Response, Task},
+    wire::work::{Answer, Assignment, Holds, Lease, LeaseId, Notice, Reason, Refusal, Response, Task},
 };
 use alloc::{
     boxed::Box,
@@ -34,6 +36,11 @@ const OVERDUE_FACTOR: u64 = 3;
 /// Bytes of results and states that may lie here unchecked.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// How long weights, and all rows, may be on their way before a worker that says it has none is sent them again,
+/// milliseconds.
+const WEIGHTS_TRAVEL_MS: u64 = 2_000;
+const ROWS_TRAVEL_MS: u64 = 10_000;
+
 /// A question that waits for its answer.
 #[derive(Clone, Debug)]
 pub(super) struct Parked {
@@ -42,6 +49,8 @@ pub(super) struct Parked {
     pub(super) since: TimeMs,
     /// How many lanes the worker computes side by side; 0 if it only wants news.
     pub(super) lanes: u8,
+    /// What it need not be sent again.
+    pub(super) holds: Holds,
 }
 
 /// Why a lane is to be leased, in order of urgency.
@@ -54,7 +63,7 @@ enum Need {
 
 impl Coordinator {
     /// Holds a question back; [`Coordinator::dispatch`] answers it.
-    pub(super) fn ask(&mut self, now: TimeMs, id: u64, peer: &Peer, lanes: u8) {
+    pub(super) fn ask(&mut self, now: TimeMs, id: u64, peer: &Peer, lanes: u8, holds: Holds) {
         if self.roster.is_banned(&peer.node) {
             return self.reply(id, &peer.node, Answer::Refused(Refusal::Banned));
         }
@@ -72,7 +81,7 @@ impl Coordinator {
         if self.parked.len() >= PARKED_MAX {
             return self.reply(id, &peer.node, Answer::Idle { retry_ms: BUSY_RETRY_MS });
         }
-        self.parked.push_back(Parked { id, node: peer.node, since: now, lanes });
+        self.parked.push_back(Parked { id, node: peer.node, since: now, lanes, holds });
     }
 
     /// The worker's connection is lost: what it waited for is moot, what it computes it may still bring back soon.
@@ -87,6 +96,7 @@ impl Coordinator {
         if let Some(member) = self.roster.of_mut(node) {
             member.lanes = 0;
             member.asked = None;
+            member.sent = SentTo::default();
         }
         let until = now.saturating_add(self.config.gone_grace_ms);
         for lease in self.slots.iter_mut().flat_map(|s| s.leases.iter_mut()).filter(|l| l.party.node == *node) {
@@ -238,9 +248,9 @@ impl Coordinator {
     }
 
     fn grant(&mut self, now: TimeMs, lane: u32, node: NodeId) -> Result<(), Error> {
-        let task = self.task(lane)?;
         let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else { return Ok(()) };
         let Some(ask) = self.parked.remove(at) else { return Ok(()) };
+        let assignment = self.assign(now, lane, &ask)?;
         let (guest, patience, expected_ms) = match self.roster.of(&node) {
             Some(member) => (member.guest, member.patience(), member.expected_ms(self.course.macs(lane))),
             None => (false, 1, self.config.lease_ms_min),
@@ -264,9 +274,34 @@ impl Coordinator {
             });
         }
         let id = LeaseId { job: self.job, number };
-        let lease = Lease { id, task, deadline_ms: lease_ms.min(u64::from(u32::MAX)) as u32 };
+        let lease = Lease { id, assignment, deadline_ms: lease_ms.min(u64::from(u32::MAX)) as u32 };
         self.reply(ask.id, &node, Answer::Lease(Box::new(lease)));
         Ok(())
+    }
+
+    /// What a worker is to do, without what it holds, or what is on its way to it.
+    fn assign(&mut self, now: TimeMs, lane: u32, ask: &Parked) -> Result<Assignment, Error> {
+        let (id, round) = (self.lane_id(lane), self.round);
+        let sent_to = self.roster.of(&ask.node).map(|member| member.sent).unwrap_or_default();
+        // A question that was asked well after the answer must have come knows of it.
+        let on_its_way = |at: TimeMs, within_ms: u64| ask.since <= at.saturating_add(within_ms);
+        let weights_held = ask.holds.weights_of == Some(round)
+            || sent_to.weights.is_some_and(|(of, at)| of == round && on_its_way(at, WEIGHTS_TRAVEL_MS));
+        let rows = match sent_to.rows {
+            _ if ask.holds.rows => RowsWanted::None,
+            Some(at) if on_its_way(at, ROWS_TRAVEL_MS) => RowsWanted::Lane,
+            _ => RowsWanted::All,
+        };
+        let (assignment, sent) = self.course.assignment(id, weights_held, rows)?;
+        if let Some(member) = self.roster.of_mut(&ask.node) {
+            if sent.weights {
+                member.sent.weights = Some((round, now));
+            }
+            if sent.rows {
+                member.sent.rows = Some(now);
+            }
+        }
+        Ok(assignment)
     }
 
     /// What a lane's worker is to do.

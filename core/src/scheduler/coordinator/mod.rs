@@ -116,7 +116,7 @@ impl Coordinator {
             course,
             config,
         };
-        coordinator.update_activity(now);
+        coordinator.compute_activity(now);
         coordinator.schedule(now);
         Ok(coordinator)
     }
@@ -196,12 +196,13 @@ impl Coordinator {
             return Ok(());
         }
         let answer = match request {
-            Request::Ask { lanes, .. } => {
-                self.ask(now, id, peer, lanes);
+            Request::Ask { lanes, holds, .. } => {
+                self.ask(now, id, peer, lanes, holds);
                 return Ok(());
             }
             Request::Commit { lease, commitment } => self.commit(now, peer, lease.number, commitment),
             Request::Open { lease, salt, product } => self.open(now, peer, lease.number, &salt, product)?,
+            Request::OpenDigest { lease, salt, digest } => self.open_digest(now, peer, lease.number, &salt, digest)?,
             Request::State { lease, step, state } => self.state(now, peer, lease.number, step, state)?,
         };
         self.reply(id, &peer.node, answer);

@@ -32,6 +32,15 @@ const PATIENCE_MAX: u64 = 16;
 /// Silences after which a worker is barred.
 const SILENCES_MAX: u32 = 3;
 
+/// What a worker was sent, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SentTo {
+    /// The weights of this round.
+    pub(super) weights: Option<(u32, TimeMs)>,
+    /// All training rows.
+    pub(super) rows: Option<TimeMs>,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) guest: bool,
@@ -41,6 +50,8 @@ pub(super) struct Member {
     /// When it last asked for a lane, over a connection that still stands.
     pub(super) asked: Option<TimeMs>,
     pub(super) banned: bool,
+    /// What it was sent over this connection.
+    pub(super) sent: SentTo,
     /// Something that it should hear at once is among its notices.
     pub(super) urgent: bool,
     rtt_ms: Option<u32>,
@@ -111,6 +122,7 @@ impl Roster {
             seen: now,
             asked: None,
             banned: false,
+            sent: SentTo::default(),
             urgent: false,
             rtt_ms: None,
             standing: 0,

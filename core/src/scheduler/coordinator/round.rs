@@ -72,7 +72,7 @@ impl Coordinator {
         if coordinator.round == coordinator.course.rounds() {
             coordinator.finish();
         }
-        coordinator.update_activity(now);
+        coordinator.compute_activity(now);
         coordinator.schedule(now);
         Ok(coordinator)
     }

@@ -27,9 +27,11 @@ impl Coordinator {
         if slot.has_opened(number, &peer.node) {
             return Answer::Refused(Refusal::OutOfTurn);
         }
+        // A second result is as good as its digest, as long as that is the first one's. The worker is bound by now.
+        let open_it = Answer::OpenIt { product: !matches!(slot.phase, Phase::Checking { .. }) };
         let Some(lease) = slot.lease_mut(number, &peer.node) else { return Answer::Refused(Refusal::UnknownLease) };
         match lease.commitment {
-            Some(before) if before == commitment => Answer::OpenIt,
+            Some(before) if before == commitment => open_it,
             // It binds: a second thought is not taken.
             Some(_) => Answer::Refused(Refusal::OutOfTurn),
             None => {
@@ -38,7 +40,7 @@ impl Coordinator {
                 lease.gone = false;
                 let elapsed_ms = now.saturating_sub(lease.granted);
                 self.roster.measure(&peer.node, self.course.macs(lane), elapsed_ms);
-                Answer::OpenIt
+                open_it
             }
         }
     }
@@ -85,6 +87,51 @@ impl Coordinator {
                 if let Some(part) = self.course.part_of(product) {
                     self.accept(now, lane, party, part, Check::Products)?;
                 }
+            }
+        }
+        Ok(Answer::Received)
+    }
+
+    /// Opens a commitment by the digest alone. It counts if the first result of the lane has the same digest, for that
+    /// binds the whole result; otherwise the product is wanted.
+    pub(super) fn open_digest(
+        &mut self,
+        now: TimeMs,
+        peer: &Peer,
+        number: u64,
+        salt: &[u8; 32],
+        digest: Digest,
+    ) -> Result<Answer, Error> {
+        let unknown = Ok(Answer::Refused(Refusal::UnknownLease));
+        let Some(lane) = self.leases.get(&number).copied() else { return unknown };
+        let Some(slot) = self.slot(lane) else { return unknown };
+        if slot.has_opened(number, &peer.node) {
+            return Ok(Answer::Received);
+        }
+        let first = match &slot.phase {
+            Phase::Checking { first, .. } if first.result.digest == digest => Some(first.result.clone()),
+            _ => None,
+        };
+        let (party, commitment) = match slot.lease_mut(number, &peer.node) {
+            None => return unknown,
+            Some(Running { commitment: None, .. }) => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+            Some(Running { commitment: Some(commitment), party, .. }) => (*party, *commitment),
+        };
+        let is_bound = lane_commitment(&digest, &party.node, salt) == commitment;
+        let result = match (is_bound, first) {
+            (true, None) => return Ok(Answer::OpenIt { product: true }),
+            (true, Some(result)) => Some(result),
+            (false, _) => None,
+        };
+        slot.take_lease(number, &peer.node);
+        match result {
+            Some(result) => {
+                self.supersede(lane);
+                self.submitted(now, lane, Submission { party, result }, commitment)?;
+            }
+            None => {
+                self.leases.remove(&number);
+                self.reject(lane, &party, Reason::WrongOpening);
             }
         }
         Ok(Answer::Received)

@@ -5,7 +5,7 @@ use crate::{
     compute::{
         ComputeError,
         aggregate::{LaneRound, UnitRound},
-        dataset::Dataset,
+        dataset::{Dataset, Samples},
         lane::{EpochOrder, LaneId, LaneInput},
         params::{Mode, Plan},
         predict::{Accuracy, Classifier},
@@ -13,7 +13,10 @@ use crate::{
     },
     ledger::job::TrainingTask,
     scheduler::draw::Draw,
-    wire::work::{Product, Reason, Task, UnitInput},
+    types::Digest,
+    wire::work::{
+        Assignment, LaneAssignment, Product, ROWS_HELD_LEN_MAX, Reason, SentRows, SentWeights, Task, UnitInput,
+    },
 };
 
 /// See the module.
@@ -22,6 +25,10 @@ pub(super) struct Training {
     pub(super) plan: Plan,
     dataset: Dataset,
     order: EpochOrder,
+    /// Whether workers can hold all training rows.
+    rows_are_few: bool,
+    /// Digest of the weights.
+    hash: Option<Digest>,
     /// The weights, and the momentum of a job in exact mode.
     pub(super) state: LaneState,
     pub(super) sum: Sum,
@@ -41,6 +48,8 @@ impl Training {
             state: LaneState::at_rest(Weights::initial(&plan)),
             sum: Sum::new(&plan, 0)?,
             secrets: None,
+            rows_are_few: rows_len(dataset.train()) <= ROWS_HELD_LEN_MAX,
+            hash: None,
             plan,
             dataset,
         })
@@ -51,14 +60,16 @@ impl Training {
         let plan = &self.plan;
         let topology = plan.topology();
         let parameters = topology.parameters();
-        let rows = plan.lane_rows() * (topology.features() + 1);
+        let all_rows = if self.rows_are_few { rows_len(self.dataset.train()) } else { 0 };
+        let rows = (plan.lane_rows() * (topology.features() + 1)).max(all_rows);
         let digests = 32 * plan.steps_per_lane() as usize;
         let widths: usize = topology.layers().iter().map(|l| l.outputs + l.inputs).sum();
         let handed_in = match plan.params().mode {
             Mode::Local { .. } => (8 * parameters).max(4 * parameters + digests),
             Mode::Exact { .. } => 4 * (parameters + plan.unit_rows() * widths),
         };
-        (handed_in, 4 * parameters + rows)
+        // What does not shrink grows by the widths of its blocks.
+        (handed_in + handed_in / 256, 4 * parameters + parameters / 64 + rows)
     }
 
     pub(super) fn weights(&self) -> &Weights {
@@ -77,6 +88,29 @@ impl Training {
         let LaneInput { params, id, weights, rows } = input;
         let published = weights.publish(self.plan.topology()).map_err(ComputeError::from)?;
         Ok(Task::Unit(UnitInput { params, id, published, rows }))
+    }
+
+    /// A lane for a worker that holds some of what it needs, and whether it was sent weights and all rows.
+    pub(super) fn assignment(
+        &mut self,
+        id: LaneId,
+        weights_held: bool,
+        rows: RowsWanted,
+    ) -> Result<(Assignment, Sent), ComputeError> {
+        if !matches!(self.plan.params().mode, Mode::Local { .. }) {
+            return Ok((Assignment::Task(self.task(id)?), Sent::default()));
+        }
+        let hash = self.hash.unwrap_or_else(|| self.state.weights().hash());
+        self.hash = Some(hash);
+        let weights = if weights_held { SentWeights::Held } else { SentWeights::Here(self.state.weights().clone()) };
+        let rows = match rows {
+            RowsWanted::None if self.rows_are_few => SentRows::Held,
+            RowsWanted::All if self.rows_are_few => SentRows::All(self.dataset.train().clone()),
+            _ => SentRows::Lane(self.lane_input(id)?.rows),
+        };
+        let sent = Sent { weights: !weights_held, rows: matches!(rows, SentRows::All(_)) };
+        let params = self.plan.params().clone();
+        Ok((Assignment::Lane(LaneAssignment { params, id, weights_hash: hash, weights, rows }), sent))
     }
 
     pub(super) fn fault_of(
@@ -101,6 +135,7 @@ impl Training {
             return Err(StartError::Corrupt("a snapshot is of another job"));
         }
         self.state = state;
+        self.hash = None;
         if round < self.plan.rounds() {
             self.sum = Sum::new(&self.plan, round)?;
         }
@@ -112,6 +147,7 @@ impl Training {
         let more = next < self.plan.rounds();
         let sum = if more { Sum::new(&self.plan, next)? } else { self.sum.clone() };
         self.secrets = None;
+        self.hash = None;
         core::mem::replace(&mut self.sum, sum).finish(&self.plan, &mut self.state)
     }
 
@@ -121,6 +157,29 @@ impl Training {
         let published = self.weights().publish(topology).map_err(ComputeError::from)?;
         Classifier::new(topology.architecture().clone(), published)?.accuracy(self.dataset.test())
     }
+}
+
+/// Which rows a worker is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowsWanted {
+    /// It holds all.
+    None,
+    /// Those of the lane.
+    Lane,
+    /// All, if they are few enough.
+    All,
+}
+
+/// What a lease carries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    pub(super) weights: bool,
+    pub(super) rows: bool,
+}
+
+/// Bytes that rows take.
+fn rows_len(rows: &Samples) -> usize {
+    rows.rows() as usize * (rows.features() as usize + 1)
 }
 
 /// The parts of a round that count so far.

@@ -57,6 +57,8 @@ pub(super) struct Held {
     pub(super) task: Task,
     pub(super) product: Option<Product>,
     pub(super) salt: [u8; 32],
+    /// Whether the coordinator wants the product itself, not its digest first.
+    pub(super) opens_product: bool,
     /// Grows with each lease that comes.
     pub(super) order: u64,
     pub(super) stage: Stage,
@@ -76,7 +78,8 @@ impl Held {
         until: TimeMs,
     ) -> Self {
         let stage = Stage::Queued;
-        Self { lease, coordinator, task, product: None, salt, order, stage, until, tries: 0, retry_at: None }
+        let (opens_product, tries, retry_at) = (true, 0, None);
+        Self { lease, coordinator, task, product: None, salt, opens_product, order, stage, until, tries, retry_at }
     }
 
     pub(super) const fn id(&self) -> LaneId {

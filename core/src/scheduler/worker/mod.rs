@@ -7,6 +7,7 @@
 
 mod held;
 mod input;
+mod material;
 mod output;
 
 pub use input::{Config, Failed, Input, Offer};
@@ -18,15 +19,21 @@ use crate::{
     ledger::job::JobId,
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{Answer, Lease, LeaseId, Notice, Product, Refusal, Request, Response, Task},
+    wire::work::{
+        Answer, Assignment, Holds, LaneAssignment, Lease, LeaseId, Notice, Product, Refusal, Request, Response, Task,
+    },
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use held::{Held, Stage};
+use material::{Materials, Unusable};
 
 /// Most jobs worked on side by side.
 pub const OFFERS_MAX: usize = 64;
 /// Most results kept until they are settled; the oldest are given up first.
 pub const HELD_MAX: usize = 64;
+/// Most leases that wait for weights or rows on their way, and how long they do, milliseconds.
+const AWAITING_MAX: usize = 16;
+const AWAIT_MS_MAX: u64 = 10_000;
 /// How long a result is kept for a coordinator that says no more, milliseconds.
 const SETTLE_MS_MAX: u64 = 120_000;
 /// Least time between two questions to one coordinator on one slot, milliseconds, unless the answer settled a lease:
@@ -53,6 +60,9 @@ pub struct Worker {
     turn: usize,
     exchanges: BTreeMap<u64, Exchange>,
     held: BTreeMap<LeaseId, Held>,
+    materials: Materials,
+    /// Leases of lanes that wait for weights or rows on their way.
+    awaiting: Vec<Awaiting>,
     number_next: u64,
     totals: Totals,
     outbox: Outbox<Output>,
@@ -65,6 +75,15 @@ struct Standing {
     offer: Offer,
     not_before: TimeMs,
     failures: u32,
+}
+
+/// A lease that cannot be computed before something else has come.
+#[derive(Debug)]
+struct Awaiting {
+    lease: LeaseId,
+    coordinator: NodeId,
+    lane: LaneAssignment,
+    until: TimeMs,
 }
 
 /// A request that waits for its response.
@@ -90,6 +109,8 @@ impl Worker {
             turn: 0,
             exchanges: BTreeMap::new(),
             held: BTreeMap::new(),
+            materials: Materials::default(),
+            awaiting: Vec::new(),
             number_next: 0,
             totals: Totals::default(),
             outbox: Outbox::new(),
@@ -104,7 +125,8 @@ impl Worker {
 
     /// Lanes that are being computed or wait for it.
     pub fn busy(&self) -> usize {
-        self.held.values().filter(|h| h.stage.waits_for_compute() || h.stage.computes()).count()
+        let held = self.held.values().filter(|h| h.stage.waits_for_compute() || h.stage.computes());
+        held.count() + self.awaiting.len()
     }
 
     fn number(&mut self) -> u64 {
@@ -156,7 +178,8 @@ impl Worker {
             let Some(Standing { offer, .. }) = self.offers.get(index).copied() else { break };
             let lanes = self.config.slots;
             let purpose = Purpose::Ask { job: offer.job, lanes };
-            self.send(now, offer.coordinator, purpose, Request::Ask { job: offer.job, lanes });
+            let holds = self.materials.holds(&offer.job);
+            self.send(now, offer.coordinator, purpose, Request::Ask { job: offer.job, lanes, holds });
         }
         self.ask_for_news(now);
     }
@@ -172,7 +195,8 @@ impl Worker {
             let may = self.standing(job).is_some_and(|s| s.not_before <= now);
             if !listens && may {
                 let purpose = Purpose::Ask { job, lanes: 0 };
-                self.send(now, coordinator, purpose, Request::Ask { job, lanes: 0 });
+                let holds = Holds::default();
+                self.send(now, coordinator, purpose, Request::Ask { job, lanes: 0, holds });
             }
         }
     }
@@ -255,10 +279,35 @@ impl Worker {
 
     /// Accepts a lease, if it is what was asked for.
     fn take(&mut self, now: TimeMs, job: JobId, coordinator: NodeId, lease: Lease) -> bool {
-        let Lease { id, task, deadline_ms } = lease;
-        if matches!(task, Task::State { .. }) || id.job != job || task.id().job != job || self.held.contains_key(&id) {
+        let Lease { id, assignment, deadline_ms } = lease;
+        let is_awaited = self.awaiting.iter().any(|a| a.lease == id);
+        if id.job != job || assignment.id().job != job || self.held.contains_key(&id) || is_awaited {
             return false;
         }
+        let until = now.saturating_add(u64::from(deadline_ms));
+        match assignment {
+            Assignment::Task(Task::State { .. } | Task::Lane(_)) => false,
+            Assignment::Task(task) => self.hold(id, coordinator, task, until),
+            Assignment::Lane(mut lane) => {
+                if self.materials.keep(&mut lane).is_err() {
+                    return false;
+                }
+                let taken = match self.materials.task(&lane) {
+                    Ok(task) => self.hold(id, coordinator, task, until),
+                    Err(Unusable::Missing) if self.awaiting.len() < AWAITING_MAX => {
+                        let until = until.min(now.saturating_add(AWAIT_MS_MAX));
+                        self.awaiting.push(Awaiting { lease: id, coordinator, lane, until });
+                        true
+                    }
+                    Err(_) => false,
+                };
+                self.hold_awaited();
+                taken
+            }
+        }
+    }
+
+    fn hold(&mut self, id: LeaseId, coordinator: NodeId, task: Task, until: TimeMs) -> bool {
         if self.held.len() >= HELD_MAX {
             let oldest = self.held.values().filter(|h| h.stage == Stage::Settling).min_by_key(|h| h.order);
             let Some(oldest) = oldest.map(|h| h.lease) else { return false };
@@ -266,17 +315,33 @@ impl Worker {
         }
         let order = self.number();
         let salt = self.draw.bytes();
-        let until = now.saturating_add(u64::from(deadline_ms));
         self.held.insert(id, Held::new(id, coordinator, task, salt, order, until));
         true
+    }
+
+    /// Takes up leases whose weights and rows have come.
+    fn hold_awaited(&mut self) {
+        for awaiting in core::mem::take(&mut self.awaiting) {
+            match self.materials.task(&awaiting.lane) {
+                Ok(task) => {
+                    self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.until);
+                }
+                Err(Unusable::Missing) => self.awaiting.push(awaiting),
+                Err(Unusable::Malformed) => {}
+            }
+        }
     }
 
     /// An answer to a commitment, an opening or a state.
     fn handed_in(&mut self, now: TimeMs, lease: LeaseId, answer: Option<Answer>) {
         let Some(held) = self.held.get_mut(&lease) else { return };
         match (held.stage, answer) {
-            (Stage::Committing, Some(Answer::OpenIt)) => {
-                (held.stage, held.tries) = (Stage::Opening, 0);
+            (Stage::Committing, Some(Answer::OpenIt { product })) => {
+                (held.stage, held.tries, held.opens_product) = (Stage::Opening, 0, product);
+                self.hand_in(now, lease);
+            }
+            (Stage::Opening, Some(Answer::OpenIt { product: true })) if !held.opens_product => {
+                (held.tries, held.opens_product) = (0, true);
                 self.hand_in(now, lease);
             }
             (Stage::Opening, Some(Answer::Received)) => {
@@ -299,6 +364,7 @@ impl Worker {
         let Some(digest) = product.digest(&held.id()) else { return };
         let request = match held.stage {
             Stage::Committing => Request::Commit { lease, commitment: lane_commitment(&digest, &local, &held.salt) },
+            Stage::Opening if !held.opens_product => Request::OpenDigest { lease, salt: held.salt, digest },
             Stage::Opening => Request::Open { lease, salt: held.salt, product: product.clone() },
             _ => return,
         };
@@ -380,6 +446,8 @@ impl Worker {
 
     /// The job is over: nothing of it will be settled any more.
     fn forget(&mut self, job: JobId) {
+        self.materials.forget(&job);
+        self.awaiting.retain(|awaiting| awaiting.lease.job != job);
         let leases: Vec<LeaseId> = self.held.keys().filter(|l| l.job == job).copied().collect();
         for lease in leases {
             match self.held.get(&lease).map(|h| h.stage) {
@@ -409,6 +477,11 @@ impl Worker {
             self.hand_in(now, lease);
         }
         self.held.retain(|_, h| h.stage != Stage::Settling || h.until > now);
+        let in_vain: Vec<Awaiting> = self.awaiting.extract_if(.., |a| a.until <= now).collect();
+        for Awaiting { lane, .. } in in_vain {
+            let (job, round, lane) = (lane.id.job, lane.id.round, lane.id.lane);
+            self.outbox.push(Output::Event(Event::Lost { job, round, lane }));
+        }
         let over: Vec<LeaseId> = self
             .held
             .values()
@@ -424,7 +497,8 @@ impl Worker {
         let timeouts = self.exchanges.values().map(|e| e.since.saturating_add(self.config.request_timeout_ms));
         let pauses = self.offers.iter().map(|s| s.not_before);
         let ends = self.held.values().flat_map(|h| [Some(h.until), h.retry_at]).flatten();
-        self.wake = timeouts.chain(pauses).chain(ends).filter(|t| *t > now).min();
+        let waits = self.awaiting.iter().map(|a| a.until);
+        self.wake = timeouts.chain(pauses).chain(ends).chain(waits).filter(|t| *t > now).min();
     }
 }
 

@@ -186,7 +186,11 @@ fn seal(input: &LaneInput, digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> 
 /// None where the lie is to say nothing.
 fn spoil_request(lie: Lie, request: Request) -> Option<Request> {
     match (lie, request) {
-        (Lie::Silence, Request::Open { .. }) => None,
+        (Lie::Silence, Request::Open { .. } | Request::OpenDigest { .. }) => None,
+        (Lie::Opening, Request::OpenDigest { lease, mut salt, digest }) => {
+            salt[0] ^= 1;
+            Some(Request::OpenDigest { lease, salt, digest })
+        }
         (Lie::Opening, Request::Open { lease, mut salt, product }) => {
             salt[0] ^= 1;
             Some(Request::Open { lease, salt, product })
