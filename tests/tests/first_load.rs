@@ -14,7 +14,6 @@ const SLOW_MS_MAX: u64 = 5_000;
 const BYTES_MAX: u64 = 755_000;
 
 #[test]
-#[ignore = "a measurement that other load disturbs: `cargo xtask test --long`"]
 fn a_first_visit_is_quick_on_a_slow_link() {
     let network = Network::start(4, 1).unwrap();
     let url = network.page(0).unwrap();
