@@ -407,7 +407,7 @@ fn a_file_that_may_not_be_read_does_not_read_as_a_node_that_does_not_run() {
     fs::write(t.path("net/node1/run.json"), "{}").unwrap();
     // Root may read everything, so root runs the command as nobody.
     let is_root = fs::read(t.path("net/node1/keystore")).is_ok() && {
-        fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0o0)).unwrap();
         let read = fs::read(t.path("net/node1/keystore")).is_ok();
         fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0o600)).unwrap();
         read
@@ -419,7 +419,7 @@ fn a_file_that_may_not_be_read_does_not_read_as_a_node_that_does_not_run() {
         ("config.toml", vec!["run", "--dir", &node], ["cannot read", "config.toml", "node's user"]),
         ("keystore", vec!["keys", "show", "--dir", &node], ["keystore", "ermission denied", "user that owns it"]),
     ] {
-        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0o0)).unwrap();
         let mut command: Command = command();
         command.args(&arguments);
         if is_root {

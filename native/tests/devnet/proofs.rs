@@ -22,6 +22,8 @@ use tequio_core::{
 /// Some hundred epochs, of more than one page of the node's answers.
 const EPOCHS: u64 = 300;
 const EPOCH_BLOCKS: u64 = 2;
+/// An epoch before that of the states which the members offer.
+const MIDDLE: u64 = EPOCHS / 2;
 
 /// A command without a node; `config` is the home of its pins. Whether it succeeded, its last line, and its errors.
 fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
@@ -108,12 +110,11 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
 
     checkpoints(&net, &config, &genesis);
 
-    // A node that joins with a fresh checkpoint and a whole state serves the handovers from the first epoch on.
-    let newest = path("newest.bin");
-    net.client(2, &["checkpoint", "export", "--out", &text(&newest), "--json"]);
+    // A node that joins with a later checkpoint and a whole state serves the handovers from the first epoch on.
+    let middle = follow_handovers(&net, 2, &genesis, MIDDLE).checkpoint();
     let peers: Vec<String> = (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let joined = net.init_join(&peers);
-    fs::copy(&newest, net.dir(joined).join("checkpoint.bin")).unwrap();
+    fs::write(net.dir(joined).join("checkpoint.bin"), middle.encode()).unwrap();
     net.restart_with(joined, &["--snapshot-when-behind", "8"]);
     net.wait_log(joined, "going on from a state that was fetched whole", WITHIN);
     net.wait_log(joined, "committee handovers of earlier epochs are kept", WITHIN);
@@ -121,7 +122,7 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
     let by_joined = ["checkpoint", "export", "--out", &text(&out), "--checkpoint", &text(&genesis), "--json"];
     let shown = net.client(joined, &by_joined);
     assert!(shown["epoch"].as_u64() > Some(EPOCHS), "{shown}");
-    a_light_client_follows(&net, joined, &genesis);
+    follow_handovers(&net, joined, &genesis, EPOCHS);
 }
 
 /// Nothing is believed because the export says so.
@@ -208,8 +209,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     assert!(!ok && error.contains("trust period"), "{error}");
 }
 
-/// From the first checkpoint, by what one node serves, in pages.
-fn a_light_client_follows(net: &Devnet, node: usize, genesis: &Path) {
+/// A light client that has followed what one node serves, from the first checkpoint to an epoch at least, in pages.
+fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> LightClient {
     const PAGE: u16 = 128;
     let checkpoint = fs::read(genesis).unwrap();
     let now_ms = tequio::node::machine::now_ms;
@@ -220,7 +221,7 @@ fn a_light_client_follows(net: &Devnet, node: usize, genesis: &Path) {
         let addr: tequio_p2p::Multiaddr = net.listen(node).parse().unwrap();
         let peer = tequio_p2p::identity::node_of(&addr).unwrap();
         network.keep(addr).await;
-        while light.committee().epoch() < EPOCHS {
+        while light.committee().epoch() < epoch {
             let request = Request::Handovers { from: light.committee().epoch(), count: PAGE };
             let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
             assert!(page.iter().all(|handover| handover.seats.is_none()), "the seats have not changed");
@@ -228,5 +229,6 @@ fn a_light_client_follows(net: &Devnet, node: usize, genesis: &Path) {
             // Saved and resumed at the end of an epoch.
             light = LightClient::resume(&light.save(), light.chain(), now_ms()).unwrap();
         }
-    });
+        light
+    })
 }

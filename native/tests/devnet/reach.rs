@@ -24,6 +24,7 @@ fn work_travels_between_nodes_that_nobody_can_dial() {
     let worker = net.join_hidden("worker", 2, &["--workers", "1"]);
     let computing = net.wait_until(coordinator, &path, JOB_WITHIN, |job| job["round"].as_u64() >= Some(1));
     assert_eq!(computing["workers_now"]["full"], 1, "{computing}");
+    assert!(computing["waiting_for"].is_null(), "{computing}");
     let done = net.wait_until(coordinator, &path, JOB_WITHIN, |job| job["state"] == "final");
     let id = &net.get(worker, "/v1/status")["node"];
     assert!(done["contributors"].as_array().unwrap().iter().any(|c| c["id"] == *id), "{done}");

@@ -42,13 +42,14 @@ export function defaultWorkers(device: Pick<Device, "cores" | "phone">): number 
   return device.phone ? 1 : Math.max(1, device.cores - 1);
 }
 
-/** The device this page runs on. */
+/** The device this page runs on. Node before version 21 has no `navigator`, and none has a `document`. */
 export function browserDevice(): Device {
-  const navigator = globalThis.navigator as NavigatorExtras;
+  const navigator = (globalThis.navigator ?? {}) as Partial<NavigatorExtras>;
   return {
     cores: navigator.hardwareConcurrency || 1,
     phone: isPhone(navigator),
     watchHidden(changed) {
+      if (typeof document === "undefined") return () => {};
       const tell = () => changed(document.visibilityState === "hidden");
       document.addEventListener("visibilitychange", tell);
       tell();
@@ -83,7 +84,7 @@ function isMetered({ saveData, type, metered }: ConnectionLike): boolean {
   return saveData === true || metered === true || type === "cellular";
 }
 
-function isPhone(navigator: NavigatorExtras): boolean {
+function isPhone(navigator: Partial<NavigatorExtras>): boolean {
   if (navigator.userAgentData?.mobile !== undefined) return navigator.userAgentData.mobile;
   const side = Math.min(globalThis.screen?.width ?? Infinity, globalThis.screen?.height ?? Infinity);
   return side <= PHONE_SIDE_PX_MAX && (globalThis.matchMedia?.("(pointer: coarse)").matches ?? false);

@@ -1,6 +1,7 @@
 //! How many workers take part in a job, and what the job waits for: advice for its progress report.
 //!
-//! The coordinator computes both at most once a second, and emits [`Event::Activity`] when they change.
+//! While a job does not wait, the coordinator computes both at most once a second. It emits [`Event::Activity`] when
+//! they change.
 
 use super::{Coordinator, Output, Status, lane::Phase, output::Event};
 use crate::{
@@ -27,12 +28,14 @@ pub(super) struct Activity {
 impl Coordinator {
     /// Computes the activity, if it is time, and tells of a change.
     pub(super) fn update_activity(&mut self, now: TimeMs) {
-        if (self.status != Status::Running || now >= self.activity.next) && self.compute_activity(now) {
+        // A job that waits has little to compute, and must be seen to go on at once.
+        let is_due = self.status != Status::Running || self.activity.waiting.is_some() || now >= self.activity.next;
+        if is_due && self.compute_activity(now) {
             self.outbox.push(Output::Event(Event::Activity));
         }
     }
 
-    /// Computes the activity; says whether it has changed.
+    /// Computes the activity. Returns whether it has changed.
     pub(super) fn compute_activity(&mut self, now: TimeMs) -> bool {
         let workers = self.workers_now(now);
         let waiting = self.waits_for(now).map(|what| match self.activity.waiting {
