@@ -39,6 +39,7 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the handles ask of the task.
 pub(crate) enum Command {
     Listen(Multiaddr, oneshot::Sender<Result<Multiaddr, ListenError>>),
+    Unlisten(Multiaddr),
     Dial(Multiaddr, oneshot::Sender<Result<(NodeId, Path), DialError>>),
     Request(NodeId, Outbound),
     Keep(Multiaddr),
@@ -98,6 +99,12 @@ impl Network {
             Either::Left((result, _)) => result.unwrap_or(Err(ListenError::Closed)),
             Either::Right(_) => Err(ListenError::Timeout),
         }
+    }
+
+    /// Ends what [`Network::listen`] began for this address, and no longer renews its reservation.
+    pub async fn unlisten(&self, addr: Multiaddr) {
+        // A closed network listens nowhere.
+        let _ = self.command(Command::Unlisten(addr)).await;
     }
 
     /// Connects to the peer at an address. An existing connection is kept, unless it is relayed and the address is not;

@@ -99,11 +99,11 @@ pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&st
         None => chain.me,
     };
     let proved = chain.prove(Key::Job(job)).await?;
-    let handovers = handovers(chain, checkpoint, proved.header.header.epoch).await?;
+    let (light, handovers) = handovers(chain, checkpoint, proved.header.header.epoch).await?;
     let internal = |e: ContributionError| NodeError::Internal(e.to_string());
     let file = ContributionFile::new(node, job, handovers, proved.header, proved.entry).map_err(internal)?;
-    // What does not hold here would hold nowhere.
-    let light = LightClient::start(checkpoint, None, now_ms())?;
+    // What does not hold here would hold nowhere. The handovers have been followed already, in slices: all of them at once
+    // would stop the page for as long as they take.
     match file.clone().verify(light, now_ms()) {
         Ok(_) => Ok(file.encode()),
         Err(e @ (ContributionError::NotFinal(_) | ContributionError::NoContributor(_))) => {
@@ -113,15 +113,19 @@ pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&st
     }
 }
 
-/// The committee handovers from a checkpoint's epoch to another.
-async fn handovers(chain: &Chain, checkpoint: &[u8], to: Epoch) -> Result<Vec<CommitteeHandover>, NodeError> {
+/// The committee handovers from a checkpoint's epoch to another, and the light client that has followed them.
+async fn handovers(
+    chain: &Chain,
+    checkpoint: &[u8],
+    to: Epoch,
+) -> Result<(LightClient, Vec<CommitteeHandover>), NodeError> {
     let light = RefCell::new(LightClient::start(checkpoint, None, now_ms())?);
     let mut all = Vec::new();
     loop {
         let from = light.borrow().committee().epoch();
         let count = to.saturating_sub(from).min(HANDOVERS_AT_ONCE);
         if count == 0 {
-            return Ok(all);
+            return Ok((light.into_inner(), all));
         }
         if all.len() >= FILE_HANDOVERS_MAX {
             return Err(NodeError::Unavailable("the checkpoint is too many epochs old".into()));

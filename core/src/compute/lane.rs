@@ -46,6 +46,10 @@ impl LaneId {
     }
 }
 
+/// Most row numbers that a worker shuffles to find the rows of a lane: some 20 ms of a browser's page. Where a lane takes
+/// more, its rows are sent.
+pub const SHUFFLED_ROWS_MAX: u64 = 1 << 18;
+
 /// The order of the training rows, one epoch at a time.
 #[derive(Clone, Debug)]
 pub struct EpochOrder {
@@ -58,6 +62,13 @@ impl EpochOrder {
     /// For this many training rows.
     pub fn new(rows: u32) -> Self {
         Self { rows, epoch: None, order: Vec::new() }
+    }
+
+    /// Most row numbers that are shuffled to find the rows of a lane: all of them for each epoch that the lane touches.
+    pub fn shuffled_rows(&self, plan: &Plan) -> u64 {
+        let steps_per_epoch = (u64::from(self.rows) / plan.batch_rows()).max(1);
+        let epochs = u64::from(plan.steps_per_lane()).div_ceil(steps_per_epoch) + 1;
+        epochs * u64::from(self.rows)
     }
 
     /// The row numbers that a lane reads, step after step.

@@ -121,16 +121,24 @@ impl Coordinators {
     }
 }
 
-/// A worker elsewhere asks.
-pub fn receive(context: &Context, from: NodeId, body: &[u8], reply: Reply) {
-    let Ok(request) = codec::decode::<Request>(body, REQUEST_LEN_MAX) else {
-        reply.send(codec::encode(&Response::refused(Refusal::Malformed)));
-        return;
+/// Requests from this length on are decoded beside the network's events, which they would hold up.
+const LONG: usize = 64 * 1024;
+
+/// A worker elsewhere asks. Whoever asks for a job that is not coordinated here costs no decoding: anybody can.
+pub fn receive(context: &Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
+    let Some(job) = Request::job_of(&body) else {
+        return reply.send(codec::encode(&Response::refused(Refusal::Malformed)));
     };
-    match context.coordinators.desk(&request.job()) {
-        Some(desk) => desk.ask(peer(context, from), request, Asker::Peer(reply)),
-        None => reply.send(codec::encode(&Response::refused(Refusal::UnknownJob))),
-    }
+    let Some(desk) = context.coordinators.desk(&job) else {
+        return reply.send(codec::encode(&Response::refused(Refusal::UnknownJob)));
+    };
+    let (peer, is_long) = (peer(context, from), body.len() >= LONG);
+    let take = move || match codec::decode::<Request>(&body, REQUEST_LEN_MAX) {
+        Ok(request) => desk.ask(peer, request, Asker::Peer(reply)),
+        Err(_) => reply.send(codec::encode(&Response::refused(Refusal::Malformed))),
+    };
+    // The network bounds the requests that wait for an answer, and so these tasks.
+    if is_long { drop(tokio::task::spawn_blocking(take)) } else { take() }
 }
 
 /// This node's own worker asks.

@@ -4,8 +4,8 @@
 use super::{context::Context, machine::now_ms};
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
-    sync::{PoisonError, RwLock},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use tequio_core::{
@@ -25,11 +25,13 @@ use tequio_core::{
     },
 };
 use tequio_p2p::Protocol;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 /// How often the coordinators of running jobs are asked how far they are.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Coordinators that are asked at the same time: some that do not answer must not make the others seem silent.
+const ASKED_MAX: usize = 64;
 /// Reports that are kept: those of jobs that are over make room first, then those that came longest ago.
 const REPORTS_MAX: usize = 256;
 /// A coordinator elsewhere is asked every second: after this time without an answer it counts as silent, milliseconds.
@@ -90,19 +92,38 @@ pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
 
 /// The jobs that this node lists: those that are not over first, then by age, newest first.
 pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
-    listed(context.jobs()).iter().map(|(id, job)| progress(context, id, job)).collect()
+    let is_heard_of = |id: &JobId, job: &Job| {
+        job.coordinator == context.id || context.reports.of(id).is_some_and(|report| !silent(&report))
+    };
+    listed(context.jobs(), is_heard_of).iter().map(|(id, job)| progress(context, id, job)).collect()
 }
 
-/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones.
-fn listed(mut jobs: Vec<(JobId, Job)>) -> Vec<(JobId, Job)> {
+/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. A list that browsers find their
+/// work by must not be filled by a few accounts: running jobs whose coordinators are heard of come first, and of each
+/// coordinator one before the second of any.
+fn listed(mut jobs: Vec<(JobId, Job)>, is_heard_of: impl Fn(&JobId, &Job) -> bool) -> Vec<(JobId, Job)> {
     let rank = |status: &JobStatus| match status {
         JobStatus::Running => 0,
         JobStatus::Pending { .. } => 1,
         JobStatus::Final { .. } | JobStatus::Failed { .. } => 2,
     };
     jobs.sort_by_key(|(id, job)| (rank(&job.status), Reverse((job.submitted, *id))));
-    jobs.truncate(light::LIST_MAX);
-    jobs
+    let mut of_coordinator: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut ranked: Vec<((u8, bool, u32), (JobId, Job))> = Vec::with_capacity(jobs.len());
+    for (id, job) in jobs {
+        let key = match job.status {
+            JobStatus::Running => {
+                let before = of_coordinator.entry(job.coordinator).or_default();
+                *before += 1;
+                (0, !is_heard_of(&id, &job), *before)
+            }
+            ref other => (rank(other), false, 0),
+        };
+        ranked.push((key, (id, job)));
+    }
+    // Stable: by age otherwise.
+    ranked.sort_by_key(|(key, _)| *key);
+    ranked.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
 }
 
 /// Time of a block, where its header is here.
@@ -181,8 +202,11 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         JobStatus::Running | JobStatus::Failed { .. } => None,
     };
     let Some(result) = result else {
-        let dataset = job.spec.dataset;
-        return JobProgress { state, dataset, submitted_ms, waiting, workers, ..report.unwrap_or(empty) };
+        // What the ledger has is not the coordinator's to tell.
+        let JobProgress { kind, dataset, rounds, units_total, .. } = empty;
+        let name = empty.name.clone();
+        let told = report.unwrap_or(empty);
+        return JobProgress { kind, name, dataset, rounds, units_total, state, submitted_ms, waiting, workers, ..told };
     };
     let sum = |f: fn(&Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
     let units = sum(|c| c.units);
@@ -227,29 +251,49 @@ fn curve_point(point: &Point) -> CurvePoint {
     CurvePoint { round: point.round, correct: point.correct, total: point.total }
 }
 
-/// Asks the coordinators of running jobs how far they are, so that any node can tell.
-pub async fn ask(context: std::sync::Arc<Context>) {
+/// Asks the coordinators of running jobs how far they are, so that any node can tell. Each is asked again once it has
+/// answered, or failed to.
+pub async fn ask(context: Arc<Context>) {
+    let mut asked: JoinSet<NodeId> = JoinSet::new();
+    let mut under_way: BTreeSet<NodeId> = BTreeSet::new();
+    let mut last: Option<NodeId> = None;
     let mut interval = tokio::time::interval(ASK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
-        let mut coordinators: Vec<NodeId> = running.map(|(_, job)| job.coordinator).collect();
-        coordinators.sort_unstable();
-        coordinators.dedup();
-        for coordinator in coordinators.into_iter().filter(|c| *c != context.id) {
-            let body = codec::encode(&light::Request::Jobs);
-            let Ok(body) = context.network.request(coordinator, Protocol::Light, body, ASK_TIMEOUT).await else {
-                continue;
-            };
-            let Ok(light::Response::Jobs(jobs)) = codec::decode(&body, light::RESPONSE_LEN_MAX) else { continue };
-            // A node speaks for its own jobs only, and only for those in the ledger.
-            let of_its_own = |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
-            for report in jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r)) {
-                take_report(&context, report);
+        while let Some(answered) = asked.try_join_next() {
+            match answered {
+                Ok(coordinator) => {
+                    under_way.remove(&coordinator);
+                }
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
+        let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
+        let is_asked = |c: &NodeId| *c != context.id && !under_way.contains(c) && context.network.peer(*c).is_some();
+        let coordinators: BTreeSet<NodeId> = running.map(|(_, job)| job.coordinator).filter(is_asked).collect();
+        // In turn: those after the one that was asked last come first.
+        let (first, later): (Vec<_>, Vec<_>) = coordinators.into_iter().partition(|c| last.is_none_or(|l| *c > l));
+        for coordinator in first.into_iter().chain(later).take(ASKED_MAX.saturating_sub(asked.len())) {
+            last = Some(coordinator);
+            under_way.insert(coordinator);
+            asked.spawn(ask_one(context.clone(), coordinator));
+        }
     }
+}
+
+async fn ask_one(context: Arc<Context>, coordinator: NodeId) -> NodeId {
+    let body = codec::encode(&light::Request::Jobs);
+    let answer = context.network.request(coordinator, Protocol::Light, body, ASK_TIMEOUT).await;
+    let decoded = answer.map(|body| codec::decode(&body, light::RESPONSE_LEN_MAX));
+    if let Ok(Ok(light::Response::Jobs(jobs))) = decoded {
+        // A node speaks for its own jobs only, and only for those in the ledger.
+        let of_its_own = |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
+        for report in jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r)) {
+            take_report(&context, report);
+        }
+    }
+    coordinator
 }
 
 #[cfg(test)]
@@ -309,9 +353,21 @@ mod tests {
         let mut jobs: Vec<(JobId, Job)> = (10..200).map(|n| (id(n), job(n, ended(n)))).collect();
         jobs.push((id(1), job(1, JobStatus::Running)));
         jobs.push((id(2), job(2, JobStatus::Running)));
-        let listed: Vec<Height> = listed(jobs).iter().map(|(_, job)| job.submitted).collect();
+        let listed: Vec<Height> = listed(jobs, |_, _| true).iter().map(|(_, job)| job.submitted).collect();
         assert_eq!(listed.len(), light::LIST_MAX);
         assert_eq!(listed[..4], [2, 1, 199, 198]);
+    }
+
+    #[test]
+    fn no_coordinator_fills_the_list_and_none_that_is_silent() {
+        let of = |byte, submitted| Job { coordinator: NodeId([byte; 32]), ..job(submitted, JobStatus::Running) };
+        // The honest job is the oldest: many newer ones of one coordinator, and of silent ones.
+        let mut jobs = vec![(id(1), of(1, 1))];
+        jobs.extend((10..80).map(|n| (id(n), of(2, n))));
+        jobs.extend((100..200).map(|n| (id(n), of(n as u8, n))));
+        let listed = listed(jobs, |_, job| job.coordinator.0[0] < 3);
+        let first: Vec<Height> = listed.iter().take(3).map(|(_, job)| job.submitted).collect();
+        assert_eq!((first, listed.len()), (vec![79, 1, 78], light::LIST_MAX));
     }
 
     #[test]

@@ -29,6 +29,8 @@ const CIRCUITS_TRIED_MAX: usize = 8;
 const TELLERS_MAX: usize = 8;
 const ADDRESSES_TRIED_MAX: usize = 8;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest that one search takes: coordinators that nobody reaches must not keep others waiting.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a search in vain; it doubles with each, up to the maximum.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -70,21 +72,33 @@ pub async fn run(context: Arc<Context>) {
             }
         }
         let wanted = wanted(&context);
-        searches.retain(|node, _| wanted.contains(node));
+        searches.retain(|node, search| wanted.contains(node) || search.is_under_way);
         for node in wanted {
-            let search = searches.entry(node).or_default();
-            if under_way.len() < SEARCHES_MAX && search.is_due() {
-                let (context, turn) = (context.clone(), search.failures as usize);
-                search.is_under_way = true;
-                under_way.spawn(async move {
-                    if let Some(addr) = find(&context, node, turn).await {
-                        tracing::info!(coordinator = %node.short(), %addr, "a path to the coordinator is found");
-                    }
-                    node
-                });
+            if searches.len() < WANTED_MAX {
+                searches.entry(node).or_default();
             }
         }
+        while under_way.len() < SEARCHES_MAX
+            && let Some((node, search)) = next_due(&mut searches)
+        {
+            let (context, turn) = (context.clone(), search.failures as usize);
+            search.is_under_way = true;
+            under_way.spawn(async move {
+                let found = tokio::time::timeout(SEARCH_TIMEOUT, find(&context, node, turn)).await;
+                if let Ok(Some(addr)) = found {
+                    tracing::info!(coordinator = %node.short(), %addr, "a path to the coordinator is found");
+                }
+                node
+            });
+        }
     }
+}
+
+/// The search that has been due for longest. Those that are new come first, so that coordinators that are never reached,
+/// of which anybody can make many, do not keep them waiting.
+fn next_due(searches: &mut BTreeMap<NodeId, Search>) -> Option<(NodeId, &mut Search)> {
+    let due = searches.iter_mut().filter(|(_, search)| search.is_due());
+    due.min_by_key(|(_, search)| search.due).map(|(node, search)| (*node, search))
 }
 
 /// Coordinators of running jobs with which this node is not connected.
@@ -92,7 +106,7 @@ fn wanted(context: &Context) -> BTreeSet<NodeId> {
     let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
     let coordinators: BTreeSet<NodeId> = running.map(|(_, job)| job.coordinator).collect();
     let is_missing = |node: &NodeId| *node != context.id && context.network.peer(*node).is_none();
-    coordinators.into_iter().filter(is_missing).take(WANTED_MAX).collect()
+    coordinators.into_iter().filter(is_missing).collect()
 }
 
 /// Connects to a node by the first path that works; `turn` says with which peers to begin.
@@ -136,5 +150,30 @@ async fn dial(network: &Network, addr: &Multiaddr) -> bool {
             false
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coordinators_that_nobody_reaches_do_not_keep_others_waiting() {
+        let now = Instant::now();
+        let node = |byte| NodeId([byte; 32]);
+        let mut searches: BTreeMap<NodeId, Search> = BTreeMap::new();
+        for byte in 0..8 {
+            // Due again, and first by their ids.
+            let search = searches.entry(node(byte)).or_default();
+            search.ended();
+            search.due = now.checked_sub(Duration::from_secs(u64::from(byte)));
+        }
+        searches.insert(node(200), Search::default());
+        let mut order = Vec::new();
+        while let Some((node, search)) = next_due(&mut searches) {
+            search.is_under_way = true;
+            order.push(node.0[0]);
+        }
+        assert_eq!(order, [200, 7, 6, 5, 4, 3, 2, 1, 0]);
     }
 }

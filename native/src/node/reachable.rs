@@ -27,6 +27,9 @@ const FULL_NODES_MAX: usize = 3;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Before a peer that gave no reservation is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// How long a relay, or a full node, may be away before its reservation is given up: somebody else gets its place.
+const RELAY_AWAY_MAX: Duration = Duration::from_secs(60 * 60);
+const FULL_NODE_AWAY_MAX: Duration = Duration::from_secs(2 * 60);
 /// Between two questions for relays.
 const ASK_RELAYS_INTERVAL: Duration = Duration::from_secs(10);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,12 +73,18 @@ pub async fn run(context: Arc<Context>) {
         interval.tick().await;
         let coordinates =
             context.jobs().iter().any(|(_, job)| job.coordinator == context.id && job.status == JobStatus::Running);
-        for (peer, kind, circuit) in reservations.wanted(&context.network.peers(), coordinates) {
+        let mut peers = context.network.peers();
+        for circuit in reservations.released(&peers, coordinates) {
+            context.network.unlisten(circuit).await;
+        }
+        // Members of the committee first: anybody can call itself a full node.
+        peers.sort_by_key(|peer| !is_seated(&context, &peer.id));
+        for (peer, kind, circuit) in reservations.wanted(&peers, coordinates) {
             let made = context.network.listen(circuit.clone()).await;
             if let Err(error) = &made {
                 tracing::debug!(%circuit, %error, "no reservation");
             }
-            reservations.note(peer, kind, made.is_ok());
+            reservations.note(peer, kind, circuit, made.is_ok());
         }
         if coordinates && relays_asked.is_none_or(|at| at.elapsed() >= ASK_RELAYS_INTERVAL) {
             relays_asked = Some(Instant::now());
@@ -84,20 +93,61 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
+fn is_seated(context: &Context, node: &NodeId) -> bool {
+    let tip = context.tip();
+    let committee = tip.state.committee(tip.header.header.epoch);
+    committee.is_some_and(|committee| committee.seats.iter().any(|seat| seat.node == *node))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Relay,
     FullNode,
 }
 
-/// Reservations that were made, which the network renews, and peers that refused one.
+/// A reservation that the network renews until it is released.
+#[derive(Debug)]
+struct Reservation {
+    kind: Kind,
+    circuit: Multiaddr,
+    /// Since when its carrier is not connected.
+    away: Option<Instant>,
+}
+
+impl Reservation {
+    fn is_lost(&self) -> bool {
+        let away_max = match self.kind {
+            Kind::Relay => RELAY_AWAY_MAX,
+            Kind::FullNode => FULL_NODE_AWAY_MAX,
+        };
+        self.away.is_some_and(|since| since.elapsed() >= away_max)
+    }
+}
+
+/// Reservations that were made, and peers that refused one.
 #[derive(Debug, Default)]
 struct Reservations {
-    made: BTreeMap<NodeId, Kind>,
+    made: BTreeMap<NodeId, Reservation>,
     refused: BTreeMap<NodeId, Instant>,
 }
 
 impl Reservations {
+    /// Gives up reservations at full nodes once no job is coordinated, and those whose carriers stay away. A full node
+    /// has few places, and so has this node.
+    fn released(&mut self, peers: &[PeerInfo], coordinates: bool) -> Vec<Multiaddr> {
+        let mut released = Vec::new();
+        self.made.retain(|carrier, made| {
+            let is_connected = peers.iter().any(|peer| peer.id == *carrier);
+            made.away = if is_connected { None } else { made.away.or_else(|| Some(Instant::now())) };
+            let stays = !made.is_lost() && (coordinates || made.kind == Kind::Relay);
+            if !stays {
+                released.push(made.circuit.clone());
+            }
+            stays
+        });
+        released
+    }
+
     fn wanted(&mut self, peers: &[PeerInfo], coordinates: bool) -> Vec<(NodeId, Kind, Multiaddr)> {
         self.refused.retain(|_, at| at.elapsed() < REFUSED_PAUSE);
         let mut wanted: Vec<(NodeId, Kind, Multiaddr)> = Vec::new();
@@ -109,8 +159,8 @@ impl Reservations {
             } else {
                 continue;
             };
-            let count =
-                self.made.values().chain(wanted.iter().map(|(_, kind, _)| kind)).filter(|k| **k == kind).count();
+            let made = self.made.values().map(|made| made.kind);
+            let count = made.chain(wanted.iter().map(|(_, kind, _)| *kind)).filter(|k| *k == kind).count();
             if let Some(circuit) = circuit.filter(|_| count < max) {
                 wanted.push((peer.id, kind, circuit));
             }
@@ -118,9 +168,9 @@ impl Reservations {
         wanted
     }
 
-    fn note(&mut self, peer: NodeId, kind: Kind, made: bool) {
+    fn note(&mut self, peer: NodeId, kind: Kind, circuit: Multiaddr, made: bool) {
         if made {
-            self.made.insert(peer, kind);
+            self.made.insert(peer, Reservation { kind, circuit, away: None });
         } else {
             self.refused.insert(peer, Instant::now());
         }
@@ -176,4 +226,55 @@ pub async fn addresses_of(context: &Context, teller: &PeerInfo, of: AddressesOf)
     };
     let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
     parsed.filter(|addr| identity::node_of(addr).is_some() && may_try(addr, &teller.addr)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys;
+    use tequio_core::crypto::NodeKey;
+    use tequio_p2p::TransportKind;
+
+    fn peer(agent: &str) -> PeerInfo {
+        let addr: Multiaddr = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
+        PeerInfo {
+            id: NodeKey::from_bytes(&*keys::random::<32>().unwrap()).id(),
+            path: Path::Direct(TransportKind::Tcp),
+            addr: addr.clone(),
+            agent: Some(agent.to_owned()),
+            rtt: None,
+            addrs: vec![addr],
+        }
+    }
+
+    fn make_all(reservations: &mut Reservations, peers: &[PeerInfo], coordinates: bool) -> usize {
+        let wanted = reservations.wanted(peers, coordinates);
+        let count = wanted.len();
+        wanted.into_iter().for_each(|(id, kind, circuit)| reservations.note(id, kind, circuit, true));
+        count
+    }
+
+    #[test]
+    fn full_nodes_are_asked_while_a_job_is_coordinated_and_given_up_after_it() {
+        let mut peers: Vec<PeerInfo> = (0..5).map(|_| peer("tequio-node/1")).collect();
+        peers.push(peer("tequio-relay/1"));
+        let mut reservations = Reservations::default();
+        assert_eq!(make_all(&mut reservations, &peers, false), 1, "the relay");
+        assert_eq!(make_all(&mut reservations, &peers, true), FULL_NODES_MAX);
+        assert!(reservations.released(&peers, true).is_empty());
+        assert_eq!(reservations.released(&peers, false).len(), FULL_NODES_MAX);
+        assert_eq!(reservations.made.len(), 1, "the relay stays");
+    }
+
+    #[test]
+    fn carriers_that_stay_away_make_room_for_others() {
+        let (gone, here) = (peer("tequio-node/1"), peer("tequio-node/1"));
+        let mut reservations = Reservations::default();
+        make_all(&mut reservations, &[gone.clone(), here.clone()], true);
+        assert!(reservations.released(std::slice::from_ref(&here), true).is_empty(), "it may come back");
+        let since = Instant::now().checked_sub(FULL_NODE_AWAY_MAX);
+        reservations.made.get_mut(&gone.id).unwrap().away = since;
+        assert_eq!(reservations.released(std::slice::from_ref(&here), true).len(), 1);
+        assert!(reservations.made.contains_key(&here.id));
+    }
 }

@@ -11,7 +11,7 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
             Event::Inbound { peer, protocol, body, reply } => match protocol {
                 // What is told on channels wants no answer, and does not come this way.
                 Protocol::Consensus | Protocol::Mempool => drop(reply),
-                Protocol::Work => coordinator::receive(&context, peer, &body, reply),
+                Protocol::Work => coordinator::receive(&context, peer, body, reply),
                 Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), body, reply))),
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
                 Protocol::Want => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),

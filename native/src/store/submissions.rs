@@ -109,8 +109,13 @@ pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now
     forget_old(write, now_ms)?;
     let Keyed { key, content, about } = keyed;
     let submission = Submission { content: *content, made_ms: now_ms, number, applied: None, about: about.clone() };
-    write.open_table(SUBMISSIONS)?.insert(key.as_str(), codec::encode(&submission).as_slice())?;
-    write.open_table(SUBMISSION_KEYS)?.insert(number, key.as_str())?;
+    let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
+    // An old one may still be here, where the clock was set back since: its number must not stand for the new one.
+    let old = submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
+    if let Some(old) = old.map(|bytes| decode(bytes.value())).transpose()? {
+        keys.remove(old.number)?;
+    }
+    keys.insert(number, key.as_str())?;
     Ok(())
 }
 
@@ -245,6 +250,22 @@ mod tests {
         assert_eq!(store.submission_count().unwrap(), SUBMISSIONS_MAX as u64);
         assert!(store.submission(&keyed("open", 1).key, old).unwrap().is_some());
         assert!(store.submission(&keyed("k10", 1).key, old).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_leaves_no_number_without_a_submission() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let later = SUBMISSION_AGE_MS_MAX + 2;
+        // The first came while the clock was ahead, and hides from the sweep the old one behind it.
+        put(&store, "ahead", 1, 10 * later).unwrap();
+        settle(&store, 1, APPLIED);
+        put(&store, "again", 1, 0).unwrap();
+        settle(&store, 2, APPLIED);
+        assert_eq!(put(&store, "again", 2, later).unwrap(), Enqueued::New(3));
+        settle(&store, 3, APPLIED);
+        let numbers = store.read().unwrap().open_table(SUBMISSION_KEYS).unwrap().len().unwrap();
+        assert_eq!((numbers, store.submission_count().unwrap()), (2, 2));
     }
 
     #[test]

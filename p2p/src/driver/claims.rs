@@ -20,7 +20,18 @@ pub fn may_try(claim: &Multiaddr, via: &Multiaddr) -> bool {
     let (scope, known) = (scope(claim), scope(via));
     // A page that came over TLS must not open plain WebSockets, and the browser would complain of each.
     let is_mixed = cfg!(target_arch = "wasm32") && is_plain_websocket(claim) && !is_plain_websocket(via);
-    scope != Scope::None && (scope == Scope::Global || scope >= known) && !is_mixed
+    scope != Scope::None && (scope == Scope::Global || scope >= known) && !is_mixed && !is_chosen_by_dns(claim)
+}
+
+/// Whether somebody's DNS may lead the dial anywhere, and with it something that a server there may take for an order:
+/// `dnsaddr` is replaced by whatever addresses its records list, and a plain WebSocket begins with an HTTP request for a
+/// path of the claim's choice. With TLS the server has to prove the name first.
+fn is_chosen_by_dns(addr: &Multiaddr) -> bool {
+    let is_name = |part: &Protocol| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
+    let is_local = |part: &Protocol| matches!(part, Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) if name == "localhost");
+    let first = addr.iter().next();
+    let is_named = first.as_ref().is_some_and(|part| is_name(part) && !is_local(part));
+    addr.iter().any(|part| matches!(part, Protocol::Dnsaddr(_))) || is_named && is_plain_websocket(addr)
 }
 
 fn scope(addr: &Multiaddr) -> Scope {
@@ -87,6 +98,9 @@ mod tests {
             ("/ip6/::ffff:10.0.0.1/tcp/1", false, true, true),
             ("/ip6/::1/tcp/1", false, false, true),
             ("/dns/localhost/tcp/1", false, false, true),
+            ("/dns4/a.example/tcp/80/ws", false, false, false),
+            ("/dns/localhost/tcp/1/ws", false, false, true),
+            ("/dnsaddr/a.example", false, false, false),
             ("/ip4/0.0.0.0/tcp/1", false, false, false),
             ("/ip4/224.0.0.1/udp/1/quic-v1", false, false, false),
         ] {

@@ -128,6 +128,19 @@ impl Driver {
         }
     }
 
+    /// Ends the listeners of an address, as it was asked for, and the renewal of its reservation.
+    pub fn unlisten(&mut self, asked: &Multiaddr) {
+        self.listens.circuits.retain(|circuit| circuit.addr != *asked);
+        let swarm = &mut self.swarm;
+        self.listens.listeners.retain(|id, listener| {
+            let stays = listener.asked != *asked;
+            if !stays {
+                swarm.remove_listener(*id);
+            }
+            stays
+        });
+    }
+
     pub fn listening(&mut self, id: ListenerId, addr: Multiaddr) {
         let addr = if target_of(&addr) == Some(self.local) { without_target(addr) } else { addr };
         if self.external.is_empty() {

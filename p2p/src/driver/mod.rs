@@ -256,6 +256,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Listen(addr, reply) => self.listen(addr, Some(reply)),
+            Command::Unlisten(addr) => self.unlisten(&addr),
             Command::Dial(addr, reply) => self.dial(addr, Origin::Caller(reply)),
             Command::Request(peer, outbound) => self.request(peer, outbound),
             Command::Keep(addr) => {

@@ -32,9 +32,12 @@ const TEXT_LENGTH_MAX = 300;
 /** Parts of answers whose falsehood a signature or a hash proves. */
 const PROVEN = new Set(["header", "certificate", "proof", "object", "committee", "chain"]);
 
-/** Tone and message of a refusal by its kind. Whoever shows no work may have lost it. */
+/**
+ * Tone and message of a refusal by its kind. None is red: the node that was asked says so, and
+ * proves nothing. Whoever shows no work may have lost it.
+ */
 const REFUSED = {
-  wrong: ["bad", "log.rejected"],
+  wrong: ["warn", "log.rejected"],
   withheld: ["warn", "log.withheld"],
   unknown: ["plain", "log.refused"],
 } as const;

@@ -20,7 +20,7 @@ const after = (events: TequioEvent[], nowMs = 100, state: State = initialState) 
 const tones = ({ log }: State) => log.map(({ key, tone, count }) => [key, tone, count]);
 
 test("only a proven falsehood is red; lateness accuses nobody", () => {
-  assert.deepEqual(tones(after([rejected({ kind: "wrong" })])), [["log.rejected", "bad", 1]]);
+  assert.deepEqual(tones(after([rejected({ kind: "wrong" })])), [["log.rejected", "warn", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "late" })])), [["log.late", "plain", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "withheld" })])), [["log.withheld", "warn", 1]]);
   const { kind: _, ...unknown } = rejected({ kind: "wrong" }) as Rejection & { type: "rejected" };

@@ -6,7 +6,7 @@ use crate::{
         ComputeError,
         aggregate::{LaneRound, UnitRound},
         dataset::{Dataset, Samples},
-        lane::{EpochOrder, LaneId, LaneInput},
+        lane::{EpochOrder, LaneId, LaneInput, SHUFFLED_ROWS_MAX},
         params::{Mode, Plan},
         predict::{Accuracy, Classifier},
         state::{LaneState, Weights},
@@ -43,12 +43,14 @@ impl Training {
         if dataset.train().rows() != task.training_rows {
             return Err(StartError::OtherData { expected: task.training_rows, found: dataset.train().rows() });
         }
+        let order = EpochOrder::new(dataset.train().rows());
+        let is_order_cheap = order.shuffled_rows(&plan) <= SHUFFLED_ROWS_MAX;
         Ok(Self {
-            order: EpochOrder::new(dataset.train().rows()),
+            order,
             state: LaneState::at_rest(Weights::initial(&plan)),
             sum: Sum::new(&plan, 0)?,
             secrets: None,
-            rows_are_few: rows_len(dataset.train()) <= ROWS_HELD_LEN_MAX,
+            rows_are_few: is_order_cheap && rows_len(dataset.train()) <= ROWS_HELD_LEN_MAX,
             hash: None,
             plan,
             dataset,

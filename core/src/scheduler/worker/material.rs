@@ -7,7 +7,7 @@
 use crate::{
     compute::{
         dataset::Samples,
-        lane::{EpochOrder, LaneInput},
+        lane::{EpochOrder, LaneInput, SHUFFLED_ROWS_MAX},
         state::Weights,
     },
     ledger::job::JobId,
@@ -117,10 +117,54 @@ impl Materials {
             SentRows::Held | SentRows::All(_) => {
                 let Rows { all, order } = material.rows.as_mut().ok_or(Unusable::Missing)?;
                 let plan = lane.params.clone().validate().map_err(|_| Unusable::Malformed)?;
+                // This runs on the thread that serves all jobs, in a browser on the page's.
+                if order.shuffled_rows(&plan) > SHUFFLED_ROWS_MAX {
+                    return Err(Unusable::Malformed);
+                }
                 let numbers = order.lane_rows(&plan, lane.id.round, lane.id.lane);
                 all.select(&numbers.map_err(|_| Unusable::Malformed)?)
             }
         };
         Ok(Task::Lane(LaneInput { params: lane.params.clone(), id: lane.id, weights, rows }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::{
+        lane::LaneId,
+        params::{Architecture, JobParams, Mode, Rounding},
+    };
+    use alloc::vec;
+
+    /// A lane of a job whose rounds take all 65,536 rows at each step.
+    fn lane(steps: u32, rows: SentRows) -> LaneAssignment {
+        let params = JobParams {
+            architecture: Architecture { dims: vec![2, 2].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            unit_rows: 16,
+            mode: Mode::Local { lanes: 4096, steps },
+            learning_rate: 6554,
+            momentum: 230,
+            rounds: 1,
+            seed: 0,
+            rounding: Rounding::Stochastic,
+        };
+        let weights = Weights::initial(&params.clone().validate().unwrap());
+        let id = LaneId { job: Digest([1; 32]), round: 0, lane: 0 };
+        LaneAssignment { params, id, weights_hash: weights.hash(), weights: SentWeights::Here(weights), rows }
+    }
+
+    #[test]
+    fn no_lane_makes_a_worker_shuffle_its_rows_again_and_again() {
+        let rows = 65_536;
+        let all = Samples::new(2, vec![0; 2 * rows], vec![0; rows]).unwrap();
+        let mut materials = Materials::default();
+        let mut first = lane(1, SentRows::All(all));
+        materials.keep(&mut first).unwrap();
+        assert!(materials.task(&first).is_ok());
+        let mut costly = lane(1024, SentRows::Held);
+        materials.keep(&mut costly).unwrap();
+        assert_eq!(materials.task(&costly).unwrap_err(), Unusable::Malformed);
     }
 }

@@ -83,7 +83,10 @@ struct Awaiting {
     lease: LeaseId,
     coordinator: NodeId,
     lane: LaneAssignment,
+    /// Until when to wait.
     until: TimeMs,
+    /// Until when the lane is of use.
+    deadline: TimeMs,
 }
 
 /// A request that waits for its response.
@@ -295,8 +298,9 @@ impl Worker {
                 let taken = match self.materials.task(&lane) {
                     Ok(task) => self.hold(id, coordinator, task, until),
                     Err(Unusable::Missing) if self.awaiting.len() < AWAITING_MAX => {
-                        let until = until.min(now.saturating_add(AWAIT_MS_MAX));
-                        self.awaiting.push(Awaiting { lease: id, coordinator, lane, until });
+                        let deadline = until;
+                        let until = deadline.min(now.saturating_add(AWAIT_MS_MAX));
+                        self.awaiting.push(Awaiting { lease: id, coordinator, lane, until, deadline });
                         true
                     }
                     Err(_) => false,
@@ -322,12 +326,16 @@ impl Worker {
     /// Takes up leases whose weights and rows have come.
     fn hold_awaited(&mut self) {
         for awaiting in core::mem::take(&mut self.awaiting) {
-            match self.materials.task(&awaiting.lane) {
-                Ok(task) => {
-                    self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.until);
+            let is_held = match self.materials.task(&awaiting.lane) {
+                Ok(task) => self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.deadline),
+                Err(Unusable::Missing) => {
+                    self.awaiting.push(awaiting);
+                    continue;
                 }
-                Err(Unusable::Missing) => self.awaiting.push(awaiting),
-                Err(Unusable::Malformed) => {}
+                Err(Unusable::Malformed) => false,
+            };
+            if !is_held {
+                self.outbox.push(lost(&awaiting.lane));
             }
         }
     }
@@ -479,8 +487,7 @@ impl Worker {
         self.held.retain(|_, h| h.stage != Stage::Settling || h.until > now);
         let in_vain: Vec<Awaiting> = self.awaiting.extract_if(.., |a| a.until <= now).collect();
         for Awaiting { lane, .. } in in_vain {
-            let (job, round, lane) = (lane.id.job, lane.id.round, lane.id.lane);
-            self.outbox.push(Output::Event(Event::Lost { job, round, lane }));
+            self.outbox.push(lost(&lane));
         }
         let over: Vec<LeaseId> = self
             .held
@@ -500,6 +507,11 @@ impl Worker {
         let waits = self.awaiting.iter().map(|a| a.until);
         self.wake = timeouts.chain(pauses).chain(ends).chain(waits).filter(|t| *t > now).min();
     }
+}
+
+fn lost(lane: &LaneAssignment) -> Output {
+    let (job, round, lane) = (lane.id.job, lane.id.round, lane.id.lane);
+    Output::Event(Event::Lost { job, round, lane })
 }
 
 impl Machine for Worker {
@@ -536,5 +548,54 @@ impl Machine for Worker {
 
     fn deadline(&self) -> Option<TimeMs> {
         self.wake
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        compute::{
+            dataset::Samples,
+            lane::LaneId,
+            params::{Architecture, JobParams, Mode, Rounding},
+            state::Weights,
+        },
+        types::Digest,
+        wire::work::{SentRows, SentWeights},
+    };
+    use alloc::vec;
+
+    const JOB: JobId = Digest([1; 32]);
+
+    fn lease(number: u64, deadline_ms: u32, weights: impl FnOnce(Weights) -> SentWeights) -> Lease {
+        let params = JobParams {
+            architecture: Architecture { dims: vec![2, 2].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            unit_rows: 8,
+            mode: Mode::Local { lanes: 2, steps: 1 },
+            learning_rate: 6554,
+            momentum: 230,
+            rounds: 1,
+            seed: 0,
+            rounding: Rounding::Stochastic,
+        };
+        let initial = Weights::initial(&params.clone().validate().unwrap());
+        let id = LaneId { job: JOB, round: 0, lane: number as u32 };
+        let rows = SentRows::Lane(Samples::new(2, vec![0; 16], vec![0; 8]).unwrap());
+        let weights_hash = initial.hash();
+        let lane = LaneAssignment { params, id, weights_hash, weights: weights(initial), rows };
+        Lease { id: LeaseId { job: JOB, number }, assignment: Assignment::Lane(lane), deadline_ms }
+    }
+
+    #[test]
+    fn a_lane_that_waited_for_its_weights_is_of_use_until_its_deadline() {
+        let coordinator = NodeId([2; 32]);
+        let mut worker = Worker::new(Config { slots: 1, ..Config::new(NodeId([3; 32]), [4; 32]) });
+        assert!(worker.take(0, JOB, coordinator, lease(0, 60_000, |_| SentWeights::Held)));
+        assert_eq!((worker.awaiting.len(), worker.held.len()), (1, 0));
+        assert!(worker.take(1_000, JOB, coordinator, lease(1, 60_000, SentWeights::Here)));
+        assert_eq!((worker.awaiting.len(), worker.held.len()), (0, 2));
+        let until: Vec<TimeMs> = worker.held.values().map(|held| held.until).collect();
+        assert_eq!(until, [60_000, 61_000]);
     }
 }

@@ -214,7 +214,7 @@ export const en = {
   "log.connected": "Connected as {node}.",
   "log.offline": "The connection to the network was lost.",
   "log.online": "Connected again.",
-  "log.rejected": "A false result of {worker} was refused (round {round}, unit {lane}): {reason}. The unit went to another.",
+  "log.rejected": "A result of {worker} was refused as false, by what this network says (round {round}, unit {lane}): {reason}. The unit went to another.",
   "log.late": "A result came late, or its tab was closed (round {round}, unit {lane}). The unit went to another; nobody is to blame.",
   "log.refused": "A result of {worker} was refused (round {round}, unit {lane}): {reason}. The unit went to another.",
   "log.withheld": "{worker} did not show its work when another result differed (round {round}, unit {lane}). The unit went to another.",

@@ -216,7 +216,7 @@ export const es: Messages = {
   "log.connected": "Conexión establecida como {node}.",
   "log.offline": "Se perdió la conexión con la red.",
   "log.online": "Hay conexión de nuevo.",
-  "log.rejected": "Se rechazó un resultado falso de {worker} (ronda {round}, unidad {lane}): {reason}. La unidad pasó a otro.",
+  "log.rejected": "Se rechazó por falso un resultado de {worker}, según dice esta red (ronda {round}, unidad {lane}): {reason}. La unidad pasó a otro.",
   "log.late": "Un resultado llegó tarde, o se cerró su pestaña (ronda {round}, unidad {lane}). La unidad pasó a otro; no es culpa de nadie.",
   "log.refused": "Se rechazó un resultado de {worker} (ronda {round}, unidad {lane}): {reason}. La unidad pasó a otro.",
   "log.withheld": "{worker} no mostró su trabajo cuando otro resultado no coincidía (ronda {round}, unidad {lane}). La unidad pasó a otro.",
