@@ -133,8 +133,8 @@ impl Default for Config {
     }
 }
 
-/// `HOST:PORT`, where the host is a name or an IP address; an IPv6 address stands in brackets. A name is resolved when
-/// the socket is opened.
+/// `HOST:PORT`, where the host is a name or an IP address; an IPv6 address stands in brackets. A
+/// name is resolved when the socket is opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HttpAddr(String);
@@ -231,8 +231,8 @@ impl From<HostName> for String {
     }
 }
 
-/// Letters, digits, hyphens and underscores between dots, as service names have them (RFC 1123, and the underscore of
-/// container networks).
+/// Letters, digits, hyphens and underscores between dots, as service names have them (RFC 1123, and
+/// the underscore of container networks).
 fn is_host_name(text: &str) -> bool {
     const LEN_MAX: usize = 253;
     let plain =
@@ -245,8 +245,12 @@ impl Config {
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE_NAME);
         let bytes = files::read_capped(&path, LEN_MAX).map_err(|error| unreadable(dir, &path, error))?;
-        let invalid =
-            || format!("{} is not a valid configuration; mend the line, or compare docs/operating.md", path.display());
+        let invalid = || {
+            format!(
+                "{} is not a valid configuration; correct the line (docs/operating.md lists the options)",
+                path.display()
+            )
+        };
         let text =
             String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(invalid)?;
         toml::from_str(&text).with_context(invalid)
@@ -261,7 +265,8 @@ impl Config {
     }
 }
 
-/// Why the configuration cannot be read: mostly because the directory is not the one that was meant.
+/// Why the configuration cannot be read: mostly because the directory is not the one that was
+/// meant.
 fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
     let init = format!("make one with `tequio init --dir {} ...`", dir.display());
     if dir.is_file() {

@@ -1,4 +1,5 @@
-//! The process's limit of open files: raised to what the node may need, as far as the system allows.
+//! The process's limit of open files: raised to what the node may need, as far as the system
+//! allows.
 
 use tequio_p2p::Limits;
 
@@ -12,7 +13,7 @@ pub fn wanted() -> u64 {
     connections.iter().map(|n| u64::from(*n)).sum::<u64>() + RESERVED
 }
 
-/// What to tell the operator where the limit is too low.
+/// The warning for the operator if the limit is too low.
 pub fn advice(limit: u64, wanted: u64) -> Option<String> {
     (limit < wanted).then(|| {
         format!(

@@ -59,7 +59,7 @@ pub fn is_empty(dir: &Path) -> bool {
 }
 
 /// The directories in `dir` that have a node's configuration, in the order of their names; at most
-/// [`NODE_DIRECTORIES_MAX`].
+/// `NODE_DIRECTORIES_MAX`.
 pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
     let is_node = |path: &PathBuf| path.join(crate::config::FILE_NAME).is_file();

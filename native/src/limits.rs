@@ -1,4 +1,4 @@
-//! Compares the limits that docs/operating.md tells operators with the constants that enforce them.
+//! Compares the limits in docs/operating.md with the constants that enforce them.
 
 use crate::{api, data, descriptors, node, store};
 use tequio_core::{
@@ -35,7 +35,7 @@ fn kib(bytes: usize) -> String {
 }
 
 #[test]
-fn operators_are_told_the_limits_that_are_enforced() {
+fn documented_limits_are_those_that_are_enforced() {
     let limits = Limits::default();
     let (items, bytes) = (node::mempool::ITEMS_MAX, node::mempool::BYTES_MAX);
     let sender = node::mempool::PER_SENDER_MAX;
@@ -63,7 +63,10 @@ fn operators_are_told_the_limits_that_are_enforced() {
             "jobs of one coordinator at once, running or pending",
             format!("{}: wait until one is final, or `tequio job cancel`", state::JOBS_PER_OWNER_MAX),
         ),
-        ("jobs that a list shows", format!("{}, the newest", light::LIST_MAX)),
+        (
+            "jobs that a list shows",
+            format!("{}: running ones first, then pending ones, then ended ones", light::LIST_MAX),
+        ),
         ("refs of one owner", number(state::REFS_PER_OWNER_MAX)),
         ("members of the network", number(membership::MEMBERS_MAX)),
         ("seats of a committee", number(committee::SEATS_MAX)),
@@ -101,6 +104,6 @@ fn operators_are_told_the_limits_that_are_enforced() {
         let row = format!("| {what} | {limit} |");
         assert!(table.contains(&row), "docs/operating.md lacks {row}");
     }
-    let told = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).count();
-    assert_eq!(told, rows.len(), "docs/operating.md tells limits that nothing enforces");
+    let rows_in_docs = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).count();
+    assert_eq!(rows_in_docs, rows.len(), "docs/operating.md lists limits that nothing enforces");
 }

@@ -1,7 +1,8 @@
 //! The log: its filter at the start, and changing the filter while the program runs.
 //!
-//! The filter comes from the variable RUST_LOG, or else from `--log` and `config.toml`. A filter from RUST_LOG stays for
-//! the life of the process, because nobody can change the environment of a running process.
+//! The filter comes from the variable RUST_LOG, or else from `--log` and `config.toml`. A filter
+//! from RUST_LOG stays for the life of the process, because nobody can change the environment of a
+//! running process.
 
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
@@ -65,7 +66,8 @@ pub fn parse(text: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(text).map_err(|error| invalid(error.to_string()))
 }
 
-/// Takes another filter from now on, unless the environment has chosen one. Returns whether the filter has changed.
+/// Takes another filter from now on, unless the environment has chosen one. Returns whether the
+/// filter has changed.
 pub fn set(text: &str) -> Result<bool, LogError> {
     let filter = parse(text)?;
     if from_environment().is_some() {

@@ -35,8 +35,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Removes variables of this program that are empty: service managers and container files set a variable to nothing
-/// where they mean that it is not set.
+/// Removes variables of this program that are empty: service managers and container files set a
+/// variable to nothing where they mean that it is not set.
 fn forget_empty_variables() {
     let empty = std::env::vars_os()
         .filter(|(name, value)| value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("TEQUIO_")));

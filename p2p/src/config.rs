@@ -93,8 +93,8 @@ pub struct TlsIdentity {
     pub chain_der: Vec<Vec<u8>>,
 }
 
-/// The TLS identity of a running listener, shared with the program that renews it. A replaced one counts for connections
-/// that are accepted from then on; open connections keep theirs.
+/// The TLS identity of a running listener, shared with the program that renews it. A replaced one
+/// counts for connections that are accepted from then on; open connections keep theirs.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Clone)]
 pub struct ReloadableTls(std::sync::Arc<std::sync::Mutex<(u64, TlsIdentity)>>);

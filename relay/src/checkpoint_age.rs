@@ -1,5 +1,5 @@
-//! Warns while the checkpoint that browsers start from is about to expire, or has expired. The relay does not renew it:
-//! links to the page pin the file by its hash.
+//! Warns while the checkpoint that browsers start from is about to expire, or has expired. The
+//! relay does not renew it: links to the page pin the file by its hash.
 
 use crate::{files, http::CheckpointFile};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX};
 /// Between two looks at the file.
 const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// What is said of a checkpoint's age.
+/// How close a checkpoint is to its expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fresh,
@@ -34,7 +34,7 @@ pub async fn watch(file: CheckpointFile) {
                 Verdict::Fresh => {}
                 Verdict::Expires(hours) => tracing::warn!(%path, hours, "the checkpoint expires: {advice}"),
                 Verdict::Expired => {
-                    tracing::error!(%path, "the checkpoint has expired, no new browser can start: {advice}")
+                    tracing::error!(%path, "the checkpoint has expired, so no new browser can join: {advice}")
                 }
             }
         }

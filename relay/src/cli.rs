@@ -135,12 +135,13 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_HTTP_RATE", default_value_t = 20)]
     pub http_rate: u32,
 
-    /// File whose first line chooses what is logged, in the words of RUST_LOG and instead of it; read again on SIGHUP
+    /// File whose first line is the log filter, in the syntax of RUST_LOG and instead of it; read
+    /// again on SIGHUP
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_LOG_FILTER_FILE")]
     pub log_filter_file: Option<PathBuf>,
 
-    /// Print one JSON object with all addresses on standard output once everything listens, and one each time that the
-    /// number of connected browsers changes
+    /// Print one JSON object with all addresses on standard output once everything listens, and one
+    /// each time that the number of connected browsers changes
     #[arg(long, env = "TEQUIO_RELAY_JSON", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub json: bool,

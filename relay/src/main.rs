@@ -1,5 +1,6 @@
-//! `tequio-relay`: see `--help`. Logs go to standard error; `RUST_LOG` chooses them, or a file that can be changed while
-//! the relay runs. SIGHUP reads that file and the TLS certificate again, and never ends the relay.
+//! `tequio-relay`: see `--help`. Logs go to standard error; `RUST_LOG` chooses them, or a file that
+//! can be changed while the relay runs. SIGHUP reads that file and the TLS certificate again, and
+//! never ends the relay.
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-/// What is logged unless somebody chooses.
+/// The log filter where none is configured.
 const LOG_DEFAULT: &str = "info,libp2p=warn,str0m=error,is=error,stun_types=off";
 
 /// The least time between two lines of JSON: a crowd that comes at once is one line.
@@ -48,7 +49,7 @@ fn start_log(file: Option<&Path>) -> anyhow::Result<LogFilter> {
     Ok(handle)
 }
 
-/// What to log: as the file says, if there is one, else as `RUST_LOG` says.
+/// The filter of the file, if one is given, else that of `RUST_LOG`.
 fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
     let Some(path) = file else {
         return Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT)));
@@ -56,7 +57,7 @@ fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = text.lines().next().unwrap_or_default().trim();
     EnvFilter::try_new(if line.is_empty() { LOG_DEFAULT } else { line })
-        .with_context(|| format!("{} does not choose a log", path.display()))
+        .with_context(|| format!("the first line of {} is no log filter; write for example info", path.display()))
 }
 
 async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
@@ -95,7 +96,8 @@ async fn reload_on_hangup(mut hangups: Signal, relay: &Relay, file: Option<PathB
     std::future::pending().await
 }
 
-/// Prints how many browsers are connected each time that the number changes, for as long as somebody reads it.
+/// Prints how many browsers are connected each time that the number changes, until nothing reads
+/// the output any more.
 async fn report_browsers(mut browsers: watch::Receiver<usize>) {
     let mut out = tokio::io::stdout();
     while browsers.changed().await.is_ok() {

@@ -144,7 +144,8 @@ impl Relay {
         self.forwarder.upstreams().count(Instant::now()).1
     }
 
-    /// Takes over a renewed TLS certificate, if there is one. Without being told the relay looks for itself once a minute.
+    /// Loads a renewed TLS certificate, if there is one. The relay also checks once a minute by
+    /// itself.
     pub async fn reload_certificate(&self) {
         if let Some(certificate) = &self.certificate {
             reload(certificate.clone()).await;

@@ -1,8 +1,9 @@
-//! The operator's TLS certificate, read from PEM for both uses: web server and WebSocket. A renewed one is taken over
-//! while the relay runs, for connections that begin from then on.
+//! The operator's TLS certificate, read from PEM for both uses: web server and WebSocket. A renewed
+//! one is taken over while the relay runs, for connections that begin from then on.
 //!
-//! Refused: files without a certificate or key, and a key that does not fit the certificate. A renewed pair that is
-//! refused (a file half written, say) changes nothing, and is read again at the next look.
+//! Refused: files without a certificate or key, and a key that does not fit the certificate. A
+//! renewed pair that is refused (a file half written, say) changes nothing, and is read again at
+//! the next look.
 
 use crate::{StartError, TlsFiles};
 use rustls::{
@@ -19,7 +20,7 @@ use tequio_p2p::{ReloadableTls, TlsIdentity};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-/// What tells a renewed file from the one that was read.
+/// Modification time and length of both files: they differ when a file was renewed.
 type Stamp = [(SystemTime, u64); 2];
 
 /// The certificate in use, in both forms.
@@ -52,7 +53,8 @@ impl Certificate {
         self.websocket.clone()
     }
 
-    /// Takes over what the files hold, if they are not those that were read last; says whether it has.
+    /// Takes over what the files hold, if they are not those that were read last; says whether it
+    /// has.
     ///
     /// # Errors
     /// If they cannot be read, or do not fit each other; the former certificate stays.

@@ -1,6 +1,7 @@
 /**
- * The npm package's examples as they stand: the README's first one and the React component, built by Vite and run in
- * Chromium against a network that has a finished training; and a node in Node.js that reads the model and runs it.
+ * The npm package's examples as they stand: the README's first one and the React component, built
+ * by Vite and run in Chromium against a network that has a finished training; and a node in Node.js
+ * that reads the model and runs it.
  *
  * Usage: node examples.mjs --chromium PATH --url URL-OF-THE-PAGE
  * Prints `readme` and `react` with what they showed, then `node` with the model's label.

@@ -1,10 +1,10 @@
 /**
- * Measures the first load of the page, each time in a new profile: on this machine as it is, and at 1.6 Mbit/s with
- * 150 ms of latency and a processor four times as slow.
+ * Measures the first load of the page, each time in a new profile: on this machine as it is, and at
+ * 1.6 Mbit/s with 150 ms of latency and a processor four times as slow.
  *
  * Usage: node first-load.mjs --chromium PATH --url URL [--loads N]
- * Prints `measured` for each profile: medians of the time until the page can be read, and from the press of the button
- * to a verified head, and the bytes that came over HTTP.
+ * Prints `measured` for each profile: medians of the time until the page can be read, and from the
+ * press of the button to a verified head, and the bytes that came over HTTP.
  */
 import { parseArgs } from "node:util";
 import { attribute, launch, part, say } from "./chromium.mjs";

@@ -1,6 +1,6 @@
 /**
- * Serves pages that use the npm package, for scripts of this folder: Vite's development server over a temporary folder,
- * with the relay's checkpoint and well-known file on the same origin.
+ * Serves pages that use the npm package, for scripts of this folder: Vite's development server over
+ * a temporary folder, with the relay's checkpoint and well-known file on the same origin.
  */
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";

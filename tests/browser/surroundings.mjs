@@ -1,6 +1,7 @@
 /**
- * The npm package in browsers as they are: storage that is forbidden, cannot hold the key, is closed or cleared in
- * mid-session; clocks that are wrong; a relay that is dead or silent; a policy that forbids the connection.
+ * The npm package in browsers as they are: storage that is forbidden, cannot hold the key, is
+ * closed or cleared in mid-session; clocks that are wrong; a relay that is dead or silent; a policy
+ * that forbids the connection.
  *
  * Usage: node surroundings.mjs --chromium PATH --url URL-OF-THE-PAGE
  * Prints one event for each of them, with what the program saw.

@@ -10,7 +10,8 @@ use std::{
     process::Command,
 };
 
-/// The browser of this machine: where Debian and others have it, unless `TEQUIO_CHROMIUM` names another.
+/// The browser of this machine: where Debian and others have it, unless `TEQUIO_CHROMIUM` names
+/// another.
 pub fn chromium() -> Result<PathBuf> {
     let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
     let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);

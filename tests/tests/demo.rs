@@ -1,4 +1,5 @@
-//! `cargo xtask demo` as a person runs it, with what is built already: in pipes, with a real Chromium, until Ctrl-C.
+//! `cargo xtask demo` as a person runs it, with what is built already: in pipes, with a real
+//! Chromium, until Ctrl-C.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tequio_tests::{browser, network::Network};
 
 const WAIT: Duration = Duration::from_secs(300);
-/// From the press of the button to a verified head on this machine; half of it where nothing else runs.
+/// From the press of the button to a verified head on this machine; half of it where nothing else
+/// runs.
 const LOOPBACK_MS_MAX: u64 = 1_000;
 /// The same at 1.6 Mbit/s and with a processor four times as slow.
 const SLOW_MS_MAX: u64 = 5_000;

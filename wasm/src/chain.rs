@@ -172,8 +172,9 @@ impl Chain {
         NodeError::Forked(e)
     }
 
-    /// Follows the committee handovers of a source to the epoch of the header that came too early, page by page. Returns
-    /// how many epochs later the known committee is. Each page is announced as the new head, and kept for the next visit.
+    /// Follows the committee handovers of a source to the epoch of the header that came too early,
+    /// page by page. Returns how many epochs later the known committee is. Each page is announced
+    /// as the new head, and kept for the next visit.
     async fn follow_handovers(&self, peer: NodeId, ahead: &LightError) -> Result<usize, Fault> {
         let started_at = self.light.borrow().committee().epoch();
         let LightError::Ahead { found: target, .. } = *ahead else { return Ok(0) };
@@ -237,7 +238,8 @@ impl Chain {
             })
             .await;
         match answer {
-            // Also by the committee handovers on the way to the answer, of which the last may be its header.
+            // Also by the committee handovers on the way to the answer, of which the last may be
+            // its header.
             Ok(_) => Ok(self.light.borrow().head().height > after),
             Err(NodeError::NotFound(_)) => Ok(false),
             Err(e) => Err(e),
@@ -257,7 +259,7 @@ impl Chain {
         Ok(progress)
     }
 
-    /// Takes down that a head has arrived, and tells the page of it.
+    /// Records the arrival of a head, and reports it to the page.
     pub fn announce_head(&self) {
         self.arrived.set(Instant::now());
         let light = self.light.borrow();
@@ -267,7 +269,8 @@ impl Chain {
         self.emitter.emit(&Event::Head { height, time_ms, hash: light.digest().to_string(), signers, committee });
     }
 
-    /// How long ago the head arrived, if a newer one is overdue. The device's clock has no part in it.
+    /// How long ago the head arrived, if a newer one is overdue. The device's clock has no part in
+    /// it.
     pub fn overdue_ms(&self) -> Option<u64> {
         let age_ms = self.arrived.get().elapsed().as_millis() as u64;
         let limit_ms = self.interval_ms.get().saturating_mul(STALE_INTERVALS);

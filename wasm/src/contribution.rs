@@ -1,4 +1,5 @@
-//! The proof of what a member did for a job: made from verified answers, and verified without a network.
+//! The proof of what a member did for a job: made from verified answers, and verified without a
+//! network.
 
 use crate::{
     chain::{ANSWER_WAIT, Chain, Fault, now_ms},
@@ -73,8 +74,8 @@ impl ContributionView {
     }
 }
 
-/// Verifies the bytes of a file against those of a checkpoint that the caller trusts; `as_of_ms` is the time at which
-/// the keys of the committees must have been good, by default now.
+/// Verifies the bytes of a file against those of a checkpoint that the caller trusts; `as_of_ms` is
+/// the time at which the keys of the committees must have been good, by default now.
 #[wasm_bindgen(js_name = verifyContribution)]
 pub fn verify_contribution(file: &[u8], checkpoint: &[u8], as_of_ms: Option<f64>) -> Result<JsValue, JsValue> {
     Ok(verify(file, checkpoint, as_of_ms.map_or_else(now_ms, |ms| ms as u64))?)
@@ -91,7 +92,8 @@ fn verify(file: &[u8], checkpoint: &[u8], now_ms: u64) -> Result<JsValue, NodeEr
     js(&ContributionView::new(&job, &file.verify(light, now_ms).map_err(bad)?))
 }
 
-/// Makes the file for a member, by default this node, from the checkpoint on that the node was started with.
+/// Makes the file for a member, by default this node, from the checkpoint on that the node was
+/// started with.
 pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&str>) -> Result<Vec<u8>, NodeError> {
     let job: JobId = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
     let node = match node {
@@ -102,8 +104,8 @@ pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&st
     let (light, handovers) = handovers(chain, checkpoint, proved.header.header.epoch).await?;
     let internal = |e: ContributionError| NodeError::Internal(e.to_string());
     let file = ContributionFile::new(node, job, handovers, proved.header, proved.entry).map_err(internal)?;
-    // What does not hold here would hold nowhere. The handovers have been followed already, in slices: all of them at once
-    // would stop the page for as long as they take.
+    // What does not hold here would hold nowhere. The handovers have been followed already, in
+    // slices: all of them at once would stop the page for as long as they take.
     match file.clone().verify(light, now_ms()) {
         Ok(_) => Ok(file.encode()),
         Err(e @ (ContributionError::NotFinal(_) | ContributionError::NoContributor(_))) => {
@@ -113,7 +115,8 @@ pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&st
     }
 }
 
-/// The committee handovers from a checkpoint's epoch to another, and the light client that has followed them.
+/// The committee handovers from a checkpoint's epoch to another, and the light client that has
+/// followed them.
 async fn handovers(
     chain: &Chain,
     checkpoint: &[u8],

@@ -15,7 +15,7 @@ pub enum NodeError {
     NoRelay(String),
     #[error("every source that is connected has given wrong data: add another relay")]
     AllSourcesLied,
-    #[error("nobody could answer: {0}")]
+    #[error("no peer could answer: {0}")]
     Unavailable(String),
     #[error("{0}")]
     Timeout(String),

@@ -54,7 +54,7 @@ pub enum Event {
         /// `late`, `withheld` or `wrong`.
         kind: &'static str,
         reason: String,
-        /// When it happened, by the clock of the node that tells it.
+        /// When it happened, by the clock of the reporting node.
         time_ms: u64,
     },
     Lie {

@@ -1,6 +1,6 @@
-//! The loops that keep the node current: heads, jobs and events. They are driven by answers to held-back
-//! questions and by new heads, at most every [`HEAD_INTERVAL`]. A tab in the background, whose timers fire late, only
-//! follows more slowly.
+//! The loops that keep the node current: heads, jobs and events. They are driven by answers to
+//! held-back questions and by new heads, at most every [`HEAD_INTERVAL`]. A tab in the background,
+//! whose timers fire late, only follows more slowly.
 
 use crate::{
     chain::{Chain, Fault, now_ms},
@@ -34,8 +34,8 @@ use tequio_p2p::Multiaddr;
 /// How long a question for the next head is held back by the source.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 const ADVICE_WAIT: Duration = Duration::from_secs(5);
-/// The least time between two heads. A busy chain makes several blocks a second, and each certificate costs the page's
-/// thread some 30 ms. Nobody reads heights that fast.
+/// The least time between two heads. A busy chain makes several blocks a second, and each
+/// certificate costs the page's thread some 30 ms. Nobody reads heights that fast.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
 //! The browser's identity: an Ed25519 key made once, sealed with AES-GCM under a WebCrypto key that is not
-//! extractable, both in IndexedDB. Who copies the data base has neither.
+//! extractable, both in IndexedDB. Who copies the database has neither.
 
 use crate::{
     error::NodeError,
@@ -16,8 +16,8 @@ const WRAPPING_KEY: &str = "identity wrapping key";
 const SEALED: &str = "identity sealed";
 const NONCE_LEN: usize = 12;
 
-/// The identity of this browser profile, made at the first call. One that is lost is replaced, and told: a node
-/// that refuses to start would not bring it back.
+/// The identity of this browser profile, made at the first call. A lost identity is replaced, and
+/// an event reports it: refusing to start would not restore it.
 pub async fn load_or_create(store: &Store, visited: bool) -> Result<NodeKey, NodeError> {
     let subtle = subtle()?;
     let wrapping = store.value(WRAPPING_KEY).await.and_then(|v| v.dyn_into::<CryptoKey>().ok());

@@ -25,7 +25,7 @@ impl Known {
         }
     }
 
-    /// Gives up: whoever waits is told that it will never be set.
+    /// Gives up: all waiting callers return, with the result that it is not set.
     pub fn give_up(&self) {
         self.sender.borrow_mut().take();
     }

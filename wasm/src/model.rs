@@ -72,7 +72,8 @@ impl Model {
         self.model.classifier().topology().features()
     }
 
-    /// The columns of a row in order: `[{name, mean, deviation}]`. Columns that were scaled together share moments.
+    /// The columns of a row in order: `[{name, mean, deviation}]`. Columns that were scaled
+    /// together share moments.
     #[wasm_bindgen(getter)]
     pub fn columns(&self) -> Result<JsValue, JsValue> {
         let moments = self.model.normalizer().moments();

@@ -356,7 +356,7 @@ impl LightNode {
         select! {
             known = known => if known { Ok(()) } else { Err(NodeError::Closed) },
             () = Delay::new(JOBS_WAIT).fuse() => {
-                Err(NodeError::Timeout(format!("no source has told its jobs within {JOBS_WAIT:?}")))
+                Err(NodeError::Timeout(format!("no source has sent its jobs within {JOBS_WAIT:?}")))
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What outlives the page, in IndexedDB: the light client's head, and the identity under a key that
 //! scripts can use but not read.
 //!
-//! Storage is a convenience, not a condition. Where the browser forbids it, or cannot store the key, the
-//! values stay in memory for this visit. A data base that the browser closes in mid-session is opened
-//! again. Each of these is told to the page as an event.
+//! Storage is a convenience, not a condition. Where the browser forbids it, or cannot store the
+//! key, the values stay in memory for this visit. A database that the browser closes in mid-session
+//! is opened again. An event reports each of these to the page.
 
 use crate::{
     error::{NodeError, describe},
@@ -26,18 +26,19 @@ use wasm_bindgen::{JsCast, JsValue};
 const TABLE: &str = "node";
 const VERSION: u8 = 1;
 
-/// The data base of one node, or its memory.
+/// The database of one node, or its memory.
 pub struct Store {
     name: String,
     database: RefCell<Option<Rc<Database>>>,
     memory: RefCell<BTreeMap<String, JsValue>>,
     emitter: Emitter,
-    /// How often the data base was opened again.
+    /// How often the database was opened again.
     reopened: Cell<u32>,
 }
 
 impl Store {
-    /// Opens the data base of this name; without one, or where it cannot be opened, all is kept for the visit.
+    /// Opens the database of this name; without one, or where it cannot be opened, all is kept for
+    /// the visit.
     pub async fn open(name: Option<String>, emitter: Emitter) -> Self {
         let store = Self {
             name: name.clone().unwrap_or_default(),
@@ -61,7 +62,8 @@ impl Store {
         self.database.borrow().is_some()
     }
 
-    /// How often the data base was opened again; whoever stored something looks whether it is still there.
+    /// How often the database was opened again; whoever stored something looks whether it is still
+    /// there.
     pub fn reopened(&self) -> u32 {
         self.reopened.get()
     }
@@ -117,8 +119,8 @@ impl Store {
         self.put(&[(key, Uint8Array::from(bytes).into())]).await;
     }
 
-    /// Opens the data base again after a failure, if the browser has closed it; else, and where that fails too, the
-    /// store lasts for the visit.
+    /// Opens the database again after a failure, if the browser has closed it; else, and where that
+    /// fails too, the store lasts for the visit.
     async fn reopen(&self, failure: Error) -> Option<Rc<Database>> {
         if !is_closed(&failure) {
             self.keep_for_visit(failure.to_string());
@@ -171,7 +173,8 @@ async fn write(database: &Database, values: &[(&str, JsValue)]) -> Result<(), Er
     transaction.commit().await
 }
 
-/// Whether the browser has closed the data base: because its site data were cleared, or another page wants it.
+/// Whether the browser has closed the database: because its site data were cleared, or another page
+/// wants it.
 fn is_closed(error: &Error) -> bool {
     match error {
         Error::DomException(DomException::InvalidStateError(_) | DomException::AbortError(_)) => true,

@@ -29,7 +29,7 @@ use wasm_bindgen_futures::spawn_local;
 /// A coordinator holds back its answer while it has no work; longer than that, it is lost.
 const WORK_WAIT: Duration = Duration::from_secs(25);
 
-/// For a source to tell addresses of a coordinator, and how many of them are dialled.
+/// Timeout of a request for a coordinator's addresses, and how many of them are dialled.
 const ADDRESSES_WAIT: Duration = Duration::from_secs(5);
 const ADDRESSES_TRIED_MAX: usize = 8;
 
@@ -171,7 +171,8 @@ async fn request_work(shared: &Shared, to: NodeId, body: Vec<u8>) -> Result<Resp
     codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
 }
 
-/// Connects to a node: by a circuit of a connected relay, or else by the addresses that the sources know it by.
+/// Connects to a node: by a circuit of a connected relay, or else by the addresses that the sources
+/// know it by.
 async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
     if chain.network.peer(node).is_some() {
         return Ok(());
@@ -194,7 +195,7 @@ async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), 
     Err(NodeError::Unavailable(last))
 }
 
-/// Where a coordinator says that it can be reached, as told by a source; what may be dialled at its word.
+/// The addresses of a coordinator, as a source gives them, without those that must not be dialled.
 async fn addresses_of(chain: &Chain, node: NodeId, via: &Multiaddr) -> Vec<Multiaddr> {
     let request = Request::Addresses { of: AddressesOf::Coordinator(node) };
     let told = chain.ask(&request, ADDRESSES_WAIT, |response| match response {

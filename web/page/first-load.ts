@@ -1,8 +1,8 @@
 /**
- * What the built page needs for a quick first load: names that hold the hash of their content, so that browsers may
- * keep the files for ever; early requests for what the light node needs once a person joins; and every file compressed
- * beside itself, for servers that send `.br` and `.gz` as they are. Prints what a first load transfers, and fails above
- * its budget.
+ * What the built page needs for a quick first load: names that hold the hash of their content, so
+ * that browsers may keep the files for ever; early requests for what the light node needs once a
+ * person joins; and every file compressed beside itself, for servers that send `.br` and `.gz` as
+ * they are. Prints what a first load transfers, and fails above its budget.
  */
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

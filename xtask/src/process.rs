@@ -5,8 +5,8 @@
 //! descendant; and on Linux orphans of our children become ours (`PR_SET_CHILD_SUBREAPER`), while our own sudden death
 //! is told to them by the kernel (`PR_SET_PDEATHSIG`).
 //!
-//! A command that ends in an orderly way by itself asks for the first signal with [`on_interrupt`]; the second signal
-//! ends everything at once.
+//! A command that ends in an orderly way by itself asks for the first signal with [`on_interrupt`];
+//! the second signal ends everything at once.
 
 use std::{
     fs::File,
@@ -68,7 +68,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. `report` gets each line of JSON that it prints, and then its end; other lines are only logged.
+    /// Starts a process. `report` gets each line of JSON that it prints, and then its end; other
+    /// lines are only logged.
     pub fn spawn(
         name: &str,
         command: &mut Command,
@@ -160,8 +161,9 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// On Ctrl-C, a hang-up or a request to end: ends every descendant, then this process, unless [`on_interrupt`] was
-/// called. A hang-up that was ignored from the start, as under nohup(1), stays ignored.
+/// On Ctrl-C, a hang-up or a request to end: ends every descendant, then this process, unless
+/// [`on_interrupt`] was called. A hang-up that was ignored from the start, as under nohup(1), stays
+/// ignored.
 pub fn install_signal_handler() -> Result<()> {
     unix::adopt_orphans().context("cannot adopt orphans")?;
     let mut handled = vec![SIGINT, SIGTERM];
@@ -191,7 +193,8 @@ pub fn on_interrupt(listener: impl FnOnce() + Send + 'static) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
 }
 
-/// Whether a signal has asked this program to end. An error is then no news: processes end because they were asked to.
+/// Whether a signal has asked this program to end. An error is then no news: processes end because
+/// they were asked to.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }

@@ -102,7 +102,8 @@ pub fn run(options: &TestOptions) -> Result<()> {
     bail!("failed: {}; run one alone with `cargo xtask test --only STEP`", failed.join(", "));
 }
 
-/// The steps named and those that they need, in the order of the table. If none is named: those of `--long` or all others.
+/// The steps named and those that they need, in the order of the table. If none is named: those of
+/// `--long` or all others.
 fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
     if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != *name)) {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();

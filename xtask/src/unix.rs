@@ -63,14 +63,16 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
 
 /// Whether this process was started with a signal ignored.
 pub fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: an all-zero sigaction is a valid value of that plain struct; the call only writes into it.
+    // SAFETY: an all-zero sigaction is a valid value of that plain struct; the call only writes
+    // into it.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
 }
 
-/// Makes a read from the terminal fail, instead of stopping this process, while it is in the background.
+/// Makes a read from the terminal fail, instead of stopping this process, while it is in the
+/// background.
 pub fn fail_background_reads() {
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };

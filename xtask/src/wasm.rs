@@ -73,7 +73,8 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
 }
 
-/// Lets the glue name the module's size, which a server that compresses it does not: the measure of a download's progress.
+/// Lets the glue name the module's size, which a server that compresses it does not: the measure of
+/// a download's progress.
 fn name_size(glue: &Path, module: &Path) -> Result<()> {
     let size = fs::metadata(module).with_context(|| format!("cannot read {}", module.display()))?.len();
     let mut text = fs::read_to_string(glue).with_context(|| format!("cannot read {}", glue.display()))?;

@@ -46,8 +46,8 @@ impl LaneId {
     }
 }
 
-/// Most row numbers that a worker shuffles to find the rows of a lane: some 20 ms of a browser's page. Where a lane takes
-/// more, its rows are sent.
+/// Most row numbers that a worker shuffles to find the rows of a lane: some 20 ms of a browser's
+/// page. Where a lane takes more, its rows are sent.
 pub const SHUFFLED_ROWS_MAX: u64 = 1 << 18;
 
 /// The order of the training rows, one epoch at a time.
@@ -64,7 +64,8 @@ impl EpochOrder {
         Self { rows, epoch: None, order: Vec::new() }
     }
 
-    /// Most row numbers that are shuffled to find the rows of a lane: all of them for each epoch that the lane touches.
+    /// Most row numbers that are shuffled to find the rows of a lane: all of them for each epoch
+    /// that the lane touches.
     pub fn shuffled_rows(&self, plan: &Plan) -> u64 {
         let steps_per_epoch = (u64::from(self.rows) / plan.batch_rows()).max(1);
         let epochs = u64::from(plan.steps_per_lane()).div_ceil(steps_per_epoch) + 1;

@@ -1,8 +1,8 @@
 //! The proof of what a member did for a job, as a file to keep or to share.
 //!
-//! The file holds the committee handovers from a checkpoint on, a final header, and the job's entry with its proof. It
-//! is verified against a checkpoint that the reader trusts, without a network. It refuses a job that is not final, and
-//! a member that the job's result does not name.
+//! The file holds the committee handovers from a checkpoint on, a final header, and the job's entry
+//! with its proof. It is verified against a checkpoint that the reader trusts, without a network.
+//! It refuses a job that is not final, and a member that the job's result does not name.
 
 use super::{LightClient, LightError, handover::FILE_HANDOVERS_MAX};
 use crate::{
@@ -96,8 +96,9 @@ impl ContributionFile {
         Ok(codec::decode(bytes, FILE_LEN_MAX)?)
     }
 
-    /// Verifies the file with a light client that has just started from a checkpoint. Handovers of epochs before the
-    /// checkpoint's are skipped, so a newer checkpoint than the file's own also works.
+    /// Verifies the file with a light client that has just started from a checkpoint. Handovers of
+    /// epochs before the checkpoint's are skipped, so a newer checkpoint than the file's own also
+    /// works.
     pub fn verify(self, mut light: LightClient, now_ms: TimeMs) -> Result<ProvedContribution, ContributionError> {
         let known = light.committee().epoch();
         let handovers: Vec<_> = self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= known).collect();

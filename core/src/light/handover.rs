@@ -1,8 +1,9 @@
 //! Committee handovers: how a light client enters later epochs.
 //!
-//! The last header of an epoch carries the digest of the next committee, and the epoch's committee certifies that header.
-//! So one certificate per epoch leads a client on. A handover is refused unless it is that of the epoch the client knows,
-//! gives the record that the header names, and keeps a quorum of the weight.
+//! The last header of an epoch carries the digest of the next committee, and the epoch's committee
+//! certifies that header. So one certificate per epoch leads a client on. A handover is refused
+//! unless it is that of the epoch the client knows, gives the record that the header names, and
+//! keeps a quorum of the weight.
 
 use super::{LightClient, LightError, Progress};
 use crate::{
@@ -99,8 +100,8 @@ impl CommitteeHandover {
 }
 
 impl LightClient {
-    /// Follows handovers, from that of the known epoch on, and returns how many held. `count_max`: how many were
-    /// requested. Those that hold are kept also where a later one does not.
+    /// Follows handovers, from that of the known epoch on, and returns how many held. `count_max`:
+    /// how many were requested. Those that hold are kept also where a later one does not.
     pub fn follow_handovers(
         &mut self,
         count_max: usize,
@@ -143,8 +144,9 @@ impl LightClient {
     }
 }
 
-/// Checks the last header of an epoch against a state that this node trusts, whose entries name the committees of all
-/// epochs. So a node whose store lacks older handovers can take them from any peer.
+/// Checks the last header of an epoch against a state that this node trusts, whose entries name the
+/// committees of all epochs. So a node whose store lacks older handovers can take them from any
+/// peer.
 pub fn verify_epoch_end(
     header: Unverified<FinalHeader>,
     chain: &ChainId,

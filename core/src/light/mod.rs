@@ -1,11 +1,12 @@
 //! The light client: follows final headers from a checkpoint and reads proved entries of the state.
 //!
-//! It holds one header, one committee (and the one before, to notice a fork at an epoch's end) and the chain's id,
-//! whatever the length of the chain. It enters later epochs by their committee handovers, see [`handover`]. It refuses
-//! headers without a quorum's certificate of the committee it knows, headers that do not carry what the
-//! certificate signs or whose proposer did not lead by their seed, and entries whose proof does not lead to such a header. Two certified headers of one
-//! height are an alarm: it halts, because more than a third of the weight has then signed both (DESIGN
-//! rule 8: only inside the trust period, so that old keys can't halt anyone).
+//! It holds one header, one committee (and the one before, to notice a fork at an epoch's end) and
+//! the chain's id, whatever the length of the chain. It enters later epochs by their committee
+//! handovers, see [`handover`]. It refuses headers without a quorum's certificate of the committee
+//! it knows, headers that do not carry what the certificate signs or whose proposer did not lead by
+//! their seed, and entries whose proof does not lead to such a header. Two certified headers of one
+//! height are an alarm: it halts, because more than a third of the weight has then signed both
+//! (DESIGN rule 8: only inside the trust period, so that old keys can't halt anyone).
 
 pub mod contribution;
 pub mod handover;
@@ -35,7 +36,8 @@ pub const SAVED_LEN_MAX: usize = 512 * 1024;
 pub struct LightClient {
     chain: ChainId,
     committee: Committee,
-    /// The committee of the previous epoch and that epoch's last height, if this client followed the handover.
+    /// The committee of the previous epoch and that epoch's last height, if this client followed
+    /// the handover.
     before: Option<(Committee, Height)>,
     head: FinalHeader,
     digest: Digest,
@@ -61,8 +63,8 @@ pub enum Progress {
     Known,
     /// Final, but older than the head.
     Older,
-    /// Final, and the last of its epoch: the committee of the next block is not known yet. The head stays;
-    /// [`LightClient::follow_handovers`] advances it.
+    /// Final, and the last of its epoch: the committee of the next block is not known yet. The head
+    /// stays; [`LightClient::follow_handovers`] advances it.
     EpochEnd,
 }
 
@@ -95,7 +97,7 @@ pub enum LightError {
         /// Entries received.
         found: usize,
     },
-    /// Nobody's fault: of a later epoch. The committee handovers from the known epoch on lead to it.
+    /// The header is of a later epoch. The committee handovers from the known epoch on lead to it.
     #[error(
         "the header is of epoch {found}, the known committee of epoch {known}: the committee handovers between are needed"
     )]
@@ -185,8 +187,8 @@ impl LightClient {
         &self.committee
     }
 
-    /// The committee that decided the head. At the end of an epoch it is the previous one, which is known only if this
-    /// client followed the handover.
+    /// The committee that decided the head. At the end of an epoch it is the previous one, which is
+    /// known only if this client followed the handover.
     pub fn deciders(&self) -> Option<&Committee> {
         let before = self.before.as_ref().map(|(committee, _)| committee);
         core::iter::once(&self.committee).chain(before).find(|committee| committee.epoch() == self.head.header.epoch)
@@ -207,7 +209,8 @@ impl LightClient {
         self.halted()?;
         let claimed = &header.claim().header;
         if claimed.height == self.head.header.height && claimed.digest() == self.digest {
-            // It is trusted already. A checkpoint of an epoch's end has no committee to check it with.
+            // It is trusted already. A checkpoint of an epoch's end has no committee to check it
+            // with.
             return Ok(Progress::Known);
         }
         let verified = self.verify(header)?;
@@ -289,7 +292,7 @@ impl LightClient {
             _ if epoch > known => Err(LightError::Ahead { found: epoch, known }),
             _ if epoch == known => Ok(&self.committee),
             Some((committee, last)) if committee.epoch() == epoch => {
-                // Above its epoch's last height it decides nothing any more, whoever has its keys.
+                // A committee decides nothing above the last height of its epoch.
                 if height <= *last { Ok(committee) } else { Err(LightError::WrongHeader) }
             }
             _ => Err(LightError::Past(epoch)),

@@ -1,9 +1,11 @@
-//! Integers on the wire in as many bits as they need: the weights of leases, and the numbers of products.
+//! Integers on the wire in as many bits as they need: the weights of leases, and the numbers of
+//! products.
 //!
-//! An array is its length (u32 LE) and blocks of 128 numbers. A block is a width (one byte, 8 to 32) and the numbers,
-//! zig-zag coded, in that many bits each, least significant bits first, up to a whole byte. The form is canonical: the
-//! width is the least that fits, and the last bits are 0. A byte never stands for more than one number, so that what is
-//! allocated is at most four times what was received; the cap on the length is checked before.
+//! An array is its length (u32 LE) and blocks of 128 numbers. A block is a width (one byte, 8 to
+//! 32) and the numbers, zig-zag coded, in that many bits each, least significant bits first, up to
+//! a whole byte. The form is canonical: the width is the least that fits, and the last bits are 0.
+//! A byte never stands for more than one number, so that what is allocated is at most four times
+//! what was received; the cap on the length is checked before.
 
 use crate::compute::{
     array::Array,

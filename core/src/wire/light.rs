@@ -1,6 +1,6 @@
-//! `/tequio/light/3`: what a light node asks of anyone. Nothing in an answer is believed: headers come with
-//! certificates, entries with proofs, objects under the digest of their bytes. The exceptions, advice for
-//! display and for routing only, are marked as such.
+//! `/tequio/light/3`: what a light node asks of anyone. Nothing in an answer is believed: headers
+//! come with certificates, entries with proofs, objects under the digest of their bytes. The
+//! exceptions, advice for display and for routing only, are marked as such.
 
 use super::work::{JobProgress, RejectionKind};
 use crate::{
@@ -24,7 +24,7 @@ pub const KEYS_MAX: usize = 16;
 pub const LIST_MAX: usize = 64;
 /// Most committee handovers in an answer. With unchanged seats one takes about 520 bytes.
 pub const HANDOVERS_MAX: usize = 1024;
-/// Most addresses told at once.
+/// Most addresses in an answer.
 pub const ADDRESSES_MAX: usize = 32;
 /// Longest address, as the text of a multiaddress, bytes.
 pub const ADDRESS_LEN_MAX: usize = 256;
@@ -62,7 +62,8 @@ pub enum Request {
         /// Which.
         transaction: SignedTransaction,
     },
-    /// Advice: the jobs that this node knows of: those that are not over first, then by age, newest first.
+    /// Advice: the jobs of this node's ledger, running and pending ones first, then by age, newest
+    /// first.
     Jobs,
     /// Advice: the newest refused results and other events after a number.
     Events {
@@ -117,10 +118,11 @@ pub enum Response {
     Events(BoundedVec<(u64, TimeMs, Event), LIST_MAX>),
     /// To [`Request::Members`].
     Members(BoundedVec<Member, LIST_MAX>),
-    /// To [`Request::Handovers`], without gaps, from the requested epoch on; empty where that epoch has not ended, or the
-    /// node does not have its last header.
+    /// To [`Request::Handovers`], without gaps, from the requested epoch on; empty where that epoch
+    /// has not ended, or the node does not have its last header.
     Handovers(BoundedVec<CommitteeHandover, HANDOVERS_MAX>),
-    /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where the peer is not connected.
+    /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where
+    /// the peer is not connected.
     Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
     /// Not there, not yet, or not accepted; the text is for people.
     Refused(Refusal),
@@ -137,12 +139,14 @@ pub struct FinalHeader {
 
 /// The end of an epoch: the committee of the epoch certifies the next one.
 ///
-/// The next committee's record follows from the previous record and these fields. The header commits to its digest.
+/// The next committee's record follows from the previous record and these fields. The header
+/// commits to its digest.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct CommitteeHandover {
     /// The last header of the epoch, which carries the digest of the next committee.
     pub header: FinalHeader,
-    /// [`CommitteeRecord::formed_ms`](crate::ledger::committee::CommitteeRecord::formed_ms) of the next committee.
+    /// [`CommitteeRecord::formed_ms`](crate::ledger::committee::CommitteeRecord::formed_ms) of the
+    /// next committee.
     pub formed_ms: TimeMs,
     /// The seats of the next committee; absent where they are those of the committee before.
     pub seats: Option<BoundedVec<Seat, SEATS_MAX>>,

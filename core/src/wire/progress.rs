@@ -1,6 +1,8 @@
-//! How a job is going, as nodes tell each other: progress, what a job waits for, and who computes at the moment.
+//! Progress reports of jobs between nodes: rounds, what a job waits for, and how many workers take
+//! part.
 //!
-//! All of it is advice for display. Only the ledger decides on a job's state and result. Every list has a cap.
+//! All of it is advice for display. Only the ledger decides on a job's state and result. Every list
+//! has a cap.
 
 use crate::{
     codec::{BoundedString, BoundedVec},
@@ -125,7 +127,8 @@ impl From<&JobStatus> for JobState {
     }
 }
 
-/// The first job to forget where there is no room for all: the job that ended first; if none has ended, the oldest.
+/// The first job to forget where there is no room for all: the job that ended first; if none has
+/// ended, the oldest.
 pub fn first_to_forget<'a>(jobs: impl IntoIterator<Item = (&'a JobId, &'a Job)>) -> Option<JobId> {
     let rank = |job: &Job| match &job.status {
         JobStatus::Final { at, .. } | JobStatus::Failed { at, .. } => (false, *at),
@@ -152,7 +155,7 @@ pub enum Waiting {
     Checker,
     /// The coordinator is fetching the data.
     Data,
-    /// The reporting node hears nothing from the coordinator.
+    /// The reporting node receives no reports from the coordinator.
     Coordinator,
     /// The last round is done; the result is on its way to the ledger.
     Ledger,
@@ -177,21 +180,23 @@ impl Waiting {
     }
 }
 
+/// What completes the sentence "The job waits for …".
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Workers => "waits for workers: none has asked its coordinator for work",
-            Self::Checker => "waits for a second worker to check the results of the first",
-            Self::Data => "waits for its data: the coordinator is fetching them",
-            Self::Coordinator => "waits for its coordinator: this node hears nothing from it",
-            Self::Ledger => "is computed; its result is on the way to the ledger",
-            Self::Auditors => "waits for the auditors of its result",
-            Self::Quorum => "waits for a quorum: no block becomes final at present",
+            Self::Workers => "workers: none has asked the coordinator for work",
+            Self::Checker => "a second worker to check the results of the first",
+            Self::Data => "its data: the coordinator is fetching them",
+            Self::Coordinator => "its coordinator: this node receives no reports from it",
+            Self::Ledger => "the ledger to record its result",
+            Self::Auditors => "the auditors of its result",
+            Self::Quorum => "a quorum: no block becomes final at present",
         })
     }
 }
 
-/// How many workers take part now: those that asked the coordinator within [`TAKING_PART_MS`], or hold a lease.
+/// How many workers take part now: those that asked the coordinator within [`TAKING_PART_MS`], or
+/// hold a lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct WorkersNow {
     /// Full nodes.

@@ -1,11 +1,13 @@
-//! `/tequio/work/2`: how a worker gets lanes from a job's coordinator and hands in what they come to.
+//! `/tequio/work/2`: how a worker gets lanes from a job's coordinator and hands in what they come
+//! to.
 //!
 //! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and opens the
 //! commitment when told to. Whether it computes a lane for the first time, checks another's, or backs up a slow
 //! one, the messages are the same, so that it cannot treat a check differently. News of its earlier leases
 //! ([`Notice`]) ride on whatever answer goes to it next.
 //!
-//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker that computes.
+//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker
+//! that computes.
 
 use super::compact;
 pub use super::progress::{
@@ -165,7 +167,8 @@ pub enum Answer {
     },
     /// To [`Request::Commit`], and to [`Request::OpenDigest`] where the digest is not enough.
     OpenIt {
-        /// Whether the product is wanted, or its digest first: what another has handed in already need not travel again.
+        /// Whether the product is wanted, or its digest first: what another has handed in already
+        /// need not travel again.
         product: bool,
     },
     /// To [`Request::Open`] and [`Request::State`]: it will be checked, a notice follows.

@@ -67,8 +67,9 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
         outcome.checks,
         outcome.rejected
     );
-    // What travels for a lane that is computed once and checked once, against leases that carry all weights and rows, and
-    // openings that carry whole products, each number in four bytes: 27,7 KB down and 19,8 KB up, twice.
+    // What travels for a lane that is computed once and checked once, against leases that carry all
+    // weights and rows, and openings that carry whole products, each number in four bytes: 27,7 KB
+    // down and 19,8 KB up, twice.
     for (kind, (messages, bytes)) in &sim.traffic {
         println!("{kind}: {messages} messages, {bytes} bytes, {} each", bytes / messages);
     }

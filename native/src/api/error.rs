@@ -64,7 +64,7 @@ impl ApiError {
 
     /// By a name that is not ours.
     pub fn host(host: &str) -> Self {
-        // Only a part of what somebody else has sent.
+        // Only a part of the client's text.
         let host: String = host.chars().take(HOST_SHOWN_CHARS_MAX).collect();
         let message = format!(
             "the Host header is {host:?}, but must be an IP address, localhost, or a name in the node's `http_hosts` \

@@ -71,10 +71,10 @@ pub async fn check(
     }
 }
 
-/// Refuses a request whose `Host` somebody's DNS may have chosen, and returns that `Host`.
+/// Refuses a request whose `Host` may come from foreign DNS (rebinding), and returns that `Host`.
 ///
-/// HTTP/1.0 knows no `Host`: health probes of load balancers send none. Browsers, which DNS rebinding attacks, send
-/// HTTP/1.1 or later with a `Host` always.
+/// HTTP/1.0 knows no `Host`: health probes of load balancers send none. Browsers, which DNS
+/// rebinding attacks, send HTTP/1.1 or later with a `Host` always.
 fn check_host(request: &Request, names: &[HostName]) -> Result<(), String> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());

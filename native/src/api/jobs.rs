@@ -43,7 +43,8 @@ use tequio_core::{
     wire::light::Response,
 };
 
-/// Silence on a stream of events after which a comment keeps it alive: clients give up after three of them.
+/// Silence on a stream of events after which a comment keeps it alive: clients give up after three
+/// of them.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// How long other nodes are asked for a model that is not here.
 const MODEL_WITHIN: Duration = Duration::from_secs(5);
@@ -82,8 +83,12 @@ const fn yes() -> bool {
 }
 
 pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
-    let jobs = reading(&api, crate::node::jobs::progress_of_all).await?;
-    Ok(Json(json!({"jobs": jobs.iter().map(view::progress_view).collect::<Vec<_>>()})))
+    let views = |context: &Context| {
+        let listed = crate::node::jobs::progress_of_all(context);
+        listed.iter().map(|progress| view::in_list(context, progress)).collect::<Vec<_>>()
+    };
+    let jobs = reading(&api, views).await?;
+    Ok(Json(json!({"jobs": jobs})))
 }
 
 /// Prepares the data, keeps it as an object and announces the job. Answers once the job is in the ledger.

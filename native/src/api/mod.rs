@@ -1,7 +1,7 @@
-//! The HTTP API: what an operator and their programs ask of their own node. On localhost by default; what changes
-//! state needs the token of the directory's `api-token`; every address has a rate, every body a cap, and a `Host` that
-//! is a name other than localhost and those that the operator allows is refused, so that no web page can reach it by
-//! DNS rebinding.
+//! The HTTP API: what an operator and their programs ask of their own node. On localhost by
+//! default; what changes state needs the token of the directory's `api-token`; every address has a
+//! rate, every body a cap, and a `Host` that is a name other than localhost and those that the
+//! operator allows is refused, so that no web page can reach it by DNS rebinding.
 
 mod error;
 mod guard;

@@ -1,4 +1,5 @@
-//! Where light clients start, and how they get from there to the present: checkpoints and committee handovers.
+//! Checkpoints, from which light clients start, and the committee handovers that lead from them to
+//! the head.
 
 use super::{Api, error::ApiError, read::reading};
 use crate::node::light;
@@ -16,7 +17,7 @@ use tequio_core::{
 
 const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octet-stream")];
 
-/// Which checkpoint.
+/// The query of `/v1/checkpoint`.
 #[derive(Deserialize)]
 pub struct Checkpoint {
     /// The file that the node was started with, whatever its age.
@@ -36,7 +37,7 @@ pub async fn checkpoint(
     Ok((BYTES, bytes))
 }
 
-/// A page of handovers.
+/// The query of `/v1/handovers`.
 #[derive(Deserialize)]
 pub struct Page {
     #[serde(default)]
@@ -44,7 +45,8 @@ pub struct Page {
     count: Option<u16>,
 }
 
-/// Committee handovers in the encoding of the light protocol, at most [`HANDOVERS_MAX`] and what fits its answer.
+/// Committee handovers in the encoding of the light protocol, at most [`HANDOVERS_MAX`] and what
+/// fits its answer.
 pub async fn handovers(
     State(api): State<Api>,
     Query(Page { from, count }): Query<Page>,

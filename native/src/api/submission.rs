@@ -1,6 +1,7 @@
-//! Submissions and the keys that make them safe to repeat: the header `Idempotency-Key` of a request that makes a job
-//! (draft-ietf-httpapi-idempotency-key-header). A request that is repeated under its key gets the first answer, with the
-//! header `Idempotent-Replayed`; a key that comes with other content is refused.
+//! Submissions and the keys that make them safe to repeat: the header `Idempotency-Key` of a
+//! request that makes a job (draft-ietf-httpapi-idempotency-key-header). A request that is repeated
+//! under its key gets the first answer, with the header `Idempotent-Replayed`; a key that comes
+//! with other content is refused.
 
 use super::{
     Api,
@@ -114,7 +115,8 @@ pub async fn submit(
     Ok(answer(api, done, about))
 }
 
-/// Refuses a submission for which the disk has no room, so that it does not take the room that blocks need.
+/// Refuses a submission for which the disk has no room, so that it does not take the room that
+/// blocks need.
 async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
     let needed = FREE_BYTES_MIN + 2 * len;
     let (free, path) = reading(api, |c| (c.store.free_bytes(), c.store.path().to_path_buf())).await?;

@@ -21,16 +21,15 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
     let progress = jobs::progress(context, id, job);
     let mut view = progress_view(&progress);
     view["submitted"] = json!(job.submitted);
+    view["params"] = params_of(job);
     match &job.spec.task {
         JobTask::Train(task) => {
             view["layers"] = json!(task.params.architecture.dims.to_vec());
             view["seed"] = json!(task.params.seed);
-            view["params"] = params(&task.params);
             view["mode"] = view["params"]["mode"].clone();
         }
         JobTask::Infer(task) => {
             view["layers"] = json!(task.architecture.dims.to_vec());
-            view["params"] = json!({"layers": task.architecture.dims.to_vec(), "rows": task.rows});
             view["rows"] = json!(task.rows);
             view["trained_by"] = json!(task.trained.to_string());
             view["model_cid"] = json!(task.model.to_string());
@@ -57,7 +56,14 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
     view
 }
 
-/// What was asked of a training, apart from its data.
+/// The parameters of a job, apart from its data.
+fn params_of(job: &Job) -> Value {
+    match &job.spec.task {
+        JobTask::Train(task) => params(&task.params),
+        JobTask::Infer(task) => json!({"layers": task.architecture.dims.to_vec(), "rows": task.rows}),
+    }
+}
+
 fn params(params: &JobParams) -> Value {
     let mut view = json!({
         "layers": params.architecture.dims.to_vec(),
@@ -98,8 +104,15 @@ fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
     view["contributors"] = result.contributors.iter().map(contributor).collect();
 }
 
+/// A job in a list: its progress and its parameters.
+pub fn in_list(context: &Context, progress: &JobProgress) -> Value {
+    let mut view = progress_view(progress);
+    view["params"] = context.job(&progress.id).as_ref().map_or(Value::Null, params_of);
+    view
+}
+
 /// How far a job is.
-pub fn progress_view(progress: &JobProgress) -> Value {
+fn progress_view(progress: &JobProgress) -> Value {
     let point =
         |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
     json!({

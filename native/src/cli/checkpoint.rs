@@ -1,6 +1,6 @@
-//! `tequio checkpoint`: makes fresh checkpoints from a running node, shows what a file holds, and checks a file against
-//! an older one. A checkpoint expires after its trust period; whoever holds one that has not can follow the committee
-//! handovers to a newer one.
+//! `tequio checkpoint`: makes fresh checkpoints from a running node, shows what a file holds, and
+//! checks a file against an older one. A checkpoint expires after its trust period; whoever holds
+//! one that has not can follow the committee handovers to a newer one.
 
 use super::{
     Json,
@@ -38,7 +38,8 @@ enum Command {
     Show(Show),
     /// Check a checkpoint file against an older one, by the committee handovers between them
     Verify(Verify),
-    /// Remember a checkpoint as the root of trust of its network, for `tequio verify` and `tequio checkpoint verify`
+    /// Remember a checkpoint as the root of trust of its network, for `tequio verify` and
+    /// `tequio checkpoint verify`
     Pin(Pin),
 }
 
@@ -48,7 +49,7 @@ enum Command {
   tequio checkpoint export --dir node --out node/checkpoint.bin --replace
 
 It starts from --checkpoint, or from the checkpoint.bin of the node's directory, and follows the committee handovers to the
-newest block. Where both have expired, --trust-node takes the word of the node itself, which has followed the chain since.")]
+newest block. Where both have expired, --trust-node takes the node's checkpoint without verifying it.")]
 struct Export {
     /// The directory of the running node
     #[arg(long, env = "TEQUIO_DIR", value_name = "DIR")]
@@ -59,7 +60,8 @@ struct Export {
     /// Overwrite the file
     #[arg(long)]
     replace: bool,
-    /// Write the committee handovers from the root to the new checkpoint into this file, for others who have the root
+    /// Write the committee handovers from the root to the new checkpoint into this file, for others
+    /// who have the root
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
     /// The checkpoint to start from; by default checkpoint.bin of the node's directory
@@ -68,7 +70,8 @@ struct Export {
     /// BLAKE3 hash of the checkpoint to start from, as you were given it by a trusted way
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
-    /// Start from nothing: take the node's word. For a node of your own whose checkpoint.bin has expired
+    /// Take the node's checkpoint without verifying it. For a node of your own whose checkpoint.bin
+    /// has expired
     #[arg(long, conflicts_with_all = ["checkpoint", "checkpoint_hash", "handovers"])]
     trust_node: bool,
     #[command(flatten)]
@@ -95,10 +98,11 @@ struct Verify {
     file: PathBuf,
     #[command(flatten)]
     trust: TrustOptions,
-    /// Committee handovers, as `tequio checkpoint export --handovers` or an export of a model has them
+    /// Committee handovers, as `tequio checkpoint export --handovers` or an export of a model has
+    /// them
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
-    /// Pin it if it holds
+    /// Pin the file if it is valid
     #[arg(long)]
     pin: bool,
     #[command(flatten)]
@@ -139,15 +143,15 @@ impl Export {
         let now_ms = now_ms();
         let mut more = json!({"out": self.out});
         let bytes = if self.trust_node {
-            // Its form and its age; the node is believed for the rest.
+            // Checks its form and its age only.
             LightClient::start(&newest, None, now_ms)?;
-            more["root"] = json!("the node's word");
+            more["root"] = json!("the node, not verified");
             newest
         } else {
             let root = self.root()?;
             let mut light = root.start(self.checkpoint_hash.as_ref(), now_ms).context(
-                "cannot start from this checkpoint; name a newer one with --checkpoint, or with --trust-node take the \
-                 node's word",
+                "cannot start from this checkpoint; name a newer one with --checkpoint, or take the node's without \
+                 verifying it, with --trust-node",
             )?;
             more["root"] = json!({"checkpoint": root.source, "hash": root.hash().to_string()});
             let newest = trust::open(&newest)?;
@@ -224,8 +228,8 @@ impl Pin {
     }
 }
 
-/// Whether a checkpoint is of the chain that a light client has followed to the checkpoint's epoch. The client's head
-/// advances to it.
+/// Whether a checkpoint is of the chain that a light client has followed to the checkpoint's epoch.
+/// The client's head advances to it.
 fn agrees(light: &mut LightClient, checkpoint: &Checkpoint, now_ms: TimeMs) -> anyhow::Result<()> {
     let Checkpoint { header, certificate, committee, trust_period_ms, .. } = checkpoint;
     ensure!(
@@ -242,7 +246,7 @@ fn agrees(light: &mut LightClient, checkpoint: &Checkpoint, now_ms: TimeMs) -> a
     );
     ensure!(
         committee.digest() == light.committee().record().digest(),
-        "it names another committee than the one that the handovers lead to"
+        "its committee is not the one that the handovers lead to"
     );
     ensure!(*trust_period_ms == light.checkpoint().trust_period_ms, "it claims another trust period than the root");
     let final_header = FinalHeader { header: header.clone(), certificate: certificate.clone() };

@@ -1,7 +1,8 @@
 //! The commands' side of the HTTP API: they find their node by its directory.
 //!
-//! Every request has bounds on silence: a node that sends nothing for [`SILENCE`] is taken for dead, whatever is under
-//! way, and the error says so. Large bodies may take longer, as long as bytes move.
+//! Every request has bounds on silence: a node that sends nothing for [`SILENCE`] is taken for
+//! dead, whatever is under way, and the error says so. Large bodies may take longer, as long as
+//! bytes move.
 
 use crate::{
     api,
@@ -28,7 +29,8 @@ const PREPARE_PER_MIB: Duration = Duration::from_secs(1);
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a submission is sent again under its key.
 const SENT_AGAIN_MAX: u32 = 2;
-/// Before a submission is sent again; longer before the second time, so that a node that is started anew is ready.
+/// Before a submission is sent again; longer before the second time, so that a node that is started
+/// anew is ready.
 const SEND_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Longest line of an event stream, bytes.
 const LINE_LEN_MAX: u64 = 4 * 1024 * 1024;
@@ -112,8 +114,9 @@ impl Client {
         self.post_with_key(path, query, body, None)
     }
 
-    /// Posts a submission under a key. Where the answer is lost, the submission is sent again: the key keeps the node from
-    /// doing it twice. The node may have been started anew meanwhile, on another port.
+    /// Posts a submission under a key. Where the answer is lost, the submission is sent again: the
+    /// key keeps the node from doing it twice. The node may have been started anew meanwhile, on
+    /// another port.
     pub fn submit(&mut self, path: &str, query: &[(&str, String)], body: &[u8], key: &str) -> anyhow::Result<Value> {
         let mut again = 0;
         loop {
@@ -161,8 +164,8 @@ impl Client {
         self.read_json(self.sent(request.header("authorization", self.bearer()?).call())?)
     }
 
-    /// The data of a stream of events, one after the other. The node sends comments while nothing happens, so that silence
-    /// is a fault.
+    /// The data of a stream of events, one after the other. The node sends comments while nothing
+    /// happens, so that silence is a fault.
     pub fn events(&self, path: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Value>> + '_> {
         let request = self.agent.get(self.url(path)).config().timeout_recv_response(Some(self.silence)).build();
         let response = self.sent(request.call())?;
@@ -328,7 +331,7 @@ mod tests {
     };
 
     const SHORT: Duration = Duration::from_millis(400);
-    /// Far below what a command waited once, and far above what a loaded machine needs.
+    /// Far above what a loaded machine needs.
     const SOON: Duration = Duration::from_secs(20);
 
     /// The directory of a node whose API is `serve`, which gets each connection and its number.

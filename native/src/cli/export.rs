@@ -37,7 +37,7 @@ use tequio_core::{
 
 /// Where the handovers start.
 pub const CHECKPOINT: &str = "checkpoint.bin";
-/// The committee handovers from the checkpoint on. Exports of before this file existed are read without it.
+/// The committee handovers from the checkpoint on. Older exports lack this file.
 pub const HANDOVERS: &str = "handovers.bin";
 /// Header, certificate and proved entries.
 pub const PROOF: &str = "proof.bin";
@@ -100,10 +100,12 @@ pub struct Proved {
     pub height: Height,
 }
 
-/// Reads a job from a node with its proof, checked from the node's checkpoint on by way of the committee handovers.
+/// Reads a job from a node with its proof, checked from the node's checkpoint on by way of the
+/// committee handovers.
 pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<Proved> {
-    let said = client.json(&format!("/v1/jobs/{id}"))?;
-    ensure!(said["kind"] == kind.as_str(), "job {id} is none to {}: it is one to {}", kind.as_str(), said["kind"]);
+    let shown = client.json(&format!("/v1/jobs/{id}"))?;
+    let found = shown["kind"].as_str().unwrap_or("unknown");
+    ensure!(found == kind.as_str(), "job {id} is of kind {found}, and this needs one of kind {}", kind.as_str());
     let now_ms = now_ms();
     let (checkpoint, mut light) = root(client, now_ms)?;
     let proof = client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node does not know this job")?;
@@ -120,8 +122,8 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     }
 }
 
-/// The checkpoint that the node was started with, so that whoever has the same one can verify the export; where that
-/// one has expired, the node's newest.
+/// The checkpoint that the node was started with, so that whoever has the same one can verify the
+/// export; where that one has expired, the node's newest.
 fn root(client: &Client, now_ms: TimeMs) -> anyhow::Result<(Vec<u8>, LightClient)> {
     let fetch = |path| client.bytes(path)?.context("the node has no checkpoint");
     let given = fetch("/v1/checkpoint?root=true")?;

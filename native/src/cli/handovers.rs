@@ -14,7 +14,8 @@ use tequio_core::{
     wire::light::{CommitteeHandover, HANDOVERS_MAX, RESPONSE_LEN_MAX, Response},
 };
 
-/// Follows a node's handovers up to an epoch, page by page. Returns those that it followed; each has been verified.
+/// Follows a node's handovers up to an epoch, page by page. Returns those that it followed; each
+/// has been verified.
 pub fn follow(
     client: &Client,
     light: &mut LightClient,
@@ -32,8 +33,8 @@ pub fn follow(
         };
         ensure!(
             !page.is_empty(),
-            "the node does not have the committee handover of epoch {from}: it joined later, and has found nobody who has \
-             it; ask another node, or start from a newer checkpoint"
+            "the node does not have the committee handover of epoch {from}: it joined later, and no peer \
+             has sent it; ask another node, or start from a newer checkpoint"
         );
         ensure!(
             followed.len() + page.len() <= FILE_HANDOVERS_MAX,
@@ -45,7 +46,8 @@ pub fn follow(
     Ok(followed)
 }
 
-/// Follows those of the given handovers that the client does not know yet, up to an epoch or as far as they lead.
+/// Follows those of the given handovers that the client does not know yet, up to an epoch or as far
+/// as they lead.
 pub fn follow_given(
     light: &mut LightClient,
     handovers: Vec<CommitteeHandover>,

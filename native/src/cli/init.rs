@@ -59,11 +59,12 @@ pub struct Init {
     /// Blocks for which one seed fixes the order of leaders
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     term_blocks: Height,
-    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which is two minutes without
-    /// load, or with --long-lived the least that is an hour at full load
+    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which is
+    /// two minutes without load, or with --long-lived the least that is an hour at full load
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     epoch_blocks: Option<Height>,
-    /// For a network that stays: epochs of an hour at least, so that a month of committee handovers stays small
+    /// For a network that stays: epochs of an hour at least, so that a month of committee handovers
+    /// stays small
     #[arg(long, requires = "devnet")]
     long_lived: bool,
     /// Join the network of this checkpoint file, as a full node without a seat
@@ -101,7 +102,8 @@ impl Init {
             None => self.devnet(),
         };
         if made.is_err() {
-            // The directory was empty, so all that is there now is half of a node: the next try must not find it.
+            // The directory was empty, so all that is there now is half of a node: the next try
+            // must not find it.
             clear(dir, is_new);
         }
         made

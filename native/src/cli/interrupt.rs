@@ -63,7 +63,8 @@ fn waiting(remaining: Remaining) -> Waiting {
     Waiting(())
 }
 
-/// Takes SIGINT on a thread of its own. Without one the signal's default ends the command, silently.
+/// Takes SIGINT on a thread of its own. Without one the signal's default ends the command,
+/// silently.
 fn listen() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     let entered = runtime.enter();

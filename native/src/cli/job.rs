@@ -26,7 +26,7 @@ enum Command {
     Train(Box<Train>),
     /// Answer the rows of a CSV with a model that a job has trained
     Infer(Infer),
-    /// List the network's jobs, newest first
+    /// List the network's jobs: running ones first, then pending ones, then ended ones
     List(List),
     /// Show a job
     Show(One),
@@ -53,7 +53,7 @@ struct Train {
     /// The first line is data; columns are named by their positions from 0
     #[arg(long)]
     no_header: bool,
-    /// What stands between fields; guessed where nothing is said
+    /// The separator of fields; guessed by default
     #[arg(long, value_name = "CHAR")]
     separator: Option<char>,
     /// Widths of the hidden layers
@@ -90,8 +90,9 @@ struct Train {
 /// A key that makes a submission safe to repeat.
 #[derive(Debug, Args)]
 pub struct Key {
-    /// A name of your own for this submission: the same command with the same key makes no second job, and answers with the
-    /// first, for 7 days. By default a random one, which the command uses where it has to send again
+    /// A name of your own for this submission: the same command with the same key makes no second
+    /// job, and answers with the first, for 7 days. By default a random one, which the command uses
+    /// where it has to send again
     #[arg(long, value_name = "KEY", value_parser = submission_key)]
     key: Option<String>,
 }
@@ -276,13 +277,13 @@ impl Train {
     }
 }
 
-/// What a job is called where nobody says: as its file.
+/// The default name of a job: that of its file.
 pub fn name_of(data: &Path) -> String {
     let stem = data.file_stem().map(|s| s.to_string_lossy().trim_end_matches(".csv").to_owned());
     stem.unwrap_or_default().chars().take(16).collect()
 }
 
-/// What was late or refused in a job lately, as the node remembers it.
+/// Results of a job that the node has seen come late or refused.
 fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
     let mut all = client.json("/v1/events")?["events"].take();
     if let Some(events) = all.as_array_mut() {
@@ -291,12 +292,12 @@ fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
     Ok(all)
 }
 
-/// What a submission has failed at: what the node says of the data names the file; a node that is silent does not.
+/// Adds the file to an error that the node has found in the data; other errors stay as they are.
 pub fn blame(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
     if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() { error } else { error.context(place()) }
 }
 
-/// Follows a job, tells of each round, and returns it when it is final.
+/// Follows a job, prints each round, and returns the job when it is final.
 pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
     let dir = client.dir().display();
     let goes_on = || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
@@ -320,7 +321,7 @@ pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
             waits = waiting.to_owned();
             if !waits.is_empty() {
                 let event = json!({"event": "waiting", "job": id, "for": job["waiting_for"], "text": waits});
-                say(json, &event, || format!("waits: {waits}"));
+                say(json, &event, || format!("waits for {waits}"));
             }
         }
         if now == state {
@@ -337,10 +338,10 @@ pub fn watch(client: &Client, id: &str, json: Json) -> anyhow::Result<Value> {
                 return Ok(job);
             }
             "failed" | "cancelled" => {
-                let why = job_text::why(&job).unwrap_or_else(|| "the ledger does not say why".into());
+                let why = job_text::why(&job).unwrap_or_else(|| "the ledger gives no reason".into());
                 let verb = if now == "failed" { "has failed: " } else { "was " };
                 bail!(
-                    "job {id} {verb}{why}, at height {}; `tequio job show --dir {dir} {id}` tells more",
+                    "job {id} {verb}{why}, at height {}; `tequio job show --dir {dir} {id}` shows more",
                     job["height"]
                 );
             }

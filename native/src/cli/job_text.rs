@@ -3,15 +3,17 @@
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// A job in a list: what it is and how far it is, and below it who coordinates it and why it stands where it stands.
+/// A job in a list: what it is and how far it is, and below it who coordinates it and why it stands
+/// where it stands.
 pub fn in_list(job: &Value) -> String {
     let mut lines = vec![format!("{} {:9} {} {}", text(job, "id"), text(job, "state"), date(job), progress(job))];
     lines.push(format!("    coordinator {}, data {}", short(text(job, "coordinator")), text(job, "dataset_cid")));
+    lines.extend(Some(parameters(&job["params"])).filter(|text| !text.is_empty()).map(|text| format!("    {text}")));
     lines.extend(why(job).map(|why| format!("    {why}")));
     lines.join("\n")
 }
 
-/// How far a job is, in a line.
+/// A job's progress, in a line.
 pub fn line(job: &Value) -> String {
     format!("{} {:9} {}", text(job, "id"), text(job, "state"), progress(job))
 }
@@ -19,7 +21,7 @@ pub fn line(job: &Value) -> String {
 /// Events that are shown of a job, the newest.
 const EVENTS_SHOWN_MAX: usize = 8;
 
-/// All that there is to say of a job.
+/// Everything known of a job.
 pub fn in_full(job: &Value) -> String {
     let mut lines = vec![
         format!("job         {}", text(job, "id")),
@@ -70,7 +72,7 @@ pub fn why(job: &Value) -> Option<String> {
         "unaudited" => "too few auditors answered in time".to_owned(),
         other => other.to_owned(),
     });
-    reason.or_else(|| job["waiting_text"].as_str().map(|text| format!("waits: {text}")))
+    reason.or_else(|| job["waiting_text"].as_str().map(|text| format!("waits for {text}")))
 }
 
 fn text<'a>(job: &'a Value, name: &str) -> &'a str {
@@ -111,7 +113,7 @@ fn curve(job: &Value) -> Option<String> {
     Some(format!("{} after round {round}, best {} after round {}", percent(last), percent(best.1), best.0))
 }
 
-/// What was asked of a job, in the order of the options.
+/// The parameters of a job, in the order of the options.
 fn parameters(params: &Value) -> String {
     let layers = params["layers"].as_array().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
     let mut parts = Vec::new();
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_date_coordinator_data_and_best() {
+    fn a_list_shows_date_coordinator_data_and_best() {
         let text = in_list(&job());
         for part in [
             "final",
@@ -180,13 +182,14 @@ mod tests {
             "round 3/3, 90.00 % (best 95.00 %)",
             "coordinator cdcdcdcdcdcdcdcd,",
             "bafkdata",
+            "layers 4-8-3, rounds 3",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }
 
     #[test]
-    fn everything_is_told_of_one_job() {
+    fn one_job_is_shown_in_full() {
         let text = in_full(&job());
         for part in [
             "2026-11-30 16:00:00Z in block 7",
@@ -217,7 +220,7 @@ mod tests {
         assert!(text.contains("cancelled by its coordinator") && !text.contains("fail"), "{text}");
         let mut waiting = job();
         waiting["state"] = json!("running");
-        waiting["waiting_text"] = json!("no worker is connected");
-        assert!(in_full(&waiting).contains("waits: no worker is connected"));
+        waiting["waiting_text"] = json!("workers: none is connected");
+        assert!(in_full(&waiting).contains("waits for workers: none is connected"));
     }
 }

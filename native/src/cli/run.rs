@@ -38,14 +38,16 @@ pub struct Run {
     /// Relay to be reachable through; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]
     relays: Vec<String>,
-    /// Circuits between other peers that this node carries at once, so that workers reach coordinators; 0 for none
+    /// Circuits between other peers that this node carries at once, so that workers reach
+    /// coordinators; 0 for none
     #[arg(long, env = "TEQUIO_CIRCUITS", value_name = "N")]
     circuits: Option<usize>,
-    /// Where the HTTP API listens, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the system choose
+    /// Where the HTTP API listens, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the
+    /// system choose
     #[arg(long, env = "TEQUIO_HTTP", value_name = "HOST:PORT")]
     http: Option<HttpAddr>,
-    /// Name besides localhost by which requests may reach the HTTP API, such as the service name that Prometheus
-    /// scrapes; may be repeated
+    /// Name besides localhost by which requests may reach the HTTP API, such as the service name
+    /// that Prometheus scrapes; may be repeated
     #[arg(long = "http-host", env = "TEQUIO_HTTP_HOSTS", value_name = "NAME", value_delimiter = ',')]
     http_hosts: Vec<HostName>,
     /// What is in the log, for example info or tequio=debug
@@ -77,7 +79,8 @@ impl Run {
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = self.dir.dir.as_path();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        // Before anything else: SIGHUP ends no node, not even one that starts. Ctrl-C ends one that asks for its passphrase.
+        // Before anything else: SIGHUP ends no node, not even one that starts. Ctrl-C ends one that
+        // asks for its passphrase.
         let hangup = {
             let _entered = runtime.enter();
             signal(SignalKind::hangup())?
@@ -153,8 +156,8 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
-    /// Waits for a signal that stops the node. SIGHUP reads the log's filter again; `fixed` names what overrides the
-    /// configuration, if anything does.
+    /// Waits for a signal that stops the node. SIGHUP reads the log's filter again; `fixed` names
+    /// what overrides the configuration, if anything does.
     async fn stopped(&mut self, dir: &Path, fixed: Option<&str>) {
         loop {
             tokio::select! {

@@ -1,7 +1,7 @@
 //! Where verification starts: the root of trust, and the date as of which trust periods count.
 //!
-//! A root is a checkpoint that the caller names or has pinned. A checkpoint that comes with what is to be verified is
-//! never one by itself: whoever makes up an export makes up its checkpoint too.
+//! A root is a checkpoint that the caller names or has pinned. A checkpoint that comes with what is
+//! to be verified is never one by itself: a forged export has a forged checkpoint.
 
 use crate::{
     files,
@@ -19,7 +19,7 @@ use tequio_core::{
 };
 use time::{Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description};
 
-/// What the caller says about where to start.
+/// Options that choose the root of trust.
 #[derive(Debug, Default, clap::Args)]
 pub struct TrustOptions {
     /// A checkpoint file that you got by a trusted way; verification starts from it
@@ -78,7 +78,8 @@ impl TrustOptions {
     }
 }
 
-/// Where the checkpoint that the user has pinned for a chain is kept; nowhere without a home directory.
+/// Where the checkpoint that the user has pinned for a chain is kept; nowhere without a home
+/// directory.
 pub fn pin_path(chain: &ChainId) -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))?;
@@ -139,7 +140,7 @@ pub fn open(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::open(bytes, None, 0)?.0)
 }
 
-/// The message for whoever has named no root.
+/// The error of a verification without a root of trust.
 pub fn no_root(embedded: &[u8]) -> anyhow::Error {
     let hash = Checkpoint::hash(embedded);
     let about = open(embedded).map_or(String::new(), |checkpoint| {
@@ -147,15 +148,15 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
     });
     anyhow::anyhow!(
         "no root of trust: the export's own checkpoint {hash}{about} proves nothing by itself. Name one that you got by a \
-         trusted way with --checkpoint FILE or --dir DIR, or pin it once with `tequio checkpoint pin FILE`. If {hash} is \
-         the hash that you were told: --trust-embedded {hash}"
+         trusted way with --checkpoint FILE or --dir DIR, or pin it once with `tequio checkpoint pin FILE \
+         --checkpoint-hash HASH`. If somebody you trust gave you the hash {hash}: --trust-embedded {hash}"
     )
 }
 
-/// Both are of one chain.
+/// Fails unless both are of one chain.
 pub fn same_chain(root: &ChainId, other: &ChainId) -> anyhow::Result<()> {
     if root != other {
-        bail!("the root of trust is of network {root}, this of network {other}");
+        bail!("the root of trust is of network {root}, and what is to be verified is of network {other}");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! `tequio verify`: checks an exported model in a process of its own, without a network. It believes the root of trust
-//! that the caller names or has pinned, and the data file; everything else is checked or computed again.
+//! `tequio verify`: checks an exported model in a process of its own, without a network. It trusts
+//! the checkpoint that the caller names or has pinned, and the data file; it checks or recomputes
+//! everything else.
 
 use super::{
     Json, export, handovers, say,
@@ -54,7 +55,8 @@ pub struct Verify {
     /// Start from the export's own checkpoint, which must have this BLAKE3 hash
     #[arg(long, value_name = "HASH", conflicts_with_all = ["checkpoint", "checkpoint_hash", "dir"])]
     trust_embedded: Option<Digest>,
-    /// Committee handovers beside those of the export, where your checkpoint is older than the export's
+    /// Committee handovers beside those of the export, where your checkpoint is older than the
+    /// export's
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
     /// For archives: count trust periods as of this date (YYYY-MM-DD, or a time of RFC 3339)
@@ -64,9 +66,9 @@ pub struct Verify {
     json: Json,
 }
 
-/// What `--as-of` cannot show.
-const AS_OF_WARNING: &str = "trust periods count as of that date: keys that members have given up since then could have forged \
-     this export. Believe it only if you have held it, or its hash, since that date";
+/// The limit of what `--as-of` proves.
+const AS_OF_WARNING: &str = "trust periods count as of that date: keys released since then could have forged \
+     this export. Trust it only if you have had it, or its hash, since that date";
 
 /// How far the clocks of exporter and verifier may differ, milliseconds.
 const CLOCK_SKEW_MS: u64 = 600_000;
@@ -128,9 +130,7 @@ impl Verify {
         let text = |name: &str| manifest[name].as_str().unwrap_or_default();
         let id: JobId = of("manifest", text("job").parse())?;
         let (root, proved) = self.prove(&files, &id)?;
-        self.step(
-            "committees have handed over to the one whose quorum has certified the header, and the proofs lead to it",
-        );
+        self.step("the committee handovers, the certificate of the header and the proofs hold");
         let model = check_objects(&files, &id, &proved)?;
         self.step("model, weights and training record are those of the ledger");
         let dataset = of("data", data::read_file(&self.data).and_then(data::unpack))?;
@@ -158,7 +158,7 @@ impl Verify {
         }
         let same = |(name, value): (&String, &Value)| found.get(name).is_none_or(|f| f == value);
         let agrees = manifest.as_object().is_some_and(|m| m.iter().all(same));
-        ensure("manifest", agrees, "says something else than the proofs")?;
+        ensure("manifest", agrees, "contradicts the proofs")?;
         Ok(found)
     }
 
@@ -225,7 +225,7 @@ impl Files {
         let manifest = read("manifest", export::MANIFEST, FILE_LEN_MAX)?;
         let sums = String::from_utf8(read("sums", export::SUMS, FILE_LEN_MAX)?);
         let sums = of("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
-        // Exports of before the file existed have neither it nor its line.
+        // Older exports have neither the file nor its line.
         let has_handovers = dir.join(export::HANDOVERS).exists() || sums.contains(export::HANDOVERS);
         let handovers =
             has_handovers.then(|| read("handovers", export::HANDOVERS, handover::FILE_LEN_MAX)).transpose()?;
@@ -289,7 +289,7 @@ fn prove(
             light.committee().epoch()
         )),
         LightError::Ahead { .. } => wrong("handovers")(format!(
-            "lead to epoch {}, and the proof is of epoch {epoch}: an export of an older version has none, export the job again",
+            "lead to epoch {}, and the proof is of epoch {epoch}: older exports have no handovers, export the job again",
             light.committee().epoch()
         )),
         LightError::Entry(_) | LightError::Count { .. } => wrong("proof")(error.to_string()),

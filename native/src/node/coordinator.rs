@@ -124,7 +124,8 @@ impl Coordinators {
 /// Requests from this length on are decoded beside the network's events, which they would hold up.
 const LONG: usize = 64 * 1024;
 
-/// A worker elsewhere asks. Whoever asks for a job that is not coordinated here costs no decoding: anybody can.
+/// A worker elsewhere asks. Whoever asks for a job that is not coordinated here costs no decoding:
+/// anybody can.
 pub fn receive(context: &Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
     let Some(job) = Request::job_of(&body) else {
         return reply.send(codec::encode(&Response::refused(Refusal::Malformed)));
@@ -195,7 +196,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Starts a job's coordinator; where its data are not to be had yet, tries again, less and less often, until the job is over.
+/// Starts a job's coordinator; where its data are not to be had yet, tries again, less and less
+/// often, until the job is over.
 async fn start_until_it_runs(context: Arc<Context>, id: JobId, job: Job) {
     let over = || context.job(&id).is_none_or(|job| JobState::from(&job.status).is_over());
     let mut pause = AGAIN;

@@ -8,11 +8,11 @@ pub fn refusal(write: Option<&Write>, error: &TransactionError) -> String {
     let Some(Write::Own(action)) = write else { return error.to_string() };
     match (action, error) {
         (Action::SubmitJob(_), TransactionError::Quota(_)) => format!(
-            "this node coordinates {JOBS_PER_OWNER_MAX} running or pending jobs, as many as it may at once: wait until one is \
+            "this node coordinates {JOBS_PER_OWNER_MAX} running or pending jobs, the most allowed at once: wait until one is \
              final, or give one up (`tequio job list`, `tequio job cancel`)"
         ),
         (Action::Join { .. }, TransactionError::Quota(_)) => {
-            format!("the network has {MEMBERS_MAX} members, as many as it may: ask again when one has left")
+            format!("the network has {MEMBERS_MAX} members, the most allowed: join when one has left")
         }
         (Action::SubmitJob(_), TransactionError::JobTooLarge(_)) => {
             format!("{error}: ask for fewer rounds, fewer rows or narrower layers")

@@ -1,13 +1,19 @@
-//! Keeps the committee handovers of the trust period, so that every light client with a usable checkpoint can be served.
+//! Keeps the committee handovers of the trust period, so that every light client with a usable
+//! checkpoint can be served.
 //!
-//! A node that began with a fetched state has no headers below it. The state names the committees of all epochs, so the
-//! last header of an epoch can be taken from any peer: its certificate is checked against the committee in the state. The
-//! headers go into the table of headers, which is never pruned. Refused: headers that do not end their epoch, that name
-//! another committee, or that lack a quorum's certificate.
+//! A node that began with a fetched state has no headers below it. The state names the committees
+//! of all epochs, so the last header of an epoch can be taken from any peer: its certificate is
+//! checked against the committee in the state. The headers go into the table of headers, which is
+//! never pruned. Refused: headers that do not end their epoch, that name another committee, or that
+//! lack a quorum's certificate.
 
 use super::{context::Context, machine::now_ms};
 use crate::store::StoreError;
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tequio_core::{
     codec,
     ledger::epoch,
@@ -18,6 +24,8 @@ use tequio_core::{
 use tequio_p2p::Protocol;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a round gives each peer: one that sends little, and late, must not keep others from being asked.
+const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a round over all peers that left something missing; doubles up to the longest.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
@@ -64,7 +72,8 @@ pub async fn keep(context: Arc<Context>) {
 async fn fill(context: &Arc<Context>) -> Result<bool, StoreError> {
     let mut missing = blocking(context, missing).await?;
     for peer in context.full_nodes() {
-        while let Some(first) = missing.first().copied() {
+        let until = Instant::now() + PEER_TIMEOUT;
+        while let Some(first) = missing.first().copied().filter(|_| Instant::now() < until) {
             let Some(handovers) = request(context, peer, first, HANDOVERS_MAX as u16).await else { break };
             let before = missing.len();
             missing = blocking(context, move |context| store(context, handovers, &missing)).await?;
@@ -90,7 +99,8 @@ fn missing(context: &Context) -> Result<Vec<Epoch>, StoreError> {
     Ok(epochs.into_iter().zip(is_here).filter(|(_, is_here)| !is_here).map(|(epoch, _)| epoch).collect())
 }
 
-/// Stores those of the received headers that hold and are missing. Returns the epochs that are still missing.
+/// Stores those of the received headers that hold and are missing. Returns the epochs that are
+/// still missing.
 fn store(context: &Context, handovers: Vec<CommitteeHandover>, missing: &[Epoch]) -> Result<Vec<Epoch>, StoreError> {
     let tip = context.tip();
     let wanted = handovers.into_iter().map(|handover| handover.header);

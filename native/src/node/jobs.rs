@@ -1,5 +1,5 @@
-//! What this node knows of jobs: where the ledger has them, how far their coordinators say they are, and, for jobs
-//! that are over, what their records say.
+//! The state of jobs as this node shows it: from the ledger, from the progress reports of
+//! coordinators and, for ended jobs, from their records.
 
 use super::{context::Context, machine::now_ms};
 use std::{
@@ -30,16 +30,20 @@ use tokio::{sync::watch, task::JoinSet};
 /// How often the coordinators of running jobs are asked how far they are.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Coordinators that are asked at the same time: some that do not answer must not make the others seem silent.
+/// Coordinators that are asked at the same time: some that do not answer must not make the others
+/// seem silent.
 const ASKED_MAX: usize = 64;
-/// Reports that are kept: those of jobs that are over make room first, then those that came longest ago.
+/// Reports that are kept: those of jobs that are over make room first, then those that came longest
+/// ago.
 const REPORTS_MAX: usize = 256;
-/// A coordinator elsewhere is asked every second: after this time without an answer it counts as silent, milliseconds.
+/// A coordinator elsewhere is asked every second: after this time without an answer it counts as
+/// silent, milliseconds.
 const SILENT_MS: TimeMs = 15_000;
-/// A job is so long in the ledger before a coordinator that has not reported yet is worth a word, milliseconds.
+/// A coordinator that has not reported counts as missing once its job is this long in the ledger,
+/// milliseconds.
 const FIRST_REPORT_MS: TimeMs = 5_000;
 
-/// What coordinators say of their jobs. Advice.
+/// Progress reports of coordinators. Advice.
 #[derive(Debug, Default)]
 pub struct Reports {
     reports: RwLock<BTreeMap<JobId, Report>>,
@@ -54,7 +58,7 @@ struct Report {
 }
 
 impl Reports {
-    /// Takes a report; `over` tells whether a job is over.
+    /// Takes a report; `over` returns whether a job is over.
     pub fn put(&self, now: TimeMs, progress: JobProgress, over: impl Fn(&JobId) -> bool) {
         let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
         let (id, report) = (progress.id, Report { received_ms: now, progress });
@@ -69,7 +73,7 @@ impl Reports {
         }
     }
 
-    /// Tells when a report has changed.
+    /// Changes whenever a report has changed.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -92,16 +96,16 @@ pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
 
 /// The jobs that this node lists: those that are not over first, then by age, newest first.
 pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
-    let is_heard_of = |id: &JobId, job: &Job| {
+    let is_reporting = |id: &JobId, job: &Job| {
         job.coordinator == context.id || context.reports.of(id).is_some_and(|report| !silent(&report))
     };
-    listed(context.jobs(), is_heard_of).iter().map(|(id, job)| progress(context, id, job)).collect()
+    listed(context.jobs(), is_reporting).iter().map(|(id, job)| progress(context, id, job)).collect()
 }
 
-/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. A list that browsers find their
-/// work by must not be filled by a few accounts: running jobs whose coordinators are heard of come first, and of each
-/// coordinator one before the second of any.
-fn listed(mut jobs: Vec<(JobId, Job)>, is_heard_of: impl Fn(&JobId, &Job) -> bool) -> Vec<(JobId, Job)> {
+/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. A list
+/// that browsers find their work by must not be filled by a few accounts: running jobs whose
+/// coordinators are heard of come first, and of each coordinator one before the second of any.
+fn listed(mut jobs: Vec<(JobId, Job)>, is_reporting: impl Fn(&JobId, &Job) -> bool) -> Vec<(JobId, Job)> {
     let rank = |status: &JobStatus| match status {
         JobStatus::Running => 0,
         JobStatus::Pending { .. } => 1,
@@ -115,7 +119,7 @@ fn listed(mut jobs: Vec<(JobId, Job)>, is_heard_of: impl Fn(&JobId, &Job) -> boo
             JobStatus::Running => {
                 let before = of_coordinator.entry(job.coordinator).or_default();
                 *before += 1;
-                (0, !is_heard_of(&id, &job), *before)
+                (0, !is_reporting(&id, &job), *before)
             }
             ref other => (rank(other), false, 0),
         };
@@ -167,7 +171,7 @@ fn silent(report: &Report) -> bool {
     now_ms().saturating_sub(report.received_ms) > SILENT_MS
 }
 
-/// How far a job is. The ledger's word counts for its state and result.
+/// The progress of a job. State and result come from the ledger.
 pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     let work = job.spec.work();
     let report = context.reports.of(id).filter(|r| r.progress.coordinator == job.coordinator);
@@ -251,8 +255,8 @@ fn curve_point(point: &Point) -> CurvePoint {
     CurvePoint { round: point.round, correct: point.correct, total: point.total }
 }
 
-/// Asks the coordinators of running jobs how far they are, so that any node can tell. Each is asked again once it has
-/// answered, or failed to.
+/// Asks the coordinators of running jobs how far they are, so that any node can tell. Each is asked
+/// again once it has answered, or failed to.
 pub async fn ask(context: Arc<Context>) {
     let mut asked: JoinSet<NodeId> = JoinSet::new();
     let mut under_way: BTreeSet<NodeId> = BTreeSet::new();

@@ -1,5 +1,6 @@
-//! `/tequio/light/3`: answers light nodes from the newest final state. They verify what they get, so an answer needs
-//! no care but for cost: proofs are capped, objects are whole blocks, and waiting for a head holds nothing but a task.
+//! `/tequio/light/3`: answers light nodes from the newest final state. They verify what they get,
+//! so an answer needs no care but for cost: proofs are capped, objects are whole blocks, and
+//! waiting for a head holds nothing but a task.
 
 use super::{
     context::{Context, Tip},
@@ -90,7 +91,8 @@ pub fn handovers(context: &Context, from: Epoch, count: u16) -> BoundedVec<Commi
     BoundedVec::truncated(handovers)
 }
 
-/// The handover at the end of an epoch. The state names the committees of all epochs; the store has the headers.
+/// The handover at the end of an epoch. The state names the committees of all epochs; the store has
+/// the headers.
 fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHandover> {
     let height = epoch::last_height(&context.params, epoch).filter(|height| *height <= tip.height())?;
     let (before, next) = (tip.state.committee(epoch)?, tip.state.committee(epoch.checked_add(1)?)?);
@@ -126,8 +128,8 @@ fn members(context: &Context) -> Vec<Member> {
     std::iter::once(own).chain(others).take(LIST_MAX).collect()
 }
 
-/// Addresses that connected peers claim for themselves: relays, or the coordinator of a job that is not over. Of other peers
-/// nothing is told.
+/// Addresses that connected peers claim for themselves: relays, or the coordinator of a job that is
+/// not over. The addresses of other peers are not given.
 fn addresses(context: &Context, of: AddressesOf) -> Vec<BoundedString<ADDRESS_LEN_MAX>> {
     let peers = match of {
         AddressesOf::Coordinator(node) if coordinates(context, node) => {

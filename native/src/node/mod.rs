@@ -90,7 +90,8 @@ impl Node {
         })?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
         if let Err(error) = Checkpoint::open(&checkpoint, None, machine::now_ms()) {
-            // The store knows where the chain stands; only a node that was away for long needs the file.
+            // The store knows where the chain stands; only a node that was away for long needs the
+            // file.
             tracing::warn!(%error, "{CHECKPOINT_FILE}; once the node is at the head, `tequio checkpoint export` makes a newer one");
         }
         let path = dir.join(store::FILE_NAME);
@@ -149,7 +150,8 @@ impl Node {
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }
 
-    /// Comes back when the node cannot go on. A disk that takes no more is the cause of whatever follows from it.
+    /// Comes back when the node cannot go on. A disk that takes no more is the cause of whatever
+    /// follows from it.
     pub async fn failed(&mut self) -> anyhow::Error {
         let mut failures = self.context.store.failures();
         let ended = tokio::select! {

@@ -26,7 +26,8 @@ use tokio::sync::watch;
 const LIFE: Height = 512;
 /// Own writes that are under way at once; the pool has room for twice as many of one sender.
 const UNDER_WAY_MAX: usize = 32;
-/// How long a client waits for its write to be in a block before it is told that the write is queued.
+/// How long a client waits for its write to be in a block before the answer is that the write is
+/// queued.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// Looks at the queue also when nothing happens: time alone ends and begins reduced mode.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -58,7 +59,8 @@ pub async fn submit(context: &Arc<Context>, write: Write) -> Result<u64, QueueEr
     Ok(number)
 }
 
-/// Keeps a write under a key that its client has chosen, unless it was kept before. It is on disk when this returns.
+/// Keeps a write under a key that its client has chosen, unless it was kept before. It is on disk
+/// when this returns.
 pub async fn submit_keyed(context: &Arc<Context>, write: Write, keyed: Keyed) -> Result<Enqueued, QueueError> {
     let stored = context.clone();
     let enqueued = tokio::task::spawn_blocking(move || stored.store.enqueue_keyed(write, &keyed, now_ms())).await;
@@ -67,8 +69,9 @@ pub async fn submit_keyed(context: &Arc<Context>, write: Write, keyed: Keyed) ->
     Ok(enqueued)
 }
 
-/// What became of a write; or how far it is, once this node has been without a quorum for as long as a block may take,
-/// and after [`ANSWER_WITHIN`] at the latest: a client must hear something before it takes the node for dead.
+/// What became of a write; or how far it is, once this node has been without a quorum for as long
+/// as a block may take, and after `ANSWER_WITHIN` at the latest: clients give up on a node that
+/// is silent for longer.
 pub async fn outcome(context: &Arc<Context>, number: u64) -> Result<Stage, StoreError> {
     let patience = Duration::from_millis(context.params.block_interval_ms_max);
     let until = tokio::time::Instant::now() + ANSWER_WITHIN;

@@ -1,11 +1,12 @@
-//! Finds paths to the coordinators of running jobs with which this node is not connected, so that its worker can ask them
-//! and its clients see how their jobs go.
+//! Finds paths to the coordinators of running jobs with which this node is not connected, so that
+//! its worker can ask them and its clients see how their jobs go.
 //!
-//! A coordinator reserves circuits at the full nodes and relays that it is connected with ([`super::reachable`]). So this
-//! node dials it through each of its own peers; where none of them has a reservation, it asks its peers for addresses:
-//! a peer that has reached the coordinator passes on what the coordinator says of itself. Each node asks only its own
-//! peers and answers only from its own connections, so nothing is forwarded, and paths spread hop by hop. Once connected
-//! by a circuit, the network replaces it by a direct connection wherever it can.
+//! A coordinator reserves circuits at the full nodes and relays that it is connected with
+//! ([`super::reachable`]). So this node dials it through each of its own peers; where none of them
+//! has a reservation, it asks its peers for addresses: a peer that has reached the coordinator
+//! passes on the addresses that the coordinator claims. Each node asks only its own peers and
+//! answers only from its own connections, so no request is forwarded, and paths spread hop by hop.
+//! Once connected by a circuit, the network replaces it by a direct connection wherever it can.
 
 use super::{
     context::Context,
@@ -26,7 +27,7 @@ const WANTED_MAX: usize = 256;
 const SEARCHES_MAX: usize = 4;
 /// Peers through which one search dials, peers that it asks, and addresses that it dials.
 const CIRCUITS_TRIED_MAX: usize = 8;
-const TELLERS_MAX: usize = 8;
+const ASKED_PEERS_MAX: usize = 8;
 const ADDRESSES_TRIED_MAX: usize = 8;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest that one search takes: coordinators that nobody reaches must not keep others waiting.
@@ -81,10 +82,10 @@ pub async fn run(context: Arc<Context>) {
         while under_way.len() < SEARCHES_MAX
             && let Some((node, search)) = next_due(&mut searches)
         {
-            let (context, turn) = (context.clone(), search.failures as usize);
+            let (context, attempt) = (context.clone(), search.failures as usize);
             search.is_under_way = true;
             under_way.spawn(async move {
-                let found = tokio::time::timeout(SEARCH_TIMEOUT, find(&context, node, turn)).await;
+                let found = tokio::time::timeout(SEARCH_TIMEOUT, find(&context, node, attempt)).await;
                 if let Ok(Some(addr)) = found {
                     tracing::info!(coordinator = %node.short(), %addr, "a path to the coordinator is found");
                 }
@@ -94,8 +95,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// The search that has been due for longest. Those that are new come first, so that coordinators that are never reached,
-/// of which anybody can make many, do not keep them waiting.
+/// The search that has been due for longest. Those that are new come first, so that coordinators
+/// that are never reached, of which anybody can make many, do not keep them waiting.
 fn next_due(searches: &mut BTreeMap<NodeId, Search>) -> Option<(NodeId, &mut Search)> {
     let due = searches.iter_mut().filter(|(_, search)| search.is_due());
     due.min_by_key(|(_, search)| search.due).map(|(node, search)| (*node, search))
@@ -109,12 +110,12 @@ fn wanted(context: &Context) -> BTreeSet<NodeId> {
     coordinators.into_iter().filter(is_missing).collect()
 }
 
-/// Connects to a node by the first path that works; `turn` says with which peers to begin.
-async fn find(context: &Context, node: NodeId, turn: usize) -> Option<Multiaddr> {
+/// Connects to a node by the first path that works; `attempt` decides which peers are tried first.
+async fn find(context: &Context, node: NodeId, attempt: usize) -> Option<Multiaddr> {
     let mut peers = context.network.peers();
     peers.retain(|peer| is_relay(peer) || is_direct_full_node(peer));
     if !peers.is_empty() {
-        let first = turn.saturating_mul(CIRCUITS_TRIED_MAX) % peers.len();
+        let first = attempt.saturating_mul(CIRCUITS_TRIED_MAX) % peers.len();
         peers.rotate_left(first);
     }
     for peer in peers.iter().take(CIRCUITS_TRIED_MAX) {
@@ -125,12 +126,12 @@ async fn find(context: &Context, node: NodeId, turn: usize) -> Option<Multiaddr>
         }
     }
     let mut tried: BTreeSet<String> = BTreeSet::new();
-    for teller in peers.iter().filter(|peer| is_direct_full_node(peer)).take(TELLERS_MAX) {
-        let mut told = addresses_of(context, teller, AddressesOf::Coordinator(node)).await;
-        told.retain(|addr| identity::node_of(addr) == Some(node));
-        // Circuits last: they cost somebody else.
-        told.sort_by_key(|addr| addr.to_string().contains("/p2p-circuit"));
-        for addr in told {
+    for peer in peers.iter().filter(|peer| is_direct_full_node(peer)).take(ASKED_PEERS_MAX) {
+        let mut received = addresses_of(context, peer, AddressesOf::Coordinator(node)).await;
+        received.retain(|addr| identity::node_of(addr) == Some(node));
+        // Circuits last: another node carries them.
+        received.sort_by_key(|addr| addr.to_string().contains("/p2p-circuit"));
+        for addr in received {
             if tried.len() >= ADDRESSES_TRIED_MAX {
                 return None;
             }

@@ -1,8 +1,10 @@
-//! Lets this node be reached through others: through relays at all times, so that browsers reach it, and through full
-//! nodes while it coordinates a job, so that workers reach it that are connected with those only.
+//! Makes this node reachable through others: through relays at all times, so that browsers reach
+//! it, and through full nodes while it coordinates a job, so that workers reach it that are
+//! connected with those only.
 //!
-//! Whoever carries a circuit is trusted for nothing: the connection inside is encrypted and authenticated from end to
-//! end. Also here: how much this node carries for others. What a peer tells of relays is dialled sparingly.
+//! The carrier of a circuit is not trusted: the connection inside is encrypted and authenticated
+//! from end to end. Also here: how much this node carries for others. Relays received from peers
+//! are dialled sparingly.
 
 use super::context::{AGENT_PREFIX, Context};
 use std::{
@@ -18,24 +20,25 @@ use tequio_core::{
 };
 use tequio_p2p::{Multiaddr, Path, PeerInfo, Protocol, RelayLimits, identity, may_try};
 
-/// How relays introduce themselves.
+/// Prefix of the agent string of relays.
 const RELAY_AGENT_PREFIX: &str = "tequio-relay/";
-/// Relays through which a node lets itself be reached without being told to.
+/// Relays at which a node makes reservations by itself.
 const RELAYS_MAX: usize = 8;
-/// Full nodes through which a coordinator lets itself be reached.
+/// Full nodes at which a coordinator makes reservations.
 const FULL_NODES_MAX: usize = 3;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Before a peer that gave no reservation is asked again.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
-/// How long a relay, or a full node, may be away before its reservation is given up: somebody else gets its place.
+/// How long a relay, or a full node, may be away before its reservation is given up: somebody else
+/// gets its place.
 const RELAY_AWAY_MAX: Duration = Duration::from_secs(60 * 60);
 const FULL_NODE_AWAY_MAX: Duration = Duration::from_secs(2 * 60);
 /// Between two questions for relays.
 const ASK_RELAYS_INTERVAL: Duration = Duration::from_secs(10);
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Full nodes that are asked for relays at a time, and relays of each answer that are dialled.
-const TELLERS_MAX: usize = 4;
-const RELAYS_TOLD_MAX: usize = 2;
+const ASKED_PEERS_MAX: usize = 4;
+const RELAYS_RECEIVED_MAX: usize = 2;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a full node carries for others; nothing for 0 circuits.
@@ -53,7 +56,7 @@ pub fn relay_limits(circuits: usize) -> Option<RelayLimits> {
     })
 }
 
-/// Whether a peer says that it is a relay.
+/// Whether a peer claims to be a relay.
 pub fn is_relay(peer: &PeerInfo) -> bool {
     peer.agent.as_ref().is_some_and(|agent| agent.starts_with(RELAY_AGENT_PREFIX))
 }
@@ -132,8 +135,8 @@ struct Reservations {
 }
 
 impl Reservations {
-    /// Gives up reservations at full nodes once no job is coordinated, and those whose carriers stay away. A full node
-    /// has few places, and so has this node.
+    /// Gives up reservations at full nodes once no job is coordinated, and those whose carriers
+    /// stay away. A full node has few places, and so has this node.
     fn released(&mut self, peers: &[PeerInfo], coordinates: bool) -> Vec<Multiaddr> {
         let mut released = Vec::new();
         self.made.retain(|carrier, made| {
@@ -192,19 +195,20 @@ fn circuit_through(peer: &PeerInfo) -> Option<Multiaddr> {
     format!("/p2p/{}/p2p-circuit", identity::peer_id(peer.id)?).parse().ok()
 }
 
-/// Asks full nodes for their relays, and connects to some of those: browsers may be connected with them only.
+/// Asks full nodes for their relays, and connects to some of those: browsers may be connected with
+/// them only.
 async fn ask_for_relays(context: &Context) {
     let peers = context.network.peers();
     let mut room = RELAYS_MAX.saturating_sub(peers.iter().filter(|p| is_relay(p)).count());
-    for teller in peers.iter().filter(|p| is_direct_full_node(p)).take(TELLERS_MAX) {
+    for peer in peers.iter().filter(|p| is_direct_full_node(p)).take(ASKED_PEERS_MAX) {
         if room == 0 {
             return;
         }
         let mut dialled: Vec<NodeId> = Vec::new();
-        for addr in addresses_of(context, teller, AddressesOf::Relays).await {
+        for addr in addresses_of(context, peer, AddressesOf::Relays).await {
             let Some(relay) = identity::node_of(&addr).filter(|relay| *relay != context.id) else { continue };
             let is_new = context.network.peer(relay).is_none();
-            if !is_new || (dialled.len() >= RELAYS_TOLD_MAX && !dialled.contains(&relay)) {
+            if !is_new || (dialled.len() >= RELAYS_RECEIVED_MAX && !dialled.contains(&relay)) {
                 continue;
             }
             if !dialled.contains(&relay) {
@@ -217,15 +221,15 @@ async fn ask_for_relays(context: &Context) {
     }
 }
 
-/// The addresses that a peer tells, as far as they name a peer and may be dialled at its word.
-pub async fn addresses_of(context: &Context, teller: &PeerInfo, of: AddressesOf) -> Vec<Multiaddr> {
+/// Requests addresses from a peer. Returns those that name a peer and may be dialled.
+pub async fn addresses_of(context: &Context, peer: &PeerInfo, of: AddressesOf) -> Vec<Multiaddr> {
     let body = codec::encode(&Request::Addresses { of });
-    let answer = context.network.request(teller.id, Protocol::Light, body, ASK_TIMEOUT).await;
-    let Ok(Ok(Response::Addresses(told))) = answer.map(|body| codec::decode(&body, RESPONSE_LEN_MAX)) else {
+    let answer = context.network.request(peer.id, Protocol::Light, body, ASK_TIMEOUT).await;
+    let Ok(Ok(Response::Addresses(addresses))) = answer.map(|body| codec::decode(&body, RESPONSE_LEN_MAX)) else {
         return Vec::new();
     };
-    let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
-    parsed.filter(|addr| identity::node_of(addr).is_some() && may_try(addr, &teller.addr)).collect()
+    let parsed = addresses.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
+    parsed.filter(|addr| identity::node_of(addr).is_some() && may_try(addr, &peer.addr)).collect()
 }
 
 #[cfg(test)]

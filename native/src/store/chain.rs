@@ -110,8 +110,8 @@ impl Store {
         heights.iter().map(|height| Ok(table.get(height)?.is_some())).collect()
     }
 
-    /// Keeps final headers below the lowest block: those that end epochs, so that light clients can follow the committee
-    /// handovers.
+    /// Keeps final headers below the lowest block: those that end epochs, so that light clients can
+    /// follow the committee handovers.
     pub fn keep_headers(&self, headers: &[FinalHeader]) -> Result<(), StoreError> {
         let lowest = self.lowest_block()?;
         let write = self.write()?;

@@ -1,5 +1,5 @@
-//! The file under the database. It remembers the first write that the disk refuses: redb answers everything after it
-//! with "Previous I/O error", which names neither the disk nor the cause.
+//! The file under the database. It remembers the first write that the disk refuses: redb answers
+//! everything after it with "Previous I/O error", which names neither the disk nor the cause.
 
 use redb::{BackendError, DatabaseError, StorageBackend, backends::FileBackend};
 use std::{

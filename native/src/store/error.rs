@@ -64,7 +64,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// For people, who are told the file.
+    /// Adds the path of the file to the error.
     pub fn with_path(self, path: &Path) -> anyhow::Error {
         let names_it = matches!(self, Self::Open { .. } | Self::Write(_));
         let error = anyhow::Error::new(self);

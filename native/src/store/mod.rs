@@ -62,7 +62,8 @@ pub struct Store {
 impl Store {
     /// Opens or makes the file, and checks that it is of this version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
-        // redb trusts a file that was closed in order; where such a file is damaged it may panic instead of failing.
+        // redb trusts a file that was closed in order; where such a file is damaged it may panic
+        // instead of failing.
         let opened = panics::caught(|| {
             let (disk, failures) = disk::open(path)?;
             Ok((Database::builder().set_cache_size(CACHE_LEN).create_with_backend(disk)?, failures))
@@ -115,7 +116,8 @@ impl Store {
         self.failures.clone()
     }
 
-    /// Bytes that the file system of the store has left for this user; nothing where the system does not say.
+    /// Bytes that the file system of the store has left for this user; nothing where the system
+    /// does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         #[cfg(unix)]
         {

@@ -1,10 +1,10 @@
-//! Keys that clients choose for their submissions: a request that is sent again under its key enqueues nothing and gets
-//! the first answer.
+//! Keys that clients choose for their submissions: a request that is sent again under its key
+//! enqueues nothing and gets the first answer.
 //!
-//! A key is written in the transaction that enqueues its write, so two requests with one key have one write whichever
-//! comes first, and a crash leaves both or neither. The job's id joins the record in the transaction that settles the
-//! write. A write that the ledger refuses frees its key: nothing was done under it. Bounded in items, in bytes each, and
-//! in age.
+//! A key is written in the transaction that enqueues its write, so two requests with one key have
+//! one write whichever comes first, and a crash leaves both or neither. The job's id joins the
+//! record in the transaction that settles the write. A write that the ledger refuses frees its key:
+//! nothing was done under it. Bounded in items, in bytes each, and in age.
 
 use super::{
     Queued, Stage, Store, StoreError,
@@ -73,7 +73,7 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Whether it is remembered no longer. One that is under way always is.
+    /// Whether it may be forgotten. A submission under way never may.
     fn is_old(&self, now_ms: TimeMs) -> bool {
         self.applied.is_some() && now_ms.saturating_sub(self.made_ms) > SUBMISSION_AGE_MS_MAX
     }
@@ -110,7 +110,8 @@ pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now
     let Keyed { key, content, about } = keyed;
     let submission = Submission { content: *content, made_ms: now_ms, number, applied: None, about: about.clone() };
     let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
-    // An old one may still be here, where the clock was set back since: its number must not stand for the new one.
+    // An old one may still be here, where the clock was set back since: its number must not stand
+    // for the new one.
     let old = submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
     if let Some(old) = old.map(|bytes| decode(bytes.value())).transpose()? {
         keys.remove(old.number)?;
@@ -119,7 +120,8 @@ pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now
     Ok(())
 }
 
-/// Forgets settled submissions, oldest first, until all are young enough and there is room for one more.
+/// Forgets settled submissions, oldest first, until all are young enough and there is room for one
+/// more.
 fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError> {
     let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
     let mut left = keys.len()? as usize;

@@ -1,5 +1,5 @@
-//! The command line and the API in the environments that they meet: submissions that are repeated, nodes that fall silent,
-//! signals, variables, probes, and a disk that fills.
+//! The command line and the API in the environments that they meet: submissions that are repeated,
+//! nodes that fall silent, signals, variables, probes, and a disk that fills.
 
 use crate::{
     WITHIN, data,
@@ -163,7 +163,8 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     let waiting = Running::start(&net, &[&train[..], &["--wait"]].concat());
     let submitted: Value = serde_json::from_str(&waiting.line("\"submitted\"")).unwrap();
     let second = submitted["id"].as_str().unwrap().to_owned();
-    // The handler stands once the stream is asked for; the node has seen that request when it tells of the job.
+    // The handler stands once the stream is asked for; the node has seen that request when it tells
+    // of the job.
     let watching = Running::start(&net, &["job", "watch", "--json", &id]);
     for (running, id) in [(waiting, &second), (watching, &id)] {
         let pid = running.child.id();
@@ -302,7 +303,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     let height = net.wait_height(1, 2, WITHIN);
     net.kill(1);
     let dir = net.dir(1).to_owned();
-    // The system refuses to let the file grow, as a full disk does; the signal that comes with it is ignored.
+    // The system refuses to let the file grow, as a full disk does; the signal that comes with it
+    // is ignored.
     let blocks = fs::metadata(dir.join("store.redb")).unwrap().len().div_ceil(1024) + 256;
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run --json --http 127.0.0.1:0 --dir \"$1\"");
     let limited = command();

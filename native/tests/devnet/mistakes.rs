@@ -1,8 +1,8 @@
-//! What people do wrong on the command line: each mistake gets a message that names the file, the cause and the mend, and
-//! never a panic or the inside of a type.
+//! What people do wrong on the command line: each mistake gets a message that names the file, the
+//! cause and the mend, and never a panic or the inside of a type.
 //!
-//! Permissions are tested with real ones: root runs the command as another user, and any other user takes the right to
-//! read from itself.
+//! Permissions are tested with real ones: root runs the command as another user, and any other user
+//! takes the right to read from itself.
 
 use crate::{
     WITHIN, data,
@@ -381,7 +381,8 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
     let log = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(!log.contains("damaged") && !log.contains("store.redb"), "the store is blamed for it: {log}");
 
-    // The store of another network, and one that is damaged where redb does not look when it opens it.
+    // The store of another network, and one that is damaged where redb does not look when it opens
+    // it.
     let foreign = node_with(&t, "foreign");
     fs::copy(t.path("other/genesis.bin"), t.path("foreign/genesis.bin")).unwrap();
     fs::copy(t.path("ports/store.redb"), t.path("foreign/store.redb")).unwrap();

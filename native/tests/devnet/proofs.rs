@@ -1,5 +1,6 @@
-//! Readers of proofs on a chain of many epochs: exports, answers and checkpoints follow the committee handovers, start from
-//! a root that the caller names, and a node that came late serves the handovers from before its time.
+//! Readers of proofs on a chain of many epochs: exports, answers and checkpoints follow the
+//! committee handovers, start from a root that the caller names, and a node that came late serves
+//! the handovers from before its time.
 
 use crate::{
     JOB_WITHIN, WITHIN, data,
@@ -25,7 +26,8 @@ const EPOCH_BLOCKS: u64 = 2;
 /// An epoch before that of the states which the members offer.
 const MIDDLE: u64 = EPOCHS / 2;
 
-/// A command without a node; `config` is the home of its pins. Whether it succeeded, its last line, and its errors.
+/// A command without a node; `config` is the home of its pins. Whether it succeeded, its last line,
+/// and its errors.
 fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
     let mut command = Command::new(tequio());
     let output: Output = command.args(arguments).arg("--json").env("XDG_CONFIG_HOME", config).output().unwrap();
@@ -110,7 +112,8 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
 
     checkpoints(&net, &config, &genesis);
 
-    // A node that joins with a later checkpoint and a whole state serves the handovers from the first epoch on.
+    // A node that joins with a later checkpoint and a whole state serves the handovers from the
+    // first epoch on.
     let middle = follow_handovers(&net, 2, &genesis, MIDDLE).checkpoint();
     let peers: Vec<String> = (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let joined = net.init_join(&peers);
@@ -151,7 +154,8 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
         assert!(holds || said["part"] == "checkpoint", "{root:?}: {said}");
         assert!(!holds || said["root"]["hash"] == hash.as_str(), "{root:?}: {said}");
     }
-    // Archives: the caller is told what the date cannot show, and a date before the export is refused.
+    // Archives: the caller is told what the date cannot show, and a date before the export is
+    // refused.
     let today = tequio::node::machine::now_ms() / 1000;
     let today = time::OffsetDateTime::from_unix_timestamp(today as i64).unwrap().date().to_string();
     let (ok, said, _) = verify(&["--checkpoint", &genesis_text, "--as-of", &today]);
@@ -189,7 +193,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     for field in ["checkpoint_hash", "height", "chain", "trusted_until"] {
         assert_eq!(shown[field], exported[field], "{field}");
     }
-    // Offline by the file of handovers, or by a node; not backwards, not without a root, not with a gap.
+    // Offline by the file of handovers, or by a node; not backwards, not without a root, not with a
+    // gap.
     let verify = |more: &[&str]| run(config, &[["checkpoint", "verify", &new].as_slice(), more].concat());
     let (ok, said, error) = verify(&["--checkpoint", genesis, "--handovers", &handovers]);
     assert!(ok && said["checkpoint_hash"] == exported["checkpoint_hash"], "{said} {error}");
@@ -209,7 +214,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     assert!(!ok && error.contains("trust period"), "{error}");
 }
 
-/// A light client that has followed what one node serves, from the first checkpoint to an epoch at least, in pages.
+/// A light client that has followed what one node serves, from the first checkpoint to an epoch at
+/// least, in pages.
 fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> LightClient {
     const PAGE: u16 = 128;
     let checkpoint = fs::read(genesis).unwrap();

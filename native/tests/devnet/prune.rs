@@ -74,8 +74,8 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     assert_eq!(replayed["from"], KEPT, "{replayed}");
 }
 
-/// A light client that knows the first committee only follows the handovers of epochs whose blocks are gone, and reads an
-/// account with a proof.
+/// A light client that knows the first committee only follows the handovers of epochs whose blocks
+/// are gone, and reads an account with a proof.
 fn light_node_reads(net: &Devnet, account: NodeId) {
     let checkpoint = fs::read(net.path().join("net").join("checkpoint.bin")).unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -1,5 +1,5 @@
-//! A coordinator and a worker that nobody can dial, connected with different members: work travels between them, and the
-//! job says what it waits for.
+//! A coordinator and a worker that nobody can dial, connected with different members: work travels
+//! between them, and the job says what it waits for.
 
 use crate::{JOB_WITHIN, WITHIN, data, support::Devnet};
 

@@ -23,9 +23,10 @@ pub fn may_try(claim: &Multiaddr, via: &Multiaddr) -> bool {
     scope != Scope::None && (scope == Scope::Global || scope >= known) && !is_mixed && !is_chosen_by_dns(claim)
 }
 
-/// Whether somebody's DNS may lead the dial anywhere, and with it something that a server there may take for an order:
-/// `dnsaddr` is replaced by whatever addresses its records list, and a plain WebSocket begins with an HTTP request for a
-/// path of the claim's choice. With TLS the server has to prove the name first.
+/// Whether somebody's DNS may lead the dial anywhere, and with it something that a server there may
+/// take for an order: `dnsaddr` is replaced by whatever addresses its records list, and a plain
+/// WebSocket begins with an HTTP request for a path of the claim's choice. With TLS the server has
+/// to prove the name first.
 fn is_chosen_by_dns(addr: &Multiaddr) -> bool {
     let is_name = |part: &Protocol| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
     let is_local = |part: &Protocol| matches!(part, Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) if name == "localhost");

@@ -1,7 +1,8 @@
 //! The WebSocket transport with a TLS certificate that can be renewed while it listens.
 //!
-//! libp2p's transport reads its TLS configuration for each connection that it accepts. This wrapper looks for a newer
-//! identity before it lets that transport accept, so a renewed certificate counts from the next connection on.
+//! libp2p's transport reads its TLS configuration for each connection that it accepts. This wrapper
+//! looks for a newer identity before it lets that transport accept, so a renewed certificate counts
+//! from the next connection on.
 
 use std::{
     pin::Pin,

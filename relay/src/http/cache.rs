@@ -1,8 +1,9 @@
-//! What browsers may keep of the page, and how they ask for it again (RFC 9111, RFC 9110 section 13).
+//! What browsers may keep of the page, and how they ask for it again (RFC 9111, RFC 9110 section
+//! 13).
 //!
-//! A file whose name holds the hash of its content never changes: it may be kept for ever. Everything else that is
-//! answered in whole is asked for again each time, and carries an ETag of its bytes as they travel, so the answer to
-//! who has it is "not modified".
+//! A file whose name holds the hash of its content never changes: it may be kept for ever.
+//! Everything else that is answered in whole is asked for again each time, and carries an ETag of
+//! its bytes as they travel, so the answer to who has it is "not modified".
 
 use axum::{
     body::{Body, to_bytes},
@@ -37,7 +38,8 @@ pub async fn of_file(request: Request, next: Next) -> Response {
     response
 }
 
-/// Adds an ETag to an answer that is made anew each time, and leaves the body out for whoever has it.
+/// Adds an ETag to an answer that is made anew each time, and leaves the body out for whoever has
+/// it.
 pub async fn revalidated(mut request: Request, next: Next) -> Response {
     let known = request.headers().get(IF_NONE_MATCH).cloned();
     if known.is_some() {
@@ -92,7 +94,8 @@ fn names(list: &str, tag: &str) -> bool {
     list.split(',').map(str::trim).any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag)
 }
 
-/// Whether a path ends in `-` with 16 hexadecimal digits and an extension, as the page's build names its files.
+/// Whether a path ends in `-` with 16 hexadecimal digits and an extension, as the page's build
+/// names its files.
 fn is_hashed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let stem = name.split_once('.').map_or("", |(stem, _)| stem);

@@ -8,9 +8,10 @@
 //! | `/metrics` | OpenMetrics text | |
 //! | all else | files of the page | the page's own origin |
 //!
-//! Files of the page that lie there compressed as well (`.br`, `.gz`) are sent so to browsers that take it; what may be
-//! kept, and for how long, is in [`cache`]. Every answer carries the [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection
-//! a time-out, and their number a bound.
+//! Browsers that accept it get the compressed form (`.br`, `.gz`) of a file, if there is one;
+//! `cache` decides what browsers may cache, and for how long. Every answer carries the
+//! [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection a time-out, and their
+//! number a bound.
 
 mod cache;
 mod serve;

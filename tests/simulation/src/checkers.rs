@@ -252,7 +252,8 @@ impl Checkers {
         self.committees.insert(next, committee);
     }
 
-    /// A client that knows the first committee only follows the handovers to the last one, and accepts its newest header.
+    /// A client that knows the first committee only follows the handovers to the last one, and
+    /// accepts its newest header.
     pub fn follow_handovers(&mut self) {
         let (world, newest) = (self.world, self.light.head().clone());
         let start = &world.start;

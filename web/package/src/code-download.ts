@@ -1,6 +1,7 @@
 /**
- * Compiles the light node's module while it downloads, and tells how much of it has come. The bytes are counted as they
- * are after decompression, because that is how browsers hand them out; the module's own size is the measure.
+ * Compiles the light node's module while it downloads, and reports the progress. The bytes are
+ * counted as they are after decompression, because that is how browsers hand them out; the module's
+ * own size is the measure.
  */
 
 /** How much of the light node's code has come, in bytes of the module. */
@@ -14,8 +15,8 @@ export interface DownloadProgress {
 const REPORT_INTERVAL_MS = 100;
 
 /**
- * Compiles the body of `response`. Throws `WebAssembly.CompileError` for what cannot or must not be compiled, and
- * another error for a download that breaks off.
+ * Compiles the body of `response`. Throws `WebAssembly.CompileError` for what cannot or must not be
+ * compiled, and another error for a download that breaks off.
  */
 export async function compileDownload(
   response: Response,

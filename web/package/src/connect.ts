@@ -44,15 +44,15 @@ export interface ConnectOptions {
    * and handed to the node; this version connects to relays only, so nothing goes through them yet.
    */
   iceServers?: readonly IceServer[];
-  /** Name of the IndexedDB data base for head and identity; each further tab gets its own. Default `tequio`. */
+  /** Name of the IndexedDB database for head and identity; each further tab gets its own. Default `tequio`. */
   store?: string;
   /** How this program names itself to peers. */
   agent?: string;
-  /** Hears every event from the first moment on, also while connecting and if that fails. */
+  /** Receives every event from the start on, also while connecting and if that fails. */
   onEvent?: (event: TequioEvent) => void;
   /** Gives up connecting, at once, with {@link AbortError}. */
   signal?: AbortSignal;
-  /** Where `tequio_wasm_bg.wasm` lies, for bundlers that do not know `new URL(…, import.meta.url)`. The first call decides. */
+  /** Where `tequio_wasm_bg.wasm` lies, for bundlers that do not support `new URL(…, import.meta.url)`. The first call decides. */
   wasmUrl?: string | URL;
   /** Where the module `tequio/worker` lies, on the page's own origin, for the same bundlers. */
   workerUrl?: string | URL;

@@ -1,5 +1,5 @@
 /**
- * A contribution: how many workers compute, and when they rest. It exists only
+ * A contribution: how many workers compute, and when they pause. It exists only
  * after the program has called `contribute()`, which it should do only after a
  * person has agreed.
  */
@@ -10,20 +10,23 @@ import type { ContributionState, PauseReason } from "./events.js";
 /** The most workers one page may run. */
 export const WORKERS_MAX = 64;
 
-/** Bytes a day above which a contribution rests, where the program names no other cap. */
+/** Default of `dataCapPerDay`, in bytes. */
 export const DATA_CAP_PER_DAY_DEFAULT = 2_000_000_000;
 
 /** Options of {@link TequioNode.contribute}. */
 export interface ContributeOptions {
   /** Web Workers to compute with. Default: one less than the cores, and one on a phone. */
   workers?: number;
-  /** Rest while the page is hidden. Default: on phones. */
+  /** Pause while the page is hidden. Default: on phones. */
   pauseWhenHidden?: boolean;
-  /** Rest while the battery is below 20 % and discharging. Default: yes, where the browser tells. */
+  /** Pause while the battery is below 20 % and discharging. Default: yes, where the browser reports it. */
   pauseOnLowBattery?: boolean;
-  /** Rest on a metered connection, or when the person saves data. Default: yes, where the browser tells. */
+  /** Pause on a metered connection, or if the person saves data. Default: yes, where the browser reports it. */
   pauseOnMetered?: boolean;
-  /** Rest when this origin has carried so many bytes today. Default {@link DATA_CAP_PER_DAY_DEFAULT}; `Infinity` is no cap. */
+  /**
+   * Pause once the tabs of this origin have carried so many bytes today. Default
+   * {@link DATA_CAP_PER_DAY_DEFAULT}; `Infinity` is no cap.
+   */
   dataCapPerDay?: number;
 }
 
@@ -74,12 +77,12 @@ export class Contribution {
     return this.pausedBy === null ? "running" : "paused";
   }
 
-  /** Why it rests, or null. */
+  /** Why it is paused, or null. */
   get pausedBy(): PauseReason | null {
     return [...this.#paused].find((reason) => !this.#overruled.has(reason)) ?? null;
   }
 
-  /** Bytes a day above which it rests. */
+  /** Bytes a day above which it pauses. */
   get dataCap(): number {
     return this.#dataCap;
   }
@@ -95,7 +98,7 @@ export class Contribution {
     this.#apply();
   }
 
-  /** Changes the bytes a day above which it rests. */
+  /** Changes the bytes a day above which it pauses. */
   setDataCap(bytesPerDay: number): void {
     this.#dataCap = checkDataCap(bytesPerDay);
     this.#dataStep = this.#dataCap;
@@ -103,8 +106,8 @@ export class Contribution {
   }
 
   /**
-   * Goes on in spite of what it rests for now, because the person says so. A data cap that is
-   * used up is raised by as much again; any other reason counts again once it has passed.
+   * Ends the present pause at the person's request. A data cap that is used up is raised by as
+   * much again. Any other reason pauses again when it next occurs.
    */
   resume(): void {
     if (this.#stopped) return;

@@ -70,7 +70,7 @@ export function browserDevice(): Device {
     },
     watchMetered(changed) {
       const { connection } = navigator;
-      // Where the browser does not tell, the connection counts as unmetered.
+      // Where the browser does not report it, the connection counts as unmetered.
       if (!connection) return () => {};
       const report = () => changed(isMetered(connection));
       connection.addEventListener?.("change", report);

@@ -1,12 +1,12 @@
 /**
  * Every error this package throws: a class for `instanceof`, a stable `code` for
- * programs, a sentence for people, and `fault`, which says whose turn it is.
+ * programs, a sentence for people, and `fault`, which says where the cause lies.
  *
  * Refuses to leak a bare `Error` of the WebAssembly side: `fromBoundary` gives each a class.
  */
 
 /**
- * Who can mend it: the calling program, the other end of the network, the
+ * Where the cause lies: in the calling program, the other end of the network, the
  * surroundings (browser, headers, origin), or this package.
  */
 export type Fault = "caller" | "peer" | "environment" | "internal";
@@ -46,7 +46,7 @@ export class TequioError extends Error {
   override name = "TequioError";
   /** Stable; compare this, never the message. */
   readonly code: ErrorCode;
-  /** Who can mend it. */
+  /** Where the cause lies. */
   readonly fault: Fault;
   /**
    * Facts, by name: `url` and `directive` of CSP_BLOCKED; `clockOffsetMs`, `ageMs` and `trustMs` of
@@ -122,8 +122,8 @@ export class UnsupportedError extends TequioError {
 }
 
 /**
- * No way into the network, or no peer that could answer; CODE_UNREACHABLE: the host of the page's own
- * code did not answer. Codes: NO_RELAY, WELL_KNOWN, CODE_UNREACHABLE, TIMEOUT, UNAVAILABLE.
+ * No way into the network, or no peer that could answer; CODE_UNREACHABLE: the host of the page's
+ * own code did not answer. Codes: NO_RELAY, WELL_KNOWN, CODE_UNREACHABLE, TIMEOUT, UNAVAILABLE.
  */
 export class NetworkError extends TequioError {
   override name = "NetworkError";

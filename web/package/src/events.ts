@@ -11,14 +11,14 @@ import { EventQueue, type DroppedEvent } from "./queue.js";
 import type { PathKind, PathReason, Transport, WireHead, WireJob, WireRejection } from "./wasm-types.js";
 
 /**
- * Why a contribution rests: the page is hidden, the battery is low, the connection is metered
+ * Why a contribution is paused: the page is hidden, the battery is low, the connection is metered
  * or the person saves data, or the data of the day is used up.
  */
 export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
 
 /** Each event's type and what it carries. */
 export interface TequioEventMap {
-  /** More of the light node's code has come; only `onEvent` of `connect` hears it, before there is a node. */
+  /** More of the light node's code has come; only `onEvent` of `connect` receives it, before there is a node. */
   load: DownloadProgress;
   /** A newer block whose finality certificate this node has verified. */
   head: WireHead;

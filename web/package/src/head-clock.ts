@@ -12,7 +12,7 @@ export const ARRIVALS_MAX = 9;
 export const ARRIVALS_MIN = 3;
 /** Two heads may arrive so much closer or further apart than their blocks are. */
 export const JITTER_MS_MAX = 3_000;
-/** A change of at least so much is told. */
+/** The smallest change that is reported. */
 export const OFFSET_CHANGE_MS = 2_000;
 
 /** Collects arrivals and says how far the clock is off. */

@@ -190,8 +190,8 @@ export class TequioNode {
   }
 
   /**
-   * The jobs of the network, with their progress as their coordinators tell it. Resolves once this
-   * node has asked for them, so an empty list means that there are none.
+   * The jobs of the network, with their progress as their coordinators report it. Resolves once
+   * this node has asked for them, so an empty list means that there are none.
    */
   jobs(): Promise<Job[]> {
     return this.#ask((light) => light.jobs());
@@ -287,7 +287,7 @@ export class TequioNode {
       this.#light?.unitDone(unit, result);
       this.#emit({ type: "unitEnd", unit, ok: true, elapsedMs });
     } catch (error) {
-      // The lease may have ended meanwhile: nothing that the page could mend.
+      // The lease may have ended meanwhile: the page can do nothing about it.
       this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
     }
   }

@@ -1,7 +1,7 @@
 /**
  * The file that proves a contribution: JSON with the facts for people, and the proof for
- * programs. Verifying takes a checkpoint, and no network. The facts are not believed: they
- * must be those that the proof gives.
+ * programs. Verifying takes a checkpoint, and no network. The facts are not trusted: they
+ * must match those that the proof gives.
  */
 import { OptionsError, VerificationError, fromBoundary } from "./errors.js";
 import { load, type CodeUrls } from "./wasm-loader.js";
@@ -15,8 +15,8 @@ export const CONTRIBUTION_FILE_BYTES_MAX = 32 << 20;
 /** Options of {@link verifyContributionProof}. */
 export interface VerifyOptions extends CodeUrls {
   /**
-   * When the proof must have held, for a file that is older than the network's trust period. Keys that were given up
-   * since then could have forged it, unless you have held it since.
+   * When the proof must have held, for a file that is older than the network's trust period. Keys
+   * that were given up since then could have forged it, unless you have held it since.
    */
   asOf?: Date;
 }

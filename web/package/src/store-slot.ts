@@ -16,14 +16,14 @@ export const FORMER_WAIT_MS = 1_000;
 export interface StoreSlot {
   /** Distinguishes this tab from the others of the origin. */
   name: string;
-  /** Name of the data base; without one nothing can be stored, and the node lasts for this visit. */
+  /** Name of the database; without one nothing can be stored, and the node lasts for this visit. */
   database?: string;
   release(): void;
 }
 
 /**
- * Takes the store this tab had before the reload, else the first free one. Null where all are taken. Where the
- * browser forbids storage or locks, the slot has no data base.
+ * Takes the store this tab had before the reload, else the first free one. Null where all are
+ * taken. Where the browser forbids storage or locks, the slot has no database.
  */
 export async function takeStore(base: string): Promise<StoreSlot | null> {
   const locks = globalThis.navigator?.locks as LockManager | undefined;
@@ -40,7 +40,8 @@ export async function takeStore(base: string): Promise<StoreSlot | null> {
       if (slot) return slot;
     }
   } catch {
-    // The browser forbids locks where it forbids storage: in an opaque origin, or by the person's settings.
+    // The browser forbids locks where it forbids storage: in an opaque origin, or by the person's
+    // settings.
     return visitSlot();
   }
   return null;

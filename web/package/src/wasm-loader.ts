@@ -30,7 +30,7 @@ export interface CodeUrls {
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 let loaded: Promise<Loaded> | undefined;
 
-/** Hears how much of the code has come. */
+/** Receives the progress of the code's download. */
 export type Report = (progress: DownloadProgress) => void;
 
 const reports = new Set<Report>();
@@ -52,8 +52,8 @@ export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module>
 }
 
 /**
- * Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. `report` hears how much of the code
- * has come until it is there, whoever asked for it first.
+ * Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. `report`
+ * receives the progress of the download until it ends, also if another caller started it.
  */
 export function load(urls: CodeUrls = {}, report?: Report): Promise<Loaded> {
   if (report) reports.add(report);
@@ -81,7 +81,8 @@ export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
 
 async function instantiate(urls: CodeUrls): Promise<Loaded> {
   const scope = globalThis as { document?: unknown; WorkerGlobalScope?: unknown };
-  // The WebSocket transport sets its timers on a window or a worker's scope. Node's scope has the same functions.
+  // The WebSocket transport sets its timers on a window or a worker's scope. Node's scope has the
+  // same functions.
   if (scope.document === undefined) scope.WorkerGlobalScope ??= class WorkerGlobalScope {};
   const [glue, module] = await Promise.all([importGlue(), compile(urls)]);
   const wasm = glue as unknown as WireModule;

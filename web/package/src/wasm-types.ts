@@ -23,8 +23,8 @@ export type JobState = "pending" | "running" | "final" | "failed" | "cancelled";
 export type JobEndReason = "cancelled" | "refuted" | "unaudited";
 
 /**
- * What a job waits for: a worker, a second worker that checks, its data, a word from its coordinator, the ledger to take
- * its result, its auditors, or a quorum.
+ * What a job waits for: a worker, a second worker that checks, its data, a report from its
+ * coordinator, the ledger to record its result, its auditors, or a quorum.
  */
 export type WaitingFor = "workers" | "checker" | "data" | "coordinator" | "ledger" | "auditors" | "quorum";
 
@@ -239,7 +239,7 @@ export interface WireConfig {
   checkpoint: Uint8Array;
   /** Multiaddrs that end in `/p2p/…`; tried side by side. */
   relays: string[];
-  /** Name of the IndexedDB data base; without one, nothing outlives the visit. */
+  /** Name of the IndexedDB database; without one, nothing outlives the visit. */
   store?: string;
   agent?: string;
   /** STUN and TURN servers for paths between browsers. */

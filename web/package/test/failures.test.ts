@@ -87,7 +87,8 @@ test("a stale checkpoint names the device's clock, and by how much it is off whe
     assert.match(named.message, /40 days ahead .* set the clock first.* the checkpoint is too old/);
     assert.ok(Math.abs(Number(named.details["clockOffsetMs"]) - 40 * DAY_MS) < 5_000);
     assert.equal(named.details["ageMs"], stale.ageMs);
-    // A clock that is right is not blamed, and one that nobody can compare is named as a possibility.
+    // A clock that is right is not blamed, and one that nobody can compare is named as a
+    // possibility.
     world.clock.wall = Date.now();
     assert.doesNotMatch((await failure(world.connect({ checkpoint: { url, hash: HASH } }))).message, /clock/);
     assert.match((await failure(world.connect())).message, /If this device's clock is wrong/);

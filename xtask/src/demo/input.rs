@@ -1,7 +1,8 @@
 //! Enter on standard input, read beside everything else.
 //!
-//! Standard input may be a terminal, a pipe, a file or nothing at all. A terminal never ends: one in the background
-//! gives an error, and Ctrl-D an empty read, and both are followed by more. Everything else ends once.
+//! Standard input may be a terminal, a pipe, a file or nothing at all. A terminal never ends: one
+//! in the background gives an error, and Ctrl-D an empty read, and both are followed by more.
+//! Everything else ends once.
 
 use std::{
     io::{self, BufRead, IsTerminal},
@@ -15,7 +16,8 @@ use crate::unix;
 /// The least time between two keys: a pipe that never runs dry must not keep a processor busy.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Sends an event for each line that arrives, until `send` is no longer heard or the input has ended.
+/// Sends an event for each line that arrives, until `send` is no longer heard or the input has
+/// ended.
 pub fn read_keys(send: impl FnMut(Event) -> bool + Send + 'static) {
     unix::fail_background_reads();
     let is_terminal = io::stdin().is_terminal();

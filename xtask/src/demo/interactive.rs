@@ -1,4 +1,5 @@
-//! The demo at a person's pace: drives [`Session`] with what the processes and the person do, until Ctrl-C.
+//! The demo at a person's pace: drives [`Session`] with what the processes and the person do, until
+//! Ctrl-C.
 
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::{process::What, progress::say, workspace::Workspace};
 /// About a minute on two cores that two tabs and four validators share.
 const ROUNDS: u32 = 300;
 
-/// Trains whenever the session says so; comes back when the person has ended it.
+/// Runs the session and the trainings that it starts. Returns when the person ends the demo.
 pub fn run(
     rounds: Option<u32>,
     workspace: &Workspace,
@@ -27,7 +28,7 @@ pub fn run(
     loop {
         while let Some(output) = session.poll() {
             match output {
-                Output::Say(text) => say(&text),
+                Output::Print(text) => say(&text),
                 Output::Train(number) => {
                     let started = match network.running_validators().first() {
                         Some((node, _)) => job::start(workspace, network, number, *node, Some(rounds)),

@@ -1,5 +1,5 @@
-//! The digits job: the command that submits and follows it, and the training of `--headless`, which is over when the
-//! model is committed and the tab has verified it.
+//! The digits job: the command that submits and follows it, and the training of `--headless`, which
+//! is over when the model is committed and the tab has verified it.
 
 use std::time::Instant;
 

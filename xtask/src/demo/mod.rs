@@ -1,10 +1,12 @@
 //! `cargo xtask demo`: from a clean clone to a model that a browser has verified.
 //!
-//! Everything in it is real: one relay and four validators, each a process with its own keys, store and sockets on
-//! loopback, started from a genesis that `tequio init` made; jobs that `tequio job train` submits; and with
-//! `--headless` a Chromium that does what a person would do on the page. This module only starts, watches and ends them.
+//! Everything in it is real: one relay and four validators, each a process with its own keys, store
+//! and sockets on loopback, started from a genesis that `tequio init` made; jobs that
+//! `tequio job train` submits; and with `--headless` a Chromium that does what a person would do on
+//! the page. This module only starts, watches and ends them.
 //!
-//! Without `--headless` the demo stays until it is interrupted, whatever standard input and output are.
+//! Without `--headless` the demo stays until it is interrupted, whatever standard input and output
+//! are.
 
 mod input;
 mod interactive;

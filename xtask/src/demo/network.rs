@@ -47,7 +47,8 @@ impl Network {
     /// Makes the genesis and starts everything; comes back when all have said that they are ready.
     pub fn start(workspace: &Workspace, folder: &Path, port: u16, deadline: Instant) -> Result<Self> {
         let (sender, events) = mpsc::channel();
-        // First of all: from here on an interruption leaves neither a process nor the folder behind.
+        // First of all: from here on an interruption leaves neither a process nor the folder
+        // behind.
         let interrupts = sender.clone();
         process::on_interrupt(move || drop(interrupts.send(Event::Interrupted)));
         let tequio = workspace.binary("tequio");
@@ -117,7 +118,8 @@ impl Network {
         }
         let sender = self.sender();
         let process = Process::spawn(name, command, &log, move |what| {
-            // If nobody listens any more, the output is still read, so that the process does not block on a full pipe.
+            // If nobody listens any more, the output is still read, so that the process does not
+            // block on a full pipe.
             let _ = sender.send(Event::Process(source, what));
         })?;
         self.processes.push((source, process));
@@ -147,8 +149,8 @@ impl Network {
         }
     }
 
-    /// The next report of a process. A relay or validator that ends is an error here, for nothing can go on without it,
-    /// and so is an interruption.
+    /// The next report of a process. A relay or validator that ends is an error here, for nothing
+    /// can go on without it, and so is an interruption.
     pub fn next(&mut self, deadline: Instant, what: &str) -> Result<(Source, What)> {
         loop {
             left(deadline, what)?;

@@ -25,7 +25,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Reads the line that `tequio job train --wait --json` ends with. A contributor that is no validator is a browser.
+    /// Reads the line that `tequio job train --wait --json` ends with. A contributor that is no
+    /// validator is a browser.
     pub fn from_record(record: &Value, validators: &[String]) -> Result<Self> {
         let number = |field: &str| record[field].as_u64().with_context(|| format!("no {field} in {record}"));
         let contributors = record["contributors"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -60,7 +61,8 @@ impl Outcome {
         self.units_browser > 0
     }
 
-    /// Prints the object, for a program that asked for it. A reader that has gone away is no reason to end.
+    /// Prints the object, for a program that asked for it. A reader that has gone away is no reason
+    /// to end.
     pub fn print_json(&self) {
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{}", self.json()).and_then(|()| out.flush());

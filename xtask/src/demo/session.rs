@@ -1,5 +1,5 @@
-//! What the demo does while a person watches, as a state machine without processes and without a clock of its own:
-//! events go in, lines for the person and trainings to start come out.
+//! What the demo does while a person watches, as a state machine without processes and without a
+//! clock of its own: events go in, lines for the person and trainings to start come out.
 //!
 //! | state | ends with |
 //! |---|---|
@@ -21,12 +21,12 @@ use crate::progress::Clock;
 
 /// How long the first training waits for a tab.
 pub const COUNTDOWN: Duration = Duration::from_secs(60);
-/// The countdown is told whenever so much of it is left.
-const TELL_AT_S: [u64; 6] = [60, 45, 30, 15, 10, 5];
+/// Seconds left at which the countdown is printed.
+const ANNOUNCED_AT_S: [u64; 6] = [60, 45, 30, 15, 10, 5];
 /// The least time between two lines of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What happens.
+/// Inputs of the [`Session`].
 #[derive(Debug)]
 pub enum Input {
     /// So many browsers are connected to the relay.
@@ -43,11 +43,11 @@ pub enum Input {
     Tick,
 }
 
-/// What is to be done.
+/// Outputs of the [`Session`].
 #[derive(Debug)]
 pub enum Output {
-    /// Tell the person.
-    Say(String),
+    /// Print this for the person.
+    Print(String),
     /// Start a training; the first has number 1.
     Train(u32),
     /// A model is committed.
@@ -56,11 +56,11 @@ pub enum Output {
 
 enum State {
     Waiting { until: Instant },
-    Training { began: Instant, record: Option<Value>, told: Instant },
+    Training { began: Instant, record: Option<Value>, printed: Instant },
     Idle,
 }
 
-/// The machine.
+/// The demo's state machine.
 pub struct Session {
     state: State,
     /// Trainings begun.
@@ -94,7 +94,7 @@ impl Session {
         match input {
             Input::Browsers(browsers) => self.on_browsers(now, browsers),
             Input::Key => match self.state {
-                State::Training { .. } => self.say("  a training is running; Enter starts another when it is over"),
+                State::Training { .. } => self.print("  a training is running; Enter starts another when it is over"),
                 State::Waiting { .. } | State::Idle => self.train(now),
             },
             Input::KeysEnded => self.has_keys = false,
@@ -112,7 +112,7 @@ impl Session {
     /// When to send [`Input::Tick`].
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let State::Waiting { until } = self.state else { return None };
-        let next = TELL_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
+        let next = ANNOUNCED_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
         Some(next.map_or(until, |left| until - left))
     }
 
@@ -120,7 +120,7 @@ impl Session {
         let joined = browsers > self.browsers;
         self.browsers = browsers;
         let tabs = if browsers == 1 { "1 browser tab is".into() } else { format!("{browsers} browser tabs are") };
-        self.say(&format!("  {tabs} in the network"));
+        self.print(&format!("  {tabs} in the network"));
         match self.state {
             State::Waiting { .. } if joined => self.train(now),
             State::Idle if joined && !(self.has_keys && self.browsers_took_part) => self.train(now),
@@ -132,7 +132,7 @@ impl Session {
         let State::Waiting { until } = self.state else { return };
         match until.saturating_duration_since(now) {
             Duration::ZERO => {
-                self.say("  no tab has joined; the four validators begin, and a tab that joins takes part");
+                self.print("  no tab has joined; the four validators begin, and a tab that joins takes part");
                 self.train(now);
             }
             left => self.count_down(left),
@@ -142,34 +142,34 @@ impl Session {
     fn count_down(&mut self, left: Duration) {
         let seconds = left.as_secs_f64().round();
         let enter = if self.has_keys { "Enter is pressed, " } else { "" };
-        self.say(&format!("  training starts when a tab joins, {enter}or in {seconds} s"));
+        self.print(&format!("  training starts when a tab joins, {enter}or in {seconds} s"));
     }
 
     fn train(&mut self, now: Instant) {
         self.trainings += 1;
-        self.state = State::Training { began: now, record: None, told: now };
-        self.say(&format!("training {}", self.trainings));
+        self.state = State::Training { began: now, record: None, printed: now };
+        self.print(&format!("training {}", self.trainings));
         self.outbox.push_back(Output::Train(self.trainings));
     }
 
     fn on_job_line(&mut self, now: Instant, line: Value) {
-        let State::Training { began, record, told } = &mut self.state else { return };
+        let State::Training { began, record, printed } = &mut self.state else { return };
         let elapsed = Clock(now.saturating_duration_since(*began)).to_string();
         match line["event"].as_str() {
             Some("round") => {
                 let is_last = line["round"] == line["rounds"];
-                if !is_last && now < *told + PROGRESS_INTERVAL {
+                if !is_last && now < *printed + PROGRESS_INTERVAL {
                     return;
                 }
-                *told = now;
+                *printed = now;
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default() * 100.0;
                 let browsers = self.browsers;
-                self.say(&format!(
+                self.print(&format!(
                     "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; browser tabs: {browsers}",
                     line["round"], line["rounds"],
                 ));
             }
-            Some("pending") => self.say(&format!("  {elapsed:>6}  trained; auditors compute samples of it again")),
+            Some("pending") => self.print(&format!("  {elapsed:>6}  trained; auditors recompute it")),
             Some("final") => *record = Some(line),
             _ => {}
         }
@@ -188,17 +188,17 @@ impl Session {
             Ok(mut outcome) => {
                 outcome.seconds = seconds;
                 self.browsers_took_part |= outcome.with_browsers();
-                self.say(&format!("\n{}", outcome.summary()));
+                self.print(&format!("\n{}", outcome.summary()));
                 self.outbox.push_back(Output::Trained(Box::new(outcome)));
             }
-            Err(reason) => self.say(&format!("\nthis training has failed: {reason}\nthe network goes on")),
+            Err(reason) => self.print(&format!("\nthis training has failed: {reason}\nthe network goes on")),
         }
         let enter = if self.has_keys { "Enter" } else { "the next tab that joins" };
-        self.say(&format!("{enter} starts another training, Ctrl-C ends everything\n"));
+        self.print(&format!("{enter} starts another training, Ctrl-C ends everything\n"));
     }
 
-    fn say(&mut self, text: &str) {
-        self.outbox.push_back(Output::Say(text.to_owned()));
+    fn print(&mut self, text: &str) {
+        self.outbox.push_back(Output::Print(text.to_owned()));
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
     struct Stage {
         session: Session,
         start: Instant,
-        said: String,
+        printed: String,
     }
 
     impl Stage {
@@ -219,17 +219,18 @@ mod tests {
             let start = Instant::now();
             let mut session = Session::new(start, vec!["v".into()]);
             while session.poll().is_some() {}
-            Self { session, start, said: String::new() }
+            Self { session, start, printed: String::new() }
         }
 
-        /// Handles one input some seconds after the start; the trainings that it starts and the models that it reports.
+        /// Handles one input some seconds after the start; the trainings that it starts and the
+        /// models that it reports.
         fn at(&mut self, second: u64, input: Input) -> (Vec<u32>, usize) {
             self.session.handle(self.start + Duration::from_secs(second), input);
-            self.said.clear();
+            self.printed.clear();
             let (mut begun, mut trained) = (Vec::new(), 0);
             while let Some(output) = self.session.poll() {
                 match output {
-                    Output::Say(text) => self.said += &text,
+                    Output::Print(text) => self.printed += &text,
                     Output::Train(number) => begun.push(number),
                     Output::Trained(_) => trained += 1,
                 }
@@ -268,17 +269,17 @@ mod tests {
     }
 
     #[test]
-    fn the_countdown_is_told_at_its_times() {
+    fn the_countdown_is_printed_at_its_times() {
         let mut stage = Stage::new();
         let mut now = stage.start;
         let mut left = Vec::new();
         while let Some(deadline) = stage.session.deadline(now) {
             now = deadline;
             stage.at((now - stage.start).as_secs(), Input::Tick);
-            left.push(stage.said.split("or in ").nth(1).map(str::to_owned));
+            left.push(stage.printed.split("or in ").nth(1).map(str::to_owned));
         }
-        let told: Vec<String> = left.into_iter().flatten().collect();
-        assert_eq!(told, ["45 s", "30 s", "15 s", "10 s", "5 s"]);
+        let printed: Vec<String> = left.into_iter().flatten().collect();
+        assert_eq!(printed, ["45 s", "30 s", "15 s", "10 s", "5 s"]);
     }
 
     #[test]
@@ -293,7 +294,8 @@ mod tests {
         }
     }
 
-    /// The job's last line and the end of its process come apart, in this order; what ended is of the same training.
+    /// The job's last line and the end of its process come apart, in this order; what ended is of
+    /// the same training.
     #[test]
     fn a_training_is_over_when_its_process_is() {
         let mut stage = Stage::new();
@@ -309,10 +311,14 @@ mod tests {
         let mut stage = Stage::new();
         stage.at(0, Input::Key);
         assert_eq!(stage.at(1, Input::JobEnded(Err("no such column".into()))), NOTHING);
-        assert!(stage.said.contains("no such column") && stage.said.contains("Enter starts another"), "{}", stage.said);
+        assert!(
+            stage.printed.contains("no such column") && stage.printed.contains("Enter starts another"),
+            "{}",
+            stage.printed
+        );
         assert_eq!(stage.at(2, Input::Key), (vec![2], 0));
         stage.at(3, Input::JobEnded(Ok(())));
-        assert!(stage.said.contains("before the model was final"), "{}", stage.said);
+        assert!(stage.printed.contains("before the model was final"), "{}", stage.printed);
     }
 
     #[test]
@@ -331,25 +337,25 @@ mod tests {
         let mut stage = Stage::new();
         stage.at(0, Input::KeysEnded);
         stage.at(15, Input::Tick);
-        assert!(!stage.said.contains("Enter"), "{}", stage.said);
+        assert!(!stage.printed.contains("Enter"), "{}", stage.printed);
         assert_eq!(stage.at(20, Input::Browsers(1)), (vec![1], 0));
         stage.finish(30, 4);
-        assert!(stage.said.contains("the next tab that joins starts another"), "{}", stage.said);
+        assert!(stage.printed.contains("the next tab that joins starts another"), "{}", stage.printed);
         assert_eq!(stage.at(31, Input::Browsers(0)), NOTHING);
         assert_eq!(stage.at(32, Input::Browsers(1)), (vec![2], 0));
     }
 
     #[test]
-    fn progress_is_told_now_and_then_and_at_the_end() {
+    fn progress_is_printed_at_intervals_and_at_the_end() {
         let mut stage = Stage::new();
         stage.at(0, Input::Key);
-        let mut told = Vec::new();
+        let mut printed = Vec::new();
         for second in 1..=12 {
             stage.at(second, Input::Job(json!({"event": "round", "round": second, "rounds": 12, "accuracy": 0.5})));
-            if !stage.said.is_empty() {
-                told.push(second);
+            if !stage.printed.is_empty() {
+                printed.push(second);
             }
         }
-        assert_eq!(told, [5, 10, 12]);
+        assert_eq!(printed, [5, 10, 12]);
     }
 }

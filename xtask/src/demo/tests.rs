@@ -91,7 +91,8 @@ fn one_training_follows_the_other_until_the_person_ends_it() {
 
 #[test]
 fn a_failed_job_and_a_dead_validator_do_not_end_the_demo() {
-    // The first job fails, then the first validator dies, then a tab joins and starts the second training.
+    // The first job fails, then the first validator dies, then a tab joins and starts the second
+    // training.
     let node = NODE
         .replace("job)", r#"job) cd "${0%/*}"; [ -e failed ] || { echo 'no such column' >&2; touch failed; exit 2; };"#)
         .replace(

@@ -3,7 +3,8 @@
 use super::*;
 use crate::ledger::{Seat, committee::CommitteeRecord};
 
-/// Four seats that a fifth member joins: the first epoch's handover, and a header of the second epoch.
+/// Four seats that a fifth member joins: the first epoch's handover, and a header of the second
+/// epoch.
 pub(super) struct Fixture {
     pub(super) chain: Chain,
     next: Committee,
@@ -137,7 +138,8 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
     let mut few = handover.clone();
     few.header = chain.chain.certify(&handover.header.header, &[0, 1]);
     assert_eq!(refused(1, &[few]), Some(LightError::Certificate(CertificateError::NoQuorum { weight: 2, quorum: 3 })));
-    // And even a quorum cannot hand everything over at once, nor seat who has not proved to hold the key.
+    // And even a quorum cannot hand everything over at once, nor seat who has not proved to hold
+    // the key.
     let strangers = Chain::new(50);
     let all_new = CommitteeRecord { epoch: 1, ..strangers.start.committee.record().clone() };
     assert_eq!(refused(1, &[chain.handover_to(&all_new)]), Some(LightError::Handover(HandoverError::NoOverlap)));
@@ -270,7 +272,8 @@ fn an_epoch_end_is_checked_against_the_committees_in_a_trusted_state() {
     };
     assert!(handovers.iter().all(|handover| verify(&handover.header)));
     let good = &handovers[1].header;
-    // Without a certificate, with that of another header, of too few seats, or in the middle of the epoch.
+    // Without a certificate, with that of another header, of too few seats, or in the middle of the
+    // epoch.
     assert!(!verify(&FinalHeader { certificate: None, ..good.clone() }));
     assert!(!verify(&FinalHeader { certificate: handovers[0].header.certificate.clone(), ..good.clone() }));
     let first = chain.certify(&handovers[0].header.header, &[0, 1]);

@@ -1,7 +1,7 @@
 //! How many workers take part in a job, and what the job waits for: advice for its progress report.
 //!
-//! While a job does not wait, the coordinator computes both at most once a second. It emits [`Event::Activity`] when
-//! they change.
+//! While a job does not wait, the coordinator computes both at most once a second. It emits
+//! [`Event::Activity`] when they change.
 
 use super::{Coordinator, Output, Status, lane::Phase, output::Event};
 use crate::{
@@ -12,8 +12,8 @@ use alloc::collections::BTreeSet;
 
 /// Least time between two computations, milliseconds.
 const INTERVAL_MS: u64 = 1_000;
-/// A job without leases waits for workers when none has asked for this long, milliseconds: longer than a question is held
-/// back, or a worker pauses after a failure.
+/// A job without leases waits for workers once none has requested work for this long, milliseconds:
+/// longer than a request is held back, or than a worker pauses after a failure.
 const SILENT_MS: u64 = 10_000;
 
 /// See the module.
@@ -26,7 +26,7 @@ pub(super) struct Activity {
 }
 
 impl Coordinator {
-    /// Computes the activity, if it is time, and tells of a change.
+    /// Computes the activity, if it is due, and emits an event if it has changed.
     pub(super) fn update_activity(&mut self, now: TimeMs) {
         // A job that waits has little to compute, and must be seen to go on at once.
         let is_due = self.status != Status::Running || self.activity.waiting.is_some() || now >= self.activity.next;

@@ -36,8 +36,8 @@ const OVERDUE_FACTOR: u64 = 3;
 /// Bytes of results and states that may lie here unchecked.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// How long weights, and all rows, may be on their way before a worker that says it has none is sent them again,
-/// milliseconds.
+/// How long weights, and all rows, may be on their way before a worker that says it has none is
+/// sent them again, milliseconds.
 const WEIGHTS_TRAVEL_MS: u64 = 2_000;
 const ROWS_TRAVEL_MS: u64 = 10_000;
 
@@ -283,7 +283,7 @@ impl Coordinator {
     fn assign(&mut self, now: TimeMs, lane: u32, ask: &Parked) -> Result<Assignment, Error> {
         let (id, round) = (self.lane_id(lane), self.round);
         let sent_to = self.roster.of(&ask.node).map(|member| member.sent).unwrap_or_default();
-        // A question that was asked well after the answer must have come knows of it.
+        // A worker that requests work well after the answer must have arrived has received it.
         let on_its_way = |at: TimeMs, within_ms: u64| ask.since <= at.saturating_add(within_ms);
         let weights_held = ask.holds.weights_of == Some(round)
             || sent_to.weights.is_some_and(|(of, at)| of == round && on_its_way(at, WEIGHTS_TRAVEL_MS));

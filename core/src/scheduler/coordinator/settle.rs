@@ -198,7 +198,8 @@ impl Coordinator {
     /// Notes that a result was rejected, and what it costs its worker. The lane's phase is the caller's affair.
     pub(super) fn reject(&mut self, lane: u32, party: &Party, reason: Reason) {
         let rejection = Rejection { round: self.round, lane, worker: party.node, reason };
-        // What came too late was not refused: no result was looked at. It stays out of the account and of the record.
+        // What came too late was not refused: no result was looked at. It stays out of the account
+        // and of the record.
         let late = reason.kind() == RejectionKind::Late;
         if !late {
             self.book.reject(rejection);

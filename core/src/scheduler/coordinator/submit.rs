@@ -27,7 +27,8 @@ impl Coordinator {
         if slot.has_opened(number, &peer.node) {
             return Answer::Refused(Refusal::OutOfTurn);
         }
-        // A second result is as good as its digest, as long as that is the first one's. The worker is bound by now.
+        // A second result is as good as its digest, as long as that is the first one's. The worker
+        // is bound by now.
         let open_it = Answer::OpenIt { product: !matches!(slot.phase, Phase::Checking { .. }) };
         let Some(lease) = slot.lease_mut(number, &peer.node) else { return Answer::Refused(Refusal::UnknownLease) };
         match lease.commitment {
@@ -92,8 +93,8 @@ impl Coordinator {
         Ok(Answer::Received)
     }
 
-    /// Opens a commitment by the digest alone. It counts if the first result of the lane has the same digest, for that
-    /// binds the whole result; otherwise the product is wanted.
+    /// Opens a commitment by the digest alone. It counts if the first result of the lane has the
+    /// same digest, for that binds the whole result; otherwise the product is wanted.
     pub(super) fn open_digest(
         &mut self,
         now: TimeMs,

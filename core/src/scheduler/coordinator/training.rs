@@ -92,7 +92,8 @@ impl Training {
         Ok(Task::Unit(UnitInput { params, id, published, rows }))
     }
 
-    /// A lane for a worker that holds some of what it needs, and whether it was sent weights and all rows.
+    /// A lane for a worker that holds some of what it needs, and whether it was sent weights and
+    /// all rows.
     pub(super) fn assignment(
         &mut self,
         id: LaneId,

@@ -1,8 +1,8 @@
-//! What a worker holds of the jobs it computes for: the weights of a round and the training rows, so that leases need not
-//! carry them again, and the leases that wait for such.
+//! What a worker holds of the jobs it computes for: the weights of a round and the training rows,
+//! so that leases need not carry them again, and the leases that wait for such.
 //!
-//! A coordinator that sends something else than what it names by its digest is not worked for. Bytes held are capped; the
-//! job used longest ago is forgotten first.
+//! Refused: weights whose digest is not the one that the lease names. Bytes held are capped; the
+//! job used longest ago is dropped first.
 
 use crate::{
     compute::{

@@ -1,4 +1,4 @@
-/** What the person allows: cores, data a day, and when to rest. Open to change at any time. */
+/** What the person allows: cores, data a day, and when to pause. Open to change at any time. */
 import type { Context } from "../app.js";
 import { h, say, set, show } from "../dom.js";
 import { bytes, count } from "../format.js";

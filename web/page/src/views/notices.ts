@@ -1,4 +1,4 @@
-/** What the person should know and may mend: a wrong clock, storage that keeps nothing. */
+/** Notices of what the person may correct: a wrong clock, storage that keeps nothing. */
 import type { View } from "../app.js";
 import { h, say, set, show } from "../dom.js";
 import { age } from "../format.js";
