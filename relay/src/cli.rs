@@ -1,6 +1,6 @@
 //! The command line. Every option can also be set in the environment; the command line wins.
 
-use crate::{Config, TlsFiles, TurnConfig, TurnLimits, keys, turn::CREDENTIAL_LIFETIME};
+use crate::{Config, Operator, TlsFiles, TurnConfig, TurnLimits, keys, turn::CREDENTIAL_LIFETIME};
 use clap::Parser;
 use std::{
     io,
@@ -53,6 +53,14 @@ pub struct Args {
     /// Checkpoint for browsers to start from, as `tequio init` writes it
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_CHECKPOINT")]
     pub checkpoint: Option<PathBuf>,
+
+    /// Your name, or your organisation's, for the page
+    #[arg(long, value_name = "NAME", env = "TEQUIO_RELAY_OPERATOR_NAME", value_parser = operator_name)]
+    pub operator_name: Option<String>,
+
+    /// Address of a web page about you, for the page
+    #[arg(long, value_name = "URL", env = "TEQUIO_RELAY_OPERATOR_URL", value_parser = operator_url)]
+    pub operator_url: Option<String>,
 
     /// Certificate chain (PEM) for HTTPS and for WebSocket over TLS
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_CERT", requires = "tls_key")]
@@ -147,6 +155,31 @@ pub struct Args {
     pub json: bool,
 }
 
+/// Longest name of an operator, characters, and longest address of their page, bytes: the page shows no more.
+const OPERATOR_NAME_LEN_MAX: usize = 80;
+const OPERATOR_URL_LEN_MAX: usize = 300;
+
+fn operator_name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a name has at least one character".into()),
+        name if name.chars().count() > OPERATOR_NAME_LEN_MAX => {
+            Err(format!("a name has at most {OPERATOR_NAME_LEN_MAX} characters"))
+        }
+        name => Ok(name.into()),
+    }
+}
+
+fn operator_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_web = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
+    match is_web && text.len() <= OPERATOR_URL_LEN_MAX {
+        true => Ok(text.into()),
+        false => {
+            Err(format!("an address starts with https:// or http:// and has at most {OPERATOR_URL_LEN_MAX} bytes"))
+        }
+    }
+}
+
 impl Args {
     /// Reads the passphrase and fills in the defaults.
     pub fn into_config(self) -> io::Result<Config> {
@@ -163,6 +196,8 @@ impl Args {
         config.http = self.http;
         config.page = self.page;
         config.checkpoint = self.checkpoint;
+        let (name, url) = (self.operator_name, self.operator_url);
+        config.operator = (name.is_some() || url.is_some()).then_some(Operator { name, url });
         config.tls = tls;
         config.turn = self.turn.map(|listen| TurnConfig {
             external: self.turn_external,
@@ -201,6 +236,17 @@ mod tests {
             assert!(argument.get_env().is_some(), "{} has no variable", argument.get_id());
             assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
         }
+    }
+
+    #[test]
+    fn an_operator_has_a_name_and_a_web_address() {
+        let parse = |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
+        assert!(parse(&["--operator-name", "Library", "--operator-url", "https://library.example"]).is_ok());
+        for wrong in ["javascript:alert(1)", "https://", "https://a b", &format!("https://{}", "a".repeat(300))] {
+            assert!(parse(&["--operator-url", wrong]).is_err(), "{wrong}");
+        }
+        assert!(parse(&["--operator-name", " "]).is_err());
+        assert!(parse(&["--operator-name", &"é".repeat(81)]).is_err());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Config {
     pub page: Option<PathBuf>,
     /// The checkpoint that browsers start from.
     pub checkpoint: Option<PathBuf>,
+    /// The operator, for the page.
+    pub operator: Option<Operator>,
     /// Certificate for the web server and for secure WebSocket.
     pub tls: Option<TlsFiles>,
     /// STUN and TURN for browsers.
@@ -35,6 +37,17 @@ pub struct Config {
     /// HTTP requests per second that one client (an IPv4 address or an IPv6 /64) may make in the
     /// long run; five times as many at once.
     pub http_requests_per_s: u32,
+}
+
+/// The person or organisation that runs the relay, as its page shows them. Nothing proves either.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Operator {
+    /// A name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The address of a web page about the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// PEM files.
@@ -58,6 +71,7 @@ impl Config {
             http: SocketAddr::from(([127, 0, 0, 1], 4822)),
             page: None,
             checkpoint: None,
+            operator: None,
             tls: None,
             turn: None,
             circuits: RelayLimits::default(),

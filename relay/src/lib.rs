@@ -26,7 +26,7 @@ mod tls;
 pub mod turn;
 
 pub use addresses::Addresses;
-pub use config::{Config, TlsFiles};
+pub use config::{Config, Operator, TlsFiles};
 pub use error::StartError;
 pub use service::Relay;
 pub use turn::{TurnConfig, TurnLimits, TurnServer};

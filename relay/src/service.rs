@@ -106,6 +106,7 @@ impl Relay {
             addresses: addresses.clone(),
             turn: turn.clone(),
             checkpoint,
+            operator: config.operator.clone(),
             forwarder: forwarder.clone(),
             network: network.clone(),
             metrics,

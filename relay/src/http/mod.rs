@@ -89,6 +89,8 @@ pub struct Site {
     pub addresses: Arc<Addresses>,
     /// The checkpoint, if there is one.
     pub checkpoint: Option<CheckpointFile>,
+    /// For the page.
+    pub operator: Option<crate::Operator>,
     /// For health.
     pub forwarder: Arc<Forwarder>,
     /// For metrics.

@@ -22,6 +22,9 @@ struct WellKnown {
     /// Path of the checkpoint on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<&'static str>,
+    /// As the operator calls themselves; unproved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<crate::Operator>,
     /// STUN and TURN, each time with a new credential.
     #[serde(rename = "iceServers", skip_serializing_if = "Vec::is_empty")]
     ice_servers: Vec<IceServer>,
@@ -40,6 +43,7 @@ pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
         version: VERSION,
         checkpoint: chain.is_some().then_some(CHECKPOINT_PATH),
         chain,
+        operator: site.operator.clone(),
         relays: site.addresses.for_browsers().iter().map(ToString::to_string).collect(),
         ice_servers,
         ice_lifetime_s: lifetime.map(|lifetime| lifetime.as_secs()),

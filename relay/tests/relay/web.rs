@@ -4,7 +4,7 @@ use super::{address_of, checkpoint, config, dir, in_time, node};
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 use tequio_p2p::TransportKind;
-use tequio_relay::{Config, Relay, TlsFiles};
+use tequio_relay::{Config, Operator, Relay, TlsFiles};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -70,7 +70,9 @@ async fn a_browser_finds_everything_it_starts_from() {
     let dir = dir();
     let (path, bytes, chain) = checkpoint(dir.path());
     let page = Some(page(dir.path()));
-    let relay = Relay::start(Config { checkpoint: Some(path.clone()), page, ..config(dir.path()) }).await.unwrap();
+    let operator = Some(Operator { name: Some("Library".into()), url: None });
+    let config = Config { checkpoint: Some(path.clone()), page, operator, ..config(dir.path()) };
+    let relay = Relay::start(config).await.unwrap();
     let addr = relay.http().addr();
 
     let well_known = get(addr, "/.well-known/tequio.json").await;
@@ -80,6 +82,7 @@ async fn a_browser_finds_everything_it_starts_from() {
     assert_eq!(document["version"], 1);
     assert_eq!(document["chain"], chain.to_string());
     assert_eq!(document["checkpoint"], "/checkpoint.bin");
+    assert_eq!(document["operator"], serde_json::json!({"name": "Library"}));
     let relays: Vec<&str> = document["relays"].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
     assert_eq!(relays.len(), 2);
     assert!(relays[0].contains("/webrtc-direct/certhash/") && relays[1].contains("/ws/p2p/"), "{relays:?}");
