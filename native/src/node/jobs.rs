@@ -113,21 +113,18 @@ fn listed(mut jobs: Vec<(JobId, Job)>, is_reporting: impl Fn(&JobId, &Job) -> bo
     };
     jobs.sort_by_key(|(id, job)| (rank(&job.status), Reverse((job.submitted, *id))));
     let mut of_coordinator: BTreeMap<NodeId, u32> = BTreeMap::new();
-    let mut ranked: Vec<((u8, bool, u32), (JobId, Job))> = Vec::with_capacity(jobs.len());
-    for (id, job) in jobs {
-        let key = match job.status {
-            JobStatus::Running => {
-                let before = of_coordinator.entry(job.coordinator).or_default();
-                *before += 1;
-                (0, !is_reporting(&id, &job), *before)
-            }
-            ref other => (rank(other), false, 0),
-        };
-        ranked.push((key, (id, job)));
-    }
-    // Stable: by age otherwise.
-    ranked.sort_by_key(|(key, _)| *key);
-    ranked.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
+    let mut place = |(id, job): &(JobId, Job)| match &job.status {
+        JobStatus::Running => {
+            let number = of_coordinator.entry(job.coordinator).or_default();
+            *number += 1;
+            (0, !is_reporting(id, job), *number)
+        }
+        status => (rank(status), false, 0),
+    };
+    let mut placed: Vec<_> = jobs.into_iter().map(|job| (place(&job), job)).collect();
+    // The sort is stable: jobs of one place stay in the order of their age.
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
 }
 
 /// Time of a block, where its header is here.

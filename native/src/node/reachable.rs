@@ -242,7 +242,7 @@ mod tests {
     fn peer(agent: &str) -> PeerInfo {
         let addr: Multiaddr = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
         PeerInfo {
-            id: NodeKey::from_bytes(&*keys::random::<32>().unwrap()).id(),
+            id: NodeKey::from_bytes(&keys::random::<32>().unwrap()).id(),
             path: Path::Direct(TransportKind::Tcp),
             addr: addr.clone(),
             agent: Some(agent.to_owned()),
