@@ -252,7 +252,7 @@ async function quietLog() {
   const red = await log.locator("li[data-tone=bad]").evaluateAll((all) =>
     all.map((line) => line.dataset.kind),
   );
-  assert.deepEqual(red.sort(), ["log.lie", "log.rejected"]);
+  assert.deepEqual(red.sort(), ["log.lie"]);
   const late = log.locator("li[data-kind='log.late']");
   assert.deepEqual([await late.count(), await late.getAttribute("data-count")], [1, "4"]);
   assert.equal(await page.locator("[role=log], [aria-live]").count(), 0);
