@@ -2,13 +2,13 @@
 
 /**
  * Bytes of one core that computes for a long training job, and of a page that only looks.
- * Measured in Chromium with `node web/test/traffic.mjs --url URL --minutes 5`, and with
+ * Measured in Chromium with `node web/test/traffic.mjs --url URL --minutes 1`, and with
  * `--minutes 1 --watch` while a job runs; URL is the address of a running network's page.
  */
 export const MEASURED = {
-  receivedPerMinute: 35.7e6,
-  sentPerMinute: 25e6,
-  watchPerMinute: 1.6e6,
+  receivedPerMinute: 8.6e6,
+  sentPerMinute: 14.1e6,
+  watchPerMinute: 0.16e6,
   /** Page, scripts and WebAssembly module, compressed: see `tests/browser/first-load.mjs`. */
   codeBytes: 0.67e6,
 } as const;
