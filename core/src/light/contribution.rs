@@ -58,7 +58,7 @@ pub enum ContributionError {
     NoContributor(NodeId),
 }
 
-/// What a file proves.
+/// The content of a file that has verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvedContribution {
     /// The block whose state holds the job.

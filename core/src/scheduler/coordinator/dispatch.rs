@@ -49,7 +49,7 @@ pub(super) struct Parked {
     pub(super) since: TimeMs,
     /// How many lanes the worker computes side by side; 0 if it only wants news.
     pub(super) lanes: u8,
-    /// What it need not be sent again.
+    /// The material that the worker holds already.
     pub(super) holds: Holds,
 }
 
@@ -279,7 +279,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// What a worker is to do, without what it holds, or what is on its way to it.
+    /// The assignment for a worker, without material that it holds or that is on its way to it.
     fn assign(&mut self, now: TimeMs, lane: u32, ask: &Parked) -> Result<Assignment, Error> {
         let (id, round) = (self.lane_id(lane), self.round);
         let sent_to = self.roster.of(&ask.node).map(|member| member.sent).unwrap_or_default();

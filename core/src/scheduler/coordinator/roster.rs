@@ -32,7 +32,7 @@ const PATIENCE_MAX: u64 = 16;
 /// Silences after which a worker is barred.
 const SILENCES_MAX: u32 = 3;
 
-/// What a worker was sent, and when.
+/// The material that the coordinator has sent to a worker, each with its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentTo {
     /// The weights of this round.
@@ -50,7 +50,7 @@ pub(super) struct Member {
     /// When it last asked for a lane, over a connection that still stands.
     pub(super) asked: Option<TimeMs>,
     pub(super) banned: bool,
-    /// What it was sent over this connection.
+    /// Material sent over the present connection.
     pub(super) sent: SentTo,
     /// Something that it should hear at once is among its notices.
     pub(super) urgent: bool,

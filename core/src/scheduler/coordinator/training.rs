@@ -173,7 +173,7 @@ pub(super) enum RowsWanted {
     All,
 }
 
-/// What a lease carries.
+/// The material that a lease carries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sent {
     pub(super) weights: bool,

@@ -1,4 +1,4 @@
-//! What a worker holds of the jobs it computes for: the weights of a round and the training rows,
+//! The material that a worker holds of its jobs: the weights of a round and the training rows,
 //! so that leases need not carry them again, and the leases that wait for such.
 //!
 //! Refused: weights whose digest is not the one that the lease names. Bytes held are capped; the
@@ -51,7 +51,7 @@ pub(super) struct Materials {
 /// Why a lane cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// What it needs is not here yet.
+    /// The material for the lane has not arrived yet.
     Missing,
     /// It is not in order.
     Malformed,
