@@ -6,6 +6,7 @@
 #[cfg(target_arch = "wasm32")]
 mod browser;
 pub mod cancel;
+mod gather;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(target_arch = "wasm32")]
@@ -25,7 +26,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{build, dials, probe};
 
-use self::silence::Heard;
+use self::{gather::GatheredNoise, silence::Heard};
 use crate::error::SpawnError;
 
 /// For a connection and its upgrades, dialled or accepted.
@@ -39,6 +40,11 @@ fn noise(keys: &Keypair) -> Result<noise::Config, SpawnError> {
     noise::Config::new(keys).map_err(|error| SpawnError::Transport(error.to_string()))
 }
 
+/// Where a message costs more than a turn of the task that writes it.
+fn gathered(keys: &Keypair) -> Result<GatheredNoise, SpawnError> {
+    noise(keys).map(GatheredNoise)
+}
+
 fn yamux() -> yamux::Config {
     let mut config = yamux::Config::default();
     config.set_max_num_streams(SUBSTREAMS_MAX);
@@ -48,5 +54,5 @@ fn yamux() -> yamux::Config {
 /// End to end through a relay: authenticated and encrypted again inside the circuit.
 fn circuits(relay: relay::client::Transport, keys: &Keypair) -> Result<Connections, SpawnError> {
     let heard = relay.map(|circuit, _| Heard::new(circuit));
-    Ok(heard.upgrade(Version::V1Lazy).authenticate(noise(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
+    Ok(heard.upgrade(Version::V1Lazy).authenticate(gathered(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
 }

@@ -93,8 +93,8 @@ pub fn encode(flag: Option<Flag>, payload: &[u8], window: Option<u64>) -> Vec<u8
     out
 }
 
-/// Reassembles frames. We send one frame per data channel message, but some implementations
-/// treat the channel as a byte stream, so frames may be split or joined.
+/// Reassembles frames. A data channel message holds one or several, and some implementations treat
+/// the channel as a byte stream, so a frame may also be split.
 ///
 /// Holds at most one message and one incomplete frame.
 #[derive(Default)]

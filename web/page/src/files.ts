@@ -13,10 +13,16 @@ export function download(name: string, bytes: Uint8Array, type: string): void {
   setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
 }
 
-/** Whether the device has a share sheet that takes files. */
+let sharesFiles: boolean | undefined;
+
+/** Whether the device has a share sheet that takes files; looked for once. */
 export function canShareFiles(): boolean {
-  const probe = { files: [new File([""], "proof.json", { type: "application/json" })] };
-  return typeof navigator.canShare === "function" && navigator.canShare(probe);
+  sharesFiles ??= typeof navigator.canShare === "function" && navigator.canShare({ files: [probe()] });
+  return sharesFiles;
+}
+
+function probe(): File {
+  return new File([""], "proof.json", { type: "application/json" });
 }
 
 /** Offers a file to the share sheet; false if the person, or the browser, did not take it. */

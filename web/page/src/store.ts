@@ -1,11 +1,11 @@
 /**
- * Holds the state and notifies its readers of changes in batches: several times a second, in an
+ * Holds the state and notifies its readers of changes in batches: twice a second, in an
  * animation frame, so that a busy node costs the page's thread little.
  */
 import { initialState, type State } from "./state.js";
 
 /** The shortest time between two batches; an action of the person does not wait for it. */
-const BATCH_INTERVAL_MS = 250;
+const BATCH_INTERVAL_MS = 500;
 /** The longest time that a batch waits for a frame: frames stop while a page is hidden. */
 const FRAME_TIME_MS_MAX = 250;
 

@@ -46,6 +46,8 @@ pub struct Channel {
     core: SharedCore,
     peer: Weak<Peer>,
     weak: Weak<Channel>,
+    /// A pump is due when the tasks that are ready now have run.
+    is_pump_due: Cell<bool>,
     lingering: Cell<bool>,
     callbacks: RefCell<Option<Callbacks>>,
 }
@@ -97,6 +99,7 @@ impl Channel {
                 core,
                 peer,
                 weak: weak.clone(),
+                is_pump_due: Cell::new(false),
                 lingering: Cell::new(false),
                 callbacks: RefCell::new(Some(callbacks)),
             }
@@ -125,20 +128,35 @@ impl Channel {
             peer.announced(core.peer_window());
         }
         drop(core);
-        self.pump();
+        self.pump_soon();
+    }
+
+    /// Pumps once, after whatever else is written in this turn: a message costs the thread more
+    /// than its bytes do.
+    fn pump_soon(&self) {
+        if self.is_pump_due.replace(true) {
+            return;
+        }
+        let weak = self.weak.clone();
+        spawn_local(async move {
+            if let Some(channel) = weak.upgrade() {
+                channel.pump();
+            }
+        });
     }
 
     /// Moves frames from the stream to the data channel, and closes it when all is said.
     fn pump(&self) {
+        self.is_pump_due.set(false);
         let mut core = lock(&self.core);
         if self.dc.ready_state() == RtcDataChannelState::Open {
             let mut buffered = self.dc.buffered_amount() as usize;
-            while let Some(frame) = core.next_frame() {
+            while let Some(message) = core.next_message() {
                 // Goes on at onbufferedamountlow, which fires because the buffer is well filled.
-                if buffered >= BUFFERED_HIGH as usize || self.dc.send_with_u8_array(frame).is_err() {
+                if buffered >= BUFFERED_HIGH as usize || self.dc.send_with_u8_array(message).is_err() {
                     break;
                 }
-                buffered += frame.len();
+                buffered += message.len();
                 core.sent();
             }
         }
@@ -180,6 +198,6 @@ struct ChannelOutlet(SendWrapper<Rc<Channel>>);
 
 impl Outlet for ChannelOutlet {
     fn kick(&self) {
-        self.0.pump();
+        self.0.pump_soon();
     }
 }

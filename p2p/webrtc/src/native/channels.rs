@@ -219,10 +219,11 @@ impl Channels {
             && let Some(mut sctp) = rtc.channel(id)
         {
             for turn in 0..=FRAMES_PER_TURN {
-                let Some(frame) = core.next_frame() else { break };
-                let len = frame.len();
+                let Some(message) = core.next_message() else { break };
+                let len = message.len();
                 more = turn == FRAMES_PER_TURN;
-                if more || !self.window.has_room(self.in_flight, len) || !matches!(sctp.write(true, frame), Ok(true)) {
+                if more || !self.window.has_room(self.in_flight, len) || !matches!(sctp.write(true, message), Ok(true))
+                {
                     if !self.blocked.contains(&id) {
                         self.blocked.push_back(id);
                     }

@@ -215,16 +215,23 @@ impl Core {
         wake(&mut self.writer);
     }
 
-    /// The next frame for the data channel; call [`Core::sent`] once the channel took it.
-    pub fn next_frame(&self) -> Option<&[u8]> {
+    /// The next message for the data channel: as many of the waiting frames as fit into one. Call
+    /// [`Core::sent`] once the channel took it.
+    pub fn next_message(&mut self) -> Option<&[u8]> {
+        while let [first, second, ..] = self.outbox.make_contiguous()
+            && first.len() + second.len() <= frame::MAX_MESSAGE
+        {
+            first.append(second);
+            self.outbox.remove(1);
+        }
         self.outbox.front().map(Vec::as_slice)
     }
 
-    /// The data channel took the frame of [`Core::next_frame`].
+    /// The data channel took the message of [`Core::next_message`].
     pub fn sent(&mut self) {
-        if let Some(frame) = self.outbox.pop_front() {
-            self.outbox_len -= frame.len();
-            self.budget.unqueued(frame.len());
+        if let Some(message) = self.outbox.pop_front() {
+            self.outbox_len -= message.len();
+            self.budget.unqueued(message.len());
             if self.outbox_len <= self.budget.outbox_max() / 2 {
                 wake(&mut self.writer);
             }

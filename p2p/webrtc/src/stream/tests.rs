@@ -30,10 +30,10 @@ fn core(peer_window: Option<u64>) -> Core {
 
 /// Delivers all frames of `from` to `to`.
 fn deliver(from: &mut Core, to: &mut Core) {
-    while let Some(frame) = from.next_frame() {
-        let frame = Bytes::copy_from_slice(frame);
+    while let Some(message) = from.next_message() {
+        let message = Bytes::copy_from_slice(message);
         from.sent();
-        to.receive(frame);
+        to.receive(message);
     }
 }
 
@@ -74,12 +74,45 @@ fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     let (mut buf, mut raises) = ([0; 4096], 0);
     while b.unread > 0 {
         assert!(matches!(b.poll_read(&mut cx(), &mut buf).0, Poll::Ready(Ok(_))));
-        while b.next_frame().is_some() {
+        while b.next_message().is_some() {
             b.sent();
             raises += 1;
         }
     }
     assert!(raises > 2 * 4, "{raises} raises of a window");
+}
+
+/// Each message costs a browser's thread far more than its bytes do.
+#[test]
+fn an_exchange_that_was_written_in_parts_leaves_in_one_message() {
+    let (mut a, mut b) = pair();
+    for part in [&b"negotiation"[..], b"length", b"body"] {
+        assert!(a.poll_write(&mut cx(), part).is_ready());
+    }
+    a.start_close();
+    let message = Bytes::copy_from_slice(a.next_message().unwrap());
+    a.sent();
+    assert!(a.next_message().is_none());
+    b.receive(message);
+    let mut read = [0; 64];
+    assert!(matches!(b.poll_read(&mut cx(), &mut read).0, Poll::Ready(Ok(21))));
+    assert_eq!(&read[..21], b"negotiationlengthbody");
+    assert!(matches!(b.poll_read(&mut cx(), &mut read).0, Poll::Ready(Ok(0))));
+}
+
+#[test]
+fn frames_are_joined_only_up_to_the_largest_message() {
+    let mut core = core(Some(RECV_WINDOW));
+    for _ in 0..20 {
+        assert!(core.poll_write(&mut cx(), &[7; 5_000]).is_ready());
+    }
+    let mut messages = 0;
+    while let Some(message) = core.next_message() {
+        assert!(message.len() <= frame::MAX_MESSAGE);
+        core.sent();
+        messages += 1;
+    }
+    assert_eq!(messages, 7, "three frames in each but the last");
 }
 
 #[test]
@@ -220,7 +253,10 @@ proptest! {
                 Step::Write(n) => drop(core.poll_write(&mut cx(), &vec![0; n.into()])),
                 Step::Close => drop(core.start_close()),
                 Step::Drop => core.drop_handle(),
-                Step::Send => core.sent(),
+                Step::Send => {
+                    let _ = core.next_message();
+                    core.sent();
+                }
                 Step::Gone => core.gone(),
             }
             prop_assert!(core.unread <= pool.held());

@@ -1,0 +1,158 @@
+//! A byte stream that puts a flush off while more is being written.
+//!
+//! yamux flushes after each of its frames, so that Noise would seal, and the stream below send, the
+//! protocol's name, the length, the body and the end of one request as four messages. A message
+//! costs far more than its bytes in a data channel, in a WebSocket and at a relay: it is an event on
+//! the thread of a page, and a packet. Here all that a connection has to say in one turn leaves
+//! together.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{AsyncRead, AsyncWrite, FutureExt, TryFutureExt, future::BoxFuture};
+use libp2p::{
+    PeerId,
+    core::{
+        UpgradeInfo,
+        upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
+    },
+    noise,
+};
+
+/// See the module's documentation.
+pub struct Gathered<C> {
+    inner: C,
+    /// Something was written since a flush was last asked for.
+    is_written: bool,
+}
+
+impl<C> Gathered<C> {
+    fn new(inner: C) -> Self {
+        Self { inner, is_written: false }
+    }
+}
+
+impl<C: AsyncRead + Unpin> AsyncRead for Gathered<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl<C: AsyncWrite + Unpin> AsyncWrite for Gathered<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
+        self.is_written |= written.is_ready();
+        written
+    }
+
+    /// The first request after a write is put off until the task is polled again: the task may
+    /// write more in this turn.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.is_written) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// Noise, whose output is [`Gathered`].
+#[derive(Clone)]
+pub struct GatheredNoise(pub noise::Config);
+
+type Output<T> = (PeerId, Gathered<noise::Output<T>>);
+
+fn gathered<T>((peer, output): (PeerId, noise::Output<T>)) -> Output<T> {
+    (peer, Gathered::new(output))
+}
+
+impl UpgradeInfo for GatheredNoise {
+    type Info = <noise::Config as UpgradeInfo>::Info;
+    type InfoIter = <noise::Config as UpgradeInfo>::InfoIter;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        self.0.protocol_info()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T> for GatheredNoise {
+    type Output = Output<T>;
+    type Error = noise::Error;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_inbound(self, stream: T, info: Self::Info) -> Self::Future {
+        self.0.upgrade_inbound(stream, info).map_ok(gathered).boxed()
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T> for GatheredNoise {
+    type Output = Output<T>;
+    type Error = noise::Error;
+    type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
+
+    fn upgrade_outbound(self, stream: T, info: Self::Info) -> Self::Future {
+        self.0.upgrade_outbound(stream, info).map_ok(gathered).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{AsyncWriteExt, executor::block_on, task::noop_waker};
+
+    use super::*;
+
+    /// Counts how often it is flushed.
+    #[derive(Default)]
+    struct Sink {
+        bytes: usize,
+        flushes: usize,
+    }
+
+    impl AsyncWrite for Sink {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+            self.bytes += buffer.len();
+            Poll::Ready(Ok(buffer.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    /// yamux, in one poll: a frame, a flush, the next frame, ...; in the next poll, a flush.
+    #[test]
+    fn what_is_written_in_one_turn_is_flushed_once() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut stream = Gathered::new(Sink::default());
+        for _ in 0..4 {
+            assert!(Pin::new(&mut stream).poll_write(&mut cx, b"frame").is_ready());
+            assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_pending());
+        }
+        assert_eq!(stream.inner.flushes, 0);
+        assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
+        assert_eq!((stream.inner.bytes, stream.inner.flushes), (20, 1));
+    }
+
+    #[test]
+    fn who_waits_for_a_flush_is_woken() {
+        let mut stream = Gathered::new(Sink::default());
+        block_on(async {
+            stream.write_all(b"frame").await.unwrap();
+            stream.flush().await.unwrap();
+        });
+        assert_eq!(stream.inner.flushes, 1);
+    }
+}
