@@ -8,6 +8,8 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 /// Readable by its owner only.
@@ -25,7 +27,15 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     name.push(format!(".{}.new", std::process::id()));
     let temporary = folder.join(name);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let open = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
+        // In a container every process has the same id: one that was killed here has left its file.
+        let mut file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&temporary)?;
+                open()?
+            }
+            opened => opened?,
+        };
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
@@ -69,6 +79,20 @@ pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Tries and pause with which a held directory is taken: [`is_held`] holds it for a moment, too.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_FILE: &str = "lock";
+
+/// Whether a process holds a directory; nothing where this user cannot find out.
+pub fn is_held(dir: &Path) -> Option<bool> {
+    match File::open(dir.join(LOCK_FILE)).ok()?.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
 /// Holds a directory for this process; the kernel lets go of it however the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -89,11 +113,19 @@ pub enum LockError {
 impl DirectoryLock {
     /// Takes the lock of `dir`, without waiting.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
-        let path = dir.join("lock");
+        let path = dir.join(LOCK_FILE);
         let fail = |error| LockError::Io(path.clone(), error);
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path).map_err(fail)?;
-        match file.try_lock() {
+        let mut taken = file.try_lock();
+        for _ in 1..LOCK_TRIES {
+            if !matches!(taken, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(LOCK_PAUSE);
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::InUse(dir.to_path_buf())),
             Err(TryLockError::Error(error)) => Err(fail(error)),
@@ -119,11 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_process_of_the_same_id_has_left_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.json");
+        fs::write(dir.path().join(format!("run.json.{}.new", std::process::id())), b"half").unwrap();
+        write_atomic(&path, b"whole", PUBLIC).unwrap();
+        assert_eq!(read_capped(&path, 5).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn one_process_holds_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let held = DirectoryLock::take(dir.path()).unwrap();
         assert!(matches!(DirectoryLock::take(dir.path()), Err(LockError::InUse(_))));
+        assert_eq!(is_held(dir.path()), Some(true));
         drop(held);
+        assert_eq!(is_held(dir.path()), Some(false));
         DirectoryLock::take(dir.path()).unwrap();
+        assert_eq!(is_held(&dir.path().join("missing")), None);
     }
 }

@@ -29,10 +29,25 @@ fn main() -> ExitCode {
     match Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", in_a_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, in a line. A cause that the text above it has repeated is left out.
+fn in_a_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line
 }
 
 /// Removes variables of this program that are empty: service managers and container files set a
@@ -49,6 +64,15 @@ fn forget_empty_variables() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let io = || std::io::Error::other("no space");
+        let error = anyhow::Error::new(std::io::Error::other(io())).context("cannot write x");
+        assert_eq!(in_a_line(&error), "cannot write x: no space");
+        assert_eq!(in_a_line(&anyhow::Error::new(io()).context("x: no space")), "x: no space");
+        assert_eq!(in_a_line(&anyhow::Error::new(io()).context("cannot write x")), "cannot write x: no space");
+    }
 
     #[test]
     fn the_option_is_the_one_for_the_delay_of_purges() {

@@ -4,7 +4,7 @@ use crate::{Config, Operator, TlsFiles, TurnConfig, TurnLimits, keys, turn::CRED
 use clap::Parser;
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
     time::Duration,
 };
@@ -43,7 +43,8 @@ pub struct Args {
     pub node: Vec<Multiaddr>,
 
     /// Where the web server listens; port 0 lets the system choose
-    #[arg(long, value_name = "ADDR:PORT", env = "TEQUIO_RELAY_HTTP", default_value = "127.0.0.1:4822")]
+    #[arg(long, value_name = "HOST:PORT", env = "TEQUIO_RELAY_HTTP", default_value = "127.0.0.1:4822",
+        value_parser = http_addr)]
     pub http: SocketAddr,
 
     /// Directory of the page to serve
@@ -159,6 +160,14 @@ pub struct Args {
 const OPERATOR_NAME_LEN_MAX: usize = 80;
 const OPERATOR_URL_LEN_MAX: usize = 300;
 
+/// The first address of a host, which may be a name such as `localhost`.
+fn http_addr(text: &str) -> Result<SocketAddr, String> {
+    let found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; write for example 127.0.0.1:4822, [::1]:4822 or localhost:4822"))?;
+    found.into_iter().next().ok_or_else(|| "the name has no address".into())
+}
+
 fn operator_name(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a name has at least one character".into()),
@@ -247,6 +256,14 @@ mod tests {
         }
         assert!(parse(&["--operator-name", " "]).is_err());
         assert!(parse(&["--operator-name", &"é".repeat(81)]).is_err());
+    }
+
+    #[test]
+    fn the_web_server_listens_on_names_too() {
+        let parse = |addr: &str| Args::try_parse_from(["tequio-relay", "--data", "d", "--http", addr]);
+        assert!(parse("localhost:0").unwrap().http.ip().is_loopback());
+        assert!(parse("[::1]:4822").is_ok());
+        assert!(parse("localhost").unwrap_err().to_string().contains("localhost:4822"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tequio_p2p::{ListenError, Multiaddr, SpawnError};
 #[non_exhaustive]
 pub enum StartError {
     /// A file or directory fails us.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}")]
     File {
         /// What was tried: "read", "write", ...
         action: &'static str,
@@ -22,7 +22,7 @@ pub enum StartError {
     #[error("{0} is in use by another tequio-relay")]
     InUse(PathBuf),
     /// The keystore does not open.
-    #[error("keystore {path}: {source}")]
+    #[error("keystore {path}")]
     Keystore {
         /// Where.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum StartError {
         cause: String,
     },
     /// The checkpoint is unusable.
-    #[error("checkpoint {path}: {source}")]
+    #[error("checkpoint {path}")]
     Checkpoint {
         /// Where.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum StartError {
     #[error("node address {0} does not end in /p2p/<id> with an Ed25519 key")]
     Node(Multiaddr),
     /// The TURN server's socket.
-    #[error("TURN cannot listen on {addr}: {source}")]
+    #[error("TURN cannot listen on {addr}")]
     Turn {
         /// Where.
         addr: std::net::SocketAddr,
@@ -76,10 +76,10 @@ pub enum StartError {
     )]
     TurnExternal(std::net::SocketAddr),
     /// The network does not start.
-    #[error("network: {0}")]
+    #[error("the network does not start")]
     Network(#[from] SpawnError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}")]
     Listen {
         /// Which.
         addr: Multiaddr,
@@ -87,7 +87,7 @@ pub enum StartError {
         source: ListenError,
     },
     /// The web server's address is taken.
-    #[error("cannot listen on http://{addr}: {source}")]
+    #[error("cannot listen on http://{addr}")]
     Http {
         /// Which.
         addr: std::net::SocketAddr,

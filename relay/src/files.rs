@@ -22,7 +22,15 @@ pub fn read_capped(path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let written = (|| {
-        let mut file = private().create_new(true).open(&temporary)?;
+        let open = || private().create_new(true).open(&temporary);
+        // In a container every process has the same id: one that was killed here has left its file.
+        let mut file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&temporary)?;
+                open()?
+            }
+            opened => opened?,
+        };
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

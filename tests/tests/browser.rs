@@ -72,7 +72,8 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
     }
     assert!(examples.finish(WAIT).unwrap().success());
     surroundings(&network);
-    for lie in ["header", "weight", "committee", "chain", "proof", "object"] {
+    // Side by side: each tab mostly waits for the next block.
+    let tabs = ["header", "weight", "committee", "chain", "proof", "object"].map(|lie| {
         let mut command = Command::new(binary("tequio-adversary"));
         command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
         let mut liar = Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log"))).unwrap();
@@ -83,7 +84,9 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
         let (page, fragment) = page.split_once('#').unwrap();
         let url = format!("{page}?relay={}&relay={honest}#{fragment}", ready["listen"][0].as_str().unwrap());
         let arguments = ["--url", &url, "--liar", ready["node"].as_str().unwrap(), "--wait-model"];
-        let mut tab = script(&network, "lies", &arguments);
+        (lie, liar, script(&network, "lies", &arguments))
+    });
+    for (lie, _liar, mut tab) in tabs {
         let caught = tab.event("caught", WAIT).unwrap_or_else(|e| panic!("{lie}: {e}"));
         assert_eq!(caught["named"], true, "{lie}: {caught}");
         assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{lie}");

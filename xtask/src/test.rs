@@ -18,8 +18,8 @@ use crate::{
 const BROWSER_CRATES: [&str; 4] = ["tequio-core", "tequio-p2p", "tequio-wasm", "tequio-webrtc-page"];
 /// Crates outside the workspace: kept in form and in licence like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
-/// Test targets of `tequio-tests` that measure on a quiet machine, or take minutes.
-const LONG_TESTS: [&str; 1] = ["first_load"];
+/// Tests that measure on a quiet machine, or take minutes.
+const LONG_TESTS: &str = "binary(first_load) or test(a_quarter_of_a_gibibyte_each_way)";
 /// Folders with npm packages of their own.
 const NPM_FOLDERS: [&str; 3] = ["web", "tests/browser", "tests/js-libp2p"];
 
@@ -197,19 +197,9 @@ fn test(context: &Context) -> Result<()> {
 /// Tests behind the feature `long`, one after the other, with what they measure on the screen.
 fn long_campaigns(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
-    nextest.args([
-        "run",
-        "--locked",
-        "--package",
-        "tequio-tests",
-        "--features",
-        "long",
-        "--no-fail-fast",
-        "--no-capture",
-    ]);
-    for target in LONG_TESTS {
-        nextest.args(["--test", target]);
-    }
+    // The whole workspace, so that dependencies keep the features that they are built with.
+    nextest.args(["run", "--locked", "--workspace", "--features", "tequio-tests/long"]);
+    nextest.args(["--no-fail-fast", "--no-capture", "--filterset", LONG_TESTS]);
     run_command(with_chromium(&mut nextest, context))
 }
 

@@ -47,10 +47,10 @@ pub fn bindgen(workspace: &Workspace) -> Result<Command> {
     Ok(Command::new(target.join("debug/bindgen")))
 }
 
-/// The release build of `core` alone, for a target without an operating system or for a browser.
+/// A check of `core` alone, for a target without an operating system or for a browser.
 pub fn bare_core(workspace: &Workspace, target: &str) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args(["build", "--package", "tequio-core", "--no-default-features", "--target", target]);
+    cargo.args(["check", "--package", "tequio-core", "--no-default-features", "--target", target]);
     if target == WASM_TARGET {
         // Without SIMD: the scalar kernels have to compile for a browser too.
         cargo.env("RUSTFLAGS", "");

@@ -222,7 +222,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn many_at_once_are_the_same_as_one_after_the_other(before: Vec<(u16, u8)>, batches: Vec<Vec<(u16, u8)>>) {
+        fn many_at_once_are_the_same_as_one_after_the_other(
+            before: Vec<(u16, u8)>,
+            batches in proptest::collection::vec(any::<Vec<(u16, u8)>>(), 0..5),
+        ) {
             let mut one_by_one = Map::default();
             before.iter().for_each(|(k, v)| one_by_one.insert(key(*k), Digest([*v; 32]), *v));
             let mut at_once = one_by_one.clone();

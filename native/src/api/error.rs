@@ -32,6 +32,17 @@ impl ApiError {
         Self::of(StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_string())
     }
 
+    /// Refused before a handler has seen it.
+    pub fn refused(status: StatusCode, message: &str) -> Self {
+        let code = match status {
+            StatusCode::NOT_FOUND => "NOT_FOUND",
+            StatusCode::METHOD_NOT_ALLOWED => "METHOD",
+            StatusCode::PAYLOAD_TOO_LARGE => "TOO_LARGE",
+            _ => "BAD_REQUEST",
+        };
+        Self::of(status, code, message.to_owned())
+    }
+
     /// Not here.
     pub fn not_found(what: impl ToString) -> Self {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{} not found", what.to_string()))

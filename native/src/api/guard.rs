@@ -61,7 +61,7 @@ pub async fn check(
     if let Err(host) = check_host(&request, &guard.hosts) {
         return ApiError::host(&host).into_response();
     }
-    let response = next.run(request).await;
+    let response = in_form(next.run(request).await).await;
     // Whatever a handler has failed at: this is the cause, and the node ends for it.
     match guard.context.store.failures().borrow().clone() {
         Some(failure) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
@@ -69,6 +69,26 @@ pub async fn check(
         }
         _ => response,
     }
+}
+
+/// Gives refusals that no handler has made (a query that does not parse, a body that is too large, an
+/// unknown path) the form of all other errors.
+async fn in_form(response: Response) -> Response {
+    const TEXT_LEN_MAX: usize = 4096;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !status.is_client_error() || kind.is_some_and(|kind| !kind.starts_with("text/plain")) {
+        return response;
+    }
+    let (head, body) = response.into_parts();
+    let text = axum::body::to_bytes(body, TEXT_LEN_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let reason = status.canonical_reason().unwrap_or("refused");
+    let mut response = ApiError::refused(status, if text.is_empty() { reason } else { &text }).into_response();
+    if let Some(methods) = head.headers.get(header::ALLOW) {
+        response.headers_mut().insert(header::ALLOW, methods.clone());
+    }
+    response
 }
 
 /// Refuses a request whose `Host` may come from foreign DNS (rebinding), and returns that `Host`.
@@ -194,6 +214,24 @@ mod tests {
         assert!(!check(Version::HTTP_10, &["evil.example"]));
         assert!(!check(Version::HTTP_11, &[]) && !check(Version::HTTP_2, &[]));
         assert!(!check(Version::HTTP_11, &["127.0.0.1", "evil.example"]), "two hosts");
+    }
+
+    #[tokio::test]
+    async fn refusals_that_no_handler_has_made_have_the_form_of_errors() {
+        let plain = (StatusCode::BAD_REQUEST, "count: invalid digit").into_response();
+        for (response, message) in
+            [(plain, "count: invalid digit"), (StatusCode::NOT_FOUND.into_response(), "Not Found")]
+        {
+            let status = response.status();
+            let response = in_form(response).await;
+            assert_eq!(response.status(), status);
+            let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body["error"]["message"], message);
+        }
+        let own = in_form(ApiError::unauthorized().into_response()).await;
+        let body = axum::body::to_bytes(own.into_body(), 4096).await.unwrap();
+        assert!(String::from_utf8_lossy(&body).contains("UNAUTHORIZED"), "as it was");
     }
 
     #[test]

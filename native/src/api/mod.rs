@@ -6,6 +6,7 @@
 mod error;
 mod guard;
 mod jobs;
+mod listener;
 mod proofs;
 mod read;
 mod seats;
@@ -30,6 +31,7 @@ use axum::{
     middleware,
     response::IntoResponse,
     routing::{get, post},
+    serve::ListenerExt as _,
 };
 use guard::{Guard, Token};
 use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
@@ -78,6 +80,8 @@ impl Server {
             .into_make_service_with_connect_info::<SocketAddr>();
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
+            // axum gives handlers the client's address from its own listeners and from tapped ones.
+            let listener = listener::Listener::new(listener).tap_io(|_| {});
             let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until).await {
                 tracing::error!(%error, "the HTTP API has ended");

@@ -127,7 +127,7 @@ impl CheckpointCommand {
             Command::Export(export) => export.execute(),
             Command::Show(show) => {
                 let bytes = read(&show.file)?;
-                print(show.json, "shown", &bytes, json!({}))
+                print(show.json, "shown", &bytes, json!({})).with_context(|| show.file.display().to_string())
             }
             Command::Verify(verify) => verify.execute(),
             Command::Pin(pin) => pin.execute(),

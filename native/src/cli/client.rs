@@ -188,7 +188,14 @@ impl Client {
         }))
     }
 
+    /// The token, only while a node holds the directory: one that was killed leaves the address at
+    /// which any other user's program may listen now.
     fn bearer(&self) -> anyhow::Result<&str> {
+        if files::is_held(&self.dir) == Some(false) {
+            let dir = self.dir.display();
+            let text = format!("no node runs on {dir}: it was killed. Start it with `tequio run --dir {dir}`");
+            return Err(Unanswered { text, was_sent: false }.into());
+        }
         let mend = || {
             format!(
                 "cannot read {}, without which nothing can be changed: run the command as the node's user",
@@ -374,6 +381,19 @@ mod tests {
             bytes.extend_from_slice(&byte);
         }
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn the_token_is_given_only_while_a_node_holds_the_directory() {
+        let fake = Fake::new(|_, stream| answer(stream, "{}"));
+        let held = files::DirectoryLock::take(fake.dir.path()).unwrap();
+        fake.client().delete("/v1/jobs/x").unwrap();
+        assert!(fake.requests.recv_timeout(SOON).unwrap().contains("Bearer 0123456789abcdef"));
+        // The node is killed, and somebody else has its port.
+        drop(held);
+        let error = fake.client().submit("/v1/jobs", &[], b"", "key").unwrap_err();
+        assert!(error.to_string().contains("no node runs"), "{error}");
+        assert!(fake.requests.try_recv().is_err(), "nothing was sent");
     }
 
     fn answer(stream: &mut TcpStream, text: &str) {

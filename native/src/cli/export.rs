@@ -21,7 +21,11 @@ use crate::{
 };
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::Path,
+};
 use tequio_core::{
     codec,
     knowledge::{Cid, CidCodec, model::Model},
@@ -57,6 +61,7 @@ pub const FILES: [&str; 7] = [CHECKPOINT, HANDOVERS, PROOF, MODEL, RECORD, WEIGH
 /// Reads a final job from a node, checks it, and writes the directory.
 pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = segment(id)?.parse().context("a job's id has 64 hexadecimal digits")?;
+    ensure!(!out.exists(), "{} exists already: remove it, or give --out another name", out.display());
     let Proved { checkpoint, handovers, proof, job, height } = proved_job(client, &job_id, JobKind::Train)?;
     let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
     let trained = result.output.model().context("the job has trained no model")?;
@@ -73,15 +78,36 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let manifest_text = serde_json::to_string_pretty(&manifest)?;
     let contents: [&[u8]; 7] =
         [&checkpoint, &handovers, &proof, &model_block.bytes, &record.bytes, &weights, manifest_text.as_bytes()];
-    ensure!(!out.exists(), "{} exists already", out.display());
-    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let mut sums = String::new();
-    for (name, bytes) in FILES.iter().zip(contents) {
-        files::write_atomic(&out.join(name), bytes, files::PUBLIC)?;
-        sums.push_str(&format!("{}  {name}\n", digest(bytes)));
-    }
-    files::write_atomic(&out.join(SUMS), sums.as_bytes(), files::PUBLIC)?;
+    let sums: String = FILES.iter().zip(contents).map(|(name, bytes)| format!("{}  {name}\n", digest(bytes))).collect();
+    let all: Vec<(&str, &[u8])> = FILES.into_iter().zip(contents).chain([(SUMS, sums.as_bytes())]).collect();
+    write_directory(out, &all)?;
     Ok(manifest)
+}
+
+/// Makes a directory with these files as a whole: whatever happens, there is all of it or none.
+fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()> {
+    let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut name = OsString::from(".");
+    name.push(out.file_name().with_context(|| format!("{} names no directory to make", out.display()))?);
+    name.push(format!(".{}.new", std::process::id()));
+    let partial = folder.join(name);
+    let written = (|| {
+        fs::create_dir_all(&partial)?;
+        for (name, bytes) in contents {
+            files::write_atomic(&partial.join(name), bytes, files::PUBLIC)?;
+        }
+        fs::rename(&partial, out)?;
+        File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        let _ = fs::remove_dir_all(&partial);
+    }
+    written.with_context(|| {
+        format!(
+            "cannot write {}: see that its disk has room and that this user may write there, or give --out another place",
+            out.display()
+        )
+    })
 }
 
 /// BLAKE3 in hexadecimal.
@@ -135,5 +161,22 @@ fn root(client: &Client, now_ms: TimeMs) -> anyhow::Result<(Vec<u8>, LightClient
             Ok((newest, light))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_is_there_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("model");
+        // The second file cannot be written.
+        let error = write_directory(&out, &[("a", b"1"), ("missing/b", b"2")]).unwrap_err();
+        assert!(error.to_string().contains("model") && error.to_string().contains("--out"), "{error}");
+        assert!(files::is_empty(dir.path()), "nothing is left in the way of the next try");
+        write_directory(&out, &[("a", b"1"), ("b", b"2")]).unwrap();
+        assert_eq!((fs::read(out.join("a")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"1".to_vec(), 1));
     }
 }

@@ -83,7 +83,7 @@ impl Infer {
         if !wait {
             return Ok(());
         }
-        let mut last = job::watch(&client, &id, self.json)?;
+        let mut last = job::watch(&client, &id, self.json, job::Unheard::GoesOn)?;
         if let Some(out) = &self.out {
             last["counts"] = write(&client, &id, out)?;
         }

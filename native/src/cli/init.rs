@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 use std::{
-    fs,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -99,14 +99,32 @@ impl Init {
         check_empty(dir)?;
         let made = match &self.join {
             Some(checkpoint) => self.join(checkpoint),
-            None => self.devnet(),
+            None => self.fill(|| self.devnet()),
         };
-        if made.is_err() {
-            // The directory was empty, so all that is there now is half of a node: the next try
-            // must not find it.
-            clear(dir, is_new);
+        if made.is_err() && is_new {
+            // Removes nothing but an empty directory.
+            let _ = fs::remove_dir(dir);
         }
         made
+    }
+
+    /// Writes a node's files, or leaves nothing of them. What is in the directory before, a person
+    /// has put there while a passphrase was asked for: it stays.
+    fn fill(&self, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        check_empty(&self.dir)?;
+        let written = write();
+        if written.is_err() {
+            // The directory was empty, so all that is there now is half of a node: the next try
+            // must not find it.
+            clear(&self.dir);
+        }
+        written.map_err(|error| match error.is::<io::Error>() {
+            true => error.context(format!(
+                "cannot write in {}: see that its disk has room and that this user may write there",
+                self.dir.display()
+            )),
+            false => error,
+        })
     }
 
     fn join(&self, checkpoint: &Path) -> anyhow::Result<()> {
@@ -136,15 +154,17 @@ impl Init {
         let source = PassphraseSource { file: self.passphrase.passphrase_file.as_deref(), new: true, what };
         let passphrase = source.read()?;
         let keys = Keys::generate()?;
-        keys.save(&self.dir.join(keys::FILE_NAME), &passphrase)?;
-        files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis_bytes, files::PUBLIC)?;
-        files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint_bytes, files::PUBLIC)?;
         let mut config = Config { peers, ..Config::default() };
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
         config.passphrase_file = self.passphrase.passphrase_file.as_deref().map(std::path::absolute).transpose()?;
-        config.save(&self.dir)?;
+        self.fill(|| {
+            keys.save(&self.dir.join(keys::FILE_NAME), &passphrase)?;
+            files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis_bytes, files::PUBLIC)?;
+            files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint_bytes, files::PUBLIC)?;
+            config.save(&self.dir)
+        })?;
         let hash = Checkpoint::hash(&checkpoint_bytes);
         let object = json!({
             "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "node": keys.id().to_string(),
@@ -249,17 +269,14 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Removes what a failed `init` has left in a directory, and the directory if it is new.
-fn clear(dir: &Path, is_new: bool) {
+/// Removes what a failed `init` has left in a directory.
+fn clear(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed {
             tracing::warn!(path = %path.display(), %error, "cannot remove what the failed init has made");
         }
-    }
-    if is_new {
-        let _ = fs::remove_dir(dir);
     }
 }
 
@@ -339,6 +356,23 @@ mod tests {
     struct Line {
         #[command(flatten)]
         init: Init,
+    }
+
+    #[test]
+    fn a_failed_init_removes_its_own_files_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let init = Line::parse_from(["init", "--dir", path, "--devnet"]).init;
+        let fail = || {
+            fs::write(dir.path().join("keystore"), b"half")?;
+            bail!("the disk is full")
+        };
+        assert!(init.fill(fail).is_err());
+        assert!(files::is_empty(dir.path()));
+        // What has come while the passphrase was asked for.
+        fs::write(dir.path().join("letter"), b"mine").unwrap();
+        assert!(init.fill(fail).unwrap_err().to_string().contains("not empty"));
+        assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"mine");
     }
 
     fn epoch_blocks(options: &[&str]) -> Height {

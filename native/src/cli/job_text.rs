@@ -25,7 +25,7 @@ const EVENTS_SHOWN_MAX: usize = 8;
 pub fn in_full(job: &Value) -> String {
     let mut lines = vec![
         format!("job         {}", text(job, "id")),
-        format!("name        {} ({})", text(job, "name"), text(job, "kind")),
+        format!("name        {} ({})", name(job), text(job, "kind")),
         format!("state       {}", text(job, "state")),
     ];
     let mut add = |name: &str, value: String| {
@@ -79,6 +79,13 @@ fn text<'a>(job: &'a Value, name: &str) -> &'a str {
     job[name].as_str().unwrap_or_default()
 }
 
+/// A job's name as a terminal may show it: strangers choose it, and what controls a terminal, ends a
+/// line or turns the direction of text could make a list say what is not so.
+fn name(job: &Value) -> String {
+    let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text(job, "name").chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
 fn short(id: &str) -> &str {
     const SHOWN: usize = 16;
     id.get(..SHOWN).unwrap_or(id)
@@ -97,7 +104,7 @@ fn progress(job: &Value) -> String {
     let best = job["best_accuracy"].as_f64().filter(|best| Some(*best) != job["accuracy"].as_f64());
     let best = best.map_or(String::new(), |share| format!(" (best {})", percent(share)));
     let (units, total, rejected) = (&job["units"], &job["units_total"], &job["rejected"]);
-    format!("{} {rounds}{accuracy}{best}, {units}/{total} units, {rejected} rejected", text(job, "name"))
+    format!("{} {rounds}{accuracy}{best}, {units}/{total} units, {rejected} rejected", name(job))
 }
 
 /// The last point of the curve beside the best one.
@@ -171,6 +178,15 @@ mod tests {
             "curve": [{"round": 1, "accuracy": 0.5}, {"round": 2, "accuracy": 0.95}, {"round": 3, "accuracy": 0.9}],
             "params": {"layers": [4, 8, 3], "rounds": 3, "seed": 0, "mode": "local"}, "model_cid": "bafkmodel",
         })
+    }
+
+    #[test]
+    fn a_name_cannot_control_the_terminal() {
+        let mut job = job();
+        job["name"] = json!("\u{1b}[31mred\nfake \u{202e}line");
+        for text in [in_list(&job), line(&job), in_full(&job)] {
+            assert!(!text.contains(['\u{1b}', '\u{202e}']) && text.contains("red\u{fffd}fake"), "{text:?}");
+        }
     }
 
     #[test]

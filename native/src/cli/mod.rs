@@ -111,13 +111,12 @@ impl Cli {
     }
 }
 
-/// Prints a line for people, or an object for programs.
-pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) {
+/// Prints a line for people, or an object for programs. Returns whether somebody still reads.
+pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) -> bool {
     use std::io::Write;
     let line = if json.json { object.to_string() } else { text() };
     let mut out = std::io::stdout().lock();
-    // Nobody reads any more: nothing is left to say.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
 }
 
 #[cfg(test)]

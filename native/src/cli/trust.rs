@@ -153,6 +153,16 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
     )
 }
 
+/// The error of a verification whose root is named by a hash that the export's checkpoint has not.
+pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
+    let hash = Checkpoint::hash(embedded);
+    anyhow::anyhow!(
+        "the export starts from checkpoint {hash}, and the one that you named has the hash {named}: it is of another \
+         network, from another time, or forged. Name your checkpoint's file with --checkpoint FILE, so that its handovers \
+         can be followed"
+    )
+}
+
 /// Fails unless both are of one chain.
 pub fn same_chain(root: &ChainId, other: &ChainId) -> anyhow::Result<()> {
     if root != other {

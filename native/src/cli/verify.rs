@@ -189,7 +189,11 @@ impl Verify {
         if self.trust_embedded.is_some() || is_named_by_hash {
             return Ok(embedded);
         }
-        self.trust.root(chain)?.ok_or_else(|| trust::no_root(&files.checkpoint))
+        match (self.trust.root(chain)?, checkpoint_hash) {
+            (Some(root), _) => Ok(root),
+            (None, Some(named)) => Err(trust::another_root(&files.checkpoint, named)),
+            (None, None) => Err(trust::no_root(&files.checkpoint)),
+        }
     }
 
     fn step(&self, text: &str) {

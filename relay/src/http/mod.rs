@@ -14,6 +14,7 @@
 //! number a bound.
 
 mod cache;
+mod patience;
 mod serve;
 mod well_known;
 

@@ -14,14 +14,33 @@ export async function fetchOperator(urls: readonly string[]): Promise<Operator |
   for (const url of urls) {
     try {
       const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
-      const text = response.ok ? await response.text() : "";
-      const operator = text.length > FILE_BYTES_MAX ? null : parseOperator(text);
+      const text = response.ok ? await readCapped(response) : null;
+      const operator = text === null ? null : parseOperator(text);
       if (operator !== null) return operator;
     } catch {
       // The package reports a file that cannot be read; the operator is then unknown.
     }
   }
   return null;
+}
+
+/** The text of an answer, or null where it is longer than the file may be: the rest is not read. */
+export async function readCapped(response: Response): Promise<string | null> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return "";
+  const decoder = new TextDecoder();
+  let text = "";
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    length += value.length;
+    if (length > FILE_BYTES_MAX) {
+      await reader.cancel();
+      return null;
+    }
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 /** The operator in the text of a `tequio.json`, or null if it names none. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { parseOperator } from "../src/operator.js";
+import { parseOperator, readCapped } from "../src/operator.js";
 import { defaultPreferences, parsePreferences } from "../src/preferences.js";
 
 test("stored preferences of a wrong type or size fall back to the default", () => {
@@ -19,4 +19,17 @@ test("an operator's name is cut, and only web addresses become links", () => {
   assert.deepEqual(parse({ name: "Ana", url: "data:text/html,x" }), { name: "Ana", url: null });
   assert.equal(parse({ name: "x".repeat(500) })?.name?.length, 80);
   assert.equal(parse({ url: "https://ana.example" })?.url, "https://ana.example/");
+});
+
+test("an operator's file that never ends is read no further than it may be long", async () => {
+  let chunks = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      chunks += 1;
+      controller.enqueue(new Uint8Array(16_384).fill(32));
+    },
+  });
+  assert.equal(await readCapped(new Response(endless)), null);
+  assert.ok(chunks < 10);
+  assert.equal(await readCapped(new Response("{}")), "{}");
 });
