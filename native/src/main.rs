@@ -3,7 +3,7 @@
 use clap::Parser;
 use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_option_t};
 use std::process::ExitCode;
-use tequio::cli::Cli;
+use tequio::cli::{Cli, is_output_whole};
 
 /// A node allocates and frees small things by the million, on many threads: with glibc's allocator that was a fifth of its
 /// CPU time under load (docs/benchmarks.md).
@@ -27,7 +27,8 @@ fn main() -> ExitCode {
     forget_empty_variables();
     tequio::log::start();
     match Cli::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) if is_output_whole() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {}", in_a_line(&error));
             ExitCode::FAILURE

@@ -87,16 +87,19 @@ fn the_demo_waits_for_a_tab_trains_on_enter_and_stays_until_ctrl_c() {
     };
 
     let mut first = tab("first", "");
+    demo.message("press “Join and compute” there");
+    first.event("joined", WAIT).unwrap();
+    let mut keys = demo.child.stdin.take().unwrap();
+    keys.write_all(b"\n").unwrap();
     let model = demo.model();
-    assert!(model["units_browser"].as_u64().unwrap() > 0, "the tab takes part in the training that it starts: {model}");
+    assert!(model["units_browser"].as_u64().unwrap() > 0, "the tab takes part from the start: {model}");
     assert_eq!(first.event("verified", WAIT).unwrap()["model_cid"], model["model_cid"]);
 
-    let mut keys = demo.child.stdin.take().unwrap();
     keys.write_all(b"\n").unwrap();
     let second = demo.model();
     assert_ne!(second["model_cid"], model["model_cid"]);
 
-    // Without Enter, whoever comes next starts the next training.
+    // Without Enter, the next tab starts the next training.
     drop(keys);
     assert!(first.finish(WAIT).unwrap().success());
     demo.message("training 2");

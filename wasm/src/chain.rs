@@ -7,8 +7,8 @@ use crate::{
     known::Known,
     sources::Sources,
     store::Store,
+    turn::give_way,
 };
-use futures_timer::Delay;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -206,7 +206,7 @@ impl Chain {
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
             self.follow_slice(handovers)?;
             // The page's own work comes between: one certificate takes milliseconds.
-            Delay::new(Duration::ZERO).await;
+            give_way().await;
         }
         Ok(self.light.borrow().committee().epoch().saturating_sub(from) as usize)
     }

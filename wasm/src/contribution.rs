@@ -5,10 +5,10 @@ use crate::{
     chain::{ANSWER_WAIT, Chain, Fault, now_ms},
     error::NodeError,
     event::{js, share},
+    turn::give_way,
 };
-use futures_timer::Delay;
 use serde::Serialize;
-use std::{cell::RefCell, time::Duration};
+use std::cell::RefCell;
 use tequio_core::{
     ledger::{Key, job::JobId},
     light::{
@@ -84,6 +84,7 @@ pub fn verify_contribution(file: &[u8], checkpoint: &[u8], as_of_ms: Option<f64>
 fn verify(file: &[u8], checkpoint: &[u8], now_ms: u64) -> Result<JsValue, NodeError> {
     let bad = |e: ContributionError| match e {
         ContributionError::Light(e @ LightError::Outdated) => NodeError::Outdated(e),
+        e @ ContributionError::OtherNetwork { .. } => NodeError::OtherNetwork(e.to_string()),
         e => NodeError::BadObject(e.to_string()),
     };
     let light = LightClient::start(checkpoint, None, now_ms)?;
@@ -140,7 +141,7 @@ async fn handovers(
             followed.map_err(|e| NodeError::Unavailable(format!("a source sent a wrong committee handover: {e}")))?;
             all.extend_from_slice(handovers);
             // The page's own work comes between: one certificate takes milliseconds.
-            Delay::new(Duration::ZERO).await;
+            give_way().await;
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum NodeError {
     Timeout(String),
     #[error("{0}")]
     Outdated(LightError),
+    #[error("{0}")]
+    OtherNetwork(String),
     #[error("{0} was not found")]
     NotFound(String),
     #[error("{0}")]
@@ -53,6 +55,7 @@ impl NodeError {
             Self::Unavailable(_) => "UNAVAILABLE",
             Self::Timeout(_) => "TIMEOUT",
             Self::Outdated(_) => "STALE_CHECKPOINT",
+            Self::OtherNetwork(_) => "OTHER_NETWORK",
             Self::NotFound(_) => "NOT_FOUND",
             Self::Forked(_) => "FORKED",
             Self::BadObject(_) => "BAD_OBJECT",

@@ -19,6 +19,7 @@ mod model;
 mod node;
 mod sources;
 mod store;
+mod turn;
 mod work;
 
 use wasm_bindgen::prelude::*;
@@ -39,4 +40,11 @@ pub fn compute_unit(input: &[u8]) -> Result<Vec<u8>, JsValue> {
 #[wasm_bindgen(js_name = hashBytes)]
 pub fn hash_bytes(bytes: &[u8]) -> String {
     tequio_core::ledger::Checkpoint::hash(bytes).to_string()
+}
+
+/// The network of a checkpoint, in hexadecimal.
+#[wasm_bindgen(js_name = checkpointChain)]
+pub fn checkpoint_chain(checkpoint: &[u8]) -> Result<String, JsValue> {
+    let opened = tequio_core::ledger::Checkpoint::open(checkpoint, None, 0).map_err(error::NodeError::Checkpoint)?;
+    Ok(opened.0.header.chain.to_string())
 }

@@ -38,7 +38,8 @@ use web_time::Instant;
 
 /// How long the first connection may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(8);
-/// How long the first verified head may take from then on.
+/// From then on, how long the first verified head, or a verified committee handover on the way to it,
+/// may take.
 const HEAD_WAIT: Duration = Duration::from_secs(20);
 /// How long a question for the jobs waits for the first answer.
 const JOBS_WAIT: Duration = Duration::from_secs(20);
@@ -232,9 +233,18 @@ impl LightNode {
         futures::pin_mut!(first);
         let late =
             || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
-        let result: Result<(), NodeError> = select! {
-            result = first => result,
-            () = Delay::new(HEAD_WAIT).fuse() => Err(late()),
+        let epoch = || self.chain.light.borrow().committee().epoch();
+        let mut known = epoch();
+        let result: Result<(), NodeError> = loop {
+            select! {
+                result = first => break result,
+                () = Delay::new(HEAD_WAIT).fuse() => {
+                    if epoch() == known {
+                        break Err(late());
+                    }
+                    known = epoch();
+                }
+            }
         };
         if result.is_ok() {
             self.chain.announce_head();

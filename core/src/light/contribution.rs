@@ -12,7 +12,7 @@ use crate::{
         job::{Contributor, Job, JobId, JobResult, JobStatus},
         state::ProvedEntry,
     },
-    types::{NodeId, TimeMs, Unverified},
+    types::{ChainId, NodeId, TimeMs, Unverified},
     wire::light::{CommitteeHandover, FinalHeader},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -50,6 +50,14 @@ pub enum ContributionError {
     /// The header does not follow from the checkpoint, or the entry not from the header.
     #[error("{0}")]
     Light(#[from] LightError),
+    /// The checkpoint, or the file, is of another network.
+    #[error("the checkpoint is of network {known}, and the file of network {found}")]
+    OtherNetwork {
+        /// Of the checkpoint.
+        known: ChainId,
+        /// As the file's header says.
+        found: ChainId,
+    },
     /// The ledger has no such job, or has not accepted its result.
     #[error("the ledger has no final job {0}")]
     NotFinal(JobId),
@@ -100,6 +108,10 @@ impl ContributionFile {
     /// epochs before the checkpoint's are skipped, so a newer checkpoint than the file's own also
     /// works.
     pub fn verify(self, mut light: LightClient, now_ms: TimeMs) -> Result<ProvedContribution, ContributionError> {
+        let (known, found) = (*light.chain(), self.header.header.chain);
+        if known != found {
+            return Err(ContributionError::OtherNetwork { known, found });
+        }
         let known = light.committee().epoch();
         let handovers: Vec<_> = self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= known).collect();
         light.follow_handovers(handovers.len(), handovers, now_ms)?;

@@ -184,6 +184,9 @@ fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<
 }
 
 fn job_name(name: &str) -> Result<BoundedString<JOB_NAME_LEN_MAX>, ApiError> {
+    if name.chars().any(char::is_control) {
+        return Err(ApiError::bad(format!("the name {name:?} has control characters: leave them out")));
+    }
     name.try_into().map_err(|_| ApiError::bad(format!("the name {name:?} is longer than {JOB_NAME_LEN_MAX} bytes")))
 }
 

@@ -11,7 +11,7 @@ use crate::{
     files,
     node::neighbours::{RUN_FILE, RUN_FILE_LEN_MAX},
 };
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, ErrorKind},
@@ -196,13 +196,14 @@ impl Client {
             let text = format!("no node runs on {dir}: it was killed. Start it with `tequio run --dir {dir}`");
             return Err(Unanswered { text, was_sent: false }.into());
         }
-        let mend = || {
-            format!(
+        self.token.as_deref().ok_or_else(|| {
+            let path = self.dir.join(api::TOKEN_FILE);
+            let text = format!(
                 "cannot read {}, without which nothing can be changed: run the command as the node's user",
-                self.dir.join(api::TOKEN_FILE).display()
-            )
-        };
-        self.token.as_deref().with_context(mend)
+                path.display()
+            );
+            Unanswered { text, was_sent: false }.into()
+        })
     }
 
     fn sent(&self, result: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {

@@ -9,7 +9,10 @@ use crate::{data, files};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use tequio_core::{
     knowledge::{answers::Answers, model::Model},
     ledger::job::{JobId, JobKind, JobOutput, JobStatus},
@@ -56,6 +59,10 @@ impl Infer {
     pub fn execute(self) -> anyhow::Result<()> {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
             bail!("{} exists already: remove it, or give --out another name", out.display());
+        }
+        // Before the batch is computed, not after it.
+        if let Some(folder) = self.out.as_deref().and_then(Path::parent) {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the answers", folder.display()))?;
         }
         let place = || self.data.display().to_string();
         let body = data::read_file(&self.data).with_context(place)?;

@@ -22,7 +22,11 @@ mod verify;
 mod verify_chain;
 
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
-use std::path::PathBuf;
+use std::{
+    io::{self, ErrorKind, Write as _},
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to any browser.
 #[derive(Debug, Parser)]
@@ -111,12 +115,25 @@ impl Cli {
     }
 }
 
+/// Whether something could not be printed, for another reason than that nobody reads it.
+static IS_OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line for people, or an object for programs. Returns whether somebody still reads.
 pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) -> bool {
-    use std::io::Write;
     let line = if json.json { object.to_string() } else { text() };
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Some(error) = written.as_ref().err().filter(|error| error.kind() != ErrorKind::BrokenPipe)
+        && !IS_OUTPUT_LOST.swap(true, Ordering::Relaxed)
+    {
+        eprintln!("error: cannot write to standard output: {error}");
+    }
+    written.is_ok()
+}
+
+/// Whether everything that was printed has arrived.
+pub fn is_output_whole() -> bool {
+    !IS_OUTPUT_LOST.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Why the ledger has refused a write of this node, with what its operator can do about it.
 
 use crate::store::Write;
-use tequio_core::ledger::{Action, TransactionError, membership::MEMBERS_MAX, state::JOBS_PER_OWNER_MAX};
+use tequio_core::ledger::{
+    Action, TransactionError, job::JOB_MACS_MAX, membership::MEMBERS_MAX, state::JOBS_PER_OWNER_MAX,
+};
 
 /// The reason of a refusal, for people.
 pub fn refusal(write: Option<&Write>, error: &TransactionError) -> String {
@@ -15,7 +17,7 @@ pub fn refusal(write: Option<&Write>, error: &TransactionError) -> String {
             format!("the network has {MEMBERS_MAX} members, the most allowed: join when one has left")
         }
         (Action::SubmitJob(_), TransactionError::JobTooLarge(_)) => {
-            format!("{error}: ask for fewer rounds, fewer rows or narrower layers")
+            format!("{error}, and {JOB_MACS_MAX} are the most: ask for fewer rounds, fewer rows or narrower layers")
         }
         (Action::CancelJob { .. }, TransactionError::NotCoordinator) => {
             format!("{error}: cancel it on the node that submitted it (`tequio job show` names it)")

@@ -73,7 +73,7 @@ export interface Surroundings {
   watchViolations(heard: (violation: Violation) => void): () => void;
 }
 
-const NOWHERE: WayIn = { relays: [], ice: [] };
+const NOWHERE: WayIn = { relays: [], ice: [], chains: [] };
 /** How long explicit relays wait for a well-known file, once the code is there. */
 export const WELL_KNOWN_GRACE_MS = 2_000;
 
@@ -141,6 +141,7 @@ async function start(
   const found = await (checked.relays.length > 0 ? within(asked, WELL_KNOWN_GRACE_MS, NOWHERE) : asked);
   const checkpoint = await resolving;
   throwIfAborted(signal);
+  checkNetwork(wasm.checkpointChain(checkpoint), found.chains);
 
   const slot = await surroundings.takeStore(checked.store);
   if (slot === null) throw new StorageError("too many tabs of this origin are nodes already; close one of them");
@@ -180,6 +181,18 @@ async function start(
     throw error;
   }
   return node;
+}
+
+/**
+ * Relays of another network could only send what does not verify, and would be taken for liars. What
+ * they say of their network is unproved: it can keep this program from them, and no more.
+ */
+function checkNetwork(chain: string, named: readonly string[]): void {
+  if (named.length === 0 || named.includes(chain)) return;
+  throw new CheckpointError(
+    "OTHER_NETWORK",
+    `the checkpoint is of network ${chain}, and the relays are of network ${named.join(", ")}: take both from one network`,
+  );
 }
 
 /** Where the network can be entered; with explicit relays, a file that cannot be read is no reason to stop. */

@@ -19,6 +19,7 @@ export type ErrorCode =
   | "CHECKPOINT_UNREACHABLE"
   | "BAD_CHECKPOINT"
   | "STALE_CHECKPOINT"
+  | "OTHER_NETWORK"
   | "BAD_OPTIONS"
   | "INSECURE_ORIGIN"
   | "UNSUPPORTED"
@@ -80,12 +81,21 @@ export class OptionsError extends TequioError {
   }
 }
 
-/** The starting point of trust is missing, unreadable, too old, or not the one that was pinned. */
+/**
+ * The starting point of trust is missing, unreadable, too old, of another network, or not the one
+ * that was pinned.
+ */
 export class CheckpointError extends TequioError {
   override name = "CheckpointError";
 
   constructor(
-    code: "CHECKPOINT_REQUIRED" | "CHECKPOINT_MISMATCH" | "CHECKPOINT_UNREACHABLE" | "BAD_CHECKPOINT" | "STALE_CHECKPOINT",
+    code:
+      | "CHECKPOINT_REQUIRED"
+      | "CHECKPOINT_MISMATCH"
+      | "CHECKPOINT_UNREACHABLE"
+      | "BAD_CHECKPOINT"
+      | "STALE_CHECKPOINT"
+      | "OTHER_NETWORK",
     message: string,
     cause?: unknown,
     details?: ErrorDetails,
@@ -202,6 +212,7 @@ export function fromBoundary(thrown: unknown): TequioError {
   switch (code) {
     case "BAD_CHECKPOINT":
     case "STALE_CHECKPOINT":
+    case "OTHER_NETWORK":
     case "CHECKPOINT_REQUIRED":
       return new CheckpointError(code, message, thrown, details);
     case "BAD_OPTIONS":

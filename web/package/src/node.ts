@@ -6,7 +6,7 @@ import { ActivityTracker, type Activity } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
 import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
-import { ClosedError, NotFoundError, WorkerError, fromBoundary } from "./errors.js";
+import { ClosedError, NotFoundError, OptionsError, WorkerError, fromBoundary } from "./errors.js";
 import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
 import { HeadClock } from "./head-clock.js";
 import { checkIceServers, type IceServer } from "./ice.js";
@@ -151,21 +151,32 @@ export class TequioNode {
 
   /**
    * The model of a finished training, by the job's id or by its name: verified, and ready to run.
-   * Close it when done. Of several jobs with one name that this node knows, the newest counts.
+   * Close it when done. Anybody may give a job any name. So name its coordinator, too, where the
+   * model must be theirs; of one coordinator's jobs with that name the newest counts.
    *
-   * @throws {@link NotFoundError} if there is no such model (yet).
+   * @throws {@link NotFoundError} if there is no such model (yet), {@link OptionsError} if several
+   * coordinators have trainings of that name, and none is named.
    */
-  async model(job: string): Promise<Model> {
-    const id = JOB_ID.test(job) ? job : await this.#jobByName(job);
+  async model(job: string, options: { coordinator?: string } = {}): Promise<Model> {
+    const id = JOB_ID.test(job) ? job : await this.#jobByName(job, options.coordinator);
     return new Model(await this.#ask((light) => light.readModel(id)));
   }
 
-  async #jobByName(name: string): Promise<string> {
-    const found = (await this.jobs())
-      .filter((job) => job.name === name && job.kind === "train" && job.state === "final")
-      .reduce<Job | null>((best, job) => (best && (best.submittedMs ?? 0) >= (job.submittedMs ?? 0) ? best : job), null);
-    if (found === null) throw new NotFoundError(`this node knows no finished training with the name ${JSON.stringify(name)}`);
-    return found.id;
+  async #jobByName(name: string, coordinator?: string): Promise<string> {
+    const named = (await this.jobs()).filter((job) => {
+      const isTheirs = coordinator === undefined || job.coordinator === coordinator;
+      return isTheirs && job.name === name && job.kind === "train" && job.state === "final";
+    });
+    const coordinators = new Set(named.map((job) => job.coordinator));
+    if (coordinators.size > 1) {
+      throw new OptionsError(
+        `${coordinators.size} coordinators have trainings with the name ${JSON.stringify(name)}: give the job's id, or ` +
+          `{ coordinator } with one of ${[...coordinators].join(", ")}`,
+      );
+    }
+    const [newest] = named.sort((a, b) => (b.submittedMs ?? 0) - (a.submittedMs ?? 0));
+    if (newest === undefined) throw new NotFoundError(`this node knows no finished training with the name ${JSON.stringify(name)}`);
+    return newest.id;
   }
 
   /** The committed record of a job: who did what, the accuracy of every round. */

@@ -28,12 +28,16 @@ export interface WellKnown {
   iceServers: WireIceServer[];
   /** How long the credentials last from now on; null if they do not expire. */
   iceLifetimeS: number | null;
+  /** The network that the relay says it belongs to; null if it does not say. Unproved. */
+  chain: string | null;
 }
 
 /** What well-known files tell together. */
 export interface WayIn {
   relays: string[];
   ice: IceOffer[];
+  /** The networks that the files name. */
+  chains: string[];
 }
 
 /** Checks addresses given by the program. */
@@ -60,7 +64,8 @@ export async function discover(
   const relays = [...new Set(files.flatMap((file) => file.relays))].slice(0, RELAYS_MAX);
   if (relays.length > 0) {
     const ice = files.map(({ url, iceServers, iceLifetimeS }) => ({ url, servers: iceServers, lifetimeMs: iceLifetimeS === null ? null : iceLifetimeS * 1_000, asked }));
-    return { relays, ice };
+    const chains = [...new Set(files.flatMap(({ chain }) => chain ?? []))];
+    return { relays, ice, chains };
   }
   const failed = answers.find((answer) => answer.status === "rejected");
   const reason = failed ? (failed.reason as Error).message : "no relay address in it";
@@ -80,13 +85,17 @@ export async function readWellKnown(
 export function parseWellKnown(bytes: Uint8Array): WellKnown {
   const value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Partial<Record<"version" | keyof WellKnown, unknown>> | null;
   if (value?.version !== 1 || !Array.isArray(value.relays)) throw new Error("not a tequio.json of version 1");
-  return { relays: value.relays.filter(isAddress).slice(0, RELAYS_MAX), iceServers: usableIceServers(value.iceServers), iceLifetimeS: lifetimeS(value.iceLifetimeS) };
+  return { relays: value.relays.filter(isAddress).slice(0, RELAYS_MAX), iceServers: usableIceServers(value.iceServers), iceLifetimeS: lifetimeS(value.iceLifetimeS), chain: chainOf(value.chain) };
 }
 
 /** Neither so short that the file is asked all the time, nor so long that a timer cannot tell it. */
 function lifetimeS(value: unknown): number | null {
   if (typeof value !== "number" || !Number.isFinite(value) || value <= 0) return null;
   return Math.min(Math.max(value, ICE_LIFETIME_S_MIN), ICE_LIFETIME_S_MAX);
+}
+
+function chainOf(value: unknown): string | null {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value) ? value : null;
 }
 
 function isAddress(value: unknown): value is string {

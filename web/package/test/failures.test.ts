@@ -190,5 +190,26 @@ test("a name finds the newest finished training that has it", async () => {
   const node = await world.connect();
   assert.equal((await node.model("digits")).job, id("b"));
   assert.equal((await failure(node.model("none"))).code, "NOT_FOUND");
+
+  // Anybody may give a job that name: nobody's is taken by chance.
+  world.light.jobList.push({ ...job, id: id("f"), submittedMs: 20, coordinator: "stranger" });
+  const refused = await failure(node.model("digits"));
+  assert.equal(refused.code, "BAD_OPTIONS");
+  assert.match(refused.message, /2 coordinators .* one of c, stranger/);
+  assert.equal((await node.model("digits", { coordinator: "c" })).job, id("b"));
   await node.close();
+});
+
+test("relays of another network than the checkpoint's are not taken for liars", async () => {
+  const world = fakeWorld();
+  const relays = ["/dns4/relay.example/tcp/443/wss/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH"];
+  const connect = (chain: unknown) => {
+    const file = new TextEncoder().encode(JSON.stringify({ version: 1, relays, chain }));
+    const wellKnown = `data:application/json;base64,${btoa(String.fromCharCode(...file))}`;
+    return world.connect({ wellKnown, relays: [] });
+  };
+  const refused = await failure(connect("d1".repeat(32)));
+  assert.equal(refused.code, "OTHER_NETWORK");
+  assert.ok(refused.message.includes("d1d1") && refused.message.includes("c0c0"), refused.message);
+  for (const chain of ["c0".repeat(32), undefined, "no hash"]) await (await connect(chain)).close();
 });

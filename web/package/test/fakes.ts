@@ -206,6 +206,7 @@ export function fakeWorld() {
       if (proof[0] !== 1) throw Object.assign(new Error("the proof does not hold"), { code: "BAD_OBJECT" });
       return PROVED;
     },
+    checkpointChain: () => "c0".repeat(32),
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
   const surroundings: Surroundings = {

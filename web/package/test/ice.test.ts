@@ -33,7 +33,7 @@ function world(lifetimeMs: number | null = 2 * HOUR_MS, servers: WireIceServer[]
   return Object.assign(state, { clock, asked, applied, warnings, list });
 }
 
-const answer = (servers: WireIceServer[], iceLifetimeS: number | null = 7_200): WellKnown => ({ relays: [], iceServers: servers, iceLifetimeS });
+const answer = (servers: WireIceServer[], iceLifetimeS: number | null = 7_200): WellKnown => ({ relays: [], iceServers: servers, iceLifetimeS, chain: null });
 
 test("a credential is renewed after half of its life, and again after half of the next", async () => {
   const w = world();

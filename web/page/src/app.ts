@@ -67,7 +67,7 @@ export interface View {
 export function mount(root: HTMLElement, given: Omit<Context, "announcer">): void {
   const context: Context = { ...given, announcer: new Announcer() };
   const [header, error, notices] = [headerView(context), errorView(), noticesView()];
-  const cause = causeView();
+  const cause = causeView(context);
   const [hero, join] = [heroView(cause.element), joinView(context)];
   const [training, draw] = [trainingView(context), drawView(context)];
   const aside = [mineView(context), contributorsView(), networkView(), logView(context)];

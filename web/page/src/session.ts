@@ -263,7 +263,9 @@ export class Session implements Actions {
     try {
       const jobs = await node.jobs().catch(() => null);
       if (node !== this.#node) return;
-      if (jobs !== null) this.#store.update((state) => withJobs(state, jobs));
+      if (jobs !== null) {
+        this.#store.update((state) => ({ ...withJobs(state, jobs), jobsRead: true }));
+      }
       await this.#readAccount(node);
       await this.#readModel(node);
       await this.#readRecord(node);

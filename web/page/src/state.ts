@@ -77,6 +77,8 @@ export interface State {
   account: Account | null;
   /** Trainings, the newest last. */
   jobs: Job[];
+  /** Whether the network's list of jobs has been read; before that, no job may be said not to be. */
+  jobsRead: boolean;
   /** The job that is shown. */
   job: string | null;
   /** The job that the person chose; null follows the running job. */
@@ -112,6 +114,7 @@ export const initialState: State = {
   mine: { units: 0, macs: 0, busy: 0, computed: 0 },
   account: null,
   jobs: [],
+  jobsRead: false,
   job: null,
   chosenJob: null,
   record: null,

@@ -55,6 +55,7 @@ function looking(state: State, jobs: Job[]): State {
   const next: State = {
     ...state,
     phase: "connected",
+    jobsRead: true,
     node: ME,
     chain: "9a".repeat(32),
     head: { height: 1_284, timeMs: nowMs - 3_000, hash: "7c".repeat(32), signers: 4, committee: 4 },

@@ -12,13 +12,20 @@ test("the line and the title say what the node does, never more", () => {
   chooseLanguage("en");
   assert.deepEqual([activityText(initialState), titleText(initialState)], ["", "Tequio"]);
   const waiting = doing({ state: "waiting", sinceMs: 0 });
-  assert.match(activityText(waiting), /^Waiting for work: no job is running now$/);
-  assert.match(activityText({ ...waiting, jobs: [job] }), /takes no more workers/);
+  // The list of jobs has not been read yet: nothing is said of it.
+  assert.equal(activityText(waiting), "Waiting for work");
+  const idle = { ...waiting, jobsRead: true };
+  assert.match(activityText(idle), /^Waiting for work: no job is running now$/);
+  assert.match(activityText({ ...waiting, jobs: [job] }), /a job is running, but no part/);
   assert.equal(titleText(waiting), "Waiting for work · Tequio");
   const off = doing({ state: "disconnected", sinceMs: 0, reason: "noPeers" });
   assert.match(activityText(off), /^Not connected since \d.*Trying again\.$/);
   const stuck = doing({ state: "disconnected", sinceMs: 0, reason: "noQuorum" });
-  assert.match(activityText(stuck), /^Connected, but no new block since/);
+  assert.match(activityText(stuck), /^Connected, but no new block has come/);
+  assert.equal(titleText(stuck), "No new block · Tequio");
+  // The time is the last block's, not that of a new connection.
+  const [at, later] = [0, 3_600_000].map((headSeenMs) => activityText({ ...stuck, headSeenMs }));
+  assert.notEqual(at, later);
 });
 
 test("while computing, the line names the job, and the rate stands beside it", () => {

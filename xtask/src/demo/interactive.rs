@@ -82,7 +82,7 @@ pub fn introduce(network: &Network) {
   The page:  {}
 
   Open it, and press \"Join and compute\". What to look at:
-    - the line beside the button, and \"your units\": what your tab computes, and what was accepted
+    - the line beside the button, and \"Your part\": what your tab computes, and what was accepted
     - the curve: digits that the model has not seen, and how many of them it gets right
     - a second tab or another browser shares the work; one that is closed loses nothing
     - the model at the end, verified by your tab: draw a digit

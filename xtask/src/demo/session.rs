@@ -3,9 +3,11 @@
 //!
 //! | state | ends with |
 //! |---|---|
-//! | `Waiting` for the first tab | a tab that joins, Enter, or the end of the countdown: training 1 |
+//! | `Waiting` for a tab | Enter, or the end of the countdown, which the first tab shortens: a training |
 //! | `Training` | the end of the job's process, whether it has failed or not: `Idle` |
-//! | `Idle` | Enter: the next training. A tab that joins, if no browser has taken part yet or Enter cannot be pressed |
+//! | `Idle` | Enter: the next training. A tab, if no browser has taken part yet or Enter cannot be pressed: `Waiting` |
+//!
+//! A tab is seen when it opens the page, and its person then reads before pressing the button.
 //!
 //! It never ends by itself: only the person ends the demo.
 
@@ -21,6 +23,8 @@ use crate::progress::Clock;
 
 /// How long the first training waits for a tab.
 pub const COUNTDOWN: Duration = Duration::from_secs(60);
+/// How long a person has to read the page and to join before a training starts.
+const READING: Duration = Duration::from_secs(15);
 /// Seconds left at which the countdown is printed.
 const ANNOUNCED_AT_S: [u64; 6] = [60, 45, 30, 15, 10, 5];
 /// The least time between two lines of progress.
@@ -55,7 +59,7 @@ pub enum Output {
 }
 
 enum State {
-    Waiting { until: Instant },
+    Waiting { until: Instant, has_tab: bool },
     Training { began: Instant, record: Option<Value>, printed: Instant },
     Idle,
 }
@@ -77,7 +81,7 @@ impl Session {
     /// Waits for the first tab from now on.
     pub fn new(now: Instant, validators: Vec<String>) -> Self {
         let mut session = Self {
-            state: State::Waiting { until: now + COUNTDOWN },
+            state: State::Waiting { until: now + COUNTDOWN, has_tab: false },
             trainings: 0,
             browsers: 0,
             has_keys: true,
@@ -111,7 +115,7 @@ impl Session {
 
     /// When to send [`Input::Tick`].
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let State::Waiting { until } = self.state else { return None };
+        let State::Waiting { until, .. } = self.state else { return None };
         let next = ANNOUNCED_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
         Some(next.map_or(until, |left| until - left))
     }
@@ -121,18 +125,22 @@ impl Session {
         self.browsers = browsers;
         let tabs = if browsers == 1 { "1 browser tab is".into() } else { format!("{browsers} browser tabs are") };
         self.print(&format!("  {tabs} in the network"));
-        match self.state {
-            State::Waiting { .. } if joined => self.train(now),
-            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => self.train(now),
-            _ => {}
-        }
+        let until = match self.state {
+            State::Waiting { until, has_tab: false } if joined => until.min(now + READING),
+            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => now + READING,
+            _ => return,
+        };
+        self.state = State::Waiting { until, has_tab: true };
+        self.count_down(until.saturating_duration_since(now));
     }
 
     fn on_tick(&mut self, now: Instant) {
-        let State::Waiting { until } = self.state else { return };
+        let State::Waiting { until, has_tab } = self.state else { return };
         match until.saturating_duration_since(now) {
             Duration::ZERO => {
-                self.print("  no tab has joined; the four validators begin, and a tab that joins takes part");
+                if !has_tab {
+                    self.print("  no tab has come; the four validators begin, and a tab that joins takes part");
+                }
                 self.train(now);
             }
             left => self.count_down(left),
@@ -141,8 +149,13 @@ impl Session {
 
     fn count_down(&mut self, left: Duration) {
         let seconds = left.as_secs_f64().round();
-        let enter = if self.has_keys { "Enter is pressed, " } else { "" };
-        self.print(&format!("  training starts when a tab joins, {enter}or in {seconds} s"));
+        let reading = READING.as_secs();
+        let enter = if self.has_keys { "when Enter is pressed, or " } else { "" };
+        let start = match self.state {
+            State::Waiting { has_tab: true, .. } => format!("press “Join and compute” there; training starts {enter}"),
+            _ => format!("training starts {reading} s after a tab has opened the page, {enter}"),
+        };
+        self.print(&format!("  {start}in {seconds} s"));
     }
 
     fn train(&mut self, now: Instant) {
@@ -165,7 +178,7 @@ impl Session {
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default() * 100.0;
                 let browsers = self.browsers;
                 self.print(&format!(
-                    "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; browser tabs: {browsers}",
+                    "  {elapsed:>6}  round {} of {}: {accuracy:.1} % of unseen digits right; browser tabs connected: {browsers}",
                     line["round"], line["rounds"],
                 ));
             }
@@ -193,7 +206,7 @@ impl Session {
             }
             Err(reason) => self.print(&format!("\nthis training has failed: {reason}\nthe network goes on")),
         }
-        let enter = if self.has_keys { "Enter" } else { "the next tab that joins" };
+        let enter = if self.has_keys { "Enter" } else { "the next tab" };
         self.print(&format!("{enter} starts another training, Ctrl-C ends everything\n"));
     }
 
@@ -252,11 +265,24 @@ mod tests {
     const NOTHING: (Vec<u32>, usize) = (Vec::new(), 0);
 
     #[test]
-    fn the_first_tab_starts_the_first_training() {
+    fn the_first_tab_starts_the_first_training_once_its_person_has_had_time_to_join() {
         let mut stage = Stage::new();
-        assert_eq!(stage.at(3, Input::Browsers(1)), (vec![1], 0));
-        assert_eq!(stage.at(4, Input::Browsers(2)), NOTHING, "a second one takes part in it");
+        assert_eq!(stage.at(3, Input::Browsers(1)), NOTHING);
+        assert!(stage.printed.contains("Join and compute") && stage.printed.contains("in 15 s"), "{}", stage.printed);
+        assert_eq!(stage.at(10, Input::Browsers(2)), NOTHING, "a second one takes part in it");
+        assert_eq!(stage.at(17, Input::Tick), NOTHING);
+        assert_eq!(stage.at(18, Input::Tick), (vec![1], 0));
         assert_eq!(stage.finish(60, 4), (vec![], 1));
+    }
+
+    #[test]
+    fn who_has_joined_need_not_wait_and_a_late_tab_delays_nothing() {
+        let mut stage = Stage::new();
+        stage.at(3, Input::Browsers(1));
+        assert_eq!(stage.at(5, Input::Key), (vec![1], 0));
+        let mut stage = Stage::new();
+        stage.at(55, Input::Browsers(1));
+        assert_eq!(stage.at(60, Input::Tick), (vec![1], 0));
     }
 
     #[test]
@@ -286,6 +312,7 @@ mod tests {
     fn enter_trains_as_often_as_one_likes() {
         let mut stage = Stage::new();
         stage.at(1, Input::Browsers(1));
+        stage.at(2, Input::Key);
         for number in 2..6 {
             assert_eq!(stage.finish(10, 4), (vec![], 1));
             assert_eq!(stage.at(11, Input::Browsers(u64::from(number))), NOTHING, "Enter is what starts it");
@@ -326,10 +353,12 @@ mod tests {
         let mut stage = Stage::new();
         stage.at(60, Input::Tick);
         stage.finish(70, 0);
-        assert_eq!(stage.at(80, Input::Browsers(1)), (vec![2], 0));
-        stage.finish(90, 4);
-        stage.at(91, Input::Browsers(0));
-        assert_eq!(stage.at(92, Input::Browsers(1)), NOTHING);
+        assert_eq!(stage.at(80, Input::Browsers(1)), NOTHING);
+        assert_eq!(stage.at(95, Input::Tick), (vec![2], 0));
+        stage.finish(100, 4);
+        stage.at(101, Input::Browsers(0));
+        assert_eq!(stage.at(102, Input::Browsers(1)), NOTHING);
+        assert_eq!(stage.session.deadline(stage.start), None, "Enter is what starts it");
     }
 
     #[test]
@@ -338,11 +367,13 @@ mod tests {
         stage.at(0, Input::KeysEnded);
         stage.at(15, Input::Tick);
         assert!(!stage.printed.contains("Enter"), "{}", stage.printed);
-        assert_eq!(stage.at(20, Input::Browsers(1)), (vec![1], 0));
-        stage.finish(30, 4);
-        assert!(stage.printed.contains("the next tab that joins starts another"), "{}", stage.printed);
-        assert_eq!(stage.at(31, Input::Browsers(0)), NOTHING);
-        assert_eq!(stage.at(32, Input::Browsers(1)), (vec![2], 0));
+        stage.at(20, Input::Browsers(1));
+        assert_eq!(stage.at(35, Input::Tick), (vec![1], 0));
+        stage.finish(40, 4);
+        assert!(stage.printed.contains("the next tab starts another"), "{}", stage.printed);
+        assert_eq!(stage.at(41, Input::Browsers(0)), NOTHING);
+        assert_eq!(stage.at(42, Input::Browsers(1)), NOTHING);
+        assert_eq!(stage.at(57, Input::Tick), (vec![2], 0));
     }
 
     #[test]

@@ -94,6 +94,15 @@ fn a_changed_byte_is_noticed() {
 }
 
 #[test]
+fn a_file_of_another_network_is_named_as_such() {
+    let chain = Chain::new(1);
+    let mut file = in_first_epoch(&chain, NODE, &state_with(&chain, is_final()));
+    file.header.header.chain = ChainId([9; 32]);
+    let refused = file.verify(chain.client(), 10_000).err();
+    assert!(matches!(refused, Some(ContributionError::OtherNetwork { .. })), "{refused:?}");
+}
+
+#[test]
 fn a_file_is_good_within_the_trust_period_or_as_of_it() {
     let chain = Chain::new(1);
     let file = in_first_epoch(&chain, NODE, &state_with(&chain, is_final()));

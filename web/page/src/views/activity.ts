@@ -38,7 +38,9 @@ export function activityText(state: State): string {
     case "paused":
       return tMaybe(`activity.paused.${activity?.reason}`) ?? t("activity.paused");
     case "disconnected": {
-      const time = clock(activity?.sinceMs ?? 0);
+      // Without a quorum it is the last block that counts, not the connection.
+      const lastBlockMs = activity?.reason === "noQuorum" ? state.headSeenMs : 0;
+      const time = clock(lastBlockMs || (activity?.sinceMs ?? 0));
       const key = `activity.disconnected.${activity?.reason}`;
       return tMaybe(key, { time }) ?? t("activity.disconnected", { time });
     }
@@ -52,7 +54,7 @@ export function rateText(state: State): string {
   const { unitsPerMinute } = activity;
   const cores = contribution.workers;
   const parts = [
-    unitsPerMinute === undefined
+    !unitsPerMinute
       ? ""
       : unitsPerMinute === 1
         ? t("activity.rateOne")
@@ -70,6 +72,7 @@ export function titleText(state: State): string {
 }
 
 function titleState(state: State, shown: Exclude<Shown, "away">): string {
+  if (state.activity?.reason === "noQuorum") return t("activity.title.noQuorum");
   if (shown !== "computing") return t(`activity.title.${shown}`);
   const job = jobName(state);
   const rate = count(state.activity?.unitsPerMinute ?? 0);
@@ -82,9 +85,9 @@ function loadText({ received, total }: { received: number; total: number | null 
   return t("join.loading", { received: bytes(received), total: bytes(total) });
 }
 
-function waitingText({ jobs }: State): string {
-  const runs = jobs.some(({ state }) => state === "running");
-  return t(runs ? "activity.waitingJob" : "activity.waitingNoJob");
+function waitingText({ jobs, jobsRead }: State): string {
+  if (jobs.some(({ state }) => state === "running")) return t("activity.waitingJob");
+  return t(jobsRead ? "activity.waitingNoJob" : "activity.waiting");
 }
 
 /** The name of the job that is computed, which need not be the one that is shown. */

@@ -1,14 +1,15 @@
 /** What is in training, for whom, how far, and how many take part: read before one decides. */
 import type { Job } from "tequio";
-import type { View } from "../app.js";
+import type { Context, View } from "../app.js";
 import { h, say, set, show } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { t } from "../i18n/index.js";
+import type { Place } from "../place.js";
 import { shownJob, type State } from "../state.js";
 import { stateText } from "./job-text.js";
 import { row } from "./row.js";
 
-export function causeView(): View & { element: HTMLElement } {
+export function causeView({ place }: Context): View & { element: HTMLElement } {
   const title = h("h2");
   const none = h("p", { class: "quiet-text" });
   const rows = {
@@ -21,13 +22,13 @@ export function causeView(): View & { element: HTMLElement } {
   const element = h("div", { class: "cause", "data-testid": "cause" }, title, none, list);
   return {
     element,
-    reads: (state) => [state.phase, shownJob(state), state.contribution.state],
+    reads: (state) => [state.phase, state.jobsRead, shownJob(state), state.contribution.state],
     update(state) {
       const job = shownJob(state);
       const running = job !== null && (job.state === "running" || job.state === "pending");
       say(title, t(job === null || running ? "cause.title" : "cause.titleLast"));
-      say(none, emptyText(state));
-      show(none, job === null);
+      say(none, emptyText(state, place));
+      show(none, job === null && place.checkpoint !== null);
       show(list, job !== null);
       set(element, "data-job", job?.id);
       if (job === null) return;
@@ -43,8 +44,10 @@ export function causeView(): View & { element: HTMLElement } {
   };
 }
 
-function emptyText({ phase }: State): string {
-  if (phase === "connected") return t("cause.none");
+function emptyText({ phase, jobsRead }: State, place: Place): string {
+  // The notice beside the buttons says what to do.
+  if (place.checkpoint === null) return "";
+  if (phase === "connected") return t(jobsRead ? "cause.none" : "cause.reading");
   return t(phase === "connecting" ? "cause.reading" : "cause.away");
 }
 

@@ -9,7 +9,7 @@ import { clothView } from "./cloth.js";
 import { curveView } from "./curve.js";
 import { stateText } from "./job-text.js";
 
-export function trainingView({ actions }: Context): View {
+export function trainingView({ actions, place }: Context): View {
   const title = h("h2", { id: "training-title" });
   const chooser = h("select", {
     id: "job",
@@ -39,13 +39,13 @@ export function trainingView({ actions }: Context): View {
       cloth.element,
       progress,
     ),
-    reads: (state) => [state.phase, state.jobs, state.job, state.chosenJob],
+    reads: (state) => [state.phase, state.jobs, state.jobsRead, state.job, state.chosenJob],
     update(state) {
       const job = shownJob(state);
       say(title, t("training.title"));
-      say(none, t(state.phase === "connected" ? "training.none" : "training.away"));
+      say(none, emptyText(state));
       say(chooserLabel, t("training.choose"));
-      show(none, job === null);
+      show(none, job === null && place.checkpoint !== null);
       show(figures, job !== null);
       show(progress, job !== null);
       show(choice, state.jobs.length > 1);
@@ -64,6 +64,11 @@ export function trainingView({ actions }: Context): View {
       curve.update(job);
     },
   };
+}
+
+function emptyText({ phase, jobsRead }: State): string {
+  if (phase !== "connected") return t("training.away");
+  return t(jobsRead ? "training.none" : "cause.reading");
 }
 
 function accuracyText({ accuracy, bestAccuracy }: Job): string {
