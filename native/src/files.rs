@@ -28,7 +28,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = folder.join(name);
     let written = (|| {
         let open = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
-        // In a container every process has the same id: one that was killed here has left its file.
+        // In a container, process ids repeat: a killed process with this id may have left its file.
         let mut file = match open() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&temporary)?;
@@ -79,12 +79,12 @@ pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Tries and pause with which a held directory is taken: [`is_held`] holds it for a moment, too.
+/// Tries to lock a directory, and the pause between them: [`is_held`] locks it for a moment, too.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_FILE: &str = "lock";
 
-/// Whether a process holds a directory; nothing where this user cannot find out.
+/// Whether a process holds a directory; `None` if the lock file is missing or not readable.
 pub fn is_held(dir: &Path) -> Option<bool> {
     match File::open(dir.join(LOCK_FILE)).ok()?.try_lock_shared() {
         Ok(()) => Some(false),
@@ -111,7 +111,7 @@ pub enum LockError {
 }
 
 impl DirectoryLock {
-    /// Takes the lock of `dir`, without waiting.
+    /// Takes the lock of `dir`. Fails within 100 ms if another process holds it.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join(LOCK_FILE);
         let fail = |error| LockError::Io(path.clone(), error);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_of_the_same_id_has_left_is_in_nobodys_way() {
+    fn a_file_that_a_killed_process_of_the_same_id_left_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.json");
         fs::write(dir.path().join(format!("run.json.{}.new", std::process::id())), b"half").unwrap();

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes, in a line. A cause that the text above it has repeated is left out.
+/// An error and its causes on one line, without causes that the text before them already ends with.
 fn in_a_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_printed_once() {
         let io = || std::io::Error::other("no space");
         let error = anyhow::Error::new(std::io::Error::other(io())).context("cannot write x");
         assert_eq!(in_a_line(&error), "cannot write x: no space");

@@ -165,7 +165,10 @@ fn http_addr(text: &str) -> Result<SocketAddr, String> {
     let found = text
         .to_socket_addrs()
         .map_err(|error| format!("{error}; write for example 127.0.0.1:4822, [::1]:4822 or localhost:4822"))?;
-    found.into_iter().next().ok_or_else(|| "the name has no address".into())
+    found
+        .into_iter()
+        .next()
+        .ok_or_else(|| "the name has no address; write an IP address instead, for example 127.0.0.1:4822".into())
 }
 
 fn operator_name(text: &str) -> Result<String, String> {
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_web_server_listens_on_names_too() {
+    fn the_web_server_may_listen_on_a_host_name() {
         let parse = |addr: &str| Args::try_parse_from(["tequio-relay", "--data", "d", "--http", addr]);
         assert!(parse("localhost:0").unwrap().http.ip().is_loopback());
         assert!(parse("[::1]:4822").is_ok());

@@ -23,7 +23,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let written = (|| {
         let open = || private().create_new(true).open(&temporary);
-        // In a container every process has the same id: one that was killed here has left its file.
+        // In a container, process ids repeat: a killed process with this id may have left its file.
         let mut file = match open() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&temporary)?;

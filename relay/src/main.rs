@@ -135,6 +135,7 @@ fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
             "peer": tequio_p2p::identity::peer_id(relay.id()).map(|p| p.to_string()),
             "listen": listen,
             "http": relay.http().url(),
+            "page_link": relay.page_link(),
             "turn": relay.turn(),
         });
         writeln!(out, "{ready}")?;
@@ -142,6 +143,7 @@ fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
         writeln!(out, "Relay {} is ready.", relay.id())?;
         listen.iter().try_for_each(|addr| writeln!(out, "  {addr}"))?;
         writeln!(out, "Web server: {}", relay.http().url())?;
+        relay.page_link().iter().try_for_each(|link| writeln!(out, "Page: {link}"))?;
         relay.turn().iter().try_for_each(|turn| writeln!(out, "STUN and TURN: {turn}"))?;
     }
     out.flush().context("cannot write to standard output")

@@ -37,6 +37,7 @@ pub struct Relay {
     turn: Option<Arc<TurnServer>>,
     browsers: watch::Receiver<usize>,
     certificate: Option<Arc<Certificate>>,
+    page_link: Option<String>,
     _renewal: Option<AbortOnDrop>,
     _events: AbortOnDrop,
     _checkpoint_watch: Option<AbortOnDrop>,
@@ -101,6 +102,7 @@ impl Relay {
             }
             None => None,
         };
+        let checkpoint_hash = checkpoint.as_ref().map(|file| file.hash);
         let _checkpoint_watch = checkpoint.clone().map(|file| AbortOnDrop(tokio::spawn(checkpoint_age::watch(file))));
         let site = Site {
             addresses: addresses.clone(),
@@ -114,6 +116,7 @@ impl Relay {
         let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
         let server = Server::start(config.http, certificate.clone(), router).await;
         let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
+        let page_link = page.and(checkpoint_hash).map(|hash| format!("{}/#checkpoint={hash}", server.url()));
         let renewal = certificate.clone().map(|certificate| AbortOnDrop(tokio::spawn(renew(certificate))));
         Ok(Self {
             network,
@@ -123,6 +126,7 @@ impl Relay {
             turn,
             browsers,
             certificate,
+            page_link,
             _renewal: renewal,
             _events: events,
             _checkpoint_watch,
@@ -161,6 +165,12 @@ impl Relay {
     /// Its web server.
     pub fn http(&self) -> &Server {
         &self.server
+    }
+
+    /// The address of the page with the hash of the checkpoint, if it serves both. Whoever opens it trusts
+    /// whoever gave them the link.
+    pub fn page_link(&self) -> Option<&str> {
+        self.page_link.as_deref()
     }
 
     /// Where its STUN and TURN server is reached, if it has one.

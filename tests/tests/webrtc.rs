@@ -111,7 +111,7 @@ fn a_quarter_of_a_gibibyte_each_way_in_bounded_memory() {
     a_quarter_of_a_gibibyte_each_way(&[]);
 }
 
-/// Offers matter only until a connection stands, so this is not in every run.
+/// Offers matter only until a connection is established, so this test runs with `--long` only.
 #[cfg(feature = "long")]
 #[test]
 fn a_quarter_of_a_gibibyte_each_way_with_offers_that_nobody_changes() {

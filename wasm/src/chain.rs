@@ -7,7 +7,7 @@ use crate::{
     known::Known,
     sources::Sources,
     store::Store,
-    turn::give_way,
+    yielding::yield_to_page,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -205,8 +205,8 @@ impl Chain {
         }
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
             self.follow_slice(handovers)?;
-            // The page's own work comes between: one certificate takes milliseconds.
-            give_way().await;
+            // Lets the page work in between: one certificate takes milliseconds.
+            yield_to_page().await;
         }
         Ok(self.light.borrow().committee().epoch().saturating_sub(from) as usize)
     }

@@ -5,7 +5,7 @@ use crate::{
     chain::{ANSWER_WAIT, Chain, Fault, now_ms},
     error::NodeError,
     event::{js, share},
-    turn::give_way,
+    yielding::yield_to_page,
 };
 use serde::Serialize;
 use std::cell::RefCell;
@@ -140,8 +140,8 @@ async fn handovers(
             let followed = light.borrow_mut().follow_handovers(handovers.len(), handovers.to_vec(), now_ms());
             followed.map_err(|e| NodeError::Unavailable(format!("a source sent a wrong committee handover: {e}")))?;
             all.extend_from_slice(handovers);
-            // The page's own work comes between: one certificate takes milliseconds.
-            give_way().await;
+            // Lets the page work in between: one certificate takes milliseconds.
+            yield_to_page().await;
         }
     }
 }

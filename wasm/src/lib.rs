@@ -19,8 +19,8 @@ mod model;
 mod node;
 mod sources;
 mod store;
-mod turn;
 mod work;
+mod yielding;
 
 use wasm_bindgen::prelude::*;
 
@@ -42,7 +42,7 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
     tequio_core::ledger::Checkpoint::hash(bytes).to_string()
 }
 
-/// The network of a checkpoint, in hexadecimal.
+/// The chain id of a checkpoint in hexadecimal. The checkpoint's age is not checked.
 #[wasm_bindgen(js_name = checkpointChain)]
 pub fn checkpoint_chain(checkpoint: &[u8]) -> Result<String, JsValue> {
     let opened = tequio_core::ledger::Checkpoint::open(checkpoint, None, 0).map_err(error::NodeError::Checkpoint)?;

@@ -38,8 +38,8 @@ use web_time::Instant;
 
 /// How long the first connection may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(8);
-/// From then on, how long the first verified head, or a verified committee handover on the way to it,
-/// may take.
+/// How long the node waits, once connected, for the first verified head or for another verified
+/// committee handover on the way to it.
 const HEAD_WAIT: Duration = Duration::from_secs(20);
 /// How long a question for the jobs waits for the first answer.
 const JOBS_WAIT: Duration = Duration::from_secs(20);
@@ -231,8 +231,12 @@ impl LightNode {
         }
         .fuse();
         futures::pin_mut!(first);
-        let late =
-            || NodeError::Timeout(format!("a relay is connected, but no verified block came within {HEAD_WAIT:?}"));
+        let late = || {
+            NodeError::Timeout(format!(
+                "a relay is connected, but no verified block and no committee handover came within \
+                 {HEAD_WAIT:?}: try again, or with another relay"
+            ))
+        };
         let epoch = || self.chain.light.borrow().committee().epoch();
         let mut known = epoch();
         let result: Result<(), NodeError> = loop {

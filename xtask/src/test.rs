@@ -19,7 +19,7 @@ const BROWSER_CRATES: [&str; 4] = ["tequio-core", "tequio-p2p", "tequio-wasm", "
 /// Crates outside the workspace: kept in form and in licence like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// Tests that measure on a quiet machine, or take minutes.
-const LONG_TESTS: &str = "binary(first_load) or test(a_quarter_of_a_gibibyte_each_way)";
+const LONG_TESTS: &str = "binary(first_load) or test(each_way_with_offers_that_nobody_changes)";
 /// Folders with npm packages of their own.
 const NPM_FOLDERS: [&str; 3] = ["web", "tests/browser", "tests/js-libp2p"];
 
@@ -197,7 +197,7 @@ fn test(context: &Context) -> Result<()> {
 /// Tests behind the feature `long`, one after the other, with what they measure on the screen.
 fn long_campaigns(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
-    // The whole workspace, so that dependencies keep the features that they are built with.
+    // With the whole workspace, dependencies keep the features with which they are already built.
     nextest.args(["run", "--locked", "--workspace", "--features", "tequio-tests/long"]);
     nextest.args(["--no-fail-fast", "--no-capture", "--filterset", LONG_TESTS]);
     run_command(with_chromium(&mut nextest, context))

@@ -50,12 +50,12 @@ pub enum ContributionError {
     /// The header does not follow from the checkpoint, or the entry not from the header.
     #[error("{0}")]
     Light(#[from] LightError),
-    /// The checkpoint, or the file, is of another network.
-    #[error("the checkpoint is of network {known}, and the file of network {found}")]
+    /// The checkpoint and the file belong to different networks.
+    #[error("the checkpoint belongs to network {known}, but the file to network {found}: take both from one network")]
     OtherNetwork {
-        /// Of the checkpoint.
+        /// The checkpoint's network.
         known: ChainId,
-        /// As the file's header says.
+        /// The network that the file's header names.
         found: ChainId,
     },
     /// The ledger has no such job, or has not accepted its result.
@@ -112,8 +112,8 @@ impl ContributionFile {
         if known != found {
             return Err(ContributionError::OtherNetwork { known, found });
         }
-        let known = light.committee().epoch();
-        let handovers: Vec<_> = self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= known).collect();
+        let epoch = light.committee().epoch();
+        let handovers: Vec<_> = self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= epoch).collect();
         light.follow_handovers(handovers.len(), handovers, now_ms)?;
         let header = self.header.header.clone();
         let found = light.read(&[Key::Job(self.job)], Unverified::new(self.header), &[self.entry], now_ms)?;

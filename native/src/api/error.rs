@@ -32,11 +32,11 @@ impl ApiError {
         Self::of(StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_string())
     }
 
-    /// Refused before a handler has seen it.
+    /// The router or an extractor refused the request before a handler received it.
     pub fn refused(status: StatusCode, message: &str) -> Self {
         let code = match status {
             StatusCode::NOT_FOUND => "NOT_FOUND",
-            StatusCode::METHOD_NOT_ALLOWED => "METHOD",
+            StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
             StatusCode::PAYLOAD_TOO_LARGE => "TOO_LARGE",
             _ => "BAD_REQUEST",
         };

@@ -61,7 +61,7 @@ pub async fn check(
     if let Err(host) = check_host(&request, &guard.hosts) {
         return ApiError::host(&host).into_response();
     }
-    let response = in_form(next.run(request).await).await;
+    let response = as_api_error(next.run(request).await).await;
     // Whatever a handler has failed at: this is the cause, and the node ends for it.
     match guard.context.store.failures().borrow().clone() {
         Some(failure) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
@@ -71,9 +71,9 @@ pub async fn check(
     }
 }
 
-/// Gives refusals that no handler has made (a query that does not parse, a body that is too large, an
-/// unknown path) the form of all other errors.
-async fn in_form(response: Response) -> Response {
+/// Turns a plain-text refusal of the router or an extractor (a query that does not parse, a body
+/// that is too large, an unknown path) into an [`ApiError`].
+async fn as_api_error(response: Response) -> Response {
     const TEXT_LEN_MAX: usize = 4096;
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -217,19 +217,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_that_no_handler_has_made_have_the_form_of_errors() {
+    async fn plain_text_refusals_become_api_errors() {
         let plain = (StatusCode::BAD_REQUEST, "count: invalid digit").into_response();
         for (response, message) in
             [(plain, "count: invalid digit"), (StatusCode::NOT_FOUND.into_response(), "Not Found")]
         {
             let status = response.status();
-            let response = in_form(response).await;
+            let response = as_api_error(response).await;
             assert_eq!(response.status(), status);
             let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
             let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
             assert_eq!(body["error"]["message"], message);
         }
-        let own = in_form(ApiError::unauthorized().into_response()).await;
+        let own = as_api_error(ApiError::unauthorized().into_response()).await;
         let body = axum::body::to_bytes(own.into_body(), 4096).await.unwrap();
         assert!(String::from_utf8_lossy(&body).contains("UNAUTHORIZED"), "as it was");
     }

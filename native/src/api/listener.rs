@@ -1,13 +1,14 @@
-//! The API's socket: how many connections it has at once, and how long one may be silent.
+//! The API's listening socket, which limits the number of connections and their idle time.
 //!
-//! Without these bounds whoever reaches the port, without the token, could take all open files that
-//! the node has, and other nodes could not connect any more.
+//! Without these limits a client that has no token could use up the node's file descriptors, and
+//! other nodes could not connect.
 
 use std::{
+    collections::HashMap,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,25 +19,60 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Connections at once; one more is closed, and its client may try again.
+/// Connections at once. The node closes further ones, whose clients may try again.
 pub const CONNECTIONS_MAX: usize = 256;
-/// A connection ends after as long without a byte in either direction. Streams of events write more
-/// often.
-pub const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// The same from one address, so that none can take all of them.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// A connection ends after this time without a byte in either direction. Event streams send
+/// keep-alive messages more often.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause after a failed accept (usually: too many open files).
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 
-/// See the module's documentation.
+/// A TCP listener with at most [`CONNECTIONS_MAX`] connections.
 #[derive(Debug)]
 pub struct Listener {
     inner: TcpListener,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// The share of a connection. Dropping it makes room.
+#[derive(Debug)]
+struct Permit {
+    _of_all: OwnedSemaphorePermit,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    address: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl Listener {
-    /// Serves on this socket.
+    /// Accepts connections from this socket.
     pub fn new(inner: TcpListener) -> Self {
-        Self { inner, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self { inner, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)), by_address: Arc::default() }
+    }
+
+    /// A share for a connection from this address, unless either limit is reached.
+    fn permit(&self, address: IpAddr) -> Option<Permit> {
+        let of_all = self.permits.clone().try_acquire_owned().ok()?;
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_default();
+        if *count >= CONNECTIONS_PER_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Permit { _of_all: of_all, by_address: self.by_address.clone(), address })
     }
 }
 
@@ -48,8 +84,8 @@ impl axum::serve::Listener for Listener {
         loop {
             match self.inner.accept().await {
                 Ok((socket, addr)) => {
-                    if let Ok(place) = self.room.clone().try_acquire_owned() {
-                        return (Connection::new(socket, place), addr);
+                    if let Some(permit) = self.permit(addr.ip()) {
+                        return (Connection::new(socket, permit), addr);
                     }
                 }
                 Err(error) => {
@@ -65,44 +101,44 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-/// A connection that ends when it has been silent for too long.
+/// A connection that fails once it has been idle for [`IDLE_TIMEOUT`].
 #[derive(Debug)]
 pub struct Connection {
     socket: TcpStream,
-    silent: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    idle_timer: Pin<Box<Sleep>>,
+    _permit: Permit,
 }
 
 impl Connection {
-    fn new(socket: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { socket, silent: Box::pin(sleep(SILENCE_MAX)), _place: place }
+    fn new(socket: TcpStream, permit: Permit) -> Self {
+        Self { socket, idle_timer: Box::pin(sleep(IDLE_TIMEOUT)), _permit: permit }
     }
 
-    /// Notes that bytes have moved, or fails where none have for too long.
-    fn watched<T>(&mut self, cx: &mut Context<'_>, moved: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if moved.is_ready() {
-            self.silent.as_mut().reset(Instant::now() + SILENCE_MAX);
-            return moved;
+    /// Resets the idle timer if the operation is ready, or fails once the timer has expired.
+    fn check_idle<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.idle_timer.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            return result;
         }
-        self.silent.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.idle_timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let moved = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        self.watched(cx, moved)
+        let result = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.check_idle(cx, result)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let moved = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.watched(cx, moved)
+        let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.check_idle(cx, result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Does nothing for a socket, so it says nothing about the client.
+        // Always ready for a TCP socket, so it does not count as activity.
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -115,8 +151,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let moved = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
-        self.watched(cx, moved)
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        self.check_idle(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -131,14 +167,20 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     #[tokio::test]
-    async fn connections_are_bounded_and_a_closed_one_makes_room() {
+    async fn connections_are_limited_and_closed_ones_make_room() {
         let mut listener = Listener::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
         let addr = listener.local_addr().unwrap();
         let (mut clients, mut held) = (Vec::new(), Vec::new());
-        for _ in 0..CONNECTIONS_MAX {
+        for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
             clients.push(TcpStream::connect(addr).await.unwrap());
             held.push(listener.accept().await.0);
         }
+        let another = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let shares: Vec<_> = (0..CONNECTIONS_PER_ADDRESS_MAX).map(|_| listener.permit(another(1)).unwrap()).collect();
+        assert!(listener.permit(another(2)).is_none(), "all are taken");
+        drop(shares);
+        assert!(listener.permit(another(2)).is_some());
+
         let mut refused = TcpStream::connect(addr).await.unwrap();
         let accepting = tokio::spawn(async move { listener.accept().await });
         assert_eq!(refused.read(&mut [0]).await.unwrap_or(0), 0, "closed at once");

@@ -80,7 +80,7 @@ impl Server {
             .into_make_service_with_connect_info::<SocketAddr>();
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            // axum gives handlers the client's address from its own listeners and from tapped ones.
+            // axum passes on the client's address only from its own listeners and from tapped ones.
             let listener = listener::Listener::new(listener).tap_io(|_| {});
             let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until).await {

@@ -188,12 +188,14 @@ impl Client {
         }))
     }
 
-    /// The token, only while a node holds the directory: one that was killed leaves the address at
-    /// which any other user's program may listen now.
+    /// The token, unless no process holds the directory's lock: a killed node leaves its address in
+    /// the run file, and another user's program may listen there now.
     fn bearer(&self) -> anyhow::Result<&str> {
         if files::is_held(&self.dir) == Some(false) {
             let dir = self.dir.display();
-            let text = format!("no node runs on {dir}: it was killed. Start it with `tequio run --dir {dir}`");
+            let text = format!(
+                "no node runs on {dir}: it has ended without removing its run file. Start it with `tequio run --dir {dir}`"
+            );
             return Err(Unanswered { text, was_sent: false }.into());
         }
         self.token.as_deref().ok_or_else(|| {
@@ -390,7 +392,7 @@ mod tests {
         let held = files::DirectoryLock::take(fake.dir.path()).unwrap();
         fake.client().delete("/v1/jobs/x").unwrap();
         assert!(fake.requests.recv_timeout(SOON).unwrap().contains("Bearer 0123456789abcdef"));
-        // The node is killed, and somebody else has its port.
+        // The node is killed, and another program listens on its port.
         drop(held);
         let error = fake.client().submit("/v1/jobs", &[], b"", "key").unwrap_err();
         assert!(error.to_string().contains("no node runs"), "{error}");

@@ -84,7 +84,7 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     Ok(manifest)
 }
 
-/// Makes a directory with these files as a whole: whatever happens, there is all of it or none.
+/// Creates a directory with these files atomically: `out` either has all of them or does not exist.
 fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = OsString::from(".");
@@ -104,7 +104,8 @@ fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()>
     }
     written.with_context(|| {
         format!(
-            "cannot write {}: see that its disk has room and that this user may write there, or give --out another place",
+            "cannot write {}: check that the disk has room and that this user may write there, or give --out another \
+             place",
             out.display()
         )
     })
@@ -169,13 +170,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_there_as_a_whole_or_not_at_all() {
+    fn an_export_is_complete_or_absent() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("model");
         // The second file cannot be written.
         let error = write_directory(&out, &[("a", b"1"), ("missing/b", b"2")]).unwrap_err();
         assert!(error.to_string().contains("model") && error.to_string().contains("--out"), "{error}");
-        assert!(files::is_empty(dir.path()), "nothing is left in the way of the next try");
+        assert!(files::is_empty(dir.path()), "no partial directory is left");
         write_directory(&out, &[("a", b"1"), ("b", b"2")]).unwrap();
         assert_eq!((fs::read(out.join("a")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"1".to_vec(), 1));
     }

@@ -60,9 +60,14 @@ impl Infer {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
             bail!("{} exists already: remove it, or give --out another name", out.display());
         }
-        // Before the batch is computed, not after it.
+        // A path that cannot be written fails before the batch is computed, not after.
         if let Some(folder) = self.out.as_deref().and_then(Path::parent) {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {} for the answers", folder.display()))?;
+            fs::create_dir_all(folder).with_context(|| {
+                format!(
+                    "cannot make {} for the answers: give --out a place where this user may write",
+                    folder.display()
+                )
+            })?;
         }
         let place = || self.data.display().to_string();
         let body = data::read_file(&self.data).with_context(place)?;
@@ -90,7 +95,7 @@ impl Infer {
         if !wait {
             return Ok(());
         }
-        let mut last = job::watch(&client, &id, self.json, job::Unheard::GoesOn)?;
+        let mut last = job::watch(&client, &id, self.json, job::ClosedOutput::Continue)?;
         if let Some(out) = &self.out {
             last["counts"] = write(&client, &id, out)?;
         }

@@ -108,19 +108,20 @@ impl Init {
         made
     }
 
-    /// Writes a node's files, or leaves nothing of them. What is in the directory before, a person
-    /// has put there while a passphrase was asked for: it stays.
+    /// Writes a node's files, and removes them if that fails. Fails and removes nothing if the
+    /// directory is not empty any more: a person may have put files there during the passphrase
+    /// prompt.
     fn fill(&self, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         check_empty(&self.dir)?;
         let written = write();
         if written.is_err() {
-            // The directory was empty, so all that is there now is half of a node: the next try
-            // must not find it.
+            // The directory was empty, so all that it contains now is an incomplete node, which
+            // would block the next try.
             clear(&self.dir);
         }
         written.map_err(|error| match error.is::<io::Error>() {
             true => error.context(format!(
-                "cannot write in {}: see that its disk has room and that this user may write there",
+                "cannot write in {}: check that the disk has room and that this user may write there",
                 self.dir.display()
             )),
             false => error,
@@ -369,7 +370,7 @@ mod tests {
         };
         assert!(init.fill(fail).is_err());
         assert!(files::is_empty(dir.path()));
-        // What has come while the passphrase was asked for.
+        // A file that was put there during the passphrase prompt.
         fs::write(dir.path().join("letter"), b"mine").unwrap();
         assert!(init.fill(fail).unwrap_err().to_string().contains("not empty"));
         assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"mine");

@@ -174,7 +174,7 @@ impl Job {
             }
             Command::Watch(one) => {
                 job_id(&one.job)?;
-                let last = watch(&one.client()?, &one.job, one.json, Unheard::Ends)?;
+                let last = watch(&one.client()?, &one.job, one.json, ClosedOutput::End)?;
                 say(one.json, &last, || job_text::in_full(&last));
                 Ok(())
             }
@@ -247,7 +247,7 @@ impl Train {
         if !wait {
             return Ok(());
         }
-        let last = watch(&client, &id, self.json, Unheard::GoesOn)?;
+        let last = watch(&client, &id, self.json, ClosedOutput::Continue)?;
         if let Some(out) = &self.out {
             export::write(&client, &id, out)?;
         }
@@ -297,17 +297,17 @@ pub fn blame(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Er
     if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() { error } else { error.context(place()) }
 }
 
-/// What to do when nobody reads the output any more, as behind `| head -1`.
+/// What [`watch`] does when standard output is closed, as by `| head -1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unheard {
-    /// Wait on: the caller does more once the job has ended.
-    GoesOn,
-    /// End: the output is all that was asked for.
-    Ends,
+pub enum ClosedOutput {
+    /// Keeps waiting: the caller has more to do once the job has ended.
+    Continue,
+    /// Stops waiting: the output is the command's only purpose.
+    End,
 }
 
 /// Follows a job, prints each round, and returns the job when it is final.
-pub fn watch(client: &Client, id: &str, json: Json, unheard: Unheard) -> anyhow::Result<Value> {
+pub fn watch(client: &Client, id: &str, json: Json, closed_output: ClosedOutput) -> anyhow::Result<Value> {
     let dir = client.dir().display();
     let goes_on = || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
     let _waiting = interrupt::waiting_for_job(client.dir(), id, json);
@@ -315,7 +315,7 @@ pub fn watch(client: &Client, id: &str, json: Json, unheard: Unheard) -> anyhow:
     let (mut state, mut waits) = (String::new(), String::new());
     for job in client.events(&format!("/v1/jobs/{id}/events"))? {
         let mut job = job.with_context(goes_on)?;
-        let mut is_heard = true;
+        let mut is_read = true;
         let new_round = job["round"].as_u64().filter(|r| *r > 0 && Some(*r) != round);
         let now = job["state"].as_str().unwrap_or_default().to_owned();
         if let Some(number) = new_round {
@@ -324,17 +324,17 @@ pub fn watch(client: &Client, id: &str, json: Json, unheard: Unheard) -> anyhow:
                 "event": "round", "job": id, "round": number, "rounds": job["rounds"], "accuracy": job["accuracy"],
                 "units": job["units"], "units_total": job["units_total"], "rejected": job["rejected"],
             });
-            is_heard &= say(json, &event, || job_text::line(&job));
+            is_read &= say(json, &event, || job_text::line(&job));
         }
         let waiting = job["waiting_text"].as_str().unwrap_or_default();
         if waiting != waits {
             waits = waiting.to_owned();
             if !waits.is_empty() {
                 let event = json!({"event": "waiting", "job": id, "for": job["waiting_for"], "text": waits});
-                is_heard &= say(json, &event, || format!("waits for {waits}"));
+                is_read &= say(json, &event, || format!("waits for {waits}"));
             }
         }
-        if !is_heard && unheard == Unheard::Ends {
+        if !is_read && closed_output == ClosedOutput::End {
             return Ok(job);
         }
         if now == state {

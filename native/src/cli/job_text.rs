@@ -79,8 +79,8 @@ fn text<'a>(job: &'a Value, name: &str) -> &'a str {
     job[name].as_str().unwrap_or_default()
 }
 
-/// A job's name as a terminal may show it: strangers choose it, and what controls a terminal, ends a
-/// line or turns the direction of text could make a list say what is not so.
+/// A job's name, safe to print on a terminal. Strangers choose names: control characters, line
+/// separators and bidirectional overrides could forge output, so each is replaced.
 fn name(job: &Value) -> String {
     let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text(job, "name").chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()

@@ -115,10 +115,10 @@ impl Cli {
     }
 }
 
-/// Whether something could not be printed, for another reason than that nobody reads it.
+/// Whether output was lost for another reason than a closed pipe.
 static IS_OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line for people, or an object for programs. Returns whether somebody still reads.
+/// Prints a line for people, or an object for programs. Returns false if it could not be written.
 pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) -> bool {
     let line = if json.json { object.to_string() } else { text() };
     let mut out = io::stdout().lock();
@@ -126,12 +126,12 @@ pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String
     if let Some(error) = written.as_ref().err().filter(|error| error.kind() != ErrorKind::BrokenPipe)
         && !IS_OUTPUT_LOST.swap(true, Ordering::Relaxed)
     {
-        eprintln!("error: cannot write to standard output: {error}");
+        eprintln!("error: cannot write to standard output: {error}; check the disk or the program that it leads to");
     }
     written.is_ok()
 }
 
-/// Whether everything that was printed has arrived.
+/// Whether no output was lost. A closed pipe loses none: its reader has finished.
 pub fn is_output_whole() -> bool {
     !IS_OUTPUT_LOST.load(Ordering::Relaxed)
 }

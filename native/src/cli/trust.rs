@@ -153,7 +153,7 @@ pub fn no_root(embedded: &[u8]) -> anyhow::Error {
     )
 }
 
-/// The error of a verification whose root is named by a hash that the export's checkpoint has not.
+/// The error when the given checkpoint hash is not that of the export's checkpoint.
 pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
     let hash = Checkpoint::hash(embedded);
     anyhow::anyhow!(

@@ -17,7 +17,7 @@ pub fn refusal(write: Option<&Write>, error: &TransactionError) -> String {
             format!("the network has {MEMBERS_MAX} members, the most allowed: join when one has left")
         }
         (Action::SubmitJob(_), TransactionError::JobTooLarge(_)) => {
-            format!("{error}, and {JOB_MACS_MAX} are the most: ask for fewer rounds, fewer rows or narrower layers")
+            format!("{error}; the maximum is {JOB_MACS_MAX}: ask for fewer rounds, fewer rows or narrower layers")
         }
         (Action::CancelJob { .. }, TransactionError::NotCoordinator) => {
             format!("{error}: cancel it on the node that submitted it (`tequio job show` names it)")

@@ -176,12 +176,12 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     }
     assert_eq!(net.get(1, &format!("/v1/jobs/{second}"))["state"], "running");
 
-    // Nobody reads any more, as behind `| head -1`.
-    let mut unheard = command();
-    unheard.args(["job", "watch", &id, "--dir"]).arg(net.dir(1)).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut unheard = Killed(unheard.spawn().unwrap());
-    drop(unheard.0.stdout.take());
-    assert!(unheard.0.wait().unwrap().success());
+    // The reader closes the pipe, as `| head -1` does.
+    let mut unread = command();
+    unread.args(["job", "watch", &id, "--dir"]).arg(net.dir(1)).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut unread = Killed(unread.spawn().unwrap());
+    drop(unread.0.stdout.take());
+    assert!(unread.0.wait().unwrap().success());
 
     // A process that is stopped accepts connections, and never answers.
     let watching = Running::start(&net, &["job", "watch", &id]);

@@ -152,7 +152,7 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
         let (ok, said, _) = verify(root);
         assert_eq!(ok, holds, "{root:?}: {said}");
         assert!(holds || said["part"] == "checkpoint", "{root:?}: {said}");
-        // Who has named a root is not told to trust another one.
+        // The error of a command that names a root does not advise trusting another one.
         let advises = said["error"].as_str().is_some_and(|error| error.contains("--trust-embedded"));
         assert!(!advises || root[0] == "--trust-embedded", "{root:?}: {said}");
         assert!(!holds || said["root"]["hash"] == hash.as_str(), "{root:?}: {said}");

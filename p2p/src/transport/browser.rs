@@ -6,7 +6,7 @@ use libp2p::{
     websocket_websys,
 };
 
-use super::{CONNECT_TIMEOUT, Connections, circuits, gathered, quiet::Quiet, silence::Heard, yamux};
+use super::{CONNECT_TIMEOUT, Connections, circuits, deferred_noise, quiet::Quiet, silence::Heard, yamux};
 use crate::{
     config::Config,
     driver::{Shared, Signalling},
@@ -47,7 +47,7 @@ pub fn build(
     let websocket = websocket_websys::Transport::default()
         .map(|socket, _| Heard::new(Quiet::new(socket)))
         .upgrade(Version::V1Lazy)
-        .authenticate(gathered(keys)?)
+        .authenticate(deferred_noise(keys)?)
         .multiplex(yamux())
         .timeout(CONNECT_TIMEOUT)
         .boxed()

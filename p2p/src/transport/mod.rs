@@ -6,7 +6,7 @@
 #[cfg(target_arch = "wasm32")]
 mod browser;
 pub mod cancel;
-mod gather;
+mod deferred_flush;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
 #[cfg(target_arch = "wasm32")]
@@ -26,7 +26,7 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{build, dials, probe};
 
-use self::{gather::GatheredNoise, silence::Heard};
+use self::{deferred_flush::DeferredFlushNoise, silence::Heard};
 use crate::error::SpawnError;
 
 /// For a connection and its upgrades, dialled or accepted.
@@ -40,9 +40,9 @@ fn noise(keys: &Keypair) -> Result<noise::Config, SpawnError> {
     noise::Config::new(keys).map_err(|error| SpawnError::Transport(error.to_string()))
 }
 
-/// Where a message costs more than a turn of the task that writes it.
-fn gathered(keys: &Keypair) -> Result<GatheredNoise, SpawnError> {
-    noise(keys).map(GatheredNoise)
+/// Noise for transports where a message costs more than one more poll of the task that writes it.
+fn deferred_noise(keys: &Keypair) -> Result<DeferredFlushNoise, SpawnError> {
+    noise(keys).map(DeferredFlushNoise)
 }
 
 fn yamux() -> yamux::Config {
@@ -54,5 +54,10 @@ fn yamux() -> yamux::Config {
 /// End to end through a relay: authenticated and encrypted again inside the circuit.
 fn circuits(relay: relay::client::Transport, keys: &Keypair) -> Result<Connections, SpawnError> {
     let heard = relay.map(|circuit, _| Heard::new(circuit));
-    Ok(heard.upgrade(Version::V1Lazy).authenticate(gathered(keys)?).multiplex(yamux()).timeout(CONNECT_TIMEOUT).boxed())
+    Ok(heard
+        .upgrade(Version::V1Lazy)
+        .authenticate(deferred_noise(keys)?)
+        .multiplex(yamux())
+        .timeout(CONNECT_TIMEOUT)
+        .boxed())
 }

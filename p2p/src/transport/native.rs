@@ -8,7 +8,7 @@ use libp2p::{
 };
 
 use super::{
-    CONNECT_TIMEOUT, Connections, circuits, gathered, noise,
+    CONNECT_TIMEOUT, Connections, circuits, deferred_noise, noise,
     reload::ReloadableWebSocket,
     silence::{Heard, SILENCE_MAX},
     yamux,
@@ -77,7 +77,7 @@ pub fn build(
     let counter = meter.clone();
     let websocket = ReloadableWebSocket::new(with_names(tcp())?, config.tls.clone())?
         .upgrade(Version::V1Lazy)
-        .authenticate(gathered(keys)?)
+        .authenticate(deferred_noise(keys)?)
         .multiplex(yamux())
         .timeout(CONNECT_TIMEOUT)
         .boxed()

@@ -14,9 +14,9 @@
 //! number a bound.
 
 mod cache;
-mod patience;
 mod serve;
 mod well_known;
+mod write_timeout;
 
 pub use serve::{ClientIp, Server};
 
@@ -42,7 +42,7 @@ use std::{
 };
 use tequio_core::{
     ledger::genesis::{Checkpoint, FILE_LEN_MAX},
-    types::ChainId,
+    types::{ChainId, Digest},
 };
 use tequio_p2p::Network;
 use tower::Layer;
@@ -69,6 +69,8 @@ pub struct CheckpointFile {
     pub path: PathBuf,
     /// The chain that it belongs to.
     pub chain: ChainId,
+    /// Its BLAKE3 hash when the relay started, by which links to the page name it.
+    pub hash: Digest,
 }
 
 impl CheckpointFile {
@@ -77,7 +79,7 @@ impl CheckpointFile {
         let bytes = files::read_capped(&path, FILE_LEN_MAX).map_err(crate::StartError::file("read", &path))?;
         // Its age is the browser's to judge: a stale one must be seen there to be reported there.
         match Checkpoint::open(&bytes, None, 0) {
-            Ok((checkpoint, _)) => Ok(Self { path, chain: checkpoint.header.chain }),
+            Ok((checkpoint, _)) => Ok(Self { path, chain: checkpoint.header.chain, hash: Checkpoint::hash(&bytes) }),
             Err(source) => Err(crate::StartError::Checkpoint { path, source }),
         }
     }

@@ -1,10 +1,10 @@
 //! Accepts connections, with TLS or without, and serves the router on them.
 //!
 //! Bounds: connections at once, the time for a TLS handshake and for the head of a request (which
-//! also ends idle connections), and the time for which a client may take nothing of an answer. On
+//! also ends idle connections), and the time for which a client may read nothing of an answer. On
 //! shutdown running requests get [`GRACE`] to finish.
 
-use super::patience::Patient;
+use super::write_timeout::WriteTimeout;
 use crate::tls::Certificate;
 use axum::{Extension, Router};
 use hyper_util::{
@@ -30,8 +30,8 @@ use tower::Layer;
 const CONNECTIONS_MAX: usize = 1024;
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a client may take nothing of what it asked for.
-const STALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (usually: too many open files).
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
@@ -118,7 +118,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 async fn secured(socket: TcpStream, tls: Option<Arc<Certificate>>) -> Option<Box<dyn Io>> {
     let _ = socket.set_nodelay(true);
-    let socket = Patient::new(socket, STALL_TIMEOUT);
+    let socket = WriteTimeout::new(socket, WRITE_TIMEOUT);
     match tls {
         None => Some(Box::new(socket)),
         Some(certificate) => match timeout(TLS_TIMEOUT, certificate.acceptor().accept(socket)).await {

@@ -90,6 +90,8 @@ async fn a_browser_finds_everything_it_starts_from() {
     let file = get(addr, "/checkpoint.bin").await;
     assert_eq!((file.status, file.header("access-control-allow-origin")), (200, "*"));
     assert_eq!(file.body, bytes);
+    let link = format!("http://{addr}/#checkpoint={}", tequio_core::ledger::Checkpoint::hash(&bytes));
+    assert_eq!(relay.page_link(), Some(link.as_str()));
     std::fs::write(&path, "newer").unwrap();
     assert_eq!(get(addr, "/checkpoint.bin").await.body, b"newer", "read anew");
 

@@ -21,7 +21,7 @@ import { IceServerList, browserClock, type Clock } from "./ice-servers.js";
 import { TequioNode } from "./node.js";
 import { PolicyWatch, watchViolations, type Violation } from "./policy.js";
 import type { WorkerLike } from "./pool.js";
-import { checkRelays, discover, readWellKnown, type WayIn } from "./relays.js";
+import { checkRelays, discover, readWellKnown, type Relay, type WayIn } from "./relays.js";
 import { OFFSET_MS_MIN, ServerClock, inWords } from "./server-clock.js";
 import { abortable, throwIfAborted } from "./signals.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
@@ -73,7 +73,7 @@ export interface Surroundings {
   watchViolations(heard: (violation: Violation) => void): () => void;
 }
 
-const NOWHERE: WayIn = { relays: [], ice: [], chains: [] };
+const NOWHERE: WayIn = { relays: [], ice: [] };
 /** How long explicit relays wait for a well-known file, once the code is there. */
 export const WELL_KNOWN_GRACE_MS = 2_000;
 
@@ -141,7 +141,8 @@ async function start(
   const found = await (checked.relays.length > 0 ? within(asked, WELL_KNOWN_GRACE_MS, NOWHERE) : asked);
   const checkpoint = await resolving;
   throwIfAborted(signal);
-  checkNetwork(wasm.checkpointChain(checkpoint), found.chains);
+  const relays = [...checked.relays, ...ofNetwork(wasm.checkpointChain(checkpoint), found.relays)];
+  if (relays.length === 0) throw otherNetwork(wasm.checkpointChain(checkpoint), found.relays);
 
   const slot = await surroundings.takeStore(checked.store);
   if (slot === null) throw new StorageError("too many tabs of this origin are nodes already; close one of them");
@@ -167,7 +168,7 @@ async function start(
     const light = await wasm.LightNode.start(
       {
         checkpoint,
-        relays: [...new Set([...checked.relays, ...found.relays])],
+        relays: [...new Set(relays)],
         iceServers: ice.list(),
         ...(slot.database === undefined ? {} : { store: slot.database }),
         ...(options.agent === undefined ? {} : { agent: options.agent }),
@@ -184,14 +185,19 @@ async function start(
 }
 
 /**
- * Relays of another network could only send what does not verify, and would be taken for liars. What
- * they say of their network is unproved: it can keep this program from them, and no more.
+ * The addresses of the relays that are of this network, or do not say of which they are. Data of
+ * another network would not verify, so the node would report its relays as dishonest. The networks
+ * that well-known files name are unproved: a false one can only keep this program from a relay.
  */
-function checkNetwork(chain: string, named: readonly string[]): void {
-  if (named.length === 0 || named.includes(chain)) return;
-  throw new CheckpointError(
+function ofNetwork(chain: string, relays: readonly Relay[]): string[] {
+  return relays.filter((relay) => relay.chain === null || relay.chain === chain).map(({ address }) => address);
+}
+
+function otherNetwork(chain: string, relays: readonly Relay[]): CheckpointError {
+  const named = [...new Set(relays.map((relay) => relay.chain))].join(", ");
+  return new CheckpointError(
     "OTHER_NETWORK",
-    `the checkpoint is of network ${chain}, and the relays are of network ${named.join(", ")}: take both from one network`,
+    `the checkpoint belongs to network ${chain}, but the well-known files name ${named}: take both from one network`,
   );
 }
 

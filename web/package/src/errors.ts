@@ -82,7 +82,7 @@ export class OptionsError extends TequioError {
 }
 
 /**
- * The starting point of trust is missing, unreadable, too old, of another network, or not the one
+ * The starting point of trust is missing, unreadable, too old, from another network, or not the one
  * that was pinned.
  */
 export class CheckpointError extends TequioError {

@@ -151,11 +151,11 @@ export class TequioNode {
 
   /**
    * The model of a finished training, by the job's id or by its name: verified, and ready to run.
-   * Close it when done. Anybody may give a job any name. So name its coordinator, too, where the
-   * model must be theirs; of one coordinator's jobs with that name the newest counts.
+   * Close it when done. Anybody may give a job any name: pass the coordinator's id if the model
+   * must come from one coordinator. Of its jobs with that name, the newest counts.
    *
    * @throws {@link NotFoundError} if there is no such model (yet), {@link OptionsError} if several
-   * coordinators have trainings of that name, and none is named.
+   * coordinators have trainings of that name and `coordinator` is missing.
    */
   async model(job: string, options: { coordinator?: string } = {}): Promise<Model> {
     const id = JOB_ID.test(job) ? job : await this.#jobByName(job, options.coordinator);

@@ -28,16 +28,21 @@ export interface WellKnown {
   iceServers: WireIceServer[];
   /** How long the credentials last from now on; null if they do not expire. */
   iceLifetimeS: number | null;
-  /** The network that the relay says it belongs to; null if it does not say. Unproved. */
+  /** The chain id that the file names, unproved; null if it names none. */
   chain: string | null;
 }
 
 /** What well-known files tell together. */
 export interface WayIn {
-  relays: string[];
+  relays: Relay[];
   ice: IceOffer[];
-  /** The networks that the files name. */
-  chains: string[];
+}
+
+/** A relay of a well-known file. */
+export interface Relay {
+  address: string;
+  /** The chain id that its file names, unproved; null if it names none. */
+  chain: string | null;
 }
 
 /** Checks addresses given by the program. */
@@ -61,11 +66,11 @@ export async function discover(
   const asked = now(clock);
   const answers = await Promise.allSettled(urls.map(async (url) => ({ url, ...(await readWellKnown(url, signal, serverClock)) })));
   const files = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
-  const relays = [...new Set(files.flatMap((file) => file.relays))].slice(0, RELAYS_MAX);
+  const byAddress = new Map(files.flatMap(({ relays, chain }) => relays.map((address) => [address, { address, chain }] as const)));
+  const relays = [...byAddress.values()].slice(0, RELAYS_MAX);
   if (relays.length > 0) {
     const ice = files.map(({ url, iceServers, iceLifetimeS }) => ({ url, servers: iceServers, lifetimeMs: iceLifetimeS === null ? null : iceLifetimeS * 1_000, asked }));
-    const chains = [...new Set(files.flatMap(({ chain }) => chain ?? []))];
-    return { relays, ice, chains };
+    return { relays, ice };
   }
   const failed = answers.find((answer) => answer.status === "rejected");
   const reason = failed ? (failed.reason as Error).message : "no relay address in it";

@@ -294,6 +294,7 @@ export interface WireModule {
   benchCompute(n: number, ms: number): WireBench;
   /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
+  /** The chain id of a checkpoint file as 64 lower-case hexadecimal digits. */
   checkpointChain(checkpoint: Uint8Array): string;
   /** Verifies the file of a contribution against a checkpoint file. */
   verifyContribution(proof: Uint8Array, checkpoint: Uint8Array, asOfMs?: number): WireContribution;

@@ -191,7 +191,7 @@ test("a name finds the newest finished training that has it", async () => {
   assert.equal((await node.model("digits")).job, id("b"));
   assert.equal((await failure(node.model("none"))).code, "NOT_FOUND");
 
-  // Anybody may give a job that name: nobody's is taken by chance.
+  // Anybody may give a job that name: the node does not choose between coordinators.
   world.light.jobList.push({ ...job, id: id("f"), submittedMs: 20, coordinator: "stranger" });
   const refused = await failure(node.model("digits"));
   assert.equal(refused.code, "BAD_OPTIONS");
@@ -200,7 +200,7 @@ test("a name finds the newest finished training that has it", async () => {
   await node.close();
 });
 
-test("relays of another network than the checkpoint's are not taken for liars", async () => {
+test("relays of another network than the checkpoint's are refused, not accused", async () => {
   const world = fakeWorld();
   const relays = ["/dns4/relay.example/tcp/443/wss/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH"];
   const connect = (chain: unknown) => {

@@ -15,7 +15,7 @@ export function download(name: string, bytes: Uint8Array, type: string): void {
 
 let sharesFiles: boolean | undefined;
 
-/** Whether the device has a share sheet that takes files; looked for once. */
+/** Whether the device has a share sheet that takes files; checked once. */
 export function canShareFiles(): boolean {
   sharesFiles ??= typeof navigator.canShare === "function" && navigator.canShare({ files: [probe()] });
   return sharesFiles;

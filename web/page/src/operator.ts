@@ -24,7 +24,7 @@ export async function fetchOperator(urls: readonly string[]): Promise<Operator |
   return null;
 }
 
-/** The text of an answer, or null where it is longer than the file may be: the rest is not read. */
+/** The text of a response, or null if it is longer than the file may be: the rest is not read. */
 export async function readCapped(response: Response): Promise<string | null> {
   const reader = response.body?.getReader();
   if (reader === undefined) return "";

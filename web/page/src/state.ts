@@ -77,7 +77,7 @@ export interface State {
   account: Account | null;
   /** Trainings, the newest last. */
   jobs: Job[];
-  /** Whether the network's list of jobs has been read; before that, no job may be said not to be. */
+  /** Whether the list of jobs has been read; before that, the page cannot call it empty. */
   jobsRead: boolean;
   /** The job that is shown. */
   job: string | null;

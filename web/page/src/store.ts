@@ -1,5 +1,5 @@
 /**
- * Holds the state and notifies its readers of changes in batches: twice a second, in an
+ * Holds the state and notifies its readers of changes in batches: at most twice a second, in an
  * animation frame, so that a busy node costs the page's thread little.
  */
 import { initialState, type State } from "./state.js";

@@ -12,7 +12,7 @@ test("the line and the title say what the node does, never more", () => {
   chooseLanguage("en");
   assert.deepEqual([activityText(initialState), titleText(initialState)], ["", "Tequio"]);
   const waiting = doing({ state: "waiting", sinceMs: 0 });
-  // The list of jobs has not been read yet: nothing is said of it.
+  // Before the list of jobs has been read, the line does not mention jobs.
   assert.equal(activityText(waiting), "Waiting for work");
   const idle = { ...waiting, jobsRead: true };
   assert.match(activityText(idle), /^Waiting for work: no job is running now$/);
@@ -23,9 +23,13 @@ test("the line and the title say what the node does, never more", () => {
   const stuck = doing({ state: "disconnected", sinceMs: 0, reason: "noQuorum" });
   assert.match(activityText(stuck), /^Connected, but no new block has come/);
   assert.equal(titleText(stuck), "No new block · Tequio");
-  // The time is the last block's, not that of a new connection.
-  const [at, later] = [0, 3_600_000].map((headSeenMs) => activityText({ ...stuck, headSeenMs }));
-  assert.notEqual(at, later);
+  // The time is the last block's own, not that of its arrival or of a new connection.
+  const [early, late] = [0, 3_600_000].map((timeMs) => {
+    const head = { height: 1, timeMs, hash: "7c" };
+    return activityText({ ...stuck, head, headSeenMs: 9_000_000 });
+  });
+  assert.notEqual(early, late);
+  assert.equal(early, activityText({ ...stuck, head: { height: 1, timeMs: 0, hash: "7c" } }));
 });
 
 test("while computing, the line names the job, and the rate stands beside it", () => {

@@ -3,11 +3,11 @@
 //!
 //! | state | ends with |
 //! |---|---|
-//! | `Waiting` for a tab | Enter, or the end of the countdown, which the first tab shortens: a training |
+//! | `Waiting` | Enter, or the end of the countdown, which the first tab shortens: `Training` |
 //! | `Training` | the end of the job's process, whether it has failed or not: `Idle` |
-//! | `Idle` | Enter: the next training. A tab, if no browser has taken part yet or Enter cannot be pressed: `Waiting` |
+//! | `Idle` | Enter: `Training`. A new tab, if no browser took part yet or keys ended: `Waiting` |
 //!
-//! A tab is seen when it opens the page, and its person then reads before pressing the button.
+//! A tab counts from when it opens the page; its person then reads before pressing the button.
 //!
 //! It never ends by itself: only the person ends the demo.
 
@@ -24,7 +24,7 @@ use crate::progress::Clock;
 /// How long the first training waits for a tab.
 pub const COUNTDOWN: Duration = Duration::from_secs(60);
 /// How long a person has to read the page and to join before a training starts.
-const READING: Duration = Duration::from_secs(15);
+const READING_TIME: Duration = Duration::from_secs(15);
 /// Seconds left at which the countdown is printed.
 const ANNOUNCED_AT_S: [u64; 6] = [60, 45, 30, 15, 10, 5];
 /// The least time between two lines of progress.
@@ -126,8 +126,8 @@ impl Session {
         let tabs = if browsers == 1 { "1 browser tab is".into() } else { format!("{browsers} browser tabs are") };
         self.print(&format!("  {tabs} in the network"));
         let until = match self.state {
-            State::Waiting { until, has_tab: false } if joined => until.min(now + READING),
-            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => now + READING,
+            State::Waiting { until, has_tab: false } if joined => until.min(now + READING_TIME),
+            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => now + READING_TIME,
             _ => return,
         };
         self.state = State::Waiting { until, has_tab: true };
@@ -139,7 +139,9 @@ impl Session {
         match until.saturating_duration_since(now) {
             Duration::ZERO => {
                 if !has_tab {
-                    self.print("  no tab has come; the four validators begin, and a tab that joins takes part");
+                    self.print(
+                        "  no tab has opened the page; the four validators begin, and a tab that joins takes part",
+                    );
                 }
                 self.train(now);
             }
@@ -149,11 +151,14 @@ impl Session {
 
     fn count_down(&mut self, left: Duration) {
         let seconds = left.as_secs_f64().round();
-        let reading = READING.as_secs();
+        let reading = READING_TIME.as_secs();
         let enter = if self.has_keys { "when Enter is pressed, or " } else { "" };
         let start = match self.state {
             State::Waiting { has_tab: true, .. } => format!("press “Join and compute” there; training starts {enter}"),
-            _ => format!("training starts {reading} s after a tab has opened the page, {enter}"),
+            _ => {
+                let or = if self.has_keys { enter } else { "or " };
+                format!("training starts {reading} s after a tab has opened the page, {or}")
+            }
         };
         self.print(&format!("  {start}in {seconds} s"));
     }
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_joined_need_not_wait_and_a_late_tab_delays_nothing() {
+    fn enter_skips_the_reading_time_and_a_late_tab_delays_nothing() {
         let mut stage = Stage::new();
         stage.at(3, Input::Browsers(1));
         assert_eq!(stage.at(5, Input::Key), (vec![1], 0));
@@ -367,6 +372,7 @@ mod tests {
         stage.at(0, Input::KeysEnded);
         stage.at(15, Input::Tick);
         assert!(!stage.printed.contains("Enter"), "{}", stage.printed);
+        assert!(stage.printed.contains("opened the page, or in 45 s"), "{}", stage.printed);
         stage.at(20, Input::Browsers(1));
         assert_eq!(stage.at(35, Input::Tick), (vec![1], 0));
         stage.finish(40, 4);

@@ -99,7 +99,8 @@ fn a_file_of_another_network_is_named_as_such() {
     let mut file = in_first_epoch(&chain, NODE, &state_with(&chain, is_final()));
     file.header.header.chain = ChainId([9; 32]);
     let refused = file.verify(chain.client(), 10_000).err();
-    assert!(matches!(refused, Some(ContributionError::OtherNetwork { .. })), "{refused:?}");
+    let known = *chain.client().chain();
+    assert_eq!(refused, Some(ContributionError::OtherNetwork { known, found: ChainId([9; 32]) }));
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub struct Channel {
     core: SharedCore,
     peer: Weak<Peer>,
     weak: Weak<Channel>,
-    /// A pump is due when the tasks that are ready now have run.
-    is_pump_due: Cell<bool>,
+    /// A task that calls [`Channel::pump`] is scheduled.
+    is_pump_scheduled: Cell<bool>,
     lingering: Cell<bool>,
     callbacks: RefCell<Option<Callbacks>>,
 }
@@ -99,7 +99,7 @@ impl Channel {
                 core,
                 peer,
                 weak: weak.clone(),
-                is_pump_due: Cell::new(false),
+                is_pump_scheduled: Cell::new(false),
                 lingering: Cell::new(false),
                 callbacks: RefCell::new(Some(callbacks)),
             }
@@ -128,13 +128,13 @@ impl Channel {
             peer.announced(core.peer_window());
         }
         drop(core);
-        self.pump_soon();
+        self.schedule_pump();
     }
 
-    /// Pumps once, after whatever else is written in this turn: a message costs the thread more
-    /// than its bytes do.
-    fn pump_soon(&self) {
-        if self.is_pump_due.replace(true) {
+    /// Schedules one [`Channel::pump`] after the tasks that are ready now, so that what they write
+    /// leaves in few messages: a message costs the thread more than its bytes do.
+    fn schedule_pump(&self) {
+        if self.is_pump_scheduled.replace(true) {
             return;
         }
         let weak = self.weak.clone();
@@ -145,9 +145,9 @@ impl Channel {
         });
     }
 
-    /// Moves frames from the stream to the data channel, and closes it when all is said.
+    /// Moves frames from the stream to the data channel, and closes it once all are sent.
     fn pump(&self) {
-        self.is_pump_due.set(false);
+        self.is_pump_scheduled.set(false);
         let mut core = lock(&self.core);
         if self.dc.ready_state() == RtcDataChannelState::Open {
             let mut buffered = self.dc.buffered_amount() as usize;
@@ -185,6 +185,9 @@ impl Channel {
 
     /// Takes the callbacks off the data channel and ends the stream.
     pub fn detach(&self) {
+        if self.is_pump_scheduled.get() {
+            self.pump();
+        }
         self.dc.set_onmessage(None);
         self.dc.set_onopen(None);
         self.dc.set_onbufferedamountlow(None);
@@ -198,6 +201,6 @@ struct ChannelOutlet(SendWrapper<Rc<Channel>>);
 
 impl Outlet for ChannelOutlet {
     fn kick(&self) {
-        self.0.pump_soon();
+        self.0.schedule_pump();
     }
 }

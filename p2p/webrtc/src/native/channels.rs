@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long a dropped stream waits for the remote's last words before its channel is closed.
 const LINGER: Duration = Duration::from_secs(10);
-/// Frames that one stream may hand to SCTP before the others get their turn.
-const FRAMES_PER_TURN: usize = 8;
+/// Messages that one stream may hand to SCTP before the others get their turn.
+const MESSAGES_PER_TURN: usize = 8;
 /// Streams that the remote may open before it is authenticated; they wait until it is.
 const UNAUTHENTICATED_STREAMS_MAX: usize = 16;
 
@@ -218,10 +218,10 @@ impl Channels {
         if channel.open
             && let Some(mut sctp) = rtc.channel(id)
         {
-            for turn in 0..=FRAMES_PER_TURN {
+            for turn in 0..=MESSAGES_PER_TURN {
                 let Some(message) = core.next_message() else { break };
                 let len = message.len();
-                more = turn == FRAMES_PER_TURN;
+                more = turn == MESSAGES_PER_TURN;
                 if more || !self.window.has_room(self.in_flight, len) || !matches!(sctp.write(true, message), Ok(true))
                 {
                     if !self.blocked.contains(&id) {

@@ -215,8 +215,8 @@ impl Core {
         wake(&mut self.writer);
     }
 
-    /// The next message for the data channel: as many of the waiting frames as fit into one. Call
-    /// [`Core::sent`] once the channel took it.
+    /// The next message for the data channel: as many of the waiting frames as fit into it. Call
+    /// [`Core::sent`] once the channel has taken it.
     pub fn next_message(&mut self) -> Option<&[u8]> {
         while let [first, second, ..] = self.outbox.make_contiguous()
             && first.len() + second.len() <= frame::MAX_MESSAGE

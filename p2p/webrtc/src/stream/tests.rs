@@ -28,7 +28,7 @@ fn core(peer_window: Option<u64>) -> Core {
     Core::new(peer_window, budget(usize::MAX).1)
 }
 
-/// Delivers all frames of `from` to `to`.
+/// Delivers all messages of `from` to `to`.
 fn deliver(from: &mut Core, to: &mut Core) {
     while let Some(message) = from.next_message() {
         let message = Bytes::copy_from_slice(message);
@@ -82,7 +82,7 @@ fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     assert!(raises > 2 * 4, "{raises} raises of a window");
 }
 
-/// Each message costs a browser's thread far more than its bytes do.
+/// A message costs a browser's thread far more than its bytes do.
 #[test]
 fn an_exchange_that_was_written_in_parts_leaves_in_one_message() {
     let (mut a, mut b) = pair();

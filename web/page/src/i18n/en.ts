@@ -54,7 +54,7 @@ export const en = {
   "join.start": "Compute again",
   "join.leave": "Disconnect",
   "join.resume": "Go on anyway",
-  "join.noCheckpoint": "This link has no starting point, or only a part of it. Ask whoever runs the network for a link that ends in #checkpoint=…: it holds the fingerprint that everything here is verified against.",
+  "join.noCheckpoint": "This link has no starting point, or only part of one. Ask whoever runs the network for a link that ends in #checkpoint=…: it holds the fingerprint that everything here is verified against.",
   "join.retry": "Try again",
 
   "activity.off": "Looking and verifying. Your device computes nothing.",
@@ -272,7 +272,7 @@ export const en = {
   "error.CHECKPOINT_UNREACHABLE": "The starting point could not be fetched from this origin. Check your connection and try again; if it stays so, tell its operator.",
   "error.BAD_CHECKPOINT": "The starting point of this link cannot be read. Ask whoever runs the network for a newer link.",
   "error.STALE_CHECKPOINT": "The starting point of this link is too old to be safe. Ask for a newer link.",
-  "error.OTHER_NETWORK": "The starting point of this link is of another network than the relay. Ask whoever runs the network for a new link.",
+  "error.OTHER_NETWORK": "The starting point of this link belongs to a different network than the relay. Ask whoever runs the network for a new link.",
   "error.STALE_CHECKPOINT.clock": "By the clock of this device the starting point of the link is too old, but that clock is {time} {direction} this page's server. Set the clock, then reload the page.",
   "error.clock.ahead": "ahead of",
   "error.clock.behind": "behind",

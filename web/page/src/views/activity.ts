@@ -38,9 +38,10 @@ export function activityText(state: State): string {
     case "paused":
       return tMaybe(`activity.paused.${activity?.reason}`) ?? t("activity.paused");
     case "disconnected": {
-      // Without a quorum it is the last block that counts, not the connection.
-      const lastBlockMs = activity?.reason === "noQuorum" ? state.headSeenMs : 0;
-      const time = clock(lastBlockMs || (activity?.sinceMs ?? 0));
+      // Without a quorum the line names the last block's own time, on the device's clock.
+      const blockMs = activity?.reason === "noQuorum" ? state.head?.timeMs : undefined;
+      const sinceMs = activity?.sinceMs ?? 0;
+      const time = clock(blockMs === undefined ? sinceMs : blockMs + (state.clockOffsetMs ?? 0));
       const key = `activity.disconnected.${activity?.reason}`;
       return tMaybe(key, { time }) ?? t("activity.disconnected", { time });
     }
@@ -72,7 +73,7 @@ export function titleText(state: State): string {
 }
 
 function titleState(state: State, shown: Exclude<Shown, "away">): string {
-  if (state.activity?.reason === "noQuorum") return t("activity.title.noQuorum");
+  if (shown === "disconnected" && state.activity?.reason === "noQuorum") return t("activity.title.noQuorum");
   if (shown !== "computing") return t(`activity.title.${shown}`);
   const job = jobName(state);
   const rate = count(state.activity?.unitsPerMinute ?? 0);

@@ -45,7 +45,7 @@ export function causeView({ place }: Context): View & { element: HTMLElement } {
 }
 
 function emptyText({ phase, jobsRead }: State, place: Place): string {
-  // The notice beside the buttons says what to do.
+  // Without a checkpoint, the notice beside the buttons tells the person what to do.
   if (place.checkpoint === null) return "";
   if (phase === "connected") return t(jobsRead ? "cause.none" : "cause.reading");
   return t(phase === "connecting" ? "cause.reading" : "cause.away");

@@ -1,7 +1,7 @@
-//! A connection that ends once its client has taken nothing for too long of what it asked for.
+//! A connection that fails once its client has read nothing of an answer for too long.
 //!
-//! Without it a client that never reads holds one of the server's connections, and megabytes of the
-//! system's memory, for as long as it likes.
+//! Without this limit a client that never reads holds one of the server's connections, and
+//! megabytes of the system's memory, for as long as it likes.
 
 use std::{
     io,
@@ -14,22 +14,22 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// See the module's documentation.
+/// A stream whose writes fail with [`io::ErrorKind::TimedOut`] when they make no progress.
 #[derive(Debug)]
-pub struct Patient<S> {
+pub struct WriteTimeout<S> {
     inner: S,
-    patience: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    /// Runs while a write is pending.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: Unpin> Patient<S> {
-    /// Waits for `patience` at most.
-    pub fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, stalled: None }
+impl<S: Unpin> WriteTimeout<S> {
+    /// Lets a write be pending for at most `timeout`.
+    pub fn new(inner: S, timeout: Duration) -> Self {
+        Self { inner, timeout, timer: None }
     }
 
-    /// Does a step of writing, and fails where it has been impossible for too long.
+    /// Polls a write, and fails once writes have been pending for the timeout.
     fn step<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -37,23 +37,23 @@ impl<S: Unpin> Patient<S> {
     ) -> Poll<io::Result<T>> {
         let done = step(Pin::new(&mut self.inner), cx);
         if done.is_ready() {
-            self.stalled = None;
+            self.timer = None;
             return done;
         }
-        let patience = self.patience;
-        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-        self.stalled = None;
+        let timeout = self.timeout;
+        ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(timeout))).as_mut().poll(cx));
+        self.timer = None;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.step(cx, |inner, cx| inner.poll_write(cx, bytes))
     }
@@ -84,18 +84,18 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    const PATIENCE: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(200);
 
     #[tokio::test]
-    async fn who_takes_nothing_is_let_go_and_who_is_slow_is_not() {
+    async fn a_client_that_reads_nothing_is_cut_off_and_a_slow_one_is_not() {
         let (server, mut client) = duplex(8);
-        let mut server = Patient::new(server, PATIENCE);
+        let mut server = WriteTimeout::new(server, TIMEOUT);
         assert_eq!(server.write_all(&[1; 64]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
 
         let slow = tokio::spawn(async move {
             let mut taken = 0;
             while taken < 56 {
-                tokio::time::sleep(PATIENCE / 4).await;
+                tokio::time::sleep(TIMEOUT / 4).await;
                 taken += client.read(&mut [0; 8]).await.unwrap();
             }
             client

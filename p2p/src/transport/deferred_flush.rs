@@ -1,10 +1,10 @@
-//! A byte stream that puts a flush off while more is being written.
+//! A byte stream that defers a flush while more is being written.
 //!
-//! yamux flushes after each of its frames, so that Noise would seal, and the stream below send, the
-//! protocol's name, the length, the body and the end of one request as four messages. A message
-//! costs far more than its bytes in a data channel, in a WebSocket and at a relay: it is an event on
-//! the thread of a page, and a packet. Here all that a connection has to say in one turn leaves
-//! together.
+//! yamux flushes after each frame. Noise would therefore encrypt the protocol's name, the length,
+//! the body and the end of one request as four messages, and the stream below would send them
+//! apart. In a data channel, in a WebSocket and at a relay a message costs far more than its bytes:
+//! it is an event on the page's thread, and a packet. With a deferred flush, all that a connection
+//! writes in one poll of its task leaves together.
 
 use std::{
     io,
@@ -22,34 +22,34 @@ use libp2p::{
     noise,
 };
 
-/// See the module's documentation.
-pub struct Gathered<C> {
+/// A stream whose first flush after a write waits for the next poll of the task.
+pub struct DeferredFlush<C> {
     inner: C,
-    /// Something was written since a flush was last asked for.
+    /// Something was written since the last request for a flush.
     is_written: bool,
 }
 
-impl<C> Gathered<C> {
+impl<C> DeferredFlush<C> {
     fn new(inner: C) -> Self {
         Self { inner, is_written: false }
     }
 }
 
-impl<C: AsyncRead + Unpin> AsyncRead for Gathered<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for DeferredFlush<C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Gathered<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
         self.is_written |= written.is_ready();
         written
     }
 
-    /// The first request after a write is put off until the task is polled again: the task may
-    /// write more in this turn.
+    /// Defers the first flush after a write until the task is polled again, because the task may
+    /// write more in this poll.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if std::mem::take(&mut self.is_written) {
             cx.waker().wake_by_ref();
@@ -63,17 +63,17 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Gathered<C> {
     }
 }
 
-/// Noise, whose output is [`Gathered`].
+/// Noise whose output is a [`DeferredFlush`].
 #[derive(Clone)]
-pub struct GatheredNoise(pub noise::Config);
+pub struct DeferredFlushNoise(pub noise::Config);
 
-type Output<T> = (PeerId, Gathered<noise::Output<T>>);
+type Output<T> = (PeerId, DeferredFlush<noise::Output<T>>);
 
-fn gathered<T>((peer, output): (PeerId, noise::Output<T>)) -> Output<T> {
-    (peer, Gathered::new(output))
+fn deferred<T>((peer, output): (PeerId, noise::Output<T>)) -> Output<T> {
+    (peer, DeferredFlush::new(output))
 }
 
-impl UpgradeInfo for GatheredNoise {
+impl UpgradeInfo for DeferredFlushNoise {
     type Info = <noise::Config as UpgradeInfo>::Info;
     type InfoIter = <noise::Config as UpgradeInfo>::InfoIter;
 
@@ -82,23 +82,23 @@ impl UpgradeInfo for GatheredNoise {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T> for GatheredNoise {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T> for DeferredFlushNoise {
     type Output = Output<T>;
     type Error = noise::Error;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
 
     fn upgrade_inbound(self, stream: T, info: Self::Info) -> Self::Future {
-        self.0.upgrade_inbound(stream, info).map_ok(gathered).boxed()
+        self.0.upgrade_inbound(stream, info).map_ok(deferred).boxed()
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T> for GatheredNoise {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T> for DeferredFlushNoise {
     type Output = Output<T>;
     type Error = noise::Error;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
 
     fn upgrade_outbound(self, stream: T, info: Self::Info) -> Self::Future {
-        self.0.upgrade_outbound(stream, info).map_ok(gathered).boxed()
+        self.0.upgrade_outbound(stream, info).map_ok(deferred).boxed()
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is flushed.
+    /// Counts bytes and flushes.
     #[derive(Default)]
     struct Sink {
         bytes: usize,
@@ -131,12 +131,12 @@ mod tests {
         }
     }
 
-    /// yamux, in one poll: a frame, a flush, the next frame, ...; in the next poll, a flush.
+    /// As yamux: in one poll a frame, a flush, the next frame, and so on; in the next poll a flush.
     #[test]
-    fn what_is_written_in_one_turn_is_flushed_once() {
+    fn what_is_written_in_one_poll_is_flushed_once() {
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
-        let mut stream = Gathered::new(Sink::default());
+        let mut stream = DeferredFlush::new(Sink::default());
         for _ in 0..4 {
             assert!(Pin::new(&mut stream).poll_write(&mut cx, b"frame").is_ready());
             assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_pending());
@@ -147,8 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_flush_is_woken() {
-        let mut stream = Gathered::new(Sink::default());
+    fn a_task_that_waits_for_a_flush_is_woken() {
+        let mut stream = DeferredFlush::new(Sink::default());
         block_on(async {
             stream.write_all(b"frame").await.unwrap();
             stream.flush().await.unwrap();
