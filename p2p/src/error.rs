@@ -35,6 +35,9 @@ pub enum ListenError {
         /// What the transport said.
         cause: String,
     },
+    /// A second reservation at a relay would end the first, and each renewal the other one.
+    #[error("the relay of {0} has given a reservation already")]
+    Reserved(Multiaddr),
     /// Neither an address nor an error came in time.
     #[error("no address in time")]
     Timeout,

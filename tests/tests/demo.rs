@@ -28,7 +28,7 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let mut command = Command::new(binary("xtask"));
-        command.current_dir(root()).args(["demo", "--built", "--json", "--port", "0", "--rounds", "30"]);
+        command.current_dir(root()).args(["demo", "--built", "--json", "--port", "0", "--rounds", "60"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let models = BufReader::new(child.stdout.take().unwrap()).lines();

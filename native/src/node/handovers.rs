@@ -7,7 +7,7 @@
 //! never pruned. Refused: headers that do not end their epoch, that name another committee, or that
 //! lack a quorum's certificate.
 
-use super::{context::Context, machine::now_ms};
+use super::{blocking::blocking, context::Context, machine::now_ms};
 use crate::store::StoreError;
 use std::{
     collections::BTreeSet,
@@ -120,15 +120,4 @@ fn store(context: &Context, handovers: Vec<CommitteeHandover>, missing: &[Epoch]
 
 fn last_height(context: &Context, epoch: Epoch) -> Height {
     epoch::last_height(&context.params, epoch).unwrap_or(Height::MAX)
-}
-
-async fn blocking<T: Send + 'static>(
-    context: &Arc<Context>,
-    action: impl FnOnce(&Context) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let context = context.clone();
-    match tokio::task::spawn_blocking(move || action(&context)).await {
-        Ok(result) => result,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
 }

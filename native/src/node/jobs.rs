@@ -267,7 +267,11 @@ pub async fn ask(context: Arc<Context>) {
                 Ok(coordinator) => {
                     under_way.remove(&coordinator);
                 }
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The node stops.
+                    Err(_) => return,
+                },
             }
         }
         let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);

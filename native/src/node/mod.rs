@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod audit;
+mod blocking;
 pub mod consensus;
 pub mod context;
 pub mod coordinator;
@@ -135,7 +136,7 @@ impl Node {
             tasks.spawn(mempool::listen(context.clone(), tells));
         }
         tasks.spawn(router::run(context.clone(), events));
-        tasks.spawn(reachable::run(context.clone()));
+        tasks.spawn(reachable::run(context.clone(), relays(&config.relays)?));
         tasks.spawn(reach::run(context.clone()));
         tasks.spawn(mempool::gossip(context.clone()));
         tasks.spawn(objects::hold(context.clone()));
@@ -207,7 +208,7 @@ fn public(dir: &Path, name: &str) -> PathBuf {
 fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
     let mut network = tequio_p2p::Config::new(*keys.node.to_bytes());
     network.agent = agent();
-    network.keep = addresses(&config.relays)?;
+    network.keep = relays(&config.relays)?;
     network.keep.extend(peers.iter().filter_map(|peer| match peer {
         PeerName::Address(addr) => Some(addr.clone()),
         PeerName::Directory(_) => None,
@@ -225,6 +226,15 @@ fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> anyhow::Result<
         .into_iter()
         .map(|a| a.parse().with_context(|| format!("{a:?} is not a multiaddress, such as /ip4/0.0.0.0/tcp/4810")))
         .collect()
+}
+
+/// Relays to be reachable through. Their addresses name them: a circuit is bound to its relay.
+fn relays(texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
+    let relays = addresses(texts)?;
+    match relays.iter().find(|relay| identity::node_of(relay).is_none()) {
+        None => Ok(relays),
+        Some(relay) => anyhow::bail!("the relay {relay} lacks its identity: the address must end in /p2p/<peer id>"),
+    }
 }
 
 /// The certificate's hash is part of the node's address, so it is kept.
@@ -247,7 +257,7 @@ fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
     Ok(certificate)
 }
 
-/// Opens the sockets, and asks relays to be reachable through them.
+/// Opens the sockets.
 async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
     let mut listening = Vec::new();
     for addr in addresses(&config.listen)? {
@@ -258,17 +268,6 @@ async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<M
             )
         })?;
         listening.push(identity::with_peer(actual, context.id));
-    }
-    for relay in config.relays.clone() {
-        let circuit: Multiaddr = format!("{relay}/p2p-circuit").parse().with_context(|| relay.clone())?;
-        let network = context.network.clone();
-        tokio::spawn(async move {
-            // A relay that is down is asked again; the network renews what has once been granted.
-            while let Err(error) = network.listen(circuit.clone()).await {
-                tracing::warn!(%circuit, %error, "the relay gives no reservation");
-                tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-            }
-        });
     }
     Ok(listening)
 }

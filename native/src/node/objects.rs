@@ -2,7 +2,7 @@
 //! or answers.
 //! They are fetched from the job's coordinator or any other full node; what does not hash to its name is refused.
 
-use super::context::Context;
+use super::{blocking::blocking, context::Context};
 use crate::store::{ReadError, StoreError};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tequio_core::{
@@ -47,10 +47,7 @@ pub async fn keep(context: &Arc<Context>, blocks: Vec<Block>) -> Result<(), Fetc
 }
 
 async fn put(context: &Arc<Context>, blocks: Vec<Verified<Block>>) -> Result<(), FetchError> {
-    let context = context.clone();
-    let stored = tokio::task::spawn_blocking(move || context.store.put_objects(&blocks)).await;
-    stored.map_err(|_| StoreError::Stopping)??;
-    Ok(())
+    Ok(blocking(context, move |context| context.store.put_objects(&blocks)).await?)
 }
 
 /// The contents under a name, from the store or from peers; then they are in the store.

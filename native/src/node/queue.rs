@@ -7,6 +7,7 @@
 //! Where blocks were passed over by a snapshot that cannot be known: then the write ends, and its reason says so.
 
 use super::{
+    blocking::blocking,
     context::{Context, NotAccepted},
     explain,
     light::shortened,
@@ -52,9 +53,7 @@ impl Queue {
 
 /// Keeps a write. It is on disk when this returns its number.
 pub async fn submit(context: &Arc<Context>, write: Write) -> Result<u64, QueueError> {
-    let stored = context.clone();
-    let number = tokio::task::spawn_blocking(move || stored.store.enqueue(write, now_ms())).await;
-    let number = number.map_err(|_| StoreError::Stopping)??;
+    let number = blocking(context, move |context| context.store.enqueue(write, now_ms())).await?;
     context.queue.changed();
     Ok(number)
 }
@@ -62,9 +61,7 @@ pub async fn submit(context: &Arc<Context>, write: Write) -> Result<u64, QueueEr
 /// Keeps a write under a key that its client has chosen, unless it was kept before. It is on disk
 /// when this returns.
 pub async fn submit_keyed(context: &Arc<Context>, write: Write, keyed: Keyed) -> Result<Enqueued, QueueError> {
-    let stored = context.clone();
-    let enqueued = tokio::task::spawn_blocking(move || stored.store.enqueue_keyed(write, &keyed, now_ms())).await;
-    let enqueued = enqueued.map_err(|_| StoreError::Stopping)??;
+    let enqueued = blocking(context, move |context| context.store.enqueue_keyed(write, &keyed, now_ms())).await?;
     context.queue.changed();
     Ok(enqueued)
 }
@@ -78,9 +75,7 @@ pub async fn outcome(context: &Arc<Context>, number: u64) -> Result<Stage, Store
     let mut changes = context.queue.changes.subscribe();
     let mut reduced_since: Option<tokio::time::Instant> = None;
     loop {
-        let reader = context.clone();
-        let found = tokio::task::spawn_blocking(move || reader.store.queued(number)).await;
-        let found = found.map_err(|_| StoreError::Stopping)??;
+        let found = blocking(context, move |context| context.store.queued(number)).await?;
         let stage = found.map(|q| q.stage).ok_or(StoreError::Damaged("the queue"))?;
         reduced_since = context.is_reduced().then(|| reduced_since.unwrap_or_else(tokio::time::Instant::now));
         let is_late = tokio::time::Instant::now() >= until;
@@ -125,8 +120,7 @@ pub async fn run(context: Arc<Context>) {
 
 /// Looks at every open write once. Returns how many there are.
 async fn round(context: &Arc<Context>, is_reduced: bool) -> Result<usize, StoreError> {
-    let reader = context.clone();
-    let queue = blocking(move || reader.store.queue()).await?;
+    let queue = blocking(context, |context| context.store.queue()).await?;
     let open: Vec<_> = queue.into_iter().filter(|(_, queued)| !queued.stage.is_settled()).collect();
     if open.is_empty() {
         return Ok(0);
@@ -148,16 +142,9 @@ async fn round(context: &Arc<Context>, is_reduced: bool) -> Result<usize, StoreE
             continue;
         }
         under_way += usize::from(is_own(&queued) && !is_sent(&queued));
-        let worker = context.clone();
-        blocking(move || step(&worker, number, queued)).await?;
+        blocking(context, move |context| step(context, number, queued)).await?;
     }
     Ok(count)
-}
-
-async fn blocking<T: Send + 'static>(
-    action: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(action).await.unwrap_or(Err(StoreError::Stopping))
 }
 
 /// Takes one write as far as it goes now.

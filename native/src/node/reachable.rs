@@ -27,8 +27,9 @@ const RELAYS_MAX: usize = 8;
 /// Full nodes at which a coordinator makes reservations.
 const FULL_NODES_MAX: usize = 3;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Before a peer that gave no reservation is asked again.
+/// Before a peer that gave no reservation is asked again, and a relay of the configuration.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+const CONFIGURED_REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// How long a relay, or a full node, may be away before its reservation is given up: somebody else
 /// gets its place.
 const RELAY_AWAY_MAX: Duration = Duration::from_secs(60 * 60);
@@ -66,9 +67,10 @@ pub fn is_direct_full_node(peer: &PeerInfo) -> bool {
     matches!(peer.path, Path::Direct(_)) && peer.agent.as_ref().is_some_and(|agent| agent.starts_with(AGENT_PREFIX))
 }
 
-/// Reserves circuits until the node stops.
-pub async fn run(context: Arc<Context>) {
-    let mut reservations = Reservations::default();
+/// Reserves circuits until the node stops. The relays of the configuration are kept connected.
+pub async fn run(context: Arc<Context>, configured: Vec<Multiaddr>) {
+    let configured = configured.into_iter().filter_map(|addr| Some((identity::node_of(&addr)?, addr)));
+    let mut reservations = Reservations { configured: configured.collect(), ..Reservations::default() };
     let mut relays_asked: Option<Instant> = None;
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -84,8 +86,12 @@ pub async fn run(context: Arc<Context>) {
         peers.sort_by_key(|peer| !is_seated(&context, &peer.id));
         for (peer, kind, circuit) in reservations.wanted(&peers, coordinates) {
             let made = context.network.listen(circuit.clone()).await;
-            if let Err(error) = &made {
-                tracing::debug!(%circuit, %error, "no reservation");
+            match &made {
+                Err(error) if reservations.configured.contains_key(&peer) => {
+                    tracing::warn!(%circuit, %error, "the relay gives no reservation");
+                }
+                Err(error) => tracing::debug!(%circuit, %error, "no reservation"),
+                Ok(_) => {}
             }
             reservations.note(peer, kind, circuit, made.is_ok());
         }
@@ -127,9 +133,12 @@ impl Reservation {
     }
 }
 
-/// Reservations that were made, and peers that refused one.
+/// Reservations that were made, and peers that refused one. At each carrier there is one
+/// reservation: a second would end the first.
 #[derive(Debug, Default)]
 struct Reservations {
+    /// The relays of the configuration.
+    configured: BTreeMap<NodeId, Multiaddr>,
     made: BTreeMap<NodeId, Reservation>,
     refused: BTreeMap<NodeId, Instant>,
 }
@@ -152,10 +161,16 @@ impl Reservations {
     }
 
     fn wanted(&mut self, peers: &[PeerInfo], coordinates: bool) -> Vec<(NodeId, Kind, Multiaddr)> {
-        self.refused.retain(|_, at| at.elapsed() < REFUSED_PAUSE);
+        let configured = &self.configured;
+        self.refused.retain(|peer, at| {
+            let pause = if configured.contains_key(peer) { CONFIGURED_REFUSED_PAUSE } else { REFUSED_PAUSE };
+            at.elapsed() < pause
+        });
         let mut wanted: Vec<(NodeId, Kind, Multiaddr)> = Vec::new();
         for peer in peers.iter().filter(|p| !self.made.contains_key(&p.id) && !self.refused.contains_key(&p.id)) {
-            let (kind, max, circuit) = if is_relay(peer) {
+            let (kind, max, circuit) = if let Some(relay) = self.configured.get(&peer.id) {
+                (Kind::Relay, usize::MAX, circuit_of(relay))
+            } else if is_relay(peer) {
                 (Kind::Relay, RELAYS_MAX, circuit_through_relay(peer))
             } else if coordinates && is_direct_full_node(peer) {
                 (Kind::FullNode, FULL_NODES_MAX, circuit_through(peer))
@@ -187,7 +202,12 @@ fn circuit_through_relay(relay: &PeerInfo) -> Option<Multiaddr> {
         !text.contains("/ws") && !text.contains("webrtc") && !text.contains("p2p-circuit")
     };
     let addr = relay.addrs.iter().find(plain).or_else(|| relay.addrs.iter().find(|a| a.to_string().contains("/ws")))?;
-    format!("{}/p2p-circuit", identity::with_peer(addr.clone(), relay.id)).parse().ok()
+    circuit_of(&identity::with_peer(addr.clone(), relay.id))
+}
+
+/// The address of this node through the relay at an address.
+fn circuit_of(relay: &Multiaddr) -> Option<Multiaddr> {
+    format!("{relay}/p2p-circuit").parse().ok()
 }
 
 /// The address of this node through a connected peer.
@@ -268,6 +288,20 @@ mod tests {
         assert!(reservations.released(&peers, true).is_empty());
         assert_eq!(reservations.released(&peers, false).len(), FULL_NODES_MAX);
         assert_eq!(reservations.made.len(), 1, "the relay stays");
+    }
+
+    /// Two reservations at one relay ended each other a few times a second until the relay refused
+    /// both; then no browser reached the node.
+    #[test]
+    fn a_configured_relay_is_asked_once_at_its_configured_address() {
+        let relay = peer("tequio-relay/1");
+        let addr = identity::with_peer("/dns4/relay.example/tcp/4811".parse().unwrap(), relay.id);
+        let mut reservations =
+            Reservations { configured: [(relay.id, addr.clone())].into(), ..Reservations::default() };
+        let wanted = reservations.wanted(std::slice::from_ref(&relay), true);
+        assert_eq!(wanted, [(relay.id, Kind::Relay, circuit_of(&addr).unwrap())]);
+        make_all(&mut reservations, std::slice::from_ref(&relay), true);
+        assert_eq!(make_all(&mut reservations, std::slice::from_ref(&relay), true), 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! what does not hold is asked no more.
 
 use super::{
+    blocking::blocking,
     context::Context,
     machine::{Inbox, now_ms},
 };
@@ -114,7 +115,7 @@ async fn fetch(
     if has_blocks && newest.saturating_sub(context.tip().height()) <= context.snapshot_when_behind {
         return Err(FetchError::NotNeeded);
     }
-    let staged = on_disk(context, |c| c.store.staged()).await?;
+    let staged = blocking(context, |c| c.store.staged()).await?;
     let resumable = staged.and_then(|staged| {
         let offer = offers.remove(&(staged.header.header.height, staged.header.header.digest()))?;
         Some((staged, offer))
@@ -124,7 +125,7 @@ async fn fetch(
         None => {
             let (_, offer) = offers.pop_last().ok_or(FetchError::NotOffered)?;
             let header = FinalHeader::clone(&offer.0);
-            (on_disk(context, move |c| c.store.stage_begin(&header)).await?, offer)
+            (blocking(context, move |c| c.store.stage_begin(&header)).await?, offer)
         }
     };
     let height = header.header.height;
@@ -137,7 +138,7 @@ async fn fetch(
             Answer::Chunk(response) => match response.verify(&header.header.state, &from) {
                 Ok((entries, next)) => {
                     let at = progress;
-                    progress = on_disk(context, move |c| c.store.stage(at, &entries, next)).await?;
+                    progress = blocking(context, move |c| c.store.stage(at, &entries, next)).await?;
                     failures = 0;
                     chunks += 1;
                     if chunks.is_multiple_of(LOG_EVERY) {
@@ -158,12 +159,12 @@ async fn fetch(
         turn = turn.wrapping_add(1);
     }
     context.sync.fetching(&progress, peers.len());
-    let state = on_disk(context, |c| c.store.staged_state()).await?;
+    let state = blocking(context, |c| c.store.staged_state()).await?;
     let head = match Head::of_snapshot(header, state) {
         Ok(head) => head,
         Err(error) => {
             // Proved when it came, so the disk has changed it, or this version cannot use it: begin afresh.
-            on_disk(context, |c| c.store.unstage()).await?;
+            blocking(context, |c| c.store.unstage()).await?;
             return Err(error.into());
         }
     };
@@ -289,14 +290,6 @@ async fn blame(context: &Context, peer: NodeId, lie: &Lie, liars: &mut BTreeSet<
     context.metrics.misbehaviour.inc();
     liars.insert(peer);
     context.network.disconnect(peer).await;
-}
-
-async fn on_disk<T: Send + 'static>(
-    context: &Arc<Context>,
-    action: impl FnOnce(&Context) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, FetchError> {
-    let context = context.clone();
-    Ok(tokio::task::spawn_blocking(move || action(&context)).await.map_err(|_| FetchError::Stopping)??)
 }
 
 /// What this node does to catch up, for people.

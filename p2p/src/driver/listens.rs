@@ -60,6 +60,14 @@ impl Listens {
         .collect()
     }
 
+    /// Whether there is a reservation at the relay of this circuit by another address, or one is
+    /// being made.
+    fn is_reserved_otherwise(&self, circuit: &Multiaddr) -> bool {
+        let Some(relay) = relay_of(circuit).filter(|_| is_circuit(circuit)) else { return false };
+        let open = self.listeners.values().map(|listener| &listener.asked);
+        open.chain(self.circuits.iter().map(|c| &c.addr)).any(|a| a != circuit && relay_of(a) == Some(relay))
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.circuits.iter().filter_map(|c| c.due).min()
     }
@@ -102,6 +110,17 @@ fn signals(addr: &Multiaddr) -> bool {
 impl Driver {
     /// Starts to listen; without a `reply` it is the renewal of a reservation.
     pub fn listen(&mut self, asked: Multiaddr, reply: Option<Reply>) {
+        if let Some(reply) = reply {
+            match self.listens.is_reserved_otherwise(&asked) {
+                true => drop(reply.send(Err(ListenError::Reserved(asked)))),
+                false => self.start_listener(asked, Some(reply)),
+            }
+        } else {
+            self.start_listener(asked, None);
+        }
+    }
+
+    fn start_listener(&mut self, asked: Multiaddr, reply: Option<Reply>) {
         let result = match self.complete(&asked) {
             // A tab does so by itself wherever a circuit reaches it; nobody else can.
             Some(full) if is_signalled(&full) => Err(TransportError::MultiaddrNotSupported(full)),

@@ -83,6 +83,22 @@ async fn a_reservation_is_made_again_after_the_relay_restarts() {
     }
 }
 
+/// Two reservations at one relay ended each other, again and again.
+#[tokio::test]
+async fn a_second_reservation_at_the_same_relay_is_refused_and_the_first_one_stays() {
+    let relay = Node::new(relay_config(secret()));
+    let (tcp, ws) = (relay.listen("/ip4/127.0.0.1/tcp/0").await, relay.listen("/ip4/127.0.0.1/tcp/0/ws").await);
+    let target = Node::new(config());
+    within(target.net.listen(circuit(&tcp))).await.unwrap();
+    let second = within(target.net.listen(circuit(&ws))).await;
+    assert!(matches!(&second, Err(ListenError::Reserved(addr)) if *addr == circuit(&ws)), "{second:?}");
+    let client = Node::new(config());
+    within(client.net.dial(via(&tcp, &target))).await.unwrap();
+    // Once it is given up, there is room for the other.
+    target.net.unlisten(circuit(&tcp)).await;
+    within(target.net.listen(circuit(&ws))).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_direct_path_takes_over_from_the_circuit() {
     let relay = Node::new(relay_config(secret()));
