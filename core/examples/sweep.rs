@@ -9,7 +9,13 @@
 //! Every list is one dimension of the grid; what is not given is the default. Each line is one point, averaged over
 //! seeds 0, 1, …: a seed decides split, first weights, order and rounding. The class is the last column.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 use std::{env, fs, io::Read};
 use tequio_core::compute::{
@@ -42,7 +48,8 @@ fn grid() -> Grid {
     let mut grid = Grid { seeds: 20, header: true, layers: vec![16], ..Grid::default() };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let mut value = || list(&arguments.next().unwrap_or_else(|| panic!("{argument} needs a value")));
+        let mut value =
+            || list(&arguments.next().unwrap_or_else(|| panic!("{argument} needs a value")));
         match argument.as_str() {
             "--no-header" => grid.header = false,
             "--layers" => grid.layers = value(),
@@ -66,7 +73,8 @@ fn table(path: &str, header: bool, seed: u32) -> Dataset {
         flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
         bytes = plain;
     }
-    prepare(&bytes, &CsvOptions { header, seed, ..CsvOptions::new(Label::Last) }).unwrap_or_else(|e| panic!("{e}"))
+    prepare(&bytes, &CsvOptions { header, seed, ..CsvOptions::new(Label::Last) })
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// One of a list, or the default where the list is empty.
@@ -77,7 +85,9 @@ fn points(list: &[u32]) -> Vec<Option<u32>> {
 /// The defaults with some of them replaced. Without a number of rounds, as many steps are made as by default.
 fn params(data: &Dataset, layers: &[u32], seed: u32, point: &[Option<u32>; 6]) -> JobParams {
     let mut params = JobParams::for_dataset(data, layers, seed).unwrap();
-    let Mode::Local { lanes, steps } = params.mode else { unreachable!("the default is local steps") };
+    let Mode::Local { lanes, steps } = params.mode else {
+        unreachable!("the default is local steps")
+    };
     let [unit_rows, new_lanes, new_steps, steps_total, rate, momentum] = *point;
     let steps_total = steps_total.unwrap_or(steps * params.rounds);
     let steps = new_steps.unwrap_or(steps);
@@ -100,13 +110,17 @@ fn accuracy(data: &Dataset, params: &JobParams) -> f64 {
 
 fn main() {
     let grid = grid();
-    let tables: Vec<Vec<Dataset>> =
-        grid.files.iter().map(|f| (0..grid.seeds).map(|seed| table(f, grid.header, seed)).collect()).collect();
+    let tables: Vec<Vec<Dataset>> = grid
+        .files
+        .iter()
+        .map(|f| (0..grid.seeds).map(|seed| table(f, grid.header, seed)).collect())
+        .collect();
     println!(
         "unit_rows lanes steps rounds  rate momentum | mean of all | mean ± deviation of each of {:?}",
         grid.files
     );
-    let dimensions = [&grid.unit_rows, &grid.lanes, &grid.steps, &grid.steps_total, &grid.rates, &grid.momenta];
+    let dimensions =
+        [&grid.unit_rows, &grid.lanes, &grid.steps, &grid.steps_total, &grid.rates, &grid.momenta];
     let dimensions = dimensions.map(|list| points(list));
     for index in 0..dimensions.iter().map(Vec::len).product() {
         let mut rest = index;
@@ -124,17 +138,26 @@ fn main() {
             };
             let (scores, mut all): (Vec<f64>, Vec<JobParams>) = (0..).zip(seeds).map(run).unzip();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-            let variance = scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / scores.len() as f64;
+            let variance =
+                scores.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / scores.len() as f64;
             shown += &format!("  {mean:6.2} ± {:4.2}", variance.sqrt());
             means.push(mean);
             used = all.pop();
         }
-        let Some(JobParams { unit_rows, mode: Mode::Local { lanes, steps }, rounds, learning_rate, momentum, .. }) =
-            used
+        let Some(JobParams {
+            unit_rows,
+            mode: Mode::Local { lanes, steps },
+            rounds,
+            learning_rate,
+            momentum,
+            ..
+        }) = used
         else {
             panic!("no file is given")
         };
         let mean = means.iter().sum::<f64>() / means.len() as f64;
-        println!("{unit_rows:9} {lanes:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | {mean:11.2} |{shown}");
+        println!(
+            "{unit_rows:9} {lanes:5} {steps:5} {rounds:6} {learning_rate:5} {momentum:8} | {mean:11.2} |{shown}"
+        );
     }
 }

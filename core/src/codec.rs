@@ -241,7 +241,9 @@ impl<const N: usize> BorshSerialize for BoundedString<N> {
 impl<const N: usize> BorshDeserialize for BoundedString<N> {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         let bytes = BoundedBytes::<N>::deserialize_reader(reader)?.into_vec();
-        String::from_utf8(bytes).map(Self).map_err(|_| Error::new(ErrorKind::InvalidData, "text is not UTF-8"))
+        String::from_utf8(bytes)
+            .map(Self)
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "text is not UTF-8"))
     }
 }
 
@@ -268,7 +270,10 @@ mod tests {
         let mut longer = bytes.clone();
         longer.push(0);
         assert!(decode::<BoundedVec<u8, 3>>(&longer, 64).is_err());
-        assert_eq!(decode::<BoundedVec<u8, 3>>(&bytes, 6), Err(DecodeError::TooLong { len: 7, len_max: 6 }));
+        assert_eq!(
+            decode::<BoundedVec<u8, 3>>(&bytes, 6),
+            Err(DecodeError::TooLong { len: 7, len_max: 6 })
+        );
         // A length that promises 4 GiB takes no memory and is refused.
         assert!(decode::<BoundedVec<u64, { u32::MAX as usize }>>(&[0xff; 8], 64).is_err());
     }

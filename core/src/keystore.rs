@@ -65,16 +65,32 @@ pub enum KeystoreError {
 }
 
 /// Seals `secret`. `salt` and `nonce` are fresh from the operating system each time.
-pub fn seal(secret: &[u8], passphrase: &[u8], salt: [u8; 16], nonce: [u8; 24]) -> Result<Vec<u8>, KeystoreError> {
+pub fn seal(
+    secret: &[u8],
+    passphrase: &[u8],
+    salt: [u8; 16],
+    nonce: [u8; 24],
+) -> Result<Vec<u8>, KeystoreError> {
     if secret.len() > SECRET_LEN_MAX {
         return Err(KeystoreError::TooLarge);
     }
-    let header = Header { magic: MAGIC, version: VERSION, memory_kib: MEMORY_KIB, passes: PASSES, salt, nonce };
+    let header = Header {
+        magic: MAGIC,
+        version: VERSION,
+        memory_kib: MEMORY_KIB,
+        passes: PASSES,
+        salt,
+        nonce,
+    };
     let cipher = cipher(&header, passphrase)?;
     let aad = associated(&header);
-    let sealed =
-        cipher.encrypt(&nonce.into(), Payload { msg: secret, aad: &aad }).map_err(|_| KeystoreError::TooLarge)?;
-    Ok(codec::encode(&File { header, sealed: sealed.try_into().map_err(|_| KeystoreError::TooLarge)? }))
+    let sealed = cipher
+        .encrypt(&nonce.into(), Payload { msg: secret, aad: &aad })
+        .map_err(|_| KeystoreError::TooLarge)?;
+    Ok(codec::encode(&File {
+        header,
+        sealed: sealed.try_into().map_err(|_| KeystoreError::TooLarge)?,
+    }))
 }
 
 /// Opens what [`seal`] made.
@@ -87,7 +103,8 @@ pub fn open(file: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Keysto
         Some(other) => return Err(KeystoreError::Version(*other)),
         None => return Err(KeystoreError::NotAKeystore),
     }
-    let File { header, sealed } = codec::decode(file, FILE_LEN_MAX).map_err(|_| KeystoreError::NotAKeystore)?;
+    let File { header, sealed } =
+        codec::decode(file, FILE_LEN_MAX).map_err(|_| KeystoreError::NotAKeystore)?;
     let aad = associated(&header);
     cipher(&header, passphrase)?
         .decrypt(&header.nonce.into(), Payload { msg: &sealed, aad: &aad })
@@ -103,8 +120,8 @@ fn cipher(header: &Header, passphrase: &[u8]) -> Result<XChaCha20Poly1305, Keyst
     if header.memory_kib > MEMORY_KIB_MAX || header.passes > PASSES_MAX {
         return Err(KeystoreError::Parameters);
     }
-    let params =
-        argon2::Params::new(header.memory_kib, header.passes, 1, Some(32)).map_err(|_| KeystoreError::Parameters)?;
+    let params = argon2::Params::new(header.memory_kib, header.passes, 1, Some(32))
+        .map_err(|_| KeystoreError::Parameters)?;
     let mut key = Zeroizing::new([0; 32]);
     argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
         .hash_password_into(passphrase, &header.salt, key.as_mut())

@@ -16,11 +16,15 @@ pub type Weight = u64;
 pub type TimeMs = u64;
 
 /// A 32-byte BLAKE3 digest. Which context it was made under is said where it is made.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize,
+)]
 pub struct Digest(pub [u8; 32]);
 
 /// The digest of the genesis: names the network in everything that is signed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize,
+)]
 pub struct ChainId(pub [u8; 32]);
 
 /// Who: an Ed25519 public key. libp2p's PeerId is another spelling of the same key.

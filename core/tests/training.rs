@@ -11,8 +11,8 @@ use tequio_core::{
         exact::run_unit,
         kernel,
         lane::{
-            Dispute, EpochOrder, LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, Verdict,
-            lane_state_at, replay_step, run_lane, settle,
+            Dispute, EpochOrder, LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput,
+            LaneResult, Verdict, lane_state_at, replay_step, run_lane, settle,
         },
         params::{Architecture, JobParams, Mode, Plan, Rounding},
         predict::{Accuracy, Classifier},
@@ -39,14 +39,18 @@ fn published_digits() -> (Samples, Samples) {
         let (values, after) = rest.split_at(rows * features);
         let (labels, after) = after.split_at(rows);
         rest = after;
-        Samples::new(features as u32, values.iter().map(|v| *v as i8).collect(), labels.to_vec()).unwrap()
+        Samples::new(features as u32, values.iter().map(|v| *v as i8).collect(), labels.to_vec())
+            .unwrap()
     };
     (take(train), take(test))
 }
 
 fn published_job(mode: Mode, rounds: u32) -> Plan {
-    let architecture =
-        Architecture { dims: vec![64, 64, 10].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 };
+    let architecture = Architecture {
+        dims: vec![64, 64, 10].try_into().unwrap(),
+        input_exponent: 6,
+        hidden_exponent: 5,
+    };
     let params = JobParams {
         architecture,
         unit_rows: 8,
@@ -85,7 +89,10 @@ fn every_step_run_has_the_published_digest() {
     let (data, test) = published_digits();
     let plan = published_job(Mode::Exact { units: 8 }, 880);
     let weights = train(&plan, &data, |_, _| {}).unwrap();
-    assert_eq!(hex::encode(weights.sha256()), "f0cfec79fd8c0bbf06fe38ebda451194b0abec7a70438f33c1991365bf956d37");
+    assert_eq!(
+        hex::encode(weights.sha256()),
+        "f0cfec79fd8c0bbf06fe38ebda451194b0abec7a70438f33c1991365bf956d37"
+    );
     println!("every step: {:?}", accuracy(&plan, &weights, &test));
 }
 
@@ -95,7 +102,10 @@ fn local_run_has_the_published_digest_and_accuracy() {
     let plan = local();
     let mut rounds = 0;
     let weights = train(&plan, &data, |_, _| rounds += 1).unwrap();
-    assert_eq!(hex::encode(weights.sha256()), "f30cc21b777478bc26a5fe701dbe379f164c566f78d8330271443e5a006439c0");
+    assert_eq!(
+        hex::encode(weights.sha256()),
+        "f30cc21b777478bc26a5fe701dbe379f164c566f78d8330271443e5a006439c0"
+    );
     let accuracy = accuracy(&plan, &weights, &test);
     assert_eq!((rounds, format!("{:.4}", accuracy.share())), (55, "0.9694".into()));
 }
@@ -107,12 +117,20 @@ fn lanes_count_once_in_any_order() {
     let start = Weights::initial(&plan);
     let mut order = EpochOrder::new(data.rows());
     let results: Vec<LaneResult> = (0..8)
-        .map(|l| LaneInput::assemble(&plan, &mut order, &data, &start, lane(0, l)).unwrap().run().unwrap())
+        .map(|l| {
+            LaneInput::assemble(&plan, &mut order, &data, &start, lane(0, l))
+                .unwrap()
+                .run()
+                .unwrap()
+        })
         .collect();
     let mut ends = Vec::new();
     for key in 0..20 {
         let mut round = LaneRound::new(&plan, 0).unwrap();
-        for l in prng::permutation(key, 8).into_iter().chain(prng::permutation(!key, 8).into_iter().take(3)) {
+        for l in prng::permutation(key, 8)
+            .into_iter()
+            .chain(prng::permutation(!key, 8).into_iter().take(3))
+        {
             let was_missing = round.missing().contains(&l);
             let added = round.add(l, &results[l as usize]).unwrap();
             assert_eq!(added == Added::New, was_missing);
@@ -158,7 +176,8 @@ fn lane_and_lie(change: impl Fn(&mut LaneState, u32)) -> (Plan, LaneInput, LaneR
     let plan = local();
     let start = Weights::initial(&plan);
     let id = lane(3, 2);
-    let input = LaneInput::assemble(&plan, &mut EpochOrder::new(data.rows()), &data, &start, id).unwrap();
+    let input =
+        LaneInput::assemble(&plan, &mut EpochOrder::new(data.rows()), &data, &start, id).unwrap();
     let honest = input.run().unwrap();
     // The liar goes on honestly from a wrong state, so that every later digest differs as well.
     let mut state = LaneState::at_rest(start.clone());
@@ -168,7 +187,8 @@ fn lane_and_lie(change: impl Fn(&mut LaneState, u32)) -> (Plan, LaneInput, LaneR
         change(&mut state, step);
         digests.push(state.digest(&id, step));
     }
-    let delta = state.weights().as_slice().iter().zip(start.as_slice()).map(|(a, b)| a - b).collect();
+    let delta =
+        state.weights().as_slice().iter().zip(start.as_slice()).map(|(a, b)| a - b).collect();
     let lie = LaneResult::seal(&id, &start, digests, delta, honest.macs);
     (plan, input, honest, lie)
 }
@@ -181,21 +201,24 @@ fn a_dispute_is_settled_by_one_step() {
                 let mut values = state.weights().as_slice().to_vec();
                 values[100] += 1;
                 let weights = Weights::new(local().topology(), values).unwrap();
-                *state = decode(&encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap();
+                *state =
+                    decode(&encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap();
             }
         });
         for result in [&honest, &lie] {
             result.check_form(&plan, &input.id, &input.weights).unwrap();
         }
         assert_eq!(Dispute::between(&honest, &lie), Some(Dispute::Step(wrong_step)));
-        let before = lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step).unwrap();
+        let before =
+            lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step).unwrap();
         let judge = |before: &LaneState, first: &LaneResult, second: &LaneResult| {
             settle(&plan, &input.id, &input.weights, &input.rows, before, (first, second)).unwrap()
         };
         assert_eq!(judge(&before, &honest, &lie), Some(Verdict::First));
         assert_eq!(judge(&before, &lie, &honest), Some(Verdict::Second));
         assert_eq!(judge(&before, &honest, &honest), None);
-        let after = lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step + 1).unwrap();
+        let after =
+            lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step + 1).unwrap();
         assert_eq!(judge(&after, &honest, &lie), Some(Verdict::BadOpening));
     }
 }
@@ -205,11 +228,18 @@ fn a_wrong_delta_under_right_digests_is_settled_too() {
     let (plan, input, honest, _) = lane_and_lie(|_, _| {});
     let mut delta = honest.delta.to_vec();
     delta[5] += 1;
-    let lie = LaneResult::seal(&input.id, &input.weights, honest.step_digests.to_vec(), delta, honest.macs);
+    let lie = LaneResult::seal(
+        &input.id,
+        &input.weights,
+        honest.step_digests.to_vec(),
+        delta,
+        honest.macs,
+    );
     lie.check_form(&plan, &input.id, &input.weights).unwrap();
     assert_eq!(Dispute::between(&honest, &lie), Some(Dispute::Delta));
     let before = lane_state_at(&plan, &input.id, &input.weights, &input.rows, 15).unwrap();
-    let verdict = settle(&plan, &input.id, &input.weights, &input.rows, &before, (&lie, &honest)).unwrap();
+    let verdict =
+        settle(&plan, &input.id, &input.weights, &input.rows, &before, (&lie, &honest)).unwrap();
     assert_eq!(verdict, Some(Verdict::Second));
 }
 
@@ -230,7 +260,8 @@ fn a_result_is_bound_to_its_lane_start_and_contents() {
     assert!(check(&macs, &input.id).is_err());
     let mut far = honest.delta.to_vec();
     far[0] = i32::MAX;
-    let far = LaneResult::seal(&input.id, &input.weights, honest.step_digests.to_vec(), far, honest.macs);
+    let far =
+        LaneResult::seal(&input.id, &input.weights, honest.step_digests.to_vec(), far, honest.macs);
     assert!(check(&far, &input.id).is_err());
     let bytes = encode(&honest);
     assert_eq!(decode::<LaneResult>(&bytes, LANE_RESULT_BYTES_MAX).unwrap(), honest);
@@ -279,12 +310,21 @@ fn the_extremes_of_every_parameter_train_without_panic() {
                 let mut params = local().params().clone();
                 let dims = dims.clone().try_into().unwrap();
                 params.architecture = Architecture { dims, input_exponent, hidden_exponent };
-                (params.learning_rate, params.momentum, params.rounding) = (learning_rate, momentum, rounding);
+                (params.learning_rate, params.momentum, params.rounding) =
+                    (learning_rate, momentum, rounding);
                 let plan = params.validate().unwrap();
                 let count = plan.topology().parameters();
-                let start = (0..count as u32).map(|i| if prng::at(1, i) & 1 == 0 { lim } else { -lim }).collect();
+                let start = (0..count as u32)
+                    .map(|i| if prng::at(1, i) & 1 == 0 { lim } else { -lim })
+                    .collect();
                 let start = Weights::new(plan.topology(), start).unwrap();
-                let input = LaneInput::assemble(&plan, &mut EpochOrder::new(data.rows()), &data, &start, lane(54, 7));
+                let input = LaneInput::assemble(
+                    &plan,
+                    &mut EpochOrder::new(data.rows()),
+                    &data,
+                    &start,
+                    lane(54, 7),
+                );
                 let result = input.unwrap().run().unwrap();
                 result.check_form(&plan, &lane(54, 7), &start).unwrap();
             }
@@ -300,7 +340,9 @@ fn table(name: &str, scaling: Option<Scaling>, seed: u32) -> Dataset {
         flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
         bytes = plain;
     }
-    let data = prepare(&bytes, &CsvOptions { header, scaling, seed, ..CsvOptions::new(Label::Last) }).unwrap();
+    let data =
+        prepare(&bytes, &CsvOptions { header, scaling, seed, ..CsvOptions::new(Label::Last) })
+            .unwrap();
     assert_eq!(decode::<Dataset>(&encode(&data), DATASET_BYTES_MAX).unwrap(), data);
     data
 }
@@ -317,7 +359,12 @@ fn train_with_defaults(data: &Dataset, hidden: &[u32], seed: u32) -> (Weights, A
 fn mean_accuracy(name: &str, hidden: &[u32]) -> f64 {
     let share = |seed| {
         let got = train_with_defaults(&table(name, None, seed), hidden, seed).1;
-        println!("{name} {hidden:?} seed {seed}: {}/{} = {:.2} %", got.correct, got.total, 100.0 * got.share());
+        println!(
+            "{name} {hidden:?} seed {seed}: {}/{} = {:.2} %",
+            got.correct,
+            got.total,
+            100.0 * got.share()
+        );
         got.share()
     };
     let mean = [0, 1, 2].map(share).iter().sum::<f64>() / 3.0;
@@ -331,17 +378,43 @@ fn mean_accuracy(name: &str, hidden: &[u32]) -> f64 {
 fn tables_train_to_the_weights_of_the_oracle() {
     for (name, scaling, hidden, expected) in ORACLE {
         let (weights, accuracy) = train_with_defaults(&table(name, *scaling, 0), hidden, 0);
-        let got = format!("{} {}/{}", hex::encode(weights.sha256()), accuracy.correct, accuracy.total);
+        let got =
+            format!("{} {}/{}", hex::encode(weights.sha256()), accuracy.correct, accuracy.total);
         assert_eq!(got, *expected, "{name} {scaling:?} {hidden:?}");
     }
 }
 
 const ORACLE: &[(&str, Option<Scaling>, &[u32], &str)] = &[
-    ("iris.csv", None, &[32], "339c4edac5ce6befe7fad5d6340d77e583fd09fdc7ec53b74fc7d8ec20cdec9d 29/30"),
-    ("iris.csv", Some(Scaling::Global), &[5], "9d0567a097ff494063b697468ec9e832cef94ce040487395f047df2e655b1100 29/30"),
-    ("wine.csv", None, &[16, 8], "b2f7f23c8518987507f2b63012d44f6d3f080fd3acecbd1bfd95893a38ba9539 33/34"),
-    ("breast_cancer.csv", None, &[32], "6f195eb2e56c162979b3eec1d9450436950973b8bad64c5e8fde75c5a9e8f682 111/113"),
-    ("digits.csv.gz", None, &[64], "3ba4a65670335658966cdf8c1e8b5d697d6f1a3a02566a5b71979cccf84043a3 347/355"),
+    (
+        "iris.csv",
+        None,
+        &[32],
+        "339c4edac5ce6befe7fad5d6340d77e583fd09fdc7ec53b74fc7d8ec20cdec9d 29/30",
+    ),
+    (
+        "iris.csv",
+        Some(Scaling::Global),
+        &[5],
+        "9d0567a097ff494063b697468ec9e832cef94ce040487395f047df2e655b1100 29/30",
+    ),
+    (
+        "wine.csv",
+        None,
+        &[16, 8],
+        "b2f7f23c8518987507f2b63012d44f6d3f080fd3acecbd1bfd95893a38ba9539 33/34",
+    ),
+    (
+        "breast_cancer.csv",
+        None,
+        &[32],
+        "6f195eb2e56c162979b3eec1d9450436950973b8bad64c5e8fde75c5a9e8f682 111/113",
+    ),
+    (
+        "digits.csv.gz",
+        None,
+        &[64],
+        "3ba4a65670335658966cdf8c1e8b5d697d6f1a3a02566a5b71979cccf84043a3 347/355",
+    ),
     (
         "digits.csv.gz",
         Some(Scaling::PerColumn),
@@ -358,7 +431,11 @@ fn digits_with_defaults_reach_96_percent() {
             let data = table("digits.csv.gz", None, seed);
             assert_eq!(data.normalizer().scaling(), Scaling::Global);
             let got = train_with_defaults(&data, hidden, seed).1;
-            println!("digits {hidden:?} seed {seed}: {:.2} % of {}", 100.0 * got.share(), got.total);
+            println!(
+                "digits {hidden:?} seed {seed}: {:.2} % of {}",
+                100.0 * got.share(),
+                got.total
+            );
             assert!(got.share() >= 0.96, "{hidden:?} seed {seed}: {got:?}");
         }
     }

@@ -39,12 +39,16 @@ fn job(mode: Mode) -> Plan {
     let architecture = Architecture { dims, input_exponent: 5, hidden_exponent: 5 };
     let (learning_rate, momentum, rounds, seed) = (3277, 230, 3, 0);
     let rounding = Rounding::Stochastic;
-    JobParams { architecture, unit_rows: 4, mode, learning_rate, momentum, rounds, seed, rounding }.validate().unwrap()
+    JobParams { architecture, unit_rows: 4, mode, learning_rate, momentum, rounds, seed, rounding }
+        .validate()
+        .unwrap()
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let csv: String = (0..40).map(|i| format!("{},{},{}\n", i % 7, i % 5, i % 2)).collect();
-    let data = prepare(csv.as_bytes(), &CsvOptions { header: false, ..CsvOptions::new(Label::Last) }).unwrap();
+    let data =
+        prepare(csv.as_bytes(), &CsvOptions { header: false, ..CsvOptions::new(Label::Last) })
+            .unwrap();
     let plan = job(Mode::Local { lanes: 2, steps: 2 });
     let id = LaneId { job: Digest([1; 32]), round: 1, lane: 1 };
     let start = Weights::initial(&plan);
@@ -52,9 +56,11 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let lane = LaneInput::assemble(&plan, &mut order, data.train(), &start, id).unwrap();
     let exact = job(Mode::Exact { units: 2 });
     let published = start.publish(exact.topology()).unwrap();
-    let unit_rows = data.train().select(&EpochOrder::new(data.train().rows()).lane_rows(&exact, 0, 1).unwrap());
+    let unit_rows =
+        data.train().select(&EpochOrder::new(data.train().rows()).lane_rows(&exact, 0, 1).unwrap());
     let trace = run_unit(&exact, 0, 1, &published, &unit_rows).unwrap();
-    let classifier = Classifier::new(exact.params().architecture.clone(), published.clone()).unwrap();
+    let classifier =
+        Classifier::new(exact.params().architecture.clone(), published.clone()).unwrap();
     let answer = infer(&classifier, data.test()).unwrap();
     Fixture { result: lane.run().unwrap(), data, lane, exact, published, unit_rows, trace, answer }
 });
@@ -79,7 +85,8 @@ fn receive(bytes: &[u8]) {
     }
     if let Some(trace) = strict::<UnitTrace>(bytes) {
         let secrets = RoundSecrets::draw(&all.exact, &all.published, &[5; 32]).unwrap();
-        let verdict = check_unit(&all.exact, &secrets, &all.published, (0, 1), &all.unit_rows, &trace);
+        let verdict =
+            check_unit(&all.exact, &secrets, &all.published, (0, 1), &all.unit_rows, &trace);
         assert_eq!(verdict.is_ok(), trace == all.trace);
     }
     if let Some(published) = strict::<Published>(bytes)
@@ -89,7 +96,8 @@ fn receive(bytes: &[u8]) {
         classifier.classify(&[127, -127]).unwrap();
     }
     if let Some(state) = strict::<LaneState>(bytes) {
-        let _ = tequio_core::compute::lane::replay_step(&plan, &all.lane.id, &state, &all.lane.rows, 1);
+        let _ =
+            tequio_core::compute::lane::replay_step(&plan, &all.lane.id, &state, &all.lane.rows, 1);
     }
     strict::<Dataset>(bytes);
     strict::<Normalizer>(bytes);

@@ -155,7 +155,9 @@ impl FromStr for HttpAddr {
     type Err = NotHttpAddr;
 
     fn from_str(text: &str) -> Result<Self, NotHttpAddr> {
-        let named = text.rsplit_once(':').is_some_and(|(host, port)| is_host_name(host) && port.parse::<u16>().is_ok());
+        let named = text
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| is_host_name(host) && port.parse::<u16>().is_ok());
         match named || text.parse::<SocketAddr>().is_ok() {
             true => Ok(Self(text.to_owned())),
             false => Err(NotHttpAddr(text.to_owned())),
@@ -203,7 +205,9 @@ impl HostName {
 
 /// Why a text is no [`HostName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a host name; write the name alone, such as node1.example, without scheme and port")]
+#[error(
+    "{0:?} is not a host name; write the name alone, such as node1.example, without scheme and port"
+)]
 pub struct NotHostName(String);
 
 impl FromStr for HostName {
@@ -235,8 +239,9 @@ impl From<HostName> for String {
 /// the underscore of container networks).
 fn is_host_name(text: &str) -> bool {
     const LEN_MAX: usize = 253;
-    let plain =
-        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let plain = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
     text.len() <= LEN_MAX && text.split('.').all(plain)
 }
 
@@ -244,15 +249,17 @@ impl Config {
     /// Reads the file of a directory.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE_NAME);
-        let bytes = files::read_capped(&path, LEN_MAX).map_err(|error| unreadable(dir, &path, error))?;
+        let bytes =
+            files::read_capped(&path, LEN_MAX).map_err(|error| unreadable(dir, &path, error))?;
         let invalid = || {
             format!(
                 "{} is not a valid configuration; correct the line (docs/operating.md lists the options)",
                 path.display()
             )
         };
-        let text =
-            String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(invalid)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
+            .with_context(invalid)?;
         toml::from_str(&text).with_context(invalid)
     }
 
@@ -273,15 +280,19 @@ fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
         return anyhow::anyhow!("{} is a file, not a directory: check --dir", dir.display());
     }
     if error.kind() == std::io::ErrorKind::PermissionDenied {
-        return anyhow::Error::new(error)
-            .context(format!("cannot read {}: run the command as the node's user", path.display()));
+        return anyhow::Error::new(error).context(format!(
+            "cannot read {}: run the command as the node's user",
+            path.display()
+        ));
     }
     if error.kind() != std::io::ErrorKind::NotFound {
         return anyhow::Error::new(error).context(format!("cannot read {}", path.display()));
     }
     let found = files::node_directories(dir);
     match (dir.is_dir(), found.first()) {
-        (false, _) => anyhow::anyhow!("there is no directory {}: check --dir, or {init}", dir.display()),
+        (false, _) => {
+            anyhow::anyhow!("there is no directory {}: check --dir, or {init}", dir.display())
+        }
         (true, Some(node)) => anyhow::anyhow!(
             "{} is the directory of a network, not of a node: give one of its nodes, such as --dir {}",
             dir.display(),
@@ -304,15 +315,28 @@ mod tests {
 
     #[test]
     fn an_http_address_has_a_name_or_an_ip_and_a_port() {
-        for good in ["127.0.0.1:4811", "[::1]:0", "localhost:4811", "node1.my-net_2:1", "0.0.0.0:80"] {
+        for good in
+            ["127.0.0.1:4811", "[::1]:0", "localhost:4811", "node1.my-net_2:1", "0.0.0.0:80"]
+        {
             assert_eq!(good.parse::<HttpAddr>().unwrap().as_str(), good);
         }
-        for bad in ["", "localhost", "4811", ":4811", "::1:80:", "localhost:65536", "http://localhost:1", "a..b:1"] {
+        for bad in [
+            "",
+            "localhost",
+            "4811",
+            ":4811",
+            "::1:80:",
+            "localhost:65536",
+            "http://localhost:1",
+            "a..b:1",
+        ] {
             let error = bad.parse::<HttpAddr>().unwrap_err().to_string();
             assert!(error.contains("127.0.0.1:4811"), "{error}");
         }
         let name: HostName = "Node1.Example".parse().unwrap();
-        assert!(name.is("node1.example") && name.is("NODE1.example.") && !name.is("node1.example.org"));
+        assert!(
+            name.is("node1.example") && name.is("NODE1.example.") && !name.is("node1.example.org")
+        );
         for bad in ["", "node1:4811", "http://node1", "127.0.0.1", "*", "a b"] {
             assert!(bad.parse::<HostName>().is_err(), "{bad}");
         }
@@ -333,7 +357,8 @@ mod tests {
         };
         config.save(dir.path()).unwrap();
         assert_eq!(Config::load(dir.path()).unwrap(), config);
-        for (written, pipeline) in [("true", Pipelining::Auto), ("false", Pipelining::Off), ("\"on\"", Pipelining::On)]
+        for (written, pipeline) in
+            [("true", Pipelining::Auto), ("false", Pipelining::Off), ("\"on\"", Pipelining::On)]
         {
             std::fs::write(dir.path().join(FILE_NAME), format!("pipeline = {written}\n")).unwrap();
             assert_eq!(Config::load(dir.path()).unwrap(), Config { pipeline, ..Config::default() });

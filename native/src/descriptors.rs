@@ -9,7 +9,8 @@ const RESERVED: u64 = 512;
 /// Descriptors that a node with every connection that it may have holds open.
 pub fn wanted() -> u64 {
     let limits = Limits::default();
-    let connections = [limits.inbound, limits.outbound, limits.pending_inbound, limits.pending_outbound];
+    let connections =
+        [limits.inbound, limits.outbound, limits.pending_inbound, limits.pending_outbound];
     connections.iter().map(|n| u64::from(*n)).sum::<u64>() + RESERVED
 }
 
@@ -34,7 +35,11 @@ pub fn raise() {
         Err(error) => return tracing::warn!(%error, "the limit of open files cannot be read"),
     };
     let raised = wanted.min(hard);
-    let limit = if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() { raised } else { soft };
+    let limit = if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() {
+        raised
+    } else {
+        soft
+    };
     if let Some(advice) = advice(limit, wanted) {
         tracing::warn!("{advice}");
     }

@@ -58,7 +58,10 @@ pub fn read_stream_capped(stream: impl Read, len_max: usize) -> io::Result<Vec<u
     let mut bytes = Vec::new();
     stream.take(len_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > len_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {len_max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {len_max} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -103,10 +106,14 @@ pub struct DirectoryLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process runs on it. The same keys in two processes would sign conflicting votes.
-    #[error("{0} is in use by another tequio process: end that one, or wait for it; two would sign with the same keys")]
+    #[error(
+        "{0} is in use by another tequio process: end that one, or wait for it; two would sign with the same keys"
+    )]
     InUse(PathBuf),
     /// The file system refuses.
-    #[error("cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in it")]
+    #[error(
+        "cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in it"
+    )]
     Io(PathBuf, io::Error),
 }
 
@@ -115,8 +122,13 @@ impl DirectoryLock {
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join(LOCK_FILE);
         let fail = |error| LockError::Io(path.clone(), error);
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path).map_err(fail)?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(PRIVATE)
+            .open(&path)
+            .map_err(fail)?;
         let mut taken = file.try_lock();
         for _ in 1..LOCK_TRIES {
             if !matches!(taken, Err(TryLockError::WouldBlock)) {
@@ -154,7 +166,8 @@ mod tests {
     fn a_file_that_a_killed_process_of_the_same_id_left_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.json");
-        fs::write(dir.path().join(format!("run.json.{}.new", std::process::id())), b"half").unwrap();
+        fs::write(dir.path().join(format!("run.json.{}.new", std::process::id())), b"half")
+            .unwrap();
         write_atomic(&path, b"whole", PUBLIC).unwrap();
         assert_eq!(read_capped(&path, 5).unwrap(), b"whole");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

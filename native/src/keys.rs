@@ -120,10 +120,18 @@ impl Keys {
 
     /// Draws new keys for the seat and puts them into the keystore beside the others, before anybody hears of them. Those
     /// that are `kept` stay, whatever their age.
-    pub fn add_later(&mut self, path: &Path, kept: impl Fn(&SeatKeys) -> bool) -> anyhow::Result<SeatKeys> {
-        let passphrase = self.passphrase.clone().context("the passphrase of the keystore is not known")?;
+    pub fn add_later(
+        &mut self,
+        path: &Path,
+        kept: impl Fn(&SeatKeys) -> bool,
+    ) -> anyhow::Result<SeatKeys> {
+        let passphrase =
+            self.passphrase.clone().context("the passphrase of the keystore is not known")?;
         let (vote, vrf) = (random::<32>()?, random::<32>()?);
-        let new = SeatKeys { vote: bls::SecretKey::from_seed(&vote), vrf: vrf::SecretKey::from_bytes(&vrf) };
+        let new = SeatKeys {
+            vote: bls::SecretKey::from_seed(&vote),
+            vrf: vrf::SecretKey::from_bytes(&vrf),
+        };
         let mut changed = self.clone();
         if changed.later.len() >= LATER_MAX
             && let Some(oldest) = changed.later.iter().position(|keys| !kept(keys))
@@ -138,7 +146,12 @@ impl Keys {
 
     /// A seat for them in a new chain.
     pub fn genesis_seat(&self, weight: Weight) -> GenesisSeat {
-        GenesisSeat { node: self.id(), key: self.voting.public(), vrf_key: self.vrf.public(), weight }
+        GenesisSeat {
+            node: self.id(),
+            key: self.voting.public(),
+            vrf_key: self.vrf.public(),
+            weight,
+        }
     }
 
     /// Writes the keystore, readable by its owner only.
@@ -156,8 +169,10 @@ impl Keys {
                 .try_into()?,
         };
         let bytes = Zeroizing::new(codec::encode(&secrets));
-        let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
-        files::write_atomic(path, &file, files::PRIVATE).with_context(|| format!("cannot write {}", path.display()))
+        let file =
+            keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
+        files::write_atomic(path, &file, files::PRIVATE)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Opens a keystore.
@@ -165,11 +180,14 @@ impl Keys {
         let place = || format!("cannot open the keystore {}", path.display());
         let file = files::read_capped(path, keystore::FILE_LEN_MAX).map_err(|error| {
             let mend = match error.kind() {
-                ErrorKind::NotFound => ": check the path, or bring the keys back from a backup (`tequio keys import`)",
+                ErrorKind::NotFound => {
+                    ": check the path, or bring the keys back from a backup (`tequio keys import`)"
+                }
                 ErrorKind::PermissionDenied => ": run the command as the user that owns it",
                 _ => "",
             };
-            anyhow::Error::new(error).context(format!("cannot open the keystore {}{mend}", path.display()))
+            anyhow::Error::new(error)
+                .context(format!("cannot open the keystore {}{mend}", path.display()))
         })?;
         let bytes = keystore::open(&file, passphrase.as_bytes()).map_err(|error| {
             let mend = match error {
@@ -186,19 +204,34 @@ impl Keys {
         match bytes.first() {
             Some(&SECRETS_VERSION | &SECRETS_VERSION_PLAIN) | None => {}
             Some(version) if *version < SECRETS_VERSION => {
-                bail!("{}: made by an older tequio, without the key of a VRF; make new keys", path.display())
+                bail!(
+                    "{}: made by an older tequio, without the key of a VRF; make new keys",
+                    path.display()
+                )
             }
-            Some(version) => bail!("{}: its contents have version {version}; upgrade tequio", path.display()),
+            Some(version) => {
+                bail!("{}: its contents have version {version}; upgrade tequio", path.display())
+            }
         }
         let secrets = if bytes.first() == Some(&SECRETS_VERSION_PLAIN) {
-            let plain: PlainSecrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
+            let plain: PlainSecrets =
+                codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?;
             let later = BoundedVec::new();
-            Secrets { version: SECRETS_VERSION, node: plain.node, voting: plain.voting, vrf: plain.vrf, later }
+            Secrets {
+                version: SECRETS_VERSION,
+                node: plain.node,
+                voting: plain.voting,
+                vrf: plain.vrf,
+                later,
+            }
         } else {
             codec::decode(&bytes, keystore::SECRET_LEN_MAX).with_context(place)?
         };
         let later = secrets.later.iter().map(|[vote, vrf]| {
-            Ok(SeatKeys { vote: bls::SecretKey::from_bytes(vote)?, vrf: vrf::SecretKey::from_bytes(vrf) })
+            Ok(SeatKeys {
+                vote: bls::SecretKey::from_bytes(vote)?,
+                vrf: vrf::SecretKey::from_bytes(vrf),
+            })
         });
         let later: Result<Vec<SeatKeys>, bls::BlsError> = later.collect();
         Ok(Self {
@@ -230,7 +263,9 @@ impl PassphraseSource<'_> {
         }
         if let Some(passphrase) = std::env::var_os(PASSPHRASE_ENV).filter(|text| !text.is_empty()) {
             let text = passphrase.into_string();
-            let text = text.map_err(|_| anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8: use --passphrase-file"))?;
+            let text = text.map_err(|_| {
+                anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8: use --passphrase-file")
+            })?;
             return Ok(Zeroizing::new(text));
         }
         if !std::io::stdin().is_terminal() {
@@ -261,7 +296,9 @@ fn passphrase_file(path: &Path) -> anyhow::Result<Passphrase> {
         )
     };
     let bytes = Zeroizing::new(files::read_capped(path, PASSPHRASE_LEN_MAX).with_context(place)?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(place)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
+        .with_context(place)?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
         return Err(anyhow::anyhow!("its first line is empty").context(place()));
@@ -272,7 +309,8 @@ fn passphrase_file(path: &Path) -> anyhow::Result<Passphrase> {
 /// Bytes from the operating system.
 pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new([0; N]);
-    getrandom::fill(bytes.as_mut()).map_err(|e| anyhow::anyhow!("the operating system gives no random bytes: {e}"))?;
+    getrandom::fill(bytes.as_mut())
+        .map_err(|e| anyhow::anyhow!("the operating system gives no random bytes: {e}"))?;
     Ok(bytes)
 }
 
@@ -295,12 +333,16 @@ mod tests {
         let mut again = again;
         let first = again.add_later(&path, |_| false).unwrap();
         for _ in 0..LATER_MAX {
-            let newest = again.add_later(&path, |keys| keys.vote.public() == first.vote.public()).unwrap();
+            let newest =
+                again.add_later(&path, |keys| keys.vote.public() == first.vote.public()).unwrap();
             let read = Keys::open(&path, &passphrase).unwrap();
             assert_eq!(read.later.last().unwrap().vrf.public(), newest.vrf.public());
             assert_eq!(read.of_seat().len(), again.of_seat().len());
         }
-        assert_eq!((again.later.len(), again.later[0].vote.public()), (LATER_MAX, first.vote.public()));
+        assert_eq!(
+            (again.later.len(), again.later[0].vote.public()),
+            (LATER_MAX, first.vote.public())
+        );
     }
 
     #[test]

@@ -41,7 +41,10 @@ fn documented_limits_are_those_that_are_enforced() {
     let sender = node::mempool::PER_SENDER_MAX;
     let days = store::SUBMISSION_AGE_MS_MAX / (24 * 60 * 60 * 1000);
     let rows = [
-        ("HTTP requests of one address", format!("{} a second, {} at once", api::RATE_PER_SECOND, api::BURST)),
+        (
+            "HTTP requests of one address",
+            format!("{} a second, {} at once", api::RATE_PER_SECOND, api::BURST),
+        ),
         ("body of a request without data", kib(api::BODY_LEN_MAX)),
         ("CSV, packed or unpacked", mib(data::DATA_LEN_MAX)),
         ("prepared data set or batch", mib(dataset::DATASET_BYTES_MAX)),
@@ -61,7 +64,10 @@ fn documented_limits_are_those_that_are_enforced() {
         ("contributors that a result names", number(job::CONTRIBUTORS_MAX)),
         (
             "jobs of one coordinator at once, running or pending",
-            format!("{}: wait until one is final, or `tequio job cancel`", state::JOBS_PER_OWNER_MAX),
+            format!(
+                "{}: wait until one is final, or `tequio job cancel`",
+                state::JOBS_PER_OWNER_MAX
+            ),
         ),
         (
             "jobs that a list shows",
@@ -70,23 +76,38 @@ fn documented_limits_are_those_that_are_enforced() {
         ("refs of one owner", number(state::REFS_PER_OWNER_MAX)),
         ("members of the network", number(membership::MEMBERS_MAX)),
         ("seats of a committee", number(committee::SEATS_MAX)),
-        ("waiting transactions", format!("{}, {}, {sender} of one sender", number(items), mib(bytes))),
+        (
+            "waiting transactions",
+            format!("{}, {}, {sender} of one sender", number(items), mib(bytes)),
+        ),
         ("size of a transaction", kib(transaction::TRANSACTION_LEN_MAX)),
         ("life of a transaction", format!("{} blocks", number(transaction::LIFE_MAX))),
         ("writes that wait for a quorum", number(store::OPEN_MAX)),
         ("settled writes that can be asked after", number(store::SETTLED_MAX)),
         (
             "keys of submissions",
-            format!("{}, for {days} days, each up to {} bytes", number(store::SUBMISSIONS_MAX), store::KEY_LEN_MAX),
+            format!(
+                "{}, for {days} days, each up to {} bytes",
+                number(store::SUBMISSIONS_MAX),
+                store::KEY_LEN_MAX
+            ),
         ),
         ("free space that a submission leaves", mib(api::FREE_BYTES_MIN as usize)),
         (
             "block of the chain",
-            format!("{}, {} transactions", mib(block::BLOCK_LEN_MAX), number(block::BLOCK_TRANSACTIONS_MAX)),
+            format!(
+                "{}, {} transactions",
+                mib(block::BLOCK_LEN_MAX),
+                number(block::BLOCK_TRANSACTIONS_MAX)
+            ),
         ),
         (
             "block of an object",
-            format!("{}; contents in parts up to {}", mib(object::BLOCK_LEN_MAX), mib(object::CONTENT_LEN_MAX)),
+            format!(
+                "{}; contents in parts up to {}",
+                mib(object::BLOCK_LEN_MAX),
+                mib(object::CONTENT_LEN_MAX)
+            ),
         ),
         (
             "connections",
@@ -97,13 +118,17 @@ fn documented_limits_are_those_that_are_enforced() {
                 limits.inbound_per_ip
             ),
         ),
-        ("open files of the process", format!("{} for all connections", number(descriptors::wanted()))),
+        (
+            "open files of the process",
+            format!("{} for all connections", number(descriptors::wanted())),
+        ),
     ];
     let table = OPERATING.split_once("\n## Limits\n").unwrap().1;
     for (what, limit) in &rows {
         let row = format!("| {what} | {limit} |");
         assert!(table.contains(&row), "docs/operating.md lacks {row}");
     }
-    let rows_in_docs = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).count();
+    let rows_in_docs =
+        table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what")).count();
     assert_eq!(rows_in_docs, rows.len(), "docs/operating.md lists limits that nothing enforces");
 }

@@ -13,7 +13,8 @@ pub const DEFAULT: &str = "info";
 pub const VARIABLE: &str = "RUST_LOG";
 
 /// Replaces the filter of the running program.
-type Replace = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
+type Replace =
+    Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error> + Send + Sync>;
 
 static REPLACE: OnceLock<Replace> = OnceLock::new();
 
@@ -42,7 +43,10 @@ pub fn start() {
             Err(error) => (EnvFilter::new(DEFAULT), Some(error)),
         },
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     let builder = builder.with_filter_reloading();
     let handle = builder.reload_handle();
     let _ = REPLACE.set(Box::new(move |filter| handle.reload(filter)));

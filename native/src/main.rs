@@ -54,8 +54,9 @@ fn in_a_line(error: &anyhow::Error) -> String {
 /// Removes variables of this program that are empty: service managers and container files set a
 /// variable to nothing where they mean that it is not set.
 fn forget_empty_variables() {
-    let empty = std::env::vars_os()
-        .filter(|(name, value)| value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("TEQUIO_")));
+    let empty = std::env::vars_os().filter(|(name, value)| {
+        value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("TEQUIO_"))
+    });
     for (name, _) in empty.collect::<Vec<_>>() {
         // SAFETY: there are no other threads yet.
         unsafe { std::env::remove_var(name) };
@@ -72,7 +73,10 @@ mod tests {
         let error = anyhow::Error::new(std::io::Error::other(io())).context("cannot write x");
         assert_eq!(in_a_line(&error), "cannot write x: no space");
         assert_eq!(in_a_line(&anyhow::Error::new(io()).context("x: no space")), "x: no space");
-        assert_eq!(in_a_line(&anyhow::Error::new(io()).context("cannot write x")), "cannot write x: no space");
+        assert_eq!(
+            in_a_line(&anyhow::Error::new(io()).context("cannot write x")),
+            "cannot write x: no space"
+        );
     }
 
     #[test]

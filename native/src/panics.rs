@@ -32,7 +32,9 @@ pub fn caught<T>(action: impl FnOnce() -> T) -> Result<T, String> {
 
 fn text(panic: &(dyn Any + Send)) -> String {
     let literal = panic.downcast_ref::<&str>().map(ToString::to_string);
-    literal.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it cannot be read".into())
+    literal
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it cannot be read".into())
 }
 
 #[cfg(test)]
@@ -42,7 +44,10 @@ mod tests {
     #[test]
     fn a_panic_becomes_its_message() {
         assert_eq!(caught(|| 7), Ok(7));
-        assert_eq!(caught(|| panic!("page {} is wrong", 3)), Err::<(), _>("page 3 is wrong".into()));
+        assert_eq!(
+            caught(|| panic!("page {} is wrong", 3)),
+            Err::<(), _>("page 3 is wrong".into())
+        );
         assert_eq!(caught(|| panic!("wrong")), Err::<(), _>("wrong".into()));
     }
 }

@@ -52,7 +52,8 @@ impl CircuitMeter {
     pub fn read(&self) -> Circuits {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Circuits {
-            reservations_open: self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            reservations_open: self.0.reserved.lock().unwrap_or_else(PoisonError::into_inner).len()
+                as u64,
             reservations: of(&self.0.reservations),
             circuits_open: of(&self.0.circuits_open),
             circuits: of(&self.0.circuits),
@@ -72,7 +73,8 @@ impl CircuitMeter {
         };
         let less = |count: &AtomicU64| {
             // What ends without a report of its beginning does not count below nothing.
-            let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
+            let _ = count
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
         };
         let tally = &self.0;
         match event {

@@ -80,7 +80,8 @@ pub enum DialError {
 
 /// Each address and what went wrong with it.
 fn causes(failures: &[(Multiaddr, DialError)]) -> String {
-    let each = failures.iter().map(|(addr, error)| format!("{}: {error}", without_secrets(addr.clone())));
+    let each =
+        failures.iter().map(|(addr, error)| format!("{}: {error}", without_secrets(addr.clone())));
     each.collect::<Vec<_>>().join("; ")
 }
 

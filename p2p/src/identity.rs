@@ -79,19 +79,24 @@ mod tests {
 
     #[test]
     fn a_named_peer_is_kept() {
-        let id = node_id(&keypair(&Zeroizing::new([7; 32])).unwrap().public().to_peer_id()).unwrap();
+        let id =
+            node_id(&keypair(&Zeroizing::new([7; 32])).unwrap().public().to_peer_id()).unwrap();
         let bare: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         let named = with_peer(bare.clone(), id);
         assert_eq!(named, bare.clone().with(Protocol::P2p(peer_id(id).unwrap())));
         assert_eq!(with_peer(named.clone(), id), named);
         assert_eq!((node_of(&named), node_of(&bare)), (Some(id), None));
         let circuit = circuit(&named, id).unwrap();
-        assert_eq!(circuit.to_string(), format!("{named}/p2p-circuit/p2p/{}", peer_id(id).unwrap()));
+        assert_eq!(
+            circuit.to_string(),
+            format!("{named}/p2p-circuit/p2p/{}", peer_id(id).unwrap())
+        );
     }
 
     #[test]
     fn a_circuit_needs_a_named_relay() {
-        let id = node_id(&keypair(&Zeroizing::new([7; 32])).unwrap().public().to_peer_id()).unwrap();
+        let id =
+            node_id(&keypair(&Zeroizing::new([7; 32])).unwrap().public().to_peer_id()).unwrap();
         assert_eq!(circuit(&"/ip4/127.0.0.1/tcp/1".parse().unwrap(), id), None);
     }
 }

@@ -140,7 +140,9 @@ impl Network {
         let exchange = std::pin::pin!(async {
             let (response, result) = oneshot::channel();
             let outbound = Outbound { protocol, body, response, permit };
-            self.command(Command::Request(peer, outbound)).await.map_err(|_| RequestError::Closed)?;
+            self.command(Command::Request(peer, outbound))
+                .await
+                .map_err(|_| RequestError::Closed)?;
             result.await.unwrap_or(Err(RequestError::ConnectionLost))
         });
         match select(exchange, Delay::new(timeout)).await {
@@ -151,7 +153,12 @@ impl Network {
 
     /// Says something to those of these peers that are connected, and expects no answer. It may be lost; what one peer
     /// gets, it gets in order. If a peer is too slow, it misses the oldest of what waits for it.
-    pub fn tell(&self, channel: Channel, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
+    pub fn tell(
+        &self,
+        channel: Channel,
+        peers: impl IntoIterator<Item = NodeId>,
+        body: &Arc<[u8]>,
+    ) {
         self.hub.tell(channel, peers, body);
     }
 

@@ -129,7 +129,11 @@ pub(crate) fn is_signalled(addr: &Multiaddr) -> bool {
 /// The address of the connection that is signalled over this circuit.
 pub(crate) fn over_webrtc(circuit: &Multiaddr) -> Multiaddr {
     let mut out = before_circuit(circuit).with(Protocol::P2pCircuit).with(Protocol::WebRTC);
-    circuit.iter().skip_while(|part| *part != Protocol::P2pCircuit).skip(1).for_each(|part| out.push(part));
+    circuit
+        .iter()
+        .skip_while(|part| *part != Protocol::P2pCircuit)
+        .skip(1)
+        .for_each(|part| out.push(part));
     out
 }
 
@@ -141,7 +145,9 @@ pub(crate) fn circuit_of(addr: &Multiaddr) -> Option<Multiaddr> {
 
 /// The relay that a circuit address names.
 pub(crate) fn relay_of(addr: &Multiaddr) -> Option<PeerId> {
-    before_circuit(addr).iter().find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None })
+    before_circuit(addr)
+        .iter()
+        .find_map(|part| if let Protocol::P2p(peer) = part { Some(peer) } else { None })
 }
 
 /// The part of an address in front of `/p2p-circuit`.
@@ -200,14 +206,18 @@ mod tests {
             assert_eq!(TransportKind::of(&addr(&text)), kind, "{text}");
         }
         let via = node_id(&A.parse().unwrap()).unwrap();
-        assert_eq!(Path::of(&circuit), Some(Path::Relayed { via, transport: TransportKind::WebSocket }));
+        assert_eq!(
+            Path::of(&circuit),
+            Some(Path::Relayed { via, transport: TransportKind::WebSocket })
+        );
         assert_eq!(target_of(&circuit), B.parse().ok());
     }
 
     #[test]
     fn what_is_only_signalled_through_a_relay_is_direct() {
         let circuit = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/p2p/{B}"));
-        let signalled = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/webrtc/p2p/{B}"));
+        let signalled =
+            addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit/webrtc/p2p/{B}"));
         assert_eq!(over_webrtc(&circuit), signalled);
         assert_eq!((circuit_of(&signalled), circuit_of(&circuit)), (Some(circuit.clone()), None));
         assert!(is_circuit(&circuit) && !is_circuit(&signalled) && names_relay(&signalled));
@@ -216,7 +226,9 @@ mod tests {
         let reservation = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit"));
         assert_eq!(over_webrtc(&reservation), reservation.with(Protocol::WebRTC));
         // The kinds do not mix: this one is WebRTC-direct to the relay.
-        assert!(!is_signalled(&addr(&format!("/ip4/127.0.0.1/udp/1/webrtc-direct/p2p/{A}/p2p-circuit/p2p/{B}"))));
+        assert!(!is_signalled(&addr(&format!(
+            "/ip4/127.0.0.1/udp/1/webrtc-direct/p2p/{A}/p2p-circuit/p2p/{B}"
+        ))));
     }
 
     #[test]

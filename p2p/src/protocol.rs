@@ -67,8 +67,14 @@ impl Protocol {
     /// Number of protocols.
     pub const COUNT: usize = 6;
     /// All of them, in the order of [`Protocol::index`].
-    pub const ALL: [Protocol; Self::COUNT] =
-        [Protocol::Light, Protocol::Work, Protocol::Consensus, Protocol::Sync, Protocol::Mempool, Protocol::Want];
+    pub const ALL: [Protocol; Self::COUNT] = [
+        Protocol::Light,
+        Protocol::Work,
+        Protocol::Consensus,
+        Protocol::Sync,
+        Protocol::Mempool,
+        Protocol::Want,
+    ];
 
     /// Position in [`Protocol::ALL`], for tables with one entry per protocol.
     pub const fn index(self) -> usize {

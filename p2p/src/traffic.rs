@@ -85,11 +85,17 @@ impl StreamMuxer for Counted<StreamMuxerBox> {
     type Substream = Counted<SubstreamBox>;
     type Error = io::Error;
 
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+    fn poll_inbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Self::Substream>> {
         Pin::new(&mut self.inner).poll_inbound(cx).map_ok(|s| self.wrap(s))
     }
 
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Self::Substream>> {
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Self::Substream>> {
         Pin::new(&mut self.inner).poll_outbound(cx).map_ok(|s| self.wrap(s))
     }
 
@@ -103,7 +109,11 @@ impl StreamMuxer for Counted<StreamMuxerBox> {
 }
 
 impl AsyncRead for Counted<SubstreamBox> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Poll::Ready(Ok(n)) = result {
             self.tally.received.fetch_add(n as u64, Ordering::Relaxed);
@@ -113,7 +123,11 @@ impl AsyncRead for Counted<SubstreamBox> {
 }
 
 impl AsyncWrite for Counted<SubstreamBox> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(n)) = result {
             self.tally.sent.fetch_add(n as u64, Ordering::Relaxed);

@@ -45,7 +45,12 @@ impl Addresses {
     pub fn all(&self) -> Vec<Multiaddr> {
         let named = |addr: &Multiaddr| identity::with_peer(addr.clone(), self.id);
         if self.external.is_empty() {
-            self.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().map(named).collect()
+            self.listening
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(named)
+                .collect()
         } else {
             self.external.iter().map(named).collect()
         }
@@ -69,7 +74,11 @@ mod tests {
         let mut id = [0x66; 32];
         id[0] = 0x58;
         let addresses = Addresses::new(NodeId(id), vec![]);
-        for addr in ["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2/ws", "/ip4/127.0.0.1/udp/3/webrtc-direct"] {
+        for addr in [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/127.0.0.1/tcp/2/ws",
+            "/ip4/127.0.0.1/udp/3/webrtc-direct",
+        ] {
             addresses.add(addr.parse().unwrap());
         }
         assert_eq!(addresses.all().len(), 3);

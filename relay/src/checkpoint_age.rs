@@ -23,16 +23,20 @@ pub async fn watch(file: CheckpointFile) {
     loop {
         looks.tick().await;
         let path = file.path.clone();
-        let read = tokio::task::spawn_blocking(move || files::read_capped(&path, FILE_LEN_MAX)).await;
+        let read =
+            tokio::task::spawn_blocking(move || files::read_capped(&path, FILE_LEN_MAX)).await;
         if let Ok(Ok(bytes)) = read {
-            let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+            let now_ms =
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
             let advice = "write a newer one with `tequio checkpoint export --out FILE --replace`, and publish a link with its hash";
             let path = file.path.display();
             // A damaged file is reported where it is served.
             let Ok((checkpoint, _)) = Checkpoint::open(&bytes, None, 0) else { continue };
             match verdict(checkpoint.header.time_ms, checkpoint.trust_period_ms, now_ms) {
                 Verdict::Fresh => {}
-                Verdict::Expires(hours) => tracing::warn!(%path, hours, "the checkpoint expires: {advice}"),
+                Verdict::Expires(hours) => {
+                    tracing::warn!(%path, hours, "the checkpoint expires: {advice}")
+                }
                 Verdict::Expired => {
                     tracing::error!(%path, "the checkpoint has expired, so no new browser can join: {advice}")
                 }

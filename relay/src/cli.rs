@@ -162,13 +162,12 @@ const OPERATOR_URL_LEN_MAX: usize = 300;
 
 /// The first address of a host, which may be a name such as `localhost`.
 fn http_addr(text: &str) -> Result<SocketAddr, String> {
-    let found = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; write for example 127.0.0.1:4822, [::1]:4822 or localhost:4822"))?;
-    found
-        .into_iter()
-        .next()
-        .ok_or_else(|| "the name has no address; write an IP address instead, for example 127.0.0.1:4822".into())
+    let found = text.to_socket_addrs().map_err(|error| {
+        format!("{error}; write for example 127.0.0.1:4822, [::1]:4822 or localhost:4822")
+    })?;
+    found.into_iter().next().ok_or_else(|| {
+        "the name has no address; write an IP address instead, for example 127.0.0.1:4822".into()
+    })
 }
 
 fn operator_name(text: &str) -> Result<String, String> {
@@ -186,9 +185,9 @@ fn operator_url(text: &str) -> Result<String, String> {
     let is_web = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
     match is_web && text.len() <= OPERATOR_URL_LEN_MAX {
         true => Ok(text.into()),
-        false => {
-            Err(format!("an address starts with https:// or http:// and has at most {OPERATOR_URL_LEN_MAX} bytes"))
-        }
+        false => Err(format!(
+            "an address starts with https:// or http:// and has at most {OPERATOR_URL_LEN_MAX} bytes"
+        )),
     }
 }
 
@@ -201,7 +200,10 @@ impl Args {
         let mut config = Config::new(self.data, passphrase);
         config.listen = self.listen;
         if config.listen.is_empty() {
-            config.listen = Config::default_listen(tls.is_some()).iter().filter_map(|a| a.parse().ok()).collect();
+            config.listen = Config::default_listen(tls.is_some())
+                .iter()
+                .filter_map(|a| a.parse().ok())
+                .collect();
         }
         config.external = self.external;
         config.nodes = self.node;
@@ -244,7 +246,9 @@ mod tests {
     fn options_are_sound_and_all_are_in_the_environment() {
         let command = Args::command();
         command.clone().debug_assert();
-        for argument in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+        for argument in
+            command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
+        {
             assert!(argument.get_env().is_some(), "{} has no variable", argument.get_id());
             assert!(argument.get_help().is_some(), "{} has no help", argument.get_id());
         }
@@ -252,9 +256,18 @@ mod tests {
 
     #[test]
     fn an_operator_has_a_name_and_a_web_address() {
-        let parse = |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
-        assert!(parse(&["--operator-name", "Library", "--operator-url", "https://library.example"]).is_ok());
-        for wrong in ["javascript:alert(1)", "https://", "https://a b", &format!("https://{}", "a".repeat(300))] {
+        let parse =
+            |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
+        assert!(
+            parse(&["--operator-name", "Library", "--operator-url", "https://library.example"])
+                .is_ok()
+        );
+        for wrong in [
+            "javascript:alert(1)",
+            "https://",
+            "https://a b",
+            &format!("https://{}", "a".repeat(300)),
+        ] {
             assert!(parse(&["--operator-url", wrong]).is_err(), "{wrong}");
         }
         assert!(parse(&["--operator-name", " "]).is_err());
@@ -263,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_web_server_may_listen_on_a_host_name() {
-        let parse = |addr: &str| Args::try_parse_from(["tequio-relay", "--data", "d", "--http", addr]);
+        let parse =
+            |addr: &str| Args::try_parse_from(["tequio-relay", "--data", "d", "--http", addr]);
         assert!(parse("localhost:0").unwrap().http.ip().is_loopback());
         assert!(parse("[::1]:4822").is_ok());
         assert!(parse("localhost").unwrap_err().to_string().contains("localhost:4822"));
@@ -278,7 +292,8 @@ mod tests {
 
     #[test]
     fn a_key_without_a_certificate_is_refused() {
-        let parse = |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
+        let parse =
+            |args: &[&str]| Args::try_parse_from([&["tequio-relay", "--data", "d"], args].concat());
         assert!(parse(&["--tls-key", "k"]).is_err());
         assert!(parse(&["--tls-key", "k", "--tls-cert", "c"]).is_ok());
         assert!(parse(&["--json"]).unwrap().json);

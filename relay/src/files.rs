@@ -12,7 +12,10 @@ pub fn read_capped(path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(len_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > len_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {len_max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {len_max} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -52,7 +55,11 @@ impl DirectoryLock {
     pub fn take(dir: &Path) -> Result<Self, StartError> {
         fs::create_dir_all(dir).map_err(StartError::file("make directory", dir))?;
         let path = dir.join("lock");
-        let file = private().create(true).truncate(false).open(&path).map_err(StartError::file("open", &path))?;
+        let file = private()
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(StartError::file("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StartError::InUse(dir.to_owned())),

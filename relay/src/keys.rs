@@ -62,11 +62,17 @@ impl Keys {
 
     fn make(path: &Path, passphrase: &Passphrase) -> Result<Self, StartError> {
         let secret = random::<32>()?;
-        let certificate = WebRtcCertificate::generate().map_err(|e| StartError::Generate(e.to_string()))?;
-        let secrets = Secrets { version: SECRETS_VERSION, node: *secret, certificate: certificate.to_bytes() };
+        let certificate =
+            WebRtcCertificate::generate().map_err(|e| StartError::Generate(e.to_string()))?;
+        let secrets = Secrets {
+            version: SECRETS_VERSION,
+            node: *secret,
+            certificate: certificate.to_bytes(),
+        };
         let bytes = Zeroizing::new(codec::encode(&secrets));
-        let file = keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)
-            .map_err(|source| StartError::Keystore { path: path.to_owned(), source })?;
+        let file =
+            keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)
+                .map_err(|source| StartError::Keystore { path: path.to_owned(), source })?;
         files::write_private(path, &file).map_err(StartError::file("write", path))?;
         Ok(Self { secret, certificate })
     }
@@ -75,11 +81,13 @@ impl Keys {
         let bytes = keystore::open(file, passphrase.as_bytes())
             .map_err(|source| StartError::Keystore { path: path.to_owned(), source })?;
         let bad = |cause: String| StartError::Secrets { path: path.to_owned(), cause };
-        let secrets: Secrets = codec::decode(&bytes, keystore::SECRET_LEN_MAX).map_err(|e| bad(e.to_string()))?;
+        let secrets: Secrets =
+            codec::decode(&bytes, keystore::SECRET_LEN_MAX).map_err(|e| bad(e.to_string()))?;
         if secrets.version != SECRETS_VERSION {
             return Err(bad(format!("version {}; upgrade tequio-relay", secrets.version)));
         }
-        let certificate = WebRtcCertificate::from_bytes(&secrets.certificate).map_err(|e| bad(e.to_string()))?;
+        let certificate =
+            WebRtcCertificate::from_bytes(&secrets.certificate).map_err(|e| bad(e.to_string()))?;
         Ok(Self { secret: Zeroizing::new(secrets.node), certificate })
     }
 }
@@ -100,13 +108,16 @@ pub fn passphrase(file: Option<&Path>, new: bool) -> io::Result<Passphrase> {
     } else if let Ok(text) = std::env::var(PASSPHRASE_ENV) {
         Zeroizing::new(text)
     } else if io::stdin().is_terminal() {
-        let text = Zeroizing::new(rpassword::prompt_password("Passphrase of the relay's keystore: ")?);
+        let text =
+            Zeroizing::new(rpassword::prompt_password("Passphrase of the relay's keystore: ")?);
         if new && Zeroizing::new(rpassword::prompt_password("The same again: ")?) != text {
             return Err(io::Error::other("the two passphrases differ"));
         }
         text
     } else {
-        let cause = format!("no passphrase: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal");
+        let cause = format!(
+            "no passphrase: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal"
+        );
         return Err(io::Error::other(cause));
     };
     if text.is_empty() { Err(io::Error::other("the passphrase is empty")) } else { Ok(text) }
@@ -124,7 +135,8 @@ mod tests {
         let again = Keys::load_or_make(dir.path(), &right).unwrap();
         assert_eq!(made.secret, again.secret);
         assert_eq!(made.certificate.to_bytes(), again.certificate.to_bytes());
-        let wrong = Keys::load_or_make(dir.path(), &Zeroizing::new("wrong".to_owned())).unwrap_err();
+        let wrong =
+            Keys::load_or_make(dir.path(), &Zeroizing::new("wrong".to_owned())).unwrap_err();
         assert!(matches!(wrong, StartError::Keystore { .. }), "{wrong}");
     }
 

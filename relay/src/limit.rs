@@ -44,7 +44,9 @@ impl Limiter {
         if self.0.len() > CLIENTS_MAX {
             return Err(SWEEP_INTERVAL);
         }
-        self.0.check_key(&client_key(client)).map_err(|until| until.wait_time_from(self.0.clock().now()))
+        self.0
+            .check_key(&client_key(client))
+            .map_err(|until| until.wait_time_from(self.0.clock().now()))
     }
 }
 

@@ -18,7 +18,9 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 /// The log filter where none is configured.
 const LOG_DEFAULT: &str = "info,libp2p=warn,str0m=error,is=error,stun_types=off";
@@ -34,8 +36,9 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     forget_empty_variables();
     let args = Args::parse();
-    let ended = start_log(args.log_filter_file.as_deref())
-        .and_then(|filter| tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args, filter)));
+    let ended = start_log(args.log_filter_file.as_deref()).and_then(|filter| {
+        tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args, filter))
+    });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,9 +51,12 @@ fn main() -> ExitCode {
 /// Removes variables of this program that are empty: service managers and container files set a
 /// variable to nothing where they mean that it is not set.
 fn forget_empty_variables() {
-    let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("TEQUIO_RELAY_"));
-    let empty: Vec<OsString> =
-        env::vars_os().filter(|(name, value)| value.is_empty() && is_ours(name)).map(|(name, _)| name).collect();
+    let is_ours =
+        |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("TEQUIO_RELAY_"));
+    let empty: Vec<OsString> = env::vars_os()
+        .filter(|(name, value)| value.is_empty() && is_ours(name))
+        .map(|(name, _)| name)
+        .collect();
     for name in empty {
         // SAFETY: there are no other threads yet.
         unsafe { env::remove_var(name) };
@@ -59,7 +65,9 @@ fn forget_empty_variables() {
 
 fn start_log(file: Option<&Path>) -> anyhow::Result<LogFilter> {
     let (filter, handle) = reload::Layer::new(log_filter(file)?);
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(filter).with(log).init();
     Ok(handle)
 }
@@ -67,12 +75,16 @@ fn start_log(file: Option<&Path>) -> anyhow::Result<LogFilter> {
 /// The filter of the file, if one is given, else that of `RUST_LOG`.
 fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
     let Some(path) = file else {
-        return Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT)));
+        return Ok(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT))
+        );
     };
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let line = text.lines().next().unwrap_or_default().trim();
-    EnvFilter::try_new(if line.is_empty() { LOG_DEFAULT } else { line })
-        .with_context(|| format!("the first line of {} is no log filter; write for example info", path.display()))
+    EnvFilter::try_new(if line.is_empty() { LOG_DEFAULT } else { line }).with_context(|| {
+        format!("the first line of {} is no log filter; write for example info", path.display())
+    })
 }
 
 async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
@@ -98,12 +110,19 @@ async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
 }
 
 /// Reads the log's filter and the certificate again at each SIGHUP.
-async fn reload_on_hangup(mut hangups: Signal, relay: &Relay, file: Option<PathBuf>, filter: LogFilter) {
+async fn reload_on_hangup(
+    mut hangups: Signal,
+    relay: &Relay,
+    file: Option<PathBuf>,
+    filter: LogFilter,
+) {
     while hangups.recv().await.is_some() {
         tracing::info!("SIGHUP: reading the log filter and the TLS certificate again");
         match log_filter(file.as_deref()).and_then(|new| filter.reload(new).map_err(Into::into)) {
             Ok(()) => tracing::info!("the log filter is in use"),
-            Err(error) => tracing::warn!(error = format!("{error:#}"), "the log filter stays as it is"),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "the log filter stays as it is")
+            }
         }
         relay.reload_certificate().await;
     }
@@ -116,8 +135,11 @@ async fn reload_on_hangup(mut hangups: Signal, relay: &Relay, file: Option<PathB
 async fn report_browsers(mut browsers: watch::Receiver<usize>) {
     let mut out = tokio::io::stdout();
     while browsers.changed().await.is_ok() {
-        let line = serde_json::json!({"event": "browsers", "browsers": *browsers.borrow_and_update()});
-        if out.write_all(format!("{line}\n").as_bytes()).await.is_err() || out.flush().await.is_err() {
+        let line =
+            serde_json::json!({"event": "browsers", "browsers": *browsers.borrow_and_update()});
+        if out.write_all(format!("{line}\n").as_bytes()).await.is_err()
+            || out.flush().await.is_err()
+        {
             return;
         }
         tokio::time::sleep(REPORT_INTERVAL).await;

@@ -65,11 +65,24 @@ struct TurnMetrics {
 impl TurnMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("stun_bindings", "STUN binding requests answered", self.bindings.clone());
-        registry.register("turn_allocations_open", "TURN allocations at this time", self.open.clone());
+        registry.register(
+            "turn_allocations_open",
+            "TURN allocations at this time",
+            self.open.clone(),
+        );
         registry.register("turn_allocations", "TURN allocations made", self.made.clone());
         registry.register("turn_refused", "TURN requests refused", self.refused.clone());
-        registry.register_with_unit("turn_relayed", "Payload carried by TURN", Unit::Bytes, self.bytes.clone());
-        registry.register("turn_dropped", "Packets that TURN dropped because of a rate", self.dropped.clone());
+        registry.register_with_unit(
+            "turn_relayed",
+            "Payload carried by TURN",
+            Unit::Bytes,
+            self.bytes.clone(),
+        );
+        registry.register(
+            "turn_dropped",
+            "Packets that TURN dropped because of a rate",
+            self.dropped.clone(),
+        );
     }
 
     fn set(&self, turn: &TurnServer) {
@@ -86,7 +99,9 @@ impl TurnMetrics {
         ] {
             set(&self.refused.get_or_create(&ReasonLabels { reason }), value);
         }
-        for (direction, value) in [("to_peer", counts.bytes_to_peers), ("to_client", counts.bytes_to_clients)] {
+        for (direction, value) in
+            [("to_peer", counts.bytes_to_peers), ("to_client", counts.bytes_to_clients)]
+        {
             set(&self.bytes.get_or_create(&DirectionLabels { direction }), value);
         }
     }
@@ -105,11 +120,16 @@ struct CircuitMetrics {
 
 impl CircuitMetrics {
     fn register(&self, registry: &mut Registry) {
-        registry.register("reservations_open", "Peers reachable through this relay", self.reservations_open.clone());
+        registry.register(
+            "reservations_open",
+            "Peers reachable through this relay",
+            self.reservations_open.clone(),
+        );
         registry.register("reservations", "Reservations made", self.reservations.clone());
         registry.register("circuits_open", "Circuits at this time", self.circuits_open.clone());
         registry.register("circuits", "Circuits made", self.circuits.clone());
-        let (reservations, circuits) = (self.reservations_refused.clone(), self.circuits_refused.clone());
+        let (reservations, circuits) =
+            (self.reservations_refused.clone(), self.circuits_refused.clone());
         registry.register("reservations_refused", "Reservations refused by a limit", reservations);
         registry.register("circuits_refused", "Circuits refused", circuits);
     }
@@ -147,14 +167,21 @@ pub struct Metrics {
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let (forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits) = Default::default();
+        let (forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits) =
+            Default::default();
         let registry = Registry::with_prefix("tequio_relay");
-        let mut metrics = Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits };
+        let mut metrics =
+            Self { registry, forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits };
         let registry = &mut metrics.registry;
         registry.register("light_requests", "Light nodes' requests", metrics.forwarded.clone());
         registry.register("http_requests", "HTTP requests", metrics.http.clone());
         registry.register("peers", "Connected peers", metrics.peers.clone());
-        registry.register_with_unit("transferred", "Bytes moved", Unit::Bytes, metrics.bytes.clone());
+        registry.register_with_unit(
+            "transferred",
+            "Bytes moved",
+            Unit::Bytes,
+            metrics.bytes.clone(),
+        );
         registry.register("nodes_healthy", "Full nodes that answer", metrics.upstreams.clone());
         registry.register("peers_cut_off", "Peers cut off for flooding", metrics.cut_off.clone());
         metrics.turn.register(registry);
@@ -184,7 +211,9 @@ impl Metrics {
         for kind in TransportKind::ALL {
             let transport = kind.as_str();
             let count = peers.iter().filter(|p| p.path.transport() == kind).count();
-            self.peers.get_or_create(&TransportLabels { transport }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.peers
+                .get_or_create(&TransportLabels { transport })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
             let counters = traffic.of(kind);
             for (direction, value) in [("in", counters.received), ("out", counters.sent)] {
                 let bytes = self.bytes.get_or_create(&TrafficLabels { transport, direction });

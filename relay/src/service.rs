@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tequio_core::types::NodeId;
-use tequio_p2p::{Event, Events, Multiaddr, Network, Path as PeerPath, Protocol, TransportKind, identity};
+use tequio_p2p::{
+    Event, Events, Multiaddr, Network, Path as PeerPath, Protocol, TransportKind, identity,
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// A wildcard address stands for several, which are reported one by one.
@@ -58,19 +60,23 @@ impl Relay {
         let checkpoint = config.checkpoint.clone().map(CheckpointFile::open).transpose()?;
         let certificate = config.tls.clone().map(Certificate::open).transpose()?.map(Arc::new);
 
-        let turn = config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
+        let turn =
+            config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
 
         let lock = DirectoryLock::take(&config.data)?;
         // Argon2 takes its time on purpose.
         let (data, passphrase) = (config.data.clone(), config.passphrase.clone());
-        let keys = tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
+        let keys =
+            tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
         let keys = keys.map_err(|e| StartError::Generate(e.to_string())).flatten()?;
 
-        let turn = turn.map(|(turn, ip)| (Issuer::new(&keys.secret, turn.credential_lifetime), turn, ip));
+        let turn =
+            turn.map(|(turn, ip)| (Issuer::new(&keys.secret, turn.credential_lifetime), turn, ip));
         let mut network_config = tequio_p2p::Config::new(*keys.secret);
         network_config.agent = concat!("tequio-relay/", env!("CARGO_PKG_VERSION")).into();
         network_config.serve = vec![Protocol::Light];
-        network_config.keep = config.nodes.iter().filter(|a| a.iter().count() > 1).cloned().collect();
+        network_config.keep =
+            config.nodes.iter().filter(|a| a.iter().count() > 1).cloned().collect();
         network_config.external = config.external.clone();
         network_config.limits = config.limits.clone();
         network_config.relay = Some(config.circuits.clone());
@@ -83,7 +89,8 @@ impl Relay {
         let forwarder = Forwarder::new(network.clone(), upstreams, metrics.clone());
         let (browsers_changed, browsers) = watch::channel(0);
         let browsers_changed = Browsers::new(browsers_changed);
-        let events = run(events, addresses.clone(), forwarder.clone(), metrics.clone(), browsers_changed);
+        let events =
+            run(events, addresses.clone(), forwarder.clone(), metrics.clone(), browsers_changed);
         let events = AbortOnDrop(tokio::spawn(events));
 
         let mut wildcard = false;
@@ -98,12 +105,15 @@ impl Relay {
         let turn = match turn {
             Some((issuer, turn, ip)) => {
                 let started = TurnServer::start(&turn, ip, issuer, own(&addresses));
-                Some(Arc::new(started.map_err(|source| StartError::Turn { addr: turn.listen, source })?))
+                Some(Arc::new(
+                    started.map_err(|source| StartError::Turn { addr: turn.listen, source })?,
+                ))
             }
             None => None,
         };
         let checkpoint_hash = checkpoint.as_ref().map(|file| file.hash);
-        let _checkpoint_watch = checkpoint.clone().map(|file| AbortOnDrop(tokio::spawn(checkpoint_age::watch(file))));
+        let _checkpoint_watch =
+            checkpoint.clone().map(|file| AbortOnDrop(tokio::spawn(checkpoint_age::watch(file))));
         let site = Site {
             addresses: addresses.clone(),
             turn: turn.clone(),
@@ -116,8 +126,10 @@ impl Relay {
         let router = http::router(Arc::new(site), page.as_deref(), config.http_requests_per_s);
         let server = Server::start(config.http, certificate.clone(), router).await;
         let server = server.map_err(|source| StartError::Http { addr: config.http, source })?;
-        let page_link = page.and(checkpoint_hash).map(|hash| format!("{}/#checkpoint={hash}", server.url()));
-        let renewal = certificate.clone().map(|certificate| AbortOnDrop(tokio::spawn(renew(certificate))));
+        let page_link =
+            page.and(checkpoint_hash).map(|hash| format!("{}/#checkpoint={hash}", server.url()));
+        let renewal =
+            certificate.clone().map(|certificate| AbortOnDrop(tokio::spawn(renew(certificate))));
         Ok(Self {
             network,
             addresses,
@@ -230,7 +242,9 @@ fn own(addresses: &Addresses) -> Targets {
     for addr in addresses.listening().into_iter().chain(addresses.all()) {
         for part in addr.iter().map(|part| part.to_string()) {
             let text = |name: &str| part.strip_prefix(name).map(str::to_owned);
-            targets.own.extend(text("/ip4/").or(text("/ip6/")).and_then(|ip| ip.parse::<IpAddr>().ok()));
+            targets
+                .own
+                .extend(text("/ip4/").or(text("/ip6/")).and_then(|ip| ip.parse::<IpAddr>().ok()));
             targets.own_ports.extend(text("/udp/").and_then(|port| port.parse::<u16>().ok()));
         }
     }
@@ -238,7 +252,9 @@ fn own(addresses: &Addresses) -> Targets {
 }
 
 fn is_wildcard(addr: &Multiaddr) -> bool {
-    addr.iter().next().is_some_and(|ip| matches!(ip.to_string().as_str(), "/ip4/0.0.0.0" | "/ip6/::"))
+    addr.iter()
+        .next()
+        .is_some_and(|ip| matches!(ip.to_string().as_str(), "/ip4/0.0.0.0" | "/ip6/::"))
 }
 
 /// Counts the peers that are connected by a transport of browsers.

@@ -40,7 +40,12 @@ impl Certificate {
     pub fn open(files: TlsFiles) -> Result<Self, StartError> {
         let read = stamp(&files);
         let (identity, acceptor) = load(&files)?;
-        Ok(Self { files, acceptor: RwLock::new(acceptor), websocket: identity.into(), read: Mutex::new(read) })
+        Ok(Self {
+            files,
+            acceptor: RwLock::new(acceptor),
+            websocket: identity.into(),
+            read: Mutex::new(read),
+        })
     }
 
     /// For a connection to the web server that begins now.
@@ -80,7 +85,8 @@ impl std::fmt::Debug for Certificate {
 }
 
 fn stamp(files: &TlsFiles) -> Option<Stamp> {
-    let of = |path: &Path| fs::metadata(path).and_then(|data| Ok((data.modified()?, data.len()))).ok();
+    let of =
+        |path: &Path| fs::metadata(path).and_then(|data| Ok((data.modified()?, data.len()))).ok();
     Some([of(&files.cert)?, of(&files.key)?])
 }
 
@@ -94,7 +100,8 @@ fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
     if chain.is_empty() {
         return Err(cert("no certificate in it".into()));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| bad(&files.key, e.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|e| bad(&files.key, e.to_string()))?;
     let identity = TlsIdentity {
         key_der: Zeroizing::new(key.secret_der().to_vec()),
         chain_der: chain.iter().map(|c| c.to_vec()).collect(),

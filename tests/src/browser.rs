@@ -14,7 +14,8 @@ use std::{
 /// another.
 pub fn chromium() -> Result<PathBuf> {
     let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
-    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].map(PathBuf::from);
+    let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        .map(PathBuf::from);
     let found = named.into_iter().chain(usual).find(|path| path.is_file());
     found.context("no Chromium: `cargo xtask test` installs it")
 }

@@ -56,7 +56,8 @@ impl Proxy {
         let addr = socket.local_addr()?;
         let zero = || AtomicU64::new(0);
         let (passed, cuts, cut_until_ms) = (zero(), zero(), zero());
-        let path = Path { server, cut_for, cuts_max, began: Instant::now(), passed, cuts, cut_until_ms };
+        let path =
+            Path { server, cut_for, cuts_max, began: Instant::now(), passed, cuts, cut_until_ms };
         let path = Arc::new(path);
         let of_thread = path.clone();
         thread::spawn(move || forward(&socket, &of_thread));

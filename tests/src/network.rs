@@ -52,10 +52,14 @@ impl Network {
         init.args(["--json", "--validators", &validators.to_string(), "--dir"]);
         let made = output(init.arg(folder.path().join("net")))?;
         let nodes = made["nodes"].as_array().context("init names its nodes")?;
-        let members = nodes.iter().map(|n| Ok((text(n, "node")?, text(n, "peer_id")?))).collect::<Result<_>>()?;
+        let members = nodes
+            .iter()
+            .map(|n| Ok((text(n, "node")?, text(n, "peer_id")?)))
+            .collect::<Result<_>>()?;
         let checkpoint_hash = text(&made, "checkpoint_hash")?;
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut network = Self { nodes: vec![], relays: vec![], members, checkpoint_hash, arguments, folder };
+        let mut network =
+            Self { nodes: vec![], relays: vec![], members, checkpoint_hash, arguments, folder };
         for number in 0..relays {
             network.start_relay(number)?;
         }
@@ -75,7 +79,11 @@ impl Network {
         command
             .args(["--json", "--http", "127.0.0.1:0", "--data"])
             .arg(self.folder.path().join(format!("relay{number}")));
-        for listen in ["/ip4/127.0.0.1/udp/0/webrtc-direct", "/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/tcp/0"] {
+        for listen in [
+            "/ip4/127.0.0.1/udp/0/webrtc-direct",
+            "/ip4/127.0.0.1/tcp/0/ws",
+            "/ip4/127.0.0.1/tcp/0",
+        ] {
             command.args(["--listen", listen]);
         }
         command.arg("--checkpoint").arg(self.checkpoint());
@@ -140,7 +148,8 @@ impl Network {
 
     /// Starts a command of a validator's operator.
     pub fn begin(&self, node: usize, arguments: &[&str]) -> Result<Process> {
-        let log = self.folder.path().join(format!("client-{}.log", arguments.first().unwrap_or(&"")));
+        let log =
+            self.folder.path().join(format!("client-{}.log", arguments.first().unwrap_or(&"")));
         Process::spawn("client", &mut self.client(node, arguments), &log)
     }
 
@@ -182,10 +191,16 @@ impl Network {
 
     /// A dialable address of a running validator.
     pub fn address(&self, node: usize) -> Result<String> {
-        let run: Value = serde_json::from_slice(&std::fs::read(self.node_dir(node).join("run.json"))?)?;
-        let listen = run["listen"].get(0).and_then(Value::as_str).context("a running node listens")?;
+        let run: Value =
+            serde_json::from_slice(&std::fs::read(self.node_dir(node).join("run.json"))?)?;
+        let listen =
+            run["listen"].get(0).and_then(Value::as_str).context("a running node listens")?;
         let (_, peer) = self.members.get(node).context("no such node")?;
-        Ok(if listen.contains("/p2p/") { listen.to_owned() } else { format!("{listen}/p2p/{peer}") })
+        Ok(if listen.contains("/p2p/") {
+            listen.to_owned()
+        } else {
+            format!("{listen}/p2p/{peer}")
+        })
     }
 }
 
@@ -220,7 +235,8 @@ fn output(command: &mut Command) -> Result<Value> {
     let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed: {}\n{errors}{printed}", output.status);
-    serde_json::from_str(printed.lines().last().unwrap_or_default()).with_context(|| format!("no JSON in {printed}"))
+    serde_json::from_str(printed.lines().last().unwrap_or_default())
+        .with_context(|| format!("no JSON in {printed}"))
 }
 
 fn text(value: &Value, field: &str) -> Result<String> {

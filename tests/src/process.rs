@@ -22,7 +22,8 @@ pub struct Process {
 impl Process {
     /// Starts it; standard error goes to `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let errors = File::options().create(true).append(true).open(log).context("cannot write the log")?;
+        let errors =
+            File::options().create(true).append(true).open(log).context("cannot write the log")?;
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).spawn();
         let mut child = child.with_context(|| format!("cannot start {name}"))?;
         let output = child.stdout.take().context("its output is piped")?;
@@ -41,14 +42,23 @@ impl Process {
     }
 
     /// The next line that `wanted` accepts.
-    pub fn wait_for(&mut self, what: &str, timeout: Duration, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        timeout: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if wanted(&line) => return Ok(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => bail!("{}: no {what} within {timeout:?}\n{}", self.name, self.tail()),
-                Err(RecvTimeoutError::Disconnected) => bail!("{} ended before {what}\n{}", self.name, self.tail()),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("{}: no {what} within {timeout:?}\n{}", self.name, self.tail())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!("{} ended before {what}\n{}", self.name, self.tail())
+                }
             }
         }
     }
@@ -89,7 +99,10 @@ impl Process {
     pub fn memory(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let kib: u64 = line.and_then(|line| line.split_whitespace().next()).context("no such field")?.parse()?;
+        let kib: u64 = line
+            .and_then(|line| line.split_whitespace().next())
+            .context("no such field")?
+            .parse()?;
         Ok(kib << 10)
     }
 

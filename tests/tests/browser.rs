@@ -44,7 +44,8 @@ fn finished(network: &Network, job: &str) -> Value {
 fn two_tabs_work_on_one_job_and_a_closed_one_loses_nothing() {
     let network = Network::start(4, 1).unwrap();
     let mut tabs = script(&network, "tabs", &["--url", &network.page(0).unwrap()]);
-    let nodes: Vec<Value> = (0..2).map(|_| tabs.event("joined", WAIT).unwrap()["node"].clone()).collect();
+    let nodes: Vec<Value> =
+        (0..2).map(|_| tabs.event("joined", WAIT).unwrap()["node"].clone()).collect();
     assert_ne!(nodes[0], nodes[1], "each tab has an identity of its own");
     let job = train(&network, 40);
     tabs.event("closed", WAIT).unwrap();
@@ -76,13 +77,18 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
     let tabs = ["header", "weight", "committee", "chain", "proof", "object"].map(|lie| {
         let mut command = Command::new(binary("tequio-adversary"));
         command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
-        let mut liar = Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log"))).unwrap();
+        let mut liar =
+            Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log")))
+                .unwrap();
         let ready = liar.event("ready", WAIT).unwrap();
         let honest = network.relay(0).unwrap();
         let honest = honest.listen.iter().find(|a| a.contains("/ws")).unwrap();
         let page = network.page(0).unwrap();
         let (page, fragment) = page.split_once('#').unwrap();
-        let url = format!("{page}?relay={}&relay={honest}#{fragment}", ready["listen"][0].as_str().unwrap());
+        let url = format!(
+            "{page}?relay={}&relay={honest}#{fragment}",
+            ready["listen"][0].as_str().unwrap()
+        );
         let arguments = ["--url", &url, "--liar", ready["node"].as_str().unwrap(), "--wait-model"];
         (lie, liar, script(&network, "lies", &arguments))
     });
@@ -97,7 +103,8 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
 /// The package in browsers as they are.
 fn surroundings(network: &Network) {
     let mut pages = script(network, "surroundings", &["--url", &network.page(0).unwrap()]);
-    let mut seen = |event: &str| pages.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
+    let mut seen =
+        |event: &str| pages.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));
     for event in ["forbidden", "unclonable"] {
         let found = seen(event);
         assert_eq!(found["storage"], "visit", "{found}");
@@ -117,7 +124,11 @@ fn surroundings(network: &Network) {
     assert_eq!(dead["codes"], serde_json::json!(["NO_RELAY", "NO_RELAY"]));
     assert!(dead["ms"].as_u64().is_some_and(|ms| ms < 10_000), "{dead}");
     let policy = seen("policy");
-    assert_eq!((&policy["code"], &policy["directive"]), (&"CSP_BLOCKED".into(), &"connect-src".into()), "{policy}");
+    assert_eq!(
+        (&policy["code"], &policy["directive"]),
+        (&"CSP_BLOCKED".into(), &"connect-src".into()),
+        "{policy}"
+    );
     assert!(pages.finish(WAIT).unwrap().success());
 }
 

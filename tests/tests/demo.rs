@@ -28,7 +28,9 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let mut command = Command::new(binary("xtask"));
-        command.current_dir(root()).args(["demo", "--built", "--json", "--port", "0", "--rounds", "60"]);
+        command
+            .current_dir(root())
+            .args(["demo", "--built", "--json", "--port", "0", "--rounds", "60"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let models = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -44,11 +46,15 @@ impl Demo {
 
     /// The object of the next trained model.
     fn model(&mut self) -> Value {
-        serde_json::from_str(&self.models.next().expect("the demo ended before a model was trained").unwrap()).unwrap()
+        serde_json::from_str(
+            &self.models.next().expect("the demo ended before a model was trained").unwrap(),
+        )
+        .unwrap()
     }
 
     fn interrupt(&self) {
-        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -92,7 +98,10 @@ fn the_demo_waits_for_a_tab_trains_on_enter_and_stays_until_ctrl_c() {
     let mut keys = demo.child.stdin.take().unwrap();
     keys.write_all(b"\n").unwrap();
     let model = demo.model();
-    assert!(model["units_browser"].as_u64().unwrap() > 0, "the tab takes part from the start: {model}");
+    assert!(
+        model["units_browser"].as_u64().unwrap() > 0,
+        "the tab takes part from the start: {model}"
+    );
     assert_eq!(first.event("verified", WAIT).unwrap()["model_cid"], model["model_cid"]);
 
     keys.write_all(b"\n").unwrap();

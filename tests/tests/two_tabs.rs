@@ -22,18 +22,28 @@ fn two_tabs(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let program = binary("tequio-relay");
     let mut command = Command::new(&program);
-    command.env("TEQUIO_PASSPHRASE", "a test's passphrase").arg("--data").arg(folder.path().join("relay"));
+    command
+        .env("TEQUIO_PASSPHRASE", "a test's passphrase")
+        .arg("--data")
+        .arg(folder.path().join("relay"));
     command.args(["--json", "--http", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0/ws"]);
     command.args(["--turn", "127.0.0.1:0", "--turn-allow-private"]);
-    let mut relay = Process::spawn("relay", &mut command, &folder.path().join("relay.log")).unwrap();
+    let mut relay =
+        Process::spawn("relay", &mut command, &folder.path().join("relay.log")).unwrap();
     let ready = relay.event("ready", WAIT).unwrap();
 
     let module = program.parent().and_then(Path::parent).unwrap().join("webrtc-page");
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg("two-tabs.mjs");
     command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module);
-    command.args(["--relay", ready["listen"][0].as_str().unwrap(), "--http", ready["http"].as_str().unwrap()]);
-    let mut tabs = Process::spawn("tabs", command.args(arguments), &folder.path().join("tabs.log")).unwrap();
+    command.args([
+        "--relay",
+        ready["listen"][0].as_str().unwrap(),
+        "--http",
+        ready["http"].as_str().unwrap(),
+    ]);
+    let mut tabs =
+        Process::spawn("tabs", command.args(arguments), &folder.path().join("tabs.log")).unwrap();
     assert_eq!(tabs.event("relayed", WAIT).unwrap()["path"], "relayed websocket");
     for proved in ["direct", "moved"] {
         tabs.event(proved, WAIT).unwrap();
@@ -60,5 +70,8 @@ fn two_tabs_leave_the_relay_for_a_connection_of_their_own() {
 #[test]
 fn two_tabs_without_a_direct_path_meet_at_the_turn_server() {
     let measured = two_tabs(&["--turn-only", NO_MUNGING]);
-    assert_eq!((&measured["route"], &measured["routeBack"]), (&"relay relay".into(), &"relay relay".into()));
+    assert_eq!(
+        (&measured["route"], &measured["routeBack"]),
+        (&"relay relay".into(), &"relay relay".into())
+    );
 }

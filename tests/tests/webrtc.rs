@@ -44,8 +44,8 @@ fn peer(folder: &Path, listen: Option<&str>) -> Peer {
         command.args(["--listen", listen]);
     }
     let mut process = Process::spawn("peer", &mut command, &folder.join("peer.log")).unwrap();
-    let [addr, websocket] =
-        ["listening", "websocket"].map(|e| process.event(e, WAIT).unwrap()["addr"].as_str().unwrap().to_owned());
+    let [addr, websocket] = ["listening", "websocket"]
+        .map(|e| process.event(e, WAIT).unwrap()["addr"].as_str().unwrap().to_owned());
     Peer { process, addr, websocket }
 }
 
@@ -58,7 +58,12 @@ fn tab(folder: &Path, peer: &Peer, arguments: &[&str]) -> Process {
 fn script(name: &str, folder: &Path, addr: &str, arguments: &[&str]) -> Process {
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).arg(name);
-    command.arg("--chromium").arg(chromium().unwrap()).arg("--module").arg(module()).args(["--addr", addr]);
+    command
+        .arg("--chromium")
+        .arg(chromium().unwrap())
+        .arg("--module")
+        .arg(module())
+        .args(["--addr", addr]);
     Process::spawn("tab", command.args(arguments), &folder.join("tab.log")).unwrap()
 }
 
@@ -71,7 +76,10 @@ fn everything_works(arguments: &[&str]) {
     }
     let stalled = first.process.event("stalled", WAIT).unwrap();
     let sent = stalled["sent"].as_u64().unwrap();
-    assert!(sent > 0 && sent <= STALLED_BYTES_MAX, "{sent} bytes ahead of a tab that does not read");
+    assert!(
+        sent > 0 && sent <= STALLED_BYTES_MAX,
+        "{sent} bytes ahead of a tab that does not read"
+    );
     println!("{}", tab.event("measured", WAIT).unwrap());
 
     tab.event("waiting", WAIT).unwrap();
@@ -95,13 +103,17 @@ fn a_quarter_of_a_gibibyte_each_way(flags: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let peer = peer(folder.path(), None);
     let before = peer.process.memory("VmRSS").unwrap();
-    let mut tab = script("webrtc-load.mjs", folder.path(), &peer.addr, &[&["--mib", "256"], flags].concat());
+    let mut tab =
+        script("webrtc-load.mjs", folder.path(), &peer.addr, &[&["--mib", "256"], flags].concat());
     let bulk = tab.event("bulk", 3 * WAIT).unwrap();
     let growth = peer.process.memory("VmHWM").unwrap() - before;
     println!("{bulk}; the peer's memory grew by at most {} KiB", growth >> 10);
     assert!(growth < PEAK_GROWTH_MAX, "the peer: {growth} bytes");
     for part in ["resident", "heap", "wasm"] {
-        assert!(bulk["growth"][part].as_u64().unwrap() < PEAK_GROWTH_MAX, "the tab's {part}: {bulk}");
+        assert!(
+            bulk["growth"][part].as_u64().unwrap() < PEAK_GROWTH_MAX,
+            "the tab's {part}: {bulk}"
+        );
     }
     assert!(tab.finish(WAIT).unwrap().success());
 }

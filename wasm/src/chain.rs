@@ -92,7 +92,10 @@ impl From<LightError> for Fault {
             // The source is behind, by a whole epoch: that is no lie.
             LightError::Past(_) => return Self::Refused(Refusal::NothingNew),
             LightError::Handover(_) => "committee",
-            LightError::WrongHeader | LightError::NoCertificate | LightError::Leader | LightError::Time => "header",
+            LightError::WrongHeader
+            | LightError::NoCertificate
+            | LightError::Leader
+            | LightError::Time => "header",
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
         };
@@ -123,13 +126,16 @@ impl Chain {
         let mut last = NodeError::Unavailable("no source is connected".into());
         loop {
             let connected: Vec<NodeId> = self.network.peers().into_iter().map(|p| p.id).collect();
-            if !connected.is_empty() && connected.iter().all(|node| self.sources.borrow().has_lied(node)) {
+            if !connected.is_empty()
+                && connected.iter().all(|node| self.sources.borrow().has_lied(node))
+            {
                 return Err(NodeError::AllSourcesLied);
             }
             let chosen = self.sources.borrow_mut().choose(&connected, &tried);
             let Some(peer) = chosen else { return Err(last) };
             tried.push(peer);
-            let answer = match self.network.request(peer, Protocol::Light, body.clone(), wait).await {
+            let answer = match self.network.request(peer, Protocol::Light, body.clone(), wait).await
+            {
                 Ok(bytes) => codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX),
                 Err(e) => {
                     self.sources.borrow_mut().failed(peer);
@@ -158,7 +164,9 @@ impl Chain {
                     Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
                     Err(Fault::Forked(e)) => return Err(self.forked(e)),
                     Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
-                    Err(Fault::Refused(_) | Fault::Ahead(_)) => last = NodeError::Unavailable(e.to_string()),
+                    Err(Fault::Refused(_) | Fault::Ahead(_)) => {
+                        last = NodeError::Unavailable(e.to_string())
+                    }
                 },
                 Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
                 Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
@@ -181,7 +189,8 @@ impl Chain {
         loop {
             let from = self.light.borrow().committee().epoch();
             let count = target.saturating_sub(from).min(HANDOVERS_AT_ONCE);
-            let held = if count == 0 { 0 } else { self.follow_page(peer, from, count as u16).await? };
+            let held =
+                if count == 0 { 0 } else { self.follow_page(peer, from, count as u16).await? };
             if held == 0 {
                 return Ok((from - started_at) as usize);
             }
@@ -193,7 +202,9 @@ impl Chain {
     /// One page of handovers. Returns how many epochs later the known committee is.
     async fn follow_page(&self, peer: NodeId, from: Epoch, count: u16) -> Result<usize, Fault> {
         let body = codec::encode(&Request::Handovers { from, count });
-        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else { return Ok(0) };
+        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else {
+            return Ok(0);
+        };
         let page = match codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
             Ok(Response::Handovers(handovers)) => handovers.into_vec(),
             Ok(Response::Refused(refusal)) => return Err(Fault::Refused(refusal)),
@@ -215,7 +226,8 @@ impl Chain {
     fn follow_slice(&self, handovers: &[CommitteeHandover]) -> Result<(), Fault> {
         let mut light = self.light.borrow_mut();
         let known = light.committee().epoch();
-        let new: Vec<_> = handovers.iter().skip_while(|handover| handover.epoch() < known).cloned().collect();
+        let new: Vec<_> =
+            handovers.iter().skip_while(|handover| handover.epoch() < known).cloned().collect();
         light.follow_handovers(new.len(), new, now_ms())?;
         Ok(())
     }
@@ -247,7 +259,8 @@ impl Chain {
     }
 
     fn follow(&self, header: FinalHeader) -> Result<Progress, Fault> {
-        let (found, known) = (header.header.epoch.saturating_add(1), self.light.borrow().committee().epoch());
+        let (found, known) =
+            (header.header.epoch.saturating_add(1), self.light.borrow().committee().epoch());
         let progress = self.light.borrow_mut().follow(Unverified::new(header), now_ms())?;
         if progress == Progress::EpochEnd {
             // Final, but the next committee has to be known first.
@@ -266,7 +279,13 @@ impl Chain {
         let Header { height, time_ms, .. } = *light.head();
         let signers = light.certificate().map_or(0, |c| c.seats().count());
         let committee = light.deciders().map(|committee| committee.seats().len());
-        self.emitter.emit(&Event::Head { height, time_ms, hash: light.digest().to_string(), signers, committee });
+        self.emitter.emit(&Event::Head {
+            height,
+            time_ms,
+            hash: light.digest().to_string(),
+            signers,
+            committee,
+        });
     }
 
     /// How long ago the head arrived, if a newer one is overdue. The device's clock has no part in
@@ -293,7 +312,8 @@ impl Chain {
         let reopened = self.store.reopened();
         self.store.put_bytes(HEAD, &saved).await;
         if self.store.reopened() != reopened && !identity::is_stored(&self.store).await {
-            self.store.identity_lost("the site's data were cleared: this identity ends with this visit");
+            self.store
+                .identity_lost("the site's data were cleared: this identity ends with this visit");
         }
     }
 
@@ -313,15 +333,22 @@ impl Chain {
         let keys = [key];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.iter().cloned()) };
         self.ask(&request, ANSWER_WAIT, |response| {
-            let Response::Proved { header, entries } = response else { return Err(Fault::unexpected()) };
+            let Response::Proved { header, entries } = response else {
+                return Err(Fault::unexpected());
+            };
             let height = header.header.height;
             let before = self.light.borrow().head().height;
             if height + STATE_LAG_MAX < before {
                 return Err(Fault::Refused(Refusal::Busy));
             }
             let unverified = Unverified::new(header.clone());
-            let found =
-                self.light.borrow_mut().read(&keys, unverified, &entries, now_ms())?.into_iter().next().flatten();
+            let found = self
+                .light
+                .borrow_mut()
+                .read(&keys, unverified, &entries, now_ms())?
+                .into_iter()
+                .next()
+                .flatten();
             if height > before {
                 self.announce_head();
             }
@@ -332,8 +359,12 @@ impl Chain {
     }
 
     /// A ref, with the height at which it was proved.
-    pub async fn reference(&self, name: &str) -> Result<Option<(tequio_core::ledger::state::Ref, u64)>, NodeError> {
-        let name = RefName::try_from(name).map_err(|e| NodeError::Config(format!("the ref's name: {e}")))?;
+    pub async fn reference(
+        &self,
+        name: &str,
+    ) -> Result<Option<(tequio_core::ledger::state::Ref, u64)>, NodeError> {
+        let name = RefName::try_from(name)
+            .map_err(|e| NodeError::Config(format!("the ref's name: {e}")))?;
         match self.entry(Key::Ref(name)).await? {
             (Some(Entry::Ref(r)), height) => Ok(Some((r, height))),
             _ => Ok(None),
@@ -367,7 +398,11 @@ impl Chain {
                         break;
                     }
                 }
-                if all.len() == len { Ok(all) } else { Err(NodeError::BadObject("its parts do not add up".into())) }
+                if all.len() == len {
+                    Ok(all)
+                } else {
+                    Err(NodeError::BadObject("its parts do not add up".into()))
+                }
             }
         }
     }

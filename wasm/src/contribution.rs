@@ -77,7 +77,11 @@ impl ContributionView {
 /// Verifies the bytes of a file against those of a checkpoint that the caller trusts; `as_of_ms` is
 /// the time at which the keys of the committees must have been good, by default now.
 #[wasm_bindgen(js_name = verifyContribution)]
-pub fn verify_contribution(file: &[u8], checkpoint: &[u8], as_of_ms: Option<f64>) -> Result<JsValue, JsValue> {
+pub fn verify_contribution(
+    file: &[u8],
+    checkpoint: &[u8],
+    as_of_ms: Option<f64>,
+) -> Result<JsValue, JsValue> {
     Ok(verify(file, checkpoint, as_of_ms.map_or_else(now_ms, |ms| ms as u64))?)
 }
 
@@ -95,7 +99,12 @@ fn verify(file: &[u8], checkpoint: &[u8], now_ms: u64) -> Result<JsValue, NodeEr
 
 /// Makes the file for a member, by default this node, from the checkpoint on that the node was
 /// started with.
-pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&str>) -> Result<Vec<u8>, NodeError> {
+pub async fn prove(
+    chain: &Chain,
+    checkpoint: &[u8],
+    job: &str,
+    node: Option<&str>,
+) -> Result<Vec<u8>, NodeError> {
     let job: JobId = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
     let node = match node {
         Some(id) => id.parse::<NodeId>().map_err(|e| NodeError::Config(format!("{e}")))?,
@@ -104,7 +113,8 @@ pub async fn prove(chain: &Chain, checkpoint: &[u8], job: &str, node: Option<&st
     let proved = chain.prove(Key::Job(job)).await?;
     let (light, handovers) = handovers(chain, checkpoint, proved.header.header.epoch).await?;
     let internal = |e: ContributionError| NodeError::Internal(e.to_string());
-    let file = ContributionFile::new(node, job, handovers, proved.header, proved.entry).map_err(internal)?;
+    let file = ContributionFile::new(node, job, handovers, proved.header, proved.entry)
+        .map_err(internal)?;
     // What does not hold here would hold nowhere. The handovers have been followed already, in
     // slices: all of them at once would stop the page for as long as they take.
     match file.clone().verify(light, now_ms()) {
@@ -135,10 +145,14 @@ async fn handovers(
             return Err(NodeError::Unavailable("the checkpoint is too many epochs old".into()));
         }
         let request = Request::Handovers { from, count: count as u16 };
-        let page = chain.ask(&request, ANSWER_WAIT, |response| page(response, count as usize)).await?;
+        let page =
+            chain.ask(&request, ANSWER_WAIT, |response| page(response, count as usize)).await?;
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
-            let followed = light.borrow_mut().follow_handovers(handovers.len(), handovers.to_vec(), now_ms());
-            followed.map_err(|e| NodeError::Unavailable(format!("a source sent a wrong committee handover: {e}")))?;
+            let followed =
+                light.borrow_mut().follow_handovers(handovers.len(), handovers.to_vec(), now_ms());
+            followed.map_err(|e| {
+                NodeError::Unavailable(format!("a source sent a wrong committee handover: {e}"))
+            })?;
             all.extend_from_slice(handovers);
             // Lets the page work in between: one certificate takes milliseconds.
             yield_to_page().await;

@@ -35,7 +35,9 @@ pub enum NodeError {
     Unit(String),
     #[error("the browser's storage failed: {0}")]
     Storage(String),
-    #[error("this page has no secure context, so the browser withholds cryptography: open it by https or on localhost")]
+    #[error(
+        "this page has no secure context, so the browser withholds cryptography: open it by https or on localhost"
+    )]
     InsecureOrigin,
     #[error("the node is closed")]
     Closed,

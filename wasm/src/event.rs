@@ -143,7 +143,9 @@ pub struct ContributorView {
 impl PathView {
     pub fn new(path: &Path) -> Self {
         match path {
-            Path::Direct(transport) => Self { path: "direct", transport: transport.as_str(), via: None },
+            Path::Direct(transport) => {
+                Self { path: "direct", transport: transport.as_str(), via: None }
+            }
             Path::Relayed { via, transport } => {
                 Self { path: "relayed", transport: transport.as_str(), via: Some(via.to_string()) }
             }
@@ -153,9 +155,13 @@ impl PathView {
 
 impl JobView {
     pub fn new(job: &JobProgress, me: &NodeId) -> Self {
-        let curve: Vec<PointView> =
-            job.curve.iter().map(|p| PointView { round: p.round, accuracy: share(p.correct, p.total) }).collect();
-        let contributors: Vec<ContributorView> = job.contributors.iter().map(ContributorView::new).collect();
+        let curve: Vec<PointView> = job
+            .curve
+            .iter()
+            .map(|p| PointView { round: p.round, accuracy: share(p.correct, p.total) })
+            .collect();
+        let contributors: Vec<ContributorView> =
+            job.contributors.iter().map(ContributorView::new).collect();
         Self {
             id: job.id.to_string(),
             kind: job.kind.as_str(),
@@ -173,7 +179,12 @@ impl JobView {
             best_accuracy: job.best().map(|p| share(p.correct, p.total)),
             curve,
             units: job.units,
-            units_by_me: job.contributors.iter().filter(|c| c.node == *me).map(|c| u64::from(c.units)).sum(),
+            units_by_me: job
+                .contributors
+                .iter()
+                .filter(|c| c.node == *me)
+                .map(|c| u64::from(c.units))
+                .sum(),
             coordinator: job.coordinator.to_string(),
             rejected: job.rejected,
             contributors,

@@ -114,7 +114,8 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
         }
         .fuse();
         futures::pin_mut!(turn);
-        let result: Result<(), NodeError> = futures::select! { result = turn => result, _ = closed => return };
+        let result: Result<(), NodeError> =
+            futures::select! { result = turn => result, _ = closed => return };
         // Also after a failure: a source that does not answer at all brings no head either.
         let overdue_ms = chain.overdue_ms();
         if let (Some(head_age_ms), false) = (overdue_ms, is_stale) {
@@ -191,7 +192,11 @@ fn forget(chain: &Chain, seen: &RefCell<Seen>) {
 }
 
 /// What the ledger says of a job. Asked again while it can change.
-async fn proved(chain: &Chain, seen: &RefCell<Seen>, job: &JobProgress) -> Result<Option<Job>, NodeError> {
+async fn proved(
+    chain: &Chain,
+    seen: &RefCell<Seen>,
+    job: &JobProgress,
+) -> Result<Option<Job>, NodeError> {
     let known = seen.borrow().proved.get(&job.id).cloned();
     let settled = known.as_ref().is_some_and(|k| match k.status {
         JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
@@ -235,7 +240,8 @@ async fn events(chain: &Chain, seen: &RefCell<Seen>) -> Result<(), NodeError> {
         .await?;
     let is_new = |(_, _, event): &(u64, u64, light::Event)| {
         let light::Event::Rejected { job, round, lane, worker, .. } = event;
-        chain.jobs.borrow().contains_key(job) && seen.borrow_mut().shown.insert((*job, *round, *lane, *worker))
+        chain.jobs.borrow().contains_key(job)
+            && seen.borrow_mut().shown.insert((*job, *round, *lane, *worker))
     };
     let new: Vec<_> = events.into_vec().into_iter().filter(is_new).collect();
     let hidden = new.len().saturating_sub(SHOWN_AT_ONCE_MAX);

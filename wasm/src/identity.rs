@@ -48,21 +48,37 @@ async fn create(subtle: &SubtleCrypto, store: &Store) -> Result<NodeKey, NodeErr
     let algorithm = object(&[("name", "AES-GCM".into()), ("length", 256.into())])?;
     let key = subtle.generate_key_with_object(&algorithm, false, &usages).map_err(storage)?;
     let wrapping: CryptoKey = JsFuture::from(key).await.map_err(storage)?.unchecked_into();
-    let cipher = subtle.encrypt_with_object_and_u8_array(&gcm(&nonce)?, &wrapping, secret.as_ref()).map_err(storage)?;
+    let cipher = subtle
+        .encrypt_with_object_and_u8_array(&gcm(&nonce)?, &wrapping, secret.as_ref())
+        .map_err(storage)?;
     let cipher = Uint8Array::new(&JsFuture::from(cipher).await.map_err(storage)?).to_vec();
     let sealed = [nonce.as_slice(), &cipher].concat();
-    store.put(&[(WRAPPING_KEY, wrapping.into()), (SEALED, Uint8Array::from(sealed.as_slice()).into())]).await;
+    store
+        .put(&[
+            (WRAPPING_KEY, wrapping.into()),
+            (SEALED, Uint8Array::from(sealed.as_slice()).into()),
+        ])
+        .await;
     Ok(NodeKey::from_bytes(&secret))
 }
 
-async fn open(subtle: &SubtleCrypto, wrapping: &CryptoKey, sealed: &[u8]) -> Result<NodeKey, NodeError> {
-    let broken =
-        || NodeError::Storage("the stored identity is damaged: clear this site's data to make a new one".into());
+async fn open(
+    subtle: &SubtleCrypto,
+    wrapping: &CryptoKey,
+    sealed: &[u8],
+) -> Result<NodeKey, NodeError> {
+    let broken = || {
+        NodeError::Storage(
+            "the stored identity is damaged: clear this site's data to make a new one".into(),
+        )
+    };
     let (nonce, cipher) = sealed.split_at_checked(NONCE_LEN).ok_or_else(broken)?;
-    let plain = subtle.decrypt_with_object_and_u8_array(&gcm(nonce)?, wrapping, cipher).map_err(storage)?;
+    let plain =
+        subtle.decrypt_with_object_and_u8_array(&gcm(nonce)?, wrapping, cipher).map_err(storage)?;
     let plain = JsFuture::from(plain).await.map_err(|_| broken())?;
     let bytes = Zeroizing::new(Uint8Array::new(&plain).to_vec());
-    let secret: Zeroizing<[u8; 32]> = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| broken())?);
+    let secret: Zeroizing<[u8; 32]> =
+        Zeroizing::new(bytes.as_slice().try_into().map_err(|_| broken())?);
     Ok(NodeKey::from_bytes(&secret))
 }
 

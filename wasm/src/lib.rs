@@ -33,7 +33,8 @@ pub fn started() {
 /// Computes one unit: the bytes of a task in, the bytes of its product out. Pure; called in Web Workers.
 #[wasm_bindgen(js_name = computeUnit)]
 pub fn compute_unit(input: &[u8]) -> Result<Vec<u8>, JsValue> {
-    tequio_core::wire::work::run_encoded(input).map_err(|e| error::NodeError::Unit(e.to_string()).into())
+    tequio_core::wire::work::run_encoded(input)
+        .map_err(|e| error::NodeError::Unit(e.to_string()).into())
 }
 
 /// Plain BLAKE3 of some bytes in hexadecimal, by which checkpoints are pinned.
@@ -45,6 +46,7 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
 /// The chain id of a checkpoint in hexadecimal. The checkpoint's age is not checked.
 #[wasm_bindgen(js_name = checkpointChain)]
 pub fn checkpoint_chain(checkpoint: &[u8]) -> Result<String, JsValue> {
-    let opened = tequio_core::ledger::Checkpoint::open(checkpoint, None, 0).map_err(error::NodeError::Checkpoint)?;
+    let opened = tequio_core::ledger::Checkpoint::open(checkpoint, None, 0)
+        .map_err(error::NodeError::Checkpoint)?;
     Ok(opened.0.header.chain.to_string())
 }

@@ -38,9 +38,12 @@ struct Column<'a> {
 impl Model {
     /// Reads `models/<job>`: the ref by proof, the bytes by their digest.
     pub async fn read(chain: &Chain, job: &str) -> Result<Self, NodeError> {
-        let job: Digest = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
+        let job: Digest =
+            job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
         let name = format!("{MODELS}{job}");
-        let Some((r, _)) = chain.reference(&name).await? else { return Err(NodeError::NotFound(name)) };
+        let Some((r, _)) = chain.reference(&name).await? else {
+            return Err(NodeError::NotFound(name));
+        };
         let bad = |e: &dyn std::fmt::Display| NodeError::BadObject(e.to_string());
         let model = model::Model::from_block(chain.block(r.cid).await?).map_err(|e| bad(&e))?;
         if model.job != job {
@@ -101,7 +104,8 @@ impl Model {
         let prediction = self.model.classifier().classify(&row).map_err(|e| bad(&e))?;
         let label = self.model.classes.get(usize::from(prediction.class)).map(ToString::to_string);
         Ok(Answer {
-            label: label.ok_or_else(|| NodeError::BadObject("it has a class without a name".into()))?,
+            label: label
+                .ok_or_else(|| NodeError::BadObject("it has a class without a name".into()))?,
             // Q15: 32768 is one.
             confidences: prediction.confidences.iter().map(|c| f64::from(*c) / 32768.0).collect(),
         })

@@ -172,13 +172,15 @@ impl LightNode {
             light = resumed;
         }
         let key = identity::load_or_create(&store, saved.is_some()).await?;
-        let agent = config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
+        let agent =
+            config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
         let mut network_config = Config::new(*key.to_bytes());
         network_config.keep = relays.clone();
         network_config.serve = Vec::new();
         network_config.agent = agent;
         network_config.ice_servers = config.ice_servers.into_iter().map(IceServer::from).collect();
-        let (network, events) = spawn(network_config).map_err(|e| NodeError::Config(e.to_string()))?;
+        let (network, events) =
+            spawn(network_config).map_err(|e| NodeError::Config(e.to_string()))?;
         let chain = Rc::new(Chain {
             me: network.local_id(),
             network,
@@ -222,7 +224,8 @@ impl LightNode {
             () = Delay::new(CONNECT_WAIT).fuse() => false,
         };
         if !is_connected {
-            let cause = unreached.borrow().as_ref().map_or(String::new(), |message| format!("; {message}"));
+            let cause =
+                unreached.borrow().as_ref().map_or(String::new(), |message| format!("; {message}"));
             return Err(NodeError::NoRelay(format!("tried {} address(es){cause}", relays.len())));
         }
         let first = async {
@@ -321,7 +324,11 @@ impl LightNode {
 
     /// The proof of what a member (by default, this node) did for a final job.
     #[wasm_bindgen(js_name = contributionProof)]
-    pub async fn contribution_proof(&self, job: String, id: Option<String>) -> Result<Vec<u8>, JsValue> {
+    pub async fn contribution_proof(
+        &self,
+        job: String,
+        id: Option<String>,
+    ) -> Result<Vec<u8>, JsValue> {
         Ok(contribution::prove(&self.chain, &self.checkpoint, &job, id.as_deref()).await?)
     }
 
@@ -347,7 +354,8 @@ impl LightNode {
 
     /// A job that is final, what came of it, and what was minted for it.
     async fn final_job(&self, job: &str) -> Result<(Digest, JobResult, u64), NodeError> {
-        let id: Digest = job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
+        let id: Digest =
+            job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
         let (Some(Entry::Job(_, job)), _) = self.chain.entry(Key::Job(id)).await? else {
             return Err(NodeError::NotFound(format!("job {id}")));
         };
@@ -361,7 +369,8 @@ impl LightNode {
         let (_, result, minted) = self.final_job(job).await?;
         let trained = result.output.model().ok_or_else(|| trained_nothing(job))?;
         let block = self.chain.block(trained.record).await?;
-        let record = TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
+        let record =
+            TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
         js(&RecordView::new(&result, trained, &record, minted))
     }
 
@@ -378,7 +387,8 @@ impl LightNode {
     /// The jobs, once they have been read for the first time.
     pub async fn jobs(&self) -> Result<JsValue, JsValue> {
         self.await_jobs().await?;
-        let views: Vec<JobView> = self.chain.jobs.borrow().values().map(|j| JobView::new(j, &self.chain.me)).collect();
+        let views: Vec<JobView> =
+            self.chain.jobs.borrow().values().map(|j| JobView::new(j, &self.chain.me)).collect();
         Ok(js(&views)?)
     }
 
@@ -426,10 +436,14 @@ impl LightNode {
     /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Connections that stand keep theirs.
     #[wasm_bindgen(js_name = setIceServers)]
     pub fn set_ice_servers(&self, servers: JsValue) -> Result<(), JsValue> {
-        let servers: Vec<IceServerConfig> =
-            serde_wasm_bindgen::from_value(servers).map_err(|e| NodeError::Config(e.to_string()))?;
+        let servers: Vec<IceServerConfig> = serde_wasm_bindgen::from_value(servers)
+            .map_err(|e| NodeError::Config(e.to_string()))?;
         let servers = servers.into_iter().map(IceServer::from).collect();
-        Ok(self.chain.network.set_ice_servers(servers).map_err(|e| NodeError::Config(e.to_string()))?)
+        Ok(self
+            .chain
+            .network
+            .set_ice_servers(servers)
+            .map_err(|e| NodeError::Config(e.to_string()))?)
     }
 
     /// Ends all loops and connections. Calling it again does nothing.
@@ -463,7 +477,12 @@ struct RecordView {
 }
 
 impl RecordView {
-    fn new(result: &JobResult, trained: &TrainedModel, record: &TrainingRecord, minted: u64) -> Self {
+    fn new(
+        result: &JobResult,
+        trained: &TrainedModel,
+        record: &TrainingRecord,
+        minted: u64,
+    ) -> Self {
         Self {
             job: record.job.to_string(),
             model: trained.model.to_string(),
@@ -529,7 +548,12 @@ async fn watch(
 }
 
 fn path_event(peer: NodeId, path: &Path, addr: &Multiaddr, reason: &'static str) -> Event {
-    Event::Path { peer: peer.to_string(), path: PathView::new(path), address: addr.to_string(), reason }
+    Event::Path {
+        peer: peer.to_string(),
+        path: PathView::new(path),
+        address: addr.to_string(),
+        reason,
+    }
 }
 
 fn relays(texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
@@ -537,10 +561,13 @@ fn relays(texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
         return Err(NodeError::Config("at least one relay address is needed".into()));
     }
     let parse = |text: &String| {
-        let address: Multiaddr = text.parse().map_err(|e| NodeError::Config(format!("relay address {text}: {e}")))?;
+        let address: Multiaddr =
+            text.parse().map_err(|e| NodeError::Config(format!("relay address {text}: {e}")))?;
         match tequio_p2p::identity::node_of(&address) {
             Some(_) => Ok(address),
-            None => Err(NodeError::Config(format!("relay address {text} does not end in /p2p/<id>"))),
+            None => {
+                Err(NodeError::Config(format!("relay address {text} does not end in /p2p/<id>")))
+            }
         }
     };
     texts.iter().take(RELAYS_MAX).map(parse).collect()

@@ -25,7 +25,8 @@ const RECORDS_MAX: usize = 256;
 impl Sources {
     /// The best of the connected peers that is not in `tried`.
     pub fn choose(&mut self, connected: &[NodeId], tried: &[NodeId]) -> Option<NodeId> {
-        let rank = |node: &&NodeId| self.records.get(node).map_or((0, 0), |r| (r.failures, r.asked));
+        let rank =
+            |node: &&NodeId| self.records.get(node).map_or((0, 0), |r| (r.failures, r.asked));
         let usable = |node: &&NodeId| !tried.contains(node) && !self.has_lied(node);
         let chosen = *connected.iter().filter(usable).min_by_key(rank)?;
         self.clock += 1;
@@ -54,7 +55,12 @@ impl Sources {
 
     fn record(&mut self, node: NodeId) -> &mut Record {
         if self.records.len() >= RECORDS_MAX && !self.records.contains_key(&node) {
-            let oldest = self.records.iter().filter(|(_, r)| !r.lied).min_by_key(|(_, r)| r.asked).map(|(n, _)| *n);
+            let oldest = self
+                .records
+                .iter()
+                .filter(|(_, r)| !r.lied)
+                .min_by_key(|(_, r)| r.asked)
+                .map(|(n, _)| *n);
             if let Some(oldest) = oldest {
                 self.records.remove(&oldest);
             }

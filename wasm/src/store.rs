@@ -131,7 +131,8 @@ impl Store {
                 let database = Rc::new(database);
                 *self.database.borrow_mut() = Some(Rc::clone(&database));
                 self.reopened.set(self.reopened.get().saturating_add(1));
-                self.emitter.emit(&Event::Storage { state: "reopened", detail: failure.to_string() });
+                self.emitter
+                    .emit(&Event::Storage { state: "reopened", detail: failure.to_string() });
                 Some(database)
             }
             Err(e) => {
@@ -177,7 +178,9 @@ async fn write(database: &Database, values: &[(&str, JsValue)]) -> Result<(), Er
 /// wants it.
 fn is_closed(error: &Error) -> bool {
     match error {
-        Error::DomException(DomException::InvalidStateError(_) | DomException::AbortError(_)) => true,
+        Error::DomException(DomException::InvalidStateError(_) | DomException::AbortError(_)) => {
+            true
+        }
         // Safari's name for a lost connection to its storage process.
         Error::DomException(DomException::Other(e)) => e.name() == "UnknownError",
         _ => false,

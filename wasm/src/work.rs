@@ -53,7 +53,8 @@ impl Work {
     pub fn start(chain: Rc<Chain>, relays: Vec<Multiaddr>) -> Result<Self, NodeError> {
         let mut seed = [0; 32];
         identity::fill(&mut seed)?;
-        let worker = Worker::new(worker::Config { slots: 0, ..worker::Config::new(chain.me, seed) });
+        let worker =
+            Worker::new(worker::Config { slots: 0, ..worker::Config::new(chain.me, seed) });
         let (inbox, mail) = mpsc::unbounded();
         let shared = Rc::new(Shared { chain, relays, slots: Cell::new(0) });
         spawn_local(run(worker, mail, shared.clone(), inbox.clone()));
@@ -75,8 +76,8 @@ impl Work {
 
     /// A Web Worker has computed a unit.
     pub fn done(&self, unit: u64, bytes: &[u8]) -> Result<(), NodeError> {
-        let product: Product =
-            codec::decode(bytes, PRODUCT_LEN_MAX).map_err(|e| NodeError::Unit(format!("the worker's result: {e}")))?;
+        let product: Product = codec::decode(bytes, PRODUCT_LEN_MAX)
+            .map_err(|e| NodeError::Unit(format!("the worker's result: {e}")))?;
         self.send(Input::Computed { unit, product: Ok(product) });
         Ok(())
     }
@@ -102,13 +103,20 @@ impl Work {
     }
 }
 
-async fn run(mut worker: Worker, mut mail: mpsc::UnboundedReceiver<Input>, shared: Rc<Shared>, inbox: Inbox) {
+async fn run(
+    mut worker: Worker,
+    mut mail: mpsc::UnboundedReceiver<Input>,
+    shared: Rc<Shared>,
+    inbox: Inbox,
+) {
     loop {
         while let Some(output) = worker.poll() {
             perform(output, &shared, &inbox);
         }
         let now = now_ms();
-        let sleep = worker.deadline().map(|at| Delay::new(Duration::from_millis(at.saturating_sub(now).max(1))));
+        let sleep = worker
+            .deadline()
+            .map(|at| Delay::new(Duration::from_millis(at.saturating_sub(now).max(1))));
         let tick = async {
             match sleep {
                 Some(delay) => delay.await,
@@ -142,7 +150,14 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
             };
             let job = id.job.to_string();
             let input = codec::encode(&task);
-            shared.chain.emitter.emit(&Event::Unit { unit, job, round: id.round, lane: id.lane, kind, input });
+            shared.chain.emitter.emit(&Event::Unit {
+                unit,
+                job,
+                round: id.round,
+                lane: id.lane,
+                kind,
+                input,
+            });
         }
         Output::Event(worker::Event::Accepted { job, macs, .. }) => {
             shared.chain.emitter.emit(&Event::Credit { job: job.to_string(), units: 1, macs });
@@ -159,7 +174,10 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
             });
         }
         Output::Event(worker::Event::Lost { round, lane, .. }) => {
-            shared.chain.emitter.log("info", format!("lane {lane} of round {round} was given to somebody else"));
+            shared
+                .chain
+                .emitter
+                .log("info", format!("lane {lane} of round {round} was given to somebody else"));
         }
     }
 }
@@ -167,7 +185,8 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
 async fn request_work(shared: &Shared, to: NodeId, body: Vec<u8>) -> Result<Response, Failed> {
     let chain = &shared.chain;
     reach(chain, to, &shared.relays).await.map_err(|_| Failed)?;
-    let bytes = chain.network.request(to, Protocol::Work, body, WORK_WAIT).await.map_err(|_| Failed)?;
+    let bytes =
+        chain.network.request(to, Protocol::Work, body, WORK_WAIT).await.map_err(|_| Failed)?;
     codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
 }
 
@@ -204,7 +223,9 @@ async fn addresses_of(chain: &Chain, node: NodeId, via: &Multiaddr) -> Vec<Multi
     });
     let told = told.await.map(BoundedVec::into_vec).unwrap_or_default();
     let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
-    let usable = |addr: &Multiaddr| tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_try(addr, via);
+    let usable = |addr: &Multiaddr| {
+        tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_try(addr, via)
+    };
     parsed.filter(usable).take(ADDRESSES_TRIED_MAX).collect()
 }
 

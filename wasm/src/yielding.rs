@@ -15,6 +15,7 @@ pub async fn yield_to_page() {
 
 /// Whether the page is hidden; a worker has no document and is never hidden.
 fn is_hidden() -> bool {
-    let document = Reflect::get(&js_sys::global(), &"document".into()).unwrap_or(JsValue::UNDEFINED);
+    let document =
+        Reflect::get(&js_sys::global(), &"document".into()).unwrap_or(JsValue::UNDEFINED);
     Reflect::get(&document, &"hidden".into()).is_ok_and(|hidden| hidden.is_truthy())
 }

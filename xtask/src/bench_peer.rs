@@ -50,7 +50,11 @@ pub fn run(options: &BenchPeerOptions) -> Result<()> {
     let load = fs::read_to_string(LOAD).ok();
     let ours = steps.run("our consensus", || {
         let mut command = Command::new(release(workspace.target(), "tequio"));
-        command.args(["bench", "consensus", "--json"]).args(&options.ours).arg("--dir").arg(dir.join("tequio"));
+        command
+            .args(["bench", "consensus", "--json"])
+            .args(&options.ours)
+            .arg("--dir")
+            .arg(dir.join("tequio"));
         last_line(&output(&mut command)?)
     })?;
     let peer = steps.run("the peer's consensus", || {
@@ -87,7 +91,8 @@ fn beside(mut ours: Map<String, Value>, peer: Map<String, Value>, load: Option<&
         let name = if name == "peer" { name } else { format!("peer_{name}") };
         ours.insert(name, value);
     }
-    if let Some(minute) = load.and_then(|load| load.split_whitespace().next()?.parse::<f64>().ok()) {
+    if let Some(minute) = load.and_then(|load| load.split_whitespace().next()?.parse::<f64>().ok())
+    {
         ours.insert("load_average".into(), minute.into());
     }
     Value::Object(ours)
@@ -100,7 +105,8 @@ mod tests {
     #[test]
     fn the_peers_figures_stand_beside_ours() {
         let ours = last_line("building\n{\"nodes\":4,\"p50_ms\":9.5}\n").unwrap();
-        let peer = last_line("{\"peer\":\"commonware simplex\",\"nodes\":4,\"p50_ms\":14.0}").unwrap();
+        let peer =
+            last_line("{\"peer\":\"commonware simplex\",\"nodes\":4,\"p50_ms\":14.0}").unwrap();
         let both = beside(ours, peer, Some("0.25 0.10 0.05 1/200 4711\n"));
         assert_eq!(both["p50_ms"], 9.5);
         assert_eq!(both["peer"], "commonware simplex");

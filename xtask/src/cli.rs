@@ -176,7 +176,17 @@ mod tests {
 
     #[test]
     fn demo_takes_all_its_options() {
-        let line = ["demo", "--headless", "--json", "--built", "--port=9000", "--rounds", "3", "--keep", "out"];
+        let line = [
+            "demo",
+            "--headless",
+            "--json",
+            "--built",
+            "--port=9000",
+            "--rounds",
+            "3",
+            "--keep",
+            "out",
+        ];
         let Ok(Command::Demo(options)) = parse(&line) else { panic!("not a demo") };
         assert!(options.headless && options.json && options.built);
         assert_eq!((options.port, options.rounds), (Some(9000), Some(3)));
@@ -190,12 +200,16 @@ mod tests {
         };
         assert_eq!(options.only, ["fmt", "deny"]);
         assert!(!options.long);
-        assert!(matches!(parse(&["test", "--long"]), Ok(Command::Test(TestOptions { long: true, .. }))));
+        assert!(matches!(
+            parse(&["test", "--long"]),
+            Ok(Command::Test(TestOptions { long: true, .. }))
+        ));
     }
 
     #[test]
     fn the_simulator_gets_its_arguments_as_they_are() {
-        let Ok(Command::Simulate(arguments)) = parse(&["simulate", "--nodes", "7", "--json"]) else {
+        let Ok(Command::Simulate(arguments)) = parse(&["simulate", "--nodes", "7", "--json"])
+        else {
             panic!("not a simulation")
         };
         assert_eq!(arguments, ["--nodes", "7", "--json"]);
@@ -203,7 +217,8 @@ mod tests {
 
     #[test]
     fn each_bench_gets_its_own_arguments_and_the_common_ones() {
-        let line = ["bench-peer", "--nodes", "7", "--profile=all", "--scheme", "ed25519", "--dir", "disk"];
+        let line =
+            ["bench-peer", "--nodes", "7", "--profile=all", "--scheme", "ed25519", "--dir", "disk"];
         let Ok(Command::BenchPeer(options)) = parse(&line) else { panic!("not a bench") };
         assert_eq!(options.ours, ["--nodes", "7", "--profile", "all", "--rate", "0"]);
         assert_eq!(options.peers, ["--nodes", "7", "--scheme", "ed25519"]);
@@ -229,7 +244,14 @@ mod tests {
 
     #[test]
     fn help_is_found_everywhere() {
-        for arguments in [&[][..], &["-h"], &["help"], &["demo", "--help"], &["test", "-h"], &["preflight", "-h"]] {
+        for arguments in [
+            &[][..],
+            &["-h"],
+            &["help"],
+            &["demo", "--help"],
+            &["test", "-h"],
+            &["preflight", "-h"],
+        ] {
             assert!(matches!(parse(arguments), Ok(Command::Help)), "{arguments:?}");
         }
     }

@@ -114,7 +114,8 @@ impl Process {
 
     fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
         loop {
-            let status = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
+            let status =
+                self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
             if status.is_some() || Instant::now() >= deadline {
                 return Ok(status);
             }
@@ -249,7 +250,10 @@ fn descendants() -> Vec<Pid> {
         .flatten()
         .filter_map(|entry| {
             let process = entry.file_name().to_str()?.parse().ok()?;
-            Some((process, living_parent(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?))
+            Some((
+                process,
+                living_parent(&std::fs::read_to_string(entry.path().join("stat")).ok()?)?,
+            ))
         })
         .collect();
     let mut found = vec![process::id().cast_signed()];
@@ -287,9 +291,14 @@ mod tests {
 
     fn shell(script: &str) -> (Process, mpsc::Receiver<What>) {
         let (sender, reports) = mpsc::channel();
-        let log = env::temp_dir().join(format!("xtask-{}-{:?}.log", process::id(), thread::current().id()));
+        let log = env::temp_dir().join(format!(
+            "xtask-{}-{:?}.log",
+            process::id(),
+            thread::current().id()
+        ));
         let report = move |what| drop(sender.send(what));
-        let process = Process::spawn("sh", Command::new("sh").args(["-c", script]), &log, report).unwrap();
+        let process =
+            Process::spawn("sh", Command::new("sh").args(["-c", script]), &log, report).unwrap();
         (process, reports)
     }
 

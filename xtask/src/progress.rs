@@ -40,7 +40,8 @@ impl Steps {
         let position = format!("[{:>2}/{}]", self.current, self.total);
         say(&format!("{position} {title} (at {})", Clock(self.began.elapsed())));
         let began = Instant::now();
-        let outcome = step().with_context(|| format!("step {} of {}, {title}", self.current, self.total));
+        let outcome =
+            step().with_context(|| format!("step {} of {}, {title}", self.current, self.total));
         let verdict = match &outcome {
             Ok(_) => "done",
             // What failed was asked to end.
@@ -95,7 +96,8 @@ pub fn output(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         bail!("{} ended with {}", Line(command), output.status);
     }
-    String::from_utf8(output.stdout).with_context(|| format!("{} did not print UTF-8", Line(command)))
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("{} did not print UTF-8", Line(command)))
 }
 
 /// A command as a person would type it.

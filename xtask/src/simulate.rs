@@ -13,7 +13,9 @@ pub const FEATURE: &str = "simulator";
 
 /// Runs the simulator with these arguments; its standard output is this command's.
 pub fn run(arguments: &[OsString]) -> Result<()> {
-    let status = command(&Workspace::locate()?, arguments.iter().cloned()).status().context("cannot start cargo")?;
+    let status = command(&Workspace::locate()?, arguments.iter().cloned())
+        .status()
+        .context("cannot start cargo")?;
     if !status.success() {
         bail!("the simulator ended with {status}");
     }
@@ -23,6 +25,8 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
 /// The command that does.
 pub fn command(workspace: &Workspace, arguments: impl IntoIterator<Item = OsString>) -> Command {
     let mut cargo = workspace.cargo();
-    cargo.args(["run", "--quiet", "--locked", "--package", PACKAGE, "--features", FEATURE, "--"]).args(arguments);
+    cargo
+        .args(["run", "--quiet", "--locked", "--package", PACKAGE, "--features", FEATURE, "--"])
+        .args(arguments);
     cargo
 }

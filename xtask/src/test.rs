@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Crates that compile for the browser and so are linted for it too.
-const BROWSER_CRATES: [&str; 4] = ["tequio-core", "tequio-p2p", "tequio-wasm", "tequio-webrtc-page"];
+const BROWSER_CRATES: [&str; 4] =
+    ["tequio-core", "tequio-p2p", "tequio-wasm", "tequio-webrtc-page"];
 /// Crates outside the workspace: kept in form and in licence like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
 /// Tests that measure on a quiet machine, or take minutes.
@@ -41,18 +42,53 @@ struct Step {
 /// The steps of every run, and after them those of `--long`.
 const STEPS: [Step; 16] = [
     Step { name: "fmt", title: "formatting is rustfmt's", needs: &[], run: fmt },
-    Step { name: "deny", title: "bans, licences and sources of dependencies", needs: &[], run: deny },
+    Step {
+        name: "deny",
+        title: "bans, licences and sources of dependencies",
+        needs: &[],
+        run: deny,
+    },
     Step { name: "bare", title: "core for a bare target and for wasm32", needs: &[], run: bare },
     Step { name: "clippy", title: "lints, with warnings as errors", needs: &[], run: clippy },
-    Step { name: "docs", title: "documentation, with broken links as errors", needs: &[], run: docs },
+    Step {
+        name: "docs",
+        title: "documentation, with broken links as errors",
+        needs: &[],
+        run: docs,
+    },
     Step { name: "npm", title: "npm packages as locked", needs: &[], run: npm_packages },
-    Step { name: "wasm", title: "the browser's module, within its budget", needs: &["npm"], run: wasm_module },
+    Step {
+        name: "wasm",
+        title: "the browser's module, within its budget",
+        needs: &["npm"],
+        run: wasm_module,
+    },
     Step { name: "web", title: "the npm package and the page", needs: &["wasm"], run: web },
     Step { name: "build", title: "programs and tests", needs: &[], run: build },
-    Step { name: "test", title: "unit, property, network and browser tests", needs: &["build", "web"], run: test },
-    Step { name: "simulate", title: "consensus in virtual time, under faults and liars", needs: &[], run: simulation },
-    Step { name: "doctest", title: "examples in the documentation", needs: &["build"], run: doctest },
-    Step { name: "web-test", title: "unit tests of the npm package and the page", needs: &["web"], run: web_test },
+    Step {
+        name: "test",
+        title: "unit, property, network and browser tests",
+        needs: &["build", "web"],
+        run: test,
+    },
+    Step {
+        name: "simulate",
+        title: "consensus in virtual time, under faults and liars",
+        needs: &[],
+        run: simulation,
+    },
+    Step {
+        name: "doctest",
+        title: "examples in the documentation",
+        needs: &["build"],
+        run: doctest,
+    },
+    Step {
+        name: "web-test",
+        title: "unit tests of the npm package and the page",
+        needs: &["web"],
+        run: web_test,
+    },
     Step {
         name: "web-install",
         title: "the packed package in a fresh Vite project",
@@ -87,7 +123,9 @@ pub fn run(options: &TestOptions) -> Result<()> {
         if let Some(cause) = step.needs.iter().find(|need| unusable.contains(*need)) {
             steps.skip(step.title, &format!("because `{cause}` failed"));
             unusable.insert(step.name);
-        } else if let Err(error) = steps.run(&format!("{}: {}", step.name, step.title), || (step.run)(&context)) {
+        } else if let Err(error) =
+            steps.run(&format!("{}: {}", step.name, step.title), || (step.run)(&context))
+        {
             eprintln!("error: {error:#}");
             unusable.insert(step.name);
             failed.push(step.name);
@@ -95,7 +133,11 @@ pub fn run(options: &TestOptions) -> Result<()> {
     }
     let skipped = unusable.len() - failed.len();
     eprintln!("all steps took {}", Clock(steps.elapsed()));
-    println!("steps: {} passed, {} failed, {skipped} skipped", selected.len() - unusable.len(), failed.len());
+    println!(
+        "steps: {} passed, {} failed, {skipped} skipped",
+        selected.len() - unusable.len(),
+        failed.len()
+    );
     if failed.is_empty() {
         return Ok(());
     }
@@ -111,7 +153,8 @@ fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
     }
     let mut wanted: BTreeSet<&str> = only.iter().map(String::as_str).collect();
     if only.is_empty() {
-        let usual = STEPS.iter().map(|step| step.name).filter(|name| LONG_STEPS.contains(name) == long);
+        let usual =
+            STEPS.iter().map(|step| step.name).filter(|name| LONG_STEPS.contains(name) == long);
         wanted.extend(usual);
     } else if long {
         wanted.extend(LONG_STEPS);
@@ -128,7 +171,12 @@ fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
 fn fmt(context: &Context) -> Result<()> {
     run_command(context.workspace.cargo().args(["fmt", "--all", "--check"]))?;
     for manifest in OUTSIDE_CRATES {
-        run_command(context.workspace.cargo().args(["fmt", "--check", "--manifest-path", manifest]))?;
+        run_command(context.workspace.cargo().args([
+            "fmt",
+            "--check",
+            "--manifest-path",
+            manifest,
+        ]))?;
     }
     Ok(())
 }
@@ -136,7 +184,8 @@ fn fmt(context: &Context) -> Result<()> {
 fn deny(context: &Context) -> Result<()> {
     for manifest in ["Cargo.toml"].iter().chain(&OUTSIDE_CRATES) {
         let mut deny = tools::deny(&context.workspace)?;
-        deny.args(["--locked", "--manifest-path", manifest, "--config"]).arg(context.workspace.path("deny.toml"));
+        deny.args(["--locked", "--manifest-path", manifest, "--config"])
+            .arg(context.workspace.path("deny.toml"));
         run_command(deny.args(["check", "bans", "licenses", "sources"]))?;
     }
     Ok(())
@@ -151,9 +200,24 @@ fn bare(context: &Context) -> Result<()> {
 
 fn clippy(context: &Context) -> Result<()> {
     let mut host = context.workspace.cargo();
-    run_command(host.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run_command(host.args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     let mut simulator = context.workspace.cargo();
-    simulator.args(["clippy", "--locked", "--package", simulate::PACKAGE, "--features", simulate::FEATURE]);
+    simulator.args([
+        "clippy",
+        "--locked",
+        "--package",
+        simulate::PACKAGE,
+        "--features",
+        simulate::FEATURE,
+    ]);
     run_command(simulator.args(["--all-targets", "--", "-D", "warnings"]))?;
     let mut browser = context.workspace.cargo();
     browser.args(["clippy", "--locked", "--target", WASM_TARGET]);
@@ -165,7 +229,11 @@ fn clippy(context: &Context) -> Result<()> {
 
 fn docs(context: &Context) -> Result<()> {
     let mut cargo = context.workspace.cargo();
-    run_command(cargo.args(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    run_command(
+        cargo
+            .args(["doc", "--locked", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 fn npm_packages(context: &Context) -> Result<()> {
@@ -186,12 +254,21 @@ fn web(context: &Context) -> Result<()> {
 
 /// Tests and programs in one call: built apart, their dependencies' features could differ and be compiled twice.
 fn build(context: &Context) -> Result<()> {
-    run_command(context.workspace.cargo().args(["build", "--locked", "--workspace", "--bins", "--tests"]))
+    run_command(context.workspace.cargo().args([
+        "build",
+        "--locked",
+        "--workspace",
+        "--bins",
+        "--tests",
+    ]))
 }
 
 fn test(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
-    run_command(with_chromium(nextest.args(["run", "--locked", "--workspace", "--no-fail-fast"]), context))
+    run_command(with_chromium(
+        nextest.args(["run", "--locked", "--workspace", "--no-fail-fast"]),
+        context,
+    ))
 }
 
 /// Tests behind the feature `long`, one after the other, with what they measure on the screen.
@@ -208,7 +285,10 @@ fn simulation(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
     let package = ["--package", simulate::PACKAGE, "--features", simulate::FEATURE];
     run_command(nextest.args(["run", "--locked", "--no-fail-fast"]).args(package))?;
-    run_command(&mut simulate::command(&context.workspace, ["--campaign", "test", "--json"].map(Into::into)))
+    run_command(&mut simulate::command(
+        &context.workspace,
+        ["--campaign", "test", "--json"].map(Into::into),
+    ))
 }
 
 fn doctest(context: &Context) -> Result<()> {
@@ -220,16 +300,23 @@ fn web_test(context: &Context) -> Result<()> {
 }
 
 fn web_install(context: &Context) -> Result<()> {
-    run_command(with_chromium(npm(&context.workspace.path("web")).args(["run", "test:install"]), context))
+    run_command(with_chromium(
+        npm(&context.workspace.path("web")).args(["run", "test:install"]),
+        context,
+    ))
 }
 
 fn web_page(context: &Context) -> Result<()> {
-    run_command(with_chromium(npm(&context.workspace.path("web")).args(["run", "test:page"]), context))
+    run_command(with_chromium(
+        npm(&context.workspace.path("web")).args(["run", "test:page"]),
+        context,
+    ))
 }
 
 /// Tells tests which browser to start.
 fn with_chromium<'a>(command: &'a mut Command, context: &Context) -> &'a mut Command {
-    let chromium = context.environment.chromium.clone().unwrap_or_else(|| PathBuf::from("chromium"));
+    let chromium =
+        context.environment.chromium.clone().unwrap_or_else(|| PathBuf::from("chromium"));
     command.env("TEQUIO_CHROMIUM", chromium)
 }
 

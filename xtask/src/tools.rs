@@ -25,13 +25,17 @@ pub fn nextest(workspace: &Workspace) -> Result<Command> {
     let found = version(&mut Command::new(NEXTEST.name), "nextest").is_some();
     let program = if found { NEXTEST.name.into() } else { installed(workspace, &NEXTEST)? };
     let mut command = Command::new(program);
-    command.current_dir(workspace.root()).env("CARGO_TARGET_DIR", workspace.target()).arg("nextest");
+    command
+        .current_dir(workspace.root())
+        .env("CARGO_TARGET_DIR", workspace.target())
+        .arg("nextest");
     Ok(command)
 }
 
 /// `cargo deny`, ready to take its arguments. Its configuration changes between minor versions, so the pinned one it is.
 pub fn deny(workspace: &Workspace) -> Result<Command> {
-    let found = version(&mut Command::new(DENY.name), "").is_some_and(|version| version == DENY.version);
+    let found =
+        version(&mut Command::new(DENY.name), "").is_some_and(|version| version == DENY.version);
     let program = if found { DENY.name.into() } else { installed(workspace, &DENY)? };
     let mut command = Command::new(program);
     command.current_dir(workspace.root());
@@ -68,7 +72,10 @@ fn installed(workspace: &Workspace, tool: &Tool) -> Result<PathBuf> {
     eprintln!("{} {} is not on this machine; compiling it once", tool.name, tool.version);
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
     let mut cargo = workspace.cargo();
-    cargo.args(["install", "--locked", "--debug", "--root"]).arg(&root).arg(format!("{}@{}", tool.name, tool.version));
+    cargo
+        .args(["install", "--locked", "--debug", "--root"])
+        .arg(&root)
+        .arg(format!("{}@{}", tool.name, tool.version));
     cargo
         .env("CARGO_TARGET_DIR", root.join("build"))
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
@@ -85,7 +92,8 @@ fn version(command: &mut Command, subcommand: &str) -> Option<String> {
     if !subcommand.is_empty() {
         command.arg(subcommand);
     }
-    let output = command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output =
+        command.arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok().filter(|_| output.status.success())?;
     text.split_whitespace().nth(1).map(str::to_owned)
 }
@@ -96,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_version_is_the_second_word() {
-        assert_eq!(version(Command::new("sh").args(["-c", "echo cargo-deny 0.20.2"]), ""), Some("0.20.2".into()));
+        assert_eq!(
+            version(Command::new("sh").args(["-c", "echo cargo-deny 0.20.2"]), ""),
+            Some("0.20.2".into())
+        );
         assert_eq!(version(&mut Command::new("/no/such/tool"), ""), None);
         assert_eq!(version(&mut Command::new("false"), ""), None);
     }

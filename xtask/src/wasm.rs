@@ -76,8 +76,10 @@ pub fn build(workspace: &Workspace) -> Result<()> {
 /// Lets the glue name the module's size, which a server that compresses it does not: the measure of
 /// a download's progress.
 fn name_size(glue: &Path, module: &Path) -> Result<()> {
-    let size = fs::metadata(module).with_context(|| format!("cannot read {}", module.display()))?.len();
-    let mut text = fs::read_to_string(glue).with_context(|| format!("cannot read {}", glue.display()))?;
+    let size =
+        fs::metadata(module).with_context(|| format!("cannot read {}", module.display()))?.len();
+    let mut text =
+        fs::read_to_string(glue).with_context(|| format!("cannot read {}", glue.display()))?;
     text.push_str(&format!("\nexport const MODULE_BYTES = {size};\n"));
     fs::write(glue, text).with_context(|| format!("cannot write {}", glue.display()))
 }
@@ -99,7 +101,9 @@ pub fn check_size(workspace: &Workspace) -> Result<()> {
 
 fn within_budget(brotli_bytes: u64) -> Result<()> {
     if brotli_bytes > BROTLI_BYTES_MAX {
-        bail!("the wasm module takes {brotli_bytes} bytes in brotli, and its budget is {BROTLI_BYTES_MAX}");
+        bail!(
+            "the wasm module takes {brotli_bytes} bytes in brotli, and its budget is {BROTLI_BYTES_MAX}"
+        );
     }
     Ok(())
 }
@@ -110,15 +114,20 @@ fn compile(workspace: &Workspace, module: &str) -> Result<PathBuf> {
     let package = module.replace('_', "-");
     cargo.args(["build", "--package", &package, "--target", WASM_TARGET, "--profile", "wasm"]);
     // The flags that the kernels need stand in .cargo/config.toml, which RUSTFLAGS would override.
-    cargo.env("CARGO_TARGET_DIR", &folder).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
+        .env("CARGO_TARGET_DIR", &folder)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     progress::run(&mut cargo)?;
     Ok(folder.join(WASM_TARGET).join("wasm").join(format!("{module}.wasm")))
 }
 
 fn measure(module: &Path) -> Result<Sizes> {
-    let printed = progress::output(Command::new("node").args(["--eval", MEASURE, "--"]).arg(module))?;
+    let printed =
+        progress::output(Command::new("node").args(["--eval", MEASURE, "--"]).arg(module))?;
     let json: Value = serde_json::from_str(&printed).context("the sizes are not JSON")?;
-    let size = |name: &str| json[name].as_u64().with_context(|| format!("no size {name} in {printed}"));
+    let size =
+        |name: &str| json[name].as_u64().with_context(|| format!("no size {name} in {printed}"));
     Ok(Sizes { raw: size("raw")?, gzip: size("gzip")?, brotli: size("brotli")? })
 }
 
@@ -132,7 +141,9 @@ fn fingerprint(workspace: &Workspace, compiled: &Path) -> Result<String> {
         workspace.path("web/node_modules/binaryen/package.json"),
     ];
     for path in &inputs {
-        fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
+        fs::read(path)
+            .with_context(|| format!("cannot read {}", path.display()))?
+            .hash(&mut hasher);
     }
     (FEATURES, SHRINK).hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
@@ -156,6 +167,8 @@ mod tests {
         let sizes = measure(&file).unwrap();
         fs::remove_file(&file).unwrap();
         assert_eq!(sizes.raw, 100_000);
-        assert!(sizes.gzip > 0 && sizes.gzip < 1_000 && sizes.brotli > 0 && sizes.brotli < sizes.gzip);
+        assert!(
+            sizes.gzip > 0 && sizes.gzip < 1_000 && sizes.brotli > 0 && sizes.brotli < sizes.gzip
+        );
     }
 }

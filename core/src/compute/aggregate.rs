@@ -34,13 +34,20 @@ struct Sum {
 impl Sum {
     fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
         check_position("round", round, plan.rounds())?;
-        Ok(Self { round, seen: vec![false; plan.lanes() as usize], sums: vec![0; plan.topology().parameters()] })
+        Ok(Self {
+            round,
+            seen: vec![false; plan.lanes() as usize],
+            sums: vec![0; plan.topology().parameters()],
+        })
     }
 
     fn claim(&mut self, part: u32) -> Result<Added, ComputeError> {
         let count = self.seen.len() as u32;
-        let seen =
-            self.seen.get_mut(part as usize).ok_or(ComputeError::Position { what: "lane", value: part, count })?;
+        let seen = self.seen.get_mut(part as usize).ok_or(ComputeError::Position {
+            what: "lane",
+            value: part,
+            count,
+        })?;
         Ok(if core::mem::replace(seen, true) { Added::Duplicate } else { Added::New })
     }
 
@@ -132,7 +139,12 @@ impl UnitRound {
     round_state!();
 
     /// Counts a unit's gradients, aligned to one exponent.
-    pub fn add(&mut self, plan: &Plan, unit: u32, result: &UnitResult) -> Result<Added, ComputeError> {
+    pub fn add(
+        &mut self,
+        plan: &Plan,
+        unit: u32,
+        result: &UnitResult,
+    ) -> Result<Added, ComputeError> {
         result.check_form(plan)?;
         check_count("sums", self.0.sums.len(), plan.topology().parameters())?;
         let added = self.0.claim(unit)?;
@@ -165,7 +177,14 @@ impl UnitRound {
         let learning_rate = plan.learning_rate(self.0.round);
         for layer in plan.topology().layers() {
             let sums = self.0.sums.get(layer.range()).unwrap_or_default().iter().copied();
-            update_layer(layer, plan.params(), learning_rate, plan.batch_rows().trailing_zeros(), sums, state);
+            update_layer(
+                layer,
+                plan.params(),
+                learning_rate,
+                plan.batch_rows().trailing_zeros(),
+                sums,
+                state,
+            );
         }
         Ok(())
     }
@@ -182,7 +201,10 @@ mod tests {
         let exact = params(&[4, 2], Mode::Exact { units: 2 }).validate().unwrap();
         assert_eq!(UnitRound::new(&local, 0).unwrap_err(), ComputeError::Mode);
         assert_eq!(LaneRound::new(&exact, 0).unwrap_err(), ComputeError::Mode);
-        assert!(matches!(LaneRound::new(&local, 880).unwrap_err(), ComputeError::Position { what: "round", .. }));
+        assert!(matches!(
+            LaneRound::new(&local, 880).unwrap_err(),
+            ComputeError::Position { what: "round", .. }
+        ));
         let round = LaneRound::new(&local, 0).unwrap();
         assert_eq!(round.missing(), [0, 1]);
         let error = round.finish(&mut Weights::initial(&local)).unwrap_err();

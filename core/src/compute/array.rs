@@ -101,7 +101,8 @@ impl<T, const N: usize> Deref for Array<T, N> {
 
 impl<T: Element, const N: usize> BorshSerialize for Array<T, N> {
     fn serialize<W: Write>(&self, writer: &mut W) -> Result<()> {
-        let len = u32::try_from(self.0.len()).map_err(|_| Error::new(ErrorKind::InvalidData, "array too long"))?;
+        let len = u32::try_from(self.0.len())
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "array too long"))?;
         len.serialize(writer)?;
         for_each_block(&self.0, |block| writer.write_all(block))
     }

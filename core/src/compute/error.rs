@@ -27,10 +27,18 @@ pub enum ComputeError {
     Incomplete { missing: u32, count: u32 },
 }
 
-pub(super) fn check_count(what: &'static str, found: usize, expected: usize) -> Result<(), ComputeError> {
+pub(super) fn check_count(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), ComputeError> {
     if found == expected { Ok(()) } else { Err(ComputeError::Count { what, found, expected }) }
 }
 
-pub(super) fn check_position(what: &'static str, value: u32, count: u32) -> Result<(), ComputeError> {
+pub(super) fn check_position(
+    what: &'static str,
+    value: u32,
+    count: u32,
+) -> Result<(), ComputeError> {
     if value < count { Ok(()) } else { Err(ComputeError::Position { what, value, count }) }
 }

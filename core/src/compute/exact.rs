@@ -70,7 +70,11 @@ impl UnitTrace {
     /// The digest that a worker commits to before the verifier draws its secrets.
     pub fn digest(&self, id: &LaneId) -> Digest {
         let mut hasher = Context::LaneResult.hasher();
-        let lengths = [self.forward.len() as u32, self.backward.len() as u32, self.result.gradients.len() as u32];
+        let lengths = [
+            self.forward.len() as u32,
+            self.backward.len() as u32,
+            self.result.gradients.len() as u32,
+        ];
         hasher.update(&codec::encode(&(id, lengths, &self.result.exponents)));
         update_hash(&mut hasher, &self.forward);
         update_hash(&mut hasher, &self.backward);
@@ -81,8 +85,16 @@ impl UnitTrace {
     /// Refuses wrong lengths and numbers that no honest unit has.
     pub fn check_form(&self, plan: &Plan) -> Result<(), ComputeError> {
         let (rows, layers) = (plan.unit_rows(), plan.topology().layers());
-        check_count("forward products", self.forward.len(), layers.iter().map(|l| rows * l.outputs).sum())?;
-        check_count("backward products", self.backward.len(), layers.iter().skip(1).map(|l| rows * l.inputs).sum())?;
+        check_count(
+            "forward products",
+            self.forward.len(),
+            layers.iter().map(|l| rows * l.outputs).sum(),
+        )?;
+        check_count(
+            "backward products",
+            self.backward.len(),
+            layers.iter().skip(1).map(|l| rows * l.inputs).sum(),
+        )?;
         check_products("forward products", &self.forward)?;
         check_products("backward products", &self.backward)?;
         self.result.check_form(plan)
@@ -117,6 +129,13 @@ pub fn run_unit(
     })
 }
 
-pub(super) fn bounded<const N: usize>(what: &'static str, values: Vec<i32>) -> Result<Array<i32, N>, ComputeError> {
-    Array::new(values).map_err(|values| ComputeError::Count { what, found: values.len(), expected: N })
+pub(super) fn bounded<const N: usize>(
+    what: &'static str,
+    values: Vec<i32>,
+) -> Result<Array<i32, N>, ComputeError> {
+    Array::new(values).map_err(|values| ComputeError::Count {
+        what,
+        found: values.len(),
+        expected: N,
+    })
 }

@@ -71,7 +71,12 @@ impl Inference {
     /// The digest that a worker commits to before the checker draws its secrets.
     pub fn digest(&self, job: &Digest, part: u32) -> Digest {
         let mut hasher = Context::LaneResult.hasher();
-        hasher.update(&codec::encode(&(job, part, self.classes.len() as u32, self.products.len() as u32)));
+        hasher.update(&codec::encode(&(
+            job,
+            part,
+            self.classes.len() as u32,
+            self.products.len() as u32,
+        )));
         super::array::update_hash(&mut hasher, &self.classes);
         super::array::update_hash(&mut hasher, &self.products);
         Digest(*hasher.finalize().as_bytes())
@@ -92,8 +97,11 @@ impl Inference {
 pub fn infer(classifier: &Classifier, rows: &Samples) -> Result<Inference, ComputeError> {
     let topology = classifier.topology();
     check_count("features", rows.features() as usize, topology.features())?;
-    let values: u64 = topology.layers().iter().map(|l| u64::from(rows.rows()) * l.outputs as u64).sum();
-    if values > TRACE_VALUES_MAX as u64 || topology.forward_macs(u64::from(rows.rows())) > LANE_MACS_MAX {
+    let values: u64 =
+        topology.layers().iter().map(|l| u64::from(rows.rows()) * l.outputs as u64).sum();
+    if values > TRACE_VALUES_MAX as u64
+        || topology.forward_macs(u64::from(rows.rows())) > LANE_MACS_MAX
+    {
         return Err(ComputeError::Range { what: "rows of the batch", index: rows.rows() as usize });
     }
     let mut workspace = Workspace::new(topology);
@@ -102,7 +110,11 @@ pub fn infer(classifier: &Classifier, rows: &Samples) -> Result<Inference, Compu
     let classes: Vec<u8> = logits.chunks_exact(topology.classes()).map(argmax).collect();
     let found = classes.len();
     Ok(Inference {
-        classes: Array::new(classes).map_err(|_| ComputeError::Count { what: "classes", found, expected: ROWS_MAX })?,
+        classes: Array::new(classes).map_err(|_| ComputeError::Count {
+            what: "classes",
+            found,
+            expected: ROWS_MAX,
+        })?,
         products: bounded("products", workspace.products.concat())?,
     })
 }
@@ -119,7 +131,9 @@ mod tests {
 
     #[test]
     fn parts_hold_each_row_once() {
-        for (dims, rows) in [(&[64, 32, 10][..], 1797), (&[4, 3], 1), (&[4, 3], 4096), (&[784, 512, 10], 10_001)] {
+        for (dims, rows) in
+            [(&[64, 32, 10][..], 1797), (&[4, 3], 1), (&[4, 3], 4096), (&[784, 512, 10], 10_001)]
+        {
             let parts = Parts::new(&topology(dims), rows).unwrap();
             let all: Vec<u32> = (0..parts.count()).flat_map(|part| parts.rows_of(part)).collect();
             assert_eq!(all, (0..rows).collect::<Vec<_>>());

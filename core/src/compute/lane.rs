@@ -28,7 +28,9 @@ pub const LANE_INPUT_BYTES_MAX: usize = 40 << 20;
 pub const LANE_RESULT_BYTES_MAX: usize = 4 * PARAMETERS_MAX + 32 * STEPS_MAX + 1024;
 
 /// Which lane of which job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct LaneId {
     /// The job.
     pub job: Digest,
@@ -73,7 +75,12 @@ impl EpochOrder {
     }
 
     /// The row numbers that a lane reads, step after step.
-    pub fn lane_rows(&mut self, plan: &Plan, round: u32, lane: u32) -> Result<Vec<u32>, ComputeError> {
+    pub fn lane_rows(
+        &mut self,
+        plan: &Plan,
+        round: u32,
+        lane: u32,
+    ) -> Result<Vec<u32>, ComputeError> {
         LaneId { job: Digest::default(), round, lane }.check(plan)?;
         let per_epoch = (u64::from(self.rows) / plan.batch_rows()) as u32;
         check_position("batch", 0, per_epoch)?;
@@ -86,8 +93,11 @@ impl EpochOrder {
                 self.order = prng::permutation(key, self.rows);
                 self.epoch = Some(epoch);
             }
-            let start = (u64::from(step % per_epoch) * plan.batch_rows()) as usize + lane as usize * plan.unit_rows();
-            rows.extend_from_slice(self.order.get(start..start + plan.unit_rows()).unwrap_or_default());
+            let start = (u64::from(step % per_epoch) * plan.batch_rows()) as usize
+                + lane as usize * plan.unit_rows();
+            rows.extend_from_slice(
+                self.order.get(start..start + plan.unit_rows()).unwrap_or_default(),
+            );
         }
         Ok(rows)
     }
@@ -145,7 +155,13 @@ pub struct LaneResult {
 
 impl LaneResult {
     /// Makes a result from what a worker says it computed.
-    pub fn seal(id: &LaneId, start: &Weights, digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> Self {
+    pub fn seal(
+        id: &LaneId,
+        start: &Weights,
+        digests: Vec<Digest>,
+        delta: Vec<i32>,
+        macs: u64,
+    ) -> Self {
         let mut result = Self {
             step_digests: BoundedVec::truncated(digests),
             delta: Array::new(delta).unwrap_or_default(),
@@ -166,12 +182,19 @@ impl LaneResult {
 
     /// Refuses what cannot be an honest result whatever was computed: wrong lengths, a delta that leaves the weights'
     /// range, a count of work that is not the plan's, a digest of something else.
-    pub fn check_form(&self, plan: &Plan, id: &LaneId, start: &Weights) -> Result<(), ComputeError> {
+    pub fn check_form(
+        &self,
+        plan: &Plan,
+        id: &LaneId,
+        start: &Weights,
+    ) -> Result<(), ComputeError> {
         id.check(plan)?;
         start.check(plan.topology())?;
         check_count("step digests", self.step_digests.len(), plan.steps_per_lane() as usize)?;
         check_count("delta", self.delta.len(), plan.topology().parameters())?;
-        let outside = |(delta, start): (&i32, &i32)| (i64::from(*delta) + i64::from(*start)).abs() > i64::from(LIM);
+        let outside = |(delta, start): (&i32, &i32)| {
+            (i64::from(*delta) + i64::from(*start)).abs() > i64::from(LIM)
+        };
         if let Some(index) = self.delta.iter().zip(start.as_slice()).position(outside) {
             return Err(ComputeError::Range { what: "delta", index });
         }
@@ -213,7 +236,13 @@ impl<'a> Run<'a> {
         id.check(plan)?;
         check_rows(plan, rows, plan.lane_rows())?;
         let topology = plan.topology();
-        Ok(Self { plan, id, rows, published: Published::zero(topology), workspace: Workspace::new(topology) })
+        Ok(Self {
+            plan,
+            id,
+            rows,
+            published: Published::zero(topology),
+            workspace: Workspace::new(topology),
+        })
     }
 
     fn step(&mut self, state: &mut LaneState, step: u32) -> Result<(), ComputeError> {
@@ -223,12 +252,17 @@ impl<'a> Run<'a> {
         let (rows, labels) = self.rows.part(step as usize * plan.unit_rows(), plan.unit_rows());
         self.published.quantise(plan.topology(), state.weights().as_slice());
         self.workspace.forward(plan.topology(), &self.published, rows)?;
-        let at = Position { round: self.id.round * plan.steps_per_lane() + step, unit: self.id.lane };
+        let at =
+            Position { round: self.id.round * plan.steps_per_lane() + step, unit: self.id.lane };
         self.workspace.backward(plan, &self.published, at, labels)?;
         let learning_rate = plan.learning_rate(self.id.round);
         let batch_log2 = plan.params().unit_rows.trailing_zeros();
-        for ((layer, gradient), exponent) in
-            plan.topology().layers().iter().zip(&self.workspace.gradients).zip(&self.workspace.exponents)
+        for ((layer, gradient), exponent) in plan
+            .topology()
+            .layers()
+            .iter()
+            .zip(&self.workspace.gradients)
+            .zip(&self.workspace.exponents)
         {
             let sums = gradient.iter().map(|g| i64::from(*g) << (GRADIENT_FRACTION - exponent));
             update_layer(layer, plan.params(), learning_rate, batch_log2, sums, state);
@@ -247,7 +281,12 @@ pub(super) fn check_rows(plan: &Plan, rows: &Samples, expected: usize) -> Result
 }
 
 /// Computes a lane: `rows` are those of [`EpochOrder::lane_rows`], in that order.
-pub fn run_lane(plan: &Plan, id: &LaneId, start: &Weights, rows: &Samples) -> Result<LaneResult, ComputeError> {
+pub fn run_lane(
+    plan: &Plan,
+    id: &LaneId,
+    start: &Weights,
+    rows: &Samples,
+) -> Result<LaneResult, ComputeError> {
     let mut run = Run::new(plan, id, rows)?;
     start.check(plan.topology())?;
     let mut state = LaneState::at_rest(start.clone());
@@ -260,7 +299,12 @@ pub fn run_lane(plan: &Plan, id: &LaneId, start: &Weights, rows: &Samples) -> Re
 }
 
 fn delta(end: &LaneState, start: &Weights) -> Vec<i32> {
-    end.weights().as_slice().iter().zip(start.as_slice()).map(|(end, start)| end.wrapping_sub(*start)).collect()
+    end.weights()
+        .as_slice()
+        .iter()
+        .zip(start.as_slice())
+        .map(|(end, start)| end.wrapping_sub(*start))
+        .collect()
 }
 
 /// The state before a step of a lane; the number of steps gives the state at the end.
@@ -345,7 +389,9 @@ pub fn settle(
     let step = dispute.step(plan);
     let agreed = match step.checked_sub(1) {
         None => *before == LaneState::at_rest(start.clone()),
-        Some(previous) => first.step_digests.get(previous as usize) == Some(&before.digest(id, previous)),
+        Some(previous) => {
+            first.step_digests.get(previous as usize) == Some(&before.digest(id, previous))
+        }
     };
     if !agreed {
         return Ok(Some(Verdict::BadOpening));

@@ -132,7 +132,10 @@ impl JobParams {
         let small = rows < SMALL_TABLE_ROWS;
         let passes = if small { 80 } else { 40 };
         let steps_total = steps_per_pass.saturating_mul(passes).max(STEPS_TOTAL_MIN);
-        let widths = [data.features()].into_iter().chain(hidden.iter().copied()).chain([data.classes().len() as u32]);
+        let widths = [data.features()]
+            .into_iter()
+            .chain(hidden.iter().copied())
+            .chain([data.classes().len() as u32]);
         let widths: Vec<u32> = widths.collect();
         let layers = widths.len();
         let params = Self {
@@ -181,11 +184,17 @@ impl JobParams {
         }
         let plan = Plan { params: self, topology };
         // The shift that brings a sum to the weights' format must not be negative.
-        debug_assert!(plan.topology.layers().iter().all(|l| l.exponent + GRADIENT_FRACTION >= WEIGHT_FRACTION));
+        debug_assert!(
+            plan.topology
+                .layers()
+                .iter()
+                .all(|l| l.exponent + GRADIENT_FRACTION >= WEIGHT_FRACTION)
+        );
         let rows = plan.lane_rows() as u64;
         memory("rows", rows, ROWS_MAX)?;
         memory("input values", rows * plan.topology.features() as u64, VALUES_MAX)?;
-        let widths: u64 = plan.topology.layers().iter().map(|l| l.inputs.max(l.outputs) as u64).sum();
+        let widths: u64 =
+            plan.topology.layers().iter().map(|l| l.inputs.max(l.outputs) as u64).sum();
         memory("intermediate values", u64::from(plan.params.unit_rows) * widths, TRACE_VALUES_MAX)?;
         let macs = plan.macs_per_lane();
         if macs > LANE_MACS_MAX {
@@ -196,7 +205,11 @@ impl JobParams {
 }
 
 fn power_of_two(what: &'static str, value: u32, max: u32) -> Result<(), ParamsError> {
-    if value.is_power_of_two() && value <= max { Ok(()) } else { Err(ParamsError::PowerOfTwo { what, value, max }) }
+    if value.is_power_of_two() && value <= max {
+        Ok(())
+    } else {
+        Err(ParamsError::PowerOfTwo { what, value, max })
+    }
 }
 
 fn memory(what: &'static str, values: u64, max: usize) -> Result<(), ParamsError> {
@@ -205,7 +218,11 @@ fn memory(what: &'static str, values: u64, max: usize) -> Result<(), ParamsError
 }
 
 fn range(what: &'static str, value: u32, min: u32, max: u32) -> Result<(), ParamsError> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(ParamsError::Range { what, value, min, max }) }
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(ParamsError::Range { what, value, min, max })
+    }
 }
 
 /// Checked parameters.
@@ -264,7 +281,8 @@ impl Plan {
 
     /// Multiply-accumulates of one step of one lane: forward, weight gradients, input gradients.
     pub fn macs_per_step(&self) -> u64 {
-        let inner: u64 = self.topology.layers().iter().skip(1).map(|l| (l.inputs * l.outputs) as u64).sum();
+        let inner: u64 =
+            self.topology.layers().iter().skip(1).map(|l| (l.inputs * l.outputs) as u64).sum();
         u64::from(self.params.unit_rows) * (2 * self.topology.parameters() as u64 + inner)
     }
 
@@ -277,10 +295,18 @@ impl Plan {
     pub fn check_data(&self, data: &Samples) -> Result<(), ParamsError> {
         let (features, classes) = (self.topology.features() as u32, self.topology.classes() as u32);
         if data.features() != features {
-            return Err(ParamsError::Data { what: "features", found: data.features(), expected: features });
+            return Err(ParamsError::Data {
+                what: "features",
+                found: data.features(),
+                expected: features,
+            });
         }
         if data.classes() > classes {
-            return Err(ParamsError::Data { what: "classes", found: data.classes(), expected: classes });
+            return Err(ParamsError::Data {
+                what: "classes",
+                found: data.classes(),
+                expected: classes,
+            });
         }
         if u64::from(data.rows()) < self.batch_rows() {
             return Err(ParamsError::Rows { rows: data.rows(), batch: self.batch_rows() });
@@ -292,7 +318,9 @@ impl Plan {
     pub fn learning_rate(&self, round: u32) -> u32 {
         let (round, rounds) = (u64::from(round), u64::from(self.params.rounds));
         let halvings = match self.params.mode {
-            Mode::Exact { .. } => u32::from(round >= rounds / 2) + u32::from(round >= 3 * rounds / 4),
+            Mode::Exact { .. } => {
+                u32::from(round >= rounds / 2) + u32::from(round >= 3 * rounds / 4)
+            }
             Mode::Local { .. } => (4 * round / rounds).saturating_sub(1).min(2) as u32,
         };
         self.params.learning_rate >> halvings
@@ -331,31 +359,55 @@ pub(super) mod tests {
             change(&mut bad);
             bad.validate().unwrap_err()
         };
-        assert_eq!(refused(&|p| p.architecture.dims = vec_of(&[64])), ParamsError::Depth { layers: 1 });
+        assert_eq!(
+            refused(&|p| p.architecture.dims = vec_of(&[64])),
+            ParamsError::Depth { layers: 1 }
+        );
         assert!(matches!(
             refused(&|p| p.architecture.dims = vec_of(&[64, 0, 10])),
             ParamsError::Width { layer: 1, .. }
         ));
-        assert!(matches!(refused(&|p| p.architecture.dims = vec_of(&[64, 256])), ParamsError::Width { layer: 1, .. }));
+        assert!(matches!(
+            refused(&|p| p.architecture.dims = vec_of(&[64, 256])),
+            ParamsError::Width { layer: 1, .. }
+        ));
         assert!(matches!(
             refused(&|p| p.architecture.dims = vec_of(&[65_536, 10])),
             ParamsError::Width { layer: 0, .. }
         ));
-        assert!(matches!(refused(&|p| p.architecture.dims = vec_of(&[4096, 4096, 9])), ParamsError::Parameters { .. }));
+        assert!(matches!(
+            refused(&|p| p.architecture.dims = vec_of(&[4096, 4096, 9])),
+            ParamsError::Parameters { .. }
+        ));
         assert_eq!(refused(&|p| p.architecture.input_exponent = 7), ParamsError::InputExponent(7));
-        assert_eq!(refused(&|p| p.architecture.hidden_exponent = 3), ParamsError::HiddenExponent(3));
+        assert_eq!(
+            refused(&|p| p.architecture.hidden_exponent = 3),
+            ParamsError::HiddenExponent(3)
+        );
         assert!(matches!(refused(&|p| p.unit_rows = 12), ParamsError::PowerOfTwo { .. }));
-        assert!(matches!(refused(&|p| p.mode = Mode::Local { lanes: 0, steps: 1 }), ParamsError::PowerOfTwo { .. }));
-        assert!(matches!(refused(&|p| p.mode = Mode::Exact { units: 8192 }), ParamsError::PowerOfTwo { .. }));
-        assert!(matches!(refused(&|p| p.mode = Mode::Local { lanes: 1, steps: 0 }), ParamsError::Range { .. }));
+        assert!(matches!(
+            refused(&|p| p.mode = Mode::Local { lanes: 0, steps: 1 }),
+            ParamsError::PowerOfTwo { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.mode = Mode::Exact { units: 8192 }),
+            ParamsError::PowerOfTwo { .. }
+        ));
+        assert!(matches!(
+            refused(&|p| p.mode = Mode::Local { lanes: 1, steps: 0 }),
+            ParamsError::Range { .. }
+        ));
         assert!(matches!(refused(&|p| p.learning_rate = 0), ParamsError::Range { .. }));
         assert!(matches!(refused(&|p| p.momentum = 257), ParamsError::Range { .. }));
         assert!(matches!(refused(&|p| p.rounds = 0), ParamsError::Range { .. }));
-        let rows = refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 16 }));
+        let rows =
+            refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 16 }));
         assert!(matches!(rows, ParamsError::Memory { what: "rows", .. }));
-        let values = refused(&|p| (p.unit_rows, p.mode) = (32_768, Mode::Local { lanes: 1, steps: 16 }));
+        let values =
+            refused(&|p| (p.unit_rows, p.mode) = (32_768, Mode::Local { lanes: 1, steps: 16 }));
         assert!(matches!(values, ParamsError::Memory { what: "input values", .. }));
-        let wide = refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 1 }));
+        let wide =
+            refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 1 }));
         assert!(matches!(wide, ParamsError::Memory { what: "intermediate values", .. }));
         assert!(matches!(
             refused(&|p| {
@@ -374,10 +426,16 @@ pub(super) mod tests {
     #[test]
     fn defaults_of_small_tables_make_few_rounds() {
         let table = |rows: u32, columns: usize| {
-            let row = |i: u32| (0..columns).map(|c| format!("{},", (i * 7 + c as u32) % 50)).collect::<String>();
-            let csv: String = (0..rows).map(|i| format!("{}{}\n", row(i), ["a", "b"][(i % 2) as usize])).collect();
+            let row = |i: u32| {
+                (0..columns).map(|c| format!("{},", (i * 7 + c as u32) % 50)).collect::<String>()
+            };
+            let csv: String = (0..rows)
+                .map(|i| format!("{}{}\n", row(i), ["a", "b"][(i % 2) as usize]))
+                .collect();
             let options = CsvOptions { header: false, ..CsvOptions::new(Label::Last) };
-            let params = JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0).unwrap();
+            let params =
+                JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0)
+                    .unwrap();
             let Mode::Local { lanes, steps } = params.mode else { panic!("{params:?}") };
             (params.unit_rows, lanes, steps, params.rounds, params.learning_rate)
         };
@@ -393,11 +451,17 @@ pub(super) mod tests {
     #[test]
     fn learning_rate_halves_twice() {
         let exact = params(&[4, 2], Mode::Exact { units: 8 }).validate().unwrap();
-        assert_eq!([0, 439, 440, 659, 660, 879].map(|r| exact.learning_rate(r)), [6554, 6554, 3277, 3277, 1638, 1638]);
+        assert_eq!(
+            [0, 439, 440, 659, 660, 879].map(|r| exact.learning_rate(r)),
+            [6554, 6554, 3277, 3277, 1638, 1638]
+        );
         let mut local = params(&[4, 2], Mode::Local { lanes: 8, steps: 16 });
         local.rounds = 55;
         let local = local.validate().unwrap();
-        assert_eq!([0, 27, 28, 41, 42, 54].map(|r| local.learning_rate(r)), [6554, 6554, 3277, 3277, 1638, 1638]);
+        assert_eq!(
+            [0, 27, 28, 41, 42, 54].map(|r| local.learning_rate(r)),
+            [6554, 6554, 3277, 3277, 1638, 1638]
+        );
     }
 
     proptest! {

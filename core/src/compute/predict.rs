@@ -73,7 +73,8 @@ impl Classifier {
         let logits = &workspace.products[last];
         let mut confidences = vec![0; logits.len()];
         softmax(logits, exponent, &mut confidences);
-        let confidences = confidences.into_iter().map(|p| p.clamp(0, i32::from(u16::MAX)) as u16).collect();
+        let confidences =
+            confidences.into_iter().map(|p| p.clamp(0, i32::from(u16::MAX)) as u16).collect();
         Ok(Prediction { class: argmax(logits), confidences })
     }
 
@@ -99,6 +100,9 @@ impl Classifier {
 
 /// The index of the largest, the first among equals.
 pub(super) fn argmax(logits: &[i32]) -> u8 {
-    let best = logits.iter().enumerate().fold((0, i32::MIN), |best, (j, z)| if *z > best.1 { (j, *z) } else { best });
+    let best = logits
+        .iter()
+        .enumerate()
+        .fold((0, i32::MIN), |best, (j, z)| if *z > best.1 { (j, *z) } else { best });
     best.0 as u8
 }

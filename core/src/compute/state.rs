@@ -24,7 +24,11 @@ pub enum StateError {
     Range { what: &'static str, index: usize },
 }
 
-pub(super) fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(), StateError> {
+pub(super) fn check_length(
+    what: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), StateError> {
     if found == expected { Ok(()) } else { Err(StateError::Length { what, found, expected }) }
 }
 
@@ -117,7 +121,8 @@ impl Weights {
 impl BorshDeserialize for Weights {
     fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
         let values = Array::<i32, PARAMETERS_MAX>::deserialize_reader(reader)?.into_vec();
-        Self::of(values).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "weight out of range"))
+        Self::of(values)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "weight out of range"))
     }
 }
 
@@ -255,7 +260,10 @@ mod tests {
         let plan = params(&[2, 2], Mode::Exact { units: 1 }).validate().unwrap();
         let weights = Weights::new(plan.topology(), vec![LIM, -LIM, 0, 1, -1, LIM / 2]).unwrap();
         let published = weights.publish(plan.topology()).unwrap();
-        assert_eq!((&published.weights[..], published.exponent(0)), (&[127, -127, 0, 0, 0, 64][..], 1));
+        assert_eq!(
+            (&published.weights[..], published.exponent(0)),
+            (&[127, -127, 0, 0, 0, 64][..], 1)
+        );
     }
 
     #[test]

@@ -72,15 +72,23 @@ impl Workspace {
         check_count("features", rows.len(), count * topology.features())?;
         for (l, layer) in topology.layers().iter().enumerate() {
             let (before, from) = self.activations.split_at_mut(l);
-            let (Some(inputs), Some(product)) = (from.first_mut(), self.products.get_mut(l)) else { break };
+            let (Some(inputs), Some(product)) = (from.first_mut(), self.products.get_mut(l)) else {
+                break;
+            };
             if before.is_empty() {
                 with_bias(inputs, layer, rows);
             }
             product.resize(count * layer.outputs, 0);
-            let (left, right) = kernel::a_b(inputs, published.matrix(layer), count, layer.rows(), layer.outputs)?;
+            let (left, right) =
+                kernel::a_b(inputs, published.matrix(layer), count, layer.rows(), layer.outputs)?;
             self.kernel.product(left, right, product, &mut self.scratch)?;
             if let (Some(next), Some(outputs)) = (topology.layers().get(l + 1), from.get_mut(1)) {
-                activate(outputs, next, product, layer.exponent + published.exponent(l) - next.exponent);
+                activate(
+                    outputs,
+                    next,
+                    product,
+                    layer.exponent + published.exponent(l) - next.exponent,
+                );
             }
         }
         Ok(())
@@ -96,8 +104,10 @@ impl Workspace {
     ) -> Result<(), ComputeError> {
         let topology = plan.topology();
         let (rows, last) = (labels.len(), topology.layers().len() - 1);
-        let logits_exponent = topology.layers().get(last).map_or(0, |l| l.exponent) + published.exponent(last);
-        let mut error = output_error(&self.products[last], topology.classes(), logits_exponent, labels);
+        let logits_exponent =
+            topology.layers().get(last).map_or(0, |l| l.exponent) + published.exponent(last);
+        let mut error =
+            output_error(&self.products[last], topology.classes(), logits_exponent, labels);
         let mut exponent = ERROR_EXPONENT;
         for (l, layer) in topology.layers().iter().enumerate().rev() {
             let quantised = &mut self.errors[l];
@@ -105,13 +115,15 @@ impl Workspace {
             self.exponents[l] = exponent;
             let gradient = &mut self.gradients[l];
             gradient.resize(layer.len(), 0);
-            let (left, right) = kernel::at_b(&self.activations[l], quantised, layer.rows(), rows, layer.outputs)?;
+            let (left, right) =
+                kernel::at_b(&self.activations[l], quantised, layer.rows(), rows, layer.outputs)?;
             self.kernel.product(left, right, gradient, &mut self.scratch)?;
             if l > 0 {
                 let weights = without_bias(published.matrix(layer), layer);
                 let back = &mut self.back[l];
                 back.resize(rows * layer.inputs, 0);
-                let (left, right) = kernel::a_bt(quantised, weights, rows, layer.outputs, layer.inputs)?;
+                let (left, right) =
+                    kernel::a_bt(quantised, weights, rows, layer.outputs, layer.inputs)?;
                 self.kernel.product(left, right, back, &mut self.scratch)?;
                 error.clone_from(back);
                 mask(&mut error, &self.activations[l], layer);
@@ -169,7 +181,12 @@ pub(super) const fn exp2_negative(u: i32) -> i32 {
 }
 
 /// Probabilities minus the wanted ones.
-pub(super) fn output_error(logits: &[i32], classes: usize, exponent: u32, labels: &[u8]) -> Vec<i32> {
+pub(super) fn output_error(
+    logits: &[i32],
+    classes: usize,
+    exponent: u32,
+    labels: &[u8],
+) -> Vec<i32> {
     let mut error = vec![0; logits.len()];
     let rows = logits.chunks_exact(classes).zip(error.chunks_exact_mut(classes));
     for ((z, out), label) in rows.zip(labels) {
@@ -183,7 +200,9 @@ pub(super) fn output_error(logits: &[i32], classes: usize, exponent: u32, labels
 
 /// Sets errors to zero where the activation was clipped at zero.
 pub(super) fn mask(errors: &mut [i32], activations: &[i8], layer: &Layer) {
-    for (row, active) in errors.chunks_exact_mut(layer.inputs).zip(activations.chunks_exact(layer.rows())) {
+    for (row, active) in
+        errors.chunks_exact_mut(layer.inputs).zip(activations.chunks_exact(layer.rows()))
+    {
         for (e, a) in row.iter_mut().zip(active) {
             if *a <= 0 {
                 *e = 0;
@@ -201,8 +220,10 @@ pub(super) fn quantise(
     at: Position,
     layer: usize,
 ) -> u32 {
-    let shift =
-        bitlen(magnitude(errors)).saturating_sub(7).max(exponent.saturating_sub(GRADIENT_FRACTION)).min(exponent);
+    let shift = bitlen(magnitude(errors))
+        .saturating_sub(7)
+        .max(exponent.saturating_sub(GRADIENT_FRACTION))
+        .min(exponent);
     let clip = |v: i32| (v >> shift).clamp(-INT8_MAX, INT8_MAX) as i8;
     out.clear();
     match params.rounding {
@@ -211,7 +232,13 @@ pub(super) fn quantise(
             out.extend(errors.iter().map(|e| clip(e.wrapping_add(half))));
         }
         Rounding::Stochastic => {
-            let key = prng::key(&[params.seed, Purpose::Rounding as u32, at.round, at.unit, layer as u32]);
+            let key = prng::key(&[
+                params.seed,
+                Purpose::Rounding as u32,
+                at.round,
+                at.unit,
+                layer as u32,
+            ]);
             let below = (1u32 << shift) - 1;
             let drawn = (0u32..).map(|i| (prng::at(key, i) & below) as i32);
             out.extend(errors.iter().zip(drawn).map(|(e, r)| clip(e.wrapping_add(r))));
@@ -235,7 +262,9 @@ pub(super) fn update_layer(
     let shift = (layer.exponent + GRADIENT_FRACTION + batch_log2).saturating_sub(WEIGHT_FRACTION);
     let (momentum_rate, learning_rate) = (i64::from(params.momentum), i64::from(learning_rate));
     let (weights, momentum) = state.parts_mut();
-    let (Some(weights), Some(momentum)) = (weights.get_mut(layer.range()), momentum.get_mut(layer.range())) else {
+    let (Some(weights), Some(momentum)) =
+        (weights.get_mut(layer.range()), momentum.get_mut(layer.range()))
+    else {
         return;
     };
     for ((w, v), sum) in weights.iter_mut().zip(momentum).zip(sums) {
@@ -261,7 +290,8 @@ mod tests {
     fn published_block() {
         let params = params(&[2, 2, 3], Mode::Exact { units: 8 });
         let mut out = Vec::new();
-        let exponent = quantise(&mut out, &[1000, -700, 3], 15, &params, Position { round: 7, unit: 2 }, 1);
+        let exponent =
+            quantise(&mut out, &[1000, -700, 3], 15, &params, Position { round: 7, unit: 2 }, 1);
         assert_eq!((out, exponent), (vec![125, -87, 0], 12));
     }
 

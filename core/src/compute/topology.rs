@@ -89,7 +89,8 @@ impl Topology {
             .windows(2)
             .enumerate()
             .map(|(l, d)| {
-                let exponent = if l == 0 { architecture.input_exponent } else { architecture.hidden_exponent };
+                let exponent =
+                    if l == 0 { architecture.input_exponent } else { architecture.hidden_exponent };
                 let (inputs, outputs) = (d[0] as usize, d[1] as usize);
                 let layer = Layer { inputs, outputs, offset, exponent: u32::from(exponent) };
                 offset += layer.len();

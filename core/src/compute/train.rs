@@ -12,7 +12,11 @@ use super::{
 use crate::types::Digest;
 
 /// Trains from the initial weights to the last round; `on_round` sees the weights after each.
-pub fn train(plan: &Plan, data: &Samples, mut on_round: impl FnMut(u32, &Weights)) -> Result<Weights, ComputeError> {
+pub fn train(
+    plan: &Plan,
+    data: &Samples,
+    mut on_round: impl FnMut(u32, &Weights),
+) -> Result<Weights, ComputeError> {
     plan.check_data(data)?;
     let mut order = EpochOrder::new(data.rows());
     let mut state = LaneState::at_rest(Weights::initial(plan));

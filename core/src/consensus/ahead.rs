@@ -44,7 +44,9 @@ pub(super) enum Asked {
 impl Replica {
     /// Whether the block of this view and height may have been made before the height below was decided.
     pub(super) fn may_be_ahead(&self, height: Height, view: View) -> bool {
-        let ends_term = |height| seed::ends_term(&self.params, height) && !fault::is(fault::Fault::AheadAcrossTerms);
+        let ends_term = |height| {
+            seed::ends_term(&self.params, height) && !fault::is(fault::Fault::AheadAcrossTerms)
+        };
         view == 0 && height.checked_sub(1).is_some_and(|parent| !ends_term(parent))
     }
 
@@ -114,7 +116,8 @@ impl Replica {
     /// Whether this host has too much to do to open a height ahead of time: more than a phase of votes brings, and by the time that it has
     /// caught up the present height is decided; or more than its processors can do at a time.
     pub(super) fn is_busy(&self, waiting: usize) -> bool {
-        waiting > self.head.committee.seats().len() || self.is_contended && self.config.pipeline == Pipeline::Auto
+        waiting > self.head.committee.seats().len()
+            || self.is_contended && self.config.pipeline == Pipeline::Auto
     }
 
     /// The mempool's answer. Who is busy leaves the next height for later.
@@ -129,7 +132,9 @@ impl Replica {
         }
         self.asked = if is_busy { Asked::Busy } else { Asked::Nothing };
         let base = self.base_head().filter(|base| base.digest() == parent && self.ahead.is_none());
-        let Some(base) = base.filter(|_| !is_busy && !transactions.is_empty()) else { return Ok(()) };
+        let Some(base) = base.filter(|_| !is_busy && !transactions.is_empty()) else {
+            return Ok(());
+        };
         let Some((block, outcome)) = self.make_block(&base, 0, transactions) else { return Ok(()) };
         let proposal = Proposal::sign(0, block, None, &self.config.node_key);
         self.accept_ahead(proposal, outcome);
@@ -142,7 +147,9 @@ impl Replica {
             return;
         }
         let Some((digest, ..)) = self.base() else { return };
-        let Some((from, proposal)) = self.future.take_proposal(self.next_height(), &digest) else { return };
+        let Some((from, proposal)) = self.future.take_proposal(self.next_height(), &digest) else {
+            return;
+        };
         match self.check_ahead(&proposal) {
             Ok(outcome) => self.accept_ahead(proposal, outcome),
             Err(Fault::Peer(offence)) => self.outbox.misbehaviour(from, *offence),
@@ -158,7 +165,14 @@ impl Replica {
             return Err(Offence::BadJustification.into());
         }
         let Some(base) = self.base_head() else { return Err(Fault::Own(Error::NotRequested)) };
-        let checked = validate::fresh(&base, &self.params, &mut self.remembered, &proposal.block, 0, self.now_ms);
+        let checked = validate::fresh(
+            &base,
+            &self.params,
+            &mut self.remembered,
+            &proposal.block,
+            0,
+            self.now_ms,
+        );
         checked.map_err(|error: BlockError| match error.is_fault() {
             true => error.into(),
             false => Fault::Own(Error::NotRequested),
@@ -189,7 +203,8 @@ impl Replica {
             instance.proposal = Some(proposal);
         }
         if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
-            let vote = SignedVote::sign(self.vote_at(height, 0, Phase::Prepare, digest), &keys.vote);
+            let vote =
+                SignedVote::sign(self.vote_at(height, 0, Phase::Prepare, digest), &keys.vote);
             instance.ballots.entry((0, Phase::Prepare)).or_default().enter(seat, vote);
         }
         self.ahead = Some(instance);
@@ -212,8 +227,10 @@ impl Replica {
     pub(super) fn next_instance(&mut self) -> Instance {
         let height = self.head.header.height.saturating_add(1);
         let mut next = Instance::new(height, self.now_ms);
-        let ahead =
-            self.ahead.take().filter(|ahead| ahead.height == height && !fault::is(fault::Fault::AheadForgotten));
+        let ahead = self
+            .ahead
+            .take()
+            .filter(|ahead| ahead.height == height && !fault::is(fault::Fault::AheadForgotten));
         if let Some(ahead) = ahead {
             next = Instance { entered_ms: self.now_ms, ..ahead };
         }

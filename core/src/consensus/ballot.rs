@@ -97,7 +97,10 @@ impl Ballot {
     }
 
     fn parts(&self, digest: &Digest) -> Vec<(usize, bls::Signature)> {
-        let counted = self.votes.iter().filter(|(_, cast)| !cast.spoiled && cast.signed.vote.digest == *digest);
+        let counted = self
+            .votes
+            .iter()
+            .filter(|(_, cast)| !cast.spoiled && cast.signed.vote.digest == *digest);
         counted.map(|(seat, cast)| (*seat, cast.signed.signature)).collect()
     }
 }
@@ -106,9 +109,16 @@ fn weight(committee: &Committee, parts: &[(usize, bls::Signature)]) -> Weight {
     parts.iter().filter_map(|(seat, _)| committee.seats().get(*seat)).map(|seat| seat.weight).sum()
 }
 
-fn checked(vote: &Vote, committee: &Committee, parts: &[(usize, bls::Signature)]) -> Option<Certificate> {
+fn checked(
+    vote: &Vote,
+    committee: &Committee,
+    parts: &[(usize, bls::Signature)],
+) -> Option<Certificate> {
     let certificate = committee.certify(*vote, parts).ok()?;
-    Unverified::new(certificate).verify(&vote.chain, vote.phase, committee).ok().map(|c| c.into_inner())
+    Unverified::new(certificate)
+        .verify(&vote.chain, vote.phase, committee)
+        .ok()
+        .map(|c| c.into_inner())
 }
 
 /// The bad ones of a set whose sum is known to fail. The sum of two good halves is good, so at least one is found.
@@ -121,7 +131,11 @@ fn find_bad(vote: &Vote, committee: &Committee, parts: &[(usize, bls::Signature)
             continue;
         }
         let (left, right) = set.split_at(set.len() / 2);
-        failing.extend([left, right].into_iter().filter(|half| !half.is_empty() && !sum_holds(vote, committee, half)));
+        failing.extend(
+            [left, right]
+                .into_iter()
+                .filter(|half| !half.is_empty() && !sum_holds(vote, committee, half)),
+        );
     }
     bad
 }
@@ -129,7 +143,9 @@ fn find_bad(vote: &Vote, committee: &Committee, parts: &[(usize, bls::Signature)
 fn sum_holds(vote: &Vote, committee: &Committee, parts: &[(usize, bls::Signature)]) -> bool {
     let signatures: Vec<_> = parts.iter().map(|(_, signature)| *signature).collect();
     let keys = parts.iter().filter_map(|(seat, _)| committee.key(*seat));
-    bls::aggregate(&signatures).and_then(|sum| bls::verify_aggregate(keys, &vote.message(), &sum)).is_ok()
+    bls::aggregate(&signatures)
+        .and_then(|sum| bls::verify_aggregate(keys, &vote.message(), &sum))
+        .is_ok()
 }
 
 #[cfg(test)]
@@ -144,7 +160,14 @@ mod tests {
     };
 
     fn vote(digest: u8) -> Vote {
-        Vote { chain: CHAIN, epoch: 0, height: 1, view: 0, phase: Phase::Prepare, digest: Digest([digest; 32]) }
+        Vote {
+            chain: CHAIN,
+            epoch: 0,
+            height: 1,
+            view: 0,
+            phase: Phase::Prepare,
+            digest: Digest([digest; 32]),
+        }
     }
 
     #[test]
@@ -196,7 +219,8 @@ mod tests {
     fn a_second_vote_conflicts_and_a_spoiled_seat_is_silent() {
         let (keys, _) = members(&[1; 4]);
         let mut ballot = Ballot::default();
-        let (first, second) = (SignedVote::sign(vote(1), &keys[0].1), SignedVote::sign(vote(2), &keys[0].1));
+        let (first, second) =
+            (SignedVote::sign(vote(1), &keys[0].1), SignedVote::sign(vote(2), &keys[0].1));
         assert_eq!(ballot.enter(0, first), Entered::New);
         assert_eq!(ballot.enter(0, second), Entered::Conflicts(first));
         ballot.spoil(0);

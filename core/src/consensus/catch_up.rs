@@ -33,11 +33,18 @@ impl CatchUp {
     }
 
     /// The peer to ask now, if any.
-    pub(super) fn ask(&mut self, current: Height, now_ms: TimeMs, patience_ms: u64) -> Option<NodeId> {
+    pub(super) fn ask(
+        &mut self,
+        current: Height,
+        now_ms: TimeMs,
+        patience_ms: u64,
+    ) -> Option<NodeId> {
         if self.asked_until_ms.is_some_and(|until| now_ms < until) {
             return None;
         }
-        let due = || self.claims(current, patience_ms).filter(|(_, at)| *at <= now_ms).map(|(peer, _)| *peer);
+        let due = || {
+            self.claims(current, patience_ms).filter(|(_, at)| *at <= now_ms).map(|(peer, _)| *peer)
+        };
         let after_last = due().find(|peer| self.last.is_none_or(|last| *peer > last));
         let peer = after_last.or_else(|| due().next())?;
         self.ahead.remove(&peer);

@@ -75,7 +75,8 @@ impl Replica {
     /// wait for it.
     pub(super) fn spread(&mut self, certificate: &Certificate) {
         let (view, phase) = (certificate.vote.view, certificate.vote.phase);
-        let collects = view == COLLECTED_VIEW && self.seat == Some(self.collector(self.instance.height));
+        let collects =
+            view == COLLECTED_VIEW && self.seat == Some(self.collector(self.instance.height));
         if !collects || !self.instance.spread.insert(phase) {
             return;
         }

@@ -17,7 +17,9 @@ pub enum Error {
     #[error("too much waits for the disk")]
     Overloaded,
     /// Fatal, and this node's fault: a quorum certified a block that executes differently here. It halts.
-    #[error("the final block {height} executes differently on this node: its software or its store is broken")]
+    #[error(
+        "the final block {height} executes differently on this node: its software or its store is broken"
+    )]
     Diverged {
         /// Of the block.
         height: Height,

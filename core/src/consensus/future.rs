@@ -37,14 +37,24 @@ fn first(height: Height) -> (Height, Slot, NodeId) {
 
 impl Future {
     /// Keeps a message of a height after the present one. `is_leader`: whether the sender leads the view it speaks of.
-    pub(super) fn keep(&mut self, present: Height, from: NodeId, mut message: Message, is_leader: bool) {
+    pub(super) fn keep(
+        &mut self,
+        present: Height,
+        from: NodeId,
+        mut message: Message,
+        is_leader: bool,
+    ) {
         let height = message.height();
         if height <= present || height > present.saturating_add(HEIGHTS_MAX) {
             return;
         }
         let slot = match &mut message {
-            Message::Proposal(proposal) if proposal.view < VIEWS_MAX && is_leader => Slot::Proposal(proposal.view),
-            Message::Vote(signed) if signed.vote.view < VIEWS_MAX => Slot::Vote(signed.vote.view, signed.vote.phase),
+            Message::Proposal(proposal) if proposal.view < VIEWS_MAX && is_leader => {
+                Slot::Proposal(proposal.view)
+            }
+            Message::Vote(signed) if signed.vote.view < VIEWS_MAX => {
+                Slot::Vote(signed.vote.view, signed.vote.phase)
+            }
             Message::Prepared(certificate) if certificate.vote.view < VIEWS_MAX => {
                 Slot::Prepared(certificate.vote.view)
             }
@@ -63,7 +73,11 @@ impl Future {
     }
 
     /// The first view's proposal of this height, if it is built upon that block.
-    pub(super) fn take_proposal(&mut self, height: Height, parent: &Digest) -> Option<(NodeId, Proposal)> {
+    pub(super) fn take_proposal(
+        &mut self,
+        height: Height,
+        parent: &Digest,
+    ) -> Option<(NodeId, Proposal)> {
         let kept = self.messages.range(first(height)..(height, Slot::Proposal(1), NodeId([0; 32])));
         let is_upon = |message: &Message| match message {
             Message::Proposal(proposal) => proposal.block.header.parent == *parent,
@@ -78,7 +92,8 @@ impl Future {
 
     /// The next message that was kept for this height. Those of heights below are dropped.
     pub(super) fn take(&mut self, height: Height) -> Option<(NodeId, Message)> {
-        while let Some(entry) = self.messages.first_entry().filter(|entry| entry.key().0 <= height) {
+        while let Some(entry) = self.messages.first_entry().filter(|entry| entry.key().0 <= height)
+        {
             let ((kept, _, from), message) = entry.remove_entry();
             if kept == height {
                 return Some((from, message));

@@ -127,7 +127,10 @@ impl Instance {
     fn prune_blocks(&mut self) {
         let Self { held, accepted, lock, decided, changes, .. } = self;
         let prepared = |digest: &Digest| {
-            changes.values().filter_map(|c| c.change.prepared.as_ref()).any(|c| c.vote.digest == *digest)
+            changes
+                .values()
+                .filter_map(|c| c.change.prepared.as_ref())
+                .any(|c| c.vote.digest == *digest)
         };
         held.retain(|digest, _| {
             *accepted == Some(*digest)
@@ -139,14 +142,22 @@ impl Instance {
 
     /// Weight of the seats that have left all views below `view`.
     pub(super) fn weight_from(&self, view: View, committee: &Committee) -> Weight {
-        self.changes.iter().filter(|(_, c)| c.change.view >= view).map(|(seat, _)| weight_of(*seat, committee)).sum()
+        self.changes
+            .iter()
+            .filter(|(_, c)| c.change.view >= view)
+            .map(|(seat, _)| weight_of(*seat, committee))
+            .sum()
     }
 
     /// The highest view above the present one that a correct member must have entered.
     pub(super) fn view_to_join(&self, committee: &Committee) -> Option<View> {
-        let mut views: Vec<View> = self.changes.values().map(|c| c.change.view).filter(|v| *v > self.view).collect();
+        let mut views: Vec<View> =
+            self.changes.values().map(|c| c.change.view).filter(|v| *v > self.view).collect();
         views.sort_unstable();
-        views.into_iter().rev().find(|view| self.weight_from(*view, committee) >= committee.blocking())
+        views
+            .into_iter()
+            .rev()
+            .find(|view| self.weight_from(*view, committee) >= committee.blocking())
     }
 
     /// A quorum's view changes of the present view, and the newest certificate among them. Members whose
@@ -154,11 +165,13 @@ impl Instance {
     pub(super) fn new_view(&self, committee: &Committee) -> Option<NewView> {
         let usable = |signed: &&SignedViewChange| {
             let prepared = signed.change.prepared.as_ref();
-            signed.change.view == self.view && prepared.is_none_or(|c| self.held.contains_key(&c.vote.digest))
+            signed.change.view == self.view
+                && prepared.is_none_or(|c| self.held.contains_key(&c.vote.digest))
         };
         let chosen: Vec<_> = self.changes.iter().filter(|(_, c)| usable(c)).collect();
         let weight: Weight = chosen.iter().map(|(seat, _)| weight_of(**seat, committee)).sum();
-        (weight >= committee.quorum()).then(|| NewView::truncated(chosen.into_iter().map(|(_, c)| c.clone())))
+        (weight >= committee.quorum())
+            .then(|| NewView::truncated(chosen.into_iter().map(|(_, c)| c.clone())))
     }
 }
 

@@ -203,8 +203,12 @@ impl Offence {
         let evidence = match self {
             Self::DoubleVote(first, second) => Some(Evidence::Votes(*first, *second)),
             Self::DoubleProposal(first, second) => Some(Evidence::Proposals(*first, *second)),
-            Self::DoubleViewChange(first, second) => Some(Evidence::ViewChanges((**first).clone(), (**second).clone())),
-            Self::HiddenLock(commit, change) => Some(Evidence::HiddenLock(*commit, (**change).clone())),
+            Self::DoubleViewChange(first, second) => {
+                Some(Evidence::ViewChanges((**first).clone(), (**second).clone()))
+            }
+            Self::HiddenLock(commit, change) => {
+                Some(Evidence::HiddenLock(*commit, (**change).clone()))
+            }
             _ => None,
         };
         evidence.filter(Evidence::is_contradiction)
@@ -220,8 +224,12 @@ impl Output {
     pub(super) fn len(&self) -> usize {
         const SMALL: usize = 1024;
         let large = match self {
-            Self::Send { message: Message::Proposal(proposal), .. } => borsh::object_length(proposal),
-            Self::Send { message: Message::ViewChange { block: Some(block), .. }, .. } => borsh::object_length(block),
+            Self::Send { message: Message::Proposal(proposal), .. } => {
+                borsh::object_length(proposal)
+            }
+            Self::Send { message: Message::ViewChange { block: Some(block), .. }, .. } => {
+                borsh::object_length(block)
+            }
             Self::Persist(record) => borsh::object_length(&**record),
             Self::Finalised(finalised) => borsh::object_length(&finalised.block),
             _ => Ok(0),

@@ -121,7 +121,9 @@ mod tests {
 
     fn after(samples: impl IntoIterator<Item = (bool, u64)>) -> Pace {
         let mut pace = Pace::default();
-        samples.into_iter().for_each(|(is_together, took_ms)| note(&mut pace, is_together, took_ms));
+        samples
+            .into_iter()
+            .for_each(|(is_together, took_ms)| note(&mut pace, is_together, took_ms));
         pace
     }
 
@@ -155,7 +157,9 @@ mod tests {
     #[test]
     fn both_ways_are_tried_whatever_they_seem_to_be_worth() {
         let (bad, good) = (after([(false, 100), (true, 300)]), after([(false, 100), (true, 100)]));
-        let heights = |pace: &Pace| (64..96).filter(|height| pace.opens(*height)).collect::<alloc::vec::Vec<_>>();
+        let heights = |pace: &Pace| {
+            (64..96).filter(|height| pace.opens(*height)).collect::<alloc::vec::Vec<_>>()
+        };
         assert_eq!(heights(&bad), [64, 65]);
         assert_eq!(heights(&good).len(), 29);
         assert!((80..83).all(|height| !good.opens(height)));
@@ -169,7 +173,11 @@ mod tests {
             let before = pace.means_ms();
             pace.note(height, false, 300);
             // Nobody opens it ahead, nor the one above.
-            assert_eq!(pace.means_ms() != before, is_alone(&after([(false, 100), (true, 100)]), height), "{height}");
+            assert_eq!(
+                pace.means_ms() != before,
+                is_alone(&after([(false, 100), (true, 100)]), height),
+                "{height}"
+            );
         }
         assert_eq!(pace.means_ms(), (Some(187), Some(120)));
     }

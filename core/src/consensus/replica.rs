@@ -17,8 +17,8 @@ use super::{
 use crate::{
     crypto::{NodeKey, bls, vrf},
     ledger::{
-        Block, Certificate, Committee, Header, Params, Phase, Seat, State, Vote, committee::CommitteeRecord, epoch,
-        genesis::Start, leader, seed,
+        Block, Certificate, Committee, Header, Params, Phase, Seat, State, Vote,
+        committee::CommitteeRecord, epoch, genesis::Start, leader, seed,
     },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
@@ -108,23 +108,39 @@ impl SeatKeys {
 
 impl Head {
     /// As the store has it: the state is known to be the header's.
-    pub fn new(header: Header, certificate: Option<Certificate>, state: State) -> Result<Self, SnapshotError> {
+    pub fn new(
+        header: Header,
+        certificate: Option<Certificate>,
+        state: State,
+    ) -> Result<Self, SnapshotError> {
         let record = next_record(&header, &state).ok_or(SnapshotError::Incomplete)?;
-        let committee = Committee::of_state(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+        let committee =
+            Committee::of_state(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
         Ok(Self::of_parts(header, certificate, state, committee))
     }
 
     /// What follows from the next final block and its state.
-    pub fn after(&self, block: &Block, certificate: Certificate, state: State) -> Result<Self, SnapshotError> {
+    pub fn after(
+        &self,
+        block: &Block,
+        certificate: Certificate,
+        state: State,
+    ) -> Result<Self, SnapshotError> {
         if block.header.next_committee != self.header.next_committee {
             let record = next_record(&block.header, &state).ok_or(SnapshotError::Incomplete)?;
-            let committee = self.committee.next(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+            let committee =
+                self.committee.next(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
             return Ok(Self::of_parts(block.header.clone(), Some(certificate), state, committee));
         }
         Ok(Self::of_parts(block.header.clone(), Some(certificate), state, self.committee.clone()))
     }
 
-    fn of_parts(header: Header, certificate: Option<Certificate>, state: State, committee: Committee) -> Self {
+    fn of_parts(
+        header: Header,
+        certificate: Option<Certificate>,
+        state: State,
+        committee: Committee,
+    ) -> Self {
         let digest = header.digest();
         // A proof that is no point has no seed after it, and is in no header that was verified.
         let seed = seed::after(&header).unwrap_or(header.seed);
@@ -142,13 +158,17 @@ impl Head {
     }
 
     /// Of a state that was fetched whole, under a header that was found to be final.
-    pub fn of_snapshot(header: Verified<FinalHeader>, state: State) -> Result<Verified<Self>, SnapshotError> {
+    pub fn of_snapshot(
+        header: Verified<FinalHeader>,
+        state: State,
+    ) -> Result<Verified<Self>, SnapshotError> {
         let FinalHeader { header, certificate } = header.into_inner();
         if state.root() != header.state {
             return Err(SnapshotError::WrongState);
         }
         let record = next_record(&header, &state).ok_or(SnapshotError::Incomplete)?;
-        let committee = Committee::new(record.clone(), &header.chain).map_err(|_| SnapshotError::Incomplete)?;
+        let committee =
+            Committee::new(record.clone(), &header.chain).map_err(|_| SnapshotError::Incomplete)?;
         if state.params().is_none() {
             return Err(SnapshotError::Incomplete);
         }
@@ -170,10 +190,15 @@ impl Replica {
     pub(super) fn empty(config: Config, head: Head, now_ms: TimeMs) -> Result<Self, RestoreError> {
         let params = head.state.params().cloned().ok_or(RestoreError::NoParams)?;
         let (seat, keys) = seated(&config, &head.committee).unzip();
-        let own = own_seat(&config, &head.committee).filter(|_| seat.is_none() && !config.seat_keys.is_empty());
+        let own = own_seat(&config, &head.committee)
+            .filter(|_| seat.is_none() && !config.seat_keys.is_empty());
         if let Some(own) = own {
             let has_vote = config.seat_keys.iter().any(|keys| keys.vote.public() == own.key);
-            return Err(if has_vote { RestoreError::WrongVrfKey } else { RestoreError::WrongVoteKey });
+            return Err(if has_vote {
+                RestoreError::WrongVrfKey
+            } else {
+                RestoreError::WrongVoteKey
+            });
         }
         let timing = Timing::new(&params);
         Ok(Self {
@@ -262,7 +287,9 @@ impl Replica {
     pub fn audience(&self, message: &Message) -> Vec<NodeId> {
         let (committee, height) = (&self.head.committee, message.height());
         let decided = (height < self.instance.height).then(|| epoch::of(&self.params, height));
-        let before = decided.and_then(|epoch| self.head.state.committee(epoch)).map_or(&[][..], |record| &record.seats);
+        let before = decided
+            .and_then(|epoch| self.head.state.committee(epoch))
+            .map_or(&[][..], |record| &record.seats);
         let gone = before.iter().filter(|seat| committee.seat_of(&seat.node).is_none());
         committee.seats().iter().chain(gone).map(|seat| seat.node).collect()
     }
@@ -321,7 +348,11 @@ impl Machine for Replica {
         self.now_ms = self.now_ms.max(now_ms);
         let silent = matches!(
             input,
-            Input::Persisted | Input::WantBlock { .. } | Input::Contended(_) | Input::Checked(_) | Input::Tick
+            Input::Persisted
+                | Input::WantBlock { .. }
+                | Input::Contended(_)
+                | Input::Checked(_)
+                | Input::Tick
         );
         if self.outbox.is_full() && !silent {
             return Err(Error::Overloaded);

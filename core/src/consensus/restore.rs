@@ -51,7 +51,9 @@ impl Replica {
         let height = record.height();
         let is_next = height == self.instance.height.saturating_add(1);
         match record {
-            WalRecord::Accepted(proposal) if is_next && self.may_be_ahead(height, proposal.view) => {
+            WalRecord::Accepted(proposal)
+                if is_next && self.may_be_ahead(height, proposal.view) =>
+            {
                 if self.seat.is_none() {
                     return Ok(());
                 }
@@ -69,17 +71,25 @@ impl Replica {
     }
 
     fn replay_accepted(&mut self, proposal: Proposal) -> Result<(), RestoreError> {
-        if proposal.view < self.instance.view || self.instance.accepted.is_some() && proposal.view == self.instance.view
+        if proposal.view < self.instance.view
+            || self.instance.accepted.is_some() && proposal.view == self.instance.view
         {
             return Err(RestoreError::Damaged);
         }
         if proposal.view > self.instance.view {
             self.instance.enter(proposal.view, self.now_ms);
         }
-        let outcome = match validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block) {
+        let outcome = match validate::again(
+            &self.head,
+            &self.params,
+            &mut self.remembered,
+            &proposal.block,
+        ) {
             Ok(outcome) => Some(outcome),
             // It was voted for ahead of a decision that went the other way.
-            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, proposal.view) => None,
+            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, proposal.view) => {
+                None
+            }
             Err(_) => return Err(RestoreError::Damaged),
         };
         let digest = proposal.block.header.digest();
@@ -108,7 +118,8 @@ impl Replica {
         let Some(seat) = self.seat.filter(|seat| self.node_at(*seat) == signed.node) else {
             return Err(RestoreError::Damaged);
         };
-        if signed.change.view <= self.instance.view || signed.change.prepared != self.instance.lock {
+        if signed.change.view <= self.instance.view || signed.change.prepared != self.instance.lock
+        {
             return Err(RestoreError::Damaged);
         }
         self.instance.enter(signed.change.view, self.now_ms);

@@ -65,6 +65,9 @@ mod tests {
         assert_eq!(timing.view_timeout_ms(), 1000);
         timing.back_off(u64::MAX);
         assert_eq!(timing.view_timeout_ms(), VIEW_TIMEOUT_MS_MAX);
-        assert_eq!((timing.resend_ms(0), timing.resend_ms(2), timing.resend_ms(99)), (500, 2000, 4000));
+        assert_eq!(
+            (timing.resend_ms(0), timing.resend_ms(2), timing.resend_ms(99)),
+            (500, 2000, 4000)
+        );
     }
 }

@@ -6,7 +6,8 @@ use super::replica::Head;
 use crate::{
     crypto::KnownKeys,
     ledger::{
-        Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase, SignedTransaction,
+        Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase,
+        SignedTransaction,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
         epoch,
@@ -122,9 +123,14 @@ pub(super) fn certified(
     if vote.height != header.height || vote.digest != header.digest() {
         return Err(CertifiedError::Certificate(CertificateError::WrongBlock));
     }
-    Unverified::new(certificate.clone()).verify(&head.header.chain, Phase::Commit, &head.committee)?;
+    Unverified::new(certificate.clone()).verify(
+        &head.header.chain,
+        Phase::Commit,
+        &head.committee,
+    )?;
     let transactions = check_transactions(block, remembered)?;
-    let executed = check_place(head, params, header).and_then(|()| execute(head, params, block, &transactions));
+    let executed = check_place(head, params, header)
+        .and_then(|()| execute(head, params, block, &transactions));
     Ok(executed.map_err(|_| ()))
 }
 
@@ -148,7 +154,12 @@ impl From<BlockError> for CertifiedError {
 }
 
 /// The digest of the committee that decides the block after one with this outcome.
-pub(super) fn next_committee(head: &Head, params: &Params, height: Height, outcome: &Outcome) -> Digest {
+pub(super) fn next_committee(
+    head: &Head,
+    params: &Params,
+    height: Height,
+    outcome: &Outcome,
+) -> Digest {
     let next = if epoch::ends(params, height) {
         // The ledger has just made it.
         head.committee.epoch().checked_add(1).and_then(|epoch| outcome.state.committee(epoch))

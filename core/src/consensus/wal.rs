@@ -38,7 +38,8 @@ impl WalRecord {
     #[cfg(test)]
     pub(super) fn sample() -> Self {
         use crate::{crypto::NodeKey, types::ChainId, wire::consensus::ViewChange};
-        let change = ViewChange { chain: ChainId([0; 32]), epoch: 0, height: 1, view: 1, prepared: None };
+        let change =
+            ViewChange { chain: ChainId([0; 32]), epoch: 0, height: 1, view: 1, prepared: None };
         Self::ViewChange(change.sign(&NodeKey::from_bytes(&[1; 32])))
     }
 }

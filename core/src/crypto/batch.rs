@@ -54,17 +54,36 @@ impl Default for Batch {
 
 impl Batch {
     /// Adds the claim that `node` has signed `bytes` for this purpose.
-    pub fn add(&mut self, keys: &mut impl Keys, node: &NodeId, context: Context, bytes: &[u8], signature: &Signature) {
+    pub fn add(
+        &mut self,
+        keys: &mut impl Keys,
+        node: &NodeId,
+        context: Context,
+        bytes: &[u8],
+        signature: &Signature,
+    ) {
         self.add_digest(keys, node, &hash(context, bytes), signature);
     }
 
     /// The same, of the digest of what was signed, which was made under the context of its purpose.
-    pub(crate) fn add_digest(&mut self, keys: &mut impl Keys, node: &NodeId, digest: &Digest, signature: &Signature) {
+    pub(crate) fn add_digest(
+        &mut self,
+        keys: &mut impl Keys,
+        node: &NodeId,
+        digest: &Digest,
+        signature: &Signature,
+    ) {
         self.add_message(keys, node, &digest.0, signature);
     }
 
     /// Of messages of one length, outside of tests.
-    fn add_message(&mut self, keys: &mut impl Keys, node: &NodeId, message: &[u8], signature: &Signature) {
+    fn add_message(
+        &mut self,
+        keys: &mut impl Keys,
+        node: &NodeId,
+        message: &[u8],
+        signature: &Signature,
+    ) {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.ed25519_verified += 1);
         // One length each, so the transcript can be read in one way only.
@@ -81,7 +100,10 @@ impl Batch {
                 self.keys.len() - 1
             }
         };
-        let challenge = Sha512::new().chain_update(&signature.0[..32]).chain_update(node.0).chain_update(message);
+        let challenge = Sha512::new()
+            .chain_update(&signature.0[..32])
+            .chain_update(node.0)
+            .chain_update(message);
         let challenge = Scalar::from_bytes_mod_order_wide(&challenge.finalize().into());
         self.claims.push(Claim { key: place, challenge, signature: *signature });
     }
@@ -90,7 +112,8 @@ impl Batch {
     pub fn verify(self) -> Result<(), BadSignature> {
         let check = || self.holds().unwrap_or(false);
         #[cfg(feature = "simulation")]
-        let check = || super::recent::verdict(&[b"batch", self.transcript.finalize().as_bytes()], check);
+        let check =
+            || super::recent::verdict(&[b"batch", self.transcript.finalize().as_bytes()], check);
         if check() { Ok(()) } else { Err(BadSignature) }
     }
 
@@ -108,7 +131,8 @@ impl Batch {
         for Claim { key, challenge, signature } in &self.claims {
             let (nonce, scalar) = signature.0.split_first_chunk::<32>()?;
             nonces.push(CompressedEdwardsY(*nonce).decompress()?);
-            let scalar: Option<Scalar> = Scalar::from_canonical_bytes(scalar.try_into().ok()?).into();
+            let scalar: Option<Scalar> =
+                Scalar::from_canonical_bytes(scalar.try_into().ok()?).into();
             let mut bytes = [0; 16];
             coefficients.fill(&mut bytes);
             let coefficient = Scalar::from(u128::from_le_bytes(bytes));
@@ -153,12 +177,29 @@ pub(super) mod tests {
     }
 
     /// Among honest ones.
-    pub fn verdict_in_a_batch(known: &mut KnownKeys, node: &NodeId, signature: &Signature, message: &[u8]) -> bool {
+    pub fn verdict_in_a_batch(
+        known: &mut KnownKeys,
+        node: &NodeId,
+        signature: &Signature,
+        message: &[u8],
+    ) -> bool {
         let key = NodeKey::from_bytes(&[7; 32]);
         let mut batch = Batch::default();
-        batch.add(known, &key.id(), Context::Transaction, b"before", &key.sign(Context::Transaction, b"before"));
+        batch.add(
+            known,
+            &key.id(),
+            Context::Transaction,
+            b"before",
+            &key.sign(Context::Transaction, b"before"),
+        );
         batch.add_message(known, node, message, signature);
-        batch.add(known, &key.id(), Context::Transaction, b"after", &key.sign(Context::Transaction, b"after"));
+        batch.add(
+            known,
+            &key.id(),
+            Context::Transaction,
+            b"after",
+            &key.sign(Context::Transaction, b"after"),
+        );
         batch.verify().is_ok()
     }
 
@@ -170,7 +211,13 @@ pub(super) mod tests {
             let mut batch = Batch::default();
             for (i, key) in keys.iter().enumerate() {
                 let said: &[u8] = if spoilt == Some(i) { b"no" } else { b"yes" };
-                batch.add(&mut known, &key.id(), Context::Transaction, said, &key.sign(Context::Transaction, b"yes"));
+                batch.add(
+                    &mut known,
+                    &key.id(),
+                    Context::Transaction,
+                    said,
+                    &key.sign(Context::Transaction, b"yes"),
+                );
             }
             batch.verify()
         };
@@ -228,7 +275,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_no_point_or_no_scalar_spoils_the_batch_wherever_it_stands() {
-        let no_point = (0..=u8::MAX).map(|n| [n; 32]).find(|bytes| CompressedEdwardsY(*bytes).decompress().is_none());
+        let no_point = (0..=u8::MAX)
+            .map(|n| [n; 32])
+            .find(|bytes| CompressedEdwardsY(*bytes).decompress().is_none());
         let no_point = no_point.unwrap();
         for place in [0, 4, 9] {
             let good = claims(0..10);

@@ -85,38 +85,96 @@ impl Context {
     /// the tree of the state is made of such digests.
     const fn key(self) -> blake3::hazmat::ContextKey {
         match self {
-            Self::Genesis => key(b"66092b424c7e4aa99e63d5862d94b4aacd65265af7b77193c10b4a982396b317"),
-            Self::Checkpoint => key(b"4f1c39500a0a534724fe9efa39895bbc1ed3dcd54f6edfe1568fd01a906c3566"),
-            Self::Committee => key(b"61a0e5085a0c78f54ceea478f0645117f3ce0fa14bd72d2d0e6115ba3e9395d6"),
-            Self::BlockHeader => key(b"fb20a55f9a9483a79aadf15c3279af742d24ff43c5e02adac96628099d20b8af"),
-            Self::Transaction => key(b"84896e8b44da67566235505b00c49b21234d68c23e60eb528b63d7b563a56f55"),
-            Self::TransactionLeaf => key(b"8244720e5ae44a64b3c72d71374eb68a3b8b4dba1309e7ed446f476d52cf81a1"),
-            Self::TransactionNode => key(b"7a34f0b1fa6ee5c76dbbb225af4e11a157c7c9320a866daef9bf9d072df5e6e3"),
-            Self::StateKey => key(b"c65d836bdcff0c64593ae881f2d9b1dd052ef4147119e60be83a01257037f0f3"),
-            Self::StateValue => key(b"300b4fbcde95666dae091ca662e17eecbbbab20eacb9d18ce815a6c17dbf144f"),
-            Self::StateLeaf => key(b"ba27a737db1811221d275edc90ab18ec844cf2eea8a93996b9b71301b0a36896"),
-            Self::StateNode => key(b"a474f02385fcdb3147fc7a92f57bf4e15639af189eea1e28a76516e3244c3810"),
+            Self::Genesis => {
+                key(b"66092b424c7e4aa99e63d5862d94b4aacd65265af7b77193c10b4a982396b317")
+            }
+            Self::Checkpoint => {
+                key(b"4f1c39500a0a534724fe9efa39895bbc1ed3dcd54f6edfe1568fd01a906c3566")
+            }
+            Self::Committee => {
+                key(b"61a0e5085a0c78f54ceea478f0645117f3ce0fa14bd72d2d0e6115ba3e9395d6")
+            }
+            Self::BlockHeader => {
+                key(b"fb20a55f9a9483a79aadf15c3279af742d24ff43c5e02adac96628099d20b8af")
+            }
+            Self::Transaction => {
+                key(b"84896e8b44da67566235505b00c49b21234d68c23e60eb528b63d7b563a56f55")
+            }
+            Self::TransactionLeaf => {
+                key(b"8244720e5ae44a64b3c72d71374eb68a3b8b4dba1309e7ed446f476d52cf81a1")
+            }
+            Self::TransactionNode => {
+                key(b"7a34f0b1fa6ee5c76dbbb225af4e11a157c7c9320a866daef9bf9d072df5e6e3")
+            }
+            Self::StateKey => {
+                key(b"c65d836bdcff0c64593ae881f2d9b1dd052ef4147119e60be83a01257037f0f3")
+            }
+            Self::StateValue => {
+                key(b"300b4fbcde95666dae091ca662e17eecbbbab20eacb9d18ce815a6c17dbf144f")
+            }
+            Self::StateLeaf => {
+                key(b"ba27a737db1811221d275edc90ab18ec844cf2eea8a93996b9b71301b0a36896")
+            }
+            Self::StateNode => {
+                key(b"a474f02385fcdb3147fc7a92f57bf4e15639af189eea1e28a76516e3244c3810")
+            }
             Self::Vote => key(b"d37687ff1c01e243b53fc1ba3d7d94da442e1789256e75d0851c2a16c81d6a07"),
-            Self::BlsPossession => key(b"10c5d0c99baa745c161ef6ad780d2ab7641130d93cd9eb3b695ecef694da387f"),
-            Self::BlsSecret => key(b"45e3ce71a18eac1b819794404798339af01efb4a6926ae582a6055434341e2d2"),
-            Self::ViewChange => key(b"dd460ffc01ff92b3a54c57149f1f9be9e4fe149bca6718c51e46bbfc46f19bbf"),
-            Self::Proposal => key(b"f9b3e6e521381dae9c03a535f6e62d585c83558b532d739c9402bacb3dd954c5"),
-            Self::AuditDraw => key(b"c77c034d56d5c910cdcd7cebd7aba5b50a95c527a84463dadb8229b91aa00ac2"),
-            Self::Admission => key(b"17460cc490242081ffaf6d1f75c9262f4cec59da9ee7adc063751d7adfbecbe4"),
+            Self::BlsPossession => {
+                key(b"10c5d0c99baa745c161ef6ad780d2ab7641130d93cd9eb3b695ecef694da387f")
+            }
+            Self::BlsSecret => {
+                key(b"45e3ce71a18eac1b819794404798339af01efb4a6926ae582a6055434341e2d2")
+            }
+            Self::ViewChange => {
+                key(b"dd460ffc01ff92b3a54c57149f1f9be9e4fe149bca6718c51e46bbfc46f19bbf")
+            }
+            Self::Proposal => {
+                key(b"f9b3e6e521381dae9c03a535f6e62d585c83558b532d739c9402bacb3dd954c5")
+            }
+            Self::AuditDraw => {
+                key(b"c77c034d56d5c910cdcd7cebd7aba5b50a95c527a84463dadb8229b91aa00ac2")
+            }
+            Self::Admission => {
+                key(b"17460cc490242081ffaf6d1f75c9262f4cec59da9ee7adc063751d7adfbecbe4")
+            }
             Self::Job => key(b"fe0c324ffec50a780b1ab8f06e6ed6b1247b79b87935485641204e5fffdb2754"),
-            Self::LaneStep => key(b"eae4580d17387a7afecb0c8351205c9d4da94cd33623e9fe2223d8dbce27146c"),
-            Self::LaneResult => key(b"b1e6e55c409a511b78a6d247a58fb3c24851ee520d9b87789bb2b3f6d56582c3"),
-            Self::LaneCommitment => key(b"8e50090cc9c2646bdd7e97bd0fadea2e0b7f9c0260991777f970a53b444c7e41"),
-            Self::ProductCheck => key(b"d0fa372efa402c9f330bc131dfa669980a0beeee82c8263d0dab42fba089ca81"),
-            Self::CheckerDraw => key(b"a57a1cb5d6d932366944b16006f016151bde1021d8bf5f94de2c4694adad03b9"),
-            Self::Weights => key(b"152a93edee5bbb9dcc9cb47fe6a55646a1f2593e5f15d7ebb738921826236065"),
-            Self::Dataset => key(b"fb59439366bf547258d1330973530a21394f27a564197c399f0dd17d559dbbb1"),
-            Self::Keystore => key(b"347778283cb0c244a271dbd92435a4798432454ac6a44c479d1909a36d6829fb"),
-            Self::SignatureBatch => key(b"25eeabe602e085c7ee9c837396865a364d2869a5243ea805af5c9fc2619197be"),
+            Self::LaneStep => {
+                key(b"eae4580d17387a7afecb0c8351205c9d4da94cd33623e9fe2223d8dbce27146c")
+            }
+            Self::LaneResult => {
+                key(b"b1e6e55c409a511b78a6d247a58fb3c24851ee520d9b87789bb2b3f6d56582c3")
+            }
+            Self::LaneCommitment => {
+                key(b"8e50090cc9c2646bdd7e97bd0fadea2e0b7f9c0260991777f970a53b444c7e41")
+            }
+            Self::ProductCheck => {
+                key(b"d0fa372efa402c9f330bc131dfa669980a0beeee82c8263d0dab42fba089ca81")
+            }
+            Self::CheckerDraw => {
+                key(b"a57a1cb5d6d932366944b16006f016151bde1021d8bf5f94de2c4694adad03b9")
+            }
+            Self::Weights => {
+                key(b"152a93edee5bbb9dcc9cb47fe6a55646a1f2593e5f15d7ebb738921826236065")
+            }
+            Self::Dataset => {
+                key(b"fb59439366bf547258d1330973530a21394f27a564197c399f0dd17d559dbbb1")
+            }
+            Self::Keystore => {
+                key(b"347778283cb0c244a271dbd92435a4798432454ac6a44c479d1909a36d6829fb")
+            }
+            Self::SignatureBatch => {
+                key(b"25eeabe602e085c7ee9c837396865a364d2869a5243ea805af5c9fc2619197be")
+            }
             Self::Seed => key(b"87c185140bc9fe3853b105578a3961b4c40652dbffa2192d9040ee3752f766ca"),
-            Self::SeedProof => key(b"59c9aa3faeb2e37722ab558c992240dd0b65002eb09b9d3617056496c011f846"),
-            Self::Leader => key(b"6a6144ac5ceafd48afe541d013b484b1b7fb6548c3e5127dc7b415847d808ebc"),
-            Self::VrfPossession => key(b"da1618fc9b1186ac98d5306c9c1375bb31f46e404c1acaf4ba1a5d0317ccab2e"),
+            Self::SeedProof => {
+                key(b"59c9aa3faeb2e37722ab558c992240dd0b65002eb09b9d3617056496c011f846")
+            }
+            Self::Leader => {
+                key(b"6a6144ac5ceafd48afe541d013b484b1b7fb6548c3e5127dc7b415847d808ebc")
+            }
+            Self::VrfPossession => {
+                key(b"da1618fc9b1186ac98d5306c9c1375bb31f46e404c1acaf4ba1a5d0317ccab2e")
+            }
         }
     }
 
@@ -204,7 +262,11 @@ mod tests {
         ];
         for (number, context) in all.into_iter().enumerate() {
             assert_eq!(context as usize, number, "one is left out before {context:?}");
-            assert_eq!(context.key(), blake3::hazmat::hash_derive_key_context(context.name()), "{context:?}");
+            assert_eq!(
+                context.key(),
+                blake3::hazmat::hash_derive_key_context(context.name()),
+                "{context:?}"
+            );
             assert_eq!(hash(context, b"x").0, blake3::derive_key(context.name(), b"x"));
         }
         assert_eq!(all.last(), Some(&Context::VrfPossession));

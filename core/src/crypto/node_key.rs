@@ -66,12 +66,21 @@ impl core::fmt::Debug for Signature {
 
 impl NodeId {
     /// Checks that the holder of this identity signed `bytes` for this purpose.
-    pub fn verify(&self, context: Context, bytes: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+    pub fn verify(
+        &self,
+        context: Context,
+        bytes: &[u8],
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
         self.verify_digest(&hash(context, bytes), signature)
     }
 
     /// The same, of the digest of the bytes, which was made under the context of its purpose.
-    pub(crate) fn verify_digest(&self, digest: &Digest, signature: &Signature) -> Result<(), BadSignature> {
+    pub(crate) fn verify_digest(
+        &self,
+        digest: &Digest,
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
         self.verify_message(&digest.0, signature)
     }
 
@@ -86,7 +95,8 @@ impl NodeId {
     }
 
     fn has_signed(&self, message: &[u8], signature: &Signature) -> bool {
-        VerificationKey::try_from(self.0).is_ok_and(|key| key.verify(&signature.0.into(), message).is_ok())
+        VerificationKey::try_from(self.0)
+            .is_ok_and(|key| key.verify(&signature.0.into(), message).is_ok())
     }
 }
 
@@ -117,7 +127,11 @@ mod tests {
             assert_eq!(key.verify_message(message, signature).is_ok(), *valid, "{key:?}");
             let mut known = KnownKeys::default();
             assert_eq!(verdict_in_a_batch(&mut known, key, signature, message), *valid, "{key:?}");
-            assert_eq!(verdict_in_a_batch(&mut known, key, signature, message), *valid, "{key:?} is known");
+            assert_eq!(
+                verdict_in_a_batch(&mut known, key, signature, message),
+                *valid,
+                "{key:?} is known"
+            );
         }
     }
 }

@@ -97,9 +97,13 @@ impl SecretKey {
         let gamma = h * *x;
         // The nonce of RFC 8032 (5.4.2.2): fixed by key and input, so that it can never be used for two inputs.
         let mut wide = Zeroizing::new([0; 64]);
-        Sha512::new().chain_update(prefix.as_ref()).chain_update(h.compress().0).finalize_into((&mut *wide).into());
+        Sha512::new()
+            .chain_update(prefix.as_ref())
+            .chain_update(h.compress().0)
+            .finalize_into((&mut *wide).into());
         let nonce = Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide));
-        let challenge = challenge([&key, &h, &gamma, &EdwardsPoint::mul_base(&nonce), &(h * *nonce)]);
+        let challenge =
+            challenge([&key, &h, &gamma, &EdwardsPoint::mul_base(&nonce), &(h * *nonce)]);
         let response = *nonce + scalar(&challenge) * *x;
         let mut proof = [0; PROOF_LEN];
         let (point, rest) = proof.split_at_mut(32);
@@ -127,7 +131,9 @@ impl SecretKey {
 impl PublicKeyBytes {
     /// Decodes and validates the key (5.4.5).
     pub fn decode(self) -> Result<PublicKey, VrfError> {
-        let point = decode_point(&self.0).filter(|point| !point.is_small_order()).ok_or(VrfError::BadKey)?;
+        let point = decode_point(&self.0)
+            .filter(|point| !point.is_small_order())
+            .ok_or(VrfError::BadKey)?;
         Ok(PublicKey { bytes: self, point })
     }
 }
@@ -151,7 +157,9 @@ impl PublicKey {
 
     fn holds(&self, input: &[u8], parts: &Parts) -> bool {
         let Parts { gamma, challenge: c, response: s } = parts;
-        let Some(h) = encode_to_curve(&CompressedEdwardsY(self.bytes.0), input) else { return false };
+        let Some(h) = encode_to_curve(&CompressedEdwardsY(self.bytes.0), input) else {
+            return false;
+        };
         let u = EdwardsPoint::vartime_double_scalar_mul_basepoint(&-c, &self.point, s);
         let v = EdwardsPoint::vartime_multiscalar_mul([*s, -c], [h, *gamma]);
         scalar(&challenge([&self.point, &h, gamma, &u, &v])) == *c
@@ -183,7 +191,10 @@ fn decode_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
 
 /// Try and increment (5.4.1.1), with the public key as salt.
 fn encode_to_curve(key: &CompressedEdwardsY, input: &[u8]) -> Option<EdwardsPoint> {
-    let start = Sha512::new().chain_update([SUITE, ENCODE_TO_CURVE]).chain_update(key.0).chain_update(input);
+    let start = Sha512::new()
+        .chain_update([SUITE, ENCODE_TO_CURVE])
+        .chain_update(key.0)
+        .chain_update(input);
     (0..=u8::MAX).find_map(|counter| {
         let hashed = start.clone().chain_update([counter, BACK]).finalize();
         let candidate = hashed.first_chunk().and_then(decode_point)?.mul_by_cofactor();
@@ -196,7 +207,12 @@ fn challenge(points: [&EdwardsPoint; 5]) -> [u8; CHALLENGE_LEN] {
     let start = Sha512::new().chain_update([SUITE, CHALLENGE]);
     let hashed = points.iter().fold(start, |hash, point| hash.chain_update(point.compress().0));
     let mut challenge = [0; CHALLENGE_LEN];
-    hashed.chain_update([BACK]).finalize().iter().zip(&mut challenge).for_each(|(byte, to)| *to = *byte);
+    hashed
+        .chain_update([BACK])
+        .finalize()
+        .iter()
+        .zip(&mut challenge)
+        .for_each(|(byte, to)| *to = *byte);
     challenge
 }
 
@@ -206,7 +222,10 @@ fn scalar(challenge: &[u8; CHALLENGE_LEN]) -> Scalar {
 
 fn output(gamma: &EdwardsPoint) -> Output {
     let point = gamma.mul_by_cofactor().compress();
-    let hashed = Sha512::new().chain_update([SUITE, PROOF_TO_HASH]).chain_update(point.0).chain_update([BACK]);
+    let hashed = Sha512::new()
+        .chain_update([SUITE, PROOF_TO_HASH])
+        .chain_update(point.0)
+        .chain_update([BACK]);
     Output(hashed.finalize().into())
 }
 

@@ -67,7 +67,9 @@ impl Answers {
     /// Reads a block whose bytes have been checked against its name.
     pub fn from_block(block: Verified<Block>) -> Result<Self, ObjectError> {
         let form: Form = object::decode(&block.bytes)?;
-        let fits = form.kind == KIND && form.version == VERSION && (1..=ROWS_MAX).contains(&form.classes.len());
+        let fits = form.kind == KIND
+            && form.version == VERSION
+            && (1..=ROWS_MAX).contains(&form.classes.len());
         if !fits {
             return Err(WRONG_FORM);
         }
@@ -94,7 +96,9 @@ mod tests {
             batch: Cid::of(CidCodec::Raw, b"rows"),
             classes: vec![3; ROWS_MAX],
         };
-        let read = |a: &Answers| Answers::from_block(Unverified::new(a.to_block().unwrap()).verify().unwrap());
+        let read = |a: &Answers| {
+            Answers::from_block(Unverified::new(a.to_block().unwrap()).verify().unwrap())
+        };
         assert_eq!(read(&answers), Ok(answers.clone()));
         answers.classes.clear();
         assert!(read(&answers).is_err());

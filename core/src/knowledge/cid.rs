@@ -143,7 +143,9 @@ mod tests {
             assert_eq!(Cid::from_bytes(&bytes), Err(NotACid));
         }
         // SHA-256 and version 0 are CIDs, but not ours.
-        assert!("bafkreifw7plhl6mofk6sfvhnfh64qmkq73oeqwl6sloru6rehaoujituke".parse::<Cid>().is_err());
+        assert!(
+            "bafkreifw7plhl6mofk6sfvhnfh64qmkq73oeqwl6sloru6rehaoujituke".parse::<Cid>().is_err()
+        );
         assert!("QmRgutAxd8t7oGkSm4wmeuByG6M51wcTso6cubDdQtuEfL".parse::<Cid>().is_err());
     }
 }

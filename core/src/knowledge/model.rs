@@ -172,7 +172,12 @@ impl Model {
             columns: self.columns.clone(),
             label: self.label.clone(),
             scaling: scaling_name(self.normalizer.scaling()).to_string(),
-            moments: self.normalizer.moments().iter().map(|m| (m.mean().to_bits(), m.deviation().to_bits())).collect(),
+            moments: self
+                .normalizer
+                .moments()
+                .iter()
+                .map(|m| (m.mean().to_bits(), m.deviation().to_bits()))
+                .collect(),
             int8_weights: int8,
             int8_exponents: exponents,
             weights: self.weights.into(),
@@ -189,13 +194,16 @@ impl Model {
             return Err(WRONG_FORM);
         }
         let published = codec::encode(&(&form.int8_weights, &form.int8_exponents));
-        let published: Published = codec::decode(&published, published.len()).map_err(|_| WRONG_FORM)?;
+        let published: Published =
+            codec::decode(&published, published.len()).map_err(|_| WRONG_FORM)?;
         let architecture = Architecture {
             dims: form.dims.try_into().map_err(|_| WRONG_FORM)?,
             input_exponent: form.input_exponent,
             hidden_exponent: form.hidden_exponent,
         };
-        let scaling = [Scaling::PerColumn, Scaling::Global].into_iter().find(|s| scaling_name(*s) == form.scaling);
+        let scaling = [Scaling::PerColumn, Scaling::Global]
+            .into_iter()
+            .find(|s| scaling_name(*s) == form.scaling);
         let normalizer = codec::encode(&(scaling.ok_or(WRONG_FORM)?, &form.moments));
         let model = Self {
             job: Digest(digest(&form.job, &WRONG_FORM)?),
@@ -285,13 +293,20 @@ mod tests {
             let (w, h, kind) = if row % 2 == 0 { (row, 3, "flat") } else { (5, 20 + row, "high") };
             csv += &alloc::format!("{w},{h},{kind}\n");
         }
-        let options = CsvOptions { header: true, label: Label::Last, separator: None, scaling: None, seed: 0 };
+        let options = CsvOptions {
+            header: true,
+            label: Label::Last,
+            separator: None,
+            scaling: None,
+            seed: 0,
+        };
         let data = prepare(csv.as_bytes(), &options).unwrap();
         let plan = JobParams::for_dataset(&data, &[4], 1).unwrap().validate().unwrap();
         let weights = train(&plan, data.train(), |_, _| {}).unwrap();
         let dataset = object::split(&codec::encode(&data)).unwrap()[0].cid;
         let accuracy = Accuracy { correct: 7, total: 8 };
-        let (model, blocks) = Model::build(Digest([3; 32]), dataset, &data, &plan, &weights, accuracy).unwrap();
+        let (model, blocks) =
+            Model::build(Digest([3; 32]), dataset, &data, &plan, &weights, accuracy).unwrap();
         (model, blocks, data, weights)
     }
 

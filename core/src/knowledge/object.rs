@@ -60,7 +60,8 @@ pub fn split(contents: &[u8]) -> Result<Vec<Block>, ObjectError> {
         return Ok(alloc::vec![raw(contents)]);
     }
     let mut parts: Vec<Block> = contents.chunks(PART_LEN).map(raw).collect();
-    let list = List { len: contents.len() as u64, parts: parts.iter().map(|p| p.cid.into()).collect() };
+    let list =
+        List { len: contents.len() as u64, parts: parts.iter().map(|p| p.cid.into()).collect() };
     parts.insert(0, encode(&list)?);
     Ok(parts)
 }
@@ -87,18 +88,25 @@ pub fn contents(block: Verified<Block>) -> Result<Contents, ObjectError> {
     }
     let wrong = ObjectError::WrongForm("list of parts");
     let list: List = decode(&block.bytes)?;
-    let len = usize::try_from(list.len).ok().filter(|len| *len <= CONTENT_LEN_MAX).ok_or(wrong.clone())?;
+    let len = usize::try_from(list.len)
+        .ok()
+        .filter(|len| *len <= CONTENT_LEN_MAX)
+        .ok_or(wrong.clone())?;
     if list.parts.len() != len.div_ceil(PART_LEN) {
         return Err(wrong);
     }
-    let parts: Option<Vec<Cid>> =
-        list.parts.into_iter().map(|cid| Cid::try_from(cid).ok().filter(|c| c.codec == CidCodec::Raw)).collect();
+    let parts: Option<Vec<Cid>> = list
+        .parts
+        .into_iter()
+        .map(|cid| Cid::try_from(cid).ok().filter(|c| c.codec == CidCodec::Raw))
+        .collect();
     Ok(Contents::Parts { len, parts: parts.ok_or(wrong)? })
 }
 
 /// A DAG-CBOR block of a value.
 pub fn encode<T: Serialize>(value: &T) -> Result<Block, ObjectError> {
-    let bytes = serde_ipld_dagcbor::to_vec(value).map_err(|_| ObjectError::WrongForm("encodable value"))?;
+    let bytes =
+        serde_ipld_dagcbor::to_vec(value).map_err(|_| ObjectError::WrongForm("encodable value"))?;
     if bytes.len() > BLOCK_LEN_MAX {
         return Err(ObjectError::TooLarge { len: bytes.len(), len_max: BLOCK_LEN_MAX });
     }
@@ -110,8 +118,8 @@ pub fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T,
     if bytes.len() > BLOCK_LEN_MAX {
         return Err(ObjectError::TooLarge { len: bytes.len(), len_max: BLOCK_LEN_MAX });
     }
-    let value: T =
-        serde_ipld_dagcbor::from_slice(bytes).map_err(|_| ObjectError::WrongForm("DAG-CBOR object of this kind"))?;
+    let value: T = serde_ipld_dagcbor::from_slice(bytes)
+        .map_err(|_| ObjectError::WrongForm("DAG-CBOR object of this kind"))?;
     match serde_ipld_dagcbor::to_vec(&value) {
         Ok(again) if again == bytes => Ok(value),
         _ => Err(ObjectError::WrongForm("canonical DAG-CBOR object")),
@@ -145,9 +153,10 @@ mod tests {
             let first = Unverified::new(blocks[0].clone()).verify().unwrap();
             let joined = match contents(first).unwrap() {
                 Contents::Whole(whole) => whole,
-                Contents::Parts { parts, .. } => {
-                    parts.iter().flat_map(|cid| blocks.iter().find(|b| b.cid == *cid).unwrap().bytes.clone()).collect()
-                }
+                Contents::Parts { parts, .. } => parts
+                    .iter()
+                    .flat_map(|cid| blocks.iter().find(|b| b.cid == *cid).unwrap().bytes.clone())
+                    .collect(),
             };
             assert_eq!(joined, bytes);
         }
@@ -158,6 +167,9 @@ mod tests {
     fn changed_bytes_are_refused() {
         let mut block = split(b"abc").unwrap().remove(0);
         block.bytes[1] ^= 1;
-        assert_eq!(Unverified::new(block.clone()).verify(), Err(ObjectError::WrongBytes(block.cid)));
+        assert_eq!(
+            Unverified::new(block.clone()).verify(),
+            Err(ObjectError::WrongBytes(block.cid))
+        );
     }
 }

@@ -247,8 +247,12 @@ impl TrainingRecord {
             checks: c.checks,
             macs: c.macs,
         };
-        let point =
-            |p: &Point| PointForm { round: p.round, correct: p.correct, total: p.total, weights: p.weights.0.to_vec() };
+        let point = |p: &Point| PointForm {
+            round: p.round,
+            correct: p.correct,
+            total: p.total,
+            weights: p.weights.0.to_vec(),
+        };
         let rejection = |r: &Rejected| RejectedForm {
             round: r.round,
             lane: r.lane,
@@ -269,7 +273,12 @@ impl TrainingRecord {
             units: self.units,
             checks: self.checks,
             units_guest: self.units_guest,
-            contributors: self.contributors.iter().take(CONTRIBUTORS_MAX).map(contribution).collect(),
+            contributors: self
+                .contributors
+                .iter()
+                .take(CONTRIBUTORS_MAX)
+                .map(contribution)
+                .collect(),
             curve: self.curve.iter().take(CURVE_LEN_MAX).map(point).collect(),
             rejections: self.rejections.iter().take(REJECTIONS_MAX).map(rejection).collect(),
             rejected: self.rejected,
@@ -297,14 +306,25 @@ impl TrainingRecord {
             checked: form.checked,
         };
         let contribution = |c: &ContributionForm| {
-            Ok(Contribution { node: node(&c.node)?, units: c.units, checks: c.checks, macs: c.macs })
+            Ok(Contribution {
+                node: node(&c.node)?,
+                units: c.units,
+                checks: c.checks,
+                macs: c.macs,
+            })
         };
         let point = |p: &PointForm| {
             let weights = Digest(digest(&p.weights, &WRONG_FORM)?);
             Ok(Point { round: p.round, correct: p.correct, total: p.total, weights })
         };
-        let rejection =
-            |r: RejectedForm| Ok(Rejected { round: r.round, lane: r.lane, worker: node(&r.worker)?, reason: r.reason });
+        let rejection = |r: RejectedForm| {
+            Ok(Rejected {
+                round: r.round,
+                lane: r.lane,
+                worker: node(&r.worker)?,
+                reason: r.reason,
+            })
+        };
         Ok(Self {
             job: Digest(digest(&form.job, &WRONG_FORM)?),
             name,
@@ -314,9 +334,17 @@ impl TrainingRecord {
             units: form.units,
             checks: form.checks,
             units_guest: form.units_guest,
-            contributors: form.contributors.iter().map(contribution).collect::<Result<_, ObjectError>>()?,
+            contributors: form
+                .contributors
+                .iter()
+                .map(contribution)
+                .collect::<Result<_, ObjectError>>()?,
             curve: form.curve.iter().map(point).collect::<Result<_, ObjectError>>()?,
-            rejections: form.rejections.into_iter().map(rejection).collect::<Result<_, ObjectError>>()?,
+            rejections: form
+                .rejections
+                .into_iter()
+                .map(rejection)
+                .collect::<Result<_, ObjectError>>()?,
             rejected: form.rejected,
         })
     }
@@ -355,7 +383,12 @@ mod tests {
             units_guest: 120,
             contributors: vec![Contribution { node, units: 440, checks: 0, macs: 1 << 40 }],
             curve: vec![Point { round: 1, correct: 100, total: 360, weights: Digest([4; 32]) }],
-            rejections: vec![Rejected { round: 0, lane: 7, worker: node, reason: "step 3 is computed wrongly".into() }],
+            rejections: vec![Rejected {
+                round: 0,
+                lane: 7,
+                worker: node,
+                reason: "step 3 is computed wrongly".into(),
+            }],
             rejected: 1,
         }
     }
@@ -364,7 +397,10 @@ mod tests {
     fn a_record_comes_back_from_its_block() {
         let record = record();
         let block = record.to_block().unwrap();
-        assert_eq!(TrainingRecord::from_block(Unverified::new(block).verify().unwrap()), Ok(record));
+        assert_eq!(
+            TrainingRecord::from_block(Unverified::new(block).verify().unwrap()),
+            Ok(record)
+        );
     }
 
     #[test]
@@ -386,7 +422,9 @@ mod tests {
         let change = |change: &dyn Fn(&mut Form)| {
             let mut form: Form = object::decode(&bytes).unwrap();
             change(&mut form);
-            TrainingRecord::from_block(Unverified::new(object::encode(&form).unwrap()).verify().unwrap())
+            TrainingRecord::from_block(
+                Unverified::new(object::encode(&form).unwrap()).verify().unwrap(),
+            )
         };
         assert!(change(&|_| ()).is_ok());
         let refused: [&dyn Fn(&mut Form); 6] = [

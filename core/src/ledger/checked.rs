@@ -130,8 +130,14 @@ mod tests {
         let other = with_another_signature(1);
         assert_eq!(other.id(), signed(1).id(), "the id leaves out the signature");
         assert!(known.contains(&signed(1)) && !known.contains(&other));
-        assert_eq!(verify_rest(vec![other.clone()], &CHAIN, &known), Err(InvalidTransaction::BadSignature));
-        assert_eq!(verify_rest(vec![signed(1), other], &CHAIN, &known), Err(InvalidTransaction::BadSignature));
+        assert_eq!(
+            verify_rest(vec![other.clone()], &CHAIN, &known),
+            Err(InvalidTransaction::BadSignature)
+        );
+        assert_eq!(
+            verify_rest(vec![signed(1), other], &CHAIN, &known),
+            Err(InvalidTransaction::BadSignature)
+        );
         assert!(!known.contains(&signed(2)));
     }
 
@@ -140,16 +146,25 @@ mod tests {
         // A false signature that is called verified shows that nobody looks at it again.
         let false_one = with_another_signature(1);
         let known = knowing([false_one.clone()]);
-        assert_eq!(verify_rest(vec![false_one.clone(), signed(2)], &CHAIN, &known).unwrap().len(), 2);
+        assert_eq!(
+            verify_rest(vec![false_one.clone(), signed(2)], &CHAIN, &known).unwrap().len(),
+            2
+        );
         let both = vec![false_one.clone(), with_another_signature(2)];
         assert_eq!(verify_rest(both, &CHAIN, &known), Err(InvalidTransaction::BadSignature));
-        assert_eq!(verify_rest(vec![false_one], &CHAIN, &CheckedSet::default()), Err(InvalidTransaction::BadSignature));
+        assert_eq!(
+            verify_rest(vec![false_one], &CHAIN, &CheckedSet::default()),
+            Err(InvalidTransaction::BadSignature)
+        );
     }
 
     #[test]
     fn the_chain_is_looked_at_in_any_case() {
         let known = knowing([signed(1)]);
-        assert_eq!(verify_rest(vec![signed(1)], &ChainId([2; 32]), &known), Err(InvalidTransaction::WrongChain));
+        assert_eq!(
+            verify_rest(vec![signed(1)], &ChainId([2; 32]), &known),
+            Err(InvalidTransaction::WrongChain)
+        );
     }
 
     #[test]
@@ -171,9 +186,11 @@ mod tests {
     fn of_those_that_begin_alike_the_last_is_known() {
         let [mut first, mut second] = [[1; 32], [1; 32]];
         (first[31], second[31]) = (1, 2);
-        let name = |id, signature| Checked { id: crate::types::Digest(id), signature: [signature; 64] };
+        let name =
+            |id, signature| Checked { id: crate::types::Digest(id), signature: [signature; 64] };
         let mut set = CheckedSet::default();
-        for (known, other) in [(name(first, 1), name(second, 1)), (name(first, 1), name(first, 2))] {
+        for (known, other) in [(name(first, 1), name(second, 1)), (name(first, 1), name(first, 2))]
+        {
             set.insert(other);
             set.insert(known);
             assert!(set.has(&known) && !set.has(&other));

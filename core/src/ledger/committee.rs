@@ -152,21 +152,30 @@ pub enum CertificateError {
 impl Committee {
     /// Checks every seat. Costs a pairing a seat: done once an epoch.
     pub fn new(record: CommitteeRecord, chain: &ChainId) -> Result<Self, CommitteeError> {
-        Self::checked(record, |seat| seat.key.verify_possession(chain, &seat.node, &seat.possession))
+        Self::checked(record, |seat| {
+            seat.key.verify_possession(chain, &seat.node, &seat.possession)
+        })
     }
 
     /// The one after this. Costs a pairing for each seat that is new or has new keys; what was checked holds on.
     /// Equal seats cost a comparison.
-    pub fn successor(&self, record: CommitteeRecord, chain: &ChainId) -> Result<Self, CommitteeError> {
+    pub fn successor(
+        &self,
+        record: CommitteeRecord,
+        chain: &ChainId,
+    ) -> Result<Self, CommitteeError> {
         if record.seats == self.record.seats {
             return Ok(Self { record, ..self.clone() });
         }
         let known = |seat: &Seat| {
-            let same = |old: &Seat| (old.node, old.key, old.possession) == (seat.node, seat.key, seat.possession);
+            let same = |old: &Seat| {
+                (old.node, old.key, old.possession) == (seat.node, seat.key, seat.possession)
+            };
             self.seats().iter().position(same).and_then(|at| self.key(at)).cloned()
         };
         Self::checked(record, |seat| {
-            known(seat).map_or_else(|| seat.key.verify_possession(chain, &seat.node, &seat.possession), Ok)
+            known(seat)
+                .map_or_else(|| seat.key.verify_possession(chain, &seat.node, &seat.possession), Ok)
         })
     }
 
@@ -177,7 +186,9 @@ impl Committee {
 
     /// Likewise, with the decoded keys of those who were there before.
     pub(crate) fn next(&self, record: CommitteeRecord) -> Result<Self, CommitteeError> {
-        let known = |seat: &Seat| self.seats().iter().position(|old| old.key == seat.key).and_then(|at| self.key(at));
+        let known = |seat: &Seat| {
+            self.seats().iter().position(|old| old.key == seat.key).and_then(|at| self.key(at))
+        };
         Self::checked(record, |seat| known(seat).cloned().map_or_else(|| seat.key.decode(), Ok))
     }
 
@@ -192,7 +203,8 @@ impl Committee {
         let mut vrf_keys = Vec::with_capacity(record.seats.len());
         let mut weight: Weight = 0;
         for (i, seat) in record.seats.iter().enumerate() {
-            let repeats = |s: &Seat| s.node == seat.node || s.key == seat.key || s.vrf_key == seat.vrf_key;
+            let repeats =
+                |s: &Seat| s.node == seat.node || s.key == seat.key || s.vrf_key == seat.vrf_key;
             if record.seats.iter().take(i).any(repeats) {
                 return Err(CommitteeError::Duplicate(i));
             }
@@ -253,7 +265,11 @@ impl Committee {
 
     /// Aggregates votes of one message that were each received from the seat they name.
     /// The result is unverified: one bad part spoils it.
-    pub fn certify(&self, vote: Vote, parts: &[(usize, bls::Signature)]) -> Result<Certificate, bls::BlsError> {
+    pub fn certify(
+        &self,
+        vote: Vote,
+        parts: &[(usize, bls::Signature)],
+    ) -> Result<Certificate, bls::BlsError> {
         let mut signers = [0; BITMAP_LEN];
         for (seat, _) in parts {
             if let Some(byte) = signers.get_mut(seat / 8) {
@@ -292,7 +308,8 @@ impl Vote {
 impl Certificate {
     /// The seats that signed.
     pub fn seats(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..SEATS_MAX).filter(|i| self.signers.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1))
+        (0..SEATS_MAX)
+            .filter(|i| self.signers.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1))
     }
 }
 
@@ -356,17 +373,30 @@ pub(crate) mod tests {
             vrf_key: vrf_of(&node.id()).public(),
             weight: *weight,
         });
-        let record = CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::truncated(seats) };
+        let record =
+            CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::truncated(seats) };
         let committee = Committee::new(record, &CHAIN).unwrap();
         (keys, committee)
     }
 
     fn vote() -> Vote {
-        Vote { chain: CHAIN, epoch: 0, height: 3, view: 1, phase: Phase::Commit, digest: Digest([5; 32]) }
+        Vote {
+            chain: CHAIN,
+            epoch: 0,
+            height: 3,
+            view: 1,
+            phase: Phase::Commit,
+            digest: Digest([5; 32]),
+        }
     }
 
-    fn certificate(keys: &[(NodeKey, bls::SecretKey)], committee: &Committee, seats: &[usize]) -> Certificate {
-        let parts: Vec<_> = seats.iter().map(|i| (*i, keys[*i].1.sign(&vote().message()))).collect();
+    fn certificate(
+        keys: &[(NodeKey, bls::SecretKey)],
+        committee: &Committee,
+        seats: &[usize],
+    ) -> Certificate {
+        let parts: Vec<_> =
+            seats.iter().map(|i| (*i, keys[*i].1.sign(&vote().message()))).collect();
         committee.certify(vote(), &parts).unwrap()
     }
 
@@ -388,9 +418,14 @@ pub(crate) mod tests {
         let (keys, committee) = members(&[1; 4]);
         assert_eq!((committee.quorum(), committee.blocking()), (3, 2));
         let good = certificate(&keys, &committee, &[0, 2, 3]);
-        let verify = |c: &Certificate, chain, phase| Unverified::new(c.clone()).verify(chain, phase, &committee).err();
+        let verify = |c: &Certificate, chain, phase| {
+            Unverified::new(c.clone()).verify(chain, phase, &committee).err()
+        };
         assert_eq!(verify(&good, &CHAIN, Phase::Commit), None);
-        assert_eq!(verify(&good, &ChainId([8; 32]), Phase::Commit), Some(CertificateError::WrongChain));
+        assert_eq!(
+            verify(&good, &ChainId([8; 32]), Phase::Commit),
+            Some(CertificateError::WrongChain)
+        );
         assert_eq!(verify(&good, &CHAIN, Phase::Prepare), Some(CertificateError::WrongPhase));
         let mut other = good.clone();
         other.vote.epoch = 1;
@@ -412,7 +447,11 @@ pub(crate) mod tests {
         let with = |change: &dyn Fn(&mut Vec<Seat>)| {
             let mut seats = committee.seats().to_vec();
             change(&mut seats);
-            Committee::new(CommitteeRecord { epoch: 0, formed_ms: 0, seats: seats.try_into().unwrap() }, &CHAIN).err()
+            Committee::new(
+                CommitteeRecord { epoch: 0, formed_ms: 0, seats: seats.try_into().unwrap() },
+                &CHAIN,
+            )
+            .err()
         };
         assert_eq!(with(&|_| ()), None);
         assert_eq!(with(&|s| s.clear()), Some(CommitteeError::Empty));
@@ -422,7 +461,10 @@ pub(crate) mod tests {
         // The neutral element: of small order.
         let neutral = vrf::PublicKeyBytes(core::array::from_fn(|i| u8::from(i == 0)));
         assert_eq!(with(&|s| s[1].vrf_key = neutral), Some(CommitteeError::VrfKey(1)));
-        assert_eq!(with(&|s| s[1].possession = s[0].possession), Some(CommitteeError::Possession(1)));
+        assert_eq!(
+            with(&|s| s[1].possession = s[0].possession),
+            Some(CommitteeError::Possession(1))
+        );
         // A rogue key copied from another node has a proof for that node only.
         assert_eq!(with(&|s| s[1].node = NodeId([9; 32])), Some(CommitteeError::Possession(1)));
     }

@@ -58,24 +58,38 @@ pub(super) struct Candidate {
 /// The next committee. Earlier candidates come first, with what they give up and with what they gain; members of the old
 /// committee that are no candidates leave last. Where those who want to leave would leave others with more than a third,
 /// the last of them stay for another epoch.
-pub(super) fn successor(old: &CommitteeRecord, candidates: &[Candidate], formed_ms: TimeMs) -> CommitteeRecord {
-    let leavers = candidates.iter().filter(|candidate| candidate.fallback > candidate.wanted).count();
+pub(super) fn successor(
+    old: &CommitteeRecord,
+    candidates: &[Candidate],
+    formed_ms: TimeMs,
+) -> CommitteeRecord {
+    let leavers =
+        candidates.iter().filter(|candidate| candidate.fallback > candidate.wanted).count();
     let with = |go: usize| {
         let mut leaver = 0;
         let wish = candidates.iter().map(|candidate| {
             leaver += usize::from(candidate.fallback > candidate.wanted);
             let stays = candidate.fallback > candidate.wanted && leaver > go;
-            Candidate { wanted: if stays { candidate.fallback } else { candidate.wanted }, ..candidate.clone() }
+            Candidate {
+                wanted: if stays { candidate.fallback } else { candidate.wanted },
+                ..candidate.clone()
+            }
         });
         within_a_third(old, &wish.collect::<Vec<_>>())
     };
-    let seats = (0..=leavers).rev().map(with).find(|seats| is_balanced(seats)).unwrap_or_else(|| with(0));
-    CommitteeRecord { epoch: old.epoch.saturating_add(1), formed_ms, seats: BoundedVec::truncated(seats) }
+    let seats =
+        (0..=leavers).rev().map(with).find(|seats| is_balanced(seats)).unwrap_or_else(|| with(0));
+    CommitteeRecord {
+        epoch: old.epoch.saturating_add(1),
+        formed_ms,
+        seats: BoundedVec::truncated(seats),
+    }
 }
 
 /// What a turn cannot move at once makes the sum another than was wished for, and so the third of it.
 fn within_a_third(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Seat> {
-    let wanted: Vec<Weight> = candidates.iter().map(|c| c.wanted).filter(|wanted| *wanted > 0).collect();
+    let wanted: Vec<Weight> =
+        candidates.iter().map(|c| c.wanted).filter(|wanted| *wanted > 0).collect();
     let moves = moves(old, candidates);
     let mut share = largest_share(&wanted);
     let mut seats = moved(moves.clone(), share);
@@ -95,16 +109,20 @@ fn moves(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Move> {
     // A turn is tried often, and there may be many who want something: no search for each of them.
     let mut places: BTreeMap<NodeId, usize> =
         old.seats.iter().enumerate().map(|(place, seat)| (seat.node, place)).collect();
-    let candidates = candidates.iter().map(|candidate| Move::of(candidate, places.remove(&candidate.node), old));
+    let candidates =
+        candidates.iter().map(|candidate| Move::of(candidate, places.remove(&candidate.node), old));
     let mut moves: Vec<Move> = candidates.collect();
     let others = places.into_values().filter_map(|place| Some((place, old.seats.get(place)?)));
-    let mut others: Vec<Move> =
-        others.map(|(place, seat)| Move { seat: seat.clone(), place, old: seat.weight, wanted: 0 }).collect();
+    let mut others: Vec<Move> = others
+        .map(|(place, seat)| Move { seat: seat.clone(), place, old: seat.weight, wanted: 0 })
+        .collect();
     others.sort_by_key(|m| m.place);
     moves.append(&mut others);
     // Those who are seated stay as long as they weigh anything, so newcomers get what is left of the seats.
     let mut room = SEATS_MAX.saturating_sub(old.seats.len());
-    moves.retain(|m| m.old > 0 || m.wanted > 0 && room.checked_sub(1).map(|left| room = left).is_some());
+    moves.retain(|m| {
+        m.old > 0 || m.wanted > 0 && room.checked_sub(1).map(|left| room = left).is_some()
+    });
     moves
 }
 
@@ -146,9 +164,12 @@ pub fn is_balanced(seats: &[Seat]) -> bool {
 
 /// Whether what two committees have in common is a quorum of each.
 pub fn overlaps(old: &[Seat], new: &[Seat]) -> bool {
-    let weight = |seats: &[Seat]| seats.iter().map(|seat| seat.weight).fold(0, Weight::saturating_add);
-    let before = |node: &NodeId| old.iter().find(|seat| seat.node == *node).map_or(0, |seat| seat.weight);
-    let kept = new.iter().map(|seat| seat.weight.min(before(&seat.node))).fold(0, Weight::saturating_add);
+    let weight =
+        |seats: &[Seat]| seats.iter().map(|seat| seat.weight).fold(0, Weight::saturating_add);
+    let before =
+        |node: &NodeId| old.iter().find(|seat| seat.node == *node).map_or(0, |seat| seat.weight);
+    let kept =
+        new.iter().map(|seat| seat.weight.min(before(&seat.node))).fold(0, Weight::saturating_add);
     kept >= quorum_of(weight(old)) && kept >= quorum_of(weight(new))
 }
 
@@ -160,7 +181,9 @@ pub(super) fn largest_share(wanted: &[Weight]) -> Weight {
         return largest;
     }
     // The sum of what is cut off at a cap grows slower than the cap's threefold only from some cap on: halving finds it.
-    let holds = |cap: Weight| wanted.iter().map(|w| u128::from(*w.min(&cap))).sum::<u128>() > 3 * u128::from(cap);
+    let holds = |cap: Weight| {
+        wanted.iter().map(|w| u128::from(*w.min(&cap))).sum::<u128>() > 3 * u128::from(cap)
+    };
     let (mut low, mut high) = (1, largest.max(1));
     while low < high {
         let middle = low + (high - low).div_ceil(2);
@@ -260,8 +283,14 @@ mod tests {
     fn epochs_are_counted_by_height() {
         let params = Params { epoch_blocks: 8, term_blocks: 4, ..Params::EMPTY };
         assert_eq!([0, 7, 8, 16].map(|height| of(&params, height)), [0, 0, 1, 2]);
-        assert_eq!([0, 1, u64::MAX].map(|epoch| last_height(&params, epoch)), [Some(7), Some(15), None]);
-        assert_eq!([0, 6, 7, 8, 15].map(|height| ends(&params, height)), [false, false, true, false, true]);
+        assert_eq!(
+            [0, 1, u64::MAX].map(|epoch| last_height(&params, epoch)),
+            [Some(7), Some(15), None]
+        );
+        assert_eq!(
+            [0, 6, 7, 8, 15].map(|height| ends(&params, height)),
+            [false, false, true, false, true]
+        );
         // The last term of an epoch is too late.
         assert!(is_ripe(&params, 3, 7) && !is_ripe(&params, 4, 7));
     }

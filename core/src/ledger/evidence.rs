@@ -80,8 +80,12 @@ impl Evidence {
         match self {
             Self::Votes(first, second) => is_double(&first.vote, &second.vote),
             Self::Certificates(first, second) => is_double(&first.vote, &second.vote),
-            Self::Proposals(SignedClaim { claim: first, .. }, SignedClaim { claim: second, .. }) => {
-                let place = |c: &super::statement::ProposalClaim| (c.chain, c.epoch, c.height, c.view);
+            Self::Proposals(
+                SignedClaim { claim: first, .. },
+                SignedClaim { claim: second, .. },
+            ) => {
+                let place =
+                    |c: &super::statement::ProposalClaim| (c.chain, c.epoch, c.height, c.view);
                 place(first) == place(second) && first.digest != second.digest
             }
             Self::ViewChanges(first, second) => {
@@ -91,7 +95,8 @@ impl Evidence {
             }
             Self::HiddenLock(commit, change) => {
                 let (vote, change) = (&commit.vote, &change.change);
-                let same = (vote.chain, vote.epoch, vote.height) == (change.chain, change.epoch, change.height);
+                let same = (vote.chain, vote.epoch, vote.height)
+                    == (change.chain, change.epoch, change.height);
                 same && vote.phase == Phase::Commit
                     && change.view > vote.view
                     && change.prepared.as_ref().is_none_or(|c| c.vote.view < vote.view)
@@ -106,7 +111,12 @@ impl Evidence {
     }
 
     /// Judges it: costs up to two pairings.
-    pub fn verify(&self, accused: &NodeId, chain: &ChainId, committee: &Committee) -> Result<Crime, EvidenceError> {
+    pub fn verify(
+        &self,
+        accused: &NodeId,
+        chain: &ChainId,
+        committee: &Committee,
+    ) -> Result<Crime, EvidenceError> {
         let seat = committee.seat_of(accused).ok_or(EvidenceError::NotSeated)?;
         let key = committee.key(seat).ok_or(EvidenceError::NotSeated)?;
         if self.places().iter().any(|place| *place != (*chain, committee.epoch())) {
@@ -116,7 +126,9 @@ impl Evidence {
             return Err(EvidenceError::NoContradiction);
         }
         let voted = |signed: &SignedVote| signed.verify(key).is_ok();
-        let changed = |signed: &SignedViewChange| signed.node == *accused && signed.verify_signature().is_ok();
+        let changed = |signed: &SignedViewChange| {
+            signed.node == *accused && signed.verify_signature().is_ok()
+        };
         let certified = |certificate: &Certificate| {
             let phase = certificate.vote.phase;
             certificate.seats().any(|signer| signer == seat)
@@ -124,7 +136,9 @@ impl Evidence {
         };
         let is_signed = match self {
             Self::Votes(first, second) => voted(first) && voted(second),
-            Self::Proposals(first, second) => first.verify(accused).is_ok() && second.verify(accused).is_ok(),
+            Self::Proposals(first, second) => {
+                first.verify(accused).is_ok() && second.verify(accused).is_ok()
+            }
             Self::ViewChanges(first, second) => changed(first) && changed(second),
             Self::HiddenLock(commit, change) => changed(change) && voted(commit),
             Self::Certificates(first, second) => certified(first) && certified(second),
@@ -138,7 +152,9 @@ impl Evidence {
         match self {
             Self::Votes(first, second) => [vote(&first.vote), vote(&second.vote)],
             Self::Certificates(first, second) => [vote(&first.vote), vote(&second.vote)],
-            Self::Proposals(first, second) => [first, second].map(|signed| (signed.claim.chain, signed.claim.epoch)),
+            Self::Proposals(first, second) => {
+                [first, second].map(|signed| (signed.claim.chain, signed.claim.epoch))
+            }
             Self::ViewChanges(first, second) => [change(first), change(second)],
             Self::HiddenLock(commit, later) => [vote(&commit.vote), change(later)],
         }

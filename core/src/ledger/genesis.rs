@@ -79,7 +79,10 @@ impl Params {
 
     fn is_consistent(&self) -> bool {
         let terms = self.term_blocks > 0 && self.epoch_blocks.is_multiple_of(self.term_blocks);
-        terms && self.epoch_blocks > 1 && self.bond_min > 0 && self.unbonding_ms > self.trust_period_ms
+        terms
+            && self.epoch_blocks > 1
+            && self.bond_min > 0
+            && self.unbonding_ms > self.trust_period_ms
     }
 }
 
@@ -154,7 +157,9 @@ pub enum StartError {
     #[error("a seat weighs more than a third of all four or more")]
     TooHeavy,
     /// The pinned hash is another.
-    #[error("the checkpoint's hash is {found}, expected {expected}: it is not the one you were given")]
+    #[error(
+        "the checkpoint's hash is {found}, expected {expected}: it is not the one you were given"
+    )]
     WrongHash {
         /// Of the file.
         found: Digest,
@@ -217,10 +222,12 @@ impl GenesisFile {
         let record = CommitteeRecord {
             epoch: 0,
             formed_ms: *time_ms,
-            seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(|(seat, possession)| {
-                let GenesisSeat { node, key, vrf_key, weight } = *seat;
-                Seat { node, key, possession: *possession, vrf_key, weight }
-            })),
+            seats: BoundedVec::truncated(seats.iter().zip(self.possessions.iter()).map(
+                |(seat, possession)| {
+                    let GenesisSeat { node, key, vrf_key, weight } = *seat;
+                    Seat { node, key, possession: *possession, vrf_key, weight }
+                },
+            )),
         };
         let committee = Committee::new(record.clone(), &chain)?;
         let weights: Vec<Weight> = seats.iter().map(|seat| seat.weight).collect();
@@ -234,18 +241,32 @@ impl GenesisFile {
             if state.entry(&Key::Account(*node)).is_some() {
                 return Err(StartError::Inconsistent);
             }
-            state.insert(Entry::Account(Account { balance: *balance, bond: *bond, ..Account::new(*node, 0) }));
+            state.insert(Entry::Account(Account {
+                balance: *balance,
+                bond: *bond,
+                ..Account::new(*node, 0)
+            }));
         }
         state.insert(Entry::Roster(BoundedVec::truncated(seats.iter().map(|seat| seat.node))));
         for Seat { node, key, possession, vrf_key, weight } in record.seats.iter().cloned() {
             // Weight follows bond, from the first block on.
-            if state.account(&node).is_none_or(|account| account.bond != weight || weight < params.bond_min) {
+            if state
+                .account(&node)
+                .is_none_or(|account| account.bond != weight || weight < params.bond_min)
+            {
                 return Err(StartError::Inconsistent);
             }
             state.insert(Entry::VotingKey(key));
             state.insert(Entry::VrfKey(vrf_key));
             let keys = MemberKeys { key, possession, vrf_key };
-            let member = Member { node, keys, next: None, more: None, since: 0, status: MemberStatus::Active };
+            let member = Member {
+                node,
+                keys,
+                next: None,
+                more: None,
+                since: 0,
+                status: MemberStatus::Active,
+            };
             state.insert(Entry::Member(member.into()));
         }
         let header = Header {
@@ -295,7 +316,11 @@ impl Checkpoint {
     }
 
     /// Reads a file and checks that it fits together; whether it is the right one, only its hash can say.
-    pub fn open(bytes: &[u8], expected: Option<&Digest>, now_ms: TimeMs) -> Result<(Self, Committee), StartError> {
+    pub fn open(
+        bytes: &[u8],
+        expected: Option<&Digest>,
+        now_ms: TimeMs,
+    ) -> Result<(Self, Committee), StartError> {
         let found = Self::hash(bytes);
         if let Some(expected) = expected.filter(|e| **e != found) {
             return Err(StartError::WrongHash { found, expected: *expected });
@@ -312,7 +337,8 @@ impl Checkpoint {
         match certificate {
             None if header.height == 0 => {}
             Some(certificate)
-                if certificate.vote.digest == header.digest() && certificate.vote.height == header.height =>
+                if certificate.vote.digest == header.digest()
+                    && certificate.vote.height == header.height =>
             {
                 // At a turn the committee of the file is the one that follows; the one that decided is not in it, and
                 // would show nothing: whoever makes up a file makes up the committee too.

@@ -31,7 +31,10 @@ pub fn leader_among(seats: &[Seat], seed: &Digest, height: Height, view: View) -
     for turn in 0..=view % (seats.len() as u64).max(1) {
         let slot = draw(seed, height, turn) % rest.max(1);
         let mut end = 0;
-        let left = seats.iter().zip(&is_drawn).map(|(seat, is_drawn)| if *is_drawn { 0 } else { weight(seat).into() });
+        let left = seats
+            .iter()
+            .zip(&is_drawn)
+            .map(|(seat, is_drawn)| if *is_drawn { 0 } else { weight(seat).into() });
         let place = left.enumerate().find_map(|(seat, weight)| {
             end += weight;
             (slot < end).then_some((seat, weight))
@@ -71,7 +74,8 @@ mod tests {
     fn views_in_a_row_have_different_leaders_and_start_over() {
         let (_, committee) = members(&[3, 1, 2, SEAT_WEIGHT_MAX, 1]);
         for height in (0..50).chain([u64::MAX]) {
-            let order: Vec<usize> = (0..5).map(|view| leader(&committee, &SEED, height, view)).collect();
+            let order: Vec<usize> =
+                (0..5).map(|view| leader(&committee, &SEED, height, view)).collect();
             assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), 5, "{order:?}");
             assert_eq!(leader(&committee, &SEED, height, 7), order[2]);
             leader(&committee, &SEED, height, u64::MAX);
@@ -88,7 +92,8 @@ mod tests {
             assert!(count.abs_diff(expected) < 200, "seat {seat}: {count}");
         }
         let (_, committee) = members(&[1, 1, 8]);
-        let seconds = (0..10_000).filter(|height| leader(&committee, &SEED, *height, 1) == 2).count();
+        let seconds =
+            (0..10_000).filter(|height| leader(&committee, &SEED, *height, 1) == 2).count();
         // It leads the second view where it has not led the first: once in five.
         assert!(seconds.abs_diff(2000) < 200, "{seconds}");
     }
@@ -96,9 +101,11 @@ mod tests {
     #[test]
     fn seed_and_height_change_the_order() {
         let (_, committee) = members(&[1; 7]);
-        let order =
-            |seed: u8, height: Height| (0..7).map(|v| leader(&committee, &Digest([seed; 32]), height, v)).collect();
-        let orders: BTreeSet<Vec<usize>> = (0..10).flat_map(|n| [order(n, 1), order(1, n.into())]).collect();
+        let order = |seed: u8, height: Height| {
+            (0..7).map(|v| leader(&committee, &Digest([seed; 32]), height, v)).collect()
+        };
+        let orders: BTreeSet<Vec<usize>> =
+            (0..10).flat_map(|n| [order(n, 1), order(1, n.into())]).collect();
         assert!(orders.len() > 15, "{orders:?}");
         // Written down: it must never change.
         let (_, committee) = members(&[2, 1, 1, 3, 1, 1, 1]);
@@ -118,14 +125,17 @@ mod tests {
         let (_, committee) = members(&[1; SEATS]);
         let is_liar = |seat: usize| seat.is_multiple_of(SEATS / LIARS);
         let share = |seed: &Digest| {
-            let led = (0..TERM_BLOCKS).filter(|height| is_liar(leader(&committee, seed, *height, 0))).count();
+            let led = (0..TERM_BLOCKS)
+                .filter(|height| is_liar(leader(&committee, seed, *height, 0)))
+                .count();
             led as f64 / TERM_BLOCKS as f64
         };
         let fair = LIARS as f64 / SEATS as f64;
         let (mut seed, mut honest, mut biased) = (SEED, Sample::default(), Sample::default());
         for term in 0..TERMS {
-            let views =
-                (0..).map_while(|view| Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_liar(*s)));
+            let views = (0..).map_while(|view| {
+                Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_liar(*s))
+            });
             // The first correct leader's seed is unforeseen, and so is worth what chance gives.
             let outputs = views.count() as u64;
             let before = seed;
@@ -138,10 +148,18 @@ mod tests {
         }
         let expected = withheld_share(SEATS, LIARS, TERM_BLOCKS as usize);
         println!("seed {SEED:?}: first views of a third of the weight over {TERMS} terms:");
-        println!("{honest:?} without withholding, {fair:.4} expected; {biased:?} with it, {expected:.4} expected");
+        println!(
+            "{honest:?} without withholding, {fair:.4} expected; {biased:?} with it, {expected:.4} expected"
+        );
         assert!((honest.mean() - fair).abs() < honest.bound(), "{honest:?}");
-        assert!((biased.mean() - expected).abs() < biased.bound(), "{biased:?}, expected {expected}");
-        assert!(biased.mean() - biased.bound() > fair + honest.bound(), "a sample of this size shows the bias");
+        assert!(
+            (biased.mean() - expected).abs() < biased.bound(),
+            "{biased:?}, expected {expected}"
+        );
+        assert!(
+            biased.mean() - biased.bound() > fair + honest.bound(),
+            "a sample of this size shows the bias"
+        );
     }
 
     /// The share of first views that so many of equal seats get if they always choose.

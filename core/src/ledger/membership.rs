@@ -75,7 +75,12 @@ pub enum MemberStatus {
 
 impl KeyClaim {
     /// For a sender that holds both secrets.
-    pub fn new(chain: &ChainId, node: &NodeId, vote: &bls::SecretKey, vrf: &vrf::SecretKey) -> Result<Self, VrfError> {
+    pub fn new(
+        chain: &ChainId,
+        node: &NodeId,
+        vote: &bls::SecretKey,
+        vrf: &vrf::SecretKey,
+    ) -> Result<Self, VrfError> {
         let possession = vote.prove_possession(chain, node);
         let keys = MemberKeys { key: vote.public(), possession, vrf_key: vrf.public() };
         Ok(Self { keys, vrf_possession: vrf.prove(&vrf_input(chain, node))? })
@@ -85,7 +90,9 @@ impl KeyClaim {
     pub(super) fn is_held_by(&self, chain: &ChainId, node: &NodeId) -> bool {
         let MemberKeys { key, possession, vrf_key } = &self.keys;
         key.verify_possession(chain, node, possession).is_ok()
-            && vrf_key.decode().is_ok_and(|key| key.verify(&vrf_input(chain, node), &self.vrf_possession).is_ok())
+            && vrf_key
+                .decode()
+                .is_ok_and(|key| key.verify(&vrf_input(chain, node), &self.vrf_possession).is_ok())
     }
 }
 

@@ -44,6 +44,8 @@ pub fn after(header: &Header) -> Result<Digest, VrfError> {
 pub fn verify(header: &Header, key: &vrf::PublicKey) -> Result<(), VrfError> {
     match &header.proof {
         None => Ok(()),
-        Some(proof) => key.verify(&input(&header.chain, header.height, &header.seed), proof).map(drop),
+        Some(proof) => {
+            key.verify(&input(&header.chain, header.height, &header.seed), proof).map(drop)
+        }
     }
 }

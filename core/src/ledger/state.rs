@@ -487,7 +487,12 @@ pub fn leading_zeros(digest: &Digest) -> u32 {
 }
 
 /// Sorts nodes by a seed that nobody could know when they registered.
-pub fn draw(context: Context, seed: &Digest, salt: &Digest, nodes: impl IntoIterator<Item = NodeId>) -> Vec<NodeId> {
+pub fn draw(
+    context: Context,
+    seed: &Digest,
+    salt: &Digest,
+    nodes: impl IntoIterator<Item = NodeId>,
+) -> Vec<NodeId> {
     let mut ranked: Vec<(Digest, NodeId)> =
         nodes.into_iter().map(|node| (hash_of(context, &(seed, salt, node)), node)).collect();
     ranked.sort_unstable();

@@ -75,7 +75,13 @@ impl ProposalClaim {
     /// Of a block that is proposed in a view.
     pub fn of(view: View, block: &Block) -> Self {
         let header = &block.header;
-        Self { chain: header.chain, epoch: header.epoch, height: header.height, view, digest: header.digest() }
+        Self {
+            chain: header.chain,
+            epoch: header.epoch,
+            height: header.height,
+            view,
+            digest: header.digest(),
+        }
     }
 }
 

@@ -193,12 +193,18 @@ impl SignedTransaction {
 
 impl Unverified<SignedTransaction> {
     /// Checks chain and signature.
-    pub fn verify(self, chain: &ChainId) -> Result<Verified<SignedTransaction>, InvalidTransaction> {
+    pub fn verify(
+        self,
+        chain: &ChainId,
+    ) -> Result<Verified<SignedTransaction>, InvalidTransaction> {
         let SignedTransaction { transaction, signature } = self.claim();
         if transaction.chain != *chain {
             return Err(InvalidTransaction::WrongChain);
         }
-        transaction.sender.verify_digest(&transaction.0.0, signature).map_err(|_| InvalidTransaction::BadSignature)?;
+        transaction
+            .sender
+            .verify_digest(&transaction.0.0, signature)
+            .map_err(|_| InvalidTransaction::BadSignature)?;
         Ok(self.into_verified())
     }
 }

@@ -9,13 +9,13 @@ use super::{
     evidence::EvidenceError,
     genesis::Params,
     job::{
-        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job, JobId, JobResult,
-        JobSpec, JobStatus, JobTask, Verdict,
+        AUDITORS_MAX, CONTRIBUTORS_MAX, Contributor, FailReason, InferenceTask, JOB_MACS_MAX, Job,
+        JobId, JobResult, JobSpec, JobStatus, JobTask, Verdict,
     },
     membership::Member,
     state::{
-        Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX, RecentBlock, Ref,
-        State, account_place, admission_digest, draw, leading_zeros, ref_place,
+        Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX,
+        RecentBlock, Ref, State, account_place, admission_digest, draw, leading_zeros, ref_place,
     },
     transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
 };
@@ -150,11 +150,16 @@ impl State {
     }
 
     /// Applies a block.
-    pub fn apply(&self, context: BlockContext<'_>, transactions: &[Verified<SignedTransaction>]) -> Outcome {
+    pub fn apply(
+        &self,
+        context: BlockContext<'_>,
+        transactions: &[Verified<SignedTransaction>],
+    ) -> Outcome {
         let mut block = Applying::new(self, context);
         block.remember_parent();
         let places: Vec<Places> = transactions.iter().map(|t| Places::of(&t.transaction)).collect();
-        let all: Vec<Digest> = places.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
+        let all: Vec<Digest> =
+            places.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
         self.fetch(&all);
         let receipts = transactions
             .iter()
@@ -268,7 +273,12 @@ impl<'a> Applying<'a> {
         self.put(Entry::Recent(RecentBlock { height: self.height - 1, digest: self.parent }));
     }
 
-    fn transaction(&mut self, transaction: &Transaction, id: TransactionId, places: &Places) -> Applied {
+    fn transaction(
+        &mut self,
+        transaction: &Transaction,
+        id: TransactionId,
+        places: &Places,
+    ) -> Applied {
         check_life(transaction, self.height)?;
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
@@ -280,7 +290,10 @@ impl<'a> Applying<'a> {
             .cloned()
             .ok_or(TransactionError::UnknownSender)?;
         if transaction.nonce != account.nonce {
-            return Err(TransactionError::Nonce { found: transaction.nonce, expected: account.nonce });
+            return Err(TransactionError::Nonce {
+                found: transaction.nonce,
+                expected: account.nonce,
+            });
         }
         // From here on the nonce is used up, whatever comes of the action.
         account.nonce += 1;
@@ -291,7 +304,9 @@ impl<'a> Applying<'a> {
             Action::JobResult { job, result } => self.job_result(account, *job, result),
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
-            Action::UpdateRef { name, expected, cid } => self.update_ref(account, places, name, *expected, *cid),
+            Action::UpdateRef { name, expected, cid } => {
+                self.update_ref(account, places, name, *expected, *cid)
+            }
             Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
             Action::Join { amount, keys } => self.join(account, *amount, keys),
             Action::Bond { amount } => self.bond(account, *amount),
@@ -336,13 +351,23 @@ impl<'a> Applying<'a> {
         }
         let coordinator = account.node;
         self.put(Entry::Account(Account { jobs: account.jobs + 1, ..account }));
-        self.put_job(id, Job { spec: spec.clone(), coordinator, submitted: self.height, status: JobStatus::Running });
+        self.put_job(
+            id,
+            Job {
+                spec: spec.clone(),
+                coordinator,
+                submitted: self.height,
+                status: JobStatus::Running,
+            },
+        );
         Ok(())
     }
 
     /// Whether the job that an inference names has ended with the model that it names, of this shape.
     fn has_model(&self, task: &InferenceTask) -> bool {
-        let Some(Job { spec, status: JobStatus::Final { result, .. }, .. }) = self.state.job(&task.trained) else {
+        let Some(Job { spec, status: JobStatus::Final { result, .. }, .. }) =
+            self.state.job(&task.trained)
+        else {
             return false;
         };
         let shape = spec.training().is_some_and(|t| t.params.architecture == task.architecture);
@@ -351,7 +376,11 @@ impl<'a> Applying<'a> {
 
     fn own_job(&self, coordinator: &NodeId, id: JobId) -> Result<Job, TransactionError> {
         let job = self.state.job(&id).cloned().ok_or(TransactionError::UnknownJob)?;
-        if job.coordinator == *coordinator { Ok(job) } else { Err(TransactionError::NotCoordinator) }
+        if job.coordinator == *coordinator {
+            Ok(job)
+        } else {
+            Err(TransactionError::NotCoordinator)
+        }
     }
 
     fn job_result(&mut self, account: Account, id: JobId, result: &JobResult) -> Applied {
@@ -385,7 +414,9 @@ impl<'a> Applying<'a> {
         if verdicts.iter().any(|(node, _)| *node == auditor) {
             return Err(TransactionError::AuditedAlready);
         }
-        verdicts.push((auditor, verdict)).map_err(|_| TransactionError::Quota(AUDITORS_MAX as u32))?;
+        verdicts
+            .push((auditor, verdict))
+            .map_err(|_| TransactionError::Quota(AUDITORS_MAX as u32))?;
         let status = JobStatus::Pending { result, since, auditors, verdicts };
         self.put_job(id, Job { status, ..job });
         Ok(())
@@ -400,7 +431,14 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn update_ref(&mut self, account: Account, places: &Places, name: &RefName, expected: u64, cid: Cid) -> Applied {
+    fn update_ref(
+        &mut self,
+        account: Account,
+        places: &Places,
+        name: &RefName,
+        expected: u64,
+        cid: Cid,
+    ) -> Applied {
         if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
@@ -413,9 +451,18 @@ impl<'a> Applying<'a> {
             if account.refs >= REFS_PER_OWNER_MAX {
                 return Err(TransactionError::Quota(REFS_PER_OWNER_MAX));
             }
-            self.state.draft(places.sender, Entry::Account(Account { refs: account.refs + 1, ..account.clone() }));
+            self.state.draft(
+                places.sender,
+                Entry::Account(Account { refs: account.refs + 1, ..account.clone() }),
+            );
         }
-        let r = Ref { name: name.clone(), owner: Some(account.node), sequence: found + 1, cid, height: self.height };
+        let r = Ref {
+            name: name.clone(),
+            owner: Some(account.node),
+            sequence: found + 1,
+            cid,
+            height: self.height,
+        };
         self.state.draft(place, Entry::Ref(r));
         Ok(())
     }
@@ -424,7 +471,9 @@ impl<'a> Applying<'a> {
     fn settle_jobs(&mut self) {
         for id in self.state.pending_jobs().to_vec() {
             let Some(job) = self.state.job(&id).cloned() else { continue };
-            let JobStatus::Pending { result, since, auditors, verdicts } = &job.status else { continue };
+            let JobStatus::Pending { result, since, auditors, verdicts } = &job.status else {
+                continue;
+            };
             // The parent of the block after the next one: a digest that did not exist when the result was made.
             if auditors.is_empty() && self.height >= since + 2 {
                 let auditors = self.draw_auditors(&id, &job.coordinator);
@@ -437,12 +486,15 @@ impl<'a> Applying<'a> {
                 self.put_job(id, Job { status, ..job });
                 continue;
             }
-            let weight =
-                |wanted: Verdict| self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n));
+            let weight = |wanted: Verdict| {
+                self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n))
+            };
             let waited = self.height - since;
             if weight(Verdict::Disagree) >= self.committee.blocking() {
                 self.fail(id, job, FailReason::Refuted);
-            } else if weight(Verdict::Agree) >= self.committee.blocking() && waited >= self.params.audit_blocks_min {
+            } else if weight(Verdict::Agree) >= self.committee.blocking()
+                && waited >= self.params.audit_blocks_min
+            {
                 self.finalise(id, job.clone(), result.clone());
             } else if waited > self.params.audit_blocks_max {
                 self.fail(id, job, FailReason::Unaudited);
@@ -453,7 +505,8 @@ impl<'a> Applying<'a> {
     /// Seats other than the coordinator's, in drawn order, until they weigh a quorum or none is left:
     /// some may be down, and only a blocking weight of them has to answer.
     fn draw_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
-        let seats = self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);
+        let seats =
+            self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);
         let seats = seats.filter(|node| self.state.conviction(node).is_none());
         let mut weight = 0;
         draw(Context::AuditDraw, &self.parent, id, seats)
@@ -468,8 +521,9 @@ impl<'a> Applying<'a> {
     }
 
     fn weight_of<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeId>) -> u64 {
-        let weight =
-            |node: &NodeId| self.committee.seats().iter().find(|s: &&Seat| s.node == *node).map_or(0, |s| s.weight);
+        let weight = |node: &NodeId| {
+            self.committee.seats().iter().find(|s: &&Seat| s.node == *node).map_or(0, |s| s.weight)
+        };
         nodes.into_iter().map(weight).sum()
     }
 
@@ -480,7 +534,13 @@ impl<'a> Applying<'a> {
     fn finalise(&mut self, id: JobId, job: Job, result: JobResult) {
         let minted = self.mint(&job.coordinator, &result.contributors);
         if let Some(name) = job.spec.kind().output_ref(&id) {
-            self.put(Entry::Ref(Ref { name, owner: None, sequence: 1, cid: result.output.cid(), height: self.height }));
+            self.put(Entry::Ref(Ref {
+                name,
+                owner: None,
+                sequence: 1,
+                cid: result.output.cid(),
+                height: self.height,
+            }));
         }
         self.end_job(id, job, JobStatus::Final { result, at: self.height, minted });
     }
@@ -489,7 +549,8 @@ impl<'a> Applying<'a> {
         if let Some(account) = self.state.account(&job.coordinator).cloned() {
             self.put(Entry::Account(Account { jobs: account.jobs.saturating_sub(1), ..account }));
         }
-        let pending: Vec<JobId> = self.state.pending_jobs().iter().copied().filter(|p| *p != id).collect();
+        let pending: Vec<JobId> =
+            self.state.pending_jobs().iter().copied().filter(|p| *p != id).collect();
         if pending.len() != self.state.pending_jobs().len() {
             self.put(Entry::PendingJobs(BoundedVec::truncated(pending)));
         }
@@ -499,15 +560,21 @@ impl<'a> Applying<'a> {
     /// Credits contributors. Work that a member gives to itself is recorded, but mints nothing.
     fn mint(&mut self, coordinator: &NodeId, contributors: &[Contributor]) -> u64 {
         let window = self.height / MINT_WINDOW;
-        let used = self.state.account(coordinator).filter(|a| a.minted.0 == window).map_or(0, |a| a.minted.1);
+        let used = self
+            .state
+            .account(coordinator)
+            .filter(|a| a.minted.0 == window)
+            .map_or(0, |a| a.minted.1);
         let mut left = self.params.mint_max.saturating_sub(used);
         let mut minted = 0;
         for c in contributors {
-            let points = if c.node == *coordinator { 0 } else { (c.macs / MACS_PER_POINT).min(left) };
+            let points =
+                if c.node == *coordinator { 0 } else { (c.macs / MACS_PER_POINT).min(left) };
             left -= points;
             minted += points;
             let account = self.state.account(&c.node).cloned();
-            let account = account.unwrap_or(Account { registered: false, ..Account::new(c.node, 0) });
+            let account =
+                account.unwrap_or(Account { registered: false, ..Account::new(c.node, 0) });
             self.put(Entry::Account(Account {
                 reputation: account.reputation.saturating_add(points),
                 units: account.units.saturating_add(c.units.into()),
@@ -542,9 +609,15 @@ fn check_life(transaction: &Transaction, height: Height) -> Applied {
 /// A result may not claim more work than the job has, nor list anybody twice.
 fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
     let work = spec.work().ok_or(TransactionError::JobParams)?;
-    let sum = |f: fn(&Contributor) -> u64| result.contributors.iter().map(f).fold(0u64, u64::saturating_add);
+    let sum = |f: fn(&Contributor) -> u64| {
+        result.contributors.iter().map(f).fold(0u64, u64::saturating_add)
+    };
     let distinct = (0..result.contributors.len()).all(|i| {
-        result.contributors.iter().take(i).all(|c| Some(c.node) != result.contributors.get(i).map(|d| d.node))
+        result
+            .contributors
+            .iter()
+            .take(i)
+            .all(|c| Some(c.node) != result.contributors.get(i).map(|d| d.node))
     });
     let fits = sum(|c| c.units.into()) <= work.units
         && sum(|c| c.checks.into()) <= work.units.saturating_mul(2)

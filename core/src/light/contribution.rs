@@ -51,7 +51,9 @@ pub enum ContributionError {
     #[error("{0}")]
     Light(#[from] LightError),
     /// The checkpoint and the file belong to different networks.
-    #[error("the checkpoint belongs to network {known}, but the file to network {found}: take both from one network")]
+    #[error(
+        "the checkpoint belongs to network {known}, but the file to network {found}: take both from one network"
+    )]
     OtherNetwork {
         /// The checkpoint's network.
         known: ChainId,
@@ -107,18 +109,30 @@ impl ContributionFile {
     /// Verifies the file with a light client that has just started from a checkpoint. Handovers of
     /// epochs before the checkpoint's are skipped, so a newer checkpoint than the file's own also
     /// works.
-    pub fn verify(self, mut light: LightClient, now_ms: TimeMs) -> Result<ProvedContribution, ContributionError> {
+    pub fn verify(
+        self,
+        mut light: LightClient,
+        now_ms: TimeMs,
+    ) -> Result<ProvedContribution, ContributionError> {
         let (known, found) = (*light.chain(), self.header.header.chain);
         if known != found {
             return Err(ContributionError::OtherNetwork { known, found });
         }
         let epoch = light.committee().epoch();
-        let handovers: Vec<_> = self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= epoch).collect();
+        let handovers: Vec<_> =
+            self.handovers.into_vec().into_iter().filter(|h| h.epoch() >= epoch).collect();
         light.follow_handovers(handovers.len(), handovers, now_ms)?;
         let header = self.header.header.clone();
-        let found = light.read(&[Key::Job(self.job)], Unverified::new(self.header), &[self.entry], now_ms)?;
+        let found = light.read(
+            &[Key::Job(self.job)],
+            Unverified::new(self.header),
+            &[self.entry],
+            now_ms,
+        )?;
         let not_final = || ContributionError::NotFinal(self.job);
-        let Some(Some(Entry::Job(_, job))) = found.into_iter().next() else { return Err(not_final()) };
+        let Some(Some(Entry::Job(_, job))) = found.into_iter().next() else {
+            return Err(not_final());
+        };
         let JobStatus::Final { result, .. } = job.status.clone() else { return Err(not_final()) };
         let contributor = result.contributors.iter().find(|c| c.node == self.node).cloned();
         let contributor = contributor.ok_or(ContributionError::NoContributor(self.node))?;

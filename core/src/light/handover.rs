@@ -111,10 +111,16 @@ impl LightClient {
         if handovers.len() > count_max {
             return Err(LightError::Count { asked: count_max, found: handovers.len() });
         }
-        handovers.into_iter().try_fold(0, |held, handover| self.follow_handover(handover, now_ms).map(|()| held + 1))
+        handovers
+            .into_iter()
+            .try_fold(0, |held, handover| self.follow_handover(handover, now_ms).map(|()| held + 1))
     }
 
-    fn follow_handover(&mut self, handover: CommitteeHandover, now_ms: TimeMs) -> Result<(), LightError> {
+    fn follow_handover(
+        &mut self,
+        handover: CommitteeHandover,
+        now_ms: TimeMs,
+    ) -> Result<(), LightError> {
         self.halted()?;
         let CommitteeHandover { header, formed_ms, seats } = handover;
         let (found, expected) = (header.header.epoch, self.committee.epoch());
@@ -135,7 +141,8 @@ impl LightClient {
         if !epoch::overlaps(self.committee.seats(), &record.seats) {
             return Err(HandoverError::NoOverlap.into());
         }
-        let committee = self.committee.successor(record, &self.chain).map_err(HandoverError::from)?;
+        let committee =
+            self.committee.successor(record, &self.chain).map_err(HandoverError::from)?;
         let before = core::mem::replace(&mut self.committee, committee);
         self.before = Some((before, verified.header.height));
         self.digest = verified.header.digest();
@@ -158,7 +165,9 @@ pub fn verify_epoch_end(
     let next = state.committee(claimed.epoch.checked_add(1)?)?;
     let certificate = certificate.clone()?;
     let vote = &certificate.vote;
-    let same = vote.height == claimed.height && vote.epoch == claimed.epoch && vote.digest == claimed.digest();
+    let same = vote.height == claimed.height
+        && vote.epoch == claimed.epoch
+        && vote.digest == claimed.digest();
     if !same || claimed.height != last_height || claimed.next_committee != next.digest() {
         return None;
     }

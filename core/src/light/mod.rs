@@ -81,7 +81,9 @@ pub enum LightError {
     #[error("{0}")]
     Certificate(#[from] CertificateError),
     /// The committee's fault, if it is certified: its seed does not follow, or its proposer did not lead by it.
-    #[error("the header's seed, its proof or its proposer is not the one that the chain's order of leaders gives")]
+    #[error(
+        "the header's seed, its proof or its proposer is not the one that the chain's order of leaders gives"
+    )]
     Leader,
     /// The peer's fault: certified, but the time goes backwards.
     #[error("the header is older than its height allows")]
@@ -114,10 +116,14 @@ pub enum LightError {
     #[error("{0}")]
     Handover(#[from] HandoverError),
     /// Nobody's fault: the head is too old to believe its committee.
-    #[error("the newest known head is older than the trust period: take a newer checkpoint from a source you trust")]
+    #[error(
+        "the newest known head is older than the trust period: take a newer checkpoint from a source you trust"
+    )]
     Outdated,
     /// Nobody's fault that can be named: the chain has forked.
-    #[error("two final headers of height {0}: the chain has forked; do not trust it, tell its operators")]
+    #[error(
+        "two final headers of height {0}: the chain has forked; do not trust it, tell its operators"
+    )]
     Forked(Height),
 }
 
@@ -129,7 +135,11 @@ struct Saved {
 
 impl LightClient {
     /// Starts from a checkpoint file; see [`Checkpoint::open`].
-    pub fn start(checkpoint: &[u8], expected: Option<&Digest>, now_ms: TimeMs) -> Result<Self, StartError> {
+    pub fn start(
+        checkpoint: &[u8],
+        expected: Option<&Digest>,
+        now_ms: TimeMs,
+    ) -> Result<Self, StartError> {
         let (checkpoint, committee) = Checkpoint::open(checkpoint, expected, now_ms)?;
         Ok(Self::from_parts(checkpoint, committee, None))
     }
@@ -191,7 +201,9 @@ impl LightClient {
     /// known only if this client followed the handover.
     pub fn deciders(&self) -> Option<&Committee> {
         let before = self.before.as_ref().map(|(committee, _)| committee);
-        core::iter::once(&self.committee).chain(before).find(|committee| committee.epoch() == self.head.header.epoch)
+        core::iter::once(&self.committee)
+            .chain(before)
+            .find(|committee| committee.epoch() == self.head.header.epoch)
     }
 
     /// The fork that made it halt, if any.
@@ -205,7 +217,11 @@ impl LightClient {
     }
 
     /// Checks a header and follows it if it is newer.
-    pub fn follow(&mut self, header: Unverified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
+    pub fn follow(
+        &mut self,
+        header: Unverified<FinalHeader>,
+        now_ms: TimeMs,
+    ) -> Result<Progress, LightError> {
         self.halted()?;
         let claimed = &header.claim().header;
         if claimed.height == self.head.header.height && claimed.digest() == self.digest {
@@ -232,7 +248,11 @@ impl LightClient {
     }
 
     /// What a final header is to the head. Raises the alarm where the two contradict each other.
-    fn judge(&mut self, verified: &Verified<FinalHeader>, now_ms: TimeMs) -> Result<Progress, LightError> {
+    fn judge(
+        &mut self,
+        verified: &Verified<FinalHeader>,
+        now_ms: TimeMs,
+    ) -> Result<Progress, LightError> {
         let found = &verified.header;
         let ours = &self.head.header;
         if found.height == ours.height && found.digest() == self.digest {
@@ -248,7 +268,8 @@ impl LightClient {
             if now_ms.saturating_sub(found.time_ms) > self.trust_period_ms {
                 return Ok(Progress::Older);
             }
-            self.alarm = Some(Alarm { ours: self.head.clone(), theirs: FinalHeader::clone(verified) });
+            self.alarm =
+                Some(Alarm { ours: self.head.clone(), theirs: FinalHeader::clone(verified) });
             return Err(LightError::Forked(self.head.header.height));
         }
         if found.height < ours.height {
@@ -266,15 +287,21 @@ impl LightClient {
     }
 
     /// Checks that a header is final, without following it.
-    pub fn verify(&self, header: Unverified<FinalHeader>) -> Result<Verified<FinalHeader>, LightError> {
+    pub fn verify(
+        &self,
+        header: Unverified<FinalHeader>,
+    ) -> Result<Verified<FinalHeader>, LightError> {
         let FinalHeader { header: claimed, certificate } = header.claim();
         let Some(certificate) = certificate else {
             // Only the header that is trusted already needs none.
-            let known = claimed.height == self.head.header.height && claimed.digest() == self.digest;
+            let known =
+                claimed.height == self.head.header.height && claimed.digest() == self.digest;
             return if known { Ok(header.into_verified()) } else { Err(LightError::NoCertificate) };
         };
         let vote = &certificate.vote;
-        let same = vote.height == claimed.height && vote.epoch == claimed.epoch && vote.digest == claimed.digest();
+        let same = vote.height == claimed.height
+            && vote.epoch == claimed.epoch
+            && vote.digest == claimed.digest();
         if !same || vote.view < claimed.view {
             return Err(LightError::WrongHeader);
         }

@@ -33,9 +33,12 @@ struct Chain {
 impl Chain {
     /// Seats of weight 1, from seeds `first..first + 4`.
     fn new(first: u8) -> Self {
-        let nodes: Vec<NodeKey> = (first..first + 4).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
-        let secrets: Vec<bls::SecretKey> = (first..first + 4).map(|n| bls::SecretKey::from_seed(&[n; 32])).collect();
-        let vrf: Vec<vrf::SecretKey> = (first..first + 4).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
+        let nodes: Vec<NodeKey> =
+            (first..first + 4).map(|n| NodeKey::from_bytes(&[n; 32])).collect();
+        let secrets: Vec<bls::SecretKey> =
+            (first..first + 4).map(|n| bls::SecretKey::from_seed(&[n; 32])).collect();
+        let vrf: Vec<vrf::SecretKey> =
+            (first..first + 4).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
         let params = Params {
             block_interval_ms_max: INTERVAL_MS,
             block_interval_ms_min: 1,
@@ -65,14 +68,19 @@ impl Chain {
             })),
         };
         let chain = genesis.chain();
-        let possessions = nodes.iter().zip(&secrets).map(|(n, s)| s.prove_possession(&chain, &n.id())).collect();
+        let possessions =
+            nodes.iter().zip(&secrets).map(|(n, s)| s.prove_possession(&chain, &n.id())).collect();
         let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
         Self { start, secrets, vrf }
     }
 
     fn client(&self) -> LightClient {
-        let checkpoint =
-            Checkpoint::new(self.start.header.clone(), None, self.start.committee.record().clone(), TRUST_MS);
+        let checkpoint = Checkpoint::new(
+            self.start.header.clone(),
+            None,
+            self.start.committee.record().clone(),
+            TRUST_MS,
+        );
         let bytes = checkpoint.encode();
         LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 2000).unwrap()
     }
@@ -86,7 +94,8 @@ impl Chain {
         };
         let seat = leader(&self.start.committee, &seed, height, 0);
         let input = seed::input(&self.start.chain, height, &seed);
-        let proof = seed::ends_term(&self.start.params, height).then(|| self.vrf[seat].prove(&input).unwrap());
+        let proof = seed::ends_term(&self.start.params, height)
+            .then(|| self.vrf[seat].prove(&input).unwrap());
         Header {
             seed,
             proof,
@@ -109,8 +118,12 @@ impl Chain {
             phase: Phase::Commit,
             digest: header.digest(),
         };
-        let parts: Vec<_> = signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
-        FinalHeader { header: header.clone(), certificate: Some(self.start.committee.certify(vote, &parts).unwrap()) }
+        let parts: Vec<_> =
+            signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
+        FinalHeader {
+            header: header.clone(),
+            certificate: Some(self.start.committee.certify(vote, &parts).unwrap()),
+        }
     }
 
     fn certified(&self, height: Height) -> FinalHeader {
@@ -143,8 +156,14 @@ fn refuses_too_little_weight_another_committee_and_another_chain() {
     let header = chain.header(1, &chain.start.state);
     let two = chain.certify(&header, &[0, 1]);
     let refused = |e| Err(LightError::Certificate(e));
-    assert_eq!(follow(&mut client, two), refused(CertificateError::NoQuorum { weight: 2, quorum: 3 }));
-    assert_eq!(follow(&mut client, other.certify(&header, &[0, 1, 2])), refused(CertificateError::BadSignature));
+    assert_eq!(
+        follow(&mut client, two),
+        refused(CertificateError::NoQuorum { weight: 2, quorum: 3 })
+    );
+    assert_eq!(
+        follow(&mut client, other.certify(&header, &[0, 1, 2])),
+        refused(CertificateError::BadSignature)
+    );
     assert_eq!(follow(&mut client, other.certified(1)), refused(CertificateError::WrongChain));
     let bare = FinalHeader { header, certificate: None };
     assert_eq!(follow(&mut client, bare), Err(LightError::NoCertificate));
@@ -172,7 +191,9 @@ fn reads_entries_with_proofs_and_their_absence() {
     let absent = Key::Account(NodeId([9; 32]));
     let keys = [known.clone(), absent.clone(), Key::Params];
     let entries: Vec<_> = keys.iter().map(|k| state.prove(k)).collect();
-    let read = |entries: &[ProvedEntry]| chain.client().read(&keys, Unverified::new(chain.certified(2)), entries, 3000);
+    let read = |entries: &[ProvedEntry]| {
+        chain.client().read(&keys, Unverified::new(chain.certified(2)), entries, 3000)
+    };
     let found = read(&entries).unwrap();
     assert_eq!(found, [state.entry(&known).cloned(), None, state.entry(&Key::Params).cloned()]);
     // Withheld, exchanged, or changed in any byte: refused.
@@ -234,10 +255,17 @@ fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
     // Into the third term, with nothing between; then over the end of a term, block by block.
     let mut client = chain.client();
     for height in [18, 22, 23, 24, 25] {
-        assert_eq!(follow(&mut client, chain.certified(height)), Ok(Progress::Advanced), "{height}");
+        assert_eq!(
+            follow(&mut client, chain.certified(height)),
+            Ok(Progress::Advanced),
+            "{height}"
+        );
     }
     let refused = |client: &LightClient, header: &Header| {
-        assert_eq!(follow(&mut client.clone(), chain.certify(header, &[0, 1, 2])), Err(LightError::Leader));
+        assert_eq!(
+            follow(&mut client.clone(), chain.certify(header, &[0, 1, 2])),
+            Err(LightError::Leader)
+        );
     };
     let state = &chain.start.state;
     let good = chain.header(26, state);
@@ -278,7 +306,10 @@ fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_
         let mut late = client.clone();
         assert_eq!(late.follow(Unverified::new(second.clone()), last + 1), Ok(Progress::Older));
         assert_eq!((late.alarm(), late.digest()), (None, client.digest()));
-        assert_eq!(client.follow(Unverified::new(second.clone()), last), Err(LightError::Forked(5)));
+        assert_eq!(
+            client.follow(Unverified::new(second.clone()), last),
+            Err(LightError::Forked(5))
+        );
         let alarm = client.alarm().unwrap();
         assert_eq!((&alarm.ours, &alarm.theirs), (first, second));
     }

@@ -54,7 +54,11 @@ pub fn prove(leaves: &[Digest], index: usize) -> Option<ListProof> {
         part = inside;
     }
     path.reverse();
-    Some(ListProof { index: index.try_into().ok()?, len: leaves.len().try_into().ok()?, path: path.try_into().ok()? })
+    Some(ListProof {
+        index: index.try_into().ok()?,
+        len: leaves.len().try_into().ok()?,
+        path: path.try_into().ok()?,
+    })
 }
 
 impl ListProof {

@@ -125,9 +125,12 @@ impl<V> Map<V> {
         let other = loop {
             match place.look() {
                 Seen::Empty => break None,
-                Seen::Leaf(leaf) => break (leaf.key() != key).then(|| (*leaf.key(), *leaf.value())),
+                Seen::Leaf(leaf) => {
+                    break (leaf.key() != key).then(|| (*leaf.key(), *leaf.value()));
+                }
                 Seen::Branch(left, right) => {
-                    let (inside, outside) = if bit(key, siblings.len()) { (right, left) } else { (left, right) };
+                    let (inside, outside) =
+                        if bit(key, siblings.len()) { (right, left) } else { (left, right) };
                     siblings.push(outside.digest());
                     place = inside;
                 }
@@ -143,18 +146,30 @@ impl<V> Map<V> {
 
 impl MapProof {
     /// Checks that under `root` the key has this value's digest, or, with `None`, that it is absent.
-    pub fn verify(&self, root: &Digest, key: &Digest, value: Option<Digest>) -> Result<(), BadProof> {
+    pub fn verify(
+        &self,
+        root: &Digest,
+        key: &Digest,
+        value: Option<Digest>,
+    ) -> Result<(), BadProof> {
         let depth = self.siblings.len();
         let start = match (value, self.other) {
             (Some(value), None) => leaf_digest(key, &value),
             (None, None) => EMPTY,
             // Another leaf stands here: it must belong here, and must not be the key itself.
-            (None, Some((k, v))) if k != *key && (0..depth).all(|i| bit(&k, i) == bit(key, i)) => leaf_digest(&k, &v),
+            (None, Some((k, v))) if k != *key && (0..depth).all(|i| bit(&k, i) == bit(key, i)) => {
+                leaf_digest(&k, &v)
+            }
             _ => return Err(BadProof),
         };
-        let found = self.siblings.iter().enumerate().rev().fold(start, |inside, (depth, outside)| {
-            if bit(key, depth) { branch_digest(outside, &inside) } else { branch_digest(&inside, outside) }
-        });
+        let found =
+            self.siblings.iter().enumerate().rev().fold(start, |inside, (depth, outside)| {
+                if bit(key, depth) {
+                    branch_digest(outside, &inside)
+                } else {
+                    branch_digest(&inside, outside)
+                }
+            });
         if found == *root { Ok(()) } else { Err(BadProof) }
     }
 }

@@ -76,7 +76,10 @@ mod tests {
             counts[index] += 1;
         }
         assert_eq!(counts[1], 0);
-        assert!((1850..2150).contains(&counts[2]) && (850..1150).contains(&counts[0]), "{counts:?}");
+        assert!(
+            (1850..2150).contains(&counts[2]) && (850..1150).contains(&counts[0]),
+            "{counts:?}"
+        );
         assert_eq!(draw.weighted(&[]), None);
         assert_eq!(draw.weighted(&[0, 0]), None);
         assert_ne!(Draw::new([8; 32]).number(), Draw::new([7; 32]).number());
@@ -87,8 +90,7 @@ mod tests {
         let draw = Draw::new([1; 32]);
         let hits = (0u32..4000).filter(|i| draw.happens(16384, b"check", &i.to_le_bytes())).count();
         assert!((900..1100).contains(&hits), "{hits}");
-        assert!(
-            (0u32..99).all(|i| draw.happens(65536, b"x", &i.to_le_bytes()) && !draw.happens(0, b"x", &i.to_le_bytes()))
-        );
+        assert!((0u32..99).all(|i| draw.happens(65536, b"x", &i.to_le_bytes())
+            && !draw.happens(0, b"x", &i.to_le_bytes())));
     }
 }

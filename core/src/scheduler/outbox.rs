@@ -43,7 +43,10 @@ mod tests {
         let mut outbox = Outbox::new();
         [1, 2, 3].into_iter().for_each(|n| outbox.push(n));
         let barrier = |n: &i32| *n == 2;
-        assert_eq!([outbox.poll(barrier), outbox.poll(barrier), outbox.poll(barrier)], [Some(1), Some(2), None]);
+        assert_eq!(
+            [outbox.poll(barrier), outbox.poll(barrier), outbox.poll(barrier)],
+            [Some(1), Some(2), None]
+        );
         outbox.release();
         assert_eq!([outbox.poll(barrier), outbox.poll(barrier)], [Some(3), None]);
     }

@@ -23,9 +23,11 @@ pub struct Candidate {
 /// The score of each candidate, in 1/65536. What is not measured counts as half of the best.
 pub fn scores(candidates: &[Candidate]) -> Vec<u64> {
     let compute_max = candidates.iter().map(|c| c.compute).max().unwrap_or(0).max(1);
-    let latency_min = u64::from(candidates.iter().filter_map(|c| c.latency_ms).min().unwrap_or(1).max(1));
+    let latency_min =
+        u64::from(candidates.iter().filter_map(|c| c.latency_ms).min().unwrap_or(1).max(1));
     let reputation_max = candidates.iter().map(|c| c.reputation).max().unwrap_or(0).max(1);
-    let part = |value: u64, max: u64| ((u128::from(value) * u128::from(ONE)) / u128::from(max)) as u64;
+    let part =
+        |value: u64, max: u64| ((u128::from(value) * u128::from(ONE)) / u128::from(max)) as u64;
     let score = |c: &Candidate| {
         let compute = if c.compute == 0 { ONE / 2 } else { part(c.compute, compute_max) };
         let nearness = c.latency_ms.map_or(ONE / 2, |ms| part(latency_min, u64::from(ms.max(1))));

@@ -156,14 +156,20 @@ pub fn read_lane<R: Read>(reader: &mut R) -> Result<LaneResult> {
 pub fn write_unit<W: Write>(unit: &UnitTrace, writer: &mut W) -> Result<()> {
     let UnitTrace { forward, backward, result: UnitResult { gradients, exponents } } = unit;
     exponents.serialize(writer)?;
-    [&**forward, &**backward, &**gradients].iter().try_for_each(|numbers| write_ints(numbers, writer))
+    [&**forward, &**backward, &**gradients]
+        .iter()
+        .try_for_each(|numbers| write_ints(numbers, writer))
 }
 
 /// Reads what a unit came to.
 pub fn read_unit<R: Read>(reader: &mut R) -> Result<UnitTrace> {
     let exponents = BorshDeserialize::deserialize_reader(reader)?;
     let (forward, backward) = (read_array(reader)?, read_array(reader)?);
-    Ok(UnitTrace { forward, backward, result: UnitResult { gradients: read_array(reader)?, exponents } })
+    Ok(UnitTrace {
+        forward,
+        backward,
+        result: UnitResult { gradients: read_array(reader)?, exponents },
+    })
 }
 
 /// Writes the answers to a part of a batch.

@@ -5,7 +5,9 @@
 //! passes on the votes of others. Proposals and view changes are signed with Ed25519, because they are
 //! shown to third parties: view changes justify a new view, two proposals of one view convict a leader.
 
-pub use crate::ledger::statement::{ProposalClaim, SignedClaim, SignedViewChange, SignedVote, ViewChange};
+pub use crate::ledger::statement::{
+    ProposalClaim, SignedClaim, SignedViewChange, SignedVote, ViewChange,
+};
 use crate::{
     codec::{self, BoundedVec},
     crypto::{NodeKey, Signature, hash::Context},
@@ -79,7 +81,12 @@ impl Proposal {
     /// Signs as the leader of `view`.
     pub fn sign(view: View, block: Block, justification: Option<NewView>, key: &NodeKey) -> Self {
         let claim = ProposalClaim::of(view, &block);
-        Self { view, block, justification, signature: key.sign(Context::Proposal, &codec::encode(&claim)) }
+        Self {
+            view,
+            block,
+            justification,
+            signature: key.sign(Context::Proposal, &codec::encode(&claim)),
+        }
     }
 
     /// What convicts, without the block.
@@ -99,14 +106,28 @@ mod tests {
     use proptest::prelude::*;
 
     fn vote() -> Vote {
-        Vote { chain: ChainId([1; 32]), epoch: 0, height: 4, view: 2, phase: Phase::Prepare, digest: Digest([3; 32]) }
+        Vote {
+            chain: ChainId([1; 32]),
+            epoch: 0,
+            height: 4,
+            view: 2,
+            phase: Phase::Prepare,
+            digest: Digest([3; 32]),
+        }
     }
 
     #[test]
     fn signatures_bind_every_field() {
         let (node, secret) = (NodeKey::from_bytes(&[1; 32]), bls::SecretKey::from_seed(&[1; 32]));
-        let certificate = Certificate { vote: vote(), signers: [1; 32], signature: bls::Signature([0; 48]) };
-        let change = ViewChange { chain: vote().chain, epoch: 0, height: 4, view: 3, prepared: Some(certificate) };
+        let certificate =
+            Certificate { vote: vote(), signers: [1; 32], signature: bls::Signature([0; 48]) };
+        let change = ViewChange {
+            chain: vote().chain,
+            epoch: 0,
+            height: 4,
+            view: 3,
+            prepared: Some(certificate),
+        };
         let signed = change.sign(&node);
         assert!(signed.verify_signature().is_ok());
         let bytes = codec::encode(&signed);

@@ -7,8 +7,8 @@ use crate::{
     codec::{BoundedBytes, BoundedString, BoundedVec},
     knowledge::{Cid, object::BLOCK_LEN_MAX},
     ledger::{
-        Certificate, Header, Key, Seat, SignedTransaction, committee::SEATS_MAX, state::ProvedEntry,
-        transaction::TransactionId,
+        Certificate, Header, Key, Seat, SignedTransaction, committee::SEATS_MAX,
+        state::ProvedEntry, transaction::TransactionId,
     },
     types::{Epoch, Height, NodeId, TimeMs},
 };

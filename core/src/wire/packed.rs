@@ -62,12 +62,16 @@ pub fn pack(body: &[u8]) -> Vec<u8> {
 
 /// Unpacks at most `len_max` bytes.
 pub fn unpack(packed: &[u8], len_max: usize) -> Result<Cow<'_, [u8]>, UnpackError> {
-    let within = |len: usize| if len > len_max { Err(UnpackError::TooLong { len, len_max }) } else { Ok(len) };
+    let within = |len: usize| {
+        if len > len_max { Err(UnpackError::TooLong { len, len_max }) } else { Ok(len) }
+    };
     match packed.split_first().ok_or(UnpackError::Malformed)? {
         (&PLAIN, body) => within(body.len()).map(|_| Cow::Borrowed(body)),
         (&LZ4, rest) => {
             let (len, block) = rest.split_first_chunk::<4>().ok_or(UnpackError::Malformed)?;
-            let len = within(usize::try_from(u32::from_le_bytes(*len)).map_err(|_| UnpackError::Malformed)?)?;
+            let len = within(
+                usize::try_from(u32::from_le_bytes(*len)).map_err(|_| UnpackError::Malformed)?,
+            )?;
             if len > block.len().saturating_mul(RATIO_MAX) {
                 return Err(UnpackError::Damaged);
             }
@@ -88,8 +92,9 @@ mod tests {
     fn repetition_shrinks_and_noise_does_not_grow() {
         let same = vec![7; 10_000];
         assert!(pack(&same).len() < 100);
-        let noise: Vec<u8> =
-            (0..10_000u32).flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..1].to_vec()).collect();
+        let noise: Vec<u8> = (0..10_000u32)
+            .flat_map(|n| blake3::hash(&n.to_le_bytes()).as_bytes()[..1].to_vec())
+            .collect();
         assert_eq!(pack(&noise).len(), noise.len() + 1);
         assert_eq!(pack(b"small").len(), 6);
     }

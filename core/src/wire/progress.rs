@@ -65,7 +65,8 @@ impl JobProgress {
         let mut best: Option<CurvePoint> = None;
         for point in self.curve.iter().copied() {
             let exceeds = |b: CurvePoint| {
-                u64::from(point.correct) * u64::from(b.total) > u64::from(b.correct) * u64::from(point.total)
+                u64::from(point.correct) * u64::from(b.total)
+                    > u64::from(b.correct) * u64::from(point.total)
             };
             if best.is_none_or(exceeds) {
                 best = Some(point);
@@ -244,8 +245,10 @@ mod tests {
     fn ended_jobs_make_room_in_the_order_of_their_ends_and_running_ones_last() {
         let failed = |at| JobStatus::Failed { at, reason: FailReason::Unaudited };
         let statuses = [JobStatus::Running, failed(9), failed(7), JobStatus::Running];
-        let mut jobs: BTreeMap<JobId, Job> =
-            (0u8..).zip(statuses).map(|(n, status)| (Digest([n; 32]), job(n.into(), status))).collect();
+        let mut jobs: BTreeMap<JobId, Job> = (0u8..)
+            .zip(statuses)
+            .map(|(n, status)| (Digest([n; 32]), job(n.into(), status)))
+            .collect();
         let mut forgotten = Vec::new();
         while let Some(id) = first_to_forget(&jobs) {
             jobs.remove(&id);

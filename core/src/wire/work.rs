@@ -11,7 +11,8 @@
 
 use super::compact;
 pub use super::progress::{
-    CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX, Waiting, WaitingFor, WorkersNow,
+    CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX, Waiting, WaitingFor,
+    WorkersNow,
 };
 use crate::{
     codec::{self, BoundedVec, DecodeError},
@@ -20,7 +21,10 @@ use crate::{
         dataset::Samples,
         exact::{TRACE_VALUES_MAX, UnitTrace, run_unit},
         infer::{Inference, infer},
-        lane::{LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult, lane_state_at},
+        lane::{
+            LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult,
+            lane_state_at,
+        },
         params::{Architecture, JobParams, PARAMETERS_MAX},
         predict::Classifier,
         state::{LaneState, Published, Weights},
@@ -44,7 +48,9 @@ pub const NOTICES_MAX: usize = 32;
 pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
 /// Largest encoded [`Product`], bytes: that of a trace, larger than that of a result or a state.
 pub const PRODUCT_LEN_MAX: usize = 4 * (2 * TRACE_VALUES_MAX + PARAMETERS_MAX) + 1024;
-const _: () = assert!(PRODUCT_LEN_MAX >= LANE_RESULT_BYTES_MAX + 64 && PRODUCT_LEN_MAX >= 8 * PARAMETERS_MAX + 64);
+const _: () = assert!(
+    PRODUCT_LEN_MAX >= LANE_RESULT_BYTES_MAX + 64 && PRODUCT_LEN_MAX >= 8 * PARAMETERS_MAX + 64
+);
 
 /// Names a lease. The number is random, so that one from before a coordinator's restart is never taken for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
@@ -101,7 +107,10 @@ pub enum Request {
         /// Before which step, from 0.
         step: u32,
         /// The state; none if the worker no longer has what it takes to compute it, by which it loses.
-        #[borsh(serialize_with = "compact::write_optional_state", deserialize_with = "compact::read_optional_state")]
+        #[borsh(
+            serialize_with = "compact::write_optional_state",
+            deserialize_with = "compact::read_optional_state"
+        )]
         state: Option<LaneState>,
     },
 }
@@ -219,7 +228,13 @@ pub enum SentWeights {
     /// The worker holds them, or they are on their way to it.
     Held,
     /// Here they are.
-    Here(#[borsh(serialize_with = "compact::write_weights", deserialize_with = "compact::read_weights")] Weights),
+    Here(
+        #[borsh(
+            serialize_with = "compact::write_weights",
+            deserialize_with = "compact::read_weights"
+        )]
+        Weights,
+    ),
 }
 
 /// The rows of a [`LaneAssignment`].
@@ -505,14 +520,16 @@ impl Task {
             Self::Lane(input) => input.run().map(Product::Lane),
             Self::State { input, step } => {
                 let plan = input.params.clone().validate()?;
-                lane_state_at(&plan, &input.id, &input.weights, &input.rows, *step).map(Product::State)
+                lane_state_at(&plan, &input.id, &input.weights, &input.rows, *step)
+                    .map(Product::State)
             }
             Self::Unit(UnitInput { params, id, published, rows }) => {
                 let plan = params.clone().validate()?;
                 run_unit(&plan, id.round, id.lane, published, rows).map(Product::Unit)
             }
             Self::Infer(InferInput { architecture, published, rows, .. }) => {
-                infer(&Classifier::new(architecture.clone(), published.clone())?, rows).map(Product::Answers)
+                infer(&Classifier::new(architecture.clone(), published.clone())?, rows)
+                    .map(Product::Answers)
             }
         }
     }

@@ -15,7 +15,11 @@ fn caught(seed: u64, lie: Lie) -> (Sim, Outcome) {
     let mut sim = Sim::new(seed, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::lying(lie)]);
     let outcome = sim.run_exact(300_000);
     assert!(!sim.rejections.is_empty(), "seed {seed}: {lie:?} was not noticed");
-    assert!(sim.rejections.iter().all(|r| r.worker == node_id(2)), "seed {seed}: {:?}", sim.rejections);
+    assert!(
+        sim.rejections.iter().all(|r| r.worker == node_id(2)),
+        "seed {seed}: {:?}",
+        sim.rejections
+    );
     // The record accuses nobody of having been late.
     let refused: Vec<Rejection> =
         sim.rejections.iter().filter(|r| r.reason.kind() != RejectionKind::Late).copied().collect();
@@ -30,13 +34,29 @@ fn caught(seed: u64, lie: Lie) -> (Sim, Outcome) {
 fn no_wrong_lane(sim: &Sim) {
     let plan: Plan = sim.plan();
     let mut starts = vec![tequio_core::compute::state::Weights::initial(&plan)];
-    tequio_core::compute::train::train(&plan, sim.data().train(), |_, w| starts.push(w.clone())).unwrap();
+    tequio_core::compute::train::train(&plan, sim.data().train(), |_, w| starts.push(w.clone()))
+        .unwrap();
     let mut order = EpochOrder::new(sim.data().train().rows());
     for lane in &sim.accepted {
-        let id = tequio_core::compute::lane::LaneId { job: crate::sim::JOB, round: lane.round, lane: lane.lane };
-        let input =
-            LaneInput::assemble(&plan, &mut order, sim.data().train(), &starts[lane.round as usize], id).unwrap();
-        assert_eq!(input.run().unwrap().digest, lane.result.digest, "seed {}: wrong lane {id:?}", sim.seed);
+        let id = tequio_core::compute::lane::LaneId {
+            job: crate::sim::JOB,
+            round: lane.round,
+            lane: lane.lane,
+        };
+        let input = LaneInput::assemble(
+            &plan,
+            &mut order,
+            sim.data().train(),
+            &starts[lane.round as usize],
+            id,
+        )
+        .unwrap();
+        assert_eq!(
+            input.run().unwrap().digest,
+            lane.result.digest,
+            "seed {}: wrong lane {id:?}",
+            sim.seed
+        );
     }
 }
 
@@ -74,7 +94,11 @@ fn a_commitment_that_is_not_opened_costs_the_lease() {
 
 #[test]
 fn a_commitment_that_is_opened_a_little_late_is_good() {
-    let mut sim = Sim::new(222, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::OpensLate(500))]);
+    let mut sim = Sim::new(
+        222,
+        ROUNDS,
+        &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::OpensLate(500))],
+    );
     assert_eq!(sim.run_exact(300_000).rejected, 0);
 }
 
@@ -135,19 +159,32 @@ fn liars_at_different_steps_do_not_save_one_another() {
         let mut sim = Sim::new(
             seed,
             ROUNDS,
-            &[Profile::lying(Lie::Step(1)), Profile::lying(Lie::Step(3)), Profile::lying(Lie::Delta), Profile::HONEST],
+            &[
+                Profile::lying(Lie::Step(1)),
+                Profile::lying(Lie::Step(3)),
+                Profile::lying(Lie::Delta),
+                Profile::HONEST,
+            ],
         );
         let outcome = sim.run_exact(300_000);
         no_wrong_lane(&sim);
         let honest = node_id(3);
-        assert!(sim.rejections.iter().all(|r| r.worker != honest), "seed {seed}: {:?}", sim.rejections);
+        assert!(
+            sim.rejections.iter().all(|r| r.worker != honest),
+            "seed {seed}: {:?}",
+            sim.rejections
+        );
         assert!(outcome.rejected >= 3, "seed {seed}: {:?}", sim.rejections);
     }
 }
 
 #[test]
 fn one_honest_worker_and_the_host_are_enough() {
-    let mut sim = Sim::new(281, 2, &[Profile::lying(Lie::Step(0)), Profile::lying(Lie::Delta), Profile::HONEST]);
+    let mut sim = Sim::new(
+        281,
+        2,
+        &[Profile::lying(Lie::Step(0)), Profile::lying(Lie::Delta), Profile::HONEST],
+    );
     sim.run_exact(300_000);
     no_wrong_lane(&sim);
 }
@@ -183,7 +220,10 @@ fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
     let mut sim = Sim::new(300, 30, &crowd);
     let checked = sim.run_exact(300_000);
     assert!(checked.rejected >= 1);
-    let (bad, good) = (unchecked.trained().unwrap().accuracy.share(), checked.trained().unwrap().accuracy.share());
+    let (bad, good) = (
+        unchecked.trained().unwrap().accuracy.share(),
+        checked.trained().unwrap().accuracy.share(),
+    );
     println!("accuracy unchecked {bad:.3}, checked {good:.3}");
     assert!(bad + 0.2 < good, "unchecked {bad}, checked {good}");
 }
@@ -199,7 +239,9 @@ fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
     let share = outcome.checks as f64 / outcome.units as f64;
     assert!((0.25..0.55).contains(&share), "{share}");
     let last = sim.events.iter().filter_map(|e| match e {
-        tequio_core::scheduler::coordinator::Event::Accepted { round: 39, checker, .. } => Some(checker.is_some()),
+        tequio_core::scheduler::coordinator::Event::Accepted { round: 39, checker, .. } => {
+            Some(checker.is_some())
+        }
         _ => None,
     });
     assert!(last.clone().count() == 8 && last.into_iter().all(|checked| checked));
@@ -207,7 +249,8 @@ fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
 
 #[test]
 fn honest_majorities_are_not_needed() {
-    let liars = (0..6).map(|i| Profile::lying(if i % 2 == 0 { Lie::Step(i / 2) } else { Lie::Delta }));
+    let liars =
+        (0..6).map(|i| Profile::lying(if i % 2 == 0 { Lie::Step(i / 2) } else { Lie::Delta }));
     let crowd: Vec<Profile> = liars.chain([Profile::HONEST, Profile::HONEST]).collect();
     for seed in 320..324 {
         // Of these, numbers 1, 3 and 5 lie alike: only canaries are sure to tell.

@@ -22,7 +22,9 @@ fn run(sim: &mut Sim) -> Outcome {
 fn any_mix_gives_the_answers_of_one_process() {
     let guest = Profile { guest: true, slots: 1, lane_ms: 40, ..Profile::HONEST };
     for (seed, crowd) in
-        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]].iter().enumerate()
+        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]]
+            .iter()
+            .enumerate()
     {
         let mut sim = Sim::batch(700 + seed as u64, ROWS, crowd);
         let outcome = run(&mut sim);
@@ -41,13 +43,21 @@ fn a_wrong_product_and_a_wrong_class_are_found() {
         let mut sim = Sim::batch(710, ROWS, &crowd);
         run(&mut sim);
         assert!(!sim.rejections.is_empty());
-        assert!(sim.rejections.iter().all(|r| r.worker == node_id(2) && r.reason == Reason::WrongProduct));
+        assert!(
+            sim.rejections
+                .iter()
+                .all(|r| r.worker == node_id(2) && r.reason == Reason::WrongProduct)
+        );
     }
 }
 
 #[test]
 fn vanished_workers_do_not_hold_a_batch_up() {
-    let mut sim = Sim::batch(720, ROWS, &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Twice)]);
+    let mut sim = Sim::batch(
+        720,
+        ROWS,
+        &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Twice)],
+    );
     assert_eq!(run(&mut sim).rejected, 0);
 }
 
@@ -66,7 +76,9 @@ fn answers_survive_a_crash_at_any_write() {
 fn a_batch_of_other_rows_or_another_model_is_refused() {
     let sim = Sim::batch(740, 100, &[]);
     let Material::Inference { classifier, .. } = &sim.material else { unreachable!() };
-    let Material::Inference { rows, .. } = Sim::batch(740, 99, &[]).material else { unreachable!() };
+    let Material::Inference { rows, .. } = Sim::batch(740, 99, &[]).material else {
+        unreachable!()
+    };
     let other = Material::Inference { classifier: classifier.clone(), rows };
     let start = |material| Coordinator::new(0, JOB, sim.spec.clone(), material, sim.config.clone());
     assert!(matches!(start(other), Err(StartError::OtherData { expected: 100, found: 99 })));

@@ -4,7 +4,9 @@ use crate::sim::{JOB, Lie, Profile, Sim};
 use tequio_core::{
     codec,
     machine::Machine,
-    scheduler::coordinator::{Coordinator, Event, LANES_WRITTEN_MACS_MIN, Output, Record, StartError},
+    scheduler::coordinator::{
+        Coordinator, Event, LANES_WRITTEN_MACS_MIN, Output, Record, StartError,
+    },
     types::NodeId,
 };
 
@@ -32,7 +34,9 @@ fn killed_at_any_write_it_goes_on_to_the_same_weights() {
 /// A job as in the other tests, whose rounds are so small that each is written as a whole.
 fn small_rounds(seed: u64) -> Sim {
     let crowd = [Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Step(2))];
-    let sim = Sim::with(seed, ROUNDS, &crowd, |_, config| config.lanes_written_macs_min = LANES_WRITTEN_MACS_MIN);
+    let sim = Sim::with(seed, ROUNDS, &crowd, |_, config| {
+        config.lanes_written_macs_min = LANES_WRITTEN_MACS_MIN
+    });
     assert!(sim.plan().macs_per_lane() * 8 < LANES_WRITTEN_MACS_MIN);
     sim
 }
@@ -60,7 +64,8 @@ fn nothing_of_a_small_round_is_acknowledged_before_it_is_written() {
     let (mut accepted, mut wait_ms) = (0, 1);
     while sim.disk.is_empty() {
         accepted = sim.events.iter().filter(|e| matches!(e, Event::Accepted { .. })).count();
-        let told: Vec<NodeId> = sim.nodes.iter().filter(|n| n.worker.totals().units > 0).map(|n| n.id).collect();
+        let told: Vec<NodeId> =
+            sim.nodes.iter().filter(|n| n.worker.totals().units > 0).map(|n| n.id).collect();
         assert!(told.is_empty(), "told of a lane that is not written: {told:?}");
         let before = sim.now;
         sim.settle(wait_ms);
@@ -109,7 +114,14 @@ fn records_of_another_job_are_refused() {
     sim.settle(90);
     let lane = sim.accepted.first().expect("a lane was accepted").clone();
     let restore = |records: Vec<Record>| {
-        Coordinator::restore(0, JOB, sim.spec.clone(), sim.material.clone(), sim.config.clone(), records)
+        Coordinator::restore(
+            0,
+            JOB,
+            sim.spec.clone(),
+            sim.material.clone(),
+            sim.config.clone(),
+            records,
+        )
     };
     assert!(restore(vec![Record::Lane(lane.clone())]).is_ok());
     let twice = vec![Record::Lane(lane.clone()), Record::Lane(lane.clone())];

@@ -13,7 +13,9 @@ use tequio_core::{
 const PUBLISHED: &str = "f30cc21b777478bc26a5fe701dbe379f164c566f78d8330271443e5a006439c0";
 
 fn digits() -> Dataset {
-    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/training/digits.bin")).unwrap();
+    let bytes =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/training/digits.bin"))
+            .unwrap();
     let word = |i: usize| u32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap()) as usize;
     let features = word(2);
     let mut rest = &bytes[16..];
@@ -21,14 +23,16 @@ fn digits() -> Dataset {
         let (values, after) = rest.split_at(rows * features);
         let (labels, after) = after.split_at(rows);
         rest = after;
-        Samples::new(features as u32, values.iter().map(|v| *v as i8).collect(), labels.to_vec()).unwrap()
+        Samples::new(features as u32, values.iter().map(|v| *v as i8).collect(), labels.to_vec())
+            .unwrap()
     };
     let (train, test) = (take(word(0)), take(word(1)));
     let columns: Vec<String> = (0..features).map(|i| format!("p{i}")).collect();
     let classes: Vec<String> = (0..10).map(|i| i.to_string()).collect();
     // The file was split and scaled elsewhere, so the set is put together field by field.
     let moments = vec![(0f64.to_bits(), 1f64.to_bits())];
-    let parts = (columns, "digit".to_string(), classes, (Scaling::Global, moments), 0u32, train, test);
+    let parts =
+        (columns, "digit".to_string(), classes, (Scaling::Global, moments), 0u32, train, test);
     codec::decode(&codec::encode(&parts), usize::MAX).unwrap()
 }
 
@@ -55,7 +59,8 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
     let mut sim = Sim::of(600, data, params, &crowd, |_, _| {});
     assert_eq!(sim.config.seed, seed_bytes(600, 0));
     let outcome = sim.run(300_000);
-    let sha: String = outcome.trained().unwrap().weights.sha256().iter().map(|b| format!("{b:02x}")).collect();
+    let sha: String =
+        outcome.trained().unwrap().weights.sha256().iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(sha, PUBLISHED);
     println!(
         "{} ms, {} messages, accuracy {:.4}, units by tabs {} of {}, checks {}, rejected {}",
@@ -73,7 +78,9 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
     for (kind, (messages, bytes)) in &sim.traffic {
         println!("{kind}: {messages} messages, {bytes} bytes, {} each", bytes / messages);
     }
-    let sum = |way: &str| sim.traffic.iter().filter(|(k, _)| k.starts_with(way)).map(|(_, (_, bytes))| bytes).sum();
+    let sum = |way: &str| {
+        sim.traffic.iter().filter(|(k, _)| k.starts_with(way)).map(|(_, (_, bytes))| bytes).sum()
+    };
     let per_lane = |way: &str| -> u64 {
         let sum: u64 = sum(way);
         sum.div_ceil(outcome.units)
@@ -82,5 +89,10 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
     assert!(per_lane("down") < 30_000 && per_lane("up") < 16_000, "too much travels");
     assert!(outcome.trained().unwrap().accuracy.share() >= 0.96);
     assert!(outcome.rejected >= 1);
-    assert!(4 * outcome.units_guest >= outcome.units, "{} of {}", outcome.units_guest, outcome.units);
+    assert!(
+        4 * outcome.units_guest >= outcome.units,
+        "{} of {}",
+        outcome.units_guest,
+        outcome.units
+    );
 }

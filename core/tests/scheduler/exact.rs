@@ -13,7 +13,9 @@ fn exact(seed: u64, crowd: &[Profile]) -> Sim {
 fn any_mix_gives_the_weights_of_one_process() {
     let guest = Profile { guest: true, slots: 1, lane_ms: 40, ..Profile::HONEST };
     for (seed, crowd) in
-        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]].iter().enumerate()
+        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]]
+            .iter()
+            .enumerate()
     {
         let mut sim = exact(500 + seed as u64, crowd);
         let outcome = sim.run_exact(120_000);
@@ -28,23 +30,35 @@ fn any_mix_gives_the_weights_of_one_process() {
 fn a_wrong_product_is_found_whichever_it_is() {
     for which in 0..4 {
         for seed in 510..513 {
-            let mut sim = exact(seed, &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Product(which))]);
+            let mut sim = exact(
+                seed,
+                &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Product(which))],
+            );
             sim.run_exact(120_000);
             assert!(!sim.rejections.is_empty(), "seed {seed}: product {which} was not noticed");
             let named = |reason| matches!(reason, Reason::WrongProduct | Reason::Malformed);
-            assert!(sim.rejections.iter().all(|r| r.worker == node_id(2) && named(r.reason)), "{:?}", sim.rejections);
+            assert!(
+                sim.rejections.iter().all(|r| r.worker == node_id(2) && named(r.reason)),
+                "{:?}",
+                sim.rejections
+            );
         }
     }
 }
 
 #[test]
 fn silence_salt_and_absence_cost_what_they_cost_elsewhere() {
-    for (lie, reason) in [(Lie::WrongSalt, Reason::WrongOpening), (Lie::NeverOpens, Reason::NotOpened)] {
+    for (lie, reason) in
+        [(Lie::WrongSalt, Reason::WrongOpening), (Lie::NeverOpens, Reason::NotOpened)]
+    {
         let mut sim = exact(520, &[Profile::HONEST, Profile::lying(lie)]);
         sim.run_exact(300_000);
         assert!(!sim.rejections.is_empty() && sim.rejections.iter().all(|r| r.reason == reason));
     }
-    let mut sim = exact(521, &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Vanishes)]);
+    let mut sim = exact(
+        521,
+        &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Vanishes)],
+    );
     assert_eq!(sim.run_exact(300_000).rejected, 0);
 }
 

@@ -10,8 +10,8 @@ use tequio_core::{
     },
     types::Digest,
     wire::work::{
-        Answer, Assignment, Holds, LaneAssignment, Refusal, Request, Response, SentRows, SentWeights, Waiting,
-        WaitingFor, WorkersNow,
+        Answer, Assignment, Holds, LaneAssignment, Refusal, Request, Response, SentRows,
+        SentWeights, Waiting, WaitingFor, WorkersNow,
     },
 };
 
@@ -37,8 +37,15 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
         // All lanes are checked, by another worker or, where there is none, by the host.
         assert_eq!(outcome.checks, outcome.units);
         assert_eq!(outcome.trained().unwrap().curve.len() as u32, ROUNDS);
-        assert_eq!(outcome.trained().unwrap().curve.last().unwrap().weights, outcome.trained().unwrap().weights.hash());
-        assert!(outcome.trained().unwrap().accuracy.share() > 0.8, "{:?}", outcome.trained().unwrap().accuracy);
+        assert_eq!(
+            outcome.trained().unwrap().curve.last().unwrap().weights,
+            outcome.trained().unwrap().weights.hash()
+        );
+        assert!(
+            outcome.trained().unwrap().accuracy.share() > 0.8,
+            "{:?}",
+            outcome.trained().unwrap().accuracy
+        );
         let credited: u32 = outcome.contributors.iter().map(|c| c.units).sum();
         assert_eq!(u64::from(credited), outcome.units);
         println!(
@@ -85,7 +92,8 @@ fn a_job_that_its_coordinator_does_not_know_yet_is_asked_for_soon_again() {
     let mut config = worker::Config::new(node_id(1), [1; 32]);
     config.slots = 1;
     let mut worker = Worker::new(config);
-    let Ok(()) = worker.handle(0, worker::Input::Jobs(vec![Offer { job: JOB, coordinator: node_id(200) }]));
+    let Ok(()) =
+        worker.handle(0, worker::Input::Jobs(vec![Offer { job: JOB, coordinator: node_id(200) }]));
     let mut pauses = Vec::new();
     let mut now = 0;
     for _ in 0..8 {
@@ -131,14 +139,25 @@ fn one_slow_browser_beside_four_fast_nodes_does_its_share() {
     for seed in 30..35 {
         let mut sim = Sim::new(seed, 12, &[natives, natives, natives, natives, guest(25, 10)]);
         let outcome = sim.run_exact(120_000);
-        assert!(4 * outcome.units_guest >= outcome.units, "seed {seed}: {} of {}", outcome.units_guest, outcome.units);
+        assert!(
+            4 * outcome.units_guest >= outcome.units,
+            "seed {seed}: {} of {}",
+            outcome.units_guest,
+            outcome.units
+        );
     }
     // Without the reserve it is starved: the knob is what does it.
-    let mut sim = Sim::with(36, 12, &[natives, natives, natives, natives, guest(25, 10)], |_, config| {
-        config.guest_share = 0;
-    });
+    let mut sim =
+        Sim::with(36, 12, &[natives, natives, natives, natives, guest(25, 10)], |_, config| {
+            config.guest_share = 0;
+        });
     let outcome = sim.run_exact(120_000);
-    assert!(4 * outcome.units_guest < outcome.units, "{} of {}", outcome.units_guest, outcome.units);
+    assert!(
+        4 * outcome.units_guest < outcome.units,
+        "{} of {}",
+        outcome.units_guest,
+        outcome.units
+    );
 }
 
 #[test]
@@ -153,7 +172,9 @@ fn faster_workers_get_more() {
     let slow = Profile { lane_ms: 400, ..Profile::HONEST };
     let mut sim = Sim::new(38, 12, &[Profile::HONEST, Profile::HONEST, slow]);
     let outcome = sim.run_exact(120_000);
-    let done = |n: usize| outcome.contributors.iter().find(|c| c.node == node_id(n)).map_or(0, |c| c.units + c.checks);
+    let done = |n: usize| {
+        outcome.contributors.iter().find(|c| c.node == node_id(n)).map_or(0, |c| c.units + c.checks)
+    };
     assert!(done(0) > 2 * done(2) && done(1) > 2 * done(2), "{:?}", outcome.contributors);
     assert!(done(2) > 0);
 }
@@ -183,33 +204,46 @@ fn stragglers_get_a_backup_copy() {
 fn strangers_and_other_jobs_are_answered_and_change_nothing() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
-    let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let mut coordinator =
+        Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
     let lease = |job| tequio_core::wire::work::LeaseId { job, number: 7 };
     let cases = [
-        (Request::Ask { job: Digest([1; 32]), lanes: 1, holds: Holds::default() }, Refusal::UnknownJob),
-        (Request::Commit { lease: lease(JOB), commitment: Digest::default() }, Refusal::UnknownLease),
+        (
+            Request::Ask { job: Digest([1; 32]), lanes: 1, holds: Holds::default() },
+            Refusal::UnknownJob,
+        ),
+        (
+            Request::Commit { lease: lease(JOB), commitment: Digest::default() },
+            Refusal::UnknownLease,
+        ),
         (Request::State { lease: lease(JOB), step: 1, state: None }, Refusal::UnknownLease),
     ];
     for (id, (request, refusal)) in cases.into_iter().enumerate() {
         let id = id as u64;
         coordinator.handle(1, Input::Request { id, from, request }).unwrap();
         match coordinator.poll() {
-            Some(Output::Reply { id: to, response: Response { answer: Answer::Refused(why), .. } }) => {
+            Some(Output::Reply {
+                id: to,
+                response: Response { answer: Answer::Refused(why), .. },
+            }) => {
                 assert_eq!((to, why), (id, refusal));
             }
             other => panic!("{other:?}"),
         }
     }
     assert!(coordinator.handle(2, Input::Persisted).is_ok());
-    assert!(coordinator.handle(2, Input::Computed { unit: 3, product: Err(ComputeFailed) }).is_err());
+    assert!(
+        coordinator.handle(2, Input::Computed { unit: 3, product: Err(ComputeFailed) }).is_err()
+    );
 }
 
 #[test]
 fn progress_names_what_is_missing_and_how_many_take_part() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
-    let mut coordinator = Coordinator::new(1_000, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let mut coordinator =
+        Coordinator::new(1_000, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let missing = |since_ms| Some(WaitingFor { what: Waiting::Workers, since_ms });
     coordinator.handle(5_000, Input::Tick).unwrap();
     assert_eq!(coordinator.progress().waiting, missing(1_000));
@@ -218,7 +252,8 @@ fn progress_names_what_is_missing_and_how_many_take_part() {
     coordinator.handle(6_000, Input::Request { id: 1, from, request }).unwrap();
     let progress = coordinator.progress();
     assert_eq!((progress.waiting, progress.workers), (None, WorkersNow { full: 0, browsers: 1 }));
-    let told = std::iter::from_fn(|| coordinator.poll()).any(|o| matches!(o, Output::Event(Event::Activity)));
+    let told = std::iter::from_fn(|| coordinator.poll())
+        .any(|o| matches!(o, Output::Event(Event::Activity)));
     assert!(told, "a change is told");
     // The tab is closed: it counts until its lease has ended.
     coordinator.handle(7_000, Input::Gone(from.node)).unwrap();
@@ -235,17 +270,23 @@ fn progress_names_what_is_missing_and_how_many_take_part() {
 fn a_worker_is_not_sent_again_what_it_holds_or_what_is_on_its_way() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
-    let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let mut coordinator =
+        Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
     let mut lease = |now, holds, gone: bool| {
         if gone {
             coordinator.handle(now, Input::Gone(from.node)).unwrap();
         }
         coordinator
-            .handle(now, Input::Request { id: 1, from, request: Request::Ask { job: JOB, lanes: 3, holds } })
+            .handle(
+                now,
+                Input::Request { id: 1, from, request: Request::Ask { job: JOB, lanes: 3, holds } },
+            )
             .unwrap();
         let lease = std::iter::from_fn(|| coordinator.poll()).find_map(|output| match output {
-            Output::Reply { response: Response { answer: Answer::Lease(lease), .. }, .. } => Some(*lease),
+            Output::Reply { response: Response { answer: Answer::Lease(lease), .. }, .. } => {
+                Some(*lease)
+            }
             _ => None,
         });
         let lease = lease.expect("a lane is free");
@@ -276,10 +317,12 @@ fn a_worker_is_not_sent_again_what_it_holds_or_what_is_on_its_way() {
 fn a_flood_of_questions_is_answered_without_growing() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
-    let mut coordinator = Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
+    let mut coordinator =
+        Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let mut answered = 0u64;
     for id in 0..5_000u64 {
-        let from = Peer { node: node_id((id % 100) as usize), guest: false, rtt_ms: None, reputation: 0 };
+        let from =
+            Peer { node: node_id((id % 100) as usize), guest: false, rtt_ms: None, reputation: 0 };
         let request = Request::Ask { job: JOB, lanes: 255, holds: Holds::default() };
         coordinator.handle(id / 100, Input::Request { id, from, request }).unwrap();
         answered += replies(&mut coordinator);
@@ -292,7 +335,9 @@ fn a_flood_of_questions_is_answered_without_growing() {
 
 /// Answers that wait in a coordinator.
 fn replies(coordinator: &mut Coordinator) -> u64 {
-    std::iter::from_fn(|| coordinator.poll()).filter(|output| matches!(output, Output::Reply { .. })).count() as u64
+    std::iter::from_fn(|| coordinator.poll())
+        .filter(|output| matches!(output, Output::Reply { .. }))
+        .count() as u64
 }
 
 #[test]
@@ -300,7 +345,13 @@ fn jobs_that_cannot_be_coordinated_are_refused() {
     let data = data();
     let config = || Config::new(node_id(200), [1; 32]);
     let coordinate = |task: &TrainingTask| {
-        Coordinator::new(0, JOB, spec_of(&data, JobTask::Train(task.clone())), data.clone(), config())
+        Coordinator::new(
+            0,
+            JOB,
+            spec_of(&data, JobTask::Train(task.clone())),
+            data.clone(),
+            config(),
+        )
     };
     let mut other = task(&data, 1);
     other.training_rows += 1;
@@ -315,7 +366,11 @@ fn jobs_that_cannot_be_coordinated_are_refused() {
 
 #[test]
 fn a_worker_that_sends_everything_twice_does_no_harm() {
-    let mut sim = Sim::new(40, ROUNDS, &[Profile::lying(Lie::Twice), Profile::HONEST, Profile::lying(Lie::Twice)]);
+    let mut sim = Sim::new(
+        40,
+        ROUNDS,
+        &[Profile::lying(Lie::Twice), Profile::HONEST, Profile::lying(Lie::Twice)],
+    );
     let outcome = sim.run_exact(300_000);
     assert_eq!(outcome.rejected, 0);
 }

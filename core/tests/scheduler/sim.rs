@@ -19,7 +19,9 @@ use tequio_core::{
     ledger::job::{InferenceTask, JobSpec, JobTask, TrainingTask},
     machine::Machine,
     scheduler::{
-        coordinator::{self, AcceptedLane, Config, Coordinator, Material, Outcome, Peer, Record, Rejection},
+        coordinator::{
+            self, AcceptedLane, Config, Coordinator, Material, Outcome, Peer, Record, Rejection,
+        },
         worker::{self, Failed, Offer, Worker},
     },
     types::{Digest, NodeId, TimeMs},
@@ -69,7 +71,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    pub const HONEST: Self = Self { lie: Lie::None, latency_ms: 5, lane_ms: 10, guest: false, slots: 2 };
+    pub const HONEST: Self =
+        Self { lie: Lie::None, latency_ms: 5, lane_ms: 10, guest: false, slots: 2 };
 
     pub const fn lying(lie: Lie) -> Self {
         Self { lie, ..Self::HONEST }
@@ -133,11 +136,17 @@ pub fn data() -> Dataset {
     for row in 0..90 {
         let class = row % 3;
         let center = [[0.0, 1.0, 2.0, 0.5], [2.0, 0.0, 1.0, 1.5], [1.0, 2.0, 0.0, 2.5]][class];
-        let values: Vec<String> = center.iter().map(|c| format!("{:.4}", c + 1.2 * noise())).collect();
+        let values: Vec<String> =
+            center.iter().map(|c| format!("{:.4}", c + 1.2 * noise())).collect();
         csv += &format!("{},k{class}\n", values.join(","));
     }
-    let options =
-        CsvOptions { header: true, label: Label::Last, separator: None, scaling: Some(Scaling::PerColumn), seed: 0 };
+    let options = CsvOptions {
+        header: true,
+        label: Label::Last,
+        separator: None,
+        scaling: Some(Scaling::PerColumn),
+        seed: 0,
+    };
     prepare(csv.as_bytes(), &options).unwrap()
 }
 
@@ -204,25 +213,41 @@ impl Sim {
         let architecture = plan.params().architecture.clone();
         let published = weights.publish(plan.topology()).unwrap();
         let classifier = Classifier::new(architecture.clone(), published).unwrap();
-        let values = (0..4 * rows).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 as i8).map(|v| v.max(-127));
+        let values = (0..4 * rows)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 as i8)
+            .map(|v| v.max(-127));
         let rows = Samples::new(4, values.collect(), vec![0; rows as usize]).unwrap();
         let model = Cid::of(CidCodec::DagCbor, b"model");
-        let task = InferenceTask { trained: Digest([8; 32]), model, architecture, rows: rows.rows() };
+        let task =
+            InferenceTask { trained: Digest([8; 32]), model, architecture, rows: rows.rows() };
         let spec = spec_of(&rows, JobTask::Infer(task));
         let config = Config::new(node_id(200), seed_bytes(seed, 0));
         Self::start(seed, spec, Material::Inference { classifier, rows }, config, profiles)
     }
 
-    fn start(seed: u64, spec: JobSpec, material: Material, config: Config, profiles: &[Profile]) -> Self {
+    fn start(
+        seed: u64,
+        spec: JobSpec,
+        material: Material,
+        config: Config,
+        profiles: &[Profile],
+    ) -> Self {
         println!("seed {seed}");
-        let coordinator = Coordinator::new(0, JOB, spec.clone(), material.clone(), config.clone()).unwrap();
+        let coordinator =
+            Coordinator::new(0, JOB, spec.clone(), material.clone(), config.clone()).unwrap();
         let nodes = profiles
             .iter()
             .enumerate()
             .map(|(n, profile)| {
                 let mut config = worker::Config::new(node_id(n), seed_bytes(seed, 1 + n as u8));
                 config.slots = profile.slots;
-                Node { id: node_id(n), worker: Worker::new(config), profile: *profile, alive: true, events: Vec::new() }
+                Node {
+                    id: node_id(n),
+                    worker: Worker::new(config),
+                    profile: *profile,
+                    alive: true,
+                    events: Vec::new(),
+                }
             })
             .collect();
         let mut sim = Self {
@@ -281,7 +306,9 @@ impl Sim {
 
     /// What one process alone answers.
     pub fn expected_answers(&self) -> Vec<u8> {
-        let Material::Inference { classifier, rows } = &self.material else { panic!("nothing is answered") };
+        let Material::Inference { classifier, rows } = &self.material else {
+            panic!("nothing is answered")
+        };
         classifier.classes(rows).unwrap()
     }
 
@@ -335,7 +362,9 @@ impl Sim {
     }
 
     fn step(&mut self) {
-        let time = self.next_time().unwrap_or_else(|| panic!("seed {}: everybody waits for ever", self.seed));
+        let time = self
+            .next_time()
+            .unwrap_or_else(|| panic!("seed {}: everybody waits for ever", self.seed));
         assert!(time >= self.now);
         self.now = time;
         if let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= time) {
@@ -343,10 +372,14 @@ impl Sim {
             self.perform(event);
         } else if self.coordinator.deadline().is_some_and(|t| t <= time) {
             self.coordinator.handle(time, coordinator::Input::Tick).unwrap();
-            assert!(self.coordinator.deadline().is_none_or(|t| t > time), "a deadline that has no effect");
+            assert!(
+                self.coordinator.deadline().is_none_or(|t| t > time),
+                "a deadline that has no effect"
+            );
         } else {
             for n in 0..self.nodes.len() {
-                if self.nodes[n].alive && self.nodes[n].worker.deadline().is_some_and(|t| t <= time) {
+                if self.nodes[n].alive && self.nodes[n].worker.deadline().is_some_and(|t| t <= time)
+                {
                     self.deliver(n, worker::Input::Tick);
                     assert!(self.nodes[n].worker.deadline().is_none_or(|t| t > time));
                 }
@@ -384,8 +417,11 @@ impl Sim {
                     Request::State { .. } => "up state",
                 };
                 self.count(kind, bytes.len());
-                let request = codec::decode(&bytes, tequio_core::wire::work::REQUEST_LEN_MAX).unwrap();
-                self.coordinator.handle(self.now, coordinator::Input::Request { id: number, from, request }).unwrap();
+                let request =
+                    codec::decode(&bytes, tequio_core::wire::work::REQUEST_LEN_MAX).unwrap();
+                self.coordinator
+                    .handle(self.now, coordinator::Input::Request { id: number, from, request })
+                    .unwrap();
             }
             Event::Answered { node, id, outcome } => self.answered(node, id, outcome),
             Event::Computed { node, unit, product } => {
@@ -393,7 +429,9 @@ impl Sim {
             }
             Event::HostComputed { life, unit, product } if life == self.life => {
                 self.host_computed += 1;
-                self.coordinator.handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) }).unwrap();
+                self.coordinator
+                    .handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) })
+                    .unwrap();
             }
             Event::Persisted { life } if life == self.life => {
                 self.coordinator.handle(self.now, coordinator::Input::Persisted).unwrap();
@@ -456,7 +494,8 @@ impl Sim {
                     Answer::Refused(_) => "down refused",
                 };
                 self.count(kind, bytes.len());
-                let response = codec::decode(&bytes, tequio_core::wire::work::RESPONSE_LEN_MAX).unwrap();
+                let response =
+                    codec::decode(&bytes, tequio_core::wire::work::RESPONSE_LEN_MAX).unwrap();
                 self.at(self.now + latency_ms, Event::Answered { node, id, outcome: Ok(response) });
             }
             coordinator::Output::Persist(record) => self.persist(record),
@@ -522,7 +561,10 @@ impl Sim {
                 let time = self.now + latency_ms + delay;
                 if lie == Lie::Twice {
                     // The answer to the copy goes to nobody.
-                    self.at(time, Event::Arrives { node: n, id: u64::MAX, request: request.clone() });
+                    self.at(
+                        time,
+                        Event::Arrives { node: n, id: u64::MAX, request: request.clone() },
+                    );
                 }
                 self.at(time, Event::Arrives { node: n, id, request });
             }
@@ -537,7 +579,9 @@ impl Sim {
     fn rewrite(&mut self, n: usize, request: Request) -> (Option<Request>, u64) {
         match (self.nodes[n].profile.lie, request) {
             (Lie::NeverOpens, Request::Open { .. } | Request::OpenDigest { .. }) => (None, 0),
-            (Lie::OpensLate(ms), request @ (Request::Open { .. } | Request::OpenDigest { .. })) => (Some(request), ms),
+            (Lie::OpensLate(ms), request @ (Request::Open { .. } | Request::OpenDigest { .. })) => {
+                (Some(request), ms)
+            }
             (Lie::WrongSalt, Request::OpenDigest { lease, mut salt, digest }) => {
                 salt[0] ^= 1;
                 (Some(Request::OpenDigest { lease, salt, digest }), 0)
@@ -568,7 +612,9 @@ fn compute(lie: Lie, task: &Task) -> Product {
         (Lie::Step(step) | Lie::Withholds(step) | Lie::WrongState(step), Task::Lane(input), _) => {
             Product::Lane(lying_at(input, step))
         }
-        (Lie::WrongState(_), Task::State { .. }, Product::State(state)) => Product::State(bent(state)),
+        (Lie::WrongState(_), Task::State { .. }, Product::State(state)) => {
+            Product::State(bent(state))
+        }
         (Lie::Delta, Task::Lane(input), Product::Lane(result)) => {
             let mut delta = result.delta.to_vec();
             delta[3] += 1;
@@ -576,7 +622,9 @@ fn compute(lie: Lie, task: &Task) -> Product {
         }
         (Lie::Poison, Task::Lane(input), Product::Lane(result)) => {
             // As far off as the form allows, every other weight to the other side.
-            let far = |(i, w): (usize, &i32)| if i % 2 == 0 { (1 << 30) - 1 - w } else { -(1 << 30) + 1 - w };
+            let far = |(i, w): (usize, &i32)| {
+                if i % 2 == 0 { (1 << 30) - 1 - w } else { -(1 << 30) + 1 - w }
+            };
             let delta = input.weights.as_slice().iter().enumerate().map(far).collect();
             Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
         }
@@ -597,9 +645,13 @@ fn compute(lie: Lie, task: &Task) -> Product {
             match which {
                 0 => trace.forward = Array::new(bend(trace.forward.into_vec())).unwrap(),
                 1 => trace.backward = Array::new(bend(trace.backward.into_vec())).unwrap(),
-                2 => trace.result.gradients = Array::new(bend(trace.result.gradients.into_vec())).unwrap(),
+                2 => {
+                    trace.result.gradients =
+                        Array::new(bend(trace.result.gradients.into_vec())).unwrap()
+                }
                 _ => {
-                    let exponents = trace.result.exponents.iter().map(|e| e ^ 1).collect::<Vec<_>>();
+                    let exponents =
+                        trace.result.exponents.iter().map(|e| e ^ 1).collect::<Vec<_>>();
                     trace.result.exponents = exponents.try_into().unwrap();
                 }
             }
@@ -627,7 +679,13 @@ fn lying_at(input: &LaneInput, step: u32) -> LaneResult {
         }
         digests.push(state.digest(&input.id, s));
     }
-    let delta = state.weights().as_slice().iter().zip(input.weights.as_slice()).map(|(e, s)| e - s).collect();
+    let delta = state
+        .weights()
+        .as_slice()
+        .iter()
+        .zip(input.weights.as_slice())
+        .map(|(e, s)| e - s)
+        .collect();
     sealed(input, digests, delta, plan.macs_per_lane())
 }
 

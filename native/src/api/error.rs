@@ -63,13 +63,17 @@ impl ApiError {
 
     /// Without the token.
     pub fn unauthorized() -> Self {
-        let message = format!("this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}", super::TOKEN_FILE);
+        let message = format!(
+            "this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}",
+            super::TOKEN_FILE
+        );
         Self::of(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
     /// Too often.
     pub fn limited() -> Self {
-        let error = Self::of(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests".into());
+        let error =
+            Self::of(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests".into());
         Self { retry_after_s: Some(1), ..error }
     }
 

@@ -39,7 +39,11 @@ pub struct Guard {
 impl Guard {
     /// Nobody has asked yet.
     pub fn new(context: Arc<Context>, hosts: Vec<HostName>) -> Self {
-        Self { context, hosts, limiter: RateLimiter::keyed(Quota::per_second(RATE_PER_SECOND).allow_burst(BURST)) }
+        Self {
+            context,
+            hosts,
+            limiter: RateLimiter::keyed(Quota::per_second(RATE_PER_SECOND).allow_burst(BURST)),
+        }
     }
 }
 
@@ -84,7 +88,8 @@ async fn as_api_error(response: Response) -> Response {
     let text = axum::body::to_bytes(body, TEXT_LEN_MAX).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let reason = status.canonical_reason().unwrap_or("refused");
-    let mut response = ApiError::refused(status, if text.is_empty() { reason } else { &text }).into_response();
+    let mut response =
+        ApiError::refused(status, if text.is_empty() { reason } else { &text }).into_response();
     if let Some(methods) = head.headers.get(header::ALLOW) {
         response.headers_mut().insert(header::ALLOW, methods.clone());
     }
@@ -123,10 +128,16 @@ pub struct Token(String);
 impl Token {
     /// Reads the file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let place =
-            || format!("cannot read {}: remove it, and the node makes another at its next start", path.display());
+        let place = || {
+            format!(
+                "cannot read {}: remove it, and the node makes another at its next start",
+                path.display()
+            )
+        };
         let bytes = files::read_capped(path, TOKEN_LEN_MAX).with_context(place)?;
-        let text = String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("it is not UTF-8 text")).with_context(place)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
+            .with_context(place)?;
         let text = text.trim().to_owned();
         anyhow::ensure!(
             text.len() >= TOKEN_CHARS_MIN,
@@ -186,8 +197,18 @@ mod tests {
     #[test]
     fn only_hosts_that_no_dns_can_choose_and_those_that_are_allowed() {
         let names = ["node1".parse().unwrap(), "tequio.example".parse().unwrap()];
-        let check = |host: &str, names: &[HostName]| check_host(&request(Version::HTTP_11, &[host]), names).is_ok();
-        for good in ["127.0.0.1", "127.0.0.1:80", "localhost:4811", "LOCALHOST", "[::1]:4811", "[::1]", "10.1.2.3:1"] {
+        let check = |host: &str, names: &[HostName]| {
+            check_host(&request(Version::HTTP_11, &[host]), names).is_ok()
+        };
+        for good in [
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "localhost:4811",
+            "LOCALHOST",
+            "[::1]:4811",
+            "[::1]",
+            "10.1.2.3:1",
+        ] {
             assert!(check(good, &[]) && check(good, &names), "{good}");
         }
         for named in ["node1", "node1:4811", "NODE1:1", "tequio.example", "tequio.example.:4811"] {

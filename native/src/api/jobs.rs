@@ -30,7 +30,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use tequio_core::{
     codec::{self, BoundedString, BoundedVec},
     compute::{
-        dataset::{CsvOptions, DATASET_BYTES_MAX, DatasetError, Label, Scaling, prepare, read_batch},
+        dataset::{
+            CsvOptions, DATASET_BYTES_MAX, DatasetError, Label, Scaling, prepare, read_batch,
+        },
         params::JobParams,
     },
     knowledge::{model::Model, object},
@@ -124,13 +126,20 @@ pub async fn infer(
         return Err(ApiError::conflict("this job has not trained a model, or is not final yet"));
     };
     let cid = result.output.cid();
-    let block = tokio::time::timeout(MODEL_WITHIN, objects::fetch(&api.context, cid, job.coordinator)).await;
-    let missing = |_| ApiError::busy(format!("the model {cid} is not here yet, and no peer has sent it: try again"));
+    let block =
+        tokio::time::timeout(MODEL_WITHIN, objects::fetch(&api.context, cid, job.coordinator))
+            .await;
+    let missing = |_| {
+        ApiError::busy(format!(
+            "the model {cid} is not here yet, and no peer has sent it: try again"
+        ))
+    };
     let block = block.map_err(missing)?.map_err(ApiError::internal)?;
     let model = Model::from_block(block).map_err(ApiError::internal)?;
     let architecture = task.params.architecture.clone();
     let task = InferenceTask { trained: id, model: cid, architecture, rows: 0 };
-    let specified = reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??;
+    let specified =
+        reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??;
     submit(&api, key, specified).await
 }
 
@@ -152,7 +161,9 @@ pub(super) async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done
 /// What becomes of a queued write while its client waits.
 pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, Done), ApiError> {
     match queue::outcome(&api.context, number).await.map_err(ApiError::internal)? {
-        Stage::Applied { transaction, height } => Ok((StatusCode::OK, Done::Applied { transaction, height })),
+        Stage::Applied { transaction, height } => {
+            Ok((StatusCode::OK, Done::Applied { transaction, height }))
+        }
         Stage::Refused { reason } => Err(ApiError::conflict(reason)),
         Stage::Waiting | Stage::Sent { .. } => Ok((StatusCode::ACCEPTED, Done::Queued(number))),
     }
@@ -161,9 +172,15 @@ pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, Done)
 /// A job, its data, and what there is to say of them.
 pub(super) type Specified = (JobSpec, Vec<object::Block>, Value);
 
-fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<u8>) -> Result<Specified, ApiError> {
+fn specify_batch(
+    options: &Infer,
+    task: InferenceTask,
+    model: &Model,
+    body: Vec<u8>,
+) -> Result<Specified, ApiError> {
     let csv = data::unpack(body).map_err(ApiError::bad)?;
-    let rows = read_batch(&csv, options.header, options.separator, &model.columns, model.normalizer());
+    let rows =
+        read_batch(&csv, options.header, options.separator, &model.columns, model.normalizer());
     let rows = rows.map_err(ApiError::bad)?;
     let bytes = codec::encode(&rows);
     if bytes.len() > DATASET_BYTES_MAX {
@@ -174,8 +191,9 @@ fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<
     let task = InferenceTask { rows: rows.rows(), ..task };
     let name = if options.name.is_empty() { &model.label } else { &options.name };
     let spec = JobSpec { name: job_name(name)?, dataset, task: JobTask::Infer(task) };
-    let work =
-        spec.work().ok_or_else(|| ApiError::bad("the batch is too large for this model: send fewer rows at once"))?;
+    let work = spec.work().ok_or_else(|| {
+        ApiError::bad("the batch is too large for this model: send fewer rows at once")
+    })?;
     let about = json!({
         "name": spec.name.to_string(), "dataset_cid": dataset.to_string(), "rows": rows.rows(),
         "features": rows.features(), "units_total": work.units,
@@ -185,9 +203,13 @@ fn specify_batch(options: &Infer, task: InferenceTask, model: &Model, body: Vec<
 
 fn job_name(name: &str) -> Result<BoundedString<JOB_NAME_LEN_MAX>, ApiError> {
     if name.chars().any(char::is_control) {
-        return Err(ApiError::bad(format!("the name {name:?} has control characters: leave them out")));
+        return Err(ApiError::bad(format!(
+            "the name {name:?} has control characters: leave them out"
+        )));
     }
-    name.try_into().map_err(|_| ApiError::bad(format!("the name {name:?} is longer than {JOB_NAME_LEN_MAX} bytes")))
+    name.try_into().map_err(|_| {
+        ApiError::bad(format!("the name {name:?} is longer than {JOB_NAME_LEN_MAX} bytes"))
+    })
 }
 
 fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
@@ -200,15 +222,20 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
         None => None,
         Some("column") => Some(Scaling::PerColumn),
         Some("global") => Some(Scaling::Global),
-        Some(other) => return Err(ApiError::bad(format!("scale is {other}, but must be column or global"))),
+        Some(other) => {
+            return Err(ApiError::bad(format!("scale is {other}, but must be column or global")));
+        }
     };
     let dataset = prepare(&csv, &reading).map_err(ApiError::bad)?;
     let hidden = layers(&options.layers)?;
-    let mut params = JobParams::for_dataset(&dataset, &hidden, options.seed).map_err(ApiError::bad)?;
+    let mut params =
+        JobParams::for_dataset(&dataset, &hidden, options.seed).map_err(ApiError::bad)?;
     match options.mode.as_deref() {
         None | Some("local") => {}
         Some("exact") => params = params.exact(),
-        Some(other) => return Err(ApiError::bad(format!("mode is {other}, but must be local or exact"))),
+        Some(other) => {
+            return Err(ApiError::bad(format!("mode is {other}, but must be local or exact")));
+        }
     }
     if let Some(rounds) = options.rounds {
         params.rounds = rounds;
@@ -231,9 +258,9 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
 /// `64,32` as widths; empty for none.
 fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     let width = |part: &str| {
-        part.trim()
-            .parse::<u32>()
-            .map_err(|_| ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32")))
+        part.trim().parse::<u32>().map_err(|_| {
+            ApiError::bad(format!("layers: {part:?} is no width; write for example 64,32"))
+        })
     };
     text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
 }
@@ -268,7 +295,10 @@ pub async fn cancel(
 }
 
 /// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
-pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
+pub async fn proof(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
     let (id, job) = known(&api.context, &id)?;
     let keys = crate::node::jobs::proof_keys(&id, job.spec.kind())
         .ok_or_else(|| ApiError::internal("a job's name is too long"))?;
@@ -278,10 +308,14 @@ pub async fn proof(State(api): State<Api>, Path(id): Path<String>) -> Result<imp
 }
 
 /// How a job goes, each time that it changes, until it is over.
-pub async fn events(State(api): State<Api>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
+pub async fn events(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
     let (id, _) = known(&api.context, &id)?;
     let watch = Watch { context: api.context.clone(), id, last: Value::Null, over: false };
-    Ok(Sse::new(stream::unfold(watch, Watch::next)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(Sse::new(stream::unfold(watch, Watch::next))
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 struct Watch {
@@ -299,7 +333,8 @@ impl Watch {
             let job = self.context.job(&self.id)?;
             let (context, id) = (self.context.clone(), self.id);
             self.over = matches!(job.status, JobStatus::Final { .. } | JobStatus::Failed { .. });
-            let view = tokio::task::spawn_blocking(move || view::job(&context, &id, &job)).await.ok()?;
+            let view =
+                tokio::task::spawn_blocking(move || view::job(&context, &id, &job)).await.ok()?;
             if view != self.last {
                 self.last = view;
                 let event = Event::default().event("job").data(self.last.to_string());

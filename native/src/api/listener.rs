@@ -60,7 +60,11 @@ impl Drop for Permit {
 impl Listener {
     /// Accepts connections from this socket.
     pub fn new(inner: TcpListener) -> Self {
-        Self { inner, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)), by_address: Arc::default() }
+        Self {
+            inner,
+            permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            by_address: Arc::default(),
+        }
     }
 
     /// A share for a connection from this address, unless either limit is reached.
@@ -115,7 +119,11 @@ impl Connection {
     }
 
     /// Resets the idle timer if the operation is ready, or fails once the timer has expired.
-    fn check_idle<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn check_idle<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.idle_timer.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
             return result;
@@ -125,14 +133,22 @@ impl Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.socket).poll_read(cx, buffer);
         self.check_idle(cx, result)
     }
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.check_idle(cx, result)
     }
@@ -176,7 +192,9 @@ mod tests {
             held.push(listener.accept().await.0);
         }
         let another = |last: u8| IpAddr::from([192, 0, 2, last]);
-        let shares: Vec<_> = (0..CONNECTIONS_PER_ADDRESS_MAX).map(|_| listener.permit(another(1)).unwrap()).collect();
+        let shares: Vec<_> = (0..CONNECTIONS_PER_ADDRESS_MAX)
+            .map(|_| listener.permit(another(1)).unwrap())
+            .collect();
         assert!(listener.permit(another(2)).is_none(), "all are taken");
         drop(shares);
         assert!(listener.permit(another(2)).is_some());

@@ -72,7 +72,8 @@ impl Server {
         context: Arc<Context>,
     ) -> anyhow::Result<Self> {
         let token = token(dir)?;
-        let listener = TcpListener::bind(addr.as_str()).await.map_err(|error| cannot_listen(addr, error))?;
+        let listener =
+            TcpListener::bind(addr.as_str()).await.map_err(|error| cannot_listen(addr, error))?;
         let addr = listener.local_addr()?;
         let guard = Arc::new(Guard::new(context.clone(), hosts));
         let app = routes(Api { context, token: Arc::new(token) })
@@ -104,19 +105,30 @@ impl Server {
 /// Why the socket cannot be opened, and what to change.
 fn cannot_listen(addr: &HttpAddr, error: std::io::Error) -> anyhow::Error {
     let mend = match error.kind() {
-        ErrorKind::AddrInUse => "another program listens there: end it, or choose another port (0: any free one)",
-        ErrorKind::PermissionDenied => "this user may not open the port: choose one of 1024 or above",
-        ErrorKind::AddrNotAvailable => "this machine has no such address: choose one of its own, or 127.0.0.1",
+        ErrorKind::AddrInUse => {
+            "another program listens there: end it, or choose another port (0: any free one)"
+        }
+        ErrorKind::PermissionDenied => {
+            "this user may not open the port: choose one of 1024 or above"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one of its own, or 127.0.0.1"
+        }
         _ => "choose another address",
     };
-    anyhow::Error::new(error)
-        .context(format!("cannot serve HTTP on {addr}: {mend}, with --http or `http` in config.toml"))
+    anyhow::Error::new(error).context(format!(
+        "cannot serve HTTP on {addr}: {mend}, with --http or `http` in config.toml"
+    ))
 }
 
 fn token(dir: &Path) -> anyhow::Result<Token> {
     let path = dir.join(TOKEN_FILE);
     if !path.exists() {
-        files::write_atomic(&path, Token::spell(&*keys::random::<32>()?).as_bytes(), files::PRIVATE)?;
+        files::write_atomic(
+            &path,
+            Token::spell(&*keys::random::<32>()?).as_bytes(),
+            files::PRIVATE,
+        )?;
     }
     Token::read(&path)
 }
@@ -164,14 +176,16 @@ mod tests {
     /// The routes above, as the source spells them.
     fn routes() -> Vec<String> {
         let source = include_str!("mod.rs");
-        let quoted = source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next());
+        let quoted =
+            source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next());
         quoted.map(|path| path.replace("{*name}", "{name}")).collect()
     }
 
     #[test]
     fn every_route_is_described() {
         let document: serde_json::Value = serde_json::from_str(super::OPENAPI).unwrap();
-        let mut described: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+        let mut described: Vec<_> =
+            document["paths"].as_object().unwrap().keys().cloned().collect();
         let mut routes = routes();
         described.sort();
         routes.sort();

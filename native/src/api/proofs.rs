@@ -32,7 +32,8 @@ pub async fn checkpoint(
 ) -> Result<impl IntoResponse, ApiError> {
     let bytes = match root {
         true => api.context.checkpoint.clone(),
-        false => light::checkpoint(&api.context).ok_or_else(|| ApiError::internal("the state has no committee"))?,
+        false => light::checkpoint(&api.context)
+            .ok_or_else(|| ApiError::internal("the state has no committee"))?,
     };
     Ok((BYTES, bytes))
 }

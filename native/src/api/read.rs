@@ -73,7 +73,11 @@ fn sync(context: &Context) -> Value {
     }
     let target = context.sync.named();
     // One block behind is what everybody is now and then.
-    if target > context.tip().height() + 1 { json!({"how": "blocks", "target": target}) } else { Value::Null }
+    if target > context.tip().height() + 1 {
+        json!({"how": "blocks", "target": target})
+    } else {
+        Value::Null
+    }
 }
 
 pub async fn peers(State(api): State<Api>) -> Answer {
@@ -108,10 +112,16 @@ pub async fn reference(State(api): State<Api>, Path(name): Path<String>) -> Answ
 pub async fn account(State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let id: NodeId = id.parse().map_err(ApiError::bad)?;
     let tip = api.context.tip();
-    tip.state.account(&id).map(|a| Json(view::account(a))).ok_or_else(|| ApiError::not_found("account"))
+    tip.state
+        .account(&id)
+        .map(|a| Json(view::account(a)))
+        .ok_or_else(|| ApiError::not_found("account"))
 }
 
-pub async fn object(State(api): State<Api>, Path(cid): Path<String>) -> Result<impl IntoResponse, ApiError> {
+pub async fn object(
+    State(api): State<Api>,
+    Path(cid): Path<String>,
+) -> Result<impl IntoResponse, ApiError> {
     let cid: Cid = cid.parse().map_err(ApiError::bad)?;
     let bytes = reading(&api, move |c| c.store.object(&cid)).await?.map_err(ApiError::internal)?;
     let kind = match cid.codec {
@@ -133,7 +143,8 @@ pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
         )));
     }
     let header = header.ok_or_else(|| ApiError::not_found("block"))?;
-    let transactions = block.map(|(b, _)| b.transactions.iter().map(|t| t.id().to_string()).collect::<Vec<_>>());
+    let transactions =
+        block.map(|(b, _)| b.transactions.iter().map(|t| t.id().to_string()).collect::<Vec<_>>());
     let signers = header.certificate.as_ref().map(|c| c.seats().collect::<Vec<_>>());
     let mut view = view::header(&header.header);
     view["transactions"] = json!(transactions.unwrap_or_default());
@@ -149,11 +160,18 @@ pub struct After {
 
 pub async fn events(State(api): State<Api>, Query(After { after }): Query<After>) -> Answer {
     let events = api.context.events.after(after);
-    Ok(Json(json!({"events": events.iter().map(|(n, t, e)| view::event(*n, *t, e)).collect::<Vec<_>>()})))
+    Ok(Json(
+        json!({"events": events.iter().map(|(n, t, e)| view::event(*n, *t, e)).collect::<Vec<_>>()}),
+    ))
 }
 
-pub async fn transact(_: Authorized, State(api): State<Api>, body: Bytes) -> Result<impl IntoResponse, ApiError> {
-    let transaction: SignedTransaction = codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
+pub async fn transact(
+    _: Authorized,
+    State(api): State<Api>,
+    body: Bytes,
+) -> Result<impl IntoResponse, ApiError> {
+    let transaction: SignedTransaction =
+        codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
     if api.context.is_reduced() {
         let id = reading(&api, move |c| c.check(transaction)).await??;
         let number = queue::submit(&api.context, Write::Signed(id.1)).await?;
@@ -171,7 +189,8 @@ pub async fn queue(State(api): State<Api>) -> Answer {
 }
 
 pub async fn queued(State(api): State<Api>, Path(number): Path<u64>) -> Answer {
-    let found = reading(&api, move |c| c.store.queued(number)).await?.map_err(ApiError::internal)?;
+    let found =
+        reading(&api, move |c| c.store.queued(number)).await?.map_err(ApiError::internal)?;
     found.map(|q| Json(view::queued(number, &q))).ok_or_else(|| ApiError::not_found("queued write"))
 }
 

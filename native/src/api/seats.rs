@@ -50,7 +50,8 @@ pub async fn show(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
         MemberStatus::Left => json!({"state": "left"}),
     });
     let account = tip.state.account(&context.id);
-    let seat = committee.seat_of(&context.id).and_then(|seat| Some((seat, committee.seats.get(seat)?)));
+    let seat =
+        committee.seat_of(&context.id).and_then(|seat| Some((seat, committee.seats.get(seat)?)));
     Ok(Json(json!({
         "epoch": committee.epoch,
         "epoch_blocks": context.params.epoch_blocks,
@@ -106,7 +107,8 @@ pub async fn transfer(
 async fn claim(api: &Api) -> Result<KeyClaim, ApiError> {
     let keys = reading(api, fresh_keys).await?.map_err(ApiError::internal)?;
     let context = &api.context;
-    let claim = KeyClaim::new(&context.chain, &context.id, &keys.vote, &keys.vrf).map_err(ApiError::internal)?;
+    let claim = KeyClaim::new(&context.chain, &context.id, &keys.vote, &keys.vrf)
+        .map_err(ApiError::internal)?;
     context.replica.send(Input::SeatKeys(Box::new(keys)));
     Ok(claim)
 }
@@ -125,15 +127,21 @@ fn fresh_keys(context: &Context) -> anyhow::Result<SeatKeys> {
     let member = tip.state.member(&context.id);
     let kept = |keys: &SeatKeys| {
         let key = keys.vote.public();
-        let waits = member.is_some_and(|m| m.keys.key == key || m.next.is_some_and(|(next, _)| next.key == key));
+        let waits = member
+            .is_some_and(|m| m.keys.key == key || m.next.is_some_and(|(next, _)| next.key == key));
         waits || committee.seats.iter().any(|seat| seat.key == key)
     };
     vault.add_later(&context.keystore, kept)
 }
 
-fn done(api: &Api, (status, done): (StatusCode, Done)) -> Result<impl IntoResponse + use<>, ApiError> {
+fn done(
+    api: &Api,
+    (status, done): (StatusCode, Done),
+) -> Result<impl IntoResponse + use<>, ApiError> {
     let view = match done {
-        Done::Applied { transaction, height } => json!({"transaction": transaction.to_string(), "height": height}),
+        Done::Applied { transaction, height } => {
+            json!({"transaction": transaction.to_string(), "height": height})
+        }
         Done::Queued(number) => {
             json!({"queued": number, "final": false, "reduced": api.context.is_reduced()})
         }

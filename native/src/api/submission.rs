@@ -104,7 +104,8 @@ pub async fn submit(
     let number = match key {
         None => queue::submit(&api.context, write).await?,
         Some((key, content)) => {
-            let about = BoundedVec::try_from(about.to_string().into_bytes()).map_err(ApiError::internal)?;
+            let about =
+                BoundedVec::try_from(about.to_string().into_bytes()).map_err(ApiError::internal)?;
             match queue::submit_keyed(&api.context, write, Keyed { key, content, about }).await? {
                 Enqueued::New(number) => number,
                 Enqueued::Known(known) => return replay(api, known).await,
@@ -119,7 +120,8 @@ pub async fn submit(
 /// blocks need.
 async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
     let needed = FREE_BYTES_MIN + 2 * len;
-    let (free, path) = reading(api, |c| (c.store.free_bytes(), c.store.path().to_path_buf())).await?;
+    let (free, path) =
+        reading(api, |c| (c.store.free_bytes(), c.store.path().to_path_buf())).await?;
     match free {
         Some(free) if free < needed => Err(ApiError::storage(format!(
             "the disk of {} has {} MiB left, and this submission needs {}: free some space and send it again",

@@ -60,7 +60,9 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
 fn params_of(job: &Job) -> Value {
     match &job.spec.task {
         JobTask::Train(task) => params(&task.params),
-        JobTask::Infer(task) => json!({"layers": task.architecture.dims.to_vec(), "rows": task.rows}),
+        JobTask::Infer(task) => {
+            json!({"layers": task.architecture.dims.to_vec(), "rows": task.rows})
+        }
     }
 }
 
@@ -113,8 +115,7 @@ pub fn in_list(context: &Context, progress: &JobProgress) -> Value {
 
 /// How far a job is.
 fn progress_view(progress: &JobProgress) -> Value {
-    let point =
-        |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
+    let point = |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
     json!({
         "id": progress.id.to_string(),
         "kind": progress.kind.as_str(),
@@ -190,7 +191,9 @@ pub fn queued(number: u64, queued: &Queued) -> Value {
     });
     match &queued.stage {
         Stage::Waiting => {}
-        Stage::Sent { transaction, .. } => view["transaction"] = json!(transaction.id().to_string()),
+        Stage::Sent { transaction, .. } => {
+            view["transaction"] = json!(transaction.id().to_string())
+        }
         Stage::Applied { transaction, height } => {
             view["transaction"] = json!(transaction.to_string());
             view["height"] = json!(height);

@@ -127,7 +127,8 @@ impl CheckpointCommand {
             Command::Export(export) => export.execute(),
             Command::Show(show) => {
                 let bytes = read(&show.file)?;
-                print(show.json, "shown", &bytes, json!({})).with_context(|| show.file.display().to_string())
+                print(show.json, "shown", &bytes, json!({}))
+                    .with_context(|| show.file.display().to_string())
             }
             Command::Verify(verify) => verify.execute(),
             Command::Pin(pin) => pin.execute(),
@@ -137,7 +138,11 @@ impl CheckpointCommand {
 
 impl Export {
     fn execute(self) -> anyhow::Result<()> {
-        ensure!(self.replace || !self.out.exists(), "{} exists already; --replace overwrites it", self.out.display());
+        ensure!(
+            self.replace || !self.out.exists(),
+            "{} exists already; --replace overwrites it",
+            self.out.display()
+        );
         let client = Client::of(&self.dir)?;
         let newest = client.bytes("/v1/checkpoint")?.context("the node has no checkpoint")?;
         let now_ms = now_ms();
@@ -161,11 +166,13 @@ impl Export {
             agrees(&mut light, &newest, now_ms)?;
             if let Some(path) = &self.handovers {
                 let file = HandoverFile::new(followed)?.encode();
-                files::write_atomic(path, &file, files::PUBLIC).with_context(|| path.display().to_string())?;
+                files::write_atomic(path, &file, files::PUBLIC)
+                    .with_context(|| path.display().to_string())?;
             }
             light.checkpoint().encode()
         };
-        files::write_atomic(&self.out, &bytes, files::PUBLIC).with_context(|| self.out.display().to_string())?;
+        files::write_atomic(&self.out, &bytes, files::PUBLIC)
+            .with_context(|| self.out.display().to_string())?;
         print(self.json, "exported", &bytes, more)
     }
 
@@ -195,7 +202,8 @@ impl Verify {
         trust::same_chain(light.chain(), &chain)?;
         self.follow(&mut light, candidate.committee.epoch, now_ms)?;
         agrees(&mut light, &candidate, now_ms).with_context(|| self.file.display().to_string())?;
-        let mut more = json!({"root": {"checkpoint": root.source, "hash": root.hash().to_string()}});
+        let mut more =
+            json!({"root": {"checkpoint": root.source, "hash": root.hash().to_string()}});
         if self.pin {
             more["pinned"] = json!(trust::pin(&bytes, &chain)?);
         }
@@ -207,8 +215,12 @@ impl Verify {
             return Ok(());
         }
         match (&self.handovers, &self.trust.dir) {
-            (Some(path), _) => handovers::follow_given(light, handovers::read(path)?, epoch, now_ms),
-            (None, Some(dir)) => handovers::follow(&Client::of(dir)?, light, epoch, now_ms).map(drop),
+            (Some(path), _) => {
+                handovers::follow_given(light, handovers::read(path)?, epoch, now_ms)
+            }
+            (None, Some(dir)) => {
+                handovers::follow(&Client::of(dir)?, light, epoch, now_ms).map(drop)
+            }
             (None, None) => bail!(
                 "the checkpoint is {} epochs after the root: give the committee handovers with --handovers FILE, or a running \
                  node with --dir DIR",
@@ -222,7 +234,8 @@ impl Pin {
     fn execute(self) -> anyhow::Result<()> {
         let bytes = read(&self.file)?;
         let place = || self.file.display().to_string();
-        let (checkpoint, _) = Checkpoint::open(&bytes, Some(&self.checkpoint_hash), now_ms()).with_context(place)?;
+        let (checkpoint, _) =
+            Checkpoint::open(&bytes, Some(&self.checkpoint_hash), now_ms()).with_context(place)?;
         let path = trust::pin(&bytes, &checkpoint.header.chain)?;
         print(self.json, "pinned", &bytes, json!({"pinned": path}))
     }
@@ -248,7 +261,10 @@ fn agrees(light: &mut LightClient, checkpoint: &Checkpoint, now_ms: TimeMs) -> a
         committee.digest() == light.committee().record().digest(),
         "its committee is not the one that the handovers lead to"
     );
-    ensure!(*trust_period_ms == light.checkpoint().trust_period_ms, "it claims another trust period than the root");
+    ensure!(
+        *trust_period_ms == light.checkpoint().trust_period_ms,
+        "it claims another trust period than the root"
+    );
     let final_header = FinalHeader { header: header.clone(), certificate: certificate.clone() };
     light.follow(Unverified::new(final_header), now_ms)?;
     Ok(())

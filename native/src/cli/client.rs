@@ -91,13 +91,15 @@ impl Client {
 
     /// A JSON answer.
     pub fn json(&self, path: &str) -> anyhow::Result<Value> {
-        let request = self.agent.get(self.url(path)).config().timeout_global(Some(self.silence)).build();
+        let request =
+            self.agent.get(self.url(path)).config().timeout_global(Some(self.silence)).build();
         self.read_json(self.sent(request.call())?)
     }
 
     /// The bytes of an answer, and nothing where there is nothing.
     pub fn bytes(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let request = self.agent.get(self.url(path)).config().timeout_global(Some(TRANSFER_TIMEOUT)).build();
+        let request =
+            self.agent.get(self.url(path)).config().timeout_global(Some(TRANSFER_TIMEOUT)).build();
         let mut response = self.sent(request.call())?;
         if response.status() == 404 {
             return Ok(None);
@@ -117,14 +119,22 @@ impl Client {
     /// Posts a submission under a key. Where the answer is lost, the submission is sent again: the
     /// key keeps the node from doing it twice. The node may have been started anew meanwhile, on
     /// another port.
-    pub fn submit(&mut self, path: &str, query: &[(&str, String)], body: &[u8], key: &str) -> anyhow::Result<Value> {
+    pub fn submit(
+        &mut self,
+        path: &str,
+        query: &[(&str, String)],
+        body: &[u8],
+        key: &str,
+    ) -> anyhow::Result<Value> {
         let mut again = 0;
         loop {
             let error = match self.post_with_key(path, query, body, Some(key)) {
                 Err(error) if error.is::<Unanswered>() => error,
                 answered => return answered,
             };
-            if again == 0 && error.downcast_ref::<Unanswered>().is_some_and(|unanswered| !unanswered.was_sent) {
+            if again == 0
+                && error.downcast_ref::<Unanswered>().is_some_and(|unanswered| !unanswered.was_sent)
+            {
                 return Err(error);
             }
             if again == SENT_AGAIN_MAX {
@@ -134,7 +144,9 @@ impl Client {
                 )));
             }
             again += 1;
-            eprintln!("{error}\nsending the submission again under its key {key}, which makes no second job ...");
+            eprintln!(
+                "{error}\nsending the submission again under its key {key}, which makes no second job ..."
+            );
             std::thread::sleep(SEND_AGAIN_AFTER * again.pow(2));
             if let Ok(base) = base(&self.dir) {
                 self.base = base;
@@ -149,25 +161,40 @@ impl Client {
         body: &[u8],
         key: Option<&str>,
     ) -> anyhow::Result<Value> {
-        let answer_within = self.silence + PREPARE_PER_MIB * u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
+        let answer_within =
+            self.silence + PREPARE_PER_MIB * u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
         let request = self.agent.post(self.url(path)).config();
-        let request = request.timeout_per_read(Some(answer_within)).timeout_recv_response(Some(answer_within)).build();
-        let request = query.iter().fold(request, |request, (name, value)| request.query(name, value));
+        let request = request
+            .timeout_per_read(Some(answer_within))
+            .timeout_recv_response(Some(answer_within))
+            .build();
+        let request =
+            query.iter().fold(request, |request, (name, value)| request.query(name, value));
         let request = request.header("authorization", self.bearer()?);
-        let request = key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
+        let request =
+            key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
         self.read_json(self.sent(request.send(body))?)
     }
 
     /// Deletes.
     pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        let request = self.agent.delete(self.url(path)).config().timeout_global(Some(self.silence)).build();
+        let request =
+            self.agent.delete(self.url(path)).config().timeout_global(Some(self.silence)).build();
         self.read_json(self.sent(request.header("authorization", self.bearer()?).call())?)
     }
 
     /// The data of a stream of events, one after the other. The node sends comments while nothing
     /// happens, so that silence is a fault.
-    pub fn events(&self, path: &str) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Value>> + '_> {
-        let request = self.agent.get(self.url(path)).config().timeout_recv_response(Some(self.silence)).build();
+    pub fn events(
+        &self,
+        path: &str,
+    ) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Value>> + '_> {
+        let request = self
+            .agent
+            .get(self.url(path))
+            .config()
+            .timeout_recv_response(Some(self.silence))
+            .build();
         let response = self.sent(request.call())?;
         if !response.status().is_success() {
             return Err(refused(response));
@@ -178,11 +205,15 @@ impl Client {
                 let mut line = String::new();
                 match std::io::Read::take(&mut reader, LINE_LEN_MAX).read_line(&mut line) {
                     Ok(0) => return None,
-                    Err(error) => return Some(Err(self.unanswered(&ureq::Error::Io(error)).into())),
+                    Err(error) => {
+                        return Some(Err(self.unanswered(&ureq::Error::Io(error)).into()));
+                    }
                     Ok(_) => {}
                 }
                 if let Some(data) = line.strip_prefix("data:") {
-                    return Some(serde_json::from_str(data.trim()).map_err(|error| self.foreign(&error)));
+                    return Some(
+                        serde_json::from_str(data.trim()).map_err(|error| self.foreign(&error)),
+                    );
                 }
             }
         }))
@@ -266,7 +297,8 @@ fn is_timeout(error: &ureq::Error) -> bool {
         ureq::Error::Timeout(_) => true,
         ureq::Error::Io(io) => {
             let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
-            matches!(io.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) || inner.is_some_and(is_timeout)
+            matches!(io.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+                || inner.is_some_and(is_timeout)
         }
         _ => false,
     }
@@ -275,19 +307,25 @@ fn is_timeout(error: &ureq::Error) -> bool {
 /// Where the node of a directory serves HTTP.
 fn base(dir: &Path) -> anyhow::Result<String> {
     let path = dir.join(RUN_FILE);
-    let bytes = files::read_capped(&path, RUN_FILE_LEN_MAX).map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => not_running(dir),
-        ErrorKind::PermissionDenied => anyhow::Error::new(error)
-            .context(format!("cannot read {}: run the command as the node's user", path.display())),
-        _ => damaged(&path, &error),
-    })?;
+    let bytes =
+        files::read_capped(&path, RUN_FILE_LEN_MAX).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => not_running(dir),
+            ErrorKind::PermissionDenied => anyhow::Error::new(error).context(format!(
+                "cannot read {}: run the command as the node's user",
+                path.display()
+            )),
+            _ => damaged(&path, &error),
+        })?;
     let run: Value = serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error))?;
     let base = run["http"].as_str().filter(|base| base.starts_with("http://"));
     Ok(base.ok_or_else(|| damaged(&path, &"it names no address"))?.to_owned())
 }
 
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
-    anyhow::anyhow!("{} is damaged ({why}): stop the node, remove the file, and start the node again", path.display())
+    anyhow::anyhow!(
+        "{} is damaged ({why}): stop the node, remove the file, and start the node again",
+        path.display()
+    )
 }
 
 /// Why a directory has no running node.
@@ -295,7 +333,11 @@ fn not_running(dir: &Path) -> anyhow::Error {
     match Config::load(dir) {
         Err(error) if !dir.join(config::FILE_NAME).exists() => error,
         Ok(_) | Err(_) => {
-            anyhow::anyhow!("no node runs on {}; start it with `tequio run --dir {}`", dir.display(), dir.display())
+            anyhow::anyhow!(
+                "no node runs on {}; start it with `tequio run --dir {}`",
+                dir.display(),
+                dir.display()
+            )
         }
     }
 }
@@ -324,7 +366,9 @@ pub fn segment(text: &str) -> anyhow::Result<&str> {
 pub fn job_id(text: &str) -> anyhow::Result<&str> {
     const DIGITS: usize = 64;
     if text.len() != DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        bail!("{text:?} is no job's id: an id has {DIGITS} hexadecimal digits; `tequio job list` shows the ids");
+        bail!(
+            "{text:?} is no job's id: an id has {DIGITS} hexadecimal digits; `tequio job list` shows the ids"
+        );
     }
     Ok(text)
 }
@@ -430,7 +474,12 @@ mod tests {
         ];
         for error in errors {
             let dir = fake.dir.path().display().to_string();
-            assert!(error.contains("is silent") && error.contains(&dir) && error.contains("tequio status"), "{error}");
+            assert!(
+                error.contains("is silent")
+                    && error.contains(&dir)
+                    && error.contains("tequio status"),
+                "{error}"
+            );
         }
     }
 
@@ -473,13 +522,19 @@ mod tests {
             0 => stream.shutdown(std::net::Shutdown::Both).unwrap(),
             _ => answer(stream, "{\"id\":\"7\"}"),
         });
-        let answer = fake.client().submit("/v1/jobs", &[("label", "a b".into())], b"x,y\n", "my-key").unwrap();
+        let answer = fake
+            .client()
+            .submit("/v1/jobs", &[("label", "a b".into())], b"x,y\n", "my-key")
+            .unwrap();
         assert_eq!(answer["id"], "7");
         let requests: Vec<String> = fake.requests.try_iter().collect();
         assert_eq!(requests.len(), 2);
         for request in requests {
             let request = request.to_ascii_lowercase();
-            assert!(request.starts_with("post /v1/jobs?label=a%20b ") && request.contains("idempotency-key: my-key"));
+            assert!(
+                request.starts_with("post /v1/jobs?label=a%20b ")
+                    && request.contains("idempotency-key: my-key")
+            );
         }
     }
 
@@ -488,7 +543,10 @@ mod tests {
         let fake = Fake::new(|_, stream| stream.shutdown(std::net::Shutdown::Both).unwrap());
         let error = fake.client().submit("/v1/jobs", &[], b"x,y\n", "my-key").unwrap_err();
         let text = format!("{error:#}");
-        assert!(text.contains("not known") && text.contains("--key my-key") && text.contains("is lost"), "{text}");
+        assert!(
+            text.contains("not known") && text.contains("--key my-key") && text.contains("is lost"),
+            "{text}"
+        );
         assert_eq!(fake.requests.try_iter().count(), 1 + SENT_AGAIN_MAX as usize);
     }
 
@@ -503,7 +561,9 @@ mod tests {
         let error = fake.client().submit("/v1/jobs", &[], b"", "key").unwrap_err();
         let text = format!("{error:#}");
         assert!(
-            text.contains("has ended") && text.contains("tequio run --dir") && !text.contains("not known"),
+            text.contains("has ended")
+                && text.contains("tequio run --dir")
+                && !text.contains("not known"),
             "{text}"
         );
     }

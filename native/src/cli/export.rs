@@ -61,8 +61,13 @@ pub const FILES: [&str; 7] = [CHECKPOINT, HANDOVERS, PROOF, MODEL, RECORD, WEIGH
 /// Reads a final job from a node, checks it, and writes the directory.
 pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = segment(id)?.parse().context("a job's id has 64 hexadecimal digits")?;
-    ensure!(!out.exists(), "{} exists already: remove it, or give --out another name", out.display());
-    let Proved { checkpoint, handovers, proof, job, height } = proved_job(client, &job_id, JobKind::Train)?;
+    ensure!(
+        !out.exists(),
+        "{} exists already: remove it, or give --out another name",
+        out.display()
+    );
+    let Proved { checkpoint, handovers, proof, job, height } =
+        proved_job(client, &job_id, JobKind::Train)?;
     let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
     let trained = result.output.model().context("the job has trained no model")?;
     let model_block = kb::fetch(client, trained.model)?;
@@ -76,10 +81,22 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
         "checkpoint_hash": Checkpoint::hash(&checkpoint).to_string(),
     });
     let manifest_text = serde_json::to_string_pretty(&manifest)?;
-    let contents: [&[u8]; 7] =
-        [&checkpoint, &handovers, &proof, &model_block.bytes, &record.bytes, &weights, manifest_text.as_bytes()];
-    let sums: String = FILES.iter().zip(contents).map(|(name, bytes)| format!("{}  {name}\n", digest(bytes))).collect();
-    let all: Vec<(&str, &[u8])> = FILES.into_iter().zip(contents).chain([(SUMS, sums.as_bytes())]).collect();
+    let contents: [&[u8]; 7] = [
+        &checkpoint,
+        &handovers,
+        &proof,
+        &model_block.bytes,
+        &record.bytes,
+        &weights,
+        manifest_text.as_bytes(),
+    ];
+    let sums: String = FILES
+        .iter()
+        .zip(contents)
+        .map(|(name, bytes)| format!("{}  {name}\n", digest(bytes)))
+        .collect();
+    let all: Vec<(&str, &[u8])> =
+        FILES.into_iter().zip(contents).chain([(SUMS, sums.as_bytes())]).collect();
     write_directory(out, &all)?;
     Ok(manifest)
 }
@@ -88,7 +105,9 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
 fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = OsString::from(".");
-    name.push(out.file_name().with_context(|| format!("{} names no directory to make", out.display()))?);
+    name.push(
+        out.file_name().with_context(|| format!("{} names no directory to make", out.display()))?,
+    );
     name.push(format!(".{}.new", std::process::id()));
     let partial = folder.join(name);
     let written = (|| {
@@ -132,15 +151,22 @@ pub struct Proved {
 pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<Proved> {
     let shown = client.json(&format!("/v1/jobs/{id}"))?;
     let found = shown["kind"].as_str().unwrap_or("unknown");
-    ensure!(found == kind.as_str(), "job {id} is of kind {found}, and this needs one of kind {}", kind.as_str());
+    ensure!(
+        found == kind.as_str(),
+        "job {id} is of kind {found}, and this needs one of kind {}",
+        kind.as_str()
+    );
     let now_ms = now_ms();
     let (checkpoint, mut light) = root(client, now_ms)?;
-    let proof = client.bytes(&format!("/v1/jobs/{id}/proof"))?.context("the node does not know this job")?;
+    let proof = client
+        .bytes(&format!("/v1/jobs/{id}/proof"))?
+        .context("the node does not know this job")?;
     let Response::Proved { header, entries } = codec::decode(&proof, RESPONSE_LEN_MAX)? else {
         bail!("the node's answer is no proof");
     };
     let Header { height, epoch, .. } = header.header;
-    let handovers = HandoverFile::new(handovers::follow(client, &mut light, epoch, now_ms)?)?.encode();
+    let handovers =
+        HandoverFile::new(handovers::follow(client, &mut light, epoch, now_ms)?)?.encode();
     let keys = proof_keys(id, kind).context("a job's name is too long")?;
     let found = light.read(&keys, Unverified::new(header), &entries, now_ms)?;
     match found.into_iter().nth(1).flatten() {
@@ -175,9 +201,15 @@ mod tests {
         let out = dir.path().join("model");
         // The second file cannot be written.
         let error = write_directory(&out, &[("a", b"1"), ("missing/b", b"2")]).unwrap_err();
-        assert!(error.to_string().contains("model") && error.to_string().contains("--out"), "{error}");
+        assert!(
+            error.to_string().contains("model") && error.to_string().contains("--out"),
+            "{error}"
+        );
         assert!(files::is_empty(dir.path()), "no partial directory is left");
         write_directory(&out, &[("a", b"1"), ("b", b"2")]).unwrap();
-        assert_eq!((fs::read(out.join("a")).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"1".to_vec(), 1));
+        assert_eq!(
+            (fs::read(out.join("a")).unwrap(), fs::read_dir(dir.path()).unwrap().count()),
+            (b"1".to_vec(), 1)
+        );
     }
 }

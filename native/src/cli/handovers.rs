@@ -55,8 +55,10 @@ pub fn follow_given(
     now_ms: TimeMs,
 ) -> anyhow::Result<()> {
     let known = light.committee().epoch();
-    let wanted: Vec<_> = handovers.into_iter().filter(|h| (known..epoch).contains(&h.epoch())).collect();
-    if let Some(first) = wanted.first().map(CommitteeHandover::epoch).filter(|first| *first > known) {
+    let wanted: Vec<_> =
+        handovers.into_iter().filter(|h| (known..epoch).contains(&h.epoch())).collect();
+    if let Some(first) = wanted.first().map(CommitteeHandover::epoch).filter(|first| *first > known)
+    {
         bail!(
             "the checkpoint is of epoch {known}, and the committee handovers begin with epoch {first}: those between are \
              needed, or a newer checkpoint"

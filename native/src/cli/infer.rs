@@ -84,7 +84,9 @@ impl Infer {
         let submitted = client.submit(&format!("{trained}/infer"), &query, &body, &key);
         let submitted = submitted.map_err(|error| job::blame(error, place))?;
         let wait = self.wait || self.out.is_some();
-        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
+        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
+            return Ok(());
+        };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
         event["id"] = json!(id);
@@ -100,7 +102,9 @@ impl Infer {
             last["counts"] = write(&client, &id, out)?;
         }
         last["out"] = json!(self.out);
-        say(self.json, &last, || format!("answers {}", last["answers_cid"].as_str().unwrap_or_default()));
+        say(self.json, &last, || {
+            format!("answers {}", last["answers_cid"].as_str().unwrap_or_default())
+        });
         Ok(())
     }
 }
@@ -112,19 +116,24 @@ fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let JobStatus::Final { result, .. } = &job.status else { bail!("the job is not final yet") };
     let JobOutput::Answers(cid) = result.output else { bail!("the job has answered nothing") };
     let answers = Answers::from_block(kb::fetch(client, cid)?)?;
-    ensure!(answers.job == job_id && answers.batch == job.spec.dataset, "the answers are those of another job");
+    ensure!(
+        answers.job == job_id && answers.batch == job.spec.dataset,
+        "the answers are those of another job"
+    );
     let model = Model::from_block(kb::fetch(client, answers.model)?)?;
     let mut counts = vec![0u64; model.classes.len()];
     let mut text = format!("{}\n", field(&model.label));
     for class in &answers.classes {
-        let name = model.classes.get(usize::from(*class)).context("an answer is no class of the model")?;
+        let name =
+            model.classes.get(usize::from(*class)).context("an answer is no class of the model")?;
         text.push_str(&field(name));
         text.push('\n');
         if let Some(count) = counts.get_mut(usize::from(*class)) {
             *count += 1;
         }
     }
-    files::write_atomic(out, text.as_bytes(), files::PUBLIC).with_context(|| out.display().to_string())?;
+    files::write_atomic(out, text.as_bytes(), files::PUBLIC)
+        .with_context(|| out.display().to_string())?;
     Ok(model.classes.iter().zip(counts).map(|(name, count)| (name.clone(), json!(count))).collect())
 }
 
@@ -142,6 +151,9 @@ mod tests {
 
     #[test]
     fn fields_are_quoted_where_they_must_be() {
-        assert_eq!([field("setosa"), field("a,b"), field("say \"x\"")], ["setosa", "\"a,b\"", "\"say \"\"x\"\"\""]);
+        assert_eq!(
+            [field("setosa"), field("a,b"), field("say \"x\"")],
+            ["setosa", "\"a,b\"", "\"say \"\"x\"\"\""]
+        );
     }
 }

@@ -94,7 +94,10 @@ impl Init {
         let dir = self.dir.as_path();
         let is_new = !dir.exists();
         fs::create_dir_all(dir).with_context(|| {
-            format!("cannot make the directory {}: name one in a place where this user may write", dir.display())
+            format!(
+                "cannot make the directory {}: name one in a place where this user may write",
+                dir.display()
+            )
         })?;
         check_empty(dir)?;
         let made = match &self.join {
@@ -132,7 +135,10 @@ impl Init {
         let genesis = self.genesis.as_deref().context("--join needs --genesis")?;
         let read = |path: &Path| {
             files::read_capped(path, FILE_LEN_MAX).with_context(|| {
-                format!("cannot read {}: give --join and --genesis the files of the network's operator", path.display())
+                format!(
+                    "cannot read {}: give --join and --genesis the files of the network's operator",
+                    path.display()
+                )
             })
         };
         let (checkpoint_bytes, genesis_bytes) = (read(checkpoint)?, read(genesis)?);
@@ -140,7 +146,8 @@ impl Init {
         let opened = Checkpoint::open(&checkpoint_bytes, self.checkpoint_hash.as_ref(), now_ms());
         let (opened, _) = opened.with_context(place)?;
         let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.start());
-        let start = start.with_context(|| format!("{} cannot be used as the genesis", genesis.display()))?;
+        let start = start
+            .with_context(|| format!("{} cannot be used as the genesis", genesis.display()))?;
         ensure!(
             start.chain == opened.header.chain,
             "{} and {} are of different networks: get both from the same source",
@@ -148,18 +155,23 @@ impl Init {
             checkpoint.display()
         );
         if self.peers.is_empty() {
-            bail!("no --peer is given: give at least one node of the network, or the new one finds nobody");
+            bail!(
+                "no --peer is given: give at least one node of the network, or the new one finds nobody"
+            );
         }
-        let peers = self.peers.iter().map(|peer| join_peer(peer)).collect::<anyhow::Result<Vec<_>>>()?;
+        let peers =
+            self.peers.iter().map(|peer| join_peer(peer)).collect::<anyhow::Result<Vec<_>>>()?;
         let what = "the new node's keys";
-        let source = PassphraseSource { file: self.passphrase.passphrase_file.as_deref(), new: true, what };
+        let source =
+            PassphraseSource { file: self.passphrase.passphrase_file.as_deref(), new: true, what };
         let passphrase = source.read()?;
         let keys = Keys::generate()?;
         let mut config = Config { peers, ..Config::default() };
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
-        config.passphrase_file = self.passphrase.passphrase_file.as_deref().map(std::path::absolute).transpose()?;
+        config.passphrase_file =
+            self.passphrase.passphrase_file.as_deref().map(std::path::absolute).transpose()?;
         self.fill(|| {
             keys.save(&self.dir.join(keys::FILE_NAME), &passphrase)?;
             files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis_bytes, files::PUBLIC)?;
@@ -176,7 +188,11 @@ impl Init {
                 "node {} of network {}\ncheckpoint {hash}{}\nrun it: tequio run --dir {}",
                 keys.id(),
                 start.chain,
-                if self.checkpoint_hash.is_some() { "" } else { " (compare this with what you were told)" },
+                if self.checkpoint_hash.is_some() {
+                    ""
+                } else {
+                    " (compare this with what you were told)"
+                },
                 self.dir.display()
             )
         });
@@ -185,13 +201,15 @@ impl Init {
 
     fn devnet(&self) -> anyhow::Result<()> {
         let (passphrase, passphrase_file) = self.devnet_passphrase()?;
-        let members = (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
+        let members =
+            (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
         let params = devnet_params(self.term_blocks, self.epoch_blocks());
         let genesis = devnet_genesis(&self.name, &members, params)?;
         let start = genesis.start()?;
         let trust_period_ms = start.params.trust_period_ms;
         let checkpoint =
-            Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms).encode();
+            Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms)
+                .encode();
         files::write_atomic(&self.dir.join(GENESIS_FILE), &genesis.encode(), files::PUBLIC)?;
         files::write_atomic(&self.dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
         let mut nodes = Vec::new();
@@ -226,32 +244,47 @@ impl Init {
 
     /// As given, or the default of the network's purpose.
     fn epoch_blocks(&self) -> Height {
-        let default = if self.long_lived { EPOCH_MS_MIN.div_ceil(BLOCK_INTERVAL_MS_MIN) } else { EPOCH_BLOCKS };
+        let default = if self.long_lived {
+            EPOCH_MS_MIN.div_ceil(BLOCK_INTERVAL_MS_MIN)
+        } else {
+            EPOCH_BLOCKS
+        };
         self.epoch_blocks.unwrap_or_else(|| default.next_multiple_of(self.term_blocks))
     }
 
     fn devnet_text(&self, nodes: &[Value], hash: &Digest) -> String {
-        let run = nodes.iter().filter_map(|n| n["dir"].as_str()).map(|dir| format!("  tequio run --dir {dir}\n"));
+        let run = nodes
+            .iter()
+            .filter_map(|n| n["dir"].as_str())
+            .map(|dir| format!("  tequio run --dir {dir}\n"));
         format!("checkpoint {hash}\nrun each of them:\n{}", run.collect::<String>().trim_end())
     }
 
     /// Given, or drawn and left in a file beside the network, which is for trying things out.
     fn devnet_passphrase(&self) -> anyhow::Result<(Passphrase, Option<PathBuf>)> {
         let given = self.passphrase.passphrase_file.as_deref();
-        if given.is_some() || std::env::var_os(keys::PASSPHRASE_ENV).is_some_and(|text| !text.is_empty()) {
+        if given.is_some()
+            || std::env::var_os(keys::PASSPHRASE_ENV).is_some_and(|text| !text.is_empty())
+        {
             let source = PassphraseSource { file: given, new: true, what: "the new keys" };
             return Ok((source.read()?, given.map(std::path::absolute).transpose()?));
         }
         let random = keys::random::<16>()?;
-        let passphrase = Zeroizing::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>());
-        files::write_atomic(&self.dir.join(PASSPHRASE_FILE_NAME), passphrase.as_bytes(), files::PRIVATE)?;
+        let passphrase =
+            Zeroizing::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        files::write_atomic(
+            &self.dir.join(PASSPHRASE_FILE_NAME),
+            passphrase.as_bytes(),
+            files::PRIVATE,
+        )?;
         Ok((passphrase, Some(Path::new("..").join(PASSPHRASE_FILE_NAME))))
     }
 }
 
 /// Refuses a directory with anything in it, and says what the directory is.
 fn check_empty(dir: &Path) -> anyhow::Result<()> {
-    let mut entries = fs::read_dir(dir).with_context(|| format!("cannot read the directory {}", dir.display()))?;
+    let mut entries = fs::read_dir(dir)
+        .with_context(|| format!("cannot read the directory {}", dir.display()))?;
     if entries.next().is_none() {
         return Ok(());
     }
@@ -266,7 +299,9 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
             "{dir_text} holds a network already: `tequio run --dir {}` runs its first node; a new one needs another --dir",
             node.display()
         ),
-        None => bail!("{dir_text} is not empty, and no node's: give --dir a directory that is empty or missing"),
+        None => bail!(
+            "{dir_text} is not empty, and no node's: give --dir a directory that is empty or missing"
+        ),
     }
 }
 
@@ -274,7 +309,8 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
 fn clear(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed {
             tracing::warn!(path = %path.display(), %error, "cannot remove what the failed init has made");
         }
@@ -340,7 +376,9 @@ fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Resul
         name: name.try_into().with_context(|| format!("the --name {name:?} is too long"))?,
         time_ms: now_ms(),
         params,
-        accounts: BoundedVec::truncated(members.iter().map(|k| (k.id(), DEVNET_BALANCE, DEVNET_BOND))),
+        accounts: BoundedVec::truncated(
+            members.iter().map(|k| (k.id(), DEVNET_BALANCE, DEVNET_BOND)),
+        ),
         seats: BoundedVec::truncated(members.iter().map(|k| k.genesis_seat(DEVNET_BOND))),
     };
     let chain = genesis.chain();
@@ -385,7 +423,10 @@ mod tests {
     fn an_epoch_of_a_network_that_stays_is_an_hour_at_least() {
         for term in ["64", "1000", "7"] {
             let blocks = epoch_blocks(&["--long-lived", "--term-blocks", term]);
-            assert!(blocks * BLOCK_INTERVAL_MS_MIN >= EPOCH_MS_MIN && blocks.is_multiple_of(term.parse().unwrap()));
+            assert!(
+                blocks * BLOCK_INTERVAL_MS_MIN >= EPOCH_MS_MIN
+                    && blocks.is_multiple_of(term.parse().unwrap())
+            );
         }
         assert_eq!(epoch_blocks(&[]), 64);
         assert_eq!(epoch_blocks(&["--long-lived", "--epoch-blocks", "128"]), 128);

@@ -66,9 +66,15 @@ fn waiting(remaining: Remaining) -> Waiting {
 /// Takes SIGINT on a thread of its own. Without one the signal's default ends the command,
 /// silently.
 fn listen() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
+        return;
+    };
     let entered = runtime.enter();
-    let Ok(mut interrupt) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()) else { return };
+    let Ok(mut interrupt) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+    else {
+        return;
+    };
     drop(entered);
     std::thread::spawn(move || {
         runtime.block_on(interrupt.recv());

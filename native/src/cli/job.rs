@@ -227,9 +227,12 @@ impl Train {
         let body = data::read_file(&self.data).with_context(place)?;
         let (query, key) = (self.query(), self.key.take()?);
         let mut client = Client::of(&self.dir.dir)?;
-        let submitted = client.submit("/v1/jobs", &query, &body, &key).map_err(|error| blame(error, place))?;
+        let submitted =
+            client.submit("/v1/jobs", &query, &body, &key).map_err(|error| blame(error, place))?;
         let wait = self.wait || self.out.is_some();
-        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else { return Ok(()) };
+        let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
+            return Ok(());
+        };
         let mut event = submitted.clone();
         event["event"] = json!("submitted");
         event["id"] = json!(id);
@@ -253,7 +256,9 @@ impl Train {
         }
         let mut last = last;
         last["out"] = json!(self.out);
-        say(self.json, &last, || format!("model {}", last["model_cid"].as_str().unwrap_or_default()));
+        say(self.json, &last, || {
+            format!("model {}", last["model_cid"].as_str().unwrap_or_default())
+        });
         Ok(())
     }
 
@@ -294,7 +299,11 @@ fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
 
 /// Adds the file to an error that the node has found in the data; other errors stay as they are.
 pub fn blame(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
-    if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() { error } else { error.context(place()) }
+    if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() {
+        error
+    } else {
+        error.context(place())
+    }
 }
 
 /// What [`watch`] does when standard output is closed, as by `| head -1`.
@@ -307,9 +316,15 @@ pub enum ClosedOutput {
 }
 
 /// Follows a job, prints each round, and returns the job when it is final.
-pub fn watch(client: &Client, id: &str, json: Json, closed_output: ClosedOutput) -> anyhow::Result<Value> {
+pub fn watch(
+    client: &Client,
+    id: &str,
+    json: Json,
+    closed_output: ClosedOutput,
+) -> anyhow::Result<Value> {
     let dir = client.dir().display();
-    let goes_on = || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
+    let goes_on =
+        || format!("job {id} goes on; follow it again with `tequio job watch --dir {dir} {id}`");
     let _waiting = interrupt::waiting_for_job(client.dir(), id, json);
     let mut round = None;
     let (mut state, mut waits) = (String::new(), String::new());
@@ -351,7 +366,8 @@ pub fn watch(client: &Client, id: &str, json: Json, closed_output: ClosedOutput)
                 return Ok(job);
             }
             "failed" | "cancelled" => {
-                let why = job_text::why(&job).unwrap_or_else(|| "the ledger gives no reason".into());
+                let why =
+                    job_text::why(&job).unwrap_or_else(|| "the ledger gives no reason".into());
                 let verb = if now == "failed" { "has failed: " } else { "was " };
                 bail!(
                     "job {id} {verb}{why}, at height {}; `tequio job show --dir {dir} {id}` shows more",
@@ -359,7 +375,9 @@ pub fn watch(client: &Client, id: &str, json: Json, closed_output: ClosedOutput)
                 );
             }
             "pending" => {
-                say(json, &json!({"event": "pending", "job": id}), || "waiting for its auditors".into());
+                say(json, &json!({"event": "pending", "job": id}), || {
+                    "waiting for its auditors".into()
+                });
             }
             _ => {}
         }

@@ -6,9 +6,23 @@ use time::OffsetDateTime;
 /// A job in a list: what it is and how far it is, and below it who coordinates it and why it stands
 /// where it stands.
 pub fn in_list(job: &Value) -> String {
-    let mut lines = vec![format!("{} {:9} {} {}", text(job, "id"), text(job, "state"), date(job), progress(job))];
-    lines.push(format!("    coordinator {}, data {}", short(text(job, "coordinator")), text(job, "dataset_cid")));
-    lines.extend(Some(parameters(&job["params"])).filter(|text| !text.is_empty()).map(|text| format!("    {text}")));
+    let mut lines = vec![format!(
+        "{} {:9} {} {}",
+        text(job, "id"),
+        text(job, "state"),
+        date(job),
+        progress(job)
+    )];
+    lines.push(format!(
+        "    coordinator {}, data {}",
+        short(text(job, "coordinator")),
+        text(job, "dataset_cid")
+    ));
+    lines.extend(
+        Some(parameters(&job["params"]))
+            .filter(|text| !text.is_empty())
+            .map(|text| format!("    {text}")),
+    );
     lines.extend(why(job).map(|why| format!("    {why}")));
     lines.join("\n")
 }
@@ -44,7 +58,9 @@ pub fn in_full(job: &Value) -> String {
     if let (Some(full), Some(browsers)) = (workers["full"].as_u64(), workers["browsers"].as_u64()) {
         add("workers", format!("{full} nodes and {browsers} browsers now"));
     }
-    for (name, field) in [("model", "model_cid"), ("record", "record_cid"), ("answers", "answers_cid")] {
+    for (name, field) in
+        [("model", "model_cid"), ("record", "record_cid"), ("answers", "answers_cid")]
+    {
         add(name, text(job, field).to_owned());
     }
     let events = job["events"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -82,8 +98,13 @@ fn text<'a>(job: &'a Value, name: &str) -> &'a str {
 /// A job's name, safe to print on a terminal. Strangers choose names: control characters, line
 /// separators and bidirectional overrides could forge output, so each is replaced.
 fn name(job: &Value) -> String {
-    let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text(job, "name").chars().map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+    let is_shown = |c: char| {
+        !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text(job, "name")
+        .chars()
+        .map(|c| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER })
+        .collect()
 }
 
 fn short(id: &str) -> &str {
@@ -100,7 +121,8 @@ fn progress(job: &Value) -> String {
         "infer" => "batch".to_owned(),
         _ => format!("round {}/{}", job["round"], job["rounds"]),
     };
-    let accuracy = job["accuracy"].as_f64().map_or(String::new(), |share| format!(", {}", percent(share)));
+    let accuracy =
+        job["accuracy"].as_f64().map_or(String::new(), |share| format!(", {}", percent(share)));
     let best = job["best_accuracy"].as_f64().filter(|best| Some(*best) != job["accuracy"].as_f64());
     let best = best.map_or(String::new(), |share| format!(" (best {})", percent(share)));
     let (units, total, rejected) = (&job["units"], &job["units_total"], &job["rejected"]);
@@ -116,13 +138,24 @@ fn curve(job: &Value) -> Option<String> {
         .collect();
     let (round, last) = points.last().copied()?;
     // The first of equal ones: training after it has gained nothing.
-    let best = points.iter().copied().reduce(|best, point| if point.1 > best.1 { point } else { best })?;
-    Some(format!("{} after round {round}, best {} after round {}", percent(last), percent(best.1), best.0))
+    let best =
+        points.iter().copied().reduce(|best, point| if point.1 > best.1 { point } else { best })?;
+    Some(format!(
+        "{} after round {round}, best {} after round {}",
+        percent(last),
+        percent(best.1),
+        best.0
+    ))
 }
 
 /// The parameters of a job, in the order of the options.
 fn parameters(params: &Value) -> String {
-    let layers = params["layers"].as_array().into_iter().flatten().map(ToString::to_string).collect::<Vec<_>>();
+    let layers = params["layers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>();
     let mut parts = Vec::new();
     if !layers.is_empty() {
         parts.push(format!("layers {}", layers.join("-")));
@@ -151,7 +184,9 @@ fn parameters(params: &Value) -> String {
 
 /// When a job was submitted, in UTC.
 fn date(job: &Value) -> String {
-    let at = job["submitted_ms"].as_i64().and_then(|ms| OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
+    let at = job["submitted_ms"]
+        .as_i64()
+        .and_then(|ms| OffsetDateTime::from_unix_timestamp(ms / 1000).ok());
     at.map_or("date unknown".to_owned(), |at| {
         format!(
             "{:04}-{:02}-{:02} {:02}:{:02}:{:02}Z",
@@ -185,7 +220,10 @@ mod tests {
         let mut job = job();
         job["name"] = json!("\u{1b}[31mred\nfake \u{202e}line");
         for text in [in_list(&job), line(&job), in_full(&job)] {
-            assert!(!text.contains(['\u{1b}', '\u{202e}']) && text.contains("red\u{fffd}fake"), "{text:?}");
+            assert!(
+                !text.contains(['\u{1b}', '\u{202e}']) && text.contains("red\u{fffd}fake"),
+                "{text:?}"
+            );
         }
     }
 

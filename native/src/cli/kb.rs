@@ -58,15 +58,19 @@ impl Kb {
             Ok(cid) => cid,
             Err(_) => {
                 let found = client.json(&format!("/v1/refs/{}", segment(&get.what)?))?;
-                found["cid"].as_str().and_then(|c| c.parse().ok()).context("the ref points to no CID")?
+                found["cid"]
+                    .as_str()
+                    .and_then(|c| c.parse().ok())
+                    .context("the ref points to no CID")?
             }
         };
         let block = fetch(&client, cid)?;
         let bytes = if get.contents { join(&client, block)? } else { block.bytes.clone() };
         match &get.output {
             Some(path) => {
-                files::write_atomic(path, &bytes, files::PUBLIC)
-                    .with_context(|| format!("cannot write {}: give --output another path", path.display()))?;
+                files::write_atomic(path, &bytes, files::PUBLIC).with_context(|| {
+                    format!("cannot write {}: give --output another path", path.display())
+                })?;
                 let object = json!({"cid": cid.to_string(), "bytes": bytes.len(), "output": path});
                 say(get.json, &object, || format!("{cid}: {} bytes", bytes.len()));
             }
@@ -80,7 +84,10 @@ impl Kb {
 pub fn fetch(client: &Client, cid: Cid) -> anyhow::Result<Verified<Block>> {
     let bytes = client.bytes(&format!("/v1/objects/{cid}"))?;
     let bytes = bytes.with_context(|| {
-        format!("the node of {} does not have object {cid}: ask another node of the network", client.dir().display())
+        format!(
+            "the node of {} does not have object {cid}: ask another node of the network",
+            client.dir().display()
+        )
     })?;
     Ok(Unverified::new(Block { cid, bytes }).verify()?)
 }

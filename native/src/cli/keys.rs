@@ -72,11 +72,18 @@ impl Keys {
                 show.describe(&keys, "shown")
             }
             Command::Export(Export { show, out, new_passphrase_file }) => {
-                ensure!(!out.exists(), "{} exists already: remove it, or give --out another name", out.display());
+                ensure!(
+                    !out.exists(),
+                    "{} exists already: remove it, or give --out another name",
+                    out.display()
+                );
                 let passphrase = show.passphrase()?;
                 let keys = NodeKeys::open(&show.keystore(), &passphrase)?;
                 let sealed_with = match &new_passphrase_file {
-                    Some(file) => PassphraseSource { file: Some(file), new: true, what: "the export" }.read()?,
+                    Some(file) => {
+                        PassphraseSource { file: Some(file), new: true, what: "the export" }
+                            .read()?
+                    }
                     None => passphrase,
                 };
                 keys.save(&out, &sealed_with)?;
@@ -111,20 +118,24 @@ impl Show {
     fn passphrase(&self) -> anyhow::Result<keys::Passphrase> {
         let configured = Config::load(&self.dir.dir).ok().and_then(|c| c.passphrase_file);
         let configured = configured.map(|file| self.dir.dir.join(file));
-        let file: Option<&Path> = self.passphrase.passphrase_file.as_deref().or(configured.as_deref());
+        let file: Option<&Path> =
+            self.passphrase.passphrase_file.as_deref().or(configured.as_deref());
         let what = format!("the keys in {}", self.dir.dir.display());
         PassphraseSource { file, new: false, what: &what }.read()
     }
 
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {
-        let peer = tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
+        let peer =
+            tequio_p2p::identity::peer_id(keys.id()).context("the key is no point of the curve")?;
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let (voting, vrf) = (hex(&keys.voting.public().0), hex(&keys.vrf.public().0));
         let object = json!({
             "event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting,
             "vrf_key": vrf,
         });
-        say(self.json, &object, || format!("node    {}\npeer    {peer}\nvoting  {voting}\nvrf     {vrf}", keys.id()));
+        say(self.json, &object, || {
+            format!("node    {}\npeer    {peer}\nvoting  {voting}\nvrf     {vrf}", keys.id())
+        });
         Ok(())
     }
 }

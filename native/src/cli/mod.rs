@@ -123,10 +123,13 @@ pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String
     let line = if json.json { object.to_string() } else { text() };
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{line}").and_then(|()| out.flush());
-    if let Some(error) = written.as_ref().err().filter(|error| error.kind() != ErrorKind::BrokenPipe)
+    if let Some(error) =
+        written.as_ref().err().filter(|error| error.kind() != ErrorKind::BrokenPipe)
         && !IS_OUTPUT_LOST.swap(true, Ordering::Relaxed)
     {
-        eprintln!("error: cannot write to standard output: {error}; check the disk or the program that it leads to");
+        eprintln!(
+            "error: cannot write to standard output: {error}; check the disk or the program that it leads to"
+        );
     }
     written.is_ok()
 }

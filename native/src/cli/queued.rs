@@ -9,12 +9,20 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The id of what was submitted. Where the node has only queued it: says so, and waits until it is in the ledger if
 /// `wait`, or gives nothing.
-pub fn submitted_id(client: &Client, submitted: &Value, wait: bool, json: Json) -> anyhow::Result<Option<String>> {
+pub fn submitted_id(
+    client: &Client,
+    submitted: &Value,
+    wait: bool,
+    json: Json,
+) -> anyhow::Result<Option<String>> {
     if let Some(id) = submitted["id"].as_str() {
         return Ok(Some(id.to_owned()));
     }
     let Some(number) = submitted["queued"].as_u64() else {
-        bail!("the node of {} gave no id: it is of another version than this program", client.dir().display())
+        bail!(
+            "the node of {} gave no id: it is of another version than this program",
+            client.dir().display()
+        )
     };
     let mut event = submitted.clone();
     event["event"] = json!("queued");
@@ -39,5 +47,7 @@ pub fn text(answer: &Value, number: u64) -> String {
         Some(false) => "no block has taken it up yet",
         _ => "there is no quorum now",
     };
-    format!("queued as number {number}, NOT final: {why}. The node keeps it and sends it as soon as it can")
+    format!(
+        "queued as number {number}, NOT final: {why}. The node keeps it and sends it as soon as it can"
+    )
 }

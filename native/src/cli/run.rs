@@ -33,7 +33,12 @@ pub struct Run {
     #[arg(long, env = "TEQUIO_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     external: Vec<String>,
     /// Node to stay connected with, or the directory of one on this machine; may be repeated
-    #[arg(long = "peer", env = "TEQUIO_PEERS", value_name = "MULTIADDR|DIR", value_delimiter = ',')]
+    #[arg(
+        long = "peer",
+        env = "TEQUIO_PEERS",
+        value_name = "MULTIADDR|DIR",
+        value_delimiter = ','
+    )]
     peers: Vec<String>,
     /// Relay to be reachable through; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]
@@ -48,7 +53,12 @@ pub struct Run {
     http: Option<HttpAddr>,
     /// Name besides localhost by which requests may reach the HTTP API, such as the service name
     /// that Prometheus scrapes; may be repeated
-    #[arg(long = "http-host", env = "TEQUIO_HTTP_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        long = "http-host",
+        env = "TEQUIO_HTTP_HOSTS",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     http_hosts: Vec<HostName>,
     /// What is in the log, for example info or tequio=debug
     #[arg(long, env = "TEQUIO_LOG", value_name = "FILTER")]
@@ -86,8 +96,12 @@ impl Run {
             signal(SignalKind::hangup())?
         };
         let config = self.config(dir)?;
-        let filter =
-            || format!("the log filter of --log, TEQUIO_LOG, or `log` in {}", dir.join(config::FILE_NAME).display());
+        let filter = || {
+            format!(
+                "the log filter of --log, TEQUIO_LOG, or `log` in {}",
+                dir.join(config::FILE_NAME).display()
+            )
+        };
         let is_set = log::set(&config.log).with_context(filter)?;
         let fixed = match (is_set, &self.log) {
             (false, _) => Some(log::VARIABLE),
@@ -123,7 +137,8 @@ impl Run {
         config.votes_to = self.votes_to.unwrap_or(config.votes_to);
         config.pipeline = self.pipeline.unwrap_or(config.pipeline);
         config.keep_blocks = self.keep_blocks.unwrap_or(config.keep_blocks);
-        config.snapshot_when_behind = self.snapshot_when_behind.unwrap_or(config.snapshot_when_behind);
+        config.snapshot_when_behind =
+            self.snapshot_when_behind.unwrap_or(config.snapshot_when_behind);
         anyhow::ensure!(
             config.keep_blocks == 0 || config.keep_blocks >= KEEP_BLOCKS_MIN,
             "keep-blocks is {}, but must be 0 for all or at least {KEEP_BLOCKS_MIN}",
@@ -153,7 +168,11 @@ struct Signals {
 
 impl Signals {
     fn new(hangup: Signal) -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup,
+        })
     }
 
     /// Waits for a signal that stops the node. SIGHUP reads the log's filter again; `fixed` names
@@ -177,7 +196,9 @@ fn reload(dir: &Path, fixed: Option<&str>) {
     let read = Config::load(dir).and_then(|config| Ok((log::set(&config.log)?, config.log)));
     match read {
         Ok((_, filter)) => tracing::info!(filter, "SIGHUP: the log's filter is read again"),
-        Err(error) => tracing::error!(error = format!("{error:#}"), "SIGHUP: the log keeps its filter"),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "SIGHUP: the log keeps its filter")
+        }
     }
 }
 
@@ -192,7 +213,9 @@ async fn serve(
     // Before anything that is worth an orderly stop.
     let mut signals = Signals::new(hangup)?;
     let mut node = Node::start(dir, config, keys).await?;
-    let server = api::Server::start(dir, &config.http, config.http_hosts.clone(), node.context.clone()).await?;
+    let server =
+        api::Server::start(dir, &config.http, config.http_hosts.clone(), node.context.clone())
+            .await?;
     let listen: Vec<String> = node.listen.iter().map(ToString::to_string).collect();
     let id = node.context.id;
     let ready = json!({
@@ -219,7 +242,9 @@ async fn serve(
     server.stop().await;
     node.stop().await;
     match failure {
-        Some(failure) => Err(failure.context(format!("the node of {} cannot go on", dir.display()))),
+        Some(failure) => {
+            Err(failure.context(format!("the node of {} cannot go on", dir.display())))
+        }
         None => Ok(()),
     }
 }

@@ -65,8 +65,12 @@ impl Seat {
                 say(common.json, &seat, || text(&seat));
                 Ok(())
             }
-            Command::Join(Amount { amount, common }) => post(&common, "/v1/seat/join", &amount_query(amount)),
-            Command::Bond(Amount { amount, common }) => post(&common, "/v1/seat/bond", &amount_query(amount)),
+            Command::Join(Amount { amount, common }) => {
+                post(&common, "/v1/seat/join", &amount_query(amount))
+            }
+            Command::Bond(Amount { amount, common }) => {
+                post(&common, "/v1/seat/bond", &amount_query(amount))
+            }
             Command::Leave(common) => post(&common, "/v1/seat/leave", &[]),
             Command::Rotate(common) => post(&common, "/v1/seat/keys", &[]),
             Command::Fund(Fund { to, amount: Amount { amount, common } }) => {
@@ -93,7 +97,8 @@ fn post(common: &Common, path: &str, query: &[(&str, String)]) -> anyhow::Result
 fn text(seat: &Value) -> String {
     let number = |name: &str| seat[name].as_u64().map_or("none".to_owned(), |n| n.to_string());
     let member = seat["member"]["state"].as_str().unwrap_or("no member");
-    let waits = if seat["keys_wait"] == true { "\nnew keys wait for the end of the epoch" } else { "" };
+    let waits =
+        if seat["keys_wait"] == true { "\nnew keys wait for the end of the epoch" } else { "" };
     format!(
         "epoch   {}, {} seats\nseat    {}, weight {}\nmember  {member}\nbalance {}\nbond    {}{waits}",
         seat["epoch"],

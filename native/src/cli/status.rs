@@ -28,7 +28,9 @@ impl Status {
 fn mode_text(status: &Value) -> String {
     let queued = status["queued_writes"].as_u64().unwrap_or_default();
     match (status["mode"] == "reduced", queued) {
-        (true, _) => format!("mode    REDUCED: no block becomes final; reads go on, writes are queued ({queued} now)"),
+        (true, _) => format!(
+            "mode    REDUCED: no block becomes final; reads go on, writes are queued ({queued} now)"
+        ),
         (false, 0) => String::new(),
         (false, _) => format!("queued  {queued} writes on their way into the ledger"),
     }

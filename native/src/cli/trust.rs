@@ -17,7 +17,9 @@ use tequio_core::{
     light::LightClient,
     types::{ChainId, Digest, TimeMs},
 };
-use time::{Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description};
+use time::{
+    Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description,
+};
 
 /// Options that choose the root of trust.
 #[derive(Debug, Default, clap::Args)]
@@ -71,7 +73,9 @@ impl TrustOptions {
                 Ok(Some(Root { bytes, source: format!("{CHECKPOINT_FILE} of {}", dir.display()) }))
             }
             (None, None) => {
-                let Some(path) = pin_path(chain).filter(|path| path.exists()) else { return Ok(None) };
+                let Some(path) = pin_path(chain).filter(|path| path.exists()) else {
+                    return Ok(None);
+                };
                 Root::read(&path).map(Some)
             }
         }
@@ -88,9 +92,11 @@ pub fn pin_path(chain: &ChainId) -> Option<PathBuf> {
 
 /// Pins a checkpoint for its chain. Returns the pin's place.
 pub fn pin(bytes: &[u8], chain: &ChainId) -> anyhow::Result<PathBuf> {
-    let path = pin_path(chain).context("neither XDG_CONFIG_HOME nor HOME is set: there is no place for the pin")?;
+    let path = pin_path(chain)
+        .context("neither XDG_CONFIG_HOME nor HOME is set: there is no place for the pin")?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
     }
     files::write_atomic(&path, bytes, files::PUBLIC).with_context(|| path.display().to_string())?;
     Ok(path)
@@ -109,9 +115,11 @@ impl std::str::FromStr for AsOf {
         let end_of_day = Time::from_hms(23, 59, 59)?;
         let time = match Date::parse(text, &day) {
             Ok(date) => date.with_time(end_of_day).assume_utc(),
-            Err(_) => OffsetDateTime::parse(text, &Rfc3339).context("expected YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ")?,
+            Err(_) => OffsetDateTime::parse(text, &Rfc3339)
+                .context("expected YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ")?,
         };
-        let time_ms = TimeMs::try_from(time.unix_timestamp_nanos() / 1_000_000).context("before 1970")?;
+        let time_ms =
+            TimeMs::try_from(time.unix_timestamp_nanos() / 1_000_000).context("before 1970")?;
         let now_ms = now_ms();
         let today = OffsetDateTime::now_utc().date();
         ensure!(time_ms <= now_ms || time.date() == today, "{text} is in the future");
@@ -166,7 +174,9 @@ pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
 /// Fails unless both are of one chain.
 pub fn same_chain(root: &ChainId, other: &ChainId) -> anyhow::Result<()> {
     if root != other {
-        bail!("the root of trust is of network {root}, and what is to be verified is of network {other}");
+        bail!(
+            "the root of trust is of network {root}, and what is to be verified is of network {other}"
+        );
     }
     Ok(())
 }
@@ -177,7 +187,8 @@ mod tests {
 
     #[test]
     fn dates_are_days_or_times_and_not_in_the_future() {
-        let parse = |text: &str| text.parse::<AsOf>().map(|as_of| as_of.0).map_err(|e| e.to_string());
+        let parse =
+            |text: &str| text.parse::<AsOf>().map(|as_of| as_of.0).map_err(|e| e.to_string());
         assert_eq!(parse("2026-11-05"), Ok(1_793_923_199_000));
         assert_eq!(parse("2026-11-05T10:00:00+01:00"), Ok(1_793_869_200_000));
         assert!(parse("2999-01-01").unwrap_err().contains("future"));

@@ -116,7 +116,11 @@ impl Verify {
             }
             Err(error) => {
                 if self.json.json {
-                    say(self.json, &json!({"verified": false, "part": error.part, "error": error.reason}), String::new);
+                    say(
+                        self.json,
+                        &json!({"verified": false, "part": error.part, "error": error.reason}),
+                        String::new,
+                    );
                 }
                 Err(error.into())
             }
@@ -182,10 +186,12 @@ impl Verify {
     }
 
     fn root(&self, files: &Files, chain: &ChainId) -> anyhow::Result<Root> {
-        let embedded = Root { bytes: files.checkpoint.clone(), source: "the export's own".to_owned() };
+        let embedded =
+            Root { bytes: files.checkpoint.clone(), source: "the export's own".to_owned() };
         // The caller has named it by its hash, which is compared again at the start.
         let TrustOptions { checkpoint, checkpoint_hash, dir } = &self.trust;
-        let is_named_by_hash = checkpoint.is_none() && dir.is_none() && *checkpoint_hash == Some(embedded.hash());
+        let is_named_by_hash =
+            checkpoint.is_none() && dir.is_none() && *checkpoint_hash == Some(embedded.hash());
         if self.trust_embedded.is_some() || is_named_by_hash {
             return Ok(embedded);
         }
@@ -217,10 +223,15 @@ struct Files {
 impl Files {
     fn read(dir: &Path) -> Result<Self, Wrong> {
         let read = |part: &'static str, name: &str, len_max: usize| {
-            of(part, files::read_capped(&dir.join(name), len_max).map_err(|e| format!("{name}: {e}")))
+            of(
+                part,
+                files::read_capped(&dir.join(name), len_max).map_err(|e| format!("{name}: {e}")),
+            )
         };
-        let (checkpoint, proof) =
-            (read("checkpoint", export::CHECKPOINT, FILE_LEN_MAX)?, read("proof", export::PROOF, RESPONSE_LEN_MAX)?);
+        let (checkpoint, proof) = (
+            read("checkpoint", export::CHECKPOINT, FILE_LEN_MAX)?,
+            read("proof", export::PROOF, RESPONSE_LEN_MAX)?,
+        );
         let (model, record) = (
             read("model", export::MODEL, object::BLOCK_LEN_MAX)?,
             read("record", export::RECORD, object::BLOCK_LEN_MAX)?,
@@ -230,9 +241,11 @@ impl Files {
         let sums = String::from_utf8(read("sums", export::SUMS, FILE_LEN_MAX)?);
         let sums = of("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
         // Older exports have neither the file nor its line.
-        let has_handovers = dir.join(export::HANDOVERS).exists() || sums.contains(export::HANDOVERS);
-        let handovers =
-            has_handovers.then(|| read("handovers", export::HANDOVERS, handover::FILE_LEN_MAX)).transpose()?;
+        let has_handovers =
+            dir.join(export::HANDOVERS).exists() || sums.contains(export::HANDOVERS);
+        let handovers = has_handovers
+            .then(|| read("handovers", export::HANDOVERS, handover::FILE_LEN_MAX))
+            .transpose()?;
         let parts = ["checkpoint", "handovers", "proof", "model", "record", "weights", "manifest"];
         let contents = [
             Some(&checkpoint),
@@ -280,11 +293,20 @@ fn prove(
     let Response::Proved { header, entries } = response else {
         return Err(wrong("proof")("is no proof".into()));
     };
-    let (height, epoch, time_ms) = (header.header.height, header.header.epoch, header.header.time_ms);
+    let (height, epoch, time_ms) =
+        (header.header.height, header.header.epoch, header.header.time_ms);
     let is_known_then = time_ms <= as_of_ms.saturating_add(CLOCK_SKEW_MS);
-    ensure("proof", is_known_then, &format!("is of {}, later than the date to count as of", trust::date(time_ms)))?;
-    of("handovers", handovers::follow_given(light, handovers, epoch, as_of_ms).map_err(|e| format!("{e:#}")))?;
-    let keys = of("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
+    ensure(
+        "proof",
+        is_known_then,
+        &format!("is of {}, later than the date to count as of", trust::date(time_ms)),
+    )?;
+    of(
+        "handovers",
+        handovers::follow_given(light, handovers, epoch, as_of_ms).map_err(|e| format!("{e:#}")),
+    )?;
+    let keys =
+        of("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
     let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms).map_err(|error| match error {
         LightError::Past(_) => wrong("proof")(format!(
             "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job again, or name a checkpoint \
@@ -300,13 +322,18 @@ fn prove(
         error => wrong("certificate")(error.to_string()),
     })?;
     let mut found = found.into_iter();
-    let (Some(Some(Entry::Ref(reference))), Some(Some(Entry::Job(_, job)))) = (found.next(), found.next()) else {
+    let (Some(Some(Entry::Ref(reference))), Some(Some(Entry::Job(_, job)))) =
+        (found.next(), found.next())
+    else {
         return Err(wrong("proof")("the ledger has no such job, or its model is not final".into()));
     };
     let JobStatus::Final { result, .. } = job.status.clone() else {
         return Err(wrong("proof")("the job is not final".into()));
     };
-    let trained = *result.output.model().ok_or_else(|| wrong("proof")("the job has trained no model".into()))?;
+    let trained = *result
+        .output
+        .model()
+        .ok_or_else(|| wrong("proof")("the job has trained no model".into()))?;
     ensure("proof", reference.cid == trained.model, "the ref does not point to the job's model")?;
     Ok(Proved { job: *job, trained, height })
 }
@@ -318,10 +345,19 @@ fn check_objects(files: &Files, id: &JobId, proved: &Proved) -> Result<Model, Wr
     let Proved { job, trained: result, .. } = proved;
     let model = of("model", Model::from_block(block("model", result.model, &files.model)?))?;
     ensure("model", model.job == *id && model.dataset == job.spec.dataset, "is of another job")?;
-    ensure("model", model.weights_digest == result.weights, "has other weights than the ledger's result")?;
+    ensure(
+        "model",
+        model.weights_digest == result.weights,
+        "has other weights than the ledger's result",
+    )?;
     let weights = of("weights", object::split(&files.weights))?;
-    ensure("weights", weights.first().is_some_and(|b| b.cid == model.weights), "are not those that the model names")?;
-    let record = of("record", TrainingRecord::from_block(block("record", result.record, &files.record)?))?;
+    ensure(
+        "weights",
+        weights.first().is_some_and(|b| b.cid == model.weights),
+        "are not those that the model names",
+    )?;
+    let record =
+        of("record", TrainingRecord::from_block(block("record", result.record, &files.record)?))?;
     ensure("record", record.job == *id, "is of another job")?;
     Ok(model)
 }

@@ -44,8 +44,9 @@ impl VerifyChain {
         // Says what the directory is, where it is no node's.
         Config::load(dir)?;
         let _lock = DirectoryLock::take(dir)?;
-        let start =
-            GenesisFile::decode(&read_public(dir, GENESIS_FILE)?).and_then(|g| g.start()).context(GENESIS_FILE)?;
+        let start = GenesisFile::decode(&read_public(dir, GENESIS_FILE)?)
+            .and_then(|g| g.start())
+            .context(GENESIS_FILE)?;
         let path = dir.join(store::FILE_NAME);
         ensure!(
             path.exists(),
@@ -63,14 +64,21 @@ impl VerifyChain {
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
         let node_key = NodeKey::from_bytes(&*keys::random::<32>()?);
-        let config = ReplicaConfig { node_key, seat_keys: Vec::new(), votes_to: VotesTo::All, pipeline: Pipeline::Off };
+        let config = ReplicaConfig {
+            node_key,
+            seat_keys: Vec::new(),
+            votes_to: VotesTo::All,
+            pipeline: Pipeline::Off,
+        };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
         let mut transactions = 0;
         while replica.height() <= to {
             let height = replica.height();
             let mut blocks = Vec::new();
             for height in (height..=to).take(BLOCKS_AT_ONCE) {
-                blocks.push(store.block(height)?.with_context(|| format!("block {height} is missing"))?);
+                blocks.push(
+                    store.block(height)?.with_context(|| format!("block {height} is missing"))?,
+                );
             }
             replica.handle(now_ms(), Input::Synced { from: NodeId([0; 32]), blocks })?;
             while let Some(output) = replica.poll() {
@@ -90,7 +98,10 @@ impl VerifyChain {
                     _ => {}
                 }
             }
-            ensure!(replica.height() > height, "block {height} of the store does not follow the one before");
+            ensure!(
+                replica.height() > height,
+                "block {height} of the store does not follow the one before"
+            );
         }
         let root = replica.head().state.root();
         ensure!(
@@ -102,7 +113,11 @@ impl VerifyChain {
             "event": "verified", "from": from, "height": to, "blocks": to - from, "transactions": transactions,
             "state": root.to_string(), "genesis": from == 0,
         });
-        let begin = if from == 0 { "genesis".to_owned() } else { format!("the kept state of height {from}") };
+        let begin = if from == 0 {
+            "genesis".to_owned()
+        } else {
+            format!("the kept state of height {from}")
+        };
         say(self.json, &event, || {
             format!(
                 "{} blocks from {begin} to {to}, {transactions} transactions: state {root}, as in the store",

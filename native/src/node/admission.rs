@@ -55,7 +55,9 @@ impl<T, V> Rounds<T, V> {
             Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => {}
         }
-        std::thread::sleep(turn.map_or(Duration::ZERO, |last| ROUND.saturating_sub(last.elapsed())));
+        std::thread::sleep(
+            turn.map_or(Duration::ZERO, |last| ROUND.saturating_sub(last.elapsed())),
+        );
         let began = Instant::now();
         let waiting = std::mem::take(&mut *lock(&self.waiting));
         *turn = Some(began).filter(|_| waiting.len() > 1);
@@ -94,15 +96,19 @@ impl Context {
         // Who waits already has been checked, and the state says no faster than a signature does.
         let judge = |transaction: &SignedTransaction| match mempool.contains(&transaction.id()) {
             true => Some(Ok(false)),
-            false => {
-                tip.state.admits(&transaction.transaction, height).err().map(|error| Err(Rejected::from(error).into()))
-            }
+            false => tip
+                .state
+                .admits(&transaction.transaction, height)
+                .err()
+                .map(|error| Err(Rejected::from(error).into())),
         };
         let judged: Vec<_> = transactions.iter().map(judge).collect();
         let open = transactions.into_iter().zip(&judged).filter(|(_, verdict)| verdict.is_none());
-        let mut checked = self.check_together(open.map(|(transaction, _)| transaction).collect()).into_iter();
+        let mut checked =
+            self.check_together(open.map(|(transaction, _)| transaction).collect()).into_iter();
         let insert = |verified| Ok(mempool.insert(verified, Source::Client, &tip.state, height)?);
-        let settle = |verdict: Option<Verdict>| verdict.or_else(|| Some(checked.next()?.and_then(insert)));
+        let settle =
+            |verdict: Option<Verdict>| verdict.or_else(|| Some(checked.next()?.and_then(insert)));
         judged.into_iter().filter_map(settle).collect()
     }
 
@@ -112,7 +118,9 @@ impl Context {
             self.metrics.submit_checks.inc();
         }
         if transactions.len() < 2 {
-            let check = |transaction: SignedTransaction| Ok(Unverified::new(transaction).verify(&self.chain)?);
+            let check = |transaction: SignedTransaction| {
+                Ok(Unverified::new(transaction).verify(&self.chain)?)
+            };
             return transactions.into_iter().map(check).collect();
         }
         if let Ok(all) = self.verify_all(transactions.clone()) {
@@ -125,7 +133,10 @@ impl Context {
     }
 
     /// Whether a transaction could be applied as far as this node knows; it is not sent.
-    pub fn check(&self, transaction: SignedTransaction) -> Result<(TransactionId, SignedTransaction), NotAccepted> {
+    pub fn check(
+        &self,
+        transaction: SignedTransaction,
+    ) -> Result<(TransactionId, SignedTransaction), NotAccepted> {
         let tip = self.tip();
         tip.state.admits(&transaction.transaction, tip.height() + 1).map_err(Rejected::from)?;
         let verified = Unverified::new(transaction).verify(&self.chain)?;
@@ -150,7 +161,11 @@ mod tests {
 
     /// One caller is in a round of its own until so many others wait; what they find, in their order, and what each round was
     /// given.
-    fn others(rounds: &Rounds<u32, u32>, count: usize, check: impl Fn(&[u32]) + Sync) -> (Vec<Found>, Vec<Vec<u32>>) {
+    fn others(
+        rounds: &Rounds<u32, u32>,
+        count: usize,
+        check: impl Fn(&[u32]) + Sync,
+    ) -> (Vec<Found>, Vec<Vec<u32>>) {
         let (given, (begun, has_begun)) = (Mutex::new(Vec::new()), channel());
         let squares = |brought: Vec<u32>| {
             lock(&given).push(brought.clone());
@@ -170,8 +185,11 @@ mod tests {
                 })
             });
             has_begun.recv().unwrap();
-            let join = |number: u32| catch_unwind(AssertUnwindSafe(|| rounds.join(number, squares))).map_err(drop);
-            let others: Vec<_> = (1..=count as u32).map(|number| scope.spawn(move || join(number))).collect();
+            let join = |number: u32| {
+                catch_unwind(AssertUnwindSafe(|| rounds.join(number, squares))).map_err(drop)
+            };
+            let others: Vec<_> =
+                (1..=count as u32).map(|number| scope.spawn(move || join(number))).collect();
             assert_eq!(first.join().unwrap(), Some(0));
             others.into_iter().map(|other| other.join().unwrap()).collect()
         });

@@ -90,12 +90,21 @@ async fn settle(context: &Arc<Context>, id: JobId, job: &Job) {
 }
 
 /// Computes the job from its beginning and compares. An error means that something is missing here, not a verdict.
-async fn recompute(context: &Arc<Context>, id: JobId, job: &Job, result: &JobResult) -> anyhow::Result<Verdict> {
-    let bytes = objects::fetch_contents(context, job.spec.dataset, job.coordinator).await.context("the data")?;
+async fn recompute(
+    context: &Arc<Context>,
+    id: JobId,
+    job: &Job,
+    result: &JobResult,
+) -> anyhow::Result<Verdict> {
+    let bytes = objects::fetch_contents(context, job.spec.dataset, job.coordinator)
+        .await
+        .context("the data")?;
     let blocks = match result.output {
         JobOutput::Model(expected) => {
             // A record that nobody can read is no result; one that is not a record of this job is a wrong one.
-            let record = objects::fetch(context, expected.record, job.coordinator).await.context("the record")?;
+            let record = objects::fetch(context, expected.record, job.coordinator)
+                .await
+                .context("the record")?;
             if !TrainingRecord::from_block(record).is_ok_and(|r| r.job == id) {
                 return Ok(Verdict::Disagree);
             }
@@ -105,9 +114,11 @@ async fn recompute(context: &Arc<Context>, id: JobId, job: &Job, result: &JobRes
         }
         JobOutput::Answers(expected) => {
             let JobTask::Infer(task) = &job.spec.task else { return Ok(Verdict::Disagree) };
-            let model = objects::fetch(context, task.model, job.coordinator).await.context("the model")?;
+            let model =
+                objects::fetch(context, task.model, job.coordinator).await.context("the model")?;
             let job = job.clone();
-            let computed = tokio::task::spawn_blocking(move || answer(id, &job, model, &bytes)).await?;
+            let computed =
+                tokio::task::spawn_blocking(move || answer(id, &job, model, &bytes)).await?;
             computed.ok().filter(|block| block.cid == expected).map(|block| vec![block])
         }
     };
@@ -142,9 +153,13 @@ pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomput
     let dataset: Dataset = codec::decode(dataset, DATASET_BYTES_MAX)?;
     let plan = task.params.clone().validate()?;
     plan.check_data(dataset.train())?;
-    anyhow::ensure!(dataset.train().rows() == task.training_rows, "another number of training rows");
+    anyhow::ensure!(
+        dataset.train().rows() == task.training_rows,
+        "another number of training rows"
+    );
     let weights = train(&plan, dataset.train(), |_, _| {})?;
-    let classifier = Classifier::new(plan.params().architecture.clone(), weights.publish(plan.topology())?)?;
+    let classifier =
+        Classifier::new(plan.params().architecture.clone(), weights.publish(plan.topology())?)?;
     let accuracy = classifier.accuracy(dataset.test())?;
     let (model, blocks) = Model::build(id, job.spec.dataset, &dataset, &plan, &weights, accuracy)?;
     let cid = blocks.first().context("a model is a block")?.cid;

@@ -15,7 +15,9 @@ use anyhow::Context as _;
 use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
-    consensus::{BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord},
+    consensus::{
+        BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord,
+    },
     ledger::{Action, Checked, Entry, Evidence},
     types::{Height, NodeId, Unverified},
     wire::{
@@ -39,13 +41,24 @@ pub fn start(
 ) -> anyhow::Result<JoinHandle<()>> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let head = Head::new(header, certificate, tip.state.clone()).context("the store's state is not usable")?;
+    let head = Head::new(header, certificate, tip.state.clone())
+        .context("the store's state is not usable")?;
     let (votes_to, pipeline) = (options.votes_to.into(), options.pipeline.into());
-    let config = Config { node_key: context.keys.node.clone(), seat_keys: context.keys.of_seat(), votes_to, pipeline };
+    let config = Config {
+        node_key: context.keys.node.clone(),
+        seat_keys: context.keys.of_seat(),
+        votes_to,
+        pipeline,
+    };
     let records = context.store.log_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
-    let log = records.into_iter().map(decode).collect::<Result<Vec<_>, _>>().context("the consensus log is damaged")?;
-    let replica = Replica::restore(config, head, log, machine::now_ms()).context("cannot resume consensus")?;
+    let log = records
+        .into_iter()
+        .map(decode)
+        .collect::<Result<Vec<_>, _>>()
+        .context("the consensus log is damaged")?;
+    let replica = Replica::restore(config, head, log, machine::now_ms())
+        .context("cannot resume consensus")?;
     let performer = Replicating {
         context: context.clone(),
         inbox: inbox.clone(),
@@ -89,9 +102,14 @@ fn together<S>(
                         inputs.push((Input::Checked(checked), None));
                     }
                 }
-                inputs.push((Input::Received { from, message: Unverified::new(message) }, Some(share)));
+                inputs.push((
+                    Input::Received { from, message: Unverified::new(message) },
+                    Some(share),
+                ));
             }
-            Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed consensus message"),
+            Err(error) => {
+                tracing::debug!(peer = %from.short(), %error, "malformed consensus message")
+            }
         }
     }
     inputs
@@ -204,7 +222,9 @@ impl Replicating {
             let action = Action::Report { accused, evidence: Box::new(evidence) };
             match transactor::perform(&context, action).await {
                 Ok((_, height)) => tracing::warn!(accused = %accused.short(), height, "convicted"),
-                Err(error) => tracing::info!(accused = %accused.short(), %error, "the report came to nothing"),
+                Err(error) => {
+                    tracing::info!(accused = %accused.short(), %error, "the report came to nothing")
+                }
             }
         });
     }
@@ -212,7 +232,12 @@ impl Replicating {
     fn finalise(&self, finalised: Finalised) -> anyhow::Result<()> {
         let Finalised { block, certificate, outcome } = finalised;
         let (changes, receipts) = (&outcome.changes, &outcome.receipts);
-        self.context.store.append(FinalBlock { block: &block, certificate: &certificate, changes, receipts })?;
+        self.context.store.append(FinalBlock {
+            block: &block,
+            certificate: &certificate,
+            changes,
+            receipts,
+        })?;
         let count = block.transactions.len();
         tracing::debug!(height = block.header.height, transactions = count, "final");
         for receipt in receipts.iter().filter(|r| r.result.is_err()) {
@@ -221,9 +246,15 @@ impl Replicating {
         self.context.metrics.blocks.inc();
         self.context.metrics.transactions.inc_by(count as u64);
         self.context.mempool.settled(receipts.iter().map(|receipt| receipt.transaction));
-        let tip = Tip::new(FinalHeader { header: block.header, certificate: Some(certificate) }, outcome.state);
+        let tip = Tip::new(
+            FinalHeader { header: block.header, certificate: Some(certificate) },
+            outcome.state,
+        );
         self.context.advance(tip, changes);
-        if changes.iter().any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::Roster(_))) {
+        if changes
+            .iter()
+            .any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::Roster(_)))
+        {
             self.context.network.hear(self.context.speakers());
         }
         self.say_pressure();
@@ -292,9 +323,14 @@ impl Replicating {
                 tracing::trace!(height, "proposal accepted ahead of the decision below");
             }
             Event::Orphaned { height, .. } => {
-                tracing::info!(height, "another block was decided below: the vote ahead of it was in vain");
+                tracing::info!(
+                    height,
+                    "another block was decided below: the vote ahead of it was in vain"
+                );
             }
-            Event::Epoch { epoch, seats, seat } => tracing::info!(epoch, seats, ?seat, "another committee decides"),
+            Event::Epoch { epoch, seats, seat } => {
+                tracing::info!(epoch, seats, ?seat, "another committee decides")
+            }
             Event::FellBack { height, .. } => {
                 self.context.metrics.fallbacks.inc();
                 tracing::debug!(height, "the collector has not answered in time: votes go to all");
@@ -327,7 +363,10 @@ mod tests {
     /// The heights of the votes that are handed over from a stream, with their numbers in it, and how many messages were taken.
     fn taken(bodies: impl Iterator<Item = Vec<u8>>) -> (Vec<(u64, usize)>, usize) {
         let mut count = 0;
-        let told = bodies.enumerate().inspect(|_| count += 1).map(|(number, body)| (NodeId([1; 32]), body, number));
+        let told = bodies
+            .enumerate()
+            .inspect(|_| count += 1)
+            .map(|(number, body)| (NodeId([1; 32]), body, number));
         let inputs = together(told, |_| Vec::new());
         let height = |input: &Input| match input {
             Input::Received { message, .. } => message.claim().height(),
@@ -352,15 +391,23 @@ mod tests {
     fn a_block_is_wished_for_once_a_height_and_again_by_who_builds_it() {
         let mut wish = Wish::default();
         let mut said = |height, builds| wish.is_new(height, || builds);
-        assert_eq!([said(1, false), said(1, false), said(1, true), said(1, false)], [true, false, true, false]);
-        assert_eq!([said(2, false), said(2, false), said(3, true), said(3, true)], [true, false, true, true]);
+        assert_eq!(
+            [said(1, false), said(1, false), said(1, true), said(1, false)],
+            [true, false, true, false]
+        );
+        assert_eq!(
+            [said(2, false), said(2, false), said(3, true), said(3, true)],
+            [true, false, true, true]
+        );
     }
 
     fn performer(fixture: &Fixture, pressure: Pressure) -> (Replicating, Replica) {
         let (context, start) = (&fixture.context, &fixture.start);
         let (node_key, seat_keys) = (context.keys.node.clone(), context.keys.of_seat());
-        let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Auto };
-        let replica = Replica::restore(config, Head::genesis(start), [], machine::now_ms()).unwrap();
+        let config =
+            Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Auto };
+        let replica =
+            Replica::restore(config, Head::genesis(start), [], machine::now_ms()).unwrap();
         let performer = Replicating {
             context: context.clone(),
             inbox: fixture.inbox.clone(),
@@ -375,9 +422,18 @@ mod tests {
     fn built(fixture: &Fixture) -> Vec<SignedTransaction> {
         let (mut performer, replica) = performer(fixture, Pressure::default());
         let (parent, state) = (*replica.head().digest(), fixture.start.state.clone());
-        let wanted = BuildBlock { height: 1, view: 0, parent, state, len_max: 1 << 20, transactions_max: 100 };
+        let wanted = BuildBlock {
+            height: 1,
+            view: 0,
+            parent,
+            state,
+            len_max: 1 << 20,
+            transactions_max: 100,
+        };
         match performer.perform(&replica, Output::Request(wanted)).unwrap() {
-            Some(Input::Built { height: 1, view: 0, parent: upon, transactions, .. }) if upon == parent => {
+            Some(Input::Built { height: 1, view: 0, parent: upon, transactions, .. })
+                if upon == parent =>
+            {
                 transactions.into_iter().map(|t| t.into_inner()).collect()
             }
             other => panic!("{other:?}"),
@@ -388,7 +444,8 @@ mod tests {
     fn what_members_have_told_and_nobody_has_checked_yet_is_in_a_block() {
         let mut fixture = Fixture::of(mempool::SMALL + 1);
         let mut tells = fixture.tells();
-        let (member, stranger) = (fixture.members[1].node.clone(), NodeKey::from_bytes(&[0x77; 32]));
+        let (member, stranger) =
+            (fixture.members[1].node.clone(), NodeKey::from_bytes(&[0x77; 32]));
         let (of_member, of_stranger) = (fixture.signed(0), fixture.signed(1));
         for (key, transaction) in [(member, &of_member), (stranger, &of_stranger)] {
             let peer = fixture.peer(&key);

@@ -171,7 +171,17 @@ pub struct Parts {
 impl Context {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { keys, params, checkpoint, store, network, tip, snapshot_when_behind, keystore, replica } = parts;
+        let Parts {
+            keys,
+            params,
+            checkpoint,
+            store,
+            network,
+            tip,
+            snapshot_when_behind,
+            keystore,
+            replica,
+        } = parts;
         let tip = Arc::new(tip);
         let snapshots = Snapshots::default();
         snapshots.note(&tip, true);
@@ -218,7 +228,9 @@ impl Context {
     /// How many seats it has.
     pub fn committee_len(&self) -> usize {
         let tip = self.tip();
-        tip.state.committee(epoch::of(&self.params, tip.height() + 1)).map_or(0, |record| record.seats.len())
+        tip.state
+            .committee(epoch::of(&self.params, tip.height() + 1))
+            .map_or(0, |record| record.seats.len())
     }
 
     /// This node's seat in it.
@@ -238,7 +250,8 @@ impl Context {
         let tip = self.tip();
         let Ok(seed) = seed::after(&tip.header.header) else { return Vec::new() };
         let next = tip.height() + 1;
-        let within_term = (next..next + count).take_while(|h| *h == next || !seed::ends_term(&self.params, h - 1));
+        let within_term = (next..next + count)
+            .take_while(|h| *h == next || !seed::ends_term(&self.params, h - 1));
         let leader = |height| {
             let record = tip.state.committee(epoch::of(&self.params, height))?;
             let seat = leader::leader_among(&record.seats, &seed, height, 0);
@@ -282,7 +295,12 @@ impl Context {
     /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.
     pub fn speakers(&self) -> BTreeSet<NodeId> {
         let tip = self.tip();
-        self.committee().seats.iter().map(|seat| seat.node).chain(tip.state.roster().iter().copied()).collect()
+        self.committee()
+            .seats
+            .iter()
+            .map(|seat| seat.node)
+            .chain(tip.state.roster().iter().copied())
+            .collect()
     }
 
     /// The key that signs transactions.
@@ -356,7 +374,8 @@ impl Context {
         &self,
         transactions: Vec<SignedTransaction>,
     ) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
-        Claims::new(transactions, &self.chain, &CheckedSet::default(), &mut &self.known_keys)?.verify()
+        Claims::new(transactions, &self.chain, &CheckedSet::default(), &mut &self.known_keys)?
+            .verify()
     }
 
     /// Takes in what peers tell and counts what is new: all signatures at once; where that fails, those of one message at once;
@@ -374,7 +393,8 @@ impl Context {
         };
         let mut messages = told;
         messages.iter_mut().for_each(|(_, transactions)| transactions.retain(&mut is_possible));
-        let all: Vec<_> = messages.iter().flat_map(|(_, transactions)| transactions).cloned().collect();
+        let all: Vec<_> =
+            messages.iter().flat_map(|(_, transactions)| transactions).cloned().collect();
         self.metrics.told.inc_by(all.len() as u64);
         let check = |transactions: Vec<SignedTransaction>| {
             self.metrics.told_checks.inc_by(u64::from(!transactions.is_empty()));
@@ -383,20 +403,25 @@ impl Context {
         let mut verified: Vec<(Source, Verified<SignedTransaction>)> = Vec::new();
         match check(all) {
             Ok(all) => {
-                let sources = messages.iter().flat_map(|(source, of)| std::iter::repeat_n(*source, of.len()));
+                let sources =
+                    messages.iter().flat_map(|(source, of)| std::iter::repeat_n(*source, of.len()));
                 verified.extend(sources.zip(all));
             }
             Err(_) => {
                 for (source, transactions) in messages {
                     let right = check(transactions.clone()).unwrap_or_else(|_| {
                         self.metrics.told_checks.inc_by(transactions.len() as u64);
-                        transactions.into_iter().filter_map(|t| Unverified::new(t).verify(&self.chain).ok()).collect()
+                        transactions
+                            .into_iter()
+                            .filter_map(|t| Unverified::new(t).verify(&self.chain).ok())
+                            .collect()
                     });
                     verified.extend(right.into_iter().map(|t| (source, t)));
                 }
             }
         }
-        let insert = |(source, t)| self.mempool.insert(t, source, &tip.state, height).unwrap_or(false);
+        let insert =
+            |(source, t)| self.mempool.insert(t, source, &tip.state, height).unwrap_or(false);
         verified.into_iter().map(insert).filter(|new| *new).count()
     }
 

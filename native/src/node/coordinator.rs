@@ -28,8 +28,8 @@ use tequio_core::{
         job::{Job, JobId, JobOutput, JobResult, JobStatus, JobTask, TrainedModel},
     },
     scheduler::coordinator::{
-        ComputeFailed, Concluded, Config, Coordinator, Error, Event, Input, Material, Outcome, Output, Peer,
-        RECORD_LEN_MAX, Record,
+        ComputeFailed, Concluded, Config, Coordinator, Error, Event, Input, Material, Outcome,
+        Output, Peer, RECORD_LEN_MAX, Record,
     },
     types::NodeId,
     wire::{
@@ -58,7 +58,10 @@ impl Asker {
         match self {
             Self::Peer(reply) => reply.send(codec::encode(&response)),
             Self::Own(worker, id) => {
-                worker.send(tequio_core::scheduler::worker::Input::Response { id, outcome: Ok(response) });
+                worker.send(tequio_core::scheduler::worker::Input::Response {
+                    id,
+                    outcome: Ok(response),
+                });
             }
         }
     }
@@ -162,7 +165,8 @@ fn peer(context: &Context, node: NodeId) -> Peer {
     let full = |agent: &String| agent.starts_with(super::context::AGENT_PREFIX);
     Peer {
         node,
-        guest: node != context.id && !info.as_ref().and_then(|i| i.agent.as_ref()).is_some_and(full),
+        guest: node != context.id
+            && !info.as_ref().and_then(|i| i.agent.as_ref()).is_some_and(full),
         rtt_ms: info.and_then(|i| i.rtt).map(|rtt| rtt.as_millis().try_into().unwrap_or(u32::MAX)),
         reputation: context.tip().state.account(&node).map_or(0, |a| a.reputation),
     }
@@ -176,7 +180,8 @@ pub async fn run(context: Arc<Context>) {
     let mut starting = JoinSet::new();
     loop {
         while starting.try_join_next().is_some() {}
-        for (id, job) in context.jobs().into_iter().filter(|(_, job)| job.coordinator == context.id) {
+        for (id, job) in context.jobs().into_iter().filter(|(_, job)| job.coordinator == context.id)
+        {
             match job.status {
                 JobStatus::Running if started.insert(id) => {
                     starting.spawn(start_until_it_runs(context.clone(), id, job));
@@ -218,23 +223,27 @@ async fn start_until_it_runs(context: Arc<Context>, id: JobId, job: Job) {
 /// A job that is over needs no records of its rounds.
 async fn forget(context: &Arc<Context>, id: JobId) -> anyhow::Result<()> {
     let context = context.clone();
-    let done = tokio::task::spawn_blocking(move || match context.store.job_records(&id)?.is_empty() {
-        true => Ok(()),
-        false => context.store.job_forget(&id),
-    });
+    let done =
+        tokio::task::spawn_blocking(move || match context.store.job_records(&id)?.is_empty() {
+            true => Ok(()),
+            false => context.store.job_forget(&id),
+        });
     Ok(done.await??)
 }
 
 /// Fetches what a job is about.
 async fn material(context: &Arc<Context>, job: &Job) -> anyhow::Result<Material> {
-    let bytes = objects::fetch_contents(context, job.spec.dataset, context.id).await.context("the job's data")?;
+    let bytes = objects::fetch_contents(context, job.spec.dataset, context.id)
+        .await
+        .context("the job's data")?;
     match &job.spec.task {
-        JobTask::Train(_) => {
-            Ok(Material::Training(codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?))
-        }
+        JobTask::Train(_) => Ok(Material::Training(
+            codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?,
+        )),
         JobTask::Infer(task) => {
             let rows = codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's rows")?;
-            let block = objects::fetch(context, task.model, context.id).await.context("the job's model")?;
+            let block =
+                objects::fetch(context, task.model, context.id).await.context("the job's model")?;
             let classifier = Model::from_block(block)?.classifier().clone();
             Ok(Material::Inference { classifier, rows })
         }
@@ -245,9 +254,11 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
     let material = material(context, job).await?;
     let config = Config::new(context.id, *keys::random()?);
     let decode = |bytes: Vec<u8>| codec::decode::<Record>(&bytes, RECORD_LEN_MAX);
-    let records = context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
+    let records =
+        context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let resumed = !records.is_empty();
-    let coordinator = Coordinator::restore(now_ms(), id, job.spec.clone(), material.clone(), config, records)?;
+    let coordinator =
+        Coordinator::restore(now_ms(), id, job.spec.clone(), material.clone(), config, records)?;
     tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
     jobs::take_report(context, coordinator.progress());
     let (inbox, mail) = machine::inbox();
@@ -261,12 +272,18 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
     };
     context.coordinators.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, desk);
     let owner = context.clone();
-    machine::spawn(format!("job {}", &id.to_string()[..8]), coordinator, mail, performer, move |ended| {
-        if let Err(error) = ended {
-            tracing::error!(job = %id, error = format!("{error:#}"), "the coordinator has stopped");
-            owner.coordinators.cancel(&id);
-        }
-    })?;
+    machine::spawn(
+        format!("job {}", &id.to_string()[..8]),
+        coordinator,
+        mail,
+        performer,
+        move |ended| {
+            if let Err(error) = ended {
+                tracing::error!(job = %id, error = format!("{error:#}"), "the coordinator has stopped");
+                owner.coordinators.cancel(&id);
+            }
+        },
+    )?;
     Ok(())
 }
 
@@ -283,7 +300,11 @@ impl Performer<Coordinator> for Coordinating {
         Input::Tick
     }
 
-    fn perform(&mut self, coordinator: &Coordinator, output: Output) -> anyhow::Result<Option<Input>> {
+    fn perform(
+        &mut self,
+        coordinator: &Coordinator,
+        output: Output,
+    ) -> anyhow::Result<Option<Input>> {
         match output {
             Output::Reply { id, response } => {
                 if let Some(asker) = self.desk.take(id) {
@@ -292,7 +313,11 @@ impl Performer<Coordinator> for Coordinating {
             }
             Output::Persist(record) => {
                 let begins_round = record.ends_round();
-                self.context.store.job_append(&self.job.0, begins_round, &codec::encode(&record))?;
+                self.context.store.job_append(
+                    &self.job.0,
+                    begins_round,
+                    &codec::encode(&record),
+                )?;
                 return Ok(Some(Input::Persisted));
             }
             Output::Compute { unit, task } => {
@@ -305,8 +330,11 @@ impl Performer<Coordinator> for Coordinating {
             Output::Event(event) => self.tell(coordinator, event),
             Output::Finished(outcome) => {
                 jobs::take_report(&self.context, coordinator.progress());
-                let (context, job, material) = (self.context.clone(), self.job.clone(), self.material.clone());
-                self.runtime.spawn(async move { commit(&context, job.0, &job.1, &material, *outcome).await });
+                let (context, job, material) =
+                    (self.context.clone(), self.job.clone(), self.material.clone());
+                self.runtime.spawn(async move {
+                    commit(&context, job.0, &job.1, &material, *outcome).await
+                });
             }
         }
         Ok(None)
@@ -337,7 +365,14 @@ impl Coordinating {
                     tracing::warn!(job = ?job, round, lane, worker = %worker.short(), %reason, "result refused");
                 }
                 let reason = super::light::shortened(&reason.to_string());
-                self.context.events.push(light::Event::Rejected { job, round, lane, worker, kind, reason });
+                self.context.events.push(light::Event::Rejected {
+                    job,
+                    round,
+                    lane,
+                    worker,
+                    kind,
+                    reason,
+                });
             }
             Event::Round(point) => {
                 tracing::info!(job = ?job, round = point.round, correct = point.correct, total = point.total, "round");
@@ -349,7 +384,13 @@ impl Coordinating {
 }
 
 /// Makes objects of an outcome and sends the result, until the ledger has it.
-async fn commit(context: &Arc<Context>, id: JobId, job: &Job, material: &Material, outcome: Outcome) {
+async fn commit(
+    context: &Arc<Context>,
+    id: JobId,
+    job: &Job,
+    material: &Material,
+    outcome: Outcome,
+) {
     let result = match publish(context, id, job, material, &outcome).await {
         Ok(result) => result,
         Err(error) => {
@@ -379,10 +420,13 @@ async fn publish(
 ) -> anyhow::Result<JobResult> {
     let (output, blocks) = match (&outcome.concluded, material) {
         (Concluded::Trained(trained), Material::Training(dataset)) => {
-            let record = outcome.record(id, &job.spec, job.coordinator).context("a training has a record")?;
+            let record = outcome
+                .record(id, &job.spec, job.coordinator)
+                .context("a training has a record")?;
             let plan = record.task.params.clone().validate()?;
             let (accuracy, weights) = (trained.accuracy, &trained.weights);
-            let (_, mut blocks) = Model::build(id, job.spec.dataset, dataset, &plan, weights, accuracy)?;
+            let (_, mut blocks) =
+                Model::build(id, job.spec.dataset, dataset, &plan, weights, accuracy)?;
             let model = blocks.first().context("a model is a block")?.cid;
             let record = record.to_block()?;
             let trained = TrainedModel {
@@ -399,7 +443,9 @@ async fn publish(
             let answers = audit::answers_block(id, job, classes.clone())?;
             (JobOutput::Answers(answers.cid), vec![answers])
         }
-        (Concluded::Trained(_), Material::Inference { .. }) => anyhow::bail!("an inference trains nothing"),
+        (Concluded::Trained(_), Material::Inference { .. }) => {
+            anyhow::bail!("an inference trains nothing")
+        }
     };
     objects::keep(context, blocks).await?;
     Ok(outcome.result(output))

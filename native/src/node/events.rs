@@ -65,10 +65,19 @@ mod tests {
         let log = EventLog::default();
         let count = LIST_MAX as u64 + 10;
         for lane in 0..count as u32 {
-            let (job, worker, reason) = (Digest([1; 32]), NodeId([2; 32]), "late".try_into().unwrap());
-            log.push(Event::Rejected { job, round: 0, lane, worker, kind: RejectionKind::Late, reason });
+            let (job, worker, reason) =
+                (Digest([1; 32]), NodeId([2; 32]), "late".try_into().unwrap());
+            log.push(Event::Rejected {
+                job,
+                round: 0,
+                lane,
+                worker,
+                kind: RejectionKind::Late,
+                reason,
+            });
         }
-        let numbers = |events: Vec<(u64, TimeMs, Event)>| events.iter().map(|e| e.0).collect::<Vec<_>>();
+        let numbers =
+            |events: Vec<(u64, TimeMs, Event)>| events.iter().map(|e| e.0).collect::<Vec<_>>();
         assert_eq!(numbers(log.newest_after(0)), (11..=count).collect::<Vec<_>>());
         assert_eq!(numbers(log.newest_after(count - 1)), [count]);
         assert_eq!(numbers(log.after(0)), (1..=LIST_MAX as u64).collect::<Vec<_>>());

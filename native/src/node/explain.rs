@@ -14,21 +14,32 @@ pub fn refusal(write: Option<&Write>, error: &TransactionError) -> String {
              final, or give one up (`tequio job list`, `tequio job cancel`)"
         ),
         (Action::Join { .. }, TransactionError::Quota(_)) => {
-            format!("the network has {MEMBERS_MAX} members, the most allowed: join when one has left")
+            format!(
+                "the network has {MEMBERS_MAX} members, the most allowed: join when one has left"
+            )
         }
         (Action::SubmitJob(_), TransactionError::JobTooLarge(_)) => {
-            format!("{error}; the maximum is {JOB_MACS_MAX}: ask for fewer rounds, fewer rows or narrower layers")
+            format!(
+                "{error}; the maximum is {JOB_MACS_MAX}: ask for fewer rounds, fewer rows or narrower layers"
+            )
         }
         (Action::CancelJob { .. }, TransactionError::NotCoordinator) => {
             format!("{error}: cancel it on the node that submitted it (`tequio job show` names it)")
         }
-        (Action::CancelJob { .. }, TransactionError::JobStatus) => "the job has ended already".to_owned(),
-        (Action::Join { .. } | Action::Bond { .. } | Action::Transfer { .. }, TransactionError::Balance(balance)) => {
+        (Action::CancelJob { .. }, TransactionError::JobStatus) => {
+            "the job has ended already".to_owned()
+        }
+        (
+            Action::Join { .. } | Action::Bond { .. } | Action::Transfer { .. },
+            TransactionError::Balance(balance),
+        ) => {
             format!(
                 "the balance is {balance}, less than that: give less, or get more with `tequio seat fund` of a member"
             )
         }
-        (Action::Join { .. }, TransactionError::BondTooSmall(_)) => format!("{error}: give a higher --amount"),
+        (Action::Join { .. }, TransactionError::BondTooSmall(_)) => {
+            format!("{error}: give a higher --amount")
+        }
         _ => error.to_string(),
     }
 }
@@ -52,7 +63,10 @@ mod tests {
                 ["only the job's coordinator", "the node that submitted it"],
             ),
             (of(cancel(), TransactionError::JobStatus), ["ended", "already"]),
-            (of(Action::Transfer { to: node, amount: 9 }, TransactionError::Balance(3)), ["is 3", "seat fund"]),
+            (
+                of(Action::Transfer { to: node, amount: 9 }, TransactionError::Balance(3)),
+                ["is 3", "seat fund"],
+            ),
             (of(Action::Leave, TransactionError::NotMember), ["no member", ""]),
         ] {
             assert!(parts.iter().all(|part| text.contains(part)), "{text}");

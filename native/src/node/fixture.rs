@@ -48,7 +48,10 @@ impl Fixture {
 
     /// Without a seat, beside a committee of so many.
     pub fn without_seat(seats: usize) -> Self {
-        Self::new(Keys::generate().unwrap(), (0..seats).map(|_| Keys::generate().unwrap()).collect())
+        Self::new(
+            Keys::generate().unwrap(),
+            (0..seats).map(|_| Keys::generate().unwrap()).collect(),
+        )
     }
 
     fn new(keys: Keys, members: Vec<Keys>) -> Self {
@@ -62,14 +65,16 @@ impl Fixture {
             seats: BoundedVec::truncated(members.iter().map(|keys| keys.genesis_seat(BOND))),
         };
         let chain = genesis.chain();
-        let possessions = members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
+        let possessions =
+            members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
         let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join(store::FILE_NAME), &start.chain).unwrap();
         let head = store.load_head(&start).unwrap();
         let runtime = Runtime::new().unwrap();
         let (network, events) = spawn(&runtime, &keys.node);
-        let addr = runtime.block_on(network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).unwrap();
+        let addr =
+            runtime.block_on(network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).unwrap();
         let addr = identity::with_peer(addr, keys.id());
         let (inbox, _) = machine::inbox();
         let context = Context::new(Parts {
@@ -103,8 +108,10 @@ impl Fixture {
         let key = client(number);
         let name = format!("{}/note", key.id());
         let cid = Cid::of(CidCodec::Raw, &[number]);
-        let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
-        Transaction { chain: self.context.chain, sender: key.id(), nonce: 0, expires: 500, action }.sign(&key)
+        let action =
+            Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
+        Transaction { chain: self.context.chain, sender: key.id(), nonce: 0, expires: 500, action }
+            .sign(&key)
     }
 
     /// Lets a peer tell it.

@@ -31,7 +31,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Requests handovers from a peer. Nothing of them is checked yet.
-pub async fn request(context: &Context, peer: NodeId, from: Epoch, count: u16) -> Option<Vec<CommitteeHandover>> {
+pub async fn request(
+    context: &Context,
+    peer: NodeId,
+    from: Epoch,
+    count: u16,
+) -> Option<Vec<CommitteeHandover>> {
     let body = codec::encode(&Request::Handovers { from, count });
     let answer = context.network.request(peer, Protocol::Light, body, ANSWER_TIMEOUT).await.ok()?;
     match codec::decode(&answer, RESPONSE_LEN_MAX).ok()? {
@@ -47,7 +52,9 @@ pub async fn keep(context: Arc<Context>) {
     loop {
         let lowest = match context.store.lowest_block() {
             Ok(lowest) => lowest,
-            Err(error) => return tracing::error!(%error, "cannot look for missing committee handovers"),
+            Err(error) => {
+                return tracing::error!(%error, "cannot look for missing committee handovers");
+            }
         };
         // A fetched state is in the store before it is the tip.
         let is_tip_current = context.tip().height().saturating_add(1) >= lowest;
@@ -74,7 +81,9 @@ async fn fill(context: &Arc<Context>) -> Result<bool, StoreError> {
     for peer in context.full_nodes() {
         let until = Instant::now() + PEER_TIMEOUT;
         while let Some(first) = missing.first().copied().filter(|_| Instant::now() < until) {
-            let Some(handovers) = request(context, peer, first, HANDOVERS_MAX as u16).await else { break };
+            let Some(handovers) = request(context, peer, first, HANDOVERS_MAX as u16).await else {
+                break;
+            };
             let before = missing.len();
             missing = blocking(context, move |context| store(context, handovers, &missing)).await?;
             if missing.len() == before {
@@ -91,17 +100,28 @@ fn missing(context: &Context) -> Result<Vec<Epoch>, StoreError> {
     let lowest = context.store.lowest_block()?;
     let trusted_from_ms = now_ms().saturating_sub(context.params.trust_period_ms);
     let is_passed_over = |epoch: &Epoch| last_height(context, *epoch) < lowest;
-    let is_trusted =
-        |epoch: &Epoch| tip.state.committee(epoch + 1).is_some_and(|next| next.formed_ms >= trusted_from_ms);
-    let epochs: Vec<Epoch> = (0..=tip.header.header.epoch).take_while(is_passed_over).filter(is_trusted).collect();
+    let is_trusted = |epoch: &Epoch| {
+        tip.state.committee(epoch + 1).is_some_and(|next| next.formed_ms >= trusted_from_ms)
+    };
+    let epochs: Vec<Epoch> =
+        (0..=tip.header.header.epoch).take_while(is_passed_over).filter(is_trusted).collect();
     let heights: Vec<Height> = epochs.iter().map(|epoch| last_height(context, *epoch)).collect();
     let is_here = context.store.has_headers(&heights)?;
-    Ok(epochs.into_iter().zip(is_here).filter(|(_, is_here)| !is_here).map(|(epoch, _)| epoch).collect())
+    Ok(epochs
+        .into_iter()
+        .zip(is_here)
+        .filter(|(_, is_here)| !is_here)
+        .map(|(epoch, _)| epoch)
+        .collect())
 }
 
 /// Stores those of the received headers that hold and are missing. Returns the epochs that are
 /// still missing.
-fn store(context: &Context, handovers: Vec<CommitteeHandover>, missing: &[Epoch]) -> Result<Vec<Epoch>, StoreError> {
+fn store(
+    context: &Context,
+    handovers: Vec<CommitteeHandover>,
+    missing: &[Epoch],
+) -> Result<Vec<Epoch>, StoreError> {
     let tip = context.tip();
     let wanted = handovers.into_iter().map(|handover| handover.header);
     let wanted = wanted.filter(|header| missing.binary_search(&header.header.epoch).is_ok());

@@ -64,7 +64,10 @@ impl Reports {
         let (id, report) = (progress.id, Report { received_ms: now, progress });
         let before = reports.insert(id, report.clone());
         while reports.len() > REPORTS_MAX {
-            let first = reports.iter().min_by_key(|(id, r)| (!over(id), r.received_ms, **id)).map(|(id, _)| *id);
+            let first = reports
+                .iter()
+                .min_by_key(|(id, r)| (!over(id), r.received_ms, **id))
+                .map(|(id, _)| *id);
             first.and_then(|id| reports.remove(&id));
         }
         drop(reports);
@@ -97,15 +100,22 @@ pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
 /// The jobs that this node lists: those that are not over first, then by age, newest first.
 pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
     let is_reporting = |id: &JobId, job: &Job| {
-        job.coordinator == context.id || context.reports.of(id).is_some_and(|report| !silent(&report))
+        job.coordinator == context.id
+            || context.reports.of(id).is_some_and(|report| !silent(&report))
     };
-    listed(context.jobs(), is_reporting).iter().map(|(id, job)| progress(context, id, job)).collect()
+    listed(context.jobs(), is_reporting)
+        .iter()
+        .map(|(id, job)| progress(context, id, job))
+        .collect()
 }
 
 /// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. A list
 /// that browsers find their work by must not be filled by a few accounts: running jobs whose
 /// coordinators are heard of come first, and of each coordinator one before the second of any.
-fn listed(mut jobs: Vec<(JobId, Job)>, is_reporting: impl Fn(&JobId, &Job) -> bool) -> Vec<(JobId, Job)> {
+fn listed(
+    mut jobs: Vec<(JobId, Job)>,
+    is_reporting: impl Fn(&JobId, &Job) -> bool,
+) -> Vec<(JobId, Job)> {
     let rank = |status: &JobStatus| match status {
         JobStatus::Running => 0,
         JobStatus::Pending { .. } => 1,
@@ -133,12 +143,19 @@ fn time_of(context: &Context, height: Height) -> Option<TimeMs> {
 }
 
 /// What a job waits for, as this node sees it.
-fn waits_for(context: &Context, job: &Job, report: Option<&Report>, submitted: Option<TimeMs>) -> Option<WaitingFor> {
+fn waits_for(
+    context: &Context,
+    job: &Job,
+    report: Option<&Report>,
+    submitted: Option<TimeMs>,
+) -> Option<WaitingFor> {
     let since = |what, since_ms| Some(WaitingFor { what, since_ms });
     let own = job.coordinator == context.id;
     match (&job.status, report) {
         (JobStatus::Final { .. } | JobStatus::Failed { .. }, _) => None,
-        (JobStatus::Pending { .. }, _) if context.is_reduced() => since(Waiting::Quorum, head_ms(context)),
+        (JobStatus::Pending { .. }, _) if context.is_reduced() => {
+            since(Waiting::Quorum, head_ms(context))
+        }
         (JobStatus::Pending { since: height, .. }, _) => {
             since(Waiting::Auditors, time_of(context, *height).unwrap_or_else(|| head_ms(context)))
         }
@@ -207,9 +224,21 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         let JobProgress { kind, dataset, rounds, units_total, .. } = empty;
         let name = empty.name.clone();
         let told = report.unwrap_or(empty);
-        return JobProgress { kind, name, dataset, rounds, units_total, state, submitted_ms, waiting, workers, ..told };
+        return JobProgress {
+            kind,
+            name,
+            dataset,
+            rounds,
+            units_total,
+            state,
+            submitted_ms,
+            waiting,
+            workers,
+            ..told
+        };
     };
-    let sum = |f: fn(&Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
+    let sum =
+        |f: fn(&Contributor) -> u32| result.contributors.iter().map(|c| u64::from(f(c))).sum();
     let units = sum(|c| c.units);
     let record = record(context, result);
     let checks = match (&job.spec.task, &record) {
@@ -274,12 +303,19 @@ pub async fn ask(context: Arc<Context>) {
                 },
             }
         }
-        let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
-        let is_asked = |c: &NodeId| *c != context.id && !under_way.contains(c) && context.network.peer(*c).is_some();
-        let coordinators: BTreeSet<NodeId> = running.map(|(_, job)| job.coordinator).filter(is_asked).collect();
+        let running =
+            context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
+        let is_asked = |c: &NodeId| {
+            *c != context.id && !under_way.contains(c) && context.network.peer(*c).is_some()
+        };
+        let coordinators: BTreeSet<NodeId> =
+            running.map(|(_, job)| job.coordinator).filter(is_asked).collect();
         // In turn: those after the one that was asked last come first.
-        let (first, later): (Vec<_>, Vec<_>) = coordinators.into_iter().partition(|c| last.is_none_or(|l| *c > l));
-        for coordinator in first.into_iter().chain(later).take(ASKED_MAX.saturating_sub(asked.len())) {
+        let (first, later): (Vec<_>, Vec<_>) =
+            coordinators.into_iter().partition(|c| last.is_none_or(|l| *c > l));
+        for coordinator in
+            first.into_iter().chain(later).take(ASKED_MAX.saturating_sub(asked.len()))
+        {
             last = Some(coordinator);
             under_way.insert(coordinator);
             asked.spawn(ask_one(context.clone(), coordinator));
@@ -293,8 +329,11 @@ async fn ask_one(context: Arc<Context>, coordinator: NodeId) -> NodeId {
     let decoded = answer.map(|body| codec::decode(&body, light::RESPONSE_LEN_MAX));
     if let Ok(Ok(light::Response::Jobs(jobs))) = decoded {
         // A node speaks for its own jobs only, and only for those in the ledger.
-        let of_its_own = |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
-        for report in jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r)) {
+        let of_its_own =
+            |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
+        for report in
+            jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r))
+        {
             take_report(&context, report);
         }
     }
@@ -315,7 +354,11 @@ mod tests {
         let task = InferenceTask {
             trained: Digest([1; 32]),
             model: Cid::of(CidCodec::DagCbor, b"model"),
-            architecture: Architecture { dims: vec![1, 2].try_into().unwrap(), input_exponent: 4, hidden_exponent: 4 },
+            architecture: Architecture {
+                dims: vec![1, 2].try_into().unwrap(),
+                input_exponent: 4,
+                hidden_exponent: 4,
+            },
             rows: 1,
         };
         let dataset = Cid::of(CidCodec::Raw, b"rows");
@@ -358,14 +401,18 @@ mod tests {
         let mut jobs: Vec<(JobId, Job)> = (10..200).map(|n| (id(n), job(n, ended(n)))).collect();
         jobs.push((id(1), job(1, JobStatus::Running)));
         jobs.push((id(2), job(2, JobStatus::Running)));
-        let listed: Vec<Height> = listed(jobs, |_, _| true).iter().map(|(_, job)| job.submitted).collect();
+        let listed: Vec<Height> =
+            listed(jobs, |_, _| true).iter().map(|(_, job)| job.submitted).collect();
         assert_eq!(listed.len(), light::LIST_MAX);
         assert_eq!(listed[..4], [2, 1, 199, 198]);
     }
 
     #[test]
     fn no_coordinator_fills_the_list_and_none_that_is_silent() {
-        let of = |byte, submitted| Job { coordinator: NodeId([byte; 32]), ..job(submitted, JobStatus::Running) };
+        let of = |byte, submitted| Job {
+            coordinator: NodeId([byte; 32]),
+            ..job(submitted, JobStatus::Running)
+        };
         // The honest job is the oldest: many newer ones of one coordinator, and of silent ones.
         let mut jobs = vec![(id(1), of(1, 1))];
         jobs.extend((10..80).map(|n| (id(n), of(2, n))));

@@ -13,8 +13,9 @@ use tequio_core::{
     types::{Epoch, Height, NodeId},
     wire::{
         light::{
-            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, CommitteeHandover, FinalHeader, HANDOVERS_MAX,
-            HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Refusal, Request, Response,
+            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, CommitteeHandover, FinalHeader,
+            HANDOVERS_MAX, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX,
+            Refusal, Request, Response,
         },
         work::JobState,
     },
@@ -51,7 +52,9 @@ async fn head(context: &Context, after: Height, wait_ms: u32) -> Response {
 fn answer(context: &Context, request: Request) -> Response {
     match request {
         Request::Head { .. } => Response::Refused(Refusal::Malformed),
-        Request::Header { height } => found(context.store.final_header(height).map(|h| h.map(Response::Header))),
+        Request::Header { height } => {
+            found(context.store.final_header(height).map(|h| h.map(Response::Header)))
+        }
         Request::Prove { keys } => {
             let (header, entries) = prove(context, &keys);
             Response::Proved { header, entries: BoundedVec::truncated(entries) }
@@ -69,19 +72,31 @@ fn answer(context: &Context, request: Request) -> Response {
             jobs.truncate(LIST_MAX);
             Response::Jobs(BoundedVec::truncated(jobs))
         }
-        Request::Events { after } => Response::Events(BoundedVec::truncated(context.events.newest_after(after))),
+        Request::Events { after } => {
+            Response::Events(BoundedVec::truncated(context.events.newest_after(after)))
+        }
         Request::Handovers { from, count } => Response::Handovers(handovers(context, from, count)),
         Request::Members => Response::Members(BoundedVec::truncated(members(context))),
-        Request::Addresses { of } => Response::Addresses(BoundedVec::truncated(addresses(context, of))),
+        Request::Addresses { of } => {
+            Response::Addresses(BoundedVec::truncated(addresses(context, of)))
+        }
     }
 }
 
 /// The committee handovers from this epoch on, as many as there are and fit an answer.
-pub fn handovers(context: &Context, from: Epoch, count: u16) -> BoundedVec<CommitteeHandover, HANDOVERS_MAX> {
+pub fn handovers(
+    context: &Context,
+    from: Epoch,
+    count: u16,
+) -> BoundedVec<CommitteeHandover, HANDOVERS_MAX> {
     let tip = context.tip();
     let (mut handovers, mut len) = (Vec::new(), 0);
     for later in 0..Epoch::from(count).min(HANDOVERS_MAX as Epoch) {
-        let Some(handover) = from.checked_add(later).and_then(|epoch| handover(context, &tip, epoch)) else { break };
+        let Some(handover) =
+            from.checked_add(later).and_then(|epoch| handover(context, &tip, epoch))
+        else {
+            break;
+        };
         len += codec::encode(&handover).len();
         if len > HANDOVERS_LEN_MAX {
             break;
@@ -94,7 +109,8 @@ pub fn handovers(context: &Context, from: Epoch, count: u16) -> BoundedVec<Commi
 /// The handover at the end of an epoch. The state names the committees of all epochs; the store has
 /// the headers.
 fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHandover> {
-    let height = epoch::last_height(&context.params, epoch).filter(|height| *height <= tip.height())?;
+    let height =
+        epoch::last_height(&context.params, epoch).filter(|height| *height <= tip.height())?;
     let (before, next) = (tip.state.committee(epoch)?, tip.state.committee(epoch.checked_add(1)?)?);
     match context.store.final_header(height) {
         Ok(header) => Some(CommitteeHandover::new(header?, before, next)),
@@ -109,12 +125,16 @@ fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHando
 pub fn checkpoint(context: &Context) -> Option<Vec<u8>> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let committee = tip.state.committee(epoch::of(&context.params, header.height.checked_add(1)?))?.clone();
+    let committee =
+        tip.state.committee(epoch::of(&context.params, header.height.checked_add(1)?))?.clone();
     Some(Checkpoint::new(header, certificate, committee, context.params.trust_period_ms).encode())
 }
 
 /// Entries of the newest state with their proofs, and the header they lead to.
-pub fn prove(context: &Context, keys: &[Key]) -> (FinalHeader, Vec<tequio_core::ledger::state::ProvedEntry>) {
+pub fn prove(
+    context: &Context,
+    keys: &[Key],
+) -> (FinalHeader, Vec<tequio_core::ledger::state::ProvedEntry>) {
     let tip = context.tip();
     (tip.header.clone(), keys.iter().map(|key| tip.state.prove(key)).collect())
 }
@@ -124,7 +144,8 @@ fn members(context: &Context) -> Vec<Member> {
     let own = Member { node: context.id, agent: shortened(&super::agent()) };
     let full = context.full_nodes();
     let peers = context.network.peers().into_iter().filter(|p| full.contains(&p.id));
-    let others = peers.map(|p| Member { node: p.id, agent: shortened(p.agent.as_deref().unwrap_or_default()) });
+    let others = peers
+        .map(|p| Member { node: p.id, agent: shortened(p.agent.as_deref().unwrap_or_default()) });
     std::iter::once(own).chain(others).take(LIST_MAX).collect()
 }
 
@@ -136,18 +157,32 @@ fn addresses(context: &Context, of: AddressesOf) -> Vec<BoundedString<ADDRESS_LE
             context.network.peer(node).into_iter().collect()
         }
         AddressesOf::Coordinator(_) => Vec::new(),
-        AddressesOf::Relays => context.network.peers().into_iter().filter(reachable::is_relay).collect(),
+        AddressesOf::Relays => {
+            context.network.peers().into_iter().filter(reachable::is_relay).collect()
+        }
     };
     let text = |peer: &PeerInfo| {
-        let named = peer.addrs.clone().into_iter().map(|addr| identity::with_peer(addr, peer.id).to_string());
+        let named = peer
+            .addrs
+            .clone()
+            .into_iter()
+            .map(|addr| identity::with_peer(addr, peer.id).to_string());
         named.collect::<Vec<_>>()
     };
-    peers.iter().flat_map(text).filter_map(|addr| addr.try_into().ok()).take(ADDRESSES_MAX).collect()
+    peers
+        .iter()
+        .flat_map(text)
+        .filter_map(|addr| addr.try_into().ok())
+        .take(ADDRESSES_MAX)
+        .collect()
 }
 
 /// Whether a node coordinates a job that is not over.
 fn coordinates(context: &Context, node: NodeId) -> bool {
-    context.jobs().iter().any(|(_, job)| job.coordinator == node && !JobState::from(&job.status).is_over())
+    context
+        .jobs()
+        .iter()
+        .any(|(_, job)| job.coordinator == node && !JobState::from(&job.status).is_over())
 }
 
 fn found<E: std::fmt::Display>(result: Result<Option<Response>, E>) -> Response {

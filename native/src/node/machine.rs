@@ -130,24 +130,29 @@ where
     std::thread::Builder::new().name(name).spawn(move || ended(run(machine, &mail, performer)))
 }
 
-fn run<M: Machine, P: Performer<M>>(mut machine: M, mail: &Mail<M::Input>, mut performer: P) -> anyhow::Result<()>
+fn run<M: Machine, P: Performer<M>>(
+    mut machine: M,
+    mail: &Mail<M::Input>,
+    mut performer: P,
+) -> anyhow::Result<()>
 where
     M::Input: Send,
 {
     let mut clock = Clock::default();
     let taken = || mail.waiting.fetch_sub(1, Ordering::Relaxed);
-    let mut feed = |machine: &mut M, performer: &mut P, input: Option<M::Input>| -> anyhow::Result<()> {
-        let mut next = input;
-        loop {
-            if let Some(input) = next.take()
-                && let Err(error) = machine.handle(clock.now_ms(), input)
-            {
-                performer.refused(error)?;
+    let mut feed =
+        |machine: &mut M, performer: &mut P, input: Option<M::Input>| -> anyhow::Result<()> {
+            let mut next = input;
+            loop {
+                if let Some(input) = next.take()
+                    && let Err(error) = machine.handle(clock.now_ms(), input)
+                {
+                    performer.refused(error)?;
+                }
+                let Some(output) = machine.poll() else { return Ok(()) };
+                next = performer.perform(machine, output)?;
             }
-            let Some(output) = machine.poll() else { return Ok(()) };
-            next = performer.perform(machine, output)?;
-        }
-    };
+        };
     // A restored machine has things to say before anything comes in.
     feed(&mut machine, &mut performer, None)?;
     let mut together = Vec::new().into_iter();
@@ -157,7 +162,9 @@ where
             feed(&mut machine, &mut performer, Some(input))?;
             drop::<Option<Share>>(share);
         } else {
-            let wait = machine.deadline().map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+            let wait = machine
+                .deadline()
+                .map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms())));
             match mail.receiver.recv_timeout(wait.clamp(Duration::from_millis(1), IDLE)) {
                 Ok(Envelope::Own(input)) => {
                     taken();
@@ -251,7 +258,8 @@ mod tests {
         let noted: Vec<_> = noted.into_iter().collect();
         let inputs: Vec<_> = noted.iter().filter(|(said, _)| said.is_some()).copied().collect();
         assert_eq!(inputs, [(Some(1), 4), (Some(2), 3), (Some(3), 2), (Some(4), 1), (Some(5), 0)]);
-        let calm = noted.windows(2).filter(|pair| pair[0].0.is_some() && pair[1].0.is_some()).count();
+        let calm =
+            noted.windows(2).filter(|pair| pair[0].0.is_some() && pair[1].0.is_some()).count();
         assert_eq!(calm, 0, "the deadline is looked at after each: {noted:?}");
     }
 }

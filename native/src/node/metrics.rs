@@ -75,27 +75,79 @@ impl Default for Metrics {
         registry.register("height", "Final height", m.height.clone());
         registry.register("view", "View of the height that is being decided", m.view.clone());
         registry.register("peers", "Connected peers", m.peers.clone());
-        registry.register("mempool_transactions", "Transactions that wait for a block", m.mempool.clone());
+        registry.register(
+            "mempool_transactions",
+            "Transactions that wait for a block",
+            m.mempool.clone(),
+        );
         registry.register("reduced_mode", "1 while no block becomes final", m.reduced.clone());
         registry.register("queued_writes", "Local writes whose fate is open", m.queued.clone());
         registry.register("blocks", "Blocks made final since the start", m.blocks.clone());
         registry.register("transactions", "Transactions in them", m.transactions.clone());
-        registry.register("submitted", "Transactions that clients have brought", m.submitted.clone());
-        registry.register("submit_rounds", "Rounds in which they were checked", m.submit_rounds.clone());
-        registry.register("submit_checks", "Checks of signatures, of any number at once", m.submit_checks.clone());
-        registry.register("told", "Transactions that full nodes have told and were new here", m.told.clone());
-        registry.register("told_checks", "Checks of their signatures, of any number at once", m.told_checks.clone());
+        registry.register(
+            "submitted",
+            "Transactions that clients have brought",
+            m.submitted.clone(),
+        );
+        registry.register(
+            "submit_rounds",
+            "Rounds in which they were checked",
+            m.submit_rounds.clone(),
+        );
+        registry.register(
+            "submit_checks",
+            "Checks of signatures, of any number at once",
+            m.submit_checks.clone(),
+        );
+        registry.register(
+            "told",
+            "Transactions that full nodes have told and were new here",
+            m.told.clone(),
+        );
+        registry.register(
+            "told_checks",
+            "Checks of their signatures, of any number at once",
+            m.told_checks.clone(),
+        );
         registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());
-        registry.register("lanes_accepted", "Lanes accepted by this node's jobs", m.lanes_accepted.clone());
-        registry.register("results_rejected", "Results refused by this node's jobs", m.results_rejected.clone());
+        registry.register(
+            "lanes_accepted",
+            "Lanes accepted by this node's jobs",
+            m.lanes_accepted.clone(),
+        );
+        registry.register(
+            "results_rejected",
+            "Results refused by this node's jobs",
+            m.results_rejected.clone(),
+        );
         registry.register("audits", "Jobs recomputed as an auditor", m.audits.clone());
         registry.register("http_requests", "Requests to the HTTP API", m.http_requests.clone());
-        registry.register("http_limited", "Of those, refused for their rate", m.http_limited.clone());
+        registry.register(
+            "http_limited",
+            "Of those, refused for their rate",
+            m.http_limited.clone(),
+        );
         registry.register("misbehaviour", "Offences of peers", m.misbehaviour.clone());
-        registry.register("path_changes", "Changes of the path to a connected peer", m.path_changes.clone());
-        registry.register("fallbacks", "Heights whose collector did not answer in time", m.fallbacks.clone());
-        registry.register("ahead", "Heights voted for before the one below was final", m.ahead.clone());
-        registry.register("block_alone_ms", "Mean from vote to finality, alone", m.block_alone_ms.clone());
+        registry.register(
+            "path_changes",
+            "Changes of the path to a connected peer",
+            m.path_changes.clone(),
+        );
+        registry.register(
+            "fallbacks",
+            "Heights whose collector did not answer in time",
+            m.fallbacks.clone(),
+        );
+        registry.register(
+            "ahead",
+            "Heights voted for before the one below was final",
+            m.ahead.clone(),
+        );
+        registry.register(
+            "block_alone_ms",
+            "Mean from vote to finality, alone",
+            m.block_alone_ms.clone(),
+        );
         registry.register("block_beside_ms", "Likewise, beside another", m.block_beside_ms.clone());
         registry.register(
             "processors_contended",

@@ -98,11 +98,16 @@ impl Node {
         let path = dir.join(store::FILE_NAME);
         let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
         let head = store.load_head(&start).map_err(|error| error.with_path(&path))?;
-        let peers = config.peers.iter().map(|peer| PeerName::parse(dir, peer)).collect::<anyhow::Result<Vec<_>>>()?;
+        let peers = config
+            .peers
+            .iter()
+            .map(|peer| PeerName::parse(dir, peer))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
         let params = start.params;
-        let (snapshot_when_behind, keystore) = (config.snapshot_when_behind, dir.join(keys::FILE_NAME));
+        let (snapshot_when_behind, keystore) =
+            (config.snapshot_when_behind, dir.join(keys::FILE_NAME));
         let (replica, replica_mail) = machine::inbox();
         let parts = Parts {
             keys,
@@ -121,7 +126,12 @@ impl Node {
         let (fail, failed) = oneshot::channel();
         let ended = move |result| drop(fail.send(result));
         let replica_thread = consensus::start(&context, config, &replica, replica_mail, ended)?;
-        worker::start(&context, &worker, worker_mail, config.workers.try_into().unwrap_or(u8::MAX))?;
+        worker::start(
+            &context,
+            &worker,
+            worker_mail,
+            config.workers.try_into().unwrap_or(u8::MAX),
+        )?;
 
         let mut tasks = JoinSet::new();
         for peer in peers {
@@ -164,7 +174,9 @@ impl Node {
             _ if failures.borrow().is_some() => cause(&failures.borrow()),
             Ok(Err(error)) => error,
             Ok(Ok(())) | Err(_) => {
-                anyhow::anyhow!("consensus has stopped; the log says why, and a new start resumes it")
+                anyhow::anyhow!(
+                    "consensus has stopped; the log says why, and a new start resumes it"
+                )
             }
         }
     }
@@ -205,7 +217,12 @@ fn public(dir: &Path, name: &str) -> PathBuf {
     if !own.exists() && shared.exists() { shared } else { own }
 }
 
-fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) -> anyhow::Result<tequio_p2p::Config> {
+fn network_config(
+    dir: &Path,
+    config: &Config,
+    peers: &[PeerName],
+    keys: &Keys,
+) -> anyhow::Result<tequio_p2p::Config> {
     let mut network = tequio_p2p::Config::new(*keys.node.to_bytes());
     network.agent = agent();
     network.keep = relays(&config.relays)?;
@@ -224,7 +241,11 @@ fn network_config(dir: &Path, config: &Config, peers: &[PeerName], keys: &Keys) 
 fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> anyhow::Result<Vec<Multiaddr>> {
     texts
         .into_iter()
-        .map(|a| a.parse().with_context(|| format!("{a:?} is not a multiaddress, such as /ip4/0.0.0.0/tcp/4810")))
+        .map(|a| {
+            a.parse().with_context(|| {
+                format!("{a:?} is not a multiaddress, such as /ip4/0.0.0.0/tcp/4810")
+            })
+        })
         .collect()
 }
 
@@ -233,7 +254,9 @@ fn relays(texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
     let relays = addresses(texts)?;
     match relays.iter().find(|relay| identity::node_of(relay).is_none()) {
         None => Ok(relays),
-        Some(relay) => anyhow::bail!("the relay {relay} lacks its identity: the address must end in /p2p/<peer id>"),
+        Some(relay) => anyhow::bail!(
+            "the relay {relay} lacks its identity: the address must end in /p2p/<peer id>"
+        ),
     }
 }
 

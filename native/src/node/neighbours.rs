@@ -82,7 +82,10 @@ mod tests {
         std::fs::create_dir(&own).unwrap();
         let addr = PeerName::parse(&own, "/ip4/127.0.0.1/tcp/1").unwrap();
         assert_eq!(addr, PeerName::Address("/ip4/127.0.0.1/tcp/1".parse().unwrap()));
-        assert_eq!(PeerName::parse(&own, "../node2").unwrap(), PeerName::Directory(own.join("../node2")));
+        assert_eq!(
+            PeerName::parse(&own, "../node2").unwrap(),
+            PeerName::Directory(own.join("../node2"))
+        );
         let error = PeerName::parse(&own, "../node3").unwrap_err().to_string();
         assert!(error.contains("neither a multiaddress"), "{error}");
     }
@@ -94,7 +97,11 @@ mod tests {
         let file = dir.path().join(RUN_FILE);
         std::fs::write(&file, "{\"listen\": [\"/ip4/127.0").unwrap();
         assert_eq!(addresses(dir.path()), None);
-        std::fs::write(&file, r#"{"listen": ["/ip4/127.0.0.1/tcp/7"], "http": "http://127.0.0.1:1"}"#).unwrap();
+        std::fs::write(
+            &file,
+            r#"{"listen": ["/ip4/127.0.0.1/tcp/7"], "http": "http://127.0.0.1:1"}"#,
+        )
+        .unwrap();
         assert_eq!(addresses(dir.path()), Some(vec!["/ip4/127.0.0.1/tcp/7".parse().unwrap()]));
     }
 }

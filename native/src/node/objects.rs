@@ -42,7 +42,8 @@ impl From<StoreError> for FetchError {
 /// Puts blocks made here into the store.
 pub async fn keep(context: &Arc<Context>, blocks: Vec<Block>) -> Result<(), FetchError> {
     let verify = |b: Block| Unverified::new(b).verify();
-    let blocks = blocks.into_iter().map(verify).collect::<Result<Vec<_>, _>>().map_err(ReadError::from)?;
+    let blocks =
+        blocks.into_iter().map(verify).collect::<Result<Vec<_>, _>>().map_err(ReadError::from)?;
     put(context, blocks).await
 }
 
@@ -51,7 +52,11 @@ async fn put(context: &Arc<Context>, blocks: Vec<Verified<Block>>) -> Result<(),
 }
 
 /// The contents under a name, from the store or from peers; then they are in the store.
-pub async fn fetch_contents(context: &Arc<Context>, cid: Cid, first: NodeId) -> Result<Vec<u8>, FetchError> {
+pub async fn fetch_contents(
+    context: &Arc<Context>,
+    cid: Cid,
+    first: NodeId,
+) -> Result<Vec<u8>, FetchError> {
     let reader = context.clone();
     let read = move || reader.store.contents(&cid);
     if let Ok(Ok(bytes)) = tokio::task::spawn_blocking(read.clone()).await {
@@ -70,14 +75,24 @@ pub async fn fetch_contents(context: &Arc<Context>, cid: Cid, first: NodeId) -> 
 }
 
 /// A single block, from the store or from peers. It is not stored.
-pub async fn fetch(context: &Arc<Context>, cid: Cid, first: NodeId) -> Result<Verified<Block>, FetchError> {
+pub async fn fetch(
+    context: &Arc<Context>,
+    cid: Cid,
+    first: NodeId,
+) -> Result<Verified<Block>, FetchError> {
     if let Some(bytes) = context.store.object(&cid)? {
         return Ok(Unverified::new(Block { cid, bytes }).verify().map_err(ReadError::from)?);
     }
     let others = context.full_nodes();
-    for peer in std::iter::once(first).chain(others.into_iter().filter(|p| *p != first)).filter(|p| *p != context.id) {
+    for peer in std::iter::once(first)
+        .chain(others.into_iter().filter(|p| *p != first))
+        .filter(|p| *p != context.id)
+    {
         let body = codec::encode(&Request::Object { cid });
-        let Ok(body) = context.network.request(peer, Protocol::Light, body, FETCH_TIMEOUT).await else { continue };
+        let Ok(body) = context.network.request(peer, Protocol::Light, body, FETCH_TIMEOUT).await
+        else {
+            continue;
+        };
         let Ok(Response::Object(bytes)) = codec::decode(&body, RESPONSE_LEN_MAX) else { continue };
         match Unverified::new(Block { cid, bytes: bytes.into_vec() }).verify() {
             Ok(block) => return Ok(block),
@@ -108,7 +123,9 @@ pub async fn hold(context: Arc<Context>) {
 async fn hold_job(context: &Arc<Context>, job: &Job, held: &mut BTreeSet<Cid>) -> bool {
     let first = job.coordinator;
     let mut all = match job.status {
-        JobStatus::Running | JobStatus::Pending { .. } => hold_contents(context, job.spec.dataset, first, held).await,
+        JobStatus::Running | JobStatus::Pending { .. } => {
+            hold_contents(context, job.spec.dataset, first, held).await
+        }
         JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
     };
     if let JobStatus::Pending { result, .. } | JobStatus::Final { result, .. } = &job.status {
@@ -123,7 +140,12 @@ async fn hold_job(context: &Arc<Context>, job: &Job, held: &mut BTreeSet<Cid>) -
     all
 }
 
-async fn hold_block(context: &Arc<Context>, cid: Cid, first: NodeId, held: &mut BTreeSet<Cid>) -> bool {
+async fn hold_block(
+    context: &Arc<Context>,
+    cid: Cid,
+    first: NodeId,
+    held: &mut BTreeSet<Cid>,
+) -> bool {
     if held.contains(&cid) || context.store.has_object(&cid).unwrap_or(false) {
         held.insert(cid);
         return true;
@@ -137,7 +159,12 @@ async fn hold_block(context: &Arc<Context>, cid: Cid, first: NodeId, held: &mut 
     }
 }
 
-async fn hold_contents(context: &Arc<Context>, cid: Cid, first: NodeId, held: &mut BTreeSet<Cid>) -> bool {
+async fn hold_contents(
+    context: &Arc<Context>,
+    cid: Cid,
+    first: NodeId,
+    held: &mut BTreeSet<Cid>,
+) -> bool {
     if held.contains(&cid) {
         return true;
     }

@@ -42,7 +42,9 @@ impl Pressure {
             return None;
         }
         let (now, after) = (Instant::now(), waited_us(&self.file));
-        let share = |(before, after): (u64, u64)| after.saturating_sub(before) as f64 / (now - at).as_micros() as f64;
+        let share = |(before, after): (u64, u64)| {
+            after.saturating_sub(before) as f64 / (now - at).as_micros() as f64
+        };
         let is_high = before.zip(after).map(share).is_some_and(|share| share >= HIGH);
         self.last.set((now, after));
         (self.is_high.replace(is_high) != is_high).then_some(is_high)
@@ -75,10 +77,14 @@ mod tests {
     fn it_is_high_where_some_task_has_waited_for_most_of_the_time_and_said_when_it_changes() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("cpu");
-        let say = |total_us: u64| fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap();
+        let say = |total_us: u64| {
+            fs::write(&file, format!("some avg10=0.00 total={total_us}\n")).unwrap()
+        };
         say(7);
-        let looked = |pressure: &Pressure, at: Instant| pressure.last.set((at, pressure.last.get().1));
-        let long_ago = |pressure: &Pressure| looked(pressure, Instant::now().checked_sub(WINDOW).unwrap());
+        let looked =
+            |pressure: &Pressure, at: Instant| pressure.last.set((at, pressure.last.get().1));
+        let long_ago =
+            |pressure: &Pressure| looked(pressure, Instant::now().checked_sub(WINDOW).unwrap());
         // So that no pause of this test is a second long.
         let just_now = |pressure: &Pressure| looked(pressure, Instant::now() + WINDOW * 60);
         let pressure = Pressure::of(file.clone(), Instant::now());

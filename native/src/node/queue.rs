@@ -60,8 +60,14 @@ pub async fn submit(context: &Arc<Context>, write: Write) -> Result<u64, QueueEr
 
 /// Keeps a write under a key that its client has chosen, unless it was kept before. It is on disk
 /// when this returns.
-pub async fn submit_keyed(context: &Arc<Context>, write: Write, keyed: Keyed) -> Result<Enqueued, QueueError> {
-    let enqueued = blocking(context, move |context| context.store.enqueue_keyed(write, &keyed, now_ms())).await?;
+pub async fn submit_keyed(
+    context: &Arc<Context>,
+    write: Write,
+    keyed: Keyed,
+) -> Result<Enqueued, QueueError> {
+    let enqueued =
+        blocking(context, move |context| context.store.enqueue_keyed(write, &keyed, now_ms()))
+            .await?;
     context.queue.changed();
     Ok(enqueued)
 }
@@ -77,9 +83,13 @@ pub async fn outcome(context: &Arc<Context>, number: u64) -> Result<Stage, Store
     loop {
         let found = blocking(context, move |context| context.store.queued(number)).await?;
         let stage = found.map(|q| q.stage).ok_or(StoreError::Damaged("the queue"))?;
-        reduced_since = context.is_reduced().then(|| reduced_since.unwrap_or_else(tokio::time::Instant::now));
+        reduced_since =
+            context.is_reduced().then(|| reduced_since.unwrap_or_else(tokio::time::Instant::now));
         let is_late = tokio::time::Instant::now() >= until;
-        if stage.is_settled() || is_late || reduced_since.is_some_and(|since| since.elapsed() >= patience) {
+        if stage.is_settled()
+            || is_late
+            || reduced_since.is_some_and(|since| since.elapsed() >= patience)
+        {
             return Ok(stage);
         }
         let wake = until.min(tokio::time::Instant::now() + LOOK_AGAIN);
@@ -98,8 +108,13 @@ pub async fn run(context: Arc<Context>) {
             was_reduced = is_reduced;
             let height = context.tip().height();
             match is_reduced {
-                true => tracing::warn!(height, "reduced mode: no final block for long; local writes are queued"),
-                false => tracing::info!(height, "blocks become final again: queued writes are sent"),
+                true => tracing::warn!(
+                    height,
+                    "reduced mode: no final block for long; local writes are queued"
+                ),
+                false => {
+                    tracing::info!(height, "blocks become final again: queued writes are sent")
+                }
             }
         }
         context.metrics.reduced.set(i64::from(is_reduced));
@@ -152,7 +167,8 @@ fn step(context: &Context, number: u64, mut queued: Queued) -> Result<(), StoreE
     let Some(write) = queued.write.clone() else { return Ok(()) };
     if queued.stage == Stage::Waiting {
         // Held until the transaction is in the pool: its nonce is taken then.
-        let _one_at_a_time = context.signing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time =
+            context.signing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let tip = context.tip();
         let transaction = match &write {
             Write::Own(action) => sign(context, action.clone()),
@@ -175,7 +191,8 @@ fn step(context: &Context, number: u64, mut queued: Queued) -> Result<(), StoreE
         },
         None => {
             let sent = &transaction.transaction;
-            let nonce = tip.state.account(&sent.sender).filter(|a| a.registered).map_or(0, |a| a.nonce);
+            let nonce =
+                tip.state.account(&sent.sender).filter(|a| a.registered).map_or(0, |a| a.nonce);
             let is_over = nonce > sent.nonce || tip.height() > sent.expires;
             if !is_over {
                 // Lost with the memory of a process, if it is not waiting.
@@ -193,8 +210,12 @@ fn step(context: &Context, number: u64, mut queued: Queued) -> Result<(), StoreE
                 (Write::Signed(_), _) if is_seen && nonce > sent.nonce => {
                     refused(&format!("another transaction has used nonce {}", sent.nonce))
                 }
-                (Write::Signed(_), _) if is_seen => refused(&format!("in no block up to height {}", sent.expires)),
-                _ => refused("blocks were passed over while this node was away: look whether it took effect"),
+                (Write::Signed(_), _) if is_seen => {
+                    refused(&format!("in no block up to height {}", sent.expires))
+                }
+                _ => refused(
+                    "blocks were passed over while this node was away: look whether it took effect",
+                ),
             }
         }
     };
@@ -216,7 +237,8 @@ fn sign(context: &Context, action: Action) -> SignedTransaction {
     let tip = context.tip();
     let nonce = context.mempool.next_nonce(&context.id, &tip.state);
     let expires = tip.height() + LIFE;
-    let transaction = Transaction { chain: context.chain, sender: context.id, nonce, expires, action };
+    let transaction =
+        Transaction { chain: context.chain, sender: context.id, nonce, expires, action };
     transaction.sign(context.node_key())
 }
 

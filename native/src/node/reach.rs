@@ -119,8 +119,11 @@ async fn find(context: &Context, node: NodeId, attempt: usize) -> Option<Multiad
         peers.rotate_left(first);
     }
     for peer in peers.iter().take(CIRCUITS_TRIED_MAX) {
-        let relay: Option<Multiaddr> = identity::peer_id(peer.id).and_then(|id| format!("/p2p/{id}").parse().ok());
-        let Some(circuit) = relay.and_then(|relay| identity::circuit(&relay, node)) else { continue };
+        let relay: Option<Multiaddr> =
+            identity::peer_id(peer.id).and_then(|id| format!("/p2p/{id}").parse().ok());
+        let Some(circuit) = relay.and_then(|relay| identity::circuit(&relay, node)) else {
+            continue;
+        };
         if dial(&context.network, &circuit).await {
             return Some(circuit);
         }

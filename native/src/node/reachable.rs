@@ -64,20 +64,25 @@ pub fn is_relay(peer: &PeerInfo) -> bool {
 
 /// Whether a peer is a full node and connected without a circuit.
 pub fn is_direct_full_node(peer: &PeerInfo) -> bool {
-    matches!(peer.path, Path::Direct(_)) && peer.agent.as_ref().is_some_and(|agent| agent.starts_with(AGENT_PREFIX))
+    matches!(peer.path, Path::Direct(_))
+        && peer.agent.as_ref().is_some_and(|agent| agent.starts_with(AGENT_PREFIX))
 }
 
 /// Reserves circuits until the node stops. The relays of the configuration are kept connected.
 pub async fn run(context: Arc<Context>, configured: Vec<Multiaddr>) {
-    let configured = configured.into_iter().filter_map(|addr| Some((identity::node_of(&addr)?, addr)));
-    let mut reservations = Reservations { configured: configured.collect(), ..Reservations::default() };
+    let configured =
+        configured.into_iter().filter_map(|addr| Some((identity::node_of(&addr)?, addr)));
+    let mut reservations =
+        Reservations { configured: configured.collect(), ..Reservations::default() };
     let mut relays_asked: Option<Instant> = None;
     let mut interval = tokio::time::interval(LOOK_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let coordinates =
-            context.jobs().iter().any(|(_, job)| job.coordinator == context.id && job.status == JobStatus::Running);
+        let coordinates = context
+            .jobs()
+            .iter()
+            .any(|(_, job)| job.coordinator == context.id && job.status == JobStatus::Running);
         let mut peers = context.network.peers();
         for circuit in reservations.released(&peers, coordinates) {
             context.network.unlisten(circuit).await;
@@ -150,7 +155,8 @@ impl Reservations {
         let mut released = Vec::new();
         self.made.retain(|carrier, made| {
             let is_connected = peers.iter().any(|peer| peer.id == *carrier);
-            made.away = if is_connected { None } else { made.away.or_else(|| Some(Instant::now())) };
+            made.away =
+                if is_connected { None } else { made.away.or_else(|| Some(Instant::now())) };
             let stays = !made.is_lost() && (coordinates || made.kind == Kind::Relay);
             if !stays {
                 released.push(made.circuit.clone());
@@ -163,11 +169,18 @@ impl Reservations {
     fn wanted(&mut self, peers: &[PeerInfo], coordinates: bool) -> Vec<(NodeId, Kind, Multiaddr)> {
         let configured = &self.configured;
         self.refused.retain(|peer, at| {
-            let pause = if configured.contains_key(peer) { CONFIGURED_REFUSED_PAUSE } else { REFUSED_PAUSE };
+            let pause = if configured.contains_key(peer) {
+                CONFIGURED_REFUSED_PAUSE
+            } else {
+                REFUSED_PAUSE
+            };
             at.elapsed() < pause
         });
         let mut wanted: Vec<(NodeId, Kind, Multiaddr)> = Vec::new();
-        for peer in peers.iter().filter(|p| !self.made.contains_key(&p.id) && !self.refused.contains_key(&p.id)) {
+        for peer in peers
+            .iter()
+            .filter(|p| !self.made.contains_key(&p.id) && !self.refused.contains_key(&p.id))
+        {
             let (kind, max, circuit) = if let Some(relay) = self.configured.get(&peer.id) {
                 (Kind::Relay, usize::MAX, circuit_of(relay))
             } else if is_relay(peer) {
@@ -178,7 +191,8 @@ impl Reservations {
                 continue;
             };
             let made = self.made.values().map(|made| made.kind);
-            let count = made.chain(wanted.iter().map(|(_, kind, _)| *kind)).filter(|k| *k == kind).count();
+            let count =
+                made.chain(wanted.iter().map(|(_, kind, _)| *kind)).filter(|k| *k == kind).count();
             if let Some(circuit) = circuit.filter(|_| count < max) {
                 wanted.push((peer.id, kind, circuit));
             }
@@ -201,7 +215,11 @@ fn circuit_through_relay(relay: &PeerInfo) -> Option<Multiaddr> {
         let text = addr.to_string();
         !text.contains("/ws") && !text.contains("webrtc") && !text.contains("p2p-circuit")
     };
-    let addr = relay.addrs.iter().find(plain).or_else(|| relay.addrs.iter().find(|a| a.to_string().contains("/ws")))?;
+    let addr = relay
+        .addrs
+        .iter()
+        .find(plain)
+        .or_else(|| relay.addrs.iter().find(|a| a.to_string().contains("/ws")))?;
     circuit_of(&identity::with_peer(addr.clone(), relay.id))
 }
 
@@ -226,7 +244,9 @@ async fn ask_for_relays(context: &Context) {
         }
         let mut dialled: Vec<NodeId> = Vec::new();
         for addr in addresses_of(context, peer, AddressesOf::Relays).await {
-            let Some(relay) = identity::node_of(&addr).filter(|relay| *relay != context.id) else { continue };
+            let Some(relay) = identity::node_of(&addr).filter(|relay| *relay != context.id) else {
+                continue;
+            };
             let is_new = context.network.peer(relay).is_none();
             if !is_new || (dialled.len() >= RELAYS_RECEIVED_MAX && !dialled.contains(&relay)) {
                 continue;
@@ -234,7 +254,8 @@ async fn ask_for_relays(context: &Context) {
             if !dialled.contains(&relay) {
                 dialled.push(relay);
             }
-            if let Ok(Ok(_)) = tokio::time::timeout(DIAL_TIMEOUT, context.network.dial(addr)).await {
+            if let Ok(Ok(_)) = tokio::time::timeout(DIAL_TIMEOUT, context.network.dial(addr)).await
+            {
                 room = room.saturating_sub(1);
             }
         }
@@ -245,7 +266,9 @@ async fn ask_for_relays(context: &Context) {
 pub async fn addresses_of(context: &Context, peer: &PeerInfo, of: AddressesOf) -> Vec<Multiaddr> {
     let body = codec::encode(&Request::Addresses { of });
     let answer = context.network.request(peer.id, Protocol::Light, body, ASK_TIMEOUT).await;
-    let Ok(Ok(Response::Addresses(addresses))) = answer.map(|body| codec::decode(&body, RESPONSE_LEN_MAX)) else {
+    let Ok(Ok(Response::Addresses(addresses))) =
+        answer.map(|body| codec::decode(&body, RESPONSE_LEN_MAX))
+    else {
         return Vec::new();
     };
     let parsed = addresses.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
@@ -274,7 +297,9 @@ mod tests {
     fn make_all(reservations: &mut Reservations, peers: &[PeerInfo], coordinates: bool) -> usize {
         let wanted = reservations.wanted(peers, coordinates);
         let count = wanted.len();
-        wanted.into_iter().for_each(|(id, kind, circuit)| reservations.note(id, kind, circuit, true));
+        wanted
+            .into_iter()
+            .for_each(|(id, kind, circuit)| reservations.note(id, kind, circuit, true));
         count
     }
 
@@ -296,8 +321,10 @@ mod tests {
     fn a_configured_relay_is_asked_once_at_its_configured_address() {
         let relay = peer("tequio-relay/1");
         let addr = identity::with_peer("/dns4/relay.example/tcp/4811".parse().unwrap(), relay.id);
-        let mut reservations =
-            Reservations { configured: [(relay.id, addr.clone())].into(), ..Reservations::default() };
+        let mut reservations = Reservations {
+            configured: [(relay.id, addr.clone())].into(),
+            ..Reservations::default()
+        };
         let wanted = reservations.wanted(std::slice::from_ref(&relay), true);
         assert_eq!(wanted, [(relay.id, Kind::Relay, circuit_of(&addr).unwrap())]);
         make_all(&mut reservations, std::slice::from_ref(&relay), true);
@@ -309,7 +336,10 @@ mod tests {
         let (gone, here) = (peer("tequio-node/1"), peer("tequio-node/1"));
         let mut reservations = Reservations::default();
         make_all(&mut reservations, &[gone.clone(), here.clone()], true);
-        assert!(reservations.released(std::slice::from_ref(&here), true).is_empty(), "it may come back");
+        assert!(
+            reservations.released(std::slice::from_ref(&here), true).is_empty(),
+            "it may come back"
+        );
         let since = Instant::now().checked_sub(FULL_NODE_AWAY_MAX);
         reservations.made.get_mut(&gone.id).unwrap().away = since;
         assert_eq!(reservations.released(std::slice::from_ref(&here), true).len(), 1);

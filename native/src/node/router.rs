@@ -14,10 +14,14 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
                 Protocol::Work => coordinator::receive(&context, peer, body, reply),
                 Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), body, reply))),
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
-                Protocol::Want => drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply))),
+                Protocol::Want => {
+                    drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply)))
+                }
             },
             // Addresses are for `tequio status`: a log outlives a connection.
-            Event::Connected { peer, path, .. } => tracing::info!(peer = %peer.short(), ?path, "connected"),
+            Event::Connected { peer, path, .. } => {
+                tracing::info!(peer = %peer.short(), ?path, "connected")
+            }
             Event::PathChanged { peer, path, reason, .. } => {
                 context.metrics.path_changed(&reason);
                 tracing::info!(peer = %peer.short(), ?path, ?reason, "path changed");
@@ -31,7 +35,9 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
                 context.coordinators.gone(peer);
             }
             Event::Listening { addr } => tracing::info!(%addr, "listening"),
-            Event::ListenEnded { addr, cause } => tracing::warn!(%addr, cause, "no longer listening"),
+            Event::ListenEnded { addr, cause } => {
+                tracing::warn!(%addr, cause, "no longer listening")
+            }
             Event::RateLimited { peer, protocol } => {
                 context.metrics.misbehaviour.inc();
                 tracing::warn!(peer = %peer.short(), protocol = protocol.name(), "above its rate: dropped");

@@ -111,7 +111,8 @@ async fn fetch(
     let light = anchor(context)?;
     let (mut offers, has_blocks) = offers(context, light, liars).await;
     // Their headers are final: they show how far behind this node is, whatever anybody says.
-    let newest = offers.last_key_value().map(|((height, _), _)| *height).ok_or(FetchError::NotOffered)?;
+    let newest =
+        offers.last_key_value().map(|((height, _), _)| *height).ok_or(FetchError::NotOffered)?;
     if has_blocks && newest.saturating_sub(context.tip().height()) <= context.snapshot_when_behind {
         return Err(FetchError::NotNeeded);
     }
@@ -129,20 +130,32 @@ async fn fetch(
         }
     };
     let height = header.header.height;
-    tracing::info!(height, peers = peers.len(), entries = progress.entries, "fetching the state whole");
+    tracing::info!(
+        height,
+        peers = peers.len(),
+        entries = progress.entries,
+        "fetching the state whole"
+    );
     let (mut turn, mut failures, mut chunks) = (0usize, 0usize, 0u64);
     while let Some(from) = progress.next {
         context.sync.fetching(&progress, peers.len());
-        let Some(peer) = peers.get(turn % peers.len().max(1)).copied() else { return Err(FetchError::Lost(height)) };
+        let Some(peer) = peers.get(turn % peers.len().max(1)).copied() else {
+            return Err(FetchError::Lost(height));
+        };
         match chunk(context, peer, height, from).await {
             Answer::Chunk(response) => match response.verify(&header.header.state, &from) {
                 Ok((entries, next)) => {
                     let at = progress;
-                    progress = blocking(context, move |c| c.store.stage(at, &entries, next)).await?;
+                    progress =
+                        blocking(context, move |c| c.store.stage(at, &entries, next)).await?;
                     failures = 0;
                     chunks += 1;
                     if chunks.is_multiple_of(LOG_EVERY) {
-                        tracing::info!(height, entries = progress.entries, "fetching the state whole");
+                        tracing::info!(
+                            height,
+                            entries = progress.entries,
+                            "fetching the state whole"
+                        );
                     }
                 }
                 Err(error) => {
@@ -178,7 +191,9 @@ async fn fetch(
 fn anchor(context: &Context) -> Result<LightClient, StartError> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let own = Checkpoint::new(header, certificate, context.committee(), context.params.trust_period_ms).encode();
+    let own =
+        Checkpoint::new(header, certificate, context.committee(), context.params.trust_period_ms)
+            .encode();
     let now_ms = now_ms();
     let own = LightClient::start(&own, None, now_ms);
     let given = LightClient::start(&context.checkpoint, None, now_ms);
@@ -198,14 +213,18 @@ async fn offers(
     mut light: LightClient,
     liars: &mut BTreeSet<NodeId>,
 ) -> (BTreeMap<(Height, Digest), Offer>, bool) {
-    let peers: Vec<NodeId> = context.full_nodes().into_iter().filter(|p| !liars.contains(p)).take(PEERS_MAX).collect();
+    let peers: Vec<NodeId> =
+        context.full_nodes().into_iter().filter(|p| !liars.contains(p)).take(PEERS_MAX).collect();
     let asked = peers.into_iter().map(|peer| async move { (peer, snapshots(context, peer).await) });
-    let (mut offers, mut offered): (BTreeMap<(Height, Digest), Offer>, Vec<_>) = (BTreeMap::new(), Vec::new());
+    let (mut offers, mut offered): (BTreeMap<(Height, Digest), Offer>, Vec<_>) =
+        (BTreeMap::new(), Vec::new());
     let (tip, mut has_blocks) = (context.tip().height(), false);
     for (peer, answer) in futures::future::join_all(asked).await {
         has_blocks |= answer.as_ref().is_some_and(|a| a.head > tip && a.lowest <= tip + 1);
         let headers = answer.into_iter().flat_map(|snapshots| snapshots.headers.into_vec());
-        offered.extend(headers.filter(|header| header.header.height > tip).map(|header| (peer, header)));
+        offered.extend(
+            headers.filter(|header| header.header.height > tip).map(|header| (peer, header)),
+        );
     }
     // Epoch by epoch, because the light client knows the present committee and the one before.
     offered.sort_by_key(|(_, header)| header.header.epoch);
@@ -243,7 +262,10 @@ async fn follow_handovers(
     while light.committee().epoch() < epoch {
         let from = light.committee().epoch();
         let count = (epoch - from).min(HANDOVERS_AT_ONCE);
-        let Some(handovers) = super::handovers::request(context, peer, from, count as u16).await else { return };
+        let Some(handovers) = super::handovers::request(context, peer, from, count as u16).await
+        else {
+            return;
+        };
         match light.follow_handovers(count as usize, handovers, now_ms()) {
             Ok(0) => return,
             Ok(_) => {}
@@ -273,7 +295,12 @@ async fn chunk(context: &Context, peer: NodeId, height: Height, from: Digest) ->
     }
 }
 
-async fn ask(context: &Context, peer: NodeId, request: &Request, timeout: Duration) -> Option<Response> {
+async fn ask(
+    context: &Context,
+    peer: NodeId,
+    request: &Request,
+    timeout: Duration,
+) -> Option<Response> {
     let body = codec::encode(request);
     debug_assert!(body.len() <= REQUEST_LEN_MAX);
     match context.network.request(peer, Protocol::Sync, body, timeout).await {
@@ -336,7 +363,12 @@ impl Catching {
             let first = next.0.first_chunk::<4>().map_or(0, |first| u32::from_be_bytes(*first));
             f64::from(first) / f64::from(u32::MAX)
         });
-        let shown = Shown { height: progress.header.header.height, entries: progress.entries, share, peers };
+        let shown = Shown {
+            height: progress.header.header.height,
+            entries: progress.entries,
+            share,
+            peers,
+        };
         *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(shown);
     }
 

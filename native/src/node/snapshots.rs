@@ -28,7 +28,11 @@ impl Snapshots {
     pub fn note(&self, tip: &Arc<Tip>, is_first: bool) {
         // Genesis can be had without asking.
         if tip.height() > 0 && (is_first || tip.height().is_multiple_of(EVERY)) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).put(tip.height(), tip.clone(), Instant::now());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).put(
+                tip.height(),
+                tip.clone(),
+                Instant::now(),
+            );
         }
     }
 
@@ -59,7 +63,8 @@ impl<T: Clone> Shelf<T> {
     fn put(&mut self, height: Height, item: T, now: Instant) {
         self.0.insert(height, (item, None));
         let fresh: Vec<Height> = self.0.keys().rev().take(FRESH).copied().collect();
-        let in_use = |asked: &Option<Instant>| asked.is_some_and(|at| now.duration_since(at) < IN_USE);
+        let in_use =
+            |asked: &Option<Instant>| asked.is_some_and(|at| now.duration_since(at) < IN_USE);
         self.0.retain(|height, (_, asked)| fresh.contains(height) || in_use(asked));
         while self.0.len() > SNAPSHOTS_MAX {
             self.0.pop_first();

@@ -9,7 +9,9 @@ use tequio_core::{
     types::{Height, NodeId},
     wire::{
         light, packed,
-        sync::{BLOCKS_MAX, Blocks, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots},
+        sync::{
+            BLOCKS_MAX, Blocks, REQUEST_LEN_MAX, RESPONSE_LEN_MAX, Request, Response, Snapshots,
+        },
     },
 };
 use tequio_p2p::{Protocol, Reply};
@@ -77,7 +79,12 @@ type Block = (tequio_core::ledger::Block, tequio_core::ledger::Certificate);
 
 /// Asks a peer for blocks and hands them to the replica, which believes nothing of them. Where the peer has them no longer,
 /// or is very far ahead, a whole state is fetched instead. Says whether anything came.
-pub async fn fetch(context: &Arc<Context>, inbox: &Inbox<Input>, peer: NodeId, from: Height) -> bool {
+pub async fn fetch(
+    context: &Arc<Context>,
+    inbox: &Inbox<Input>,
+    peer: NodeId,
+    from: Height,
+) -> bool {
     let body = codec::encode(&Request::Blocks { from, count: BLOCKS_AT_ONCE });
     let response = match context.network.request(peer, Protocol::Sync, body, FETCH_TIMEOUT).await {
         Ok(body) => packed::decode::<Response>(&body, RESPONSE_LEN_MAX).ok(),
@@ -89,7 +96,10 @@ pub async fn fetch(context: &Arc<Context>, inbox: &Inbox<Input>, peer: NodeId, f
     let Some(Response::Blocks(Blocks { head, lowest, blocks })) = response else { return false };
     let behind = head.saturating_sub(from);
     // What the peer says of itself decides only whether a state is looked for; what is found is proved.
-    if head >= from && (lowest > from || behind > context.snapshot_when_behind) && snapshot::run(context, inbox).await {
+    if head >= from
+        && (lowest > from || behind > context.snapshot_when_behind)
+        && snapshot::run(context, inbox).await
+    {
         return true;
     }
     if blocks.is_empty() {
@@ -129,7 +139,8 @@ pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
         let mut tip = context.watch_tip();
         if fetch(&context, &inbox, peer, after + 1).await {
             // Bad blocks move nothing: then somebody else is asked.
-            let advanced = tokio::time::timeout(FETCH_TIMEOUT, tip.wait_for(|tip| tip.height() > after)).await;
+            let advanced =
+                tokio::time::timeout(FETCH_TIMEOUT, tip.wait_for(|tip| tip.height() > after)).await;
             if advanced.is_ok() {
                 continue;
             }
@@ -143,7 +154,9 @@ pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
 async fn is_ahead(context: &Context, peer: NodeId, after: Height) -> bool {
     let request = light::Request::Head { after, wait_ms: light::HEAD_WAIT_MS_MAX };
     let wait = Duration::from_millis(light::HEAD_WAIT_MS_MAX.into()) + Duration::from_secs(5);
-    let response = context.network.request(peer, Protocol::Light, codec::encode(&request), wait).await;
-    let response = response.ok().and_then(|body| codec::decode(&body, light::RESPONSE_LEN_MAX).ok());
+    let response =
+        context.network.request(peer, Protocol::Light, codec::encode(&request), wait).await;
+    let response =
+        response.ok().and_then(|body| codec::decode(&body, light::RESPONSE_LEN_MAX).ok());
     matches!(response, Some(light::Response::Header(header)) if header.header.height > after)
 }

@@ -35,7 +35,10 @@ pub enum TransactError {
 }
 
 /// Signs and sends an action, and waits until it is applied. Returns the transaction and its block's height.
-pub async fn perform(context: &Arc<Context>, action: Action) -> Result<(TransactionId, Height), TransactError> {
+pub async fn perform(
+    context: &Arc<Context>,
+    action: Action,
+) -> Result<(TransactionId, Height), TransactError> {
     register(context).await?;
     let id = send(context, action, LIFE)?;
     Ok((id, settled(context, id, LIFE).await?))
@@ -47,7 +50,8 @@ fn send(context: &Context, action: Action, life: Height) -> Result<TransactionId
     let tip = context.tip();
     let nonce = context.mempool.next_nonce(&context.id, &tip.state);
     let expires = tip.height() + life;
-    let transaction = Transaction { chain: context.chain, sender: context.id, nonce, expires, action };
+    let transaction =
+        Transaction { chain: context.chain, sender: context.id, nonce, expires, action };
     let signed = transaction.sign(context.node_key());
     let id = signed.id();
     context.accept_own(signed)?;
@@ -55,14 +59,20 @@ fn send(context: &Context, action: Action, life: Height) -> Result<TransactionId
 }
 
 /// Waits until a transaction is in a final block or can no longer be.
-async fn settled(context: &Arc<Context>, id: TransactionId, life: Height) -> Result<Height, TransactError> {
+async fn settled(
+    context: &Arc<Context>,
+    id: TransactionId,
+    life: Height,
+) -> Result<Height, TransactError> {
     let mut tips = context.watch_tip();
     let until = tips.borrow().height() + life;
     loop {
         let reader = context.clone();
         let found = tokio::task::spawn_blocking(move || reader.store.receipt(&id)).await;
         match found.map_err(|_| TransactError::Stopping)?.map_err(|_| TransactError::Stopping)? {
-            Some((height, receipt)) => return receipt.result.map(|()| height).map_err(TransactError::NotApplied),
+            Some((height, receipt)) => {
+                return receipt.result.map(|()| height).map_err(TransactError::NotApplied);
+            }
             None if tips.borrow().height() > until => return Err(TransactError::Expired),
             None => tips.changed().await.map_err(|_| TransactError::Stopping)?,
         }
@@ -79,7 +89,9 @@ pub(super) async fn register(context: &Arc<Context>) -> Result<(), TransactError
     tracing::info!("opening an account");
     let (chain, node, bits, anchor, digest) =
         (context.chain, context.id, context.params.admission_bits, tip.height(), tip.digest);
-    let solved = tokio::task::spawn_blocking(move || solve_admission(&chain, &node, &digest, bits, 0, TRIES));
+    let solved = tokio::task::spawn_blocking(move || {
+        solve_admission(&chain, &node, &digest, bits, 0, TRIES)
+    });
     let solution = solved.await.ok().flatten().ok_or(TransactError::Admission)?;
     let id = send(context, Action::Register { anchor, solution }, REGISTRATION_LIFE)?;
     settled(context, id, REGISTRATION_LIFE).await.map(|_| ())

@@ -25,10 +25,16 @@ use tokio::runtime::Handle;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Starts the worker's thread.
-pub fn start(context: &Arc<Context>, inbox: &Inbox<Input>, mail: Mail<Input>, slots: u8) -> anyhow::Result<()> {
+pub fn start(
+    context: &Arc<Context>,
+    inbox: &Inbox<Input>,
+    mail: Mail<Input>,
+    slots: u8,
+) -> anyhow::Result<()> {
     let mut config = Config::new(context.id, *keys::random()?);
     config.slots = slots;
-    let performer = Working { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };
+    let performer =
+        Working { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };
     machine::spawn("worker".into(), Worker::new(config), mail, performer, |ended| {
         if let Err(error) = ended {
             tracing::error!(error = format!("{error:#}"), "the worker has stopped");
@@ -43,8 +49,10 @@ async fn offer(context: Arc<Context>, inbox: Inbox<Input>) {
     let mut tips = context.watch_tip();
     let mut before = Vec::new();
     loop {
-        let running = context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
-        let offers: Vec<Offer> = running.map(|(job, j)| Offer { job, coordinator: j.coordinator }).collect();
+        let running =
+            context.jobs().into_iter().filter(|(_, job)| job.status == JobStatus::Running);
+        let offers: Vec<Offer> =
+            running.map(|(job, j)| Offer { job, coordinator: j.coordinator }).collect();
         if offers != before {
             before.clone_from(&offers);
             inbox.send(Input::Jobs(offers));
@@ -91,7 +99,10 @@ impl Performer<Worker> for Working {
         Ok(None)
     }
 
-    fn refused(&mut self, error: <Worker as tequio_core::machine::Machine>::Error) -> anyhow::Result<()> {
+    fn refused(
+        &mut self,
+        error: <Worker as tequio_core::machine::Machine>::Error,
+    ) -> anyhow::Result<()> {
         tracing::debug!(?error, "worker refused an input");
         Ok(())
     }
@@ -99,16 +110,20 @@ impl Performer<Worker> for Working {
 
 async fn ask(context: &Context, to: NodeId, request: &Request) -> Result<Response, Failed> {
     let body = codec::encode(request);
-    let body = context.network.request(to, Protocol::Work, body, REQUEST_TIMEOUT).await.map_err(|error| {
-        tracing::debug!(coordinator = %to.short(), %error, "no answer");
-        Failed
-    })?;
+    let body = context.network.request(to, Protocol::Work, body, REQUEST_TIMEOUT).await.map_err(
+        |error| {
+            tracing::debug!(coordinator = %to.short(), %error, "no answer");
+            Failed
+        },
+    )?;
     codec::decode(&body, RESPONSE_LEN_MAX).map_err(|_| Failed)
 }
 
 fn tell(event: &Event) {
     match event {
-        Event::Accepted { job, round, lane, .. } => tracing::trace!(?job, round, lane, "own lane accepted"),
+        Event::Accepted { job, round, lane, .. } => {
+            tracing::trace!(?job, round, lane, "own lane accepted")
+        }
         Event::Rejected { job, round, lane, reason } if reason.kind() == RejectionKind::Late => {
             tracing::info!(?job, round, lane, "own result came too late");
         }

@@ -129,13 +129,16 @@ impl Store {
         if height < self.lowest_block()? {
             return Ok(None);
         }
-        let Some(FinalHeader { header, certificate: Some(certificate) }) = self.final_header(height)? else {
+        let Some(FinalHeader { header, certificate: Some(certificate) }) =
+            self.final_header(height)?
+        else {
             return Ok(None);
         };
         let read = self.read()?;
         let bytes = read.open_table(BLOCKS)?.get(height)?.ok_or(StoreError::Damaged("a block"))?;
         let transactions: BoundedVec<SignedTransaction, BLOCK_TRANSACTIONS_MAX> =
-            codec::decode(bytes.value(), BLOCK_LEN_MAX).map_err(|_| StoreError::Damaged("a block"))?;
+            codec::decode(bytes.value(), BLOCK_LEN_MAX)
+                .map_err(|_| StoreError::Damaged("a block"))?;
         Ok(Some((Block { header, transactions }, certificate)))
     }
 }
@@ -144,7 +147,8 @@ impl Store {
 fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
     let FinalBlock { block, certificate, .. } = last;
     let height = block.header.height;
-    let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
+    let header =
+        FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
     let mut meta = write.open_table(META)?;
     let head = height_in(&meta, HEAD_KEY)?.ok_or(StoreError::Damaged("the head"))?;
     if height != head + 1 {
@@ -165,13 +169,18 @@ pub(super) fn read_entries(
     let mut state = State::default();
     for item in read.open_table(table)?.iter()? {
         let (_, bytes) = item?;
-        state.insert(codec::decode(bytes.value(), ENTRY_LEN_MAX).map_err(|_| StoreError::Damaged("the state"))?);
+        state.insert(
+            codec::decode(bytes.value(), ENTRY_LEN_MAX)
+                .map_err(|_| StoreError::Damaged("the state"))?,
+        );
     }
     Ok(state)
 }
 
 /// The lowest block from which on all are here.
-pub(super) fn lowest_in(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Height, StoreError> {
+pub(super) fn lowest_in(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<Height, StoreError> {
     Ok(height_in(meta, LOWEST_KEY)?.unwrap_or(1))
 }
 

@@ -37,7 +37,9 @@ impl WriteFailure {
             ErrorKind::ReadOnlyFilesystem => {
                 "The file system is read-only: see why in the system's log, mount it for writing, and start the node again"
             }
-            _ => "See the system's log for the disk's errors, and start the node again on a disk that works",
+            _ => {
+                "See the system's log for the disk's errors, and start the node again on a disk that works"
+            }
         }
     }
 }
@@ -68,7 +70,11 @@ impl<B> Disk<B> {
 
     fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
-            let failure = WriteFailure { path: self.path.clone(), kind: error.kind(), reason: error.to_string() };
+            let failure = WriteFailure {
+                path: self.path.clone(),
+                kind: error.kind(),
+                reason: error.to_string(),
+            };
             self.failure.send_if_modified(|first| {
                 let is_first = first.is_none();
                 if is_first {
@@ -111,7 +117,11 @@ impl<B: StorageBackend> StorageBackend for Disk<B> {
         self.inner.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
         self.inner.try_lock_shared_range(start, end)
     }
 
@@ -174,7 +184,8 @@ mod tests {
     fn the_first_failure_is_told_whatever_fails_after_it() {
         const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("t");
         let full = Arc::<AtomicBool>::default();
-        let (disk, failures) = Disk::new(Filling(InMemoryBackend::new(), full.clone()), Path::new("/node/store.redb"));
+        let (disk, failures) =
+            Disk::new(Filling(InMemoryBackend::new(), full.clone()), Path::new("/node/store.redb"));
         let db = Database::builder().create_with_backend(disk).unwrap();
         let put = |key: u64| -> Result<(), redb::Error> {
             let write = db.begin_write()?;

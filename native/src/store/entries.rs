@@ -48,14 +48,18 @@ pub(super) struct Unmerged {
 
 impl Unmerged {
     /// Reads all changes that are kept. Those that are in the table already do no harm.
-    pub(super) fn load(changes: &impl ReadableTable<u64, &'static [u8]>, head: Height) -> Result<Self, StoreError> {
+    pub(super) fn load(
+        changes: &impl ReadableTable<u64, &'static [u8]>,
+        head: Height,
+    ) -> Result<Self, StoreError> {
         let mut entries = BTreeMap::new();
         for item in changes.iter()? {
             let (_, bytes) = item?;
             let mut rest = bytes.value();
             while !rest.is_empty() {
                 let change = <(Place, Vec<u8>)>::deserialize(&mut rest);
-                let (place, bytes) = change.map_err(|_| StoreError::Damaged("the changes of a block"))?;
+                let (place, bytes) =
+                    change.map_err(|_| StoreError::Damaged("the changes of a block"))?;
                 entries.insert(place, bytes);
             }
         }
@@ -65,14 +69,22 @@ impl Unmerged {
     /// Puts them into a state that has what the table has.
     pub(super) fn complete(self, state: &mut State) -> Result<(), StoreError> {
         for bytes in self.entries.into_values() {
-            state.insert(codec::decode(&bytes, ENTRY_LEN_MAX).map_err(|_| StoreError::Damaged("the state"))?);
+            state.insert(
+                codec::decode(&bytes, ENTRY_LEN_MAX)
+                    .map_err(|_| StoreError::Damaged("the state"))?,
+            );
         }
         Ok(())
     }
 
     /// What the table takes in with a block, in the order of the places.
-    fn due<'a>(&'a self, slice: &RangeInclusive<Place>, changes: &'a [Change]) -> BTreeMap<&'a Place, &'a [u8]> {
-        let mut due: BTreeMap<_, _> = self.entries.range(slice.clone()).map(|(at, bytes)| (at, &bytes[..])).collect();
+    fn due<'a>(
+        &'a self,
+        slice: &RangeInclusive<Place>,
+        changes: &'a [Change],
+    ) -> BTreeMap<&'a Place, &'a [u8]> {
+        let mut due: BTreeMap<_, _> =
+            self.entries.range(slice.clone()).map(|(at, bytes)| (at, &bytes[..])).collect();
         let own = changes.iter().filter(|change| slice.contains(&change.place().0));
         due.extend(own.map(|change| (&change.place().0, &change.bytes[..])));
         due
@@ -146,7 +158,10 @@ fn first(changes: &impl ReadableTable<u64, &'static [u8]>) -> Result<Option<Heig
 
 /// One after the other: borsh of place and bytes.
 fn encode(changes: &[Change]) -> Vec<u8> {
-    let len = changes.iter().map(|change| size_of::<Place>() + size_of::<u32>() + change.bytes.len()).sum();
+    let len = changes
+        .iter()
+        .map(|change| size_of::<Place>() + size_of::<u32>() + change.bytes.len())
+        .sum();
     let mut encoded = Vec::with_capacity(len);
     for change in changes {
         encoded.extend_from_slice(&change.place().0);

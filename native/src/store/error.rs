@@ -90,21 +90,27 @@ impl StoreError {
                     error.to_string(),
                     "Run as the user that owns the node's directory, or give it back to this one",
                 ),
-                ErrorKind::IsADirectory => {
-                    open(error.to_string(), "Something has put a directory in the store's place: move it away")
+                ErrorKind::IsADirectory => open(
+                    error.to_string(),
+                    "Something has put a directory in the store's place: move it away",
+                ),
+                ErrorKind::ReadOnlyFilesystem => {
+                    open(error.to_string(), "Mount the file system for writing")
                 }
-                ErrorKind::ReadOnlyFilesystem => open(error.to_string(), "Mount the file system for writing"),
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    open(error.to_string(), "Free some space and start the node again; what was final is kept")
-                }
-                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-                    open("its contents are not those of a store, so the file is damaged".into(), MEND_DAMAGED)
-                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => open(
+                    error.to_string(),
+                    "Free some space and start the node again; what was final is kept",
+                ),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => open(
+                    "its contents are not those of a store, so the file is damaged".into(),
+                    MEND_DAMAGED,
+                ),
                 _ => open(error.to_string(), "See the system's log for the disk's errors"),
             },
-            DatabaseError::Storage(StorageError::Corrupted(_)) => {
-                open("its contents do not fit together, so the file is damaged".into(), MEND_DAMAGED)
-            }
+            DatabaseError::Storage(StorageError::Corrupted(_)) => open(
+                "its contents do not fit together, so the file is damaged".into(),
+                MEND_DAMAGED,
+            ),
             DatabaseError::UpgradeRequired(version) => {
                 open(format!("it has the file format {version} of a very old tequio"), MEND_DAMAGED)
             }
@@ -123,4 +129,10 @@ macro_rules! from_redb {
     )*};
 }
 
-from_redb!(DatabaseError, redb::TransactionError, redb::TableError, StorageError, redb::CommitError);
+from_redb!(
+    DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    StorageError,
+    redb::CommitError
+);

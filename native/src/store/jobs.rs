@@ -12,7 +12,12 @@ fn all(job: &JobId) -> RangeInclusive<(&[u8; 32], u64)> {
 
 impl Store {
     /// Appends a record. One that begins a round makes the records of earlier rounds superfluous.
-    pub fn job_append(&self, job: &JobId, begins_round: bool, record: &[u8]) -> Result<(), StoreError> {
+    pub fn job_append(
+        &self,
+        job: &JobId,
+        begins_round: bool,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
         let write = self.write()?;
         {
             let mut table = write.open_table(JOBS)?;

@@ -25,18 +25,21 @@ pub use objects::ReadError;
 pub use queue::{Enqueued, OPEN_MAX, QueueError, Queued, SETTLED_MAX, Stage, Write};
 pub use snapshot::Progress;
 pub use submissions::{
-    ABOUT_LEN_MAX, KEY_LEN_MAX, Keyed, SUBMISSION_AGE_MS_MAX, SUBMISSIONS_MAX, Submission, SubmissionKey,
+    ABOUT_LEN_MAX, KEY_LEN_MAX, Keyed, SUBMISSION_AGE_MS_MAX, SUBMISSIONS_MAX, Submission,
+    SubmissionKey,
 };
 
 use crate::panics;
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
 };
 use tables::{
-    BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE, RECEIPT_INDEX,
-    STAGED, STAGED_KEPT, SUBMISSION_KEYS, SUBMISSIONS,
+    BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE,
+    RECEIPT_INDEX, STAGED, STAGED_KEPT, SUBMISSION_KEYS, SUBMISSIONS,
 };
 use tequio_core::types::ChainId;
 
@@ -81,9 +84,15 @@ impl Store {
     }
 
     /// Checks what a database has, and makes the tables that it does not have.
-    fn of_database(db: Database, path: &Path, failures: Failures, chain: &ChainId) -> Result<Self, StoreError> {
+    fn of_database(
+        db: Database,
+        path: &Path,
+        failures: Failures,
+        chain: &ChainId,
+    ) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
-        let store = Self { db, path, failures, pending: Mutex::default(), unmerged: Mutex::default() };
+        let store =
+            Self { db, path, failures, pending: Mutex::default(), unmerged: Mutex::default() };
         let write = store.write()?;
         if let Some(version) = check(&write, chain)? {
             upgrade::upgrade(&write, version)?;
@@ -140,7 +149,9 @@ impl Store {
     /// A transaction that is on disk once it has committed.
     fn write(&self) -> Result<WriteTransaction, StoreError> {
         let mut write = self.db.begin_write()?;
-        write.set_durability(Durability::Immediate).map_err(|_| StoreError::Damaged("the durability"))?;
+        write
+            .set_durability(Durability::Immediate)
+            .map_err(|_| StoreError::Damaged("the durability"))?;
         Ok(write)
     }
 }
@@ -148,7 +159,9 @@ impl Store {
 /// Checks that a store is of this version and chain, or says what older version it is of. An empty one becomes of this version.
 fn check(write: &WriteTransaction, chain: &ChainId) -> Result<Option<u32>, StoreError> {
     let mut meta = write.open_table(META)?;
-    let found = meta.get(tables::VERSION_KEY)?.map(|v| <[u8; 4]>::try_from(v.value()).map(u32::from_le_bytes));
+    let found = meta
+        .get(tables::VERSION_KEY)?
+        .map(|v| <[u8; 4]>::try_from(v.value()).map(u32::from_le_bytes));
     let older = match found.transpose().map_err(|_| StoreError::Damaged("the version"))? {
         None => {
             meta.insert(tables::CHAIN_KEY, chain.0.as_slice())?;

@@ -65,7 +65,11 @@ impl Store {
                 for part in parts {
                     whole.extend_from_slice(&block(part)?.bytes);
                 }
-                if whole.len() != len { Err(ObjectError::WrongForm("list of parts").into()) } else { Ok(whole) }
+                if whole.len() != len {
+                    Err(ObjectError::WrongForm("list of parts").into())
+                } else {
+                    Ok(whole)
+                }
             }
         }
     }

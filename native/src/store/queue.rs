@@ -79,10 +79,14 @@ impl Stage {
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// The caller has to come back.
-    #[error("{OPEN_MAX} writes wait for a quorum already; send it again when some of them are settled")]
+    #[error(
+        "{OPEN_MAX} writes wait for a quorum already; send it again when some of them are settled"
+    )]
     Full,
     /// The key stands for another submission.
-    #[error("the key {0:?} was used for another submission: repeat that one as it was, or choose another key")]
+    #[error(
+        "the key {0:?} was used for another submission: repeat that one as it was, or choose another key"
+    )]
     KeyReused(String),
     /// Ours.
     #[error("{0}")]
@@ -108,7 +112,12 @@ impl Store {
     }
 
     /// Keeps a write and its key; a write whose key is known is not kept again.
-    pub fn enqueue_keyed(&self, write: Write, keyed: &Keyed, now_ms: TimeMs) -> Result<Enqueued, QueueError> {
+    pub fn enqueue_keyed(
+        &self,
+        write: Write,
+        keyed: &Keyed,
+        now_ms: TimeMs,
+    ) -> Result<Enqueued, QueueError> {
         let transaction = self.write()?;
         if let Some(known) = submissions::find(&transaction, &keyed.key, now_ms)? {
             return match known.content == keyed.content {
@@ -150,7 +159,11 @@ impl Store {
 }
 
 /// Puts a write behind all others, and forgets the oldest of those that are settled.
-fn enqueue(transaction: &WriteTransaction, write: Write, now_ms: TimeMs) -> Result<u64, QueueError> {
+fn enqueue(
+    transaction: &WriteTransaction,
+    write: Write,
+    now_ms: TimeMs,
+) -> Result<u64, QueueError> {
     let mut table = transaction.open_table(QUEUE).map_err(StoreError::from)?;
     let (mut settled, mut open, mut last) = (Vec::new(), 0, None);
     for item in table.iter().map_err(StoreError::from)? {

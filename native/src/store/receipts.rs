@@ -63,7 +63,8 @@ impl Prefixes {
     fn of(receipts: &[Receipt]) -> Self {
         let sorted = |is_ok: bool| {
             let some = receipts.iter().filter(|receipt| receipt.result.is_ok() == is_ok);
-            let mut prefixes: Box<[Prefix]> = some.map(|receipt| prefix(&receipt.transaction)).collect();
+            let mut prefixes: Box<[Prefix]> =
+                some.map(|receipt| prefix(&receipt.transaction)).collect();
             prefixes.sort_unstable();
             prefixes
         };
@@ -116,7 +117,10 @@ impl Pending {
     /// Heights at which transactions that begin so were applied, and at which they failed.
     fn find(&self, prefix: Prefix) -> (Vec<Height>, Vec<Height>) {
         let with = |of: fn(&Prefixes) -> &[Prefix]| {
-            let found = self.blocks.iter().filter(|(_, prefixes)| of(prefixes).binary_search(&prefix).is_ok());
+            let found = self
+                .blocks
+                .iter()
+                .filter(|(_, prefixes)| of(prefixes).binary_search(&prefix).is_ok());
             found.map(|(height, _)| *height).collect()
         };
         (with(|prefixes| &prefixes.applied), with(|prefixes| &prefixes.failed))
@@ -134,7 +138,10 @@ impl Run {
         }
     }
 
-    fn enter(mut self, index: &mut redb::Table<'_, (Prefix, Height), ()>) -> Result<(), StoreError> {
+    fn enter(
+        mut self,
+        index: &mut redb::Table<'_, (Prefix, Height), ()>,
+    ) -> Result<(), StoreError> {
         self.0.sort_unstable();
         for (prefix, is_failed, height) in self.0 {
             if is_failed && index.range(entries(prefix..=prefix))?.next().transpose()?.is_some() {
@@ -174,7 +181,10 @@ impl Store {
                 *pending = Pending::load(&table, lowest, height - 1)?;
             }
             // What is below the lowest block goes soon.
-            pending.blocks.range(lowest..).for_each(|(height, prefixes)| run.add(*height, prefixes, &slice));
+            pending
+                .blocks
+                .range(lowest..)
+                .for_each(|(height, prefixes)| run.add(*height, prefixes, &slice));
         }
         if !receipts.is_empty() {
             table.insert(height, codec::encode(receipts).as_slice())?;
@@ -239,12 +249,14 @@ fn find(
 ) -> Result<Option<Receipt>, StoreError> {
     // Blocks that were pruned leave entries behind until their slice's turn.
     let Some(bytes) = table.get(height)? else { return Ok(None) };
-    let receipts = decode(bytes.value())?.into_vec().into_iter().filter(|receipt| receipt.transaction == *id);
+    let receipts =
+        decode(bytes.value())?.into_vec().into_iter().filter(|receipt| receipt.transaction == *id);
     Ok(receipts.min_by_key(|receipt| receipt.result.is_err()))
 }
 
 fn decode(bytes: &[u8]) -> Result<BoundedVec<Receipt, BLOCK_TRANSACTIONS_MAX>, StoreError> {
-    codec::decode(bytes, RECEIPTS_LEN_MAX).map_err(|_| StoreError::Damaged("the receipts of a block"))
+    codec::decode(bytes, RECEIPTS_LEN_MAX)
+        .map_err(|_| StoreError::Damaged("the receipts of a block"))
 }
 
 #[cfg(test)]

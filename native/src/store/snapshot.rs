@@ -9,8 +9,8 @@ use super::{
     Store, StoreError,
     chain::{HEADER_LEN_MAX, height_in, lowest_in, read_entries},
     tables::{
-        BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY, LOWEST_SINCE_KEY, META,
-        NEXT, NEXT_KEY, RECEIPT_INDEX, STAGED, STAGED_KEPT, STAGED_KEY,
+        BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEAD_KEY, HEADERS, KEPT, LOG, LOWEST_KEY,
+        LOWEST_SINCE_KEY, META, NEXT, NEXT_KEY, RECEIPT_INDEX, STAGED, STAGED_KEPT, STAGED_KEY,
     },
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -62,7 +62,12 @@ impl Store {
     }
 
     /// Keeps a chunk that was proved, together with where the next one begins.
-    pub fn stage(&self, mut at: Progress, entries: &[Entry], next: Option<Digest>) -> Result<Progress, StoreError> {
+    pub fn stage(
+        &self,
+        mut at: Progress,
+        entries: &[Entry],
+        next: Option<Digest>,
+    ) -> Result<Progress, StoreError> {
         at.next = next;
         at.entries += entries.len() as u64;
         let write = self.write()?;
@@ -81,7 +86,8 @@ impl Store {
     /// The staged state, which must be complete, becomes the newest one. [`Store::prune_blocks`] removes the
     /// blocks below it.
     pub fn adopt(&self, header: &FinalHeader) -> Result<(), StoreError> {
-        let staged = self.staged()?.filter(|staged| staged.next.is_none() && staged.header == *header);
+        let staged =
+            self.staged()?.filter(|staged| staged.next.is_none() && staged.header == *header);
         staged.ok_or(StoreError::Damaged("the fetched state"))?;
         let height = header.header.height;
         let write = self.write()?;
@@ -126,7 +132,9 @@ impl Store {
         if lowest <= 1 {
             return Ok(None);
         }
-        let header = self.final_header(lowest - 1)?.ok_or(StoreError::Damaged("the header of the kept state"))?;
+        let header = self
+            .final_header(lowest - 1)?
+            .ok_or(StoreError::Damaged("the header of the kept state"))?;
         let state = read_entries(&self.read()?, KEPT)?;
         if state.root() != header.header.state {
             return Err(StoreError::Damaged("the kept state"));
@@ -141,7 +149,8 @@ impl Store {
 
     /// Writes a final state, in steps, as the one that will be kept next.
     pub fn write_next(&self, header: &FinalHeader, state: &State) -> Result<(), StoreError> {
-        let mut progress = Progress { header: header.clone(), next: Some(Digest([0; 32])), entries: 0 };
+        let mut progress =
+            Progress { header: header.clone(), next: Some(Digest([0; 32])), entries: 0 };
         let write = self.write()?;
         write.delete_table(NEXT)?;
         write.open_table(NEXT)?;
@@ -169,7 +178,8 @@ impl Store {
         write.open_table(NEXT)?;
         set_progress(&write, NEXT_KEY, None)?;
         set_height(&write, LOWEST_KEY, height + 1)?;
-        let head = height_in(&write.open_table(META)?, HEAD_KEY)?.ok_or(StoreError::Damaged("the head"))?;
+        let head = height_in(&write.open_table(META)?, HEAD_KEY)?
+            .ok_or(StoreError::Damaged("the head"))?;
         set_height(&write, LOWEST_SINCE_KEY, head)?;
         Ok(write.commit()?)
     }
@@ -186,7 +196,8 @@ impl Store {
         }
         let write = self.write()?;
         let heights = {
-            let (mut blocks, mut receipts) = (write.open_table(BLOCKS)?, write.open_table(BLOCK_RECEIPTS)?);
+            let (mut blocks, mut receipts) =
+                (write.open_table(BLOCKS)?, write.open_table(BLOCK_RECEIPTS)?);
             let heights = blocks.range(..lowest)?.take(count_max).map(|item| Ok(item?.0.value()));
             let heights = heights.collect::<Result<Vec<_>, StoreError>>()?;
             for height in &heights {
@@ -207,7 +218,11 @@ impl Store {
     }
 }
 
-fn set_progress(write: &WriteTransaction, key: &str, progress: Option<&Progress>) -> Result<(), StoreError> {
+fn set_progress(
+    write: &WriteTransaction,
+    key: &str,
+    progress: Option<&Progress>,
+) -> Result<(), StoreError> {
     let mut meta = write.open_table(META)?;
     match progress {
         Some(progress) => drop(meta.insert(key, codec::encode(progress).as_slice())?),

@@ -81,7 +81,11 @@ impl Submission {
 
 impl Store {
     /// What was submitted under a key.
-    pub fn submission(&self, key: &SubmissionKey, now_ms: TimeMs) -> Result<Option<Submission>, StoreError> {
+    pub fn submission(
+        &self,
+        key: &SubmissionKey,
+        now_ms: TimeMs,
+    ) -> Result<Option<Submission>, StoreError> {
         let found = self.read()?.open_table(SUBMISSIONS)?.get(key.as_str())?;
         let found = found.map(|bytes| decode(bytes.value())).transpose()?;
         Ok(found.filter(|submission| !submission.is_old(now_ms)))
@@ -105,11 +109,23 @@ pub(super) fn find(
 }
 
 /// Remembers a submission, and forgets those that are too old or too many.
-pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now_ms: TimeMs) -> Result<(), StoreError> {
+pub(super) fn remember(
+    write: &WriteTransaction,
+    keyed: &Keyed,
+    number: u64,
+    now_ms: TimeMs,
+) -> Result<(), StoreError> {
     forget_old(write, now_ms)?;
     let Keyed { key, content, about } = keyed;
-    let submission = Submission { content: *content, made_ms: now_ms, number, applied: None, about: about.clone() };
-    let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
+    let submission = Submission {
+        content: *content,
+        made_ms: now_ms,
+        number,
+        applied: None,
+        about: about.clone(),
+    };
+    let (mut submissions, mut keys) =
+        (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
     // An old one may still be here, where the clock was set back since: its number must not stand
     // for the new one.
     let old = submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
@@ -123,7 +139,8 @@ pub(super) fn remember(write: &WriteTransaction, keyed: &Keyed, number: u64, now
 /// Forgets settled submissions, oldest first, until all are young enough and there is room for one
 /// more.
 fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError> {
-    let (mut submissions, mut keys) = (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
+    let (mut submissions, mut keys) =
+        (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
     let mut left = keys.len()? as usize;
     let mut gone = Vec::new();
     for item in keys.iter()? {
@@ -148,7 +165,11 @@ fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError
 }
 
 /// Notes what became of a write that may have a key.
-pub(super) fn settle(write: &WriteTransaction, number: u64, queued: &Queued) -> Result<(), StoreError> {
+pub(super) fn settle(
+    write: &WriteTransaction,
+    number: u64,
+    queued: &Queued,
+) -> Result<(), StoreError> {
     if !queued.stage.is_settled() {
         return Ok(());
     }
@@ -156,7 +177,8 @@ pub(super) fn settle(write: &WriteTransaction, number: u64, queued: &Queued) -> 
     let Some(key) = keys.get(number)?.map(|key| key.value().to_owned()) else { return Ok(()) };
     let mut submissions = write.open_table(SUBMISSIONS)?;
     if let Stage::Applied { transaction, height } = &queued.stage {
-        let found = submissions.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
+        let found =
+            submissions.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
         let found = found.ok_or(StoreError::Damaged("a submission"))?;
         let submission = Submission { applied: Some((*transaction, *height)), ..found };
         submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
@@ -216,7 +238,10 @@ mod tests {
         drop(store);
         let store = open(dir.path());
         let known = store.submission(&keyed("a", 1).key, 8).unwrap().unwrap();
-        assert_eq!((known.made_ms, known.number, known.applied), (5, 1, Some((Digest([7; 32]), 9))));
+        assert_eq!(
+            (known.made_ms, known.number, known.applied),
+            (5, 1, Some((Digest([7; 32]), 9)))
+        );
         assert_eq!(store.queue().unwrap().len(), 2, "nothing was enqueued twice");
     }
 
@@ -239,7 +264,11 @@ mod tests {
         settle(&store, 2, APPLIED);
         let old = SUBMISSION_AGE_MS_MAX + 1;
         assert!(store.submission(&keyed("done", 1).key, old).unwrap().is_none());
-        assert_eq!(put(&store, "done", 2, old).unwrap(), Enqueued::New(3), "another content under an old key");
+        assert_eq!(
+            put(&store, "done", 2, old).unwrap(),
+            Enqueued::New(3),
+            "another content under an old key"
+        );
         assert!(matches!(put(&store, "open", 1, old).unwrap(), Enqueued::Known(_)));
         // As many as there may be, in one write.
         let write = store.write().unwrap();
@@ -272,7 +301,9 @@ mod tests {
 
     #[test]
     fn a_key_is_short_and_visible() {
-        for good in ["a", "order-7", "8e03978e-40d5-43dd-bc93-6894a57f9324", &"k".repeat(KEY_LEN_MAX)] {
+        for good in
+            ["a", "order-7", "8e03978e-40d5-43dd-bc93-6894a57f9324", &"k".repeat(KEY_LEN_MAX)]
+        {
             assert_eq!(SubmissionKey::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", " ", "a b", "\"a\"", "ä", "a\n", &"k".repeat(KEY_LEN_MAX + 1)] {

@@ -31,7 +31,8 @@ pub const SUBMISSION_KEYS: TableDefinition<u64, &str> = TableDefinition::new("su
 /// Digest of the key → encoded `Entry` of a state that is being fetched; twice, because it will be both the newest state and the kept one.
 pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged entries");
 /// The second copy.
-pub const STAGED_KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged kept entries");
+pub const STAGED_KEPT: TableDefinition<&[u8; 32], &[u8]> =
+    TableDefinition::new("staged kept entries");
 /// As [`STAGED`], of the state below the lowest block.
 pub const KEPT: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("kept entries");
 /// As [`STAGED`], of the state that will be kept next.

@@ -35,7 +35,9 @@ pub(super) fn start() -> Start {
             unbonding_ms: u64::MAX,
         },
         accounts: vec![(node, 0, 1)].try_into().unwrap(),
-        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }].try_into().unwrap(),
+        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }]
+            .try_into()
+            .unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
     GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap()
@@ -43,7 +45,10 @@ pub(super) fn start() -> Start {
 
 /// An empty block on top of a header, with what it changes.
 pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, Outcome) {
-    let context = tequio_core::ledger::BlockContext { parent: &head.header.header, committee: &start.committee };
+    let context = tequio_core::ledger::BlockContext {
+        parent: &head.header.header,
+        committee: &start.committee,
+    };
     let outcome = head.state.apply(context, &[]);
     let parent = &head.header.header;
     let mut header = parent.clone();
@@ -93,10 +98,19 @@ impl Chain {
     }
 
     /// Appends a block after something was put into it.
-    pub fn append_with(&mut self, receipts: &[Receipt], put: impl FnOnce(&mut Block, &mut Outcome)) -> Height {
+    pub fn append_with(
+        &mut self,
+        receipts: &[Receipt],
+        put: impl FnOnce(&mut Block, &mut Outcome),
+    ) -> Height {
         let (mut block, certificate, mut outcome) = next(&self.start, &self.head);
         put(&mut block, &mut outcome);
-        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts };
+        let last = FinalBlock {
+            block: &block,
+            certificate: &certificate,
+            changes: &outcome.changes,
+            receipts,
+        };
         self.store.append(last).unwrap();
         let header = FinalHeader { header: block.header, certificate: Some(certificate) };
         self.head = Head { header, state: outcome.state };
@@ -116,7 +130,12 @@ fn a_block_and_its_state_come_back_after_reopening() {
     let store = Store::open(&path, &start.chain).unwrap();
     let head = store.load_head(&start).unwrap();
     let (block, certificate, outcome) = next(&start, &head);
-    let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+    let last = FinalBlock {
+        block: &block,
+        certificate: &certificate,
+        changes: &outcome.changes,
+        receipts: &[],
+    };
     store.append(last).unwrap();
     assert!(matches!(store.append(last), Err(StoreError::NotNext { head: 1, found: 1 })));
     drop(store);
@@ -137,7 +156,14 @@ fn a_state_that_does_not_belong_to_its_head_is_refused() {
     let head = store.load_head(&start).unwrap();
     let (block, certificate, _) = next(&start, &head);
     // The entries that the block changes are missing.
-    store.append(FinalBlock { block: &block, certificate: &certificate, changes: &[], receipts: &[] }).unwrap();
+    store
+        .append(FinalBlock {
+            block: &block,
+            certificate: &certificate,
+            changes: &[],
+            receipts: &[],
+        })
+        .unwrap();
     assert!(matches!(store.load_head(&start), Err(StoreError::WrongRoot)));
 }
 
@@ -149,7 +175,11 @@ fn newer_versions_and_other_chains_are_refused() {
     assert!(matches!(Store::open(&path, &ChainId([2; 32])), Err(StoreError::OtherChain)));
     let store = Store::open(&path, &ChainId([1; 32])).unwrap();
     let write = store.write().unwrap();
-    write.open_table(META).unwrap().insert(tables::VERSION_KEY, (VERSION + 1).to_le_bytes().as_slice()).unwrap();
+    write
+        .open_table(META)
+        .unwrap()
+        .insert(tables::VERSION_KEY, (VERSION + 1).to_le_bytes().as_slice())
+        .unwrap();
     write.commit().unwrap();
     drop(store);
     let error = Store::open(&path, &ChainId([1; 32])).unwrap_err();
@@ -168,7 +198,12 @@ fn the_log_keeps_its_order_until_its_height_is_final() {
     }
     assert_eq!(store.log_records().unwrap(), [b"a", b"b", b"x", b"y", b"c"]);
     let (block, certificate, outcome) = next(&start, &head);
-    let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+    let last = FinalBlock {
+        block: &block,
+        certificate: &certificate,
+        changes: &outcome.changes,
+        receipts: &[],
+    };
     store.append(last).unwrap();
     store.log_append(2, b"d").unwrap();
     assert_eq!(store.log_records().unwrap(), [b"c", b"d"]);
@@ -198,7 +233,8 @@ fn contents_in_parts_are_joined() {
     let blocks = object::split(&bytes).unwrap();
     let whole = blocks[0].cid;
     assert!(matches!(store.contents(&whole), Err(objects::ReadError::Missing(_))));
-    let verified: Vec<_> = blocks.into_iter().map(|b| Unverified::new(b).verify().unwrap()).collect();
+    let verified: Vec<_> =
+        blocks.into_iter().map(|b| Unverified::new(b).verify().unwrap()).collect();
     store.put_objects(&verified).unwrap();
     assert_eq!(store.contents(&whole).unwrap(), bytes);
     assert_eq!(store.object_count().unwrap(), 4);
@@ -210,7 +246,12 @@ fn grow(store: &Store, start: &Start, count: usize) -> Vec<Head> {
     let mut heads = Vec::new();
     for _ in 0..count {
         let (block, certificate, outcome) = next(start, &head);
-        let last = FinalBlock { block: &block, certificate: &certificate, changes: &outcome.changes, receipts: &[] };
+        let last = FinalBlock {
+            block: &block,
+            certificate: &certificate,
+            changes: &outcome.changes,
+            receipts: &[],
+        };
         store.append(last).unwrap();
         let header = FinalHeader { header: block.header, certificate: Some(certificate) };
         head = Head { header, state: outcome.state };
@@ -238,7 +279,10 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
     let (first, rest) = all.split_at(2);
     let at = store.stage_begin(&target.header).unwrap();
     let at = store.stage(at, first, Some(Digest([128; 32]))).unwrap();
-    assert!(matches!(store.adopt(&target.header), Err(StoreError::Damaged(_))), "only half of it is here");
+    assert!(
+        matches!(store.adopt(&target.header), Err(StoreError::Damaged(_))),
+        "only half of it is here"
+    );
     drop(store);
 
     // After a crash: the old head, and the chunks that were there.
@@ -254,14 +298,21 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
 
     let store = Store::open(&path, &start.chain).unwrap();
     let head = store.load_head(&start).unwrap();
-    assert_eq!((head.header.clone(), head.state.root()), (target.header.clone(), target.state.root()));
+    assert_eq!(
+        (head.header.clone(), head.state.root()),
+        (target.header.clone(), target.state.root())
+    );
     assert_eq!(store.staged().unwrap(), None);
     assert_eq!(store.log_records().unwrap(), [b"a later vote"]);
     assert_eq!((store.lowest_block().unwrap(), store.block(2).unwrap()), (6, None));
     let (kept, state) = store.kept().unwrap().unwrap();
     assert_eq!((kept, state.root()), (target.header, target.state.root()));
     assert_eq!(
-        (store.prune_blocks(1).unwrap(), store.prune_blocks(9).unwrap(), store.prune_blocks(9).unwrap()),
+        (
+            store.prune_blocks(1).unwrap(),
+            store.prune_blocks(9).unwrap(),
+            store.prune_blocks(9).unwrap()
+        ),
         (1, 1, 0)
     );
     // The chain goes on from there.
@@ -283,7 +334,10 @@ fn blocks_go_once_a_state_is_kept_to_replay_from() {
     assert_eq!(store.prune_blocks(100).unwrap(), 0, "nothing goes before the state is kept");
     store.keep_next().unwrap();
     assert_eq!((store.next_kept().unwrap(), store.lowest_block().unwrap()), (None, 5));
-    assert_eq!((store.block(4).unwrap().is_none(), store.block(5).unwrap().is_some()), (true, true));
+    assert_eq!(
+        (store.block(4).unwrap().is_none(), store.block(5).unwrap().is_some()),
+        (true, true)
+    );
     assert_eq!((store.prune_blocks(3).unwrap(), store.prune_blocks(3).unwrap()), (3, 1));
     let (header, state) = store.kept().unwrap().unwrap();
     assert_eq!((header.header.height, state.root()), (4, chosen.state.root()));
@@ -298,7 +352,11 @@ fn an_older_store_is_upgraded_in_place() {
     let store = Store::open(&path, &start.chain).unwrap();
     grow(&store, &start, 2);
     let write = store.write().unwrap();
-    write.open_table(META).unwrap().insert(tables::VERSION_KEY, 1u32.to_le_bytes().as_slice()).unwrap();
+    write
+        .open_table(META)
+        .unwrap()
+        .insert(tables::VERSION_KEY, 1u32.to_le_bytes().as_slice())
+        .unwrap();
     for table in [STAGED, STAGED_KEPT, KEPT, NEXT] {
         write.delete_table(table).unwrap();
     }

@@ -24,7 +24,8 @@ use tequio_core::{
 /// The version since which receipts are in the order of blocks.
 const RECEIPTS_SINCE: u32 = 3;
 /// Transaction → its height and encoded receipt.
-pub(super) const RECEIPTS_2: TableDefinition<&[u8; 32], (u64, &[u8])> = TableDefinition::new("receipts");
+pub(super) const RECEIPTS_2: TableDefinition<&[u8; 32], (u64, &[u8])> =
+    TableDefinition::new("receipts");
 const RECEIPT_LEN_MAX: usize = 4096;
 /// Entries of the index that are sorted and written together: 16 MiB of memory.
 const ENTRIES_AT_ONCE: usize = 1 << 20;
@@ -48,7 +49,8 @@ pub(super) fn upgrade(write: &WriteTransaction, version: u32) -> Result<(), Stor
 
 fn receipts(write: &WriteTransaction, lowest: Height) -> Result<(), StoreError> {
     let (blocks, old) = (write.open_table(BLOCKS)?, write.open_table(RECEIPTS_2)?);
-    let (mut new, mut index) = (write.open_table(BLOCK_RECEIPTS)?, write.open_table(RECEIPT_INDEX)?);
+    let (mut new, mut index) =
+        (write.open_table(BLOCK_RECEIPTS)?, write.open_table(RECEIPT_INDEX)?);
     let mut entries: Vec<(Prefix, Height)> = Vec::new();
     let mut flush = |entries: &mut Vec<(Prefix, Height)>| -> Result<(), StoreError> {
         // In their order: one page is taken up after the other.
@@ -59,7 +61,8 @@ fn receipts(write: &WriteTransaction, lowest: Height) -> Result<(), StoreError> 
         let (height, bytes) = item?;
         let height = height.value();
         let transactions: BoundedVec<SignedTransaction, BLOCK_TRANSACTIONS_MAX> =
-            codec::decode(bytes.value(), BLOCK_LEN_MAX).map_err(|_| StoreError::Damaged("a block"))?;
+            codec::decode(bytes.value(), BLOCK_LEN_MAX)
+                .map_err(|_| StoreError::Damaged("a block"))?;
         let (mut receipts, mut seen) = (Vec::<Receipt>::new(), BTreeSet::new());
         for id in transactions.iter().map(SignedTransaction::id).filter(|id| seen.insert(*id)) {
             // A transaction may stand in several blocks; its receipt is of one of them.

@@ -22,7 +22,13 @@ const SILENCE: Duration = Duration::from_secs(15);
 const SLACK: Duration = Duration::from_secs(15);
 
 fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([&format!("-{name}"), &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// A command that runs, and its lines as they come.
@@ -43,7 +49,9 @@ impl Running {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, receiver) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
         Self { child, lines: receiver }
     }
 
@@ -52,7 +60,8 @@ impl Running {
         let deadline = Instant::now() + WITHIN;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no line with {text:?}"));
+            let line =
+                self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no line with {text:?}"));
             if line.contains(text) {
                 return line;
             }
@@ -89,13 +98,21 @@ fn raw(net: &Devnet, request: &str, enough: impl Fn(&str) -> bool) -> String {
     text
 }
 
-fn submit(net: &Devnet, query: &str, key: Option<&str>, body: &[u8]) -> (u16, Option<String>, Value) {
+fn submit(
+    net: &Devnet,
+    query: &str,
+    key: Option<&str>,
+    body: &[u8],
+) -> (u16, Option<String>, Value) {
     let (http, token) = net.access(1);
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let request = agent.post(format!("{http}/v1/jobs?{query}")).header("authorization", token);
-    let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
+    let request =
+        key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
     let mut response = request.send(body).unwrap();
-    let replayed = response.headers().get("idempotent-replayed").map(|v| v.to_str().unwrap().to_owned());
+    let replayed =
+        response.headers().get("idempotent-replayed").map(|v| v.to_str().unwrap().to_owned());
     (response.status().as_u16(), replayed, response.body_mut().read_json().unwrap())
 }
 
@@ -107,20 +124,34 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     let query = "label=class&layers=8&rounds=1&name=once&mode=local";
     // Four at once, as a client sends them that loses its patience.
     let answers: Vec<_> = std::thread::scope(|scope| {
-        let posts: Vec<_> = (0..4).map(|_| scope.spawn(|| submit(&net, query, Some("order-7"), &iris))).collect();
+        let posts: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| submit(&net, query, Some("order-7"), &iris))).collect();
         posts.into_iter().map(|post| post.join().unwrap()).collect()
     });
     let id = answers[0].2["id"].as_str().unwrap().to_owned();
     for (status, _, answer) in &answers {
         assert_eq!((status, answer), (&201, &answers[0].2));
     }
-    assert_eq!(answers.iter().filter(|(_, replayed, _)| replayed.is_none()).count(), 1, "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|(_, replayed, _)| replayed.is_none()).count(),
+        1,
+        "{answers:?}"
+    );
     // The form of the draft, and the order of the parameters, do not matter; everything else does.
-    let (status, replayed, answer) =
-        submit(&net, "mode=local&name=once&rounds=1&layers=8&label=class", Some("\"order-7\""), &iris);
-    assert_eq!((status, replayed.as_deref(), &answer["id"]), (201, Some("true"), &id.as_str().into()));
+    let (status, replayed, answer) = submit(
+        &net,
+        "mode=local&name=once&rounds=1&layers=8&label=class",
+        Some("\"order-7\""),
+        &iris,
+    );
+    assert_eq!(
+        (status, replayed.as_deref(), &answer["id"]),
+        (201, Some("true"), &id.as_str().into())
+    );
     let more = [&iris[..], b"\n"].concat();
-    for (query, body) in [("label=class&layers=8&rounds=2&name=once&mode=local", &iris), (query, &more)] {
+    for (query, body) in
+        [("label=class&layers=8&rounds=2&name=once&mode=local", &iris), (query, &more)]
+    {
         let (status, _, answer) = submit(&net, query, Some("order-7"), body);
         assert_eq!((status, &answer["error"]["code"]), (422, &"KEY_REUSED".into()), "{answer}");
     }
@@ -131,11 +162,22 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     net.restart(1);
     net.wait_height(1, 1, WITHIN);
     let (status, replayed, answer) = submit(&net, query, Some("order-7"), &iris);
-    assert_eq!((status, replayed.as_deref(), &answer["id"]), (201, Some("true"), &id.as_str().into()));
+    assert_eq!(
+        (status, replayed.as_deref(), &answer["id"]),
+        (201, Some("true"), &id.as_str().into())
+    );
     let iris = data("iris.csv");
-    let train = ["job", "train", "--json", "--label", "class", "--layers", "8", "--rounds", "1", "--name", "once"];
-    let again = net.client(1, &[&train[..], &["--key", "order-7", "--data", iris.to_str().unwrap()]].concat());
-    assert_eq!((again["id"].as_str(), again["key"].as_str()), (Some(id.as_str()), Some("order-7")), "{again}");
+    let train = [
+        "job", "train", "--json", "--label", "class", "--layers", "8", "--rounds", "1", "--name",
+        "once",
+    ];
+    let again = net
+        .client(1, &[&train[..], &["--key", "order-7", "--data", iris.to_str().unwrap()]].concat());
+    assert_eq!(
+        (again["id"].as_str(), again["key"].as_str()),
+        (Some(id.as_str()), Some("order-7")),
+        "{again}"
+    );
     assert_eq!(net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().len(), 1);
     // Without a key each is another one.
     net.client(1, &[&train[..], &["--data", iris.to_str().unwrap()]].concat());
@@ -178,7 +220,11 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
 
     // The reader closes the pipe, as `| head -1` does.
     let mut unread = command();
-    unread.args(["job", "watch", &id, "--dir"]).arg(net.dir(1)).stdout(Stdio::piped()).stderr(Stdio::null());
+    unread
+        .args(["job", "watch", &id, "--dir"])
+        .arg(net.dir(1))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut unread = Killed(unread.spawn().unwrap());
     drop(unread.0.stdout.take());
     assert!(unread.0.wait().unwrap().success());
@@ -190,9 +236,13 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     signal(pid, "STOP");
     let began = Instant::now();
     let mut all = vec![watching];
-    for arguments in
-        [&["status"][..], &["job", "list"], &["job", "show", &id], &["job", "watch", &id], &["seat", "leave"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["job", "list"],
+        &["job", "show", &id],
+        &["job", "watch", &id],
+        &["seat", "leave"],
+    ] {
         all.push(Running::start(&net, arguments));
     }
     let ended: Vec<_> = all.into_iter().map(Running::end).collect();
@@ -202,7 +252,12 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     for output in ended {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains("is silent") && error.contains("15 s") && error.contains("tequio status"), "{error}");
+        assert!(
+            error.contains("is silent")
+                && error.contains("15 s")
+                && error.contains("tequio status"),
+            "{error}"
+        );
     }
     net.wait_status(1, "/v1/status", 200, WITHIN);
 }
@@ -215,11 +270,17 @@ fn wait_for_stream(pid: u32) {
     };
     let catches_interrupt = || {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim).unwrap_or("0");
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .map(str::trim)
+            .unwrap_or("0");
         u64::from_str_radix(caught, 16).unwrap_or(0) & (1 << 1) != 0
     };
-    let has_socket =
-        || fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| fds.filter_map(Result::ok).any(is_socket));
+    let has_socket = || {
+        fs::read_dir(format!("/proc/{pid}/fd"))
+            .is_ok_and(|fds| fds.filter_map(Result::ok).any(is_socket))
+    };
     while !(catches_interrupt() && has_socket()) {
         assert!(Instant::now() < deadline, "the command does not follow the job");
         std::thread::sleep(Duration::from_millis(10));
@@ -234,17 +295,34 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     let dir = net.dir(1).to_owned();
 
     // A load balancer's probe, and a Prometheus that scrapes by the name of the service.
-    let status = |request: &str| raw(&net, request, |_| false).lines().next().unwrap_or_default().to_owned();
+    let status =
+        |request: &str| raw(&net, request, |_| false).lines().next().unwrap_or_default().to_owned();
     assert!(status("GET /healthz HTTP/1.0\r\n\r\n").contains("200"));
-    assert!(status("GET /metrics HTTP/1.1\r\nHost: node1:4811\r\nConnection: close\r\n\r\n").contains("200"));
-    assert!(status("GET /metrics HTTP/1.1\r\nHost: tequio.example\r\nConnection: close\r\n\r\n").contains("200"));
+    assert!(
+        status("GET /metrics HTTP/1.1\r\nHost: node1:4811\r\nConnection: close\r\n\r\n")
+            .contains("200")
+    );
+    assert!(
+        status("GET /metrics HTTP/1.1\r\nHost: tequio.example\r\nConnection: close\r\n\r\n")
+            .contains("200")
+    );
     assert!(status("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").contains("421"));
-    let refused = raw(&net, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", |_| false);
-    assert!(refused.contains("421") && refused.contains("evil.example") && refused.contains("http_hosts"), "{refused}");
+    let refused = raw(
+        &net,
+        "GET /metrics HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        |_| false,
+    );
+    assert!(
+        refused.contains("421")
+            && refused.contains("evil.example")
+            && refused.contains("http_hosts"),
+        "{refused}"
+    );
 
     // Variables.
     let show = |name: &str, value: &str| {
-        let output = command().env(name, value).args(["status", "--dir"]).arg(&dir).output().unwrap();
+        let output =
+            command().env(name, value).args(["status", "--dir"]).arg(&dir).output().unwrap();
         assert!(output.status.success(), "{name}={value}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -254,11 +332,16 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     for text in ["", "0", "false", "no"] {
         assert!(show("TEQUIO_JSON", text).starts_with("node "), "{text}");
     }
-    let output =
-        command().env("TEQUIO_DIR", &dir).env("http_proxy", "http://127.0.0.1:1").arg("status").output().unwrap();
+    let output = command()
+        .env("TEQUIO_DIR", &dir)
+        .env("http_proxy", "http://127.0.0.1:1")
+        .arg("status")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let keys =
-        |command: &mut Command| command.args(["keys", "show", "--dir"]).arg(&dir).output().unwrap().status.success();
+    let keys = |command: &mut Command| {
+        command.args(["keys", "show", "--dir"]).arg(&dir).output().unwrap().status.success()
+    };
     assert!(keys(command().env("TEQUIO_PASSPHRASE_FILE", "")));
 
     // SIGHUP reads the log's filter again and ends nothing.
@@ -299,7 +382,8 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
 /// Replaces the line of a file that begins so.
 fn set_line(path: &Path, begins: &str, line: &str) {
     let text = fs::read_to_string(path).unwrap();
-    let changed: Vec<&str> = text.lines().map(|old| if old.starts_with(begins) { line } else { old }).collect();
+    let changed: Vec<&str> =
+        text.lines().map(|old| if old.starts_with(begins) { line } else { old }).collect();
     assert!(changed.contains(&line), "{text}");
     fs::write(path, changed.join("\n") + "\n").unwrap();
 }
@@ -313,7 +397,9 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     // The system refuses to let the file grow, as a full disk does; the signal that comes with it
     // is ignored.
     let blocks = fs::metadata(dir.join("store.redb")).unwrap().len().div_ceil(1024) + 256;
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run --json --http 127.0.0.1:0 --dir \"$1\"");
+    let script = format!(
+        "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run --json --http 127.0.0.1:0 --dir \"$1\""
+    );
     let limited = command();
     let mut shell = Command::new("bash");
     shell.args(["-c", &script, tequio()]).arg(&dir).stdin(Stdio::null());
@@ -325,7 +411,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     assert!(ready.contains("\"ready\":true"), "{ready}");
     // Larger than what the file may still grow by, and hard to pack.
     let digit = |i: u32| i.wrapping_mul(2_654_435_761) >> 29;
-    let row = |i: u32| (0..32).map(|column| format!("{},", digit(32 * i + column))).collect::<String>();
+    let row =
+        |i: u32| (0..32).map(|column| format!("{},", digit(32 * i + column))).collect::<String>();
     let rows: String = (0..40_000).map(|i| format!("{}{}\n", row(i), i % 2)).collect();
     let names: String = (0..32).map(|column| format!("x{column},")).collect();
     fs::write(dir.join("large.csv"), format!("{names}class\n{rows}")).unwrap();
@@ -341,7 +428,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     let ended = child.wait().unwrap();
     assert_eq!((ended.code(), ended.signal()), (Some(1), None), "{log}");
-    let error = log.lines().filter(|line| line.starts_with("error:")).collect::<Vec<_>>().join("\n");
+    let error =
+        log.lines().filter(|line| line.starts_with("error:")).collect::<Vec<_>>().join("\n");
     for part in [dir.to_str().unwrap(), "cannot go on", "store.redb", "File too large", "is kept"] {
         assert!(error.contains(part), "{part}: {error}\n{log}");
     }
@@ -349,7 +437,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     // With room, the node goes on where it was, and the submission can be sent again.
     net.restart(1);
     assert!(net.height(1) >= height);
-    let key = ["job", "train", "--json", "--label", "class", "--rounds", "1", "--key", "large", "--data"];
+    let key =
+        ["job", "train", "--json", "--label", "class", "--rounds", "1", "--key", "large", "--data"];
     let large = dir.join("large.csv");
     net.client(1, &[&key[..], &[large.to_str().unwrap()]].concat());
     assert_eq!(net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().len(), 1);

@@ -32,7 +32,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const SEND_AGAIN: Duration = Duration::from_secs(2);
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 /// Where each node answers, and with which token; none while it is down.
@@ -40,8 +42,9 @@ type Board = Arc<Mutex<Vec<Option<(String, String)>>>>;
 
 #[test]
 fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
-    let seed = number("TEQUIO_KILL_SEED")
-        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64);
+    let seed = number("TEQUIO_KILL_SEED").unwrap_or_else(|| {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    });
     let seconds = number("TEQUIO_KILL_SECONDS").unwrap_or(SECONDS);
     println!("TEQUIO_KILL_SEED={seed} TEQUIO_KILL_SECONDS={seconds}");
     let mut net = Devnet::start(NODES);
@@ -61,7 +64,10 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
     let until = Instant::now() + Duration::from_secs(seconds);
     // And until a leader was among the victims, and a quorum was gone.
     while Instant::now() < until || leaders == 0 || quorums == 0 {
-        assert!(Instant::now() < until + WITHIN, "seed {seed}: {kills} kills, {leaders} leaders, {quorums} quorums");
+        assert!(
+            Instant::now() < until + WITHIN,
+            "seed {seed}: {kills} kills, {leaders} leaders, {quorums} quorums"
+        );
         // Mostly one node, now and then two: then nothing is final until they are back.
         let victims = 1 + usize::from(draw(&mut random).is_multiple_of(4));
         let first = draw(&mut random) as usize % NODES;
@@ -76,7 +82,9 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
             let before = net.height(other);
             let reached = net.wait_height(other, before + 1 + draw(&mut random) % 3, WITHIN);
             // A view is given up where its leader does not speak: the others do.
-            let view = |height: u64| net.get_patiently(other, &format!("/v1/blocks/{height}"), WITHIN)["view"].as_u64();
+            let view = |height: u64| {
+                net.get_patiently(other, &format!("/v1/blocks/{height}"), WITHIN)["view"].as_u64()
+            };
             leaders += u64::from((before + 1..=reached).any(|height| view(height) > Some(0)));
         } else {
             quorums += 1;
@@ -110,7 +118,11 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
             }
         }
         for (id, height) in &acknowledged {
-            assert_eq!(found.get(id), Some(&vec![*height]), "seed {seed}: node {node}, transaction {id}");
+            assert_eq!(
+                found.get(id),
+                Some(&vec![*height]),
+                "seed {seed}: node {node}, transaction {id}"
+            );
         }
     }
     assert!(states.iter().all(|state| *state == states[0]), "seed {seed}: {states:?}");
@@ -152,7 +164,8 @@ impl Client {
         let mut sequence = 0;
         while !self.stop.load(Ordering::Relaxed) {
             let height = self.ask("/v1/status")["height"].as_u64().unwrap();
-            let batch: Vec<_> = (0..BATCH).map(|i| self.update(nonce + i, sequence + i, height + 2000)).collect();
+            let batch: Vec<_> =
+                (0..BATCH).map(|i| self.update(nonce + i, sequence + i, height + 2000)).collect();
             self.settle(batch);
             nonce += BATCH;
             sequence += BATCH;
@@ -164,11 +177,14 @@ impl Client {
     fn register(&mut self) -> u64 {
         let account = format!("/v1/accounts/{}", self.key.id());
         let status = self.ask("/v1/status");
-        let (anchor, head) = (status["head"]["height"].as_u64().unwrap(), status["head"]["hash"].as_str().unwrap());
+        let (anchor, head) =
+            (status["head"]["height"].as_u64().unwrap(), status["head"]["hash"].as_str().unwrap());
         let (id, digest) = (self.key.id(), head.parse().unwrap());
-        let solution = solve_admission(&self.chain, &id, &digest, ADMISSION_BITS, 0, 1 << 30).unwrap();
+        let solution =
+            solve_admission(&self.chain, &id, &digest, ADMISSION_BITS, 0, 1 << 30).unwrap();
         let action = Action::Register { anchor, solution };
-        let transaction = Transaction { chain: self.chain, sender: id, nonce: 0, expires: anchor + 200, action };
+        let transaction =
+            Transaction { chain: self.chain, sender: id, nonce: 0, expires: anchor + 200, action };
         self.settle(vec![transaction.sign(&self.key)]);
         self.ask(&account)["nonce"].as_u64().unwrap()
     }
@@ -177,16 +193,22 @@ impl Client {
         let name = format!("{}/log", self.key.id());
         let cid = Cid::of(CidCodec::Raw, &nonce.to_le_bytes());
         let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected, cid };
-        Transaction { chain: self.chain, sender: self.key.id(), nonce, expires, action }.sign(&self.key)
+        Transaction { chain: self.chain, sender: self.key.id(), nonce, expires, action }
+            .sign(&self.key)
     }
 
     /// Sends transactions until some node says of each that it is final and applied.
     fn settle(&mut self, batch: Vec<SignedTransaction>) {
         let deadline = Instant::now() + WITHIN;
-        let mut open: Vec<(TransactionId, Vec<u8>)> = batch.iter().map(|t| (t.id(), codec::encode(t))).collect();
+        let mut open: Vec<(TransactionId, Vec<u8>)> =
+            batch.iter().map(|t| (t.id(), codec::encode(t))).collect();
         let mut sent: Option<Instant> = None;
         while !open.is_empty() {
-            assert!(Instant::now() < deadline, "not final: {:?}", open.iter().map(|(id, _)| id).collect::<Vec<_>>());
+            assert!(
+                Instant::now() < deadline,
+                "not final: {:?}",
+                open.iter().map(|(id, _)| id).collect::<Vec<_>>()
+            );
             if sent.is_none_or(|at| at.elapsed() >= SEND_AGAIN) {
                 sent = Some(Instant::now());
                 open.iter().for_each(|(_, body)| self.send(body));
@@ -214,7 +236,11 @@ impl Client {
     fn send(&mut self, body: &[u8]) {
         let Some((http, token)) = self.access() else { return };
         // A node that is killed at this moment answers nothing: then it is sent again.
-        let _ = self.agent.post(format!("{http}/v1/transactions")).header("authorization", token).send(body);
+        let _ = self
+            .agent
+            .post(format!("{http}/v1/transactions"))
+            .header("authorization", token)
+            .send(body);
     }
 
     fn get(&mut self, path: &str) -> Option<(u16, Value)> {

@@ -33,7 +33,8 @@ fn data(name: &str) -> std::path::PathBuf {
 fn four_validators_agree_and_survive_the_kill_of_any() {
     let mut net = Devnet::start(4);
     let height = net.wait_height(1, 2, WITHIN);
-    let hash = |node: usize, net: &Devnet| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
+    let hash =
+        |node: usize, net: &Devnet| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
     for node in 2..=4 {
         net.wait_height(node, height, WITHIN);
         assert_eq!(hash(node, &net), hash(1, &net), "node {node} has another block {height}");
@@ -64,9 +65,23 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
     let iris = data("iris.csv");
     let job = net.client(
         joined,
-        &["job", "train", "--label", "class", "--layers", "16", "--wait", "--json", "--data", iris.to_str().unwrap()],
+        &[
+            "job",
+            "train",
+            "--label",
+            "class",
+            "--layers",
+            "16",
+            "--wait",
+            "--json",
+            "--data",
+            iris.to_str().unwrap(),
+        ],
     );
-    assert_eq!((&job["state"], &job["coordinator"]), (&"final".into(), &net.get(joined, "/v1/status")["node"]));
+    assert_eq!(
+        (&job["state"], &job["coordinator"]),
+        (&"final".into(), &net.get(joined, "/v1/status")["node"])
+    );
     assert_eq!((&job["rounds"], &job["units_total"]), (&50.into(), &400.into()));
     assert!(job["accuracy"].as_f64().unwrap() >= 0.9, "{job}");
     // Two processes on one directory would sign with one key.
@@ -173,7 +188,14 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
 /// `tequio verify`: whether it succeeded, and the last line it printed.
 fn verify(export: &Path, data: &Path, root: &Path) -> (bool, Value) {
     let mut command = Command::new(tequio());
-    command.arg("verify").arg(export).arg("--data").arg(data).arg("--checkpoint").arg(root).arg("--json");
+    command
+        .arg("verify")
+        .arg(export)
+        .arg("--data")
+        .arg(data)
+        .arg("--checkpoint")
+        .arg(root)
+        .arg("--json");
     let output = command.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap())
@@ -187,7 +209,9 @@ fn wrong_data_gets_clear_errors() {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let rows = |n: usize| (0..n).map(|i| format!("{i},{},{}\n", i * 3 % 7, ["a", "b"][i % 2])).collect::<String>();
+    let rows = |n: usize| {
+        (0..n).map(|i| format!("{i},{},{}\n", i * 3 % 7, ["a", "b"][i % 2])).collect::<String>()
+    };
     let good = format!("x,y,class\n{}", rows(60));
     for (name, text, label, expected) in [
         ("label.csv", good.clone(), "species", "species"),
@@ -196,8 +220,10 @@ fn wrong_data_gets_clear_errors() {
         ("empty.csv", String::new(), "class", "empty"),
         ("unequal.csv", good.replace("\n3,", "\n3,3,"), "class", "line 5"),
     ] {
-        let output =
-            net.client_output(1, &["job", "train", "--data", &file(name, &text), "--label", label, "--layers", "8"]);
+        let output = net.client_output(
+            1,
+            &["job", "train", "--data", &file(name, &text), "--label", label, "--layers", "8"],
+        );
         assert!(!output.status.success(), "{name}");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains(expected), "{name}: {error}");
@@ -208,16 +234,24 @@ fn wrong_data_gets_clear_errors() {
 fn changing_state_needs_the_token_and_names_are_refused() {
     let net = Devnet::start(1);
     let base = net.http(1);
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let answer = agent.post(format!("{base}/v1/jobs?label=x&layers=8")).send("x,y\n").unwrap();
     assert_eq!(answer.status(), 401);
-    let wrong = agent.post(format!("{base}/v1/transactions")).header("authorization", "Bearer 0").send("x").unwrap();
+    let wrong = agent
+        .post(format!("{base}/v1/transactions"))
+        .header("authorization", "Bearer 0")
+        .send("x")
+        .unwrap();
     assert_eq!(wrong.status(), 401);
-    let rebound = agent.get(format!("{base}/v1/status")).header("host", "evil.example").call().unwrap();
+    let rebound =
+        agent.get(format!("{base}/v1/status")).header("host", "evil.example").call().unwrap();
     assert_eq!(rebound.status(), 421);
-    let metrics = agent.get(format!("{base}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
+    let metrics =
+        agent.get(format!("{base}/metrics")).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(metrics.contains("tequio_height") && metrics.ends_with("# EOF\n"), "{metrics}");
-    let limited = (0..1000).map(|_| agent.get(format!("{base}/v1/status")).call().unwrap().status());
+    let limited =
+        (0..1000).map(|_| agent.get(format!("{base}/v1/status")).call().unwrap().status());
     assert!(limited.into_iter().any(|status| status == 429), "a flood is limited");
     assert!(!PASSPHRASE.is_empty());
 }

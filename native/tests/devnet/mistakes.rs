@@ -72,21 +72,45 @@ impl Table {
     fn check(&mut self, arguments: &[&str], output: &Output, parts: &[&str]) {
         self.count += 1;
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        let message = error.lines().skip_while(|line| !line.starts_with("error:")).collect::<Vec<_>>().join("\n");
+        let message = error
+            .lines()
+            .skip_while(|line| !line.starts_with("error:"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let mut faults = Vec::new();
         if !matches!(output.status.code(), Some(1 | 2)) {
             faults.push(format!("ends with {:?}", output.status.code()));
         }
-        faults
-            .extend(parts.iter().filter(|part| !message.contains(**part)).map(|part| format!("does not say {part:?}")));
-        faults.extend(INSIDE.iter().filter(|part| error.contains(**part)).map(|part| format!("says {part:?}")));
+        faults.extend(
+            parts
+                .iter()
+                .filter(|part| !message.contains(**part))
+                .map(|part| format!("does not say {part:?}")),
+        );
+        faults.extend(
+            INSIDE
+                .iter()
+                .filter(|part| error.contains(**part))
+                .map(|part| format!("says {part:?}")),
+        );
         if !faults.is_empty() {
-            self.wrong.push(format!("tequio {}\n  {}\n  {}", arguments.join(" "), faults.join("; "), error.trim()));
+            self.wrong.push(format!(
+                "tequio {}\n  {}\n  {}",
+                arguments.join(" "),
+                faults.join("; "),
+                error.trim()
+            ));
         }
     }
 
     fn end(self, at_least: usize) {
-        assert!(self.wrong.is_empty(), "{} of {}:\n{}", self.wrong.len(), self.count, self.wrong.join("\n\n"));
+        assert!(
+            self.wrong.is_empty(),
+            "{} of {}:\n{}",
+            self.wrong.len(),
+            self.count,
+            self.wrong.join("\n\n")
+        );
         assert!(self.count >= at_least, "only {} mistakes", self.count);
     }
 }
@@ -101,8 +125,10 @@ fn copy(from: &Path, to: &Path) {
 /// A network that has never run, in `net`, and another in `other`.
 fn networks(table: &Table) {
     for name in ["net", "other"] {
-        let made =
-            command().args(["init", "--devnet", "--validators", "1", "--dir", &table.text(name)]).output().unwrap();
+        let made = command()
+            .args(["init", "--devnet", "--validators", "1", "--dir", &table.text(name)])
+            .output()
+            .unwrap();
         assert!(made.status.success(), "{made:?}");
     }
 }
@@ -122,20 +148,41 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
 
     // The wrong directory: no message sends to a command that sends back.
     for run in [&["run"][..], &["status"], &["job", "list"], &["verify-chain"]] {
-        t.says(&[run, &["--dir", &missing]].concat(), &["there is no directory", &missing, "tequio init"]);
-        t.says(&[run, &["--dir", &net]].concat(), &["directory of a network", &net, &format!("--dir {node}")]);
-        t.says(&[run, &["--dir", &stranger]].concat(), &[&stranger, "is not a node's directory", "empty or missing"]);
+        t.says(
+            &[run, &["--dir", &missing]].concat(),
+            &["there is no directory", &missing, "tequio init"],
+        );
+        t.says(
+            &[run, &["--dir", &net]].concat(),
+            &["directory of a network", &net, &format!("--dir {node}")],
+        );
+        t.says(
+            &[run, &["--dir", &stranger]].concat(),
+            &[&stranger, "is not a node's directory", "empty or missing"],
+        );
         t.says(&[run, &["--dir", &empty]].concat(), &[&empty, "is empty", "tequio init"]);
         t.says(&[run, &["--dir", &file]].concat(), &[&file, "is a file, not a directory", "--dir"]);
     }
-    t.says(&["init", "--devnet", "--dir", &node], &[&node, "is a node's directory already", "tequio run --dir"]);
+    t.says(
+        &["init", "--devnet", "--dir", &node],
+        &[&node, "is a node's directory already", "tequio run --dir"],
+    );
     t.says(
         &["init", "--devnet", "--dir", &net],
         &[&net, "holds a network already", &format!("tequio run --dir {node}")],
     );
-    t.says(&["init", "--devnet", "--dir", &stranger], &[&stranger, "is not empty", "empty or missing"]);
-    t.says(&["init", "--devnet", "--dir", &file], &["cannot make the directory", &file, "may write"]);
-    t.says(&["init", "--devnet", "--dir", &format!("{file}/below")], &["cannot make the directory", "file/below"]);
+    t.says(
+        &["init", "--devnet", "--dir", &stranger],
+        &[&stranger, "is not empty", "empty or missing"],
+    );
+    t.says(
+        &["init", "--devnet", "--dir", &file],
+        &["cannot make the directory", &file, "may write"],
+    );
+    t.says(
+        &["init", "--devnet", "--dir", &format!("{file}/below")],
+        &["cannot make the directory", "file/below"],
+    );
 
     // A failed init leaves nothing that the next one stumbles over.
     let again = t.text("again");
@@ -145,7 +192,10 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
         &["init", "--devnet", "--passphrase-file", &missing, "--dir", &again],
         &["passphrase file", &missing, "first line"],
     );
-    let made = command().args(["init", "--devnet", "--validators", "1", "--dir", &again]).output().unwrap();
+    let made = command()
+        .args(["init", "--devnet", "--validators", "1", "--dir", &again])
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{made:?}");
 
     // Joining.
@@ -154,7 +204,8 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
         let fixed = ["init", "--dir", &missing, "--join", checkpoint, "--genesis", genesis];
         fixed.iter().chain(more).map(ToString::to_string).collect()
     };
-    let peer = ["--peer", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"];
+    let peer =
+        ["--peer", "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"];
     for (arguments, parts) in [
         (join(&missing, &genesis, &peer), vec!["cannot read", &missing, "--join"]),
         (join(&checkpoint, &missing, &peer), vec!["cannot read", &missing, "--genesis"]),
@@ -166,13 +217,26 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
             vec!["different networks", &checkpoint, "same source"],
         ),
         (join(&checkpoint, &genesis, &[]), vec!["no --peer", "at least one"]),
-        (join(&checkpoint, &genesis, &["--peer", "nobody"]), vec!["nobody", "neither a multiaddress", "/ip4/"]),
-        (join(&checkpoint, &genesis, &["--peer", "/ip4/127.0.0.1/tcp/1"]), vec!["does not name the node", "/p2p/"]),
         (
-            join(&checkpoint, &genesis, &[&peer[..], &["--checkpoint-hash", &"0".repeat(64)]].concat()),
+            join(&checkpoint, &genesis, &["--peer", "nobody"]),
+            vec!["nobody", "neither a multiaddress", "/ip4/"],
+        ),
+        (
+            join(&checkpoint, &genesis, &["--peer", "/ip4/127.0.0.1/tcp/1"]),
+            vec!["does not name the node", "/p2p/"],
+        ),
+        (
+            join(
+                &checkpoint,
+                &genesis,
+                &[&peer[..], &["--checkpoint-hash", &"0".repeat(64)]].concat(),
+            ),
             vec![&checkpoint, "not the one you were given"],
         ),
-        (join(&checkpoint, &genesis, &["--checkpoint-hash", "xyz"]), vec!["xyz", "--checkpoint-hash"]),
+        (
+            join(&checkpoint, &genesis, &["--checkpoint-hash", "xyz"]),
+            vec!["xyz", "--checkpoint-hash"],
+        ),
     ] {
         t.says(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &parts);
     }
@@ -184,7 +248,11 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
         ("syntax", "workers = \n", vec!["line 1"]),
         ("http", "http = \"4811\"\n", vec!["4811", "HOST:PORT", "localhost:4811"]),
         ("host", "http_hosts = [\"http://x\"]\n", vec!["not a host name", "node1.example"]),
-        ("listen", "listen = [\"4810\"]\nhttp = \"127.0.0.1:0\"\n", vec!["4810", "not a multiaddress"]),
+        (
+            "listen",
+            "listen = [\"4810\"]\nhttp = \"127.0.0.1:0\"\n",
+            vec!["4810", "not a multiaddress"],
+        ),
         ("log", "log = \"[[\"\n", vec!["no log filter", "tequio=debug"]),
     ] {
         let dir = t.copy("net/node1", name);
@@ -218,7 +286,8 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
     }
     t.says(&["statu"], &["statu", "status"]);
     t.says(&["status"], &["--dir"]);
-    let odd = command().args(["status", "--dir", &node]).env("TEQUIO_JSON", "perhaps").output().unwrap();
+    let odd =
+        command().args(["status", "--dir", &node]).env("TEQUIO_JSON", "perhaps").output().unwrap();
     t.check(&["TEQUIO_JSON=perhaps"], &odd, &["perhaps", "--json"]);
 
     // A node that does not run, and what a dead or strange one has left.
@@ -227,8 +296,16 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
     t.says(&["kb", "get", "models/x", "--dir", &node], &["no node runs on", &node]);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (name, run, parts) in [
-        ("left", json!({"http": format!("http://{closed}")}).to_string(), vec!["has ended", "tequio run --dir"]),
-        ("cut", "{\"http\": \"http://127".to_owned(), vec!["run.json is damaged", "remove the file"]),
+        (
+            "left",
+            json!({"http": format!("http://{closed}")}).to_string(),
+            vec!["has ended", "tequio run --dir"],
+        ),
+        (
+            "cut",
+            "{\"http\": \"http://127".to_owned(),
+            vec!["run.json is damaged", "remove the file"],
+        ),
         ("strange", "{}".to_owned(), vec!["run.json is damaged", "no address", "remove the file"]),
         ("nothing", String::new(), vec!["run.json is damaged", "remove the file"]),
     ] {
@@ -254,12 +331,24 @@ fn mistakes_with_directories_and_files_name_the_file_the_cause_and_the_mend() {
         (train("FILE", &["--rounds", "-1"]), vec!["-1"]),
         (train("FILE", &["--mode", "remote"]), vec!["remote", "exact"]),
         (vec!["job", "train", "--dir", "NODE", "--data", "FILE"], vec!["--label"]),
-        (vec!["job", "show", "--dir", "NODE", "7"], vec!["7", "64 hexadecimal digits", "tequio job list"]),
+        (
+            vec!["job", "show", "--dir", "NODE", "7"],
+            vec!["7", "64 hexadecimal digits", "tequio job list"],
+        ),
         (vec!["job", "watch", "--dir", "NODE", "../x"], vec!["../x", "64 hexadecimal digits"]),
         (vec!["job", "cancel", "--dir", "NODE", "x"], vec!["64 hexadecimal digits"]),
-        (vec!["job", "export", "--dir", "NODE", "x", "--out", "MISSING"], vec!["64 hexadecimal digits"]),
-        (vec!["job", "infer", "--dir", "NODE", "--model", "x", "--data", "FILE"], vec!["64 hexadecimal digits"]),
-        (vec!["job", "infer", "--dir", "NODE", "--model", "x", "--data", "MISSING"], vec!["missing", "cannot read"]),
+        (
+            vec!["job", "export", "--dir", "NODE", "x", "--out", "MISSING"],
+            vec!["64 hexadecimal digits"],
+        ),
+        (
+            vec!["job", "infer", "--dir", "NODE", "--model", "x", "--data", "FILE"],
+            vec!["64 hexadecimal digits"],
+        ),
+        (
+            vec!["job", "infer", "--dir", "NODE", "--model", "x", "--data", "MISSING"],
+            vec!["missing", "cannot read"],
+        ),
         (vec!["seat", "fund", "--dir", "NODE", "--to", "me", "--amount", "1"], vec!["me", "--to"]),
         (vec!["seat", "join", "--dir", "NODE", "--amount", "lots"], vec!["lots", "--amount"]),
     ] {
@@ -306,9 +395,20 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
         &["keys", "show", "--dir", &node, "--passphrase-file", &wrong],
         &["node1/keystore", "wrong passphrase", "TEQUIO_PASSPHRASE"],
     );
-    t.says(&["run", "--dir", &node, "--passphrase-file", &wrong], &["node1/keystore", "wrong passphrase"]);
-    let empty = command().env("TEQUIO_PASSPHRASE", "").args(["keys", "show", "--dir", &node]).output().unwrap();
-    t.check(&["TEQUIO_PASSPHRASE= keys show"], &empty, &["there is no passphrase", "node1", "--passphrase-file"]);
+    t.says(
+        &["run", "--dir", &node, "--passphrase-file", &wrong],
+        &["node1/keystore", "wrong passphrase"],
+    );
+    let empty = command()
+        .env("TEQUIO_PASSPHRASE", "")
+        .args(["keys", "show", "--dir", &node])
+        .output()
+        .unwrap();
+    t.check(
+        &["TEQUIO_PASSPHRASE= keys show"],
+        &empty,
+        &["there is no passphrase", "node1", "--passphrase-file"],
+    );
 
     // Keystores.
     for (name, contents, parts) in [
@@ -324,11 +424,26 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
         t.says(&["keys", "show", "--dir", &dir], &[&[dir.as_str()], &parts[..]].concat());
     }
     let exported = t.file("exported", b"something of mine");
-    t.says(&["keys", "export", "--dir", &node, "--out", &exported], &[&exported, "exists already", "another name"]);
-    t.says(&["keys", "export", "--dir", &node, "--out", &format!("{missing}/keys")], &["cannot write", "missing/keys"]);
-    t.says(&["keys", "import", "--dir", &node, "--from", &exported], &[&node, "has keys already", "--force"]);
-    t.says(&["keys", "import", "--dir", &node, "--force", "--from", &exported], &[&exported, "not a Tequio keystore"]);
-    t.says(&["keys", "import", "--dir", &missing, "--from", &exported], &["no directory", &missing, "tequio init"]);
+    t.says(
+        &["keys", "export", "--dir", &node, "--out", &exported],
+        &[&exported, "exists already", "another name"],
+    );
+    t.says(
+        &["keys", "export", "--dir", &node, "--out", &format!("{missing}/keys")],
+        &["cannot write", "missing/keys"],
+    );
+    t.says(
+        &["keys", "import", "--dir", &node, "--from", &exported],
+        &[&node, "has keys already", "--force"],
+    );
+    t.says(
+        &["keys", "import", "--dir", &node, "--force", "--from", &exported],
+        &[&exported, "not a Tequio keystore"],
+    );
+    t.says(
+        &["keys", "import", "--dir", &missing, "--from", &exported],
+        &["no directory", &missing, "tequio init"],
+    );
 
     // The files of the network, and the node's own.
     let node_with = |t: &Table, name: &str| {
@@ -343,11 +458,31 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
     };
     for (name, file, contents, parts) in [
         ("no-genesis", "genesis.bin", None, vec!["cannot read", "genesis.bin", "copy"]),
-        ("cut-genesis", "genesis.bin", Some(&b"TEQUIO"[..]), vec!["genesis.bin", "damaged", "copy it again"]),
+        (
+            "cut-genesis",
+            "genesis.bin",
+            Some(&b"TEQUIO"[..]),
+            vec!["genesis.bin", "damaged", "copy it again"],
+        ),
         ("no-checkpoint", "checkpoint.bin", None, vec!["cannot read", "checkpoint.bin", "copy"]),
-        ("damaged-store", "store.redb", Some(&[7; 5000]), vec!["store.redb", "damaged", "Move store.redb", "peers"]),
-        ("short-token", "api-token", Some(b"abc"), vec!["api-token", "shorter than 16", "remove the file"]),
-        ("binary-token", "api-token", Some(&[0xff; 64]), vec!["api-token", "not UTF-8", "remove it"]),
+        (
+            "damaged-store",
+            "store.redb",
+            Some(&[7; 5000]),
+            vec!["store.redb", "damaged", "Move store.redb", "peers"],
+        ),
+        (
+            "short-token",
+            "api-token",
+            Some(b"abc"),
+            vec!["api-token", "shorter than 16", "remove the file"],
+        ),
+        (
+            "binary-token",
+            "api-token",
+            Some(&[0xff; 64]),
+            vec!["api-token", "not UTF-8", "remove it"],
+        ),
     ] {
         let dir = node_with(&t, name);
         let path = t.path(name).join(file);
@@ -355,7 +490,10 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
             Some(contents) => fs::write(path, contents).unwrap(),
             None => fs::remove_file(path).unwrap(),
         }
-        t.says(&["run", "--http", "127.0.0.1:0", "--dir", &dir], &[&[dir.as_str()], &parts[..]].concat());
+        t.says(
+            &["run", "--http", "127.0.0.1:0", "--dir", &dir],
+            &[&[dir.as_str()], &parts[..]].concat(),
+        );
     }
     for (name, file, parts) in [
         ("folder-store", "store.redb", ["store.redb", "put a directory", "move it away"]),
@@ -374,26 +512,44 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
     let dir = node_with(&t, "ports");
     let listen = format!("/ip4/127.0.0.1/tcp/{}", taken.port());
     let http = taken.to_string();
-    t.says(&["run", "--dir", &dir, "--http", &http], &["cannot serve HTTP", &http, "another program", "--http"]);
-    t.says(&["run", "--dir", &dir, "--http", "192.0.2.1:0"], &["cannot serve HTTP", "192.0.2.1", "no such address"]);
-    let failed = command().args(["run", "--http", "127.0.0.1:0", "--dir", &dir, "--listen", &listen]).output().unwrap();
+    t.says(
+        &["run", "--dir", &dir, "--http", &http],
+        &["cannot serve HTTP", &http, "another program", "--http"],
+    );
+    t.says(
+        &["run", "--dir", &dir, "--http", "192.0.2.1:0"],
+        &["cannot serve HTTP", "192.0.2.1", "no such address"],
+    );
+    let failed = command()
+        .args(["run", "--http", "127.0.0.1:0", "--dir", &dir, "--listen", &listen])
+        .output()
+        .unwrap();
     t.check(&["run --listen"], &failed, &["cannot listen on", &listen, "unharmed", "--listen"]);
     let log = String::from_utf8_lossy(&failed.stderr).into_owned();
-    assert!(!log.contains("damaged") && !log.contains("store.redb"), "the store is blamed for it: {log}");
+    assert!(
+        !log.contains("damaged") && !log.contains("store.redb"),
+        "the store is blamed for it: {log}"
+    );
 
     // The store of another network, and one that is damaged where redb does not look when it opens
     // it.
     let foreign = node_with(&t, "foreign");
     fs::copy(t.path("other/genesis.bin"), t.path("foreign/genesis.bin")).unwrap();
     fs::copy(t.path("ports/store.redb"), t.path("foreign/store.redb")).unwrap();
-    t.says(&["run", "--http", "127.0.0.1:0", "--dir", &foreign], &["store.redb", "another chain", "genesis.bin"]);
+    t.says(
+        &["run", "--http", "127.0.0.1:0", "--dir", &foreign],
+        &["store.redb", "another chain", "genesis.bin"],
+    );
     let torn = node_with(&t, "torn");
     let mut bytes = fs::read(t.path("ports/store.redb")).unwrap();
     let len = bytes.len();
     bytes[4096..].iter_mut().for_each(|byte| *byte = 0xa5);
     assert!(len > 8192);
     fs::write(t.path("torn/store.redb"), bytes).unwrap();
-    t.says(&["run", "--http", "127.0.0.1:0", "--dir", &torn], &["store.redb", "damaged", "Move store.redb"]);
+    t.says(
+        &["run", "--http", "127.0.0.1:0", "--dir", &torn],
+        &["store.redb", "damaged", "Move store.redb"],
+    );
     let _held = tequio::files::DirectoryLock::take(&t.path("ports")).unwrap();
     t.says(&["run", "--dir", &dir], &[&dir, "in use by another tequio process", "end that one"]);
     t.says(&["verify-chain", "--dir", &dir], &[&dir, "in use by another tequio process"]);
@@ -410,17 +566,25 @@ fn a_file_that_may_not_be_read_does_not_read_as_a_node_that_does_not_run() {
     let is_root = fs::read(t.path("net/node1/keystore")).is_ok() && {
         fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0o0)).unwrap();
         let read = fs::read(t.path("net/node1/keystore")).is_ok();
-        fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(t.path("net/node1/keystore"), fs::Permissions::from_mode(0o600))
+            .unwrap();
         read
     };
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    [t.dir.path().to_owned(), t.path("net"), t.path("net/node1")].iter().for_each(|path| open(path));
+    [t.dir.path().to_owned(), t.path("net"), t.path("net/node1")]
+        .iter()
+        .for_each(|path| open(path));
     for (file, arguments, parts) in [
         ("run.json", vec!["status", "--dir", &node], ["cannot read", "run.json", "node's user"]),
         ("config.toml", vec!["run", "--dir", &node], ["cannot read", "config.toml", "node's user"]),
-        ("keystore", vec!["keys", "show", "--dir", &node], ["keystore", "ermission denied", "user that owns it"]),
+        (
+            "keystore",
+            vec!["keys", "show", "--dir", &node],
+            ["keystore", "ermission denied", "user that owns it"],
+        ),
     ] {
-        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0o0)).unwrap();
+        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0o0))
+            .unwrap();
         let mut command: Command = command();
         command.args(&arguments);
         if is_root {
@@ -430,7 +594,8 @@ fn a_file_that_may_not_be_read_does_not_read_as_a_node_that_does_not_run() {
             Ok(output) => t.check(&arguments, &output, &parts),
             Err(error) => return eprintln!("skipped: nobody may not run the program ({error})"),
         }
-        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(t.path("net/node1").join(file), fs::Permissions::from_mode(0o644))
+            .unwrap();
     }
     t.end(3);
 }
@@ -441,15 +606,32 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
     net.wait_height(1, 1, WITHIN);
     let dir = net.dir(1).to_str().unwrap().to_owned();
     let mut t = Table::new();
-    let rows = |n: usize| (0..n).map(|i| format!("{i},{},{}\n", i * 3 % 7, ["a", "b"][i % 2])).collect::<String>();
+    let rows = |n: usize| {
+        (0..n).map(|i| format!("{i},{},{}\n", i * 3 % 7, ["a", "b"][i % 2])).collect::<String>()
+    };
     let good = format!("x,y,class\n{}", rows(60));
     let mut gzip = vec![0x1f, 0x8b];
     gzip.extend([0; 40]);
     for (name, bytes, options, parts) in [
-        ("label.csv", good.clone().into_bytes(), vec!["--label", "species"], vec!["species", "x, y, class"]),
+        (
+            "label.csv",
+            good.clone().into_bytes(),
+            vec!["--label", "species"],
+            vec!["species", "x, y, class"],
+        ),
         ("position.csv", good.clone().into_bytes(), vec!["--label", "9"], vec!["9", "x, y, class"]),
-        ("text.csv", good.replace("\n3,", "\nthree,").into_bytes(), vec!["--label", "class"], vec!["line 5", "three"]),
-        ("one.csv", good.replace(",b\n", ",a\n").into_bytes(), vec!["--label", "class"], vec!["at least two classes"]),
+        (
+            "text.csv",
+            good.replace("\n3,", "\nthree,").into_bytes(),
+            vec!["--label", "class"],
+            vec!["line 5", "three"],
+        ),
+        (
+            "one.csv",
+            good.replace(",b\n", ",a\n").into_bytes(),
+            vec!["--label", "class"],
+            vec!["at least two classes"],
+        ),
         ("empty.csv", Vec::new(), vec!["--label", "class"], vec!["empty"]),
         ("header.csv", b"x,y,class\n".to_vec(), vec!["--label", "class"], vec!["no rows"]),
         (
@@ -460,10 +642,30 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
         ),
         ("binary.csv", vec![0xff, 0xfe, 0, 1], vec!["--label", "class"], vec!["UTF-8"]),
         ("packed.csv.gz", gzip, vec!["--label", "class"], vec!["gzip", "again"]),
-        ("columns.csv", b"class\na\nb\n".to_vec(), vec!["--label", "class"], vec!["no column but the label"]),
-        ("width.csv", good.clone().into_bytes(), vec!["--label", "class", "--layers", "wide"], vec!["wide", "64,32"]),
-        ("deep.csv", good.clone().into_bytes(), vec!["--label", "class", "--layers", "0"], vec!["layer", "allowed"]),
-        ("rounds.csv", good.clone().into_bytes(), vec!["--label", "class", "--rounds", "0"], vec!["rounds", "must be"]),
+        (
+            "columns.csv",
+            b"class\na\nb\n".to_vec(),
+            vec!["--label", "class"],
+            vec!["no column but the label"],
+        ),
+        (
+            "width.csv",
+            good.clone().into_bytes(),
+            vec!["--label", "class", "--layers", "wide"],
+            vec!["wide", "64,32"],
+        ),
+        (
+            "deep.csv",
+            good.clone().into_bytes(),
+            vec!["--label", "class", "--layers", "0"],
+            vec!["layer", "allowed"],
+        ),
+        (
+            "rounds.csv",
+            good.clone().into_bytes(),
+            vec!["--label", "class", "--rounds", "0"],
+            vec!["rounds", "must be"],
+        ),
     ] {
         let path = t.file(name, &bytes);
         let arguments = [&["job", "train", "--dir", &dir, "--data", &path][..], &options].concat();
@@ -477,11 +679,17 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
     );
     let unknown = "0".repeat(64);
     for verb in ["show", "watch", "cancel"] {
-        t.says(&["job", verb, "--dir", &dir, &unknown], &[&unknown, "not found", "tequio job list"]);
+        t.says(
+            &["job", verb, "--dir", &dir, &unknown],
+            &[&unknown, "not found", "tequio job list"],
+        );
     }
     let out = t.text("out");
     t.says(&["job", "export", "--dir", &dir, &unknown, "--out", &out], &[&unknown, "not found"]);
-    t.says(&["job", "infer", "--dir", &dir, "--model", &unknown, "--data", &path], &[&unknown, "not found"]);
+    t.says(
+        &["job", "infer", "--dir", &dir, "--model", &unknown, "--data", &path],
+        &[&unknown, "not found"],
+    );
     t.says(&["kb", "get", "--dir", &dir, "models/none"], &["models/none", "not found"]);
     t.says(&["kb", "get", "--dir", &dir, "a b"], &["a b", "no id or name"]);
     t.says(&["seat", "join", "--dir", &dir, "--amount", "999999999"], &["member already"]);
@@ -489,13 +697,16 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
         &["seat", "fund", "--dir", &dir, "--to", &unknown, "--amount", "99999999999"],
         &["the balance is", "give less"],
     );
-    t.says(&["keys", "import", "--dir", &dir, "--force", "--from", &path], &["in use by another tequio process"]);
+    t.says(
+        &["keys", "import", "--dir", &dir, "--force", "--from", &path],
+        &["in use by another tequio process"],
+    );
 
     // One key, two contents.
     let train = |seed: &'static str| {
         vec![
-            "job", "train", "--dir", &dir, "--data", &path, "--label", "class", "--key", "mine", "--rounds", "1",
-            "--seed", seed,
+            "job", "train", "--dir", &dir, "--data", &path, "--label", "class", "--key", "mine",
+            "--rounds", "1", "--seed", seed,
         ]
     };
     let first = command().args(train("1")).output().unwrap();
@@ -505,13 +716,20 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
     // A job that is not final answers nothing, and what has ended cannot be given up.
     let digits = data("digits.csv.gz");
     let digits = digits.to_str().unwrap();
-    let job = net.client(1, &["job", "train", "--json", "--no-header", "--label", "-1", "--data", digits]);
+    let job = net
+        .client(1, &["job", "train", "--json", "--no-header", "--label", "-1", "--data", digits]);
     let id = job["id"].as_str().unwrap();
-    t.says(&["job", "infer", "--dir", &dir, "--model", id, "--data", &path], &["has not trained a model", "not final"]);
+    t.says(
+        &["job", "infer", "--dir", &dir, "--model", id, "--data", &path],
+        &["has not trained a model", "not final"],
+    );
     t.says(&["job", "export", "--dir", &dir, id, "--out", &out], &["not final"]);
     net.client(1, &["job", "cancel", "--json", id]);
     t.says(&["job", "cancel", "--dir", &dir, id], &["ended already"]);
-    t.says(&["job", "watch", "--dir", &dir, id], &[id, "was cancelled by its coordinator", "tequio job show"]);
+    t.says(
+        &["job", "watch", "--dir", &dir, id],
+        &[id, "was cancelled by its coordinator", "tequio job show"],
+    );
     let shown = net.client_text(1, &["job", "show", id]);
     assert!(shown.contains("cancelled") && !shown.contains("failed"), "{shown}");
     fs::remove_file(net.dir(1).join("api-token")).unwrap();

@@ -47,7 +47,8 @@ impl Past {
         let start = file.start().unwrap();
         fs::write(&path, file.encode()).unwrap();
         let committee = start.committee.record().clone();
-        let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
+        let checkpoint =
+            Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
         fs::write(dir.join(CHECKPOINT_FILE), checkpoint.encode()).unwrap();
         Self { start, keys }
     }
@@ -72,7 +73,8 @@ impl Past {
         let mut now_ms = self.start.header.time_ms;
         let replica = |keys: &Keys| {
             let (node_key, seat_keys) = (keys.node.clone(), keys.of_seat());
-            let config = Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Off };
+            let config =
+                Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Off };
             Replica::restore(config, consensus::Head::genesis(&self.start), [], now_ms).unwrap()
         };
         let replicas: Vec<Replica> = self.keys.iter().map(replica).collect();
@@ -85,7 +87,11 @@ impl Past {
                 members.feed(i, now_ms, Input::WantBlock { height });
             }
             while let Some((to, from, message)) = members.mail.pop_front() {
-                members.feed(to, now_ms, Input::Received { from, message: Unverified::new(message) });
+                members.feed(
+                    to,
+                    now_ms,
+                    Input::Received { from, message: Unverified::new(message) },
+                );
             }
         }
         Made { head: members.head, store: members.store }
@@ -115,7 +121,9 @@ impl Members<'_> {
             let _ = self.replicas[i].handle(now_ms, input);
             while let Some(output) = self.replicas[i].poll() {
                 match output {
-                    Output::Send { to: To::One(id), message } => self.send(i, |to| *to == id, &message),
+                    Output::Send { to: To::One(id), message } => {
+                        self.send(i, |to| *to == id, &message)
+                    }
                     Output::Send { to: To::All, message } => self.send(i, |_| true, &message),
                     Output::Persist(_) => inputs.push_back(Input::Persisted),
                     Output::Finalised(finalised) => {
@@ -127,7 +135,13 @@ impl Members<'_> {
                     Output::Request(wanted) => {
                         let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
                         let transactions = (self.load)(height);
-                        inputs.push_back(Input::Built { height, view, parent, transactions, waiting: 0 });
+                        inputs.push_back(Input::Built {
+                            height,
+                            view,
+                            parent,
+                            transactions,
+                            waiting: 0,
+                        });
                     }
                     Output::Misbehaviour { offence, .. } => panic!("{offence}"),
                     _ => {}
@@ -146,7 +160,8 @@ impl Members<'_> {
         let consensus::Finalised { block, certificate, outcome } = finalised;
         let (changes, receipts) = (&outcome.changes, &outcome.receipts);
         self.store.append(FinalBlock { block, certificate, changes, receipts }).unwrap();
-        let header = FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
+        let header =
+            FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) };
         self.head = Head { header, state: outcome.state.clone() };
         (self.each)(&self.store, &self.head);
     }

@@ -18,7 +18,9 @@ use tequio_core::{
     codec::{self, BoundedVec},
     crypto::NodeKey,
     knowledge::{Cid, CidCodec},
-    ledger::{Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, genesis::GenesisFile},
+    ledger::{
+        Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, genesis::GenesisFile,
+    },
 };
 
 const BOND: u64 = 1000;
@@ -75,14 +77,20 @@ async fn alone(dir: &std::path::Path) -> Node {
     let file = GenesisFile::new(genesis, vec![possession]).unwrap();
     let start = file.start().unwrap();
     let committee = start.committee.record().clone();
-    let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
+    let checkpoint =
+        Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
     fs::write(dir.join(GENESIS_FILE), file.encode()).unwrap();
     fs::write(dir.join(CHECKPOINT_FILE), checkpoint.encode()).unwrap();
     let config = Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], ..Config::default() };
     Node::start(dir, &config, keys).await.unwrap()
 }
 
-fn assert_problem(mut answer: ureq::http::Response<ureq::Body>, status: u16, code: &str, text: &str) {
+fn assert_problem(
+    mut answer: ureq::http::Response<ureq::Body>,
+    status: u16,
+    code: &str,
+    text: &str,
+) {
     assert_eq!(answer.status(), status);
     let wait_s: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait_s), "{wait_s}");
@@ -98,10 +106,13 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     let node = runtime.block_on(alone(dir.path()));
     let context = node.context.clone();
     let http = "127.0.0.1:0".parse().unwrap();
-    let server = runtime.block_on(api::Server::start(dir.path(), &http, Vec::new(), context.clone()));
+    let server =
+        runtime.block_on(api::Server::start(dir.path(), &http, Vec::new(), context.clone()));
     let server = server.unwrap();
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let (url, token) = (format!("http://{}/v1/transactions", server.addr), api::bearer(dir.path()).unwrap());
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let (url, token) =
+        (format!("http://{}/v1/transactions", server.addr), api::bearer(dir.path()).unwrap());
     let post = |number, nonce| {
         let body = codec::encode(&signed(&context, number, nonce));
         agent.post(&url).header("authorization", &token).send(&body[..]).unwrap()
@@ -130,7 +141,10 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     runtime.block_on(async {
         while context.mempool.len() > ITEMS_MAX - PER_SENDER_MAX {
             let left = deadline.saturating_duration_since(Instant::now());
-            tokio::time::timeout(left, tips.changed()).await.expect("blocks empty the mempool").unwrap();
+            tokio::time::timeout(left, tips.changed())
+                .await
+                .expect("blocks empty the mempool")
+                .unwrap();
         }
     });
     assert_eq!(context.tip().state.account(&client(0).id()).unwrap().nonce, PER_SENDER_MAX as u64);
@@ -154,7 +168,15 @@ fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
     let told = |number, transaction: &SignedTransaction| {
         (Source::Told { peer: client(number).id(), pass_on: false }, vec![transaction.clone()])
     };
-    assert_eq!(context.accept_told(vec![told(1, &forged), told(2, &right), told(3, &right), told(1, &forged)]), 1);
+    assert_eq!(
+        context.accept_told(vec![
+            told(1, &forged),
+            told(2, &right),
+            told(3, &right),
+            told(1, &forged)
+        ]),
+        1
+    );
     // Copies are not looked at: the two together, each message, and the one that is false.
     assert_eq!((context.metrics.told.get(), context.metrics.told_checks.get()), (2, 4));
     assert!(context.mempool.contains(&right.id()));
@@ -171,11 +193,13 @@ fn what_comes_at_once_is_judged_one_by_one() {
     let forged = SignedTransaction { signature: good(1).signature, ..good(2) };
     let unknown = signed(&context, CLIENTS, 1);
     context.submit(good(0)).unwrap();
-    let verdicts = context.accept_together(vec![good(0), good(1), forged.clone(), unknown, good(3), good(3)]);
+    let verdicts =
+        context.accept_together(vec![good(0), good(1), forged.clone(), unknown, good(3), good(3)]);
     let said: Vec<_> = verdicts.iter().map(|v| v.as_ref().map_err(ToString::to_string)).collect();
     let (signature, account) =
         ("the transaction's signature is not valid", "the sender has no account: register first");
-    let expected = [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
+    let expected =
+        [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
     assert_eq!(said, expected);
 
     // One false signature of 32 costs the checks of both halves five times over, and nobody else's verdict.
@@ -219,7 +243,8 @@ fn clients_that_come_together_share_rounds() {
     let node = runtime.block_on(alone(dir.path()));
     let (context, metrics) = (node.context.clone(), &node.context.metrics);
     // None of them is admitted, so they can come again.
-    let forged = SignedTransaction { signature: signed(&context, 1, 1).signature, ..signed(&context, 2, 1) };
+    let forged =
+        SignedTransaction { signature: signed(&context, 1, 1).signature, ..signed(&context, 2, 1) };
     let mut tries = 0;
     while metrics.submit_rounds.get() == metrics.submitted.get() {
         tries += 1;
@@ -235,8 +260,13 @@ fn clients_that_come_together_share_rounds() {
         });
     }
     let shown = metrics.encode();
-    for name in ["tequio_submitted_total", "tequio_submit_rounds_total", "tequio_submit_checks_total"] {
-        assert!(shown.lines().any(|line| line.strip_prefix(name).is_some_and(|count| count != " 0")), "{name}");
+    for name in
+        ["tequio_submitted_total", "tequio_submit_rounds_total", "tequio_submit_checks_total"]
+    {
+        assert!(
+            shown.lines().any(|line| line.strip_prefix(name).is_some_and(|count| count != " 0")),
+            "{name}"
+        );
     }
     runtime.block_on(node.stop());
 }

@@ -30,7 +30,8 @@ const MIDDLE: u64 = EPOCHS / 2;
 /// and its errors.
 fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
     let mut command = Command::new(tequio());
-    let output: Output = command.args(arguments).arg("--json").env("XDG_CONFIG_HOME", config).output().unwrap();
+    let output: Output =
+        command.args(arguments).arg("--json").env("XDG_CONFIG_HOME", config).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let last = serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap();
     (output.status.success(), last, String::from_utf8(output.stderr).unwrap())
@@ -39,11 +40,16 @@ fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
 /// A copy of an export as versions without handovers wrote it.
 fn without_handovers(export: &Path, copy: PathBuf) -> PathBuf {
     fs::create_dir(&copy).unwrap();
-    for entry in fs::read_dir(export).unwrap().map(Result::unwrap).filter(|e| e.file_name() != "handovers.bin") {
+    for entry in fs::read_dir(export)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|e| e.file_name() != "handovers.bin")
+    {
         fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
     }
     let sums = fs::read_to_string(copy.join("BLAKE3SUMS")).unwrap();
-    let sums: String = sums.split_inclusive('\n').filter(|line| !line.contains("handovers.bin")).collect();
+    let sums: String =
+        sums.split_inclusive('\n').filter(|line| !line.contains("handovers.bin")).collect();
     fs::write(copy.join("BLAKE3SUMS"), sums).unwrap();
     copy
 }
@@ -53,13 +59,19 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
     let epoch = EPOCH_BLOCKS.to_string();
     let mut net = Devnet::make_with(4, &["--term-blocks", &epoch, "--epoch-blocks", &epoch]);
     let past = Past::of(&net, 4);
-    drop(past.make(&Past::store(&net, 1), EPOCHS * EPOCH_BLOCKS + 1, &mut |_| Vec::new(), &mut |_, _| ()));
+    drop(past.make(
+        &Past::store(&net, 1),
+        EPOCHS * EPOCH_BLOCKS + 1,
+        &mut |_| Vec::new(),
+        &mut |_, _| (),
+    ));
     for node in [2, 3, 4] {
         fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
     }
     // The first node's own checkpoint has expired.
     let genesis = net.path().join("net/checkpoint.bin");
-    let expired = Checkpoint::new(past.start.header.clone(), None, past.start.committee.record().clone(), 1);
+    let expired =
+        Checkpoint::new(past.start.header.clone(), None, past.start.committee.record().clone(), 1);
     fs::write(net.dir(1).join("checkpoint.bin"), expired.encode()).unwrap();
     (1..=4).for_each(|node| net.restart(node));
     net.wait_height(2, EPOCHS * EPOCH_BLOCKS + 2, WITHIN);
@@ -91,23 +103,45 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
 
     verify_needs_a_root(&config, &export, &iris, &genesis);
     let old = without_handovers(&export, path("old"));
-    let (ok, said, _) = run(&config, &["verify", &text(&old), "--data", &text(&iris), "--checkpoint", &text(&genesis)]);
+    let (ok, said, _) = run(
+        &config,
+        &["verify", &text(&old), "--data", &text(&iris), "--checkpoint", &text(&genesis)],
+    );
     assert!(!ok && said["part"] == "handovers", "{said}");
     assert!(said["error"].as_str().unwrap().contains("export the job again"), "{said}");
 
     // Answers are read by the same proofs.
     let rows = path("rows.csv");
-    fs::write(&rows, fs::read_to_string(&iris).unwrap().lines().take(4).collect::<Vec<_>>().join("\n")).unwrap();
+    fs::write(
+        &rows,
+        fs::read_to_string(&iris).unwrap().lines().take(4).collect::<Vec<_>>().join("\n"),
+    )
+    .unwrap();
     let answers = path("answers.csv");
-    net.client(2, &["job", "infer", "--model", &id, "--data", &text(&rows), "--out", &text(&answers), "--json"]);
+    net.client(
+        2,
+        &[
+            "job",
+            "infer",
+            "--model",
+            &id,
+            "--data",
+            &text(&rows),
+            "--out",
+            &text(&answers),
+            "--json",
+        ],
+    );
     assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 4);
 
     // A node whose checkpoint has expired exports from its newest one on.
     net.wait_until(1, &format!("/v1/jobs/{id}"), JOB_WITHIN, |job| job["state"] == "final");
     let fresh = path("fresh");
     net.client(1, &["job", "export", &id, "--out", &text(&fresh), "--json"]);
-    let (ok, said, error) =
-        run(&config, &["verify", &text(&fresh), "--data", &text(&iris), "--dir", &text(net.dir(1))]);
+    let (ok, said, error) = run(
+        &config,
+        &["verify", &text(&fresh), "--data", &text(&iris), "--dir", &text(net.dir(1))],
+    );
     assert!(!ok && said["error"].as_str().unwrap().contains("trust"), "{said} {error}");
 
     checkpoints(&net, &config, &genesis);
@@ -115,14 +149,16 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
     // A node that joins with a later checkpoint and a whole state serves the handovers from the
     // first epoch on.
     let middle = follow_handovers(&net, 2, &genesis, MIDDLE).checkpoint();
-    let peers: Vec<String> = (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
+    let peers: Vec<String> =
+        (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let joined = net.init_join(&peers);
     fs::write(net.dir(joined).join("checkpoint.bin"), middle.encode()).unwrap();
     net.restart_with(joined, &["--snapshot-when-behind", "8"]);
     net.wait_log(joined, "going on from a state that was fetched whole", WITHIN);
     net.wait_log(joined, "committee handovers of earlier epochs are kept", WITHIN);
     let out = path("by-joined.bin");
-    let by_joined = ["checkpoint", "export", "--out", &text(&out), "--checkpoint", &text(&genesis), "--json"];
+    let by_joined =
+        ["checkpoint", "export", "--out", &text(&out), "--checkpoint", &text(&genesis), "--json"];
     let shown = net.client(joined, &by_joined);
     assert!(shown["epoch"].as_u64() > Some(EPOCHS), "{shown}");
     follow_handovers(&net, joined, &genesis, EPOCHS);
@@ -132,14 +168,19 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
 fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path) {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let (export, data, genesis_text) = (text(export), text(data), text(genesis));
-    let verify = |more: &[&str]| run(config, &[["verify", &export, "--data", &data].as_slice(), more].concat());
+    let verify = |more: &[&str]| {
+        run(config, &[["verify", &export, "--data", &data].as_slice(), more].concat())
+    };
     let hash = Checkpoint::hash(&fs::read(genesis).unwrap()).to_string();
     let wrong = "0".repeat(64);
 
     let (ok, said, _) = verify(&[]);
     assert!(!ok && said["part"] == "checkpoint", "{said}");
     let error = said["error"].as_str().unwrap();
-    assert!(error.contains("no root of trust") && error.contains(&format!("--trust-embedded {hash}")), "{error}");
+    assert!(
+        error.contains("no root of trust") && error.contains(&format!("--trust-embedded {hash}")),
+        "{error}"
+    );
     for (root, holds) in [
         (["--checkpoint", &genesis_text].as_slice(), true),
         (&["--checkpoint", &genesis_text, "--checkpoint-hash", &hash], true),
@@ -153,7 +194,8 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
         assert_eq!(ok, holds, "{root:?}: {said}");
         assert!(holds || said["part"] == "checkpoint", "{root:?}: {said}");
         // The error of a command that names a root does not advise trusting another one.
-        let advises = said["error"].as_str().is_some_and(|error| error.contains("--trust-embedded"));
+        let advises =
+            said["error"].as_str().is_some_and(|error| error.contains("--trust-embedded"));
         assert!(!advises || root[0] == "--trust-embedded", "{root:?}: {said}");
         assert!(!holds || said["root"]["hash"] == hash.as_str(), "{root:?}: {said}");
     }
@@ -166,10 +208,15 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
     let (ok, said, _) = verify(&["--checkpoint", &genesis_text, "--as-of", "2020-01-01"]);
     assert!(!ok && said["part"] == "proof", "{said}");
     // A pin is remembered for the network.
-    let (ok, _, error) = run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &wrong]);
+    let (ok, _, error) =
+        run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &wrong]);
     assert!(!ok && error.contains("not the one you were given"), "{error}");
-    let (ok, said, _) = run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &hash]);
-    assert!(ok && said["pinned"].as_str().is_some_and(|pin| Path::new(pin).starts_with(config)), "{said}");
+    let (ok, said, _) =
+        run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &hash]);
+    assert!(
+        ok && said["pinned"].as_str().is_some_and(|pin| Path::new(pin).starts_with(config)),
+        "{said}"
+    );
     let (ok, said, _) = verify(&[]);
     assert!(ok && said["root"]["hash"] == hash.as_str(), "{said}");
     fs::remove_dir_all(config).unwrap();
@@ -184,11 +231,19 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     // Node 1 has an expired one, and no better root is named.
     let refused = net.client_output(1, &export);
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && error.contains("--trust-node") && !Path::new(&new).exists(), "{error}");
+    assert!(
+        !refused.status.success() && error.contains("--trust-node") && !Path::new(&new).exists(),
+        "{error}"
+    );
     let exported = net.client(1, &[export.as_slice(), &["--checkpoint", genesis]].concat());
-    assert!(exported["epoch"].as_u64() > Some(EPOCHS) && exported["expired"] == false, "{exported}");
+    assert!(
+        exported["epoch"].as_u64() > Some(EPOCHS) && exported["expired"] == false,
+        "{exported}"
+    );
     let again = net.client_output(1, &[export.as_slice(), &["--checkpoint", genesis]].concat());
-    assert!(!again.status.success() && String::from_utf8(again.stderr).unwrap().contains("--replace"));
+    assert!(
+        !again.status.success() && String::from_utf8(again.stderr).unwrap().contains("--replace")
+    );
     net.client(1, &["checkpoint", "export", "--out", &path("word.bin"), "--trust-node", "--json"]);
 
     let (ok, shown, _) = run(config, &["checkpoint", "show", &new]);
@@ -198,7 +253,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     }
     // Offline by the file of handovers, or by a node; not backwards, not without a root, not with a
     // gap.
-    let verify = |more: &[&str]| run(config, &[["checkpoint", "verify", &new].as_slice(), more].concat());
+    let verify =
+        |more: &[&str]| run(config, &[["checkpoint", "verify", &new].as_slice(), more].concat());
     let (ok, said, error) = verify(&["--checkpoint", genesis, "--handovers", &handovers]);
     assert!(ok && said["checkpoint_hash"] == exported["checkpoint_hash"], "{said} {error}");
     net.client(2, &["checkpoint", "verify", &new, "--json"]);
@@ -212,7 +268,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     let longer = Checkpoint::new(header, certificate, committee, trust_period_ms + 1);
     let forged = path("forged.bin");
     fs::write(&forged, longer.encode()).unwrap();
-    let arguments = ["checkpoint", "verify", &forged, "--checkpoint", genesis, "--handovers", &handovers];
+    let arguments =
+        ["checkpoint", "verify", &forged, "--checkpoint", genesis, "--handovers", &handovers];
     let (ok, _, error) = run(config, &arguments);
     assert!(!ok && error.contains("trust period"), "{error}");
 }
@@ -232,8 +289,13 @@ fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> Li
         network.keep(addr).await;
         while light.committee().epoch() < epoch {
             let request = Request::Handovers { from: light.committee().epoch(), count: PAGE };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
-            assert!(page.iter().all(|handover| handover.seats.is_none()), "the seats have not changed");
+            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+                panic!("no handovers")
+            };
+            assert!(
+                page.iter().all(|handover| handover.seats.is_none()),
+                "the seats have not changed"
+            );
             assert!(light.follow_handovers(PAGE.into(), page.into_vec(), now_ms()).unwrap() > 0);
             // Saved and resumed at the end of an epoch.
             light = LightClient::resume(&light.save(), light.chain(), now_ms()).unwrap();

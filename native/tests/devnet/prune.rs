@@ -67,7 +67,11 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
 
     // What is left can be replayed from the kept state.
     net.kill(1);
-    let output = Command::new(tequio()).args(["verify-chain", "--json", "--dir"]).arg(net.dir(1)).output().unwrap();
+    let output = Command::new(tequio())
+        .args(["verify-chain", "--json", "--dir"])
+        .arg(net.dir(1))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let replayed: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
@@ -88,15 +92,23 @@ fn light_node_reads(net: &Devnet, account: NodeId) {
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
         let keys = [Key::Account(account)];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.clone()) };
-        let Response::Proved { header, entries } = ask(&network, peer, &request).await else { panic!("no proof") };
+        let Response::Proved { header, entries } = ask(&network, peer, &request).await else {
+            panic!("no proof")
+        };
         while light.committee().epoch() < header.header.epoch {
-            let request = Request::Handovers { from: light.committee().epoch(), count: HANDOVERS_MAX as u16 };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+            let request =
+                Request::Handovers { from: light.committee().epoch(), count: HANDOVERS_MAX as u16 };
+            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+                panic!("no handovers")
+            };
             assert!(!page.is_empty(), "the handovers of pruned blocks stay");
             light.follow_handovers(HANDOVERS_MAX, page.into_vec(), now_ms()).unwrap();
         }
         let read = light.read(&keys, Unverified::new(header), &entries, now_ms()).unwrap();
-        assert!(matches!(&read[..], [Some(Entry::Account(found))] if found.node == account), "{read:?}");
+        assert!(
+            matches!(&read[..], [Some(Entry::Account(found))] if found.node == account),
+            "{read:?}"
+        );
         assert!(light.head().height > KEPT);
     });
 }

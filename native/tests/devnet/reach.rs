@@ -11,7 +11,17 @@ fn work_travels_between_nodes_that_nobody_can_dial() {
     let coordinator = net.join_hidden("coordinator", 1, &["--workers", "0"]);
     net.wait_height(coordinator, 2, WITHIN);
     let iris = data("iris.csv");
-    let train = ["job", "train", "--label", "class", "--layers", "16", "--json", "--data", iris.to_str().unwrap()];
+    let train = [
+        "job",
+        "train",
+        "--label",
+        "class",
+        "--layers",
+        "16",
+        "--json",
+        "--data",
+        iris.to_str().unwrap(),
+    ];
     let job = net.client(coordinator, &train);
     let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
     // A member that is not connected with the coordinator hears from it all the same.
@@ -22,12 +32,16 @@ fn work_travels_between_nodes_that_nobody_can_dial() {
     assert_eq!(waiting["workers_now"], serde_json::json!({"full": 0, "browsers": 0}));
 
     let worker = net.join_hidden("worker", 2, &["--workers", "1"]);
-    let computing = net.wait_until(coordinator, &path, JOB_WITHIN, |job| job["round"].as_u64() >= Some(1));
+    let computing =
+        net.wait_until(coordinator, &path, JOB_WITHIN, |job| job["round"].as_u64() >= Some(1));
     assert_eq!(computing["workers_now"]["full"], 1, "{computing}");
     assert!(computing["waiting_for"].is_null(), "{computing}");
     let done = net.wait_until(coordinator, &path, JOB_WITHIN, |job| job["state"] == "final");
     let id = &net.get(worker, "/v1/status")["node"];
     assert!(done["contributors"].as_array().unwrap().iter().any(|c| c["id"] == *id), "{done}");
-    assert_eq!((&done["waiting_for"], &done["reason"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!(
+        (&done["waiting_for"], &done["reason"]),
+        (&serde_json::Value::Null, &serde_json::Value::Null)
+    );
     assert!(done["best_accuracy"].as_f64() >= done["accuracy"].as_f64(), "{done}");
 }

@@ -22,27 +22,42 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     // Two jobs in the node's own name, and a write that somebody else has signed.
     let iris = data("iris.csv");
     let train = |net: &Devnet, name: &str| {
-        let arguments =
-            ["job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json", "--name", name];
+        let arguments = [
+            "job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json",
+            "--name", name,
+        ];
         let answer = net.client(1, &[&arguments[..], &["--data", iris.to_str().unwrap()]].concat());
-        assert_eq!((&answer["event"], &answer["final"]), (&"queued".into(), &false.into()), "{answer}");
+        assert_eq!(
+            (&answer["event"], &answer["final"]),
+            (&"queued".into(), &false.into()),
+            "{answer}"
+        );
         answer["queued"].as_u64().unwrap()
     };
     let mut numbers = vec![train(&net, "first"), train(&net, "second")];
     // One under a key, twice: it waits once, and is remembered while it waits.
     let keyed = |net: &Devnet| {
-        let arguments =
-            ["job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json", "--name", "keyed"];
-        net.client(1, &[&arguments[..], &["--key", "my-key", "--data", iris.to_str().unwrap()]].concat())
+        let arguments = [
+            "job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json",
+            "--name", "keyed",
+        ];
+        net.client(
+            1,
+            &[&arguments[..], &["--key", "my-key", "--data", iris.to_str().unwrap()]].concat(),
+        )
     };
     let waits = keyed(&net)["queued"].as_u64().unwrap();
-    assert_eq!((keyed(&net)["queued"].as_u64(), keyed(&net)["reduced"].as_bool()), (Some(waits), Some(true)));
+    assert_eq!(
+        (keyed(&net)["queued"].as_u64(), keyed(&net)["reduced"].as_bool()),
+        (Some(waits), Some(true))
+    );
     numbers.push(waits);
     let chain = net.get(1, "/v1/status")["chain"].as_str().unwrap().parse().unwrap();
     let name = format!("{}/note", keys[1].id());
     let cid = Cid::of(CidCodec::Raw, b"note");
     let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
-    let signed = Transaction { chain, sender: keys[1].id(), nonce: 0, expires: 500, action }.sign(&keys[1].node);
+    let signed = Transaction { chain, sender: keys[1].id(), nonce: 0, expires: 500, action }
+        .sign(&keys[1].node);
     let (status, answer) = net.post(1, "/v1/transactions", &codec::encode(&signed)).unwrap();
     assert_eq!((status, &answer["final"]), (202, &false.into()), "{answer}");
     numbers.push(answer["queued"].as_u64().unwrap());
@@ -60,12 +75,17 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     net.restart(3);
     net.restart(4);
     // Killed once more on the way: what was signed is on disk, and is not signed again.
-    net.wait_until(1, &format!("/v1/queue/{}", numbers[0]), WITHIN, |write| write["state"] != "waiting");
+    net.wait_until(1, &format!("/v1/queue/{}", numbers[0]), WITHIN, |write| {
+        write["state"] != "waiting"
+    });
     net.kill(1);
     net.restart(1);
     for number in &numbers {
-        let write = net.wait_until(1, &format!("/v1/queue/{number}"), WITHIN, |write| write["state"] == "applied");
-        let receipt = net.get(1, &format!("/v1/transactions/{}", write["transaction"].as_str().unwrap()));
+        let write = net.wait_until(1, &format!("/v1/queue/{number}"), WITHIN, |write| {
+            write["state"] == "applied"
+        });
+        let receipt =
+            net.get(1, &format!("/v1/transactions/{}", write["transaction"].as_str().unwrap()));
         assert_eq!((&receipt["applied"], &receipt["height"]), (&true.into(), &write["height"]));
     }
     let jobs = net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().clone();

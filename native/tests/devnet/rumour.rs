@@ -32,11 +32,13 @@ fn found(dir: &Path) -> Vec<Keys> {
         seats: BoundedVec::truncated(members.iter().map(|keys| keys.genesis_seat(1000))),
     };
     let chain = genesis.chain();
-    let possessions = members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
+    let possessions =
+        members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
     let file = GenesisFile::new(genesis, possessions).unwrap();
     let start = file.start().unwrap();
     let committee = start.committee.record().clone();
-    let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
+    let checkpoint =
+        Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms);
     fs::write(dir.join(GENESIS_FILE), file.encode()).unwrap();
     fs::write(dir.join(CHECKPOINT_FILE), checkpoint.encode()).unwrap();
     members
@@ -51,8 +53,14 @@ async fn what_has_reached_one_node_reaches_all_though_its_origin_told_only_that_
     for (number, keys) in members.into_iter().take(RUNNING).enumerate() {
         let dir = dir.path().join(format!("node{number}"));
         fs::create_dir(&dir).unwrap();
-        let peers = nodes.last().and_then(|node| node.listen.first()).map(ToString::to_string).into_iter().collect();
-        let config = Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], peers, ..Config::default() };
+        let peers = nodes
+            .last()
+            .and_then(|node| node.listen.first())
+            .map(ToString::to_string)
+            .into_iter()
+            .collect();
+        let config =
+            Config { listen: vec!["/ip4/127.0.0.1/tcp/0".into()], peers, ..Config::default() };
         nodes.push(Node::start(&dir, &config, keys).await.unwrap());
     }
     let deadline = Instant::now() + WITHIN;
@@ -62,7 +70,8 @@ async fn what_has_reached_one_node_reaches_all_though_its_origin_told_only_that_
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let are_connected = || nodes.windows(2).all(|pair| pair[0].context.full_nodes().contains(&pair[1].context.id));
+    let are_connected =
+        || nodes.windows(2).all(|pair| pair[0].context.full_nodes().contains(&pair[1].context.id));
     wait(&are_connected, "the nodes do not connect").await;
 
     // The origin passes for a full node, tells the first node, and what it says is not to be passed on.
@@ -73,14 +82,21 @@ async fn what_has_reached_one_node_reaches_all_though_its_origin_told_only_that_
     config.agent = format!("{AGENT_PREFIX}0");
     let (origin, events) = tequio_p2p::spawn(config).unwrap();
     origin.dial(nodes[0].listen[0].clone()).await.unwrap();
-    let message = Message::New { transactions: vec![transaction.clone()].try_into().unwrap(), pass_on: false };
+    let message = Message::New {
+        transactions: vec![transaction.clone()].try_into().unwrap(),
+        pass_on: false,
+    };
     let body: Arc<[u8]> = packed::encode(&message).into();
     origin.tell(Channel::Mempool, [first.id], &body);
     wait(&|| first.mempool.contains(&id), "the first node takes nothing").await;
     // Rubbish, and names of nothing, do no harm.
     origin.tell(Channel::Mempool, [first.id], &Arc::from(&b"\x01\xff\xff\xff\xff"[..]));
     let nothing = Message::Offer(
-        (0..2000u32).map(|n| tequio_core::types::Digest([n as u8; 32])).collect::<Vec<_>>().try_into().unwrap(),
+        (0..2000u32)
+            .map(|n| tequio_core::types::Digest([n as u8; 32]))
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap(),
     );
     origin.tell(Channel::Mempool, [first.id], &packed::encode(&nothing).into());
     // Whoever asks for it gets it.
@@ -91,7 +107,8 @@ async fn what_has_reached_one_node_reaches_all_though_its_origin_told_only_that_
     origin.close().await;
     drop(events);
 
-    wait(&|| nodes.iter().all(|node| node.context.mempool.contains(&id)), "it does not reach all").await;
+    wait(&|| nodes.iter().all(|node| node.context.mempool.contains(&id)), "it does not reach all")
+        .await;
     assert_eq!(first.tip().height(), 0, "no block has carried it");
     for node in nodes {
         node.stop().await;

@@ -52,7 +52,8 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     }
     (1..=4).for_each(|node| net.restart(node));
     // Votes go to members directly: whoever wants a seat has to be connected with all of them.
-    let peers: Vec<String> = (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
+    let peers: Vec<String> =
+        (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let fifth = net.init_join(&peers);
     net.restart_with(fifth, &["--snapshot-when-behind", "8"]);
     net.wait_log(fifth, "going on from a state that was fetched whole", WITHIN);
@@ -93,7 +94,11 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     // Another leaves; it follows on, and its bond waits.
     net.client(3, &["seat", "leave", "--json"]);
     let shown = wait(&net, 3, |seat| seat["seat"].is_null());
-    assert_eq!((&shown["member"]["state"], &shown["bond"]), (&"unbonding".into(), &1000.into()), "{shown}");
+    assert_eq!(
+        (&shown["member"]["state"], &shown["bond"]),
+        (&"unbonding".into(), &1000.into()),
+        "{shown}"
+    );
     let height = net.height(1);
     net.wait_height(3, height + 3, WITHIN);
     // The three others of the new committee decide with the new keys: one of the four is dead.
@@ -127,7 +132,9 @@ fn light_node_follows(net: &Devnet, node: usize) {
         network.keep(addr).await;
         let now_ms = tequio::node::machine::now_ms;
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
-        let Response::Header(head) = ask(&network, peer, &Request::Head { after: 0, wait_ms: 0 }).await else {
+        let Response::Header(head) =
+            ask(&network, peer, &Request::Head { after: 0, wait_ms: 0 }).await
+        else {
             panic!("no head");
         };
         let (found, known) = (head.header.epoch, 0);
@@ -137,22 +144,39 @@ fn light_node_follows(net: &Devnet, node: usize) {
         while light.committee().epoch() < found {
             // A few at a time, so that it takes several questions.
             let request = Request::Handovers { from: light.committee().epoch(), count: 3 };
-            let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
-            assert!((1..=3).contains(&light.follow_handovers(3, page.into_vec(), now_ms()).unwrap()));
+            let Response::Handovers(page) = ask(&network, peer, &request).await else {
+                panic!("no handovers")
+            };
+            assert!(
+                (1..=3).contains(&light.follow_handovers(3, page.into_vec(), now_ms()).unwrap())
+            );
         }
         let followed = light.follow(Unverified::new(head), now_ms()).unwrap();
-        assert!(matches!(followed, Progress::Advanced | Progress::Known | Progress::EpochEnd), "{followed:?}");
+        assert!(
+            matches!(followed, Progress::Advanced | Progress::Known | Progress::EpochEnd),
+            "{followed:?}"
+        );
         // No answer has more than fits, nor handovers that have not come.
         let request = Request::Handovers { from: 0, count: u16::MAX };
-        let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
-        assert!(page.len() <= HANDOVERS_MAX && page.len() as u64 >= found.min(HANDOVERS_MAX as u64));
+        let Response::Handovers(page) = ask(&network, peer, &request).await else {
+            panic!("no handovers")
+        };
+        assert!(
+            page.len() <= HANDOVERS_MAX && page.len() as u64 >= found.min(HANDOVERS_MAX as u64)
+        );
         let request = Request::Handovers { from: u64::MAX, count: 3 };
-        let Response::Handovers(page) = ask(&network, peer, &request).await else { panic!("no handovers") };
+        let Response::Handovers(page) = ask(&network, peer, &request).await else {
+            panic!("no handovers")
+        };
         assert!(page.is_empty());
     });
 }
 
-pub async fn ask(network: &Network, peer: tequio_core::types::NodeId, request: &Request) -> Response {
+pub async fn ask(
+    network: &Network,
+    peer: tequio_core::types::NodeId,
+    request: &Request,
+) -> Response {
     let deadline = tokio::time::Instant::now() + WITHIN;
     loop {
         let body = codec::encode(request);

@@ -116,7 +116,10 @@ impl Devnet {
         let (net, dir) = (self.path().join("net"), self.path().join(name));
         let mut init = command();
         init.args(["init", "--json", "--dir"]).arg(&dir);
-        init.arg("--join").arg(net.join("checkpoint.bin")).arg("--genesis").arg(net.join("genesis.bin"));
+        init.arg("--join")
+            .arg(net.join("checkpoint.bin"))
+            .arg("--genesis")
+            .arg(net.join("genesis.bin"));
         init.args(["--listen", "/ip4/127.0.0.1/tcp/0"]);
         for peer in peers {
             init.args(["--peer", peer]);
@@ -133,7 +136,8 @@ impl Devnet {
     pub fn restart_with(&mut self, node: usize, arguments: &[&str]) {
         let running = &mut self.nodes[node - 1];
         let log = File::options().create(true).append(true).open(running.dir.join("log")).unwrap();
-        let http: &[&str] = if arguments.contains(&"--http") { &[] } else { &["--http", "127.0.0.1:0"] };
+        let http: &[&str] =
+            if arguments.contains(&"--http") { &[] } else { &["--http", "127.0.0.1:0"] };
         let mut child = command()
             .args(["run", "--json", "--dir"])
             .arg(&running.dir)
@@ -145,11 +149,15 @@ impl Devnet {
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
         let ready = receiver.recv_timeout(START_WITHIN);
         running.child = Some(child);
         let log = || fs::read_to_string(running.dir.join("log")).unwrap_or_default();
-        let ready: Value = serde_json::from_str(&ready.unwrap_or_else(|_| panic!("node {node}: {}", log()))).unwrap();
+        let ready: Value =
+            serde_json::from_str(&ready.unwrap_or_else(|_| panic!("node {node}: {}", log())))
+                .unwrap();
         assert_eq!(ready["event"], "ready");
         running.http = ready["http"].as_str().unwrap().to_owned();
         running.listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
@@ -184,7 +192,8 @@ impl Devnet {
     }
 
     pub fn get(&self, node: usize, path: &str) -> Value {
-        let (status, value) = self.ask(node, path).unwrap_or_else(|| panic!("node {node} does not answer"));
+        let (status, value) =
+            self.ask(node, path).unwrap_or_else(|| panic!("node {node} does not answer"));
         assert_eq!(status, 200, "node {node}, {path}: {value}");
         value
     }
@@ -194,19 +203,30 @@ impl Devnet {
     }
 
     pub fn wait_height(&self, node: usize, height: u64, within: Duration) -> u64 {
-        let found = self.wait_until(node, "/v1/status", within, |s| s["height"].as_u64() >= Some(height));
+        let found =
+            self.wait_until(node, "/v1/status", within, |s| s["height"].as_u64() >= Some(height));
         found["height"].as_u64().unwrap()
     }
 
     pub fn wait_status(&self, node: usize, path: &str, status: u16, within: Duration) {
         let deadline = Instant::now() + within;
         while self.ask(node, path).map(|(s, _)| s) != Some(status) {
-            assert!(Instant::now() < deadline, "node {node}: no {status} from {path}\n{}", self.log(node));
+            assert!(
+                Instant::now() < deadline,
+                "node {node}: no {status} from {path}\n{}",
+                self.log(node)
+            );
             std::thread::sleep(ASK_AGAIN);
         }
     }
 
-    pub fn wait_until(&self, node: usize, path: &str, within: Duration, done: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_until(
+        &self,
+        node: usize,
+        path: &str,
+        within: Duration,
+        done: impl Fn(&Value) -> bool,
+    ) -> Value {
         let deadline = Instant::now() + within;
         let mut last = Value::Null;
         while Instant::now() < deadline {
@@ -230,7 +250,12 @@ impl Devnet {
     /// Posts bytes with the operator's token.
     pub fn post(&self, node: usize, path: &str, body: &[u8]) -> Option<(u16, Value)> {
         let (http, token) = self.access(node);
-        let mut response = self.agent.post(format!("{http}{path}")).header("authorization", token).send(body).ok()?;
+        let mut response = self
+            .agent
+            .post(format!("{http}{path}"))
+            .header("authorization", token)
+            .send(body)
+            .ok()?;
         let value = response.body_mut().read_json().unwrap_or(Value::Null);
         Some((response.status().as_u16(), value))
     }
@@ -253,7 +278,11 @@ impl Devnet {
     pub fn wait_log(&self, node: usize, text: &str, within: Duration) {
         let deadline = Instant::now() + within;
         while !self.whole_log(node).contains(text) {
-            assert!(Instant::now() < deadline, "node {node} does not log {text:?}\n{}", self.log(node));
+            assert!(
+                Instant::now() < deadline,
+                "node {node} does not log {text:?}\n{}",
+                self.log(node)
+            );
             std::thread::sleep(ASK_AGAIN);
         }
     }

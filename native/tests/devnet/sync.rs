@@ -31,7 +31,11 @@ use tequio_core::{
 use tequio_p2p::{Event, Protocol};
 
 fn verify_chain(net: &Devnet, node: usize) -> Output {
-    Command::new(tequio()).args(["verify-chain", "--json", "--dir"]).arg(net.dir(node)).output().unwrap()
+    Command::new(tequio())
+        .args(["verify-chain", "--json", "--dir"])
+        .arg(net.dir(node))
+        .output()
+        .unwrap()
 }
 
 /// The last line of a chain's verification that must succeed.
@@ -65,7 +69,11 @@ fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on(
     }
     net.kill(4);
     let replayed = verified(&net, 4);
-    assert_eq!((&replayed["genesis"], replayed["height"].as_u64() >= Some(after)), (&true.into(), true), "{replayed}");
+    assert_eq!(
+        (&replayed["genesis"], replayed["height"].as_u64() >= Some(after)),
+        (&true.into(), true),
+        "{replayed}"
+    );
 }
 
 /// Whoever asks a peer that has nothing to give waits before it asks again. A busy machine only makes the questions fewer, so
@@ -75,7 +83,8 @@ fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
     const QUESTIONS: u32 = 7;
     let mut net = Devnet::make(4);
     let past = Past::of(&net, 4);
-    let Made { head, store } = past.make(&net.path().join("made.redb"), 3, &mut |_| Vec::new(), &mut |_, _| ());
+    let Made { head, store } =
+        past.make(&net.path().join("made.redb"), 3, &mut |_| Vec::new(), &mut |_, _| ());
     drop(store);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (boaster, questions) = runtime.block_on(boaster(head));
@@ -83,7 +92,9 @@ fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
     let began = Instant::now();
     net.restart(joined);
     for question in 1..=QUESTIONS {
-        questions.recv_timeout(WITHIN).unwrap_or_else(|_| panic!("no question {question}\n{}", net.whole_log(joined)));
+        questions
+            .recv_timeout(WITHIN)
+            .unwrap_or_else(|_| panic!("no question {question}\n{}", net.whole_log(joined)));
     }
     let least = LOOK_AGAIN * (QUESTIONS - 1);
     assert!(began.elapsed() >= least, "{QUESTIONS} questions in {:?}", began.elapsed());
@@ -105,13 +116,21 @@ async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
         while let Some(event) = events.next().await {
             let Event::Inbound { protocol, body, reply, .. } = event else { continue };
             match protocol {
-                Protocol::Light => reply.send(codec::encode(&light::Response::Header(head.header.clone()))),
-                Protocol::Sync if matches!(codec::decode(&body, 64).unwrap(), Request::Blocks { .. }) => {
+                Protocol::Light => {
+                    reply.send(codec::encode(&light::Response::Header(head.header.clone())))
+                }
+                Protocol::Sync
+                    if matches!(codec::decode(&body, 64).unwrap(), Request::Blocks { .. }) =>
+                {
                     asked += 1;
                     let _ = sender.send(());
                     if asked.is_multiple_of(2) {
                         let (head, blocks) = (head.header.header.height, BoundedVec::new());
-                        reply.send(packed::encode(&Response::Blocks(Blocks { head, lowest: 1, blocks })));
+                        reply.send(packed::encode(&Response::Blocks(Blocks {
+                            head,
+                            lowest: 1,
+                            blocks,
+                        })));
                     }
                 }
                 _ => reply.send(Vec::new()),
@@ -128,9 +147,12 @@ fn refs(keys: &[Keys], chain: ChainId) -> Vec<Verified<SignedTransaction>> {
         for nonce in 0..500 {
             let name = format!("{}/{:0>80}", keys.id(), nonce);
             let cid = Cid::of(CidCodec::Raw, &[nonce as u8]);
-            let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
-            let transaction = Transaction { chain, sender: keys.id(), nonce, expires: 1000, action };
-            transactions.push(Unverified::new(transaction.sign(&keys.node)).verify(&chain).unwrap());
+            let action =
+                Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: 0, cid };
+            let transaction =
+                Transaction { chain, sender: keys.id(), nonce, expires: 1000, action };
+            transactions
+                .push(Unverified::new(transaction.sign(&keys.node)).verify(&chain).unwrap());
         }
     }
     transactions
@@ -169,7 +191,8 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     crashed.load_head(&past.start).unwrap();
     let at = crashed.stage_begin(&head.header).unwrap();
     let zero = Digest([0; 32]);
-    let (entries, next) = head.state.chunk(&zero).unwrap().verify(&head.state.root(), &zero).unwrap();
+    let (entries, next) =
+        head.state.chunk(&zero).unwrap().verify(&head.state.root(), &zero).unwrap();
     assert!(next.is_some(), "more than one chunk");
     let here = crashed.stage(at, &entries, next).unwrap().entries;
     drop(crashed);
@@ -186,8 +209,16 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(status["lowest_block"].as_u64(), Some(head.header.header.height + 1), "{status}");
     let log = net.whole_log(joined);
     let asked = asked.lock().unwrap().clone();
-    assert_eq!(asked, [next.unwrap()], "the chunk on disk is not asked for again, and a liar is asked once");
-    assert_eq!(log.matches(&format!("entries={here}")).count(), 2, "both began where the first had ended: {log}");
+    assert_eq!(
+        asked,
+        [next.unwrap()],
+        "the chunk on disk is not asked for again, and a liar is asked once"
+    );
+    assert_eq!(
+        log.matches(&format!("entries={here}")).count(),
+        2,
+        "both began where the first had ended: {log}"
+    );
     let hash = |node| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
     assert_eq!(hash(joined), hash(3));
     // Killed and started again, it goes on from there.
@@ -222,7 +253,8 @@ async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, 
                 Protocol::Light => {
                     let answer = match codec::decode(&body, light::REQUEST_LEN_MAX).unwrap() {
                         light::Request::Handovers { from, count } => {
-                            let page = handovers.iter().skip(from as usize).take(count.into()).cloned();
+                            let page =
+                                handovers.iter().skip(from as usize).take(count.into()).cloned();
                             light::Response::Handovers(BoundedVec::truncated(page))
                         }
                         _ => light::Response::Header(head.header.clone()),

@@ -19,8 +19,12 @@ enum Scope {
 pub fn may_try(claim: &Multiaddr, via: &Multiaddr) -> bool {
     let (scope, known) = (scope(claim), scope(via));
     // A page that came over TLS must not open plain WebSockets, and the browser would complain of each.
-    let is_mixed = cfg!(target_arch = "wasm32") && is_plain_websocket(claim) && !is_plain_websocket(via);
-    scope != Scope::None && (scope == Scope::Global || scope >= known) && !is_mixed && !is_chosen_by_dns(claim)
+    let is_mixed =
+        cfg!(target_arch = "wasm32") && is_plain_websocket(claim) && !is_plain_websocket(via);
+    scope != Scope::None
+        && (scope == Scope::Global || scope >= known)
+        && !is_mixed
+        && !is_chosen_by_dns(claim)
 }
 
 /// Whether somebody's DNS may lead the dial anywhere, and with it something that a server there may
@@ -28,18 +32,22 @@ pub fn may_try(claim: &Multiaddr, via: &Multiaddr) -> bool {
 /// WebSocket begins with an HTTP request for a path of the claim's choice. With TLS the server has
 /// to prove the name first.
 fn is_chosen_by_dns(addr: &Multiaddr) -> bool {
-    let is_name = |part: &Protocol| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
+    let is_name =
+        |part: &Protocol| matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_));
     let is_local = |part: &Protocol| matches!(part, Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) if name == "localhost");
     let first = addr.iter().next();
     let is_named = first.as_ref().is_some_and(|part| is_name(part) && !is_local(part));
-    addr.iter().any(|part| matches!(part, Protocol::Dnsaddr(_))) || is_named && is_plain_websocket(addr)
+    addr.iter().any(|part| matches!(part, Protocol::Dnsaddr(_)))
+        || is_named && is_plain_websocket(addr)
 }
 
 fn scope(addr: &Multiaddr) -> Scope {
     match addr.iter().next() {
         Some(Protocol::Ip4(ip)) => of_ip(ip.into()),
         Some(Protocol::Ip6(ip)) => of_ip(ip.to_canonical()),
-        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) if name == "localhost" => {
+        Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name))
+            if name == "localhost" =>
+        {
             Scope::Machine
         }
         _ => Scope::Global,
@@ -52,7 +60,11 @@ fn of_ip(ip: IpAddr) -> Scope {
         ip if ip.is_loopback() => Scope::Machine,
         IpAddr::V4(Ipv4Addr::BROADCAST) => Scope::None,
         IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() || is_carriers(ip) => Scope::Site,
-        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() || is_site_local(ip) => Scope::Site,
+        IpAddr::V6(ip)
+            if ip.is_unique_local() || ip.is_unicast_link_local() || is_site_local(ip) =>
+        {
+            Scope::Site
+        }
         _ => Scope::Global,
     }
 }
@@ -88,7 +100,8 @@ mod tests {
     #[test]
     fn a_claim_does_not_lead_into_a_nearer_network() {
         let addr = |text: &str| text.parse::<Multiaddr>().unwrap();
-        let [far, near, here] = ["/ip4/203.0.113.7/tcp/1", "/ip4/192.168.1.7/tcp/1", "/ip4/127.0.0.1/tcp/1"].map(addr);
+        let [far, near, here] =
+            ["/ip4/203.0.113.7/tcp/1", "/ip4/192.168.1.7/tcp/1", "/ip4/127.0.0.1/tcp/1"].map(addr);
         for (claim, from_far, from_near, from_here) in [
             ("/ip4/198.51.100.1/tcp/1", true, true, true),
             ("/dns4/a.example/tcp/1/tls/ws", true, true, true),

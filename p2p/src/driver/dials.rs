@@ -19,7 +19,10 @@ use crate::{
     error::DialError,
     event::Event,
     identity::node_id,
-    path::{Path, TransportKind, before_circuit, is_circuit, is_signalled, names_relay, relay_of, target_of},
+    path::{
+        Path, TransportKind, before_circuit, is_circuit, is_signalled, names_relay, relay_of,
+        target_of,
+    },
 };
 
 /// Dials under way at most, if the configured limit is not below.
@@ -101,7 +104,8 @@ impl Driver {
             return dial.join(origin);
         }
         let started = self.start(&addr);
-        let mut dial = Dial { addr, kept: false, abort: None, is_given_up: false, waiters: Vec::new() };
+        let mut dial =
+            Dial { addr, kept: false, abort: None, is_given_up: false, waiters: Vec::new() };
         dial.join(origin);
         match started {
             Ok(id) => {
@@ -113,7 +117,10 @@ impl Driver {
     }
 
     /// Starts a dial, or gives its result if that is known at once.
-    fn start(&mut self, addr: &Multiaddr) -> Result<ConnectionId, Result<(NodeId, Path), DialError>> {
+    fn start(
+        &mut self,
+        addr: &Multiaddr,
+    ) -> Result<ConnectionId, Result<(NodeId, Path), DialError>> {
         let target = target_of(addr);
         if target == Some(self.local) {
             return Err(Err(DialError::OwnAddress));
@@ -136,7 +143,10 @@ impl Driver {
         }
         let options = match target {
             // Whether to dial at all was decided above, by the kind of path.
-            Some(peer) => DialOpts::peer_id(peer).addresses(vec![full]).condition(PeerCondition::Always).build(),
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(vec![full])
+                .condition(PeerCondition::Always)
+                .build(),
             None => DialOpts::unknown_peer_id().address(full).build(),
         };
         let id = options.connection_id();

@@ -109,7 +109,8 @@ impl Keep {
                 }
             }
             None => {
-                let state = if is_connected { State::Connected { since: now } } else { State::Due(now) };
+                let state =
+                    if is_connected { State::Connected { since: now } } else { State::Due(now) };
                 let addrs = vec![addr];
                 self.entries.push(Entry::new(target, true, addrs, state));
             }
@@ -119,7 +120,12 @@ impl Keep {
     /// `peer` is reached by a circuit that somebody wanted: while it stands, direct paths are looked for, as to kept peers.
     pub fn attend(&mut self, peer: PeerId, now: Instant) {
         if self.entries.iter().all(|e| e.target != Some(peer)) {
-            self.entries.push(Entry::new(Some(peer), false, Vec::new(), State::Connected { since: now }));
+            self.entries.push(Entry::new(
+                Some(peer),
+                false,
+                Vec::new(),
+                State::Connected { since: now },
+            ));
         }
     }
 
@@ -149,14 +155,17 @@ impl Keep {
     pub fn connected(&mut self, peer: PeerId, addr: Option<&Multiaddr>, now: Instant) {
         for entry in &mut self.entries {
             // Who answers at an address that names nobody may be another one each time.
-            let is_bare = addr.is_some_and(|addr| target_of(addr).is_none() && entry.addrs.contains(addr));
+            let is_bare =
+                addr.is_some_and(|addr| target_of(addr).is_none() && entry.addrs.contains(addr));
             if entry.target == Some(peer) || is_bare {
                 entry.target = Some(peer);
                 if !matches!(entry.state, State::Connected { .. }) {
                     entry.state = State::Connected { since: now };
                 }
                 // The race for a direct connection is won; what it has won may still fail to carry anything.
-                if let Some(upgrade) = entry.upgrade.as_mut().filter(|_| addr.is_some_and(|addr| !is_circuit(addr))) {
+                if let Some(upgrade) =
+                    entry.upgrade.as_mut().filter(|_| addr.is_some_and(|addr| !is_circuit(addr)))
+                {
                     upgrade.pause(now);
                 }
             }
@@ -169,15 +178,27 @@ impl Keep {
             if is_direct {
                 entry.upgrade = None;
             } else if entry.upgrade.is_none() && entry.direct().next().is_some() {
-                entry.upgrade = Some(Upgrade { attempt: 0, state: Course::Due(now + UPGRADE_PAUSE) });
+                entry.upgrade =
+                    Some(Upgrade { attempt: 0, state: Course::Due(now + UPGRADE_PAUSE) });
             }
         }
     }
 
     /// Direct addresses that `peer` says it has.
-    pub fn claims(&mut self, peer: &PeerId, is_direct: bool, addrs: impl Iterator<Item = Multiaddr>, now: Instant) {
-        let Some(entry) = self.entries.iter_mut().find(|e| e.target.as_ref() == Some(peer)) else { return };
-        let claimed: Vec<_> = addrs.filter(|a| !is_circuit(a) && !entry.addrs.contains(a)).take(CLAIMED_MAX).collect();
+    pub fn claims(
+        &mut self,
+        peer: &PeerId,
+        is_direct: bool,
+        addrs: impl Iterator<Item = Multiaddr>,
+        now: Instant,
+    ) {
+        let Some(entry) = self.entries.iter_mut().find(|e| e.target.as_ref() == Some(peer)) else {
+            return;
+        };
+        let claimed: Vec<_> = addrs
+            .filter(|a| !is_circuit(a) && !entry.addrs.contains(a))
+            .take(CLAIMED_MAX)
+            .collect();
         // A new one is a new chance.
         if claimed.iter().any(|addr| !entry.claimed.contains(addr))
             && let Some(Upgrade { attempt, state: Course::Due(at) }) = &mut entry.upgrade
@@ -204,7 +225,8 @@ impl Keep {
     /// A relay is connected, perhaps after a long absence: those who are reached through it need not wait out a pause that
     /// grew meanwhile. They may come back to it later than we did, so the attempts begin anew with short pauses.
     pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
-        let is_behind = |addr: &Multiaddr| is_circuit(addr) && relay_of(addr).as_ref() == Some(relay);
+        let is_behind =
+            |addr: &Multiaddr| is_circuit(addr) && relay_of(addr).as_ref() == Some(relay);
         for entry in self.entries.iter_mut().filter(|e| e.addrs.iter().any(is_behind)) {
             if entry.attempt > 0 && entry.haste.may(now) {
                 entry.attempt = 0;
@@ -216,7 +238,12 @@ impl Keep {
     }
 
     /// The dial of a kept address failed. Who cannot be reached at all by now.
-    pub fn failed(&mut self, addr: &Multiaddr, error: &DialError, now: Instant) -> Vec<Unreachable> {
+    pub fn failed(
+        &mut self,
+        addr: &Multiaddr,
+        error: &DialError,
+        now: Instant,
+    ) -> Vec<Unreachable> {
         let mut out = Vec::new();
         for entry in &mut self.entries {
             let Some(race) = entry.race() else { continue };
@@ -257,8 +284,12 @@ impl Entry {
     /// Begins the race that is due.
     fn begin(&mut self, now: Instant) {
         match (&self.state, &self.upgrade) {
-            (State::Due(at), _) if *at <= now => self.state = State::Racing(Race::new(self.addrs.clone(), now)),
-            (State::Connected { .. }, Some(Upgrade { state: Course::Due(at), .. })) if *at <= now => {
+            (State::Due(at), _) if *at <= now => {
+                self.state = State::Racing(Race::new(self.addrs.clone(), now))
+            }
+            (State::Connected { .. }, Some(Upgrade { state: Course::Due(at), .. }))
+                if *at <= now =>
+            {
                 let race = Race::new(self.direct().cloned(), now);
                 if let Some(upgrade) = &mut self.upgrade {
                     upgrade.state = Course::Racing(race);
@@ -271,7 +302,9 @@ impl Entry {
     fn race(&mut self) -> Option<&mut Race> {
         match (&mut self.state, &mut self.upgrade) {
             (State::Racing(race), _) => Some(race),
-            (State::Connected { .. }, Some(Upgrade { state: Course::Racing(race), .. })) => Some(race),
+            (State::Connected { .. }, Some(Upgrade { state: Course::Racing(race), .. })) => {
+                Some(race)
+            }
             _ => None,
         }
     }
@@ -312,7 +345,11 @@ mod tests {
         assert_eq!(keep.due(now, 9), std::slice::from_ref(&quic));
         assert!(keep.due(now, 9).is_empty());
         assert!(keep.due(now + STAGGER, 0).is_empty(), "no room");
-        assert_eq!(keep.due(now + STAGGER, 9), std::slice::from_ref(&ws), "a slow dial is not waited for");
+        assert_eq!(
+            keep.due(now + STAGGER, 9),
+            std::slice::from_ref(&ws),
+            "a slow dial is not waited for"
+        );
         assert_eq!(keep.failed(&quic, &refused(), now + STAGGER), []);
         assert_eq!(keep.deadline(), None);
         let told = keep.failed(&ws, &refused(), now + STAGGER);
@@ -390,7 +427,8 @@ mod tests {
         let (now, peer) = (Instant::now(), PeerId::random());
         let (direct, _) = addresses(&peer);
         let relay = PeerId::random();
-        let circuit: Multiaddr = format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
+        let circuit: Multiaddr =
+            format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
         let claimed: Multiaddr = format!("/ip4/127.0.0.1/tcp/7/p2p/{peer}").parse().unwrap();
         let mut keep = Keep::new(1);
         keep.add(circuit.clone(), false, now);
@@ -408,7 +446,11 @@ mod tests {
             assert_eq!(keep.due(at, 9), std::slice::from_ref(&claimed));
             assert_eq!(keep.failed(&claimed, &refused(), at), []);
             assert_eq!(keep.due(at, 9), std::slice::from_ref(&direct));
-            assert_eq!(keep.failed(&direct, &refused(), at), [], "the peer is reached all the same");
+            assert_eq!(
+                keep.failed(&direct, &refused(), at),
+                [],
+                "the peer is reached all the same"
+            );
             let next = keep.deadline().unwrap();
             pauses.push(next - at);
             at = next;
@@ -425,13 +467,17 @@ mod tests {
         let next = keep.deadline().unwrap();
         assert_eq!(keep.due(next, 9), [direct]);
         assert_eq!(keep.due(next + STAGGER, 9), [circuit]);
-        assert!(keep.due(next + STAGGER * 2, 9).is_empty(), "what a peer claims is not dialled when it is gone");
+        assert!(
+            keep.due(next + STAGGER * 2, 9).is_empty(),
+            "what a peer claims is not dialled when it is gone"
+        );
     }
 
     #[test]
     fn a_relay_that_is_back_ends_the_long_pauses_of_those_behind_it_once_a_minute() {
         let (mut now, peer, relay) = (Instant::now(), PeerId::random(), PeerId::random());
-        let circuit: Multiaddr = format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
+        let circuit: Multiaddr =
+            format!("/ip4/127.0.0.1/tcp/9/p2p/{relay}/p2p-circuit/p2p/{peer}").parse().unwrap();
         let mut keep = Keep::new(1);
         keep.add(circuit.clone(), false, now);
         let fail = |keep: &mut Keep, now: &mut Instant| {

@@ -65,7 +65,8 @@ impl Listens {
     fn is_reserved_otherwise(&self, circuit: &Multiaddr) -> bool {
         let Some(relay) = relay_of(circuit).filter(|_| is_circuit(circuit)) else { return false };
         let open = self.listeners.values().map(|listener| &listener.asked);
-        open.chain(self.circuits.iter().map(|c| &c.addr)).any(|a| a != circuit && relay_of(a) == Some(relay))
+        open.chain(self.circuits.iter().map(|c| &c.addr))
+            .any(|a| a != circuit && relay_of(a) == Some(relay))
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -92,7 +93,9 @@ impl Listens {
 
     /// A relay is connected, perhaps after a long absence: a pause that grew meanwhile is not waited out.
     pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
-        for circuit in self.circuits.iter_mut().filter(|c| relay_of(&c.addr).as_ref() == Some(relay)) {
+        for circuit in
+            self.circuits.iter_mut().filter(|c| relay_of(&c.addr).as_ref() == Some(relay))
+        {
             if circuit.attempt > 0 && circuit.haste.may(now) {
                 circuit.attempt = 0;
                 let soon = now + self.backoff.pause(0);
@@ -191,7 +194,12 @@ impl Driver {
         self.emit(Event::ListenEnded { addr, cause: cause.into() });
     }
 
-    pub fn listener_closed(&mut self, id: ListenerId, addrs: Vec<Multiaddr>, reason: Result<(), std::io::Error>) {
+    pub fn listener_closed(
+        &mut self,
+        id: ListenerId,
+        addrs: Vec<Multiaddr>,
+        reason: Result<(), std::io::Error>,
+    ) {
         let cause = match reason {
             Ok(()) => "the listener closed".into(),
             Err(error) => root_cause(&error),
@@ -201,7 +209,9 @@ impl Driver {
         }
         let Some(listener) = self.listens.listeners.remove(&id) else { return };
         match listener.reply {
-            Some(reply) => drop(reply.send(Err(ListenError::Failed { addr: listener.asked, cause }))),
+            Some(reply) => {
+                drop(reply.send(Err(ListenError::Failed { addr: listener.asked, cause })))
+            }
             None => self.listens.retry(&listener.asked, Instant::now()),
         }
     }

@@ -132,7 +132,10 @@ impl Driver {
             .map_err(|error| SpawnError::Transport(error.to_string()))?;
         config.external.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
 
-        let dialable = TransportKind::ALL.into_iter().filter(|kind| transport::dials(&config, *kind)).collect();
+        let dialable = TransportKind::ALL
+            .into_iter()
+            .filter(|kind| transport::dials(&config, *kind))
+            .collect();
 
         let now = Instant::now();
         let seed = seed_of(&local);
@@ -148,7 +151,8 @@ impl Driver {
             peers: Peers::new(shared.peers, shared.hub),
             circuits: shared.circuits,
             dials: Dials::default(),
-            dials_max: DIALS_MAX.min(usize::try_from(config.limits.pending_outbound).unwrap_or(DIALS_MAX)),
+            dials_max: DIALS_MAX
+                .min(usize::try_from(config.limits.pending_outbound).unwrap_or(DIALS_MAX)),
             newest_dial,
             keep,
             upgrades: Upgrades::default(),
@@ -284,7 +288,9 @@ impl Driver {
     fn request(&mut self, peer: NodeId, outbound: Outbound) {
         let best = peer_id(peer).and_then(|peer| Some((peer, self.peers.best(&peer)?)));
         match best {
-            Some((peer, (connection, _))) => self.swarm.behaviour_mut().rpc.send(peer, connection, outbound),
+            Some((peer, (connection, _))) => {
+                self.swarm.behaviour_mut().rpc.send(peer, connection, outbound)
+            }
             None => drop(outbound.response.send(Err(RequestError::NotConnected))),
         }
     }
@@ -337,9 +343,9 @@ impl Timer {
 }
 
 fn seed_of(peer: &PeerId) -> u64 {
-    peer.to_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+    peer.to_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// What streams no longer use, and is only a standby, is closed after this time.

@@ -129,8 +129,16 @@ impl Peers {
         });
         let addr = without_secrets(remote.clone());
         let (is_proven, is_standby) = (entry.best().is_none(), false);
-        let connection =
-            Connection { id, path, remote, is_dialled, is_proven, is_standby, pings_missed: 0, closing: None };
+        let connection = Connection {
+            id,
+            path,
+            remote,
+            is_dialled,
+            is_proven,
+            is_standby,
+            pings_missed: 0,
+            closing: None,
+        };
         entry.connections.push(connection);
         self.route(&peer);
         if is_new {
@@ -144,7 +152,9 @@ impl Peers {
     /// `reason` is what the transport said; our own reason for closing, if there is one, counts more.
     pub fn closed(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
-        let Some(position) = entry.connections.iter().position(|c| c.id == id) else { return Change::None };
+        let Some(position) = entry.connections.iter().position(|c| c.id == id) else {
+            return Change::None;
+        };
         let closed = entry.connections.remove(position);
         let is_last = entry.connections.is_empty();
         let reason = closed.closing.unwrap_or(reason);
@@ -200,7 +210,9 @@ impl Peers {
     /// count: if both closed their own for the other's sake, none would be left.
     pub fn has_dialled(&self, peer: &PeerId, path: Path) -> bool {
         let mut all = self.table.get(peer).into_iter().flat_map(|p| &p.connections);
-        all.any(|c| c.closing.is_none() && c.is_dialled && (c.path.is_direct() || !path.is_direct()))
+        all.any(|c| {
+            c.closing.is_none() && c.is_dialled && (c.path.is_direct() || !path.is_direct())
+        })
     }
 
     /// The circuits that have become a standby, or are none any more, since this was asked last.
@@ -223,7 +235,8 @@ impl Peers {
     pub fn at_remote(&self, remote: &Multiaddr) -> Option<(NodeId, Path)> {
         let bare = without_target(remote.clone());
         self.table.values().find_map(|peer| {
-            let found = peer.connections.iter().find(|c| without_target(c.remote.clone()) == bare)?;
+            let found =
+                peer.connections.iter().find(|c| without_target(c.remote.clone()) == bare)?;
             Some((peer.info.id, found.path))
         })
     }
@@ -257,14 +270,17 @@ impl Peers {
     pub fn pinged(&mut self, peer: &PeerId, id: ConnectionId, rtt: Option<Duration>) -> AfterPing {
         let nothing = AfterPing::Stays(Change::None);
         let Some(entry) = self.table.get_mut(peer) else { return nothing };
-        let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else { return nothing };
+        let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else {
+            return nothing;
+        };
         connection.is_proven = rtt.is_some();
         connection.pings_missed = if rtt.is_some() { 0 } else { connection.pings_missed + 1 };
         if connection.pings_missed >= PINGS_MISSED_MAX {
             return AfterPing::Close;
         }
         self.route(peer);
-        let change = self.refresh(peer, if rtt.is_some() { PathReason::Proven } else { PathReason::Unanswered });
+        let change = self
+            .refresh(peer, if rtt.is_some() { PathReason::Proven } else { PathReason::Unanswered });
         if let Some(entry) = self.table.get_mut(peer)
             && rtt.is_some()
             && entry.best().is_some_and(|best| best.id == id)
@@ -326,8 +342,11 @@ mod tests {
     }
 
     fn open(peers: &mut Peers, peer: PeerId, id: usize, path: Path) -> Change {
-        let endpoint =
-            ConnectedPoint::Dialer { address: addr(id), role_override: Endpoint::Dialer, port_use: PortUse::Reuse };
+        let endpoint = ConnectedPoint::Dialer {
+            address: addr(id),
+            role_override: Endpoint::Dialer,
+            port_use: PortUse::Reuse,
+        };
         peers.opened(peer, NodeId([1; 32]), ConnectionId::new_unchecked(id), path, &endpoint)
     }
 
@@ -348,18 +367,34 @@ mod tests {
         let lost = || PathReason::Lost(DisconnectReason::Remote);
         assert_eq!(open(&mut peers, peer, 1, relayed()), Change::Connected(relayed(), addr(1)));
         assert_eq!(open(&mut peers, peer, 2, DIRECT), Change::None, "not yet");
-        assert_eq!((peers.best(&peer), peers.direct(&peer)), (Some((id(1), relayed())), Some(DIRECT)));
+        assert_eq!(
+            (peers.best(&peer), peers.direct(&peer)),
+            (Some((id(1), relayed())), Some(DIRECT))
+        );
         assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Stays(Change::None));
         assert_eq!(peers.standby_changes(), []);
-        assert_eq!(peers.pinged(&peer, id(2), rtt), AfterPing::Stays(changed(DIRECT, 2, PathReason::Proven)));
+        assert_eq!(
+            peers.pinged(&peer, id(2), rtt),
+            AfterPing::Stays(changed(DIRECT, 2, PathReason::Proven))
+        );
         assert_eq!(peers.standby_changes(), [(peer, id(1), true)]);
         assert_eq!(open(&mut peers, peer, 3, DIRECT), Change::None);
         assert_eq!(peers.best(&peer), Some((id(2), DIRECT)));
-        assert_eq!(peers.closed(&peer, id(2), DisconnectReason::Remote), changed(relayed(), 1, lost()));
+        assert_eq!(
+            peers.closed(&peer, id(2), DisconnectReason::Remote),
+            changed(relayed(), 1, lost())
+        );
         assert_eq!(peers.standby_changes(), [(peer, id(1), false)]);
-        assert_eq!(peers.pinged(&peer, id(3), rtt), AfterPing::Stays(changed(DIRECT, 3, PathReason::Proven)));
+        assert_eq!(
+            peers.pinged(&peer, id(3), rtt),
+            AfterPing::Stays(changed(DIRECT, 3, PathReason::Proven))
+        );
         let fallen = changed(relayed(), 1, PathReason::Unanswered);
-        assert_eq!(peers.pinged(&peer, id(3), None), AfterPing::Stays(fallen), "a missed ping is enough to fall back");
+        assert_eq!(
+            peers.pinged(&peer, id(3), None),
+            AfterPing::Stays(fallen),
+            "a missed ping is enough to fall back"
+        );
         assert_eq!(peers.closed(&peer, id(3), DisconnectReason::Remote), Change::None);
         let gone = Change::Disconnected(DisconnectReason::Remote);
         assert_eq!(peers.closed(&peer, id(1), DisconnectReason::Remote), gone);
@@ -373,7 +408,10 @@ mod tests {
         let id = ConnectionId::new_unchecked;
         open(&mut peers, peer, 1, DIRECT);
         open(&mut peers, peer, 2, DIRECT);
-        assert_eq!(peers.pinged(&peer, id(2), Some(Duration::ZERO)), AfterPing::Stays(Change::None));
+        assert_eq!(
+            peers.pinged(&peer, id(2), Some(Duration::ZERO)),
+            AfterPing::Stays(Change::None)
+        );
         assert_eq!(peers.pinged(&peer, id(1), None), AfterPing::Stays(Change::None));
         assert_eq!(peers.best(&peer), Some((id(1), DIRECT)));
     }

@@ -12,7 +12,8 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     multiaddr::Protocol,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
     },
 };
 
@@ -106,7 +107,12 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, _: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {}
     }
 
@@ -135,7 +141,11 @@ mod tests {
         assert!(knock(6, "/ip6/2001:db8::2/tcp/1"));
         assert!(!knock(7, "/ip6/2001:db8::3/tcp/1"), "one customer has a whole /64");
         assert!(knock(8, "/ip6/2001:db8:0:1::1/tcp/1"));
-        assert!((10..20).all(|id| knock(id, "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")), "circuits");
+        assert!(
+            (10..20)
+                .all(|id| knock(id, "/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN")),
+            "circuits"
+        );
         for id in 1..20 {
             behaviour.release(ConnectionId::new_unchecked(id));
         }

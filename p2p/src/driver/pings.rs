@@ -14,8 +14,8 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     ping,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent,
-        ToSwarm,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm,
     },
 };
 
@@ -27,7 +27,8 @@ struct Intervals {
 }
 
 /// A third of the silence after which the transports give a peer up, and within that silence.
-const INTERVALS: Intervals = Intervals { of_dialled: Duration::from_secs(3), of_dialler: Duration::from_secs(7) };
+const INTERVALS: Intervals =
+    Intervals { of_dialled: Duration::from_secs(3), of_dialler: Duration::from_secs(7) };
 /// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the transports.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,7 +44,9 @@ impl Pings {
     }
 
     fn every(Intervals { of_dialled, of_dialler }: Intervals) -> Self {
-        let pings = |interval| ping::Behaviour::new(ping::Config::new().with_interval(interval).with_timeout(TIMEOUT));
+        let pings = |interval| {
+            ping::Behaviour::new(ping::Config::new().with_interval(interval).with_timeout(TIMEOUT))
+        };
         Self { often: pings(of_dialled), seldom: pings(of_dialler) }
     }
 }
@@ -80,7 +83,12 @@ impl NetworkBehaviour for Pings {
         self.seldom.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         // Either would pass it on.
         self.often.on_connection_handler_event(peer, connection, event);
     }
@@ -102,7 +110,9 @@ mod tests {
         Swarm, Transport,
         core::{
             muxing::StreamMuxerBox,
-            transport::{Boxed, DialOpts, ListenerId, MemoryTransport, TransportError, TransportEvent},
+            transport::{
+                Boxed, DialOpts, ListenerId, MemoryTransport, TransportError, TransportEvent,
+            },
             upgrade,
         },
         identity::Keypair,
@@ -133,7 +143,11 @@ mod tests {
         type ListenerUpgrade = <Inner as Transport>::ListenerUpgrade;
         type Dial = <Inner as Transport>::Dial;
 
-        fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        fn listen_on(
+            &mut self,
+            id: ListenerId,
+            address: Multiaddr,
+        ) -> Result<(), TransportError<Self::Error>> {
             self.0.listen_on(id, address)
         }
 
@@ -141,7 +155,11 @@ mod tests {
             self.0.remove_listener(id)
         }
 
-        fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<Self::Error>> {
+        fn dial(
+            &mut self,
+            address: Multiaddr,
+            opts: DialOpts,
+        ) -> Result<Self::Dial, TransportError<Self::Error>> {
             self.0.dial(address, DialOpts { role: Endpoint::Dialer, ..opts })
         }
 
@@ -161,7 +179,12 @@ mod tests {
             .multiplex(yamux::Config::default())
             .boxed();
         let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(NEVER);
-        Swarm::new(AsDialler(transport).boxed(), Pings::every(intervals), keys.public().to_peer_id(), config)
+        Swarm::new(
+            AsDialler(transport).boxed(),
+            Pings::every(intervals),
+            keys.public().to_peer_id(),
+            config,
+        )
     }
 
     /// How often the side that was dialled has pinged, and the one that has dialled, once each has done so as often as is asked for.
@@ -194,7 +217,9 @@ mod tests {
     }
 
     async fn counted(intervals: Intervals, at_once: bool, until: [usize; 2]) -> [usize; 2] {
-        tokio::time::timeout(WITHIN, count(intervals, at_once, until)).await.expect("one side does not ping")
+        tokio::time::timeout(WITHIN, count(intervals, at_once, until))
+            .await
+            .expect("one side does not ping")
     }
 
     #[tokio::test]
@@ -213,6 +238,9 @@ mod tests {
         let Intervals { of_dialled, of_dialler } = INTERVALS;
         assert_eq!(of_dialled * 3, SILENCE_MAX);
         // Two of the others are heard, as a rule, before it says something itself.
-        assert!(of_dialled * 2 < of_dialler && of_dialler < SILENCE_MAX, "{of_dialled:?}, {of_dialler:?}");
+        assert!(
+            of_dialled * 2 < of_dialler && of_dialler < SILENCE_MAX,
+            "{of_dialled:?}, {of_dialler:?}"
+        );
     }
 }

@@ -19,8 +19,9 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        SubstreamProtocol, THandlerInEvent, THandlerOutEvent, ToSwarm, handler::ConnectionEvent,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
+        NetworkBehaviour, SubstreamProtocol, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        handler::ConnectionEvent,
     },
 };
 
@@ -50,7 +51,8 @@ pub struct PromptHandler<H> {
 
 impl<H> PromptHandler<H> {
     fn new(inner: H) -> Self {
-        let bell = Arc::new(Bell { has_rung: AtomicBool::new(true), connection: AtomicWaker::new() });
+        let bell =
+            Arc::new(Bell { has_rung: AtomicBool::new(true), connection: AtomicWaker::new() });
         Self { inner, waker: waker(bell.clone()), bell }
     }
 
@@ -79,7 +81,8 @@ impl<H: ConnectionHandler> ConnectionHandler for PromptHandler<H> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<H::OutboundProtocol, H::OutboundOpenInfo, H::ToBehaviour>> {
+    ) -> Poll<ConnectionHandlerEvent<H::OutboundProtocol, H::OutboundOpenInfo, H::ToBehaviour>>
+    {
         // Before the look at the bell: what rings in between wakes the connection.
         self.bell.connection.register(cx.waker());
         if !self.bell.has_rung.swap(false, Ordering::AcqRel) {
@@ -107,7 +110,12 @@ impl<H: ConnectionHandler> ConnectionHandler for PromptHandler<H> {
 
     fn on_connection_event(
         &mut self,
-        event: ConnectionEvent<H::InboundProtocol, H::OutboundProtocol, H::InboundOpenInfo, H::OutboundOpenInfo>,
+        event: ConnectionEvent<
+            H::InboundProtocol,
+            H::OutboundProtocol,
+            H::InboundOpenInfo,
+            H::OutboundOpenInfo,
+        >,
     ) {
         self.ring();
         self.inner.on_connection_event(event);
@@ -134,7 +142,9 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Prompt<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
-        self.0.handle_established_inbound_connection(connection, peer, local, remote).map(PromptHandler::new)
+        self.0
+            .handle_established_inbound_connection(connection, peer, local, remote)
+            .map(PromptHandler::new)
     }
 
     fn handle_pending_outbound_connection(
@@ -155,14 +165,21 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Prompt<B> {
         role: Endpoint,
         port: PortUse,
     ) -> Result<Self::ConnectionHandler, ConnectionDenied> {
-        self.0.handle_established_outbound_connection(connection, peer, addr, role, port).map(PromptHandler::new)
+        self.0
+            .handle_established_outbound_connection(connection, peer, addr, role, port)
+            .map(PromptHandler::new)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
         self.0.on_swarm_event(event);
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         self.0.on_connection_handler_event(peer, connection, event);
     }
 
@@ -199,7 +216,10 @@ mod tests {
             SubstreamProtocol::new(DeniedUpgrade, ())
         }
 
-        fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, Infallible, usize>> {
+        fn poll(
+            &mut self,
+            cx: &mut Context<'_>,
+        ) -> Poll<ConnectionHandlerEvent<DeniedUpgrade, Infallible, usize>> {
             self.asked += 1;
             self.waker = Some(cx.waker().clone());
             if self.says == 0 {
@@ -213,7 +233,11 @@ mod tests {
             self.says = says;
         }
 
-        fn on_connection_event(&mut self, _: ConnectionEvent<DeniedUpgrade, DeniedUpgrade, (), Infallible>) {}
+        fn on_connection_event(
+            &mut self,
+            _: ConnectionEvent<DeniedUpgrade, DeniedUpgrade, (), Infallible>,
+        ) {
+        }
     }
 
     #[derive(Default)]

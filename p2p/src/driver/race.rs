@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn a_silent_address_costs_the_stagger_and_a_failed_one_nothing() {
         let now = Instant::now();
-        let [a, b, c] = ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1", "/ip4/10.0.0.3/tcp/1"].map(addr);
+        let [a, b, c] =
+            ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1", "/ip4/10.0.0.3/tcp/1"].map(addr);
         let mut race = Race::new([a.clone(), b.clone(), c.clone()], now);
         assert_eq!(race.next(now), Some(a.clone()));
         assert_eq!(race.next(now), None);
@@ -161,12 +162,18 @@ mod tests {
         assert!(race.failed(&b, &error, now + STAGGER));
         assert_eq!(race.next(now + STAGGER), Some(c.clone()));
         assert!(!race.failed(&b, &error, now + STAGGER), "a result counts once");
-        assert!(!race.failed(&addr("/ip4/10.0.0.4/tcp/1"), &error, now), "and only if it was asked for");
+        assert!(
+            !race.failed(&addr("/ip4/10.0.0.4/tcp/1"), &error, now),
+            "and only if it was asked for"
+        );
         assert!(race.failed(&a, &DialError::Denied("full".into()), now) && race.lost().is_none());
         assert!(race.failed(&c, &DialError::WrongPeer(PeerId::random()), now));
         let told = race.lost().unwrap().to_string();
-        for part in ["10.0.0.2/tcp/1: refused", "10.0.0.1/tcp/1: refused locally: full", "10.0.0.3/tcp/1: another peer"]
-        {
+        for part in [
+            "10.0.0.2/tcp/1: refused",
+            "10.0.0.1/tcp/1: refused locally: full",
+            "10.0.0.3/tcp/1: another peer",
+        ] {
             assert!(told.contains(part), "{told}");
         }
     }
@@ -174,7 +181,8 @@ mod tests {
     #[test]
     fn dials_at_once_are_bounded() {
         let mut now = Instant::now();
-        let addrs: Vec<_> = (0..20).map(|n| addr(&format!("/ip4/10.0.0.1/tcp/{}", n + 1))).collect();
+        let addrs: Vec<_> =
+            (0..20).map(|n| addr(&format!("/ip4/10.0.0.1/tcp/{}", n + 1))).collect();
         let mut race = Race::new(addrs.clone(), now);
         for (n, addr) in addrs.iter().enumerate().take(IN_FLIGHT_MAX) {
             assert_eq!(race.next(now).as_ref(), Some(addr), "dial {n}");

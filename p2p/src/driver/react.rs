@@ -30,7 +30,9 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, num_established, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, cause, num_established, ..
+            } => {
                 if num_established == 0 {
                     self.circuits.gone(&peer_id);
                 }
@@ -46,8 +48,12 @@ impl Driver {
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::debug!(from = %send_back_addr, error = root_cause(&error), "inbound connection failed");
             }
-            SwarmEvent::NewListenAddr { listener_id, address } => self.listening(listener_id, address),
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.expired(address, "the address is gone"),
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                self.listening(listener_id, address)
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.expired(address, "the address is gone")
+            }
             SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
                 self.listener_closed(listener_id, addresses, reason);
             }
@@ -74,19 +80,27 @@ impl Driver {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.consider_upgrade(peer_id, &info.protocols);
                 if let Some((_, path)) = self.peers.best(&peer_id) {
-                    let dialable = |addr: &Multiaddr| TransportKind::of(addr).is_some() && self.can_dial(addr);
+                    let dialable =
+                        |addr: &Multiaddr| TransportKind::of(addr).is_some() && self.can_dial(addr);
                     let named = |addr: Multiaddr| addr.with_p2p(peer_id).ok();
                     let via = self.peers.addr_of(&peer_id).unwrap_or_else(Multiaddr::empty);
                     let usable = |addr: &&Multiaddr| dialable(addr) && claims::may_try(addr, &via);
                     let claims = info.listen_addrs.iter().filter(usable).cloned().filter_map(named);
                     let claims: Vec<_> = claims.collect();
-                    self.keep.claims(&peer_id, path.is_direct(), claims.into_iter(), Instant::now());
+                    self.keep.claims(
+                        &peer_id,
+                        path.is_direct(),
+                        claims.into_iter(),
+                        Instant::now(),
+                    );
                 }
                 self.peers.identified(&peer_id, &info.agent_version, info.listen_addrs);
             }
             #[cfg(not(target_arch = "wasm32"))]
             BehaviourEvent::RelayServer(event) => self.circuits.note(&event),
-            BehaviourEvent::Ping(ping::Event { peer, connection, result }) => self.pinged(peer, connection, result),
+            BehaviourEvent::Ping(ping::Event { peer, connection, result }) => {
+                self.pinged(peer, connection, result)
+            }
             _ => {}
         }
     }
@@ -112,7 +126,8 @@ impl Driver {
         let is_spare = self.peers.has_dialled(&peer, path);
         let change = self.peers.opened(peer, node, id, path, endpoint);
         // Alternatives of a kept peer are dialled side by side; the slower one is not needed.
-        let is_spare = is_spare && dial.as_ref().is_some_and(|d| d.kept && !d.is_wanted_by_callers());
+        let is_spare =
+            is_spare && dial.as_ref().is_some_and(|d| d.kept && !d.is_wanted_by_callers());
         if is_spare {
             self.peers.closing(&peer, id, DisconnectReason::Local);
             self.swarm.close_connection(id);
@@ -142,7 +157,8 @@ impl Driver {
             ConnectedPoint::Listener { local_addr, .. } => local_addr,
         };
         Path::of(addr).or_else(|| {
-            let (via, path) = is_circuit(addr).then(|| self.relay_at(&before_circuit(addr))).flatten()?;
+            let (via, path) =
+                is_circuit(addr).then(|| self.relay_at(&before_circuit(addr))).flatten()?;
             Some(Path::Relayed { via, transport: path.transport() })
         })
     }
@@ -152,7 +168,8 @@ impl Driver {
             return Some(found);
         }
         let relay = crate::path::target_of(addr)?;
-        let transport = TransportKind::of(addr).or_else(|| Some(self.peers.best(&relay)?.1.transport()))?;
+        let transport =
+            TransportKind::of(addr).or_else(|| Some(self.peers.best(&relay)?.1.transport()))?;
         Some((node_id(&relay)?, Path::Direct(transport)))
     }
 
@@ -178,7 +195,12 @@ impl Driver {
         }
     }
 
-    fn pinged(&mut self, peer: PeerId, connection: ConnectionId, result: Result<std::time::Duration, ping::Failure>) {
+    fn pinged(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        result: Result<std::time::Duration, ping::Failure>,
+    ) {
         let rtt = match result {
             Ok(rtt) => Some(rtt),
             // A peer without ping may still be alive; nothing can be said.
@@ -218,13 +240,17 @@ fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Whether the peer closed the connection or its process ended. The muxers wrap what the socket said, or report an
 /// orderly end by an error of their own whose text is all there is.
 fn is_remote_end(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+    };
     const ENDED: [std::io::ErrorKind; 5] =
         [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     kind.is_some_and(|kind| ENDED.contains(&kind))
         || match error.source() {
             Some(source) => is_remote_end(source),
-            None => ["closed", "EOF", "end of file"].iter().any(|word| error.to_string().contains(word)),
+            None => {
+                ["closed", "EOF", "end of file"].iter().any(|word| error.to_string().contains(word))
+            }
         }
 }

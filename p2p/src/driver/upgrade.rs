@@ -65,7 +65,8 @@ impl Upgrades {
 
     /// A dial has failed, of this machine's or of others.
     pub fn failed(&mut self, addr: &Multiaddr, now: Instant) {
-        for entry in self.0.values_mut().filter(|entry| entry.addr == *addr && entry.due.is_none()) {
+        for entry in self.0.values_mut().filter(|entry| entry.addr == *addr && entry.due.is_none())
+        {
             entry.again(now);
         }
     }

@@ -30,8 +30,9 @@ impl Budget {
     /// Takes one item of `bytes`, or nothing if either bound would be passed.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let add = |counter: &AtomicUsize, n: usize, max: usize| {
-            counter
-                .try_update(Ordering::AcqRel, Ordering::Acquire, |held| held.checked_add(n).filter(|sum| *sum <= max))
+            counter.try_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                held.checked_add(n).filter(|sum| *sum <= max)
+            })
         };
         add(&self.items, 1, self.items_max).ok()?;
         if add(&self.bytes, bytes, self.bytes_max).is_err() {
@@ -74,7 +75,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.budget.items.fetch_sub(1, Ordering::AcqRel);
         self.budget.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-        let wakers = std::mem::take(&mut *self.budget.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        let wakers =
+            std::mem::take(&mut *self.budget.wakers.lock().unwrap_or_else(PoisonError::into_inner));
         wakers.into_iter().for_each(Waker::wake);
     }
 }

@@ -71,7 +71,11 @@ pub async fn read_request_len<R: AsyncRead + Unpin>(
     Ok(if len <= protocol.request_max() { Ok(len) } else { Err(len) })
 }
 
-async fn write_framed<W: AsyncWrite + Unpin>(stream: &mut W, status: Option<Status>, body: &[u8]) -> io::Result<()> {
+async fn write_framed<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    status: Option<Status>,
+    body: &[u8],
+) -> io::Result<()> {
     let len = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut head = Vec::with_capacity(5);
     head.extend(status.map(|s| s as u8));
@@ -82,7 +86,10 @@ async fn write_framed<W: AsyncWrite + Unpin>(stream: &mut W, status: Option<Stat
 }
 
 /// Writes a response and closes our half.
-pub async fn write_response<W: AsyncWrite + Unpin>(stream: &mut W, response: Result<&[u8], Status>) -> io::Result<()> {
+pub async fn write_response<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    response: Result<&[u8], Status>,
+) -> io::Result<()> {
     match response {
         Ok(body) => write_framed(stream, Some(Status::Ok), body).await,
         Err(status) => {
@@ -106,9 +113,14 @@ pub async fn read_response<R: AsyncRead + Unpin>(
         Status::Busy => return Err(RequestError::Busy),
         Status::Throttled => return Err(RequestError::Throttled),
         Status::RequestTooLarge => {
-            return Err(RequestError::RequestTooLarge { len: request_len, max: protocol.request_max() });
+            return Err(RequestError::RequestTooLarge {
+                len: request_len,
+                max: protocol.request_max(),
+            });
         }
-        Status::ResponseTooLarge => return Err(RequestError::ResponseTooLarge { max: protocol.response_max() }),
+        Status::ResponseTooLarge => {
+            return Err(RequestError::ResponseTooLarge { max: protocol.response_max() });
+        }
     }
     let len = read_len(stream).await.map_err(lost)?;
     if len > protocol.response_max() {
@@ -181,10 +193,17 @@ mod tests {
     #[test]
     fn lengths_are_refused_before_the_body() {
         let max = Protocol::Want.response_max();
-        assert_eq!(response(&[0, 0xff, 0xff, 0xff, 0xff]), Err(RequestError::ResponseTooLarge { max }));
+        assert_eq!(
+            response(&[0, 0xff, 0xff, 0xff, 0xff]),
+            Err(RequestError::ResponseTooLarge { max })
+        );
         let over = [&[0], (max as u32 + 1).to_le_bytes().as_slice()].concat();
         assert_eq!(response(&over), Err(RequestError::ResponseTooLarge { max }));
-        assert_eq!(response(&[0, 64, 0, 0, 0, 1, 2]), Err(RequestError::ConnectionLost), "a body cut short");
+        assert_eq!(
+            response(&[0, 64, 0, 0, 0, 1, 2]),
+            Err(RequestError::ConnectionLost),
+            "a body cut short"
+        );
         let over = (Protocol::Sync.request_max() as u32 + 1).to_le_bytes();
         let len = block_on(read_request_len(&mut Cursor::new(over), Protocol::Sync)).unwrap();
         assert_eq!(len, Err(Protocol::Sync.request_max() + 1));

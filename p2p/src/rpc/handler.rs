@@ -23,7 +23,9 @@ use libp2p::{
     core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo},
     swarm::{
         ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
-        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
     },
 };
 use web_time::Instant;
@@ -87,7 +89,9 @@ pub enum FromHandler {
 impl fmt::Debug for FromHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FromHandler::Inbound { protocol, body, .. } => write!(f, "Inbound({protocol:?}, {} bytes)", body.len()),
+            FromHandler::Inbound { protocol, body, .. } => {
+                write!(f, "Inbound({protocol:?}, {} bytes)", body.len())
+            }
             FromHandler::Flooding(protocol) => write!(f, "Flooding({protocol:?})"),
         }
     }
@@ -113,7 +117,10 @@ impl InboundUpgrade<Stream> for Accept {
 
     fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
         // It is one of those that were offered, and they are all among these.
-        let protocol = Protocol::ALL.into_iter().find(|p| p.name() == name.as_ref()).unwrap_or(Protocol::Light);
+        let protocol = Protocol::ALL
+            .into_iter()
+            .find(|p| p.name() == name.as_ref())
+            .unwrap_or(Protocol::Light);
         ready(Ok((stream, protocol)))
     }
 }
@@ -144,7 +151,12 @@ pub struct Handler {
 }
 
 impl Handler {
-    pub fn new(peer: NodeId, served: Arc<Served>, limits: Arc<PeerLimits>, writers: [Writer; Channel::COUNT]) -> Self {
+    pub fn new(
+        peer: NodeId,
+        served: Arc<Served>,
+        limits: Arc<PeerLimits>,
+        writers: [Writer; Channel::COUNT],
+    ) -> Self {
         // At most one event per inbound stream, and those are bounded.
         let (events_tx, events) = mpsc::unbounded();
         Self {
@@ -172,7 +184,8 @@ impl Handler {
             }
             return;
         }
-        let (served, limits, events) = (self.served.clone(), self.limits.clone(), self.events_tx.clone());
+        let (served, limits, events) =
+            (self.served.clone(), self.limits.clone(), self.events_tx.clone());
         self.inbound.push(
             async move {
                 if let Err(error) = serve(stream, protocol, served, limits, events).await {
@@ -187,7 +200,8 @@ impl Handler {
     fn listen_to(&mut self, stream: Stream, channel: Channel) {
         if self.served.hub.hears(channel, &self.peer) {
             let (limits, hub, peer) = (self.limits.clone(), self.served.hub.clone(), self.peer);
-            let reading = async move { (channel, reader::read(stream, channel, peer, limits, hub).await) };
+            let reading =
+                async move { (channel, reader::read(stream, channel, peer, limits, hub).await) };
             let (reading, end) = abortable(reading);
             if let Some(before) = self.newest[channel.index()].replace(end) {
                 before.abort();
@@ -202,7 +216,8 @@ impl Handler {
         while let Poll::Ready(Some(ended)) = self.reading.poll_next_unpin(cx) {
             match ended {
                 Some((channel, End::Flooding)) => {
-                    let _ = self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
+                    let _ =
+                        self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
                 }
                 Some((channel, error)) => {
                     tracing::debug!(peer = %self.peer.short(), ?channel, %error, "the peer's messages ended");
@@ -267,27 +282,38 @@ impl ConnectionHandler for Handler {
         }
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>,
+    ) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
-                protocol: (stream, protocol), ..
+                protocol: (stream, protocol),
+                ..
             }) => match protocol.channel() {
                 Some(channel) => self.listen_to(stream, channel),
                 None => self.accept(stream, protocol),
             },
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: stream, info }) => {
-                match info {
-                    Opening::Exchange(request) => {
-                        self.opening = self.opening.saturating_sub(1);
-                        self.begin(stream, request);
-                    }
-                    Opening::Tell(channel) => self.writers[channel.index()].opened(stream),
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol: stream,
+                info,
+            }) => match info {
+                Opening::Exchange(request) => {
+                    self.opening = self.opening.saturating_sub(1);
+                    self.begin(stream, request);
                 }
-            }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Tell(channel), .. }) => {
+                Opening::Tell(channel) => self.writers[channel.index()].opened(stream),
+            },
+            ConnectionEvent::DialUpgradeError(DialUpgradeError {
+                info: Opening::Tell(channel),
+                ..
+            }) => {
                 self.writers[channel.index()].failed();
             }
-            ConnectionEvent::DialUpgradeError(DialUpgradeError { info: Opening::Exchange(info), error }) => {
+            ConnectionEvent::DialUpgradeError(DialUpgradeError {
+                info: Opening::Exchange(info),
+                error,
+            }) => {
                 self.opening = self.opening.saturating_sub(1);
                 let error = match error {
                     StreamUpgradeError::Timeout => RequestError::Timeout,
@@ -308,7 +334,8 @@ impl ConnectionHandler for Handler {
         for channel in Channel::ALL {
             if self.writers[channel.index()].poll(cx).is_ready() {
                 let upgrade = ReadyUpgrade::new(channel.protocol().stream_protocol());
-                let protocol = SubstreamProtocol::new(upgrade, Opening::Tell(channel)).with_timeout(OPEN_TIMEOUT);
+                let protocol = SubstreamProtocol::new(upgrade, Opening::Tell(channel))
+                    .with_timeout(OPEN_TIMEOUT);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
         }
@@ -321,7 +348,8 @@ impl ConnectionHandler for Handler {
         if let Some(request) = self.next_request() {
             self.opening += 1;
             let upgrade = ReadyUpgrade::new(request.protocol.stream_protocol());
-            let protocol = SubstreamProtocol::new(upgrade, Opening::Exchange(request)).with_timeout(OPEN_TIMEOUT);
+            let protocol = SubstreamProtocol::new(upgrade, Opening::Exchange(request))
+                .with_timeout(OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -346,7 +374,8 @@ async fn serve(
         }
     }
 
-    let len = match within(TRANSFER_TIMEOUT, codec::read_request_len(&mut stream, protocol)).await? {
+    let len = match within(TRANSFER_TIMEOUT, codec::read_request_len(&mut stream, protocol)).await?
+    {
         Ok(len) => len,
         Err(len) => {
             tracing::debug!(protocol = protocol.name(), len, "request above its cap");
@@ -371,10 +400,16 @@ async fn serve(
     };
 
     if answer.len() > protocol.response_max() {
-        tracing::warn!(protocol = protocol.name(), len = answer.len(), "response above its cap withheld");
+        tracing::warn!(
+            protocol = protocol.name(),
+            len = answer.len(),
+            "response above its cap withheld"
+        );
         return refuse(&mut stream, Status::ResponseTooLarge).await;
     }
-    let (Some(_peer), Some(_all)) = (limits.hold_response(answer.len()), served.responses.take(answer.len())) else {
+    let (Some(_peer), Some(_all)) =
+        (limits.hold_response(answer.len()), served.responses.take(answer.len()))
+    else {
         drop(answer);
         return refuse(&mut stream, Status::Busy).await;
     };

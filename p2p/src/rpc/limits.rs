@@ -82,7 +82,9 @@ impl PeerLimits {
         let rate = self.rates.of(protocol);
         self.with(now, |state| {
             let bucket = &mut state.buckets[protocol.index()];
-            let wait_s = ((1.0 - bucket.requests) / rate.requests_per_s).max(-bucket.bytes / rate.bytes_per_s).max(0.0);
+            let wait_s = ((1.0 - bucket.requests) / rate.requests_per_s)
+                .max(-bucket.bytes / rate.bytes_per_s)
+                .max(0.0);
             if wait_s > self.rates.delay_max.as_secs_f64() {
                 state.strikes += 1.0;
                 return if state.strikes > f64::from(self.rates.strikes_max) {

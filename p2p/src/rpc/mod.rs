@@ -19,8 +19,8 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent,
-        ToSwarm,
+        CloseConnection, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour,
+        NotifyHandler, THandlerInEvent, ToSwarm,
     },
 };
 use tequio_core::types::NodeId;
@@ -95,7 +95,8 @@ impl Behaviour {
     pub fn new(protocols: Vec<Protocol>, rates: Rates, hub: Arc<Hub>) -> Self {
         let served = Served {
             protocols,
-            inbound: Protocol::ALL.map(|p| Budget::new(p.inbound_items_max(), p.inbound_bytes_max())),
+            inbound: Protocol::ALL
+                .map(|p| Budget::new(p.inbound_items_max(), p.inbound_bytes_max())),
             responses: Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX),
             hub,
         };
@@ -119,7 +120,11 @@ impl Behaviour {
     }
 
     fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
-        self.push(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event });
+        self.push(ToSwarm::NotifyHandler {
+            peer_id,
+            handler: NotifyHandler::One(connection),
+            event,
+        });
     }
 
     fn push(&mut self, action: ToSwarm<Event, ToHandler>) {
@@ -129,7 +134,11 @@ impl Behaviour {
         }
     }
 
-    fn admit(&mut self, peer: PeerId, connection: ConnectionId) -> Result<Handler, ConnectionDenied> {
+    fn admit(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+    ) -> Result<Handler, ConnectionDenied> {
         let node = node_id(&peer).ok_or_else(|| ConnectionDenied::new(ForeignKey))?;
         let now = Instant::now();
         self.forget(now);
@@ -142,13 +151,15 @@ impl Behaviour {
         if known.is_barred(now) {
             return Err(ConnectionDenied::new(Barred));
         }
-        let writers = Channel::ALL.map(|channel| Writer::new(connection, known.outlets.of(channel).clone()));
+        let writers =
+            Channel::ALL.map(|channel| Writer::new(connection, known.outlets.of(channel).clone()));
         Ok(Handler::new(node, self.served.clone(), known.limits.clone(), writers))
     }
 
     fn forget(&mut self, now: Instant) {
         if self.peers.len() >= REMEMBERED {
-            self.peers.retain(|_, p| p.connections > 0 || p.is_barred(now) || !p.limits.is_rested(now));
+            self.peers
+                .retain(|_, p| p.connections > 0 || p.is_barred(now) || !p.limits.is_rested(now));
         }
         if self.peers.len() >= REMEMBERED_MAX {
             self.peers.retain(|_, p| p.connections > 0 || p.is_barred(now));
@@ -215,7 +226,12 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer_id: PeerId, _: ConnectionId, event: FromHandler) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer_id: PeerId,
+        _: ConnectionId,
+        event: FromHandler,
+    ) {
         let Some(peer) = node_id(&peer_id) else { return };
         match event {
             FromHandler::Inbound { protocol, body, reply } => {

@@ -11,7 +11,8 @@ use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandlerInEvent, ToSwarm,
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
+        THandlerInEvent, ToSwarm,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
@@ -46,7 +47,11 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    pub fn new(slots: Slots, wishes: mpsc::UnboundedReceiver<Wish>, incoming: mpsc::UnboundedSender<Incoming>) -> Self {
+    pub fn new(
+        slots: Slots,
+        wishes: mpsc::UnboundedReceiver<Wish>,
+        incoming: mpsc::UnboundedSender<Incoming>,
+    ) -> Self {
         let (circuits, dialling, queue) = Default::default();
         Self { slots, wishes, incoming, circuits, dialling, queue, waker: None }
     }
@@ -59,7 +64,11 @@ impl Behaviour {
     }
 
     fn open(&mut self, peer_id: PeerId, connection: ConnectionId, opening: Opening) {
-        self.push(ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(connection), event: opening });
+        self.push(ToSwarm::NotifyHandler {
+            peer_id,
+            handler: NotifyHandler::One(connection),
+            event: opening,
+        });
     }
 
     fn wish(&mut self, wish: Wish) {
@@ -67,7 +76,10 @@ impl Behaviour {
         if let Some(id) = self.circuits.get(&peer).and_then(|c| c.last()).map(|c| c.id) {
             return self.open(peer, id, Opening(reply));
         }
-        let opts = DialOpts::peer_id(peer).addresses(vec![circuit]).condition(PeerCondition::Always).build();
+        let opts = DialOpts::peer_id(peer)
+            .addresses(vec![circuit])
+            .condition(PeerCondition::Always)
+            .build();
         // One at most: who waited before has given up.
         self.dialling.insert(peer, (opts.connection_id(), Opening(reply)));
         self.push(ToSwarm::Dial { opts });
@@ -104,12 +116,15 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionEstablished(e) => {
                 let (local, remote) = match e.endpoint {
                     ConnectedPoint::Dialer { address, .. } => (address, address),
-                    ConnectedPoint::Listener { local_addr, send_back_addr } => (local_addr, send_back_addr),
+                    ConnectedPoint::Listener { local_addr, send_back_addr } => {
+                        (local_addr, send_back_addr)
+                    }
                 };
                 if !is_circuit(local) {
                     return;
                 }
-                let circuit = Circuit { id: e.connection_id, local: local.clone(), remote: remote.clone() };
+                let circuit =
+                    Circuit { id: e.connection_id, local: local.clone(), remote: remote.clone() };
                 self.circuits.entry(e.peer_id).or_default().push(circuit);
                 if let Some((_, opening)) = self.dialling.remove(&e.peer_id) {
                     self.open(e.peer_id, e.connection_id, opening);
@@ -124,7 +139,11 @@ impl NetworkBehaviour for Behaviour {
                 }
             }
             FromSwarm::DialFailure(e) => {
-                let waiting = self.dialling.iter().find(|(_, (id, _))| *id == e.connection_id).map(|(peer, _)| *peer);
+                let waiting = self
+                    .dialling
+                    .iter()
+                    .find(|(_, (id, _))| *id == e.connection_id)
+                    .map(|(peer, _)| *peer);
                 if let Some((_, opening)) = waiting.and_then(|peer| self.dialling.remove(&peer)) {
                     let _ = opening.0.send(Err(Failed::Circuit(root_cause(e.error))));
                 }
@@ -133,9 +152,16 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, opened: Opened) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        opened: Opened,
+    ) {
         let circuits = self.circuits.get(&peer);
-        let Some(circuit) = circuits.and_then(|c| c.iter().find(|c| c.id == connection)) else { return };
+        let Some(circuit) = circuits.and_then(|c| c.iter().find(|c| c.id == connection)) else {
+            return;
+        };
         match self.slots.take(peer, Direction::Incoming, Instant::now()) {
             Ok(slot) => {
                 let incoming = Incoming {

@@ -17,7 +17,9 @@ use libp2p::{
     core::upgrade::{InboundUpgrade, ReadyUpgrade, UpgradeInfo},
     swarm::{
         ConnectionHandler, ConnectionHandlerEvent, Stream, StreamUpgradeError, SubstreamProtocol,
-        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
     },
 };
 
@@ -96,14 +98,22 @@ impl ConnectionHandler for Handler {
         self.wanted.push_back(opening);
     }
 
-    fn on_connection_event(&mut self, event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>) {
+    fn on_connection_event(
+        &mut self,
+        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>,
+    ) {
         match event {
             // Handed on with the next poll, which follows at once; more than one at a time is none of ours.
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol, ..
+            }) => {
                 self.opened.truncate(1);
                 self.opened.push_front(Opened(protocol));
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol,
+                info,
+            }) => {
                 let _ = info.0.send(Ok(protocol));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
@@ -117,12 +127,16 @@ impl ConnectionHandler for Handler {
         }
     }
 
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, Opened>> {
+    fn poll(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, Opened>> {
         if let Some(opened) = self.opened.pop_back() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(opened));
         }
         if let Some(opening) = self.wanted.pop_front() {
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), opening).with_timeout(OPEN_TIMEOUT);
+            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), opening)
+                .with_timeout(OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending

@@ -150,7 +150,10 @@ mod tests {
             drop(slots.take(PeerId::random(), Incoming, now).unwrap());
         }
         assert_eq!(slots.take(PeerId::random(), Incoming, now).unwrap_err(), Refused::Full);
-        assert!(slots.take(PeerId::random(), Incoming, now + REFILL).is_ok(), "the rested ones are forgotten");
+        assert!(
+            slots.take(PeerId::random(), Incoming, now + REFILL).is_ok(),
+            "the rested ones are forgotten"
+        );
         assert_eq!(slots.state().buckets.len(), 1);
     }
 }

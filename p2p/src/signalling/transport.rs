@@ -121,7 +121,9 @@ impl libp2p::Transport for Transport {
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
         let Some(listener_id) = self.listener else { return Poll::Pending };
-        let Poll::Ready(Some(incoming)) = self.incoming.poll_next_unpin(cx) else { return Poll::Pending };
+        let Poll::Ready(Some(incoming)) = self.incoming.poll_next_unpin(cx) else {
+            return Poll::Pending;
+        };
         let Incoming { peer, stream, slot, local, remote } = incoming;
         let connecting = self.signaller.connect(peer, stream, Role::Listener);
         let upgrade = async move {

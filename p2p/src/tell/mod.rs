@@ -65,7 +65,10 @@ impl Hub {
         let (consensus, consensus_receiver) = mpsc::unbounded();
         let (mempool, mempool_receiver) = mpsc::unbounded();
         let budget = |channel: Channel| {
-            Budget::new(channel.protocol().inbound_items_max(), channel.protocol().inbound_bytes_max())
+            Budget::new(
+                channel.protocol().inbound_items_max(),
+                channel.protocol().inbound_bytes_max(),
+            )
         };
         let waiting = Channel::ALL.map(|channel| [budget(channel), budget(channel)]);
         let told = [consensus, mempool];
@@ -74,7 +77,12 @@ impl Hub {
     }
 
     /// Queues a message for those of the peers that are connected.
-    pub fn tell(&self, channel: Channel, peers: impl IntoIterator<Item = NodeId>, body: &Arc<[u8]>) {
+    pub fn tell(
+        &self,
+        channel: Channel,
+        peers: impl IntoIterator<Item = NodeId>,
+        body: &Arc<[u8]>,
+    ) {
         let outlets: Vec<_> = {
             let table = self.outlets();
             peers.into_iter().filter_map(|peer| table.get(&peer).cloned()).collect()
@@ -220,7 +228,11 @@ impl Outlet {
     }
 
     /// What waits, as much as goes out at once; `None` where another connection is to carry it.
-    fn poll_batch(&self, connection: ConnectionId, cx: &mut Context<'_>) -> Poll<Option<Vec<Arc<[u8]>>>> {
+    fn poll_batch(
+        &self,
+        connection: ConnectionId,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Vec<Arc<[u8]>>>> {
         let mut queue = self.queue();
         if queue.carrier != Some(connection) {
             return Poll::Ready(None);
@@ -335,7 +347,10 @@ mod tests {
         assert!(take(&outlet, first).is_pending());
         (0..5).for_each(|n| outlet.push(body(n, 5000)));
         assert_eq!(take(&outlet, second), Poll::Ready(None));
-        assert_eq!(take(&outlet, first), Poll::Ready(Some((0..3).map(|n| body(n, 5000)).collect())));
+        assert_eq!(
+            take(&outlet, first),
+            Poll::Ready(Some((0..3).map(|n| body(n, 5000)).collect()))
+        );
         outlet.route(Some(second));
         assert_eq!(take(&outlet, first), Poll::Ready(None));
         assert_eq!(take(&outlet, second), Poll::Ready(Some(vec![body(3, 5000), body(4, 5000)])));

@@ -84,13 +84,19 @@ async fn read_all(
             Verdict::Wait(delay) => Delay::new(delay).await,
             Verdict::Refuse | Verdict::CutOff => return Err(End::Flooding),
         }
-        let share =
-            Share { _peer: limits.told(channel).wait(len).await, _all: hub.waiting(channel, &peer).wait(len).await };
-        let body =
-            match select(std::pin::pin!(read_body(&mut stream, len)), Delay::new(transfer_timeout(channel))).await {
-                Either::Left((body, _)) => body?,
-                Either::Right(_) => return Err(End::Io(io::ErrorKind::TimedOut.into())),
-            };
+        let share = Share {
+            _peer: limits.told(channel).wait(len).await,
+            _all: hub.waiting(channel, &peer).wait(len).await,
+        };
+        let body = match select(
+            std::pin::pin!(read_body(&mut stream, len)),
+            Delay::new(transfer_timeout(channel)),
+        )
+        .await
+        {
+            Either::Left((body, _)) => body?,
+            Either::Right(_) => return Err(End::Io(io::ErrorKind::TimedOut.into())),
+        };
         limits.charge(protocol, len, Instant::now());
         if !hub.hand_over(channel, peer, body, share) {
             return Err(End::Abandoned);

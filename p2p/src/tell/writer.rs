@@ -10,7 +10,8 @@ use std::{
 };
 
 use futures::{
-    AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered,
+    AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, future::BoxFuture,
+    stream::FuturesUnordered,
 };
 use libp2p::swarm::ConnectionId;
 
@@ -71,7 +72,9 @@ impl Writer {
     }
 
     pub fn opened(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        self.course = Course::Open([carry(stream, self.outlet.clone(), self.connection).boxed()].into_iter().collect());
+        self.course = Course::Open(
+            [carry(stream, self.outlet.clone(), self.connection).boxed()].into_iter().collect(),
+        );
     }
 
     pub fn failed(&mut self) {
@@ -108,7 +111,11 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, batch: &[Arc<[u8]>], frames: &mut Vec<u8>) -> io::Result<()> {
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    batch: &[Arc<[u8]>],
+    frames: &mut Vec<u8>,
+) -> io::Result<()> {
     let is_large = |body: &[u8]| HEAD_LEN + body.len() > BATCH_BYTES;
     frames.clear();
     for body in batch {

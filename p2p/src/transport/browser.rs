@@ -2,11 +2,13 @@
 //! through relays.
 
 use libp2p::{
-    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair, relay,
-    websocket_websys,
+    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair,
+    relay, websocket_websys,
 };
 
-use super::{CONNECT_TIMEOUT, Connections, circuits, deferred_noise, quiet::Quiet, silence::Heard, yamux};
+use super::{
+    CONNECT_TIMEOUT, Connections, circuits, deferred_noise, quiet::Quiet, silence::Heard, yamux,
+};
 use crate::{
     config::Config,
     driver::{Shared, Signalling},
@@ -35,13 +37,16 @@ pub fn build(
     let meter = &shared.meter;
     let counter = meter.clone();
     let (tabs, behaviour) = signalling::new(shared.signaller.clone());
-    let tabs =
-        tabs.map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+    let tabs = tabs.map(move |(peer, muxer), _| {
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+    });
 
     let counter = meter.clone();
-    let config = tequio_webrtc::Config { keys: keys.clone(), version: tequio_webrtc::DialVersion::V2 };
-    let webrtc = tequio_webrtc::Transport::new(config)
-        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+    let config =
+        tequio_webrtc::Config { keys: keys.clone(), version: tequio_webrtc::DialVersion::V2 };
+    let webrtc = tequio_webrtc::Transport::new(config).map(move |(peer, muxer), _| {
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+    });
 
     let counter = meter.clone();
     let websocket = websocket_websys::Transport::default()

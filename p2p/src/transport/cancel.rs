@@ -47,7 +47,11 @@ impl Transport for Cancellable {
     type ListenerUpgrade = <Connections as Transport>::ListenerUpgrade;
     type Dial = BoxFuture<'static, io::Result<Self::Output>>;
 
-    fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<io::Error>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        addr: Multiaddr,
+    ) -> Result<(), TransportError<io::Error>> {
         self.inner.listen_on(id, addr)
     }
 
@@ -55,12 +59,19 @@ impl Transport for Cancellable {
         self.inner.remove_listener(id)
     }
 
-    fn dial(&mut self, addr: Multiaddr, options: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+    fn dial(
+        &mut self,
+        addr: Multiaddr,
+        options: DialOpts,
+    ) -> Result<Self::Dial, TransportError<io::Error>> {
         let dial = self.inner.dial(addr, options)?;
         let (handle, registration) = AbortHandle::new_pair();
         *self.newest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
-        let given_up = |_| Err(io::Error::new(io::ErrorKind::Interrupted, "given up for a better connection"));
-        Ok(Abortable::new(dial, registration).map(move |done| done.unwrap_or_else(given_up)).boxed())
+        let given_up =
+            |_| Err(io::Error::new(io::ErrorKind::Interrupted, "given up for a better connection"));
+        Ok(Abortable::new(dial, registration)
+            .map(move |done| done.unwrap_or_else(given_up))
+            .boxed())
     }
 
     fn poll(

@@ -36,13 +36,21 @@ impl<C> DeferredFlush<C> {
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for DeferredFlush<C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_read(cx, buffer)
     }
 }
 
 impl<C: AsyncWrite + Unpin> AsyncWrite for DeferredFlush<C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buffer);
         self.is_written |= written.is_ready();
         written
@@ -82,7 +90,9 @@ impl UpgradeInfo for DeferredFlushNoise {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T> for DeferredFlushNoise {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrade<T>
+    for DeferredFlushNoise
+{
     type Output = Output<T>;
     type Error = noise::Error;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
@@ -92,7 +102,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> InboundConnectionUpgrad
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T> for DeferredFlushNoise {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> OutboundConnectionUpgrade<T>
+    for DeferredFlushNoise
+{
     type Output = Output<T>;
     type Error = noise::Error;
     type Future = BoxFuture<'static, Result<Self::Output, Self::Error>>;
@@ -116,7 +128,11 @@ mod tests {
     }
 
     impl AsyncWrite for Sink {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &[u8],
+        ) -> Poll<io::Result<usize>> {
             self.bytes += buffer.len();
             Poll::Ready(Ok(buffer.len()))
         }

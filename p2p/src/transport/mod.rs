@@ -20,8 +20,8 @@ use std::time::Duration;
 #[cfg(target_arch = "wasm32")]
 pub use browser::{build, dials, probe};
 use libp2p::{
-    PeerId, Transport, core::muxing::StreamMuxerBox, core::transport::Boxed, core::upgrade::Version, identity::Keypair,
-    noise, relay, yamux,
+    PeerId, Transport, core::muxing::StreamMuxerBox, core::transport::Boxed,
+    core::upgrade::Version, identity::Keypair, noise, relay, yamux,
 };
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{build, dials, probe};

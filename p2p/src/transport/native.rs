@@ -3,8 +3,8 @@
 use std::net::{IpAddr, TcpListener};
 
 use libp2p::{
-    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::transport::OptionalTransport, core::upgrade::Version,
-    dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp,
+    Multiaddr, Transport, core::muxing::StreamMuxerBox, core::transport::OptionalTransport,
+    core::upgrade::Version, dns, identity::Keypair, multiaddr::Protocol, quic, relay, tcp,
 };
 
 use super::{
@@ -71,8 +71,9 @@ pub fn build(
     // Its own default of 5 s is less than the others have.
     quic.handshake_timeout = SILENCE_MAX;
     quic.keep_alive_interval = SILENCE_MAX / 3;
-    let quic = quic::tokio::Transport::new(quic)
-        .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer))));
+    let quic = quic::tokio::Transport::new(quic).map(move |(peer, muxer), _| {
+        (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer)))
+    });
 
     let counter = meter.clone();
     let websocket = ReloadableWebSocket::new(with_names(tcp())?, config.tls.clone())?
@@ -87,12 +88,15 @@ pub fn build(
     let webrtc = match &config.webrtc {
         Some(certificate) => {
             let config = tequio_webrtc::Config::default();
-            let transport = tequio_webrtc::Transport::new(keys.clone(), certificate.clone(), config);
+            let transport =
+                tequio_webrtc::Transport::new(keys.clone(), certificate.clone(), config);
             OptionalTransport::some(transport)
         }
         None => OptionalTransport::none(),
     }
-    .map(move |(peer, muxer), _| (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer))));
+    .map(move |(peer, muxer), _| {
+        (peer, counter.count(TransportKind::WebRtc, StreamMuxerBox::new(muxer)))
+    });
 
     let named = with_names(quic.or_transport(plain).map(|either, _| either.into_inner()))?;
     let transport = circuits(relay, keys)?
@@ -110,8 +114,10 @@ pub fn build(
 fn with_names<T>(transport: T) -> Result<dns::tokio::Transport<T>, SpawnError> {
     if let Err(error) = dns::tokio::Transport::system(()) {
         tracing::warn!(%error, "names cannot be resolved");
-        let (none, options) = (dns::ResolverConfig::from_name_servers(Vec::new()), dns::ResolverOpts::default());
+        let (none, options) =
+            (dns::ResolverConfig::from_name_servers(Vec::new()), dns::ResolverOpts::default());
         return Ok(dns::tokio::Transport::custom(transport, none, options));
     }
-    dns::tokio::Transport::system(transport).map_err(|error| SpawnError::Transport(format!("DNS: {error}")))
+    dns::tokio::Transport::system(transport)
+        .map_err(|error| SpawnError::Transport(format!("DNS: {error}")))
 }

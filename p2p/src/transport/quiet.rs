@@ -27,13 +27,21 @@ impl<C: AsyncWrite + Unpin + 'static> Quiet<C> {
         Self { inner: Some(inner), is_settled: false }
     }
 
-    fn poll<T>(&mut self, act: impl FnOnce(Pin<&mut C>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+    fn poll<T>(
+        &mut self,
+        act: impl FnOnce(Pin<&mut C>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
         act(Pin::new(inner))
     }
 
     /// For what is ready only once the socket has opened or failed.
-    fn settling<T>(&mut self, act: impl FnOnce(Pin<&mut C>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn settling<T>(
+        &mut self,
+        act: impl FnOnce(Pin<&mut C>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         let done = self.poll(act);
         self.is_settled |= done.is_ready();
         done
@@ -41,13 +49,21 @@ impl<C: AsyncWrite + Unpin + 'static> Quiet<C> {
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Quiet<C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         self.settling(|inner| inner.poll_read(cx, buffer))
     }
 }
 
 impl<C: AsyncWrite + Unpin + 'static> AsyncWrite for Quiet<C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.settling(|inner| inner.poll_write(cx, buffer))
     }
 

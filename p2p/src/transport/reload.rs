@@ -51,7 +51,9 @@ where
     }
 
     fn reload(&mut self) -> Result<(), SpawnError> {
-        let Some((generation, identity)) = self.tls.as_ref().and_then(|tls| tls.newer_than(self.used)) else {
+        let Some((generation, identity)) =
+            self.tls.as_ref().and_then(|tls| tls.newer_than(self.used))
+        else {
             return Ok(());
         };
         // One that cannot be used is not tried again.
@@ -62,7 +64,8 @@ where
 }
 
 fn tls_config(identity: &TlsIdentity) -> Result<websocket::tls::Config, SpawnError> {
-    let bad = |error: &dyn std::fmt::Display| SpawnError::Transport(format!("TLS identity: {error}"));
+    let bad =
+        |error: &dyn std::fmt::Display| SpawnError::Transport(format!("TLS identity: {error}"));
     // libp2p-websocket panics on a key that it cannot parse, so parse it here first.
     rustls::pki_types::PrivateKeyDer::try_from(identity.key_der.as_slice()).map_err(|e| bad(&e))?;
     let key = websocket::tls::PrivateKey::new(identity.key_der.to_vec());
@@ -83,7 +86,11 @@ where
     type ListenerUpgrade = <websocket::Config<T> as Transport>::ListenerUpgrade;
     type Dial = <websocket::Config<T> as Transport>::Dial;
 
-    fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        addr: Multiaddr,
+    ) -> Result<(), TransportError<Self::Error>> {
         self.inner.listen_on(id, addr)
     }
 
@@ -91,7 +98,11 @@ where
         self.inner.remove_listener(id)
     }
 
-    fn dial(&mut self, addr: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<Self::Error>> {
+    fn dial(
+        &mut self,
+        addr: Multiaddr,
+        opts: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
         self.inner.dial(addr, opts)
     }
 

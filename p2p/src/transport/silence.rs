@@ -40,7 +40,11 @@ impl<C> Heard<C> {
 }
 
 impl<C: AsyncRead + Unpin> AsyncRead for Heard<C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buffer) {
             self.at = Instant::now();
             return Poll::Ready(read);
@@ -49,7 +53,10 @@ impl<C: AsyncRead + Unpin> AsyncRead for Heard<C> {
         while self.timer.poll_unpin(cx).is_ready() {
             let left = self.max.saturating_sub(self.at.elapsed());
             if left.is_zero() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer fell silent")));
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer fell silent",
+                )));
             }
             self.timer.reset(left);
         }
@@ -58,7 +65,11 @@ impl<C: AsyncRead + Unpin> AsyncRead for Heard<C> {
 }
 
 impl<C: AsyncWrite + Unpin> AsyncWrite for Heard<C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buffer)
     }
 
@@ -81,7 +92,11 @@ mod tests {
     struct Pipe<R>(R);
 
     impl<R: AsyncRead + Unpin> AsyncRead for Pipe<R> {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buffer: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
             Pin::new(&mut self.0).poll_read(cx, buffer)
         }
     }

@@ -1,6 +1,8 @@
 //! Two nodes and a connection between them, over each transport.
 
-use tequio_p2p::{DialError, DisconnectReason, Event, Path, Protocol, RequestError, TlsIdentity, TransportKind};
+use tequio_p2p::{
+    DialError, DisconnectReason, Event, Path, Protocol, RequestError, TlsIdentity, TransportKind,
+};
 use tequio_p2p::{ListenError, WebRtcCertificate};
 
 use crate::{Node, config, pattern, within};
@@ -16,8 +18,11 @@ async fn exchange_over(listen: &str, kind: TransportKind) {
 
     let (peer, path) = within(client.net.dial(addr.clone())).await.unwrap();
     assert_eq!((peer, path), (server.id(), Path::Direct(kind)));
-    let seen =
-        server.until(|e| if let Event::Connected { peer, path, .. } = e { Some((peer, path)) } else { None }).await;
+    let seen = server
+        .until(
+            |e| if let Event::Connected { peer, path, .. } = e { Some((peer, path)) } else { None },
+        )
+        .await;
     assert_eq!(seen, (client.id(), Path::Direct(kind)));
 
     for len in [0, 1, 70_000, 4 << 20] {
@@ -64,7 +69,9 @@ async fn secure_websocket_listens_with_a_certificate_and_a_broken_one_is_an_erro
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let mut good = config();
     let key_der = made.signing_key.serialize_der();
-    good.tls = Some(TlsIdentity { key_der: key_der.into(), chain_der: vec![made.cert.der().to_vec()] }.into());
+    good.tls = Some(
+        TlsIdentity { key_der: key_der.into(), chain_der: vec![made.cert.der().to_vec()] }.into(),
+    );
     let server = Node::new(good);
     let addr = server.listen("/ip4/127.0.0.1/tcp/0/tls/ws").await;
     // A self-signed certificate is not trusted: the dial fails inside TLS, not before it.
@@ -72,7 +79,8 @@ async fn secure_websocket_listens_with_a_certificate_and_a_broken_one_is_an_erro
     assert!(matches!(&error, DialError::Failed(cause) if cause.contains("ertificate")), "{error}");
 
     let mut bad = config();
-    bad.tls = Some(TlsIdentity { key_der: b"no key".to_vec().into(), chain_der: Vec::new() }.into());
+    bad.tls =
+        Some(TlsIdentity { key_der: b"no key".to_vec().into(), chain_der: Vec::new() }.into());
     assert!(tequio_p2p::spawn(bad).is_err());
 }
 
@@ -123,7 +131,10 @@ async fn every_failure_of_a_request_has_its_error() {
 
     let (net, _events) = (client.net.clone(), client.events);
     within(client.net.close()).await;
-    assert_eq!(within(net.request(peer, Protocol::Light, vec![], crate::REQUEST)).await, Err(RequestError::Closed));
+    assert_eq!(
+        within(net.request(peer, Protocol::Light, vec![], crate::REQUEST)).await,
+        Err(RequestError::Closed)
+    );
 }
 
 #[tokio::test]
@@ -133,7 +144,10 @@ async fn a_silent_application_times_out_and_others_are_served_meanwhile() {
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
     let short = std::time::Duration::from_millis(50);
-    assert_eq!(client.net.request(peer, Protocol::Light, vec![1], short).await, Err(RequestError::Timeout));
+    assert_eq!(
+        client.net.request(peer, Protocol::Light, vec![1], short).await,
+        Err(RequestError::Timeout)
+    );
     // The one that timed out is still held by the application; a second one passes it.
     let answers = tokio::spawn(async move {
         let mut first = None;
@@ -168,7 +182,8 @@ async fn dials_fail_for_the_right_reason() {
     assert!(matches!(error, DialError::Unsupported(_)), "{error:?}");
     let nobody = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
     assert!(matches!(within(client.net.dial(nobody)).await, Err(DialError::Failed(_))));
-    let error = within(client.net.listen("/ip4/127.0.0.1/udp/0".parse().unwrap())).await.unwrap_err();
+    let error =
+        within(client.net.listen("/ip4/127.0.0.1/udp/0".parse().unwrap())).await.unwrap_err();
     assert!(matches!(error, ListenError::Unsupported(_)), "{error:?}");
     let taken = within(client.net.listen(bare)).await.unwrap_err();
     assert!(matches!(taken, ListenError::Failed { .. }), "{taken:?}");
@@ -184,7 +199,9 @@ async fn many_dials_of_one_address_are_one_connection() {
         assert_eq!(result.unwrap().0, server.id());
     }
     within(client.net.clone().close()).await;
-    let reason = server.until(|e| if let Event::Disconnected { reason, .. } = e { Some(reason) } else { None }).await;
+    let reason = server
+        .until(|e| if let Event::Disconnected { reason, .. } = e { Some(reason) } else { None })
+        .await;
     assert_eq!(reason, DisconnectReason::Remote);
 }
 

@@ -33,8 +33,10 @@ async fn an_oversized_request_is_refused_unread_and_the_connection_survives() {
     let mut swarm = raw();
     let mut control = swarm.behaviour().new_control();
     swarm.dial(addr).unwrap();
-    within(async { while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {} })
-        .await;
+    within(async {
+        while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+    })
+    .await;
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
 
     let mut over = within(control.open_stream(peer, name(Protocol::Sync))).await.unwrap();
@@ -78,7 +80,12 @@ async fn a_response_above_the_cap_is_refused_unread() {
     .await;
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
     let over = (Protocol::Want.response_max() as u32 + 1).to_le_bytes();
-    let answers = [b"\0\xff\xff\xff\xff".to_vec(), [&[0], over.as_slice()].concat(), b"\x2a".to_vec(), Vec::new()];
+    let answers = [
+        b"\0\xff\xff\xff\xff".to_vec(),
+        [&[0], over.as_slice()].concat(),
+        b"\x2a".to_vec(),
+        Vec::new(),
+    ];
     tokio::spawn(async move {
         for answer in answers {
             let (_, mut stream) = incoming.next().await.unwrap();
@@ -92,7 +99,9 @@ async fn a_response_above_the_cap_is_refused_unread() {
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
     let too_large = RequestError::ResponseTooLarge { max: Protocol::Want.response_max() };
-    for expected in [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost] {
+    for expected in
+        [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost]
+    {
         assert_eq!(client.ask(peer, Protocol::Want, b"names".to_vec()).await, Err(expected));
     }
     assert_eq!(client.net.peers().len(), 1, "the connection survives");
@@ -109,7 +118,8 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
     strict.rates.delay_max = Duration::from_millis(200);
     strict.rates.strikes_max = 10;
     strict.rates.penalty = Duration::from_secs(3600);
-    let rate = Rate { requests_per_s: 20.0, requests_burst: 5.0, bytes_per_s: 1e9, bytes_burst: 1e9 };
+    let rate =
+        Rate { requests_per_s: 20.0, requests_burst: 5.0, bytes_per_s: 1e9, bytes_burst: 1e9 };
     strict.rates.set(Protocol::Light, rate);
     let mut server = Node::new(strict);
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
@@ -134,8 +144,9 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
     let results = flood(&client, peer, 60).await;
     assert!(results.contains(&Err(RequestError::ConnectionLost)), "{results:?}");
 
-    let limited =
-        server.until(|e| if let Event::RateLimited { peer, protocol } = e { Some((peer, protocol)) } else { None });
+    let limited = server.until(|e| {
+        if let Event::RateLimited { peer, protocol } = e { Some((peer, protocol)) } else { None }
+    });
     assert_eq!(limited.await, (client.id(), Protocol::Light));
     let reason = server
         .until(|e| match e {
@@ -161,7 +172,8 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
 async fn bytes_are_limited_as_requests_are() {
     let mut strict = config();
     strict.rates.delay_max = Duration::from_secs(1);
-    let rate = Rate { requests_per_s: 1e6, requests_burst: 1e6, bytes_per_s: 1e6, bytes_burst: 1e6 };
+    let rate =
+        Rate { requests_per_s: 1e6, requests_burst: 1e6, bytes_per_s: 1e6, bytes_burst: 1e6 };
     strict.rates.set(Protocol::Work, rate);
     let server = Node::new(strict);
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
@@ -184,7 +196,9 @@ async fn an_application_that_is_full_says_busy() {
     let asks: Vec<_> = (0..17)
         .map(|_| {
             let (net, body) = (client.net.clone(), body.clone());
-            tokio::spawn(async move { net.request(peer, Protocol::Work, body, crate::REQUEST).await })
+            tokio::spawn(
+                async move { net.request(peer, Protocol::Work, body, crate::REQUEST).await },
+            )
         })
         .collect();
     let mut held = Vec::new();

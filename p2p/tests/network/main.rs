@@ -88,7 +88,8 @@ impl Node {
     async fn until<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
         within(async {
             loop {
-                if let Some(found) = pick(self.events.recv().await.expect("the network has ended")) {
+                if let Some(found) = pick(self.events.recv().await.expect("the network has ended"))
+                {
                     return found;
                 }
             }
@@ -96,7 +97,12 @@ impl Node {
         .await
     }
 
-    async fn ask(&self, peer: NodeId, protocol: Protocol, body: Vec<u8>) -> Result<Vec<u8>, tequio_p2p::RequestError> {
+    async fn ask(
+        &self,
+        peer: NodeId,
+        protocol: Protocol,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, tequio_p2p::RequestError> {
         within(self.net.request(peer, protocol, body, REQUEST)).await
     }
 }

@@ -30,11 +30,14 @@ async fn the_second_address_is_used_when_the_first_is_dead() {
     let server = Node::new(config());
     let websocket = server.listen("/ip4/127.0.0.1/tcp/0/ws").await;
     // The discard port: TCP would be preferred, but nobody listens there.
-    let dead = tequio_p2p::identity::with_peer("/ip4/127.0.0.1/tcp/9".parse().unwrap(), server.id());
+    let dead =
+        tequio_p2p::identity::with_peer("/ip4/127.0.0.1/tcp/9".parse().unwrap(), server.id());
     let mut client = Node::new(config());
     client.net.keep(dead).await;
     client.net.keep(websocket).await;
-    let path = client.until(|e| if let Event::Connected { path, .. } = e { Some(path) } else { None }).await;
+    let path = client
+        .until(|e| if let Event::Connected { path, .. } = e { Some(path) } else { None })
+        .await;
     assert_eq!(path, Path::Direct(TransportKind::WebSocket));
 }
 
@@ -42,7 +45,8 @@ async fn the_second_address_is_used_when_the_first_is_dead() {
 async fn two_nodes_that_keep_each_other_stay_connected() {
     for round in 0..10u8 {
         let (mut a, mut b) = (Node::new(config()), Node::new(config()));
-        let (at_a, at_b) = (a.listen("/ip4/127.0.0.1/tcp/0").await, b.listen("/ip4/127.0.0.1/tcp/0").await);
+        let (at_a, at_b) =
+            (a.listen("/ip4/127.0.0.1/tcp/0").await, b.listen("/ip4/127.0.0.1/tcp/0").await);
         // Both dial in the same moment, and neither may close its connection because of the other's.
         tokio::join!(a.net.keep(at_b), b.net.keep(at_a));
         a.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;

@@ -32,7 +32,8 @@ async fn keeping(addrs: Vec<Multiaddr>) -> Node {
 /// A socket that takes connections and bytes, and never answers.
 async fn hole(of: &Node) -> (TcpListener, Multiaddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap();
+    let addr =
+        format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port()).parse().unwrap();
     (listener, with_peer(addr, of.id()))
 }
 
@@ -62,7 +63,9 @@ async fn a_silent_datagram_socket_costs_no_more() {
     let server = Node::new(config());
     let tcp = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let hole = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let silent = format!("/ip4/127.0.0.1/udp/{}/quic-v1", hole.local_addr().unwrap().port()).parse().unwrap();
+    let silent = format!("/ip4/127.0.0.1/udp/{}/quic-v1", hole.local_addr().unwrap().port())
+        .parse()
+        .unwrap();
     let mut client = keeping(vec![tcp, with_peer(silent, server.id())]).await;
     within(hole.recv_from(&mut [0; 2048])).await.unwrap();
     assert_eq!(client.until(connected).await, Path::Direct(TransportKind::Tcp));
@@ -104,7 +107,9 @@ async fn of_addresses_that_all_work_one_connection_remains() {
     server
         .until(|event| match event {
             Event::Disconnected { .. } => Some(()),
-            Event::PathChanged { path, reason, .. } => panic!("another connection: {path:?}, {reason:?}"),
+            Event::PathChanged { path, reason, .. } => {
+                panic!("another connection: {path:?}, {reason:?}")
+            }
             _ => None,
         })
         .await;
@@ -121,7 +126,8 @@ async fn when_all_addresses_fail_each_is_named_and_all_are_tried_again() {
         let error = client.until(unreachable).await;
         let DialError::NoneAnswers(failures) = &error else { panic!("{error}") };
         assert_eq!(failures.len(), 2, "{error}");
-        let of = |addr: &Multiaddr| failures.iter().find(|(a, _)| a == addr).map(|(_, error)| error);
+        let of =
+            |addr: &Multiaddr| failures.iter().find(|(a, _)| a == addr).map(|(_, error)| error);
         assert!(matches!(of(&dead), Some(DialError::Failed(_))), "{error}");
         assert!(matches!(of(&wrong), Some(DialError::WrongPeer(_))), "{error}");
         assert!(error.to_string().contains(&format!("{dead}: ")), "{error}");
@@ -136,10 +142,16 @@ async fn a_denied_dial_is_tried_again() {
     let server = Node::new(config());
     let mut none = config();
     none.limits.outbound = 0;
-    none.keep = vec![server.listen("/ip4/127.0.0.1/tcp/0").await, server.listen("/ip4/127.0.0.1/tcp/0/ws").await];
+    none.keep = vec![
+        server.listen("/ip4/127.0.0.1/tcp/0").await,
+        server.listen("/ip4/127.0.0.1/tcp/0/ws").await,
+    ];
     let mut client = Node::new(none);
     for _ in 0..3 {
         let DialError::NoneAnswers(failures) = client.until(unreachable).await else { panic!() };
-        assert!(failures.iter().all(|(_, error)| matches!(error, DialError::Denied(_))), "{failures:?}");
+        assert!(
+            failures.iter().all(|(_, error)| matches!(error, DialError::Denied(_))),
+            "{failures:?}"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! A node behind a relay: reservation, circuits, and what happens when the relay or the need for it goes.
 
-use tequio_p2p::{Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind};
+use tequio_p2p::{
+    Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind,
+};
 
 use crate::{Node, config, pattern, secret, within};
 
@@ -87,11 +89,15 @@ async fn a_reservation_is_made_again_after_the_relay_restarts() {
 #[tokio::test]
 async fn a_second_reservation_at_the_same_relay_is_refused_and_the_first_one_stays() {
     let relay = Node::new(relay_config(secret()));
-    let (tcp, ws) = (relay.listen("/ip4/127.0.0.1/tcp/0").await, relay.listen("/ip4/127.0.0.1/tcp/0/ws").await);
+    let (tcp, ws) =
+        (relay.listen("/ip4/127.0.0.1/tcp/0").await, relay.listen("/ip4/127.0.0.1/tcp/0/ws").await);
     let target = Node::new(config());
     within(target.net.listen(circuit(&tcp))).await.unwrap();
     let second = within(target.net.listen(circuit(&ws))).await;
-    assert!(matches!(&second, Err(ListenError::Reserved(addr)) if *addr == circuit(&ws)), "{second:?}");
+    assert!(
+        matches!(&second, Err(ListenError::Reserved(addr)) if *addr == circuit(&ws)),
+        "{second:?}"
+    );
     let client = Node::new(config());
     within(client.net.dial(via(&tcp, &target))).await.unwrap();
     // Once it is given up, there is room for the other.
@@ -111,11 +117,16 @@ async fn the_direct_path_takes_over_from_the_circuit() {
 
     let direct = Path::Direct(TransportKind::WebSocket);
     assert_eq!(within(client.net.dial(direct_addr)).await.unwrap(), (target.id(), direct));
-    let changed = client.until(|e| if let Event::PathChanged { path, .. } = e { Some(path) } else { None }).await;
+    let changed = client
+        .until(|e| if let Event::PathChanged { path, .. } = e { Some(path) } else { None })
+        .await;
     assert_eq!(changed, direct);
     assert_eq!(client.net.peer(target.id()).unwrap().path, direct);
     // A circuit is not dialled in place of a better connection.
-    assert_eq!(within(client.net.dial(via(&relay_addr, &target))).await.unwrap(), (target.id(), direct));
+    assert_eq!(
+        within(client.net.dial(via(&relay_addr, &target))).await.unwrap(),
+        (target.id(), direct)
+    );
     // The relay may go now.
     within(relay.net.close()).await;
     assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
@@ -130,7 +141,9 @@ async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
     let mut client = Node::new(config());
     client.net.keep(via(&relay_addr, &target)).await;
     let path_of = |e| match e {
-        Event::Connected { peer, path, .. } | Event::PathChanged { peer, path, .. } if peer == target.id() => {
+        Event::Connected { peer, path, .. } | Event::PathChanged { peer, path, .. }
+            if peer == target.id() =>
+        {
             Some(path)
         }
         _ => None,
@@ -146,7 +159,8 @@ async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
 #[tokio::test]
 async fn a_relay_keeps_to_its_limits() {
     let mut limited = relay_config(secret());
-    limited.relay = Some(RelayLimits { reservations: 1, circuit_bytes: 1 << 20, ..RelayLimits::default() });
+    limited.relay =
+        Some(RelayLimits { reservations: 1, circuit_bytes: 1 << 20, ..RelayLimits::default() });
     let relay = Node::new(limited);
     let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
     let target = Node::new(config());
@@ -160,7 +174,11 @@ async fn a_relay_keeps_to_its_limits() {
         client.ask(target.id(), Protocol::Work, vec![0; 2 << 20]).await.is_err(),
         "more than the circuit may carry"
     );
-    client.until(|e| matches!(e, Event::Disconnected { peer, .. } if peer == target.id()).then_some(())).await;
+    client
+        .until(|e| {
+            matches!(e, Event::Disconnected { peer, .. } if peer == target.id()).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]

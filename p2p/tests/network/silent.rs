@@ -30,7 +30,8 @@ impl Wire {
         let parts: Vec<&str> = text.split('/').collect();
         let target: SocketAddr = format!("{}:{}", parts[2], parts[4]).parse().unwrap();
         let (cut, is_cut) = watch::channel(false);
-        let port = if parts[3] == "udp" { udp(target, is_cut).await } else { tcp(target, is_cut).await };
+        let port =
+            if parts[3] == "udp" { udp(target, is_cut).await } else { tcp(target, is_cut).await };
         let addr = text.replacen(parts[4], &port.to_string(), 1).parse().unwrap();
         Self { addr, cut }
     }
@@ -50,7 +51,11 @@ async fn tcp(target: SocketAddr, cut: watch::Receiver<bool>) -> u16 {
     port
 }
 
-async fn copy(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut cut: watch::Receiver<bool>) {
+async fn copy(
+    mut from: tcp::OwnedReadHalf,
+    mut to: tcp::OwnedWriteHalf,
+    mut cut: watch::Receiver<bool>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         tokio::select! {
@@ -147,7 +152,8 @@ async fn through_a_relay() {
     within(client.net.dial(tequio_p2p::identity::with_peer(circuit, target.id()))).await.unwrap();
     wire.cut.send(true).unwrap();
     let began = Instant::now();
-    let lost = |e| matches!(e, Event::Disconnected { peer, .. } if peer == target.id()).then_some(());
+    let lost =
+        |e| matches!(e, Event::Disconnected { peer, .. } if peer == target.id()).then_some(());
     client.until(lost).await;
     println!("noticed through the relay after {:?}", began.elapsed());
     assert!(began.elapsed() < NOTICED_MAX, "{:?}", began.elapsed());

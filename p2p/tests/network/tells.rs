@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{StreamProtocol, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
 use tequio_core::types::NodeId;
-use tequio_p2p::{Channel, Event, Events, Multiaddr, Network, Protocol, RequestError, Tells, spawn};
+use tequio_p2p::{
+    Channel, Event, Events, Multiaddr, Network, Protocol, RequestError, Tells, spawn,
+};
 
 use crate::{config, within};
 
@@ -137,7 +139,8 @@ async fn channels_are_apart_and_nothing_is_asked_on_them() {
         assert_eq!((told.peer, told.body), (a.id(), said));
     }
     for channel in Channel::ALL {
-        let asked = a.net.request(b.id(), channel.protocol(), b"x".to_vec(), Duration::from_secs(5)).await;
+        let asked =
+            a.net.request(b.id(), channel.protocol(), b"x".to_vec(), Duration::from_secs(5)).await;
         assert_eq!(asked, Err(RequestError::Unsupported));
     }
 }
@@ -152,7 +155,10 @@ async fn a_new_connection_carries_on() {
         a.tell(b.id(), body(n, 100));
         assert_eq!(b.hears().await, (a.id(), body(n, 100)));
         within(a.net.disconnect(b.id())).await;
-        within(async { while !matches!(seen.recv().await.unwrap(), Event::Disconnected { .. }) {} }).await;
+        within(async {
+            while !matches!(seen.recv().await.unwrap(), Event::Disconnected { .. }) {}
+        })
+        .await;
         a.tell(b.id(), body(99, 100)); // Nobody is there.
     }
 }
@@ -208,8 +214,10 @@ async fn lengths_out_of_bounds_end_the_stream_and_strangers_are_not_read() {
     let mut control = swarm.behaviour().new_control();
     let peer = tequio_p2p::identity::peer_id(b.id()).unwrap();
     swarm.dial(addr).unwrap();
-    within(async { while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {} })
-        .await;
+    within(async {
+        while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+    })
+    .await;
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
 
     // Nobody listens to it yet: the stream ends, nothing comes out.

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use tequio_core::types::NodeId;
 use tequio_p2p::{
-    Config, DisconnectReason, Event, Multiaddr, Path, PathReason, Protocol, RelayLimits, TransportKind,
+    Config, DisconnectReason, Event, Multiaddr, Path, PathReason, Protocol, RelayLimits,
+    TransportKind,
     identity::{circuit, with_peer},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -25,7 +26,9 @@ async fn relay() -> (Node, Multiaddr) {
 async fn path_to(node: &mut Node, id: NodeId) -> (Path, Multiaddr, Option<PathReason>) {
     node.until(|event| match event {
         Event::Connected { peer, path, addr } if peer == id => Some((path, addr, None)),
-        Event::PathChanged { peer, path, addr, reason } if peer == id => Some((path, addr, Some(reason))),
+        Event::PathChanged { peer, path, addr, reason } if peer == id => {
+            Some((path, addr, Some(reason)))
+        }
         Event::Disconnected { peer, reason } if peer == id => panic!("disconnected: {reason:?}"),
         _ => None,
     })
@@ -61,15 +64,22 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     let (answered, answers) = oneshot::channel();
     let asking = client.net.clone();
     tokio::spawn(async move {
-        let all = (0..20).map(|n| asking.request(target, Protocol::Work, vec![1, n], crate::REQUEST));
+        let all =
+            (0..20).map(|n| asking.request(target, Protocol::Work, vec![1, n], crate::REQUEST));
         let _ = answered.send(futures::future::join_all(all).await);
     });
     let mut waiting = Vec::new();
     while waiting.len() < 20 {
         waiting.push(within(holds.recv()).await.unwrap());
     }
-    let direct = with_peer(within(net.listen("/ip4/127.0.0.1/tcp/0/ws".parse().unwrap())).await.unwrap(), target);
-    assert_eq!(path_to(&mut client, target).await, (DIRECT, direct.clone(), Some(PathReason::Proven)));
+    let direct = with_peer(
+        within(net.listen("/ip4/127.0.0.1/tcp/0/ws".parse().unwrap())).await.unwrap(),
+        target,
+    );
+    assert_eq!(
+        path_to(&mut client, target).await,
+        (DIRECT, direct.clone(), Some(PathReason::Proven))
+    );
     assert_eq!(client.net.peer(target).unwrap().addr, direct);
 
     // New requests go directly, for many times as long as a circuit without use would stand by.
@@ -135,7 +145,10 @@ async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_
     }
     let (path, _, reason) = path_to(&mut client, target.id()).await;
     let silent = PathReason::Lost(DisconnectReason::Unresponsive);
-    assert!(path == relayed && (reason == Some(silent) || reason == Some(PathReason::Unanswered)), "{path:?}");
+    assert!(
+        path == relayed && (reason == Some(silent) || reason == Some(PathReason::Unanswered)),
+        "{path:?}"
+    );
     assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
     // Its other address is not cut.
     let (path, _, reason) = path_to(&mut client, target.id()).await;

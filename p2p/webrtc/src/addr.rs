@@ -60,8 +60,10 @@ pub fn parse(addr: &Multiaddr) -> Option<DirectAddr> {
 
 #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
 pub fn format(socket: SocketAddr, fingerprint: Option<&Fingerprint>) -> Multiaddr {
-    let addr =
-        Multiaddr::empty().with(socket.ip().into()).with(Protocol::Udp(socket.port())).with(Protocol::WebRTCDirect);
+    let addr = Multiaddr::empty()
+        .with(socket.ip().into())
+        .with(Protocol::Udp(socket.port()))
+        .with(Protocol::WebRTCDirect);
     match fingerprint {
         Some(f) => addr.with(Protocol::Certhash(f.multihash())),
         None => addr,

@@ -30,7 +30,11 @@ fn prologue(client: &Fingerprint, server: &Fingerprint) -> Vec<u8> {
     out
 }
 
-fn config(keys: &Keypair, client: &Fingerprint, server: &Fingerprint) -> Result<libp2p_noise::Config, Error> {
+fn config(
+    keys: &Keypair,
+    client: &Fingerprint,
+    server: &Fingerprint,
+) -> Result<libp2p_noise::Config, Error> {
     Ok(libp2p_noise::Config::new(keys)?.with_prologue(prologue(client, server)))
 }
 
@@ -79,7 +83,11 @@ impl<S, F> Answering<S, F> {
 }
 
 impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Answering<S, F> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let n = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.has_read |= n > 0;
         Poll::Ready(Ok(n))
@@ -87,7 +95,11 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Answering<S, F> {
 }
 
 impl<S: AsyncWrite + Unpin, F: FnOnce() + Unpin> AsyncWrite for Answering<S, F> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.has_read
             && let Some(let_in) = self.let_in.take()
         {

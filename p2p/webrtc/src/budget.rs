@@ -113,7 +113,9 @@ impl Budget {
 /// Adds unless the sum would exceed `max`. Only the count itself is shared, so `Relaxed` will do.
 fn take(counter: &AtomicUsize, bytes: usize, max: usize) -> bool {
     counter
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_add(bytes).filter(|sum| *sum <= max))
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            held.checked_add(bytes).filter(|sum| *sum <= max)
+        })
         .is_ok()
 }
 

@@ -161,7 +161,8 @@ fn decode_body(body: Bytes) -> Result<Frame, BadFrame> {
             (TAG_MESSAGE, _) => {
                 let payload = take_bytes(&mut rest)?;
                 let small = payload.len() < body.len() / 2;
-                frame.payload = if small { Bytes::copy_from_slice(payload) } else { body.slice_ref(payload) };
+                frame.payload =
+                    if small { Bytes::copy_from_slice(payload) } else { body.slice_ref(payload) };
             }
             // Unknown fields, by wire type.
             (_, 0) => drop(take_uvarint(&mut rest).ok_or(BadFrame)?),

@@ -45,9 +45,15 @@ pub fn stun_username(bytes: &[u8]) {
         let request = request(name, &credentials.server_ufrag);
         assert!(is_stun(&request));
         assert_eq!(username(&request), Some(name), "another name than the one that was sent");
-        assert!(is_authentic(&request, &credentials.server_ufrag, &crypto()), "a good request is refused");
+        assert!(
+            is_authentic(&request, &credentials.server_ufrag, &crypto()),
+            "a good request is refused"
+        );
         let forged = self::request(name, "a password of no one");
-        assert!(!is_authentic(&forged, &credentials.server_ufrag, &crypto()), "a forged request is accepted");
+        assert!(
+            !is_authentic(&forged, &credentials.server_ufrag, &crypto()),
+            "a forged request is accepted"
+        );
     }
 }
 
@@ -56,7 +62,9 @@ fn accepted(name: &str) -> Option<Credentials> {
     let found = credentials(name)?;
     assert_eq!(format!("{}:{}", found.server_ufrag, found.client_ufrag), name);
     assert!(sdp::is_ice_pwd(&found.server_ufrag) && sdp::is_ice_pwd(&found.client_pwd));
-    assert!(found.client_ufrag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/'));
+    assert!(
+        found.client_ufrag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    );
     Some(found)
 }
 
@@ -142,7 +150,10 @@ pub fn signalling(bytes: &[u8]) {
                 assert!(sdp::fingerprint(&sdp).is_some());
                 assert_eq!(sdp.lines().filter(|line| line.starts_with("m=")).count(), 1);
                 if window.is_none() && sdp.len() + 64 <= SDP_LEN_MAX {
-                    assert_eq!(check(&with_window(&sdp, 1)).map(|checked| checked.window), Ok(Some(1)));
+                    assert_eq!(
+                        check(&with_window(&sdp, 1)).map(|checked| checked.window),
+                        Ok(Some(1))
+                    );
                 }
                 is_described = true;
             }

@@ -32,7 +32,10 @@ pub struct IceServer {
 impl fmt::Debug for IceServer {
     /// Leaves out the credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IceServer").field("urls", &self.urls).field("username", &self.username).finish_non_exhaustive()
+        f.debug_struct("IceServer")
+            .field("urls", &self.urls)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +93,8 @@ fn check(server: &IceServer) -> Result<(), BadIceServers> {
     if server.urls.is_empty() || server.urls.len() > ICE_URLS_MAX {
         return Err(BadIceServers::Urls(server.urls.len()));
     }
-    let too_long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > ICE_TEXT_LEN_MAX);
+    let too_long =
+        |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > ICE_TEXT_LEN_MAX);
     if too_long(&server.username) {
         return Err(BadIceServers::TooLong("username"));
     }
@@ -102,7 +106,8 @@ fn check(server: &IceServer) -> Result<(), BadIceServers> {
             return Err(BadIceServers::TooLong("URL"));
         }
         let host = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme));
-        if !host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic())) {
+        if !host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic()))
+        {
             return Err(BadIceServers::Url(url.clone()));
         }
         if url.starts_with("turn") && (server.username.is_none() || server.credential.is_none()) {
@@ -124,7 +129,12 @@ mod tests {
     #[test]
     fn what_browsers_take_passes_and_the_rest_does_not() {
         let url = "turn:198.51.100.1:3478?transport=udp";
-        let good = server(&["stun:relay.example", url, "turns:relay.example:5349", "stun:[2001:db8::1]:3478"]);
+        let good = server(&[
+            "stun:relay.example",
+            url,
+            "turns:relay.example:5349",
+            "stun:[2001:db8::1]:3478",
+        ]);
         assert_eq!(check_ice_servers(&vec![good.clone(); ICE_SERVERS_MAX]), Ok(()));
         assert_eq!(check_ice_servers(&vec![good.clone(); 9]), Err(BadIceServers::TooMany(9)));
         assert_eq!(check_ice_servers(&[server(&[])]), Err(BadIceServers::Urls(0)));
@@ -134,10 +144,14 @@ mod tests {
         }
         let anonymous = IceServer { credential: None, ..good.clone() };
         assert_eq!(check_ice_servers(&[anonymous]), Err(BadIceServers::NoCredential(url.into())));
-        let stun = IceServer { username: None, credential: None, ..server(&["stun:relay.example"]) };
+        let stun =
+            IceServer { username: None, credential: None, ..server(&["stun:relay.example"]) };
         assert_eq!(check_ice_servers(&[stun]), Ok(()));
         let long = "x".repeat(ICE_TEXT_LEN_MAX + 1);
-        assert_eq!(check_ice_servers(&[server(&[&format!("turn:{long}")])]), Err(BadIceServers::TooLong("URL")));
+        assert_eq!(
+            check_ice_servers(&[server(&[&format!("turn:{long}")])]),
+            Err(BadIceServers::TooLong("URL"))
+        );
         let named = IceServer { username: Some(long), ..good };
         assert_eq!(check_ice_servers(&[named]), Err(BadIceServers::TooLong("username")));
     }

@@ -43,7 +43,8 @@ mod sdp;
 
 pub use error::{Closed, Error, Violation};
 pub use ice_server::{
-    BadIceServers, ICE_SERVERS_MAX, ICE_TEXT_LEN_MAX, ICE_URLS_MAX, IceServer, IceServers, check_ice_servers,
+    BadIceServers, ICE_SERVERS_MAX, ICE_TEXT_LEN_MAX, ICE_URLS_MAX, IceServer, IceServers,
+    check_ice_servers,
 };
 pub use signal::{BadSignal, Role, SIGNALLING_PROTOCOL, SIGNALLING_TIMEOUT};
 pub use stream::Stream;

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 
 /// The value of the first `a=<name>:` line.
 pub fn attribute<'a>(sdp: &'a str, name: &str) -> Option<&'a str> {
-    sdp.lines().find_map(|l| l.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    sdp.lines()
+        .find_map(|l| l.strip_prefix("a=")?.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
 }
 
 /// The SHA-256 fingerprint of the certificate.
@@ -17,7 +19,8 @@ pub fn fingerprint(sdp: &str) -> Option<Fingerprint> {
     let mut out = [0; 32];
     let mut parts = hex.split(':');
     for byte in &mut out {
-        let digits = parts.next().filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits =
+            parts.next().filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         *byte = u8::from_str_radix(digits, 16).ok()?;
     }
     parts.next().is_none().then_some(Fingerprint(out))
@@ -25,7 +28,8 @@ pub fn fingerprint(sdp: &str) -> Option<Fingerprint> {
 
 /// An ICE password as RFC 8839 has it.
 pub fn is_ice_pwd(s: &str) -> bool {
-    (22..=256).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    (22..=256).contains(&s.len())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 /// The answer of the server, which never sends one: ICE-lite, DTLS server.
@@ -67,10 +71,14 @@ mod tests {
         for (socket, candidate) in
             [("127.0.0.1:4001", "UDP 1 127.0.0.1 4001"), ("[2001:db8::1]:9", "UDP 1 2001:db8::1 9")]
         {
-            let sdp = answer(socket.parse().unwrap(), &f, "libp2p+webrtc+v2/abcdefghijklmnopqrstuv");
+            let sdp =
+                answer(socket.parse().unwrap(), &f, "libp2p+webrtc+v2/abcdefghijklmnopqrstuv");
             assert_eq!(fingerprint(&sdp), Some(f));
             assert_eq!(attribute(&sdp, "ice-ufrag"), attribute(&sdp, "ice-pwd"));
-            assert_eq!(attribute(&sdp, "candidate"), Some(format!("1 1 {candidate} typ host").as_str()));
+            assert_eq!(
+                attribute(&sdp, "candidate"),
+                Some(format!("1 1 {candidate} typ host").as_str())
+            );
             assert!(sdp.lines().all(|l| l.as_bytes().get(1) == Some(&b'=')));
         }
     }

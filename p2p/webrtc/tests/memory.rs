@@ -44,7 +44,8 @@ async fn come_and_go(server: &mut peer::Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
     // No limit of rates here: it would only make the test slow.
-    let many = Config { handshake_burst_per_source: 10_000, handshake_burst: 10_000, ..Config::default() };
+    let many =
+        Config { handshake_burst_per_source: 10_000, handshake_burst: 10_000, ..Config::default() };
     let mut busy = server(many).await;
     for _ in 0..20 {
         come_and_go(&mut busy).await;
@@ -56,14 +57,19 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
             println!("after {n} connections: {} KiB, at the start {start}", resident_kib());
         }
     }
-    assert!(resident_kib() * 10 <= start * 11, "{} KiB after 200 connections, {start} before", resident_kib());
+    assert!(
+        resident_kib() * 10 <= start * 11,
+        "{} KiB after 200 connections, {start} before",
+        resident_kib()
+    );
 
     // As fast as one task can send: half forged, half with a good integrity and a new name each, from many addresses.
     let server = server(Config::default()).await;
     let target = socket_of(&server.addr);
     let mut sockets = Vec::new();
     for host in 2..34 {
-        sockets.push(UdpSocket::bind(("127.0.0.".to_owned() + &host.to_string(), 0)).await.unwrap());
+        sockets
+            .push(UdpSocket::bind(("127.0.0.".to_owned() + &host.to_string(), 0)).await.unwrap());
     }
     let requests: Vec<Vec<u8>> = (0..2000)
         .map(|n| {
@@ -84,8 +90,14 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
         most = most.max(resident_kib());
     }
     let (cpu, seconds) = (cpu_ms() - cpu_before, began.elapsed().as_secs_f64());
-    println!("{sent} requests in {seconds:.1} s: {cpu} ms of CPU, {} KiB more at most", most.saturating_sub(before));
+    println!(
+        "{sent} requests in {seconds:.1} s: {cpu} ms of CPU, {} KiB more at most",
+        most.saturating_sub(before)
+    );
     // 128 half-open connections are all that it can make us hold.
-    assert!(most.saturating_sub(before) < 32 * 1024, "{before} KiB before, {most} KiB in the flood");
+    assert!(
+        most.saturating_sub(before) < 32 * 1024,
+        "{before} KiB before, {most} KiB in the flood"
+    );
     assert!(cpu as f64 / sent as f64 <= 0.1, "{cpu} ms for {sent} requests, sending included");
 }

@@ -75,7 +75,8 @@ impl Forwarder {
         while tried.len() < ATTEMPTS_MAX && !reply.is_abandoned() {
             let node = self.upstreams().pick(&tried, Instant::now())?;
             tried.push(node);
-            let answer = self.network.request(node, Protocol::Light, body.clone(), ATTEMPT_TIMEOUT).await;
+            let answer =
+                self.network.request(node, Protocol::Light, body.clone(), ATTEMPT_TIMEOUT).await;
             let error = match answer {
                 Ok(answer) => {
                     self.upstreams().succeeded(node);
@@ -101,7 +102,8 @@ impl Forwarder {
         let connected = self.upstreams().connected();
         let members = connected.into_iter().filter_map(|node| {
             // Sixteen characters fit in the 64 bytes, whatever they are.
-            let agent: String = self.network.peer(node)?.agent.unwrap_or_default().chars().take(16).collect();
+            let agent: String =
+                self.network.peer(node)?.agent.unwrap_or_default().chars().take(16).collect();
             Some(Member { node, agent: BoundedString::try_from(agent).ok()? })
         });
         Some(codec::encode(&Response::Members(BoundedVec::truncated(members))))
@@ -111,7 +113,9 @@ impl Forwarder {
 fn blame(error: &RequestError) -> Blame {
     match error {
         RequestError::Busy | RequestError::Throttled => Blame::Load,
-        RequestError::QueueFull | RequestError::Closed | RequestError::RequestTooLarge { .. } => Blame::Request,
+        RequestError::QueueFull | RequestError::Closed | RequestError::RequestTooLarge { .. } => {
+            Blame::Request
+        }
         _ => Blame::Node,
     }
 }

@@ -48,7 +48,8 @@ impl Upstreams {
     /// The node to ask, unless all that are connected have been `tried`.
     pub fn pick(&mut self, tried: &[NodeId], now: Instant) -> Option<NodeId> {
         let in_turn = || (0..self.nodes.len()).map(|i| (self.turn + i) % self.nodes.len());
-        let usable = |i: &usize| self.nodes.get(*i).is_some_and(|n| n.connected && !tried.contains(&n.id));
+        let usable =
+            |i: &usize| self.nodes.get(*i).is_some_and(|n| n.connected && !tried.contains(&n.id));
         let healthy = |i: &usize| self.nodes.get(*i).is_some_and(|n| n.is_healthy(now));
         let chosen = in_turn().filter(usable).find(healthy).or_else(|| in_turn().find(usable))?;
         self.turn = chosen + 1;

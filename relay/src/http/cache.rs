@@ -10,7 +10,10 @@ use axum::{
     extract::Request,
     http::{
         HeaderValue, Method, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, VARY},
+        header::{
+            CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+            VARY,
+        },
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -51,7 +54,10 @@ pub async fn revalidated(mut request: Request, next: Next) -> Response {
     response.headers_mut().entry(CACHE_CONTROL).or_insert(ASK_AGAIN);
     vary(&mut response);
     let may_be_kept = response.headers().get(CACHE_CONTROL).is_none_or(|value| value != "no-store");
-    let len = response.headers().get(CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse::<usize>().ok());
+    let len = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|len| len.to_str().ok()?.parse::<usize>().ok());
     let fits = len.is_none_or(|len| len <= ETAG_LEN_MAX);
     if !(is_get && may_be_kept && fits && response.status() == StatusCode::OK) {
         return response;
@@ -85,13 +91,16 @@ fn vary(response: &mut Response) {
 
 fn etag(bytes: &[u8]) -> String {
     let digest = Sha1::digest(bytes);
-    let digits: String = digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
+    let digits: String =
+        digest.iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
     format!("\"{digits}\"")
 }
 
 /// Whether a list of entity tags has this one; `W/` makes no difference here.
 fn names(list: &str, tag: &str) -> bool {
-    list.split(',').map(str::trim).any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag)
+    list.split(',')
+        .map(str::trim)
+        .any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag)
 }
 
 /// Whether a path ends in `-` with 16 hexadecimal digits and an extension, as the page's build
@@ -100,7 +109,8 @@ fn is_hashed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let stem = name.split_once('.').map_or("", |(stem, _)| stem);
     let hash = stem.rsplit_once('-').map_or("", |(_, hash)| hash);
-    hash.len() == HASH_DIGITS && hash.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+    hash.len() == HASH_DIGITS
+        && hash.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -109,7 +119,11 @@ mod tests {
 
     #[test]
     fn only_names_with_a_hash_are_for_ever() {
-        for path in ["/assets/main-0123456789abcdef.js", "/a-b-fedcba9876543210.wasm", "/x-0123456789abcdef.js.map"] {
+        for path in [
+            "/assets/main-0123456789abcdef.js",
+            "/a-b-fedcba9876543210.wasm",
+            "/x-0123456789abcdef.js.map",
+        ] {
             assert!(is_hashed(path), "{path}");
         }
         for path in [

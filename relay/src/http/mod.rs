@@ -27,8 +27,8 @@ use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode,
         header::{
-            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY as CSP, CONTENT_TYPE, REFERRER_POLICY,
-            RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+            ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY as CSP,
+            CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::{self, Next},
@@ -76,10 +76,13 @@ pub struct CheckpointFile {
 impl CheckpointFile {
     /// Reads it once, to find out the chain and that it is one.
     pub fn open(path: PathBuf) -> Result<Self, crate::StartError> {
-        let bytes = files::read_capped(&path, FILE_LEN_MAX).map_err(crate::StartError::file("read", &path))?;
+        let bytes = files::read_capped(&path, FILE_LEN_MAX)
+            .map_err(crate::StartError::file("read", &path))?;
         // Its age is the browser's to judge: a stale one must be seen there to be reported there.
         match Checkpoint::open(&bytes, None, 0) {
-            Ok((checkpoint, _)) => Ok(Self { path, chain: checkpoint.header.chain, hash: Checkpoint::hash(&bytes) }),
+            Ok((checkpoint, _)) => {
+                Ok(Self { path, chain: checkpoint.header.chain, hash: Checkpoint::hash(&bytes) })
+            }
             Err(source) => Err(crate::StartError::Checkpoint { path, source }),
         }
     }
@@ -110,12 +113,18 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
         .route(WELL_KNOWN_PATH, get(well_known::answer))
         .route(CHECKPOINT_PATH, get(checkpoint))
         .layer(middleware::from_fn(cache::revalidated))
-        .layer(SetResponseHeaderLayer::overriding(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")))
+        .layer(SetResponseHeaderLayer::overriding(
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        ))
         .layer(SetResponseHeaderLayer::overriding(
             HeaderName::from_static("cross-origin-resource-policy"),
             HeaderValue::from_static("cross-origin"),
         ));
-    let own = Router::new().route("/healthz", get(healthz)).route("/metrics", get(metrics)).with_state(site.clone());
+    let own = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .with_state(site.clone());
     let routes = public.with_state(site.clone()).merge(own);
     let routes = match page {
         Some(dir) => {
@@ -124,7 +133,8 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
         }
         None => routes.fallback(no_page),
     };
-    let header = |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    let header =
+        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     routes
         .layer(header(CACHE_CONTROL, "no-cache"))
         .layer(header(CSP, CONTENT_SECURITY_POLICY))
@@ -148,7 +158,8 @@ async fn guard(
         }
         Err(wait) => {
             let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
-            (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds)], "too many requests\n").into_response()
+            (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, seconds)], "too many requests\n")
+                .into_response()
         }
     };
     site.metrics.http(response.status().as_u16());
@@ -159,7 +170,8 @@ async fn checkpoint(State(site): State<Arc<Site>>) -> Response {
     let Some(file) = site.checkpoint.clone() else {
         return (StatusCode::NOT_FOUND, "this relay has no checkpoint\n").into_response();
     };
-    let read = tokio::task::spawn_blocking(move || files::read_capped(&file.path, FILE_LEN_MAX)).await;
+    let read =
+        tokio::task::spawn_blocking(move || files::read_capped(&file.path, FILE_LEN_MAX)).await;
     match read.map_err(std::io::Error::other).flatten() {
         Ok(bytes) => ([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response(),
         Err(error) => {
@@ -179,10 +191,14 @@ async fn healthz(State(site): State<Arc<Site>>) -> Response {
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
     let (_, healthy) = site.forwarder.upstreams().count(Instant::now());
     let text = site.metrics.render(&site.network, site.turn.as_deref(), healthy);
-    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
 }
 
 async fn no_page() -> Response {
-    (StatusCode::NOT_FOUND, "this relay serves no page; its addresses are at /.well-known/tequio.json\n")
+    (
+        StatusCode::NOT_FOUND,
+        "this relay serves no page; its addresses are at /.well-known/tequio.json\n",
+    )
         .into_response()
 }

@@ -51,7 +51,11 @@ pub struct Server {
 
 impl Server {
     /// Binds and starts.
-    pub async fn start(addr: SocketAddr, tls: Option<Arc<Certificate>>, router: Router) -> io::Result<Self> {
+    pub async fn start(
+        addr: SocketAddr,
+        tls: Option<Arc<Certificate>>,
+        router: Router,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(addr).await?;
         let (addr, secure) = (listener.local_addr()?, tls.is_some());
         let (stop, stopped) = oneshot::channel();
@@ -76,10 +80,19 @@ impl Server {
     }
 }
 
-async fn run(listener: TcpListener, tls: Option<Arc<Certificate>>, router: Router, mut stopped: oneshot::Receiver<()>) {
+async fn run(
+    listener: TcpListener,
+    tls: Option<Arc<Certificate>>,
+    router: Router,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT).keep_alive_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT)
+        .keep_alive_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -97,7 +110,8 @@ async fn run(listener: TcpListener, tls: Option<Arc<Certificate>>, router: Route
         };
         // Above the bound a connection is closed at once: the client may try again.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
-        let service = TowerToHyperService::new(Extension(ClientIp(peer.ip())).layer(router.clone()));
+        let service =
+            TowerToHyperService::new(Extension(ClientIp(peer.ip())).layer(router.clone()));
         let (builder, tls, watcher) = (builder.clone(), tls.clone(), graceful.watcher());
         tokio::spawn(async move {
             let Some(io) = secured(socket, tls).await else { return };
@@ -121,13 +135,15 @@ async fn secured(socket: TcpStream, tls: Option<Arc<Certificate>>) -> Option<Box
     let socket = WriteTimeout::new(socket, WRITE_TIMEOUT);
     match tls {
         None => Some(Box::new(socket)),
-        Some(certificate) => match timeout(TLS_TIMEOUT, certificate.acceptor().accept(socket)).await {
-            Ok(Ok(stream)) => Some(Box::new(stream)),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake");
-                None
+        Some(certificate) => {
+            match timeout(TLS_TIMEOUT, certificate.acceptor().accept(socket)).await {
+                Ok(Ok(stream)) => Some(Box::new(stream)),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "TLS handshake");
+                    None
+                }
+                Err(_) => None,
             }
-            Err(_) => None,
-        },
+        }
     }
 }

@@ -34,8 +34,13 @@ struct WellKnown {
 }
 
 pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
-    let ice_servers: Vec<IceServer> = site.turn.iter().filter_map(|turn| turn.ice_server()).collect();
-    let lifetime = site.turn.as_ref().filter(|_| !ice_servers.is_empty()).map(|turn| turn.credential_lifetime());
+    let ice_servers: Vec<IceServer> =
+        site.turn.iter().filter_map(|turn| turn.ice_server()).collect();
+    let lifetime = site
+        .turn
+        .as_ref()
+        .filter(|_| !ice_servers.is_empty())
+        .map(|turn| turn.credential_lifetime());
     // A credential is for the one who asked.
     let cache = if ice_servers.is_empty() { "no-cache" } else { "no-store" };
     let chain = site.checkpoint.as_ref().map(|c| c.chain.to_string());

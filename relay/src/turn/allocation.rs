@@ -107,13 +107,17 @@ mod tests {
 
     #[test]
     fn permissions_and_channels_end_and_have_bounds() {
-        let (now, peer) = (Instant::now(), |n: u16| SocketAddr::from(([1, 1, (n >> 8) as u8, n as u8], 9)));
+        let (now, peer) =
+            (Instant::now(), |n: u16| SocketAddr::from(([1, 1, (n >> 8) as u8, n as u8], 9)));
         let mut allocation = Allocation::new(peer(0), String::new(), 1.into(), peer(0), now);
         assert_eq!(allocation.bind(0x4000, peer(1), now), Bound::Done);
         assert_eq!(allocation.bind(0x4000, peer(1), now), Bound::Done, "a refresh");
         assert_eq!(allocation.bind(0x4000, peer(2), now), Bound::Conflict);
         assert_eq!(allocation.bind(0x4001, peer(1), now), Bound::Conflict);
-        assert!(allocation.is_permitted(peer(1).ip(), now) && !allocation.is_permitted(peer(2).ip(), now));
+        assert!(
+            allocation.is_permitted(peer(1).ip(), now)
+                && !allocation.is_permitted(peer(2).ip(), now)
+        );
         assert_eq!(
             (allocation.peer_of(0x4000, now), allocation.channel_of(peer(1), now)),
             (Some(peer(1)), Some(0x4000))
@@ -125,7 +129,10 @@ mod tests {
         assert!(!allocation.permit(&[peer(1000).ip()], now));
         assert!(allocation.permit(&[peer(1).ip()], now), "known already");
         let later = now + CHANNEL_LIFETIME;
-        assert!(!allocation.is_permitted(peer(1).ip(), later) && allocation.peer_of(0x4000, later).is_none());
+        assert!(
+            !allocation.is_permitted(peer(1).ip(), later)
+                && allocation.peer_of(0x4000, later).is_none()
+        );
         assert_eq!(allocation.bind(0x4000, peer(2), later), Bound::Done);
     }
 }

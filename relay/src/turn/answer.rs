@@ -8,7 +8,8 @@ use turn_types::{
     stun::{
         attribute::{AttributeType, ErrorCode, Nonce, Realm, UnknownAttributes, XorMappedAddress},
         message::{
-            IntegrityAlgorithm, IntegrityKey, Message, MessageWrite, MessageWriteExt, MessageWriteVec, StunWriteError,
+            IntegrityAlgorithm, IntegrityKey, Message, MessageWrite, MessageWriteExt,
+            MessageWriteVec, StunWriteError,
         },
     },
 };

@@ -49,8 +49,11 @@ pub struct Issuer {
 impl Issuer {
     /// Keys that follow from the node's secret, for credentials that last so long.
     pub fn new(secret: &[u8; 32], lifetime: Duration) -> Self {
-        let derive = |purpose: &str| Zeroizing::new(mac(secret, &[purpose.as_bytes()]).finalize().into_bytes().into());
-        let (passwords, nonces) = (derive("tequio-relay turn passwords v1"), derive("tequio-relay turn nonces v1"));
+        let derive = |purpose: &str| {
+            Zeroizing::new(mac(secret, &[purpose.as_bytes()]).finalize().into_bytes().into())
+        };
+        let (passwords, nonces) =
+            (derive("tequio-relay turn passwords v1"), derive("tequio-relay turn nonces v1"));
         Self { passwords, nonces, lifetime }
     }
 
@@ -82,7 +85,8 @@ impl Issuer {
     pub fn nonce(&self, client: SocketAddr, unix_s: u64) -> String {
         let time = format!("{:016x}", unix_s.saturating_add(NONCE_LIFETIME_S));
         let mac = self.nonce_mac(client, &time).finalize().into_bytes();
-        let mac: String = mac.iter().take(NONCE_MAC_LEN).map(|byte| format!("{byte:02x}")).collect();
+        let mac: String =
+            mac.iter().take(NONCE_MAC_LEN).map(|byte| format!("{byte:02x}")).collect();
         time + &mac
     }
 
@@ -113,7 +117,8 @@ pub fn integrity_key(username: &str, password: &str) -> IntegrityKey {
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha1> {
     // HMAC takes keys of every length; the empty one is never used.
-    let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
+    let mut mac =
+        Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
     parts.iter().for_each(|part| mac.update(part));
     mac
 }
@@ -148,11 +153,21 @@ mod tests {
         assert_eq!(key, integrity_key(&credential.username, &credential.password));
         assert_ne!(of(8).issue(NOW, 1).password, credential.password);
         assert_eq!(of(7).issue(NOW, 1).password, credential.password, "outlives a restart");
-        assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs() - 1).is_some());
-        assert!(issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs()).is_none(), "expired");
-        for bad in
-            ["", "1800000000", ":", "-1:a", "99999999999999999999999:a", &format!("1800000000:{}", "a".repeat(60))]
-        {
+        assert!(
+            issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs() - 1).is_some()
+        );
+        assert!(
+            issuer.key(&credential.username, NOW + CREDENTIAL_LIFETIME.as_secs()).is_none(),
+            "expired"
+        );
+        for bad in [
+            "",
+            "1800000000",
+            ":",
+            "-1:a",
+            "99999999999999999999999:a",
+            &format!("1800000000:{}", "a".repeat(60)),
+        ] {
             assert!(issuer.key(bad, NOW).is_none(), "{bad:?}");
         }
     }
@@ -167,8 +182,14 @@ mod tests {
         assert!(!issuer.nonce_is_good(&nonce, b, NOW));
         let other = if nonce.ends_with('0') { "1" } else { "0" };
         let forged = format!("{}{other}", &nonce[..nonce.len() - 1]);
-        for bad in ["", "x", &nonce[..40], &forged, &nonce.replace(|c: char| c.is_ascii_digit(), "+"), &"é".repeat(24)]
-        {
+        for bad in [
+            "",
+            "x",
+            &nonce[..40],
+            &forged,
+            &nonce.replace(|c: char| c.is_ascii_digit(), "+"),
+            &"é".repeat(24),
+        ] {
             assert!(!issuer.nonce_is_good(bad, a, NOW), "{bad}");
         }
     }

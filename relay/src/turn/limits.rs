@@ -50,7 +50,8 @@ impl Bucket {
 
     /// Whether it has so much now, after refilling.
     pub fn has(&mut self, bytes: u64, now: Instant) -> bool {
-        let us = u64::try_from(now.saturating_duration_since(self.at).as_micros()).unwrap_or(u64::MAX);
+        let us =
+            u64::try_from(now.saturating_duration_since(self.at).as_micros()).unwrap_or(u64::MAX);
         let refill = us.min(1_000_000).saturating_mul(self.per_s) / 1_000_000;
         // Less than a byte stays in the time, so that a slow bucket fills too.
         if refill > 0 {

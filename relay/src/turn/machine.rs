@@ -21,7 +21,9 @@ use std::{
 };
 use turn_types::{
     AddressFamily,
-    attribute::{ChannelNumber, Data, Lifetime, RequestedAddressFamily, RequestedTransport, XorPeerAddress},
+    attribute::{
+        ChannelNumber, Data, Lifetime, RequestedAddressFamily, RequestedTransport, XorPeerAddress,
+    },
     channel::ChannelData,
     message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, REFRESH, SEND},
     stun::{
@@ -134,9 +136,16 @@ type Answer = Result<Vec<u8>, StunWriteError>;
 
 impl Machine {
     /// A server on a socket of one address family.
-    pub fn new(issuer: Issuer, limits: TurnLimits, targets: Targets, ipv6: bool, now: Instant) -> Self {
+    pub fn new(
+        issuer: Issuer,
+        limits: TurnLimits,
+        targets: Targets,
+        ipv6: bool,
+        now: Instant,
+    ) -> Self {
         let bucket = Bucket::full(limits.bytes_per_s, now);
-        let (allocations, by_client, by_relayed, clients, pending, outputs, counts) = Default::default();
+        let (allocations, by_client, by_relayed, clients, pending, outputs, counts) =
+            Default::default();
         let family = if ipv6 { AddressFamily::IPV6 } else { AddressFamily::IPV4 };
         Self {
             issuer,
@@ -223,7 +232,10 @@ impl Machine {
 
     /// What became of [`Output::Open`]: the address that peers will see.
     pub fn opened(&mut self, id: Id, relayed: Option<SocketAddr>, now: Instant) {
-        let Some(Pending { client, username, key, request, lifetime }) = self.pending.remove(&id) else { return };
+        let Some(Pending { client, username, key, request, lifetime }) = self.pending.remove(&id)
+        else {
+            return;
+        };
         let Ok(request) = Message::from_bytes(&request) else { return };
         let Some(relayed) = relayed else {
             self.release(client);
@@ -231,7 +243,8 @@ impl Machine {
             return self.answer(client, refused);
         };
         self.counts.allocated += 1;
-        let allocation = Allocation::new(client, username, request.transaction_id(), relayed, now + lifetime);
+        let allocation =
+            Allocation::new(client, username, request.transaction_id(), relayed, now + lifetime);
         self.allocations.insert(id, allocation);
         self.by_client.insert(client, id);
         self.by_relayed.insert(relayed, id);
@@ -248,8 +261,12 @@ impl Machine {
 
     fn stun(&mut self, client: SocketAddr, datagram: &[u8], now: Now) {
         // Nothing may stand behind the message, where no integrity covers it.
-        let whole = |header: MessageHeader| MessageHeader::LENGTH + usize::from(header.data_length()) == datagram.len();
-        if !MessageHeader::from_bytes(datagram).is_ok_and(whole) || !datagram.len().is_multiple_of(4) {
+        let whole = |header: MessageHeader| {
+            MessageHeader::LENGTH + usize::from(header.data_length()) == datagram.len()
+        };
+        if !MessageHeader::from_bytes(datagram).is_ok_and(whole)
+            || !datagram.len().is_multiple_of(4)
+        {
             return;
         }
         let Ok(message) = Message::from_bytes(datagram) else { return };
@@ -259,7 +276,9 @@ impl Machine {
                     self.answer(client, answer);
                 }
             }
-            MessageClass::Indication if message.has_method(SEND) => self.send(client, &message, now.at),
+            MessageClass::Indication if message.has_method(SEND) => {
+                self.send(client, &message, now.at)
+            }
             _ => {}
         }
     }
@@ -267,7 +286,8 @@ impl Machine {
     /// The answer, unless it has to wait for a socket.
     fn request(&mut self, client: SocketAddr, request: &Message<'_>, now: Now) -> Option<Answer> {
         let attributes = request.iter_attributes().map(|(_, attribute)| attribute.get_type());
-        let unknown = attributes.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind));
+        let unknown =
+            attributes.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind));
         let unknown: Vec<AttributeType> = unknown.take(16).collect();
         if !unknown.is_empty() {
             return Some(answer::unknown(request, &unknown));
@@ -303,14 +323,22 @@ impl Machine {
     }
 
     /// The long-term credential mechanism (RFC 8489, section 9.2.4).
-    fn authenticate(&mut self, client: SocketAddr, request: &Message<'_>, now: Now) -> Result<User, Answer> {
+    fn authenticate(
+        &mut self,
+        client: SocketAddr,
+        request: &Message<'_>,
+        now: Now,
+    ) -> Result<User, Answer> {
         let nonce = self.issuer.nonce(client, now.unix_s);
         let challenge = |code| Err(answer::challenge(request, code, REALM, &nonce));
         if !request.has_attribute(MessageIntegrity::TYPE) {
             return challenge(ErrorCode::UNAUTHORIZED);
         }
-        let (name, realm, shown) =
-            (request.attribute::<Username>(), request.attribute::<Realm>(), request.attribute::<Nonce>());
+        let (name, realm, shown) = (
+            request.attribute::<Username>(),
+            request.attribute::<Realm>(),
+            request.attribute::<Nonce>(),
+        );
         let (Ok(name), Ok(realm), Ok(shown)) = (name, realm, shown) else {
             return Err(answer::refused(request, ErrorCode::BAD_REQUEST, None));
         };
@@ -340,7 +368,8 @@ impl Machine {
         let refused = |code| Some(answer::refused(request, code, Some(&user.key)));
         if let Some(allocation) = id.and_then(|id| self.allocations.get(&id)) {
             // The answer was lost: it is given again.
-            let repeated = allocation.transaction == request.transaction_id() && allocation.username == user.name;
+            let repeated = allocation.transaction == request.transaction_id()
+                && allocation.username == user.name;
             return match repeated {
                 true => {
                     let left = seconds(allocation.expires.saturating_duration_since(now.at));
@@ -355,15 +384,21 @@ impl Machine {
             Err(_) => return refused(ErrorCode::BAD_REQUEST),
         }
         match request.attribute::<RequestedAddressFamily>() {
-            Ok(family) if family.family() != self.family => return refused(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED),
+            Ok(family) if family.family() != self.family => {
+                return refused(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
+            }
             // Whoever came by IPv6 without asking for a family can use IPv6, though the RFC would read it as IPv4.
-            Err(_) if request.has_attribute(RequestedAddressFamily::TYPE) => return refused(ErrorCode::BAD_REQUEST),
+            Err(_) if request.has_attribute(RequestedAddressFamily::TYPE) => {
+                return refused(ErrorCode::BAD_REQUEST);
+            }
             _ => {}
         }
         let by_credential = self.allocations.values().filter(|a| a.username == user.name).count();
         let ip = client_key(client.ip());
         let by_ip = self.clients.get(&ip).map_or(0, |client| client.allocations);
-        if by_ip >= self.limits.allocations_per_ip || by_credential >= self.limits.allocations_per_credential {
+        if by_ip >= self.limits.allocations_per_ip
+            || by_credential >= self.limits.allocations_per_credential
+        {
             self.counts.refused_limit += 1;
             return refused(ErrorCode::ALLOCATION_QUOTA_REACHED);
         }
@@ -373,11 +408,14 @@ impl Machine {
         }
         let per_s = self.limits.bytes_per_s_per_ip;
         let account = self.clients.entry(ip);
-        account.or_insert_with(|| Client { allocations: 0, bucket: Bucket::full(per_s, now.at) }).allocations += 1;
+        account
+            .or_insert_with(|| Client { allocations: 0, bucket: Bucket::full(per_s, now.at) })
+            .allocations += 1;
         let id = Id(self.next);
         self.next += 1;
         let (lifetime, request) = (self.lifetime(request), request.as_bytes().to_vec());
-        self.pending.insert(id, Pending { client, username: user.name, key: user.key, request, lifetime });
+        self.pending
+            .insert(id, Pending { client, username: user.name, key: user.key, request, lifetime });
         self.outputs.push_back(Output::Open { id });
         None
     }
@@ -396,10 +434,13 @@ impl Machine {
 
     fn permit(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Answer {
         let refused = |code| answer::refused(request, code, Some(&user.key));
-        let peers = request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
+        let peers =
+            request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
         let mut ips = Vec::new();
         for (_, raw) in peers {
-            let Ok(peer) = XorPeerAddress::try_from(&raw) else { return refused(ErrorCode::BAD_REQUEST) };
+            let Ok(peer) = XorPeerAddress::try_from(&raw) else {
+                return refused(ErrorCode::BAD_REQUEST);
+            };
             ips.push(peer.addr(request.transaction_id()).ip());
         }
         if ips.is_empty() {
@@ -417,8 +458,11 @@ impl Machine {
 
     fn bind(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Answer {
         let refused = |code| answer::refused(request, code, Some(&user.key));
-        let (channel, peer) = (request.attribute::<ChannelNumber>(), request.attribute::<XorPeerAddress>());
-        let (Ok(channel), Ok(peer)) = (channel, peer) else { return refused(ErrorCode::BAD_REQUEST) };
+        let (channel, peer) =
+            (request.attribute::<ChannelNumber>(), request.attribute::<XorPeerAddress>());
+        let (Ok(channel), Ok(peer)) = (channel, peer) else {
+            return refused(ErrorCode::BAD_REQUEST);
+        };
         let (channel, peer) = (channel.channel(), peer.addr(request.transaction_id()));
         if !CHANNELS.contains(&channel) || peer.port() == 0 {
             return refused(ErrorCode::BAD_REQUEST);
@@ -438,7 +482,9 @@ impl Machine {
     /// A Send indication: not authenticated, so it counts only with a permission that was.
     fn send(&mut self, client: SocketAddr, message: &Message<'_>, now: Instant) {
         let Some(id) = self.by_client.get(&client).copied() else { return };
-        let (Ok(peer), Ok(data)) = (message.attribute::<XorPeerAddress>(), message.attribute::<Data<'_>>()) else {
+        let (Ok(peer), Ok(data)) =
+            (message.attribute::<XorPeerAddress>(), message.attribute::<Data<'_>>())
+        else {
             return;
         };
         let peer = peer.addr(message.transaction_id());
@@ -456,7 +502,11 @@ impl Machine {
         match self.by_relayed.get(&peer).copied() {
             // Both ends are ours: no router has to turn the packet round.
             Some(other) => self.peer_sent(other, from, payload, now),
-            None => self.outputs.push_back(Output::ToPeer { from: id, to: peer, bytes: payload.to_vec() }),
+            None => self.outputs.push_back(Output::ToPeer {
+                from: id,
+                to: peer,
+                bytes: payload.to_vec(),
+            }),
         }
         self.end_if_used_up(id);
     }
@@ -475,8 +525,12 @@ impl Machine {
 
     /// Whether the rates let so many bytes pass; if so they are counted.
     fn account(&mut self, id: Id, bytes: usize, now: Instant) -> bool {
-        let (bytes, Some(allocation)) = (bytes as u64, self.allocations.get_mut(&id)) else { return false };
-        let Some(client) = self.clients.get_mut(&client_key(allocation.client.ip())) else { return false };
+        let (bytes, Some(allocation)) = (bytes as u64, self.allocations.get_mut(&id)) else {
+            return false;
+        };
+        let Some(client) = self.clients.get_mut(&client_key(allocation.client.ip())) else {
+            return false;
+        };
         if !client.bucket.has(bytes, now) || !self.bucket.has(bytes, now) {
             self.counts.dropped += 1;
             return false;
@@ -514,8 +568,14 @@ impl Machine {
 
     /// What a request asks for, within the limit.
     fn lifetime(&self, request: &Message<'_>) -> Duration {
-        let asked = request.attribute::<Lifetime>().map(|lifetime| Duration::from_secs(lifetime.seconds().into()));
-        asked.ok().filter(|asked| !asked.is_zero()).unwrap_or(self.limits.lifetime).min(self.limits.lifetime)
+        let asked = request
+            .attribute::<Lifetime>()
+            .map(|lifetime| Duration::from_secs(lifetime.seconds().into()));
+        asked
+            .ok()
+            .filter(|asked| !asked.is_zero())
+            .unwrap_or(self.limits.lifetime)
+            .min(self.limits.lifetime)
     }
 
     fn answer(&mut self, to: SocketAddr, answer: Answer) {

@@ -60,8 +60,8 @@ impl TurnConfig {
 
     /// The address to announce; none if all interfaces are listened on and no external one is given.
     pub(crate) fn announced(&self) -> Option<IpAddr> {
-        self.external
-            .or(Some(self.listen.ip()))
-            .filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv6() == self.listen.is_ipv6())
+        self.external.or(Some(self.listen.ip())).filter(|ip| {
+            !ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv6() == self.listen.is_ipv6()
+        })
     }
 }

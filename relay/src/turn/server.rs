@@ -96,7 +96,8 @@ impl TurnServer {
         let limits = config.limits.clone();
         let machine = Machine::new(issuer, limits, targets, addr.is_ipv6(), Instant::now());
         let state = Mutex::new(State { machine, sockets: BTreeMap::new() });
-        let shared = Arc::new(Shared { socket, sender, bind: config.listen.ip(), announced, state });
+        let shared =
+            Arc::new(Shared { socket, sender, bind: config.listen.ip(), announced, state });
         let task = tokio::spawn(run(shared.clone()));
         Ok(Self { shared, addr, task })
     }
@@ -133,7 +134,9 @@ impl Drop for TurnServer {
     fn drop(&mut self) {
         self.task.abort();
         // The readers hold what holds them.
-        std::mem::take(&mut self.shared.lock().sockets).values().for_each(|socket| socket.reader.abort());
+        std::mem::take(&mut self.shared.lock().sockets)
+            .values()
+            .for_each(|socket| socket.reader.abort());
     }
 }
 
@@ -156,7 +159,8 @@ impl Shared {
                 }
                 Output::Open { id } => {
                     let relayed = self.open(id, &mut state.sockets);
-                    let relayed = relayed.inspect_err(|error| tracing::warn!(%error, "no socket for an allocation"));
+                    let relayed = relayed
+                        .inspect_err(|error| tracing::warn!(%error, "no socket for an allocation"));
                     state.machine.opened(id, relayed.ok(), now.at);
                 }
                 Output::Close { id } => {
@@ -168,7 +172,11 @@ impl Shared {
         }
     }
 
-    fn open(self: &Arc<Self>, id: Id, sockets: &mut BTreeMap<Id, Socket>) -> io::Result<SocketAddr> {
+    fn open(
+        self: &Arc<Self>,
+        id: Id,
+        sockets: &mut BTreeMap<Id, Socket>,
+    ) -> io::Result<SocketAddr> {
         let sender = bind(SocketAddr::new(self.bind, 0))?;
         let socket = UdpSocket::from_std(sender.try_clone()?)?;
         let relayed = SocketAddr::new(self.announced, socket.local_addr()?.port());
@@ -232,7 +240,8 @@ async fn read(shared: Arc<Shared>, id: Id, socket: UdpSocket) {
 
 /// A socket of one address family: a client or a peer has one address only.
 fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, None)?;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, None)?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -82,9 +82,14 @@ fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, ..] = ip.octets();
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64)
+            ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || (a == 100 && b & 0xc0 == 64)
         }
-        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST || ip.is_unique_local() || ip.is_unicast_link_local(),
+        IpAddr::V6(ip) => {
+            ip == Ipv6Addr::LOCALHOST || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
     }
 }
 
@@ -96,7 +101,8 @@ mod tests {
         SocketAddr::new(text.parse().unwrap(), 5000)
     }
 
-    const PUBLIC: [&str; 5] = ["1.1.1.1", "100.63.0.1", "172.32.0.1", "223.255.255.254", "2606:4700::1111"];
+    const PUBLIC: [&str; 5] =
+        ["1.1.1.1", "100.63.0.1", "172.32.0.1", "223.255.255.254", "2606:4700::1111"];
     const PRIVATE: [&str; 11] = [
         "10.0.0.1",
         "172.16.0.1",
@@ -150,23 +156,32 @@ mod tests {
 
     #[test]
     fn never_the_relays_own_ports() {
-        let own = Targets { own: vec![[198, 51, 100, 1].into()], own_ports: vec![4820], ..Targets::default() };
+        let own = Targets {
+            own: vec![[198, 51, 100, 1].into()],
+            own_ports: vec![4820],
+            ..Targets::default()
+        };
         let lan = Targets { allow_private: true, ..own.clone() };
         assert!(own.permits_ip(own.own[0]), "another allocation may be there");
         assert!(!own.permits(at("198.51.100.1")));
         assert!(lan.permits(at("198.51.100.1")));
         for ip in [own.own[0], [127, 0, 0, 1].into()] {
-            assert!(!own.permits(SocketAddr::new(ip, 4820)) && !lan.permits(SocketAddr::new(ip, 4820)));
+            assert!(
+                !own.permits(SocketAddr::new(ip, 4820)) && !lan.permits(SocketAddr::new(ip, 4820))
+            );
         }
     }
 
     #[test]
     fn never_another_address_of_this_machine() {
-        let mut targets = Targets { own: vec![[1, 1, 1, 1].into()], own_ports: vec![3478], ..Targets::default() };
+        let mut targets =
+            Targets { own: vec![[1, 1, 1, 1].into()], own_ports: vec![3478], ..Targets::default() };
         assert!(targets.permits(at("1.1.1.2")), "a stranger's");
         targets.interfaces = vec![[1, 1, 1, 2].into(), [10, 0, 0, 2].into()];
         assert!(!targets.permits(at("1.1.1.2")) && !targets.permits(at("10.0.0.2")));
         let lan = Targets { allow_private: true, ..targets };
-        assert!(lan.permits(at("1.1.1.2")) && !lan.permits(SocketAddr::new([1, 1, 1, 2].into(), 3478)));
+        assert!(
+            lan.permits(at("1.1.1.2")) && !lan.permits(SocketAddr::new([1, 1, 1, 2].into(), 3478))
+        );
     }
 }

@@ -16,7 +16,8 @@ use turn_types::{
     stun::{
         attribute::{ErrorCode, Nonce, Realm, Username},
         message::{
-            BINDING, IntegrityAlgorithm, Message, MessageWrite, MessageWriteExt, MessageWriteVec, Method, TransactionId,
+            BINDING, IntegrityAlgorithm, Message, MessageWrite, MessageWriteExt, MessageWriteVec,
+            Method, TransactionId,
         },
         prelude::AttributeWrite,
     },
@@ -83,7 +84,12 @@ impl World {
     }
 
     fn allocate(&mut self, client: SocketAddr, credential: &Credential) -> u16 {
-        self.code(client, credential, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)])
+        self.code(
+            client,
+            credential,
+            ALLOCATE,
+            &[&RequestedTransport::new(RequestedTransport::UDP)],
+        )
     }
 
     fn issue(&self, random: u64) -> Credential {
@@ -91,7 +97,12 @@ impl World {
     }
 }
 
-fn signed(credential: &Credential, nonce: &str, method: Method, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+fn signed(
+    credential: &Credential,
+    nonce: &str,
+    method: Method,
+    attributes: &[&dyn AttributeWrite],
+) -> Vec<u8> {
     let mut request = Message::builder_request(method, MessageWriteVec::new());
     attributes.iter().for_each(|attribute| request.add_attribute(*attribute).unwrap());
     request.add_attribute(&Username::new(&credential.username).unwrap()).unwrap();
@@ -136,7 +147,8 @@ fn a_stale_nonce_and_anothers_credential_are_told_apart() {
     let mut world = World::new(TurnLimits::default());
     let (mine, other) = (world.issue(1), world.issue(2));
     let nonce = world.machine.issuer().nonce(client(2), UNIX_S);
-    let request = signed(&mine, &nonce, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
+    let request =
+        signed(&mine, &nonce, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]);
     assert_eq!(code(&world.ask(client(1), &request)), 438, "of another client");
     let first = world.ask(client(2), &request);
     assert_eq!(code(&first), 0);
@@ -147,31 +159,51 @@ fn a_stale_nonce_and_anothers_credential_are_told_apart() {
     assert_eq!(world.code(client(1), &mine, REFRESH, &[]), 437);
     assert_eq!(world.code(client(2), &mine, ALLOCATE, &[]), 437);
     assert_eq!(world.code(client(3), &mine, ALLOCATE, &[]), 400);
-    assert_eq!(world.code(client(3), &mine, ALLOCATE, &[&RequestedTransport::new(RequestedTransport::TCP)]), 442);
-    assert_eq!(world.code(client(2), &mine, CHANNEL_BIND, &[&ChannelNumber::new(0x5000), &peer()]), 400);
+    assert_eq!(
+        world.code(
+            client(3),
+            &mine,
+            ALLOCATE,
+            &[&RequestedTransport::new(RequestedTransport::TCP)]
+        ),
+        442
+    );
+    assert_eq!(
+        world.code(client(2), &mine, CHANNEL_BIND, &[&ChannelNumber::new(0x5000), &peer()]),
+        400
+    );
     assert_eq!(world.code(client(2), &mine, CREATE_PERMISSION, &[]), 400);
 }
 
 #[test]
 fn allocations_have_bounds() {
-    let limits =
-        TurnLimits { allocations: 5, allocations_per_ip: 2, allocations_per_credential: 3, ..Default::default() };
+    let limits = TurnLimits {
+        allocations: 5,
+        allocations_per_ip: 2,
+        allocations_per_credential: 3,
+        ..Default::default()
+    };
     let mut world = World::new(limits);
     let credentials: Vec<Credential> = (0..5).map(|n| world.issue(n)).collect();
     let from = |ip: u16, port| SocketAddr::new(client(ip).ip(), port);
-    let codes = [(1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
-        .map(|(ip, port, credential)| world.allocate(from(ip, port), &credentials[credential]));
+    let codes =
+        [(1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
+            .map(|(ip, port, credential)| world.allocate(from(ip, port), &credentials[credential]));
     assert_eq!(codes, [0, 0, 486, 0, 486, 0, 0, 508]);
     assert_eq!((world.machine.open(), world.machine.counts().refused_limit), (5, 3));
 }
 
 #[test]
 fn bytes_have_a_rate_and_an_end() {
-    let limits = TurnLimits { allocation_bytes: 3500, bytes_per_s_per_ip: 1000, ..Default::default() };
+    let limits =
+        TurnLimits { allocation_bytes: 3500, bytes_per_s_per_ip: 1000, ..Default::default() };
     let mut world = World::new(limits);
     let credential = world.issue(1);
     assert_eq!(world.allocate(client(1), &credential), 0);
-    assert_eq!(world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]), 0);
+    assert_eq!(
+        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        0
+    );
     let packet = [&[0x40, 0, 0x01, 0xf4][..], &[7; 500]].concat();
     let sent = |world: &mut World| {
         let now = world.now();
@@ -179,7 +211,9 @@ fn bytes_have_a_rate_and_an_end() {
         world.drain()
     };
     let two = sent(&mut world);
-    assert!(two.iter().all(|o| matches!(o, Output::ToPeer { to, .. } if *to == PEER.parse().unwrap())));
+    assert!(
+        two.iter().all(|o| matches!(o, Output::ToPeer { to, .. } if *to == PEER.parse().unwrap()))
+    );
     assert_eq!((two.len(), world.machine.counts().dropped), (2, 8));
     for _ in 0..2 {
         world.after += Duration::from_secs(1);
@@ -196,14 +230,20 @@ fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
     let mut world = World::new(TurnLimits::default());
     let credential = world.issue(1);
     assert_eq!(world.allocate(client(1), &credential), 0);
-    assert_eq!(world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]), 0);
+    assert_eq!(
+        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        0
+    );
     let (packet, now) = ([0x40, 0, 0, 4, 1, 2, 3, 4], world.now());
     world.machine.client_sent(client(1), &packet, now);
     assert!(matches!(world.drain()[..], [Output::ToPeer { .. }]));
     world.machine.set_interfaces(vec![PEER.parse::<SocketAddr>().unwrap().ip()]);
     world.machine.client_sent(client(1), &packet, now);
     assert!(world.drain().is_empty());
-    assert_eq!(world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]), 403);
+    assert_eq!(
+        world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
+        403
+    );
 }
 
 #[test]
@@ -214,7 +254,8 @@ fn only_permitted_peers_are_heard_and_only_for_a_time() {
     world.machine.client_sent(client(1), &[0x40, 0, 0, 0], now);
     assert_eq!(world.allocate(client(1), &credential), 0);
     let id = super::allocation::Id(0);
-    let (at, other): (SocketAddr, SocketAddr) = (PEER.parse().unwrap(), "1.1.1.2:9".parse().unwrap());
+    let (at, other): (SocketAddr, SocketAddr) =
+        (PEER.parse().unwrap(), "1.1.1.2:9".parse().unwrap());
     world.machine.peer_sent(id, at, b"early", now.at);
     assert!(world.drain().is_empty());
     assert_eq!(world.code(client(1), &credential, CREATE_PERMISSION, &[&peer()]), 0);

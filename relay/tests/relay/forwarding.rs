@@ -29,7 +29,8 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
     let addr = first.network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     config.nodes = vec![identity::with_peer(addr, ids[0]), bare(ids[1])];
     let relay = Relay::start(config).await.unwrap();
-    let answer = |n: u8| move |body: Vec<u8>| if body == b"who" { vec![n] } else { body.repeat(1000) };
+    let answer =
+        |n: u8| move |body: Vec<u8>| if body == b"who" { vec![n] } else { body.repeat(1000) };
     let first = first.serve(answer(1));
     let second = second.serve(answer(2));
     in_time(second.dial(address_of(&relay, TransportKind::Quic))).await.unwrap();
@@ -39,7 +40,8 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
         let client = node(seed);
         let (id, path) = in_time(client.network.dial(address_of(&relay, kind))).await.unwrap();
         assert_eq!((id, path), (relay.id(), Path::Direct(kind)));
-        let ask = |body: &[u8]| client.network.request(relay.id(), Protocol::Light, body.into(), LONG);
+        let ask =
+            |body: &[u8]| client.network.request(relay.id(), Protocol::Light, body.into(), LONG);
         let mut asked = [ask(b"who").await.unwrap(), ask(b"who").await.unwrap()];
         asked.sort();
         assert_eq!(asked, [[1], [2]], "in turn");
@@ -47,7 +49,9 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
         assert!(ask(&body).await.unwrap() == body.repeat(1000), "3 MB come back as they were");
         // The relay answers for itself who can be reached through it.
         let members = ask(&codec::encode(&Request::Members)).await.unwrap();
-        let Ok(Response::Members(members)) = codec::decode(&members, 1 << 20) else { panic!("no members") };
+        let Ok(Response::Members(members)) = codec::decode(&members, 1 << 20) else {
+            panic!("no members")
+        };
         let mut members: Vec<_> = members.into_vec().into_iter().map(|m| m.node).collect();
         members.sort();
         let mut expected = ids;

@@ -14,7 +14,8 @@ use tequio_core::{
     types::{ChainId, NodeId},
 };
 use tequio_p2p::{
-    Config as NetworkConfig, Event, Events, Multiaddr, Network, TransportKind, WebRtcCertificate, identity,
+    Config as NetworkConfig, Event, Events, Multiaddr, Network, TransportKind, WebRtcCertificate,
+    identity,
 };
 use tequio_relay::{Config, Relay};
 
@@ -97,11 +98,14 @@ fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
         time_ms: 1,
         params,
         accounts: vec![(node, 0, 1)].try_into().unwrap(),
-        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }].try_into().unwrap(),
+        seats: vec![GenesisSeat { node, key: voting.public(), vrf_key, weight: 1 }]
+            .try_into()
+            .unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
     let start = GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap();
-    let bytes = Checkpoint::new(start.header, None, start.committee.record().clone(), 1000).encode();
+    let bytes =
+        Checkpoint::new(start.header, None, start.committee.record().clone(), 1000).encode();
     let path = dir.join("checkpoint.bin");
     std::fs::write(&path, &bytes).unwrap();
     (path, bytes, start.chain)

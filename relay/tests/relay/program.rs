@@ -17,7 +17,8 @@ fn program(dir: &std::path::Path, args: &[&str]) -> Command {
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    let status =
+        Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
     assert!(status.success());
 }
 
@@ -41,7 +42,8 @@ fn ready_line(child: &mut Child) -> serde_json::Value {
 #[test]
 fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
     let dir = dir();
-    let listen = ["--listen", "/ip4/127.0.0.1/udp/0/webrtc-direct", "--listen", "/ip4/127.0.0.1/tcp/0/ws"];
+    let listen =
+        ["--listen", "/ip4/127.0.0.1/udp/0/webrtc-direct", "--listen", "/ip4/127.0.0.1/tcp/0/ws"];
     let mut hashes = vec![];
     for _ in 0..2 {
         let mut child = program(dir.path(), &[&listen[..], &["--json"]].concat()).spawn().unwrap();
@@ -50,7 +52,8 @@ fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
         assert!(ready["http"].as_str().unwrap().starts_with("http://127.0.0.1:"));
         let addresses = ready["listen"].as_array().unwrap();
         assert_eq!(addresses.len(), 2);
-        let webrtc = addresses.iter().find_map(|a| a.as_str().unwrap().split_once("/certhash/")).unwrap().1;
+        let webrtc =
+            addresses.iter().find_map(|a| a.as_str().unwrap().split_once("/certhash/")).unwrap().1;
         assert!(webrtc.ends_with(&format!("/p2p/{}", ready["peer"].as_str().unwrap())));
         hashes.push(webrtc.to_owned());
 
@@ -71,7 +74,13 @@ fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
     let dir = dir();
     let filter = dir.path().join("log");
     std::fs::write(&filter, "off\n").unwrap();
-    let arguments = ["--listen", "/ip4/127.0.0.1/tcp/0/ws", "--json", "--log-filter-file", filter.to_str().unwrap()];
+    let arguments = [
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0/ws",
+        "--json",
+        "--log-filter-file",
+        filter.to_str().unwrap(),
+    ];
     let mut child = program(dir.path(), &arguments).spawn().unwrap();
     ready_line(&mut child);
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
@@ -82,7 +91,10 @@ fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
     std::fs::write(&filter, "tequio=loud").unwrap();
     signal(&child, "HUP");
     let complaint = log.find(|line| line.contains("WARN")).unwrap();
-    assert!(complaint.contains("the log filter stays as it is") && complaint.contains("no log filter"), "{complaint}");
+    assert!(
+        complaint.contains("the log filter stays as it is") && complaint.contains("no log filter"),
+        "{complaint}"
+    );
     std::fs::remove_file(&filter).unwrap();
     signal(&child, "HUP");
     let complaint = log.find(|line| line.contains("WARN")).unwrap();
@@ -95,7 +107,14 @@ fn a_hang_up_reloads_the_log_filter_and_never_ends_the_relay() {
 fn help_names_options_and_variables() {
     let help = program(dir().path(), &["--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    for word in ["--listen", "TEQUIO_RELAY_NODE", "--page", "--checkpoint", "--tls-cert", "TEQUIO_PASSPHRASE"] {
+    for word in [
+        "--listen",
+        "TEQUIO_RELAY_NODE",
+        "--page",
+        "--checkpoint",
+        "--tls-cert",
+        "TEQUIO_PASSPHRASE",
+    ] {
         assert!(help.contains(word), "{word}");
     }
 }

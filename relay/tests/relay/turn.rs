@@ -13,14 +13,16 @@ use tokio::{
 };
 use turn_types::{
     TurnCredentials,
-    attribute::{ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress},
+    attribute::{
+        ChannelNumber, Data, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress,
+    },
     channel::ChannelData,
     message::{ALLOCATE, CHANNEL_BIND, CREATE_PERMISSION, DATA, REFRESH, SEND},
     stun::{
         attribute::{ErrorCode, MessageIntegrity, Nonce, Realm, Username, XorMappedAddress},
         message::{
-            BINDING, IntegrityAlgorithm, IntegrityKey, Message, MessageIntegrityCredentials, MessageWrite,
-            MessageWriteExt, MessageWriteVec, Method,
+            BINDING, IntegrityAlgorithm, IntegrityKey, Message, MessageIntegrityCredentials,
+            MessageWrite, MessageWriteExt, MessageWriteVec, Method,
         },
         prelude::{AttributeStaticType, AttributeWrite},
     },
@@ -45,7 +47,8 @@ async fn get(relay: &Relay, path: &str) -> String {
 async fn ice_server(relay: &Relay) -> (Vec<String>, String, String) {
     let answer = get(relay, "/.well-known/tequio.json").await;
     assert!(answer.to_lowercase().contains("cache-control: no-store"), "{answer}");
-    let document: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     let server = &document["iceServers"][0];
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     (
@@ -57,7 +60,9 @@ async fn ice_server(relay: &Relay) -> (Vec<String>, String, String) {
 
 async fn metric(relay: &Relay, name: &str) -> u64 {
     let text = get(relay, "/metrics").await;
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("tequio_relay_{name} ")).map(str::to_owned));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("tequio_relay_{name} ")).map(str::to_owned));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
@@ -117,7 +122,8 @@ impl Client {
     }
 
     fn key(&self) -> IntegrityKey {
-        let credentials = TurnCredentials::new(&self.username, &self.password).into_long_term_credentials(&self.realm);
+        let credentials = TurnCredentials::new(&self.username, &self.password)
+            .into_long_term_credentials(&self.realm);
         MessageIntegrityCredentials::from(credentials).make_key(IntegrityAlgorithm::Sha1)
     }
 
@@ -142,7 +148,10 @@ impl Client {
         let request = request.finish();
         self.socket.send(&request).await.unwrap();
         let answer = Answer(self.receive().await);
-        assert_eq!(answer.message().transaction_id(), Message::from_bytes(&request).unwrap().transaction_id());
+        assert_eq!(
+            answer.message().transaction_id(),
+            Message::from_bytes(&request).unwrap().transaction_id()
+        );
         if signed && ![400, 401, 420, 438].contains(&answer.code()) {
             answer.message().validate_integrity_with_key(&self.key()).unwrap();
         }
@@ -152,8 +161,11 @@ impl Client {
     /// Asks, and once more with what a challenge brought.
     async fn ask(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
         let answer = self.ask_once(method, attributes).await;
-        let Ok(nonce) = answer.message().attribute::<Nonce>().map(|n| n.nonce().to_owned()) else { return answer };
-        (self.nonce, self.realm) = (nonce, answer.message().attribute::<Realm>().unwrap().realm().to_owned());
+        let Ok(nonce) = answer.message().attribute::<Nonce>().map(|n| n.nonce().to_owned()) else {
+            return answer;
+        };
+        (self.nonce, self.realm) =
+            (nonce, answer.message().attribute::<Realm>().unwrap().realm().to_owned());
         self.ask_once(method, attributes).await
     }
 
@@ -320,8 +332,10 @@ async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
     let dir = dir();
     let relay = relay(&dir, |turn| turn.credential_lifetime = Duration::from_secs(5)).await;
     let server = relay.turn().unwrap();
-    let document: serde_json::Value =
-        serde_json::from_str(get(&relay, "/.well-known/tequio.json").await.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let document: serde_json::Value = serde_json::from_str(
+        get(&relay, "/.well-known/tequio.json").await.split_once("\r\n\r\n").unwrap().1,
+    )
+    .unwrap();
     assert_eq!(document["iceLifetimeS"], 5);
     // A busy machine may need more than one.
     let mut client = loop {
@@ -341,7 +355,11 @@ async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
     assert_eq!(refused(&relay).await, before + 2, "asked again with the next nonce, too");
     let mut again = Client::with(server, &client.username, &client.password).await;
     assert_eq!(again.allocate().await.code(), 401);
-    assert_eq!(metric(&relay, "turn_allocations_open").await, 1, "what stands carries on until it is to be refreshed");
+    assert_eq!(
+        metric(&relay, "turn_allocations_open").await,
+        1,
+        "what stands carries on until it is to be refreshed"
+    );
     assert_eq!(Client::new(&relay).await.allocate().await.code(), 0, "the next credential is good");
     in_time(relay.stop()).await;
 }
@@ -350,7 +368,8 @@ async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
 async fn a_server_on_all_interfaces_must_know_its_address() {
     let dir = dir();
     let turn = TurnConfig::new((Ipv4Addr::UNSPECIFIED, 0).into());
-    let error = Relay::start(Config { turn: Some(turn.clone()), ..config(dir.path()) }).await.unwrap_err();
+    let error =
+        Relay::start(Config { turn: Some(turn.clone()), ..config(dir.path()) }).await.unwrap_err();
     assert!(error.to_string().contains("--turn-external"), "{error}");
     let turn = TurnConfig { external: Some([203, 0, 113, 7].into()), ..turn };
     let relay = Relay::start(Config { turn: Some(turn), ..config(dir.path()) }).await.unwrap();

@@ -32,7 +32,11 @@ async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
 
 /// With further header lines, each ended.
 async fn ask_with(io: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: &str) -> Answer {
-    send(io, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n")).await
+    send(
+        io,
+        &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"),
+    )
+    .await
 }
 
 async fn send(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
@@ -43,7 +47,10 @@ async fn send(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Ans
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_lowercase(), v.to_owned())).collect();
+    let headers = lines
+        .filter_map(|l| l.split_once(": "))
+        .map(|(n, v)| (n.to_lowercase(), v.to_owned()))
+        .collect();
     Answer { status, headers, body: bytes[end + 4..].to_vec() }
 }
 
@@ -83,33 +90,45 @@ async fn a_browser_finds_everything_it_starts_from() {
     assert_eq!(document["chain"], chain.to_string());
     assert_eq!(document["checkpoint"], "/checkpoint.bin");
     assert_eq!(document["operator"], serde_json::json!({"name": "Library"}));
-    let relays: Vec<&str> = document["relays"].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
+    let relays: Vec<&str> =
+        document["relays"].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
     assert_eq!(relays.len(), 2);
-    assert!(relays[0].contains("/webrtc-direct/certhash/") && relays[1].contains("/ws/p2p/"), "{relays:?}");
+    assert!(
+        relays[0].contains("/webrtc-direct/certhash/") && relays[1].contains("/ws/p2p/"),
+        "{relays:?}"
+    );
 
     let file = get(addr, "/checkpoint.bin").await;
     assert_eq!((file.status, file.header("access-control-allow-origin")), (200, "*"));
     assert_eq!(file.body, bytes);
-    let link = format!("http://{addr}/#checkpoint={}", tequio_core::ledger::Checkpoint::hash(&bytes));
+    let link =
+        format!("http://{addr}/#checkpoint={}", tequio_core::ledger::Checkpoint::hash(&bytes));
     assert_eq!(relay.page_link(), Some(link.as_str()));
     std::fs::write(&path, "newer").unwrap();
     assert_eq!(get(addr, "/checkpoint.bin").await.body, b"newer", "read anew");
 
-    for (path, kind) in
-        [("/", "text/html"), ("/assets/core.wasm", "application/wasm"), ("/assets/main.js", "text/javascript")]
-    {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/assets/core.wasm", "application/wasm"),
+        ("/assets/main.js", "text/javascript"),
+    ] {
         let answer = get(addr, path).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, kind), "{path}");
         assert!(answer.header("content-security-policy").contains("'wasm-unsafe-eval'"));
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("access-control-allow-origin"), "", "other origins get no page");
     }
-    for path in ["/missing", "/../secret", "/%2e%2e/secret", "/assets/..%2f..%2fsecret", "//secret"] {
+    for path in ["/missing", "/../secret", "/%2e%2e/secret", "/assets/..%2f..%2fsecret", "//secret"]
+    {
         let answer = get(addr, path).await;
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
     }
     let health = get(addr, "/healthz").await;
-    assert_eq!((health.status, health.json()["nodesHealthy"].as_u64()), (503, Some(0)), "no node to ask");
+    assert_eq!(
+        (health.status, health.json()["nodesHealthy"].as_u64()),
+        (503, Some(0)),
+        "no node to ask"
+    );
     let metrics = String::from_utf8(get(addr, "/metrics").await.body).unwrap();
     assert!(metrics.contains("tequio_relay_http_requests_total{status=\"200\"}"), "{metrics}");
     assert!(metrics.contains("tequio_relay_peers{transport=\"webrtc\"} 0"), "{metrics}");
@@ -128,7 +147,11 @@ async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change
         std::fs::write(page.join(format!("{}{name}", &hashed[1..])), text).unwrap();
         std::fs::write(page.join(format!("index.html{name}")), text).unwrap();
     }
-    let config = Config { checkpoint: Some(checkpoint.clone()), page: Some(page.clone()), ..config(dir.path()) };
+    let config = Config {
+        checkpoint: Some(checkpoint.clone()),
+        page: Some(page.clone()),
+        ..config(dir.path())
+    };
     let relay = Relay::start(config).await.unwrap();
     let addr = relay.http().addr();
 
@@ -140,16 +163,25 @@ async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change
     ] {
         for path in ["/", "/index.html", hashed] {
             let answer = get_with(addr, path, accepted).await;
-            assert_eq!((answer.status, answer.header("content-encoding")), (200, encoding), "{path} {accepted}");
+            assert_eq!(
+                (answer.status, answer.header("content-encoding")),
+                (200, encoding),
+                "{path} {accepted}"
+            );
             assert_eq!(String::from_utf8(answer.body.clone()).unwrap(), text, "{path} {accepted}");
             assert!(answer.header("vary").contains("accept-encoding"));
             let kind = if path == hashed { "application/wasm" } else { "text/html" };
             assert_eq!(answer.header("content-type"), kind, "{path} {accepted}");
-            let kept = if path == hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+            let kept =
+                if path == hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
             assert_eq!(answer.header("cache-control"), kept, "{path} {accepted}");
         }
     }
-    assert_eq!(get(addr, "/assets/main.js").await.header("cache-control"), "no-cache", "no hash in its name");
+    assert_eq!(
+        get(addr, "/assets/main.js").await.header("cache-control"),
+        "no-cache",
+        "no hash in its name"
+    );
     let missing = get(addr, "/assets/gone-0123456789abcdef.js").await;
     assert_eq!((missing.status, missing.header("cache-control")), (404, "no-cache"), "it may come");
 
@@ -162,10 +194,15 @@ async fn files_travel_compressed_and_are_asked_for_again_only_if_they_may_change
         let first = get(addr, path).await;
         let tag = first.header("etag").to_owned();
         assert!(tag.len() > 2, "{path} has no ETag");
-        let condition =
-            format!("If-None-Match: \"other\", {tag}\r\nIf-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+        let condition = format!(
+            "If-None-Match: \"other\", {tag}\r\nIf-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+        );
         let again = get_with(addr, path, &condition).await;
-        assert_eq!((again.status, again.header("etag"), again.body.len()), (304, &*tag, 0), "{path}");
+        assert_eq!(
+            (again.status, again.header("etag"), again.body.len()),
+            (304, &*tag, 0),
+            "{path}"
+        );
         assert_eq!(again.header("cache-control"), "no-cache", "{path}");
         let Some(file) = change else { continue };
         std::fs::write(file, "changed").unwrap();
@@ -182,8 +219,11 @@ async fn probes_and_scrapers_need_no_particular_host() {
     let relay = Relay::start(config(dir.path())).await.unwrap();
     let addr = relay.http().addr();
     for (path, status) in [("/healthz", 503), ("/metrics", 200)] {
-        for head in ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost: tequio-relay:4822\r\nConnection: close\r\n"] {
-            let answer = send(TcpStream::connect(addr).await.unwrap(), &format!("GET {path} {head}\r\n")).await;
+        for head in ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost: tequio-relay:4822\r\nConnection: close\r\n"]
+        {
+            let answer =
+                send(TcpStream::connect(addr).await.unwrap(), &format!("GET {path} {head}\r\n"))
+                    .await;
             assert_eq!(answer.status, status, "{path} {head}");
         }
     }
@@ -200,7 +240,8 @@ async fn browsers_are_counted_as_they_come_and_go() {
     };
     let full_node = node(51);
     in_time(full_node.network.dial(address_of(&relay, TransportKind::Tcp))).await.unwrap();
-    let tabs = [(52, TransportKind::WebRtc), (53, TransportKind::WebSocket)].map(|(seed, kind)| (node(seed), kind));
+    let tabs = [(52, TransportKind::WebRtc), (53, TransportKind::WebSocket)]
+        .map(|(seed, kind)| (node(seed), kind));
     for (tab, kind) in &tabs {
         in_time(tab.network.dial(address_of(&relay, *kind))).await.unwrap();
     }
@@ -215,7 +256,8 @@ async fn browsers_are_counted_as_they_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hasty_client_is_told_to_wait() {
     let dir = dir();
-    let relay = Relay::start(Config { http_requests_per_s: 1, ..config(dir.path()) }).await.unwrap();
+    let relay =
+        Relay::start(Config { http_requests_per_s: 1, ..config(dir.path()) }).await.unwrap();
     let addr = relay.http().addr();
     let mut refused = 0;
     for _ in 0..8 {
@@ -276,7 +318,8 @@ fn issue(files: &TlsFiles) -> Vec<u8> {
 /// The certificate that a server shows, whoever issued it: the handshake may end there.
 async fn certificate_of(addr: SocketAddr) -> Vec<u8> {
     let seen = Arc::new(Seen::default());
-    let client = rustls::ClientConfig::builder().dangerous().with_custom_certificate_verifier(seen.clone());
+    let client =
+        rustls::ClientConfig::builder().dangerous().with_custom_certificate_verifier(seen.clone());
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client.with_no_client_auth()));
     let tcp = TcpStream::connect(addr).await.unwrap();
     let _ = in_time(connector.connect(ServerName::try_from("localhost").unwrap(), tcp)).await;
@@ -319,7 +362,9 @@ impl rustls::client::danger::ServerCertVerifier for Seen {
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        rustls::crypto::aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -336,11 +381,15 @@ async fn with_a_certificate_both_web_and_websocket_are_secure() {
     let relay = Relay::start(config).await.unwrap();
     assert!(relay.http().url().starts_with("https://"));
     let listening = relay.addresses().for_browsers();
-    assert!(listening.iter().any(|a| TransportKind::of(a) == Some(TransportKind::WebSocket)), "{listening:?}");
+    assert!(
+        listening.iter().any(|a| TransportKind::of(a) == Some(TransportKind::WebSocket)),
+        "{listening:?}"
+    );
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certified.cert.der().clone()).unwrap();
-    let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let tcp = TcpStream::connect(relay.http().addr()).await.unwrap();
     let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();

@@ -166,9 +166,13 @@ impl Conspiracy {
             (Lie::Equivocate, message) => {
                 let other = self.other(liar, &message);
                 // All liars show the same of the two to the same member, whichever their own replica took.
-                let (message, other) =
-                    if named(&message) <= named(&other) { (message, other) } else { (other, message) };
-                let choose = |to: &usize| if to.is_multiple_of(2) { message.clone() } else { other.clone() };
+                let (message, other) = if named(&message) <= named(&other) {
+                    (message, other)
+                } else {
+                    (other, message)
+                };
+                let choose =
+                    |to: &usize| if to.is_multiple_of(2) { message.clone() } else { other.clone() };
                 liar.receivers.iter().map(|to| (*to, choose(to))).collect()
             }
             (Lie::ProposeTwice, message @ Message::Proposal(_)) => {
@@ -177,7 +181,8 @@ impl Conspiracy {
             }
             (Lie::VoteTwice, message @ Message::Vote(_)) => {
                 let other = self.other(liar, &message);
-                let (first, second) = if liar.rng.chance(500) { (message, other) } else { (other, message) };
+                let (first, second) =
+                    if liar.rng.chance(500) { (message, other) } else { (other, message) };
                 [liar.to_all(&first), liar.to_all(&second)].concat()
             }
             (Lie::BadShare, Message::Vote(signed)) => {
@@ -196,14 +201,28 @@ impl Conspiracy {
             (Lie::BadBlock, Message::Proposal(proposal)) => {
                 let block = spoiled(liar, proposal.block);
                 let key = &liar.world.keys[liar.seat].0;
-                liar.to_all(&Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, key)))
+                liar.to_all(&Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification,
+                    key,
+                )))
             }
             (Lie::WrongVrf, Message::Proposal(proposal)) => {
                 let block = wrongly_drawn(liar, proposal.block);
                 let key = &liar.world.keys[liar.seat].0;
-                liar.to_all(&Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, key)))
+                liar.to_all(&Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification,
+                    key,
+                )))
             }
-            (Lie::WithholdSeed, Message::Proposal(proposal)) if !is_worth_showing(liar, &proposal.block) => Vec::new(),
+            (Lie::WithholdSeed, Message::Proposal(proposal))
+                if !is_worth_showing(liar, &proposal.block) =>
+            {
+                Vec::new()
+            }
             (Lie::Forge, message) => forge(liar, message),
             (Lie::Withhold, message) => {
                 let mut said = liar.to_all(&message);
@@ -219,7 +238,8 @@ impl Conspiracy {
             }
             (Lie::Impersonate, message) => {
                 let mut said = liar.to_all(&message);
-                if let Some(other) = self.any(liar.rng).map(|overheard| disguised(liar, overheard)) {
+                if let Some(other) = self.any(liar.rng).map(|overheard| disguised(liar, overheard))
+                {
                     said.extend(liar.to_all(&other));
                 }
                 said
@@ -227,7 +247,9 @@ impl Conspiracy {
             (Lie::OutOfTurn, message) => {
                 let mut said = liar.to_all(&message);
                 let proposals = self.overheard.iter().rev();
-                let newest = proposals.filter_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None }).next();
+                let newest = proposals
+                    .filter_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None })
+                    .next();
                 if let Some(proposal) = newest {
                     let view = proposal.view + liar.rng.range(0, 3);
                     let block = later(&proposal.block);
@@ -237,12 +259,17 @@ impl Conspiracy {
                 }
                 said
             }
-            (Lie::IgnoreLock, Message::Proposal(Proposal { view, block, justification: Some(justification), .. })) => {
-                self.propose_instead(liar, view, &block, justification)
-            }
+            (
+                Lie::IgnoreLock,
+                Message::Proposal(Proposal {
+                    view, block, justification: Some(justification), ..
+                }),
+            ) => self.propose_instead(liar, view, &block, justification),
             (
                 Lie::BadJustification,
-                Message::Proposal(Proposal { view, block, justification: Some(justification), .. }),
+                Message::Proposal(Proposal {
+                    view, block, justification: Some(justification), ..
+                }),
             ) => {
                 let header = &block.header;
                 let change = ViewChange {
@@ -254,7 +281,9 @@ impl Conspiracy {
                 };
                 let change = change.sign(&liar.world.keys[liar.seat].0);
                 // Its own alone, many times; or beside it those of the others that bind nobody.
-                let free = justification.iter().filter(|c| c.change.prepared.is_none() && c.node != change.node);
+                let free = justification
+                    .iter()
+                    .filter(|c| c.change.prepared.is_none() && c.node != change.node);
                 let members: Vec<_> = match liar.rng.chance(500) {
                     true => std::iter::repeat_n(change, liar.world.seats()).collect(),
                     false => free.cloned().chain([change.clone()]).collect(),
@@ -266,13 +295,17 @@ impl Conspiracy {
                 let Some(digest) = self.instead.get(&(vote.view, vote.digest)).copied() else {
                     return liar.to_all(&Message::Vote(signed));
                 };
-                let votes = [Phase::Prepare, Phase::Commit].map(|phase| Vote { digest, phase, ..vote });
+                let votes =
+                    [Phase::Prepare, Phase::Commit].map(|phase| Vote { digest, phase, ..vote });
                 let said = votes.map(|vote| Message::Vote(SignedVote::sign(vote, liar.vote_key())));
                 said.iter().flat_map(|message| liar.to_all(message)).collect()
             }
             (Lie::ForgeLock, Message::ViewChange { change, .. }) => {
-                let newest =
-                    self.overheard.iter().rev().find_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None });
+                let newest = self
+                    .overheard
+                    .iter()
+                    .rev()
+                    .find_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None });
                 let Some(proposal) = newest else { return Vec::new() };
                 let (mut change, block) = (change.change, later(&proposal.block));
                 let (chain, epoch, height) = (change.chain, change.epoch, change.height);
@@ -305,10 +338,16 @@ impl Conspiracy {
                 let block = later(&proposal.block);
                 let (first, second) = (proposal.block.header.digest(), block.header.digest());
                 self.twins.extend([(first, second), (second, first)]);
-                Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification.clone(), node_key))
+                Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification.clone(),
+                    node_key,
+                ))
             }
             Message::Vote(signed) => {
-                let digest = self.twins.get(&signed.vote.digest).copied().unwrap_or(Digest([7; 32]));
+                let digest =
+                    self.twins.get(&signed.vote.digest).copied().unwrap_or(Digest([7; 32]));
                 Message::Vote(SignedVote::sign(Vote { digest, ..signed.vote }, vote_key))
             }
             other => other.clone(),
@@ -316,7 +355,13 @@ impl Conspiracy {
     }
 
     /// A valid block of the liar's in place of the one that it is bound to, made in this view.
-    fn propose_instead(&mut self, liar: &Liar<'_>, view: View, bound: &Block, justification: NewView) -> Said {
+    fn propose_instead(
+        &mut self,
+        liar: &Liar<'_>,
+        view: View,
+        bound: &Block,
+        justification: NewView,
+    ) -> Said {
         let key = &liar.world.keys[liar.seat].0;
         let mut block = bound.clone();
         block.header.view = view;
@@ -407,10 +452,15 @@ fn wrongly_drawn(liar: &mut Liar<'_>, mut block: Block) -> Block {
 /// none are.
 fn is_worth_showing(liar: &Liar<'_>, block: &Block) -> bool {
     let (header, start) = (&block.header, &liar.world.start);
-    let Some(seed) = seed::after(header).ok().filter(|_| header.proof.is_some()) else { return true };
+    let Some(seed) = seed::after(header).ok().filter(|_| header.proof.is_some()) else {
+        return true;
+    };
     let heights = 1..=start.params.term_blocks;
-    let led = heights.filter(|n| leader(&start.committee, &seed, header.height + n, 0) == liar.seat).count() as u64;
-    led * start.committee.weight() > start.params.term_blocks * start.committee.seats()[liar.seat].weight
+    let led = heights
+        .filter(|n| leader(&start.committee, &seed, header.height + n, 0) == liar.seat)
+        .count() as u64;
+    led * start.committee.weight()
+        > start.params.term_blocks * start.committee.seats()[liar.seat].weight
 }
 
 /// Another member's message, as if this liar had said it, or as if somebody else had.
@@ -462,7 +512,8 @@ fn forge(liar: &mut Liar<'_>, message: Message) -> Said {
 fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
     let mut all = [0; 32];
     (0..liar.world.seats()).for_each(|seat| all[seat / 8] |= 1 << (seat % 8));
-    let everybody: Vec<usize> = (0..liar.world.keys.len()).filter(|member| *member != liar.seat).collect();
+    let everybody: Vec<usize> =
+        (0..liar.world.keys.len()).filter(|member| *member != liar.seat).collect();
     let to_everybody = |certificate: Certificate| {
         let message = Message::Prepared(certificate);
         everybody.iter().map(move |to| (*to, message.clone())).collect::<Said>()
@@ -471,9 +522,17 @@ fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
         // Before anybody can have one: half of the members hear of this block, half of another.
         Message::Vote(signed) if signed.vote.phase == Phase::Prepare => {
             let signature = liar.vote_key().sign(&signed.vote.message());
-            let certificate = |digest| Certificate { vote: Vote { digest, ..signed.vote }, signers: all, signature };
+            let certificate = |digest| Certificate {
+                vote: Vote { digest, ..signed.vote },
+                signers: all,
+                signature,
+            };
             let mut said = liar.to_all(&message);
-            let digest = if liar.rng.chance(500) { signed.vote.digest } else { Digest([liar.rng.draw() as u8; 32]) };
+            let digest = if liar.rng.chance(500) {
+                signed.vote.digest
+            } else {
+                Digest([liar.rng.draw() as u8; 32])
+            };
             said.extend(to_everybody(certificate(digest)));
             said
         }
@@ -496,7 +555,11 @@ fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
 /// The members that a message goes to, of those that its sender takes for all.
 pub fn receivers(world: &World, audience: &[NodeId], member: usize, to: To) -> Vec<usize> {
     match to {
-        To::All => audience.iter().filter_map(|node| world.member(node)).filter(|other| *other != member).collect(),
+        To::All => audience
+            .iter()
+            .filter_map(|node| world.member(node))
+            .filter(|other| *other != member)
+            .collect(),
         To::One(node) => world.member(&node).into_iter().collect(),
     }
 }

@@ -213,12 +213,16 @@ impl Bug {
             (Self::AheadCommitted, Message::Vote(signed)) if signed.vote.height > height => {
                 vec![Message::Vote(signed), resigned(Vote { phase: Phase::Commit, ..signed.vote })]
             }
-            (Self::VoteInViewZero, Message::Vote(signed)) => vec![resigned(Vote { view: 0, ..signed.vote })],
+            (Self::VoteInViewZero, Message::Vote(signed)) => {
+                vec![resigned(Vote { view: 0, ..signed.vote })]
+            }
             (Self::VoteInOlderEpoch, Message::Vote(signed)) => {
                 let epoch: Epoch = signed.vote.epoch + 1;
                 vec![resigned(Vote { epoch, ..signed.vote })]
             }
-            (Self::CommitteeEarly, Message::Vote(signed)) if epoch::ends(&world.start.params, signed.vote.height) => {
+            (Self::CommitteeEarly, Message::Vote(signed))
+                if epoch::ends(&world.start.params, signed.vote.height) =>
+            {
                 vec![resigned(Vote { epoch: signed.vote.epoch + 1, ..signed.vote })]
             }
             (Self::BadShares, Message::Vote(signed)) => {
@@ -227,14 +231,27 @@ impl Bug {
             (Self::ProposeFromTheFuture, Message::Proposal(proposal)) => {
                 let mut block = proposal.block;
                 block.header.time_ms += 60_000;
-                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+                vec![Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification,
+                    node_key,
+                ))]
             }
             (Self::RewriteViewOfOrigin, Message::Proposal(proposal)) => {
                 let mut block = proposal.block;
                 block.header.view = proposal.view;
-                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+                vec![Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification,
+                    node_key,
+                ))]
             }
-            (Self::ProofMissing | Self::ProofOfLastHeight | Self::SeedStands, Message::Proposal(proposal)) => {
+            (
+                Self::ProofMissing | Self::ProofOfLastHeight | Self::SeedStands,
+                Message::Proposal(proposal),
+            ) => {
                 let mut block = proposal.block;
                 let header = &mut block.header;
                 if self == Self::SeedStands {
@@ -244,7 +261,12 @@ impl Bug {
                     let old = world.vrf_keys[seat].prove(&input).ok();
                     header.proof = old.filter(|_| self == Self::ProofOfLastHeight);
                 }
-                vec![Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification, node_key))]
+                vec![Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification,
+                    node_key,
+                ))]
             }
             (Self::TellWrongFinal, Message::Finalised(mut certificate)) => {
                 certificate.vote.view += 1;
@@ -267,8 +289,10 @@ impl Bug {
         match (self, message) {
             (Self::UncheckedCertificate, Message::Prepared(mut certificate)) => {
                 let message = certificate.vote.message();
-                let seats: Vec<usize> = certificate.seats().filter(|seat| *seat < world.seats()).collect();
-                let parts: Vec<_> = seats.into_iter().map(|seat| world.keys[seat].1.sign(&message)).collect();
+                let seats: Vec<usize> =
+                    certificate.seats().filter(|seat| *seat < world.seats()).collect();
+                let parts: Vec<_> =
+                    seats.into_iter().map(|seat| world.keys[seat].1.sign(&message)).collect();
                 if let Ok(signature) = bls::aggregate(&parts) {
                     certificate.signature = signature;
                 }
@@ -292,7 +316,12 @@ impl Bug {
             }
             Self::ProposeOutOfTurn => {
                 let block = proposal.block.clone();
-                Some(Message::Proposal(Proposal::sign(proposal.view, block, proposal.justification.clone(), node_key)))
+                Some(Message::Proposal(Proposal::sign(
+                    proposal.view,
+                    block,
+                    proposal.justification.clone(),
+                    node_key,
+                )))
             }
             _ => None,
         }
@@ -319,12 +348,18 @@ impl Bug {
             // Made, and checked, by those who decided the epoch before.
             Self::CertificateOfOldCommittee => {
                 let vote = certificate.vote;
-                let old = vote.epoch.checked_sub(1).and_then(|epoch| finalised.outcome.state.committee(epoch));
-                let committee = old.and_then(|record| Committee::new(record.clone(), &vote.chain).ok());
+                let old = vote
+                    .epoch
+                    .checked_sub(1)
+                    .and_then(|epoch| finalised.outcome.state.committee(epoch));
+                let committee =
+                    old.and_then(|record| Committee::new(record.clone(), &vote.chain).ok());
                 if let Some(committee) = committee {
-                    let secrets = committee.seats().iter().map(|seat| world.secret(&seat.key)).enumerate();
-                    let parts: Vec<_> =
-                        secrets.filter_map(|(seat, secret)| Some((seat, secret?.sign(&vote.message())))).collect();
+                    let secrets =
+                        committee.seats().iter().map(|seat| world.secret(&seat.key)).enumerate();
+                    let parts: Vec<_> = secrets
+                        .filter_map(|(seat, secret)| Some((seat, secret?.sign(&vote.message()))))
+                        .collect();
                     certificate = committee.certify(vote, &parts).unwrap_or(certificate);
                 }
             }
@@ -359,7 +394,10 @@ fn without_a_signer(mut certificate: Certificate) -> Certificate {
 }
 
 /// A transaction that no client has sent.
-pub fn invented(world: &World, height: Height) -> Option<Verified<tequio_core::ledger::SignedTransaction>> {
+pub fn invented(
+    world: &World,
+    height: Height,
+) -> Option<Verified<tequio_core::ledger::SignedTransaction>> {
     let transaction = world.transaction(2, 77 + height, height);
     tequio_core::types::Unverified::new(transaction).verify(&world.start.chain).ok()
 }

@@ -74,10 +74,15 @@ impl Job {
     /// The command that runs it again.
     pub fn command(self) -> String {
         match self {
-            Self::Chaos(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --seed {seed}"),
-            Self::Churn(nodes, seed) => format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}"),
+            Self::Chaos(nodes, seed) => {
+                format!("cargo xtask simulate --nodes {nodes} --seed {seed}")
+            }
+            Self::Churn(nodes, seed) => {
+                format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}")
+            }
             Self::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed) => {
-                let (regions, profile, pipeline) = (regions.name(), profile.name(), pipeline.name());
+                let (regions, profile, pipeline) =
+                    (regions.name(), profile.name(), pipeline.name());
                 format!(
                     "cargo xtask simulate --nodes {nodes} --regions {regions} --profile {profile} --pipeline {pipeline} \
                      --every-ms {every_ms} --seed {seed}"
@@ -85,12 +90,19 @@ impl Job {
             }
             Self::Month { days, profile, churn, seed } => {
                 let churn = if churn { " --churn" } else { "" };
-                format!("cargo xtask simulate --days {days}{churn} --profile {} --seed {seed}", profile.name())
+                format!(
+                    "cargo xtask simulate --days {days}{churn} --profile {} --seed {seed}",
+                    profile.name()
+                )
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
             Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
-            Self::CrashAtWrite(host, nth) => format!("cargo xtask simulate --crash-at-write {host}:{nth}"),
-            Self::SameTrace(nodes, seed) => format!("cargo xtask simulate --nodes {nodes} --same-trace --seed {seed}"),
+            Self::CrashAtWrite(host, nth) => {
+                format!("cargo xtask simulate --crash-at-write {host}:{nth}")
+            }
+            Self::SameTrace(nodes, seed) => {
+                format!("cargo xtask simulate --nodes {nodes} --same-trace --seed {seed}")
+            }
             Self::Found(bug, ..) => format!("cargo xtask simulate --bug {bug:?}"),
         }
     }
@@ -171,7 +183,10 @@ impl Outcome {
             self.availability.get_or_insert_default().add(&availability);
         }
         self.trace = hash_of(Context::Vote, &(self.trace, other.trace));
-        other.faults.into_iter().for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
+        other
+            .faults
+            .into_iter()
+            .for_each(|(kind, count)| *self.faults.entry(kind).or_default() += count);
         self.violation = self.violation.take().or(other.violation);
     }
 }
@@ -205,7 +220,10 @@ pub fn perform(job: Job) -> Outcome {
             for (came_ms, waited_ms) in &availability.within_late_ms {
                 let (minutes, waited_s) = (came_ms / 60_000, waited_ms / 1000);
                 let (day, hour, minute) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
-                eprintln!("{}: late on day {day}, {hour:02}:{minute:02}, after {waited_s} s", profile.name());
+                eprintln!(
+                    "{}: late on day {day}, {hour:02}:{minute:02}, after {waited_s} s",
+                    profile.name()
+                );
             }
             Outcome { availability: Some(availability), ..Outcome::of(cluster) }
         }
@@ -237,7 +255,8 @@ fn same_trace(nodes: usize, seed: u64) -> Outcome {
         Outcome::of(run(world, Setup { pairings, ..setup }, weather))
     });
     if fast.trace != slow.trace {
-        fast.violation = Some("determinism: the same seed leaves another trace with pairings".into());
+        fast.violation =
+            Some("determinism: the same seed leaves another trace with pairings".into());
     }
     fast
 }
@@ -245,7 +264,9 @@ fn same_trace(nodes: usize, seed: u64) -> Outcome {
 fn found(bug: Bug, from: u64, count: u64) -> Outcome {
     let world = World::of(4, PACE);
     let mut sum = Outcome::default();
-    for (name, cluster) in (0..directed::COUNT).filter_map(|number| directed::schedule(number, Some(bug))) {
+    for (name, cluster) in
+        (0..directed::COUNT).filter_map(|number| directed::schedule(number, Some(bug)))
+    {
         if let Some(violation) = cluster.checkers.violation {
             sum.found = Some((bug, format!("schedule \"{name}\": {violation}")));
             return sum;
@@ -259,7 +280,8 @@ fn found(bug: Bug, from: u64, count: u64) -> Outcome {
         }
         sum.add(outcome);
     }
-    sum.violation = Some(format!("campaign: {bug:?} was not found by {count} seeds from {from} on"));
+    sum.violation =
+        Some(format!("campaign: {bug:?} was not found by {count} seeds from {from} on"));
     sum
 }
 
@@ -283,8 +305,8 @@ pub fn run_all(jobs: &[Job], threads: usize) -> Report {
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                while let Some((at, job)) =
-                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, jobs.get(at)?)))
+                while let Some((at, job)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    .and_then(|at| Some((at, jobs.get(at)?)))
                 {
                     let outcome = perform(*job);
                     if let Some(violation) = &outcome.violation {

@@ -10,8 +10,8 @@ use tequio_core::{
     consensus::{Finalised, Offence},
     crypto::hash::{Context, hash_of},
     ledger::{
-        Committee, Crime, MemberStatus, Phase, TransactionError, block::transactions_root, epoch, genesis::Checkpoint,
-        seed, transaction::TransactionId,
+        Committee, Crime, MemberStatus, Phase, TransactionError, block::transactions_root, epoch,
+        genesis::Checkpoint, seed, transaction::TransactionId,
     },
     light::{LightClient, LightError, Progress},
     types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified, View},
@@ -75,9 +75,11 @@ impl Checkers {
     pub fn new(world: &'static World, faulty: &[usize]) -> Self {
         let correct = (0..world.keys.len()).filter(|seat| !faulty.contains(seat));
         let genesis = &world.start.header;
-        let (digest, time_ms, next_seed) = (genesis.digest(), genesis.time_ms, Some(order::first_seed(&genesis.chain)));
+        let (digest, time_ms, next_seed) =
+            (genesis.digest(), genesis.time_ms, Some(order::first_seed(&genesis.chain)));
         let first = Decided { digest, time_ms, at_us: genesis.time_ms * 1000, next_seed };
-        let (committee, trust_ms) = (world.start.committee.record().clone(), world.start.params.trust_period_ms);
+        let (committee, trust_ms) =
+            (world.start.committee.record().clone(), world.start.params.trust_period_ms);
         let checkpoint = Checkpoint::new(genesis.clone(), None, committee, trust_ms);
         Self {
             world,
@@ -113,26 +115,37 @@ impl Checkers {
         let (height, said) = (message.height(), epoch_of(message));
         let due = epoch::of(&world.start.params, height);
         if !is_correct {
-            return self.oaths.hear(seat, message, self.committees.get(&due), |node| world.member(node));
+            return self
+                .oaths
+                .hear(seat, message, self.committees.get(&due), |node| world.member(node));
         }
         if said != due {
-            return self.fail(format!("epoch: member {seat} says epoch {said} of height {height}, which is of {due}"));
+            return self.fail(format!(
+                "epoch: member {seat} says epoch {said} of height {height}, which is of {due}"
+            ));
         }
         let Some(committee) = self.committees.get(&due) else {
-            return self.fail(format!("epoch: member {seat} speaks of epoch {due}, which no turn has begun"));
+            return self.fail(format!(
+                "epoch: member {seat} speaks of epoch {due}, which no turn has begun"
+            ));
         };
         let is_seated = committee.seat_of(&world.keys[seat].0.id()).is_some();
         if !is_seated && !matches!(message, Message::Finalised(_)) {
-            return self.fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
+            return self
+                .fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
         }
         let below = height.saturating_sub(1);
         let is_ahead = !self.decided.contains_key(&below);
         if is_ahead
-            && (seed::ends_term(&world.start.params, below) || !self.decided.contains_key(&(height.saturating_sub(2))))
+            && (seed::ends_term(&world.start.params, below)
+                || !self.decided.contains_key(&(height.saturating_sub(2))))
         {
-            return self.fail(format!("oath: member {seat} speaks of height {height} before its time"));
+            return self
+                .fail(format!("oath: member {seat} speaks of height {height} before its time"));
         }
-        if let Err(broken) = self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node)) {
+        if let Err(broken) =
+            self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node))
+        {
             self.fail(broken);
         }
     }
@@ -150,25 +163,41 @@ impl Checkers {
         let header = &block.header;
         let digest = header.digest();
         self.note(&(host as u64, digest));
-        let decision = Decided { digest, time_ms: header.time_ms, at_us: now_us, next_seed: order::seed_after(header) };
+        let decision = Decided {
+            digest,
+            time_ms: header.time_ms,
+            at_us: now_us,
+            next_seed: order::seed_after(header),
+        };
         let is_first = !self.decided.contains_key(&header.height);
         let first = *self.decided.entry(header.height).or_insert(decision);
         if first.digest != digest {
             self.fail(format!("agreement: two blocks at height {}", header.height));
         }
         if outcome.state.root() != header.state {
-            self.fail(format!("state: host {host} has another state than the header of height {}", header.height));
+            self.fail(format!(
+                "state: host {host} has another state than the header of height {}",
+                header.height
+            ));
         }
         // What a light client would believe, and follow where it is new.
-        let shown = Unverified::new(FinalHeader { header: header.clone(), certificate: Some(certificate.clone()) });
+        let shown = Unverified::new(FinalHeader {
+            header: header.clone(),
+            certificate: Some(certificate.clone()),
+        });
         let due = epoch::of(&self.world.start.params, header.height);
         let verdict = self.committees.get(&due).map(|committee| {
             let (chain, vote) = (&self.world.start.chain, &certificate.vote);
             let same = (vote.height, vote.digest) == (header.height, digest) && header.epoch == due;
-            same && Unverified::new(certificate.clone()).verify(chain, Phase::Commit, committee).is_ok()
+            same && Unverified::new(certificate.clone())
+                .verify(chain, Phase::Commit, committee)
+                .is_ok()
         });
         if verdict != Some(true) {
-            self.fail(format!("certificate: height {} is final without one of epoch {due}", header.height));
+            self.fail(format!(
+                "certificate: height {} is final without one of epoch {due}",
+                header.height
+            ));
         }
         match self.light.follow(shown, now_us / 1000) {
             Ok(Progress::EpochEnd) if is_first => self.turned(finalised, now_us / 1000),
@@ -178,12 +207,17 @@ impl Checkers {
         }
         let next = self.committees.get(&epoch::of(&self.world.start.params, header.height + 1));
         if next.is_none_or(|committee| committee.record().digest() != header.next_committee) {
-            self.fail(format!("epoch: height {} names another committee for the next block", header.height));
+            self.fail(format!(
+                "epoch: height {} names another committee for the next block",
+                header.height
+            ));
         }
         match self.decided.get(&(header.height - 1)) {
             Some(parent) if parent.digest == header.parent && parent.time_ms < header.time_ms => {
                 let (seed, committee) = (parent.next_seed, self.committees.get(&due));
-                let fault = seed.zip(committee).map(|(seed, committee)| order::fault(header, committee, &seed));
+                let fault = seed
+                    .zip(committee)
+                    .map(|(seed, committee)| order::fault(header, committee, &seed));
                 if let Some(what) = fault.unwrap_or(Some("follows a proof that gives no seed")) {
                     self.fail(format!("order: the block of height {} {what}", header.height));
                 }
@@ -191,10 +225,16 @@ impl Checkers {
             _ => self.fail(format!("chain: height {} does not follow its parent", header.height)),
         }
         if header.transactions != transactions_root(&block.transactions) {
-            self.fail(format!("transactions: the header of height {} has another root", header.height));
+            self.fail(format!(
+                "transactions: the header of height {} has another root",
+                header.height
+            ));
         }
         if header.proof.is_some() != seed::ends_term(&self.world.start.params, header.height) {
-            self.fail(format!("seed: height {} bears a proof where none is due, or none", header.height));
+            self.fail(format!(
+                "seed: height {} bears a proof where none is due, or none",
+                header.height
+            ));
         }
         if header.time_ms > now_us / 1000 + CLOCK_SKEW_MS_MAX + CLOCK_AHEAD_MS_MAX {
             self.fail(format!("time: the block of height {} is from the future", header.height));
@@ -203,12 +243,18 @@ impl Checkers {
         for (signed, receipt) in block.transactions.iter().zip(&outcome.receipts) {
             let id = signed.id();
             if !self.submitted.contains(&id) {
-                self.fail(format!("validity: height {} has a transaction that nobody submitted", header.height));
+                self.fail(format!(
+                    "validity: height {} has a transaction that nobody submitted",
+                    header.height
+                ));
             }
             // What fails for what it asks is done with, too.
             let is_done = !matches!(receipt.result, Err(TransactionError::Nonce { .. }));
             if is_first && is_done && !self.included.insert(id) {
-                self.fail(format!("validity: height {} applies a transaction again", header.height));
+                self.fail(format!(
+                    "validity: height {} applies a transaction again",
+                    header.height
+                ));
             }
         }
     }
@@ -223,7 +269,9 @@ impl Checkers {
         let before = &self.committees[&header.epoch];
         let committee = match before.successor(record.clone(), &self.world.start.chain) {
             Ok(committee) => committee,
-            Err(error) => return self.fail(format!("possession: the committee of epoch {next}: {error}")),
+            Err(error) => {
+                return self.fail(format!("possession: the committee of epoch {next}: {error}"));
+            }
         };
         let old = before.seats();
         if !epoch::overlaps(old, committee.seats()) {
@@ -240,10 +288,14 @@ impl Checkers {
                 Some(MemberStatus::Unbonding { until_ms }) if until_ms > header.time_ms + self.world.start.params.trust_period_ms / 2
             );
             if state.conviction(&gone.node).is_none() && !(is_bound && waits) {
-                return self.fail(format!("bond: {:?} has left and answers for nothing", gone.node));
+                return self
+                    .fail(format!("bond: {:?} has left and answers for nothing", gone.node));
             }
         }
-        let header = FinalHeader { header: header.clone(), certificate: Some(finalised.certificate.clone()) };
+        let header = FinalHeader {
+            header: header.clone(),
+            certificate: Some(finalised.certificate.clone()),
+        };
         let handover = CommitteeHandover::new(header, before.record(), record);
         if let Err(error) = self.light.follow_handovers(1, vec![handover.clone()], now_ms) {
             return self.fail(format!("light: {error}"));
@@ -257,14 +309,15 @@ impl Checkers {
     pub fn follow_handovers(&mut self) {
         let (world, newest) = (self.world, self.light.head().clone());
         let start = &world.start;
-        let (committee, trust_ms) = (start.committee.record().clone(), start.params.trust_period_ms);
+        let (committee, trust_ms) =
+            (start.committee.record().clone(), start.params.trust_period_ms);
         let checkpoint = Checkpoint::new(start.header.clone(), None, committee, trust_ms).encode();
         let mut light = LightClient::start(&checkpoint, None, start.header.time_ms).unwrap();
         let (handovers, now_ms) = (self.handovers.clone(), newest.time_ms);
         let certificate = self.light.certificate().cloned();
-        let followed = light
-            .follow_handovers(handovers.len(), handovers, now_ms)
-            .and_then(|_| light.follow(Unverified::new(FinalHeader { header: newest, certificate }), now_ms));
+        let followed = light.follow_handovers(handovers.len(), handovers, now_ms).and_then(|_| {
+            light.follow(Unverified::new(FinalHeader { header: newest, certificate }), now_ms)
+        });
         match followed {
             Ok(Progress::Advanced | Progress::Known) => {}
             other => self.fail(format!("handovers: {other:?}")),
@@ -282,7 +335,9 @@ impl Checkers {
     /// A correct host starts with this store.
     pub fn restarted(&mut self, host: usize, height: Height, digest: &Digest) {
         if self.stored.get(&host).is_some_and(|stored| *stored > height) {
-            self.fail(format!("durability: host {host} has lost final blocks above height {height}"));
+            self.fail(format!(
+                "durability: host {host} has lost final blocks above height {height}"
+            ));
         }
         if self.decided.get(&height).is_some_and(|decided| decided.digest != *digest) {
             self.fail(format!("durability: host {host} has another block at height {height}"));
@@ -296,10 +351,15 @@ impl Checkers {
         }
         if let Some(evidence) = offence.evidence() {
             let start = &self.world.start;
-            let verdict = self.committees.get(&evidence.epoch()).map(|c| evidence.verify(&peer, &start.chain, c));
+            let verdict = self
+                .committees
+                .get(&evidence.epoch())
+                .map(|c| evidence.verify(&peer, &start.chain, c));
             match (verdict, self.world.member(&peer)) {
                 (Some(Ok(crime)), Some(seat)) => drop(self.crimes.insert((seat, crime))),
-                (verdict, _) => self.fail(format!("evidence: host {by}'s does not convince the ledger: {verdict:?}")),
+                (verdict, _) => self.fail(format!(
+                    "evidence: host {by}'s does not convince the ledger: {verdict:?}"
+                )),
             }
         }
         self.offences.push((peer, offence.clone()));

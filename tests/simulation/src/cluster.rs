@@ -94,7 +94,9 @@ pub enum Profile {
 impl Profile {
     /// By its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::All, Self::Collectors, Self::Mixed].into_iter().find(|profile| profile.name() == name)
+        [Self::All, Self::Collectors, Self::Mixed]
+            .into_iter()
+            .find(|profile| profile.name() == name)
     }
 
     /// Its name on the command line.
@@ -131,7 +133,9 @@ pub enum Pipeline {
 impl Pipeline {
     /// By its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::On, Self::Off, Self::Auto, Self::Mixed].into_iter().find(|pipeline| pipeline.name() == name)
+        [Self::On, Self::Off, Self::Auto, Self::Mixed]
+            .into_iter()
+            .find(|pipeline| pipeline.name() == name)
     }
 
     /// Its name on the command line.
@@ -182,7 +186,17 @@ impl Setup {
     pub fn calm(seed: u64) -> Self {
         let (lies, twins) = (BTreeMap::new(), Vec::new());
         let (profile, pipeline, bug) = (Profile::All, Pipeline::On, None);
-        Self { seed, regions: Regions::Site, lies, twins, profile, pipeline, bug, churn: false, pairings: false }
+        Self {
+            seed,
+            regions: Regions::Site,
+            lies,
+            twins,
+            profile,
+            pipeline,
+            bug,
+            churn: false,
+            pairings: false,
+        }
     }
 }
 
@@ -342,7 +356,10 @@ impl Cluster {
     /// Runs until a point of virtual time, or until a rule is broken.
     pub fn run_until(&mut self, end_us: u64) {
         while self.checkers.violation.is_none() {
-            let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end_us) else { break };
+            let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end_us)
+            else {
+                break;
+            };
             let ((at_us, _), happening) = entry.remove_entry();
             self.now_us = self.now_us.max(at_us);
             self.happen(happening);
@@ -365,20 +382,28 @@ impl Cluster {
     /// whose blocks would fill the memory.
     pub fn fold(&mut self, keep: Height) {
         let living = || (0..self.hosts.len()).filter(|host| !self.hosts[*host].is_dead);
-        let Some(lowest) = living().map(|host| self.hosts[host].disk.height()).min() else { return };
+        let Some(lowest) = living().map(|host| self.hosts[host].disk.height()).min() else {
+            return;
+        };
         let Some(first) = living().find(|host| self.is_correct(*host)) else { return };
         let (height, disk) = (lowest.saturating_sub(keep), &self.hosts[first].disk);
         if height <= disk.base.header.height {
             return;
         }
         let Some(base) = disk.replay(self.world, height) else {
-            return self.checkers.fail(format!("replay: host {first}'s blocks lead to another state"));
+            return self
+                .checkers
+                .fail(format!("replay: host {first}'s blocks lead to another state"));
         };
         // What is replayed of one is replayed of all who have the same blocks.
-        let headers = |host: usize| self.hosts[host].disk.blocks.iter().map(|(block, _)| &block.header);
-        let same = |host: &usize| headers(*host).zip(headers(first)).all(|(ours, theirs)| ours == theirs);
+        let headers =
+            |host: usize| self.hosts[host].disk.blocks.iter().map(|(block, _)| &block.header);
+        let same =
+            |host: &usize| headers(*host).zip(headers(first)).all(|(ours, theirs)| ours == theirs);
         if let Some(other) = living().find(|host| !same(host)) {
-            return self.checkers.fail(format!("agreement: the disks of hosts {first} and {other} differ"));
+            return self
+                .checkers
+                .fail(format!("agreement: the disks of hosts {first} and {other} differ"));
         }
         self.hosts.iter_mut().filter(|host| !host.is_dead).for_each(|host| host.disk.rebase(&base));
         self.checkers.forget_below(height);
@@ -413,7 +438,9 @@ impl Cluster {
     pub(crate) fn spread(&mut self, signed: SignedTransaction) {
         self.checkers.submitted.insert(signed.id());
         self.submitted_us.insert(signed.id(), self.now_us);
-        let Ok(transaction) = Unverified::new(signed).verify(&self.world.start.chain) else { return };
+        let Ok(transaction) = Unverified::new(signed).verify(&self.world.start.chain) else {
+            return;
+        };
         self.pending.push(transaction.clone());
         for host in 0..self.hosts.len() {
             let at_us = self.now_us + self.rng.range(500, 60_000);
@@ -458,7 +485,8 @@ impl Cluster {
         }
         let started = match disk.recover() {
             Ok(records) => {
-                let records = self.bug.map_or(records.clone(), |bug| bug.read(disk.height(), records));
+                let records =
+                    self.bug.map_or(records.clone(), |bug| bug.read(disk.height(), records));
                 self.hosts[host].start(self.now_us, records)
             }
             Err(_) => Err("its log is damaged".into()),

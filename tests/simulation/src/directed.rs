@@ -83,7 +83,10 @@ pub fn away_for(bug: Option<Bug>, blocks: u64) -> Cluster {
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(12) });
     cluster.crash_with(0, Fate::Lost);
     let limit_us = cluster.now_us + blocks * 10_000_000;
-    while cluster.checkers.height() < blocks && cluster.checkers.violation.is_none() && cluster.now_us < limit_us {
+    while cluster.checkers.height() < blocks
+        && cluster.checkers.violation.is_none()
+        && cluster.now_us < limit_us
+    {
         cluster.submit(1);
         cluster.run_ms(100);
         cluster.forget_events();
@@ -98,7 +101,8 @@ pub fn away_for(bug: Option<Bug>, blocks: u64) -> Cluster {
 /// leads the next view and has helped to decide, lies so as to get another block through.
 pub fn liar_leads_after_decision(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     let world = World::of(4, PACE);
-    let mut cluster = Cluster::new(world, Setup { bug, lies: BTreeMap::from([(2, lie)]), ..Setup::calm(seed) });
+    let mut cluster =
+        Cluster::new(world, Setup { bug, lies: BTreeMap::from([(2, lie)]), ..Setup::calm(seed) });
     cluster.network.withheld = |from, to, message| {
         let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
         from == 1 || to == 1 || commit && to != 3 || matches!(message, Message::Finalised(_))
@@ -119,7 +123,9 @@ pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(14) });
     // Prepare votes of view 0 reach seat 0 only, and nothing that it says is heard from its commit vote on.
     cluster.network.withheld = |from, to, message| match message {
-        Message::Vote(signed) if signed.vote.view == 0 => to != 0 || signed.vote.phase == Phase::Commit,
+        Message::Vote(signed) if signed.vote.view == 0 => {
+            to != 0 || signed.vote.phase == Phase::Commit
+        }
         // Of view 1 the decision is seen by seat 3 only.
         Message::Vote(signed) if signed.vote.phase == Phase::Commit => from == 0 || to != 3,
         Message::Proposal(proposal) if proposal.view == 0 => false,
@@ -128,7 +134,8 @@ pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
     until_decided(&mut cluster);
     cluster.crash_with(3, Fate::Kept);
     // Until all are in view 2, nothing of view 1 goes on.
-    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.view < 2);
+    cluster.network.withheld =
+        |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.view < 2);
     cluster.run_ms(10_000);
     cluster.network.withheld = |_, _, _| false;
     recover(&mut cluster);
@@ -145,7 +152,9 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
     cluster.run_ms(180_000);
     if cluster.checkers.height() < BLOCKS {
         let height = cluster.checkers.height();
-        cluster.checkers.fail(format!("liveness: height {height} after three minutes of a slow network"));
+        cluster
+            .checkers
+            .fail(format!("liveness: height {height} after three minutes of a slow network"));
     }
     cluster.network.jitter_us = 500;
     recover(&mut cluster);
@@ -156,12 +165,16 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
 pub fn collector_silent(bug: Option<Bug>) -> Cluster {
     const BLOCKS: u64 = 10;
     let world = World::of(4, PACE);
-    let mut cluster = Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(23) });
-    cluster.network.withheld = |_, _, message| matches!(message, Message::Prepared(_) | Message::Finalised(_));
+    let mut cluster =
+        Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(23) });
+    cluster.network.withheld =
+        |_, _, message| matches!(message, Message::Prepared(_) | Message::Finalised(_));
     cluster.run_ms(BLOCKS * (PACE.block_interval_ms_max + PACE.view_timeout_ms));
     let (height, view_changes) = (cluster.checkers.height(), cluster.view_changes);
     if height < BLOCKS || view_changes > 0 {
-        cluster.checkers.fail(format!("fallback: height {height} after {view_changes} view changes"));
+        cluster
+            .checkers
+            .fail(format!("fallback: height {height} after {view_changes} view changes"));
     }
     cluster.network.withheld = |_, _, _| false;
     recover(&mut cluster);
@@ -172,7 +185,8 @@ pub fn collector_silent(bug: Option<Bug>) -> Cluster {
 /// the next view has heard nothing.
 pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
-    let mut cluster = Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(24) });
+    let mut cluster =
+        Cluster::new(world, Setup { bug, profile: Profile::Collectors, ..Setup::calm(24) });
     cluster.network.withheld = |from, to, message| {
         let commit = matches!(message, Message::Vote(signed) if signed.vote.phase == Phase::Commit);
         from == 2 || to == 2 || commit && to != 3 || matches!(message, Message::Finalised(_))
@@ -189,9 +203,9 @@ pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
 pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     let world = World::of(4, PACE);
     let lies = BTreeMap::from([(3, lie)]);
-    let mut cluster = Cluster::new(world, Setup { bug, lies, profile: Profile::Collectors, ..Setup::calm(seed) });
-    cluster.network.withheld =
-        |from, to, message| matches!(message, Message::Vote(signed) if signed.vote.view == 0 && to == 2 && from != 3);
+    let mut cluster =
+        Cluster::new(world, Setup { bug, lies, profile: Profile::Collectors, ..Setup::calm(seed) });
+    cluster.network.withheld = |from, to, message| matches!(message, Message::Vote(signed) if signed.vote.view == 0 && to == 2 && from != 3);
     cluster.run_ms(10_000);
     cluster.network.withheld = |_, _, _| false;
     recover(&mut cluster);
@@ -288,7 +302,8 @@ pub fn restart_after_the_lower(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(43) });
     two_open(&mut cluster);
-    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.height == 2);
+    cluster.network.withheld =
+        |_, _, message| matches!(message, Message::Vote(signed) if signed.vote.height == 2);
     cluster.run_ms(1_000);
     restart_all(&mut cluster);
     cluster.network.withheld = |_, _, _| false;
@@ -317,8 +332,7 @@ pub fn prepared_by_one_ahead(bug: Option<Bug>) -> Cluster {
     };
     cluster.run_ms(700);
     cluster.crash_with(0, Fate::Lost);
-    cluster.network.withheld =
-        |_, _, message| matches!(message, Message::Vote(signed) if (signed.vote.height, signed.vote.view) == (2, 0));
+    cluster.network.withheld = |_, _, message| matches!(message, Message::Vote(signed) if (signed.vote.height, signed.vote.view) == (2, 0));
     cluster.run_ms(10_000);
     cluster.network.withheld = |_, _, _| false;
     recover(&mut cluster);
@@ -331,7 +345,8 @@ pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
     const LOCKED: [usize; 2] = [1, 4];
     let world = World::of(7, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(45) });
-    if world.leader_of(2, 0) != LOCKED[1] || (0..2).any(|view| LOCKED.contains(&leads(world, view))) {
+    if world.leader_of(2, 0) != LOCKED[1] || (0..2).any(|view| LOCKED.contains(&leads(world, view)))
+    {
         cluster.checkers.fail("schedule: made for other leaders".into());
     }
     cluster.network.withheld = |from, to, message| match message {
@@ -339,7 +354,9 @@ pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
             !LOCKED.contains(&to) || vote.phase == Phase::Commit
         }
         Message::Proposal(proposal) => LOCKED.contains(&to) && proposal.view > 0,
-        Message::Vote(SignedVote { vote, .. }) if vote.height == 1 => LOCKED.contains(&from) || LOCKED.contains(&to),
+        Message::Vote(SignedVote { vote, .. }) if vote.height == 1 => {
+            LOCKED.contains(&from) || LOCKED.contains(&to)
+        }
         _ => (LOCKED.contains(&from) || LOCKED.contains(&to)) && message.height() == 1,
     };
     submit_twice(&mut cluster);
@@ -361,7 +378,8 @@ pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
 /// so of an epoch.
 pub fn always_busy(bug: Option<Bug>, profile: Profile, waiting: Option<usize>) -> Cluster {
     let world = World::of(4, PACE);
-    let mut cluster = Cluster::new(world, Setup { bug, profile, regions: Regions::Us2, ..Setup::calm(46) });
+    let mut cluster =
+        Cluster::new(world, Setup { bug, profile, regions: Regions::Us2, ..Setup::calm(46) });
     cluster.waiting = waiting;
     for number in 0..300 {
         cluster.submit(number % world.clients.len());
@@ -387,7 +405,10 @@ pub fn schedule(number: usize, bug: Option<Bug>) -> Option<(&'static str, Cluste
         7 => ("a liar hides its lock", liar_leads_after_decision(bug, Lie::HideLock, 17)),
         8 => ("a liar forges a lock", liar_leads_after_decision(bug, Lie::ForgeLock, 18)),
         9 => ("a liar justifies itself", liar_leads_after_decision(bug, Lie::BadJustification, 19)),
-        10 => ("a liar justifies itself again", liar_leads_after_decision(bug, Lie::BadJustification, 22)),
+        10 => (
+            "a liar justifies itself again",
+            liar_leads_after_decision(bug, Lie::BadJustification, 22),
+        ),
         11 => ("the collector is not heard", collector_silent(bug)),
         12 => ("a collector alone decides", collector_alone_decides(bug)),
         13 => ("a collector keeps certificates", collector_lies(bug, Lie::KeepCertificates, 25)),

@@ -155,7 +155,10 @@ impl Disk {
                     at += len;
                     match entry {
                         Entry::Record(bytes) => {
-                            records.push(codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX).map_err(|_| Damaged)?);
+                            records.push(
+                                codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX)
+                                    .map_err(|_| Damaged)?,
+                            );
                         }
                         Entry::Block(block, _) => self.check_block(&block)?,
                     }
@@ -180,7 +183,8 @@ impl Disk {
     fn check_block(&self, block: &Block) -> Result<(), Damaged> {
         let height = block.header.height;
         let stored = self.from(height).first();
-        let is_stored = height <= self.base.header.height || stored.is_some_and(|(s, _)| s.header == block.header);
+        let is_stored = height <= self.base.header.height
+            || stored.is_some_and(|(s, _)| s.header == block.header);
         if is_stored { Ok(()) } else { Err(Damaged) }
     }
 
@@ -192,15 +196,19 @@ impl Disk {
 
     /// Applies all blocks again, from genesis: the state root must be the same.
     pub fn replays(&self, world: &World) -> bool {
-        self.replay(world, self.height()).is_some_and(|head| head.state.root() == self.head.header.state)
+        self.replay(world, self.height())
+            .is_some_and(|head| head.state.root() == self.head.header.state)
     }
 
     /// Where the blocks up to this height lead, applied again; nothing where one of them does not hold.
     pub fn replay(&self, world: &World, height: Height) -> Option<Head> {
         let start = &world.start;
         let mut head = self.base.clone();
-        for (block, certificate) in self.blocks.iter().take_while(|(block, _)| block.header.height <= height) {
-            let verified = block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(&start.chain));
+        for (block, certificate) in
+            self.blocks.iter().take_while(|(block, _)| block.header.height <= height)
+        {
+            let verified =
+                block.transactions.iter().map(|t| Unverified::new(t.clone()).verify(&start.chain));
             let transactions = verified.collect::<Result<Vec<_>, _>>().ok()?;
             let context = BlockContext { parent: &head.header, committee: &head.committee };
             let state = head.state.apply(context, &transactions).state;
@@ -253,7 +261,8 @@ fn read_frame(bytes: &[u8]) -> Frame {
     if head[4..] != checksum(body) {
         return Frame::Bad;
     }
-    codec::decode(body, ENTRY_LEN_MAX).map_or(Frame::Bad, |entry| Frame::Good(entry, FRAME_HEAD_LEN + len))
+    codec::decode(body, ENTRY_LEN_MAX)
+        .map_or(Frame::Bad, |entry| Frame::Good(entry, FRAME_HEAD_LEN + len))
 }
 
 fn checksum(body: &[u8]) -> [u8; 8] {

@@ -104,7 +104,12 @@ impl Host {
 
     /// Starts from the disk and these records of it.
     pub fn start(&mut self, now_us: u64, records: Vec<WalRecord>) -> Result<(), String> {
-        let restored = Replica::restore(self.config.clone(), self.disk.head.clone(), records, self.clock_ms(now_us));
+        let restored = Replica::restore(
+            self.config.clone(),
+            self.disk.head.clone(),
+            records,
+            self.clock_ms(now_us),
+        );
         self.replica = Some(restored.map_err(|error| error.to_string())?);
         self.emptied = self.disk.height();
         self.life += 1;
@@ -126,7 +131,8 @@ impl Host {
     pub fn choice(&self, state: &State) -> Vec<Verified<SignedTransaction>> {
         let mut next = BTreeMap::new();
         let fits = |((sender, nonce), _): &(&(NodeId, u64), &Verified<SignedTransaction>)| {
-            let expected = next.entry(*sender).or_insert_with(|| state.account(sender).map_or(0, |a| a.nonce));
+            let expected =
+                next.entry(*sender).or_insert_with(|| state.account(sender).map_or(0, |a| a.nonce));
             let fits = nonce == expected;
             *expected += u64::from(fits);
             fits
@@ -136,7 +142,8 @@ impl Host {
 
     /// Those of a block's transactions that its mempool has verified, signature and all.
     pub fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
-        let waiting = |t: &SignedTransaction| self.mempool.get(&(t.transaction.sender, t.transaction.nonce));
+        let waiting =
+            |t: &SignedTransaction| self.mempool.get(&(t.transaction.sender, t.transaction.nonce));
         let same = |t: &SignedTransaction| waiting(t).filter(|w| ***w == *t).map(Checked::of);
         transactions.iter().filter_map(same).collect()
     }

@@ -22,8 +22,12 @@ use tequio_core::{
 /// Seats, of equal weight.
 pub const SEATS: usize = 7;
 /// The chain: no empty block is due while clients come, for a month has many.
-const PACE: Pace =
-    Pace { block_interval_ms_max: 300_000, view_timeout_ms: 2_000, is_weighted: false, term_blocks: TERM_BLOCKS };
+const PACE: Pace = Pace {
+    block_interval_ms_max: 300_000,
+    view_timeout_ms: 2_000,
+    is_weighted: false,
+    term_blocks: TERM_BLOCKS,
+};
 /// Blocks that the disks keep: those of a day, more than any host misses.
 const KEEP_BLOCKS: Height = 2_000;
 const SECOND_US: u64 = 1_000_000;
@@ -137,13 +141,16 @@ pub fn run(
     cluster.look_us = LOOK_US;
     let (begun_us, end_us) = (cluster.now_us, cluster.now_us + days * DAY_US);
     let mut plan = Plan::default();
-    (0..SEATS).for_each(|host| plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host)));
+    (0..SEATS).for_each(|host| {
+        plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host))
+    });
     plan.add(begun_us + rng.exponential(PARTITION_EVERY_US), Trouble::Part);
     plan.add(begun_us + rng.exponential(SLOW_DISK_EVERY_US), Trouble::SlowDisk);
     plan.add(begun_us, Trouble::Lie);
     if churn {
-        (SEATS..cluster.hosts.len())
-            .for_each(|host| plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host)));
+        (SEATS..cluster.hosts.len()).for_each(|host| {
+            plan.add(begun_us + rng.exponential(CRASH_EVERY_US), Trouble::Crash(host))
+        });
         plan.add(begun_us + rng.exponential(CHANGE_EVERY_US), Trouble::Change);
         plan.add(begun_us + VACANCY_US, Trouble::Vacancy);
     }
@@ -204,7 +211,8 @@ pub fn run(
                 plan.add(at_us + LIE_US, trouble);
             }
             Trouble::Change => {
-                let correct: Vec<usize> = seated(&cluster).into_iter().filter(|host| *host != liar).collect();
+                let correct: Vec<usize> =
+                    seated(&cluster).into_iter().filter(|host| *host != liar).collect();
                 change(&mut cluster, rng.pick(&correct), rng.chance(LEAVE_PER_MILLE));
                 plan.add(at_us + rng.exponential(CHANGE_EVERY_US), trouble);
             }
@@ -212,7 +220,8 @@ pub fn run(
                 if unseated_ms.is_none() && !seated(&cluster).contains(&liar) {
                     unseated_ms = Some((at_us - begun_us) / 1000);
                 }
-                let is_active = |member: &usize| cluster.status(*member) == Some(MemberStatus::Active);
+                let is_active =
+                    |member: &usize| cluster.status(*member) == Some(MemberStatus::Active);
                 if (0..cluster.hosts.len()).filter(is_active).count() < SEATS {
                     take_seat(&mut cluster);
                 }
@@ -228,8 +237,15 @@ pub fn run(
     // Blocks are rare here: a last client brings one.
     cluster.submit(0);
     recover_with(&mut cluster, 1);
-    let availability = Availability { unseated_ms: unseated_ms.into_iter().collect(), ..measure(&cluster, &clients) };
-    let of_all = if churn && days >= MONTH_DAYS { availability.served_per_100_000() } else { GOAL_PER_100_000 };
+    let availability = Availability {
+        unseated_ms: unseated_ms.into_iter().collect(),
+        ..measure(&cluster, &clients)
+    };
+    let of_all = if churn && days >= MONTH_DAYS {
+        availability.served_per_100_000()
+    } else {
+        GOAL_PER_100_000
+    };
     if availability.served_within_per_100_000().min(of_all) < GOAL_PER_100_000 {
         cluster.checkers.fail(format!("availability: {availability:?}"));
     }
@@ -244,9 +260,13 @@ fn seated(cluster: &Cluster) -> Vec<usize> {
 
 /// More is down, parted or lying than the committee bears.
 fn is_beyond(cluster: &Cluster, liar: usize) -> bool {
-    let is_away = |host: usize| cluster.hosts[host].replica.is_none() || cluster.network.side[host] == 1;
+    let is_away =
+        |host: usize| cluster.hosts[host].replica.is_none() || cluster.network.side[host] == 1;
     let committee = &cluster.newest().committee;
-    let away = seated(cluster).into_iter().zip(committee.seats()).filter(|(host, _)| *host == liar || is_away(*host));
+    let away = seated(cluster)
+        .into_iter()
+        .zip(committee.seats())
+        .filter(|(host, _)| *host == liar || is_away(*host));
     away.map(|(_, seat)| seat.weight).sum::<Weight>() >= committee.blocking()
 }
 
@@ -267,7 +287,8 @@ fn change(cluster: &mut Cluster, member: usize, leaves: bool) {
 /// Somebody who has never had a seat asks for one, as large as the others. Whether there is such a one.
 fn take_seat(cluster: &mut Cluster) -> bool {
     let free = (0..cluster.hosts.len()).find(|member| cluster.status(*member).is_none());
-    let Some((member, keys)) = free.and_then(|member| Some((member, cluster.unused_keys(member)?))) else {
+    let Some((member, keys)) = free.and_then(|member| Some((member, cluster.unused_keys(member)?)))
+    else {
         return false;
     };
     cluster.fault("join");

@@ -114,7 +114,11 @@ impl Network {
             return Err(Lost::OnTheWay);
         }
         let base_us = self.regions.one_way_us(from, to) + rng.range(0, self.jitter_us.max(1));
-        Ok(if rng.chance(self.slow_per_mille) { base_us + rng.range(100_000, 3_000_000) } else { base_us })
+        Ok(if rng.chance(self.slow_per_mille) {
+            base_us + rng.range(100_000, 3_000_000)
+        } else {
+            base_us
+        })
     }
 }
 

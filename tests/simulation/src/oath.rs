@@ -76,10 +76,13 @@ impl Oaths {
         member: impl Fn(&NodeId) -> Option<usize>,
     ) {
         if let (Message::Prepared(certificate), Some(committee)) = (message, committee)
-            && Unverified::new(certificate.clone()).verify(&certificate.vote.chain, Phase::Prepare, committee).is_ok()
+            && Unverified::new(certificate.clone())
+                .verify(&certificate.vote.chain, Phase::Prepare, committee)
+                .is_ok()
         {
             let Vote { height, view, digest, .. } = certificate.vote;
-            let signers = certificate.seats().filter_map(|seat| member(&committee.seats().get(seat)?.node));
+            let signers =
+                certificate.seats().filter_map(|seat| member(&committee.seats().get(seat)?.node));
             self.prepares.entry((height, view, digest)).or_default().extend(signers);
         }
         if let Message::Proposal(proposal) = message {
@@ -107,7 +110,9 @@ impl Oaths {
         self.hear(seat, message, Some(committee), &member);
         let quorum = |height, view, digest| {
             let prepared = self.prepares.get(&(height, view, digest));
-            let has = |seat: &&Seat| member(&seat.node).is_some_and(|m| prepared.is_some_and(|p| p.contains(&m)));
+            let has = |seat: &&Seat| {
+                member(&seat.node).is_some_and(|m| prepared.is_some_and(|p| p.contains(&m)))
+            };
             let weight: Weight = committee.seats().iter().filter(has).map(|seat| seat.weight).sum();
             weight >= committee.quorum()
         };
@@ -116,7 +121,11 @@ impl Oaths {
         if is_ahead {
             let height = message.height();
             let digest = match message {
-                Message::Vote(SignedVote { vote, .. }) if (vote.view, vote.phase) == (0, Phase::Prepare) => vote.digest,
+                Message::Vote(SignedVote { vote, .. })
+                    if (vote.view, vote.phase) == (0, Phase::Prepare) =>
+                {
+                    vote.digest
+                }
                 Message::Proposal(proposal) if proposal.view == 0 => proposal.block.header.digest(),
                 _ => {
                     return fail(&format!(
@@ -126,7 +135,9 @@ impl Oaths {
             };
             let locked = member.locked.get(&(height - 1));
             if self.parents.get(&(height, digest)) != locked || locked.is_none() {
-                return fail(&format!("prepares a block of height {height} upon one that it has not committed"));
+                return fail(&format!(
+                    "prepares a block of height {height} upon one that it has not committed"
+                ));
             }
             let has_left = member.left.get(&(height - 1)).is_some_and(|view| *view > 0);
             if has_left && member.ahead.get(&height) != Some(&digest) {
@@ -138,14 +149,20 @@ impl Oaths {
             Message::Vote(signed) => {
                 let Vote { height, view, phase, digest, .. } = signed.vote;
                 if *member.votes.entry((height, view, phase)).or_insert(digest) != digest {
-                    return fail(&format!("votes for two blocks in view {view} of height {height}, {phase:?}"));
+                    return fail(&format!(
+                        "votes for two blocks in view {view} of height {height}, {phase:?}"
+                    ));
                 }
                 if member.left.get(&height).is_some_and(|left| view < *left) {
-                    return fail(&format!("votes in view {view} of height {height}, which it has left"));
+                    return fail(&format!(
+                        "votes in view {view} of height {height}, which it has left"
+                    ));
                 }
                 if phase == Phase::Commit {
                     if !quorum(height, view, digest) {
-                        return fail(&format!("commits a block of height {height} that no quorum has prepared"));
+                        return fail(&format!(
+                            "commits a block of height {height} that no quorum has prepared"
+                        ));
                     }
                     let newest = member.committed.entry(height).or_insert((view, digest));
                     *newest = (view, digest).max(*newest);
@@ -156,15 +173,21 @@ impl Oaths {
                 let left = member.left.entry(change.height).or_default();
                 *left = change.view.max(*left);
                 let prepared = change.prepared.as_ref().map(|c| (c.vote.view, c.vote.digest));
-                let committed = member.committed.get(&change.height).filter(|(view, _)| *view < change.view);
+                let committed =
+                    member.committed.get(&change.height).filter(|(view, _)| *view < change.view);
                 if committed.is_some_and(|committed| prepared.is_none_or(|p| p.0 < committed.0)) {
-                    return fail(&format!("hides in view {} what it has committed before", change.view));
+                    return fail(&format!(
+                        "hides in view {} what it has committed before",
+                        change.view
+                    ));
                 }
             }
             Message::Proposal(proposal) => {
                 let header = &proposal.block.header;
                 let digest = header.digest();
-                if *member.proposals.entry((header.height, proposal.view)).or_insert(digest) != digest {
+                if *member.proposals.entry((header.height, proposal.view)).or_insert(digest)
+                    != digest
+                {
                     return fail(&format!("proposes two blocks in view {}", proposal.view));
                 }
             }

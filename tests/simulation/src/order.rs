@@ -42,7 +42,8 @@ fn leader(committee: &Committee, header: &Header) -> usize {
         committee.seats().iter().map(|seat| u128::from(seat.weight)).enumerate().collect();
     let turns = header.view % left.len() as u64;
     for turn in 0u64.. {
-        let drawn = [&header.seed.0[..], &header.height.to_le_bytes(), &turn.to_le_bytes()].concat();
+        let drawn =
+            [&header.seed.0[..], &header.height.to_le_bytes(), &turn.to_le_bytes()].concat();
         let drawn = u128::from_le_bytes(*hash(Context::Leader, &drawn).0.first_chunk().unwrap());
         let mut slot = drawn % left.iter().map(|(_, weight)| weight).sum::<u128>();
         let at = left.iter().position(|(_, weight)| {

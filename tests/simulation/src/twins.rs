@@ -28,13 +28,15 @@ pub fn run(seed: u64, pairings: bool) -> Cluster {
     for _ in 0..rounds {
         cluster.fault("twins_round");
         let sides = rng.range(1, 4);
-        cluster.network.side = cluster.network.side.iter().map(|_| rng.range(0, sides) as u8).collect();
+        cluster.network.side =
+            cluster.network.side.iter().map(|_| rng.range(0, sides) as u8).collect();
         cluster.network.loss_per_mille = rng.pick(&[0, 0, 100]);
         if rng.chance(500) {
             cluster.submit(0);
         }
         // Long enough that something happens in each round: a block is due each second.
-        let ms = rng.range(50, ROUND_MS_MAX) + if rng.chance(300) { PACE.block_interval_ms_max } else { 0 };
+        let ms = rng.range(50, ROUND_MS_MAX)
+            + if rng.chance(300) { PACE.block_interval_ms_max } else { 0 };
         cluster.run_ms(ms);
     }
     recover(&mut cluster);

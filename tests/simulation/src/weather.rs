@@ -20,8 +20,12 @@ const BLOCKS_AFTER: u64 = 5;
 /// Short, so that every run sees seeds change.
 pub const TERM_BLOCKS: Height = 4;
 /// The chains of these runs.
-pub const PACE: Pace =
-    Pace { block_interval_ms_max: 1000, view_timeout_ms: 400, is_weighted: true, term_blocks: TERM_BLOCKS };
+pub const PACE: Pace = Pace {
+    block_interval_ms_max: 1000,
+    view_timeout_ms: 400,
+    is_weighted: true,
+    term_blocks: TERM_BLOCKS,
+};
 /// The chains of runs in which nothing goes wrong: patience for the whole world.
 pub const PATIENT: Pace = Pace { view_timeout_ms: 3000, term_blocks: 64, ..PACE };
 /// How long those take.
@@ -29,9 +33,11 @@ const CALM_MS: u64 = 30_000;
 /// Runs with anybody at fault.
 const LIARS_PER_MILLE: u64 = 600;
 /// Both ways of carrying votes get the same share of the runs.
-const PROFILES: [Profile; 5] = [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
+const PROFILES: [Profile; 5] =
+    [Profile::All, Profile::All, Profile::Collectors, Profile::Collectors, Profile::Mixed];
 /// Likewise, whether a height is opened before the one below is decided.
-const PIPELINES: [Pipeline; 5] = [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
+const PIPELINES: [Pipeline; 5] =
+    [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
 /// Runs in which processors are contended now and then, and how often a host says there that they are, or are no more, at a step.
 const CONTENDED_PER_MILLE: u64 = 150;
 const SAYS_CONTENDED_PER_MILLE: u64 = 500;
@@ -92,8 +98,15 @@ pub const ROUGH: Weather = Weather {
     slow: [0, 20, 200],
 };
 /// All hosts crash together, again and again.
-pub const POWER_FAILURES: Weather =
-    Weather { name: "power failures", crash: 50, restart: 400, power: 400, part: 20, heal: 500, ..ROUGH };
+pub const POWER_FAILURES: Weather = Weather {
+    name: "power failures",
+    crash: 50,
+    restart: 400,
+    power: 400,
+    part: 20,
+    heal: 500,
+    ..ROUGH
+};
 /// Links lose most, and the sides of a partition change quickly: certificates reach few.
 pub const STORM: Weather = Weather {
     name: "storm",
@@ -134,7 +147,8 @@ pub fn draw_setup(world: &World, seed: u64) -> Setup {
     let mut rng = Rng::new(seed ^ 0x11e5);
     let wish: Vec<usize> = (0..world.seats()).map(|_| rng.below(world.seats())).collect();
     let liars = if rng.chance(LIARS_PER_MILLE) { world.bearable(&wish) } else { Vec::new() };
-    let lies: BTreeMap<usize, Lie> = liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
+    let lies: BTreeMap<usize, Lie> =
+        liars.into_iter().map(|seat| (seat, rng.pick(&LIES))).collect();
     let regions = rng.pick(&[Regions::Site, Regions::Site, Regions::Us2, Regions::Aws10]);
     let profile = rng.pick(&PROFILES);
     let pipeline = rng.pick(&PIPELINES);
@@ -186,7 +200,9 @@ pub fn churn_weather(seed: u64) -> Weather {
 /// A run with chance and a fault of the implementation.
 pub fn run_bug(world: &'static World, seed: u64, bug: Bug, weather: Weather) -> Cluster {
     match bug.needs_churn() {
-        true => run(world, Setup { bug: Some(bug), ..churn_setup(world, seed) }, churn_weather(seed)),
+        true => {
+            run(world, Setup { bug: Some(bug), ..churn_setup(world, seed) }, churn_weather(seed))
+        }
         false => run(world, Setup { bug: Some(bug), ..draw_setup(world, seed) }, weather),
     }
 }
@@ -318,7 +334,9 @@ pub fn recover_with(cluster: &mut Cluster, blocks: u64) {
     }
     cluster.checkers.follow_handovers();
     let replays = |host: &crate::host::Host| host.disk.replays(cluster.world);
-    if let Some(host) = (0..cluster.hosts.len()).find(|h| cluster.is_correct(*h) && !replays(&cluster.hosts[*h])) {
+    if let Some(host) =
+        (0..cluster.hosts.len()).find(|h| cluster.is_correct(*h) && !replays(&cluster.hosts[*h]))
+    {
         cluster.checkers.fail(format!("replay: host {host}'s blocks lead to another state"));
     }
 }

@@ -80,15 +80,20 @@ impl World {
         static WORLDS: Mutex<BTreeMap<(usize, Pace), &'static World>> = Mutex::new(BTreeMap::new());
         let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
         worlds.entry((seats, pace)).or_insert_with(|| {
-            let weights = if seats == 7 && pace.is_weighted { vec![2, 1, 1, 3, 1, 1, 1] } else { vec![1; seats] };
+            let weights = if seats == 7 && pace.is_weighted {
+                vec![2, 1, 1, 3, 1, 1, 1]
+            } else {
+                vec![1; seats]
+            };
             Box::leak(Box::new(Self::new(&weights, pace)))
         })
     }
 
     fn new(weights: &[u64], pace: Pace) -> Self {
         let members = weights.len() + RESERVES;
-        let keys: Vec<_> =
-            (1..=members as u8).map(|n| (NodeKey::from_bytes(&[n; 32]), bls::SecretKey::from_seed(&[n; 32]))).collect();
+        let keys: Vec<_> = (1..=members as u8)
+            .map(|n| (NodeKey::from_bytes(&[n; 32]), bls::SecretKey::from_seed(&[n; 32])))
+            .collect();
         let clients: Vec<_> = (0..CLIENTS).map(|n| NodeKey::from_bytes(&[200 + n; 32])).collect();
         let params = Params {
             block_interval_ms_max: pace.block_interval_ms_max,
@@ -109,13 +114,17 @@ impl World {
         let bonds = weights.iter().map(|weight| weight * BOND).chain([0; RESERVES]);
         let accounts = keys.iter().zip(bonds).map(|((node, _), bond)| (node.id(), RESERVE, bond));
         let accounts = accounts.chain(clients.iter().map(|node| (node.id(), 10, 0)));
-        let vrf_keys: Vec<_> = (1..=members as u8).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
-        let seats = keys.iter().zip(&vrf_keys).zip(weights).map(|(((node, secret), vrf), weight)| GenesisSeat {
-            node: node.id(),
-            key: secret.public(),
-            vrf_key: vrf.public(),
-            weight: *weight * BOND,
-        });
+        let vrf_keys: Vec<_> =
+            (1..=members as u8).map(|n| vrf::SecretKey::from_bytes(&[n + 100; 32])).collect();
+        let seats =
+            keys.iter().zip(&vrf_keys).zip(weights).map(|(((node, secret), vrf), weight)| {
+                GenesisSeat {
+                    node: node.id(),
+                    key: secret.public(),
+                    vrf_key: vrf.public(),
+                    weight: *weight * BOND,
+                }
+            });
         let genesis = Genesis {
             name: "simulation".try_into().unwrap(),
             time_ms: GENESIS_MS,
@@ -128,7 +137,10 @@ impl World {
         let start = (0..)
             .map(|n| {
                 start(
-                    Genesis { name: format!("simulation {n}").as_str().try_into().unwrap(), ..genesis.clone() },
+                    Genesis {
+                        name: format!("simulation {n}").as_str().try_into().unwrap(),
+                        ..genesis.clone()
+                    },
                     &keys[..weights.len()],
                 )
             })
@@ -143,7 +155,8 @@ impl World {
             std::iter::once(first).chain(later).collect()
         });
         let (seat_keys, seats) = (seat_keys.collect(), weights.len());
-        let members = keys.iter().enumerate().map(|(member, (node, _))| (node.id(), member)).collect();
+        let members =
+            keys.iter().enumerate().map(|(member, (node, _))| (node.id(), member)).collect();
         Self { start, keys, vrf_keys, seat_keys, members, seats, clients, pace }
     }
 
@@ -154,7 +167,11 @@ impl World {
 
     /// The secret of a key for votes, whoever has it.
     pub fn secret(&self, key: &bls::PublicKeyBytes) -> Option<&bls::SecretKey> {
-        self.seat_keys.iter().flatten().map(|keys| &keys.vote).find(|secret| secret.public() == *key)
+        self.seat_keys
+            .iter()
+            .flatten()
+            .map(|keys| &keys.vote)
+            .find(|secret| secret.public() == *key)
     }
 
     /// Who leads a view of the first height.
@@ -172,8 +189,19 @@ impl World {
         let key = &self.clients[client];
         let name = format!("{}/{}", key.id(), nonce % 512);
         let cid = Cid::of(CidCodec::Raw, format!("{name} {nonce}").as_bytes());
-        let action = Action::UpdateRef { name: name.as_str().try_into().unwrap(), expected: nonce / 512, cid };
-        Transaction { chain: self.start.chain, sender: key.id(), nonce, expires: height + LIFE, action }.sign(key)
+        let action = Action::UpdateRef {
+            name: name.as_str().try_into().unwrap(),
+            expected: nonce / 512,
+            cid,
+        };
+        Transaction {
+            chain: self.start.chain,
+            sender: key.id(),
+            nonce,
+            expires: height + LIFE,
+            action,
+        }
+        .sign(key)
     }
 
     /// How many seats the first committee has.
@@ -206,6 +234,7 @@ fn later_keys(member: usize, generation: u8) -> SeatKeys {
 
 fn start(genesis: Genesis, keys: &[(NodeKey, bls::SecretKey)]) -> Start {
     let chain = genesis.chain();
-    let possessions = keys.iter().map(|(node, secret)| secret.prove_possession(&chain, &node.id())).collect();
+    let possessions =
+        keys.iter().map(|(node, secret)| secret.prove_possession(&chain, &node.id())).collect();
     GenesisFile::new(genesis, possessions).unwrap().start().unwrap()
 }

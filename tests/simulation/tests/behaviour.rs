@@ -12,7 +12,9 @@ use tequio_core::{
         bls::{self, SecretKey, known},
         vrf,
     },
-    ledger::{Action, Block, Certificate, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader},
+    ledger::{
+        Action, Block, Certificate, Checkpoint, Crime, Header, KeyClaim, Phase, Vote, leader,
+    },
     light::{LightClient, LightError, Progress},
     machine::Machine,
     types::{Height, NodeId, Unverified, View},
@@ -118,7 +120,8 @@ fn at_a_turn_those_who_go_hear_from_their_collector_and_those_who_come_find_the_
         let (goes, comes, rotates) = (0, world.seats(), 1);
         let claim = |member: usize, generation: usize| {
             let keys = &world.seat_keys[member][generation];
-            KeyClaim::new(&world.start.chain, &world.keys[member].0.id(), &keys.vote, &keys.vrf).unwrap()
+            KeyClaim::new(&world.start.chain, &world.keys[member].0.id(), &keys.vote, &keys.vrf)
+                .unwrap()
         };
         cluster.ask(goes, Action::Leave);
         cluster.ask(comes, Action::Join { amount: BOND, keys: claim(comes, 0) });
@@ -133,7 +136,8 @@ fn at_a_turn_those_who_go_hear_from_their_collector_and_those_who_come_find_the_
         assert_eq!(cluster.checkers.violation, None, "{profile:?}");
         assert!(cluster.checkers.handovers.len() >= 3, "{profile:?}");
         let seats = cluster.checkers.handovers[0].seats.as_ref().unwrap();
-        let seat = |member: usize| seats.iter().position(|seat| seat.node == world.keys[member].0.id());
+        let seat =
+            |member: usize| seats.iter().position(|seat| seat.node == world.keys[member].0.id());
         assert_eq!((seat(goes), seat(comes).is_some()), (None, true), "{profile:?}");
         assert_eq!(seats[seat(rotates).unwrap()].key, world.seat_keys[rotates][1].vote.public());
         assert_eq!(cluster.view_changes, 0, "{profile:?}");
@@ -151,7 +155,9 @@ fn a_certificate_that_does_not_hold_is_blamed_on_the_collector_that_shows_it() {
         cluster.run_ms(20_000);
         assert_eq!(cluster.checkers.violation, None);
         let node = cluster.world.keys[liar].0.id();
-        let blamed = |is: &dyn Fn(&Offence) -> bool| cluster.checkers.offences.iter().any(|(p, o)| *p == node && is(o));
+        let blamed = |is: &dyn Fn(&Offence) -> bool| {
+            cluster.checkers.offences.iter().any(|(p, o)| *p == node && is(o))
+        };
         assert!(blamed(&|offence| matches!(offence, Offence::BadCertificate(_))), "{seats} seats");
         assert!(blamed(&|offence| matches!(offence, Offence::NotCollector)), "{seats} seats");
     }
@@ -169,9 +175,14 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     let blamed = |lie: Lie, is: &dyn Fn(&Offence) -> bool| {
         for (seats, liar, seed) in [(4, 2, 5), (7, 1, 6)] {
             let mut cluster = calm(seats, seed, &[(liar, lie)], 12);
-            assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
+            assert!(
+                cluster.checkers.height() >= 8,
+                "{lie:?}: height {}",
+                cluster.checkers.height()
+            );
             let node = cluster.world.keys[liar].0.id();
-            let is_blamed = |c: &Cluster| c.checkers.offences.iter().any(|(peer, o)| *peer == node && is(o));
+            let is_blamed =
+                |c: &Cluster| c.checkers.offences.iter().any(|(peer, o)| *peer == node && is(o));
             // Chance decides when a liar leads: some of these lies are told by leaders only.
             for _ in 0..60 {
                 if !is_blamed(&cluster) {
@@ -188,15 +199,18 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     blamed(Lie::BadBlock, &|o| matches!(o, Offence::BadBlock(_)));
     blamed(Lie::Forge, &|o| matches!(o, Offence::BadCertificate(_)));
     blamed(Lie::OutOfTurn, &|o| matches!(o, Offence::NotLeader));
-    let quiet = [Lie::Silence, Lie::Equivocate, Lie::HideLock, Lie::Withhold, Lie::Stale, Lie::Impersonate];
+    let quiet =
+        [Lie::Silence, Lie::Equivocate, Lie::HideLock, Lie::Withhold, Lie::Stale, Lie::Impersonate];
     for lie in quiet.into_iter().chain([Lie::IgnoreLock, Lie::BadJustification, Lie::ForgeLock]) {
         let cluster = calm(4, 7, &[(1, lie)], 12);
         assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
     }
     for lie in [Lie::KeepCertificates, Lie::ForgeCertificates, Lie::ChooseReceivers] {
         let lies = BTreeMap::from([(1, lie)]);
-        let mut cluster =
-            Cluster::new(World::of(4, PACE), Setup { lies, profile: Profile::Collectors, ..Setup::calm(35) });
+        let mut cluster = Cluster::new(
+            World::of(4, PACE),
+            Setup { lies, profile: Profile::Collectors, ..Setup::calm(35) },
+        );
         cluster.run_ms(20_000);
         assert_eq!(cluster.checkers.violation, None, "{lie:?}");
         assert!(cluster.checkers.height() >= 8, "{lie:?}: height {}", cluster.checkers.height());
@@ -215,25 +229,31 @@ fn withholding_gains_what_follows_from_the_rule_and_costs_a_view_each_time() {
     let lies = BTreeMap::from([(LIAR, Lie::WithholdSeed)]);
     let mut cluster = Cluster::new(world, Setup { lies, ..Setup::calm(seed) });
     let term = world.start.params.term_blocks as usize;
-    while cluster.checkers.height() < (TERMS * term) as u64 && cluster.checkers.violation.is_none() {
+    while cluster.checkers.height() < (TERMS * term) as u64 && cluster.checkers.violation.is_none()
+    {
         cluster.run_ms(60_000);
         cluster.forget_events();
     }
     assert_eq!(cluster.checkers.violation, None, "seed {seed}");
     assert!(cluster.checkers.offences.is_empty(), "nobody can prove it");
 
-    let headers: Vec<_> = cluster.hosts[0].disk.blocks.iter().map(|(block, _)| &block.header).collect();
-    let leads = |header: &&Header| leader(&world.start.committee, &header.seed, header.height, 0) == LIAR;
+    let headers: Vec<_> =
+        cluster.hosts[0].disk.blocks.iter().map(|(block, _)| &block.header).collect();
+    let leads =
+        |header: &&Header| leader(&world.start.committee, &header.seed, header.height, 0) == LIAR;
     // From the second term on: the first seed is given.
     let terms = headers[term - 1..].chunks_exact(term).take(TERMS - 1);
-    let shares: Vec<f64> = terms.map(|t| t.iter().copied().filter(|h| leads(h)).count() as f64 / term as f64).collect();
+    let shares: Vec<f64> = terms
+        .map(|t| t.iter().copied().filter(|h| leads(h)).count() as f64 / term as f64)
+        .collect();
     let withheld = headers.iter().filter(|h| h.proof.is_some() && h.view > 0 && leads(h)).count();
     let (count, p) = (shares.len() as f64, 1.0 / 4.0);
     let mean = shares.iter().sum::<f64>() / count;
     let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / count;
     let chances = [81.0, 108.0, 54.0, 12.0, 1.0].map(|ways| ways / 256.0);
     assert_eq!(term + 1, chances.len());
-    let gain: f64 = (0..=term).map(|led| (led as f64 / term as f64 - p).max(0.0) * chances[led]).sum();
+    let gain: f64 =
+        (0..=term).map(|led| (led as f64 / term as f64 - p).max(0.0) * chances[led]).sum();
     let expected = p / (1.0 - gain);
     // Four standard errors. That it leads the last height of a term raises its share of the next one: neighbours correlate,
     // by less than 0.1, which widens the errors by less than a tenth.
@@ -267,7 +287,11 @@ fn evidence_convinces_the_ledger() {
         };
         cluster.run_ms(5_000);
         assert_eq!(cluster.checkers.violation, None);
-        assert!(cluster.checkers.crimes.contains(&(0, crime)), "{lie:?}: {:?}", cluster.checkers.crimes);
+        assert!(
+            cluster.checkers.crimes.contains(&(0, crime)),
+            "{lie:?}: {:?}",
+            cluster.checkers.crimes
+        );
     }
 }
 
@@ -277,7 +301,11 @@ fn more_liars_than_the_committee_bears_break_agreement() {
     let broken = (70_000..70_200).find_map(|seed| {
         let lies = BTreeMap::from([(0, Lie::Equivocate), (1, Lie::Equivocate)]);
         let cluster = run(world, Setup { lies, ..Setup::calm(seed) }, ROUGH);
-        cluster.checkers.violation.filter(|violation| !violation.starts_with("liveness")).map(|v| (seed, v))
+        cluster
+            .checkers
+            .violation
+            .filter(|violation| !violation.starts_with("liveness"))
+            .map(|v| (seed, v))
     });
     println!("{broken:?}");
     assert!(broken.is_some_and(|(_, v)| v.starts_with("agreement") || v.starts_with("light")));
@@ -301,7 +329,9 @@ fn decision(cluster: &Cluster, height: Height) -> (&Header, View) {
 
 #[test]
 fn a_view_change_of_the_lower_of_two_heights_loses_neither() {
-    for cluster in [directed::view_change_with_two_open(None), directed::restart_with_two_open(None)] {
+    for cluster in
+        [directed::view_change_with_two_open(None), directed::restart_with_two_open(None)]
+    {
         assert_eq!(cluster.checkers.violation, None);
         assert_eq!((cluster.ahead, cluster.orphaned), (4, 0));
         // Both are the blocks of the first view; votes for the upper one need not be cast again.
@@ -318,7 +348,10 @@ fn a_restart_between_two_heights_repeats_the_vote_ahead() {
     let cluster = directed::restart_after_the_lower(None);
     assert_eq!(cluster.checkers.violation, None);
     assert_eq!((cluster.ahead, cluster.orphaned), (4, 0));
-    assert_eq!((decision(&cluster, 2).0.view, decision(&cluster, 2).0.proposer), (0, cluster.world.keys[0].0.id()));
+    assert_eq!(
+        (decision(&cluster, 2).0.view, decision(&cluster, 2).0.proposer),
+        (0, cluster.world.keys[0].0.id())
+    );
     assert!(cluster.checkers.offences.is_empty());
 }
 
@@ -354,8 +387,13 @@ fn a_log_with_a_vote_ahead_and_no_lock_below_is_refused() {
         let block = host.disk.blocks[height - 1].0.clone();
         let record = WalRecord::Accepted(Proposal::sign(view, block, None, &world.keys[0].0));
         let now_ms = world.start.header.time_ms + 60_000;
-        let restored = Replica::restore(host.config.clone(), Head::genesis(&world.start), [record], now_ms);
-        assert_eq!(restored.err(), Some(RestoreError::StoreBehindLog { height: height as Height }), "{height} {view}");
+        let restored =
+            Replica::restore(host.config.clone(), Head::genesis(&world.start), [record], now_ms);
+        assert_eq!(
+            restored.err(),
+            Some(RestoreError::StoreBehindLog { height: height as Height }),
+            "{height} {view}"
+        );
     }
 }
 
@@ -407,7 +445,8 @@ fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
 #[test]
 fn a_leader_whose_processors_are_contended_rests_after_a_block() {
     let run = |pipeline: Pipeline, contended: bool, seed: u64| {
-        let mut cluster = Cluster::new(World::of(4, PATIENT), Setup { pipeline, ..Setup::calm(seed) });
+        let mut cluster =
+            Cluster::new(World::of(4, PATIENT), Setup { pipeline, ..Setup::calm(seed) });
         cluster.slowness = 30;
         (0..4).for_each(|host| cluster.contend(host, contended));
         for number in 0..1_000 {
@@ -421,7 +460,10 @@ fn a_leader_whose_processors_are_contended_rests_after_a_block() {
     for seed in [51, 52, 53] {
         let ((rested, rested_ms), (hurried, hurried_ms)) =
             (run(Pipeline::Off, true, seed), run(Pipeline::Off, false, seed));
-        assert!(20 * rested_ms < 19 * hurried_ms, "seed {seed}: {rested_ms} ms, {hurried_ms} without rest");
+        assert!(
+            20 * rested_ms < 19 * hurried_ms,
+            "seed {seed}: {rested_ms} ms, {hurried_ms} without rest"
+        );
         assert!(10 * rested > 9 * hurried, "seed {seed}: {rested} blocks, {hurried} without rest");
     }
     assert_eq!(run(Pipeline::On, true, 51), run(Pipeline::On, false, 51));
@@ -457,7 +499,10 @@ fn what_came_late_or_by_sync_says_nothing_of_the_pace() {
     /// The first height that is known to be decided alone.
     const HEIGHT: Height = 16;
     /// Host 0 has voted for a block that the others have made final: an input tells it so, so much later.
-    fn told(later_ms: u64, input: fn(NodeId, Block, Certificate) -> Input) -> (Option<u64>, Option<u64>) {
+    fn told(
+        later_ms: u64,
+        input: fn(NodeId, Block, Certificate) -> Input,
+    ) -> (Option<u64>, Option<u64>) {
         let setup = Setup { pipeline: Pipeline::Off, ..Setup::calm(50) };
         let mut cluster = Cluster::new(World::of(4, PATIENT), setup);
         cluster.network.withheld = |_, to, message| {
@@ -478,13 +523,18 @@ fn what_came_late_or_by_sync_says_nothing_of_the_pace() {
         let host = &mut cluster.hosts[0];
         let now_ms = host.clock_ms(cluster.now_us);
         let replica = host.replica.as_mut().unwrap();
-        assert_eq!((replica.height(), replica.view(), replica.pace_ms()), (HEIGHT, 0, (None, None)));
+        assert_eq!(
+            (replica.height(), replica.view(), replica.pace_ms()),
+            (HEIGHT, 0, (None, None))
+        );
         replica.handle(now_ms + later_ms, input(from, block, certificate)).unwrap();
         assert_eq!(replica.height(), HEIGHT + 1);
         replica.pace_ms()
     }
-    let decided: fn(NodeId, Block, Certificate) -> Input =
-        |from, _, certificate| Input::Received { from, message: Unverified::new(Message::Finalised(certificate)) };
+    let decided: fn(NodeId, Block, Certificate) -> Input = |from, _, certificate| Input::Received {
+        from,
+        message: Unverified::new(Message::Finalised(certificate)),
+    };
     let synced: fn(NodeId, Block, Certificate) -> Input =
         |from, block, certificate| Input::Synced { from, blocks: vec![(block, certificate)] };
     let (alone, together) = told(100, decided);
@@ -583,7 +633,13 @@ fn verdicts_that_are_remembered_are_those_of_the_checks() {
             verdicts.push(public.verify(b"b", &proof).is_ok());
             for claimed in [b"a", b"c"] {
                 let mut batch = Batch::default();
-                batch.add(&mut keys, &id, Context::Transaction, claimed, &node.sign(Context::Transaction, b"a"));
+                batch.add(
+                    &mut keys,
+                    &id,
+                    Context::Transaction,
+                    claimed,
+                    &node.sign(Context::Transaction, b"a"),
+                );
                 verdicts.push(batch.verify().is_ok());
             }
         }
@@ -597,11 +653,22 @@ fn verdicts_that_are_remembered_are_those_of_the_checks() {
 /// What a host has made final, stored or about to be.
 fn finals(cluster: &Cluster, host: usize) -> BTreeMap<Height, FinalHeader> {
     let host = &cluster.hosts[host];
-    let writing = host.writing.as_ref().and_then(|w| w.finalised.as_ref()).map(|f| (&f.block, &f.certificate));
+    let writing = host
+        .writing
+        .as_ref()
+        .and_then(|w| w.finalised.as_ref())
+        .map(|f| (&f.block, &f.certificate));
     let stored = host.disk.blocks.iter().map(|(block, certificate)| (block, certificate));
-    let final_header = |(block, certificate): (&tequio_core::ledger::Block, &tequio_core::ledger::Certificate)| {
-        (block.header.height, FinalHeader { header: block.header.clone(), certificate: Some(certificate.clone()) })
-    };
+    let final_header =
+        |(block, certificate): (&tequio_core::ledger::Block, &tequio_core::ledger::Certificate)| {
+            (
+                block.header.height,
+                FinalHeader {
+                    header: block.header.clone(),
+                    certificate: Some(certificate.clone()),
+                },
+            )
+        };
     stored.chain(writing).map(final_header).collect()
 }
 
@@ -618,22 +685,29 @@ fn twins_beyond_the_limit_fork_the_chain_and_light_clients_raise_the_alarm() {
     assert!(violation.contains("agreement"), "no fork: {violation}");
 
     let (ours, theirs) = (finals(&cluster, 0), finals(&cluster, 1));
-    let fork =
-        ours.iter().find(|(height, o)| theirs.get(height).is_some_and(|t| t.header.digest() != o.header.digest()));
+    let fork = ours.iter().find(|(height, o)| {
+        theirs.get(height).is_some_and(|t| t.header.digest() != o.header.digest())
+    });
     let (height, ours) = fork.unwrap();
     let theirs = &theirs[height];
     let genesis = &world.start.header;
     let trust_ms = world.start.params.trust_period_ms;
-    let checkpoint = Checkpoint::new(genesis.clone(), None, world.start.committee.record().clone(), trust_ms).encode();
+    let checkpoint =
+        Checkpoint::new(genesis.clone(), None, world.start.committee.record().clone(), trust_ms)
+            .encode();
     let light = LightClient::start(&checkpoint, None, genesis.time_ms).unwrap();
     for (first, second) in [(ours, theirs), (theirs, ours)] {
         let mut client = light.clone();
-        assert_eq!(client.follow(Unverified::new(first.clone()), first.header.time_ms), Ok(Progress::Advanced));
+        assert_eq!(
+            client.follow(Unverified::new(first.clone()), first.header.time_ms),
+            Ok(Progress::Advanced)
+        );
         let mut late = client.clone();
         let after = second.header.time_ms + trust_ms + 1;
         assert_eq!(late.follow(Unverified::new(second.clone()), after), Ok(Progress::Older));
         assert!(late.alarm().is_none());
-        let halted = client.follow(Unverified::new(second.clone()), second.header.time_ms + trust_ms);
+        let halted =
+            client.follow(Unverified::new(second.clone()), second.header.time_ms + trust_ms);
         assert_eq!(halted, Err(LightError::Forked(*height)));
         assert!(client.alarm().is_some());
     }

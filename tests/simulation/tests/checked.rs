@@ -44,11 +44,19 @@ fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
         match leader.poll().expect("a proposal") {
             Output::Request(wanted) => {
                 let (height, view, parent) = (wanted.height, wanted.view, wanted.parent);
-                let built = Input::Built { height, view, parent, transactions: transactions(world), waiting: 0 };
+                let built = Input::Built {
+                    height,
+                    view,
+                    parent,
+                    transactions: transactions(world),
+                    waiting: 0,
+                };
                 leader.handle(now_ms, built).unwrap();
             }
             Output::Persist(_) => leader.handle(now_ms, Input::Persisted).unwrap(),
-            Output::Send { to: To::All, message: Message::Proposal(proposal) } => return (seat, proposal),
+            Output::Send { to: To::All, message: Message::Proposal(proposal) } => {
+                return (seat, proposal);
+            }
             _ => {}
         }
     }
@@ -106,7 +114,9 @@ fn a_known_transaction_with_another_signature_is_refused() {
     forged[2].signature = forged[3].signature;
     proposal.block.transactions = BoundedVec::truncated(forged);
     let mut replica = member(world, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
-    replica.handle(now_ms, Input::Checked(transactions(world).iter().map(Checked::of).collect())).unwrap();
+    replica
+        .handle(now_ms, Input::Checked(transactions(world).iter().map(Checked::of).collect()))
+        .unwrap();
     let (looks, offence) = hear(&mut replica, world, leader, proposal, now_ms);
     // The header, and so the leader's signature, says nothing about the signatures of transactions.
     assert_eq!(looks, 2, "the proposal's and the forged one");
@@ -121,7 +131,8 @@ fn a_block_of_another_time_gets_no_vote_and_only_one_of_the_future_is_a_fault() 
     let skew_ms = world.start.params.clock_skew_ms_max;
     let judged = |now_ms: TimeMs| {
         let mut replica = member(world, (0..4).find(|seat| *seat != leader).unwrap(), now_ms);
-        let (from, message) = (world.keys[leader].0.id(), Unverified::new(Message::Proposal(proposal.clone())));
+        let (from, message) =
+            (world.keys[leader].0.id(), Unverified::new(Message::Proposal(proposal.clone())));
         replica.handle(now_ms, Input::Received { from, message }).unwrap();
         said(&mut replica)
     };
@@ -131,7 +142,10 @@ fn a_block_of_another_time_gets_no_vote_and_only_one_of_the_future_is_a_fault() 
     // It may have been under way for so long.
     assert!(matches!(judged(made_ms + skew_ms + 1), (None, false)));
     let ahead = judged(made_ms - skew_ms - 1);
-    assert!(matches!(ahead, (Some(Offence::BadBlock(BlockError::TimeAhead(_))), false)), "{ahead:?}");
+    assert!(
+        matches!(ahead, (Some(Offence::BadBlock(BlockError::TimeAhead(_))), false)),
+        "{ahead:?}"
+    );
 }
 
 #[test]
@@ -146,7 +160,9 @@ fn a_block_that_is_too_large_is_refused_before_its_transactions_are_looked_at() 
         rejected: 0,
     };
     let action = Action::JobResult { job: Digest([1; 32]), result };
-    let large = Transaction { chain: world.start.chain, sender: key.id(), nonce: 1, expires: 100, action }.sign(key);
+    let large =
+        Transaction { chain: world.start.chain, sender: key.id(), nonce: 1, expires: 100, action }
+            .sign(key);
     let count = BLOCK_LEN_MAX / borsh::object_length(&large).unwrap() + 1;
     let Block { header, transactions } = &mut proposal.block;
     *transactions = BoundedVec::truncated(vec![large; count]);

@@ -55,27 +55,50 @@ fn who_is_behind_is_told_so_once_in_a_while_and_not_for_a_last_vote() {
     let header = replica.head().header.clone();
     let [behind, other] = [1, 2].map(|seat: usize| &world.keys[seat].0);
     let left = |key: &NodeKey, height| {
-        let change = ViewChange { chain: header.chain, epoch: header.epoch, height, view: 1, prepared: None };
+        let change = ViewChange {
+            chain: header.chain,
+            epoch: header.epoch,
+            height,
+            view: 1,
+            prepared: None,
+        };
         Message::ViewChange { change: change.sign(key), block: None }
     };
     let patience_ms = world.start.params.view_timeout_ms / 2;
     let (height, digest) = (header.height, header.digest());
-    let vote = Vote { chain: header.chain, epoch: header.epoch, height, view: 0, phase: Phase::Commit, digest };
+    let vote = Vote {
+        chain: header.chain,
+        epoch: header.epoch,
+        height,
+        view: 0,
+        phase: Phase::Commit,
+        digest,
+    };
     let last = Message::Vote(SignedVote::sign(vote, &world.seat_keys[1][0].vote));
-    assert_eq!(answers(replica, now_ms, behind.id(), last.clone()), 0, "it came just after the others");
+    assert_eq!(
+        answers(replica, now_ms, behind.id(), last.clone()),
+        0,
+        "it came just after the others"
+    );
     assert_eq!(answers(replica, now_ms, behind.id(), left(behind, height)), 1);
     assert_eq!(answers(replica, now_ms, behind.id(), left(behind, height - 1)), 0);
     assert_eq!(answers(replica, now_ms + patience_ms - 1, behind.id(), left(behind, height)), 0);
     assert_eq!(answers(replica, now_ms + patience_ms - 1, other.id(), left(other, height)), 1);
-    assert_eq!(answers(replica, now_ms + patience_ms, behind.id(), last), 1, "a vote that is said again");
+    assert_eq!(
+        answers(replica, now_ms + patience_ms, behind.id(), last),
+        1,
+        "a vote that is said again"
+    );
 }
 
 /// The head of a cluster as a snapshot.
 fn snapshot(cluster: &Cluster) -> Verified<Head> {
     let start = &cluster.world.start;
-    let Head { header, certificate, state, .. } = cluster.hosts[1].replica.as_ref().unwrap().head().clone();
+    let Head { header, certificate, state, .. } =
+        cluster.hosts[1].replica.as_ref().unwrap().head().clone();
     let record = start.committee.record().clone();
-    let checkpoint = Checkpoint::new(start.header.clone(), None, record, start.params.trust_period_ms).encode();
+    let checkpoint =
+        Checkpoint::new(start.header.clone(), None, record, start.params.trust_period_ms).encode();
     let light = LightClient::start(&checkpoint, None, start.header.time_ms).unwrap();
     let header = light.verify(Unverified::new(FinalHeader { header, certificate })).unwrap();
     Head::of_snapshot(header, state).unwrap()
@@ -91,7 +114,8 @@ fn a_later_state_of_this_chain_is_adopted_and_none_of_another_chain_nor_an_earli
     let height = replica.height();
     let mut adopted = |cluster: &Cluster| {
         replica.handle(now_ms, Input::Snapshot(Box::new(snapshot(cluster)))).unwrap();
-        let is_adopted = std::iter::from_fn(|| replica.poll()).any(|output| matches!(output, Output::Adopted(_)));
+        let is_adopted = std::iter::from_fn(|| replica.poll())
+            .any(|output| matches!(output, Output::Adopted(_)));
         (is_adopted, replica.height())
     };
     assert_eq!(adopted(&foreign), (false, height));

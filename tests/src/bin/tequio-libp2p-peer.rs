@@ -35,11 +35,16 @@ struct Behaviour {
 
 impl Behaviour {
     fn new(keys: &Keypair, relay: relay::client::Behaviour) -> Result<Self> {
-        let config = gossipsub::ConfigBuilder::default().heartbeat_interval(Duration::from_millis(200)).build()?;
+        let config = gossipsub::ConfigBuilder::default()
+            .heartbeat_interval(Duration::from_millis(200))
+            .build()?;
         let author = MessageAuthenticity::Signed(keys.clone());
         Ok(Self {
             relay,
-            identify: identify::Behaviour::new(identify::Config::new("tequio-tests/1".into(), keys.public())),
+            identify: identify::Behaviour::new(identify::Config::new(
+                "tequio-tests/1".into(),
+                keys.public(),
+            )),
             ping: ping::Behaviour::default(),
             gossip: gossipsub::Behaviour::new(author, config).map_err(anyhow::Error::msg)?,
             streams: stream::Behaviour::new(),
@@ -89,7 +94,9 @@ async fn main() -> Result<()> {
                 let addr = address.with_p2p(*swarm.local_peer_id()).unwrap_or_else(|addr| addr);
                 say(&json!({"event": event, "addr": addr.to_string()}));
             }
-            SwarmEvent::ListenerClosed { reason: Err(error), .. } => bail!("a listener ended: {error}"),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
+                bail!("a listener ended: {error}")
+            }
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
                 say(&json!({"event": "connected", "peer": peer_id.to_string()}));
             }
@@ -97,7 +104,10 @@ async fn main() -> Result<()> {
                 let cause = cause.map(|cause| cause.to_string());
                 say(&json!({"event": "closed", "peer": peer_id.to_string(), "cause": cause}));
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. })) => {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
+                message,
+                ..
+            })) => {
                 let text = String::from_utf8(message.data)?;
                 say(&json!({"event": "gossip", "text": text}));
                 swarm.behaviour_mut().gossip.publish(topic.clone(), format!("heard {text}"))?;

@@ -32,7 +32,11 @@ fn main() -> Result<()> {
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let wish: Value = serde_json::from_str(&line?)?;
-        let signed = if wish["anchor"].is_null() { moves(&genesis, &wish)? } else { vec![register(&genesis, &wish)?] };
+        let signed = if wish["anchor"].is_null() {
+            moves(&genesis, &wish)?
+        } else {
+            vec![register(&genesis, &wish)?]
+        };
         let hex: Vec<String> = signed.iter().map(|t| hex(&codec::encode(t))).collect();
         writeln!(out, "{}", json!({"account": key(&wish)?.id().to_string(), "transactions": hex}))?;
         out.flush()?;
@@ -44,7 +48,8 @@ fn register(genesis: &Genesis, wish: &Value) -> Result<SignedTransaction> {
     let (key, anchor) = (key(wish)?, number(wish, "anchor")?);
     let digest: Digest = wish["digest"].as_str().context("no digest")?.parse()?;
     let (chain, bits) = (genesis.chain(), genesis.params.admission_bits);
-    let solution = solve_admission(&chain, &key.id(), &digest, bits, 0, TRIES).context("the puzzle has no solution")?;
+    let solution = solve_admission(&chain, &key.id(), &digest, bits, 0, TRIES)
+        .context("the puzzle has no solution")?;
     let action = Action::Register { anchor, solution };
     let expires = anchor.saturating_add(LIFE_MAX / 2);
     Ok(Transaction { chain, sender: key.id(), nonce: 0, expires, action }.sign(&key))
@@ -52,10 +57,12 @@ fn register(genesis: &Genesis, wish: &Value) -> Result<SignedTransaction> {
 
 fn moves(genesis: &Genesis, wish: &Value) -> Result<Vec<SignedTransaction>> {
     let (key, chain) = (key(wish)?, genesis.chain());
-    let (nonce, sequence, expires) = (number(wish, "nonce")?, number(wish, "sequence")?, number(wish, "expires")?);
+    let (nonce, sequence, expires) =
+        (number(wish, "nonce")?, number(wish, "sequence")?, number(wish, "expires")?);
     let count = number(wish, "count")?;
     ensure!(count <= COUNT_MAX, "at most {COUNT_MAX} at once");
-    let name = RefName::try_from(format!("{}/load", key.id())).ok().context("the name is too long")?;
+    let name =
+        RefName::try_from(format!("{}/load", key.id())).ok().context("the name is too long")?;
     let one = |i: u64| {
         let cid = Cid::of(CidCodec::Raw, &(nonce + i).to_le_bytes());
         let action = Action::UpdateRef { name: name.clone(), expected: sequence + i, cid };

@@ -30,7 +30,8 @@ async fn main() -> Result<()> {
             other => bail!("unknown argument {other}"),
         }
     }
-    let mut transport = Transport::new(Keypair::generate_ed25519(), certificate(file)?, Config::default());
+    let mut transport =
+        Transport::new(Keypair::generate_ed25519(), certificate(file)?, Config::default());
     // A restarted one is given the address that the first one had, certificate and all.
     let listen: Multiaddr = listen.parse()?;
     transport.listen_on(ListenerId::next(), listen.iter().take(3).collect())?;

@@ -212,9 +212,13 @@ fn dataset_csv(bytes: &[u8]) {
     };
     if let Ok(dataset) = dataset::prepare(csv, &options) {
         let encoded = codec::encode(&dataset);
-        assert_eq!(codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX).as_ref(), Ok(&dataset));
+        assert_eq!(
+            codec::decode::<Dataset>(&encoded, dataset::DATASET_BYTES_MAX).as_ref(),
+            Ok(&dataset)
+        );
         let (header, separator) = (options.header, options.separator);
-        let batch = dataset::read_batch(csv, header, separator, dataset.columns(), dataset.normalizer());
+        let batch =
+            dataset::read_batch(csv, header, separator, dataset.columns(), dataset.normalizer());
         if let Ok(batch) = batch {
             assert_eq!(batch.rows(), dataset.train().rows() + dataset.test().rows());
         }
@@ -223,7 +227,9 @@ fn dataset_csv(bytes: &[u8]) {
 
 fn keystore_file(bytes: &[u8]) {
     // Argon2 within its limits may take a gigabyte and a minute: those parameters are not for a fuzzer.
-    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes);
+    let word = |at: usize| {
+        bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
+    };
     let (memory_kib, passes) = (word(9), word(13));
     if memory_kib <= 256 && passes <= 2 || memory_kib > 1 << 24 {
         let _ = keystore::open(bytes, b"passphrase");

@@ -21,13 +21,13 @@ use tequio_core::{
         record::{Contribution, Point, Rejected, TrainingRecord},
     },
     ledger::{
-        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, KeyClaim, Params, Phase,
-        SignedTransaction, State, Transaction, Vote,
+        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, KeyClaim, Params,
+        Phase, SignedTransaction, State, Transaction, Vote,
         block::transactions_root,
         genesis::{GenesisFile, GenesisSeat},
         job::{
-            Contributor, InferenceTask, JobKind, JobOutput, JobResult, JobSpec, JobTask, TrainedModel, TrainingTask,
-            Verdict,
+            Contributor, InferenceTask, JobKind, JobOutput, JobResult, JobSpec, JobTask,
+            TrainedModel, TrainingTask, Verdict,
         },
         seed,
     },
@@ -77,9 +77,12 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         .map(codec::encode)
         .collect(),
         Kind::SyncResponse => {
-            let blocks = vec![(chain.block(), chain.certificate(Phase::Commit))].try_into().unwrap();
-            let header =
-                FinalHeader { header: chain.block().header, certificate: Some(chain.certificate(Phase::Commit)) };
+            let blocks =
+                vec![(chain.block(), chain.certificate(Phase::Commit))].try_into().unwrap();
+            let header = FinalHeader {
+                header: chain.block().header,
+                certificate: Some(chain.certificate(Phase::Commit)),
+            };
             let headers = vec![header].try_into().unwrap();
             [
                 sync::Response::Blocks(sync::Blocks { head: 1, lowest: 1, blocks }),
@@ -92,16 +95,20 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
             .collect()
         }
         Kind::MempoolMessage => {
-            vec![codec::encode(&mempool_new(&chain)), codec::encode(&mempool::Message::Offer(names(&chain)))]
+            vec![
+                codec::encode(&mempool_new(&chain)),
+                codec::encode(&mempool::Message::Offer(names(&chain))),
+            ]
         }
         Kind::Want => vec![codec::encode(&mempool::Want { names: names(&chain) })],
         Kind::Block => vec![codec::encode(&chain.block())],
         Kind::Transaction => chain.transactions().iter().map(codec::encode).collect(),
         Kind::Certificate => vec![codec::encode(&chain.certificate(Phase::Commit))],
         Kind::StateEntry => chain.state.entries().map(codec::encode).collect(),
-        Kind::ProvedEntry => {
-            [Key::Params, Key::PendingJobs].iter().map(|key| codec::encode(&chain.state.prove(key))).collect()
-        }
+        Kind::ProvedEntry => [Key::Params, Key::PendingJobs]
+            .iter()
+            .map(|key| codec::encode(&chain.state.prove(key)))
+            .collect(),
         Kind::GenesisFile => vec![chain.genesis.encode()],
         Kind::Checkpoint => vec![chain.checkpoint()],
         Kind::HandoverFile => vec![HandoverFile::new(handovers(&chain)).unwrap().encode()],
@@ -113,19 +120,30 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         ],
         Kind::CoordinatorRecord => coordinator_records(),
         Kind::Dataset => vec![codec::encode(&data())],
-        Kind::DatasetCsv => vec![[&[0], CSV.as_bytes()].concat(), [&[2 | 8], CSV.as_bytes()].concat()],
-        Kind::Keystore => vec![keystore_with_small_parameters()],
-        Kind::Cid => vec![codec::encode(&cid(CidCodec::Raw)), codec::encode(&cid(CidCodec::DagCbor))],
-        Kind::CidText => {
-            vec![cid(CidCodec::Raw).to_string().into_bytes(), cid(CidCodec::DagCbor).to_string().into_bytes()]
+        Kind::DatasetCsv => {
+            vec![[&[0], CSV.as_bytes()].concat(), [&[2 | 8], CSV.as_bytes()].concat()]
         }
-        Kind::Object => vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes],
+        Kind::Keystore => vec![keystore_with_small_parameters()],
+        Kind::Cid => {
+            vec![codec::encode(&cid(CidCodec::Raw)), codec::encode(&cid(CidCodec::DagCbor))]
+        }
+        Kind::CidText => {
+            vec![
+                cid(CidCodec::Raw).to_string().into_bytes(),
+                cid(CidCodec::DagCbor).to_string().into_bytes(),
+            ]
+        }
+        Kind::Object => {
+            vec![object::split(&vec![1; object::PART_LEN + 1]).unwrap().remove(0).bytes]
+        }
         Kind::Model => vec![model().to_block().unwrap().bytes],
         Kind::Record => vec![record().to_block().unwrap().bytes],
         Kind::Answers => vec![answers().to_block().unwrap().bytes],
         Kind::BlsKey => vec![chain.voting.public().0.to_vec()],
         Kind::BlsSignature => vec![chain.voting.sign(b"sample").0.to_vec()],
-        Kind::RpcRequest => (0..5).map(|protocol| [&[protocol, 3, 0, 0, 0], b"ask".as_slice()].concat()).collect(),
+        Kind::RpcRequest => {
+            (0..5).map(|protocol| [&[protocol, 3, 0, 0, 0], b"ask".as_slice()].concat()).collect()
+        }
         Kind::RpcResponse => (0..5)
             .map(|protocol| [&[protocol, 0, 6, 0, 0, 0], b"answer".as_slice()].concat())
             .chain((1..7).map(|status| vec![0, status]))
@@ -173,9 +191,14 @@ impl Chain {
             time_ms: TIME_MS,
             params,
             accounts: vec![(key.id(), 10, 100)].try_into().unwrap(),
-            seats: vec![GenesisSeat { node: key.id(), key: voting.public(), vrf_key: vrf.public(), weight: 100 }]
-                .try_into()
-                .unwrap(),
+            seats: vec![GenesisSeat {
+                node: key.id(),
+                key: voting.public(),
+                vrf_key: vrf.public(),
+                weight: 100,
+            }]
+            .try_into()
+            .unwrap(),
         };
         let possession = voting.prove_possession(&genesis.chain(), &key.id());
         let genesis = GenesisFile::new(genesis, vec![possession]).unwrap();
@@ -200,7 +223,14 @@ impl Chain {
     }
 
     fn vote(&self, phase: Phase) -> Vote {
-        Vote { chain: self.id(), epoch: 0, height: 1, view: 0, phase, digest: self.block().header.digest() }
+        Vote {
+            chain: self.id(),
+            epoch: 0,
+            height: 1,
+            view: 0,
+            phase,
+            digest: self.block().header.digest(),
+        }
     }
 
     fn certificate(&self, phase: Phase) -> Certificate {
@@ -230,7 +260,8 @@ impl Chain {
 
     fn evidence(&self) -> Evidence {
         let (chain, epoch, height, view) = (self.id(), 0, 7, 1);
-        let vote = Vote { chain, epoch, height, view, phase: Phase::Commit, digest: Digest([5; 32]) };
+        let vote =
+            Vote { chain, epoch, height, view, phase: Phase::Commit, digest: Digest([5; 32]) };
         let change = ViewChange { chain, epoch, height, view: view + 1, prepared: None };
         Evidence::HiddenLock(SignedVote::sign(vote, &self.voting), change.sign(&self.key))
     }
@@ -243,10 +274,17 @@ impl Chain {
             Action::SubmitJob(spec()),
             Action::SubmitJob(batch()),
             Action::JobResult { job: Digest([4; 32]), result: result(JobOutput::Model(trained())) },
-            Action::JobResult { job: Digest([4; 32]), result: result(JobOutput::Answers(cid(CidCodec::DagCbor))) },
+            Action::JobResult {
+                job: Digest([4; 32]),
+                result: result(JobOutput::Answers(cid(CidCodec::DagCbor))),
+            },
             Action::Audit { job: Digest([4; 32]), verdict: Verdict::Agree },
             Action::CancelJob { job: Digest([4; 32]) },
-            Action::UpdateRef { name: "a/b".try_into().unwrap(), expected: 0, cid: cid(CidCodec::DagCbor) },
+            Action::UpdateRef {
+                name: "a/b".try_into().unwrap(),
+                expected: 0,
+                cid: cid(CidCodec::DagCbor),
+            },
             Action::Report { accused: self.key.id(), evidence: Box::new(self.evidence()) },
             Action::Bond { amount: 5 },
             Action::Leave,
@@ -254,14 +292,16 @@ impl Chain {
             Action::Transfer { to: self.key.id(), amount: 5 },
         ];
         let sign = |(nonce, action)| {
-            Transaction { chain: self.id(), sender: self.key.id(), nonce, expires: 100, action }.sign(&self.key)
+            Transaction { chain: self.id(), sender: self.key.id(), nonce, expires: 100, action }
+                .sign(&self.key)
         };
         (0..).zip(actions).map(sign).collect()
     }
 }
 
 fn light_requests(chain: &Chain) -> Vec<light::Request> {
-    let keys = vec![Key::Params, Key::Account(chain.key.id()), Key::Ref("models/x".try_into().unwrap())];
+    let keys =
+        vec![Key::Params, Key::Account(chain.key.id()), Key::Ref("models/x".try_into().unwrap())];
     vec![
         light::Request::Head { after: 3, wait_ms: 15_000 },
         light::Request::Header { height: 1 },
@@ -278,8 +318,10 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
 }
 
 fn light_responses(chain: &Chain) -> Vec<light::Response> {
-    let header =
-        light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
+    let header = light::FinalHeader {
+        header: chain.header.clone(),
+        certificate: Some(chain.certificate(Phase::Commit)),
+    };
     let rejected = light::Event::Rejected {
         job: Digest([4; 32]),
         round: 1,
@@ -291,14 +333,19 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
     let member = light::Member { node: chain.key.id(), agent: "tequio/0.1.0".try_into().unwrap() };
     vec![
         light::Response::Header(header.clone()),
-        light::Response::Proved { header, entries: vec![chain.state.prove(&Key::Params)].try_into().unwrap() },
+        light::Response::Proved {
+            header,
+            entries: vec![chain.state.prove(&Key::Params)].try_into().unwrap(),
+        },
         light::Response::Object(b"object".to_vec().try_into().unwrap()),
         light::Response::Submitted(Digest([6; 32])),
         light::Response::Jobs(vec![progress()].try_into().unwrap()),
         light::Response::Events(vec![(1, TIME_MS, rejected)].try_into().unwrap()),
         light::Response::Members(vec![member].try_into().unwrap()),
         light::Response::Handovers(handovers(chain).try_into().unwrap()),
-        light::Response::Addresses(vec!["/ip4/192.0.2.1/tcp/4810".try_into().unwrap()].try_into().unwrap()),
+        light::Response::Addresses(
+            vec!["/ip4/192.0.2.1/tcp/4810".try_into().unwrap()].try_into().unwrap(),
+        ),
         light::Response::Refused(light::Refusal::NotAccepted("no".try_into().unwrap())),
     ]
 }
@@ -311,8 +358,10 @@ fn contribution(chain: &Chain) -> ContributionFile {
 }
 
 fn handovers(chain: &Chain) -> Vec<light::CommitteeHandover> {
-    let header =
-        light::FinalHeader { header: chain.header.clone(), certificate: Some(chain.certificate(Phase::Commit)) };
+    let header = light::FinalHeader {
+        header: chain.header.clone(),
+        certificate: Some(chain.certificate(Phase::Commit)),
+    };
     let same = light::CommitteeHandover { header, formed_ms: TIME_MS, seats: None };
     vec![same.clone(), light::CommitteeHandover { seats: Some(chain.record.seats.clone()), ..same }]
 }
@@ -322,22 +371,32 @@ fn work_requests() -> Vec<work::Request> {
     let product = work::Product::Lane(lane().run().unwrap());
     vec![
         work::Request::Ask { job: lease.job, lanes: 2, holds: work::Holds::default() },
-        work::Request::Ask { job: lease.job, lanes: 2, holds: work::Holds { weights_of: Some(3), rows: true } },
+        work::Request::Ask {
+            job: lease.job,
+            lanes: 2,
+            holds: work::Holds { weights_of: Some(3), rows: true },
+        },
         work::Request::Commit { lease, commitment: Digest([8; 32]) },
         work::Request::Open { lease, salt: [9; 32], product },
         work::Request::OpenDigest { lease, salt: [9; 32], digest: Digest([8; 32]) },
         work::Request::State { lease, step: 1, state: None },
-        work::Request::State { lease, step: 1, state: Some(LaneState::at_rest(Weights::initial(&plan()))) },
+        work::Request::State {
+            lease,
+            step: 1,
+            state: Some(LaneState::at_rest(Weights::initial(&plan()))),
+        },
     ]
 }
 
 /// One of each kind.
 fn tasks() -> Vec<work::Task> {
     let published = Weights::initial(&plan()).publish(plan().topology()).unwrap();
-    let exact = JobParams { mode: Mode::Exact { units: 2 }, unit_rows: 2, ..plan().params().clone() };
+    let exact =
+        JobParams { mode: Mode::Exact { units: 2 }, unit_rows: 2, ..plan().params().clone() };
     let (id, architecture) = (lane().id, exact.architecture.clone());
     let rows = data().train().select(&[0, 1]);
-    let unit = work::UnitInput { params: exact, id, published: published.clone(), rows: rows.clone() };
+    let unit =
+        work::UnitInput { params: exact, id, published: published.clone(), rows: rows.clone() };
     vec![
         work::Task::Lane(lane()),
         work::Task::State { input: lane(), step: 1 },
@@ -364,7 +423,10 @@ fn work_responses() -> Vec<work::Response> {
         work::Notice::NeedState { lease: lease_id(), step: 1, within_ms: 5_000 },
     ];
     vec![
-        work::Response { answer: work::Answer::Idle { retry_ms: 500 }, notices: notices.try_into().unwrap() },
+        work::Response {
+            answer: work::Answer::Idle { retry_ms: 500 },
+            notices: notices.try_into().unwrap(),
+        },
         lease(lane(work::SentWeights::Here(weights), work::SentRows::Lane(rows.clone()))),
         lease(lane(work::SentWeights::Held, work::SentRows::All(rows))),
         lease(lane(work::SentWeights::Held, work::SentRows::Held)),
@@ -376,8 +438,14 @@ fn work_responses() -> Vec<work::Response> {
 
 fn consensus_messages(chain: &Chain) -> Vec<Message> {
     let prepared = Some(chain.certificate(Phase::Prepare));
-    let change = ViewChange { chain: chain.id(), epoch: 0, height: 1, view: 1, prepared }.sign(&chain.key);
-    let justified = Proposal::sign(1, chain.block(), Some(vec![change.clone()].try_into().unwrap()), &chain.key);
+    let change =
+        ViewChange { chain: chain.id(), epoch: 0, height: 1, view: 1, prepared }.sign(&chain.key);
+    let justified = Proposal::sign(
+        1,
+        chain.block(),
+        Some(vec![change.clone()].try_into().unwrap()),
+        &chain.key,
+    );
     vec![
         Message::Vote(SignedVote::sign(chain.vote(Phase::Prepare), &chain.voting)),
         Message::Proposal(chain.proposal()),
@@ -393,12 +461,20 @@ fn coordinator_records() -> Vec<Vec<u8>> {
         AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, Record, Rejection, Snapshot,
     };
     let worker = NodeId([5; 32]);
-    let accepted =
-        AcceptedLane { round: 0, lane: 0, worker, guest: true, checker: Some(worker), result: lane().run().unwrap() };
+    let accepted = AcceptedLane {
+        round: 0,
+        lane: 0,
+        worker,
+        guest: true,
+        checker: Some(worker),
+        result: lane().run().unwrap(),
+    };
     let rejection = Rejection { round: 0, lane: 1, worker, reason: work::Reason::WrongDelta };
     let weights = Weights::initial(&plan());
     let state = LaneState::at_rest(weights.clone());
-    let Some(work::Product::Unit(trace)) = tasks().get(2).map(|task| task.run().unwrap()) else { unreachable!() };
+    let Some(work::Product::Unit(trace)) = tasks().get(2).map(|task| task.run().unwrap()) else {
+        unreachable!()
+    };
     let unit = AcceptedUnit { round: 0, unit: 1, worker, guest: false, result: trace.result };
     let classes = Array::new(vec![1, 0]).unwrap();
     [
@@ -441,11 +517,19 @@ fn contributor() -> Contributor {
 }
 
 fn spec() -> JobSpec {
-    JobSpec { name: "sample".try_into().unwrap(), dataset: cid(CidCodec::Raw), task: JobTask::Train(training()) }
+    JobSpec {
+        name: "sample".try_into().unwrap(),
+        dataset: cid(CidCodec::Raw),
+        task: JobTask::Train(training()),
+    }
 }
 
 fn training() -> TrainingTask {
-    TrainingTask { params: plan().params().clone(), training_rows: data().train().rows(), checked: 1 }
+    TrainingTask {
+        params: plan().params().clone(),
+        training_rows: data().train().rows(),
+        checked: 1,
+    }
 }
 
 fn batch() -> JobSpec {
@@ -455,7 +539,11 @@ fn batch() -> JobSpec {
         architecture: plan().params().architecture.clone(),
         rows: 2,
     };
-    JobSpec { name: "batch".try_into().unwrap(), dataset: cid(CidCodec::Raw), task: JobTask::Infer(task) }
+    JobSpec {
+        name: "batch".try_into().unwrap(),
+        dataset: cid(CidCodec::Raw),
+        task: JobTask::Infer(task),
+    }
 }
 
 fn result(output: JobOutput) -> JobResult {
@@ -492,11 +580,25 @@ fn lane() -> LaneInput {
 
 fn model() -> Model {
     let accuracy = Accuracy { correct: 3, total: 4 };
-    Model::build(Digest([4; 32]), cid(CidCodec::Raw), &data(), &plan(), &Weights::initial(&plan()), accuracy).unwrap().0
+    Model::build(
+        Digest([4; 32]),
+        cid(CidCodec::Raw),
+        &data(),
+        &plan(),
+        &Weights::initial(&plan()),
+        accuracy,
+    )
+    .unwrap()
+    .0
 }
 
 fn answers() -> Answers {
-    Answers { job: Digest([4; 32]), model: cid(CidCodec::DagCbor), batch: cid(CidCodec::Raw), classes: vec![1, 0] }
+    Answers {
+        job: Digest([4; 32]),
+        model: cid(CidCodec::DagCbor),
+        batch: cid(CidCodec::Raw),
+        classes: vec![1, 0],
+    }
 }
 
 fn record() -> TrainingRecord {
@@ -512,7 +614,12 @@ fn record() -> TrainingRecord {
         units_guest: 3,
         contributors: vec![Contribution { node, units: 8, checks: 0, macs: 1_000 }],
         curve: vec![Point { round: 1, correct: 3, total: 4, weights: Digest([3; 32]) }],
-        rejections: vec![Rejected { round: 0, lane: 1, worker: node, reason: "step 3 is computed wrongly".into() }],
+        rejections: vec![Rejected {
+            round: 0,
+            lane: 1,
+            worker: node,
+            reason: "step 3 is computed wrongly".into(),
+        }],
         rejected: 1,
     }
 }

@@ -26,9 +26,18 @@ fn every_kind_has_a_target_and_a_corpus() {
                 fs::write(corpus.join(format!("sample-{number}")), sample).unwrap();
             }
         }
-        let target = fs::read_to_string(fuzz("fuzz_targets").join(format!("{}.rs", kind.name()))).unwrap();
-        assert!(target.contains(&format!("Kind::{kind:?},")), "{} checks another kind", kind.name());
-        assert!(fs::read_dir(&corpus).is_ok_and(|files| files.count() > 0), "{} has no corpus", kind.name());
+        let target =
+            fs::read_to_string(fuzz("fuzz_targets").join(format!("{}.rs", kind.name()))).unwrap();
+        assert!(
+            target.contains(&format!("Kind::{kind:?},")),
+            "{} checks another kind",
+            kind.name()
+        );
+        assert!(
+            fs::read_dir(&corpus).is_ok_and(|files| files.count() > 0),
+            "{} has no corpus",
+            kind.name()
+        );
     }
     let targets = fs::read_dir(fuzz("fuzz_targets")).unwrap().count();
     assert_eq!(targets, Kind::ALL.len(), "a target without a kind");
@@ -38,7 +47,10 @@ fn every_kind_has_a_target_and_a_corpus() {
     for kind in Kind::ALL {
         assert_eq!(lines(&format!("name = \"{}\"", kind.name())), 1, "{}", kind.name());
     }
-    assert_eq!((lines("[[bin]]"), lines("[profile.release]"), lines("[workspace]")), (Kind::ALL.len(), 1, 1));
+    assert_eq!(
+        (lines("[[bin]]"), lines("[profile.release]"), lines("[workspace]")),
+        (Kind::ALL.len(), 1, 1)
+    );
 }
 
 #[test]
@@ -58,8 +70,14 @@ fn mutated_samples_are_decoded_or_refused() {
     println!("TEQUIO_SEED={seed}");
     let mut random = Random(seed);
     for kind in Kind::ALL {
-        let slow =
-            matches!(kind, Kind::BlsKey | Kind::BlsSignature | Kind::Checkpoint | Kind::LightSaved | Kind::GenesisFile);
+        let slow = matches!(
+            kind,
+            Kind::BlsKey
+                | Kind::BlsSignature
+                | Kind::Checkpoint
+                | Kind::LightSaved
+                | Kind::GenesisFile
+        );
         let mutations = if slow { MUTATIONS_SLOW } else { MUTATIONS };
         for sample in samples::of(*kind) {
             check(*kind, &sample);

@@ -71,7 +71,9 @@ pub async fn connect_websocket(addr: String) -> Result<Peer, JsError> {
 #[wasm_bindgen]
 impl Peer {
     async fn open(&self, wish: Wish, len: f64) -> Result<SubstreamBox, JsError> {
-        let mut stream = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_outbound(cx)).await.map_err(js)?;
+        let mut stream = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_outbound(cx))
+            .await
+            .map_err(js)?;
         wish.write(&mut stream, len as u64).await.map_err(js)?;
         Ok(stream)
     }
@@ -86,7 +88,8 @@ impl Peer {
 
     /// Sends `len` bytes and waits until all were received unchanged.
     pub async fn upload(&self, len: f64, is_slow: bool) -> Result<(), JsError> {
-        let mut stream = self.open(if is_slow { Wish::SlowUpload } else { Wish::Upload }, len).await?;
+        let mut stream =
+            self.open(if is_slow { Wish::SlowUpload } else { Wish::Upload }, len).await?;
         send(&mut stream, len as u64, |_| {}).await.map_err(js)?;
         stream.read_exact(&mut [0]).await.map_err(js)?;
         finished(stream).await
@@ -107,7 +110,8 @@ impl Peer {
     pub async fn closed(&self) -> String {
         let connection = self.0.clone();
         loop {
-            let inbound = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll_inbound(cx)).await;
+            let inbound =
+                poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll_inbound(cx)).await;
             if let Err(error) = inbound {
                 return error.to_string();
             }

@@ -60,7 +60,11 @@ pub fn bytes(len: usize) -> Vec<u8> {
 }
 
 /// Writes `len` bytes and tells `progress` how many after each step.
-pub async fn send(stream: &mut (impl AsyncWrite + Unpin), len: u64, progress: impl Fn(u64)) -> io::Result<()> {
+pub async fn send(
+    stream: &mut (impl AsyncWrite + Unpin),
+    len: u64,
+    progress: impl Fn(u64),
+) -> io::Result<()> {
     let mut sent = 0;
     while sent < len {
         let rest = at(sent);
@@ -77,11 +81,15 @@ pub async fn receive(stream: &mut (impl AsyncRead + Unpin), len: u64) -> io::Res
     let mut buffer = vec![0; STEP];
     let mut received = 0;
     while received < len {
-        let n = at(received).len().min(STEP).min(usize::try_from(len - received).unwrap_or(usize::MAX));
+        let n =
+            at(received).len().min(STEP).min(usize::try_from(len - received).unwrap_or(usize::MAX));
         let buffer = buffer.get_mut(..n).unwrap_or_default();
         stream.read_exact(buffer).await?;
         if *buffer != *at(received).get(..n).unwrap_or_default() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("changed after byte {received}")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("changed after byte {received}"),
+            ));
         }
         received += n as u64;
     }

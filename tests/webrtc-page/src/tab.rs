@@ -35,7 +35,12 @@ pub struct Tab {
 impl Tab {
     /// Connects to a relay. `ice` is empty, or the URL, user name and credential of a server. `said` hears of every change:
     /// a word, the peer, and the path or reason.
-    pub async fn start(relay: String, ice: Vec<String>, relay_only: bool, said: Function) -> Result<Tab, JsError> {
+    pub async fn start(
+        relay: String,
+        ice: Vec<String>,
+        relay_only: bool,
+        said: Function,
+    ) -> Result<Tab, JsError> {
         let relay: Multiaddr = relay.parse().map_err(js)?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(js)?;
@@ -55,10 +60,17 @@ impl Tab {
                     }
                     Event::Connected { peer, path, .. } => ("connected", peer, words(&path)),
                     Event::PathChanged { peer, path, .. } => ("path", peer, words(&path)),
-                    Event::Disconnected { peer, reason } => ("disconnected", peer, format!("{reason:?}")),
+                    Event::Disconnected { peer, reason } => {
+                        ("disconnected", peer, format!("{reason:?}"))
+                    }
                     _ => continue,
                 };
-                let _ = said.call3(&JsValue::NULL, &word.into(), &peer.to_string().into(), &text.into());
+                let _ = said.call3(
+                    &JsValue::NULL,
+                    &word.into(),
+                    &peer.to_string().into(),
+                    &text.into(),
+                );
             }
         });
         network.dial(relay.clone()).await.map_err(js)?;
@@ -79,7 +91,8 @@ impl Tab {
 
     /// Makes a reservation and returns the address by which others reach this tab.
     pub async fn listen(&self) -> Result<String, JsError> {
-        let relayed = circuit(&self.relay, self.network.local_id()).ok_or_else(|| js("the relay has no name"))?;
+        let relayed = circuit(&self.relay, self.network.local_id())
+            .ok_or_else(|| js("the relay has no name"))?;
         let mut reservation = relayed.clone();
         reservation.pop();
         self.network.listen(reservation).await.map_err(js)?;
@@ -96,8 +109,16 @@ impl Tab {
     pub async fn echo(&self, peer: String, len: usize) -> Result<(), JsError> {
         let body = bytes(len);
         let peer = peer.parse().map_err(js)?;
-        let answer = self.network.request(peer, Protocol::Work, body.clone(), ANSWER_WAIT).await.map_err(js)?;
-        if answer == body { Ok(()) } else { Err(js(format!("{} other bytes came back", answer.len()))) }
+        let answer = self
+            .network
+            .request(peer, Protocol::Work, body.clone(), ANSWER_WAIT)
+            .await
+            .map_err(js)?;
+        if answer == body {
+            Ok(())
+        } else {
+            Err(js(format!("{} other bytes came back", answer.len())))
+        }
     }
 
     /// How a peer is reached now.

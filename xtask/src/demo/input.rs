@@ -69,7 +69,8 @@ mod tests {
 
     impl io::Read for Terminal {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let mut bytes = self.0.remove(0).ok_or_else(|| io::Error::other("in the background"))?;
+            let mut bytes =
+                self.0.remove(0).ok_or_else(|| io::Error::other("in the background"))?;
             bytes.read(buffer)
         }
     }
@@ -77,6 +78,9 @@ mod tests {
     #[test]
     fn a_terminal_goes_on_after_an_error_and_an_empty_read() {
         let terminal = Terminal(vec![Some(b"\n"), Some(b""), None, Some(b"\n")]);
-        assert!(matches!(events(io::BufReader::new(terminal), true, 2)[..], [Event::Key, Event::Key]));
+        assert!(matches!(
+            events(io::BufReader::new(terminal), true, 2)[..],
+            [Event::Key, Event::Key]
+        ));
     }
 }

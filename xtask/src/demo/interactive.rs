@@ -31,7 +31,9 @@ pub fn run(
                 Output::Print(text) => say(&text),
                 Output::Train(number) => {
                     let started = match network.running_validators().first() {
-                        Some((node, _)) => job::start(workspace, network, number, *node, Some(rounds)),
+                        Some((node, _)) => {
+                            job::start(workspace, network, number, *node, Some(rounds))
+                        }
                         None => Err(anyhow::anyhow!("no validator runs any more")),
                     };
                     if let Err(error) = started {
@@ -51,10 +53,12 @@ pub fn run(
             Some(Event::Process(Source::Job(number), What::Ended)) => {
                 Input::JobEnded(job::ended(network, number).map_err(|error| format!("{error:#}")))
             }
-            Some(Event::Process(Source::Relay, What::Line(line))) => match line["browsers"].as_u64() {
-                Some(browsers) => Input::Browsers(browsers),
-                None => continue,
-            },
+            Some(Event::Process(Source::Relay, What::Line(line))) => {
+                match line["browsers"].as_u64() {
+                    Some(browsers) => Input::Browsers(browsers),
+                    None => continue,
+                }
+            }
             Some(Event::Process(Source::Relay, What::Ended)) => {
                 let mut relay = network.take(Source::Relay)?;
                 return Err(ended_early(&mut relay)).context("there is no page without the relay");
@@ -76,7 +80,10 @@ pub fn run(
 
 /// What a person can do and see.
 pub fn introduce(network: &Network) {
-    let victim = network.running_validators().last().map(|(node, pid)| format!("validator {node}: kill -9 {pid}"));
+    let victim = network
+        .running_validators()
+        .last()
+        .map(|(node, pid)| format!("validator {node}: kill -9 {pid}"));
     say(&format!(
         "
   The page:  {}

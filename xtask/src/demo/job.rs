@@ -32,9 +32,13 @@ pub fn start(
     node: usize,
     rounds: Option<u32>,
 ) -> Result<()> {
-    let mut command = network.client(workspace, node, &["job", "train", "--layers", LAYERS, "--wait", "--json"]);
+    let mut command =
+        network.client(workspace, node, &["job", "train", "--layers", LAYERS, "--wait", "--json"]);
     // Another seed, or each training would repeat the first.
-    command.args(LABEL).args(["--seed", &(number - 1).to_string(), "--data"]).arg(workspace.path(DATA));
+    command
+        .args(LABEL)
+        .args(["--seed", &(number - 1).to_string(), "--data"])
+        .arg(workspace.path(DATA));
     if let Some(rounds) = rounds {
         command.args(["--rounds", &rounds.to_string()]);
     }
@@ -51,7 +55,10 @@ pub fn ended(network: &mut Network, number: u32) -> Result<()> {
     let log = std::fs::read_to_string(process.log()).unwrap_or_default();
     // The program's own last word says more than its exit code.
     let reason = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with('{'));
-    Err(anyhow!("{}", reason.map_or_else(|| format!("the job's process {}", describe(status)), str::to_owned)))
+    Err(anyhow!(
+        "{}",
+        reason.map_or_else(|| format!("the job's process {}", describe(status)), str::to_owned)
+    ))
 }
 
 /// Trains once beside a tab, and says what came of it.
@@ -99,7 +106,12 @@ impl Following {
         match line["event"].as_str() {
             Some("round") => {
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default();
-                self.say(&format!("round {} of {}: {:.1} %", line["round"], line["rounds"], accuracy * 100.0));
+                self.say(&format!(
+                    "round {} of {}: {:.1} %",
+                    line["round"],
+                    line["rounds"],
+                    accuracy * 100.0
+                ));
             }
             Some("final") => {
                 self.say("the model is committed");

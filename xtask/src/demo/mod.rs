@@ -74,7 +74,8 @@ pub fn run(options: &DemoOptions) -> Result<()> {
     let environment = if options.built {
         preflight::look(&workspace)
     } else {
-        let environment = steps.run("what this machine lacks", || preflight::run(&workspace, &needs(options)))?;
+        let environment =
+            steps.run("what this machine lacks", || preflight::run(&workspace, &needs(options)))?;
         build(&workspace, &mut steps)?;
         environment
     };
@@ -89,7 +90,14 @@ pub fn run(options: &DemoOptions) -> Result<()> {
 }
 
 fn needs(options: &DemoOptions) -> Vec<Need> {
-    let mut needs = vec![Need::Rust, Need::Target(WASM_TARGET), Need::Node, Need::Npm, Need::CCompiler, Need::Disk];
+    let mut needs = vec![
+        Need::Rust,
+        Need::Target(WASM_TARGET),
+        Need::Node,
+        Need::Npm,
+        Need::CCompiler,
+        Need::Disk,
+    ];
     if options.headless {
         needs.push(Need::Chromium);
     }
@@ -162,14 +170,20 @@ fn port(options: &DemoOptions) -> u16 {
 
 /// Opens the page where there is a desktop to open it on; the address has been printed anyway.
 fn show(url: &str) {
-    let desktop = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    let desktop =
+        ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     let opener = match () {
         () if !io::stderr().is_terminal() => return,
         () if cfg!(target_os = "macos") => "open",
         () if desktop => "xdg-open",
         () => return,
     };
-    let _ = Command::new(opener).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let _ = Command::new(opener)
+        .arg(url)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
 }
 
 /// Where keys, stores and logs of this demo lie.
@@ -184,8 +198,10 @@ impl Folder {
             Some(path) => std::path::absolute(path).context("cannot name the folder to keep")?,
             None => std::env::temp_dir().join(format!("tequio-demo-{}", process::id())),
         };
-        fs::create_dir_all(path.join("logs")).with_context(|| format!("cannot create {}", path.display()))?;
-        let entries = fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?.count();
+        fs::create_dir_all(path.join("logs"))
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        let entries =
+            fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?.count();
         if entries > 1 {
             bail!("{} is not empty", path.display());
         }

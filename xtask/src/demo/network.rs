@@ -45,7 +45,12 @@ pub struct Network {
 
 impl Network {
     /// Makes the genesis and starts everything; comes back when all have said that they are ready.
-    pub fn start(workspace: &Workspace, folder: &Path, port: u16, deadline: Instant) -> Result<Self> {
+    pub fn start(
+        workspace: &Workspace,
+        folder: &Path,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<Self> {
         let (sender, events) = mpsc::channel();
         // First of all: from here on an interruption leaves neither a process nor the folder
         // behind.
@@ -54,7 +59,8 @@ impl Network {
         let tequio = workspace.binary("tequio");
         let genesis = folder.join("net");
         let mut init = with_passphrase(&tequio);
-        init.args(["init", "--devnet", "--json", "--validators", &VALIDATORS.to_string(), "--dir"]).arg(&genesis);
+        init.args(["init", "--devnet", "--json", "--validators", &VALIDATORS.to_string(), "--dir"])
+            .arg(&genesis);
         let printed = progress::output(&mut init)?;
         let made: Value = serde_json::from_str(printed.lines().last().unwrap_or_default())
             .context("`tequio init` did not end with a line of JSON")?;
@@ -71,7 +77,9 @@ impl Network {
         };
         // The relay first: the validators then reserve circuits on it, through which browsers reach them.
         let mut relay = with_passphrase(workspace.binary("tequio-relay"));
-        relay.args(["--json", "--http", &format!("127.0.0.1:{port}"), "--data"]).arg(folder.join("relay"));
+        relay
+            .args(["--json", "--http", &format!("127.0.0.1:{port}"), "--data"])
+            .arg(folder.join("relay"));
         for address in RELAY_LISTENS {
             relay.args(["--listen", address]);
         }
@@ -82,9 +90,13 @@ impl Network {
         }
         network.spawn("relay", &mut relay, Source::Relay)?;
         let ready = network.next_ready(deadline)?;
-        network.page_url = format!("{}/#checkpoint={checkpoint_hash}", text(&ready, "http")?.trim_end_matches('/'));
+        network.page_url = format!(
+            "{}/#checkpoint={checkpoint_hash}",
+            text(&ready, "http")?.trim_end_matches('/')
+        );
         let addresses = text_list(&ready, "listen")?;
-        let plain_tcp = addresses.iter().find(|address| address.contains("/tcp/") && !address.contains("/ws"));
+        let plain_tcp =
+            addresses.iter().find(|address| address.contains("/tcp/") && !address.contains("/ws"));
         let relay_address = plain_tcp.context("the relay does not listen on TCP")?;
 
         for node in 1..=peers.len() {
@@ -102,7 +114,10 @@ impl Network {
     /// A `tequio` command that speaks to one of the validators as its operator.
     pub fn client(&self, workspace: &Workspace, node: usize, arguments: &[&str]) -> Command {
         let mut command = with_passphrase(workspace.binary("tequio"));
-        command.args(arguments).arg("--dir").arg(self.folder.join("net").join(format!("node{node}")));
+        command
+            .args(arguments)
+            .arg("--dir")
+            .arg(self.folder.join("net").join(format!("node{node}")));
         command
     }
 
@@ -233,5 +248,7 @@ fn names(made: &Value, field: &str) -> Result<Vec<String>> {
 
 fn text_list(line: &Value, field: &str) -> Result<Vec<String>> {
     let list = line[field].as_array().with_context(|| format!("no {field} in {line}"))?;
-    list.iter().map(|item| item.as_str().map(str::to_owned).with_context(|| format!("{item} is no text"))).collect()
+    list.iter()
+        .map(|item| item.as_str().map(str::to_owned).with_context(|| format!("{item} is no text")))
+        .collect()
 }

@@ -28,12 +28,17 @@ impl Outcome {
     /// Reads the line that `tequio job train --wait --json` ends with. A contributor that is no
     /// validator is a browser.
     pub fn from_record(record: &Value, validators: &[String]) -> Result<Self> {
-        let number = |field: &str| record[field].as_u64().with_context(|| format!("no {field} in {record}"));
+        let number =
+            |field: &str| record[field].as_u64().with_context(|| format!("no {field} in {record}"));
         let contributors = record["contributors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let is_browser = |entry: &&Value| entry["id"].as_str().is_some_and(|id| validators.iter().all(|v| v != id));
+        let is_browser = |entry: &&Value| {
+            entry["id"].as_str().is_some_and(|id| validators.iter().all(|v| v != id))
+        };
         let of_browser = contributors.iter().filter(is_browser);
         Ok(Self {
-            accuracy: record["accuracy"].as_f64().with_context(|| format!("no accuracy in {record}"))?,
+            accuracy: record["accuracy"]
+                .as_f64()
+                .with_context(|| format!("no accuracy in {record}"))?,
             units: number("units")?,
             units_browser: of_browser.filter_map(|entry| entry["units"].as_u64()).sum(),
             checked: number("checked")?,
@@ -115,8 +120,13 @@ mod tests {
 
     #[test]
     fn contributors_that_are_no_validators_are_browsers() {
-        assert_eq!(Outcome::from_record(&record(), &validators(&["a"])).unwrap().units_browser, 140);
-        assert!(!Outcome::from_record(&record(), &validators(&["a", "b"])).unwrap().with_browsers());
+        assert_eq!(
+            Outcome::from_record(&record(), &validators(&["a"])).unwrap().units_browser,
+            140
+        );
+        assert!(
+            !Outcome::from_record(&record(), &validators(&["a", "b"])).unwrap().with_browsers()
+        );
     }
 
     #[test]

@@ -98,7 +98,9 @@ impl Session {
         match input {
             Input::Browsers(browsers) => self.on_browsers(now, browsers),
             Input::Key => match self.state {
-                State::Training { .. } => self.print("  a training is running; Enter starts another when it is over"),
+                State::Training { .. } => {
+                    self.print("  a training is running; Enter starts another when it is over")
+                }
                 State::Waiting { .. } | State::Idle => self.train(now),
             },
             Input::KeysEnded => self.has_keys = false,
@@ -116,18 +118,25 @@ impl Session {
     /// When to send [`Input::Tick`].
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let State::Waiting { until, .. } = self.state else { return None };
-        let next = ANNOUNCED_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
+        let next =
+            ANNOUNCED_AT_S.into_iter().map(Duration::from_secs).find(|left| now + *left < until);
         Some(next.map_or(until, |left| until - left))
     }
 
     fn on_browsers(&mut self, now: Instant, browsers: u64) {
         let joined = browsers > self.browsers;
         self.browsers = browsers;
-        let tabs = if browsers == 1 { "1 browser tab is".into() } else { format!("{browsers} browser tabs are") };
+        let tabs = if browsers == 1 {
+            "1 browser tab is".into()
+        } else {
+            format!("{browsers} browser tabs are")
+        };
         self.print(&format!("  {tabs} in the network"));
         let until = match self.state {
             State::Waiting { until, has_tab: false } if joined => until.min(now + READING_TIME),
-            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => now + READING_TIME,
+            State::Idle if joined && !(self.has_keys && self.browsers_took_part) => {
+                now + READING_TIME
+            }
             _ => return,
         };
         self.state = State::Waiting { until, has_tab: true };
@@ -154,7 +163,9 @@ impl Session {
         let reading = READING_TIME.as_secs();
         let enter = if self.has_keys { "when Enter is pressed, or " } else { "" };
         let start = match self.state {
-            State::Waiting { has_tab: true, .. } => format!("press “Join and compute” there; training starts {enter}"),
+            State::Waiting { has_tab: true, .. } => {
+                format!("press “Join and compute” there; training starts {enter}")
+            }
             _ => {
                 let or = if self.has_keys { enter } else { "or " };
                 format!("training starts {reading} s after a tab has opened the page, {or}")
@@ -187,7 +198,9 @@ impl Session {
                     line["round"], line["rounds"],
                 ));
             }
-            Some("pending") => self.print(&format!("  {elapsed:>6}  trained; auditors recompute it")),
+            Some("pending") => {
+                self.print(&format!("  {elapsed:>6}  trained; auditors recompute it"))
+            }
             Some("final") => *record = Some(line),
             _ => {}
         }
@@ -195,10 +208,12 @@ impl Session {
 
     fn on_job_ended(&mut self, now: Instant, ended: Result<(), String>) {
         let State::Training { began, record, .. } = &mut self.state else { return };
-        let (record, seconds) = (record.take(), now.saturating_duration_since(*began).as_secs_f64());
+        let (record, seconds) =
+            (record.take(), now.saturating_duration_since(*began).as_secs_f64());
         self.state = State::Idle;
         let outcome = match (record, ended) {
-            (Some(record), _) => Outcome::from_record(&record, &self.validators).map_err(|error| format!("{error:#}")),
+            (Some(record), _) => Outcome::from_record(&record, &self.validators)
+                .map_err(|error| format!("{error:#}")),
             (None, Err(reason)) => Err(reason),
             (None, Ok(())) => Err("its process ended before the model was final".into()),
         };
@@ -209,7 +224,9 @@ impl Session {
                 self.print(&format!("\n{}", outcome.summary()));
                 self.outbox.push_back(Output::Trained(Box::new(outcome)));
             }
-            Err(reason) => self.print(&format!("\nthis training has failed: {reason}\nthe network goes on")),
+            Err(reason) => {
+                self.print(&format!("\nthis training has failed: {reason}\nthe network goes on"))
+            }
         }
         let enter = if self.has_keys { "Enter" } else { "the next tab" };
         self.print(&format!("{enter} starts another training, Ctrl-C ends everything\n"));
@@ -273,7 +290,11 @@ mod tests {
     fn the_first_tab_starts_the_first_training_once_its_person_has_had_time_to_join() {
         let mut stage = Stage::new();
         assert_eq!(stage.at(3, Input::Browsers(1)), NOTHING);
-        assert!(stage.printed.contains("Join and compute") && stage.printed.contains("in 15 s"), "{}", stage.printed);
+        assert!(
+            stage.printed.contains("Join and compute") && stage.printed.contains("in 15 s"),
+            "{}",
+            stage.printed
+        );
         assert_eq!(stage.at(10, Input::Browsers(2)), NOTHING, "a second one takes part in it");
         assert_eq!(stage.at(17, Input::Tick), NOTHING);
         assert_eq!(stage.at(18, Input::Tick), (vec![1], 0));
@@ -320,7 +341,11 @@ mod tests {
         stage.at(2, Input::Key);
         for number in 2..6 {
             assert_eq!(stage.finish(10, 4), (vec![], 1));
-            assert_eq!(stage.at(11, Input::Browsers(u64::from(number))), NOTHING, "Enter is what starts it");
+            assert_eq!(
+                stage.at(11, Input::Browsers(u64::from(number))),
+                NOTHING,
+                "Enter is what starts it"
+            );
             assert_eq!(stage.at(12, Input::Key), (vec![number], 0));
             assert_eq!(stage.at(12, Input::Key), NOTHING, "one at a time");
         }
@@ -344,7 +369,8 @@ mod tests {
         stage.at(0, Input::Key);
         assert_eq!(stage.at(1, Input::JobEnded(Err("no such column".into()))), NOTHING);
         assert!(
-            stage.printed.contains("no such column") && stage.printed.contains("Enter starts another"),
+            stage.printed.contains("no such column")
+                && stage.printed.contains("Enter starts another"),
             "{}",
             stage.printed
         );
@@ -388,7 +414,12 @@ mod tests {
         stage.at(0, Input::Key);
         let mut printed = Vec::new();
         for second in 1..=12 {
-            stage.at(second, Input::Job(json!({"event": "round", "round": second, "rounds": 12, "accuracy": 0.5})));
+            stage.at(
+                second,
+                Input::Job(
+                    json!({"event": "round", "round": second, "rounds": 12, "accuracy": 0.5}),
+                ),
+            );
             if !stage.printed.is_empty() {
                 printed.push(second);
             }

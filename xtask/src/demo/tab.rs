@@ -13,7 +13,12 @@ use super::{Source, ended_early, network::Network};
 use crate::{process::What, workspace::Workspace};
 
 /// Opens the page and joins; comes back when the tab computes.
-pub fn join(workspace: &Workspace, chromium: &Path, network: &mut Network, deadline: Instant) -> Result<()> {
+pub fn join(
+    workspace: &Workspace,
+    chromium: &Path,
+    network: &mut Network,
+    deadline: Instant,
+) -> Result<()> {
     let mut command = Command::new("node");
     command
         .arg(workspace.path("tests/browser/demo.mjs"))

@@ -14,8 +14,7 @@ job) echo '{"event":"round","round":1,"rounds":2,"accuracy":0.5}'
      echo '{"event":"final","accuracy":0.97,"units":8,"checked":8,"rejected":0,"height":9,"model_cid":"bafy",
             "contributors":[{"id":"tab","units":3}]}' | tr -d '\n'; echo ;;
 esac"#;
-const RELAY: &str =
-    r#"echo '{"event":"ready","http":"http://127.0.0.1:3/","listen":["/ip4/127.0.0.1/tcp/4/p2p/R"]}'; exec sleep 600"#;
+const RELAY: &str = r#"echo '{"event":"ready","http":"http://127.0.0.1:3/","listen":["/ip4/127.0.0.1/tcp/4/p2p/R"]}'; exec sleep 600"#;
 const TAB: &str = r#"
 console.log(JSON.stringify({ event: "joined", node: "tab", path: "webrtc" }));
 setTimeout(() => console.log(JSON.stringify({ event: "verified", model_cid: "bafy", path: "webrtc" })), 50);"#;
@@ -70,7 +69,11 @@ fn error_of<T>(result: Result<T>) -> String {
 #[test]
 fn a_whole_demo_ends_with_what_the_tab_verified() {
     let outcome = Stage::set("whole", NODE, RELAY, TAB).train_with_tab().unwrap();
-    assert!(outcome.summary().starts_with("trained to 97.0 % in 8 units (3 by browsers"), "{}", outcome.summary());
+    assert!(
+        outcome.summary().starts_with("trained to 97.0 % in 8 units (3 by browsers"),
+        "{}",
+        outcome.summary()
+    );
 }
 
 /// Each training is a process of its own: the end of one is never taken for the end of the next.
@@ -101,7 +104,12 @@ fn a_failed_job_and_a_dead_validator_do_not_end_the_demo() {
         )
         .replace("AWAIT failed", "until [ -e failed ]; do sleep 0.02; done");
     let joined = r#"cd "${0%/*}"; until [ -e dead ]; do sleep 0.02; done; echo '{"event":"browsers","browsers":1}'; "#;
-    let stage = Stage::set("failures", &node, &RELAY.replace("exec sleep", &format!("{joined} exec sleep")), TAB);
+    let stage = Stage::set(
+        "failures",
+        &node,
+        &RELAY.replace("exec sleep", &format!("{joined} exec sleep")),
+        TAB,
+    );
     let mut network = stage.start().unwrap();
     let sender = network.sender();
     sender.send(Event::Key).unwrap();
@@ -125,7 +133,10 @@ fn the_page_carries_the_checkpoint() {
 fn a_validator_that_dies_is_named_with_its_last_words() {
     let dying = r#"[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"node":"x","peer_id":"X"}]}' && exit; echo 'the disk is full' >&2; exit 7"#;
     let error = error_of(Stage::set("node", dying, RELAY, TAB).start());
-    assert!(error.contains("node") && error.contains("code 7") && error.contains("the disk is full"), "{error}");
+    assert!(
+        error.contains("node") && error.contains("code 7") && error.contains("the disk is full"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -138,11 +149,11 @@ fn a_relay_that_dies_later_ends_the_demo() {
 
 #[test]
 fn a_tab_that_dies_before_it_has_verified_is_a_failure() {
-    let dying =
-        r#"console.log(JSON.stringify({ event: "joined", node: "tab" })); setTimeout(() => process.exit(3), 50);"#;
+    let dying = r#"console.log(JSON.stringify({ event: "joined", node: "tab" })); setTimeout(() => process.exit(3), 50);"#;
     let error = error_of(Stage::set("tab", NODE, RELAY, dying).train_with_tab());
     assert!(error.contains("tab ended with code 3"), "{error}");
-    let early = error_of(Stage::set("early", NODE, RELAY, "throw new Error('no page')").train_with_tab());
+    let early =
+        error_of(Stage::set("early", NODE, RELAY, "throw new Error('no page')").train_with_tab());
     assert!(early.contains("no page"), "{early}");
 }
 
@@ -155,7 +166,12 @@ fn a_job_that_fails_is_named() {
 
 #[test]
 fn a_network_that_never_gets_ready_is_given_up() {
-    let stage = Stage::set("silent", &NODE.replace("\"event\":\"ready\"", "\"event\":\"thinking\""), RELAY, TAB);
+    let stage = Stage::set(
+        "silent",
+        &NODE.replace("\"event\":\"ready\"", "\"event\":\"thinking\""),
+        RELAY,
+        TAB,
+    );
     let soon = Instant::now() + Duration::from_millis(300);
     let error = error_of(Network::start(&stage.workspace, &stage.folder, 0, soon));
     assert!(error.contains("the start of the network took too long"), "{error}");

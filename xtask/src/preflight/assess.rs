@@ -121,7 +121,9 @@ impl fmt::Display for Missing {
         write!(formatter, "{}: ", self.what)?;
         match &self.mend {
             Mend::RustTarget(target) => write!(formatter, "rustup target add {target}"),
-            Mend::Packages(packages) => write!(formatter, "apt-get install -y {}", packages.join(" ")),
+            Mend::Packages(packages) => {
+                write!(formatter, "apt-get install -y {}", packages.join(" "))
+            }
             Mend::Tell(command) => write!(formatter, "{command}"),
         }
     }
@@ -161,7 +163,11 @@ fn rust(environment: &Environment) -> Option<Missing> {
         Some(version) => format!("Rust {RUST_VERSION_MIN} or newer (here: {version})"),
         None => format!("Rust {RUST_VERSION_MIN} or newer"),
     };
-    let command = if environment.rustup { "rustup update stable" } else { "install it from https://rustup.rs" };
+    let command = if environment.rustup {
+        "rustup update stable"
+    } else {
+        "install it from https://rustup.rs"
+    };
     Some(Missing { what, mend: Mend::Tell(command.into()) })
 }
 
@@ -172,7 +178,9 @@ fn rust_target(environment: &Environment, target: &'static str) -> Option<Missin
     let mend = if environment.rustup {
         Mend::RustTarget(target)
     } else {
-        Mend::Tell(format!("this Rust is not rustup's; install its standard library for {target}, or rustup"))
+        Mend::Tell(format!(
+            "this Rust is not rustup's; install its standard library for {target}, or rustup"
+        ))
     };
     Some(Missing { what: format!("Rust's standard library for {target}"), mend })
 }
@@ -183,14 +191,21 @@ fn node(environment: &Environment) -> Option<Missing> {
         Some(version) => format!("Node.js {NODE_VERSION_MIN} or newer (here: {version})"),
         None => format!("Node.js {NODE_VERSION_MIN} or newer"),
     };
-    Some(Missing { what, mend: Mend::Tell("install it from https://nodejs.org/en/download".into()) })
+    Some(Missing {
+        what,
+        mend: Mend::Tell("install it from https://nodejs.org/en/download".into()),
+    })
 }
 
 fn disk(environment: &Environment) -> Option<Missing> {
     let least = if environment.built { FREE_BYTES_MIN_WHEN_BUILT } else { FREE_BYTES_MIN };
     let free = environment.free_bytes?;
     (free < least).then(|| Missing {
-        what: format!("{} GB of free disk space (here: {:.1})", least / 1_000_000_000, free as f64 / 1e9),
+        what: format!(
+            "{} GB of free disk space (here: {:.1})",
+            least / 1_000_000_000,
+            free as f64 / 1e9
+        ),
         mend: Mend::Tell("free some, or set CARGO_TARGET_DIR to a folder on another disk".into()),
     })
 }
@@ -214,7 +229,9 @@ fn package(environment: &Environment, packages: &'static [&'static str]) -> Mend
         System::Suse => "sudo zypper install gcc".into(),
         System::MacOs if chromium => "brew install --cask chromium".into(),
         System::MacOs => "xcode-select --install".into(),
-        System::Other => format!("install {} with your system's package manager", packages.join(" and ")),
+        System::Other => {
+            format!("install {} with your system's package manager", packages.join(" and "))
+        }
     };
     Mend::Tell(command)
 }

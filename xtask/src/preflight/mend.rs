@@ -21,11 +21,15 @@ pub fn install(missing: &[Missing]) {
 fn commands(missing: &[Missing]) -> Vec<Command> {
     let targets: Vec<&str> = missing
         .iter()
-        .filter_map(|entry| if let Mend::RustTarget(target) = entry.mend { Some(target) } else { None })
+        .filter_map(
+            |entry| if let Mend::RustTarget(target) = entry.mend { Some(target) } else { None },
+        )
         .collect();
     let packages: Vec<&str> = missing
         .iter()
-        .filter_map(|entry| if let Mend::Packages(packages) = entry.mend { Some(packages) } else { None })
+        .filter_map(
+            |entry| if let Mend::Packages(packages) = entry.mend { Some(packages) } else { None },
+        )
         .flatten()
         .copied()
         .collect();
@@ -44,7 +48,9 @@ fn commands(missing: &[Missing]) -> Vec<Command> {
 
 fn apt(arguments: &[&str], packages: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", &format!("DPkg::Lock::Timeout={LOCK_TIMEOUT_S}")]);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-o", &format!("DPkg::Lock::Timeout={LOCK_TIMEOUT_S}")]);
     command.args(arguments).args(packages);
     command
 }

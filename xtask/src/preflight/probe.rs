@@ -18,7 +18,8 @@ use crate::{unix, workspace::Workspace};
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// The names under which systems install Chromium or a browser built from it.
-const CHROMIUM_NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+const CHROMIUM_NAMES: [&str; 4] =
+    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 /// Where macOS keeps them.
 const CHROMIUM_BUNDLES: [&str; 2] = [
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -34,13 +35,17 @@ pub fn environment(workspace: &Workspace) -> Environment {
     let npm = ask("npm", &["--version"]);
     let cc = ask("cc", &["--version"]);
     let clang = ask("clang", &["--version"]);
-    let answer = |question: mpsc::Receiver<Option<String>>| question.recv_timeout(ANSWER_WITHIN).ok().flatten();
+    let answer = |question: mpsc::Receiver<Option<String>>| {
+        question.recv_timeout(ANSWER_WITHIN).ok().flatten()
+    };
     Environment {
         system: system(),
         root: unix::is_root(),
         rust: answer(rust).as_deref().and_then(Version::find),
         rustup: answer(rustup).is_some(),
-        targets: answer(sysroot).map(|sysroot| targets(Path::new(sysroot.trim()))).unwrap_or_default(),
+        targets: answer(sysroot)
+            .map(|sysroot| targets(Path::new(sysroot.trim())))
+            .unwrap_or_default(),
         node: answer(node).as_deref().and_then(Version::find),
         npm: answer(npm).is_some(),
         c_compiler: answer(cc).is_some() || answer(clang).is_some(),
@@ -51,13 +56,21 @@ pub fn environment(workspace: &Workspace) -> Environment {
 }
 
 /// Starts a program and hands back where its answer will arrive: what it printed, if it ended well.
-fn ask(program: &'static str, arguments: &'static [&'static str]) -> mpsc::Receiver<Option<String>> {
+fn ask(
+    program: &'static str,
+    arguments: &'static [&'static str],
+) -> mpsc::Receiver<Option<String>> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let output = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
         let text = output.ok().filter(|output| output.status.success());
         // The asker may have given up; then nobody needs the answer.
-        let _ = sender.send(text.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()));
+        let _ =
+            sender.send(text.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()));
     });
     receiver
 }
@@ -107,7 +120,8 @@ fn chromium() -> Option<PathBuf> {
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
-    let on_path = CHROMIUM_NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let on_path =
+        CHROMIUM_NAMES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     on_path.chain(CHROMIUM_BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file())
 }
 

@@ -63,13 +63,25 @@ fn packages_are_installed_for_root_on_debian_only() {
     assert_eq!(mend(&root, Need::Chromium), Mend::Packages(&["chromium"]));
     assert_eq!(mend(&root, Need::CCompiler), Mend::Packages(&["gcc", "libc6-dev"]));
     let person = Environment { root: false, ..root.clone() };
-    assert_eq!(mend(&person, Need::Chromium), Mend::Tell("sudo apt-get install -y chromium".into()));
-    for system in
-        [System::Ubuntu, System::Fedora, System::Arch, System::Alpine, System::Suse, System::MacOs, System::Other]
-    {
+    assert_eq!(
+        mend(&person, Need::Chromium),
+        Mend::Tell("sudo apt-get install -y chromium".into())
+    );
+    for system in [
+        System::Ubuntu,
+        System::Fedora,
+        System::Arch,
+        System::Alpine,
+        System::Suse,
+        System::MacOs,
+        System::Other,
+    ] {
         let machine = Environment { system, ..root.clone() };
         for need in [Need::Chromium, Need::CCompiler] {
-            assert!(matches!(mend(&machine, need), Mend::Tell(command) if !command.is_empty()), "{system:?} {need:?}");
+            assert!(
+                matches!(mend(&machine, need), Mend::Tell(command) if !command.is_empty()),
+                "{system:?} {need:?}"
+            );
         }
     }
 }
@@ -85,11 +97,15 @@ fn targets_are_added_where_rustup_is() {
 
 #[test]
 fn versions_are_compared_by_number() {
-    for (major, minor, enough) in [(18, 20, false), (20, 9, false), (20, 19, true), (22, 0, true), (100, 0, true)] {
+    for (major, minor, enough) in
+        [(18, 20, false), (20, 9, false), (20, 19, true), (22, 0, true), (100, 0, true)]
+    {
         let machine = Environment { node: Some(Version { major, minor }), ..complete() };
         assert_eq!(assess(&machine, &[Need::Node]).is_empty(), enough, "{major}.{minor}");
     }
-    for (major, minor, enough) in [(1, 9, false), (1, 94, false), (1, 95, true), (1, 100, true), (2, 0, true)] {
+    for (major, minor, enough) in
+        [(1, 9, false), (1, 94, false), (1, 95, true), (1, 100, true), (2, 0, true)]
+    {
         let machine = Environment { rust: Some(Version { major, minor }), ..complete() };
         assert_eq!(assess(&machine, &[Need::Rust]).is_empty(), enough, "{major}.{minor}");
     }
@@ -97,9 +113,15 @@ fn versions_are_compared_by_number() {
 
 #[test]
 fn versions_are_found_in_what_programs_print() {
-    assert_eq!(Version::find("rustc 1.95.0 (59807616e 2026-04-14)"), Some(Version { major: 1, minor: 95 }));
+    assert_eq!(
+        Version::find("rustc 1.95.0 (59807616e 2026-04-14)"),
+        Some(Version { major: 1, minor: 95 })
+    );
     assert_eq!(Version::find("v20.20.2\n"), Some(Version { major: 20, minor: 20 }));
-    assert_eq!(Version::find("rustc 1.97.0-nightly (e50aa6fba 2026-05-19)"), Some(Version { major: 1, minor: 97 }));
+    assert_eq!(
+        Version::find("rustc 1.97.0-nightly (e50aa6fba 2026-05-19)"),
+        Some(Version { major: 1, minor: 97 })
+    );
     for nonsense in ["", "no version", "v", "1", "one.two", "99999999999.1"] {
         assert_eq!(Version::find(nonsense), None, "{nonsense:?}");
     }

@@ -54,10 +54,16 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Guesses the separator from the first line where none is given.
-    pub(super) fn new(bytes: &'a [u8], separator: Option<char>, fields_max: usize) -> Result<Self, DatasetError> {
+    pub(super) fn new(
+        bytes: &'a [u8],
+        separator: Option<char>,
+        fields_max: usize,
+    ) -> Result<Self, DatasetError> {
         let text = core::str::from_utf8(bytes).map_err(|e| {
             let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
-            DatasetError::NotText { line: 1 + before.iter().filter(|b| **b == b'\n').count() as u32 }
+            DatasetError::NotText {
+                line: 1 + before.iter().filter(|b| **b == b'\n').count() as u32,
+            }
         })?;
         let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
         let first = rest.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
@@ -80,7 +86,8 @@ impl<'a> Reader<'a> {
                     max: self.fields_max,
                 });
             }
-            let unquoted = self.rest.trim_start_matches(|c| c == ' ' || (c == '\t' && self.separator != '\t'));
+            let unquoted =
+                self.rest.trim_start_matches(|c| c == ' ' || (c == '\t' && self.separator != '\t'));
             match unquoted.strip_prefix('"') {
                 Some(rest) => {
                     self.rest = rest;
@@ -176,10 +183,16 @@ mod tests {
 
     #[test]
     fn plain_quoted_and_blank() {
-        assert_eq!(all("a,b\n1, 2 \n\n3,4"), [row(1, &["a", "b"]), row(2, &["1", "2"]), row(4, &["3", "4"])]);
+        assert_eq!(
+            all("a,b\n1, 2 \n\n3,4"),
+            [row(1, &["a", "b"]), row(2, &["1", "2"]), row(4, &["3", "4"])]
+        );
         assert_eq!(all("\u{feff}a;b\r\n1;2\r\n"), [row(1, &["a", "b"]), row(2, &["1", "2"])]);
         assert_eq!(all("a\tb\n\t2\n"), [row(1, &["a", "b"]), row(2, &["", "2"])]);
-        assert_eq!(all("\"a,\"\"b\"\"\nc\",d\ne,\n"), [row(1, &["a,\"b\"\nc", "d"]), row(3, &["e", ""])]);
+        assert_eq!(
+            all("\"a,\"\"b\"\"\nc\",d\ne,\n"),
+            [row(1, &["a,\"b\"\nc", "d"]), row(3, &["e", ""])]
+        );
         assert_eq!(all(" \n\n"), vec![]);
         assert_eq!(all("x"), [row(1, &["x"])]);
     }

@@ -42,11 +42,15 @@ pub enum DatasetError {
     NotFinite { line: u32, column: u32, name: String, text: String },
     #[error("line {line} has no class in column {column} ({name})")]
     NoClass { line: u32, column: u32, name: String },
-    #[error("line {line}, column {column}: a name of {found} bytes, but at most {NAME_BYTES_MAX} are allowed")]
+    #[error(
+        "line {line}, column {column}: a name of {found} bytes, but at most {NAME_BYTES_MAX} are allowed"
+    )]
     NameTooLong { line: u32, column: u32, found: usize },
     #[error("every row has the class {class:?}; at least two classes are needed")]
     OneClass { class: String },
-    #[error("there are more than {CLASSES_MAX} classes; is {label:?} really the column of the class?")]
+    #[error(
+        "there are more than {CLASSES_MAX} classes; is {label:?} really the column of the class?"
+    )]
     TooManyClasses { label: String },
     #[error("the numbers of column {name:?} are too large to be averaged")]
     Overflow { name: String },

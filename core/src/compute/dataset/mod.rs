@@ -97,9 +97,17 @@ impl Dataset {
 
     /// Length of the encoding.
     fn encoded_len(&self) -> usize {
-        let names = self.columns.iter().chain(self.classes.iter()).chain([&self.label]).map(|n| n.len() + 4);
+        let names = self
+            .columns
+            .iter()
+            .chain(self.classes.iter())
+            .chain([&self.label])
+            .map(|n| n.len() + 4);
         let rows = [&self.train, &self.test].map(|s| s.values().len() + s.labels().len());
-        names.sum::<usize>() + rows.iter().sum::<usize>() + 16 * self.normalizer.moments().len() + FRAME_BYTES
+        names.sum::<usize>()
+            + rows.iter().sum::<usize>()
+            + 16 * self.normalizer.moments().len()
+            + FRAME_BYTES
     }
 
     /// The parts fit one another and the caps.
@@ -136,7 +144,10 @@ impl BorshDeserialize for Dataset {
         if data.consistent() {
             Ok(data)
         } else {
-            Err(io::Error::new(ErrorKind::InvalidData, "parts of the data set contradict one another"))
+            Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "parts of the data set contradict one another",
+            ))
         }
     }
 }

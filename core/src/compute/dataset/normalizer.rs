@@ -122,11 +122,17 @@ impl Normalizer {
             return Err(NotNormalizable::NotFinite { index });
         }
         match (self.scaling, self.moments.first()) {
-            (Scaling::Global, Some(all)) => Ok(row.iter().map(|x| all.apply(*x, self.input_exponent())).collect()),
+            (Scaling::Global, Some(all)) => {
+                Ok(row.iter().map(|x| all.apply(*x, self.input_exponent())).collect())
+            }
             _ if row.len() != self.moments.len() => {
                 Err(NotNormalizable::Length { found: row.len(), expected: self.moments.len() })
             }
-            _ => Ok(row.iter().zip(&*self.moments).map(|(x, m)| m.apply(*x, self.input_exponent())).collect()),
+            _ => Ok(row
+                .iter()
+                .zip(&*self.moments)
+                .map(|(x, m)| m.apply(*x, self.input_exponent()))
+                .collect()),
         }
     }
 }
@@ -139,7 +145,10 @@ impl BorshDeserialize for Normalizer {
         if normalizer.valid() {
             Ok(normalizer)
         } else {
-            Err(io::Error::new(ErrorKind::InvalidData, "moments are not finite, or their number is wrong"))
+            Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "moments are not finite, or their number is wrong",
+            ))
         }
     }
 }

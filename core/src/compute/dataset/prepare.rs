@@ -42,7 +42,10 @@ pub enum Label<'a> {
 impl<'a> Label<'a> {
     /// As a person writes it: a name, a position from 0, or `-1` for the last column. Names win.
     fn resolve(self, names: &[String]) -> Result<usize, DatasetError> {
-        let missing = |label: &str| DatasetError::MissingLabel { label: excerpt(label), columns: listing(names) };
+        let missing = |label: &str| DatasetError::MissingLabel {
+            label: excerpt(label),
+            columns: listing(names),
+        };
         match self {
             Self::Last => names.len().checked_sub(1).ok_or(DatasetError::Empty),
             Self::Index(index) if (index as usize) < names.len() => Ok(index as usize),
@@ -51,7 +54,9 @@ impl<'a> Label<'a> {
                 let mut found = names.iter().enumerate().filter(|(_, n)| *n == name.trim());
                 match (found.next(), found.count()) {
                     (Some((index, _)), 0) => Ok(index),
-                    (Some(_), more) => Err(DatasetError::AmbiguousLabel { label: excerpt(name), count: more + 1 }),
+                    (Some(_), more) => {
+                        Err(DatasetError::AmbiguousLabel { label: excerpt(name), count: more + 1 })
+                    }
                     (None, _) => match name.trim() {
                         "-1" => Self::Last.resolve(names),
                         digits => match digits.parse::<u32>() {
@@ -135,10 +140,17 @@ pub fn prepare(csv: &[u8], options: &CsvOptions<'_>) -> Result<Dataset, DatasetE
         train: samples(false).map_err(|_| too_large())?,
         test: samples(true).map_err(|_| too_large())?,
         columns: BoundedVec::truncated(
-            table.columns.iter().enumerate().map(|(i, n)| name(n, 1, i)).collect::<Result<Vec<_>, _>>()?,
+            table
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(i, n)| name(n, 1, i))
+                .collect::<Result<Vec<_>, _>>()?,
         ),
         label: name(&table.label, 1, width)?,
-        classes: BoundedVec::truncated(order.iter().map(|n| name(n, 1, width)).collect::<Result<Vec<_>, _>>()?),
+        classes: BoundedVec::truncated(
+            order.iter().map(|n| name(n, 1, width)).collect::<Result<Vec<_>, _>>()?,
+        ),
         normalizer,
         seed: options.seed,
     };
@@ -176,7 +188,11 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     let (mut values, mut classes, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
     loop {
         if record.len() != fields {
-            return Err(DatasetError::UnequalRow { line: record.line, found: record.len(), expected: fields });
+            return Err(DatasetError::UnequalRow {
+                line: record.line,
+                found: record.len(),
+                expected: fields,
+            });
         }
         if classes.len() == ROWS_MAX {
             return Err(DatasetError::TooMany { what: "rows", found: ROWS_MAX + 1, max: ROWS_MAX });
@@ -193,9 +209,16 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
         }
     }
     let label = columns.remove(label);
-    let mut first_seen: Vec<(u32, String)> = names.into_iter().map(|(name, number)| (number, name)).collect();
+    let mut first_seen: Vec<(u32, String)> =
+        names.into_iter().map(|(name, number)| (number, name)).collect();
     first_seen.sort_unstable();
-    Ok(Table { columns, label, values, classes, names: first_seen.into_iter().map(|(_, name)| name).collect() })
+    Ok(Table {
+        columns,
+        label,
+        values,
+        classes,
+        names: first_seen.into_iter().map(|(_, name)| name).collect(),
+    })
 }
 
 /// Reads rows to be answered by a model: its columns are found by their names, in any order, and other columns are
@@ -231,7 +254,11 @@ pub fn read_batch(
     let (mut values, mut rows) = (Vec::new(), 0);
     loop {
         if record.len() != names.len() {
-            return Err(DatasetError::UnequalRow { line: record.line, found: record.len(), expected: names.len() });
+            return Err(DatasetError::UnequalRow {
+                line: record.line,
+                found: record.len(),
+                expected: names.len(),
+            });
         }
         if rows == ROWS_MAX || values.len() + indices.len() > VALUES_MAX {
             return Err(DatasetError::TooMany { what: "rows", found: rows + 1, max: rows });
@@ -287,12 +314,16 @@ fn number_classes(table: &Table) -> Result<(Vec<&str>, Vec<u8>), DatasetError> {
         return Err(DatasetError::OneClass { class: excerpt(only) });
     }
     let value = |name: &str| name.parse::<f64>().ok().filter(|x| x.is_finite());
-    let mut order: Vec<(u32, &str)> = (0u32..).zip(table.names.iter().map(String::as_str)).collect();
+    let mut order: Vec<(u32, &str)> =
+        (0u32..).zip(table.names.iter().map(String::as_str)).collect();
     if order.iter().all(|(_, name)| value(name).is_some()) {
         // Names that mean one number, such as 1 and 1.0, are two classes, in the order of their bytes.
         let numeric = |name: &str| value(name).unwrap_or(0.0);
         order.sort_by(|(_, a), (_, b)| {
-            numeric(a).partial_cmp(&numeric(b)).unwrap_or(core::cmp::Ordering::Equal).then_with(|| a.cmp(b))
+            numeric(a)
+                .partial_cmp(&numeric(b))
+                .unwrap_or(core::cmp::Ordering::Equal)
+                .then_with(|| a.cmp(b))
         });
     } else {
         order.sort_unstable_by_key(|(_, name)| *name);
@@ -301,7 +332,8 @@ fn number_classes(table: &Table) -> Result<(Vec<&str>, Vec<u8>), DatasetError> {
     for (number, (seen, _)) in (0u8..).zip(&order) {
         numbers[*seen as usize] = number;
     }
-    let labels = table.classes.iter().filter_map(|seen| numbers.get(*seen as usize).copied()).collect();
+    let labels =
+        table.classes.iter().filter_map(|seen| numbers.get(*seen as usize).copied()).collect();
     Ok((order.into_iter().map(|(_, name)| name).collect(), labels))
 }
 
@@ -328,13 +360,16 @@ fn scale<'a, I: Iterator<Item = &'a [f64]>>(
 ) -> Result<Normalizer, DatasetError> {
     let overflow = |name: &str| DatasetError::Overflow { name: excerpt(name) };
     let moments = match scaling {
-        Scaling::Global => vec![Moments::of(|| rows().flatten().copied()).ok_or_else(|| overflow("all"))?],
+        Scaling::Global => {
+            vec![Moments::of(|| rows().flatten().copied()).ok_or_else(|| overflow("all"))?]
+        }
         Scaling::PerColumn => table
             .columns
             .iter()
             .enumerate()
             .map(|(i, name)| {
-                Moments::of(|| rows().filter_map(move |row| row.get(i).copied())).ok_or_else(|| overflow(name))
+                Moments::of(|| rows().filter_map(move |row| row.get(i).copied()))
+                    .ok_or_else(|| overflow(name))
             })
             .collect::<Result<_, _>>()?,
     };
@@ -342,7 +377,11 @@ fn scale<'a, I: Iterator<Item = &'a [f64]>>(
 }
 
 fn name(text: &str, line: u32, index: usize) -> Result<Name, DatasetError> {
-    Name::try_from(text).map_err(|_| DatasetError::NameTooLong { line, column: index as u32 + 1, found: text.len() })
+    Name::try_from(text).map_err(|_| DatasetError::NameTooLong {
+        line,
+        column: index as u32 + 1,
+        found: text.len(),
+    })
 }
 
 fn excerpt(text: &str) -> String {

@@ -37,7 +37,11 @@ pub struct NotSamples {
 
 impl Samples {
     /// Checks sizes and range.
-    pub fn new(features: u32, values: Vec<i8>, labels: Vec<u8>) -> core::result::Result<Self, NotSamples> {
+    pub fn new(
+        features: u32,
+        values: Vec<i8>,
+        labels: Vec<u8>,
+    ) -> core::result::Result<Self, NotSamples> {
         let refused = NotSamples { features, values: values.len(), labels: labels.len() };
         let fits = (1..=FEATURES_MAX).contains(&features)
             && Some(values.len()) == labels.len().checked_mul(features as usize)
@@ -76,13 +80,18 @@ impl Samples {
     /// One row and its class.
     pub fn row(&self, row: u32) -> Option<(&[i8], u8)> {
         let start = row as usize * self.features as usize;
-        Some((self.values.get(start..start + self.features as usize)?, *self.labels.get(row as usize)?))
+        Some((
+            self.values.get(start..start + self.features as usize)?,
+            *self.labels.get(row as usize)?,
+        ))
     }
 
     /// `count` rows from `first` on; nothing where they are not all there.
     pub fn part(&self, first: usize, count: usize) -> (&[i8], &[u8]) {
         let width = self.features as usize;
-        let values = self.values.get(first.saturating_mul(width)..first.saturating_add(count).saturating_mul(width));
+        let values = self
+            .values
+            .get(first.saturating_mul(width)..first.saturating_add(count).saturating_mul(width));
         let labels = self.labels.get(first..first.saturating_add(count));
         (values.unwrap_or_default(), labels.unwrap_or_default())
     }

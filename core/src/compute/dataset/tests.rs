@@ -4,7 +4,8 @@ use alloc::{format, string::String, vec::Vec};
 use proptest::prelude::*;
 
 fn table(rows: usize) -> String {
-    let rows = (0..rows).map(|i| format!("{},{}.5,{}\n", i * 7 % 13, i * 5 % 11, ["b", "a"][i % 2]));
+    let rows =
+        (0..rows).map(|i| format!("{},{}.5,{}\n", i * 7 % 13, i * 5 % 11, ["b", "a"][i % 2]));
     String::from("x,y,kind\n") + &rows.collect::<String>()
 }
 
@@ -27,7 +28,9 @@ fn split_keeps_a_fifth_of_each_class() {
 #[test]
 fn label_by_name_position_or_last() {
     let by_name = with(&table(20), |_| {}).unwrap();
-    for label in [Label::Index(2), Label::Last, Label::Name("2"), Label::Name("-1"), Label::Name(" kind ")] {
+    for label in
+        [Label::Index(2), Label::Last, Label::Name("2"), Label::Name("-1"), Label::Name(" kind ")]
+    {
         assert_eq!(with(&table(20), |o| o.label = label).unwrap(), by_name, "{label:?}");
     }
     let bare: String = table(20).lines().skip(1).map(|l| format!("{l}\n")).collect();
@@ -37,8 +40,8 @@ fn label_by_name_position_or_last() {
 
 #[test]
 fn numeric_classes_sort_as_numbers() {
-    let text: String =
-        String::from("x,kind\n") + &(0..12).map(|i| format!("{i},{}\n", [10, 9, -1][i % 3])).collect::<String>();
+    let text: String = String::from("x,kind\n")
+        + &(0..12).map(|i| format!("{i},{}\n", [10, 9, -1][i % 3])).collect::<String>();
     let data = with(&text, |_| {}).unwrap();
     assert_eq!(data.classes().iter().map(|c| &**c).collect::<Vec<_>>(), ["-1", "9", "10"]);
     assert_eq!(data.test().rows(), 0);
@@ -46,8 +49,8 @@ fn numeric_classes_sort_as_numbers() {
 
 #[test]
 fn a_constant_column_becomes_zero_and_others_spread() {
-    let text: String =
-        String::from("c,x,kind\n") + &(0..40).map(|i| format!("0.1,{},{}\n", i * i, i % 2)).collect::<String>();
+    let text: String = String::from("c,x,kind\n")
+        + &(0..40).map(|i| format!("0.1,{},{}\n", i * i, i % 2)).collect::<String>();
     // Forty times 0.1 does not average to 0.1 exactly; only an exactly constant sum gives deviation 0.
     let text = text.replace("0.1,", "3,");
     let data = with(&text, |_| {}).unwrap();
@@ -58,7 +61,10 @@ fn a_constant_column_becomes_zero_and_others_spread() {
     let row = data.normalizer().apply(&[3.0, 1e300]).unwrap();
     assert_eq!(row, [0, 127]);
     assert!(data.normalizer().apply(&[3.0]).is_err());
-    assert_eq!(data.normalizer().apply(&[3.0, f64::NAN]), Err(NotNormalizable::NotFinite { index: 1 }));
+    assert_eq!(
+        data.normalizer().apply(&[3.0, f64::NAN]),
+        Err(NotNormalizable::NotFinite { index: 1 })
+    );
 }
 
 #[test]
@@ -68,26 +74,45 @@ fn errors_say_where_and_what() {
     assert_eq!(error("\n  \n"), DatasetError::Empty);
     assert_eq!(error("x,kind\n"), DatasetError::NoRows);
     assert_eq!(error("kind\na\nb\n"), DatasetError::NoFeatures);
-    assert_eq!(error("x,y\n1,a\n"), DatasetError::MissingLabel { label: "kind".into(), columns: "x, y".into() });
+    assert_eq!(
+        error("x,y\n1,a\n"),
+        DatasetError::MissingLabel { label: "kind".into(), columns: "x, y".into() }
+    );
     assert!(matches!(error("x,kind,kind\n1,a,b\n"), DatasetError::AmbiguousLabel { count: 2, .. }));
-    assert_eq!(error("x,kind\n1,a\n1,2,b\n"), DatasetError::UnequalRow { line: 3, found: 3, expected: 2 });
+    assert_eq!(
+        error("x,kind\n1,a\n1,2,b\n"),
+        DatasetError::UnequalRow { line: 3, found: 3, expected: 2 }
+    );
     let text = error("x,kind\n1,a\n\nsoon,b\n");
-    assert_eq!(text, DatasetError::NotANumber { line: 4, column: 1, name: "x".into(), text: "soon".into() });
+    assert_eq!(
+        text,
+        DatasetError::NotANumber { line: 4, column: 1, name: "x".into(), text: "soon".into() }
+    );
     assert_eq!(format!("{text}"), "line 4, column 1 (x): \"soon\" is not a number");
     for bad in ["inf", "NaN", "1e999"] {
-        assert!(matches!(error(&format!("x,kind\n{bad},a\n")), DatasetError::NotFinite { line: 2, .. }), "{bad}");
+        assert!(
+            matches!(error(&format!("x,kind\n{bad},a\n")), DatasetError::NotFinite { line: 2, .. }),
+            "{bad}"
+        );
     }
     assert!(matches!(error("x,kind\n,a\n"), DatasetError::NotANumber { line: 2, column: 1, .. }));
     assert!(matches!(error("x,kind\n1,\n"), DatasetError::NoClass { line: 2, column: 2, .. }));
     assert_eq!(error("x,kind\n1,a\n2,a\n"), DatasetError::OneClass { class: "a".into() });
-    assert!(matches!(error(&format!("x,kind\n1,{}\n", "a".repeat(129))), DatasetError::NameTooLong { line: 2, .. }));
+    assert!(matches!(
+        error(&format!("x,kind\n1,{}\n", "a".repeat(129))),
+        DatasetError::NameTooLong { line: 2, .. }
+    ));
     let many: String = (0..256).map(|i| format!("1,c{i}\n")).collect();
-    assert!(matches!(error(&(String::from("x,kind\n") + &many)), DatasetError::TooManyClasses { .. }));
+    assert!(matches!(
+        error(&(String::from("x,kind\n") + &many)),
+        DatasetError::TooManyClasses { .. }
+    ));
     let huge = "x,kind\n1e308,a\n1e308,b\n1e308,a\n-1e308,b\n";
     assert_eq!(error(huge), DatasetError::Overflow { name: "x".into() });
     let wide = (0..=FEATURES_MAX).map(|i| format!("f{i},")).collect::<String>() + "kind\n";
     assert!(matches!(error(&wide), DatasetError::TooMany { what: "columns", .. }));
-    let first_line = with("x,kind\n1,a\n", |o| (o.header, o.label) = (false, Label::Last)).unwrap_err();
+    let first_line =
+        with("x,kind\n1,a\n", |o| (o.header, o.label) = (false, Label::Last)).unwrap_err();
     assert!(format!("{first_line}").ends_with("(is the first line a header?)"));
 }
 
@@ -131,14 +156,19 @@ proptest! {
 fn whole_numbers_in_many_columns_are_scaled_together() {
     let text = |columns: usize, value: &str| {
         let header: String = (0..columns).map(|i| format!("p{i},")).collect::<String>() + "kind\n";
-        let row =
-            |i: usize| format!("{value},") + &(1..columns).map(|j| format!("{},", (i * j) % 256)).collect::<String>();
+        let row = |i: usize| {
+            format!("{value},")
+                + &(1..columns).map(|j| format!("{},", (i * j) % 256)).collect::<String>()
+        };
         header + &(0..20).map(|i| format!("{}{}\n", row(i), i % 2)).collect::<String>()
     };
-    let scaling = |text: String, asked| with(&text, |o| o.scaling = asked).unwrap().normalizer().scaling();
+    let scaling =
+        |text: String, asked| with(&text, |o| o.scaling = asked).unwrap().normalizer().scaling();
     assert_eq!(scaling(text(PIXELS_MIN, "255"), None), Scaling::Global);
     assert_eq!(scaling(text(PIXELS_MIN, "255"), Some(Scaling::PerColumn)), Scaling::PerColumn);
-    for (columns, value) in [(PIXELS_MIN - 1, "1"), (PIXELS_MIN, "0.5"), (PIXELS_MIN, "256"), (PIXELS_MIN, "-1")] {
+    for (columns, value) in
+        [(PIXELS_MIN - 1, "1"), (PIXELS_MIN, "0.5"), (PIXELS_MIN, "256"), (PIXELS_MIN, "-1")]
+    {
         assert_eq!(scaling(text(columns, value), None), Scaling::PerColumn, "{columns} {value}");
     }
 }
@@ -147,7 +177,8 @@ fn whole_numbers_in_many_columns_are_scaled_together() {
 fn a_batch_finds_the_columns_of_the_model_by_name() {
     let data = with(&table(50), |_| {}).unwrap();
     let names: Vec<&str> = data.columns().iter().map(|c| &**c).collect();
-    let read = |csv: &str, header| read_batch(csv.as_bytes(), header, None, &names, data.normalizer());
+    let read =
+        |csv: &str, header| read_batch(csv.as_bytes(), header, None, &names, data.normalizer());
     let straight = read("x,y\n3,4.5\n1,2\n", true).unwrap();
     assert_eq!((straight.rows(), straight.features()), (2, 2));
     assert_eq!(read("id;y;x\na;4.5;3\nb;2;1\n", true).unwrap(), straight);

@@ -22,7 +22,9 @@ use super::{
     params::{Layer, Plan, Topology},
     predict::{Classifier, argmax},
     state::Published,
-    step::{ERROR_EXPONENT, Position, activate, mask, output_error, quantise, with_bias, without_bias},
+    step::{
+        ERROR_EXPONENT, Position, activate, mask, output_error, quantise, with_bias, without_bias,
+    },
 };
 use crate::crypto::hash::Context;
 use alloc::{vec, vec::Vec};
@@ -74,7 +76,10 @@ const GRADIENT: u32 = 2;
 const AGGREGATE: u32 = 3;
 
 fn dot32(values: &[i32], vector: &[i32]) -> u64 {
-    values.iter().zip(vector).fold(0u64, |sum, (v, r)| sum.wrapping_add((i64::from(*v) * i64::from(*r)) as u64))
+    values
+        .iter()
+        .zip(vector)
+        .fold(0u64, |sum, (v, r)| sum.wrapping_add((i64::from(*v) * i64::from(*r)) as u64))
 }
 
 fn dot8(values: &[i8], vector: &[i32]) -> u64 {
@@ -82,7 +87,10 @@ fn dot8(values: &[i8], vector: &[i32]) -> u64 {
 }
 
 fn dot8_wide(values: &[i8], vector: &[u64]) -> u64 {
-    values.iter().zip(vector).fold(0u64, |sum, (v, x)| sum.wrapping_add((i64::from(*v) as u64).wrapping_mul(*x)))
+    values
+        .iter()
+        .zip(vector)
+        .fold(0u64, |sum, (v, x)| sum.wrapping_add((i64::from(*v) as u64).wrapping_mul(*x)))
 }
 
 /// A product's random vector, and the right operand times it: what one round's checks share.
@@ -95,7 +103,11 @@ impl Probe {
     /// For `Z = A w`: the image is `w r`.
     fn forward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
         let vector = vector(seed, FORWARD, index, layer.outputs);
-        let image = published.matrix(layer).chunks_exact(layer.outputs).map(|row| dot8(row, &vector)).collect();
+        let image = published
+            .matrix(layer)
+            .chunks_exact(layer.outputs)
+            .map(|row| dot8(row, &vector))
+            .collect();
         Self { vector, image }
     }
 
@@ -103,7 +115,9 @@ impl Probe {
     fn backward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
         let vector = vector(seed, BACKWARD, index, layer.inputs);
         let mut image = vec![0u64; layer.outputs];
-        for (row, q) in without_bias(published.matrix(layer), layer).chunks_exact(layer.outputs).zip(&vector) {
+        for (row, q) in
+            without_bias(published.matrix(layer), layer).chunks_exact(layer.outputs).zip(&vector)
+        {
             for (sum, w) in image.iter_mut().zip(row) {
                 *sum = sum.wrapping_add((i64::from(*w) * i64::from(*q)) as u64);
             }
@@ -128,12 +142,22 @@ fn check_forward(
     products: &[&[i32]],
 ) -> Result<Vec<Vec<i8>>, Rejection> {
     let mut activations: Vec<Vec<i8>> = Vec::with_capacity(products.len());
-    for (l, ((layer, probe), product)) in topology.layers().iter().zip(probes).zip(products).enumerate() {
+    for (l, ((layer, probe), product)) in
+        topology.layers().iter().zip(probes).zip(products).enumerate()
+    {
         let mut inputs = Vec::new();
-        match l.checked_sub(1).and_then(|before| Some((topology.layers().get(before)?, products.get(before)?))) {
+        match l
+            .checked_sub(1)
+            .and_then(|before| Some((topology.layers().get(before)?, products.get(before)?)))
+        {
             None => with_bias(&mut inputs, layer, rows),
             Some((before, z)) => {
-                activate(&mut inputs, layer, z, before.exponent + published.exponent(l - 1) - layer.exponent);
+                activate(
+                    &mut inputs,
+                    layer,
+                    z,
+                    before.exponent + published.exponent(l - 1) - layer.exponent,
+                );
             }
         }
         if let Some(row) = probe.refute(product, &inputs) {
@@ -169,7 +193,9 @@ impl RoundSecrets {
         let layers = || plan.topology().layers().iter().enumerate();
         Ok(Self {
             forward: layers().map(|(l, layer)| Probe::forward(seed, published, l, layer)).collect(),
-            backward: layers().map(|(l, layer)| Probe::backward(seed, published, l, layer)).collect(),
+            backward: layers()
+                .map(|(l, layer)| Probe::backward(seed, published, l, layer))
+                .collect(),
             gradient: layers().map(|(l, layer)| vector(seed, GRADIENT, l, layer.outputs)).collect(),
         })
     }
@@ -197,9 +223,11 @@ pub fn check_products_of_unit(
     let (topology, count) = (plan.topology(), plan.unit_rows());
     let layers = topology.layers();
     let forward = parts(&trace.forward, layers.iter().map(|l| count * l.outputs));
-    let first_has_none = |(l, layer): (usize, &Layer)| if l == 0 { 0 } else { count * layer.inputs };
+    let first_has_none =
+        |(l, layer): (usize, &Layer)| if l == 0 { 0 } else { count * layer.inputs };
     let backward = parts(&trace.backward, layers.iter().enumerate().map(first_has_none));
-    let activations = check_forward(topology, published, &secrets.forward, rows.values(), &forward)?;
+    let activations =
+        check_forward(topology, published, &secrets.forward, rows.values(), &forward)?;
 
     let last = layers.len() - 1;
     let logits_exponent = layers[last].exponent + published.exponent(last);
@@ -208,7 +236,8 @@ pub fn check_products_of_unit(
     let mut errors = vec![Vec::new(); layers.len()];
     let mut exponents = vec![0; layers.len()];
     for (l, layer) in layers.iter().enumerate().rev() {
-        exponent = quantise(&mut errors[l], &error, exponent, plan.params(), Position { round, unit }, l);
+        exponent =
+            quantise(&mut errors[l], &error, exponent, plan.params(), Position { round, unit }, l);
         exponents[l] = exponent;
         if trace.result.exponents.get(l).map(|e| u32::from(*e)) != Some(exponent) {
             return Err(Rejection::Exponent { layer: l });
@@ -264,14 +293,24 @@ impl AggregateCheck {
     /// Expands a seed, drawn from the operating system after all units of the round were committed to.
     pub fn draw(plan: &Plan, seed: &[u8; 32]) -> Result<Self, ComputeError> {
         if plan.lanes() > AGGREGATE_UNITS_MAX {
-            return Err(ComputeError::Position { what: "unit", value: plan.lanes(), count: AGGREGATE_UNITS_MAX });
+            return Err(ComputeError::Position {
+                what: "unit",
+                value: plan.lanes(),
+                count: AGGREGATE_UNITS_MAX,
+            });
         }
         let layers = || plan.topology().layers().iter().enumerate();
         let vectors = layers().map(|(l, layer)| {
             let bytes = stream(seed, AGGREGATE, l, 16 * layer.outputs);
-            bytes.chunks_exact(16).map(|b| b.try_into().map_or(0, |b| reduce(u128::from_le_bytes(b)))).collect()
+            bytes
+                .chunks_exact(16)
+                .map(|b| b.try_into().map_or(0, |b| reduce(u128::from_le_bytes(b))))
+                .collect()
         });
-        Ok(Self { vectors: vectors.collect(), sums: layers().map(|(_, layer)| vec![0; layer.rows()]).collect() })
+        Ok(Self {
+            vectors: vectors.collect(),
+            sums: layers().map(|(_, layer)| vec![0; layer.rows()]).collect(),
+        })
     }
 
     /// Counts a unit. Each must be added once, as in [`super::aggregate::UnitRound`].
@@ -298,8 +337,10 @@ impl AggregateCheck {
         for (l, layer) in plan.topology().layers().iter().enumerate() {
             let rows = sums.get(layer.range()).unwrap_or_default().chunks_exact(layer.outputs);
             for (row, (values, expected)) in rows.zip(&self.sums[l]).enumerate() {
-                let found =
-                    values.iter().zip(&self.vectors[l]).fold(0, |sum, (v, t)| add(sum, multiply(field::of(*v), *t)));
+                let found = values
+                    .iter()
+                    .zip(&self.vectors[l])
+                    .fold(0, |sum, (v, t)| add(sum, multiply(field::of(*v), *t)));
                 if found != *expected {
                     return Err(Rejection::Gradient { layer: l, row });
                 }
@@ -316,7 +357,11 @@ impl InferenceSecrets {
     /// Expands a seed, drawn from the operating system after the worker has committed.
     pub fn draw(classifier: &Classifier, seed: &[u8; 32]) -> Self {
         let layers = classifier.topology().layers().iter().enumerate();
-        Self(layers.map(|(l, layer)| Probe::forward(seed, classifier.published(), l, layer)).collect())
+        Self(
+            layers
+                .map(|(l, layer)| Probe::forward(seed, classifier.published(), l, layer))
+                .collect(),
+        )
     }
 }
 

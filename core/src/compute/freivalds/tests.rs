@@ -14,7 +14,8 @@ fn seed(n: u32) -> [u8; 32] {
 }
 
 fn samples(key: u32, rows: u32, features: u32, classes: u32) -> Samples {
-    let values = (0..rows * features).map(|i| (prng::at(key, i) % 255) as i32 - 127).map(|v| v as i8);
+    let values =
+        (0..rows * features).map(|i| (prng::at(key, i) % 255) as i32 - 127).map(|v| v as i8);
     let labels = (0..rows).map(|i| (prng::at(!key, i) % classes) as u8);
     Samples::new(features, values.collect(), labels.collect()).unwrap()
 }
@@ -77,7 +78,11 @@ fn ten_thousand_single_corruptions_are_caught() {
         match n % 3 {
             0 => edit(&mut trace.forward, word(2) % unit.trace.forward.len(), change),
             1 => edit(&mut trace.backward, word(2) % unit.trace.backward.len(), change),
-            _ => edit(&mut trace.result.gradients, word(2) % unit.trace.result.gradients.len(), change),
+            _ => edit(
+                &mut trace.result.gradients,
+                word(2) % unit.trace.result.gradients.len(),
+                change,
+            ),
         }
         assert!(unit.check(&secrets, &trace).is_err(), "key {key}, corruption {n}");
     }
@@ -92,16 +97,24 @@ fn rejections_name_the_product() {
         change(&mut trace);
         unit.check(&secrets, &trace).unwrap_err()
     };
-    assert_eq!(refused(&|t| edit(&mut t.forward, 16, |v| v + 1)), Rejection::Forward { layer: 0, row: 1 });
-    assert_eq!(refused(&|t| edit(&mut t.backward, 0, |v| v + 1)), Rejection::Backward { layer: 1, row: 0 });
+    assert_eq!(
+        refused(&|t| edit(&mut t.forward, 16, |v| v + 1)),
+        Rejection::Forward { layer: 0, row: 1 }
+    );
+    assert_eq!(
+        refused(&|t| edit(&mut t.backward, 0, |v| v + 1)),
+        Rejection::Backward { layer: 1, row: 0 }
+    );
     assert_eq!(
         refused(&|t| edit(&mut t.result.gradients, 20 * 16, |v| v - 1)),
         Rejection::Gradient { layer: 0, row: 20 }
     );
-    let other = crate::codec::BoundedVec::truncated(unit.trace.result.exponents.iter().map(|e| e ^ 1));
+    let other =
+        crate::codec::BoundedVec::truncated(unit.trace.result.exponents.iter().map(|e| e ^ 1));
     assert_eq!(refused(&|t| t.result.exponents = other.clone()), Rejection::Exponent { layer: 2 });
     let wrong_rows = samples(10, 8, 20, 5);
-    let error = check_unit(&unit.plan, &secrets, &unit.published, AT, &wrong_rows, &unit.trace).unwrap_err();
+    let error = check_unit(&unit.plan, &secrets, &unit.published, AT, &wrong_rows, &unit.trace)
+        .unwrap_err();
     assert!(matches!(error, Rejection::Forward { layer: 0, .. }));
     let error = check_unit(&unit.plan, &secrets, &unit.published, (3, 2), &unit.rows, &unit.trace);
     assert!(error.is_err(), "another unit draws other roundings");
@@ -119,15 +132,24 @@ fn values_that_would_overflow_the_rounding_are_refused_before_it() {
                 1 => edit(&mut trace.backward, 5, |_| forged),
                 _ => edit(&mut trace.result.gradients, 5, |_| forged),
             }
-            assert!(matches!(unit.check(&secrets, &trace), Err(Rejection::Form(ComputeError::Range { .. }))));
+            assert!(matches!(
+                unit.check(&secrets, &trace),
+                Err(Rejection::Form(ComputeError::Range { .. }))
+            ));
         }
     }
     let mut short = unit.trace.clone();
     short.forward = Array::new(short.forward[1..].to_vec()).unwrap();
-    assert!(matches!(unit.check(&secrets, &short), Err(Rejection::Form(ComputeError::Count { .. }))));
+    assert!(matches!(
+        unit.check(&secrets, &short),
+        Err(Rejection::Form(ComputeError::Count { .. }))
+    ));
     let mut exponent = unit.trace.clone();
     exponent.result.exponents = crate::codec::BoundedVec::truncated([21, 0, 0]);
-    assert!(matches!(unit.check(&secrets, &exponent), Err(Rejection::Form(ComputeError::Range { .. }))));
+    assert!(matches!(
+        unit.check(&secrets, &exponent),
+        Err(Rejection::Form(ComputeError::Range { .. }))
+    ));
 }
 
 /// Two errors that cancel for a vector of equal entries, or for one that the worker knows.
@@ -161,7 +183,9 @@ fn the_sum_of_a_round_is_checked_in_the_field() {
     for u in 0..plan.lanes() {
         let rows = samples(u, 8, 20, 5);
         let trace = run_unit(plan, AT.0, u, &unit.published, &rows).unwrap();
-        let derived = check_products_of_unit(plan, &secrets, &unit.published, (AT.0, u), &rows, &trace).unwrap();
+        let derived =
+            check_products_of_unit(plan, &secrets, &unit.published, (AT.0, u), &rows, &trace)
+                .unwrap();
         check.add(plan, &derived);
         round.add(plan, u, &trace.result).unwrap();
     }
@@ -201,6 +225,9 @@ fn inference_is_checked() {
         let row = word(1) % classes.len();
         classes[row] = (classes[row] + 1) % 5;
         wrong = Inference { classes: Array::new(classes).unwrap(), ..answer.clone() };
-        assert_eq!(check_inference(&classifier, &secrets, &rows, &wrong), Err(Rejection::Class { row }));
+        assert_eq!(
+            check_inference(&classifier, &secrets, &rows, &wrong),
+            Err(Rejection::Class { row })
+        );
     }
 }

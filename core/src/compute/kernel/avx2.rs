@@ -8,8 +8,8 @@ use super::{
     blocked::{self, Tile},
 };
 use core::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
-    _mm256_storeu_si256,
+    __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
 const ROWS: usize = 6;
@@ -73,7 +73,10 @@ fn sums(left: &[[i32; ROWS]], right: &[[i32; COLUMNS]]) -> [[i32; COLUMNS]; ROWS
         let (r0, r1) = r.split_at(8);
         // SAFETY: both halves hold eight words; unaligned loads have no other condition.
         let (r0, r1) = unsafe {
-            (_mm256_loadu_si256(r0.as_ptr().cast::<__m256i>()), _mm256_loadu_si256(r1.as_ptr().cast::<__m256i>()))
+            (
+                _mm256_loadu_si256(r0.as_ptr().cast::<__m256i>()),
+                _mm256_loadu_si256(r1.as_ptr().cast::<__m256i>()),
+            )
         };
         for (acc, l) in acc.iter_mut().zip(l) {
             let l = _mm256_set1_epi32(*l);

@@ -26,7 +26,9 @@ impl Bench {
     /// The same for a kernel of choice.
     pub fn with_kernel(kernel: &'static dyn Kernel, n: usize) -> Self {
         let n = n.clamp(1, SIZE_MAX);
-        let fill = |key: u32| (0..(n * n) as u32).map(move |i| (prng::at(key, i) % 255) as i32 - 127).map(|v| v as i8);
+        let fill = |key: u32| {
+            (0..(n * n) as u32).map(move |i| (prng::at(key, i) % 255) as i32 - 127).map(|v| v as i8)
+        };
         let (a, b) = (fill(1).collect(), fill(2).collect());
         Self { kernel, n, a, b, out: vec![0; n * n], scratch: Scratch::default() }
     }

@@ -43,17 +43,28 @@ pub(super) fn product<const ROWS: usize, const COLUMNS: usize>(
                 left.pack::<ROWS>(rows.clone(), depths.clone(), &mut scratch.left);
                 let (left_words, _) = scratch.left.as_chunks::<ROWS>();
                 let (right_words, _) = scratch.right.as_chunks::<COLUMNS>();
-                for (right_panel, column) in right_words.chunks_exact(pairs).zip(columns.clone().step_by(COLUMNS)) {
+                for (right_panel, column) in
+                    right_words.chunks_exact(pairs).zip(columns.clone().step_by(COLUMNS))
+                {
                     let column_end = columns.end.min(column + COLUMNS);
-                    for (left_panel, row) in left_words.chunks_exact(pairs).zip(rows.clone().step_by(ROWS)) {
+                    for (left_panel, row) in
+                        left_words.chunks_exact(pairs).zip(rows.clone().step_by(ROWS))
+                    {
                         let sums = tile.sums(left_panel, right_panel);
                         let rows_left = rows.end - row;
                         for (line, r) in sums.iter().take(rows_left).zip(row..) {
-                            let Some(cells) = out.get_mut(r * width + column..r * width + column_end) else { continue };
+                            let Some(cells) =
+                                out.get_mut(r * width + column..r * width + column_end)
+                            else {
+                                continue;
+                            };
                             if k == 0 {
                                 cells.iter_mut().zip(line).for_each(|(cell, sum)| *cell = *sum);
                             } else {
-                                cells.iter_mut().zip(line).for_each(|(cell, sum)| *cell = cell.wrapping_add(*sum));
+                                cells
+                                    .iter_mut()
+                                    .zip(line)
+                                    .for_each(|(cell, sum)| *cell = cell.wrapping_add(*sum));
                             }
                         }
                     }

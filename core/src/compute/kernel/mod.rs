@@ -73,17 +73,35 @@ pub fn all() -> Vec<&'static dyn Kernel> {
 }
 
 /// `A B` for row-major `A` (m x k) and `B` (k x n).
-pub fn a_b<'a>(a: &'a [i8], b: &'a [i8], m: usize, k: usize, n: usize) -> Result<(View<'a>, View<'a>), ShapeError> {
+pub fn a_b<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
     Ok((View::depth_inner(a, m, k)?, View::lane_inner(b, n, k)?))
 }
 
 /// `A^T B` for row-major `A` (k x m) and `B` (k x n).
-pub fn at_b<'a>(a: &'a [i8], b: &'a [i8], m: usize, k: usize, n: usize) -> Result<(View<'a>, View<'a>), ShapeError> {
+pub fn at_b<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
     Ok((View::lane_inner(a, m, k)?, View::lane_inner(b, n, k)?))
 }
 
 /// `A B^T` for row-major `A` (m x k) and `B` (n x k).
-pub fn a_bt<'a>(a: &'a [i8], b: &'a [i8], m: usize, k: usize, n: usize) -> Result<(View<'a>, View<'a>), ShapeError> {
+pub fn a_bt<'a>(
+    a: &'a [i8],
+    b: &'a [i8],
+    m: usize,
+    k: usize,
+    n: usize,
+) -> Result<(View<'a>, View<'a>), ShapeError> {
     Ok((View::depth_inner(a, m, k)?, View::depth_inner(b, n, k)?))
 }
 

@@ -58,7 +58,12 @@ impl<'a> View<'a> {
 
     /// Packs `lanes` x `depths` into panels of `WIDTH` lanes, one after another.
     #[inline(always)]
-    pub(super) fn pack<const WIDTH: usize>(&self, lanes: Range<usize>, depths: Range<usize>, out: &mut Vec<i32>) {
+    pub(super) fn pack<const WIDTH: usize>(
+        &self,
+        lanes: Range<usize>,
+        depths: Range<usize>,
+        out: &mut Vec<i32>,
+    ) {
         let pairs = depths.len().div_ceil(2);
         let len = lanes.len().div_ceil(WIDTH) * WIDTH * pairs;
         // Every word is written below; only growth costs.
@@ -66,7 +71,9 @@ impl<'a> View<'a> {
             out.resize(len, 0);
         }
         out.truncate(len);
-        for (panel, first) in out.chunks_exact_mut((WIDTH * pairs).max(1)).zip(lanes.clone().step_by(WIDTH)) {
+        for (panel, first) in
+            out.chunks_exact_mut((WIDTH * pairs).max(1)).zip(lanes.clone().step_by(WIDTH))
+        {
             let count = WIDTH.min(lanes.end - first);
             match self.layout {
                 Layout::DepthInner => self.pack_along::<WIDTH>(first, count, depths.clone(), panel),
@@ -76,13 +83,21 @@ impl<'a> View<'a> {
     }
 
     #[inline(always)]
-    fn pack_along<const WIDTH: usize>(&self, first: usize, count: usize, depths: Range<usize>, panel: &mut [i32]) {
+    fn pack_along<const WIDTH: usize>(
+        &self,
+        first: usize,
+        count: usize,
+        depths: Range<usize>,
+        panel: &mut [i32],
+    ) {
         if count < WIDTH {
             panel.fill(0);
         }
         for lane in 0..count.min(WIDTH) {
             let start = (first + lane) * self.depth;
-            let Some(line) = self.data.get(start + depths.start..start + depths.end) else { return };
+            let Some(line) = self.data.get(start + depths.start..start + depths.end) else {
+                return;
+            };
             let (pairs, rest) = line.as_chunks::<2>();
             let mut words = panel.as_chunks_mut::<WIDTH>().0.iter_mut();
             // The pairs end first, so that the zip takes no word in vain.
@@ -96,7 +111,13 @@ impl<'a> View<'a> {
     }
 
     #[inline(always)]
-    fn pack_across<const WIDTH: usize>(&self, first: usize, count: usize, depths: Range<usize>, panel: &mut [i32]) {
+    fn pack_across<const WIDTH: usize>(
+        &self,
+        first: usize,
+        count: usize,
+        depths: Range<usize>,
+        panel: &mut [i32],
+    ) {
         const ZERO: [i8; 64] = [0; 64];
         let line = |depth: usize| {
             let start = depth * self.lanes + first;

@@ -3,10 +3,17 @@ use crate::compute::prng;
 use alloc::{vec, vec::Vec};
 use proptest::prelude::*;
 
-type Operands = for<'a> fn(&'a [i8], &'a [i8], usize, usize, usize) -> Result<(View<'a>, View<'a>), ShapeError>;
+type Operands =
+    for<'a> fn(&'a [i8], &'a [i8], usize, usize, usize) -> Result<(View<'a>, View<'a>), ShapeError>;
 const VARIANTS: [(&str, Operands); 3] = [("A B", a_b), ("A^T B", at_b), ("A B^T", a_bt)];
 
-fn multiply(kernel: &dyn Kernel, variant: Operands, a: &[i8], b: &[i8], (m, k, n): (usize, usize, usize)) -> Vec<i32> {
+fn multiply(
+    kernel: &dyn Kernel,
+    variant: Operands,
+    a: &[i8],
+    b: &[i8],
+    (m, k, n): (usize, usize, usize),
+) -> Vec<i32> {
     let mut out = vec![i32::MIN; m * n];
     let (left, right) = variant(a, b, m, k, n).unwrap();
     kernel.product(left, right, &mut out, &mut Scratch::default()).unwrap();
@@ -17,7 +24,11 @@ fn assert_all_equal(a: &[i8], b: &[i8], shape: (usize, usize, usize)) {
     for (name, variant) in VARIANTS {
         let expected = multiply(all()[0], variant, a, b, shape);
         for kernel in &all()[1..] {
-            assert!(multiply(*kernel, variant, a, b, shape) == expected, "{} {name} {shape:?}", kernel.name());
+            assert!(
+                multiply(*kernel, variant, a, b, shape) == expected,
+                "{} {name} {shape:?}",
+                kernel.name()
+            );
         }
     }
 }
@@ -38,7 +49,15 @@ fn the_reference_multiplies() {
 
 #[test]
 fn kernels_agree_at_block_and_tile_edges() {
-    for (m, k, n) in [(1, 1, 1), (6, 2, 16), (7, 3, 17), (96, 512, 16), (97, 513, 33), (5, 1025, 9), (2, 7, 1030)] {
+    for (m, k, n) in [
+        (1, 1, 1),
+        (6, 2, 16),
+        (7, 3, 17),
+        (96, 512, 16),
+        (97, 513, 33),
+        (5, 1025, 9),
+        (2, 7, 1030),
+    ] {
         assert_all_equal(&random(1, m * k), &random(2, k * n), (m, k, n));
     }
 }

@@ -50,12 +50,16 @@ impl Replica {
             0 => None,
             _ => match self.instance.new_view(&self.head.committee) {
                 // A prepared block became known in the meantime.
-                Some(new_view) if newest_prepared(&new_view).is_some() => return self.propose_again(new_view),
+                Some(new_view) if newest_prepared(&new_view).is_some() => {
+                    return self.propose_again(new_view);
+                }
                 Some(new_view) => Some(new_view),
                 None => return Ok(()),
             },
         };
-        let Some((block, outcome)) = self.make_block(&self.head, view, transactions) else { return Ok(()) };
+        let Some((block, outcome)) = self.make_block(&self.head, view, transactions) else {
+            return Ok(());
+        };
         let proposal = Proposal::sign(view, block, justification, &self.config.node_key);
         self.accept(proposal, outcome)
     }
@@ -69,7 +73,9 @@ impl Replica {
         if view > 0 {
             match self.instance.new_view(&self.head.committee) {
                 None => return Ok(()),
-                Some(new_view) if newest_prepared(&new_view).is_some() => return self.propose_again(new_view),
+                Some(new_view) if newest_prepared(&new_view).is_some() => {
+                    return self.propose_again(new_view);
+                }
                 Some(_) => {}
             }
         } else if self.now_ms < self.propose_at_ms() {
@@ -82,9 +88,22 @@ impl Replica {
     }
 
     /// Asks the mempool.
-    pub(in crate::consensus) fn ask_for_block(&mut self, height: Height, view: View, parent: Digest, state: State) {
+    pub(in crate::consensus) fn ask_for_block(
+        &mut self,
+        height: Height,
+        view: View,
+        parent: Digest,
+        state: State,
+    ) {
         let (len_max, transactions_max) = (TRANSACTIONS_LEN_MAX, BLOCK_TRANSACTIONS_MAX);
-        self.outbox.push(Output::Request(BuildBlock { height, view, parent, state, len_max, transactions_max }));
+        self.outbox.push(Output::Request(BuildBlock {
+            height,
+            view,
+            parent,
+            state,
+            len_max,
+            transactions_max,
+        }));
     }
 
     /// When the leader of view 0 proposes: as soon as there is something to decide and it has rested, else when an empty
@@ -111,14 +130,18 @@ impl Replica {
     /// The newest certificate binds the new leader: the block is proposed again byte for byte.
     fn propose_again(&mut self, new_view: NewView) -> Result<(), Error> {
         let digest = newest_prepared(&new_view).map(|c| c.vote.digest);
-        let Some(held) = digest.and_then(|digest| self.instance.held.get(&digest)) else { return Ok(()) };
+        let Some(held) = digest.and_then(|digest| self.instance.held.get(&digest)) else {
+            return Ok(());
+        };
         let block = held.block.clone();
         // A quorum has executed it. If its transactions' signatures came damaged, another member's copy is waited for.
-        let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.remembered, &block) else {
+        let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.remembered, &block)
+        else {
             self.instance.held.retain(|held, _| Some(*held) != digest);
             return Ok(());
         };
-        let proposal = Proposal::sign(self.instance.view, block, Some(new_view), &self.config.node_key);
+        let proposal =
+            Proposal::sign(self.instance.view, block, Some(new_view), &self.config.node_key);
         self.accept(proposal, outcome)
     }
 
@@ -141,7 +164,8 @@ impl Replica {
         };
         let context = BlockContext { parent: &head.header, committee: &head.committee };
         let outcome = head.state.apply(context, &transactions);
-        let transactions: Vec<SignedTransaction> = transactions.into_iter().map(Verified::into_inner).collect();
+        let transactions: Vec<SignedTransaction> =
+            transactions.into_iter().map(Verified::into_inner).collect();
         let header = Header {
             chain: head.header.chain,
             height,

@@ -8,7 +8,10 @@ use crate::{
 use alloc::vec::Vec;
 
 impl Replica {
-    pub(in crate::consensus) fn on_checked(&mut self, transactions: Vec<Checked>) -> Result<(), Error> {
+    pub(in crate::consensus) fn on_checked(
+        &mut self,
+        transactions: Vec<Checked>,
+    ) -> Result<(), Error> {
         for transaction in transactions {
             self.remembered.checked.insert(transaction);
         }

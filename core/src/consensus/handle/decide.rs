@@ -15,7 +15,10 @@ use alloc::boxed::Box;
 
 impl Replica {
     /// A quorum committed this block. Where it is missing here, those who signed have it.
-    pub(in crate::consensus) fn on_committed(&mut self, certificate: Certificate) -> Result<(), Error> {
+    pub(in crate::consensus) fn on_committed(
+        &mut self,
+        certificate: Certificate,
+    ) -> Result<(), Error> {
         let digest = certificate.vote.digest;
         match self.instance.held.remove(&digest) {
             Some(Held { block, outcome: Some(outcome) }) => {
@@ -41,7 +44,13 @@ impl Replica {
     /// The block of a decision came after the decision.
     pub(in crate::consensus) fn on_decided_block(&mut self, block: Block) -> Result<(), Error> {
         let Some(certificate) = self.instance.decided.clone() else { return Ok(()) };
-        match validate::certified(&self.head, &self.params, &mut self.remembered, &block, &certificate) {
+        match validate::certified(
+            &self.head,
+            &self.params,
+            &mut self.remembered,
+            &block,
+            &certificate,
+        ) {
             Ok(Ok(outcome)) => self.finalise(block, certificate, outcome)?,
             Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
             // The digest does not cover the transactions' signatures: this copy is damaged, another is not.
@@ -62,7 +71,8 @@ impl Replica {
         }
         let epoch = self.head.committee.epoch();
         let height = block.header.height;
-        let head: Result<Head, _> = self.head.after(&block, certificate.clone(), outcome.state.clone());
+        let head: Result<Head, _> =
+            self.head.after(&block, certificate.clone(), outcome.state.clone());
         self.head = head.map_err(|_| Error::Diverged { height })?;
         let is_turn = self.head.committee.epoch() != epoch;
         if is_turn {
@@ -106,7 +116,9 @@ impl Replica {
         }
         if self.config.seat_keys.len() >= SEAT_KEYS_MAX {
             let present = self.keys.as_ref().map(|keys| keys.vote.public());
-            if let Some(at) = self.config.seat_keys.iter().position(|held| Some(held.vote.public()) != present) {
+            if let Some(at) =
+                self.config.seat_keys.iter().position(|held| Some(held.vote.public()) != present)
+            {
                 self.config.seat_keys.remove(at);
             }
         }

@@ -7,8 +7,16 @@ use crate::{
 };
 
 impl Replica {
-    pub(in crate::consensus) fn on_finalised(&mut self, certificate: Certificate) -> Result<(), Fault> {
-        if self.instance.decided.as_ref().is_some_and(|decided| decided.vote.digest == certificate.vote.digest) {
+    pub(in crate::consensus) fn on_finalised(
+        &mut self,
+        certificate: Certificate,
+    ) -> Result<(), Fault> {
+        if self
+            .instance
+            .decided
+            .as_ref()
+            .is_some_and(|decided| decided.vote.digest == certificate.vote.digest)
+        {
             return Ok(());
         }
         let (chain, committee) = (&self.head.header.chain, &self.head.committee);

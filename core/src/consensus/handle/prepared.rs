@@ -17,7 +17,8 @@ impl Replica {
             return Err(Offence::NotCollector.into());
         }
         let slot = (vote.view, Phase::Prepare);
-        let is_known = self.instance.ballots.get(&slot).is_some_and(|ballot| ballot.is_certified(&vote));
+        let is_known =
+            self.instance.ballots.get(&slot).is_some_and(|ballot| ballot.is_certified(&vote));
         if !self.instance.counts(vote.view, Phase::Prepare) || is_known {
             return Ok(());
         }

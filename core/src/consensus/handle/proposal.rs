@@ -16,7 +16,11 @@ use crate::{
 use alloc::collections::BTreeSet;
 
 impl Replica {
-    pub(in crate::consensus) fn on_proposal(&mut self, seat: usize, proposal: Proposal) -> Result<(), Fault> {
+    pub(in crate::consensus) fn on_proposal(
+        &mut self,
+        seat: usize,
+        proposal: Proposal,
+    ) -> Result<(), Fault> {
         let (view, claim) = (proposal.view, proposal.signed_claim());
         if seat != self.leader_seat(view) {
             return Err(Offence::NotLeader.into());
@@ -38,10 +42,17 @@ impl Replica {
         let again = self.check_justification(view, proposal.justification.as_ref(), &proposal)?;
         self.instance.seen.entry(view).or_insert(claim);
         let checked = match again {
-            true => validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block),
-            false => {
-                validate::fresh(&self.head, &self.params, &mut self.remembered, &proposal.block, view, self.now_ms)
+            true => {
+                validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block)
             }
+            false => validate::fresh(
+                &self.head,
+                &self.params,
+                &mut self.remembered,
+                &proposal.block,
+                view,
+                self.now_ms,
+            ),
         };
         match checked {
             Ok(outcome) => Ok(self.accept(proposal, outcome)?),
@@ -53,7 +64,11 @@ impl Replica {
     }
 
     /// Gives a valid proposal the only prepare vote of its view. The record of it is on disk before the vote leaves.
-    pub(in crate::consensus) fn accept(&mut self, proposal: Proposal, outcome: Outcome) -> Result<(), Error> {
+    pub(in crate::consensus) fn accept(
+        &mut self,
+        proposal: Proposal,
+        outcome: Outcome,
+    ) -> Result<(), Error> {
         let (view, digest) = (proposal.view, proposal.block.header.digest());
         if view > self.instance.view {
             // Its justification shows that a quorum is there already.
@@ -108,7 +123,10 @@ impl Replica {
         let mut weight: Weight = 0;
         for signed in new_view.iter() {
             let seat = committee.seat_of(&signed.node).ok_or(Offence::BadJustification)?;
-            if !seats.insert(seat) || signed.change.view != view || !self.is_consistent(&signed.change) {
+            if !seats.insert(seat)
+                || signed.change.view != view
+                || !self.is_consistent(&signed.change)
+            {
                 return Err(Offence::BadJustification.into());
             }
             if self.instance.changes.get(&seat) != Some(signed) {
@@ -121,7 +139,11 @@ impl Replica {
         }
         match newest_prepared(new_view) {
             Some(newest) if self.instance.lock.as_ref() != Some(newest) => {
-                Unverified::new(newest.clone()).verify(&self.head.header.chain, Phase::Prepare, committee)?;
+                Unverified::new(newest.clone()).verify(
+                    &self.head.header.chain,
+                    Phase::Prepare,
+                    committee,
+                )?;
             }
             _ => {}
         }

@@ -30,7 +30,9 @@ impl Replica {
         if let (Message::Finalised(certificate), None) = (claim, seat) {
             // It speaks for itself, and its sender may have got its seat at a turn that this node has not seen yet.
             return match height.cmp(&self.instance.height) {
-                Ordering::Equal => self.on_message(from, usize::MAX, Message::Finalised(certificate.clone())),
+                Ordering::Equal => {
+                    self.on_message(from, usize::MAX, Message::Finalised(certificate.clone()))
+                }
                 _ => Ok(()),
             };
         }
@@ -58,7 +60,9 @@ impl Replica {
         }
         match (height.cmp(&self.instance.height), seat) {
             (Ordering::Less, _) => self.on_late(from, claim),
-            (Ordering::Equal, Some(seat)) => return self.on_message(from, seat, message.into_claim()),
+            (Ordering::Equal, Some(seat)) => {
+                return self.on_message(from, seat, message.into_claim());
+            }
             (Ordering::Equal, None) => {}
             (Ordering::Greater, _) => self.on_early(from, message.into_claim()),
         }
@@ -86,7 +90,8 @@ impl Replica {
         }
         let held = self.instance.accepted.and_then(|accepted| self.instance.held.get(&accepted));
         let outcome = held.and_then(|held| held.outcome.as_ref());
-        let record = outcome.and_then(|outcome| outcome.state.committee(epoch::of(&self.params, height)));
+        let record =
+            outcome.and_then(|outcome| outcome.state.committee(epoch::of(&self.params, height)));
         record.map_or(&[], |record| &record.seats)
     }
 
@@ -125,7 +130,8 @@ impl Replica {
         let just_late = message.height() == self.head.header.height
             && self.now_ms < self.instance.entered_ms.saturating_add(patience_ms / 2)
             && !matches!(message, Message::ViewChange { .. });
-        let told = self.told_ms.get(&from).is_some_and(|at| self.now_ms < at.saturating_add(patience_ms));
+        let told =
+            self.told_ms.get(&from).is_some_and(|at| self.now_ms < at.saturating_add(patience_ms));
         if just_late || told || matches!(message, Message::Finalised(_)) {
             return;
         }
@@ -159,7 +165,9 @@ impl Replica {
             // Who says that a height is final works on the next one.
             Message::Finalised(_) => return height.saturating_add(1),
             Message::Proposal(proposal) => self.may_be_ahead(height, proposal.view),
-            Message::Vote(signed) => signed.vote.phase == Phase::Prepare && self.may_be_ahead(height, signed.vote.view),
+            Message::Vote(signed) => {
+                signed.vote.phase == Phase::Prepare && self.may_be_ahead(height, signed.vote.view)
+            }
             Message::ViewChange { .. } | Message::Prepared(_) => false,
         };
         height.saturating_sub(may_be_ahead.into())

@@ -18,7 +18,9 @@ impl Replica {
         let head = head.into_inner();
         let Some(params) = head.state.params().cloned() else { return Ok(()) };
         // Blocks may have come faster.
-        if head.header.height <= self.head.header.height || head.header.chain != self.head.header.chain {
+        if head.header.height <= self.head.header.height
+            || head.header.chain != self.head.header.chain
+        {
             return Ok(());
         }
         self.outbox.push(Output::Adopted(Box::new(head.clone())));

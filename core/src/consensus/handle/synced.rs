@@ -29,16 +29,21 @@ impl Replica {
                     return Ok(());
                 }
             }
-            let offence =
-                match validate::certified(&self.head, &self.params, &mut self.remembered, &block, &certificate) {
-                    Ok(Ok(outcome)) => {
-                        self.finalise(block, certificate, outcome)?;
-                        continue;
-                    }
-                    Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
-                    Err(CertifiedError::Certificate(error)) => Offence::BadCertificate(error),
-                    Err(CertifiedError::Block(error)) => Offence::BadBlock(error),
-                };
+            let offence = match validate::certified(
+                &self.head,
+                &self.params,
+                &mut self.remembered,
+                &block,
+                &certificate,
+            ) {
+                Ok(Ok(outcome)) => {
+                    self.finalise(block, certificate, outcome)?;
+                    continue;
+                }
+                Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
+                Err(CertifiedError::Certificate(error)) => Offence::BadCertificate(error),
+                Err(CertifiedError::Block(error)) => Offence::BadBlock(error),
+            };
             self.outbox.misbehaviour(from, offence);
             return Ok(());
         }

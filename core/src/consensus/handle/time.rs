@@ -23,7 +23,8 @@ impl Replica {
             }
             let resends = self.instance.resends.saturating_add(1);
             self.instance.resends = resends;
-            self.instance.resend_ms = Some(self.now_ms.saturating_add(self.timing.resend_ms(resends)));
+            self.instance.resend_ms =
+                Some(self.now_ms.saturating_add(self.timing.resend_ms(resends)));
         }
         let patience_ms = self.timing.resend_ms(0);
         if let Some(peer) = self.catch_up.ask(self.instance.height, self.now_ms, patience_ms) {
@@ -35,11 +36,17 @@ impl Replica {
 
     pub(in crate::consensus) fn next_deadline(&self) -> Option<TimeMs> {
         let instance = &self.instance;
-        let waits = instance.view == 0 && instance.accepted.is_none() && !instance.building && self.leads(0);
+        let waits = instance.view == 0
+            && instance.accepted.is_none()
+            && !instance.building
+            && self.leads(0);
         let propose = waits.then(|| self.propose_at_ms());
         let ask = self.catch_up.deadline(instance.height, self.timing.resend_ms(0));
         let expires = instance.expires_ms.filter(|_| self.seat.is_some());
-        [propose, self.propose_ahead_at_ms(), ask, expires, instance.resend_ms].into_iter().flatten().min()
+        [propose, self.propose_ahead_at_ms(), ask, expires, instance.resend_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// At the start of a height: nothing is in flight, and a block is due after the longest interval.
@@ -48,7 +55,8 @@ impl Replica {
         if instance.accepted.is_some() || instance.view > 0 {
             self.restart_resending();
             if self.instance.accepted.is_some() {
-                self.instance.expires_ms = Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
+                self.instance.expires_ms =
+                    Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
             }
             return self.start_view_timer();
         }
@@ -66,11 +74,13 @@ impl Replica {
 
     /// Says again what this node has said in this view.
     pub(in crate::consensus) fn say_again(&mut self) {
-        let (Some(seat), Some(key)) = (self.seat, self.keys.as_ref().map(|keys| keys.vote.clone())) else {
+        let (Some(seat), Some(key)) = (self.seat, self.keys.as_ref().map(|keys| keys.vote.clone()))
+        else {
             return;
         };
         let view = self.instance.view;
-        let own_change = self.instance.changes.get(&seat).filter(|own| own.change.view == view).cloned();
+        let own_change =
+            self.instance.changes.get(&seat).filter(|own| own.change.view == view).cloned();
         if let Some(change) = own_change.filter(|_| self.instance.accepted.is_none()) {
             self.send_view_change(change);
         }

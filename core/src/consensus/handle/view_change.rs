@@ -22,10 +22,14 @@ impl Replica {
         block: Option<Block>,
     ) -> Result<(), Fault> {
         let known = self.instance.changes.get(&seat);
-        if known.is_none_or(|known| known.change.view <= signed.change.view) && known != Some(&signed) {
+        if known.is_none_or(|known| known.change.view <= signed.change.view)
+            && known != Some(&signed)
+        {
             self.check_view_change(from, &signed)?;
             if let Some(known) = known.filter(|known| known.change.view == signed.change.view) {
-                return Err(Offence::DoubleViewChange(Box::new(known.clone()), Box::new(signed)).into());
+                return Err(
+                    Offence::DoubleViewChange(Box::new(known.clone()), Box::new(signed)).into()
+                );
             }
             self.instance.changes.insert(seat, signed.clone());
             self.accuse_of_hiding(from, seat);
@@ -48,7 +52,8 @@ impl Replica {
     /// statements may come in any order.
     pub(in crate::consensus) fn accuse_of_hiding(&mut self, node: NodeId, seat: usize) {
         let Some(change) = self.instance.changes.get(&seat) else { return };
-        let commits = self.instance.ballots.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
+        let commits =
+            self.instance.ballots.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
         let evidence = commits.filter_map(|(_, ballot)| ballot.cast_by(seat)).find_map(|commit| {
             let evidence = Evidence::HiddenLock(commit, change.clone());
             // The vote has not been checked by itself: one that is not the member's convicts nobody.
@@ -92,7 +97,8 @@ impl Replica {
         let block = held.filter(|_| self.seat != Some(leader)).map(|held| held.block.clone());
         self.outbox.send(To::All, Message::ViewChange { change: signed.clone(), block: None });
         if block.is_some() {
-            self.outbox.send(To::One(self.node_at(leader)), Message::ViewChange { change: signed, block });
+            self.outbox
+                .send(To::One(self.node_at(leader)), Message::ViewChange { change: signed, block });
         }
     }
 
@@ -117,7 +123,9 @@ impl Replica {
             && change.view > 0
             && change.prepared.as_ref().is_none_or(|c| {
                 let vote = &c.vote;
-                vote.height == change.height && vote.view < change.view && vote.phase == Phase::Prepare
+                vote.height == change.height
+                    && vote.view < change.view
+                    && vote.phase == Phase::Prepare
             })
     }
 
@@ -129,7 +137,11 @@ impl Replica {
         match &signed.change.prepared {
             Some(certificate) if self.instance.lock.as_ref() != Some(certificate) => {
                 let chain = &self.head.header.chain;
-                Unverified::new(certificate.clone()).verify(chain, Phase::Prepare, &self.head.committee)?;
+                Unverified::new(certificate.clone()).verify(
+                    chain,
+                    Phase::Prepare,
+                    &self.head.committee,
+                )?;
             }
             _ => {}
         }
@@ -141,7 +153,10 @@ impl Replica {
     fn keep_prepared_block(&mut self, seat: usize, signed: &SignedViewChange, block: Block) {
         let digest = block.header.digest();
         let prepared = signed.change.prepared.as_ref().is_some_and(|c| c.vote.digest == digest);
-        if prepared && self.instance.changes.get(&seat) == Some(signed) && self.leads(signed.change.view) {
+        if prepared
+            && self.instance.changes.get(&seat) == Some(signed)
+            && self.leads(signed.change.view)
+        {
             self.instance.hold(digest, block, None);
         }
     }
@@ -149,7 +164,9 @@ impl Replica {
     /// Tells a member of a lower view where this one is.
     fn tell_view(&mut self, peer: NodeId) {
         let own = self.seat.and_then(|seat| self.instance.changes.get(&seat));
-        let Some(change) = own.filter(|own| own.change.view == self.instance.view).cloned() else { return };
+        let Some(change) = own.filter(|own| own.change.view == self.instance.view).cloned() else {
+            return;
+        };
         let patience_ms = self.timing.resend_ms(0);
         if self.told_ms.get(&peer).is_none_or(|at| self.now_ms >= at.saturating_add(patience_ms)) {
             self.told_ms.insert(peer, self.now_ms);

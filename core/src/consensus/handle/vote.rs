@@ -14,7 +14,11 @@ use crate::{
 };
 
 impl Replica {
-    pub(in crate::consensus) fn on_vote(&mut self, seat: usize, signed: SignedVote) -> Result<(), Fault> {
+    pub(in crate::consensus) fn on_vote(
+        &mut self,
+        seat: usize,
+        signed: SignedVote,
+    ) -> Result<(), Fault> {
         let vote = signed.vote;
         if !self.instance.counts(vote.view, vote.phase) {
             return Ok(());
@@ -51,7 +55,12 @@ impl Replica {
     }
 
     /// Looks whether a vote filled a quorum, and acts on it.
-    pub(in crate::consensus) fn tally(&mut self, view: View, phase: Phase, digest: Digest) -> Result<(), Error> {
+    pub(in crate::consensus) fn tally(
+        &mut self,
+        view: View,
+        phase: Phase,
+        digest: Digest,
+    ) -> Result<(), Error> {
         let vote = self.vote(view, phase, digest);
         let Some(ballot) = self.instance.ballots.get_mut(&(view, phase)) else { return Ok(()) };
         let (certificate, bad) = ballot.certify(&vote, &self.head.committee);
@@ -73,12 +82,19 @@ impl Replica {
     fn on_prepared(&mut self, certificate: Certificate) -> Result<(), Error> {
         let vote = certificate.vote;
         let instance = &mut self.instance;
-        if vote.view != instance.view || instance.accepted != Some(vote.digest) || instance.committed {
+        if vote.view != instance.view
+            || instance.accepted != Some(vote.digest)
+            || instance.committed
+        {
             return Ok(());
         }
         instance.committed = true;
         instance.lock = Some(certificate.clone());
-        self.outbox.event(Event::Prepared { height: vote.height, view: vote.view, digest: vote.digest });
+        self.outbox.event(Event::Prepared {
+            height: vote.height,
+            view: vote.view,
+            digest: vote.digest,
+        });
         if self.seat.is_some() {
             self.outbox.persist(WalRecord::Locked(certificate));
         }

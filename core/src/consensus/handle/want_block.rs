@@ -12,7 +12,9 @@ impl Replica {
             return Ok(());
         }
         self.want_ahead();
-        let due_ms = self.now_ms.max(self.instance.entered_ms.saturating_add(self.params.block_interval_ms_min));
+        let due_ms = self
+            .now_ms
+            .max(self.instance.entered_ms.saturating_add(self.params.block_interval_ms_min));
         let expires_ms = due_ms.saturating_add(self.timing.view_timeout_ms());
         let instance = &mut self.instance;
         if !instance.wanted && instance.view == 0 && instance.accepted.is_none() {

@@ -34,14 +34,19 @@ thread_local! {
 /// From now on this thread knows these secrets, and no others. With any, it also remembers its verdicts on signatures and
 /// proofs of other schemes.
 pub fn learn<'a>(secrets: impl IntoIterator<Item = &'a SecretKey>) {
-    let secrets: BTreeMap<_, _> = secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();
+    let secrets: BTreeMap<_, _> =
+        secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();
     recent::remember(!secrets.is_empty());
     KNOWN.set(Known { secrets, ..Known::default() });
 }
 
 pub(super) fn sign(key: &SecretKey, message: &[u8]) -> Option<[u8; 48]> {
     KNOWN.with_borrow_mut(|known| {
-        let public = known.secrets.iter().find(|(_, secret)| **secret == *key.0).map(|(public, _)| *public)?;
+        let public = known
+            .secrets
+            .iter()
+            .find(|(_, secret)| **secret == *key.0)
+            .map(|(public, _)| *public)?;
         known.signature(&public, message).map(|(bytes, _)| bytes)
     })
 }
@@ -59,7 +64,8 @@ pub(super) fn verify(keys: &[[u8; 96]], message: &[u8], signature: &[u8; 48]) ->
 /// The sum, where all parts were made here.
 pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     KNOWN.with_borrow(|known| {
-        let parts: Option<Vec<Point>> = parts.iter().map(|part| known.points.get(&part.0)).collect();
+        let parts: Option<Vec<Point>> =
+            parts.iter().map(|part| known.points.get(&part.0)).collect();
         add(&parts?)
     })
 }

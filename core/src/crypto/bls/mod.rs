@@ -107,7 +107,11 @@ impl SecretKey {
     /// Proves possession of the key to one chain and under one identity, so that the proof can be
     /// neither replayed on another network nor claimed by another node.
     pub fn prove_possession(&self, chain: &ChainId, node: &NodeId) -> Signature {
-        Signature(backend::sign(&self.0, &possession_message(chain, node, &self.public()), POSSESSION_TAG))
+        Signature(backend::sign(
+            &self.0,
+            &possession_message(chain, node, &self.public()),
+            POSSESSION_TAG,
+        ))
     }
 }
 
@@ -138,7 +142,12 @@ impl PublicKeyBytes {
     }
 
     /// Decodes the key and checks that `node` holds it on this chain.
-    pub fn verify_possession(self, chain: &ChainId, node: &NodeId, proof: &Signature) -> Result<PublicKey, BlsError> {
+    pub fn verify_possession(
+        self,
+        chain: &ChainId,
+        node: &NodeId,
+        proof: &Signature,
+    ) -> Result<PublicKey, BlsError> {
         let key = self.decode()?;
         let message = possession_message(chain, node, &self);
         match backend::verify(&[&key.point], &message, POSSESSION_TAG, &proof.0) {
@@ -277,7 +286,8 @@ mod tests {
             bytes
         };
         let is_stray = |bytes: &[u8; 48]| {
-            let point: Option<bls12_381::G1Affine> = bls12_381::G1Affine::from_compressed_unchecked(bytes).into();
+            let point: Option<bls12_381::G1Affine> =
+                bls12_381::G1Affine::from_compressed_unchecked(bytes).into();
             point.is_some_and(|p| bool::from(p.is_on_curve()) && !bool::from(p.is_torsion_free()))
         };
         (from..=255).map(candidate).find(is_stray).unwrap()
@@ -312,11 +322,15 @@ mod tests {
         for n in 1..20u8 {
             let secret = key(n).to_bytes();
             let message = [n; 17];
-            let (a, b) = (fast::sign(&secret, &message, VOTE_TAG), pure::sign(&secret, &message, VOTE_TAG));
+            let (a, b) =
+                (fast::sign(&secret, &message, VOTE_TAG), pure::sign(&secret, &message, VOTE_TAG));
             assert_eq!(a, b);
             let bytes = fast::public(&secret);
             assert_eq!(bytes, pure::public(&secret));
-            assert_eq!(fast::aggregate(&[Signature(a), Signature(b)]), pure::aggregate(&[Signature(a), Signature(b)]));
+            assert_eq!(
+                fast::aggregate(&[Signature(a), Signature(b)]),
+                pure::aggregate(&[Signature(a), Signature(b)])
+            );
             // Any one byte of key or signature changed: the same verdict.
             for at in 0..96 {
                 let mut key = bytes;

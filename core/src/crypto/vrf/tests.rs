@@ -29,7 +29,8 @@ fn the_rfc_s_examples() {
 /// The same by another source, with intermediate values, where it is at hand.
 #[test]
 fn shared_vectors_where_they_are_at_hand() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/vrf/edwards25519_tai.json");
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/vrf/edwards25519_tai.json");
     let Ok(text) = std::fs::read_to_string(path) else { return };
     let cases: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     assert!(!cases.is_empty());
@@ -111,5 +112,8 @@ fn keys_of_small_order_and_non_canonical_bytes_are_refused() {
 fn public_keys_are_those_of_ed25519() {
     // RFC 9381, 5.5: the same secret has the same public key in both. That is why one must never serve for both.
     let secret = [9; 32];
-    assert_eq!(SecretKey::from_bytes(&secret).public().0, crate::crypto::NodeKey::from_bytes(&secret).id().0);
+    assert_eq!(
+        SecretKey::from_bytes(&secret).public().0,
+        crate::crypto::NodeKey::from_bytes(&secret).id().0
+    );
 }

@@ -50,7 +50,11 @@ impl State {
 impl StateChunk {
     /// The entries, if they are all that stand in the state with this root from the digest `from` on to where the next
     /// chunk begins; and that place, or nothing after the last chunk.
-    pub fn verify(&self, root: &Digest, from: &Digest) -> Result<(Vec<Entry>, Option<Digest>), ChunkError> {
+    pub fn verify(
+        &self,
+        root: &Digest,
+        from: &Digest,
+    ) -> Result<(Vec<Entry>, Option<Digest>), ChunkError> {
         let mut entries = Vec::with_capacity(self.entries.len());
         let mut leaves = Vec::with_capacity(self.entries.len());
         for bytes in self.entries.iter() {

@@ -25,16 +25,23 @@ pub const KEYS_PER_BLOCK_MAX: usize = 8;
 
 impl Applying<'_> {
     pub(super) fn transfer(&mut self, account: Account, to: NodeId, amount: u64) -> Applied {
-        let balance = account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
+        let balance = account
+            .balance
+            .checked_sub(amount)
+            .ok_or(TransactionError::Balance(account.balance))?;
         // Who comes later can be given what a seat takes before it opens its account.
         let opens = amount >= self.params.bond_min;
         let new = opens.then(|| Account { registered: false, ..Account::new(to, 0) });
-        let receiver = self.state.account(&to).cloned().or(new).ok_or(TransactionError::UnknownReceiver)?;
+        let receiver =
+            self.state.account(&to).cloned().or(new).ok_or(TransactionError::UnknownReceiver)?;
         if to == account.node {
             return Ok(());
         }
         self.put(Entry::Account(Account { balance, ..account }));
-        self.put(Entry::Account(Account { balance: receiver.balance.saturating_add(amount), ..receiver }));
+        self.put(Entry::Account(Account {
+            balance: receiver.balance.saturating_add(amount),
+            ..receiver
+        }));
         Ok(())
     }
 
@@ -60,7 +67,14 @@ impl Applying<'_> {
         self.put(Entry::Account(account));
         self.put(Entry::Roster(BoundedVec::truncated(roster)));
         let (keys, since) = (claim.keys, self.height);
-        self.put_member(Member { node, keys, next: None, more: None, since, status: MemberStatus::Active });
+        self.put_member(Member {
+            node,
+            keys,
+            next: None,
+            more: None,
+            since,
+            status: MemberStatus::Active,
+        });
         Ok(())
     }
 
@@ -94,7 +108,11 @@ impl Applying<'_> {
     }
 
     fn not_convicted(&self, node: &NodeId) -> Applied {
-        if self.state.conviction(node).is_some() { Err(TransactionError::Convicted) } else { Ok(()) }
+        if self.state.conviction(node).is_some() {
+            Err(TransactionError::Convicted)
+        } else {
+            Ok(())
+        }
     }
 
     fn active(&self, node: &NodeId) -> Result<Member, TransactionError> {
@@ -126,8 +144,12 @@ impl Applying<'_> {
         if !epoch::ends(&self.params, self.height) {
             return;
         }
-        let mut members: Vec<Member> =
-            self.state.roster().iter().filter_map(|node| self.state.member(node).cloned()).collect();
+        let mut members: Vec<Member> = self
+            .state
+            .roster()
+            .iter()
+            .filter_map(|node| self.state.member(node).cloned())
+            .collect();
         let is_ripe = |since: Height| epoch::is_ripe(&self.params, since, self.height);
         for member in &mut members {
             member.more.take_if(|(_, since)| is_ripe(*since));
@@ -142,7 +164,10 @@ impl Applying<'_> {
             self.settle_member(member, is_seated);
         }
         self.put(Entry::Committee(next));
-        let roster = members.iter().filter(|member| member.status != MemberStatus::Left).map(|member| member.node);
+        let roster = members
+            .iter()
+            .filter(|member| member.status != MemberStatus::Left)
+            .map(|member| member.node);
         let roster = BoundedVec::truncated(roster.collect::<Vec<_>>());
         if *roster != *self.state.roster() {
             self.put(Entry::Roster(roster));
@@ -164,10 +189,15 @@ impl Applying<'_> {
             let waits = member.more.map_or(0, |(amount, _)| amount);
             account(member).map_or(0, |account| account.bond).saturating_sub(waits)
         };
-        let candidate =
-            |member: &Member, wanted, fallback| Candidate { node: member.node, keys: member.keys, wanted, fallback };
+        let candidate = |member: &Member, wanted, fallback| Candidate {
+            node: member.node,
+            keys: member.keys,
+            wanted,
+            fallback,
+        };
 
-        let (mut convicted, others): (Vec<&Member>, Vec<&Member>) = members.iter().partition(is_convicted);
+        let (mut convicted, others): (Vec<&Member>, Vec<&Member>) =
+            members.iter().partition(is_convicted);
         convicted.retain(seated);
         let (seats, newcomers): (Vec<&Member>, Vec<&Member>) = others.into_iter().partition(seated);
         let (mut leave, mut stay): (Vec<&Member>, Vec<&Member>) = seats.into_iter().partition(|member| {
@@ -194,7 +224,8 @@ impl Applying<'_> {
         newcomers.sort_by_key(rank);
         let convicted = convicted.into_iter().map(|member| candidate(member, 0, 0));
         let leave = leave.into_iter().map(|member| candidate(member, 0, bond(member)));
-        let stay = stay.into_iter().chain(newcomers).map(|member| candidate(member, bond(member), 0));
+        let stay =
+            stay.into_iter().chain(newcomers).map(|member| candidate(member, bond(member), 0));
         convicted.chain(leave).chain(stay).collect()
     }
 
@@ -207,10 +238,13 @@ impl Applying<'_> {
             member.status = MemberStatus::Left;
         }
         if matches!(member.status, MemberStatus::Leaving { .. }) {
-            let unbonding_ms = if fault::is(fault::Fault::NoUnbonding) { 0 } else { self.params.unbonding_ms };
-            member.status = MemberStatus::Unbonding { until_ms: self.parent_ms.saturating_add(unbonding_ms) };
+            let unbonding_ms =
+                if fault::is(fault::Fault::NoUnbonding) { 0 } else { self.params.unbonding_ms };
+            member.status =
+                MemberStatus::Unbonding { until_ms: self.parent_ms.saturating_add(unbonding_ms) };
         }
-        if matches!(member.status, MemberStatus::Unbonding { until_ms } if until_ms <= self.parent_ms) {
+        if matches!(member.status, MemberStatus::Unbonding { until_ms } if until_ms <= self.parent_ms)
+        {
             member.status = MemberStatus::Left;
             if let Some(account) = self.state.account(&member.node).cloned() {
                 let balance = account.balance.saturating_add(account.bond);
@@ -221,6 +255,7 @@ impl Applying<'_> {
 }
 
 fn bonded(account: Account, amount: u64) -> Result<Account, TransactionError> {
-    let balance = account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
+    let balance =
+        account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
     Ok(Account { balance, bond: account.bond.saturating_add(amount), ..account })
 }

@@ -14,7 +14,12 @@ use crate::{
 pub const REPORTS_PER_BLOCK_MAX: usize = 4;
 
 impl Applying<'_> {
-    pub(super) fn report(&mut self, reporter: NodeId, accused: NodeId, evidence: &Evidence) -> Applied {
+    pub(super) fn report(
+        &mut self,
+        reporter: NodeId,
+        accused: NodeId,
+        evidence: &Evidence,
+    ) -> Applied {
         if let Some(conviction) = self.state.conviction(&accused) {
             return Err(TransactionError::ConvictedAlready(conviction.height));
         }
@@ -28,7 +33,13 @@ impl Applying<'_> {
         if let Some(account) = account {
             self.put(Entry::Account(Account { bond: 0, reputation: 0, ..account }));
         }
-        self.put(Entry::Conviction(Conviction { node: accused, crime, height: self.height, reporter, bond }));
+        self.put(Entry::Conviction(Conviction {
+            node: accused,
+            crime,
+            height: self.height,
+            reporter,
+            bond,
+        }));
         Ok(())
     }
 

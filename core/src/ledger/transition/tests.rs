@@ -77,7 +77,8 @@ impl Ledger {
     }
 
     fn sign(&self, key: usize, nonce: u64, action: Action) -> Verified<SignedTransaction> {
-        let (chain, sender, expires) = (self.start.chain, self.keys[key].id(), self.head.height + 100);
+        let (chain, sender, expires) =
+            (self.start.chain, self.keys[key].id(), self.head.height + 100);
         let signed = Transaction { chain, sender, nonce, expires, action }.sign(&self.keys[key]);
         Unverified::new(signed).verify(&chain).unwrap()
     }
@@ -91,7 +92,10 @@ impl Ledger {
         assert!(outcome.changes.is_sorted_by_key(|change| *change.place()));
         for change in outcome.changes {
             let entry = change.entry();
-            assert_eq!((*change.place(), &change.bytes), (entry.key().digest(), &codec::encode(entry)));
+            assert_eq!(
+                (*change.place(), &change.bytes),
+                (entry.key().digest(), &codec::encode(entry))
+            );
             stored.insert(entry.clone());
         }
         assert_eq!(stored.root(), outcome.state.root());
@@ -178,7 +182,11 @@ fn training() -> TrainingTask {
 }
 
 fn result(contributors: Vec<Contributor>) -> JobResult {
-    JobResult { output: JobOutput::Model(trained()), contributors: contributors.try_into().unwrap(), rejected: 0 }
+    JobResult {
+        output: JobOutput::Model(trained()),
+        contributors: contributors.try_into().unwrap(),
+        rejected: 0,
+    }
 }
 
 fn trained() -> TrainedModel {
@@ -207,9 +215,15 @@ fn nonces_and_expiry_stop_replays() {
     assert_eq!(ledger.state.account(&ledger.keys[0].id()).unwrap().nonce, 2);
     let mut late = Transaction::clone(&first.transaction);
     late.expires = ledger.head.height;
-    assert_eq!(ledger.state.admits(&late, ledger.head.height + 1), Err(TransactionError::Expired(late.expires)));
+    assert_eq!(
+        ledger.state.admits(&late, ledger.head.height + 1),
+        Err(TransactionError::Expired(late.expires))
+    );
     late.expires = ledger.head.height + LIFE_MAX + 2;
-    assert_eq!(ledger.state.admits(&late, ledger.head.height + 1), Err(TransactionError::LivesTooLong));
+    assert_eq!(
+        ledger.state.admits(&late, ledger.head.height + 1),
+        Err(TransactionError::LivesTooLong)
+    );
 }
 
 #[test]
@@ -222,13 +236,17 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
     let solve = |node: &NodeId| solve_admission(&chain, node, &digest, bits, 0, 1 << 20).unwrap();
     let solution = solve(&ledger.keys[5].id());
     // Another identity's solution, and an anchor that is not remembered, admit nobody.
-    let other =
-        (0..).find(|s| leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into());
+    let other = (0..).find(|s| {
+        leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into()
+    });
     let refused = Err(TransactionError::Admission);
     assert_eq!(ledger.act(5, Action::Register { anchor, solution: other.unwrap() }), refused);
     assert_eq!(ledger.act(5, Action::Register { anchor: 1000, solution }), refused);
     assert_eq!(ledger.act(5, Action::Register { anchor, solution }), Ok(()));
-    assert_eq!(ledger.act(5, Action::Register { anchor, solution }), Err(TransactionError::AlreadyRegistered));
+    assert_eq!(
+        ledger.act(5, Action::Register { anchor, solution }),
+        Err(TransactionError::AlreadyRegistered)
+    );
     // The nonce starts at the height of the registration.
     assert!(ledger.state.account(&ledger.keys[5].id()).unwrap().nonce > 0);
 
@@ -237,7 +255,8 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
         .iter()
         .map(|key| {
             let action = Action::Register { anchor, solution: solve(&key.id()) };
-            let t = Transaction { chain, sender: key.id(), nonce: 0, expires: 50, action }.sign(key);
+            let t =
+                Transaction { chain, sender: key.id(), nonce: 0, expires: 50, action }.sign(key);
             Unverified::new(t).verify(&chain).unwrap()
         })
         .collect();
@@ -250,11 +269,18 @@ fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
 fn a_result_becomes_final_only_by_auditors_drawn_later() {
     let mut ledger = Ledger::new();
     let job = ledger.submit();
-    let found = result(vec![ledger.contributor(4, 300_000_000), ledger.contributor(0, 500_000_000)]);
-    assert_eq!(ledger.act(1, Action::JobResult { job, result: found.clone() }), Err(TransactionError::NotCoordinator));
+    let found =
+        result(vec![ledger.contributor(4, 300_000_000), ledger.contributor(0, 500_000_000)]);
+    assert_eq!(
+        ledger.act(1, Action::JobResult { job, result: found.clone() }),
+        Err(TransactionError::NotCoordinator)
+    );
     assert_eq!(ledger.act(0, Action::JobResult { job, result: found }), Ok(()));
     // Not drawn yet: nobody can audit.
-    assert_eq!(ledger.act(1, Action::Audit { job, verdict: Verdict::Agree }), Err(TransactionError::NotAuditor));
+    assert_eq!(
+        ledger.act(1, Action::Audit { job, verdict: Verdict::Agree }),
+        Err(TransactionError::NotAuditor)
+    );
     ledger.block(&[]);
     let auditors = ledger.auditors(&job);
     assert_eq!(auditors.len(), 3, "a quorum of the four, without the coordinator");
@@ -308,11 +334,17 @@ fn a_batch_is_answered_only_by_a_final_model() {
     let wrong = Action::JobResult { job: batch, result: result(vec![]) };
     assert_eq!(ledger.act(1, wrong), Err(TransactionError::BadResult));
     let answers = Cid::of(CidCodec::DagCbor, b"answers");
-    let found = JobResult { output: JobOutput::Answers(answers), ..result(vec![ledger.contributor(4, 1000)]) };
+    let found = JobResult {
+        output: JobOutput::Answers(answers),
+        ..result(vec![ledger.contributor(4, 1000)])
+    };
     ledger.conclude(1, batch, found);
     let name = RefName::try_from(alloc::format!("{ANSWERS}{batch}")).unwrap();
     assert_eq!(ledger.state.reference(&name).unwrap().cid, answers);
-    assert_eq!(submit(&mut ledger, InferenceTask { trained: batch, ..task }), Err(TransactionError::JobModel));
+    assert_eq!(
+        submit(&mut ledger, InferenceTask { trained: batch, ..task }),
+        Err(TransactionError::JobModel)
+    );
 }
 
 #[test]
@@ -325,16 +357,28 @@ fn disagreement_and_silence_end_a_job_without_a_model() {
     ledger.block(&[]);
     ledger.block(&[]);
     for auditor in ledger.auditors(&refuted).into_iter().take(2) {
-        assert_eq!(ledger.act(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }), Ok(()));
+        assert_eq!(
+            ledger.act(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }),
+            Ok(())
+        );
     }
-    assert!(matches!(ledger.status(&refuted), JobStatus::Failed { reason: FailReason::Refuted, .. }));
+    assert!(matches!(
+        ledger.status(&refuted),
+        JobStatus::Failed { reason: FailReason::Refuted, .. }
+    ));
     for _ in 0..AUDIT_BLOCKS_MAX {
         ledger.block(&[]);
     }
-    assert!(matches!(ledger.status(&silent), JobStatus::Failed { reason: FailReason::Unaudited, .. }));
+    assert!(matches!(
+        ledger.status(&silent),
+        JobStatus::Failed { reason: FailReason::Unaudited, .. }
+    ));
     let cancelled = ledger.submit();
     assert_eq!(ledger.act(0, Action::CancelJob { job: cancelled }), Ok(()));
-    assert_eq!(ledger.act(0, Action::CancelJob { job: cancelled }), Err(TransactionError::JobStatus));
+    assert_eq!(
+        ledger.act(0, Action::CancelJob { job: cancelled }),
+        Err(TransactionError::JobStatus)
+    );
     for job in [refuted, silent, cancelled] {
         let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
         assert_eq!(ledger.state.reference(&name), None);
@@ -350,7 +394,10 @@ fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
     let endless = vec![ledger.contributor(4, u64::MAX)];
     for contributors in [twice, greedy, endless] {
         let result = result(contributors);
-        assert_eq!(ledger.act(0, Action::JobResult { job, result }), Err(TransactionError::BadResult));
+        assert_eq!(
+            ledger.act(0, Action::JobResult { job, result }),
+            Err(TransactionError::BadResult)
+        );
     }
     let contributors = vec![ledger.contributor(4, 900_000_000), ledger.contributor(5, 900_000_000)];
     assert_eq!(ledger.act(0, Action::JobResult { job, result: result(contributors) }), Ok(()));
@@ -359,7 +406,8 @@ fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
     for auditor in ledger.auditors(&job).into_iter().take(2) {
         ledger.act(auditor, Action::Audit { job, verdict: Verdict::Agree }).unwrap();
     }
-    let reputation = |key: usize| ledger.state.account(&ledger.keys[key].id()).map(|a| a.reputation);
+    let reputation =
+        |key: usize| ledger.state.account(&ledger.keys[key].id()).map(|a| a.reputation);
     assert_eq!((reputation(4), reputation(5)), (Some(900), Some(MINT_MAX - 900)));
 }
 
@@ -373,11 +421,17 @@ fn jobs_outside_the_limits_are_refused() {
     };
     assert_eq!(submit(&|task| task.params.rounds = 0), Err(TransactionError::JobParams));
     assert_eq!(submit(&|task| task.training_rows = 63), Err(TransactionError::JobParams));
-    assert!(matches!(submit(&|task| task.params.rounds = 1 << 20), Err(TransactionError::JobTooLarge(_))));
+    assert!(matches!(
+        submit(&|task| task.params.rounds = 1 << 20),
+        Err(TransactionError::JobTooLarge(_))
+    ));
     for _ in 0..JOBS_PER_OWNER_MAX {
         ledger.submit();
     }
-    assert_eq!(ledger.act(0, Action::SubmitJob(spec())), Err(TransactionError::Quota(JOBS_PER_OWNER_MAX)));
+    assert_eq!(
+        ledger.act(0, Action::SubmitJob(spec())),
+        Err(TransactionError::Quota(JOBS_PER_OWNER_MAX))
+    );
 }
 
 #[test]
@@ -392,9 +446,13 @@ fn refs_move_by_their_owner_and_in_sequence() {
     let path = alloc::format!("{own}/notes");
     assert_eq!(ledger.act(0, update(&path, 0)), Ok(()));
     assert_eq!(ledger.act(0, update(&path, 1)), Ok(()));
-    assert_eq!(ledger.act(0, update(&path, 1)), Err(TransactionError::RefMoved { found: 2, expected: 1 }));
+    assert_eq!(
+        ledger.act(0, update(&path, 1)),
+        Err(TransactionError::RefMoved { found: 2, expected: 1 })
+    );
     let job = ledger.submit();
-    for foreign in [path.as_str(), &alloc::format!("{MODELS}{job}"), &alloc::format!("{own}/"), "x"] {
+    for foreign in [path.as_str(), &alloc::format!("{MODELS}{job}"), &alloc::format!("{own}/"), "x"]
+    {
         assert_eq!(ledger.act(1, update(foreign, 0)), Err(TransactionError::NotOwner), "{foreign}");
     }
 }
@@ -436,8 +494,13 @@ fn a_name_is_its_owners_if_it_begins_with_all_of_its_digits_and_goes_on() {
 #[test]
 fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
     let key = NodeKey::from_bytes(&[3; 32]);
-    let transaction =
-        Transaction { chain: ChainId([1; 32]), sender: key.id(), nonce: 4, expires: 9, action: Action::Leave };
+    let transaction = Transaction {
+        chain: ChainId([1; 32]),
+        sender: key.id(),
+        nonce: 4,
+        expires: 9,
+        action: Action::Leave,
+    };
     let bytes = codec::encode(&transaction);
     let signed = transaction.sign(&key);
     assert_eq!(signed.id(), crate::crypto::hash::hash(Context::Transaction, &bytes));

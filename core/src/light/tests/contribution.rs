@@ -4,7 +4,10 @@ use super::{handovers::Fixture, *};
 use crate::{
     compute::params::Architecture,
     knowledge::{Cid, CidCodec},
-    ledger::job::{Contributor, FailReason, InferenceTask, Job, JobOutput, JobResult, JobSpec, JobStatus, JobTask},
+    ledger::job::{
+        Contributor, FailReason, InferenceTask, Job, JobOutput, JobResult, JobSpec, JobStatus,
+        JobTask,
+    },
     light::contribution::{ContributionError, ContributionFile},
 };
 
@@ -14,7 +17,8 @@ const JOB: Digest = Digest([8; 32]);
 /// The first state with a job in it.
 fn state_with(chain: &Chain, status: JobStatus) -> State {
     let cid = Cid::of(CidCodec::Raw, b"rows");
-    let architecture = Architecture { dims: BoundedVec::truncated([4, 2]), input_exponent: 7, hidden_exponent: 7 };
+    let architecture =
+        Architecture { dims: BoundedVec::truncated([4, 2]), input_exponent: 7, hidden_exponent: 7 };
     let task = JobTask::Infer(InferenceTask { trained: JOB, model: cid, architecture, rows: 8 });
     let spec = JobSpec { name: "digits".try_into().unwrap(), dataset: cid, task };
     let mut state = chain.start.state.clone();
@@ -25,13 +29,20 @@ fn state_with(chain: &Chain, status: JobStatus) -> State {
 
 fn is_final() -> JobStatus {
     let contributors = [(NODE, 4, 40), (NodeId([9; 32]), 6, 60)];
-    let contributors = contributors.map(|(node, units, macs)| Contributor { node, units, checks: 1, macs });
+    let contributors =
+        contributors.map(|(node, units, macs)| Contributor { node, units, checks: 1, macs });
     let output = JobOutput::Answers(Cid::of(CidCodec::Raw, b"answers"));
-    let result = JobResult { output, contributors: BoundedVec::truncated(contributors), rejected: 0 };
+    let result =
+        JobResult { output, contributors: BoundedVec::truncated(contributors), rejected: 0 };
     JobStatus::Final { result, at: 2, minted: 0 }
 }
 
-fn file(node: NodeId, handovers: Vec<CommitteeHandover>, header: FinalHeader, state: &State) -> ContributionFile {
+fn file(
+    node: NodeId,
+    handovers: Vec<CommitteeHandover>,
+    header: FinalHeader,
+    state: &State,
+) -> ContributionFile {
     ContributionFile::new(node, JOB, handovers, header, state.prove(&Key::Job(JOB))).unwrap()
 }
 
@@ -54,7 +65,8 @@ fn a_file_proves_what_a_member_did() {
 fn a_file_leads_through_later_epochs_from_an_older_or_a_newer_checkpoint() {
     let fixture = Fixture::new();
     let state = state_with(&fixture.chain, is_final());
-    let file = file(NODE, vec![fixture.handover()], fixture.later_with(&state, &[0, 1, 2, 4]), &state);
+    let file =
+        file(NODE, vec![fixture.handover()], fixture.later_with(&state, &[0, 1, 2, 4]), &state);
     let mut newer = fixture.chain.client();
     newer.follow_handovers(1, vec![fixture.handover()], 10_000).unwrap();
     for client in [fixture.chain.client(), newer] {
@@ -62,16 +74,23 @@ fn a_file_leads_through_later_epochs_from_an_older_or_a_newer_checkpoint() {
     }
     let without = ContributionFile { handovers: BoundedVec::default(), ..file };
     let refused = without.verify(fixture.chain.client(), 10_000);
-    assert!(matches!(refused, Err(ContributionError::Light(LightError::Ahead { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ContributionError::Light(LightError::Ahead { .. }))),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn a_member_without_a_part_and_a_job_without_a_result_are_refused() {
     let chain = Chain::new(1);
-    let verify =
-        |node, status| in_first_epoch(&chain, node, &state_with(&chain, status)).verify(chain.client(), 10_000);
+    let verify = |node, status| {
+        in_first_epoch(&chain, node, &state_with(&chain, status)).verify(chain.client(), 10_000)
+    };
     let stranger = NodeId([1; 32]);
-    assert_eq!(verify(stranger, is_final()).err(), Some(ContributionError::NoContributor(stranger)));
+    assert_eq!(
+        verify(stranger, is_final()).err(),
+        Some(ContributionError::NoContributor(stranger))
+    );
     let failed = JobStatus::Failed { at: 2, reason: FailReason::Cancelled };
     for status in [JobStatus::Running, failed] {
         assert_eq!(verify(NODE, status).err(), Some(ContributionError::NotFinal(JOB)));

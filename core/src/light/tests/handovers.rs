@@ -57,9 +57,16 @@ impl Fixture {
             next_committee: self.next.record().digest(),
             ..self.chain.header(height, state)
         };
-        let vote =
-            Vote { chain: header.chain, epoch: 1, height, view: 0, phase: Phase::Commit, digest: header.digest() };
-        let parts: Vec<_> = signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
+        let vote = Vote {
+            chain: header.chain,
+            epoch: 1,
+            height,
+            view: 0,
+            phase: Phase::Commit,
+            digest: header.digest(),
+        };
+        let parts: Vec<_> =
+            signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
         FinalHeader { header, certificate: Some(self.next.certify(vote, &parts).unwrap()) }
     }
 }
@@ -83,7 +90,10 @@ fn a_handover_leads_into_the_next_epoch_with_one_certificate() {
     assert_eq!(follow(&mut client, chain.handover().header), Ok(Progress::EpochEnd));
     assert_eq!(client.head().height, 0);
     assert_eq!(follow_handovers(&mut client, 1, &[chain.handover()]), Ok(1));
-    assert_eq!((client.head().height, client.committee().epoch(), client.committee().seats().len()), (39, 1, 5));
+    assert_eq!(
+        (client.head().height, client.committee().epoch(), client.committee().seats().len()),
+        (39, 1, 5)
+    );
     assert_eq!(client.deciders().map(|committee| committee.seats().len()), Some(4));
     assert_eq!(follow(&mut client, chain.handover().header), Ok(Progress::Known));
     // Three of five were a quorum in the epoch before.
@@ -98,7 +108,10 @@ fn a_handover_leads_into_the_next_epoch_with_one_certificate() {
         let resumed = LightClient::resume(&client.save(), client.chain(), 50_000).unwrap();
         assert_eq!((resumed.digest(), resumed.committee().epoch()), (client.digest(), 1));
         // The committee that decided the last header is not saved.
-        assert_eq!(resumed.deciders().map(Committee::epoch), (resumed.head().epoch == 1).then_some(1));
+        assert_eq!(
+            resumed.deciders().map(Committee::epoch),
+            (resumed.head().epoch == 1).then_some(1)
+        );
         // One that comes so late knows nothing of the epoch before.
         let old = resumed.verify(Unverified::new(chain.chain.certified(5)));
         assert_eq!(old.err(), Some(LightError::Past(0)));
@@ -112,13 +125,19 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
     let refused = |count_max, handovers: &[CommitteeHandover]| {
         follow_handovers(&mut chain.chain.client(), count_max, handovers).err()
     };
-    assert_eq!(refused(1, &[handover.clone(), handover.clone()]), Some(LightError::Count { asked: 1, found: 2 }));
+    assert_eq!(
+        refused(1, &[handover.clone(), handover.clone()]),
+        Some(LightError::Count { asked: 1, found: 2 })
+    );
     // Twice: the second one is none of the next epoch.
     let again = LightError::Handover(HandoverError::Order { found: 0, expected: 1 });
     assert_eq!(refused(2, &[handover.clone(), handover.clone()]), Some(again));
     let mut of_later = handover.clone();
     of_later.header.header.epoch = 1;
-    assert_eq!(refused(1, &[of_later]), Some(LightError::Handover(HandoverError::Order { found: 1, expected: 0 })));
+    assert_eq!(
+        refused(1, &[of_later]),
+        Some(LightError::Handover(HandoverError::Order { found: 1, expected: 0 }))
+    );
     // The committee that is shown is not the one that was certified.
     let wrong = Some(LightError::Handover(HandoverError::WrongCommittee));
     let mut richer = handover.clone();
@@ -137,12 +156,18 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
     // Too few of the old committee certify it.
     let mut few = handover.clone();
     few.header = chain.chain.certify(&handover.header.header, &[0, 1]);
-    assert_eq!(refused(1, &[few]), Some(LightError::Certificate(CertificateError::NoQuorum { weight: 2, quorum: 3 })));
+    assert_eq!(
+        refused(1, &[few]),
+        Some(LightError::Certificate(CertificateError::NoQuorum { weight: 2, quorum: 3 }))
+    );
     // And even a quorum cannot hand everything over at once, nor seat who has not proved to hold
     // the key.
     let strangers = Chain::new(50);
     let all_new = CommitteeRecord { epoch: 1, ..strangers.start.committee.record().clone() };
-    assert_eq!(refused(1, &[chain.handover_to(&all_new)]), Some(LightError::Handover(HandoverError::NoOverlap)));
+    assert_eq!(
+        refused(1, &[chain.handover_to(&all_new)]),
+        Some(LightError::Handover(HandoverError::NoOverlap))
+    );
     let mut rogue = chain.next.record().clone();
     let mut seats = rogue.seats.to_vec();
     seats[4].possession = seats[3].possession;
@@ -158,7 +183,10 @@ fn a_fork_at_an_epoch_end_raises_the_alarm_and_old_handovers_lead_no_outdated_cl
     let chain = Fixture::new();
     let mut client = chain.chain.client();
     let late = client.head().time_ms + TRUST_MS + 1;
-    assert_eq!(client.clone().follow_handovers(1, vec![chain.handover()], late), Err(LightError::Outdated));
+    assert_eq!(
+        client.clone().follow_handovers(1, vec![chain.handover()], late),
+        Err(LightError::Outdated)
+    );
     follow_handovers(&mut client, 1, &[chain.handover()]).unwrap();
     // Another last header of the same epoch, certified by the same committee.
     let mut other = chain.handover().header.header;
@@ -212,13 +240,23 @@ fn with_the_same_seats(chain: &Chain, epochs: Epoch) -> Vec<CommitteeHandover> {
             seed,
             time_ms: 1000 + height * INTERVAL_MS,
             proposer: committee.seats()[seat].node,
-            proof: Some(chain.vrf[seat].prove(&seed::input(&chain.start.chain, height, &seed)).unwrap()),
+            proof: Some(
+                chain.vrf[seat].prove(&seed::input(&chain.start.chain, height, &seed)).unwrap(),
+            ),
             next_committee: next.digest(),
             ..chain.start.header.clone()
         };
-        let vote = Vote { chain: header.chain, epoch, height, view: 0, phase: Phase::Commit, digest: header.digest() };
+        let vote = Vote {
+            chain: header.chain,
+            epoch,
+            height,
+            view: 0,
+            phase: Phase::Commit,
+            digest: header.digest(),
+        };
         let parts = [0, 1, 2].map(|i| (i, chain.secrets[i].sign(&vote.message())));
-        let header = FinalHeader { header, certificate: Some(committee.certify(vote, &parts).unwrap()) };
+        let header =
+            FinalHeader { header, certificate: Some(committee.certify(vote, &parts).unwrap()) };
         let handover = CommitteeHandover::new(header, committee.record(), &next);
         committee = committee.successor(next, &chain.start.chain).unwrap();
         handover
@@ -243,14 +281,16 @@ fn a_month_of_handovers_is_small_and_verified_in_seconds() {
     std::println!("{epochs} handovers: {} bytes, verified in {:?}", file.len(), started.elapsed());
     assert!(
         started.elapsed()
-            < std::time::Duration::from_secs(30).max(epochs as u32 * std::time::Duration::from_millis(20))
+            < std::time::Duration::from_secs(30)
+                .max(epochs as u32 * std::time::Duration::from_millis(20))
     );
     assert_eq!((client.committee().epoch(), client.head().height), (epochs, epochs * EPOCH - 1));
 }
 
 #[test]
 fn a_file_of_another_kind_or_with_bytes_behind_its_end_is_no_file_of_handovers() {
-    let file = handover::HandoverFile::new(with_the_same_seats(&Chain::new(1), 2)).unwrap().encode();
+    let file =
+        handover::HandoverFile::new(with_the_same_seats(&Chain::new(1), 2)).unwrap().encode();
     assert_eq!(handover::HandoverFile::decode(&file).unwrap().handovers.len(), 2);
     let wrong = handover::HandoverFile::decode(b"TEQUIOC3");
     assert_eq!(wrong, Err(handover::HandoverFileError::Magic));
@@ -265,17 +305,25 @@ fn an_epoch_end_is_checked_against_the_committees_in_a_trusted_state() {
     let mut state = chain.start.state.clone();
     for (next, handover) in (1..).zip(&handovers) {
         let record = chain.start.committee.record().clone();
-        state.insert(Entry::Committee(CommitteeRecord { epoch: next, formed_ms: handover.formed_ms, ..record }));
+        state.insert(Entry::Committee(CommitteeRecord {
+            epoch: next,
+            formed_ms: handover.formed_ms,
+            ..record
+        }));
     }
     let verify = |header: &FinalHeader| {
-        handover::verify_epoch_end(Unverified::new(header.clone()), &chain.start.chain, &state).is_some()
+        handover::verify_epoch_end(Unverified::new(header.clone()), &chain.start.chain, &state)
+            .is_some()
     };
     assert!(handovers.iter().all(|handover| verify(&handover.header)));
     let good = &handovers[1].header;
     // Without a certificate, with that of another header, of too few seats, or in the middle of the
     // epoch.
     assert!(!verify(&FinalHeader { certificate: None, ..good.clone() }));
-    assert!(!verify(&FinalHeader { certificate: handovers[0].header.certificate.clone(), ..good.clone() }));
+    assert!(!verify(&FinalHeader {
+        certificate: handovers[0].header.certificate.clone(),
+        ..good.clone()
+    }));
     let first = chain.certify(&handovers[0].header.header, &[0, 1]);
     assert!(!verify(&first));
     let middle = Header { height: 5, ..handovers[0].header.header.clone() };

@@ -41,7 +41,8 @@ impl<V> Map<V> {
         let mut place = self.top();
         let mut siblings: Vec<Place<'_, V>> = Vec::new();
         while let Seen::Branch(left, right) = place.look() {
-            let (inside, outside) = if bit(from, siblings.len()) { (right, left) } else { (left, right) };
+            let (inside, outside) =
+                if bit(from, siblings.len()) { (right, left) } else { (left, right) };
             siblings.push(outside);
             place = inside;
         }
@@ -83,14 +84,20 @@ impl ChunkProof {
     ) -> Result<Option<Digest>, BadProof> {
         let depth = self.siblings.len();
         let is_ascending = leaves.iter().zip(leaves.iter().skip(1)).all(|((a, _), (b, _))| a < b);
-        let is_inside = leaves.iter().all(|(key, _)| (0..depth).all(|i| bit(key, i) == bit(from, i)));
+        let is_inside =
+            leaves.iter().all(|(key, _)| (0..depth).all(|i| bit(key, i) == bit(from, i)));
         if alignment(from) > depth || !is_ascending || !is_inside {
             return Err(BadProof);
         }
         let start = subtree(leaves, depth);
-        let found = self.siblings.iter().enumerate().rev().fold(start, |inside, (depth, outside)| {
-            if bit(from, depth) { branch_digest(outside, &inside) } else { branch_digest(&inside, outside) }
-        });
+        let found =
+            self.siblings.iter().enumerate().rev().fold(start, |inside, (depth, outside)| {
+                if bit(from, depth) {
+                    branch_digest(outside, &inside)
+                } else {
+                    branch_digest(&inside, outside)
+                }
+            });
         if found == *root { Ok(after(from, depth)) } else { Err(BadProof) }
     }
 }
@@ -106,7 +113,8 @@ fn subtree(leaves: &[(Digest, Digest)], depth: usize) -> Digest {
         [] => EMPTY,
         [(key, value)] => leaf_digest(key, value),
         _ => {
-            let (left, right) = leaves.split_at(leaves.partition_point(|(key, _)| !bit(key, depth)));
+            let (left, right) =
+                leaves.split_at(leaves.partition_point(|(key, _)| !bit(key, depth)));
             branch_digest(&subtree(left, depth + 1), &subtree(right, depth + 1))
         }
     }

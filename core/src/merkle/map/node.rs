@@ -135,7 +135,8 @@ impl<V> Link<V> {
         }
         let (mut rest, mut changed, empty) = (leaves, 0, Self::Empty);
         let links = core::array::from_fn(|at| {
-            let (here, later) = rest.split_at(rest.partition_point(|leaf| slot(&leaf.key, depth) <= at));
+            let (here, later) =
+                rest.split_at(rest.partition_point(|leaf| slot(&leaf.key, depth) <= at));
             rest = later;
             let old = match self {
                 Self::Fork(fork) => &fork.links[at],

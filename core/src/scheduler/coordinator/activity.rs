@@ -29,7 +29,9 @@ impl Coordinator {
     /// Computes the activity, if it is due, and emits an event if it has changed.
     pub(super) fn update_activity(&mut self, now: TimeMs) {
         // A job that waits has little to compute, and must be seen to go on at once.
-        let is_due = self.status != Status::Running || self.activity.waiting.is_some() || now >= self.activity.next;
+        let is_due = self.status != Status::Running
+            || self.activity.waiting.is_some()
+            || now >= self.activity.next;
         if is_due && self.compute_activity(now) {
             self.outbox.push(Output::Event(Event::Activity));
         }
@@ -57,7 +59,8 @@ impl Coordinator {
         if self.status != Status::Running {
             return workers;
         }
-        let holders: BTreeSet<NodeId> = self.slots.iter().flat_map(|s| &s.leases).map(|l| l.party.node).collect();
+        let holders: BTreeSet<NodeId> =
+            self.slots.iter().flat_map(|s| &s.leases).map(|l| l.party.node).collect();
         for (node, member) in self.roster.iter().filter(|(_, m)| !m.banned) {
             if member.asked_within(now, TAKING_PART_MS) || holders.contains(node) {
                 let count = if member.guest { &mut workers.browsers } else { &mut workers.full };
@@ -73,15 +76,21 @@ impl Coordinator {
             Status::Finished => return Some(Waiting::Ledger),
             Status::Running => {}
         }
-        let works = |phase: &Phase| matches!(phase, Phase::Recomputing { .. } | Phase::Disputed { .. });
+        let works =
+            |phase: &Phase| matches!(phase, Phase::Recomputing { .. } | Phase::Disputed { .. });
         if self.slots.iter().any(|slot| !slot.leases.is_empty() || works(&slot.phase)) {
             return None;
         }
-        let mut open = self.slots.iter().filter(|slot| !matches!(slot.phase, Phase::Accepted { .. })).peekable();
+        let mut open = self
+            .slots
+            .iter()
+            .filter(|slot| !matches!(slot.phase, Phase::Accepted { .. }))
+            .peekable();
         if open.peek().is_some() && open.all(|slot| matches!(slot.phase, Phase::Checking { .. })) {
             return Some(Waiting::Checker);
         }
-        let asks = |(_, m): (&NodeId, &super::roster::Member)| !m.banned && m.asked_within(now, SILENT_MS);
+        let asks =
+            |(_, m): (&NodeId, &super::roster::Member)| !m.banned && m.asked_within(now, SILENT_MS);
         (!self.roster.iter().any(asks)).then_some(Waiting::Workers)
     }
 }

@@ -39,7 +39,11 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
-    pub(super) fn new(task: &InferenceTask, classifier: Classifier, rows: Samples) -> Result<Self, StartError> {
+    pub(super) fn new(
+        task: &InferenceTask,
+        classifier: Classifier,
+        rows: Samples,
+    ) -> Result<Self, StartError> {
         let fits = *classifier.topology().architecture() == task.architecture
             && rows.features() as usize == classifier.topology().features();
         if !fits {
@@ -49,7 +53,13 @@ impl Batch {
             return Err(StartError::OtherData { expected: task.rows, found: rows.rows() });
         }
         let parts = Parts::new(classifier.topology(), rows.rows()).ok_or(StartError::OtherKind)?;
-        Ok(Self { answers: vec![None; parts.count() as usize], parts, classifier, rows, secrets: None })
+        Ok(Self {
+            answers: vec![None; parts.count() as usize],
+            parts,
+            classifier,
+            rows,
+            secrets: None,
+        })
     }
 
     /// Bytes of the largest result and of the largest lease.
@@ -73,9 +83,16 @@ impl Batch {
         })
     }
 
-    pub(super) fn fault_of(&mut self, part: u32, answers: &Inference, draw: &mut Draw) -> Option<Reason> {
+    pub(super) fn fault_of(
+        &mut self,
+        part: u32,
+        answers: &Inference,
+        draw: &mut Draw,
+    ) -> Option<Reason> {
         let rows = self.parts.select(&self.rows, part);
-        let secrets = self.secrets.get_or_insert_with(|| InferenceSecrets::draw(&self.classifier, &draw.bytes()));
+        let secrets = self
+            .secrets
+            .get_or_insert_with(|| InferenceSecrets::draw(&self.classifier, &draw.bytes()));
         match check_inference(&self.classifier, secrets, &rows, answers) {
             Ok(()) => None,
             Err(Rejection::Form(_)) => Some(Reason::Malformed),
@@ -92,7 +109,9 @@ impl Batch {
         if found != expected {
             return Err(ComputeError::Count { what: "classes", found, expected });
         }
-        if let Some(index) = classes.iter().position(|c| usize::from(*c) >= self.classifier.topology().classes()) {
+        if let Some(index) =
+            classes.iter().position(|c| usize::from(*c) >= self.classifier.topology().classes())
+        {
             return Err(ComputeError::Range { what: "classes", index });
         }
         if let Some(slot) = self.answers.get_mut(part as usize) {

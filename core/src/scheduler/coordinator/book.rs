@@ -217,7 +217,10 @@ impl Book {
 
     /// Accuracy at the last measurement.
     pub fn accuracy(&self) -> Accuracy {
-        self.curve.last().map_or(Accuracy { correct: 0, total: 0 }, |p| Accuracy { correct: p.correct, total: p.total })
+        self.curve.last().map_or(Accuracy { correct: 0, total: 0 }, |p| Accuracy {
+            correct: p.correct,
+            total: p.total,
+        })
     }
 
     /// The `count` who did most, most first; equals by identity.

@@ -62,7 +62,9 @@ pub(super) enum Course {
 impl Course {
     pub(super) fn new(spec: &JobSpec, material: Material) -> Result<Self, StartError> {
         let course = match (&spec.task, material) {
-            (JobTask::Train(task), Material::Training(data)) => Self::Training(Box::new(Training::new(task, data)?)),
+            (JobTask::Train(task), Material::Training(data)) => {
+                Self::Training(Box::new(Training::new(task, data)?))
+            }
             (JobTask::Infer(task), Material::Inference { classifier, rows }) => {
                 Self::Batch(Box::new(Batch::new(task, classifier, rows)?))
             }
@@ -156,7 +158,9 @@ impl Course {
     ) -> Result<Option<Reason>, Error> {
         match (self, product) {
             (Self::Training(training), product) => training.fault_of(id, product, draw),
-            (Self::Batch(batch), Product::Answers(answers)) => Ok(batch.fault_of(id.lane, answers, draw)),
+            (Self::Batch(batch), Product::Answers(answers)) => {
+                Ok(batch.fault_of(id.lane, answers, draw))
+            }
             (Self::Batch(_), _) => Ok(Some(Reason::Malformed)),
         }
     }
@@ -165,7 +169,9 @@ impl Course {
     pub(super) fn part_of(&self, product: Product) -> Option<Part> {
         match (self, product) {
             (Self::Training(_), Product::Unit(trace)) => Some(Part::Unit(trace.result)),
-            (Self::Batch(_), Product::Answers(answers)) => Some(Part::Answers(answers.classes.to_vec())),
+            (Self::Batch(_), Product::Answers(answers)) => {
+                Some(Part::Answers(answers.classes.to_vec()))
+            }
             _ => None,
         }
     }

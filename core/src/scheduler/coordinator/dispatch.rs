@@ -15,7 +15,9 @@ use super::{
 use crate::{
     scheduler::score,
     types::{NodeId, TimeMs},
-    wire::work::{Answer, Assignment, Holds, Lease, LeaseId, Notice, Reason, Refusal, Response, Task},
+    wire::work::{
+        Answer, Assignment, Holds, Lease, LeaseId, Notice, Reason, Refusal, Response, Task,
+    },
 };
 use alloc::{
     boxed::Box,
@@ -75,7 +77,10 @@ impl Coordinator {
         }
         let of_worker = self.parked.iter().filter(|p| p.node == peer.node).count();
         let oldest = self.parked.iter().position(|p| p.node == peer.node);
-        if let Some(ask) = oldest.filter(|_| of_worker >= PARKED_PER_WORKER_MAX).and_then(|at| self.parked.remove(at)) {
+        if let Some(ask) = oldest
+            .filter(|_| of_worker >= PARKED_PER_WORKER_MAX)
+            .and_then(|at| self.parked.remove(at))
+        {
             self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: BUSY_RETRY_MS });
         }
         if self.parked.len() >= PARKED_MAX {
@@ -91,7 +96,8 @@ impl Coordinator {
         self.parked = others;
         for Parked { id, .. } in of_node {
             // Nobody hears it, but the host must not keep the question.
-            self.outbox.push(Output::Reply { id, response: Response::of(Answer::Idle { retry_ms: 0 }) });
+            self.outbox
+                .push(Output::Reply { id, response: Response::of(Answer::Idle { retry_ms: 0 }) });
         }
         if let Some(member) = self.roster.of_mut(node) {
             member.lanes = 0;
@@ -99,7 +105,12 @@ impl Coordinator {
             member.sent = SentTo::default();
         }
         let until = now.saturating_add(self.config.gone_grace_ms);
-        for lease in self.slots.iter_mut().flat_map(|s| s.leases.iter_mut()).filter(|l| l.party.node == *node) {
+        for lease in self
+            .slots
+            .iter_mut()
+            .flat_map(|s| s.leases.iter_mut())
+            .filter(|l| l.party.node == *node)
+        {
             lease.deadline = lease.deadline.min(until);
             lease.gone = true;
         }
@@ -154,7 +165,8 @@ impl Coordinator {
     /// Lanes that lack somebody, most urgent first.
     fn needs(&self, now: TimeMs) -> Vec<(Need, u32)> {
         let in_flight_max = (HELD_BYTES_MAX / self.course.held_len().max(1)).max(LEASES_MAX);
-        let room = in_flight_max.saturating_sub(self.slots.iter().filter(|s| s.in_flight()).count());
+        let room =
+            in_flight_max.saturating_sub(self.slots.iter().filter(|s| s.in_flight()).count());
         let checker_wait_ms = self.config.checker_wait_ms;
         let overdue = |slot: &Slot| {
             matches!(&*slot.leases, [only] if only.backup_at <= now && only.commitment.is_none())
@@ -167,7 +179,9 @@ impl Coordinator {
                 _ if slot.is_forlorn() => {}
                 // Later this host does it.
                 Phase::Checking { since, .. } if since.saturating_add(checker_wait_ms) <= now => {}
-                Phase::Checking { .. } if slot.leases.is_empty() => needs.push((Need::Checker, lane)),
+                Phase::Checking { .. } if slot.leases.is_empty() => {
+                    needs.push((Need::Checker, lane))
+                }
                 Phase::Open if slot.leases.is_empty() => {
                     free += 1;
                     if free <= room {
@@ -189,11 +203,13 @@ impl Coordinator {
         for lease in self.slots.iter().flat_map(|s| &s.leases).filter(|l| l.commitment.is_none()) {
             *leased.entry(lease.party.node).or_default() += 1;
         }
-        let mut nodes: Vec<NodeId> = self.parked.iter().filter(|p| p.lanes > 0).map(|p| p.node).collect();
+        let mut nodes: Vec<NodeId> =
+            self.parked.iter().filter(|p| p.lanes > 0).map(|p| p.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes.retain(|node| {
-            !self.roster.is_banned(node) && leased.get(node).copied().unwrap_or(0) < self.leases_max(node)
+            !self.roster.is_banned(node)
+                && leased.get(node).copied().unwrap_or(0) < self.leases_max(node)
         });
         nodes
     }
@@ -201,7 +217,8 @@ impl Coordinator {
     /// How many lanes at once: by speed relative to the others, and one more than it says it computes side by side,
     /// so that it has the next while the last is under way to us.
     fn leases_max(&self, node: &NodeId) -> u32 {
-        let speeds: Vec<u64> = self.roster.iter().map(|(_, m)| m.speed()).filter(|s| *s > 0).collect();
+        let speeds: Vec<u64> =
+            self.roster.iter().map(|(_, m)| m.speed()).filter(|s| *s > 0).collect();
         let mean = (speeds.iter().sum::<u64>() / (speeds.len() as u64).max(1)).max(1);
         let Some(member) = self.roster.of(node) else { return 1 };
         let by_speed = (2 * member.speed() / mean).clamp(2, u64::from(u32::MAX)) as u32;
@@ -213,7 +230,8 @@ impl Coordinator {
         let reserve = self.guest_reserve(now);
         let free = self.slots.iter().filter(|s| s.is_free()).count() as u32;
         let is_guest = |node: &NodeId| self.roster.of(node).is_some_and(|m| m.guest);
-        let mut eligible: Vec<NodeId> = waiting.iter().filter(|node| !slot.involves(node)).copied().collect();
+        let mut eligible: Vec<NodeId> =
+            waiting.iter().filter(|node| !slot.involves(node)).copied().collect();
         match need {
             // What is reserved for guests, only guests get.
             Need::Worker if free <= reserve => eligible.retain(is_guest),
@@ -223,7 +241,8 @@ impl Coordinator {
             }
             _ => {}
         }
-        let candidates: Vec<_> = eligible.iter().filter_map(|n| self.roster.of(n)).map(|m| m.candidate()).collect();
+        let candidates: Vec<_> =
+            eligible.iter().filter_map(|n| self.roster.of(n)).map(|m| m.candidate()).collect();
         let index = self.draw.weighted(&score::scores(&candidates))?;
         eligible.get(index).copied()
     }
@@ -243,16 +262,23 @@ impl Coordinator {
     fn is_active(&self, now: TimeMs, node: &NodeId) -> bool {
         self.roster.of(node).is_some_and(|m| !m.banned && m.lanes > 0)
             && (self.parked.iter().any(|p| p.node == *node)
-                || self.roster.of(node).is_some_and(|m| now < m.seen.saturating_add(self.config.active_ms))
+                || self
+                    .roster
+                    .of(node)
+                    .is_some_and(|m| now < m.seen.saturating_add(self.config.active_ms))
                 || self.slots.iter().flat_map(|s| &s.leases).any(|l| l.party.node == *node))
     }
 
     fn grant(&mut self, now: TimeMs, lane: u32, node: NodeId) -> Result<(), Error> {
-        let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else { return Ok(()) };
+        let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else {
+            return Ok(());
+        };
         let Some(ask) = self.parked.remove(at) else { return Ok(()) };
         let assignment = self.assign(now, lane, &ask)?;
         let (guest, patience, expected_ms) = match self.roster.of(&node) {
-            Some(member) => (member.guest, member.patience(), member.expected_ms(self.course.macs(lane))),
+            Some(member) => {
+                (member.guest, member.patience(), member.expected_ms(self.course.macs(lane)))
+            }
             None => (false, 1, self.config.lease_ms_min),
         };
         let lease_ms = expected_ms
@@ -286,7 +312,9 @@ impl Coordinator {
         // A worker that requests work well after the answer must have arrived has received it.
         let on_its_way = |at: TimeMs, within_ms: u64| ask.since <= at.saturating_add(within_ms);
         let weights_held = ask.holds.weights_of == Some(round)
-            || sent_to.weights.is_some_and(|(of, at)| of == round && on_its_way(at, WEIGHTS_TRAVEL_MS));
+            || sent_to
+                .weights
+                .is_some_and(|(of, at)| of == round && on_its_way(at, WEIGHTS_TRAVEL_MS));
         let rows = match sent_to.rows {
             _ if ask.holds.rows => RowsWanted::None,
             Some(at) if on_its_way(at, ROWS_TRAVEL_MS) => RowsWanted::Lane,
@@ -322,13 +350,18 @@ impl Coordinator {
                 {
                     let waited = since.saturating_add(self.config.checker_wait_ms) <= now;
                     let possible = !slot.leases.is_empty()
-                        || self.roster.iter().any(|(n, _)| !slot.involves(n) && self.is_active(now, n));
+                        || self
+                            .roster
+                            .iter()
+                            .any(|(n, _)| !slot.involves(n) && self.is_active(now, n));
                     if waited || !possible {
                         self.supersede(lane);
                         self.recompute(now, lane, None)?;
                     }
                 }
-                Phase::Recomputing { retry_at, .. } if *retry_at <= now => self.recompute_again(now, lane)?,
+                Phase::Recomputing { retry_at, .. } if *retry_at <= now => {
+                    self.recompute_again(now, lane)?
+                }
                 _ => {}
             }
         }
@@ -337,12 +370,16 @@ impl Coordinator {
 
     /// Answers those who wait and have something that they should hear at once.
     fn tell_urgent(&mut self) {
-        while let Some(at) = self.parked.iter().position(|p| self.roster.of(&p.node).is_some_and(|m| m.urgent)) {
+        while let Some(at) =
+            self.parked.iter().position(|p| self.roster.of(&p.node).is_some_and(|m| m.urgent))
+        {
             let Some(ask) = self.parked.remove(at) else { break };
             self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
         }
-        while let Some(at) =
-            self.parked.iter().position(|p| p.lanes == 0 && self.roster.of(&p.node).is_some_and(|m| m.has_notices()))
+        while let Some(at) = self
+            .parked
+            .iter()
+            .position(|p| p.lanes == 0 && self.roster.of(&p.node).is_some_and(|m| m.has_notices()))
         {
             let Some(ask) = self.parked.remove(at) else { break };
             self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
@@ -370,7 +407,9 @@ impl Coordinator {
             for slot in &self.slots {
                 times.extend(slot.leases.iter().flat_map(|l| [l.deadline, l.backup_at]));
                 match &slot.phase {
-                    Phase::Checking { since, .. } => times.push(since.saturating_add(config.checker_wait_ms)),
+                    Phase::Checking { since, .. } => {
+                        times.push(since.saturating_add(config.checker_wait_ms))
+                    }
                     Phase::Recomputing { retry_at, .. } => times.push(*retry_at),
                     Phase::Disputed { until, .. } => times.push(*until),
                     Phase::Open | Phase::Accepted { .. } => {}

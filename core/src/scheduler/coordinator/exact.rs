@@ -42,17 +42,19 @@ impl Training {
         let secrets = match self.secrets.take() {
             Some(secrets) => secrets,
             None => {
-                let published = self.weights().publish(self.plan.topology()).map_err(ComputeError::from)?;
+                let published =
+                    self.weights().publish(self.plan.topology()).map_err(ComputeError::from)?;
                 let vectors = RoundSecrets::draw(&self.plan, &published, &draw.bytes())?;
                 Secrets { vectors, published }
             }
         };
         let Secrets { vectors, published } = &secrets;
-        let fault = match check_unit(&self.plan, vectors, published, (id.round, id.lane), &rows, trace) {
-            Ok(()) => None,
-            Err(Rejection::Form(_)) => Some(Reason::Malformed),
-            Err(_) => Some(Reason::WrongProduct),
-        };
+        let fault =
+            match check_unit(&self.plan, vectors, published, (id.round, id.lane), &rows, trace) {
+                Ok(()) => None,
+                Err(Rejection::Form(_)) => Some(Reason::Malformed),
+                Err(_) => Some(Reason::WrongProduct),
+            };
         self.secrets = Some(secrets);
         Ok(fault)
     }

@@ -97,7 +97,8 @@ impl Slot {
     }
 
     pub(super) fn take_lease(&mut self, number: u64, node: &NodeId) -> Option<Running> {
-        let index = self.leases.iter().position(|l| l.party.number == number && l.party.node == *node)?;
+        let index =
+            self.leases.iter().position(|l| l.party.number == number && l.party.node == *node)?;
         Some(self.leases.remove(index))
     }
 
@@ -131,7 +132,9 @@ impl Slot {
         self.leases.iter().any(|l| l.party.node == *node)
             || match &self.phase {
                 Phase::Checking { first, .. } => holds(first),
-                Phase::Recomputing { first, second, .. } => [first, second].into_iter().flatten().any(holds),
+                Phase::Recomputing { first, second, .. } => {
+                    [first, second].into_iter().flatten().any(holds)
+                }
                 Phase::Disputed { first, second, .. } => holds(first) || holds(second),
                 Phase::Open | Phase::Accepted { .. } => false,
             }
@@ -142,7 +145,9 @@ impl Slot {
         let is = |s: &Submission| s.party.number == number && s.party.node == *node;
         match &self.phase {
             Phase::Checking { first, .. } => is(first),
-            Phase::Recomputing { first, second, .. } => [first, second].into_iter().flatten().any(is),
+            Phase::Recomputing { first, second, .. } => {
+                [first, second].into_iter().flatten().any(is)
+            }
             Phase::Disputed { first, second, .. } => is(first) || is(second),
             Phase::Open | Phase::Accepted { .. } => false,
         }

@@ -26,8 +26,8 @@ mod submit;
 mod training;
 
 pub use book::{
-    AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint, Rejection, Snapshot,
-    TALLIES_MAX,
+    AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint,
+    Rejection, Snapshot, TALLIES_MAX,
 };
 pub use config::{ALL, Config, LANES_WRITTEN_MACS_MIN};
 pub use course::Material;
@@ -185,9 +185,16 @@ impl Coordinator {
         self.outbox.push(Output::Reply { id, response: Response { answer, notices } });
     }
 
-    fn request(&mut self, now: TimeMs, id: u64, peer: &Peer, request: Request) -> Result<(), Error> {
+    fn request(
+        &mut self,
+        now: TimeMs,
+        id: u64,
+        peer: &Peer,
+        request: Request,
+    ) -> Result<(), Error> {
         if request.job() != self.job {
-            self.outbox.push(Output::Reply { id, response: Response::refused(Refusal::UnknownJob) });
+            self.outbox
+                .push(Output::Reply { id, response: Response::refused(Refusal::UnknownJob) });
             return Ok(());
         }
         self.roster.see(now, peer);
@@ -200,10 +207,18 @@ impl Coordinator {
                 self.ask(now, id, peer, lanes, holds);
                 return Ok(());
             }
-            Request::Commit { lease, commitment } => self.commit(now, peer, lease.number, commitment),
-            Request::Open { lease, salt, product } => self.open(now, peer, lease.number, &salt, product)?,
-            Request::OpenDigest { lease, salt, digest } => self.open_digest(now, peer, lease.number, &salt, digest)?,
-            Request::State { lease, step, state } => self.state(now, peer, lease.number, step, state)?,
+            Request::Commit { lease, commitment } => {
+                self.commit(now, peer, lease.number, commitment)
+            }
+            Request::Open { lease, salt, product } => {
+                self.open(now, peer, lease.number, &salt, product)?
+            }
+            Request::OpenDigest { lease, salt, digest } => {
+                self.open_digest(now, peer, lease.number, &salt, digest)?
+            }
+            Request::State { lease, step, state } => {
+                self.state(now, peer, lease.number, step, state)?
+            }
         };
         self.reply(id, &peer.node, answer);
         Ok(())

@@ -1,6 +1,8 @@
 //! What a coordinator wants done, and what it leaves behind.
 
-use super::book::{AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot};
+use super::book::{
+    AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot,
+};
 use crate::{
     codec::BoundedVec,
     compute::{params::PARAMETERS_MAX, predict::Accuracy, state::Weights},
@@ -142,13 +144,31 @@ impl Outcome {
     }
 
     /// The record object's contents, of a training.
-    pub fn record(&self, job: JobId, spec: &JobSpec, coordinator: NodeId) -> Option<TrainingRecord> {
+    pub fn record(
+        &self,
+        job: JobId,
+        spec: &JobSpec,
+        coordinator: NodeId,
+    ) -> Option<TrainingRecord> {
         let (trained, task) = (self.trained()?, spec.training()?);
-        let contribution =
-            |c: &Contributor| Contribution { node: c.node, units: c.units, checks: c.checks, macs: c.macs };
-        let point = |p: &RecordPoint| Point { round: p.round, correct: p.correct, total: p.total, weights: p.weights };
-        let rejected =
-            |r: &Rejection| Rejected { round: r.round, lane: r.lane, worker: r.worker, reason: r.reason.to_string() };
+        let contribution = |c: &Contributor| Contribution {
+            node: c.node,
+            units: c.units,
+            checks: c.checks,
+            macs: c.macs,
+        };
+        let point = |p: &RecordPoint| Point {
+            round: p.round,
+            correct: p.correct,
+            total: p.total,
+            weights: p.weights,
+        };
+        let rejected = |r: &Rejection| Rejected {
+            round: r.round,
+            lane: r.lane,
+            worker: r.worker,
+            reason: r.reason.to_string(),
+        };
         Some(TrainingRecord {
             job,
             name: spec.name.clone(),

@@ -113,7 +113,8 @@ impl Roster {
     /// Notes that a worker has spoken.
     pub(super) fn see(&mut self, now: TimeMs, peer: &Peer) {
         if !self.members.contains_key(&peer.node) && self.members.len() >= MEMBERS_MAX {
-            let oldest = self.members.iter().min_by_key(|(node, m)| (m.seen, **node)).map(|(node, _)| *node);
+            let oldest =
+                self.members.iter().min_by_key(|(node, m)| (m.seen, **node)).map(|(node, _)| *node);
             oldest.and_then(|node| self.members.remove(&node));
         }
         let member = self.members.entry(peer.node).or_insert_with(|| Member {
@@ -165,7 +166,11 @@ impl Roster {
         if let Some(member) = self.of_mut(node) {
             member.patience = 1;
             let sample = (macs.saturating_mul(1000) / elapsed_ms.max(1)).max(SPEED_MIN);
-            member.speed = if member.speed == 0 { sample } else { member.speed - member.speed / 4 + sample / 4 };
+            member.speed = if member.speed == 0 {
+                sample
+            } else {
+                member.speed - member.speed / 4 + sample / 4
+            };
         }
     }
 

@@ -2,14 +2,18 @@
 
 use super::{
     Config, Coordinator, Error, Output, StartError, Status,
-    book::{AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, RecordPoint, Snapshot},
+    book::{
+        AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, RecordPoint, Snapshot,
+    },
     course::{Course, Material, Part},
     lane::{Party, Phase, Slot},
     output::{Concluded, Event, Outcome, Record, Trained},
     training::Training,
 };
 use crate::{
-    compute::{ComputeError, array::Array, lane::LaneId, params::Mode, predict::Accuracy, state::LaneState},
+    compute::{
+        ComputeError, array::Array, lane::LaneId, params::Mode, predict::Accuracy, state::LaneState,
+    },
     ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
     types::{NodeId, TimeMs},
     wire::work::{CURVE_LEN_MAX, LeaseId, NOTICES_MAX, Notice},
@@ -64,7 +68,9 @@ impl Coordinator {
         }
         if coordinator.round < coordinator.course.rounds() && coordinator.course.is_complete() {
             match coordinator.course {
-                Course::Training(_) => return Err(StartError::Corrupt("a complete round was not closed")),
+                Course::Training(_) => {
+                    return Err(StartError::Corrupt("a complete round was not closed"));
+                }
                 // The last answers of a batch were on disk, but its end was not said.
                 Course::Batch(_) => coordinator.round += 1,
             }
@@ -77,7 +83,12 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    fn restore_round(&mut self, round: u32, state: LaneState, book: Book) -> Result<(), StartError> {
+    fn restore_round(
+        &mut self,
+        round: u32,
+        state: LaneState,
+        book: Book,
+    ) -> Result<(), StartError> {
         let other = |_| StartError::Corrupt("a snapshot is of another job");
         self.course.training_mut().map_err(other)?.restore(round, state)?;
         (self.round, self.book) = (round, book);
@@ -95,7 +106,12 @@ impl Coordinator {
             return Err(StartError::Corrupt("a lane is not of the round under way"));
         }
         let checker = checker.map(|node| Party { number: 0, node, guest: false });
-        self.restore_part(lane, Part::Lane(result), (worker, guest), checker.map_or(Check::None, Check::By))
+        self.restore_part(
+            lane,
+            Part::Lane(result),
+            (worker, guest),
+            checker.map_or(Check::None, Check::By),
+        )
     }
 
     fn restore_unit(&mut self, unit: AcceptedUnit) -> Result<(), StartError> {
@@ -140,7 +156,14 @@ impl Coordinator {
     }
 
     /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it before it is on disk.
-    pub(super) fn accept(&mut self, now: TimeMs, lane: u32, by: Party, part: Part, check: Check) -> Result<(), Error> {
+    pub(super) fn accept(
+        &mut self,
+        now: TimeMs,
+        lane: u32,
+        by: Party,
+        part: Part,
+        check: Check,
+    ) -> Result<(), Error> {
         self.course.add(lane, &part)?;
         self.supersede(lane);
         let macs = self.course.macs(lane);
@@ -149,7 +172,8 @@ impl Coordinator {
         }
         let checker = check.party();
         let (round, worker, guest) = (self.round, by.node, by.guest);
-        let event = Event::Accepted { round, lane, worker, checker: checker.map(|c| c.node), guest, macs };
+        let event =
+            Event::Accepted { round, lane, worker, checker: checker.map(|c| c.node), guest, macs };
         self.credit(lane, worker, guest, check);
         for party in [Some(by), checker].into_iter().flatten() {
             self.roster.praise(&party.node);
@@ -162,8 +186,12 @@ impl Coordinator {
             // The snapshot holds the last lane too: one write instead of two.
             Part::Lane(_) | Part::Unit(_) if complete => return self.close_round(now, event),
             Part::Lane(_) | Part::Unit(_) if !self.writes_lanes() => None,
-            Part::Lane(result) => Some(Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result })),
-            Part::Unit(result) => Some(Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result })),
+            Part::Lane(result) => {
+                Some(Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }))
+            }
+            Part::Unit(result) => {
+                Some(Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }))
+            }
             // No snapshot holds these.
             Part::Answers(classes) => {
                 let classes = Array::new(classes).unwrap_or_default();
@@ -220,8 +248,12 @@ impl Coordinator {
     fn snapshot(&self) -> Result<Record, ComputeError> {
         let (round, book, training) = (self.round, self.book.clone(), self.course.training()?);
         Ok(match training.plan.params().mode {
-            Mode::Local { .. } => Record::Round(Snapshot { round, weights: training.weights().clone(), book }),
-            Mode::Exact { .. } => Record::ExactRound(ExactSnapshot { round, state: training.state.clone(), book }),
+            Mode::Local { .. } => {
+                Record::Round(Snapshot { round, weights: training.weights().clone(), book })
+            }
+            Mode::Exact { .. } => {
+                Record::ExactRound(ExactSnapshot { round, state: training.state.clone(), book })
+            }
         })
     }
 
@@ -233,7 +265,8 @@ impl Coordinator {
             return Ok(None);
         }
         let Accuracy { correct, total } = training.accuracy()?;
-        let point = RecordPoint { round: self.round, correct, total, weights: training.weights().hash() };
+        let point =
+            RecordPoint { round: self.round, correct, total, weights: training.weights().hash() };
         self.book.measure(point);
         Ok(Some(point))
     }

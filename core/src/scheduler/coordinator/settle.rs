@@ -38,7 +38,13 @@ impl Coordinator {
                 return self.recompute(now, lane, Some(second));
             }
             let checker = second.party;
-            return self.accept(now, lane, first.party, Part::Lane(first.result), Check::By(checker));
+            return self.accept(
+                now,
+                lane,
+                first.party,
+                Part::Lane(first.result),
+                Check::By(checker),
+            );
         };
         let step = dispute.step(&self.course.training()?.plan);
         let asked = first.party;
@@ -56,7 +62,12 @@ impl Coordinator {
     }
 
     /// Replays the disputed step from the state that the first party showed.
-    pub(super) fn settle_dispute(&mut self, now: TimeMs, lane: u32, before: &LaneState) -> Result<(), Error> {
+    pub(super) fn settle_dispute(
+        &mut self,
+        now: TimeMs,
+        lane: u32,
+        before: &LaneState,
+    ) -> Result<(), Error> {
         let id = self.lane_id(lane);
         let input = self.course.training_mut()?.lane_input(id)?;
         let Some((first, second, _)) = self.take_dispute(lane) else { return Ok(()) };
@@ -125,11 +136,18 @@ impl Coordinator {
     }
 
     /// Lets this host compute a lane that is `Open` or in `Checking`; `second` agrees with its first result.
-    pub(super) fn recompute(&mut self, now: TimeMs, lane: u32, second: Option<Submission>) -> Result<(), Error> {
+    pub(super) fn recompute(
+        &mut self,
+        now: TimeMs,
+        lane: u32,
+        second: Option<Submission>,
+    ) -> Result<(), Error> {
         let (unit, retry_at) = (self.unit_next, now.saturating_add(RECOMPUTE_RETRY_MS));
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         slot.phase = match core::mem::replace(&mut slot.phase, Phase::Open) {
-            Phase::Checking { first, .. } => Phase::Recomputing { first: Some(first), second, unit, retry_at },
+            Phase::Checking { first, .. } => {
+                Phase::Recomputing { first: Some(first), second, unit, retry_at }
+            }
             Phase::Open => Phase::Recomputing { first: None, second, unit, retry_at },
             other => {
                 slot.phase = other;
@@ -144,7 +162,9 @@ impl Coordinator {
 
     pub(super) fn recompute_again(&mut self, now: TimeMs, lane: u32) -> Result<(), Error> {
         let task = self.task(lane)?;
-        if let Some(Phase::Recomputing { unit, retry_at, .. }) = self.slot(lane).map(|s| &mut s.phase) {
+        if let Some(Phase::Recomputing { unit, retry_at, .. }) =
+            self.slot(lane).map(|s| &mut s.phase)
+        {
             *retry_at = now.saturating_add(RECOMPUTE_RETRY_MS);
             let unit = *unit;
             self.outbox.push(Output::Compute { unit, task });
@@ -159,8 +179,10 @@ impl Coordinator {
         asked: u64,
         product: Result<Product, ComputeFailed>,
     ) -> Result<(), Error> {
-        let is_asked = |phase: &Phase| matches!(phase, Phase::Recomputing { unit, .. } if *unit == asked);
-        let Some(lane) = self.slots.iter().position(|s| is_asked(&s.phase)).map(|lane| lane as u32) else {
+        let is_asked =
+            |phase: &Phase| matches!(phase, Phase::Recomputing { unit, .. } if *unit == asked);
+        let Some(lane) = self.slots.iter().position(|s| is_asked(&s.phase)).map(|lane| lane as u32)
+        else {
             return Err(Error::UnknownUnit(asked));
         };
         let local = Party { number: 0, node: self.config.local, guest: false };
@@ -176,7 +198,9 @@ impl Coordinator {
         let training = self.course.training()?;
         own.check_form(&training.plan, &self.lane_id(lane), training.weights())?;
         let Some(slot) = self.slot(lane) else { return Ok(()) };
-        let Phase::Recomputing { first, second, .. } = core::mem::replace(&mut slot.phase, Phase::Open) else {
+        let Phase::Recomputing { first, second, .. } =
+            core::mem::replace(&mut slot.phase, Phase::Open)
+        else {
             return Ok(());
         };
         let dispute = first.as_ref().and_then(|first| Dispute::between(&first.result, &own));

@@ -19,10 +19,18 @@ use crate::{
 const UPLOAD_BYTES_PER_MS: usize = 64;
 
 impl Coordinator {
-    pub(super) fn commit(&mut self, now: TimeMs, peer: &Peer, number: u64, commitment: Digest) -> Answer {
+    pub(super) fn commit(
+        &mut self,
+        now: TimeMs,
+        peer: &Peer,
+        number: u64,
+        commitment: Digest,
+    ) -> Answer {
         let upload_ms = (self.course.upload_len() / UPLOAD_BYTES_PER_MS) as u64;
         let open_by = now.saturating_add(self.config.open_wait_ms).saturating_add(upload_ms);
-        let Some(lane) = self.leases.get(&number).copied() else { return Answer::Refused(Refusal::UnknownLease) };
+        let Some(lane) = self.leases.get(&number).copied() else {
+            return Answer::Refused(Refusal::UnknownLease);
+        };
         let Some(slot) = self.slot(lane) else { return Answer::Refused(Refusal::UnknownLease) };
         if slot.has_opened(number, &peer.node) {
             return Answer::Refused(Refusal::OutOfTurn);
@@ -30,7 +38,9 @@ impl Coordinator {
         // A second result is as good as its digest, as long as that is the first one's. The worker
         // is bound by now.
         let open_it = Answer::OpenIt { product: !matches!(slot.phase, Phase::Checking { .. }) };
-        let Some(lease) = slot.lease_mut(number, &peer.node) else { return Answer::Refused(Refusal::UnknownLease) };
+        let Some(lease) = slot.lease_mut(number, &peer.node) else {
+            return Answer::Refused(Refusal::UnknownLease);
+        };
         match lease.commitment {
             Some(before) if before == commitment => open_it,
             // It binds: a second thought is not taken.
@@ -62,10 +72,14 @@ impl Coordinator {
         }
         match slot.lease_mut(number, &peer.node) {
             None => return unknown,
-            Some(Running { commitment: None, .. }) => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+            Some(Running { commitment: None, .. }) => {
+                return Ok(Answer::Refused(Refusal::OutOfTurn));
+            }
             Some(_) => {}
         }
-        let Some(Running { party, commitment: Some(commitment), .. }) = slot.take_lease(number, &peer.node) else {
+        let Some(Running { party, commitment: Some(commitment), .. }) =
+            slot.take_lease(number, &peer.node)
+        else {
             return unknown;
         };
         let digest = product.digest(&self.lane_id(lane));
@@ -83,7 +97,9 @@ impl Coordinator {
         // Whoever else computes this lane at the same moment comes too late.
         self.supersede(lane);
         match product {
-            Product::Lane(result) => self.submitted(now, lane, Submission { party, result }, commitment)?,
+            Product::Lane(result) => {
+                self.submitted(now, lane, Submission { party, result }, commitment)?
+            }
             product => {
                 if let Some(part) = self.course.part_of(product) {
                     self.accept(now, lane, party, part, Check::Products)?;
@@ -110,12 +126,16 @@ impl Coordinator {
             return Ok(Answer::Received);
         }
         let first = match &slot.phase {
-            Phase::Checking { first, .. } if first.result.digest == digest => Some(first.result.clone()),
+            Phase::Checking { first, .. } if first.result.digest == digest => {
+                Some(first.result.clone())
+            }
             _ => None,
         };
         let (party, commitment) = match slot.lease_mut(number, &peer.node) {
             None => return unknown,
-            Some(Running { commitment: None, .. }) => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+            Some(Running { commitment: None, .. }) => {
+                return Ok(Answer::Refused(Refusal::OutOfTurn));
+            }
             Some(Running { commitment: Some(commitment), party, .. }) => (*party, *commitment),
         };
         let is_bound = lane_commitment(&digest, &party.node, salt) == commitment;
@@ -139,7 +159,13 @@ impl Coordinator {
     }
 
     /// A result is on the table: the first of its lane, or the one to compare the first with.
-    fn submitted(&mut self, now: TimeMs, lane: u32, submission: Submission, commitment: Digest) -> Result<(), Error> {
+    fn submitted(
+        &mut self,
+        now: TimeMs,
+        lane: u32,
+        submission: Submission,
+        commitment: Digest,
+    ) -> Result<(), Error> {
         let Some(slot) = self.slot(lane) else { return Ok(()) };
         match core::mem::replace(&mut slot.phase, Phase::Open) {
             Phase::Checking { first, .. } => self.compare(now, lane, first, submission),
@@ -155,7 +181,9 @@ impl Coordinator {
                 }
                 self.recompute(now, lane, None)
             }
-            Phase::Open => self.accept(now, lane, submission.party, Part::Lane(submission.result), Check::None),
+            Phase::Open => {
+                self.accept(now, lane, submission.party, Part::Lane(submission.result), Check::None)
+            }
             // Other phases have no leases, so nothing can be opened in them.
             other => {
                 if let Some(slot) = self.slot(lane) {
@@ -194,7 +222,9 @@ impl Coordinator {
         };
         match self.slots.get(lane as usize).map(|s| &s.phase) {
             Some(Phase::Disputed { first, step: asked, .. })
-                if first.party.number == number && first.party.node == peer.node && *asked == step => {}
+                if first.party.number == number
+                    && first.party.node == peer.node
+                    && *asked == step => {}
             _ => return Ok(Answer::Refused(Refusal::OutOfTurn)),
         }
         match state {

@@ -15,7 +15,8 @@ use crate::{
     scheduler::draw::Draw,
     types::Digest,
     wire::work::{
-        Assignment, LaneAssignment, Product, ROWS_HELD_LEN_MAX, Reason, SentRows, SentWeights, Task, UnitInput,
+        Assignment, LaneAssignment, Product, ROWS_HELD_LEN_MAX, Reason, SentRows, SentWeights,
+        Task, UnitInput,
     },
 };
 
@@ -41,7 +42,10 @@ impl Training {
         let plan = task.params.clone().validate()?;
         plan.check_data(dataset.train())?;
         if dataset.train().rows() != task.training_rows {
-            return Err(StartError::OtherData { expected: task.training_rows, found: dataset.train().rows() });
+            return Err(StartError::OtherData {
+                expected: task.training_rows,
+                found: dataset.train().rows(),
+            });
         }
         let order = EpochOrder::new(dataset.train().rows());
         let is_order_cheap = order.shuffled_rows(&plan) <= SHUFFLED_ROWS_MAX;
@@ -79,7 +83,13 @@ impl Training {
     }
 
     pub(super) fn lane_input(&mut self, id: LaneId) -> Result<LaneInput, ComputeError> {
-        LaneInput::assemble(&self.plan, &mut self.order, self.dataset.train(), self.state.weights(), id)
+        LaneInput::assemble(
+            &self.plan,
+            &mut self.order,
+            self.dataset.train(),
+            self.state.weights(),
+            id,
+        )
     }
 
     pub(super) fn task(&mut self, id: LaneId) -> Result<Task, ComputeError> {
@@ -105,7 +115,11 @@ impl Training {
         }
         let hash = self.hash.unwrap_or_else(|| self.state.weights().hash());
         self.hash = Some(hash);
-        let weights = if weights_held { SentWeights::Held } else { SentWeights::Here(self.state.weights().clone()) };
+        let weights = if weights_held {
+            SentWeights::Held
+        } else {
+            SentWeights::Here(self.state.weights().clone())
+        };
         let rows = match rows {
             RowsWanted::None if self.rows_are_few => SentRows::Held,
             RowsWanted::All if self.rows_are_few => SentRows::All(self.dataset.train().clone()),
@@ -113,7 +127,10 @@ impl Training {
         };
         let sent = Sent { weights: !weights_held, rows: matches!(rows, SentRows::All(_)) };
         let params = self.plan.params().clone();
-        Ok((Assignment::Lane(LaneAssignment { params, id, weights_hash: hash, weights, rows }), sent))
+        Ok((
+            Assignment::Lane(LaneAssignment { params, id, weights_hash: hash, weights, rows }),
+            sent,
+        ))
     }
 
     pub(super) fn fault_of(

@@ -44,7 +44,9 @@ impl Stage {
 
     pub(super) const fn unit(self) -> Option<u64> {
         match self {
-            Self::Computing { unit } | Self::Showing { unit, .. } | Self::Abandoned { unit } => Some(unit),
+            Self::Computing { unit } | Self::Showing { unit, .. } | Self::Abandoned { unit } => {
+                Some(unit)
+            }
             _ => None,
         }
     }
@@ -79,7 +81,19 @@ impl Held {
     ) -> Self {
         let stage = Stage::Queued;
         let (opens_product, tries, retry_at) = (true, 0, None);
-        Self { lease, coordinator, task, product: None, salt, opens_product, order, stage, until, tries, retry_at }
+        Self {
+            lease,
+            coordinator,
+            task,
+            product: None,
+            salt,
+            opens_product,
+            order,
+            stage,
+            until,
+            tries,
+            retry_at,
+        }
     }
 
     pub(super) const fn id(&self) -> LaneId {

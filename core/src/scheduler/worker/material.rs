@@ -75,7 +75,8 @@ impl Materials {
         self.uses += 1;
         let material = self.jobs.entry(lane.id.job).or_default();
         material.used = self.uses;
-        if let SentWeights::Here(weights) = core::mem::replace(&mut lane.weights, SentWeights::Held) {
+        if let SentWeights::Here(weights) = core::mem::replace(&mut lane.weights, SentWeights::Held)
+        {
             if weights.hash() != lane.weights_hash {
                 return Err(Unusable::Malformed);
             }
@@ -100,7 +101,9 @@ impl Materials {
     fn evict(&mut self, but: JobId) {
         while self.jobs.values().map(Material::bytes).sum::<usize>() > BYTES_MAX {
             let others = self.jobs.iter().filter(|(job, _)| **job != but);
-            let Some(oldest) = others.min_by_key(|(_, m)| m.used).map(|(job, _)| *job) else { return };
+            let Some(oldest) = others.min_by_key(|(_, m)| m.used).map(|(job, _)| *job) else {
+                return;
+            };
             self.jobs.remove(&oldest);
         }
     }
@@ -141,7 +144,11 @@ mod tests {
     /// A lane of a job whose rounds take all 65,536 rows at each step.
     fn lane(steps: u32, rows: SentRows) -> LaneAssignment {
         let params = JobParams {
-            architecture: Architecture { dims: vec![2, 2].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            architecture: Architecture {
+                dims: vec![2, 2].try_into().unwrap(),
+                input_exponent: 6,
+                hidden_exponent: 5,
+            },
             unit_rows: 16,
             mode: Mode::Local { lanes: 4096, steps },
             learning_rate: 6554,
@@ -152,7 +159,13 @@ mod tests {
         };
         let weights = Weights::initial(&params.clone().validate().unwrap());
         let id = LaneId { job: Digest([1; 32]), round: 0, lane: 0 };
-        LaneAssignment { params, id, weights_hash: weights.hash(), weights: SentWeights::Here(weights), rows }
+        LaneAssignment {
+            params,
+            id,
+            weights_hash: weights.hash(),
+            weights: SentWeights::Here(weights),
+            rows,
+        }
     }
 
     #[test]

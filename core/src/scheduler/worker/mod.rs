@@ -20,7 +20,8 @@ use crate::{
     machine::Machine,
     types::{NodeId, TimeMs},
     wire::work::{
-        Answer, Assignment, Holds, LaneAssignment, Lease, LeaseId, Notice, Product, Refusal, Request, Response, Task,
+        Answer, Assignment, Holds, LaneAssignment, Lease, LeaseId, Notice, Product, Refusal,
+        Request, Response, Task,
     },
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -164,7 +165,11 @@ impl Worker {
 
     /// Fills the free slots with questions, to each coordinator in turn.
     fn ask(&mut self, now: TimeMs) {
-        let asking = self.exchanges.values().filter(|e| matches!(e.purpose, Purpose::Ask { lanes: 1.., .. })).count();
+        let asking = self
+            .exchanges
+            .values()
+            .filter(|e| matches!(e.purpose, Purpose::Ask { lanes: 1.., .. }))
+            .count();
         let wanted = match self.config.slots {
             0 => 0,
             slots => usize::from(slots) + usize::from(self.config.prefetch),
@@ -182,19 +187,30 @@ impl Worker {
             let lanes = self.config.slots;
             let purpose = Purpose::Ask { job: offer.job, lanes };
             let holds = self.materials.holds(&offer.job);
-            self.send(now, offer.coordinator, purpose, Request::Ask { job: offer.job, lanes, holds });
+            self.send(
+                now,
+                offer.coordinator,
+                purpose,
+                Request::Ask { job: offer.job, lanes, holds },
+            );
         }
         self.ask_for_news(now);
     }
 
     /// Results that are not settled need an open ear: notices come with answers only.
     fn ask_for_news(&mut self, now: TimeMs) {
-        let mut unsettled: Vec<(JobId, NodeId)> =
-            self.held.values().filter(|h| h.stage == Stage::Settling).map(|h| (h.lease.job, h.coordinator)).collect();
+        let mut unsettled: Vec<(JobId, NodeId)> = self
+            .held
+            .values()
+            .filter(|h| h.stage == Stage::Settling)
+            .map(|h| (h.lease.job, h.coordinator))
+            .collect();
         unsettled.dedup();
         for (job, coordinator) in unsettled {
-            let listens =
-                self.exchanges.values().any(|e| matches!(e.purpose, Purpose::Ask { job: asked, .. } if asked == job));
+            let listens = self
+                .exchanges
+                .values()
+                .any(|e| matches!(e.purpose, Purpose::Ask { job: asked, .. } if asked == job));
             let may = self.standing(job).is_some_and(|s| s.not_before <= now);
             if !listens && may {
                 let purpose = Purpose::Ask { job, lanes: 0 };
@@ -209,7 +225,11 @@ impl Worker {
         let mut free = usize::from(self.config.slots.max(1))
             .saturating_sub(self.held.values().filter(|h| h.stage.computes()).count());
         while free > 0 {
-            let next = self.held.values().filter(|h| h.stage.waits_for_compute()).min_by_key(|h| h.urgency());
+            let next = self
+                .held
+                .values()
+                .filter(|h| h.stage.waits_for_compute())
+                .min_by_key(|h| h.urgency());
             let Some(lease) = next.map(|h| h.lease) else { return };
             let unit = self.number();
             let Some(held) = self.held.get_mut(&lease) else { return };
@@ -233,14 +253,22 @@ impl Worker {
         let settled = self.held.len() < before;
         match exchange.purpose {
             Purpose::Ask { job, lanes } => {
-                let not_before = if settled { now } else { exchange.since.saturating_add(ASK_INTERVAL_MS) };
+                let not_before =
+                    if settled { now } else { exchange.since.saturating_add(ASK_INTERVAL_MS) };
                 self.asked(now, not_before, job, lanes, answer);
             }
             Purpose::Lease(lease) => self.handed_in(now, lease, answer),
         }
     }
 
-    fn asked(&mut self, now: TimeMs, not_before: TimeMs, job: JobId, lanes: u8, answer: Option<Answer>) {
+    fn asked(
+        &mut self,
+        now: TimeMs,
+        not_before: TimeMs,
+        job: JobId,
+        lanes: u8,
+        answer: Option<Answer>,
+    ) {
         let jitter = self.draw.number() % ASK_INTERVAL_MS;
         // If the offer is gone, a lease of it would be computed for nobody.
         let Some(standing) = self.standing(job) else { return };
@@ -264,14 +292,16 @@ impl Worker {
             Some(Answer::Refused(Refusal::UnknownJob)) => {
                 // Its coordinator hears of a new job from the same ledger, perhaps a moment later.
                 let pause = (ASK_INTERVAL_MS << standing.failures.min(10)).min(NOT_RUNNING_MS);
-                standing.failures = standing.failures.saturating_add(u32::from(standing.not_before <= now));
+                standing.failures =
+                    standing.failures.saturating_add(u32::from(standing.not_before <= now));
                 self.forget(job);
                 pause
             }
             Some(Answer::Refused(Refusal::Banned)) => BANNED_MS,
             Some(_) | None => {
                 // Questions that fail together fail once.
-                standing.failures = standing.failures.saturating_add(u32::from(standing.not_before <= now));
+                standing.failures =
+                    standing.failures.saturating_add(u32::from(standing.not_before <= now));
                 (BACKOFF_MS.0 << standing.failures.min(10)).min(BACKOFF_MS.1) + jitter
             }
         };
@@ -284,7 +314,8 @@ impl Worker {
     fn take(&mut self, now: TimeMs, job: JobId, coordinator: NodeId, lease: Lease) -> bool {
         let Lease { id, assignment, deadline_ms } = lease;
         let is_awaited = self.awaiting.iter().any(|a| a.lease == id);
-        if id.job != job || assignment.id().job != job || self.held.contains_key(&id) || is_awaited {
+        if id.job != job || assignment.id().job != job || self.held.contains_key(&id) || is_awaited
+        {
             return false;
         }
         let until = now.saturating_add(u64::from(deadline_ms));
@@ -300,7 +331,13 @@ impl Worker {
                     Err(Unusable::Missing) if self.awaiting.len() < AWAITING_MAX => {
                         let deadline = until;
                         let until = deadline.min(now.saturating_add(AWAIT_MS_MAX));
-                        self.awaiting.push(Awaiting { lease: id, coordinator, lane, until, deadline });
+                        self.awaiting.push(Awaiting {
+                            lease: id,
+                            coordinator,
+                            lane,
+                            until,
+                            deadline,
+                        });
                         true
                     }
                     Err(_) => false,
@@ -313,7 +350,8 @@ impl Worker {
 
     fn hold(&mut self, id: LeaseId, coordinator: NodeId, task: Task, until: TimeMs) -> bool {
         if self.held.len() >= HELD_MAX {
-            let oldest = self.held.values().filter(|h| h.stage == Stage::Settling).min_by_key(|h| h.order);
+            let oldest =
+                self.held.values().filter(|h| h.stage == Stage::Settling).min_by_key(|h| h.order);
             let Some(oldest) = oldest.map(|h| h.lease) else { return false };
             self.held.remove(&oldest);
         }
@@ -327,7 +365,9 @@ impl Worker {
     fn hold_awaited(&mut self) {
         for awaiting in core::mem::take(&mut self.awaiting) {
             let is_held = match self.materials.task(&awaiting.lane) {
-                Ok(task) => self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.deadline),
+                Ok(task) => {
+                    self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.deadline)
+                }
                 Err(Unusable::Missing) => {
                     self.awaiting.push(awaiting);
                     continue;
@@ -371,8 +411,12 @@ impl Worker {
         let Some(product) = &held.product else { return };
         let Some(digest) = product.digest(&held.id()) else { return };
         let request = match held.stage {
-            Stage::Committing => Request::Commit { lease, commitment: lane_commitment(&digest, &local, &held.salt) },
-            Stage::Opening if !held.opens_product => Request::OpenDigest { lease, salt: held.salt, digest },
+            Stage::Committing => {
+                Request::Commit { lease, commitment: lane_commitment(&digest, &local, &held.salt) }
+            }
+            Stage::Opening if !held.opens_product => {
+                Request::OpenDigest { lease, salt: held.salt, digest }
+            }
             Stage::Opening => Request::Open { lease, salt: held.salt, product: product.clone() },
             _ => return,
         };
@@ -383,10 +427,15 @@ impl Worker {
     }
 
     fn computed(&mut self, now: TimeMs, unit: u64, product: Result<Product, ComputeFailed>) {
-        let Some(held) = self.held.values_mut().find(|h| h.stage.unit() == Some(unit)) else { return };
+        let Some(held) = self.held.values_mut().find(|h| h.stage.unit() == Some(unit)) else {
+            return;
+        };
         let (lease, to) = (held.lease, held.coordinator);
         match (held.stage, product) {
-            (Stage::Computing { .. }, Ok(product @ (Product::Lane(_) | Product::Unit(_) | Product::Answers(_)))) => {
+            (
+                Stage::Computing { .. },
+                Ok(product @ (Product::Lane(_) | Product::Unit(_) | Product::Answers(_))),
+            ) => {
                 held.stage = Stage::Committing;
                 held.product = Some(product);
                 self.hand_in(now, lease);
@@ -479,8 +528,12 @@ impl Worker {
                 self.response(now, exchange, Err(Failed));
             }
         }
-        let due: Vec<LeaseId> =
-            self.held.values().filter(|h| h.retry_at.is_some_and(|t| t <= now)).map(|h| h.lease).collect();
+        let due: Vec<LeaseId> = self
+            .held
+            .values()
+            .filter(|h| h.retry_at.is_some_and(|t| t <= now))
+            .map(|h| h.lease)
+            .collect();
         for lease in due {
             self.hand_in(now, lease);
         }
@@ -501,7 +554,8 @@ impl Worker {
     }
 
     fn schedule(&mut self, now: TimeMs) {
-        let timeouts = self.exchanges.values().map(|e| e.since.saturating_add(self.config.request_timeout_ms));
+        let timeouts =
+            self.exchanges.values().map(|e| e.since.saturating_add(self.config.request_timeout_ms));
         let pauses = self.offers.iter().map(|s| s.not_before);
         let ends = self.held.values().flat_map(|h| [Some(h.until), h.retry_at]).flatten();
         let waits = self.awaiting.iter().map(|a| a.until);
@@ -570,7 +624,11 @@ mod tests {
 
     fn lease(number: u64, deadline_ms: u32, weights: impl FnOnce(Weights) -> SentWeights) -> Lease {
         let params = JobParams {
-            architecture: Architecture { dims: vec![2, 2].try_into().unwrap(), input_exponent: 6, hidden_exponent: 5 },
+            architecture: Architecture {
+                dims: vec![2, 2].try_into().unwrap(),
+                input_exponent: 6,
+                hidden_exponent: 5,
+            },
             unit_rows: 8,
             mode: Mode::Local { lanes: 2, steps: 1 },
             learning_rate: 6554,

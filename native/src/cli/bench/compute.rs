@@ -31,7 +31,9 @@ impl Compute {
             let gmacs = measure(size, time, || {
                 black_box(bench.once());
             });
-            say(json, &json!({"kernel": kernel.name(), "n": n, "gmacs": round(gmacs)}), || line(kernel.name(), gmacs));
+            say(json, &json!({"kernel": kernel.name(), "n": n, "gmacs": round(gmacs)}), || {
+                line(kernel.name(), gmacs)
+            });
         }
         let mut bench = kernel::Bench::new(size);
         // In turns, so that a change of the machine's clock touches both.
@@ -47,7 +49,9 @@ impl Compute {
             "kernel": bench.kernel(), "n": n, "gmacs": round(gmacs), "peer": "matrixmultiply f32",
             "peer_gmacs": round(peer_gmacs), "ratio": round(gmacs / peer_gmacs),
         });
-        say(json, &object, || format!("{}\n{}", line(bench.kernel(), gmacs), line("matrixmultiply f32", peer_gmacs)));
+        say(json, &object, || {
+            format!("{}\n{}", line(bench.kernel(), gmacs), line("matrixmultiply f32", peer_gmacs))
+        });
     }
 }
 

@@ -38,7 +38,8 @@ use tequio_core::{
     crypto::{KnownKeys, NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
-        Action, CheckedSet, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
+        Action, CheckedSet, Checkpoint, Genesis, Params, SignedTransaction, Transaction,
+        TransactionId,
         genesis::{GenesisFile, Start},
         transaction::{Claims, RefName},
     },
@@ -137,7 +138,14 @@ impl Consensus {
             ),
         };
         let votes_to = VotesTo::from(self.profile).name();
-        command.args(["--regions", &self.regions, "--nodes", &self.nodes.to_string(), "--profile", votes_to]);
+        command.args([
+            "--regions",
+            &self.regions,
+            "--nodes",
+            &self.nodes.to_string(),
+            "--profile",
+            votes_to,
+        ]);
         let pipeline = Pipeline::from(self.pipeline).name();
         command.args(["--pipeline", pipeline, "--seeds", VIRTUAL_SEEDS, "--json"]);
         let status = command.status().context("cannot start the simulator")?;
@@ -146,12 +154,15 @@ impl Consensus {
     }
 
     async fn measure(&self, dir: &Path) -> anyhow::Result<Value> {
-        let members = (0..self.nodes).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
+        let members =
+            (0..self.nodes).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
         let start = self.found(dir, &members, &clients)?;
         let floor = Floor::measure(&start, &members);
-        let (verify_us, verify_known_us) = (verify_us(&start, &clients, false)?, verify_us(&start, &clients, true)?);
-        let signed = sign_ahead(start.header.chain, &clients, self.rate * (self.seconds + 5).min(AHEAD_S))?;
+        let (verify_us, verify_known_us) =
+            (verify_us(&start, &clients, false)?, verify_us(&start, &clients, true)?);
+        let signed =
+            sign_ahead(start.header.chain, &clients, self.rate * (self.seconds + 5).min(AHEAD_S))?;
         let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
@@ -168,7 +179,8 @@ impl Consensus {
         load.clear();
         let counted = || {
             let metrics = || nodes.iter().map(|node| &node.context.metrics);
-            let (fallbacks, ahead) = (metrics().map(|m| m.fallbacks.get()), metrics().map(|m| m.ahead.get()));
+            let (fallbacks, ahead) =
+                (metrics().map(|m| m.fallbacks.get()), metrics().map(|m| m.ahead.get()));
             (fallbacks.sum::<u64>(), ahead.sum::<u64>())
         };
         let before = counted();
@@ -177,7 +189,10 @@ impl Consensus {
         let height = first.tip().height();
         let mut parts = Vec::new();
         for second in 1..=self.seconds {
-            tokio::time::sleep((began + Duration::from_secs(second)).saturating_duration_since(Instant::now())).await;
+            tokio::time::sleep(
+                (began + Duration::from_secs(second)).saturating_duration_since(Instant::now()),
+            )
+            .await;
             if second.is_multiple_of(PART_S) {
                 parts.push((load.applied.load(Ordering::Relaxed), cpu_seconds()?));
             }
@@ -245,11 +260,14 @@ impl Consensus {
             seats: BoundedVec::truncated(members.iter().map(|keys| keys.genesis_seat(BOND))),
         };
         let chain = genesis.chain();
-        let possessions = members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
+        let possessions =
+            members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
         let file = GenesisFile::new(genesis, possessions)?;
         let start = file.start()?;
         let committee = start.committee.record().clone();
-        let checkpoint = Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms).encode();
+        let checkpoint =
+            Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms)
+                .encode();
         files::write_atomic(&dir.join(GENESIS_FILE), &file.encode(), files::PUBLIC)?;
         files::write_atomic(&dir.join(CHECKPOINT_FILE), &checkpoint, files::PUBLIC)?;
         Ok(start)
@@ -257,7 +275,12 @@ impl Consensus {
 }
 
 /// Starts all nodes, each connected to those before it, and waits until they are at work together.
-async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes, pipeline: Pipelining) -> anyhow::Result<Vec<Node>> {
+async fn launch(
+    dir: &Path,
+    members: Vec<Keys>,
+    votes_to: Votes,
+    pipeline: Pipelining,
+) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     let count = members.len();
     for (number, keys) in members.into_iter().enumerate() {
@@ -270,7 +293,9 @@ async fn launch(dir: &Path, members: Vec<Keys>, votes_to: Votes, pipeline: Pipel
         nodes.push(node);
     }
     let until = Instant::now() + START_WAIT;
-    let is_ready = |node: &Node| node.context.full_nodes().len() + 1 >= count && node.context.tip().height() > 1;
+    let is_ready = |node: &Node| {
+        node.context.full_nodes().len() + 1 >= count && node.context.tip().height() > 1
+    };
     while !nodes.iter().all(is_ready) {
         let heights: Vec<_> = nodes.iter().map(|node| node.context.tip().height()).collect();
         ensure!(Instant::now() < until, "the nodes do not come together: heights {heights:?}");
@@ -300,7 +325,8 @@ impl Load {
     }
 
     fn take(&self, samples: &Mutex<Vec<f64>>) -> Vec<f64> {
-        let mut samples = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut samples =
+            std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
         samples.sort_by(f64::total_cmp);
         samples
     }
@@ -319,7 +345,11 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
         }
         for height in seen + 1..=tip.height() {
             for receipt in context.store.receipts(height).unwrap_or_default() {
-                let sent = load.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&receipt.transaction);
+                let sent = load
+                    .waiting
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&receipt.transaction);
                 if let Some(sent) = sent.filter(|_| receipt.result.is_ok()) {
                     load.applied.fetch_add(1, Ordering::Relaxed);
                     let took_ms = sent.elapsed().as_secs_f64() * 1000.0;
@@ -351,25 +381,34 @@ fn send(
         for _ in 0..due.min(clients.len() as u64) {
             sent += 1;
             turn = (turn + 1) % clients.len();
-            let (Some(key), Some(nonce), Some(ready)) = (clients.get(turn), nonces.get(turn), signed.get_mut(turn))
+            let (Some(key), Some(nonce), Some(ready)) =
+                (clients.get(turn), nonces.get(turn), signed.get_mut(turn))
             else {
                 return;
             };
             let at = turn % contexts.len().max(1);
-            let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else { return };
+            let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else {
+                return;
+            };
             let ready = ready.pop_front().filter(|ready| {
                 let Transaction { nonce: of, expires, .. } = *ready.transaction;
                 of == *nonce && expires > context.tip().height()
             });
-            let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else { return };
+            let Some(transaction) = ready.or_else(|| transaction(context, key, *nonce)) else {
+                return;
+            };
             waiting().insert(transaction.id(), Instant::now());
             of_node.push((turn, transaction));
         }
         for (context, brought) in contexts.iter().zip(beat) {
-            let verdicts =
-                context.accept_together(brought.iter().map(|(_, transaction)| transaction.clone()).collect());
+            let verdicts = context.accept_together(
+                brought.iter().map(|(_, transaction)| transaction.clone()).collect(),
+            );
             for ((client, transaction), verdict) in brought.into_iter().zip(verdicts) {
-                let (Some(nonce), Some(ready)) = (nonces.get_mut(client), signed.get_mut(client)) else { return };
+                let (Some(nonce), Some(ready)) = (nonces.get_mut(client), signed.get_mut(client))
+                else {
+                    return;
+                };
                 if verdict.is_ok() {
                     *nonce += 1;
                 } else {
@@ -386,20 +425,33 @@ fn send(
 }
 
 /// So many transactions, each client's in the order of its nonces, by all cores.
-fn sign_ahead(chain: ChainId, clients: &[NodeKey], count: u64) -> anyhow::Result<Vec<VecDeque<SignedTransaction>>> {
+fn sign_ahead(
+    chain: ChainId,
+    clients: &[NodeKey],
+    count: u64,
+) -> anyhow::Result<Vec<VecDeque<SignedTransaction>>> {
     let each = count.div_ceil(clients.len().max(1) as u64);
     let sign = |clients: &[NodeKey]| -> Vec<VecDeque<SignedTransaction>> {
-        clients.iter().map(|key| (0..each).filter_map(|nonce| update(chain, key, nonce, LIFE)).collect()).collect()
+        clients
+            .iter()
+            .map(|key| (0..each).filter_map(|nonce| update(chain, key, nonce, LIFE)).collect())
+            .collect()
     };
     std::thread::scope(|scope| {
         let shares = clients.chunks(clients.len().div_ceil(cores()).max(1));
         let threads: Vec<_> = shares.map(|share| scope.spawn(move || sign(share))).collect();
-        let signed = threads.into_iter().map(|thread| thread.join().ok().context("a thread that signs has panicked"));
+        let signed = threads
+            .into_iter()
+            .map(|thread| thread.join().ok().context("a thread that signs has panicked"));
         Ok(signed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     })
 }
 
-fn transaction(context: &crate::node::context::Context, key: &NodeKey, nonce: u64) -> Option<SignedTransaction> {
+fn transaction(
+    context: &crate::node::context::Context,
+    key: &NodeKey,
+    nonce: u64,
+) -> Option<SignedTransaction> {
     update(context.chain, key, nonce, context.tip().height() + LIFE)
 }
 
@@ -428,7 +480,8 @@ impl Floor {
     fn measure(start: &Start, members: &[Keys]) -> Self {
         const TIMES: u32 = 20;
         let quorum = start.committee.quorum().div_ceil(BOND) as usize;
-        let message = b"a vote of about the length of a vote, for a bench that signs it again and again";
+        let message =
+            b"a vote of about the length of a vote, for a bench that signs it again and again";
         let signers = members.iter().take(quorum);
         let parts: Vec<_> = signers.map(|keys| keys.voting.sign(message)).collect();
         let points: Vec<_> = (0..quorum).filter_map(|seat| start.committee.key(seat)).collect();
@@ -461,7 +514,8 @@ fn cores() -> usize {
 fn verify_us(start: &Start, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
     const TIMES: u32 = 5;
     let chain = start.header.chain;
-    let signed: Vec<_> = clients.iter().take(256).filter_map(|key| update(chain, key, 0, LIFE)).collect();
+    let signed: Vec<_> =
+        clients.iter().take(256).filter_map(|key| update(chain, key, 0, LIFE)).collect();
     let mut known = KnownKeys::default();
     if is_known {
         Claims::new(signed.clone(), &chain, &CheckedSet::default(), &mut known)?;
@@ -472,7 +526,9 @@ fn verify_us(start: &Start, clients: &[NodeKey], is_known: bool) -> anyhow::Resu
         let mut known = known.clone();
         let began = Instant::now();
         let claims = Claims::new(batch, &chain, &CheckedSet::default(), &mut known);
-        black_box(claims.and_then(Claims::verify).context("the load's own signatures are not valid")?);
+        black_box(
+            claims.and_then(Claims::verify).context("the load's own signatures are not valid")?,
+        );
         took += began.elapsed();
     }
     Ok(took.as_secs_f64() * 1e6 / f64::from(TIMES) / signed.len().max(1) as f64)
@@ -483,15 +539,25 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat").context("CPU time is known on Linux only")?;
     // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
     let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = after
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
 
 /// Bytes that the loopback interface has carried, each once.
 fn loopback_bytes() -> anyhow::Result<u64> {
-    let table = fs::read_to_string("/proc/self/net/dev").context("traffic is known on Linux only")?;
-    let line = table.lines().find_map(|line| line.trim_start().strip_prefix("lo:")).context("there is no loopback")?;
-    let first = line.split_whitespace().next().context("the table of interfaces is not understood")?;
+    let table =
+        fs::read_to_string("/proc/self/net/dev").context("traffic is known on Linux only")?;
+    let line = table
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("lo:"))
+        .context("there is no loopback")?;
+    let first =
+        line.split_whitespace().next().context("the table of interfaces is not understood")?;
     Ok(first.parse()?)
 }
 

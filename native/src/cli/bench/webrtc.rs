@@ -77,7 +77,9 @@ impl Figures {
     fn line(&self, name: &str) -> String {
         let Self { down, up, rpc_ms, connect_ms, cpu_ms } = self;
         let cpu = cpu_ms.map_or(String::new(), |cpu| format!("  {cpu:.1} ms of CPU a MiB"));
-        format!("{name:10} down {down:6.1}  up {up:6.1} MiB/s  request {rpc_ms:.2} ms  connect {connect_ms:.1} ms{cpu}")
+        format!(
+            "{name:10} down {down:6.1}  up {up:6.1} MiB/s  request {rpc_ms:.2} ms  connect {connect_ms:.1} ms{cpu}"
+        )
     }
 }
 
@@ -86,7 +88,8 @@ impl Pair {
         let (server, client) = (node()?, node()?);
         let address = server.listen(listen.parse()?).await?;
         let address = identity::with_peer(address, server.local_id());
-        let best = Figures { down: 0.0, up: 0.0, rpc_ms: f64::MAX, connect_ms: f64::MAX, cpu_ms: None };
+        let best =
+            Figures { down: 0.0, up: 0.0, rpc_ms: f64::MAX, connect_ms: f64::MAX, cpu_ms: None };
         Ok(Self { server, client, address, best })
     }
 
@@ -111,7 +114,8 @@ impl Pair {
         let cpu_before = cpu_ms();
         let down = self.large(peer, Protocol::Sync, 1, Protocol::Sync.response_max(), mib).await?;
         let up = self.large(peer, Protocol::Work, Protocol::Work.request_max(), 1, mib).await?;
-        let cpu = cpu_ms().zip(cpu_before).map(|(after, before)| (after - before) / f64::from(2 * mib));
+        let cpu =
+            cpu_ms().zip(cpu_before).map(|(after, before)| (after - before) / f64::from(2 * mib));
         let best = &mut self.best;
         best.down = best.down.max(down);
         best.up = best.up.max(up);
@@ -146,7 +150,12 @@ impl Pair {
         Ok((count * PARALLEL * each) as f64 / f64::from(1 << 20) / began.elapsed().as_secs_f64())
     }
 
-    async fn ask(&self, peer: NodeId, protocol: Protocol, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    async fn ask(
+        &self,
+        peer: NodeId,
+        protocol: Protocol,
+        body: Vec<u8>,
+    ) -> anyhow::Result<Vec<u8>> {
         self.client.request(peer, protocol, body, TIMEOUT).await.context("a request failed")
     }
 }
@@ -157,7 +166,8 @@ fn node() -> anyhow::Result<Network> {
     getrandom::fill(&mut secret)?;
     let mut config = Config::new(secret);
     config.webrtc = Some(WebRtcCertificate::generate()?);
-    let unlimited = Rate { requests_per_s: 1e9, requests_burst: 1e9, bytes_per_s: 1e12, bytes_burst: 1e12 };
+    let unlimited =
+        Rate { requests_per_s: 1e9, requests_burst: 1e9, bytes_per_s: 1e12, bytes_burst: 1e12 };
     Protocol::ALL.into_iter().for_each(|protocol| config.rates.set(protocol, unlimited));
     let (network, mut events) = tequio_p2p::spawn(config)?;
     tokio::spawn(async move {

@@ -154,12 +154,19 @@ fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
         let mut questions = vec![(peer, names)];
         while let Some((peer, names)) = questions.pop() {
             let want = Want { names: BoundedVec::truncated(names.iter().copied()) };
-            let answer = context.network.request(peer, Protocol::Want, codec::encode(&want), WANT_TIMEOUT).await;
-            let given = answer.ok().and_then(|body| packed::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok());
+            let answer = context
+                .network
+                .request(peer, Protocol::Want, codec::encode(&want), WANT_TIMEOUT)
+                .await;
+            let given = answer
+                .ok()
+                .and_then(|body| packed::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok());
             if let Some(given) = given {
                 let asked: BTreeSet<_> = names.iter().collect();
-                let given = given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
-                let (context, news) = (context.clone(), vec![(Source::Told { peer, pass_on: false }, given)]);
+                let given =
+                    given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
+                let (context, news) =
+                    (context.clone(), vec![(Source::Told { peer, pass_on: false }, given)]);
                 let _ = tokio::task::spawn_blocking(move || context.accept_told(news)).await;
             }
             questions.extend(context.mempool.talk().answered(peer, &names));
@@ -171,7 +178,9 @@ fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
 pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
     let want = match codec::decode::<Want>(&body, WANT_LEN_MAX) {
         Ok(want) => want,
-        Err(error) => return tracing::debug!(peer = %from.short(), %error, "malformed question for transactions"),
+        Err(error) => {
+            return tracing::debug!(peer = %from.short(), %error, "malformed question for transactions");
+        }
     };
     let found = context.mempool.pool().get(want.names.iter());
     // The first batch is what fits.
@@ -208,7 +217,9 @@ pub async fn gossip(context: Arc<Context>) {
 }
 
 fn gather(block_took_ms: u64) -> Duration {
-    Duration::from_millis((block_took_ms / GATHER_PER_BLOCK).clamp(*GATHER_MS.start(), *GATHER_MS.end()))
+    Duration::from_millis(
+        (block_took_ms / GATHER_PER_BLOCK).clamp(*GATHER_MS.start(), *GATHER_MS.end()),
+    )
 }
 
 /// Tells new transactions to the next leaders, or to others in their place.
@@ -218,7 +229,8 @@ fn tell_new(context: &Context) {
         return;
     }
     let (full_nodes, leaders) = (context.full_nodes(), context.next_builders(LEADERS));
-    let reaches = leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
+    let reaches =
+        leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
     let until = leaders.last().map_or(0, |(height, _)| *height);
     let first: Vec<NodeId> = match is_small(context) {
         true => context.committee().seats.iter().map(|seat| seat.node).collect(),
@@ -239,7 +251,9 @@ fn tell_again(context: &Context, tip: Height) {
         let pool = context.mempool.pool();
         context.mempool.talk().again(begun, &leaders, until, |id| pool.contains(id))
     };
-    again.into_iter().for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
+    again
+        .into_iter()
+        .for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
 }
 
 /// Whether all members are told, so that they know the transactions of a proposal before it comes.
@@ -249,14 +263,22 @@ fn is_small(context: &Context) -> bool {
 
 fn connected_among(context: &Context, leaders: Vec<(Height, NodeId)>) -> BTreeSet<NodeId> {
     let full_nodes = context.full_nodes();
-    leaders.into_iter().map(|(_, leader)| leader).filter(|leader| full_nodes.contains(leader)).collect()
+    leaders
+        .into_iter()
+        .map(|(_, leader)| leader)
+        .filter(|leader| full_nodes.contains(leader))
+        .collect()
 }
 
 fn tell(context: &Context, peers: &BTreeSet<NodeId>, ids: &[TransactionId], pass_on: bool) {
     let transactions = context.mempool.pool().get(ids.iter());
     for transactions in batches(transactions.iter()) {
         let message = Message::New { transactions, pass_on };
-        context.network.tell(Channel::Mempool, peers.iter().copied(), &packed::encode(&message).into());
+        context.network.tell(
+            Channel::Mempool,
+            peers.iter().copied(),
+            &packed::encode(&message).into(),
+        );
     }
 }
 
@@ -281,7 +303,10 @@ fn offer(context: &Context) {
         let mut chosen = connected_among(context, context.next_builders(LEADERS));
         chosen.extend(talk::some(&full_nodes, FANOUT, talk::chance()));
         for peer in chosen {
-            say(peer, offers.others.iter().filter(|(_, from)| *from != peer).map(|(id, _)| *id).collect());
+            say(
+                peer,
+                offers.others.iter().filter(|(_, from)| *from != peer).map(|(id, _)| *id).collect(),
+            );
         }
     }
 }

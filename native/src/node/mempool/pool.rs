@@ -7,7 +7,8 @@ use std::{
 };
 use tequio_core::{
     ledger::{
-        Checked, SignedTransaction, Standing, State, TransactionError, TransactionId, transaction::TRANSACTION_LEN_MAX,
+        Checked, SignedTransaction, Standing, State, TransactionError, TransactionId,
+        transaction::TRANSACTION_LEN_MAX,
     },
     types::{Height, NodeId, Verified},
 };
@@ -32,7 +33,9 @@ pub enum Rejected {
     #[error("too many transactions wait for a block; send it again in some seconds")]
     Full,
     /// The sender's share is used up.
-    #[error("{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them are in a block")]
+    #[error(
+        "{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them are in a block"
+    )]
     SenderFull,
     /// Another transaction of the sender has this nonce.
     #[error("another transaction with nonce {0} waits already")]
@@ -94,14 +97,21 @@ impl Pool {
 
     /// Those of the transactions that wait here, signature and all.
     pub(super) fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
-        let waiting = |t: &SignedTransaction| self.senders.get(&t.transaction.sender)?.get(&t.transaction.nonce);
-        let same = |t: &SignedTransaction| waiting(t).filter(|w| *w.transaction == *t).map(|w| w.checked);
+        let waiting = |t: &SignedTransaction| {
+            self.senders.get(&t.transaction.sender)?.get(&t.transaction.nonce)
+        };
+        let same =
+            |t: &SignedTransaction| waiting(t).filter(|w| *w.transaction == *t).map(|w| w.checked);
         transactions.iter().filter_map(same).collect()
     }
 
     /// Those that wait here, of these.
-    pub(super) fn get<'i>(&self, ids: impl Iterator<Item = &'i TransactionId>) -> Vec<SignedTransaction> {
-        let waiting = |id| self.ids.get(id).and_then(|(sender, nonce)| self.senders.get(sender)?.get(nonce));
+    pub(super) fn get<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i TransactionId>,
+    ) -> Vec<SignedTransaction> {
+        let waiting =
+            |id| self.ids.get(id).and_then(|(sender, nonce)| self.senders.get(sender)?.get(nonce));
         ids.filter_map(waiting).map(|w| SignedTransaction::clone(&w.transaction)).collect()
     }
 
@@ -143,7 +153,8 @@ impl Pool {
     }
 
     fn put(&mut self, item: Waiting) {
-        let (sender, nonce) = (item.transaction.transaction.sender, item.transaction.transaction.nonce);
+        let (sender, nonce) =
+            (item.transaction.transaction.sender, item.transaction.transaction.nonce);
         self.ids.insert(item.id, (sender, nonce));
         self.bytes += item.len;
         self.senders.entry(sender).or_default().insert(nonce, item);
@@ -183,7 +194,8 @@ impl Pool {
     fn drop_least(&mut self, state: &State) {
         let least = self.senders.keys().map(|sender| (reputation(state, sender), *sender)).min();
         let Some((_, sender)) = least else { return };
-        let last = self.senders.get(&sender).and_then(|waiting| waiting.keys().next_back().copied());
+        let last =
+            self.senders.get(&sender).and_then(|waiting| waiting.keys().next_back().copied());
         last.and_then(|nonce| self.take(&sender, nonce));
     }
 
@@ -195,7 +207,8 @@ impl Pool {
         count_max: usize,
     ) -> Vec<Verified<SignedTransaction>> {
         let standing = |(sender, waiting)| (state.standing(sender), waiting);
-        let mut senders: Vec<(Standing<'_>, &BTreeMap<u64, Waiting>)> = self.senders.iter().map(standing).collect();
+        let mut senders: Vec<(Standing<'_>, &BTreeMap<u64, Waiting>)> =
+            self.senders.iter().map(standing).collect();
         // Those of equal reputation stay in the order of their names.
         senders.sort_by_key(|(standing, _)| Reverse(standing.reputation()));
         let mut queues: Vec<_> = Vec::with_capacity(senders.len());
@@ -223,7 +236,8 @@ impl Pool {
     pub(super) fn is_wanted(&self, state: &State, height: Height) -> bool {
         self.senders.iter().any(|(sender, waiting)| {
             let standing = state.standing(sender);
-            in_turn(standing, waiting).any(|item| standing.admits(&item.transaction.transaction, height).is_ok())
+            in_turn(standing, waiting)
+                .any(|item| standing.admits(&item.transaction.transaction, height).is_ok())
         })
     }
 
@@ -274,7 +288,8 @@ mod tests {
             expected: 0,
             cid: Cid::of(CidCodec::Raw, &nonce.to_le_bytes()),
         };
-        let transaction = Transaction { chain: CHAIN, sender: key(n).id(), nonce, expires: 10, action };
+        let transaction =
+            Transaction { chain: CHAIN, sender: key(n).id(), nonce, expires: 10, action };
         Unverified::new(transaction.sign(&key(n))).verify(&CHAIN).unwrap()
     }
 
@@ -285,7 +300,8 @@ mod tests {
             assert!(pool.insert(transaction(n, nonce), &state, 1).unwrap());
         }
         assert!(!pool.insert(transaction(1, 5), &state, 1).unwrap(), "known");
-        let mut found: Vec<_> = pool.select(&state, 1, usize::MAX, 10).iter().map(|t| t.transaction.nonce).collect();
+        let mut found: Vec<_> =
+            pool.select(&state, 1, usize::MAX, 10).iter().map(|t| t.transaction.nonce).collect();
         found.sort_unstable();
         assert_eq!(found, [5, 5, 6], "nonce 8 waits for 7");
         assert_eq!(pool.select(&state, 1, usize::MAX, 2).len(), 2);
@@ -297,7 +313,8 @@ mod tests {
         let (state, mut pool) = (state(&[1]), Pool::default());
         let (waits, other) = (transaction(1, 5), transaction(1, 6));
         pool.insert(waits.clone(), &state, 1).unwrap();
-        let forged = SignedTransaction { signature: other.signature, ..SignedTransaction::clone(&waits) };
+        let forged =
+            SignedTransaction { signature: other.signature, ..SignedTransaction::clone(&waits) };
         let block = [other.into_inner(), forged, waits.clone().into_inner()];
         assert_eq!(pool.checked(&block), [Checked::of(&waits)]);
     }
@@ -346,7 +363,10 @@ mod tests {
         let selected = pool.select(&state, 1, usize::MAX, usize::MAX);
         let nonces: Vec<_> = selected.iter().map(|t| t.transaction.nonce).collect();
         assert_eq!(nonces, (5..last).collect::<Vec<_>>());
-        assert_eq!((pool.len(), pool.contains(&transaction(1, last).id())), (PER_SENDER_MAX, false));
+        assert_eq!(
+            (pool.len(), pool.contains(&transaction(1, last).id())),
+            (PER_SENDER_MAX, false)
+        );
     }
 
     #[test]
@@ -360,8 +380,16 @@ mod tests {
         assert_eq!(selected.first().unwrap().transaction.sender, key(3).id());
         // As if much more were there.
         pool.bytes += BYTES_MAX;
-        assert_eq!(pool.insert(transaction(1, 6), &state, 1), Err(Rejected::Full), "no less than the others");
-        assert_eq!(pool.insert(transaction(3, 6), &state, 1), Err(Rejected::Full), "the others are not enough");
+        assert_eq!(
+            pool.insert(transaction(1, 6), &state, 1),
+            Err(Rejected::Full),
+            "no less than the others"
+        );
+        assert_eq!(
+            pool.insert(transaction(3, 6), &state, 1),
+            Err(Rejected::Full),
+            "the others are not enough"
+        );
         assert_eq!(pool.len(), 3, "nobody makes way for one who does not get in");
         // Full to the last byte: one of the others is just enough.
         pool.bytes = BYTES_MAX;
@@ -371,6 +399,9 @@ mod tests {
         assert_eq!((of(1) + of(2), of(3)), (1, 2));
         let [first, second] = [transaction(3, 5), transaction(3, 6)];
         let unknown = transaction(9, 9).id();
-        assert_eq!(pool.get([second.id(), unknown, first.id()].iter()), [second.into_inner(), first.into_inner()]);
+        assert_eq!(
+            pool.get([second.id(), unknown, first.id()].iter()),
+            [second.into_inner(), first.into_inner()]
+        );
     }
 }

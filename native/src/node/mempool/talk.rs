@@ -159,7 +159,9 @@ impl Talk {
     ) -> Vec<(NodeId, Vec<TransactionId>)> {
         self.ours.retain(|id, _| waits(id));
         let mut again: BTreeMap<NodeId, Vec<TransactionId>> = BTreeMap::new();
-        for (id, ours) in self.ours.iter_mut().filter(|(_, ours)| ours.until < tip.saturating_add(2)) {
+        for (id, ours) in
+            self.ours.iter_mut().filter(|(_, ours)| ours.until < tip.saturating_add(2))
+        {
             ours.until = until;
             for leader in leaders {
                 if !ours.told.contains(leader) {
@@ -172,16 +174,23 @@ impl Talk {
     }
 
     /// What is to be offered now; no more at once than fits into a message.
-    pub fn offers(&mut self, height: Height, now_ms: TimeMs, waits: impl Fn(&TransactionId) -> bool) -> Offers {
+    pub fn offers(
+        &mut self,
+        height: Height,
+        now_ms: TimeMs,
+        waits: impl Fn(&TransactionId) -> bool,
+    ) -> Offers {
         let waited_ms = |due: &Due| now_ms.saturating_sub(due.since_ms);
         let is_due = |due: &Due| {
             let blocks = height.saturating_sub(due.since);
-            waited_ms(due) >= OFFER_LATEST_MS || (waited_ms(due) >= OFFER_MS && blocks >= OFFER_BLOCKS)
+            waited_ms(due) >= OFFER_LATEST_MS
+                || (waited_ms(due) >= OFFER_MS && blocks >= OFFER_BLOCKS)
         };
         let mut offers = Offers::default();
         while offers.ours.len() + offers.others.len() < NAMES_MAX {
             let first = self.due.pop_front_if(|due| is_due(due));
-            let due = first.or_else(|| self.due_again.pop_front_if(|due| waited_ms(due) >= OFFER_AGAIN_MS));
+            let due = first
+                .or_else(|| self.due_again.pop_front_if(|due| waited_ms(due) >= OFFER_AGAIN_MS));
             let Some(due) = due else { break };
             if !waits(&due.id) {
                 continue;
@@ -196,14 +205,22 @@ impl Talk {
     }
 
     /// A peer has these. Returns which of them to ask it for.
-    pub fn offered(&mut self, from: NodeId, is_member: bool, names: &[TransactionId]) -> Vec<TransactionId> {
+    pub fn offered(
+        &mut self,
+        from: NodeId,
+        is_member: bool,
+        names: &[TransactionId],
+    ) -> Vec<TransactionId> {
         let mut ask = Vec::new();
         for id in names {
             if self.lately.contains(id) {
                 continue;
             }
             if let Some(wanted) = self.wanted.get_mut(id) {
-                if wanted.asked != from && !wanted.others.contains(&from) && wanted.others.len() < OTHERS_MAX {
+                if wanted.asked != from
+                    && !wanted.others.contains(&from)
+                    && wanted.others.len() < OTHERS_MAX
+                {
                     wanted.others.push(from);
                 }
                 continue;
@@ -218,23 +235,33 @@ impl Talk {
             }
             *self.asked.entry(from).or_default() += 1;
             self.wanted_of_strangers = strangers;
-            self.wanted.insert(*id, Wanted { asked: from, is_member, others: Vec::new(), rounds: 1 });
+            self.wanted
+                .insert(*id, Wanted { asked: from, is_member, others: Vec::new(), rounds: 1 });
             ask.push(*id);
         }
         ask
     }
 
     /// A peer that was asked for these has answered, or has not. Returns whom to ask for those that are still lacking.
-    pub fn answered(&mut self, peer: NodeId, asked: &[TransactionId]) -> Vec<(NodeId, Vec<TransactionId>)> {
+    pub fn answered(
+        &mut self,
+        peer: NodeId,
+        asked: &[TransactionId],
+    ) -> Vec<(NodeId, Vec<TransactionId>)> {
         let has_given = asked.iter().any(|id| self.lately.contains(id));
         let mut next: BTreeMap<NodeId, Vec<TransactionId>> = BTreeMap::new();
         for id in asked {
-            let Some(wanted) = self.wanted.get_mut(id).filter(|wanted| wanted.asked == peer) else { continue };
+            let Some(wanted) = self.wanted.get_mut(id).filter(|wanted| wanted.asked == peer) else {
+                continue;
+            };
             release(&mut self.asked, &peer);
             // What did not fit into the answer is asked of the same peer again, if nobody else has it.
             let again = has_given.then_some(peer);
             let others = (!wanted.others.is_empty()).then(|| wanted.others.remove(0));
-            match others.or(again).filter(|_| wanted.rounds < ROUNDS_MAX && !self.lately.contains(id)) {
+            match others
+                .or(again)
+                .filter(|_| wanted.rounds < ROUNDS_MAX && !self.lately.contains(id))
+            {
                 Some(other) => {
                     (wanted.asked, wanted.rounds) = (other, wanted.rounds + 1);
                     *self.asked.entry(other).or_default() += 1;

@@ -108,13 +108,20 @@ pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
             let (source, share) = (Source::Told { peer: from, pass_on }, Some(message.share));
             let mut waiting = context.mempool.told.waiting();
             waiting.count += transactions.len();
-            waiting.news.push(News { source, is_of_member, transactions: transactions.into_vec(), share });
+            waiting.news.push(News {
+                source,
+                is_of_member,
+                transactions: transactions.into_vec(),
+                share,
+            });
         }
         Ok(Message::Offer(names)) => {
             let names = context.mempool.talk().offered(from, is_of_member, &names);
             ask(context, from, names);
         }
-        Err(error) => tracing::debug!(peer = %from.short(), %error, "malformed talk of the mempool"),
+        Err(error) => {
+            tracing::debug!(peer = %from.short(), %error, "malformed talk of the mempool")
+        }
     }
 }
 
@@ -168,18 +175,35 @@ mod tests {
 
     fn news(peer: u8, is_of_member: bool, count: usize) -> News {
         let key = NodeKey::from_bytes(&[peer; 32]);
-        let transaction =
-            Transaction { chain: ChainId([1; 32]), sender: key.id(), nonce: 0, expires: 9, action: Action::Leave };
+        let transaction = Transaction {
+            chain: ChainId([1; 32]),
+            sender: key.id(),
+            nonce: 0,
+            expires: 9,
+            action: Action::Leave,
+        };
         let transactions = vec![transaction.sign(&key); count];
-        News { source: Source::Told { peer: key.id(), pass_on: false }, is_of_member, transactions, share: None }
+        News {
+            source: Source::Told { peer: key.id(), pass_on: false },
+            is_of_member,
+            transactions,
+            share: None,
+        }
     }
 
     #[test]
     fn before_a_block_only_what_members_have_told_is_checked_and_no_more_than_there_is_time_for() {
-        let all = [news(1, true, 200), news(2, false, 1), news(3, true, 400), news(4, true, 312), news(5, true, 1)];
+        let all = [
+            news(1, true, 200),
+            news(2, false, 1),
+            news(3, true, 400),
+            news(4, true, 312),
+            news(5, true, 1),
+        ];
         let count = all.iter().map(|news| 1 + news.transactions.len()).sum();
         let mut waiting = Waiting { news: all.into(), count };
-        let lens = |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
+        let lens =
+            |news: &[News]| news.iter().map(|news| news.transactions.len()).collect::<Vec<_>>();
         assert_eq!(lens(&waiting.take_for_block()), [200, 312]);
         assert_eq!((lens(&waiting.news), waiting.count), (vec![1, 400, 1], 405));
         assert_eq!(lens(&waiting.take_for_block()), [400, 1]);
@@ -221,7 +245,10 @@ mod tests {
         let meanwhile = context.metrics.told_checks.get();
         listening.abort();
         check_round(&context);
-        assert_eq!((context.mempool.len(), context.metrics.told.get()), (others as usize + 1, others as u64 + 1));
+        assert_eq!(
+            (context.mempool.len(), context.metrics.told.get()),
+            (others as usize + 1, others as u64 + 1)
+        );
         [meanwhile, context.metrics.told_checks.get()]
     }
 
@@ -234,7 +261,9 @@ mod tests {
 
     #[test]
     fn what_is_told_within_a_round_is_checked_at_once() {
-        let heard = |context: &Context, number: u8| context.mempool.told.waiting().news.len() == usize::from(number);
+        let heard = |context: &Context, number: u8| {
+            context.mempool.told.waiting().news.len() == usize::from(number)
+        };
         assert_eq!(checks(SMALL + 1, NEVER, 5, heard), [1, 2]);
     }
 
@@ -252,7 +281,8 @@ mod tests {
     fn what_strangers_have_told_spoils_no_check_of_what_members_have() {
         let mut fixture = Fixture::of(SMALL + 1);
         let mut tells = fixture.tells();
-        let forged = SignedTransaction { signature: fixture.signed(3).signature, ..fixture.signed(2) };
+        let forged =
+            SignedTransaction { signature: fixture.signed(3).signature, ..fixture.signed(2) };
         let [first, second] = [1, 2].map(|member: usize| fixture.members[member].node.clone());
         let stranger = NodeKey::from_bytes(&[0x77; 32]);
         let all = [(first, fixture.signed(0)), (stranger, forged), (second, fixture.signed(1))];

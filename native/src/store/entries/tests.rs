@@ -83,7 +83,10 @@ fn what_is_kept_and_in_memory_is_what_the_table_lacks() {
     let mut chain = Chain::new();
     for height in 1..=3 * SLICES {
         chain.change(some(height));
-        assert_eq!(chain.kept(), ((height + 2).saturating_sub(SLICES).max(1)..=height).collect::<Vec<_>>());
+        assert_eq!(
+            chain.kept(),
+            ((height + 2).saturating_sub(SLICES).max(1)..=height).collect::<Vec<_>>()
+        );
         let unmerged = chain.store.unmerged();
         for entry in chain.head.state.entries() {
             let (place, bytes) = (entry.place().0, codec::encode(entry));
@@ -94,12 +97,17 @@ fn what_is_kept_and_in_memory_is_what_the_table_lacks() {
         }
         let read = chain.store.read().unwrap();
         let again = Unmerged::load(&read.open_table(CHANGES).unwrap(), height).unwrap();
-        assert!(unmerged.entries.iter().all(|(place, bytes)| again.entries.get(place) == Some(bytes)));
+        assert!(
+            unmerged.entries.iter().all(|(place, bytes)| again.entries.get(place) == Some(bytes))
+        );
     }
     // What no block changes any more is in the table when each slice has had its turn.
     chain.change([7]);
     (1..SLICES).for_each(|_| chain.change([]));
-    assert_eq!(chain.in_table(&account(7, 0).place().0), Some(codec::encode(&account(7, 3 * SLICES + 1))));
+    assert_eq!(
+        chain.in_table(&account(7, 0).place().0),
+        Some(codec::encode(&account(7, 3 * SLICES + 1)))
+    );
     let every_block = chain.store.unmerged().entries.len();
     assert!(every_block <= SLICES as usize, "{every_block}");
 }
@@ -127,7 +135,13 @@ fn a_block_that_was_entered_late_takes_nothing_back() {
     chain.store.changes_appended(1, &late);
     {
         let unmerged = chain.store.unmerged();
-        assert_eq!((unmerged.head, unmerged.entries.values().filter(|waits| **waits == late[0].bytes).count()), (2, 0));
+        assert_eq!(
+            (
+                unmerged.head,
+                unmerged.entries.values().filter(|waits| **waits == late[0].bytes).count()
+            ),
+            (2, 0)
+        );
     }
     (0..SLICES).for_each(|_| chain.change([]));
     assert_eq!(chain.in_table(&account(1, 0).place().0), Some(codec::encode(&account(1, 2))));

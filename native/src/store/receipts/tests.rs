@@ -6,7 +6,10 @@ use redb::TableHandle;
 use tequio_core::{
     crypto::NodeKey,
     knowledge::{Cid, CidCodec},
-    ledger::{Action, SignedTransaction, Transaction, TransactionError, genesis::Start, transaction::RefName},
+    ledger::{
+        Action, SignedTransaction, Transaction, TransactionError, genesis::Start,
+        transaction::RefName,
+    },
     types::Digest,
 };
 
@@ -15,7 +18,11 @@ impl Chain {
         self.append_block(Vec::new(), receipts)
     }
 
-    fn append_block(&mut self, transactions: Vec<SignedTransaction>, receipts: &[Receipt]) -> Height {
+    fn append_block(
+        &mut self,
+        transactions: Vec<SignedTransaction>,
+        receipts: &[Receipt],
+    ) -> Height {
         self.append_with(receipts, |block, _| block.transactions = transactions.try_into().unwrap())
     }
 
@@ -73,25 +80,39 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
     const BLOCKS: Height = 2 * SLICES + 70;
     const EACH: u64 = 3;
     let mut chain = Chain::new();
-    let receipts =
-        |height| (height * EACH..(height + 1) * EACH).map(|n| if n % 5 == 0 { failed(id(n)) } else { ok(id(n)) });
+    let receipts = |height| {
+        (height * EACH..(height + 1) * EACH)
+            .map(|n| if n % 5 == 0 { failed(id(n)) } else { ok(id(n)) })
+    };
     for height in 1..=BLOCKS {
         let all: Vec<_> = receipts(height).collect();
         chain.append(&all);
         assert_eq!(chain.store.receipts(height).unwrap(), all);
         // Just come, half a cycle old, and those that have just left the memory.
-        for height in [height, height.saturating_sub(128), height.saturating_sub(254), height.saturating_sub(255)] {
+        for height in [
+            height,
+            height.saturating_sub(128),
+            height.saturating_sub(254),
+            height.saturating_sub(255),
+        ] {
             for receipt in receipts(height).filter(|_| height > 0) {
-                assert_eq!(chain.store.receipt(&receipt.transaction).unwrap(), Some((height, receipt)));
+                assert_eq!(
+                    chain.store.receipt(&receipt.transaction).unwrap(),
+                    Some((height, receipt))
+                );
             }
         }
         if height % 97 == 0 {
             let before: Vec<_> = chain.store.pending().blocks.keys().copied().collect();
             chain = chain.reopened();
-            assert!(chain.store.pending().blocks.keys().copied().eq(before), "the head says what waits");
+            assert!(
+                chain.store.pending().blocks.keys().copied().eq(before),
+                "the head says what waits"
+            );
             for of in 1..=height {
-                let found =
-                    |receipt: Receipt| chain.store.receipt(&receipt.transaction).unwrap() == Some((of, receipt));
+                let found = |receipt: Receipt| {
+                    chain.store.receipt(&receipt.transaction).unwrap() == Some((of, receipt))
+                };
                 assert!(receipts(of).all(found), "block {of} at height {height}");
             }
         }
@@ -110,7 +131,8 @@ fn the_block_in_which_it_was_applied_counts_otherwise_the_first() {
     let (before, after, never, both) = (id(1), id(2), id(3), id(4));
     chain.append(&[failed(before), ok(after), failed(never), ok(both), failed(both)]);
     assert_eq!((chain.found(&before), chain.found(&both)), (Some((1, false)), Some((1, true))));
-    let expected = [(before, (2, true)), (after, (1, true)), (never, (1, false)), (both, (1, true))];
+    let expected =
+        [(before, (2, true)), (after, (1, true)), (never, (1, false)), (both, (1, true))];
     chain.append(&[ok(before), failed(after), failed(never), failed(both)]);
     let check = |chain: &Chain| expected.iter().all(|(id, at)| chain.found(id) == Some(*at));
     assert!(check(&chain));
@@ -122,7 +144,8 @@ fn the_block_in_which_it_was_applied_counts_otherwise_the_first() {
     let chain = chain.reopened();
     assert!(check(&chain));
     // A failure is entered only where nothing begins like it.
-    let of = |id: &TransactionId| chain.index().iter().filter(|entry| entry.0 == prefix(id)).count();
+    let of =
+        |id: &TransactionId| chain.index().iter().filter(|entry| entry.0 == prefix(id)).count();
     assert_eq!([before, after, never, both].map(|id| of(&id)), [1, 1, 1, 1]);
 }
 
@@ -165,7 +188,9 @@ fn pruned_blocks_leave_nothing_in_the_index() {
     chain.store.write_next(&kept.header, &kept.state).unwrap();
     chain.store.keep_next().unwrap();
     assert_eq!(chain.store.prune_blocks(1000).unwrap(), 280);
-    let check = |chain: &Chain| (1..=300).all(|h| chain.found(&id(h)) == Some((h, true)).filter(|_| h > 280));
+    let check = |chain: &Chain| {
+        (1..=300).all(|h| chain.found(&id(h)) == Some((h, true)).filter(|_| h > 280))
+    };
     assert!(check(&chain));
     chain.append_empty(100);
     let mut chain = chain.reopened();
@@ -230,13 +255,20 @@ fn a_store_of_version_2_gives_the_same_answers() {
     let mut chain = Chain::new();
     let all: Vec<_> = (0..30).map(|nonce| transaction(&chain.start, nonce)).collect();
     let ids: Vec<_> = all.iter().map(SignedTransaction::id).collect();
-    chain.append_block(all[..20].to_vec(), &ids[..20].iter().map(|id| failed(*id)).collect::<Vec<_>>());
+    chain.append_block(
+        all[..20].to_vec(),
+        &ids[..20].iter().map(|id| failed(*id)).collect::<Vec<_>>(),
+    );
     chain.append(&[]);
     let receipts: Vec<_> = ids[10..].iter().map(|id| ok(*id)).chain([failed(ids[10])]).collect();
     let again = all[10..].iter().chain([&all[10]]).cloned().collect();
     chain.append_block(again, &receipts);
-    chain.append_block(all[5..15].to_vec(), &ids[5..15].iter().map(|id| failed(*id)).collect::<Vec<_>>());
-    let answers = |chain: &Chain| ids.iter().map(|id| chain.store.receipt(id).unwrap()).collect::<Vec<_>>();
+    chain.append_block(
+        all[5..15].to_vec(),
+        &ids[5..15].iter().map(|id| failed(*id)).collect::<Vec<_>>(),
+    );
+    let answers =
+        |chain: &Chain| ids.iter().map(|id| chain.store.receipt(id).unwrap()).collect::<Vec<_>>();
     let before = answers(&chain);
     assert!(before.iter().all(Option::is_some));
     downgrade(&chain);
@@ -244,7 +276,9 @@ fn a_store_of_version_2_gives_the_same_answers() {
     assert_eq!(answers(&chain), before);
     assert_eq!(chain.index().len(), 30, "all are in the index at once");
     assert_eq!(chain.found(&id(1)), None);
-    assert!(!chain.store.read().unwrap().list_tables().unwrap().any(|table| table.name() == "receipts"));
+    assert!(
+        !chain.store.read().unwrap().list_tables().unwrap().any(|table| table.name() == "receipts")
+    );
     chain.append_empty(SLICES);
     let chain = chain.reopened();
     assert_eq!((answers(&chain), chain.index().len()), (before, 30));

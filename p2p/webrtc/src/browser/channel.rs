@@ -65,7 +65,13 @@ impl Channel {
         peer.insert(|key| Self::new(key, kind, dc, core.shared(), Rc::downgrade(peer)))
     }
 
-    fn new(key: u32, kind: Kind, dc: RtcDataChannel, core: SharedCore, peer: Weak<Peer>) -> Rc<Channel> {
+    fn new(
+        key: u32,
+        kind: Kind,
+        dc: RtcDataChannel,
+        core: SharedCore,
+        peer: Weak<Peer>,
+    ) -> Rc<Channel> {
         Rc::new_cyclic(|weak: &Weak<Channel>| {
             let with = |f: fn(&Channel)| {
                 let weak = weak.clone();
@@ -91,7 +97,8 @@ impl Channel {
             dc.set_onopen(Some(on_ready.as_ref().unchecked_ref()));
             dc.set_onbufferedamountlow(Some(on_ready.as_ref().unchecked_ref()));
             dc.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-            let callbacks = Callbacks { _on_message: on_message, _on_ready: on_ready, _on_close: on_close };
+            let callbacks =
+                Callbacks { _on_message: on_message, _on_ready: on_ready, _on_close: on_close };
             Channel {
                 key,
                 kind,
@@ -153,7 +160,9 @@ impl Channel {
             let mut buffered = self.dc.buffered_amount() as usize;
             while let Some(message) = core.next_message() {
                 // Goes on at onbufferedamountlow, which fires because the buffer is well filled.
-                if buffered >= BUFFERED_HIGH as usize || self.dc.send_with_u8_array(message).is_err() {
+                if buffered >= BUFFERED_HIGH as usize
+                    || self.dc.send_with_u8_array(message).is_err()
+                {
                     break;
                 }
                 buffered += message.len();

@@ -13,7 +13,11 @@ pub struct Listener {
 
 impl Listener {
     /// Calls `heard` with every event of one kind.
-    pub fn new(target: &EventTarget, kind: &'static str, heard: impl FnMut(JsValue) + 'static) -> Self {
+    pub fn new(
+        target: &EventTarget,
+        kind: &'static str,
+        heard: impl FnMut(JsValue) + 'static,
+    ) -> Self {
         let closure = Closure::<dyn FnMut(JsValue)>::new(heard);
         // Fails only where the kind is not a string.
         let _ = target.add_event_listener_with_callback(kind, closure.as_ref().unchecked_ref());

@@ -103,7 +103,8 @@ impl Peer {
             }
             return;
         }
-        let max = if self.budget.is_authenticated() { INBOUND_MAX } else { INBOUND_UNAUTHENTICATED_MAX };
+        let max =
+            if self.budget.is_authenticated() { INBOUND_MAX } else { INBOUND_UNAUTHENTICATED_MAX };
         if self.channels.borrow().values().filter(|c| c.is_inbound()).count() >= max {
             event.channel().close();
             return;
@@ -240,8 +241,13 @@ impl StreamMuxer for Connection {
         // Called through Reflect, because web-sys declares it infallible: Chrome throws when the
         // 512 stream ids of its side are in use.
         let create = Reflect::get(&self.peer.pc, &"createDataChannel".into()).map_err(js)?;
-        let channel = create.unchecked_ref::<js_sys::Function>().call1(&self.peer.pc, &"".into()).map_err(js)?;
-        Poll::Ready(Ok(Channel::attach(&self.peer, channel.unchecked_into(), Kind::Outbound).stream()))
+        let channel = create
+            .unchecked_ref::<js_sys::Function>()
+            .call1(&self.peer.pc, &"".into())
+            .map_err(js)?;
+        Poll::Ready(Ok(
+            Channel::attach(&self.peer, channel.unchecked_into(), Kind::Outbound).stream()
+        ))
     }
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -28,7 +28,9 @@ pub async fn of(pc: &RtcPeerConnection) -> Option<Route> {
     // Chromium and Safari name the pair in the transport; Firefox marks it.
     report.for_each(&mut |entry, _| match text(&entry, "type").as_deref() {
         Some("transport") => pair = text(&entry, "selectedCandidatePairId").or(pair.take()),
-        Some("candidate-pair") if field(&entry, "selected").is_truthy() => pair = text(&entry, "id"),
+        Some("candidate-pair") if field(&entry, "selected").is_truthy() => {
+            pair = text(&entry, "id")
+        }
         _ => {}
     });
     let pair = report.get(&pair?.into());

@@ -23,7 +23,8 @@ use crate::{
     stream::RECV_WINDOW,
 };
 use futures::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, channel::mpsc, future::BoxFuture,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, channel::mpsc,
+    future::BoxFuture,
 };
 use futures_timer::Delay;
 use js_sys::{Array, JSON, Reflect};
@@ -38,8 +39,9 @@ use std::{
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    RtcConfiguration, RtcDataChannel, RtcDataChannelState, RtcIceCandidateInit, RtcIceServer, RtcIceTransportPolicy,
-    RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
+    RtcConfiguration, RtcDataChannel, RtcDataChannelState, RtcIceCandidateInit, RtcIceServer,
+    RtcIceTransportPolicy, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState,
+    RtcSdpType,
 };
 
 /// Candidates of ours that are sent before those of TURN servers, which come last and must find room.
@@ -71,7 +73,12 @@ impl Signaller {
     }
 
     /// Connects to the peer at the other end of a stream, which must be one of an authenticated connection to it.
-    pub fn connect<S>(&self, peer: PeerId, stream: S, role: Role) -> BoxFuture<'static, Result<Connection, Error>>
+    pub fn connect<S>(
+        &self,
+        peer: PeerId,
+        stream: S,
+        role: Role,
+    ) -> BoxFuture<'static, Result<Connection, Error>>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -121,7 +128,9 @@ impl Signaller {
         let (changed, mut changes) = mpsc::unbounded();
         let (found, mut candidates) = mpsc::unbounded();
         let _candidates = Listener::new(&pc, "icecandidate", move |event| {
-            Candidate::found(&event).into_iter().for_each(|candidate| drop(found.unbounded_send(candidate)));
+            Candidate::found(&event)
+                .into_iter()
+                .for_each(|candidate| drop(found.unbounded_send(candidate)));
         });
         let _state = Listener::new(&pc, "connectionstatechange", {
             let changed = changed.clone();
@@ -136,14 +145,16 @@ impl Signaller {
         match role {
             Role::Dialer => {
                 let offer = sdp_of(&JsFuture::from(pc.create_offer()).await.map_err(js)?);
-                message::write(&mut write, &Message::Offer(with_window(&offer, RECV_WINDOW))).await?;
+                message::write(&mut write, &Message::Offer(with_window(&offer, RECV_WINDOW)))
+                    .await?;
                 set_local(&pc, RtcSdpType::Offer, &offer).await?;
                 remote.describe(answers, RtcSdpType::Answer).await?;
             }
             Role::Listener => {
                 remote.describe(answers, RtcSdpType::Offer).await?;
                 let answer = sdp_of(&JsFuture::from(pc.create_answer()).await.map_err(js)?);
-                message::write(&mut write, &Message::Answer(with_window(&answer, RECV_WINDOW))).await?;
+                message::write(&mut write, &Message::Answer(with_window(&answer, RECV_WINDOW)))
+                    .await?;
                 set_local(&pc, RtcSdpType::Answer, &answer).await?;
             }
         }
@@ -153,8 +164,12 @@ impl Signaller {
         let mut sent = 0;
         loop {
             match pc.connection_state() {
-                RtcPeerConnectionState::Connected if init.as_ref().is_none_or(Init::is_open) => break,
-                RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => return Err(Error::NoPath),
+                RtcPeerConnectionState::Connected if init.as_ref().is_none_or(Init::is_open) => {
+                    break;
+                }
+                RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed => {
+                    return Err(Error::NoPath);
+                }
                 _ => {}
             }
             futures::select! {
@@ -192,7 +207,9 @@ impl<R: AsyncRead + Unpin> Remote<R> {
         let message = message::read(&mut self.read).await?;
         if let Received::Description { sdp, window } = self.exchange.receive(message)? {
             peer.announced(window);
-            JsFuture::from(peer.pc().set_remote_description(&description(kind, &sdp))).await.map_err(js)?;
+            JsFuture::from(peer.pc().set_remote_description(&description(kind, &sdp)))
+                .await
+                .map_err(js)?;
         }
         Ok(())
     }
@@ -263,7 +280,8 @@ async fn add_candidate(pc: &RtcPeerConnection, json: &str) -> Result<(), Error> 
         return Ok(());
     }
     let init = init.unchecked_ref::<RtcIceCandidateInit>();
-    let added = JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(init))).await;
+    let added =
+        JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(init))).await;
     if let Err(error) = added {
         // Of a kind that this browser does not know; others may do.
         tracing::debug!(?error, "a candidate is of no use here");
@@ -276,7 +294,10 @@ async fn set_local(pc: &RtcPeerConnection, kind: RtcSdpType, sdp: &str) -> Resul
 }
 
 fn sdp_of(description: &JsValue) -> String {
-    Reflect::get(description, &"sdp".into()).ok().and_then(|sdp| sdp.as_string()).unwrap_or_default()
+    Reflect::get(description, &"sdp".into())
+        .ok()
+        .and_then(|sdp| sdp.as_string())
+        .unwrap_or_default()
 }
 
 fn ice_server(server: &IceServer) -> JsValue {

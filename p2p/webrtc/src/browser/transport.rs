@@ -87,7 +87,9 @@ impl libp2p_core::Transport for Transport {
         let Some(direct) = addr::parse(&addr).filter(|d| d.socket.port() != 0) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
-        let Some(server) = direct.fingerprint else { return Err(TransportError::MultiaddrNotSupported(addr)) };
+        let Some(server) = direct.fingerprint else {
+            return Err(TransportError::MultiaddrNotSupported(addr));
+        };
         let (config, pool) = (self.config.clone(), self.pool.clone());
         let dial = async move {
             let mut timeout = Delay::new(HANDSHAKE_TIMEOUT).fuse();
@@ -98,7 +100,10 @@ impl libp2p_core::Transport for Transport {
         Ok(SendWrapper::new(dial).boxed())
     }
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, Error>> {
+    fn poll(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Error>> {
         Poll::Pending
     }
 }
@@ -122,7 +127,9 @@ async fn dial(
 
     let (client, credential) = offer(pc, config.version).await?;
     let answer = sdp::answer(addr.socket, &server, &credential);
-    JsFuture::from(pc.set_remote_description(&description(RtcSdpType::Answer, &answer))).await.map_err(js)?;
+    JsFuture::from(pc.set_remote_description(&description(RtcSdpType::Answer, &answer)))
+        .await
+        .map_err(js)?;
 
     let let_in = move || budget.authenticated(UNREAD_PER_CONNECTION_MAX);
     let id = auth::as_client(&config.keys, stream, client, server, let_in).await?;
@@ -133,9 +140,13 @@ async fn dial(
 }
 
 /// Makes our offer; returns our certificate's fingerprint and the credential of the server's side.
-async fn offer(pc: &RtcPeerConnection, version: DialVersion) -> Result<(Fingerprint, String), Error> {
+async fn offer(
+    pc: &RtcPeerConnection,
+    version: DialVersion,
+) -> Result<(Fingerprint, String), Error> {
     let offer = JsFuture::from(pc.create_offer()).await.map_err(js)?;
-    let mut offer = Reflect::get(&offer, &"sdp".into()).ok().and_then(|s| s.as_string()).unwrap_or_default();
+    let mut offer =
+        Reflect::get(&offer, &"sdp".into()).ok().and_then(|s| s.as_string()).unwrap_or_default();
     let mut munged = None;
     if version == DialVersion::V1 {
         let credential = format!("{V1}{}", random_alphanumeric(32));
@@ -145,7 +156,9 @@ async fn offer(pc: &RtcPeerConnection, version: DialVersion) -> Result<(Fingerpr
         }
         munged = Some(credential);
     }
-    JsFuture::from(pc.set_local_description(&description(RtcSdpType::Offer, &offer))).await.map_err(js)?;
+    JsFuture::from(pc.set_local_description(&description(RtcSdpType::Offer, &offer)))
+        .await
+        .map_err(js)?;
     let local = pc.local_description().map(|d| d.sdp()).unwrap_or_default();
     let client = sdp::fingerprint(&local).ok_or(Violation::Sdp("fingerprint"))?;
     let credential = match munged {

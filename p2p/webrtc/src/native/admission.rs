@@ -81,7 +81,8 @@ impl Bucket {
 
 impl Source {
     fn new(config: &Config, now: Instant) -> Self {
-        let bucket = Bucket::new(config.handshake_burst_per_source, config.handshakes_per_source_per_s, now);
+        let bucket =
+            Bucket::new(config.handshake_burst_per_source, config.handshakes_per_source_per_s, now);
         Self { pending: 0, bucket }
     }
 }

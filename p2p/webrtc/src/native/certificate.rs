@@ -45,7 +45,9 @@ impl Certificate {
     /// private key (DER), SHA-256 of all before. Holds the private key: keep it secret.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = u32::try_from(self.cert.certificate.len()).unwrap_or(u32::MAX);
-        let mut out = [&MAGIC[..], &len.to_be_bytes(), &self.cert.certificate, &self.cert.private_key].concat();
+        let mut out =
+            [&MAGIC[..], &len.to_be_bytes(), &self.cert.certificate, &self.cert.private_key]
+                .concat();
         out.extend(sha256(&out));
         out
     }
@@ -61,11 +63,16 @@ impl Certificate {
         if sha256(body) != *digest {
             return Err(BadCertificate::Damaged);
         }
-        let rest = rest.get(..rest.len().saturating_sub(digest.len())).ok_or(BadCertificate::Damaged)?;
+        let rest =
+            rest.get(..rest.len().saturating_sub(digest.len())).ok_or(BadCertificate::Damaged)?;
         let (len, rest) = rest.split_first_chunk::<4>().ok_or(BadCertificate::Damaged)?;
         let len = u32::from_be_bytes(*len) as usize;
-        let (certificate, private_key) = rest.split_at_checked(len).ok_or(BadCertificate::Damaged)?;
-        Ok(Self::new(DtlsCert { certificate: certificate.to_vec(), private_key: private_key.to_vec() }))
+        let (certificate, private_key) =
+            rest.split_at_checked(len).ok_or(BadCertificate::Damaged)?;
+        Ok(Self::new(DtlsCert {
+            certificate: certificate.to_vec(),
+            private_key: private_key.to_vec(),
+        }))
     }
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
@@ -79,7 +86,9 @@ impl Certificate {
 
 impl std::fmt::Debug for Certificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certificate").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+        f.debug_struct("Certificate")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 

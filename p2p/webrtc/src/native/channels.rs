@@ -110,7 +110,11 @@ impl Channels {
     }
 
     fn add(&mut self, id: ChannelId, core: Core, inbound: bool) -> &mut Channel {
-        let outlet = Arc::new(ChannelOutlet { id, queued: AtomicBool::new(false), commands: self.commands.clone() });
+        let outlet = Arc::new(ChannelOutlet {
+            id,
+            queued: AtomicBool::new(false),
+            commands: self.commands.clone(),
+        });
         self.channels.entry(id).or_insert(Channel {
             core: core.shared(),
             outlet,
@@ -148,7 +152,11 @@ impl Channels {
 
     /// The remote opened a channel; `None` if it has too many already.
     pub fn accept(&mut self, id: ChannelId) -> Option<Stream> {
-        let max = if self.budget.is_authenticated() { self.inbound_max } else { UNAUTHENTICATED_STREAMS_MAX };
+        let max = if self.budget.is_authenticated() {
+            self.inbound_max
+        } else {
+            UNAUTHENTICATED_STREAMS_MAX
+        };
         if self.channels.values().filter(|c| c.inbound).count() >= max {
             return None;
         }
@@ -199,7 +207,9 @@ impl Channels {
         let (mut held, mut is_acknowledged) = (0, false);
         for (id, channel) in &mut self.channels {
             // A channel that is closing says nothing of the remote.
-            let Some(amount) = rtc.channel(*id).map(|mut sctp| sctp.buffered_amount()) else { continue };
+            let Some(amount) = rtc.channel(*id).map(|mut sctp| sctp.buffered_amount()) else {
+                continue;
+            };
             is_acknowledged |= amount < std::mem::replace(&mut channel.in_flight, amount);
             held += amount;
         }
@@ -222,7 +232,9 @@ impl Channels {
                 let Some(message) = core.next_message() else { break };
                 let len = message.len();
                 more = turn == MESSAGES_PER_TURN;
-                if more || !self.window.has_room(self.in_flight, len) || !matches!(sctp.write(true, message), Ok(true))
+                if more
+                    || !self.window.has_room(self.in_flight, len)
+                    || !matches!(sctp.write(true, message), Ok(true))
                 {
                     if !self.blocked.contains(&id) {
                         self.blocked.push_back(id);

@@ -45,7 +45,8 @@ impl Demultiplexer {
         let mut buffers = Buffers::of_listener();
         let mut is_wanted = true;
         while is_wanted {
-            let each = |received: Received<'_>| is_wanted = is_wanted && self.route(received, &incoming);
+            let each =
+                |received: Received<'_>| is_wanted = is_wanted && self.route(received, &incoming);
             if let Err(error) = self.socket.receive(&mut buffers, each).await {
                 // ICMP errors of earlier sends surface here; they concern one peer only.
                 tracing::debug!(%error, "recvmsg");
@@ -81,7 +82,13 @@ impl Demultiplexer {
     }
 
     /// Makes a connection for a dialer, unless its request is unusable or the limits forbid it.
-    fn accept(&self, data: &[u8], user: &str, source: SocketAddr, at: Instant) -> Option<(Arc<Link>, Upgrade)> {
+    fn accept(
+        &self,
+        data: &[u8],
+        user: &str,
+        source: SocketAddr,
+        at: Instant,
+    ) -> Option<(Arc<Link>, Upgrade)> {
         let Some(credentials) = ice::credentials(user) else {
             tracing::debug!(%source, "unusable STUN username");
             return None;
@@ -115,7 +122,15 @@ impl Demultiplexer {
         let upgrade = async move {
             let _permit = permit;
             let handshake = async {
-                let made = Driver::accept(&shared, socket, bound, place, datagrams, budget.clone(), credentials)?;
+                let made = Driver::accept(
+                    &shared,
+                    socket,
+                    bound,
+                    place,
+                    datagrams,
+                    budget.clone(),
+                    credentials,
+                )?;
                 let (connection, ready) = spawn(made);
                 let (client, stream) = ready.await.map_err(|_| Closed::InHandshake)?;
                 let server = shared.certificate.fingerprint();

@@ -29,17 +29,35 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 1024;
 
 /// Dials until the remote is authenticated, or fails within the time that a handshake may take.
-pub async fn dial(shared: Arc<Shared>, addr: DirectAddr, server: Fingerprint) -> Result<(PeerId, Connection), Error> {
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&shared, &addr, server)).await.unwrap_or(Err(Error::Timeout))
+pub async fn dial(
+    shared: Arc<Shared>,
+    addr: DirectAddr,
+    server: Fingerprint,
+) -> Result<(PeerId, Connection), Error> {
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(&shared, &addr, server))
+        .await
+        .unwrap_or(Err(Error::Timeout))
 }
 
-async fn handshake(shared: &Shared, addr: &DirectAddr, server: Fingerprint) -> Result<(PeerId, Connection), Error> {
+async fn handshake(
+    shared: &Shared,
+    addr: &DirectAddr,
+    server: Fingerprint,
+) -> Result<(PeerId, Connection), Error> {
     let ip = source_towards(addr.socket)?;
     let socket = Arc::new(Socket::bind(SocketAddr::new(ip, 0))?);
     let local = socket.local_addr()?;
     let (datagrams_tx, datagrams) = mpsc::channel(QUEUE);
     let budget = Budget::new(shared.pool.clone());
-    let made = Driver::dial(shared, socket.clone(), local, addr.socket, server, datagrams, budget.clone())?;
+    let made = Driver::dial(
+        shared,
+        socket.clone(),
+        local,
+        addr.socket,
+        server,
+        datagrams,
+        budget.clone(),
+    )?;
     tokio::spawn(read_for(socket, addr.socket, datagrams_tx));
     let (connection, ready) = spawn(made);
     // str0m has compared the fingerprint with the address's; Noise compares it once more.
@@ -49,7 +67,9 @@ async fn handshake(shared: &Shared, addr: &DirectAddr, server: Fingerprint) -> R
     }
     let max_unread = shared.config.max_unread_per_connection;
     let let_in = move || budget.authenticated(max_unread);
-    let peer = auth::as_client(&shared.keys, stream, shared.certificate.fingerprint(), server, let_in).await?;
+    let peer =
+        auth::as_client(&shared.keys, stream, shared.certificate.fingerprint(), server, let_in)
+            .await?;
     if addr.peer.is_some_and(|expected| expected != peer) {
         return Err(Error::WrongPeer(peer));
     }
@@ -58,7 +78,8 @@ async fn handshake(shared: &Shared, addr: &DirectAddr, server: Fingerprint) -> R
 
 /// The address of ours that the system would send from. Connecting a UDP socket sends nothing.
 fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let probe = std::net::UdpSocket::bind((any, 0))?;
     probe.connect(remote)?;
     Ok(probe.local_addr()?.ip())

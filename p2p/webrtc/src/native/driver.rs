@@ -107,7 +107,11 @@ impl Driver {
     ) -> Result<(Self, Connection, Ready), Error> {
         let mut local = bound;
         if local.ip().is_unspecified() {
-            local.set_ip(if local.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() });
+            local.set_ip(if local.is_ipv4() {
+                IpAddr::from(Ipv4Addr::LOCALHOST)
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
         }
         let stun_key = c.server_ufrag.clone();
         let server = IceCreds { ufrag: c.server_ufrag.clone(), pass: c.server_ufrag };
@@ -120,7 +124,10 @@ impl Driver {
         api.set_ice_controlling(false);
         api.set_remote_ice_credentials(client);
         // str0m insists on one, and does not check it here.
-        api.set_remote_fingerprint(str0m::config::Fingerprint { hash_func: "sha-256".into(), bytes: vec![0; 32] });
+        api.set_remote_fingerprint(str0m::config::Fingerprint {
+            hash_func: "sha-256".into(),
+            bytes: vec![0; 32],
+        });
         api.start_dtls(false).map_err(engine_error)?;
         api.start_sctp(false);
         Ok(Self::new(rtc, socket, local, Some(place), datagrams, budget, stun_key, shared))
@@ -145,11 +152,15 @@ impl Driver {
                 credential
             }
         };
-        let mut rtc = engine(shared, local, own, |config| config.set_fingerprint_verification(true))?;
+        let mut rtc =
+            engine(shared, local, own, |config| config.set_fingerprint_verification(true))?;
         rtc.add_remote_candidate(Candidate::host(remote, Protocol::Udp).map_err(engine_error)?);
         let mut api = rtc.direct_api();
         api.set_ice_controlling(true);
-        api.set_remote_ice_credentials(IceCreds { ufrag: credential.clone(), pass: credential.clone() });
+        api.set_remote_ice_credentials(IceCreds {
+            ufrag: credential.clone(),
+            pass: credential.clone(),
+        });
         api.set_remote_fingerprint(str0m::config::Fingerprint {
             hash_func: "sha-256".into(),
             bytes: server.0.to_vec(),
@@ -177,7 +188,12 @@ impl Driver {
         let (inbound_tx, inbound) = mpsc::channel(config.max_inbound_streams.max(1));
         let (ready_tx, ready) = oneshot::channel();
         let reason = Arc::new(OnceLock::new());
-        let mut channels = Channels::new(commands_tx.clone(), budget, config.max_inbound_streams, config.send_buffer);
+        let mut channels = Channels::new(
+            commands_tx.clone(),
+            budget,
+            config.max_inbound_streams,
+            config.send_buffer,
+        );
         let is_listener = place.is_some();
         channels.add_handshake(handshake, is_listener);
         let connection = Connection::new(commands_tx, inbound, reason.clone());
@@ -312,12 +328,17 @@ impl Driver {
             place.is_final();
         }
         let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
-            Ok(receive) => Some(Input::Receive(d.at, receive)).filter(|input| is_of_use && self.rtc.accepts(input)),
+            Ok(receive) => Some(Input::Receive(d.at, receive))
+                .filter(|input| is_of_use && self.rtc.accepts(input)),
             Err(_) => None,
         };
         let Some(input) = accepted else {
             // Stray datagrams (an old connection's last words) must not end this one.
-            return if self.heard.is_some() || self.place.is_none() { Ok(()) } else { Err(Violation::Stun.into()) };
+            return if self.heard.is_some() || self.place.is_none() {
+                Ok(())
+            } else {
+                Err(Violation::Stun.into())
+            };
         };
         self.latest = Some((d.source, d.at));
         // While there are no keys, the time that a handshake may take is the limit.
@@ -346,7 +367,9 @@ impl Driver {
         let Some((source, at)) = self.latest else { return };
         self.heard = Some(at);
         if let Some(place) = &self.place
-            && self.placed.is_none_or(|placed| at.saturating_duration_since(placed) >= PLACE_INTERVAL)
+            && self
+                .placed
+                .is_none_or(|placed| at.saturating_duration_since(placed) >= PLACE_INTERVAL)
         {
             self.placed = Some(at);
             place.heard(source, at);
@@ -374,7 +397,11 @@ impl Driver {
     /// Sends what the engine has given out.
     async fn send(&mut self) {
         if !self.batch.is_empty() {
-            let from = self.reached_at.iter().find(|(source, _)| *source == self.batch_to).map(|(_, local)| *local);
+            let from = self
+                .reached_at
+                .iter()
+                .find(|(source, _)| *source == self.batch_to)
+                .map(|(_, local)| *local);
             self.socket.send(&mut self.batch, self.batch_to, from).await;
         }
     }
@@ -390,7 +417,9 @@ impl Driver {
             // waits for that can be closed.
             Event::ChannelBufferedAmountLow(id) => drop(self.channels.flush(&mut self.rtc, id)),
             Event::ChannelClose(id) => self.channels.closed(id),
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => return Err(Closed::Silent.into()),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                return Err(Closed::Silent.into());
+            }
             Event::Closed => return Err(Closed::ByRemote.into()),
             _ => {}
         }
@@ -401,7 +430,8 @@ impl Driver {
         match self.channels.opened(id) {
             Some(stream) if id == self.handshake => {
                 let remote = self.rtc.direct_api().remote_dtls_fingerprint().cloned();
-                let digest = remote.and_then(|f| f.bytes.try_into().ok()).ok_or(Violation::Fingerprint)?;
+                let digest =
+                    remote.and_then(|f| f.bytes.try_into().ok()).ok_or(Violation::Fingerprint)?;
                 if let Some(ready) = self.ready.take() {
                     let _ = ready.send((Fingerprint(digest), stream));
                 }

@@ -40,7 +40,8 @@ impl Ended {
         if self.names.len() >= NAMES_MAX && !self.names.contains_key(&key) {
             self.names.retain(|_, (_, heard)| now.saturating_duration_since(*heard) < MEMORY);
             if self.names.len() >= NAMES_MAX
-                && let Some(oldest) = self.names.iter().min_by_key(|(_, (_, heard))| *heard).map(|(key, _)| *key)
+                && let Some(oldest) =
+                    self.names.iter().min_by_key(|(_, (_, heard))| *heard).map(|(key, _)| *key)
             {
                 self.names.remove(&oldest);
             }
@@ -100,6 +101,8 @@ mod tests {
             ended.insert(&n.to_string(), End::Final, now + Duration::from_millis(n));
         }
         assert_eq!(ended.names.len(), NAMES_MAX);
-        assert!(!ended.refuses("0", now) && ended.refuses(&(2 * NAMES_MAX as u64 - 1).to_string(), now));
+        assert!(
+            !ended.refuses("0", now) && ended.refuses(&(2 * NAMES_MAX as u64 - 1).to_string(), now)
+        );
     }
 }

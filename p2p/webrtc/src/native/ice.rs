@@ -60,7 +60,12 @@ pub fn credentials(username: &str) -> Option<Credentials> {
         Some(pwd) if is_ice_string(pwd, 22) => pwd,
         Some(_) => return None,
         // v1: the client munged its own offer so that ufrag and password are equal.
-        None if server.starts_with(V1) && is_ice_string(server, 22) && is_ice_string(client, 22) => client,
+        None if server.starts_with(V1)
+            && is_ice_string(server, 22)
+            && is_ice_string(client, 22) =>
+        {
+            client
+        }
         None => return None,
     };
     Some(Credentials {
@@ -72,7 +77,8 @@ pub fn credentials(username: &str) -> Option<Credentials> {
 
 /// RFC 8839, section 5.4: `min` to 256 of ALPHA / DIGIT / "+" / "/".
 fn is_ice_string(s: &str, min: usize) -> bool {
-    (min..=256).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+    (min..=256).contains(&s.len())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
 #[cfg(test)]

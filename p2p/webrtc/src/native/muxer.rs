@@ -50,7 +50,10 @@ impl StreamMuxer for Connection {
         Poll::Ready(stream.ok_or_else(|| self.lost()))
     }
 
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Stream, Error>> {
+    fn poll_outbound(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Stream, Error>> {
         let mut opening = match self.opening.take() {
             Some(opening) => opening,
             None => {

@@ -160,13 +160,19 @@ impl Routes {
 
     /// The connections to which a datagram from this source, which is no STUN, may be of use.
     pub fn by_address(&self, source: SocketAddr, datagram: &[u8]) -> [Option<Arc<Link>>; 2] {
-        let Some(Binding { older, newer }) = self.by_address.get(&source) else { return [None, None] };
+        let Some(Binding { older, newer }) = self.by_address.get(&source) else {
+            return [None, None];
+        };
         let older = (newer.is_none() || !dtls::is_plaintext(datagram)).then(|| older.link.clone());
         [older, newer.as_ref().map(|newer| newer.link.clone())]
     }
 
     /// Adds a connection; its driver gets the id and the receiver.
-    pub fn insert(&mut self, user: &str, budget: Arc<Budget>) -> (Arc<Link>, mpsc::Receiver<Datagram>) {
+    pub fn insert(
+        &mut self,
+        user: &str,
+        budget: Arc<Budget>,
+    ) -> (Arc<Link>, mpsc::Receiver<Datagram>) {
         let (datagrams, receiver) = mpsc::channel(QUEUE);
         let link = Arc::new(Link { id: self.next_id, datagrams, budget });
         self.next_id += 1;
@@ -177,7 +183,10 @@ impl Routes {
 
     /// Binds a source to a connection that was heard from there, unless two others are using it.
     pub fn bind(&mut self, id: u64, source: SocketAddr, now: Instant) -> bool {
-        let Some(link) = self.users.get(&id).and_then(|user| self.by_user.get(user)).cloned() else { return false };
+        let Some(link) = self.users.get(&id).and_then(|user| self.by_user.get(user)).cloned()
+        else {
+            return false;
+        };
         let tenant = Tenant { link, heard: now };
         match self.by_address.entry(source) {
             Entry::Occupied(mut bound) => {
@@ -193,10 +202,13 @@ impl Routes {
 
     /// Lets go of the address that a connection has not used for the longest time, if it has too many.
     fn keep_latest(&mut self, id: u64, except: SocketAddr) {
-        let of_ours = |(source, binding): (&SocketAddr, &mut Binding)| Some((binding.tenant(id)?.heard, *source));
+        let of_ours = |(source, binding): (&SocketAddr, &mut Binding)| {
+            Some((binding.tenant(id)?.heard, *source))
+        };
         let ours: Vec<_> = self.by_address.iter_mut().filter_map(of_ours).collect();
         if ours.len() > ADDRESSES_MAX
-            && let Some((_, oldest)) = ours.into_iter().filter(|(_, source)| *source != except).min()
+            && let Some((_, oldest)) =
+                ours.into_iter().filter(|(_, source)| *source != except).min()
             && let Some(binding) = self.by_address.get_mut(&oldest)
             && !binding.let_go(id)
         {
@@ -320,7 +332,11 @@ mod tests {
         let (mut routes, links, _rx) = table(2);
         let now = Instant::now();
         for port in 1..100 {
-            assert!(routes.bind(links[0].id, source(port), now + Duration::from_millis(port.into())));
+            assert!(routes.bind(
+                links[0].id,
+                source(port),
+                now + Duration::from_millis(port.into())
+            ));
         }
         assert_eq!(routes.by_address.len(), ADDRESSES_MAX);
         assert!(routes.by_address(source(99), DATA)[0].is_some());
@@ -335,7 +351,12 @@ mod tests {
     fn strangers_get_a_short_queue() {
         let (_, links, mut rx) = table(1);
         for _ in 0..2 * QUEUE_UNAUTHENTICATED {
-            links[0].deliver(Datagram { source: source(1), local: None, at: Instant::now(), data: vec![] });
+            links[0].deliver(Datagram {
+                source: source(1),
+                local: None,
+                at: Instant::now(),
+                data: vec![],
+            });
         }
         assert_eq!(std::iter::from_fn(|| rx[0].try_recv().ok()).count(), QUEUE_UNAUTHENTICATED);
     }

@@ -86,7 +86,11 @@ impl Socket {
     }
 
     /// Waits for datagrams and hands over each one of those that one call gives.
-    pub async fn receive(&self, buffers: &mut Buffers, mut each: impl FnMut(Received<'_>)) -> io::Result<()> {
+    pub async fn receive(
+        &self,
+        buffers: &mut Buffers,
+        mut each: impl FnMut(Received<'_>),
+    ) -> io::Result<()> {
         let Buffers { bytes, metas } = buffers;
         let read = || {
             let mut messages = bytes.chunks_exact_mut(MESSAGE_MAX);
@@ -102,7 +106,8 @@ impl Socket {
         for (message, meta) in bytes.chunks_exact(MESSAGE_MAX).zip(metas.iter()).take(count) {
             let local = meta.dst_ip.filter(|_| self.is_unspecified);
             let joined = message.get(..meta.len).unwrap_or_default();
-            for data in joined.chunks(meta.stride.max(1)).filter(|data| data.len() <= DATAGRAM_MAX) {
+            for data in joined.chunks(meta.stride.max(1)).filter(|data| data.len() <= DATAGRAM_MAX)
+            {
                 each(Received { source: meta.addr, local, at, data });
             }
         }
@@ -129,7 +134,8 @@ impl Batch {
         if self.bytes.is_empty() {
             self.segment = datagram.len();
         }
-        let has_room = self.count < segments_max.max(1) && self.bytes.len() + datagram.len() <= SEND_MAX;
+        let has_room =
+            self.count < segments_max.max(1) && self.bytes.len() + datagram.len() <= SEND_MAX;
         let fits = has_room && !self.has_short && datagram.len() <= self.segment;
         if fits {
             self.has_short = datagram.len() < self.segment;
@@ -195,15 +201,23 @@ mod tests {
         assert!(batch.push_within(4, &[3; 99]));
         assert!(!batch.push_within(4, &[4; 99]), "after a short one");
         batch.clear();
-        assert!(batch.push_within(1, &[5; 3]) && !batch.push_within(1, &[6; 3]), "one is all that fits");
+        assert!(
+            batch.push_within(1, &[5; 3]) && !batch.push_within(1, &[6; 3]),
+            "one is all that fits"
+        );
         batch.clear();
-        assert!((0..54).all(|_| batch.push_within(64, &[7; 1200])) && !batch.push_within(64, &[7; 1200]), "64 KiB");
+        assert!(
+            (0..54).all(|_| batch.push_within(64, &[7; 1200]))
+                && !batch.push_within(64, &[7; 1200]),
+            "64 KiB"
+        );
     }
 
     #[tokio::test]
     async fn a_batch_arrives_as_the_datagrams_that_it_was_made_of() {
         let (a, b, to) = pair().await;
-        let sent: Vec<Vec<u8>> = (0..40u8).map(|i| vec![i; if i == 39 { 7 } else { 1150 }]).collect();
+        let sent: Vec<Vec<u8>> =
+            (0..40u8).map(|i| vec![i; if i == 39 { 7 } else { 1150 }]).collect();
         let mut batch = Batch::default();
         for datagram in &sent {
             if !batch.push(&a, datagram) {

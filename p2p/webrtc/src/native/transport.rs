@@ -79,11 +79,15 @@ impl Transport {
         let socket = Arc::new(Socket::bind(socket)?);
         let bound = socket.local_addr()?;
         let interfaces = bound.ip().is_unspecified().then(IfWatcher::new).transpose()?;
-        let demultiplexer = Demultiplexer { socket, bound, shared: self.shared.clone(), routes: Routes::shared() };
+        let demultiplexer =
+            Demultiplexer { socket, bound, shared: self.shared.clone(), routes: Routes::shared() };
         let incoming = self.incoming_tx.clone();
         let task = tokio::spawn(demultiplexer.run(move |i| incoming.send((id, i)).is_ok()));
         if interfaces.is_none() {
-            self.events.push_back(TransportEvent::NewAddress { listener_id: id, listen_addr: self.address(bound) });
+            self.events.push_back(TransportEvent::NewAddress {
+                listener_id: id,
+                listen_addr: self.address(bound),
+            });
         }
         self.listeners.insert(id, Listener { bound, task: task.abort_handle(), interfaces });
         Ok(())
@@ -113,10 +117,12 @@ impl Transport {
                     listener_id,
                     listen_addr: self.address(SocketAddr::new(net.addr(), bound.port())),
                 },
-                Ok(IfEvent::Down(net)) if usable(net.addr(), bound) => TransportEvent::AddressExpired {
-                    listener_id,
-                    listen_addr: self.address(SocketAddr::new(net.addr(), bound.port())),
-                },
+                Ok(IfEvent::Down(net)) if usable(net.addr(), bound) => {
+                    TransportEvent::AddressExpired {
+                        listener_id,
+                        listen_addr: self.address(SocketAddr::new(net.addr(), bound.port())),
+                    }
+                }
                 Ok(_) => continue,
                 Err(error) => TransportEvent::ListenerError { listener_id, error: error.into() },
             };
@@ -141,7 +147,9 @@ impl libp2p_core::Transport for Transport {
     type Dial = Upgrade;
 
     fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<Error>> {
-        let Some(direct) = addr::parse(&addr) else { return Err(TransportError::MultiaddrNotSupported(addr)) };
+        let Some(direct) = addr::parse(&addr) else {
+            return Err(TransportError::MultiaddrNotSupported(addr));
+        };
         self.listen(id, direct.socket).map_err(|e| TransportError::Other(e.into()))
     }
 
@@ -164,12 +172,17 @@ impl libp2p_core::Transport for Transport {
         }
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Upgrade, Error>> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Upgrade, Error>> {
         self.poll_interfaces(cx);
         if let Some(event) = self.events.pop_front() {
             return Poll::Ready(event);
         }
-        let Poll::Ready(Some((listener_id, incoming))) = self.incoming.poll_recv(cx) else { return Poll::Pending };
+        let Poll::Ready(Some((listener_id, incoming))) = self.incoming.poll_recv(cx) else {
+            return Poll::Pending;
+        };
         let bound = self.listeners.get(&listener_id).map(|l| l.bound);
         Poll::Ready(TransportEvent::Incoming {
             listener_id,
@@ -188,6 +201,8 @@ impl Drop for Transport {
 
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("listeners", &self.listeners.len()).finish_non_exhaustive()
+        f.debug_struct("Transport")
+            .field("listeners", &self.listeners.len())
+            .finish_non_exhaustive()
     }
 }

@@ -71,7 +71,8 @@ impl SendWindow {
         let (refilled, rate) = (self.refilled?, self.pace()?);
         // Half a burst, so that not every frame has a timer of its own.
         let missing = (BURST / 2.0 - self.tokens) / rate;
-        (self.tokens <= 0.0 && in_flight < self.limit).then(|| refilled + Duration::from_secs_f64(missing.min(1.0)))
+        (self.tokens <= 0.0 && in_flight < self.limit)
+            .then(|| refilled + Duration::from_secs_f64(missing.min(1.0)))
     }
 
     /// Bytes a second: the limit, spread over the delay.
@@ -84,7 +85,8 @@ impl SendWindow {
         let since = self.refilled.replace(now).unwrap_or(now);
         // Nothing is known of the path before the first probe has ended: one burst must do.
         let Some(rate) = self.pace() else { return };
-        self.tokens = (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(BURST);
+        self.tokens =
+            (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(BURST);
     }
 
     /// `written` and `acked` count bytes since the connection began.
@@ -99,7 +101,8 @@ impl SendWindow {
             };
             self.delay = Some((at, least));
             let rate = self.rates.iter().map(|(_, r)| *r).fold(0.0, f64::max);
-            self.limit = ((2.0 * rate * least.as_secs_f64()) as usize).clamp(MIN.min(self.max), self.max);
+            self.limit =
+                ((2.0 * rate * least.as_secs_f64()) as usize).clamp(MIN.min(self.max), self.max);
         }
         self.refill(now);
         if self.probe.is_none() && written > acked {

@@ -51,7 +51,9 @@ pub fn check(text: &str) -> Result<Checked, BadSignal> {
             }
             "a" => match value.split_once(':').map_or(value, |(name, _)| name) {
                 "fingerprint" => fingerprints += 1,
-                "candidate" if line.len() > CANDIDATE_LEN_MAX => return Err(BadSignal::LongCandidate(line.len())),
+                "candidate" if line.len() > CANDIDATE_LEN_MAX => {
+                    return Err(BadSignal::LongCandidate(line.len()));
+                }
                 "candidate" => candidates += 1,
                 WINDOW => windows += 1,
                 _ => {}
@@ -76,8 +78,13 @@ pub fn check(text: &str) -> Result<Checked, BadSignal> {
     let window = match windows {
         0 => None,
         1 => {
-            let window = sdp::attribute(text, WINDOW).filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
-            Some(window.and_then(|w| w.parse().ok()).ok_or(BadSignal::Description("a bad window"))?)
+            let window =
+                sdp::attribute(text, WINDOW).filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
+            Some(
+                window
+                    .and_then(|w| w.parse().ok())
+                    .ok_or(BadSignal::Description("a bad window"))?,
+            )
         }
         _ => return Err(BadSignal::Description("more than one window")),
     };
@@ -131,11 +138,17 @@ pub mod tests {
     #[test]
     fn what_browsers_write_passes_with_and_without_a_window() {
         assert_eq!(check(&offer()), Ok(Checked { window: None, candidates: 0 }));
-        assert_eq!(check(&with_window(&offer(), 1 << 20)), Ok(Checked { window: Some(1 << 20), candidates: 0 }));
+        assert_eq!(
+            check(&with_window(&offer(), 1 << 20)),
+            Ok(Checked { window: Some(1 << 20), candidates: 0 })
+        );
         // Firefox has the fingerprint before the section, and other ends of lines are no error.
         let line = format!("a=fingerprint:sha-256 {}\r\n", ["A5"; 32].join(":"));
         let firefox = offer().replace(&line, "").replace("t=0 0\r\n", &format!("t=0 0\r\n{line}"));
-        assert_eq!(check(&firefox.replace("\r\n", "\n")), Ok(Checked { window: None, candidates: 0 }));
+        assert_eq!(
+            check(&firefox.replace("\r\n", "\n")),
+            Ok(Checked { window: None, candidates: 0 })
+        );
     }
 
     #[test]
@@ -149,9 +162,15 @@ pub mod tests {
             "m=application 9 DTLS/SCTP 5000",
             "m=application",
         ] {
-            assert_eq!(refused(&format!("{}{other}\r\n", offer())), "a section that is not for data channels");
+            assert_eq!(
+                refused(&format!("{}{other}\r\n", offer())),
+                "a section that is not for data channels"
+            );
         }
-        assert_eq!(refused(&offer().replace("m=application 9", "m=application 0")), "a section that is refused");
+        assert_eq!(
+            refused(&offer().replace("m=application 9", "m=application 0")),
+            "a section that is refused"
+        );
     }
 
     #[test]
@@ -161,7 +180,10 @@ pub mod tests {
         assert_eq!(refused(&offer().replace("sha-256", "sha-1")), "no SHA-256 fingerprint");
         assert_eq!(refused(&offer().replace("A5:A5", "A5")), "no SHA-256 fingerprint");
         assert_eq!(refused(&format!("{}{line}", offer())), "more than one fingerprint");
-        assert_eq!(refused(&format!("{}a=fingerprint:sha-1 00\r\n", offer())), "more than one fingerprint");
+        assert_eq!(
+            refused(&format!("{}a=fingerprint:sha-1 00\r\n", offer())),
+            "more than one fingerprint"
+        );
     }
 
     #[test]
@@ -174,7 +196,10 @@ pub mod tests {
         assert_eq!(check(&full).map(|checked| checked.candidates), Ok(CANDIDATES_MAX));
         assert_eq!(check(&format!("{full}{candidate}")), Err(BadSignal::ManyCandidates));
         let line = format!("a=candidate:{}", "9".repeat(CANDIDATE_LEN_MAX));
-        assert_eq!(check(&format!("{}{line}\r\n", offer())), Err(BadSignal::LongCandidate(line.len())));
+        assert_eq!(
+            check(&format!("{}{line}\r\n", offer())),
+            Err(BadSignal::LongCandidate(line.len()))
+        );
     }
 
     #[test]

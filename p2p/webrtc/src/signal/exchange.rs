@@ -45,7 +45,8 @@ impl Exchange {
         match (self.role, message) {
             (_, None) if !self.is_described => Err(BadSignal::Ended(self.expected())),
             (_, None) => Ok(Received::NoMoreCandidates),
-            (Role::Dialer, Some(Message::Answer(sdp))) | (Role::Listener, Some(Message::Offer(sdp)))
+            (Role::Dialer, Some(Message::Answer(sdp)))
+            | (Role::Listener, Some(Message::Offer(sdp)))
                 if !self.is_described =>
             {
                 let checked = description::check(&sdp)?;
@@ -83,8 +84,7 @@ mod tests {
     use super::*;
     use crate::signal::description::{tests::offer, with_window};
 
-    const CANDIDATE: &str =
-        r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
+    const CANDIDATE: &str = r#"{"candidate":"candidate:1 1 udp 1 192.0.2.1 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
 
     fn candidate() -> Option<Message> {
         Some(Message::Candidate(CANDIDATE.into()))
@@ -98,9 +98,16 @@ mod tests {
         assert_eq!(dialer.receive(Some(Message::Answer(sdp))), Ok(described));
         assert_eq!(dialer.receive(candidate()), Ok(Received::Candidate(CANDIDATE.into())));
         for end in ["", "null", "\"\""] {
-            assert_eq!(dialer.receive(Some(Message::Candidate(end.into()))), Ok(Received::NoMoreCandidates));
+            assert_eq!(
+                dialer.receive(Some(Message::Candidate(end.into()))),
+                Ok(Received::NoMoreCandidates)
+            );
         }
-        assert_eq!(dialer.receive(None), Ok(Received::NoMoreCandidates), "signalling may end before ICE does");
+        assert_eq!(
+            dialer.receive(None),
+            Ok(Received::NoMoreCandidates),
+            "signalling may end before ICE does"
+        );
     }
 
     #[test]
@@ -108,14 +115,20 @@ mod tests {
         let order = |got, expected| Err(BadSignal::Order { got, expected });
         let (dialer, listener) = (|| Exchange::new(Role::Dialer), || Exchange::new(Role::Listener));
         assert_eq!(dialer().receive(Some(Message::Offer(offer()))), order("an offer", "an answer"));
-        assert_eq!(listener().receive(Some(Message::Answer(offer()))), order("an answer", "an offer"));
+        assert_eq!(
+            listener().receive(Some(Message::Answer(offer()))),
+            order("an answer", "an offer")
+        );
         assert_eq!(listener().receive(candidate()), order("a candidate", "an offer"));
         assert_eq!(dialer().receive(candidate()), order("a candidate", "an answer"));
         assert_eq!(dialer().receive(None), Err(BadSignal::Ended("an answer")));
         let mut twice = listener();
         assert!(twice.receive(Some(Message::Offer(offer()))).is_ok());
         assert_eq!(twice.receive(Some(Message::Offer(offer()))), order("an offer", "a candidate"));
-        assert_eq!(twice.receive(Some(Message::Answer(offer()))), order("an answer", "a candidate"));
+        assert_eq!(
+            twice.receive(Some(Message::Answer(offer()))),
+            order("an answer", "a candidate")
+        );
     }
 
     #[test]
@@ -133,7 +146,10 @@ mod tests {
         for _ in 0..CANDIDATES_MAX {
             assert!(listener.receive(Some(Message::Candidate(String::new()))).is_ok());
         }
-        assert_eq!(listener.receive(Some(Message::Candidate(String::new()))), Err(BadSignal::ManyCandidates));
+        assert_eq!(
+            listener.receive(Some(Message::Candidate(String::new()))),
+            Err(BadSignal::ManyCandidates)
+        );
     }
 
     #[test]

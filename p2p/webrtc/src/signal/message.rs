@@ -111,7 +111,10 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Messag
             return Err(BadSignal::Long(len));
         }
     }
-    let body_len = usize::try_from(len).ok().filter(|len| *len <= MESSAGE_LEN_MAX).ok_or(BadSignal::Long(len))?;
+    let body_len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= MESSAGE_LEN_MAX)
+        .ok_or(BadSignal::Long(len))?;
     let mut body = vec![0; body_len];
     if stream.read_exact(&mut body).await.is_err() {
         return Ok(None);
@@ -143,12 +146,21 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_skipped_and_garbage_refused() {
-        let body = [9 << 3, 1, 0x08, 2, 10 << 3 | 2, 2, 0, 0, 0x12, 1, b'x', 3 << 3 | 5, 0, 0, 0, 0];
+        let body =
+            [9 << 3, 1, 0x08, 2, 10 << 3 | 2, 2, 0, 0, 0x12, 1, b'x', 3 << 3 | 5, 0, 0, 0, 0];
         assert_eq!(Message::decode(&body), Ok(Message::Candidate("x".into())));
         assert_eq!(Message::decode(&[0x12, 1, b'x']), Err(BadSignal::Type), "no type");
         assert_eq!(Message::decode(&[0x08, 3]), Err(BadSignal::Type), "unknown type");
-        assert_eq!(Message::decode(&[0x08, 0, 0x12, 2, b'x']), Err(BadSignal::Encoding), "longer than its message");
-        assert_eq!(Message::decode(&[0x08, 0, 0x12, 1, 0xff]), Err(BadSignal::Encoding), "not UTF-8");
+        assert_eq!(
+            Message::decode(&[0x08, 0, 0x12, 2, b'x']),
+            Err(BadSignal::Encoding),
+            "longer than its message"
+        );
+        assert_eq!(
+            Message::decode(&[0x08, 0, 0x12, 1, 0xff]),
+            Err(BadSignal::Encoding),
+            "not UTF-8"
+        );
         assert_eq!(Message::decode(&[3]), Err(BadSignal::Encoding), "unknown wire type");
     }
 

@@ -192,7 +192,11 @@ impl Core {
     fn admit(&mut self, payload: Bytes) -> bool {
         let n = payload.len();
         self.received = self.received.saturating_add(n as u64);
-        let overrun = if self.peer_grants { self.received > self.granted } else { self.unread + n > LEGACY_CAP };
+        let overrun = if self.peer_grants {
+            self.received > self.granted
+        } else {
+            self.unread + n > LEGACY_CAP
+        };
         if overrun || !self.budget.charge(n + ENTRY_COST) {
             tracing::debug!(unread = self.unread, overrun, "remote sent more than fits");
             return false;
@@ -295,9 +299,15 @@ impl Core {
 
     // ---- application side; the returned flag says whether the outlet needs a kick
 
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> (Poll<io::Result<usize>>, bool) {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> (Poll<io::Result<usize>>, bool) {
         let (mut n, mut entries) = (0, 0);
-        while let (Some(front), Some(room)) = (self.inbox.front_mut(), buf.get_mut(n..).filter(|r| !r.is_empty())) {
+        while let (Some(front), Some(room)) =
+            (self.inbox.front_mut(), buf.get_mut(n..).filter(|r| !r.is_empty()))
+        {
             let k = front.len().min(room.len());
             front.copy_to_slice(room.split_at_mut(k).0);
             n += k;
@@ -320,7 +330,8 @@ impl Core {
         self.budget.release(n + entries * ENTRY_COST);
         self.consumed += n as u64;
         let limit = self.consumed + RECV_WINDOW;
-        let grant = self.peer_grants && self.read == Read::Open && limit - self.granted >= GRANT_STEP;
+        let grant =
+            self.peer_grants && self.read == Read::Open && limit - self.granted >= GRANT_STEP;
         if grant {
             self.granted = limit;
             self.push(None, b"", Some(limit));
@@ -328,12 +339,19 @@ impl Core {
         (Poll::Ready(Ok(n)), grant)
     }
 
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.write != Write::Open || self.gone {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut rest = data;
-        while !rest.is_empty() && self.outbox_len < self.budget.outbox_max() && self.sent < self.allowed {
+        while !rest.is_empty()
+            && self.outbox_len < self.budget.outbox_max()
+            && self.sent < self.allowed
+        {
             let credit = (self.allowed - self.sent).min(frame::MAX_PAYLOAD as u64) as usize;
             let (payload, tail) = rest.split_at(credit.min(rest.len()));
             // The first frame of channel 0 announces our window.

@@ -1,8 +1,8 @@
 //! Connections of which only one side knows that they have ended, and new ones in their place.
 
 use crate::peer::{
-    LONG, Server, authentic_request, bytes, connected, dial, echo, next, outbound, round_trip, server, socket_of,
-    stream, transfer,
+    LONG, Server, authentic_request, bytes, connected, dial, echo, next, outbound, round_trip,
+    server, socket_of, stream, transfer,
 };
 use futures::AsyncReadExt;
 use libp2p_core::{
@@ -35,7 +35,10 @@ impl Nat {
         let towards_server = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         towards_server.connect(socket_of(&server.addr)).await.unwrap();
         let port = inside.local_addr().unwrap().port();
-        let addr = server.addr.iter().map(|p| if matches!(p, Protocol::Udp(_)) { Protocol::Udp(port) } else { p });
+        let addr = server
+            .addr
+            .iter()
+            .map(|p| if matches!(p, Protocol::Udp(_)) { Protocol::Udp(port) } else { p });
         tokio::spawn(translate(inside, towards_server.clone()));
         Self { addr: addr.collect(), towards_server }
     }
@@ -165,7 +168,8 @@ async fn after_a_restart(use_it: impl AsyncFn(&mut Connection)) -> Duration {
     first.shutdown_background();
     let began = Instant::now();
     let listen = addr.iter().take(3).collect();
-    let (second, again) = tokio::task::spawn_blocking(move || listener(certificate, keys, listen)).await.unwrap();
+    let (second, again) =
+        tokio::task::spawn_blocking(move || listener(certificate, keys, listen)).await.unwrap();
     assert_eq!(again, addr);
     use_it(&mut client).await;
     let reason = timeout(2 * LONG, echo(client)).await.expect("a dialer that waits for nobody");

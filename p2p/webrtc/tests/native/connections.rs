@@ -1,8 +1,8 @@
 //! Who gets a connection, and how its end is noticed.
 
 use crate::peer::{
-    LONG, bytes, connected, dial, dial_with, echo, inbound, next, outbound, receive, round_trip, send, server,
-    socket_of, transport,
+    LONG, bytes, connected, dial, dial_with, echo, inbound, next, outbound, receive, round_trip,
+    send, server, socket_of, transport,
 };
 use futures::AsyncWriteExt;
 use libp2p_core::{
@@ -22,7 +22,8 @@ async fn both_handshakes_are_answered_on_one_port() {
     for dial_version in [DialVersion::V1, DialVersion::V2, DialVersion::V1] {
         let config = Config { dial_version, ..Config::default() };
         let start = Instant::now();
-        let (dialed, (_, accepted)) = futures::join!(dial_with(config, server.addr.clone()), server.accept());
+        let (dialed, (_, accepted)) =
+            futures::join!(dial_with(config, server.addr.clone()), server.accept());
         println!("{dial_version:?} connected in {:?}", start.elapsed());
         let (peer, mut connection) = dialed.unwrap();
         assert_eq!(peer, server.peer);
@@ -41,10 +42,15 @@ async fn another_certificate_or_peer_is_refused() {
     assert!(matches!(error, Error::WrongPeer(peer) if peer == server.peer), "{error:?}");
 
     let (mut elsewhere, _) = transport(Config::default());
-    elsewhere.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
-    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut elsewhere).await else { panic!("no address") };
+    elsewhere
+        .listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap())
+        .unwrap();
+    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut elsewhere).await else {
+        panic!("no address")
+    };
     let hash = listen_addr.iter().find(|p| matches!(p, Protocol::Certhash(_))).unwrap();
-    let addr: Multiaddr = server.addr.iter().filter(|p| !matches!(p, Protocol::Certhash(_))).collect();
+    let addr: Multiaddr =
+        server.addr.iter().filter(|p| !matches!(p, Protocol::Certhash(_))).collect();
     assert!(dial(addr.with(hash)).await.is_err());
 }
 
@@ -54,10 +60,16 @@ const AT_ONCE: u64 = 512 * 1024;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_that_it_is_in() {
     let (mut transport, _) = transport(Config::default());
-    transport.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
-    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut transport).await else { panic!("no address") };
+    transport
+        .listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap())
+        .unwrap();
+    let TransportEvent::NewAddress { listen_addr, .. } = next(&mut transport).await else {
+        panic!("no address")
+    };
     let dialing = tokio::spawn(dial(listen_addr));
-    let TransportEvent::Incoming { mut upgrade, .. } = next(&mut transport).await else { panic!("no dialer") };
+    let TransportEvent::Incoming { mut upgrade, .. } = next(&mut transport).await else {
+        panic!("no dialer")
+    };
     // Looked at so seldom that the dialer is through before the listener knows that it is.
     let mut upgraded = None;
     while !dialing.is_finished() && upgraded.is_none() {
@@ -103,7 +115,8 @@ async fn a_goodbye_is_heard_in_the_middle_of_a_burst() {
 async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
     let mut server = server(Config::default()).await;
     // A process of its own, as far as its sockets and timers go.
-    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let doomed =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = doomed.spawn(dial(server.addr.clone()));
     let (_, connection) = server.accept().await;
     let client = client.await.unwrap().unwrap();
@@ -119,7 +132,9 @@ async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
 #[tokio::test]
 async fn a_wildcard_listener_reports_its_interfaces() {
     let (mut transport, _) = transport(Config::default());
-    transport.listen_on(ListenerId::next(), "/ip4/0.0.0.0/udp/0/webrtc-direct".parse().unwrap()).unwrap();
+    transport
+        .listen_on(ListenerId::next(), "/ip4/0.0.0.0/udp/0/webrtc-direct".parse().unwrap())
+        .unwrap();
     loop {
         let event = timeout(LONG, next(&mut transport)).await.expect("in time");
         let TransportEvent::NewAddress { listen_addr, .. } = event else { panic!("{event:?}") };

@@ -1,6 +1,8 @@
 //! Datagrams that no honest dialer sends.
 
-use crate::peer::{LONG, authentic_request, bytes, connected, dial, server, socket_of, stream, transfer};
+use crate::peer::{
+    LONG, authentic_request, bytes, connected, dial, server, socket_of, stream, transfer,
+};
 use futures::FutureExt;
 use std::time::Duration;
 use tequio_webrtc::Config;
@@ -77,7 +79,10 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
             socket.send_to(&forged, target).await.unwrap();
         }
     };
-    futures::join!(flood, timeout(4 * LONG, transfer(&mut near, &mut far, 4 << 20)).map(|r| r.expect("in time")));
+    futures::join!(
+        flood,
+        timeout(4 * LONG, transfer(&mut near, &mut far, 4 << 20)).map(|r| r.expect("in time"))
+    );
     // None became a connection, and a newcomer gets in although the flood came from its own address.
     let (_newcomer, _) = connected(&mut server).await;
     assert!(server.upgraded.try_recv().is_err());
@@ -86,7 +91,11 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_handshakes_is_admitted_slowly_and_gives_its_places_back() {
-    let config = Config { handshake_burst_per_source: 10, handshakes_per_source_per_s: 1, ..Config::default() };
+    let config = Config {
+        handshake_burst_per_source: 10,
+        handshakes_per_source_per_s: 1,
+        ..Config::default()
+    };
     let mut server = server(config).await;
     let target = socket_of(&server.addr);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -97,7 +106,10 @@ async fn a_flood_of_handshakes_is_admitted_slowly_and_gives_its_places_back() {
     }
     // A source that never goes on to DTLS loses its places long before a handshake's time is over.
     for _ in 0..10 {
-        let result = timeout(Duration::from_secs(8), server.upgraded.recv()).await.expect("in time").unwrap();
+        let result = timeout(Duration::from_secs(8), server.upgraded.recv())
+            .await
+            .expect("in time")
+            .unwrap();
         assert!(result.is_err());
     }
     println!("given up after {:?}", start.elapsed());

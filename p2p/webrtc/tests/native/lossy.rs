@@ -103,7 +103,8 @@ async fn arrives_intact(path: Path, len: u64, seed: u64) {
         timeout(10 * LONG, transfer(from, to, len)).await.expect("in time");
         len as f64 / (1 << 20) as f64 / start.elapsed().as_secs_f64()
     };
-    let (up, down) = futures::join!(timed(&mut near, &mut far), timed(&mut other_far, &mut other_near));
+    let (up, down) =
+        futures::join!(timed(&mut near, &mut far), timed(&mut other_far, &mut other_near));
     println!("{len} bytes each way at once: up {up:.2} MiB/s, down {down:.2} MiB/s");
 }
 

@@ -39,8 +39,12 @@ pub async fn next(
 /// Listens and runs all upgrades.
 pub async fn server(config: Config) -> Server {
     let (mut transport, peer) = transport(config);
-    transport.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
-    let TransportEvent::NewAddress { listen_addr: addr, .. } = next(&mut transport).await else { panic!("no address") };
+    transport
+        .listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap())
+        .unwrap();
+    let TransportEvent::NewAddress { listen_addr: addr, .. } = next(&mut transport).await else {
+        panic!("no address")
+    };
     let (tx, upgraded) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
@@ -136,7 +140,10 @@ pub async fn receive(stream: &mut Stream, len: u64) {
         for byte in buffer[..n].chunks(4096) {
             let expected = &PATTERN[(at % PATTERN.len() as u64) as usize..];
             let both = byte.len().min(expected.len());
-            assert!(byte[..both] == expected[..both] && byte[both..] == PATTERN[..byte.len() - both], "near byte {at}");
+            assert!(
+                byte[..both] == expected[..both] && byte[both..] == PATTERN[..byte.len() - both],
+                "near byte {at}"
+            );
             at += byte.len() as u64;
         }
     }
@@ -194,7 +201,9 @@ pub fn authentic_request(server_ufrag: &str) -> Vec<u8> {
     let username = format!("{server_ufrag}:uFrg");
     let message = StunMessage::binding_request(&username, TransId::new(), true, 1, 1, true);
     let mut out = vec![0; 1000];
-    let len = message.to_bytes(Some(server_ufrag.as_bytes()), &mut out, |k, p| hmac.sha1_hmac(k, p)).unwrap();
+    let len = message
+        .to_bytes(Some(server_ufrag.as_bytes()), &mut out, |k, p| hmac.sha1_hmac(k, p))
+        .unwrap();
     out.truncate(len);
     out
 }

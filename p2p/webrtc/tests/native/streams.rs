@@ -1,6 +1,8 @@
 //! The streams of a connection: many at once, one after another, and their limits.
 
-use crate::peer::{LONG, bytes, connected, dial, echo, inbound, outbound, round_trip, server, stream, transfer};
+use crate::peer::{
+    LONG, bytes, connected, dial, echo, inbound, outbound, round_trip, server, stream, transfer,
+};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, future::join_all};
 use libp2p_core::muxing::StreamMuxerExt;
 use std::time::Duration;
@@ -78,7 +80,9 @@ async fn streams_beyond_the_limit_are_closed() {
     }
     let mut refused = 0;
     for (stream, at_once) in &mut streams[4..] {
-        refused += usize::from(*at_once || timeout(LONG, stream.read(&mut [0])).await.expect("in time").is_err());
+        refused += usize::from(
+            *at_once || timeout(LONG, stream.read(&mut [0])).await.expect("in time").is_err(),
+        );
     }
     assert_eq!(refused, 2);
     assert_eq!(held.await.unwrap().len(), 4);

@@ -108,16 +108,21 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("campaign") => options.campaign = Some(parser.value()?.string()?),
             Long("regions") => {
                 let name = parser.value()?.string()?;
-                options.regions = Some(Regions::named(&name).ok_or_else(|| format!("there are no regions {name:?}"))?);
+                options.regions = Some(
+                    Regions::named(&name)
+                        .ok_or_else(|| format!("there are no regions {name:?}"))?,
+                );
             }
             Long("days") => options.days = Some(parser.value()?.parse()?),
             Long("profile") => {
                 let name = parser.value()?.string()?;
-                options.profile = Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
+                options.profile =
+                    Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
             }
             Long("pipeline") => {
                 let name = parser.value()?.string()?;
-                options.pipeline = Pipeline::named(&name).ok_or_else(|| format!("there is no pipeline {name:?}"))?;
+                options.pipeline = Pipeline::named(&name)
+                    .ok_or_else(|| format!("there is no pipeline {name:?}"))?;
             }
             Long("every-ms") => options.every_ms = parser.value()?.parse()?,
             Long("threads") => options.threads = parser.value()?.parse()?,
@@ -155,13 +160,21 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         return Ok(vec![one]);
     }
     if let Some(regions) = options.regions {
-        let seeds = options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
+        let seeds =
+            options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
         let Options { nodes, profile, pipeline, every_ms, .. } = *options;
-        return Ok(seeds.map(|seed| Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed)).collect());
+        return Ok(seeds
+            .map(|seed| Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed))
+            .collect());
     }
     if let Some(days) = options.days {
         let Options { profile, churn, .. } = *options;
-        return Ok(vec![Job::Month { days, profile, churn, seed: options.seed.unwrap_or(options.from) }]);
+        return Ok(vec![Job::Month {
+            days,
+            profile,
+            churn,
+            seed: options.seed.unwrap_or(options.from),
+        }]);
     }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {
@@ -171,9 +184,16 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             (false, false) => Job::Chaos(options.nodes, seed),
         }]);
     }
-    let month = |days: u64, profile: Profile, churn: bool, seed: u64| Job::Month { days, profile, churn, seed };
+    let month = |days: u64, profile: Profile, churn: bool, seed: u64| Job::Month {
+        days,
+        profile,
+        churn,
+        seed,
+    };
     let twins = |count: u64| (0..count).map(Job::Twins).collect::<Vec<_>>();
-    let traces = |nodes: usize, count: u64| (0..count).map(|seed| Job::SameTrace(nodes, seed)).collect::<Vec<_>>();
+    let traces = |nodes: usize, count: u64| {
+        (0..count).map(|seed| Job::SameTrace(nodes, seed)).collect::<Vec<_>>()
+    };
     Ok(match options.campaign.as_deref() {
         None if options.twins => twins(options.seeds),
         None if options.churn => churn(options.nodes, options.from, options.seeds),
@@ -207,7 +227,9 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         Some("long") => [
             [false, true]
                 .into_iter()
-                .flat_map(|churn| [Profile::All, Profile::Collectors].map(|profile| month(30, profile, churn, 0)))
+                .flat_map(|churn| {
+                    [Profile::All, Profile::Collectors].map(|profile| month(30, profile, churn, 0))
+                })
                 .collect(),
             schedules(60),
             chaos(50, 0, 200),
@@ -220,7 +242,11 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             twins(1_000_000),
         ]
         .concat(),
-        Some(other) => return Err(format!("there is no campaign {other:?}; there are test, every-run and long")),
+        Some(other) => {
+            return Err(format!(
+                "there is no campaign {other:?}; there are test, every-run and long"
+            ));
+        }
     })
 }
 
@@ -228,7 +254,8 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
     let sum = &report.sum;
     let mut latencies = sum.latencies_ms.clone();
     latencies.sort_unstable();
-    let percentile = |p: usize| latencies.get(latencies.len() * p / 100).copied().unwrap_or_default();
+    let percentile =
+        |p: usize| latencies.get(latencies.len() * p / 100).copied().unwrap_or_default();
     for (bug, by) in &report.found {
         eprintln!("{bug:?} is found by {by}");
     }
@@ -244,8 +271,11 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
     if !options.json {
         return;
     }
-    let commands: BTreeMap<String, &str> =
-        report.violations.iter().map(|(job, violation)| (job.command(), violation.as_str())).collect();
+    let commands: BTreeMap<String, &str> = report
+        .violations
+        .iter()
+        .map(|(job, violation)| (job.command(), violation.as_str()))
+        .collect();
     let found: BTreeMap<String, &str> =
         report.found.iter().map(|(bug, by)| (format!("{bug:?}"), by.as_str())).collect();
     let mut object = serde_json::json!({
@@ -275,10 +305,16 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
 }
 
 /// The fields of `tequio bench consensus`, in virtual time.
-fn bench(options: &Options, regions: Regions, sum: &Outcome, sorted_ms: &[u32]) -> serde_json::Value {
+fn bench(
+    options: &Options,
+    regions: Regions,
+    sum: &Outcome,
+    sorted_ms: &[u32],
+) -> serde_json::Value {
     let mut submit_ms = sum.submit_ms.clone();
     submit_ms.sort_unstable();
-    let percentile = |sorted: &[u32], p: usize| sorted.get(sorted.len() * p / 100).copied().unwrap_or_default();
+    let percentile =
+        |sorted: &[u32], p: usize| sorted.get(sorted.len() * p / 100).copied().unwrap_or_default();
     let decisions = sum.decisions.max(1) as f64;
     let quorum = World::of(options.nodes, PATIENT).start.committee.quorum();
     serde_json::json!({

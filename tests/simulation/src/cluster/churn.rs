@@ -16,18 +16,25 @@ const REPORTER: usize = 2;
 impl Cluster {
     /// A correct member asks for something; what it is, its state and chance decide.
     pub fn churn(&mut self) {
-        let correct: Vec<usize> = (0..self.world.keys.len()).filter(|member| self.is_correct(*member)).collect();
+        let correct: Vec<usize> =
+            (0..self.world.keys.len()).filter(|member| self.is_correct(*member)).collect();
         let Some(member) = correct.get(self.rng.below(correct.len())).copied() else { return };
         // As far as the newest disk knows: some of these wishes come twice, or too late.
         let (kind, action) = match (self.status(member), self.unused_keys(member)) {
             (None | Some(MemberStatus::Left), Some(keys)) if self.rng.chance(300) => {
                 // Keys whose secret nobody here has.
                 let mut forged = keys;
-                forged.keys.key = tequio_core::crypto::bls::SecretKey::from_seed(&[member as u8 ^ 0x5a; 32]).public();
+                forged.keys.key =
+                    tequio_core::crypto::bls::SecretKey::from_seed(&[member as u8 ^ 0x5a; 32])
+                        .public();
                 ("forged_join", Action::Join { amount: 110, keys: forged })
             }
-            (None | Some(MemberStatus::Left), Some(keys)) => ("join", Action::Join { amount: 140, keys }),
-            (Some(MemberStatus::Active), _) if self.lies.is_empty() && self.rng.chance(350) => ("leave", Action::Leave),
+            (None | Some(MemberStatus::Left), Some(keys)) => {
+                ("join", Action::Join { amount: 140, keys })
+            }
+            (Some(MemberStatus::Active), _) if self.lies.is_empty() && self.rng.chance(350) => {
+                ("leave", Action::Leave)
+            }
             (Some(MemberStatus::Active), Some(keys)) if self.rng.chance(600) => {
                 ("rotate_keys", Action::RotateKeys { keys })
             }
@@ -40,7 +47,8 @@ impl Cluster {
 
     /// The newest block that any disk has.
     pub fn newest(&self) -> &Head {
-        let head = self.hosts.iter().map(|host| &host.disk.head).max_by_key(|head| head.header.height);
+        let head =
+            self.hosts.iter().map(|host| &host.disk.head).max_by_key(|head| head.header.height);
         head.unwrap_or(&self.hosts[0].disk.head)
     }
 
@@ -52,7 +60,8 @@ impl Cluster {
     /// Keys of a member's that have never had a seat, while it has any.
     pub fn unused_keys(&self, member: usize) -> Option<KeyClaim> {
         let (state, node) = (&self.newest().state, self.world.keys[member].0.id());
-        let is_unused = |keys: &&SeatKeys| state.entry(&Key::VotingKey(keys.vote.public())).is_none();
+        let is_unused =
+            |keys: &&SeatKeys| state.entry(&Key::VotingKey(keys.vote.public())).is_none();
         let unused = self.world.seat_keys[member].iter().find(is_unused)?;
         KeyClaim::new(&self.world.start.chain, &node, &unused.vote, &unused.vrf).ok()
     }

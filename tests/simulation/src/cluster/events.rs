@@ -20,13 +20,16 @@ use tequio_core::{
 
 impl Cluster {
     pub(super) fn happen(&mut self, happening: Happening) {
-        let (now_us, is_life) = (self.now_us, |host: usize, life: u32| self.hosts[host].life == life);
+        let (now_us, is_life) =
+            (self.now_us, |host: usize, life: u32| self.hosts[host].life == life);
         match happening {
             Happening::Deliver { host, from, bytes } => {
                 self.checkers.note(&(now_us, 0u8, host as u64, &bytes));
                 match codec::decode::<Message>(&bytes, REQUEST_LEN_MAX) {
                     Ok(message) => self.hear(host, from, message),
-                    Err(error) => self.checkers.fail(format!("codec: a message does not decode: {error}")),
+                    Err(error) => {
+                        self.checkers.fail(format!("codec: a message does not decode: {error}"))
+                    }
                 }
             }
             Happening::Wake { host, life } if is_life(host, life) => {
@@ -44,11 +47,14 @@ impl Cluster {
                 }
                 self.feed(host, Input::Persisted);
             }
-            Happening::WrittenLate { host, life, write } if is_life(host, life) => self.hosts[host].disk.apply(write),
+            Happening::WrittenLate { host, life, write } if is_life(host, life) => {
+                self.hosts[host].disk.apply(write)
+            }
             Happening::Built { host, life, wanted } if is_life(host, life) => {
                 let mut transactions = self.hosts[host].choice(&wanted.state);
                 if let Some(bug) = self.bug {
-                    transactions = bug.build(&wanted, transactions, |height| invented(self.world, height));
+                    transactions =
+                        bug.build(&wanted, transactions, |height| invented(self.world, height));
                 }
                 let BuildBlock { height, view, parent, .. } = wanted;
                 let waiting = self.waiting.unwrap_or(self.hosts[host].inbox.len());
@@ -63,7 +69,9 @@ impl Cluster {
             Happening::Look { host } => self.look(host),
             Happening::Submitted { host, transaction } => {
                 let key = (transaction.transaction.sender, transaction.transaction.nonce);
-                if self.hosts[host].replica.is_some() && !self.checkers.included.contains(&transaction.id()) {
+                if self.hosts[host].replica.is_some()
+                    && !self.checkers.included.contains(&transaction.id())
+                {
                     self.hosts[host].mempool.insert(key, transaction);
                     let height = self.hosts[host].emptied + 1;
                     self.feed(host, Input::WantBlock { height });
@@ -122,7 +130,9 @@ impl Cluster {
         self.cpu_us += cost_us;
         match handled {
             Ok(()) | Err(Error::NotRequested | Error::Overloaded) => {}
-            Err(error) if self.is_correct(host) => self.checkers.fail(format!("host {host}: {error}")),
+            Err(error) if self.is_correct(host) => {
+                self.checkers.fail(format!("host {host}: {error}"))
+            }
             Err(_) => self.hosts[host].is_dead = true,
         }
         self.drain(host);
@@ -158,7 +168,10 @@ impl Cluster {
                 if self.bug.is_some_and(|bug| bug.drops(&record)) {
                     return self.feed(host, Input::Persisted);
                 }
-                self.write(host, Write { entry: Entry::Record(codec::encode(&*record)), finalised: None });
+                self.write(
+                    host,
+                    Write { entry: Entry::Record(codec::encode(&*record)), finalised: None },
+                );
             }
             Output::Finalised(mut finalised) => {
                 if let Some(bug) = self.bug {
@@ -173,7 +186,8 @@ impl Cluster {
                     }
                     self.checkers.finalised(host, &finalised, self.now_us);
                     if let Some(proposed_us) = self.proposed_us.get(&height) {
-                        self.latencies_ms.push((done_us.saturating_sub(*proposed_us) / 1000) as u32);
+                        self.latencies_ms
+                            .push((done_us.saturating_sub(*proposed_us) / 1000) as u32);
                     }
                 }
                 self.hosts[host].forget_included(&finalised.block);
@@ -191,7 +205,10 @@ impl Cluster {
             Output::SyncNeeded { from, peer } => {
                 let Some(seat) = self.world.member(&peer) else { return };
                 if let Some(travel_us) = self.travel(host, seat) {
-                    self.at(done_us + travel_us, Happening::Asked { host: seat, by: host, life, from });
+                    self.at(
+                        done_us + travel_us,
+                        Happening::Asked { host: seat, by: host, life, from },
+                    );
                 }
             }
             Output::Misbehaviour { peer, offence } => {
@@ -242,13 +259,17 @@ impl Cluster {
             return self.feed(host, Input::Persisted);
         }
         if self.hosts[host].writing.replace(write).is_some() {
-            return self.checkers.fail(format!("barrier: host {host} writes before the last write is done"));
+            return self
+                .checkers
+                .fail(format!("barrier: host {host} writes before the last write is done"));
         }
         if self.hosts[host].disk.is_full {
             self.fault("full_disk");
             return self.crash_with(host, Fate::Lost);
         }
-        if let Some((_, _, fate)) = self.crash_at_write.filter(|(who, nth, _)| (*who, *nth) == (host, begun)) {
+        if let Some((_, _, fate)) =
+            self.crash_at_write.filter(|(who, nth, _)| (*who, *nth) == (host, begun))
+        {
             return self.crash_with(host, fate);
         }
         self.at(at_us, Happening::Written { host, life });
@@ -279,16 +300,23 @@ impl Cluster {
             (Some(lie), _) => {
                 self.faults.entry(lie.name()).and_modify(|n| *n += 1).or_insert(1);
                 let now_ms = self.hosts[host].clock_ms(self.now_us);
-                let mut liar = Liar { seat, lie: *lie, world, receivers, now_ms, rng: &mut self.rng };
+                let mut liar =
+                    Liar { seat, lie: *lie, world, receivers, now_ms, rng: &mut self.rng };
                 self.conspiracy.rewrite(&mut liar, message)
             }
             (None, bug) => {
-                let said =
-                    bug.map_or_else(|| vec![message.clone()], |bug| bug.say(world, seat, height, message.clone()));
+                let said = bug.map_or_else(
+                    || vec![message.clone()],
+                    |bug| bug.say(world, seat, height, message.clone()),
+                );
                 let host = &mut self.hosts[host];
-                let is_said = |said: &Message| bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said));
+                let is_said = |said: &Message| {
+                    bug != Some(Bug::NeverRepeat) || host.said.insert(codec::encode(said))
+                };
                 let said: Vec<_> = said.into_iter().filter(is_said).collect();
-                said.into_iter().flat_map(|said| receivers.iter().map(move |to| (*to, said.clone()))).collect()
+                said.into_iter()
+                    .flat_map(|said| receivers.iter().map(move |to| (*to, said.clone())))
+                    .collect()
             }
         };
         let is_correct = self.is_correct(host);
@@ -310,7 +338,10 @@ impl Cluster {
     }
 
     fn send(&mut self, host: usize, seat: usize, message: &Message) {
-        let (from, done_us) = (self.hosts[host].config.node_key.id(), self.hosts[host].busy_until_us.max(self.now_us));
+        let (from, done_us) = (
+            self.hosts[host].config.node_key.id(),
+            self.hosts[host].busy_until_us.max(self.now_us),
+        );
         let withheld = self.network.withheld;
         let bytes = codec::encode(message);
         for to in (0..self.hosts.len()).filter(|to| *to != host) {
@@ -324,7 +355,10 @@ impl Cluster {
             for _ in 0..1 + u64::from(again) {
                 self.bytes += bytes.len() as u64;
                 if let Some(travel_us) = self.travel(host, to) {
-                    self.at(done_us + travel_us, Happening::Deliver { host: to, from, bytes: bytes.clone() });
+                    self.at(
+                        done_us + travel_us,
+                        Happening::Deliver { host: to, from, bytes: bytes.clone() },
+                    );
                 }
             }
         }

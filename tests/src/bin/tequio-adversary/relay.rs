@@ -37,10 +37,13 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// Serves until the process is ended.
 pub async fn run(lie: Lie, node: Multiaddr, listen: Multiaddr) -> Result<()> {
     let upstream = identity::node_of(&node).context("--node must end in /p2p/ID")?;
-    let config = Config { keep: vec![node], serve: vec![Protocol::Light], ..Config::new(secret()?) };
+    let config =
+        Config { keep: vec![node], serve: vec![Protocol::Light], ..Config::new(secret()?) };
     let (network, mut events) = spawn(config)?;
     let address = identity::with_peer(network.listen(listen).await?, network.local_id());
-    say(&json!({ "event": "ready", "listen": [address.to_string()], "node": network.local_id().to_string() }));
+    say(
+        &json!({ "event": "ready", "listen": [address.to_string()], "node": network.local_id().to_string() }),
+    );
     while let Some(event) = events.next().await {
         let Event::Inbound { protocol: Protocol::Light, body, reply, .. } = event else { continue };
         let network = network.clone();
@@ -54,13 +57,20 @@ pub async fn run(lie: Lie, node: Multiaddr, listen: Multiaddr) -> Result<()> {
     bail!("the network ended")
 }
 
-async fn answer(network: &Network, upstream: tequio_core::types::NodeId, lie: Lie, body: Vec<u8>) -> Result<Vec<u8>> {
+async fn answer(
+    network: &Network,
+    upstream: tequio_core::types::NodeId,
+    lie: Lie,
+    body: Vec<u8>,
+) -> Result<Vec<u8>> {
     let request: Request = codec::decode(&body, REQUEST_LEN_MAX)?;
     let bytes = network.request(upstream, Protocol::Light, body, ANSWER_WAIT).await?;
     let response: Response = codec::decode(&bytes, RESPONSE_LEN_MAX)?;
     let changed = distort(lie, response)?;
     if codec::encode(&changed) != bytes {
-        say(&json!({ "event": "lied", "about": format!("{request:?}").split([' ', '(', '{']).next() }));
+        say(
+            &json!({ "event": "lied", "about": format!("{request:?}").split([' ', '(', '{']).next() }),
+        );
     }
     Ok(codec::encode(&changed))
 }
@@ -88,7 +98,9 @@ fn distort(lie: Lie, response: Response) -> Result<Response> {
             Response::Proved { header, entries: BoundedVec::try_from(entries)? }
         }
         (_, Response::Header(header)) => Response::Header(distort_header(lie, header)?),
-        (_, Response::Proved { header, entries }) => Response::Proved { header: distort_header(lie, header)?, entries },
+        (_, Response::Proved { header, entries }) => {
+            Response::Proved { header: distort_header(lie, header)?, entries }
+        }
         (_, other) => other,
     })
 }
@@ -105,8 +117,11 @@ fn distort_header(lie: Lie, mut header: FinalHeader) -> Result<FinalHeader> {
             // Votes of keys that nobody bonded, for the true header: a quorum of strangers.
             if let Some(certificate) = &mut header.certificate {
                 let message = certificate.vote.message();
-                let votes: Vec<_> =
-                    (0..3u8).map(|n| tequio_core::crypto::bls::SecretKey::from_seed(&[n; 32]).sign(&message)).collect();
+                let votes: Vec<_> = (0..3u8)
+                    .map(|n| {
+                        tequio_core::crypto::bls::SecretKey::from_seed(&[n; 32]).sign(&message)
+                    })
+                    .collect();
                 certificate.signature = tequio_core::crypto::bls::aggregate(&votes)?;
             }
         }

@@ -51,7 +51,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(25);
 pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
     let coordinator = identity::node_of(&node).context("--node must end in /p2p/ID")?;
     let seed = secret()?;
-    let (network, mut events) = spawn(Config { keep: vec![node.clone()], serve: vec![], ..Config::new(secret()?) })?;
+    let (network, mut events) =
+        spawn(Config { keep: vec![node.clone()], serve: vec![], ..Config::new(secret()?) })?;
     tokio::spawn(async move { while events.next().await.is_some() {} });
     network.dial(node).await?;
     say(&json!({ "event": "ready", "node": network.local_id().to_string() }));
@@ -66,7 +67,8 @@ pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
         while let Some(output) = machine.poll() {
             perform(lie, output, &network, &inbox);
         }
-        let deadline = machine.deadline().map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
+        let deadline =
+            machine.deadline().map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
         let input = tokio::select! {
             input = mail.next() => input.context("the inbox is open")?,
             () = tokio::time::sleep(deadline.unwrap_or(Duration::from_secs(60))) => Input::Tick,
@@ -88,10 +90,19 @@ pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
 /// The coordinator's running jobs, or the one that was named.
 async fn running(network: &Network, coordinator: NodeId, job: Option<JobId>) -> Vec<Offer> {
     let question = codec::encode(&light::Request::Jobs);
-    let Ok(bytes) = network.request(coordinator, Protocol::Light, question, ANSWER_WAIT).await else { return vec![] };
-    let Ok(light::Response::Jobs(jobs)) = codec::decode(&bytes, light::RESPONSE_LEN_MAX) else { return vec![] };
+    let Ok(bytes) = network.request(coordinator, Protocol::Light, question, ANSWER_WAIT).await
+    else {
+        return vec![];
+    };
+    let Ok(light::Response::Jobs(jobs)) = codec::decode(&bytes, light::RESPONSE_LEN_MAX) else {
+        return vec![];
+    };
     jobs.iter()
-        .filter(|j| j.state == JobState::Running && j.coordinator == coordinator && job.is_none_or(|id| id == j.id))
+        .filter(|j| {
+            j.state == JobState::Running
+                && j.coordinator == coordinator
+                && job.is_none_or(|id| id == j.id)
+        })
         .map(|j| Offer { job: j.id, coordinator })
         .collect()
 }
@@ -102,10 +113,11 @@ fn perform(lie: Lie, output: Output, network: &Network, inbox: &mpsc::UnboundedS
         Output::Request { id, to, request } => {
             let Some(request) = spoil_request(lie, request) else { return };
             tokio::spawn(async move {
-                let answer = network.request(to, Protocol::Work, codec::encode(&request), ANSWER_WAIT).await;
-                let outcome = answer
-                    .map_err(|_| Failed)
-                    .and_then(|bytes| codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed));
+                let answer =
+                    network.request(to, Protocol::Work, codec::encode(&request), ANSWER_WAIT).await;
+                let outcome = answer.map_err(|_| Failed).and_then(|bytes| {
+                    codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
+                });
                 let _ = inbox.unbounded_send(Input::Response { id, outcome });
             });
         }
@@ -119,7 +131,9 @@ fn perform(lie: Lie, output: Output, network: &Network, inbox: &mpsc::UnboundedS
             say(&json!({ "event": "accepted", "round": round, "lane": lane }));
         }
         Output::Event(worker::Event::Rejected { round, lane, reason, .. }) => {
-            say(&json!({ "event": "rejected", "round": round, "lane": lane, "reason": reason.to_string() }));
+            say(
+                &json!({ "event": "rejected", "round": round, "lane": lane, "reason": reason.to_string() }),
+            );
         }
         Output::Event(_) => {}
     }
@@ -131,7 +145,9 @@ fn compute(lie: Lie, task: &Task) -> Result<Product> {
         return Ok(honest);
     }
     Ok(match (task, honest) {
-        (Task::Lane(input), Product::Lane(honest)) => Product::Lane(spoil_lane(lie, input, &honest)),
+        (Task::Lane(input), Product::Lane(honest)) => {
+            Product::Lane(spoil_lane(lie, input, &honest))
+        }
         (_, Product::Unit(trace)) => Product::Unit(spoil_unit(lie, trace)?),
         (_, Product::Answers(answers)) => Product::Answers(spoil_answers(lie, answers)?),
         (_, honest) => honest,

@@ -58,9 +58,30 @@ pub fn frames() -> Vec<Vec<u8>> {
     let window = [0xe8, 0x3f, 0x80, 0x80, 0x40];
     let framed = |body: &[u8]| [&[body.len() as u8], body].concat();
     let usual = [framed(&data), framed(&[8, 0]), framed(&[8, 3])].concat();
-    let ours = [framed(&[data.as_slice(), &window].concat()), framed(&[8, 1]), framed(&[8, 2])].concat();
-    let unknown =
-        framed(&[9 << 3, 1, 10 << 3 | 2, 2, 0, 0, 11 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8, 12 << 3 | 5, 1, 2, 3, 4]);
+    let ours =
+        [framed(&[data.as_slice(), &window].concat()), framed(&[8, 1]), framed(&[8, 2])].concat();
+    let unknown = framed(&[
+        9 << 3,
+        1,
+        10 << 3 | 2,
+        2,
+        0,
+        0,
+        11 << 3 | 1,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        12 << 3 | 5,
+        1,
+        2,
+        3,
+        4,
+    ]);
     let largest = [&[0x80, 0x80, 1, 0x12, 0xfc, 0x7f], vec![7; 16_380].as_slice()].concat();
     let too_large = [&[0x81, 0x80, 1], vec![7; 16_385].as_slice()].concat();
     [
@@ -82,7 +103,8 @@ pub fn frames() -> Vec<Vec<u8>> {
 /// Of both families: an offer of Chromium's kind, and offers that want a line of their own.
 pub fn session_descriptions() -> Vec<Vec<u8>> {
     let offer = offer();
-    let munged = offer.replace("W6nJt3k2vTqB0/xY+a9LdCzR", "libp2p+webrtc+v1/4b8a1f0c77e04a0f9d2e6d5b3c1a9e88");
+    let munged = offer
+        .replace("W6nJt3k2vTqB0/xY+a9LdCzR", "libp2p+webrtc+v1/4b8a1f0c77e04a0f9d2e6d5b3c1a9e88");
     let injected = offer.replace("/xY+", "\ra=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r");
     let long = offer.replace("W6nJ", &"W6nJ".repeat(100));
     let other = offer.replace("sha-256", "sha-512");
@@ -90,7 +112,10 @@ pub fn session_descriptions() -> Vec<Vec<u8>> {
     let v4 = [&[0, 192, 0, 2, 1], [0; 12].as_slice(), &[0x0f, 0xa1]].concat();
     let v6 = [&[1, 0x20, 1, 0x0d, 0xb8], [0; 11].as_slice(), &[1, 0, 9]].concat();
     let offers = [offer, munged, injected, long, other, signed, String::new()];
-    [v4, v6].iter().flat_map(|head| offers.iter().map(|offer| [head, offer.as_bytes()].concat())).collect()
+    [v4, v6]
+        .iter()
+        .flat_map(|head| offers.iter().map(|offer| [head, offer.as_bytes()].concat()))
+        .collect()
 }
 
 fn offer() -> String {
@@ -112,15 +137,21 @@ pub fn signalling() -> Vec<Vec<u8>> {
         let body = [&[8, kind], data.as_slice()].concat();
         [number(body.len()), body].concat()
     };
-    let candidate =
-        r#"{"candidate":"candidate:1 1 udp 2113937151 6f7c.local 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
+    let candidate = r#"{"candidate":"candidate:1 1 udp 2113937151 6f7c.local 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
     let candidate = message(2, candidate);
     let (offer, window) = (offer(), "a=tequio-window:1048576\r\n");
     let section = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
     let fingerprint = format!("a=fingerprint:sha-256 {}\r\n", ["5E"; 32].join(":"));
     [
         [&[0], message(1, &offer).as_slice(), &candidate, &message(2, "null")].concat(),
-        [&[1], message(0, &format!("{offer}{window}")).as_slice(), &candidate, &candidate, &message(2, "")].concat(),
+        [
+            &[1],
+            message(0, &format!("{offer}{window}")).as_slice(),
+            &candidate,
+            &candidate,
+            &message(2, ""),
+        ]
+        .concat(),
         [&[1], message(0, &offer).as_slice(), &candidate.repeat(33)].concat(),
         [&[1], message(0, &offer).as_slice(), &message(0, &offer)].concat(),
         [&[0], candidate.as_slice(), &message(1, &offer)].concat(),

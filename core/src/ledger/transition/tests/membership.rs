@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     crypto::vrf,
-    ledger::{Crime, Evidence, EvidenceError, KeyClaim, MemberStatus, Phase, Vote, statement::SignedVote},
+    ledger::{
+        Crime, Evidence, EvidenceError, KeyClaim, MemberStatus, Phase, Vote, statement::SignedVote,
+    },
 };
 use alloc::boxed::Box;
 
@@ -40,7 +42,9 @@ impl Ledger {
     }
 
     fn seated(&self) -> Vec<usize> {
-        (0..self.keys.len()).filter(|key| self.committee.seat_of(&self.keys[*key].id()).is_some()).collect()
+        (0..self.keys.len())
+            .filter(|key| self.committee.seat_of(&self.keys[*key].id()).is_some())
+            .collect()
     }
 
     fn membership(&self, key: usize) -> MemberStatus {
@@ -56,9 +60,15 @@ fn a_seat_needs_balance_bond_and_both_keys() {
     assert_eq!(ledger.join(9, 50), Err(TransactionError::BondTooSmall(10)));
     // Another's proofs, for either key; and keys of genesis.
     let stranger = claim(&ledger, &ledger.keys[1].id(), 50);
-    assert_eq!(ledger.act(4, Action::Join { amount: 50, keys: stranger }), Err(TransactionError::Possession));
+    assert_eq!(
+        ledger.act(4, Action::Join { amount: 50, keys: stranger }),
+        Err(TransactionError::Possession)
+    );
     let mixed = KeyClaim { vrf_possession: stranger.vrf_possession, ..claim(&ledger, &node, 50) };
-    assert_eq!(ledger.act(4, Action::Join { amount: 50, keys: mixed }), Err(TransactionError::Possession));
+    assert_eq!(
+        ledger.act(4, Action::Join { amount: 50, keys: mixed }),
+        Err(TransactionError::Possession)
+    );
     assert_eq!(ledger.join(50, 1), Err(TransactionError::KeyUsed));
     let vrf_of_genesis = vrf_of(&ledger.keys[0].id());
     let (vote, _) = secrets(50);
@@ -129,7 +139,9 @@ fn who_leaves_gets_the_bond_after_its_time_and_answers_until_then() {
     assert_eq!(ledger.seated(), [0, 1, 2, 3, 4]);
     ledger.turn();
     assert_eq!(ledger.seated(), [0, 2, 3, 4]);
-    let MemberStatus::Unbonding { until_ms } = ledger.membership(1) else { panic!("{:?}", ledger.membership(1)) };
+    let MemberStatus::Unbonding { until_ms } = ledger.membership(1) else {
+        panic!("{:?}", ledger.membership(1))
+    };
     assert_eq!(until_ms, ledger.head.time_ms - 1 + TRUST_MS + 1);
     // What it did in the first epoch still costs it the bond; what the newcomer did not do then costs it nothing.
     let vote = |n: u8, digest: u8| {

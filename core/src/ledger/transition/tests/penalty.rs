@@ -48,9 +48,11 @@ fn a_double_vote_costs_bond_reputation_and_seat() {
 fn a_hidden_lock_convicts_and_a_shown_one_does_not() {
     let mut ledger = Ledger::new();
     let commit = vote(&ledger, 2, 1, 1);
-    let change = ViewChange { chain: ledger.start.chain, epoch: 0, height: 5, view: 2, prepared: None };
+    let change =
+        ViewChange { chain: ledger.start.chain, epoch: 0, height: 5, view: 2, prepared: None };
     let hidden = Evidence::HiddenLock(commit, change.clone().sign(&ledger.keys[2]));
-    let earlier = Evidence::HiddenLock(commit, ViewChange { view: 1, ..change }.sign(&ledger.keys[2]));
+    let earlier =
+        Evidence::HiddenLock(commit, ViewChange { view: 1, ..change }.sign(&ledger.keys[2]));
     let refused = Err(TransactionError::Evidence(EvidenceError::NoContradiction));
     assert_eq!(ledger.act(0, report(&ledger, 2, earlier)), refused);
     assert_eq!(ledger.act(0, report(&ledger, 2, hidden)), Ok(()));
@@ -62,7 +64,9 @@ fn a_false_report_costs_the_accused_nothing() {
     let mut ledger = Ledger::new();
     let honest = ledger.keys[3].id();
     // Another's crime, or one signature of two.
-    for evidence in [double_vote(&ledger, 1), Evidence::Votes(vote(&ledger, 3, 0, 1), vote(&ledger, 1, 0, 2))] {
+    for evidence in
+        [double_vote(&ledger, 1), Evidence::Votes(vote(&ledger, 3, 0, 1), vote(&ledger, 1, 0, 2))]
+    {
         let refused = ledger.act(0, report(&ledger, 3, evidence));
         assert_eq!(refused, Err(TransactionError::Evidence(EvidenceError::BadSignature)));
     }
@@ -79,7 +83,11 @@ fn a_block_judges_only_so_many_reports() {
         .collect();
     let results = ledger.block(&reports);
     assert_eq!(results.last(), Some(&Err(TransactionError::TooManyReports)));
-    assert!(results[..REPORTS_PER_BLOCK_MAX].iter().all(|r| matches!(r, Err(TransactionError::Evidence(_)))));
+    assert!(
+        results[..REPORTS_PER_BLOCK_MAX]
+            .iter()
+            .all(|r| matches!(r, Err(TransactionError::Evidence(_))))
+    );
 }
 
 #[test]
@@ -87,7 +95,10 @@ fn a_convicted_member_audits_nothing() {
     let mut ledger = Ledger::new();
     let action = report(&ledger, 1, double_vote(&ledger, 1));
     assert_eq!(ledger.act(2, action), Ok(()));
-    let applying = Applying::new(&ledger.state, BlockContext { parent: &ledger.head, committee: &ledger.committee });
+    let applying = Applying::new(
+        &ledger.state,
+        BlockContext { parent: &ledger.head, committee: &ledger.committee },
+    );
     for job in 0..20 {
         let auditors = applying.draw_auditors(&Digest([job; 32]), &ledger.keys[0].id());
         assert!(!auditors.is_empty() && !auditors.contains(&ledger.keys[1].id()));

@@ -32,7 +32,10 @@ fn leaders_are_told_first_and_then_others_until_they_are_enough() {
     for seed in 0..100 {
         let chosen = eager(&peers, [node(7), node(0), node(9), node(7)].into_iter(), fixed(seed));
         assert_eq!(chosen.len(), EAGER);
-        assert!(chosen.contains(&node(7)) && chosen.contains(&node(9)) && !chosen.contains(&node(0)), "not connected");
+        assert!(
+            chosen.contains(&node(7)) && chosen.contains(&node(9)) && !chosen.contains(&node(0)),
+            "not connected"
+        );
     }
     // All members of a small committee.
     assert_eq!(eager(&peers, (0..SMALL).map(node), chance()), (1..SMALL).map(node).collect());
@@ -74,7 +77,10 @@ fn what_waits_for_long_is_offered_again_and_again() {
     assert_eq!(talk.offers(13, 2_000, |_| true), both);
     assert_eq!(talk.offers(99, 11_999, |_| true), Offers::default());
     assert_eq!(talk.offers(13, 12_000, |_| true), both);
-    assert_eq!(talk.offers(13, 22_000, |id| *id != super::tests::id(2)), Offers { ours: vec![id(1)], others: vec![] });
+    assert_eq!(
+        talk.offers(13, 22_000, |id| *id != super::tests::id(2)),
+        Offers { ours: vec![id(1)], others: vec![] }
+    );
     assert_eq!(talk.offers(13, 32_000, |_| false), Offers::default());
     assert!(talk.due.is_empty() && talk.due_again.is_empty());
     // A chain that stands still: later, but not never.
@@ -107,7 +113,11 @@ fn one_peer_is_asked_and_then_the_next() {
     }
     assert_eq!(talk.answered(node(5), &[id(4)]), [], "four others are remembered");
     assert!(talk.wanted.is_empty() && talk.asked.is_empty());
-    assert_eq!(talk.offered(node(1), true, &names), [id(4)], "offered again, it is asked for again");
+    assert_eq!(
+        talk.offered(node(1), true, &names),
+        [id(4)],
+        "offered again, it is asked for again"
+    );
 }
 
 #[test]
@@ -144,7 +154,8 @@ fn who_offers_what_he_has_not_fills_no_more_than_his_share() {
     let members: usize = (51..70).map(|n| talk.offered(node(n), true, &junk()).len()).sum();
     assert_eq!(strangers + members + 2 * WANTED_PER_PEER_MAX, WANTED_MAX);
     // Nothing of it comes, so all of it is given back.
-    let asked: Vec<(TransactionId, NodeId)> = talk.wanted.iter().map(|(id, w)| (*id, w.asked)).collect();
+    let asked: Vec<(TransactionId, NodeId)> =
+        talk.wanted.iter().map(|(id, w)| (*id, w.asked)).collect();
     for (id, peer) in asked {
         assert_eq!(talk.answered(peer, &[id]), []);
     }
@@ -181,12 +192,18 @@ struct Network {
 
 impl Network {
     fn new(conducts: Vec<Conduct>, reach: usize, loss_percent: u64, seed: u64) -> Self {
-        let nodes = conducts.into_iter().map(|conduct| (conduct, Talk::default(), BTreeSet::new())).collect();
+        let nodes = conducts
+            .into_iter()
+            .map(|conduct| (conduct, Talk::default(), BTreeSet::new()))
+            .collect();
         Self { nodes, reach, loss_percent, random: seed, now_ms: 0, answers: 0 }
     }
 
     fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.random >> 33
     }
 
@@ -235,7 +252,9 @@ impl Network {
             let peers = self.peers(from);
             match self.nodes[from].0 {
                 Conduct::Silent => {}
-                Conduct::Lying => peers.iter().for_each(|to| self.offer(from, usize::from(to.0[0]), all)),
+                Conduct::Lying => {
+                    peers.iter().for_each(|to| self.offer(from, usize::from(to.0[0]), all))
+                }
                 Conduct::Correct => {
                     let (_, talk, pool) = &mut self.nodes[from];
                     let offers = talk.offers(1, self.now_ms, |id| pool.contains(id));
@@ -244,8 +263,12 @@ impl Network {
                     }
                     let seed = self.draw();
                     for to in some(&peers, FANOUT, fixed(seed)) {
-                        let names: Vec<_> =
-                            offers.others.iter().filter(|(_, by)| *by != to).map(|(id, _)| *id).collect();
+                        let names: Vec<_> = offers
+                            .others
+                            .iter()
+                            .filter(|(_, by)| *by != to)
+                            .map(|(id, _)| *id)
+                            .collect();
                         self.offer(from, usize::from(to.0[0]), &names);
                     }
                 }
@@ -261,7 +284,12 @@ impl Network {
     /// Steps until all correct nodes have all of these.
     fn settle(&mut self, all: &[TransactionId], limit_ms: TimeMs) {
         while self.lacking(all) > 0 {
-            assert!(self.now_ms < limit_ms, "{} lacking after {} ms", self.lacking(all), self.now_ms);
+            assert!(
+                self.now_ms < limit_ms,
+                "{} lacking after {} ms",
+                self.lacking(all),
+                self.now_ms
+            );
             self.step(all);
         }
     }
@@ -289,7 +317,8 @@ fn what_has_reached_one_correct_node_reaches_all_though_a_third_lies_and_message
 #[test]
 fn it_finds_its_way_where_few_are_connected() {
     for seed in 0..20 {
-        let conducts = (0..30).map(|n| if n % 7 == 3 { Conduct::Lying } else { Conduct::Correct }).collect();
+        let conducts =
+            (0..30).map(|n| if n % 7 == 3 { Conduct::Lying } else { Conduct::Correct }).collect();
         let mut network = Network::new(conducts, 2, 10, seed);
         network.give(0, id(1), Source::Client);
         network.settle(&[id(1)], 600_000);
@@ -301,7 +330,8 @@ fn nothing_is_said_of_what_is_in_a_block_in_time() {
     let mut network = Network::new(vec![Conduct::Correct; 50], 50, 0, 1);
     let all: Vec<_> = (0..100).map(id).collect();
     for id in &all {
-        (0..EAGER).for_each(|n| network.give(n * 7, *id, if n == 0 { Source::Client } else { told(0) }));
+        (0..EAGER)
+            .for_each(|n| network.give(n * 7, *id, if n == 0 { Source::Client } else { told(0) }));
     }
     network.step(&all);
     for (_, talk, pool) in &mut network.nodes {
