@@ -1,13 +1,14 @@
-//! Accuracy of integer training over a grid of hyperparameters: where the defaults of `docs/training.md`, section 0,
-//! come from.
+//! Accuracy of integer training over a grid of hyperparameters: where the defaults of
+//! `docs/training.md`, section 0, come from.
 //!
 //! ```text
 //! cargo run -p tequio-core --example sweep -- FILE.csv[.gz]... [--layers 16,8] [--seeds 20] [--no-header]
 //!     [--unit-rows 8,4] [--lanes 8,2] [--steps 16,1] [--steps-total 800] [--rate 3277,6554] [--momentum 230]
 //! ```
 //!
-//! Every list is one dimension of the grid; what is not given is the default. Each line is one point, averaged over
-//! seeds 0, 1, …: a seed decides split, first weights, order and rounding. The class is the last column.
+//! Every list is one dimension of the grid; what is not given is the default. Each line is one
+//! point, averaged over seeds 0, 1, …: a seed decides split, first weights, order and rounding. The
+//! class is the last column.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,7 +83,8 @@ fn points(list: &[u32]) -> Vec<Option<u32>> {
     if list.is_empty() { vec![None] } else { list.iter().copied().map(Some).collect() }
 }
 
-/// The defaults with some of them replaced. Without a number of rounds, as many steps are made as by default.
+/// The defaults with some of them replaced. Without a number of rounds, as many steps are made as
+/// by default.
 fn params(data: &Dataset, layers: &[u32], seed: u32, point: &[Option<u32>; 6]) -> JobParams {
     let mut params = JobParams::for_dataset(data, layers, seed).unwrap();
     let Mode::Local { lanes, steps } = params.mode else {

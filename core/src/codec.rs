@@ -118,7 +118,8 @@ impl<T: BorshSerialize, const N: usize> BorshSerialize for BoundedVec<T, N> {
 impl<T: BorshDeserialize, const N: usize> BorshDeserialize for BoundedVec<T, N> {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         let len = bounded_len(reader, N)?;
-        // Items are at least one byte on the wire, but may be large in memory: take memory as they come.
+        // Items are at least one byte on the wire, but may be large in memory: take memory as they
+        // come.
         let mut items = Vec::with_capacity(len.min(1024 / size_of::<T>().max(1)));
         for _ in 0..len {
             items.push(T::deserialize_reader(reader)?);

@@ -1,8 +1,9 @@
 //! The file in which secret keys rest: Argon2id (RFC 9106) makes a key from the passphrase,
 //! XChaCha20-Poly1305 seals the secrets, and the header is authenticated with them.
 //!
-//! Refused: other versions, parameters outside the limits (a hostile file could ask for all memory),
-//! and any file whose tag does not fit, without saying whether passphrase or bytes were wrong.
+//! Refused: other versions, parameters outside the limits (a hostile file could ask for all
+//! memory), and any file whose tag does not fit, without saying whether passphrase or bytes were
+//! wrong.
 
 use crate::{
     codec::{self, BoundedBytes},

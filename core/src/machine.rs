@@ -1,7 +1,7 @@
 //! The one sans-IO shape that every state machine of core has.
 //!
-//! A driver feeds inputs with the time, drains [`Machine::poll`], performs what comes out, and calls again
-//! at [`Machine::deadline`]. There are three drivers: native, browser and simulation.
+//! A driver feeds inputs with the time, drains [`Machine::poll`], performs what comes out, and
+//! calls again at [`Machine::deadline`]. There are three drivers: native, browser and simulation.
 
 use crate::types::TimeMs;
 

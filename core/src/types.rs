@@ -122,7 +122,8 @@ impl<T> Unverified<T> {
         &self.0
     }
 
-    /// Takes the claim apart, for a machine that verifies its parts one by one before it acts on them.
+    /// Takes the claim apart, for a machine that verifies its parts one by one before it acts on
+    /// them.
     pub(crate) fn into_claim(self) -> T {
         self.0
     }

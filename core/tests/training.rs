@@ -372,8 +372,8 @@ fn mean_accuracy(name: &str, hidden: &[u32]) -> f64 {
     mean
 }
 
-/// The digests are what `tests/reference/oracle.py` prints for these files: preparation, defaults and training agree
-/// with an implementation in numpy.
+/// The digests are what `tests/reference/oracle.py` prints for these files: preparation, defaults
+/// and training agree with an implementation in numpy.
 #[test]
 fn tables_train_to_the_weights_of_the_oracle() {
     for (name, scaling, hidden, expected) in ORACLE {
@@ -441,8 +441,9 @@ fn digits_with_defaults_reach_96_percent() {
     }
 }
 
-/// The floors are two points below the mean of scikit-learn's MLPClassifier (its better solver) on the same splits, by
-/// `tests/reference/mlp.py --layers 32`: 95.56, 97.06 and 96.17 %. One row of iris or wine's test set is three points.
+/// The floors are two points below the mean of scikit-learn's MLPClassifier (its better solver) on
+/// the same splits, by `tests/reference/mlp.py --layers 32`: 95.56, 97.06 and 96.17 %. One row of
+/// iris or wine's test set is three points.
 #[test]
 fn other_tables_with_defaults_come_close_to_floating_point() {
     for (name, floor) in [("iris.csv", 0.93), ("wine.csv", 0.95), ("breast_cancer.csv", 0.94)] {

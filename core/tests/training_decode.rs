@@ -1,5 +1,5 @@
-//! Every type of the compute module that travels: any bytes decode strictly or fail, and whatever decodes can be
-//! computed or refused, never panics.
+//! Every type of the compute module that travels: any bytes decode strictly or fail, and whatever
+//! decodes can be computed or refused, never panics.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,5 +1,6 @@
-//! `config.toml` of a node's directory. Every option is also a flag and an environment variable of `tequio run`;
-//! a flag wins over the variable, the variable over the file. Unknown options are refused.
+//! `config.toml` of a node's directory. Every option is also a flag and an environment variable of
+//! `tequio run`; a flag wins over the variable, the variable over the file. Unknown options are
+//! refused.
 
 use crate::files;
 use anyhow::Context as _;
@@ -24,7 +25,8 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Addresses announced to others, where they differ from those listened on.
     pub external: Vec<String>,
-    /// Nodes to stay connected with: addresses, each with `/p2p/...`, or directories of nodes on this machine.
+    /// Nodes to stay connected with: addresses, each with `/p2p/...`, or directories of nodes on
+    /// this machine.
     pub peers: Vec<String>,
     /// Relays to be reachable through, each with `/p2p/...`.
     pub relays: Vec<String>,
@@ -38,7 +40,8 @@ pub struct Config {
     pub workers: usize,
     /// Where this node's votes go while it has a seat.
     pub votes_to: Votes,
-    /// Whether it opens the next height while one is being decided; with `on` it does not rest where processors are contended either.
+    /// Whether it opens the next height while one is being decided; with `on` it does not rest
+    /// where processors are contended either.
     #[serde(deserialize_with = "pipelining")]
     pub pipeline: Pipelining,
     /// Newest blocks that stay here; 0 for all of them.

@@ -1,5 +1,5 @@
-//! Data files: CSV, plain or gzip. The size is capped before and after unpacking, so that a small file cannot
-//! unpack into all memory.
+//! Data files: CSV, plain or gzip. The size is capped before and after unpacking, so that a small
+//! file cannot unpack into all memory.
 
 use crate::files;
 use flate2::read::MultiGzDecoder;

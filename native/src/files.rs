@@ -1,7 +1,8 @@
-//! Files that must survive a crash: written beside their place, synced, then renamed; and the lock that keeps
-//! two processes out of one directory.
+//! Files that must survive a crash: written beside their place, synced, then renamed; and the lock
+//! that keeps two processes out of one directory.
 //!
-//! Refused: files above the size that the caller allows, and a directory that another process holds.
+//! Refused: files above the size that the caller allows, and a directory that another process
+//! holds.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

@@ -1,7 +1,7 @@
 //! The node's secret keys and the file in which they rest (`tequio_core::keystore`).
 //!
-//! The passphrase comes from a file, from the environment or from the terminal, never from the command line,
-//! where every process of the machine could read it.
+//! The passphrase comes from a file, from the environment or from the terminal, never from the
+//! command line, where every process of the machine could read it.
 
 use crate::files;
 use anyhow::{Context as _, bail};
@@ -118,8 +118,8 @@ impl Keys {
         std::iter::once(first).chain(self.later.iter().cloned()).collect()
     }
 
-    /// Draws new keys for the seat and puts them into the keystore beside the others, before anybody hears of them. Those
-    /// that are `kept` stay, whatever their age.
+    /// Draws new keys for the seat and puts them into the keystore beside the others, before
+    /// anybody hears of them. Those that are `kept` stay, whatever their age.
     pub fn add_later(
         &mut self,
         path: &Path,
@@ -329,7 +329,8 @@ mod tests {
         assert_eq!((again.id(), again.voting.public()), (keys.id(), keys.voting.public()));
         assert_eq!(again.vrf.public(), keys.vrf.public());
         assert!(Keys::open(&path, &Zeroizing::new("wrong".to_owned())).is_err());
-        // Keys of later epochs are on disk before they are anywhere else, and only so many are kept.
+        // Keys of later epochs are on disk before they are anywhere else, and only so many are
+        // kept.
         let mut again = again;
         let first = again.add_later(&path, |_| false).unwrap();
         for _ in 0..LATER_MAX {

@@ -1,6 +1,8 @@
-//! The full node of Tequio: drivers for the machines of `tequio-core`, storage, HTTP API and command line.
+//! The full node of Tequio: drivers for the machines of `tequio-core`, storage, HTTP API and
+//! command line.
 //!
-//! Rules live in `tequio-core`, libp2p lives in `tequio-p2p`; this crate connects both with disk, clock and threads.
+//! Rules live in `tequio-core`, libp2p lives in `tequio-p2p`; this crate connects both with disk,
+//! clock and threads.
 
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

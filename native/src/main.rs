@@ -5,21 +5,24 @@ use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_op
 use std::process::ExitCode;
 use tequio::cli::{Cli, is_output_whole};
 
-/// A node allocates and frees small things by the million, on many threads: with glibc's allocator that was a fifth of its
-/// CPU time under load (docs/benchmarks.md).
+/// A node allocates and frees small things by the million, on many threads: with glibc's allocator
+/// that was a fifth of its CPU time under load (docs/benchmarks.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Freed pages go back to the system only if nobody has wanted them for so long, milliseconds, and whole areas after ten times as long, unless
-/// MIMALLOC_PURGE_DELAY says otherwise. A block needs what the one before has freed; by default it would be gone after 10 ms (docs/benchmarks.md).
+/// Freed pages go back to the system only if nobody has wanted them for so long, milliseconds, and
+/// whole areas after ten times as long, unless MIMALLOC_PURGE_DELAY says otherwise. A block needs
+/// what the one before has freed; by default it would be gone after 10 ms (docs/benchmarks.md).
 const PURGE_DELAY_MS: std::ffi::c_long = 1000;
 /// The bindings do not name it; it follows this one.
 const PURGE_DELAY: mi_option_t = mi_option_eager_commit_delay + 1;
 
 fn main() -> ExitCode {
-    // SAFETY: the option exists, any number of milliseconds is valid, and there are no other threads yet.
+    // SAFETY: the option exists, any number of milliseconds is valid, and there are no other
+    // threads yet.
     unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) };
-    // Zeroing 2 MiB at a time takes longer than such pages save here, and they take a tenth more memory (docs/benchmarks.md). Where it fails, that is all that is lost.
+    // Zeroing 2 MiB at a time takes longer than such pages save here, and they take a tenth more
+    // memory (docs/benchmarks.md). Where it fails, that is all that is lost.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
     // Two providers are compiled in; QUIC and TLS take this one.

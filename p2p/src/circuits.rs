@@ -84,7 +84,8 @@ impl CircuitMeter {
                     more(&tally.reservations);
                 }
             }
-            // `ReservationClosed` tells nothing: it comes with each connection that closes, also of peers without one.
+            // `ReservationClosed` tells nothing: it comes with each connection that closes, also of
+            // peers without one.
             Event::ReservationTimedOut { src_peer_id } => self.gone(src_peer_id),
             Event::CircuitReqAccepted { .. } => {
                 more(&tally.circuits_open);

@@ -17,11 +17,13 @@ pub struct Config {
     pub agent: String,
     /// The protocols that the application answers; peers that ask others get `Unsupported`.
     pub serve: Vec<Protocol>,
-    /// Peers to stay connected to: redialled for ever. Several addresses of one peer (`…/p2p/X`) are alternatives.
+    /// Peers to stay connected to: redialled for ever. Several addresses of one peer (`…/p2p/X`)
+    /// are alternatives.
     pub keep: Vec<Multiaddr>,
     /// The addresses announced as ours. If empty, those we listen on.
     pub external: Vec<Multiaddr>,
-    /// How long a circuit that a direct connection has replaced, and that no stream uses, is kept to fall back on.
+    /// How long a circuit that a direct connection has replaced, and that no stream uses, is kept
+    /// to fall back on.
     pub standby: Duration,
     /// Bounds on connections and memory.
     pub limits: Limits,
@@ -32,7 +34,8 @@ pub struct Config {
     /// STUN and TURN servers that a browser may use to reach another browser; bounded as
     /// [`tequio_webrtc::check_ice_servers`] says. Native hosts have no use for them.
     pub ice_servers: Vec<IceServer>,
-    /// Reach other browsers only through those TURN servers: slower, but they do not learn our addresses.
+    /// Reach other browsers only through those TURN servers: slower, but they do not learn our
+    /// addresses.
     pub ice_relay_only: bool,
     /// Needed to listen on `/udp/…/webrtc-direct`. Persist it: its hash is part of the address.
     #[cfg(not(target_arch = "wasm32"))]

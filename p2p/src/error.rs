@@ -1,4 +1,5 @@
-//! Why an operation on the network failed. One enum per operation; causes from libp2p are kept as text.
+//! Why an operation on the network failed. One enum per operation; causes from libp2p are kept as
+//! text.
 
 use libp2p::Multiaddr;
 
@@ -85,7 +86,8 @@ fn causes(failures: &[(Multiaddr, DialError)]) -> String {
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// A request failed. `Busy`, `Throttled` and `Refused` are the peer's word, the connection is still good.
+/// A request failed. `Busy`, `Throttled` and `Refused` are the peer's word, the connection is still
+/// good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There is no connection to the peer.

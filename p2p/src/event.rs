@@ -27,7 +27,8 @@ pub enum Event {
         /// The address, without our own peer id.
         addr: Multiaddr,
     },
-    /// We can no longer be reached at this address. Circuits are reserved again without being asked.
+    /// We can no longer be reached at this address. Circuits are reserved again without being
+    /// asked.
     ListenEnded {
         /// The address.
         addr: Multiaddr,
@@ -79,7 +80,8 @@ pub enum Event {
         /// Where the answer goes.
         reply: Reply,
     },
-    /// A peer went on far above its rate; its connections are closed and it is kept out for a while.
+    /// A peer went on far above its rate; its connections are closed and it is kept out for a
+    /// while.
     RateLimited {
         /// The peer.
         peer: NodeId,
@@ -155,7 +157,8 @@ pub struct Told {
     pub peer: NodeId,
     /// What it says.
     pub body: Vec<u8>,
-    /// Its part of the memory for such messages. While it is kept, it keeps out others of that peer.
+    /// Its part of the memory for such messages. While it is kept, it keeps out others of that
+    /// peer.
     pub share: Share,
 }
 
@@ -166,7 +169,8 @@ pub struct Share {
     pub(crate) _all: Permit,
 }
 
-/// The stream of one-way messages, in the order in which each peer said them. While they are not taken, peers wait.
+/// The stream of one-way messages, in the order in which each peer said them. While they are not
+/// taken, peers wait.
 #[derive(Debug)]
 pub struct Tells(pub(crate) mpsc::UnboundedReceiver<Told>);
 
@@ -182,7 +186,8 @@ impl Tells {
     }
 }
 
-/// The stream of events. Consume it: while it is full, the network stands still, and dropping it ends the network.
+/// The stream of events. Consume it: while it is full, the network stands still, and dropping it
+/// ends the network.
 #[derive(Debug)]
 pub struct Events {
     pub(crate) events: mpsc::Receiver<Event>,
@@ -190,7 +195,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// What peers say on a channel. It can be taken once; a channel that nobody takes is read until its memory is full.
+    /// What peers say on a channel. It can be taken once; a channel that nobody takes is read until
+    /// its memory is full.
     pub fn take_tells(&mut self, channel: Channel) -> Option<Tells> {
         self.tells[channel.index()].take()
     }

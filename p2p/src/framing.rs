@@ -1,5 +1,5 @@
-//! The readers of an exchange's two halves on bytes in memory, for fuzzers and tests of decoders: the same code that
-//! reads substreams. `docs/format.md`, section 4.
+//! The readers of an exchange's two halves on bytes in memory, for fuzzers and tests of decoders:
+//! the same code that reads substreams. `docs/format.md`, section 4.
 
 use crate::{error::RequestError, protocol::Protocol, rpc::codec};
 use futures::{

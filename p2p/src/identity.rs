@@ -1,6 +1,7 @@
 //! Node identities: an Ed25519 public key is the node id, and its libp2p form is the peer id.
 //!
-//! Peers with any other kind of key are refused at the connection, so inside Tequio the two are the same thing.
+//! Peers with any other kind of key are refused at the connection, so inside Tequio the two are the
+//! same thing.
 
 pub use libp2p::PeerId;
 use libp2p::{
@@ -10,8 +11,8 @@ use libp2p::{
 use tequio_core::types::NodeId;
 use zeroize::Zeroizing;
 
-/// A peer id of an Ed25519 key is the key itself: identity multihash (code 0, 36 bytes) over the protobuf
-/// `{type = 1 (Ed25519), data = 32 bytes}`, as the libp2p peer-id specification has it.
+/// A peer id of an Ed25519 key is the key itself: identity multihash (code 0, 36 bytes) over the
+/// protobuf `{type = 1 (Ed25519), data = 32 bytes}`, as the libp2p peer-id specification has it.
 const ED25519_PREFIX: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 const IDENTITY_CODE: u64 = 0;
 
@@ -45,7 +46,8 @@ pub fn node_of(addr: &Multiaddr) -> Option<NodeId> {
     }
 }
 
-/// The address of a node by a circuit through the relay at `relay`, which must end in its `/p2p/<id>`.
+/// The address of a node by a circuit through the relay at `relay`, which must end in its
+/// `/p2p/<id>`.
 pub fn circuit(relay: &Multiaddr, node: NodeId) -> Option<Multiaddr> {
     node_of(relay)?;
     Some(relay.clone().with(Protocol::P2pCircuit).with(Protocol::P2p(peer_id(node)?)))

@@ -1,8 +1,9 @@
 //! Everything of Tequio that speaks libp2p, behind a handle that does not show it.
 //!
-//! [`spawn`] starts one task that owns the swarm, on tokio or in a browser tab, and returns a [`Network`] to ask and a
-//! stream of [`Events`] to answer. Bodies are opaque bytes within the caps of their [`Protocol`]; what they mean is
-//! `tequio_core::wire`. Every queue is bounded in items and in bytes, and every peer in its rate.
+//! [`spawn`] starts one task that owns the swarm, on tokio or in a browser tab, and returns a
+//! [`Network`] to ask and a stream of [`Events`] to answer. Bodies are opaque bytes within the caps
+//! of their [`Protocol`]; what they mean is `tequio_core::wire`. Every queue is bounded in items
+//! and in bytes, and every peer in its rate.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -51,13 +52,13 @@ pub use self::{
 /// Starts the network. On native hosts this must be called inside a tokio runtime.
 ///
 /// # Errors
-/// If the secret or an ICE server is invalid, no runtime is running, or a transport cannot be set up. Sockets are opened by
-/// [`Network::listen`], not here.
+/// If the secret or an ICE server is invalid, no runtime is running, or a transport cannot be set
+/// up. Sockets are opened by [`Network::listen`], not here.
 pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     #[cfg(not(target_arch = "wasm32"))]
     let runtime = {
-        // WebSocket brings rustls' ring provider and QUIC its aws-lc-rs: with two compiled in, one must be chosen.
-        // If the program has chosen before, that stands.
+        // WebSocket brings rustls' ring provider and QUIC its aws-lc-rs: with two compiled in, one
+        // must be chosen. If the program has chosen before, that stands.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?
     };

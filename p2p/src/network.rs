@@ -1,5 +1,5 @@
-//! The handle that the rest of the program holds: cheap to clone, and all it does is to put commands into the queue
-//! of the one task that owns the swarm ([`crate::driver`]).
+//! The handle that the rest of the program holds: cheap to clone, and all it does is to put
+//! commands into the queue of the one task that owns the swarm ([`crate::driver`]).
 
 use std::{
     fmt,
@@ -85,10 +85,11 @@ impl Network {
         self.local
     }
 
-    /// Listens on an address and returns the first one that stands for it: with the real port, without our peer id.
+    /// Listens on an address and returns the first one that stands for it: with the real port,
+    /// without our peer id.
     ///
-    /// `<relay>/p2p/<R>/p2p-circuit` makes a reservation at a relay; once made, it is renewed for ever, also after the
-    /// relay was gone. Further addresses come as events.
+    /// `<relay>/p2p/<R>/p2p-circuit` makes a reservation at a relay; once made, it is renewed for
+    /// ever, also after the relay was gone. Further addresses come as events.
     ///
     /// # Errors
     /// If no transport takes the address, or the socket or the relay refuses.
@@ -107,8 +108,8 @@ impl Network {
         let _ = self.command(Command::Unlisten(addr)).await;
     }
 
-    /// Connects to the peer at an address. An existing connection is kept, unless it is relayed and the address is not;
-    /// simultaneous dials of one address are one dial.
+    /// Connects to the peer at an address. An existing connection is kept, unless it is relayed and
+    /// the address is not; simultaneous dials of one address are one dial.
     ///
     /// # Errors
     /// If the address cannot be dialled, or nobody, or the wrong peer, answers.
@@ -121,7 +122,8 @@ impl Network {
     /// Asks a connected peer and waits for its answer. On a [`Channel`] nothing can be asked.
     ///
     /// # Errors
-    /// See [`RequestError`]: it tells what the peer said from what happened on the way and from our own limits.
+    /// See [`RequestError`]: it tells what the peer said from what happened on the way and from our
+    /// own limits.
     pub async fn request(
         &self,
         peer: NodeId,
@@ -151,8 +153,9 @@ impl Network {
         }
     }
 
-    /// Says something to those of these peers that are connected, and expects no answer. It may be lost; what one peer
-    /// gets, it gets in order. If a peer is too slow, it misses the oldest of what waits for it.
+    /// Says something to those of these peers that are connected, and expects no answer. It may be
+    /// lost; what one peer gets, it gets in order. If a peer is too slow, it misses the oldest
+    /// of what waits for it.
     pub fn tell(
         &self,
         channel: Channel,
@@ -162,8 +165,8 @@ impl Network {
         self.hub.tell(channel, peers, body);
     }
 
-    /// Listens from now on to what these peers say about consensus, and to no others; at first to nobody. What they say on
-    /// other channels, which are open to all, has memory of its own.
+    /// Listens from now on to what these peers say about consensus, and to no others; at first to
+    /// nobody. What they say on other channels, which are open to all, has memory of its own.
     pub fn hear(&self, peers: impl IntoIterator<Item = NodeId>) {
         self.hub.hear(peers);
     }
@@ -195,7 +198,8 @@ impl Network {
         self.meter.read()
     }
 
-    /// Replaces the STUN and TURN servers: their credentials expire. Connections that stand keep theirs.
+    /// Replaces the STUN and TURN servers: their credentials expire. Connections that stand keep
+    /// theirs.
     ///
     /// # Errors
     /// As [`tequio_webrtc::check_ice_servers`]; the servers stay as they were.

@@ -45,8 +45,8 @@ impl TransportKind {
         }
     }
 
-    /// The transport that an address means; what follows `/p2p-circuit` does not count, unless it is `/webrtc`, for which
-    /// the circuit is only the way to signal.
+    /// The transport that an address means; what follows `/p2p-circuit` does not count, unless it
+    /// is `/webrtc`, for which the circuit is only the way to signal.
     pub fn of(addr: &Multiaddr) -> Option<Self> {
         if is_signalled(addr) {
             return Some(TransportKind::WebRtc);
@@ -99,8 +99,9 @@ impl Path {
         }
     }
 
-    /// The path that the remote (dialled) or local (accepted) address of a connection means. `None` if the address
-    /// lacks the transport or the relay, as the addresses of accepted circuits may.
+    /// The path that the remote (dialled) or local (accepted) address of a connection means. `None`
+    /// if the address lacks the transport or the relay, as the addresses of accepted circuits
+    /// may.
     pub(crate) fn of(addr: &Multiaddr) -> Option<Self> {
         let transport = TransportKind::of(addr);
         if !is_circuit(addr) {
@@ -120,7 +121,8 @@ pub(crate) fn names_relay(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-/// Whether this is a connection of its own between browsers, signalled through a relay: `…/p2p-circuit/webrtc`.
+/// Whether this is a connection of its own between browsers, signalled through a relay:
+/// `…/p2p-circuit/webrtc`.
 pub(crate) fn is_signalled(addr: &Multiaddr) -> bool {
     let mut after = addr.iter().skip_while(|part| *part != Protocol::P2pCircuit).skip(1);
     after.next() == Some(Protocol::WebRTC)
@@ -171,7 +173,8 @@ pub(crate) fn without_target(mut addr: Multiaddr) -> Multiaddr {
     addr
 }
 
-/// `addr` as it may be shown and logged: the path of a WebSocket's URL, where tokens may stand, is left out.
+/// `addr` as it may be shown and logged: the path of a WebSocket's URL, where tokens may stand, is
+/// left out.
 pub(crate) fn without_secrets(addr: Multiaddr) -> Multiaddr {
     let shown = |part| match part {
         Protocol::Ws(_) => Protocol::Ws("/".into()),

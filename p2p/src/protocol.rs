@@ -1,9 +1,10 @@
-//! The application protocols, their names, caps and default rates. This is the one place that knows them.
+//! The application protocols, their names, caps and default rates. This is the one place that knows
+//! them.
 //!
-//! Two of them are [`Channel`]s, on which peers tell each other things one way, on a long-lived stream each
-//! ([`crate::tell`]). The others are exchanges; every exchange is one request and one response on a libp2p substream of its own
-//! (the bytes are in [`crate::rpc::codec`]). This crate never looks into a body: it only refuses to move more of it than the
-//! caps allow.
+//! Two of them are [`Channel`]s, on which peers tell each other things one way, on a long-lived
+//! stream each ([`crate::tell`]). The others are exchanges; every exchange is one request and one
+//! response on a libp2p substream of its own (the bytes are in [`crate::rpc::codec`]). This crate
+//! never looks into a body: it only refuses to move more of it than the caps allow.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use libp2p::StreamProtocol;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What an exchange or a one-way message is about; each has a libp2p protocol name, caps and rates of its own.
+/// What an exchange or a one-way message is about; each has a libp2p protocol name, caps and rates
+/// of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Headers, certificates, proofs and objects for light nodes.
@@ -32,7 +34,8 @@ pub enum Protocol {
 /// What peers tell each other one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
-    /// [`Protocol::Consensus`]. It is read only from peers that the application listens to: [`crate::Network::hear`].
+    /// [`Protocol::Consensus`]. It is read only from peers that the application listens to:
+    /// [`crate::Network::hear`].
     Consensus,
     /// [`Protocol::Mempool`]. It is read from everybody.
     Mempool,
@@ -127,8 +130,8 @@ impl Protocol {
         }
     }
 
-    /// Requests of all peers together that may wait for the application's answer; of a channel, messages that may wait to be
-    /// taken.
+    /// Requests of all peers together that may wait for the application's answer; of a channel,
+    /// messages that may wait to be taken.
     pub(crate) const fn inbound_items_max(self) -> usize {
         match self {
             Protocol::Light => 512,
@@ -177,7 +180,8 @@ pub struct Rates {
     table: [Rate; Protocol::COUNT],
     /// The longest that a request is held back; beyond that it is refused.
     pub delay_max: Duration,
-    /// Refusals, forgotten at one every two seconds, after which the peer's connections are closed.
+    /// Refusals, forgotten at one every two seconds, after which the peer's connections are
+    /// closed.
     pub strikes_max: u32,
     /// How long a peer that was cut off is not let in again.
     pub penalty: Duration,

@@ -1,5 +1,6 @@
-//! Timers: tokio's where there is a tokio, because libp2p's own wake a thread that all of them share each time one is
-//! set, moved or dropped, which was a tenth of what messages cost. These cost next to nothing until somebody waits.
+//! Timers: tokio's where there is a tokio, because libp2p's own wake a thread that all of them
+//! share each time one is set, moved or dropped, which was a tenth of what messages cost. These
+//! cost next to nothing until somebody waits.
 
 #[cfg(target_arch = "wasm32")]
 pub use futures_timer::Delay;

@@ -1,7 +1,7 @@
 //! Bytes in and out per transport, counted on the substreams of every connection.
 //!
-//! Relayed bytes count once, on the transport that reaches the relay. Encryption and framing below the substreams
-//! (a few per cent) are not included.
+//! Relayed bytes count once, on the transport that reaches the relay. Encryption and framing below
+//! the substreams (a few per cent) are not included.
 
 use std::{
     io,

@@ -14,9 +14,11 @@ use tequio_p2p::{Multiaddr, RelayLimits};
 ///
 /// Listens for browsers (WebRTC-direct and WebSocket) and full nodes (TCP and QUIC), carries
 /// circuits between them, passes light nodes' requests on to full nodes, and serves the page,
-/// the checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too. Nobody has to trust it for data.
+/// the checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too.
+/// Nobody has to trust it for data.
 ///
-/// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the terminal.
+/// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the
+/// terminal.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tequio-relay", version)]
 pub struct Args {
@@ -28,17 +30,18 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_PASSPHRASE_FILE")]
     pub passphrase_file: Option<PathBuf>,
 
-    /// Address to listen on, may be repeated [default: WebRTC-direct and WebSocket on port 4820, TCP and QUIC on 4821]
+    /// Address to listen on, may be repeated [default: WebRTC-direct and WebSocket on port 4820,
+    /// TCP and QUIC on 4821]
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_LISTEN", value_delimiter = ',')]
     pub listen: Vec<Multiaddr>,
 
-    /// Address to announce instead of those listened on, may be repeated (behind a NAT, or with a name:
-    /// /dns4/relay.example/tcp/4820/tls/ws)
+    /// Address to announce instead of those listened on, may be repeated (behind a NAT, or with a
+    /// name: /dns4/relay.example/tcp/4820/tls/ws)
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_EXTERNAL", value_delimiter = ',')]
     pub external: Vec<Multiaddr>,
 
-    /// Full node to pass requests to, may be repeated: an address that ends in /p2p/ID is kept connected; a bare /p2p/ID
-    /// is used whenever that node connects by itself
+    /// Full node to pass requests to, may be repeated: an address that ends in /p2p/ID is kept
+    /// connected; a bare /p2p/ID is used whenever that node connects by itself
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_NODE", value_delimiter = ',')]
     pub node: Vec<Multiaddr>,
 
@@ -71,22 +74,24 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Be a STUN and TURN server too, on this address (UDP, usually port 3478): browsers then reach each other where no
-    /// direct path exists, and this machine pays for the traffic
+    /// Be a STUN and TURN server too, on this address (UDP, usually port 3478): browsers then
+    /// reach each other where no direct path exists, and this machine pays for the traffic
     #[arg(long, value_name = "ADDR:PORT", env = "TEQUIO_RELAY_TURN")]
     pub turn: Option<SocketAddr>,
 
-    /// Address by which browsers reach the TURN server, if it is not the one that it listens on (behind a NAT, or for
-    /// 0.0.0.0)
+    /// Address by which browsers reach the TURN server, if it is not the one that it listens on
+    /// (behind a NAT, or for 0.0.0.0)
     #[arg(long, value_name = "IP", env = "TEQUIO_RELAY_TURN_EXTERNAL", requires = "turn")]
     pub turn_external: Option<IpAddr>,
 
-    /// Let TURN clients send to private, loopback and link-local addresses: for tests and for a LAN, never on the internet
+    /// Let TURN clients send to private, loopback and link-local addresses: for tests and for a
+    /// LAN, never on the internet
     #[arg(long, env = "TEQUIO_RELAY_TURN_ALLOW_PRIVATE", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub turn_allow_private: bool,
 
-    /// Minutes for which a TURN credential is good; whoever has one asks for the next after half of them
+    /// Minutes for which a TURN credential is good; whoever has one asks for the next after half
+    /// of them
     #[arg(long, value_name = "MINUTES", env = "TEQUIO_RELAY_TURN_CREDENTIAL_MINUTES",
         default_value_t = CREDENTIAL_LIFETIME.as_secs() / 60, value_parser = clap::value_parser!(u64).range(2..=43_200))]
     pub turn_credential_minutes: u64,
@@ -149,14 +154,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_LOG_FILTER_FILE")]
     pub log_filter_file: Option<PathBuf>,
 
-    /// Print one JSON object with all addresses on standard output once everything listens, and one
-    /// each time that the number of connected browsers changes
+    /// Print one JSON object with all addresses on standard output once everything listens, and
+    /// one each time that the number of connected browsers changes
     #[arg(long, env = "TEQUIO_RELAY_JSON", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub json: bool,
 }
 
-/// Longest name of an operator, characters, and longest address of their page, bytes: the page shows no more.
+/// Longest name of an operator, characters, and longest address of their page, bytes: the page
+/// shows no more.
 const OPERATOR_NAME_LEN_MAX: usize = 80;
 const OPERATOR_URL_LEN_MAX: usize = 300;
 

@@ -1,4 +1,5 @@
-//! The relay's identity and its WebRTC certificate, in the keystore file of `tequio_core::keystore`.
+//! The relay's identity and its WebRTC certificate, in the keystore file of
+//! `tequio_core::keystore`.
 //!
 //! Both are part of the addresses that browsers and nodes remember, so they are made once and
 //! kept. The passphrase comes from a file, from the environment or from the terminal, never from

@@ -3,8 +3,8 @@
 //! It listens for browsers (WebRTC-direct, WebSocket) and full nodes (TCP, QUIC), carries
 //! circuits between them, passes [`Light`](tequio_p2p::Protocol::Light) requests on to full nodes
 //! ([`forward`]), and serves the page with what a browser needs to start ([`http`]).
-//! If asked to, it is a STUN and TURN server too ([`turn`]), by which browsers reach each other. Answers go
-//! back as they came: light nodes verify them, so a relay that alters a byte is caught.
+//! If asked to, it is a STUN and TURN server too ([`turn`]), by which browsers reach each other.
+//! Answers go back as they came: light nodes verify them, so a relay that alters a byte is caught.
 //!
 //! It keeps no state but its identity and its WebRTC certificate ([`keys`]).
 

@@ -179,8 +179,8 @@ impl Relay {
         &self.server
     }
 
-    /// The address of the page with the checkpoint's hash, if this relay serves both. People who open
-    /// it trust whoever gave them the link.
+    /// The address of the page with the checkpoint's hash, if this relay serves both. People who
+    /// open it trust whoever gave them the link.
     pub fn page_link(&self) -> Option<&str> {
         self.page_link.as_deref()
     }

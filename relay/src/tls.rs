@@ -91,7 +91,8 @@ fn stamp(files: &TlsFiles) -> Option<Stamp> {
 }
 
 fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
-    // Two providers are compiled in (see tequio-p2p), so one must be chosen; if the program has chosen, that stands.
+    // Two providers are compiled in (see tequio-p2p), so one must be chosen; if the program has
+    // chosen, that stands.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let bad = |path: &Path, cause: String| StartError::Tls { path: path.to_owned(), cause };
     let cert = |cause| bad(&files.cert, cause);

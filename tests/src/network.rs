@@ -1,5 +1,5 @@
-//! A whole network on loopback for a test: relays and validators as processes of their own, in a folder that
-//! goes away with it. Ports are chosen by the system.
+//! A whole network on loopback for a test: relays and validators as processes of their own, in a
+//! folder that goes away with it. Ports are chosen by the system.
 
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};
@@ -38,7 +38,8 @@ pub struct Relay {
 }
 
 impl Network {
-    /// Makes a genesis, starts `relays` relays and then the validators, and waits until all are ready.
+    /// Makes a genesis, starts `relays` relays and then the validators, and waits until all are
+    /// ready.
     pub fn start(validators: usize, relays: usize) -> Result<Self> {
         Self::start_with(validators, relays, &[])
     }
@@ -141,7 +142,8 @@ impl Network {
         self.nodes.get(node).and_then(Option::as_ref).map(Process::tail).unwrap_or_default()
     }
 
-    /// Runs a command of a validator's operator to its end and returns the last JSON that it prints.
+    /// Runs a command of a validator's operator to its end and returns the last JSON that it
+    /// prints.
     pub fn ask(&self, node: usize, arguments: &[&str]) -> Result<Value> {
         output(&mut self.client(node, arguments))
     }

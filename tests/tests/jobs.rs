@@ -109,7 +109,8 @@ fn only_members_are_credited(network: &Network, job: &str) {
     assert!(contributors.iter().all(|c| (0..4).any(|n| c["id"] == network.member(n))), "{shown}");
 }
 
-/// Waits until somebody's lie has been found out, and only then lets an honest worker at the job; returns it and its id.
+/// Waits until somebody's lie has been found out, and only then lets an honest worker at the job;
+/// returns it and its id.
 fn honest_after_a_lie(network: &Network, liars: &mut [Process]) -> (Process, Value) {
     let first = liars.first_mut().expect("a liar");
     first.event("rejected", JOB_WAIT).unwrap();

@@ -1,5 +1,5 @@
-//! js-libp2p, pinned, in a Node.js of its own, against our WebRTC-direct (handshake v1, the only one that it has), the
-//! relay and a node behind the relay.
+//! js-libp2p, pinned, in a Node.js of its own, against our WebRTC-direct (handshake v1, the only
+//! one that it has), the relay and a node behind the relay.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,10 +11,11 @@ use tequio_tests::{
 };
 
 const WAIT: Duration = Duration::from_secs(120);
-/// What a peer that knows no windows may make us keep is 16 MiB a stream; the rest is the program and its allocator.
+/// What a peer that knows no windows may make us keep is 16 MiB a stream; the rest is the program
+/// and its allocator.
 const PEAK_GROWTH_MAX: u64 = 48 << 20;
-/// Bytes of a download on a circuit whose reader has stopped: yamux's window at the reader, and what the two halves of the
-/// circuit have in flight.
+/// Bytes of a download on a circuit whose reader has stopped: yamux's window at the reader, and
+/// what the two halves of the circuit have in flight.
 const CIRCUIT_STALLED_MAX: u64 = 7 << 20;
 
 /// The Node.js that the lock file names; the system's may be older than what js-libp2p needs.

@@ -1,5 +1,5 @@
-//! A relay that is killed and started again while a tab of a real Chromium holds a circuit through it: circuit and
-//! reservations, the tab's and a native node's, come back by themselves.
+//! A relay that is killed and started again while a tab of a real Chromium holds a circuit through
+//! it: circuit and reservations, the tab's and a native node's, come back by themselves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,7 +17,8 @@ use tequio_tests::{
 use tokio::runtime::Runtime;
 
 const WAIT: Duration = Duration::from_secs(120);
-/// From the relay's being there again to the circuit's: the pauses between attempts grow while it is away.
+/// From the relay's being there again to the circuit's: the pauses between attempts grow while it
+/// is away.
 const BACK_MAX: Duration = Duration::from_secs(45);
 
 /// With the same identity each time, and at the same address if it is given one.

@@ -11,8 +11,8 @@ use tequio_tests::{
 };
 
 const WAIT: Duration = Duration::from_secs(120);
-/// Chromium says after some 5 s of silence that a connection is disconnected; we wait 3 s more. The rest is for a busy
-/// machine.
+/// Chromium says after some 5 s of silence that a connection is disconnected; we wait 3 s more. The
+/// rest is for a busy machine.
 const NOTICED_MAX_MS: u64 = 15_000;
 /// What Chrome is about to make the rule: an offer must not be changed before it is set.
 const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";

@@ -17,7 +17,8 @@ use tequio_tests::{
 const WAIT: Duration = Duration::from_secs(120);
 /// Bytes of a writer whose reader has stopped: its window, and what waits to be sent.
 const STALLED_BYTES_MAX: u64 = 4 << 20;
-/// 256 MiB pass; so much may be held on the way, with all that two programs and a browser's garbage collector put off.
+/// 256 MiB pass; so much may be held on the way, with all that two programs and a browser's garbage
+/// collector put off.
 const PEAK_GROWTH_MAX: u64 = 96 << 20;
 /// What is promised, and two seconds for a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(12);
@@ -144,14 +145,16 @@ fn two_hundred_connections_come_and_go_and_leave_nothing() {
         assert!(tab.finish(WAIT).unwrap().success());
         peer.process.memory("VmRSS").unwrap()
     };
-    // The start is after a warm-up: what the allocator and the crypto library keep after their first use is no leak.
+    // The start is after a warm-up: what the allocator and the crypto library keep after their
+    // first use is no leak.
     let start = churn(40);
     let end = churn(200);
     println!("{} KiB resident at the start, {} after 200 connections more", start >> 10, end >> 10);
     assert!(end <= start + start / 10, "{start} bytes at the start, {end} at the end");
 }
 
-/// Moves bytes through a network that is cut for so many seconds; returns how often the tab connected.
+/// Moves bytes through a network that is cut for so many seconds; returns how often the tab
+/// connected.
 fn connects_of_a_tab_whose_network_is_cut_for(seconds: u64, flags: &[&str]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let peer = peer(folder.path(), None);
@@ -174,7 +177,8 @@ fn a_network_that_is_cut_for_less_than_the_silence() {
     assert_eq!(connects_of_a_tab_whose_network_is_cut_for(4, &[]), 1);
 }
 
-/// Beyond them there is a new one: whichever side notices first, the listener does not keep the other from noticing.
+/// Beyond them there is a new one: whichever side notices first, the listener does not keep the
+/// other from noticing.
 #[test]
 fn a_network_that_is_cut_for_longer_than_the_silence() {
     assert!(connects_of_a_tab_whose_network_is_cut_for(10, &[]) > 1);

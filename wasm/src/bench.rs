@@ -18,7 +18,8 @@ struct Measured {
     gmacs: f64,
 }
 
-/// Multiplies n x n matrices for `ms` milliseconds and returns `{kernel, n, gmacs}`, the best of all runs.
+/// Multiplies n x n matrices for `ms` milliseconds and returns `{kernel, n, gmacs}`, the best of
+/// all runs.
 #[wasm_bindgen(js_name = benchCompute)]
 pub fn bench_compute(n: u32, ms: u32) -> Result<JsValue, JsValue> {
     let mut bench = Bench::new(n.clamp(1, N_MAX) as usize);

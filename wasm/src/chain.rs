@@ -114,7 +114,8 @@ pub fn now_ms() -> u64 {
 }
 
 impl Chain {
-    /// Asks until an answer passes `check`. Refusals move on to the next source; lies are remembered.
+    /// Asks until an answer passes `check`. Refusals move on to the next source; lies are
+    /// remembered.
     pub async fn ask<T>(
         &self,
         request: &Request,

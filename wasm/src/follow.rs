@@ -54,7 +54,8 @@ pub type Closed = Shared<futures::channel::oneshot::Receiver<()>>;
 /// What the loops remember.
 #[derive(Default)]
 struct Seen {
-    /// What the ledger says of a job, proved: the advice of sources is believed in nothing that matters.
+    /// What the ledger says of a job, proved: the advice of sources is believed in nothing that
+    /// matters.
     proved: BTreeMap<JobId, Job>,
     views: BTreeMap<JobId, JobView>,
     shown: Shown,
@@ -130,8 +131,8 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
     }
 }
 
-/// Connects to one full node through a relay: a second source that the relay cannot lie for, because the
-/// connection is encrypted from end to end.
+/// Connects to one full node through a relay: a second source that the relay cannot lie for,
+/// because the connection is encrypted from end to end.
 async fn reach_member(chain: &Chain, work: &Work, relays: &[Multiaddr]) -> Option<NodeId> {
     let members = chain
         .ask(&Request::Members, ADVICE_WAIT, |response| match response {

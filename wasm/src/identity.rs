@@ -1,5 +1,5 @@
-//! The browser's identity: an Ed25519 key made once, sealed with AES-GCM under a WebCrypto key that is not
-//! extractable, both in IndexedDB. Who copies the database has neither.
+//! The browser's identity: an Ed25519 key made once, sealed with AES-GCM under a WebCrypto key that
+//! is not extractable, both in IndexedDB. Who copies the database has neither.
 
 use crate::{
     error::NodeError,

@@ -1,9 +1,9 @@
 //! The light node of Tequio for browsers.
 //!
-//! It verifies everything it shows with `tequio-core`, speaks libp2p by `tequio-p2p`, keeps its identity and
-//! its head in IndexedDB, and lends computing power by handing units to Web Workers that the page runs. The
-//! JavaScript side is the npm package in `web/package`; this crate's exports are its private boundary.
-//! On other targets than wasm32 the crate is empty.
+//! It verifies everything it shows with `tequio-core`, speaks libp2p by `tequio-p2p`, keeps its
+//! identity and its head in IndexedDB, and lends computing power by handing units to Web Workers
+//! that the page runs. The JavaScript side is the npm package in `web/package`; this crate's
+//! exports are its private boundary. On other targets than wasm32 the crate is empty.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -30,7 +30,8 @@ pub fn started() {
     console_error_panic_hook::set_once();
 }
 
-/// Computes one unit: the bytes of a task in, the bytes of its product out. Pure; called in Web Workers.
+/// Computes one unit: the bytes of a task in, the bytes of its product out. Pure; called in Web
+/// Workers.
 #[wasm_bindgen(js_name = computeUnit)]
 pub fn compute_unit(input: &[u8]) -> Result<Vec<u8>, JsValue> {
     tequio_core::wire::work::run_encoded(input)

@@ -93,7 +93,8 @@ impl Model {
         share(self.model.accuracy.correct, self.model.accuracy.total)
     }
 
-    /// Classifies one row of raw feature values: `{label, confidences}`, the confidences in the order of `classes`.
+    /// Classifies one row of raw feature values: `{label, confidences}`, the confidences in the
+    /// order of `classes`.
     pub fn predict(&self, features: &[f64]) -> Result<JsValue, JsValue> {
         Ok(self.answer(features).and_then(|answer| js(&answer))?)
     }

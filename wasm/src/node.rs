@@ -151,7 +151,8 @@ pub struct LightNode {
 
 #[wasm_bindgen]
 impl LightNode {
-    /// Starts from a checkpoint: `{checkpoint, relays, store, agent?, iceServers?}`. Resolves at the first verified head.
+    /// Starts from a checkpoint: `{checkpoint, relays, store, agent?, iceServers?}`. Resolves at
+    /// the first verified head.
     pub async fn start(config: JsValue, on_event: Function) -> Result<LightNode, JsValue> {
         Ok(Self::begin(config, on_event).await?)
     }
@@ -433,7 +434,8 @@ impl LightNode {
         self.work.failed(unit as u64);
     }
 
-    /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Connections that stand keep theirs.
+    /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Connections
+    /// that stand keep theirs.
     #[wasm_bindgen(js_name = setIceServers)]
     pub fn set_ice_servers(&self, servers: JsValue) -> Result<(), JsValue> {
         let servers: Vec<IceServerConfig> = serde_wasm_bindgen::from_value(servers)

@@ -1,5 +1,5 @@
-//! Who is asked for data. Sources are tried in turn, those that failed least first; one that gave wrong
-//! data is never asked again while the node runs, and is named to the page.
+//! Who is asked for data. Sources are tried in turn, those that failed least first; one that gave
+//! wrong data is never asked again while the node runs, and is named to the page.
 
 use std::collections::BTreeMap;
 use tequio_core::types::NodeId;

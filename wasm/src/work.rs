@@ -1,5 +1,5 @@
-//! Lends computing power: drives the worker machine of core, carries its questions to coordinators and its
-//! units to the page's Web Workers. Nothing is computed here.
+//! Lends computing power: drives the worker machine of core, carries its questions to coordinators
+//! and its units to the page's Web Workers. Nothing is computed here.
 
 use crate::{
     chain::{Chain, Fault, now_ms},

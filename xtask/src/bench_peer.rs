@@ -1,7 +1,8 @@
-//! `cargo xtask bench-peer`: our consensus and a peer's, one after the other on the same machine, in release builds.
+//! `cargo xtask bench-peer`: our consensus and a peer's, one after the other on the same machine,
+//! in release builds.
 //!
-//! The peer is a workspace of its own, so it is built here and by nothing else: `cargo xtask test` does not wait for it,
-//! and its dependencies are in no lock file of what is shipped.
+//! The peer is a workspace of its own, so it is built here and by nothing else: `cargo xtask test`
+//! does not wait for it, and its dependencies are in no lock file of what is shipped.
 
 use std::{
     env, fs,
@@ -85,7 +86,8 @@ fn last_line(output: &str) -> Result<Map<String, Value>> {
     }
 }
 
-/// Our fields as they are, the peer's with `peer_` before them, and the load that the machine had before either.
+/// Our fields as they are, the peer's with `peer_` before them, and the load that the machine had
+/// before either.
 fn beside(mut ours: Map<String, Value>, peer: Map<String, Value>, load: Option<&str>) -> Value {
     for (name, value) in peer {
         let name = if name == "peer" { name } else { format!("peer_{name}") };

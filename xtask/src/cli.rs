@@ -1,4 +1,5 @@
-//! The command line: parsed by hand over lexopt, because everything waits for this crate to compile.
+//! The command line: parsed by hand over lexopt, because everything waits for this crate to
+//! compile.
 
 use std::{ffi::OsString, path::PathBuf};
 

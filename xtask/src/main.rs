@@ -1,7 +1,8 @@
 //! `cargo xtask`: the two commands of the README, the simulator, and what they are made of.
 //!
-//! This crate knows how the repository is built, started and tested, and nothing of the protocol. It refuses to begin
-//! before the preflight has found everything it needs, and it leaves no process behind, however it ends.
+//! This crate knows how the repository is built, started and tested, and nothing of the protocol.
+//! It refuses to begin before the preflight has found everything it needs, and it leaves no process
+//! behind, however it ends.
 
 mod bench_peer;
 mod cli;

@@ -1,9 +1,10 @@
-//! Processes that run beside this one: each in a group of its own, its standard output read as JSON lines, everything
-//! it prints kept in a log file.
+//! Processes that run beside this one: each in a group of its own, its standard output read as JSON
+//! lines, everything it prints kept in a log file.
 //!
-//! None outlives this program. A handle that is dropped ends its group; a signal or the end of `main` ends every
-//! descendant; and on Linux orphans of our children become ours (`PR_SET_CHILD_SUBREAPER`), while our own sudden death
-//! is told to them by the kernel (`PR_SET_PDEATHSIG`).
+//! None outlives this program. A handle that is dropped ends its group; a signal or the end of
+//! `main` ends every descendant; and on Linux orphans of our children become ours
+//! (`PR_SET_CHILD_SUBREAPER`), while our own sudden death is told to them by the kernel
+//! (`PR_SET_PDEATHSIG`).
 //!
 //! A command that ends in an orderly way by itself asks for the first signal with [`on_interrupt`];
 //! the second signal ends everything at once.
@@ -80,7 +81,8 @@ impl Process {
         let errors = file.try_clone().context("cannot share a log file")?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
         unix::end_with_parent(command);
-        // Registered under the lock, so that a signal between start and registration cannot lose the group.
+        // Registered under the lock, so that a signal between start and registration cannot lose
+        // the group.
         let mut groups = groups();
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         groups.push(group_of(&child));
@@ -103,7 +105,8 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for a process that has closed its output; one that still runs after the grace is ended.
+    /// Waits for a process that has closed its output; one that still runs after the grace is
+    /// ended.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.wait_until(Instant::now() + GRACE)? {
             return Ok(status);
@@ -202,7 +205,8 @@ pub fn interrupted() -> bool {
 
 /// Ends every process that was started from here, and what those started in turn.
 pub fn end_descendants() {
-    // Held throughout: nothing new is registered while everything ends, and a second caller waits for the first.
+    // Held throughout: nothing new is registered while everything ends, and a second caller waits
+    // for the first.
     let mut groups = groups();
     for group in groups.iter() {
         signal_group(*group, Signal::Terminate);

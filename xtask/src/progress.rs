@@ -1,5 +1,5 @@
-//! What the terminal shows: numbered steps with the time that each took. All of it goes to standard error, so that
-//! standard output stays free for `--json`.
+//! What the terminal shows: numbered steps with the time that each took. All of it goes to standard
+//! error, so that standard output stays free for `--json`.
 
 use std::{
     fmt,
@@ -73,7 +73,8 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Runs a command to its end, all its output on standard error; a non-zero end is an error that names the command.
+/// Runs a command to its end, all its output on standard error; a non-zero end is an error that
+/// names the command.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -86,7 +87,8 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and hands back its standard output; what it writes to standard error stays visible.
+/// Runs a command to its end and hands back its standard output; what it writes to standard error
+/// stays visible.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())

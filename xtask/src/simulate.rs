@@ -1,4 +1,5 @@
-//! `cargo xtask simulate`: builds the simulator with the feature that only it may have, and runs it.
+//! `cargo xtask simulate`: builds the simulator with the feature that only it may have, and runs
+//! it.
 
 use std::{ffi::OsString, process::Command};
 

@@ -1,5 +1,6 @@
-//! `cargo xtask test`: every gate and every test of the repository, in an order in which later steps find what earlier
-//! ones built. A failed step does not stop those that do not need it: one run names all that is wrong.
+//! `cargo xtask test`: every gate and every test of the repository, in an order in which later
+//! steps find what earlier ones built. A failed step does not stop those that do not need it: one
+//! run names all that is wrong.
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
@@ -252,7 +253,8 @@ fn web(context: &Context) -> Result<()> {
     run_command(npm(&web).args(["run", "build"]))
 }
 
-/// Tests and programs in one call: built apart, their dependencies' features could differ and be compiled twice.
+/// Tests and programs in one call: built apart, their dependencies' features could differ and be
+/// compiled twice.
 fn build(context: &Context) -> Result<()> {
     run_command(context.workspace.cargo().args([
         "build",

@@ -1,5 +1,6 @@
-//! Programs that the tests need and that crates.io has: used where the machine has them, else compiled in their pinned
-//! version into the target folder, unoptimised, because compiling them is most of what they cost.
+//! Programs that the tests need and that crates.io has: used where the machine has them, else
+//! compiled in their pinned version into the target folder, unoptimised, because compiling them is
+//! most of what they cost.
 
 use std::{
     fs,
@@ -20,7 +21,8 @@ struct Tool {
 const NEXTEST: Tool = Tool { name: "cargo-nextest", version: "0.9.143" };
 const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
-/// `cargo nextest`, ready to take its arguments. Any version on the machine will do: its options are stable.
+/// `cargo nextest`, ready to take its arguments. Any version on the machine will do: its options
+/// are stable.
 pub fn nextest(workspace: &Workspace) -> Result<Command> {
     let found = version(&mut Command::new(NEXTEST.name), "nextest").is_some();
     let program = if found { NEXTEST.name.into() } else { installed(workspace, &NEXTEST)? };
@@ -32,7 +34,8 @@ pub fn nextest(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// `cargo deny`, ready to take its arguments. Its configuration changes between minor versions, so the pinned one it is.
+/// `cargo deny`, ready to take its arguments. Its configuration changes between minor versions, so
+/// the pinned one it is.
 pub fn deny(workspace: &Workspace) -> Result<Command> {
     let found =
         version(&mut Command::new(DENY.name), "").is_some_and(|version| version == DENY.version);

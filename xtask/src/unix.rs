@@ -1,5 +1,5 @@
-//! The few system calls that the standard library does not offer, each behind a safe function. Everything waits for this
-//! crate to compile, so it calls libc itself.
+//! The few system calls that the standard library does not offer, each behind a safe function.
+//! Everything waits for this crate to compile, so it calls libc itself.
 
 use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
@@ -51,7 +51,8 @@ pub fn is_root() -> bool {
 /// Free space for this user on the disk of an existing path.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // SAFETY: an all-zero statvfs is a valid value of that plain struct; the call reads the path and writes the struct.
+    // SAFETY: an all-zero statvfs is a valid value of that plain struct; the call reads the path
+    // and writes the struct.
     let disk = unsafe {
         let mut disk: libc::statvfs = std::mem::zeroed();
         (libc::statvfs(path.as_ptr(), &raw mut disk) == 0).then_some(disk)?
@@ -98,7 +99,8 @@ pub fn end_with_parent(command: &mut Command) {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         };
-        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor takes a lock.
+        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor
+        // takes a lock.
         unsafe { command.pre_exec(set) };
     }
     #[cfg(not(target_os = "linux"))]

@@ -1,4 +1,5 @@
-//! The browser's module: compiled small, bound to JavaScript, shrunk by wasm-opt, and held to its budget.
+//! The browser's module: compiled small, bound to JavaScript, shrunk by wasm-opt, and held to its
+//! budget.
 
 use std::{
     fs,
@@ -12,14 +13,16 @@ use serde_json::Value;
 
 use crate::{preflight::WASM_TARGET, progress, tools, workspace::Workspace};
 
-/// The most that a person may have to download before the light node runs, in the encoding that servers send.
+/// The most that a person may have to download before the light node runs, in the encoding that
+/// servers send.
 const BROTLI_BYTES_MAX: u64 = 660_000;
 
 /// Where the package's TypeScript looks for the module.
 const OUTPUT: &str = "web/package/wasm";
 /// The crate's name as the linker and the bindings spell it.
 const MODULE: &str = "tequio_wasm";
-/// The module that a test of the WebRTC transport runs in a tab, by its crate's name, and where its test finds it.
+/// The module that a test of the WebRTC transport runs in a tab, by its crate's name, and where its
+/// test finds it.
 const TEST_MODULE: &str = "tequio_webrtc_page";
 const TEST_OUTPUT: &str = "webrtc-page";
 /// The fingerprint of what the output was made from.
@@ -53,7 +56,8 @@ pub struct Sizes {
     pub brotli: u64,
 }
 
-/// Builds the module into the npm package. `web`'s npm packages must be installed: wasm-opt is one of them.
+/// Builds the module into the npm package. `web`'s npm packages must be installed: wasm-opt is one
+/// of them.
 pub fn build(workspace: &Workspace) -> Result<()> {
     let compiled = compile(workspace, MODULE)?;
     let output = workspace.path(OUTPUT);
@@ -84,7 +88,8 @@ fn name_size(glue: &Path, module: &Path) -> Result<()> {
     fs::write(glue, text).with_context(|| format!("cannot write {}", glue.display()))
 }
 
-/// Builds the module that drives the WebRTC transport in a test. Nobody downloads it, so it is not shrunk.
+/// Builds the module that drives the WebRTC transport in a test. Nobody downloads it, so it is not
+/// shrunk.
 pub fn build_for_test(workspace: &Workspace) -> Result<()> {
     let compiled = compile(workspace, TEST_MODULE)?;
     let output = workspace.target().join(TEST_OUTPUT);
@@ -131,7 +136,8 @@ fn measure(module: &Path) -> Result<Sizes> {
     Ok(Sizes { raw: size("raw")?, gzip: size("gzip")?, brotli: size("brotli")? })
 }
 
-/// A hash of everything that decides the output: the compiled module, the binder, and the shrinker's options.
+/// A hash of everything that decides the output: the compiled module, the binder, and the
+/// shrinker's options.
 fn fingerprint(workspace: &Workspace, compiled: &Path) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     let inputs = [

@@ -1,4 +1,5 @@
-//! Where things are: the repository, the target folder, and the folders that builds of another kind keep to themselves.
+//! Where things are: the repository, the target folder, and the folders that builds of another kind
+//! keep to themselves.
 
 use std::{
     env,
@@ -16,7 +17,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the repository from the manifest of this crate; `CARGO_TARGET_DIR` is honoured as Cargo does it.
+    /// Finds the repository from the manifest of this crate; `CARGO_TARGET_DIR` is honoured as
+    /// Cargo does it.
     pub fn locate() -> Result<Self> {
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
@@ -56,7 +58,8 @@ impl Workspace {
         self.target.join("peers")
     }
 
-    /// Programs that are built once and kept: the bindings' writer, and pinned tools that the machine lacks.
+    /// Programs that are built once and kept: the bindings' writer, and pinned tools that the
+    /// machine lacks.
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")
     }

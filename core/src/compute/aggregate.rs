@@ -1,7 +1,7 @@
 //! The coordinator's part of a round: each lane or unit counted once, then the weights moved.
 //!
-//! Sums do not depend on the order of arrival, and a part that comes twice is counted once, so every coordinator
-//! that has accepted the same parts has the same weights.
+//! Sums do not depend on the order of arrival, and a part that comes twice is counted once, so
+//! every coordinator that has accepted the same parts has the same weights.
 
 use super::{
     error::{ComputeError, check_count, check_position},

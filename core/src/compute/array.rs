@@ -1,4 +1,5 @@
-//! Bounded arrays of integers, encoded as borsh encodes a `Vec` of them, but by blocks instead of item by item.
+//! Bounded arrays of integers, encoded as borsh encodes a `Vec` of them, but by blocks instead of
+//! item by item.
 //!
 //! The cap is checked before memory is taken, and memory is taken only as bytes arrive.
 

@@ -1,5 +1,5 @@
-//! Why a computation is refused. Nothing here happens to inputs that went through [`super::params::Plan`] and the
-//! checks of their types; all of it can happen to what a peer sent.
+//! Why a computation is refused. Nothing here happens to inputs that went through
+//! [`super::params::Plan`] and the checks of their types; all of it can happen to what a peer sent.
 
 use super::{kernel::ShapeError, params::ParamsError, state::StateError};
 

@@ -1,7 +1,7 @@
 //! Units of one step, for jobs that exchange every step: what a worker computes and hands in.
 //!
-//! The trace holds all products of the step, so that a verifier can check them faster than it could compute them
-//! (see [`super::freivalds`]); the result is the part that enters the weights.
+//! The trace holds all products of the step, so that a verifier can check them faster than it could
+//! compute them (see [`super::freivalds`]); the result is the part that enters the weights.
 
 use super::{
     array::{Array, update_hash},
@@ -23,7 +23,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Most numbers in the products of a unit.
 pub const TRACE_VALUES_MAX: usize = 1 << 22;
-/// Every sum of products stays below this, by section 6 of the specification; a claim at or above it is false.
+/// Every sum of products stays below this, by section 6 of the specification; a claim at or above
+/// it is false.
 pub const PRODUCT_LIMIT: u32 = 1 << 30;
 
 /// The gradients of a unit, layer after layer, and the exponent of each layer.
@@ -101,7 +102,8 @@ impl UnitTrace {
     }
 }
 
-/// Computes a unit of a round from the published weights; `rows` are those of [`super::lane::EpochOrder::lane_rows`].
+/// Computes a unit of a round from the published weights; `rows` are those of
+/// [`super::lane::EpochOrder::lane_rows`].
 pub fn run_unit(
     plan: &Plan,
     round: u32,

@@ -6,10 +6,12 @@ pub const WEIGHT_FRACTION: u32 = 24;
 pub const GRADIENT_FRACTION: u32 = 20;
 /// Master weights, momenta and clipped gradients stay within plus or minus this.
 pub const LIM: i32 = (1 << 30) - 1;
-/// Largest magnitude of an int8 operand: -128 never occurs, so pairs of products fit every SIMD form.
+/// Largest magnitude of an int8 operand: -128 never occurs, so pairs of products fit every SIMD
+/// form.
 pub const INT8_MAX: i32 = 127;
 
-/// Shift to the right, rounding halves up. The caller keeps `x` far enough from the ends for the half.
+/// Shift to the right, rounding halves up. The caller keeps `x` far enough from the ends for the
+/// half.
 #[inline(always)]
 pub const fn rshr(x: i64, shift: u32) -> i64 {
     (x + ((1 << shift) >> 1)) >> shift

@@ -1,7 +1,8 @@
-//! Batch inference as work: the products of every layer, so that a checker can be sure for less than the work costs.
+//! Batch inference as work: the products of every layer, so that a checker can be sure for less
+//! than the work costs.
 //!
-//! A batch is cut into parts, whose size follows from the network's shape alone. The worker sends all products of a
-//! part, and [`super::freivalds::check_inference`] checks them.
+//! A batch is cut into parts, whose size follows from the network's shape alone. The worker sends
+//! all products of a part, and [`super::freivalds::check_inference`] checks them.
 
 use super::{
     array::Array,
@@ -17,7 +18,8 @@ use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 use core::ops::Range;
 
-/// Most numbers in the products of a part: what a phone on a slow line still hands in within seconds.
+/// Most numbers in the products of a part: what a phone on a slow line still hands in within
+/// seconds.
 pub const PART_VALUES_MAX: usize = 1 << 17;
 /// Most rows of a part.
 pub const PART_ROWS_MAX: u32 = 512;

@@ -1,8 +1,10 @@
-//! Lanes of local steps: what a worker computes, and what a checker recomputes. Section 5 of the specification.
+//! Lanes of local steps: what a worker computes, and what a checker recomputes. Section 5 of the
+//! specification.
 //!
-//! A lane starts from the published master weights and makes the plan's number of steps by itself. It commits to the
-//! state after every step, so that two workers who disagree can be told apart by replaying one step: the first
-//! whose digests differ, from the state before it, on which they agree.
+//! A lane starts from the published master weights and makes the plan's number of steps by itself.
+//! It commits to the state after every step, so that two workers who disagree can be told apart by
+//! replaying one step: the first whose digests differ, from the state before it, on which they
+//! agree.
 
 use super::{
     array::{Array, update_hash},
@@ -180,8 +182,9 @@ impl LaneResult {
         Digest(*hasher.finalize().as_bytes())
     }
 
-    /// Refuses what cannot be an honest result whatever was computed: wrong lengths, a delta that leaves the weights'
-    /// range, a count of work that is not the plan's, a digest of something else.
+    /// Refuses what cannot be an honest result whatever was computed: wrong lengths, a delta that
+    /// leaves the weights' range, a count of work that is not the plan's, a digest of something
+    /// else.
     pub fn check_form(
         &self,
         plan: &Plan,
@@ -408,7 +411,8 @@ pub fn settle(
     }))
 }
 
-/// What a worker or a checker publishes before it sees another's result: it opens by showing result and salt.
+/// What a worker or a checker publishes before it sees another's result: it opens by showing result
+/// and salt.
 pub fn lane_commitment(result: &Digest, worker: &NodeId, salt: &[u8; 32]) -> Digest {
     let mut hasher = Context::LaneCommitment.hasher();
     hasher.update(&codec::encode(&(result, worker, salt)));

@@ -1,8 +1,10 @@
-//! What a training job fixes before it starts: the shape of the network and the constants of its arithmetic.
+//! What a training job fixes before it starts: the shape of the network and the constants of its
+//! arithmetic.
 //!
-//! [`JobParams`] is what travels and what the job's digest binds; it may say anything. [`Plan`] is the same after
-//! every limit of the specification's section 1 has been checked: only a plan reaches the arithmetic, so that
-//! section 6's proof that nothing overflows holds for whatever a peer sent.
+//! [`JobParams`] is what travels and what the job's digest binds; it may say anything. [`Plan`] is
+//! the same after every limit of the specification's section 1 has been checked: only a plan
+//! reaches the arithmetic, so that section 6's proof that nothing overflows holds for whatever a
+//! peer sent.
 
 pub use super::topology::{Architecture, Layer, Topology};
 
@@ -33,11 +35,11 @@ pub const STEPS_MAX: usize = 1024;
 pub const ROUNDS_MAX: u32 = 1 << 20;
 /// Most multiply-accumulates in one lane or unit: about ten seconds of one browser core.
 pub const LANE_MACS_MAX: u64 = 1 << 38;
-/// By default, tables with fewer training rows than this are small: they get more passes, and pixels the learning rate
-/// of other tables.
+/// By default, tables with fewer training rows than this are small: they get more passes, and
+/// pixels the learning rate of other tables.
 const SMALL_TABLE_ROWS: u32 = 1000;
-/// Steps in a lane by default, for small tables over several passes: a step of a lane takes microseconds, what belongs
-/// to a round milliseconds.
+/// Steps in a lane by default, for small tables over several passes: a step of a lane takes
+/// microseconds, what belongs to a round milliseconds.
 const STEPS_DEFAULT: u32 = 16;
 /// Fewest steps of a job by default.
 const STEPS_TOTAL_MIN: u32 = 800;
@@ -45,7 +47,8 @@ const STEPS_TOTAL_MIN: u32 = 800;
 /// How the workers of a round share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Mode {
-    /// Each lane makes `steps` steps of its own from the published weights; the lanes' moves are averaged.
+    /// Each lane makes `steps` steps of its own from the published weights; the lanes' moves are
+    /// averaged.
     Local {
         /// Lanes in a round, a power of two.
         lanes: u32,
@@ -77,7 +80,8 @@ pub struct JobParams {
     pub unit_rows: u32,
     /// How a round is shared.
     pub mode: Mode,
-    /// Learning rate with 16 fraction bits; halved after half of the rounds and again after three quarters.
+    /// Learning rate with 16 fraction bits; halved after half of the rounds and again after three
+    /// quarters.
     pub learning_rate: u32,
     /// Momentum with 8 fraction bits.
     pub momentum: u16,
@@ -118,7 +122,8 @@ pub enum ParamsError {
 }
 
 impl JobParams {
-    /// The defaults of section 0 for a data set: about 40 passes over it (80 below 1,000 rows), at least 800 steps.
+    /// The defaults of section 0 for a data set: about 40 passes over it (80 below 1,000 rows), at
+    /// least 800 steps.
     pub fn for_dataset(data: &Dataset, hidden: &[u32], seed: u32) -> Result<Self, ParamsError> {
         let rows = data.train().rows();
         let (mut unit_rows, mut lanes) = (8u32, 8u32);
@@ -159,7 +164,8 @@ impl JobParams {
         Ok(params)
     }
 
-    /// The same training with an exchange after every step: as many units as there were lanes, as many steps in all.
+    /// The same training with an exchange after every step: as many units as there were lanes, as
+    /// many steps in all.
     pub fn exact(mut self) -> Self {
         if let Mode::Local { lanes, steps } = self.mode {
             self.mode = Mode::Exact { units: lanes };

@@ -38,7 +38,8 @@ impl Accuracy {
     }
 }
 
-/// A network that answers: its shape and its int8 weights. As bytes, it is the architecture and the published weights.
+/// A network that answers: its shape and its int8 weights. As bytes, it is the architecture and the
+/// published weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classifier {
     topology: Topology,

@@ -1,7 +1,7 @@
 //! The training specification's pseudo-random numbers: 32-bit words from a key and a position.
 //!
-//! They spread initial weights, shuffle rows and round gradients. They are not cryptographic, and nothing
-//! depends on their being unpredictable: everybody must be able to draw the same ones.
+//! They spread initial weights, shuffle rows and round gradients. They are not cryptographic, and
+//! nothing depends on their being unpredictable: everybody must be able to draw the same ones.
 
 /// 2^32 divided by the golden ratio: neighbouring positions land far apart.
 const PHI: u32 = 0x9E37_79B9;
@@ -41,7 +41,8 @@ pub const fn at(key: u32, position: u32) -> u32 {
     mix32(key.wrapping_add(position.wrapping_add(1).wrapping_mul(PHI)))
 }
 
-/// The numbers `0..rows` in the pseudo-random order of a key: sorted by (word at the number, number).
+/// The numbers `0..rows` in the pseudo-random order of a key: sorted by (word at the number,
+/// number).
 pub fn permutation(key: u32, rows: u32) -> alloc::vec::Vec<u32> {
     let mut order: alloc::vec::Vec<u64> =
         (0..rows).map(|row| (u64::from(at(key, row)) << 32) | u64::from(row)).collect();

@@ -1,7 +1,9 @@
-//! The state of a network in training: master weights and momentum, and the int8 form that is computed with.
+//! The state of a network in training: master weights and momentum, and the int8 form that is
+//! computed with.
 //!
-//! Specification, sections 3 (initial state) and 4 (publish). Values outside ±[`LIM`] are refused on decoding,
-//! lengths that do not fit the network are refused wherever a state meets a [`Topology`].
+//! Specification, sections 3 (initial state) and 4 (publish). Values outside ±[`LIM`] are refused
+//! on decoding, lengths that do not fit the network are refused wherever a state meets a
+//! [`Topology`].
 
 use super::{
     array::{Array, for_each_block, update_hash},
@@ -39,7 +41,8 @@ fn check_range(what: &'static str, values: &[i32]) -> Result<(), StateError> {
     }
 }
 
-/// Master weights: 24 fraction bits, layer after layer, each `(inputs + 1) x outputs` row-major, the bias last.
+/// Master weights: 24 fraction bits, layer after layer, each `(inputs + 1) x outputs` row-major,
+/// the bias last.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct Weights(Array<i32, PARAMETERS_MAX>);
 

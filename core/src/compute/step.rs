@@ -1,8 +1,9 @@
-//! One training step of one unit: forward, error, backward, update. Section 4 of the training specification.
+//! One training step of one unit: forward, error, backward, update. Section 4 of the training
+//! specification.
 //!
-//! The element-wise rules stand here as functions of their own, because a checker applies them to a worker's
-//! claimed products: see [`super::freivalds`]. All lengths come from a checked plan; section 6 of the specification
-//! proves that no sum overflows.
+//! The element-wise rules stand here as functions of their own, because a checker applies them to a
+//! worker's claimed products: see [`super::freivalds`]. All lengths come from a checked plan;
+//! section 6 of the specification proves that no sum overflows.
 
 use super::{
     error::{ComputeError, check_count},
@@ -94,7 +95,8 @@ impl Workspace {
         Ok(())
     }
 
-    /// Fills `errors`, `back`, `gradients` and `exponents` after a forward pass over rows with these labels.
+    /// Fills `errors`, `back`, `gradients` and `exponents` after a forward pass over rows with
+    /// these labels.
     pub(super) fn backward(
         &mut self,
         plan: &Plan,
@@ -148,7 +150,8 @@ pub(super) fn with_bias(out: &mut Vec<i8>, layer: &Layer, rows: &[i8]) {
     }
 }
 
-/// The activations of `next` from the products before it: rescaled, clipped at zero (ReLU) and at 127.
+/// The activations of `next` from the products before it: rescaled, clipped at zero (ReLU) and at
+/// 127.
 pub(super) fn activate(out: &mut Vec<i8>, next: &Layer, products: &[i32], shift: u32) {
     out.clear();
     for row in products.chunks_exact(next.inputs) {
@@ -249,7 +252,8 @@ pub(super) fn quantise(
 
 /// Moves a state by a layer's summed gradient: momentum, then weights.
 ///
-/// `sums` yields the gradient at [`GRADIENT_FRACTION`] plus the layer's exponent; `batch_log2` says how many rows are in it.
+/// `sums` yields the gradient at [`GRADIENT_FRACTION`] plus the layer's exponent; `batch_log2` says
+/// how many rows are in it.
 pub(super) fn update_layer(
     layer: &Layer,
     params: &JobParams,

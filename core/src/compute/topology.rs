@@ -1,6 +1,8 @@
-//! The shape of a network: layer widths and exponents, checked once, and where each layer lies in the flat arrays.
+//! The shape of a network: layer widths and exponents, checked once, and where each layer lies in
+//! the flat arrays.
 //!
-//! Limits are those of section 1 of the training specification; widths, exponents and sizes outside them are refused.
+//! Limits are those of section 1 of the training specification; widths, exponents and sizes outside
+//! them are refused.
 
 use super::params::{CLASSES_MAX, DIMS_MAX, PARAMETERS_MAX, ParamsError, WIDTH_MAX};
 use crate::codec::BoundedVec;

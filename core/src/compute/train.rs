@@ -1,4 +1,5 @@
-//! A whole job done by one process: the yardstick for every distributed run, and what an auditor recomputes.
+//! A whole job done by one process: the yardstick for every distributed run, and what an auditor
+//! recomputes.
 
 use super::{
     aggregate::{LaneRound, UnitRound},

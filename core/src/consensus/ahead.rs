@@ -1,14 +1,16 @@
-//! The next height, opened before the present one is decided (docs/consensus.md, "Two heights at a time").
+//! The next height, opened before the present one is decided (docs/consensus.md, "Two heights at a
+//! time").
 //!
-//! While a member is in the first view of height `h` and locked there on block `B`, it prepares one block of `h` + 1 upon
-//! `B`, if `h` does not end a term. It goes no further with `h` + 1 until `h` is final: it takes no lock there, commits
-//! nothing, gives up no view. So of `h` + 1 there is one vote at most, one record in the log, and nothing to carry through
-//! a view change of `h`.
+//! While a member is in the first view of height `h` and locked there on block `B`, it prepares one
+//! block of `h` + 1 upon `B`, if `h` does not end a term. It goes no further with `h` + 1 until `h`
+//! is final: it takes no lock there, commits nothing, gives up no view. So of `h` + 1 there is one
+//! vote at most, one record in the log, and nothing to carry through a view change of `h`.
 //!
-//! A prepare certificate of such a block holds the locks of a quorum on `B`, all of one view: nothing but `B` can become
-//! final at `h` any more. So a certificate of `h` + 1 never contradicts a decision of `h`, and the rules of a height hold for
-//! `h` + 1 as if it had been opened later. If another block than `B` becomes final, a member that has prepared upon `B`
-//! leaves the first view of `h` + 1 at once, since its vote there is spent.
+//! A prepare certificate of such a block holds the locks of a quorum on `B`, all of one view:
+//! nothing but `B` can become final at `h` any more. So a certificate of `h` + 1 never contradicts
+//! a decision of `h`, and the rules of a height hold for `h` + 1 as if it had been opened later. If
+//! another block than `B` becomes final, a member that has prepared upon `B` leaves the first view
+//! of `h` + 1 at once, since its vote there is spent.
 
 use super::{
     error::{Error, Fault},
@@ -42,7 +44,8 @@ pub(super) enum Asked {
 }
 
 impl Replica {
-    /// Whether the block of this view and height may have been made before the height below was decided.
+    /// Whether the block of this view and height may have been made before the height below was
+    /// decided.
     pub(super) fn may_be_ahead(&self, height: Height, view: View) -> bool {
         let ends_term = |height| {
             seed::ends_term(&self.params, height) && !fault::is(fault::Fault::AheadAcrossTerms)
@@ -54,8 +57,9 @@ impl Replica {
         self.instance.height.saturating_add(1)
     }
 
-    /// The block upon which the next height can be opened: this node has locked it in the first view, and is in that view
-    /// still. The next seed and the next committee do not follow from it.
+    /// The block upon which the next height can be opened: this node has locked it in the first
+    /// view, and is in that view still. The next seed and the next committee do not follow from
+    /// it.
     fn base(&self) -> Option<(Digest, &Block, &State)> {
         let Instance { view, accepted, committed, lock, decided, .. } = &self.instance;
         let in_first_view = *view == 0 || fault::is(fault::Fault::AheadInLaterViews);
@@ -88,14 +92,15 @@ impl Replica {
         (self.seat == Some(self.leader_at(self.next_height(), 0))).then_some(base)
     }
 
-    /// When to ask. While the disk is behind nothing is opened, and [`super::Input::Persisted`] calls anyway.
+    /// When to ask. While the disk is behind nothing is opened, and [`super::Input::Persisted`]
+    /// calls anyway.
     pub(super) fn propose_ahead_at_ms(&self) -> Option<TimeMs> {
         let (_, block, _) = self.to_ask().filter(|_| self.outbox.is_on_disk())?;
         Some(validate::earliest_ms(&block.header, &self.params))
     }
 
-    /// The leader of the next height asks for a block upon one that is prepared. What is wanted is only what can be
-    /// applied: empty blocks are not worth it.
+    /// The leader of the next height asks for a block upon one that is prepared. What is wanted is
+    /// only what can be applied: empty blocks are not worth it.
     pub(super) fn try_propose_ahead(&mut self) {
         if self.propose_ahead_at_ms().is_none_or(|at| self.now_ms < at) {
             return;
@@ -113,8 +118,9 @@ impl Replica {
         }
     }
 
-    /// Whether this host has too much to do to open a height ahead of time: more than a phase of votes brings, and by the time that it has
-    /// caught up the present height is decided; or more than its processors can do at a time.
+    /// Whether this host has too much to do to open a height ahead of time: more than a phase of
+    /// votes brings, and by the time that it has caught up the present height is decided; or
+    /// more than its processors can do at a time.
     pub(super) fn is_busy(&self, waiting: usize) -> bool {
         waiting > self.head.committee.seats().len()
             || self.is_contended && self.config.pipeline == Pipeline::Auto
@@ -141,7 +147,8 @@ impl Replica {
         Ok(())
     }
 
-    /// A proposal of the next height came before this node had locked the block that it is built upon.
+    /// A proposal of the next height came before this node had locked the block that it is built
+    /// upon.
     pub(super) fn on_kept_proposal(&mut self) {
         if self.config.pipeline == Pipeline::Off || self.ahead.is_some() {
             return;
@@ -157,7 +164,8 @@ impl Replica {
         }
     }
 
-    /// As a proposal of the present height is checked, with the prepared block as head. Its sender is known to lead.
+    /// As a proposal of the present height is checked, with the prepared block as head. Its sender
+    /// is known to lead.
     fn check_ahead(&mut self, proposal: &Proposal) -> Result<Outcome, Fault> {
         let leader = self.node_at(self.leader_at(self.next_height(), 0));
         proposal.signed_claim().verify(&leader).map_err(|_| Offence::BadSignature)?;
@@ -179,8 +187,8 @@ impl Replica {
         })
     }
 
-    /// Gives the block the only prepare vote of the first view of its height. The record of it, and the lock on its
-    /// parent before, are on disk before the vote leaves.
+    /// Gives the block the only prepare vote of the first view of its height. The record of it, and
+    /// the lock on its parent before, are on disk before the vote leaves.
     fn accept_ahead(&mut self, proposal: Proposal, outcome: Outcome) {
         let (height, digest) = (self.next_height(), proposal.block.header.digest());
         self.outbox.event(Event::Ahead { height, digest });
@@ -239,7 +247,8 @@ impl Replica {
         next
     }
 
-    /// This node has voted ahead for a block whose parent did not become final: in that view it has nothing more to say.
+    /// This node has voted ahead for a block whose parent did not become final: in that view it has
+    /// nothing more to say.
     pub(super) fn leave_orphan(&mut self) -> Result<(), Error> {
         let Instance { view, accepted, held, .. } = &mut self.instance;
         let Some(digest) = accepted.filter(|_| *view == 0) else { return Ok(()) };

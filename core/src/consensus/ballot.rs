@@ -1,7 +1,7 @@
-//! The votes of one phase of one view. One vote is kept for each seat, unchecked; once votes for one block
-//! weigh a quorum their sum is checked with one pairing (and the subgroup once, of the sum, see [`bls::aggregate`]), and
-//! only if that fails the set is halved until the bad votes are found. So a correct committee costs one check a phase,
-//! and a liar costs a few and its vote.
+//! The votes of one phase of one view. One vote is kept for each seat, unchecked; once votes for
+//! one block weigh a quorum their sum is checked with one pairing (and the subgroup once, of the
+//! sum, see [`bls::aggregate`]), and only if that fails the set is halved until the bad votes are
+//! found. So a correct committee costs one check a phase, and a liar costs a few and its vote.
 
 use crate::{
     crypto::bls,
@@ -20,7 +20,8 @@ pub(super) struct Ballot {
 #[derive(Clone, Copy, Debug)]
 struct Cast {
     signed: SignedVote,
-    /// Found out, or convicted of voting twice: counts no more, and nothing of this seat is looked at.
+    /// Found out, or convicted of voting twice: counts no more, and nothing of this seat is looked
+    /// at.
     spoiled: bool,
 }
 
@@ -66,7 +67,8 @@ impl Ballot {
         self.certificate.get_or_insert(certificate.into_inner());
     }
 
-    /// The certificate of this vote, if enough valid votes are there, and the votes that were found bad.
+    /// The certificate of this vote, if enough valid votes are there, and the votes that were found
+    /// bad.
     pub(super) fn certify(
         &mut self,
         vote: &Vote,
@@ -121,7 +123,8 @@ fn checked(
         .map(|c| c.into_inner())
 }
 
-/// The bad ones of a set whose sum is known to fail. The sum of two good halves is good, so at least one is found.
+/// The bad ones of a set whose sum is known to fail. The sum of two good halves is good, so at
+/// least one is found.
 fn find_bad(vote: &Vote, committee: &Committee, parts: &[(usize, bls::Signature)]) -> Vec<usize> {
     let mut bad = Vec::new();
     let mut failing = alloc::vec![parts];

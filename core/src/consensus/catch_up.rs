@@ -1,8 +1,8 @@
 //! Notices that others are ahead, and decides whom to ask for the blocks that are missing here.
 //!
-//! A claim to be ahead costs nothing, so it is worth one question: the claimant is asked, and forgotten
-//! until it claims again. One question is under way at a time. A peer one height ahead is usually just
-//! faster, and is asked only after some patience.
+//! A claim to be ahead costs nothing, so it is worth one question: the claimant is asked, and
+//! forgotten until it claims again. One question is under way at a time. A peer one height ahead is
+//! usually just faster, and is asked only after some patience.
 
 use crate::types::{Height, NodeId, TimeMs};
 use alloc::collections::BTreeMap;

@@ -1,10 +1,12 @@
-//! Votes by way of a collector: the cheaper way for members that stand close together, as in SBFT (Golan Gueta and others,
-//! DSN 2019, section V) without its fast path and with one collector. It is a way of carrying votes, and no rule of safety knows of it.
+//! Votes by way of a collector: the cheaper way for members that stand close together, as in SBFT
+//! (Golan Gueta and others, DSN 2019, section V) without its fast path and with one collector. It
+//! is a way of carrying votes, and no rule of safety knows of it.
 //!
-//! In the first view of a height votes go to its leader, which adds them up and gives each certificate to all: two
-//! hops in place of one, and about `2n` messages a phase in place of `n²`. As soon as a member has to say its votes again, it says
-//! them to all, and so it does with all later votes of that height; from the second view on nobody collects.
-//! So a leader that keeps silent costs a height some patience, and never more: it can delay its own proposal for as long.
+//! In the first view of a height votes go to its leader, which adds them up and gives each
+//! certificate to all: two hops in place of one, and about `2n` messages a phase in place of `n²`.
+//! As soon as a member has to say its votes again, it says them to all, and so it does with all
+//! later votes of that height; from the second view on nobody collects. So a leader that keeps
+//! silent costs a height some patience, and never more: it can delay its own proposal for as long.
 
 use super::{output::Event, output::To, replica::Replica};
 use crate::{
@@ -16,7 +18,8 @@ use crate::{
 /// The only view whose votes are collected.
 pub(super) const COLLECTED_VIEW: View = 0;
 
-/// To whom a member sends its votes. Members of one committee may differ: all take what comes either way.
+/// To whom a member sends its votes. Members of one committee may differ: all take what comes
+/// either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VotesTo {
     /// To every member: three hops to finality, for committees that stand far apart.
@@ -42,7 +45,8 @@ impl VotesTo {
 }
 
 impl Replica {
-    /// The seat that collects the votes of the present height, or of a later one of the same term: the one that leads its first view.
+    /// The seat that collects the votes of the present height, or of a later one of the same term:
+    /// the one that leads its first view.
     pub fn collector(&self, height: Height) -> usize {
         self.leader_at(height, COLLECTED_VIEW)
     }
@@ -63,7 +67,8 @@ impl Replica {
         }
     }
 
-    /// The collector has not answered in time, or may not have heard: from here on votes of this height go to all.
+    /// The collector has not answered in time, or may not have heard: from here on votes of this
+    /// height go to all.
     pub(super) fn fall_back(&mut self, digest: Digest) {
         if self.is_collected(self.instance.height, self.instance.view) {
             self.outbox.event(Event::FellBack { height: self.instance.height, digest });
@@ -71,8 +76,8 @@ impl Replica {
         self.instance.fell_back = true;
     }
 
-    /// The collector gives each certificate of its view to all, once, whoever has made it and wherever its own votes go: some may
-    /// wait for it.
+    /// The collector gives each certificate of its view to all, once, whoever has made it and
+    /// wherever its own votes go: some may wait for it.
     pub(super) fn spread(&mut self, certificate: &Certificate) {
         let (view, phase) = (certificate.vote.view, certificate.vote.phase);
         let collects =

@@ -16,7 +16,8 @@ pub enum Error {
     /// The disk is far behind: drop the message, it will be said again.
     #[error("too much waits for the disk")]
     Overloaded,
-    /// Fatal, and this node's fault: a quorum certified a block that executes differently here. It halts.
+    /// Fatal, and this node's fault: a quorum certified a block that executes differently here. It
+    /// halts.
     #[error(
         "the final block {height} executes differently on this node: its software or its store is broken"
     )]
@@ -29,7 +30,8 @@ pub enum Error {
 /// Why a replica cannot start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RestoreError {
-    /// The vote key is not the one that the committee knows: with another, every vote would be a bad one.
+    /// The vote key is not the one that the committee knows: with another, every vote would be a
+    /// bad one.
     #[error("the vote key is not the one of this node's seat")]
     WrongVoteKey,
     /// Nor is the VRF key: no block that this node proposes at the end of a term would get a vote.

@@ -1,9 +1,10 @@
-//! Messages of the next heights that come before this node has finished the present one. Others may be half
-//! a round trip ahead, not more: who is further ahead has to be caught up with by sync.
+//! Messages of the next heights that come before this node has finished the present one. Others may
+//! be half a round trip ahead, not more: who is further ahead has to be caught up with by sync.
 //!
-//! Kept, of each of [`HEIGHTS_MAX`] heights: of each seat one vote for each phase and one certificate, each of the first
-//! views, one view change without its block, one proposal for each of the first views and only from its leader. So the
-//! memory is bounded by [`VIEWS_MAX`] blocks a height and some kilobytes a seat, and no seat can push out another's messages.
+//! Kept, of each of [`HEIGHTS_MAX`] heights: of each seat one vote for each phase and one
+//! certificate, each of the first views, one view change without its block, one proposal for each
+//! of the first views and only from its leader. So the memory is bounded by [`VIEWS_MAX`] blocks a
+//! height and some kilobytes a seat, and no seat can push out another's messages.
 
 use crate::{
     ledger::Phase,
@@ -36,7 +37,8 @@ fn first(height: Height) -> (Height, Slot, NodeId) {
 }
 
 impl Future {
-    /// Keeps a message of a height after the present one. `is_leader`: whether the sender leads the view it speaks of.
+    /// Keeps a message of a height after the present one. `is_leader`: whether the sender leads the
+    /// view it speaks of.
     pub(super) fn keep(
         &mut self,
         present: Height,

@@ -1,5 +1,6 @@
-//! All that a replica knows about the height that is being decided. Everything in it is bounded: one vote
-//! a seat, phase and view within [`VIEW_WINDOW`], one view change a seat, [`HELD_MAX`] blocks.
+//! All that a replica knows about the height that is being decided. Everything in it is bounded:
+//! one vote a seat, phase and view within [`VIEW_WINDOW`], one view change a seat, [`HELD_MAX`]
+//! blocks.
 
 use super::ballot::Ballot;
 use crate::{
@@ -14,7 +15,8 @@ use alloc::{
 
 /// Views ahead of the present one (and, for commit votes, behind it) whose votes are kept.
 pub(super) const VIEW_WINDOW: View = 4;
-/// Blocks that are kept for one height: the accepted one, the locked one, and those of others' certificates.
+/// Blocks that are kept for one height: the accepted one, the locked one, and those of others'
+/// certificates.
 pub(super) const HELD_MAX: usize = 8;
 
 #[derive(Debug)]
@@ -26,7 +28,8 @@ pub(super) struct Instance {
     pub(super) view_entered_ms: TimeMs,
     /// The block that got this node's prepare vote in this view.
     pub(super) accepted: Option<Digest>,
-    /// When this node voted for the block of the first view, and whether the height below was open then.
+    /// When this node voted for the block of the first view, and whether the height below was open
+    /// then.
     pub(super) voted_ms: Option<TimeMs>,
     pub(super) is_ahead: bool,
     /// Whether it got the commit vote.
@@ -160,8 +163,8 @@ impl Instance {
             .find(|view| self.weight_from(*view, committee) >= committee.blocking())
     }
 
-    /// A quorum's view changes of the present view, and the newest certificate among them. Members whose
-    /// certified block is missing here are left out: the block cannot be proposed again.
+    /// A quorum's view changes of the present view, and the newest certificate among them. Members
+    /// whose certified block is missing here are left out: the block cannot be proposed again.
     pub(super) fn new_view(&self, committee: &Committee) -> Option<NewView> {
         let usable = |signed: &&SignedViewChange| {
             let prepared = signed.change.prepared.as_ref();

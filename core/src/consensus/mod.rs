@@ -1,5 +1,6 @@
-//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, or two; votes to everyone and three
-//! hops to finality, or by way of the leader and five ([`VotesTo`]). A sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
+//! PBFT (Castro and Liskov, OSDI 1999) with BLS-aggregated votes: one height at a time, or two;
+//! votes to everyone and three hops to finality, or by way of the leader and five ([`VotesTo`]). A
+//! sans-IO [`Machine`](crate::machine::Machine); [`Replica`] is its state.
 //!
 //! | when | the replica | on disk first |
 //! |---|---|---|
@@ -25,20 +26,22 @@
 //! | the last block of an epoch is final | votes with the keys of its seat in the next committee, if it has one there | block and state |
 //! | a message of a final height | answers with the certificate of the head | |
 //!
-//! Why two blocks cannot become final at one height: a commit quorum for B in view w holds f+1 correct
-//! members whose locks were on disk before their commit votes. None of them votes in w any more once it has
-//! changed to a later view, and each quorum of view changes contains one of them. So the newest certificate
-//! in any justification is of view w or later, and by induction over views it is of B.
+//! Why two blocks cannot become final at one height: a commit quorum for B in view w holds f+1
+//! correct members whose locks were on disk before their commit votes. None of them votes in w any
+//! more once it has changed to a later view, and each quorum of view changes contains one of them.
+//! So the newest certificate in any justification is of view w or later, and by induction over
+//! views it is of B.
 //!
-//! A block is due after `block_interval_ms_max`, or `block_interval_ms_min` if the mempool holds something.
-//! The clock of view 0 runs from then; the clock of a later view runs once a quorum has entered it, so no
-//! member runs ahead alone. A member without a quorum repeats itself and waits.
+//! A block is due after `block_interval_ms_max`, or `block_interval_ms_min` if the mempool holds
+//! something. The clock of view 0 runs from then; the clock of a later view runs once a quorum has
+//! entered it, so no member runs ahead alone. A member without a quorum repeats itself and waits.
 //!
-//! The last block of an epoch makes the next committee; with the block's finality that one takes over, here in
-//! `finalise`, and everything that a replica does asks the committee of its head.
+//! The last block of an epoch makes the next committee; with the block's finality that one takes
+//! over, here in `finalise`, and everything that a replica does asks the committee of its head.
 //!
-//! The next height is opened upon a block that is prepared and not final yet, within a term: see `ahead`. Where processors are
-//! contended it is not, and its leader rests before it proposes: see `pace`.
+//! The next height is opened upon a block that is prepared and not final yet, within a term: see
+//! `ahead`. Where processors are contended it is not, and its leader rests before it proposes: see
+//! `pace`.
 
 mod ahead;
 mod ballot;

@@ -1,5 +1,6 @@
-//! What the machine wants done, in one order. A barrier holds back all that comes after it until the host
-//! has it on disk: a vote cannot reach the wire before the record that keeps it from being cast twice.
+//! What the machine wants done, in one order. A barrier holds back all that comes after it until
+//! the host has it on disk: a vote cannot reach the wire before the record that keeps it from being
+//! cast twice.
 
 use super::{
     error::Error,

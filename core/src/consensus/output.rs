@@ -1,5 +1,5 @@
-//! What a replica wants done. [`Output::Persist`], [`Output::Finalised`] and [`Output::Adopted`] are barriers: nothing
-//! that comes after them is polled before [`super::Input::Persisted`].
+//! What a replica wants done. [`Output::Persist`], [`Output::Finalised`] and [`Output::Adopted`]
+//! are barriers: nothing that comes after them is polled before [`super::Input::Persisted`].
 
 use super::{replica::Head, validate::BlockError, wal::WalRecord};
 use crate::{
@@ -22,11 +22,11 @@ pub enum Output {
     },
     /// Append this durably, then answer [`super::Input::Persisted`].
     Persist(Box<WalRecord>),
-    /// A block is final: store block, certificate and changes in one atomic write, drop the records of
-    /// this height and of those below, then answer [`super::Input::Persisted`].
+    /// A block is final: store block, certificate and changes in one atomic write, drop the records
+    /// of this height and of those below, then answer [`super::Input::Persisted`].
     Finalised(Box<Finalised>),
-    /// The replica goes on from this state: make it the store's in one atomic write, drop the records of its height and
-    /// of those below, then answer [`super::Input::Persisted`].
+    /// The replica goes on from this state: make it the store's in one atomic write, drop the
+    /// records of its height and of those below, then answer [`super::Input::Persisted`].
     Adopted(Box<Head>),
     /// Ask the mempool. [`super::Input::Built`] answers.
     Request(BuildBlock),
@@ -51,7 +51,8 @@ pub enum Output {
 /// To whom a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To every other seat of the committee: the [audience](super::Replica::audience) of the message.
+    /// To every other seat of the committee: the [audience](super::Replica::audience) of the
+    /// message.
     All,
     /// To one.
     One(NodeId),
@@ -104,7 +105,8 @@ pub enum Event {
         /// Its block.
         digest: Digest,
     },
-    /// Another block became final than the one upon which this node has voted ahead: that vote was in vain.
+    /// Another block became final than the one upon which this node has voted ahead: that vote was
+    /// in vain.
     Orphaned {
         /// The height of the vote.
         height: Height,
@@ -120,7 +122,8 @@ pub enum Event {
         /// The block.
         digest: Digest,
     },
-    /// The collector of this block's votes did not answer in time: votes of this height go to all from here on.
+    /// The collector of this block's votes did not answer in time: votes of this height go to all
+    /// from here on.
     FellBack {
         /// The height.
         height: Height,
@@ -159,7 +162,8 @@ pub enum Offence {
     /// Two statements about one view change, both validly signed.
     #[error("changed its mind about a view change")]
     DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
-    /// A commit vote, and a later view change that does not show what was committed, both validly signed.
+    /// A commit vote, and a later view change that does not show what was committed, both validly
+    /// signed.
     #[error("hides in a view change what it has committed")]
     HiddenLock(SignedVote, Box<SignedViewChange>),
     /// The vote spoiled an aggregate.

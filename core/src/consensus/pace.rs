@@ -1,23 +1,26 @@
-//! How fast blocks follow one another: whether it pays to open the next height while one is being decided, and how long a leader
-//! rests where processors are contended.
+//! How fast blocks follow one another: whether it pays to open the next height while one is being
+//! decided, and how long a leader rests where processors are contended.
 //!
-//! Where messages are under way for most of the time, two heights take as long as one. Where processors or links are busy already, the two
-//! hold each other up. Nobody sees that by looking at itself: what is slow may be the other members. So the leader goes by how long
-//! blocks have taken lately, with and without another height beside them, as TCP Vegas goes by round trips and not by losses
-//! (Brakmo and Peterson, 1995). Each way is tried now and then whatever it seems to be worth, at heights that are the same for all members.
+//! Where messages are under way for most of the time, two heights take as long as one. Where
+//! processors or links are busy already, the two hold each other up. Nobody sees that by looking at
+//! itself: what is slow may be the other members. So the leader goes by how long blocks have taken
+//! lately, with and without another height beside them, as TCP Vegas goes by round trips and not by
+//! losses (Brakmo and Peterson, 1995). Each way is tried now and then whatever it seems to be
+//! worth, at heights that are the same for all members.
 
 use crate::types::Height;
 
-/// In so many heights both ways are tried: the first two are opened beside each other, and these one by one. All of these but the
-/// last have neither neighbour beside them.
+/// In so many heights both ways are tried: the first two are opened beside each other, and these
+/// one by one. All of these but the last have neither neighbour beside them.
 const CYCLE: Height = 32;
 const APART: Height = 16;
 const APART_LAST: Height = 18;
-/// How much longer a block may take beside another one, in quarters, and milliseconds that are within a clock's error.
+/// How much longer a block may take beside another one, in quarters, and milliseconds that are
+/// within a clock's error.
 const QUARTERS_MAX: u64 = 5;
 const SLACK_MS: u64 = 2;
-/// What part of the time that blocks take a leader rests, and how long at most: so a longer rest, which is a larger block, which takes
-/// longer, comes to an end.
+/// What part of the time that blocks take a leader rests, and how long at most: so a longer rest,
+/// which is a larger block, which takes longer, comes to an end.
 const REST_PART: u64 = 2;
 const REST_MS_MAX: u64 = 100;
 /// A new time counts for a quarter.
@@ -25,8 +28,8 @@ const WEIGHT: u64 = 4;
 /// Times are kept in parts of a millisecond, so that means move.
 const PARTS: u64 = 16;
 
-/// Whether a leader opens the next height while one is being decided. Where its host's processors are contended it rests before it proposes,
-/// unless it is to open wherever it may.
+/// Whether a leader opens the next height while one is being decided. Where its host's processors
+/// are contended it rests before it proposes, unless it is to open wherever it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pipeline {
     /// Where blocks take hardly longer by it.
@@ -62,15 +65,17 @@ pub(super) struct Pace {
 struct Mean(Option<u64>);
 
 impl Pace {
-    /// A block has become final in its first view; this node had another height open beside it, or had not.
+    /// A block has become final in its first view; this node had another height open beside it, or
+    /// had not.
     pub(super) fn note(&mut self, height: Height, is_together: bool, took_ms: u64) {
         let took = took_ms.saturating_mul(PARTS);
         self.any.add(took);
         let mean = match is_together {
             true => &mut self.together,
             false if (APART..APART_LAST).contains(&(height % CYCLE)) => &mut self.alone,
-            // About half of the members vote for a block that was opened ahead only when its parent is final, and see one
-            // height at a time where others have two. So what was alone is known by its number only.
+            // About half of the members vote for a block that was opened ahead only when its parent
+            // is final, and see one height at a time where others have two. So what was
+            // alone is known by its number only.
             false => return,
         };
         mean.add(took);

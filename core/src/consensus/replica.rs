@@ -1,4 +1,5 @@
-//! The machine itself: its state, its construction from what the store has, and the way of an input through it.
+//! The machine itself: its state, its construction from what the store has, and the way of an input
+//! through it.
 
 use super::{
     ahead::Asked,
@@ -26,7 +27,8 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 
-/// Sets of keys that are held at once: the present ones, those of the next epoch, and some of which nothing came.
+/// Sets of keys that are held at once: the present ones, those of the next epoch, and some of which
+/// nothing came.
 pub(super) const SEAT_KEYS_MAX: usize = 8;
 
 /// The keys of a node, and what its operator decides.
@@ -34,8 +36,8 @@ pub(super) const SEAT_KEYS_MAX: usize = 8;
 pub struct Config {
     /// Its identity.
     pub node_key: NodeKey,
-    /// Those of its seat, and those that it will have after a turn; without any that fit, or without a seat, it follows
-    /// and says nothing.
+    /// Those of its seat, and those that it will have after a turn; without any that fit, or
+    /// without a seat, it follows and says nothing.
     pub seat_keys: Vec<SeatKeys>,
     /// Where its votes go.
     pub votes_to: VotesTo,
@@ -248,8 +250,8 @@ impl Replica {
         self.seat
     }
 
-    /// How long blocks with transactions take this node from its vote to the end, milliseconds: alone, and beside another
-    /// height. `None` where none has been seen.
+    /// How long blocks with transactions take this node from its vote to the end, milliseconds:
+    /// alone, and beside another height. `None` where none has been seen.
     pub fn pace_ms(&self) -> (Option<u64>, Option<u64>) {
         self.pace.means_ms()
     }
@@ -282,8 +284,8 @@ impl Replica {
         Vote { chain, epoch, height, view, phase, digest }
     }
 
-    /// The nodes that a message to all goes to. What is said of the last height of an epoch is for those who decided it: who
-    /// has lost the seat at the turn waits for it as well.
+    /// The nodes that a message to all goes to. What is said of the last height of an epoch is for
+    /// those who decided it: who has lost the seat at the turn waits for it as well.
     pub fn audience(&self, message: &Message) -> Vec<NodeId> {
         let (committee, height) = (&self.head.committee, message.height());
         let decided = (height < self.instance.height).then(|| epoch::of(&self.params, height));

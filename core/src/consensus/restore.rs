@@ -1,7 +1,8 @@
-//! Starting, for the first time or after a crash. What the log has is what this node may have said: it
-//! takes up exactly there, says it again, and says nothing else in that view.
+//! Starting, for the first time or after a crash. What the log has is what this node may have said:
+//! it takes up exactly there, says it again, and says nothing else in that view.
 //!
-//! A host may give the records by height, and only those of one height in the order in which they were written.
+//! A host may give the records by height, and only those of one height in the order in which they
+//! were written.
 
 use super::{
     error::RestoreError,

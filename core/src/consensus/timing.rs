@@ -1,5 +1,5 @@
-//! How long to wait. A view that fails doubles the patience for the next one; a block that becomes final
-//! sets it back to what that block needed. Everything is relative to this node's own clock.
+//! How long to wait. A view that fails doubles the patience for the next one; a block that becomes
+//! final sets it back to what that block needed. Everything is relative to this node's own clock.
 
 use crate::ledger::Params;
 

@@ -1,6 +1,6 @@
-//! What a block must be to get a vote. A block proposed in the present view is judged afresh, with its
-//! time against this node's clock; one that a quorum has prepared before is judged by everything but the
-//! clock and the view, because it is proposed again byte for byte.
+//! What a block must be to get a vote. A block proposed in the present view is judged afresh, with
+//! its time against this node's clock; one that a quorum has prepared before is judged by
+//! everything but the clock and the view, because it is proposed again byte for byte.
 
 use super::replica::Head;
 use crate::{
@@ -95,7 +95,8 @@ pub(super) fn fresh(
     again(head, params, remembered, block)
 }
 
-/// A block that was prepared before, or is final. Its signatures are remembered: should its view fail, it may come again.
+/// A block that was prepared before, or is final. Its signatures are remembered: should its view
+/// fail, it may come again.
 pub(super) fn again(
     head: &Head,
     params: &Params,
@@ -110,8 +111,8 @@ pub(super) fn again(
     execute(head, params, block, &transactions)
 }
 
-/// A block with the certificate that makes it final: `Ok(Err(()))` where the block is genuine and executes
-/// differently here, which only this node's own fault can explain.
+/// A block with the certificate that makes it final: `Ok(Err(()))` where the block is genuine and
+/// executes differently here, which only this node's own fault can explain.
 pub(super) fn certified(
     head: &Head,
     params: &Params,

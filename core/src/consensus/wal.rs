@@ -1,7 +1,7 @@
 //! What a replica writes down before it speaks, so that after a crash it never says the opposite.
 //!
-//! Records are appended in order; those of a height may be dropped once its block is stored. Restoring is
-//! replaying: the last view entered, the proposal accepted in it, and the newest lock.
+//! Records are appended in order; those of a height may be dropped once its block is stored.
+//! Restoring is replaying: the last view entered, the proposal accepted in it, and the newest lock.
 
 use crate::{
     ledger::Certificate,
@@ -14,9 +14,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum WalRecord {
-    /// This proposal, of this node or of another, is the one that gets its prepare vote in that view.
+    /// This proposal, of this node or of another, is the one that gets its prepare vote in that
+    /// view.
     Accepted(Proposal),
-    /// A quorum has prepared the block that was accepted: it gets the commit vote, and later view changes carry it.
+    /// A quorum has prepared the block that was accepted: it gets the commit vote, and later view
+    /// changes carry it.
     Locked(Certificate),
     /// No vote is cast any more in the views below.
     ViewChange(SignedViewChange),

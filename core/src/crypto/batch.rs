@@ -1,11 +1,13 @@
-//! Many Ed25519 signatures at once, for half of what they cost one by one, or less. By the rules of ZIP-215 the batch holds
-//! exactly if each of its signatures does, so nobody can split those who verify in batches from those who do not.
+//! Many Ed25519 signatures at once, for half of what they cost one by one, or less. By the rules of
+//! ZIP-215 the batch holds exactly if each of its signatures does, so nobody can split those who
+//! verify in batches from those who do not.
 //!
-//! The random coefficients of the check come from a hash over all that is checked (a Fiat-Shamir transform), so this stays
-//! a pure function: whoever wants a bad batch to pass has to find one whose own hash lets it, at 2^128 tries.
+//! The random coefficients of the check come from a hash over all that is checked (a Fiat-Shamir
+//! transform), so this stays a pure function: whoever wants a bad batch to pass has to find one
+//! whose own hash lets it, at 2^128 tries.
 //!
-//! No kept crate has this batch for keys whose points are known (ADR 25), so its equation stands here; the curve and the hash are
-//! those of kept crates.
+//! No kept crate has this batch for keys whose points are known (ADR 25), so its equation stands
+//! here; the curve and the hash are those of kept crates.
 
 use super::{Context, Signature, hash, known_keys::Keys, node_key::BadSignature};
 use crate::types::{Digest, NodeId};
@@ -117,8 +119,9 @@ impl Batch {
         if check() { Ok(()) } else { Err(BadSignature) }
     }
 
-    /// ZIP-215, "Batch verification": with random `z` of 128 bits for each claim, `[8] (- [sum of z S] B + sum of [z] R + sum of [z k] A)`
-    /// is the identity. The terms of one key are added up. `None`: something is malformed.
+    /// ZIP-215, "Batch verification": with random `z` of 128 bits for each claim, `[8] (- [sum of z
+    /// S] B + sum of [z] R + sum of [z k] A)` is the identity. The terms of one key are added
+    /// up. `None`: something is malformed.
     fn holds(&self) -> Option<bool> {
         if !self.is_formed {
             return None;

@@ -4,7 +4,8 @@ use crate::{codec, types::Digest};
 use blake3::hazmat::HasherExt;
 use borsh::{BorshSerialize, io};
 
-/// What a digest or signature is for. The strings are part of the protocol and never change meaning.
+/// What a digest or signature is for. The strings are part of the protocol and never change
+/// meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Context {
@@ -81,8 +82,8 @@ impl Context {
         }
     }
 
-    /// What BLAKE3 makes of the name first. Written down, because most of what is hashed is hardly longer than the name, and
-    /// the tree of the state is made of such digests.
+    /// What BLAKE3 makes of the name first. Written down, because most of what is hashed is hardly
+    /// longer than the name, and the tree of the state is made of such digests.
     const fn key(self) -> blake3::hazmat::ContextKey {
         match self {
             Self::Genesis => {

@@ -1,7 +1,8 @@
-//! Points of the public keys that have signed before: to work one out of its 32 bytes takes a quarter of what checking a signature in a
-//! batch takes, and who sends one transaction sends more.
+//! Points of the public keys that have signed before: to work one out of its 32 bytes takes a
+//! quarter of what checking a signature in a batch takes, and who sends one transaction sends more.
 //!
-//! What is known changes what a check costs, never what it finds: a point follows from the bytes alone.
+//! What is known changes what a check costs, never what it finds: a point follows from the bytes
+//! alone.
 
 use crate::types::NodeId;
 use alloc::{boxed::Box, vec::Vec};
@@ -30,8 +31,8 @@ pub trait Keys {
 
 type Entry = Box<(NodeId, KeyPoint)>;
 
-/// Of the keys that share a place the two that came last are known. Who makes keys that share one has another's worked out again, and
-/// gains nothing else.
+/// Of the keys that share a place the two that came last are known. Who makes keys that share one
+/// has another's worked out again, and gains nothing else.
 #[derive(Clone, Default)]
 pub struct KnownKeys(Vec<[Option<Entry>; 2]>);
 

@@ -1,5 +1,5 @@
-//! Counts the signature operations of this thread, so that a simulation can charge them to virtual time.
-//! Exists only with feature `simulation`.
+//! Counts the signature operations of this thread, so that a simulation can charge them to virtual
+//! time. Exists only with feature `simulation`.
 
 use std::cell::Cell;
 

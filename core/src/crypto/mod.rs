@@ -1,6 +1,6 @@
-//! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381 votes, and a
-//! verifiable random function and batches of signatures put together from a kept curve and hash. No primitive is written here; what is ours is
-//! which bytes are signed under which name.
+//! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381
+//! votes, and a verifiable random function and batches of signatures put together from a kept curve
+//! and hash. No primitive is written here; what is ours is which bytes are signed under which name.
 
 pub mod batch;
 pub mod bls;

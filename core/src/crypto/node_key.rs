@@ -1,8 +1,9 @@
-//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`Context`], so it cannot be moved to
-//! another purpose. Verification follows [ZIP-215](https://zips.z.cash/zip-0215), which leaves no case open: a signature
+//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`Context`], so it
+//! cannot be moved to another purpose. Verification follows [ZIP-215](https://zips.z.cash/zip-0215), which leaves no case open: a signature
 //! has the same verdict alone and in a [`batch`](super::batch), in every implementation.
 //!
-//! Keys are made and used for signing by a crate that erases them; a signature alone is verified by one that follows ZIP-215.
+//! Keys are made and used for signing by a crate that erases them; a signature alone is verified by
+//! one that follows ZIP-215.
 
 use super::hash::{Context, hash};
 use crate::types::{Digest, NodeId};

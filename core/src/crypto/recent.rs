@@ -1,5 +1,5 @@
-//! What was worked out lately, within a bound. Exists only with feature `simulation`: a simulation checks the same bytes
-//! once for each host, and runs for weeks.
+//! What was worked out lately, within a bound. Exists only with feature `simulation`: a simulation
+//! checks the same bytes once for each host, and runs for weeks.
 
 use std::{cell::RefCell, collections::BTreeMap, mem};
 
@@ -41,7 +41,8 @@ pub(super) fn remember(is_on: bool) {
     VERDICTS.set(is_on.then(Recent::default));
 }
 
-/// The verdict of a check that is a pure function of these parts, the first of which names the check.
+/// The verdict of a check that is a pure function of these parts, the first of which names the
+/// check.
 pub(super) fn verdict(of: &[&[u8]], check: impl FnOnce() -> bool) -> bool {
     let mut hasher = blake3::Hasher::new();
     for part in of {

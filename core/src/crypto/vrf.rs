@@ -1,10 +1,12 @@
-//! ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381: the holder of a key turns an input into an output that nobody else can
-//! foresee, and proves that it is the only one. Section numbers below are the RFC's.
+//! ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381: the holder of a key turns an input into an output
+//! that nobody else can foresee, and proves that it is the only one. Section numbers below are the
+//! RFC's.
 //!
-//! No kept crate has this suite without `std` and with its checks (ADR 17), so the construction stands here; the
-//! curve and the hash are those of kept crates. Refused: keys of small order (5.4.5), points that are not
-//! canonically encoded, and scalars at or above the order (5.4.4). Secrets are used in constant time and erased; inputs
-//! are public, as section 7.1 asks of the suites that try and increment.
+//! No kept crate has this suite without `std` and with its checks (ADR 17), so the construction
+//! stands here; the curve and the hash are those of kept crates. Refused: keys of small order
+//! (5.4.5), points that are not canonically encoded, and scalars at or above the order (5.4.4).
+//! Secrets are used in constant time and erased; inputs are public, as section 7.1 asks of the
+//! suites that try and increment.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use curve25519_dalek::{
@@ -47,7 +49,8 @@ pub struct PublicKey {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Proof(pub [u8; PROOF_LEN]);
 
-/// What comes out: for whoever does not hold the key, indistinguishable from chance until the proof is shown.
+/// What comes out: for whoever does not hold the key, indistinguishable from chance until the proof
+/// is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Output(pub [u8; OUTPUT_LEN]);
 
@@ -86,8 +89,8 @@ impl SecretKey {
         PublicKeyBytes(EdwardsPoint::mul_base(&x).compress().0)
     }
 
-    /// Proves what comes out for an input (5.1). Fails only for an input that no counter takes to the curve, which has
-    /// a chance of about 2^-256.
+    /// Proves what comes out for an input (5.1). Fails only for an input that no counter takes to
+    /// the curve, which has a chance of about 2^-256.
     pub fn prove(&self, input: &[u8]) -> Result<Proof, VrfError> {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.vrf_proved += 1);
@@ -95,7 +98,8 @@ impl SecretKey {
         let key = EdwardsPoint::mul_base(&x);
         let h = encode_to_curve(&key.compress(), input).ok_or(VrfError::BadProof)?;
         let gamma = h * *x;
-        // The nonce of RFC 8032 (5.4.2.2): fixed by key and input, so that it can never be used for two inputs.
+        // The nonce of RFC 8032 (5.4.2.2): fixed by key and input, so that it can never be used for
+        // two inputs.
         let mut wide = Zeroizing::new([0; 64]);
         Sha512::new()
             .chain_update(prefix.as_ref())

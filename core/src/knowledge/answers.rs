@@ -1,5 +1,5 @@
-//! The answers object: what a batch inference leaves, one DAG-CBOR block. It names the model and the batch, and holds
-//! one class number a row; names of classes stand in the model.
+//! The answers object: what a batch inference leaves, one DAG-CBOR block. It names the model and
+//! the batch, and holds one class number a row; names of classes stand in the model.
 
 use super::{
     Cid,

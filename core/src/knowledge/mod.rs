@@ -1,5 +1,5 @@
-//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and those that jobs leave: a
-//! training its [`model`] and its [`record`], an inference its [`answers`].
+//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and those that jobs
+//! leave: a training its [`model`] and its [`record`], an inference its [`answers`].
 
 pub mod answers;
 mod cid;

@@ -1,8 +1,9 @@
 //! The model object: what training leaves for those who use it, one DAG-CBOR block under one CID.
 //!
-//! It holds all that inference needs (names, scaling, int8 weights) and names what verification needs besides: the
-//! master weights, as an object of their own, and their digest. Numbers are integers and bytes; an IEEE binary64 is
-//! stored as its 64 bits. Refused: blocks whose parts contradict one another, whatever their name says.
+//! It holds all that inference needs (names, scaling, int8 weights) and names what verification
+//! needs besides: the master weights, as an object of their own, and their digest. Numbers are
+//! integers and bytes; an IEEE binary64 is stored as its 64 bits. Refused: blocks whose parts
+//! contradict one another, whatever their name says.
 
 use super::{
     Cid,
@@ -122,8 +123,8 @@ pub(super) fn digest(bytes: &[u8], wrong: &ObjectError) -> Result<[u8; 32], Obje
 }
 
 impl Model {
-    /// The model of a finished job, with the blocks to store: the model's own first, then those of its master
-    /// weights.
+    /// The model of a finished job, with the blocks to store: the model's own first, then those of
+    /// its master weights.
     pub fn build(
         job: JobId,
         dataset: Cid,
@@ -236,7 +237,8 @@ impl Model {
         self.classifier.topology().features()
     }
 
-    /// Whether these master weights are the ones that it names, and its int8 weights come from them.
+    /// Whether these master weights are the ones that it names, and its int8 weights come from
+    /// them.
     pub fn weights_match(&self, weights: &Weights) -> Result<bool, ComputeError> {
         let published = weights.publish(self.classifier.topology())?;
         Ok(weights.hash() == self.weights_digest && published == *self.classifier.published())

@@ -1,7 +1,8 @@
 //! Objects as they are stored and sent: one block of bytes under one [`Cid`]; larger contents are
 //! cut into raw parts under a DAG-CBOR list.
 //!
-//! Refused: blocks above [`BLOCK_LEN_MAX`], lists of another form, and bytes that do not hash to the name.
+//! Refused: blocks above [`BLOCK_LEN_MAX`], lists of another form, and bytes that do not hash to
+//! the name.
 
 use super::{Cid, CidCodec};
 use crate::types::{Unverified, Verified};
@@ -113,7 +114,8 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Block, ObjectError> {
     Ok(Block { cid: Cid::of(CidCodec::DagCbor, &bytes), bytes })
 }
 
-/// Reads a value from DAG-CBOR and insists on its canonical form: encoding it again gives the same bytes.
+/// Reads a value from DAG-CBOR and insists on its canonical form: encoding it again gives the same
+/// bytes.
 pub fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, ObjectError> {
     if bytes.len() > BLOCK_LEN_MAX {
         return Err(ObjectError::TooLarge { len: bytes.len(), len_max: BLOCK_LEN_MAX });

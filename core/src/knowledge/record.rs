@@ -1,9 +1,9 @@
-//! The training record: who computed and checked what, how the accuracy rose, what was rejected. One DAG-CBOR block,
-//! named by the ledger's result beside the model.
+//! The training record: who computed and checked what, how the accuracy rose, what was rejected.
+//! One DAG-CBOR block, named by the ledger's result beside the model.
 //!
-//! It is the coordinator's account, signed for by the transaction that names it; the weights' digests in it can be
-//! recomputed by anyone from data set and parameters. [`STATEMENT`] stands in every record, so that nobody reads
-//! more into it than it says.
+//! It is the coordinator's account, signed for by the transaction that names it; the weights'
+//! digests in it can be recomputed by anyone from data set and parameters. [`STATEMENT`] stands in
+//! every record, so that nobody reads more into it than it says.
 
 use super::{
     Cid,
@@ -239,7 +239,8 @@ fn node(bytes: &[u8]) -> Result<NodeId, ObjectError> {
 }
 
 impl TrainingRecord {
-    /// The block of this record; what is beyond the caps is left out of the lists, not out of the counts.
+    /// The block of this record; what is beyond the caps is left out of the lists, not out of the
+    /// counts.
     pub fn to_block(&self) -> Result<Block, ObjectError> {
         let contribution = |c: &Contribution| ContributionForm {
             node: c.node.0.to_vec(),

@@ -1,13 +1,15 @@
-//! Which transactions' signatures have been found valid already, so that a block's are not checked twice: once when they
-//! came to the mempool, and again in the proposal.
+//! Which transactions' signatures have been found valid already, so that a block's are not checked
+//! twice: once when they came to the mempool, and again in the proposal.
 //!
-//! A transaction is known by its whole signed bytes. Its id alone would not do: it leaves out the signature, so a
-//! leader could put the transaction into a block with a false one, and whoever had seen the true one would vote for it
-//! while all others would not. What is known changes what a check costs, never what it finds.
+//! A transaction is known by its whole signed bytes. Its id alone would not do: it leaves out the
+//! signature, so a leader could put the transaction into a block with a false one, and whoever had
+//! seen the true one would vote for it while all others would not. What is known changes what a
+//! check costs, never what it finds.
 //!
-//! Only what the bytes alone decide is remembered: that the sender, whose identity is its key, signed them for this chain. So
-//! it holds in every epoch. What hangs on the state or on a committee, as nonces, proofs of possession and evidence, is
-//! judged each time that a block is executed.
+//! Only what the bytes alone decide is remembered: that the sender, whose identity is its key,
+//! signed them for this chain. So it holds in every epoch. What hangs on the state or on a
+//! committee, as nonces, proofs of possession and evidence, is judged each time that a block is
+//! executed.
 
 use super::{SignedTransaction, TransactionId, block::BLOCK_TRANSACTIONS_MAX};
 use crate::types::Verified;
@@ -25,7 +27,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Of a transaction that was verified. The caller may have its id already, but it is not asked: it would be believed.
+    /// Of a transaction that was verified. The caller may have its id already, but it is not asked:
+    /// it would be believed.
     pub fn of(transaction: &Verified<SignedTransaction>) -> Self {
         Self::name(transaction)
     }
@@ -40,8 +43,9 @@ impl Checked {
     }
 }
 
-/// The newest of them. The oldest half is forgotten at a time; the order of the insertions decides, and nothing else. Of those whose
-/// ids begin alike only the last is remembered: who makes two collide has one of them checked again.
+/// The newest of them. The oldest half is forgotten at a time; the order of the insertions decides,
+/// and nothing else. Of those whose ids begin alike only the last is remembered: who makes two
+/// collide has one of them checked again.
 #[derive(Clone, Debug, Default)]
 pub struct CheckedSet {
     newer: BTreeMap<u64, Checked>,

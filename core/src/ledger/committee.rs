@@ -1,9 +1,10 @@
 //! Who decides, and the certificates that show that enough of them did.
 //!
-//! A vote signs chain, epoch, height, view, phase and digest, and nothing else; all votes of a phase
-//! sign identical bytes. A quorum is `floor(2W/3) + 1` of the weight that is frozen for the epoch,
-//! never a count of seats. Refused: seats that share a node or a BLS or VRF key, keys without a proof of
-//! possession, more than [`SEATS_MAX`] seats, bitmaps with bits outside the committee.
+//! A vote signs chain, epoch, height, view, phase and digest, and nothing else; all votes of a
+//! phase sign identical bytes. A quorum is `floor(2W/3) + 1` of the weight that is frozen for the
+//! epoch, never a count of seats. Refused: seats that share a node or a BLS or VRF key, keys
+//! without a proof of possession, more than [`SEATS_MAX`] seats, bitmaps with bits outside the
+//! committee.
 
 use crate::{
     codec::{self, BoundedVec},
@@ -34,7 +35,8 @@ pub struct Seat {
     pub key: bls::PublicKeyBytes,
     /// Shows that the member holds the key.
     pub possession: bls::Signature,
-    /// Its VRF key: what it makes of the seed of a term is the seed of the next, if its turn is the last.
+    /// Its VRF key: what it makes of the seed of a term is the seed of the next, if its turn is
+    /// the last.
     pub vrf_key: vrf::PublicKeyBytes,
     /// Its share of the decision.
     pub weight: Weight,
@@ -45,7 +47,8 @@ pub struct Seat {
 pub struct CommitteeRecord {
     /// The period.
     pub epoch: Epoch,
-    /// The time of the block before the turn that made it; the committee before it decided until then.
+    /// The time of the block before the turn that made it; the committee before it decided until
+    /// then.
     pub formed_ms: TimeMs,
     /// The seats; a certificate's bits follow this order.
     pub seats: BoundedVec<Seat, SEATS_MAX>,
@@ -157,8 +160,8 @@ impl Committee {
         })
     }
 
-    /// The one after this. Costs a pairing for each seat that is new or has new keys; what was checked holds on.
-    /// Equal seats cost a comparison.
+    /// The one after this. Costs a pairing for each seat that is new or has new keys; what was
+    /// checked holds on. Equal seats cost a comparison.
     pub fn successor(
         &self,
         record: CommitteeRecord,
@@ -179,7 +182,8 @@ impl Committee {
         })
     }
 
-    /// Of a state of our own, whose ledger has checked every proof of possession when the key was registered.
+    /// Of a state of our own, whose ledger has checked every proof of possession when the key was
+    /// registered.
     pub(crate) fn of_state(record: CommitteeRecord) -> Result<Self, CommitteeError> {
         Self::checked(record, |seat| seat.key.decode())
     }
@@ -253,7 +257,8 @@ impl Committee {
         self.weight
     }
 
-    /// Weight that decides: any two such sets share a correct member while less than a third is faulty.
+    /// Weight that decides: any two such sets share a correct member while less than a third is
+    /// faulty.
     pub fn quorum(&self) -> Weight {
         quorum_of(self.weight)
     }

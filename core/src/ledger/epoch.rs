@@ -1,12 +1,14 @@
 //! Epochs: which committee decides a height, and how one committee follows from the one before.
 //!
-//! Heights are cut into epochs of [`Params::epoch_blocks`]. The last block of an epoch, the turn, is decided by the
-//! epoch's committee like any other; its header carries the digest of the next committee, and the state after it the
-//! record. So the old committee certifies the new one, and one certificate an epoch takes a light node along.
+//! Heights are cut into epochs of [`Params::epoch_blocks`]. The last block of an epoch, the turn,
+//! is decided by the epoch's committee like any other; its header carries the digest of the next
+//! committee, and the state after it the record. So the old committee certifies the new one, and
+//! one certificate an epoch takes a light node along.
 //!
-//! A turn moves weight, and not too much of it: what is kept (of each member the smaller of its two weights) is a quorum
-//! of the old committee and of the new one. Members that were not there before can so neither decide alone nor stop the
-//! others, and a committee cannot be exchanged between two certificates.
+//! A turn moves weight, and not too much of it: what is kept (of each member the smaller of its two
+//! weights) is a quorum of the old committee and of the new one. Members that were not there before
+//! can so neither decide alone nor stop the others, and a committee cannot be exchanged between two
+//! certificates.
 
 use super::{
     Params, Seat,
@@ -20,7 +22,8 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 
-/// How often a smaller largest share is tried before what is out of balance is left to the next turns.
+/// How often a smaller largest share is tried before what is out of balance is left to the next
+/// turns.
 const SHARE_TRIES: usize = 64;
 
 /// The epoch of a block, and so the committee that decides it.
@@ -38,8 +41,9 @@ pub fn ends(params: &Params, height: Height) -> bool {
     height.checked_add(1).is_none_or(|next| next.is_multiple_of(params.epoch_blocks.max(1)))
 }
 
-/// Whether what was asked for at `since` is old enough for the committee that the turn at `height` makes. A whole term
-/// lies between: whoever draws a VRF key, or weight, does not know yet with which seed the new epoch begins.
+/// Whether what was asked for at `since` is old enough for the committee that the turn at `height`
+/// makes. A whole term lies between: whoever draws a VRF key, or weight, does not know yet with
+/// which seed the new epoch begins.
 pub fn is_ripe(params: &Params, since: Height, height: Height) -> bool {
     since.saturating_add(params.term_blocks) <= height
 }
@@ -55,9 +59,9 @@ pub(super) struct Candidate {
     pub(super) fallback: Weight,
 }
 
-/// The next committee. Earlier candidates come first, with what they give up and with what they gain; members of the old
-/// committee that are no candidates leave last. Where those who want to leave would leave others with more than a third,
-/// the last of them stay for another epoch.
+/// The next committee. Earlier candidates come first, with what they give up and with what they
+/// gain; members of the old committee that are no candidates leave last. Where those who want to
+/// leave would leave others with more than a third, the last of them stay for another epoch.
 pub(super) fn successor(
     old: &CommitteeRecord,
     candidates: &[Candidate],
@@ -86,7 +90,8 @@ pub(super) fn successor(
     }
 }
 
-/// What a turn cannot move at once makes the sum another than was wished for, and so the third of it.
+/// What a turn cannot move at once makes the sum another than was wished for, and so the third of
+/// it.
 fn within_a_third(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Seat> {
     let wanted: Vec<Weight> =
         candidates.iter().map(|c| c.wanted).filter(|wanted| *wanted > 0).collect();
@@ -104,7 +109,8 @@ fn within_a_third(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Seat> 
     seats
 }
 
-/// What everybody wants: the candidates in their order, then those of the old committee that are none.
+/// What everybody wants: the candidates in their order, then those of the old committee that are
+/// none.
 fn moves(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Move> {
     // A turn is tried often, and there may be many who want something: no search for each of them.
     let mut places: BTreeMap<NodeId, usize> =
@@ -118,7 +124,8 @@ fn moves(old: &CommitteeRecord, candidates: &[Candidate]) -> Vec<Move> {
         .collect();
     others.sort_by_key(|m| m.place);
     moves.append(&mut others);
-    // Those who are seated stay as long as they weigh anything, so newcomers get what is left of the seats.
+    // Those who are seated stay as long as they weigh anything, so newcomers get what is left of
+    // the seats.
     let mut room = SEATS_MAX.saturating_sub(old.seats.len());
     moves.retain(|m| {
         m.old > 0 || m.wanted > 0 && room.checked_sub(1).map(|left| room = left).is_some()
@@ -147,7 +154,8 @@ fn moved(mut moves: Vec<Move>, share: Weight) -> Vec<Seat> {
         grow -= step;
         m.seat.weight = m.old + step;
     }
-    // Bits of certificates follow the old order where they can, so that seats are easy to follow for people.
+    // Bits of certificates follow the old order where they can, so that seats are easy to follow
+    // for people.
     moves.sort_by_key(|m| m.place);
     moves.into_iter().map(|m| m.seat).filter(|seat| seat.weight > 0).collect()
 }
@@ -173,14 +181,15 @@ pub fn overlaps(old: &[Seat], new: &[Seat]) -> bool {
     kept >= quorum_of(weight(old)) && kept >= quorum_of(weight(new))
 }
 
-/// The largest weight that no seat may exceed so that none is more than a third of the sum: with fewer than
-/// [`SEATS_MIN`] seats there is none.
+/// The largest weight that no seat may exceed so that none is more than a third of the sum: with
+/// fewer than [`SEATS_MIN`] seats there is none.
 pub(super) fn largest_share(wanted: &[Weight]) -> Weight {
     let largest = wanted.iter().copied().max().unwrap_or_default().min(SEAT_WEIGHT_MAX);
     if wanted.len() < SEATS_MIN {
         return largest;
     }
-    // The sum of what is cut off at a cap grows slower than the cap's threefold only from some cap on: halving finds it.
+    // The sum of what is cut off at a cap grows slower than the cap's threefold only from some cap
+    // on: halving finds it.
     let holds = |cap: Weight| {
         wanted.iter().map(|w| u128::from(*w.min(&cap))).sum::<u128>() > 3 * u128::from(cap)
     };

@@ -1,10 +1,12 @@
-//! Two statements that no correct member makes together, with the signatures that show who made them.
+//! Two statements that no correct member makes together, with the signatures that show who made
+//! them.
 //!
-//! Evidence authenticates itself: it is judged by the keys of the committee alone, whoever reports it and wherever
-//! they got it. What convicts is what the log of votes makes impossible for a member that keeps its log: a second
-//! vote or proposal in one view, a second view change to one view, and a view change that hides a block committed
-//! before. Refused: statements of other chains and epochs, equal statements, statements of different members.
-//! Everything else that a member can do wrong (silence, bad blocks, bad shares) proves nothing to others.
+//! Evidence authenticates itself: it is judged by the keys of the committee alone, whoever reports
+//! it and wherever they got it. What convicts is what the log of votes makes impossible for a
+//! member that keeps its log: a second vote or proposal in one view, a second view change to one
+//! view, and a view change that hides a block committed before. Refused: statements of other chains
+//! and epochs, equal statements, statements of different members. Everything else that a member can
+//! do wrong (silence, bad blocks, bad shares) proves nothing to others.
 
 use super::{
     committee::{Certificate, Committee, Phase, Vote},
@@ -23,9 +25,11 @@ pub enum Evidence {
     Proposals(SignedClaim, SignedClaim),
     /// Two different view changes to one view.
     ViewChanges(SignedViewChange, SignedViewChange),
-    /// A commit vote, and a view change to a later view that shows no certificate of its view or a later one.
+    /// A commit vote, and a view change to a later view that shows no certificate of its view or a
+    /// later one.
     HiddenLock(SignedVote, SignedViewChange),
-    /// Two certificates of one phase of one view, for different blocks: whoever signed both is convicted.
+    /// Two certificates of one phase of one view, for different blocks: whoever signed both is
+    /// convicted.
     Certificates(Certificate, Certificate),
 }
 

@@ -1,5 +1,6 @@
-//! Faults of the rules that the simulator puts into the ledger or the replicas of a whole run, to test its checkers. Exists only with
-//! feature `simulation`, which no program has; without it every question is answered with no, at compile time.
+//! Faults of the rules that the simulator puts into the ledger or the replicas of a whole run, to
+//! test its checkers. Exists only with feature `simulation`, which no program has; without it every
+//! question is answered with no, at compile time.
 
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

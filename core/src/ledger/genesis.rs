@@ -54,7 +54,8 @@ pub struct Params {
     pub bond_min: u64,
     /// Least reputation of whoever asks for a seat.
     pub reputation_min: u64,
-    /// How long a bond is bound after its seat has gone: longer than anybody trusts the committee that it had.
+    /// How long a bond is bound after its seat has gone: longer than anybody trusts the committee
+    /// that it had.
     pub unbonding_ms: u64,
 }
 
@@ -315,7 +316,8 @@ impl Checkpoint {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Reads a file and checks that it fits together; whether it is the right one, only its hash can say.
+    /// Reads a file and checks that it fits together; whether it is the right one, only its hash
+    /// can say.
     pub fn open(
         bytes: &[u8],
         expected: Option<&Digest>,
@@ -340,8 +342,9 @@ impl Checkpoint {
                 if certificate.vote.digest == header.digest()
                     && certificate.vote.height == header.height =>
             {
-                // At a turn the committee of the file is the one that follows; the one that decided is not in it, and
-                // would show nothing: whoever makes up a file makes up the committee too.
+                // At a turn the committee of the file is the one that follows; the one that decided
+                // is not in it, and would show nothing: whoever makes up a file
+                // makes up the committee too.
                 if header.epoch == committee.epoch() {
                     Unverified::new(certificate.clone())
                         .verify(&header.chain, Phase::Commit, &committee)

@@ -24,7 +24,8 @@ pub const JOB_NAME_LEN_MAX: usize = 64;
 pub const MODELS: &str = "models/";
 /// Name space of answered batches: `answers/<job>`.
 pub const ANSWERS: &str = "answers/";
-/// Largest whole job, multiply-accumulates: every job up to this size is recomputed as a whole by its auditors.
+/// Largest whole job, multiply-accumulates: every job up to this size is recomputed as a whole by
+/// its auditors.
 pub const JOB_MACS_MAX: u64 = 200_000_000_000;
 
 /// What is asked. Bound to the data by the digest in its name.
@@ -110,7 +111,8 @@ pub struct Work {
 }
 
 impl JobSpec {
-    /// How much the job is; none where its parameters are outside the limits or ask for more rows than there are.
+    /// How much the job is; none where its parameters are outside the limits or ask for more rows
+    /// than there are.
     pub fn work(&self) -> Option<Work> {
         match &self.task {
             JobTask::Train(task) => task.work(),

@@ -12,10 +12,11 @@ use alloc::vec;
 
 /// The seat that leads a view of a height in the term of this seed.
 ///
-/// The views of a height walk through the seats in an order drawn by weight without replacement: the first view's
-/// leader is each seat with a chance of its share of the weight, the second view's each of the others with its share
-/// of the rest, and so on. So as many views in a row as there are seats have different leaders, and a view beyond
-/// starts over. A draw is a digest of 128 bits modulo a weight below 2^56, so no chance is off by more than 2^-72.
+/// The views of a height walk through the seats in an order drawn by weight without replacement:
+/// the first view's leader is each seat with a chance of its share of the weight, the second view's
+/// each of the others with its share of the rest, and so on. So as many views in a row as there are
+/// seats have different leaders, and a view beyond starts over. A draw is a digest of 128 bits
+/// modulo a weight below 2^56, so no chance is off by more than 2^-72.
 pub fn leader(committee: &Committee, seed: &Digest, height: Height, view: View) -> usize {
     leader_among(committee.seats(), seed, height, view)
 }
@@ -113,9 +114,10 @@ mod tests {
         assert_eq!(order, [4, 3, 2, 6, 0, 5, 1]);
     }
 
-    /// What docs/consensus.md says about withholding. A conspiracy with a third of the weight takes, at each end of a term,
-    /// the one of the seeds in its reach that gives it the most first views of the next term. Two samples, one without
-    /// withholding and one with it, are compared with what follows exactly from the rule.
+    /// What docs/consensus.md says about withholding. A conspiracy with a third of the weight
+    /// takes, at each end of a term, the one of the seeds in its reach that gives it the most
+    /// first views of the next term. Two samples, one without withholding and one with it, are
+    /// compared with what follows exactly from the rule.
     #[test]
     fn bias_by_withholding_is_what_follows_from_the_rule() {
         const TERMS: u64 = 20_000;
@@ -164,10 +166,11 @@ mod tests {
 
     /// The share of first views that so many of equal seats get if they always choose.
     ///
-    /// With `k` of them in a row in the last height of a term they choose among `k` known seeds, each of which gives
-    /// them a binomial number of the next term's first views, and an unforeseen one, which is worth their fair share
-    /// `p`. They gain the mean of what the best of `k` has above `p`. Their share `s` of first views is also their
-    /// chance of leading the first view of that height: `s = p + s G`, with `G` the gain once they lead it.
+    /// With `k` of them in a row in the last height of a term they choose among `k` known seeds,
+    /// each of which gives them a binomial number of the next term's first views, and an
+    /// unforeseen one, which is worth their fair share `p`. They gain the mean of what the best
+    /// of `k` has above `p`. Their share `s` of first views is also their chance of leading the
+    /// first view of that height: `s = p + s G`, with `G` the gain once they lead it.
     fn withheld_share(seats: usize, liars: usize, term: usize) -> f64 {
         let p = liars as f64 / seats as f64;
         let mut chance = (1.0 - p).powi(term as i32);

@@ -1,5 +1,5 @@
-//! Members: who has asked for a seat, with which keys, and since when. What becomes of the wish is decided at the turn of
-//! an epoch, see [`super::epoch`].
+//! Members: who has asked for a seat, with which keys, and since when. What becomes of the wish is
+//! decided at the turn of an epoch, see [`super::epoch`].
 
 use crate::{
     codec,
@@ -27,8 +27,8 @@ pub struct MemberKeys {
     pub vrf_key: vrf::PublicKeyBytes,
 }
 
-/// Keys as they are registered: for both there is a proof that the sender holds them, so that nobody can take up
-/// another's keys before their owner does.
+/// Keys as they are registered: for both there is a proof that the sender holds them, so that
+/// nobody can take up another's keys before their owner does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct KeyClaim {
     /// The keys.
@@ -46,7 +46,8 @@ pub struct Member {
     pub keys: MemberKeys,
     /// Keys to be taken up at a turn, and when they were registered.
     pub next: Option<(MemberKeys, Height)>,
-    /// Bond that was added to the seat's, and when: it weighs at the turn at which that is old enough.
+    /// Bond that was added to the seat's, and when: it weighs at the turn at which that is old
+    /// enough.
     pub more: Option<(u64, Height)>,
     /// When it asked for a seat.
     pub since: Height,

@@ -1,4 +1,5 @@
-//! The ledger: blocks, the transactions in them, and the one pure function that applies them to the state.
+//! The ledger: blocks, the transactions in them, and the one pure function that applies them to the
+//! state.
 
 pub mod block;
 pub mod checked;

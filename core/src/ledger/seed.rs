@@ -1,10 +1,11 @@
-//! The seeds that fix who leads: one for each term of [`Params::term_blocks`] blocks, each from the one before by the
-//! VRF of whoever proposed the last block of the term.
+//! The seeds that fix who leads: one for each term of [`Params::term_blocks`] blocks, each from the
+//! one before by the VRF of whoever proposed the last block of the term.
 //!
-//! Every header bears the seed of its term, so whoever holds one certified header knows the order of leaders without
-//! any block before it. Nobody can foresee the next seed but the proposer of the block that fixes it, who can choose
-//! only between publishing it and leaving the block to the next leader (docs/consensus.md says what that is worth).
-//! Certificates are never a source: who puts them together chooses the signers.
+//! Every header bears the seed of its term, so whoever holds one certified header knows the order
+//! of leaders without any block before it. Nobody can foresee the next seed but the proposer of the
+//! block that fixes it, who can choose only between publishing it and leaving the block to the next
+//! leader (docs/consensus.md says what that is worth). Certificates are never a source: who puts
+//! them together chooses the signers.
 
 use super::{Header, Params};
 use crate::{

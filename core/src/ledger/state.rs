@@ -1,4 +1,5 @@
-//! The state: accounts, jobs, refs and the committee, under one root from which any part can be proved.
+//! The state: accounts, jobs, refs and the committee, under one root from which any part can be
+//! proved.
 
 mod chunk;
 
@@ -66,7 +67,8 @@ pub enum Key {
     Roster,
 }
 
-/// A value of the state; it knows its own [`Key`]. Nearly all are accounts and refs, so what is larger and rare is in a box.
+/// A value of the state; it knows its own [`Key`]. Nearly all are accounts and refs, so what is
+/// larger and rare is in a box.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Entry {
     /// Under [`Key::Account`].
@@ -100,7 +102,8 @@ pub enum Entry {
 pub struct Account {
     /// Who.
     pub node: NodeId,
-    /// Whether it may send transactions: members of genesis and those admitted by [`super::Action::Register`].
+    /// Whether it may send transactions: members of genesis and those admitted by
+    /// [`super::Action::Register`].
     pub registered: bool,
     /// The next transaction's number.
     pub nonce: u64,
@@ -233,7 +236,8 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     tree: Map<Entry>,
-    /// What a block that is being applied has changed, see [`State::draft`], each in its place; nothing at any other time.
+    /// What a block that is being applied has changed, see [`State::draft`], each in its place;
+    /// nothing at any other time.
     drafts: BTreeMap<Digest, Entry>,
 }
 
@@ -280,8 +284,8 @@ impl State {
         self.tree.insert(entry.place(), value_digest(&codec::encode(&entry)), entry);
     }
 
-    /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes some entries again and again,
-    /// and many at once cost less there.
+    /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes
+    /// some entries again and again, and many at once cost less there.
     pub(super) fn draft(&mut self, place: Digest, entry: Entry) {
         debug_assert_eq!(place, entry.place(), "a draft in another entry's place");
         self.drafts.insert(place, entry);
@@ -461,8 +465,8 @@ fn value_digest(bytes: &[u8]) -> Digest {
     hash(Context::StateValue, bytes)
 }
 
-/// The digest whose leading zero bits admit a new identity. It is bound to the identity and to a recent
-/// block, so solutions cannot be stockpiled.
+/// The digest whose leading zero bits admit a new identity. It is bound to the identity and to a
+/// recent block, so solutions cannot be stockpiled.
 pub fn admission_digest(chain: &ChainId, node: &NodeId, anchor: &Digest, solution: u64) -> Digest {
     hash_of(Context::Admission, &(chain, node, anchor, solution))
 }

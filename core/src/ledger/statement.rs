@@ -1,5 +1,6 @@
-//! What a member of the committee signs about the decision of a height. Consensus carries these statements; the
-//! ledger judges them where two of them convict their member, see [`super::evidence`].
+//! What a member of the committee signs about the decision of a height. Consensus carries these
+//! statements; the ledger judges them where two of them convict their member, see
+//! [`super::evidence`].
 
 use super::{
     block::Block,
@@ -12,7 +13,8 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// What the leader's signature on a proposal covers. Two of one view with different digests convict it.
+/// What the leader's signature on a proposal covers. Two of one view with different digests convict
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ProposalClaim {
     /// The network.
@@ -45,7 +47,8 @@ pub struct SignedVote {
     pub signature: bls::Signature,
 }
 
-/// "I have left all views below this one, and this is the newest block that I know a quorum to have prepared."
+/// "I have left all views below this one, and this is the newest block that I know a quorum to have
+/// prepared."
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ViewChange {
     /// The network.

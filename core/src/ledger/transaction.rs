@@ -1,5 +1,5 @@
-//! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and the
-//! height at which it expires, and is signed with the sender's Ed25519 key.
+//! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and
+//! the height at which it expires, and is signed with the sender's Ed25519 key.
 
 use super::checked::CheckedSet;
 use super::evidence::Evidence;
@@ -59,7 +59,8 @@ pub enum Action {
         /// Solves the puzzle, see [`super::state::admission_digest`].
         solution: u64,
     },
-    /// Asks for a seat: moves balance into the bond from which seats follow, and registers the seat's keys.
+    /// Asks for a seat: moves balance into the bond from which seats follow, and registers the
+    /// seat's keys.
     Join {
         /// How much.
         amount: u64,
@@ -124,8 +125,9 @@ pub enum Action {
     },
 }
 
-/// A transaction and its id, which is worked out once, here, and from nothing but the transaction: it goes from the network to the
-/// mempool, through proposals and into blocks, and is asked for its id at each step. Nothing changes it, and copies share it.
+/// A transaction and its id, which is worked out once, here, and from nothing but the transaction:
+/// it goes from the network to the mempool, through proposals and into blocks, and is asked for its
+/// id at each step. Nothing changes it, and copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedTransaction(Arc<(TransactionId, Transaction)>);
 

@@ -1,7 +1,9 @@
-//! The state transition: one pure function from a state, a block's place and its transactions to the next state.
+//! The state transition: one pure function from a state, a block's place and its transactions to
+//! the next state.
 //!
-//! A transaction that does not fit (nonce, expiry, unknown account) changes nothing; one that fits but
-//! fails uses up its nonce and leaves a receipt that says why. Every replica gets the same receipts.
+//! A transaction that does not fit (nonce, expiry, unknown account) changes nothing; one that fits
+//! but fails uses up its nonce and leaves a receipt that says why. Every replica gets the same
+//! receipts.
 
 use super::{
     block::Header,
@@ -47,7 +49,8 @@ pub struct BlockContext<'a> {
 pub struct Outcome {
     /// The next state.
     pub state: State,
-    /// The entries that changed, for the store, in the order of their places. Nothing is ever removed.
+    /// The entries that changed, for the store, in the order of their places. Nothing is ever
+    /// removed.
     pub changes: Vec<Change>,
     /// What became of each transaction.
     pub receipts: Vec<Receipt>,
@@ -139,7 +142,8 @@ pub enum TransactionError {
 type Applied = Result<(), TransactionError>;
 
 impl State {
-    /// Whether a transaction could be in the next block, for the mempool: sender, nonce not yet used, expiry.
+    /// Whether a transaction could be in the next block, for the mempool: sender, nonce not yet
+    /// used, expiry.
     pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
         self.standing(&transaction.sender).admits(transaction, height)
     }
@@ -206,8 +210,8 @@ impl Standing<'_> {
     }
 }
 
-/// Where the state has what most transactions change, known before the first is applied: all are looked up together, which waits
-/// for memory once and not for each.
+/// Where the state has what most transactions change, known before the first is applied: all are
+/// looked up together, which waits for memory once and not for each.
 struct Places {
     /// The sender's account.
     sender: Digest,
@@ -363,7 +367,8 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    /// Whether the job that an inference names has ended with the model that it names, of this shape.
+    /// Whether the job that an inference names has ended with the model that it names, of this
+    /// shape.
     fn has_model(&self, task: &InferenceTask) -> bool {
         let Some(Job { spec, status: JobStatus::Final { result, .. }, .. }) =
             self.state.job(&task.trained)
@@ -474,7 +479,8 @@ impl<'a> Applying<'a> {
             let JobStatus::Pending { result, since, auditors, verdicts } = &job.status else {
                 continue;
             };
-            // The parent of the block after the next one: a digest that did not exist when the result was made.
+            // The parent of the block after the next one: a digest that did not exist when the
+            // result was made.
             if auditors.is_empty() && self.height >= since + 2 {
                 let auditors = self.draw_auditors(&id, &job.coordinator);
                 let status = JobStatus::Pending {
@@ -502,8 +508,8 @@ impl<'a> Applying<'a> {
         }
     }
 
-    /// Seats other than the coordinator's, in drawn order, until they weigh a quorum or none is left:
-    /// some may be down, and only a blocking weight of them has to answer.
+    /// Seats other than the coordinator's, in drawn order, until they weigh a quorum or none is
+    /// left: some may be down, and only a blocking weight of them has to answer.
     fn draw_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
         let seats =
             self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);

@@ -45,7 +45,8 @@ pub struct LightClient {
     alarm: Option<Alarm>,
 }
 
-/// Two final headers of one height. Somebody holds more than a third of the voting weight and signs both.
+/// Two final headers of one height. Somebody holds more than a third of the voting weight and signs
+/// both.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Alarm {
     /// Followed until now.
@@ -80,7 +81,8 @@ pub enum LightError {
     /// The peer's fault.
     #[error("{0}")]
     Certificate(#[from] CertificateError),
-    /// The committee's fault, if it is certified: its seed does not follow, or its proposer did not lead by it.
+    /// The committee's fault, if it is certified: its seed does not follow, or its proposer did not
+    /// lead by it.
     #[error(
         "the header's seed, its proof or its proposer is not the one that the chain's order of leaders gives"
     )]
@@ -242,7 +244,8 @@ impl LightClient {
         Ok(Progress::Advanced)
     }
 
-    /// Whether a header names another committee than the one that decides it: only the last one of an epoch does.
+    /// Whether a header names another committee than the one that decides it: only the last one of
+    /// an epoch does.
     fn ends_epoch(&self, header: &Header) -> bool {
         header.next_committee != self.committee.record().digest()
     }

@@ -299,7 +299,8 @@ fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_
     forged.parent = Digest([99; 32]);
     let forged = chain.certify(&forged, &[1, 2, 3]);
     let last = truth.header.time_ms + TRUST_MS;
-    // Whichever of the two comes first, at the last moment at which the keys are worth something and after it.
+    // Whichever of the two comes first, at the last moment at which the keys are worth something
+    // and after it.
     for (first, second) in [(&truth, &forged), (&forged, &truth)] {
         let mut client = chain.client();
         assert_eq!(follow(&mut client, first.clone()), Ok(Progress::Advanced));
@@ -313,7 +314,8 @@ fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_
         let alarm = client.alarm().unwrap();
         assert_eq!((&alarm.ours, &alarm.theirs), (first, second));
     }
-    // Later still they could make up any chain: a client that was away follows nobody, and says what to do.
+    // Later still they could make up any chain: a client that was away follows nobody, and says
+    // what to do.
     let mut away = chain.client();
     let left = away.head().time_ms + TRUST_MS;
     assert_eq!(away.clone().follow(Unverified::new(forged.clone()), left), Ok(Progress::Advanced));

@@ -1,9 +1,10 @@
 //! An authenticated map: a compact sparse Merkle tree over 256-bit keys.
 //!
-//! A subtree with one entry is that entry's leaf, wherever it stands, so depth follows the logarithm
-//! of the size and not the length of keys. Versions share their structure: an update copies one path.
-//! A proof shows either that a key has a value or that it has none; both use the same [`MapProof`].
-//! A whole map travels in [`ChunkProof`]s. How the tree lies in memory is the matter of `node`.
+//! A subtree with one entry is that entry's leaf, wherever it stands, so depth follows the
+//! logarithm of the size and not the length of keys. Versions share their structure: an update
+//! copies one path. A proof shows either that a key has a value or that it has none; both use the
+//! same [`MapProof`]. A whole map travels in [`ChunkProof`]s. How the tree lies in memory is the
+//! matter of `node`.
 
 mod chunk;
 mod node;
@@ -79,8 +80,8 @@ impl<V> Map<V> {
         self.insert_all([Arc::new(Leaf::new(key, digest, item))]);
     }
 
-    /// Sets the values of many keys; of equal keys the last counts. The same as one after the other, but each node on their ways
-    /// is made and hashed once.
+    /// Sets the values of many keys; of equal keys the last counts. The same as one after the
+    /// other, but each node on their ways is made and hashed once.
     pub fn insert_all(&mut self, leaves: impl IntoIterator<Item = Arc<Leaf<V>>>) {
         let mut leaves: Vec<_> = leaves.into_iter().collect();
         leaves.sort_by_key(|leaf| *leaf.key());
@@ -107,8 +108,8 @@ impl<V> Map<V> {
         self.root.find(key).map(Leaf::item)
     }
 
-    /// The values of many keys, those that there are, in the order of `keys`: faster than one after the other where the map is larger
-    /// than the processor's caches.
+    /// The values of many keys, those that there are, in the order of `keys`: faster than one after
+    /// the other where the map is larger than the processor's caches.
     pub fn values_of(&self, keys: &[Digest]) -> impl Iterator<Item = &V> {
         self.root.find_all(keys).map(Leaf::item)
     }
@@ -145,7 +146,8 @@ impl<V> Map<V> {
 }
 
 impl MapProof {
-    /// Checks that under `root` the key has this value's digest, or, with `None`, that it is absent.
+    /// Checks that under `root` the key has this value's digest, or, with `None`, that it is
+    /// absent.
     pub fn verify(
         &self,
         root: &Digest,

@@ -1,4 +1,5 @@
-//! Draws that nobody outside can foresee, and that a seed reproduces: BLAKE3 in counter mode under a secret seed.
+//! Draws that nobody outside can foresee, and that a seed reproduces: BLAKE3 in counter mode under
+//! a secret seed.
 
 use crate::crypto::hash::Context;
 
@@ -41,8 +42,8 @@ impl Draw {
         None
     }
 
-    /// Whether an event of probability `share` / 65536 happens for this subject. The same subject gives the same
-    /// answer, so asking again gains nothing.
+    /// Whether an event of probability `share` / 65536 happens for this subject. The same subject
+    /// gives the same answer, so asking again gains nothing.
     pub fn happens(&self, share: u32, what: &[u8], subject: &[u8]) -> bool {
         (head(self.of(&[what, subject])) & 0xffff) < u64::from(share)
     }

@@ -1,4 +1,5 @@
-//! One ordered queue of outputs with barriers: what stands behind a barrier waits until the driver confirms it.
+//! One ordered queue of outputs with barriers: what stands behind a barrier waits until the driver
+//! confirms it.
 
 use alloc::collections::VecDeque;
 

@@ -1,6 +1,6 @@
-//! How good a worker is for the next lane: 0.4 · compute + 0.3 · 1/latency + 0.3 · reputation, each term normalised
-//! over the candidates to at most one. The choice is drawn with these weights, so the best is preferred and nobody
-//! is starved.
+//! How good a worker is for the next lane: 0.4 · compute + 0.3 · 1/latency + 0.3 · reputation, each
+//! term normalised over the candidates to at most one. The choice is drawn with these weights, so
+//! the best is preferred and nobody is starved.
 
 use alloc::vec::Vec;
 

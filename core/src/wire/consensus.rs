@@ -1,9 +1,11 @@
-//! `/tequio/consensus/2`: what the members of a committee say to each other, one way and on one stream for each
-//! direction. Nothing is acknowledged: a lost message is sent again by the machine that said it.
+//! `/tequio/consensus/2`: what the members of a committee say to each other, one way and on one
+//! stream for each direction. Nothing is acknowledged: a lost message is sent again by the machine
+//! that said it.
 //!
-//! A vote is signed with the BLS key of its seat, and names the seat by the peer that it came from: nobody
-//! passes on the votes of others. Proposals and view changes are signed with Ed25519, because they are
-//! shown to third parties: view changes justify a new view, two proposals of one view convict a leader.
+//! A vote is signed with the BLS key of its seat, and names the seat by the peer that it came from:
+//! nobody passes on the votes of others. Proposals and view changes are signed with Ed25519,
+//! because they are shown to third parties: view changes justify a new view, two proposals of one
+//! view convict a leader.
 
 pub use crate::ledger::statement::{
     ProposalClaim, SignedClaim, SignedViewChange, SignedVote, ViewChange,

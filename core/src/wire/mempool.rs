@@ -1,5 +1,5 @@
-//! `/tequio/mempool/4` and `/tequio/want/1`: full nodes tell each other of the transactions that wait for a block, some in
-//! full and some by their names, and ask for those that they lack.
+//! `/tequio/mempool/4` and `/tequio/want/1`: full nodes tell each other of the transactions that
+//! wait for a block, some in full and some by their names, and ask for those that they lack.
 
 use crate::{
     codec::BoundedVec,
@@ -28,14 +28,16 @@ pub enum Message {
     New {
         /// The transactions.
         transactions: Transactions,
-        /// The teller does not reach who makes the next block: who hears them first passes them on as if they were its own.
+        /// The teller does not reach who makes the next block: who hears them first passes them on
+        /// as if they were its own.
         pass_on: bool,
     },
     /// Transactions that have waited for a while with the teller and may be lacking elsewhere.
     Offer(Names),
 }
 
-/// Asks for transactions by their names. The answer is a packed [`Transactions`]: those that wait there, as many as fit.
+/// Asks for transactions by their names. The answer is a packed [`Transactions`]: those that wait
+/// there, as many as fit.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Want {
     /// Their names.

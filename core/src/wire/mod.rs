@@ -1,5 +1,5 @@
-//! The messages of each protocol. All are requests, responses and one-way messages in canonical borsh; libp2p carries their
-//! bytes and knows nothing of them.
+//! The messages of each protocol. All are requests, responses and one-way messages in canonical
+//! borsh; libp2p carries their bytes and knows nothing of them.
 
 pub mod compact;
 pub mod consensus;

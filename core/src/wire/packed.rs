@@ -1,8 +1,9 @@
-//! Bodies that are mostly transactions, compressed above a size: one tag byte, and if that is 1 the length as u32 LE and
-//! an LZ4 block. Transactions name their chain and their sender again and again.
+//! Bodies that are mostly transactions, compressed above a size: one tag byte, and if that is 1 the
+//! length as u32 LE and an LZ4 block. Transactions name their chain and their sender again and
+//! again.
 //!
-//! Nothing is allocated beyond what the caller allows and what the bytes can hold. LZ4 makes at most 255 bytes of one, so
-//! who claims more has lied already.
+//! Nothing is allocated beyond what the caller allows and what the bytes can hold. LZ4 makes at
+//! most 255 bytes of one, so who claims more has lied already.
 
 use crate::codec::{self, DecodeError};
 use alloc::{borrow::Cow, vec::Vec};

@@ -1,5 +1,6 @@
-//! `/tequio/sync/3`: full nodes catch up on final blocks, each with the certificate that makes it final; or, where that
-//! would take too long or nobody has the blocks any more, on the state of a final block, in proved chunks.
+//! `/tequio/sync/3`: full nodes catch up on final blocks, each with the certificate that makes it
+//! final; or, where that would take too long or nobody has the blocks any more, on the state of a
+//! final block, in proved chunks.
 
 use super::light::FinalHeader;
 use crate::{

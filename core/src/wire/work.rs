@@ -1,10 +1,10 @@
 //! `/tequio/work/2`: how a worker gets lanes from a job's coordinator and hands in what they come
 //! to.
 //!
-//! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and opens the
-//! commitment when told to. Whether it computes a lane for the first time, checks another's, or backs up a slow
-//! one, the messages are the same, so that it cannot treat a check differently. News of its earlier leases
-//! ([`Notice`]) ride on whatever answer goes to it next.
+//! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and
+//! opens the commitment when told to. Whether it computes a lane for the first time, checks
+//! another's, or backs up a slow one, the messages are the same, so that it cannot treat a check
+//! differently. News of its earlier leases ([`Notice`]) ride on whatever answer goes to it next.
 //!
 //! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker
 //! that computes.
@@ -52,7 +52,8 @@ const _: () = assert!(
     PRODUCT_LEN_MAX >= LANE_RESULT_BYTES_MAX + 64 && PRODUCT_LEN_MAX >= 8 * PARAMETERS_MAX + 64
 );
 
-/// Names a lease. The number is random, so that one from before a coordinator's restart is never taken for a new one.
+/// Names a lease. The number is random, so that one from before a coordinator's restart is never
+/// taken for a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct LeaseId {
     /// Of which job.
@@ -74,7 +75,8 @@ pub enum Request {
         /// What the worker need not be sent again.
         holds: Holds,
     },
-    /// The lane is done; the commitment is [`lane_commitment`](crate::compute::lane::lane_commitment).
+    /// The lane is done; the commitment is
+    /// [`lane_commitment`](crate::compute::lane::lane_commitment).
     Commit {
         /// Which lease.
         lease: LeaseId,
@@ -106,7 +108,8 @@ pub enum Request {
         lease: LeaseId,
         /// Before which step, from 0.
         step: u32,
-        /// The state; none if the worker no longer has what it takes to compute it, by which it loses.
+        /// The state; none if the worker no longer has what it takes to compute it, by which it
+        /// loses.
         #[borsh(
             serialize_with = "compact::write_optional_state",
             deserialize_with = "compact::read_optional_state"

@@ -1,4 +1,5 @@
-//! Each attack on rule 5 of the design, "Checks of work": what is wrong never counts, who is wrong is named.
+//! Each attack on rule 5 of the design, "Checks of work": what is wrong never counts, who is wrong
+//! is named.
 
 use crate::sim::{Lie, Profile, Sim, node_id};
 use tequio_core::{

@@ -1,4 +1,5 @@
-//! The coordinator dies at every point at which it writes, before and after the write: the weights are the same.
+//! The coordinator dies at every point at which it writes, before and after the write: the weights
+//! are the same.
 
 use crate::sim::{JOB, Lie, Profile, Sim};
 use tequio_core::{

@@ -1,4 +1,5 @@
-//! The specification's full run with local steps, by a crowd of workers: the published digest must come out.
+//! The specification's full run with local steps, by a crowd of workers: the published digest must
+//! come out.
 
 use crate::sim::{Lie, Profile, Sim, seed_bytes};
 use tequio_core::{

@@ -1,4 +1,5 @@
-//! Jobs in exact mode: every unit is checked by Freivalds, and the weights are those of one process.
+//! Jobs in exact mode: every unit is checked by Freivalds, and the weights are those of one
+//! process.
 
 use crate::sim::{Lie, Profile, Sim, node_id};
 use tequio_core::{compute::params::Mode, wire::work::Reason};

@@ -81,12 +81,14 @@ fn news_of_a_lane_does_not_keep_its_worker_from_the_next() {
         let mut sim = Sim::new(seed, rounds, &[fast; 4]);
         sim.run_exact(60_000);
         println!("seed {seed}: {} ms for {rounds} rounds, {} messages", sim.now, sim.messages);
-        // Sixteen computations by four workers, each a handful of milliseconds away, and eight writes of one.
+        // Sixteen computations by four workers, each a handful of milliseconds away, and eight
+        // writes of one.
         assert!(sim.now <= u64::from(rounds) * 30, "seed {seed}: {} ms", sim.now);
     }
 }
 
-/// A job is in the ledger before its coordinator has begun: whoever asks in between does not stay away for long.
+/// A job is in the ledger before its coordinator has begun: whoever asks in between does not stay
+/// away for long.
 #[test]
 fn a_job_that_its_coordinator_does_not_know_yet_is_asked_for_soon_again() {
     let mut config = worker::Config::new(node_id(1), [1; 32]);

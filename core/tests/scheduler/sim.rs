@@ -1,5 +1,5 @@
-//! A simulated network around one real coordinator and real workers. Dishonest workers are honest machines whose
-//! outputs are rewritten. Everything follows from the seed.
+//! A simulated network around one real coordinator and real workers. Dishonest workers are honest
+//! machines whose outputs are rewritten. Everything follows from the seed.
 
 use borsh::BorshSerialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,8 +54,8 @@ pub enum Lie {
     Withholds(u32),
     /// Lies, and shows a wrong state when asked.
     WrongState(u32),
-    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents. Of a part of a batch: a
-    /// product (0) or a class is wrong.
+    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents. Of a part
+    /// of a batch: a product (0) or a class is wrong.
     Product(usize),
     /// Honest, but sends everything twice.
     Twice,
@@ -198,7 +198,8 @@ impl Sim {
     ) -> Self {
         let mut task = task_of(&data, params);
         let mut config = Config::new(node_id(200), seed_bytes(seed, 0));
-        // The jobs here are tiny; what is tested is what holds for large ones, unless a test says otherwise.
+        // The jobs here are tiny; what is tested is what holds for large ones, unless a test says
+        // otherwise.
         config.lanes_written_macs_min = 0;
         change(&mut task, &mut config);
         let spec = spec_of(&data, JobTask::Train(task));
@@ -533,7 +534,8 @@ impl Sim {
         self.at(self.now + 1, Event::Persisted { life: self.life });
     }
 
-    /// The coordinator dies and is started again from its disk; requests that it had not answered fail.
+    /// The coordinator dies and is started again from its disk; requests that it had not answered
+    /// fail.
     fn crash(&mut self) {
         self.life += 1;
         let seed = seed_bytes(self.seed, 100 + self.life as u8);

@@ -1,5 +1,5 @@
-//! What stands before every handler: the rate of each address, the `Host` header, and the token for what changes
-//! state.
+//! What stands before every handler: the rate of each address, the `Host` header, and the token for
+//! what changes state.
 
 use super::{Api, error::ApiError};
 use crate::{config::HostName, files, node::context::Context};

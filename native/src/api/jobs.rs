@@ -93,7 +93,8 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
     Ok(Json(json!({"jobs": jobs})))
 }
 
-/// Prepares the data, keeps it as an object and announces the job. Answers once the job is in the ledger.
+/// Prepares the data, keeps it as an object and announces the job. Answers once the job is in the
+/// ledger.
 pub async fn train(
     _: Authorized,
     State(api): State<Api>,
@@ -294,7 +295,8 @@ pub async fn cancel(
     Ok((status, Json(view)))
 }
 
-/// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own encoding.
+/// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own
+/// encoding.
 pub async fn proof(
     State(api): State<Api>,
     Path(id): Path<String>,

@@ -1,4 +1,5 @@
-//! The seat of this node: asking for one, giving it up, its keys and its bond; and balance for those who come later.
+//! The seat of this node: asking for one, giving it up, its keys and its bond; and balance for
+//! those who come later.
 
 use super::{
     Api,
@@ -103,7 +104,8 @@ pub async fn transfer(
     done(&api, write(&api, Action::Transfer { to, amount }).await?)
 }
 
-/// Keys that the ledger does not know, on disk and with the replica, and the proofs that this node holds them.
+/// Keys that the ledger does not know, on disk and with the replica, and the proofs that this node
+/// holds them.
 async fn claim(api: &Api) -> Result<KeyClaim, ApiError> {
     let keys = reading(api, fresh_keys).await?.map_err(ApiError::internal)?;
     let context = &api.context;
@@ -123,7 +125,8 @@ fn fresh_keys(context: &Context) -> anyhow::Result<SeatKeys> {
     if let Some(keys) = vault.of_seat().into_iter().rev().find(is_new) {
         return Ok(keys);
     }
-    // Those of the seat, and those that wait for the turn, stay; so do the ones of the node's first seat.
+    // Those of the seat, and those that wait for the turn, stay; so do the ones of the node's first
+    // seat.
     let member = tip.state.member(&context.id);
     let kept = |keys: &SeatKeys| {
         let key = keys.vote.public();

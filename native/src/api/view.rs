@@ -1,4 +1,5 @@
-//! What the API shows of the ledger's values, as JSON. Identities and digests are hexadecimal, shares are 0 to 1.
+//! What the API shows of the ledger's values, as JSON. Identities and digests are hexadecimal,
+//! shares are 0 to 1.
 
 use crate::{
     node::{context::Context, jobs},

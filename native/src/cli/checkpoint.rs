@@ -60,8 +60,8 @@ struct Export {
     /// Overwrite the file
     #[arg(long)]
     replace: bool,
-    /// Write the committee handovers from the root to the new checkpoint into this file, for others
-    /// who have the root
+    /// Write the committee handovers from the root to the new checkpoint into this file, for
+    /// others who have the root
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
     /// The checkpoint to start from; by default checkpoint.bin of the node's directory
@@ -70,8 +70,8 @@ struct Export {
     /// BLAKE3 hash of the checkpoint to start from, as you were given it by a trusted way
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
-    /// Take the node's checkpoint without verifying it. For a node of your own whose checkpoint.bin
-    /// has expired
+    /// Take the node's checkpoint without verifying it. For a node of your own whose
+    /// checkpoint.bin has expired
     #[arg(long, conflicts_with_all = ["checkpoint", "checkpoint_hash", "handovers"])]
     trust_node: bool,
     #[command(flatten)]

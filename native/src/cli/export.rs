@@ -1,4 +1,5 @@
-//! An exported model: a directory with everything that shows what the model is, and nothing that has to be believed.
+//! An exported model: a directory with everything that shows what the model is, and nothing that
+//! has to be believed.
 //!
 //! | file | what |
 //! |---|---|

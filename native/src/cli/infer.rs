@@ -109,7 +109,8 @@ impl Infer {
     }
 }
 
-/// Reads the answers with their proof and writes the class names, a row a line; how often each class is among them.
+/// Reads the answers with their proof and writes the class names, a row a line; how often each
+/// class is among them.
 fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = id.parse().context("a job's id has 64 hexadecimal digits")?;
     let job = export::proved_job(client, &job_id, JobKind::Infer)?.job;

@@ -1,4 +1,5 @@
-//! `tequio init`: a directory with keys and configuration, for a network on this machine or to join one.
+//! `tequio init`: a directory with keys and configuration, for a network on this machine or to join
+//! one.
 
 use super::{Json, PassphraseFile, say};
 use crate::{
@@ -59,12 +60,13 @@ pub struct Init {
     /// Blocks for which one seed fixes the order of leaders
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     term_blocks: Height,
-    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which is
-    /// two minutes without load, or with --long-lived the least that is an hour at full load
+    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which
+    /// is two minutes without load, or with --long-lived the least that is an hour at full
+    /// load
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     epoch_blocks: Option<Height>,
-    /// For a network that stays: epochs of an hour at least, so that a month of committee handovers
-    /// stays small
+    /// For a network that stays: epochs of an hour at least, so that a month of committee
+    /// handovers stays small
     #[arg(long, requires = "devnet")]
     long_lived: bool,
     /// Join the network of this checkpoint file, as a full node without a seat
@@ -76,7 +78,8 @@ pub struct Init {
     /// The checkpoint's BLAKE3 hash, as you were given it by a trusted way
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
-    /// A node of the network, with /p2p/..., or the directory of one on this machine; may be repeated
+    /// A node of the network, with /p2p/..., or the directory of one on this machine; may be
+    /// repeated
     #[arg(long = "peer", value_name = "MULTIADDR|DIR")]
     peers: Vec<String>,
     /// Address to listen on; may be repeated
@@ -220,8 +223,8 @@ impl Init {
             let others = (0..members.len()).filter(|j| *j != i);
             let config = Config {
                 listen: vec![format!("/ip4/{}/tcp/0", Ipv4Addr::LOCALHOST)],
-                // A port that was free now may be taken when the node starts; nodes of one machine find each other
-                // by their directories instead.
+                // A port that was free now may be taken when the node starts; nodes of one machine
+                // find each other by their directories instead.
                 peers: others.map(|j| format!("../{}", devnet_folder(j))).collect(),
                 http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
                 passphrase_file: passphrase_file.clone(),
@@ -317,7 +320,8 @@ fn clear(dir: &Path) {
     }
 }
 
-/// A peer as the new node's configuration names it: an address that says whom it leads to, or an absolute path.
+/// A peer as the new node's configuration names it: an address that says whom it leads to, or an
+/// absolute path.
 fn join_peer(peer: &str) -> anyhow::Result<String> {
     match PeerName::parse(Path::new(""), peer)? {
         PeerName::Address(addr) => {

@@ -68,8 +68,8 @@ struct Train {
     /// What is brought to mean 0 and deviation 1 together; pixels are recognised
     #[arg(long, value_name = "HOW")]
     scale: Option<Scale>,
-    /// How workers share the training: lanes of many steps that others recompute, or an exchange after every step,
-    /// each checked by Freivalds' algorithm
+    /// How workers share the training: lanes of many steps that others recompute, or an exchange
+    /// after every step, each checked by Freivalds' algorithm
     #[arg(long, value_name = "MODE", default_value = "local")]
     mode: Mode,
     /// Name of the job; by default the file's
@@ -91,8 +91,8 @@ struct Train {
 #[derive(Debug, Args)]
 pub struct Key {
     /// A name of your own for this submission: the same command with the same key makes no second
-    /// job, and answers with the first, for 7 days. By default a random one, which the command uses
-    /// where it has to send again
+    /// job, and answers with the first, for 7 days. By default a random one, which the command
+    /// uses where it has to send again
     #[arg(long, value_name = "KEY", value_parser = submission_key)]
     key: Option<String>,
 }

@@ -24,8 +24,8 @@ enum Command {
     Show(Show),
     /// Write the keys into a file, sealed with a passphrase of its own
     Export(Export),
-    /// Take over keys from such a file. The node they came from must never run again: two nodes with one key
-    /// contradict each other, and lose their bond
+    /// Take over keys from such a file. The node they came from must never run again: two nodes
+    /// with one key contradict each other, and lose their bond
     Import(Import),
 }
 

@@ -1,5 +1,5 @@
-//! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`; `--json` makes every command end with
-//! one line of JSON. Secrets are never arguments.
+//! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`; `--json` makes
+//! every command end with one line of JSON. Secrets are never arguments.
 
 mod bench;
 mod checkpoint;
@@ -28,7 +28,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to any browser.
+/// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to
+/// any browser.
 #[derive(Debug, Parser)]
 #[command(name = "tequio", version, about, after_help = EXAMPLES, propagate_version = true)]
 pub struct Cli {

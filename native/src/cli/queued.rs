@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The id of what was submitted. Where the node has only queued it: says so, and waits until it is in the ledger if
-/// `wait`, or gives nothing.
+/// The id of what was submitted. Where the node has only queued it: says so, and waits until it is
+/// in the ledger if `wait`, or gives nothing.
 pub fn submitted_id(
     client: &Client,
     submitted: &Value,

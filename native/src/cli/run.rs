@@ -69,7 +69,8 @@ pub struct Run {
     /// Where this node's votes go while it has a seat
     #[arg(long, env = "TEQUIO_VOTES_TO", value_name = "WHOM")]
     votes_to: Option<Votes>,
-    /// Whether this node opens the next height while one is being decided; with on it does not rest where processors are contended either
+    /// Whether this node opens the next height while one is being decided; with on it does not
+    /// rest where processors are contended either
     #[arg(long, env = "TEQUIO_PIPELINE", value_name = "WHEN")]
     pipeline: Option<Pipelining>,
     /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all

@@ -22,7 +22,8 @@ enum Command {
     Bond(Amount),
     /// Give the seat up at the end of an epoch; the bond is free some time after it
     Leave(Common),
-    /// Register new keys for the seat, taken up at the end of an epoch; they are in the keystore before
+    /// Register new keys for the seat, taken up at the end of an epoch; they are in the keystore
+    /// before
     Rotate(Common),
     /// Give balance to another node's account
     Fund(Fund),

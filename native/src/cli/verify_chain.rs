@@ -1,4 +1,5 @@
-//! `tequio verify-chain`: replays the blocks of a store by the rules by which they came in, and compares the state.
+//! `tequio verify-chain`: replays the blocks of a store by the rules by which they came in, and
+//! compares the state.
 
 use super::{Dir, Json, say};
 use crate::{

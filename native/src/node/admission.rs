@@ -1,5 +1,5 @@
-//! Transactions that clients bring. Where many come they are checked in rounds: a signature in a batch costs half of what it costs
-//! alone. Who comes alone does not wait.
+//! Transactions that clients bring. Where many come they are checked in rounds: a signature in a
+//! batch costs half of what it costs alone. Who comes alone does not wait.
 
 use super::{
     context::{Context, NotAccepted},
@@ -21,14 +21,15 @@ use tequio_core::{
 pub type Verdict = Result<bool, NotAccepted>;
 type Checked = Result<Verified<SignedTransaction>, NotAccepted>;
 
-/// While many come, they are gathered for so long: after a round that checked several, the next begins no sooner.
+/// While many come, they are gathered for so long: after a round that checked several, the next
+/// begins no sooner.
 pub const ROUND: Duration = Duration::from_millis(5);
 
 /// What clients bring, each with its verdict.
 pub type Admission = Rounds<SignedTransaction, Verdict>;
 
-/// Callers that bring something at the same time have it checked together, by one of them. No more of them wait than there
-/// are threads for requests.
+/// Callers that bring something at the same time have it checked together, by one of them. No more
+/// of them wait than there are threads for requests.
 #[derive(Debug)]
 pub struct Rounds<T, V> {
     waiting: Mutex<Vec<(T, Sender<V>)>>,
@@ -43,8 +44,8 @@ impl<T, V> Default for Rounds<T, V> {
 }
 
 impl<T, V> Rounds<T, V> {
-    /// Has it checked, and blocks for the time of a round or two. The verdicts are in the order of what is checked. `None` only
-    /// if the thread that had it in hand came to grief.
+    /// Has it checked, and blocks for the time of a round or two. The verdicts are in the order of
+    /// what is checked. `None` only if the thread that had it in hand came to grief.
     fn join(&self, brought: T, check: impl FnOnce(Vec<T>) -> Vec<V>) -> Option<V> {
         let (sender, verdict) = channel();
         lock(&self.waiting).push((brought, sender));
@@ -72,7 +73,8 @@ impl<T, V> Rounds<T, V> {
 }
 
 impl Context {
-    /// Checks a transaction that a client brings, and lets it wait for a block. Blocks for the time of a round or two.
+    /// Checks a transaction that a client brings, and lets it wait for a block. Blocks for the time
+    /// of a round or two.
     pub fn submit(&self, transaction: SignedTransaction) -> Result<TransactionId, NotAccepted> {
         let id = transaction.id();
         let verdict = self.admission.join(transaction, |brought| {
@@ -112,7 +114,8 @@ impl Context {
         judged.into_iter().filter_map(settle).collect()
     }
 
-    /// All signatures at once; where that fails, those of each half, so that who brings a false one costs the others little.
+    /// All signatures at once; where that fails, those of each half, so that who brings a false one
+    /// costs the others little.
     fn check_together(&self, mut transactions: Vec<SignedTransaction>) -> Vec<Checked> {
         if !transactions.is_empty() {
             self.metrics.submit_checks.inc();
@@ -159,8 +162,8 @@ mod tests {
     /// What a caller finds; an error where it came to grief.
     type Found = Result<Option<u32>, ()>;
 
-    /// One caller is in a round of its own until so many others wait; what they find, in their order, and what each round was
-    /// given.
+    /// One caller is in a round of its own until so many others wait; what they find, in their
+    /// order, and what each round was given.
     fn others(
         rounds: &Rounds<u32, u32>,
         count: usize,

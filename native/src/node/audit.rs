@@ -1,5 +1,6 @@
-//! Audits: when this node is drawn for a pending result, it recomputes the whole job from its data and says in the
-//! ledger whether the output is that of the result: weights, model and accuracy, or the answers to a batch.
+//! Audits: when this node is drawn for a pending result, it recomputes the whole job from its data
+//! and says in the ledger whether the output is that of the result: weights, model and accuracy, or
+//! the answers to a batch.
 
 use super::{
     context::Context,
@@ -89,7 +90,8 @@ async fn settle(context: &Arc<Context>, id: JobId, job: &Job) {
     }
 }
 
-/// Computes the job from its beginning and compares. An error means that something is missing here, not a verdict.
+/// Computes the job from its beginning and compares. An error means that something is missing here,
+/// not a verdict.
 async fn recompute(
     context: &Arc<Context>,
     id: JobId,
@@ -101,7 +103,8 @@ async fn recompute(
         .context("the data")?;
     let blocks = match result.output {
         JobOutput::Model(expected) => {
-            // A record that nobody can read is no result; one that is not a record of this job is a wrong one.
+            // A record that nobody can read is no result; one that is not a record of this job is a
+            // wrong one.
             let record = objects::fetch(context, expected.record, job.coordinator)
                 .await
                 .context("the record")?;

@@ -1,7 +1,9 @@
-//! Drives the consensus replica: its votes go to disk before the wire, its blocks to the store in one write.
+//! Drives the consensus replica: its votes go to disk before the wire, its blocks to the store in
+//! one write.
 //!
-//! The replica runs on a thread of its own; sending and fetching is spawned from there, and what comes back is an
-//! input again. A failing disk, or a block that executes differently here, ends the node.
+//! The replica runs on a thread of its own; sending and fetching is spawned from there, and what
+//! comes back is an input again. A failing disk, or a block that executes differently here, ends
+//! the node.
 
 use super::{
     context::{Context, Tip},
@@ -28,7 +30,8 @@ use tequio_core::{
 use tequio_p2p::{Channel, Tells, Told};
 use tokio::runtime::Handle;
 
-/// Messages that are handed to the replica at once, so that neither it nor the worker waits long for the other.
+/// Messages that are handed to the replica at once, so that neither it nor the worker waits long
+/// for the other.
 const TOGETHER_MAX: usize = 128;
 
 /// Restores the replica from the store and starts its thread.
@@ -76,7 +79,8 @@ pub fn start(
 pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells) {
     let checked = |proposal: &Proposal| context.mempool.checked(&proposal.block.transactions);
     while let Some(first) = tells.next().await {
-        // Votes come in bursts. Connections that are ready now are looked at first, so that one waking serves them all.
+        // Votes come in bursts. Connections that are ready now are looked at first, so that one
+        // waking serves them all.
         tokio::task::yield_now().await;
         let told = std::iter::once(first).chain(std::iter::from_fn(|| tells.try_next()));
         let inputs = together(told.map(|Told { peer, body, share }| (peer, body, share)), checked);
@@ -86,7 +90,8 @@ pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells
     }
 }
 
-/// What is handed over at once, of messages with their shares of memory: no more are taken than that.
+/// What is handed over at once, of messages with their shares of memory: no more are taken than
+/// that.
 fn together<S>(
     told: impl Iterator<Item = (NodeId, Vec<u8>, S)>,
     checked: impl Fn(&Proposal) -> Vec<Checked>,
@@ -133,8 +138,9 @@ async fn want_blocks(context: Arc<Context>, inbox: Inbox<Input>) {
 struct Wish(Height);
 
 impl Wish {
-    /// A wish holds for its height, so it is said once: each time that the replica's thread is woken costs more than what it is told. Only who
-    /// builds the next block may have found nothing before, and is told of all that comes.
+    /// A wish holds for its height, so it is said once: each time that the replica's thread is
+    /// woken costs more than what it is told. Only who builds the next block may have found
+    /// nothing before, and is told of all that comes.
     fn is_new(&mut self, height: Height, builds: impl FnOnce() -> bool) -> bool {
         std::mem::replace(&mut self.0, height) != height || builds()
     }
@@ -191,7 +197,8 @@ impl Performer<Replica> for Replicating {
     fn refused(&mut self, error: Error) -> anyhow::Result<()> {
         match error {
             Error::Diverged { .. } => Err(error.into()),
-            // Ours, but without harm: the view was over, or the disk is behind and the message comes again.
+            // Ours, but without harm: the view was over, or the disk is behind and the message
+            // comes again.
             Error::NotRequested | Error::Overloaded => Ok(()),
             Error::NothingToPersist => {
                 tracing::error!(%error, "the consensus driver is out of step");
@@ -288,8 +295,8 @@ impl Replicating {
         }
     }
 
-    /// A wish holds for one height: it is repeated while something waits that could be applied, or a result for the
-    /// blocks that draw its auditors and settle it.
+    /// A wish holds for one height: it is repeated while something waits that could be applied, or
+    /// a result for the blocks that draw its auditors and settle it.
     fn want_block(&self) {
         let tip = self.context.tip();
         let waiting = self.context.mempool.is_wanted(&tip.state, tip.height() + 1);
@@ -360,7 +367,8 @@ mod tests {
         codec::encode(&Message::Vote(SignedVote::sign(vote, &SecretKey::from_seed(&[1; 32]))))
     }
 
-    /// The heights of the votes that are handed over from a stream, with their numbers in it, and how many messages were taken.
+    /// The heights of the votes that are handed over from a stream, with their numbers in it, and
+    /// how many messages were taken.
     fn taken(bodies: impl Iterator<Item = Vec<u8>>) -> (Vec<(u64, usize)>, usize) {
         let mut count = 0;
         let told = bodies

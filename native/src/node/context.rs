@@ -1,4 +1,5 @@
-//! What the parts of a node share: keys, store, network, the newest final state, waiting transactions, known jobs.
+//! What the parts of a node share: keys, store, network, the newest final state, waiting
+//! transactions, known jobs.
 
 use super::{
     admission::Admission,
@@ -39,7 +40,8 @@ use tequio_core::{
 use tequio_p2p::Network;
 use tokio::sync::watch;
 
-/// Known keys for several threads: none of them keeps the others waiting while it works a point out.
+/// Known keys for several threads: none of them keeps the others waiting while it works a point
+/// out.
 #[derive(Debug, Default)]
 pub struct SharedKeys(Mutex<KnownKeys>);
 
@@ -260,8 +262,9 @@ impl Context {
         within_term.map_while(leader).collect()
     }
 
-    /// Who builds the next blocks: as [`Self::next_leaders`], but without the heights that have a proposal already, while others
-    /// are known. A node without a seat hears of no proposal, and of blocks late: so many more are named to it.
+    /// Who builds the next blocks: as [`Self::next_leaders`], but without the heights that have a
+    /// proposal already, while others are known. A node without a seat hears of no proposal,
+    /// and of blocks late: so many more are named to it.
     pub fn next_builders(&self, count: Height) -> Vec<(Height, NodeId)> {
         if self.seat().is_none() {
             return self.next_leaders(count + AT_ONCE);
@@ -276,7 +279,8 @@ impl Context {
         leaders
     }
 
-    /// The newest height whose block nobody can put anything into any more, as far as this node knows.
+    /// The newest height whose block nobody can put anything into any more, as far as this node
+    /// knows.
     pub fn begun(&self, tip: Height) -> Height {
         self.proposed.load(Ordering::Relaxed).max(tip)
     }
@@ -286,13 +290,14 @@ impl Context {
         self.proposed.fetch_max(height, Ordering::Relaxed);
     }
 
-    /// From the time that the newest block bears until it was final here, milliseconds: what blocks take, where clocks agree;
-    /// of one that came by sync, more.
+    /// From the time that the newest block bears until it was final here, milliseconds: what blocks
+    /// take, where clocks agree; of one that came by sync, more.
     pub fn block_took_ms(&self) -> u64 {
         self.took_ms.load(Ordering::Relaxed)
     }
 
-    /// Whose word on consensus is worth reading: those who decide, and those who may from the next turn on.
+    /// Whose word on consensus is worth reading: those who decide, and those who may from the next
+    /// turn on.
     pub fn speakers(&self) -> BTreeSet<NodeId> {
         let tip = self.tip();
         self.committee()
@@ -318,8 +323,8 @@ impl Context {
         now_ms().saturating_sub(self.tip.borrow().header.header.time_ms)
     }
 
-    /// Whether no block has become final for so long that there seems to be no quorum, or this node is cut off from it
-    /// (DESIGN rule 9): then reads go on, and writes are queued.
+    /// Whether no block has become final for so long that there seems to be no quorum, or this node
+    /// is cut off from it (DESIGN rule 9): then reads go on, and writes are queued.
     pub fn is_reduced(&self) -> bool {
         self.head_age_ms() > self.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS)
     }
@@ -378,12 +383,14 @@ impl Context {
             .verify()
     }
 
-    /// Takes in what peers tell and counts what is new: all signatures at once; where that fails, those of one message at once;
-    /// and where that fails, one by one, so that who tells a false one slows down its own words only.
+    /// Takes in what peers tell and counts what is new: all signatures at once; where that fails,
+    /// those of one message at once; and where that fails, one by one, so that who tells a
+    /// false one slows down its own words only.
     pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
         let tip = self.tip();
         let height = tip.height() + 1;
-        // Only the first copy is worth a look at its signature; one with another signature is another, and may be the right one.
+        // Only the first copy is worth a look at its signature; one with another signature is
+        // another, and may be the right one.
         let mut seen = BTreeSet::new();
         let mut is_possible = |t: &SignedTransaction| {
             let id = t.id();

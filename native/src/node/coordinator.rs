@@ -1,5 +1,6 @@
-//! Coordinates this node's jobs: a machine and a thread for each, restored from the store after a restart. When the
-//! last round is done, model and record become objects and the result goes to the ledger.
+//! Coordinates this node's jobs: a machine and a thread for each, restored from the store after a
+//! restart. When the last round is done, model and record become objects and the result goes to the
+//! ledger.
 
 use super::{
     audit,

@@ -1,4 +1,5 @@
-//! What is worth showing to people: refused results and the like. Kept in memory, the newest few hundred.
+//! What is worth showing to people: refused results and the like. Kept in memory, the newest few
+//! hundred.
 
 use super::machine::now_ms;
 use std::{

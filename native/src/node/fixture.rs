@@ -1,4 +1,5 @@
-//! For tests: a full node of a new chain that takes no part in consensus, and peers that speak to it over real sockets.
+//! For tests: a full node of a new chain that takes no part in consensus, and peers that speak to
+//! it over real sockets.
 
 use super::{
     context::{Context, Parts, Tip},

@@ -24,7 +24,8 @@ use tequio_core::{
 use tequio_p2p::Protocol;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a round gives each peer: one that sends little, and late, must not keep others from being asked.
+/// What a round gives each peer: one that sends little, and late, must not keep others from being
+/// asked.
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a round over all peers that left something missing; doubles up to the longest.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,9 +1,11 @@
-//! The one driver of core's machines on native hosts: a thread that owns a machine, feeds it inputs in the order in
-//! which they come, and performs its outputs. A machine that waits for the disk waits here and blocks nobody else.
+//! The one driver of core's machines on native hosts: a thread that owns a machine, feeds it inputs
+//! in the order in which they come, and performs its outputs. A machine that waits for the disk
+//! waits here and blocks nobody else.
 //!
-//! What peers tell brings its [`Share`] of the network's memory along. It comes back only once the machine has taken the
-//! message, so the network's own bounds on what waits are the bounds of this queue. What has come together is handed over
-//! together ([`Inbox::send_told`]): to wake a sleeping thread costs more than most messages do.
+//! What peers tell brings its [`Share`] of the network's memory along. It comes back only once the
+//! machine has taken the message, so the network's own bounds on what waits are the bounds of this
+//! queue. What has come together is handed over together ([`Inbox::send_told`]): to wake a sleeping
+//! thread costs more than most messages do.
 
 use std::{
     sync::{
@@ -25,7 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 enum Envelope<I> {
     /// An input of our own.
     Own(I),
-    /// What peers have told, and what goes with it; the share of the memory comes back as each is taken.
+    /// What peers have told, and what goes with it; the share of the memory comes back as each is
+    /// taken.
     Told(Vec<(I, Option<Share>)>),
     /// The thread ends.
     Stop,
@@ -51,8 +54,8 @@ impl<I> Inbox<I> {
         self.put(1, Envelope::Own(input));
     }
 
-    /// What peers have told, in its order, and the memory that each holds until the machine has taken it. Inputs of our
-    /// own that belong between them hold none.
+    /// What peers have told, in its order, and the memory that each holds until the machine has
+    /// taken it. Inputs of our own that belong between them hold none.
     pub fn send_told(&self, inputs: Vec<(I, Option<Share>)>) {
         self.put(inputs.len(), Envelope::Told(inputs));
     }

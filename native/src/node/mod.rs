@@ -1,7 +1,7 @@
 //! A running full node: the machines of core, each with its driver, around one [`Context`].
 //!
-//! Start order: lock, keys, store, network, consensus, then everything that follows the head. A crash at any point
-//! loses nothing that has been promised; an orderly stop only says goodbye.
+//! Start order: lock, keys, store, network, consensus, then everything that follows the head. A
+//! crash at any point loses nothing that has been promised; an orderly stop only says goodbye.
 
 pub mod admission;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! Peers on this machine, named by their directories: a running node leaves there where it listens, so the system may
-//! choose its ports, and others find it again after every start.
+//! Peers on this machine, named by their directories: a running node leaves there where it listens,
+//! so the system may choose its ports, and others find it again after every start.
 
 use crate::files;
 use serde::Deserialize;

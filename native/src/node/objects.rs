@@ -1,6 +1,7 @@
-//! Objects that full nodes keep: the data of every running job, and what every finished one has left: model and record,
-//! or answers.
-//! They are fetched from the job's coordinator or any other full node; what does not hash to its name is refused.
+//! Objects that full nodes keep: the data of every running job, and what every finished one has
+//! left: model and record, or answers.
+//! They are fetched from the job's coordinator or any other full node; what does not hash to its
+//! name is refused.
 
 use super::{blocking::blocking, context::Context};
 use crate::store::{ReadError, StoreError};

@@ -1,5 +1,6 @@
-//! Whether the processors of this host are wanted by more than they can serve. Linux counts how long some task has waited for one (*pressure
-//! stall information*, Documentation/accounting/psi.rst of the kernel); where nothing is counted, nothing is known.
+//! Whether the processors of this host are wanted by more than they can serve. Linux counts how
+//! long some task has waited for one (*pressure stall information*,
+//! Documentation/accounting/psi.rst of the kernel); where nothing is counted, nothing is known.
 
 use std::{
     cell::Cell,
@@ -35,7 +36,8 @@ impl Pressure {
         Self { file, last, is_high: Cell::new(false) }
     }
 
-    /// Whether it has been high since the last look, a second ago or more, where that is news. At first it is not high.
+    /// Whether it has been high since the last look, a second ago or more, where that is news. At
+    /// first it is not high.
     pub fn news(&self) -> Option<bool> {
         let (at, before) = self.last.get();
         if at.elapsed() < WINDOW {

@@ -1,8 +1,9 @@
-//! Keeps the store from growing without end, where its operator wants that: the blocks below a kept state go, in steps
-//! that make no decision wait.
+//! Keeps the store from growing without end, where its operator wants that: the blocks below a kept
+//! state go, in steps that make no decision wait.
 //!
-//! A state is written beside the chain when its height comes, and becomes the kept one once `keep_blocks` blocks follow
-//! it. So at least that many blocks are here, at most about twice as many, and they can always be replayed from it.
+//! A state is written beside the chain when its height comes, and becomes the kept one once
+//! `keep_blocks` blocks follow it. So at least that many blocks are here, at most about twice as
+//! many, and they can always be replayed from it.
 
 use super::context::Context;
 use crate::store::StoreError;

@@ -1,10 +1,12 @@
-//! Writes of this node's clients, also while there is no quorum. Each is on disk before anything else happens to it, and
-//! ends as applied or as refused; it is never applied twice and never forgotten, whenever the process dies.
+//! Writes of this node's clients, also while there is no quorum. Each is on disk before anything
+//! else happens to it, and ends as applied or as refused; it is never applied twice and never
+//! forgotten, whenever the process dies.
 //!
-//! *Never twice*: a write is signed once at a time. The signed transaction is on disk before anybody else gets it. It is
-//! signed anew, with other numbers, only when the chain shows that the old one is in no block and can be in none: this
-//! node has executed every block since it was signed, and its nonce is used by another, or its last height is passed.
-//! Where blocks were passed over by a snapshot that cannot be known: then the write ends, and its reason says so.
+//! *Never twice*: a write is signed once at a time. The signed transaction is on disk before
+//! anybody else gets it. It is signed anew, with other numbers, only when the chain shows that the
+//! old one is in no block and can be in none: this node has executed every block since it was
+//! signed, and its nonce is used by another, or its last height is passed. Where blocks were passed
+//! over by a snapshot that cannot be known: then the write ends, and its reason says so.
 
 use super::{
     blocking::blocking,
@@ -242,7 +244,8 @@ fn sign(context: &Context, action: Action) -> SignedTransaction {
     transaction.sign(context.node_key())
 }
 
-/// Into the pool. If there is no room, the next round tries again; if it does not fit the state, the next round sees why.
+/// Into the pool. If there is no room, the next round tries again; if it does not fit the state,
+/// the next round sees why.
 fn send(context: &Context, transaction: SignedTransaction) {
     match context.accept_own(transaction) {
         Ok(_) | Err(NotAccepted::Rejected(Rejected::Full | Rejected::SenderFull)) => {}

@@ -1,9 +1,10 @@
-//! Fetches the state of a final block whole, where the blocks up to it would take too long or nobody has them any more.
+//! Fetches the state of a final block whole, where the blocks up to it would take too long or
+//! nobody has them any more.
 //!
-//! A peer's header is believed by the light client's rules alone, from the checkpoint or from this node's own head,
-//! whichever is newer. Each chunk is proved against the header's state root before it is kept; it is on disk, with the
-//! place of the next one, before that is asked for, so a crash costs one chunk. Peers are asked in turn; one that sends
-//! what does not hold is asked no more.
+//! A peer's header is believed by the light client's rules alone, from the checkpoint or from this
+//! node's own head, whichever is newer. Each chunk is proved against the header's state root before
+//! it is kept; it is on disk, with the place of the next one, before that is asked for, so a crash
+//! costs one chunk. Peers are asked in turn; one that sends what does not hold is asked no more.
 
 use super::{
     blocking::blocking,
@@ -81,8 +82,8 @@ enum Lie {
     Chunk(ChunkError),
 }
 
-/// Fetches a state that is newer than the newest one here, and hands it to the replica. One at a time: false at once where
-/// another call is at it, and where it came to nothing.
+/// Fetches a state that is newer than the newest one here, and hands it to the replica. One at a
+/// time: false at once where another call is at it, and where it came to nothing.
 pub async fn run(context: &Arc<Context>, inbox: &Inbox<Input>) -> bool {
     let Ok(mut liars) = context.sync.liars.try_lock() else { return false };
     let fetched = fetch(context, inbox, &mut liars).await;
@@ -176,7 +177,8 @@ async fn fetch(
     let head = match Head::of_snapshot(header, state) {
         Ok(head) => head,
         Err(error) => {
-            // Proved when it came, so the disk has changed it, or this version cannot use it: begin afresh.
+            // Proved when it came, so the disk has changed it, or this version cannot use it: begin
+            // afresh.
             blocking(context, |c| c.store.unstage()).await?;
             return Err(error.into());
         }
@@ -206,8 +208,8 @@ fn anchor(context: &Context) -> Result<LightClient, StartError> {
 
 type Offer = (Verified<FinalHeader>, Vec<NodeId>);
 
-/// What the connected full nodes offer above the tip, by height, each with those who have it; and whether one of them
-/// says that it has the blocks.
+/// What the connected full nodes offer above the tip, by height, each with those who have it; and
+/// whether one of them says that it has the blocks.
 async fn offers(
     context: &Arc<Context>,
     mut light: LightClient,
@@ -322,7 +324,8 @@ async fn blame(context: &Context, peer: NodeId, lie: &Lie, liars: &mut BTreeSet<
 /// What this node does to catch up, for people.
 #[derive(Debug, Default)]
 pub struct Catching {
-    /// Held while a state is fetched: peers that sent what does not hold, since the node was started.
+    /// Held while a state is fetched: peers that sent what does not hold, since the node was
+    /// started.
     liars: tokio::sync::Mutex<BTreeSet<NodeId>>,
     now: std::sync::Mutex<Option<Shown>>,
     /// The highest head that a peer has named when it was asked for blocks.

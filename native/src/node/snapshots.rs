@@ -1,5 +1,6 @@
-//! The states that this node keeps in memory for others to fetch whole: those of every [`EVERY`]th height, so that all
-//! nodes offer the same ones. States share what they have in common, so one costs what has changed since.
+//! The states that this node keeps in memory for others to fetch whole: those of every [`EVERY`]th
+//! height, so that all nodes offer the same ones. States share what they have in common, so one
+//! costs what has changed since.
 
 use super::context::Tip;
 use std::{
@@ -24,7 +25,8 @@ const IN_USE: Duration = Duration::from_secs(600);
 pub struct Snapshots(Mutex<Shelf<Arc<Tip>>>);
 
 impl Snapshots {
-    /// A new tip, or the one with which the node starts: for that one there is no other state to offer yet.
+    /// A new tip, or the one with which the node starts: for that one there is no other state to
+    /// offer yet.
     pub fn note(&self, tip: &Arc<Tip>, is_first: bool) {
         // Genesis can be had without asking.
         if tip.height() > 0 && (is_first || tip.height().is_multiple_of(EVERY)) {
@@ -59,7 +61,8 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T: Clone> Shelf<T> {
-    /// Drops all but the newest ones and those in use, and the oldest of those where they are too many.
+    /// Drops all but the newest ones and those in use, and the oldest of those where they are too
+    /// many.
     fn put(&mut self, height: Height, item: T, now: Instant) {
         self.0.insert(height, (item, None));
         let fresh: Vec<Height> = self.0.keys().rev().take(FRESH).copied().collect();

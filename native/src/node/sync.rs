@@ -1,5 +1,5 @@
-//! `/tequio/sync/3`: serves final blocks and states, fetches what is missing here, and keeps a node without a seat at the
-//! head, which nobody tells it of.
+//! `/tequio/sync/3`: serves final blocks and states, fetches what is missing here, and keeps a node
+//! without a seat at the head, which nobody tells it of.
 
 use super::{context::Context, machine::Inbox, snapshot};
 use std::{sync::Arc, time::Duration};
@@ -77,8 +77,9 @@ fn blocks(context: &Context, from: Height, count: u16) -> BoundedVec<Block, BLOC
 
 type Block = (tequio_core::ledger::Block, tequio_core::ledger::Certificate);
 
-/// Asks a peer for blocks and hands them to the replica, which believes nothing of them. Where the peer has them no longer,
-/// or is very far ahead, a whole state is fetched instead. Says whether anything came.
+/// Asks a peer for blocks and hands them to the replica, which believes nothing of them. Where the
+/// peer has them no longer, or is very far ahead, a whole state is fetched instead. Says whether
+/// anything came.
 pub async fn fetch(
     context: &Arc<Context>,
     inbox: &Inbox<Input>,
@@ -95,7 +96,8 @@ pub async fn fetch(
     };
     let Some(Response::Blocks(Blocks { head, lowest, blocks })) = response else { return false };
     let behind = head.saturating_sub(from);
-    // What the peer says of itself decides only whether a state is looked for; what is found is proved.
+    // What the peer says of itself decides only whether a state is looked for; what is found is
+    // proved.
     if head >= from
         && (lowest > from || behind > context.snapshot_when_behind)
         && snapshot::run(context, inbox).await
@@ -115,8 +117,9 @@ pub async fn fetch(
     true
 }
 
-/// Follows the head by asking one connected full node after the other, holding the question open for the next block. Members
-/// are told of what they miss, by those whom they know as members: they ask only once nothing has come for long.
+/// Follows the head by asking one connected full node after the other, holding the question open
+/// for the next block. Members are told of what they miss, by those whom they know as members: they
+/// ask only once nothing has come for long.
 pub async fn follow(context: Arc<Context>, inbox: Inbox<Input>) {
     let mut turn = 0usize;
     loop {

@@ -1,4 +1,5 @@
-//! This node's own transactions: numbered in order, sent, and waited for. A node without an account registers first.
+//! This node's own transactions: numbered in order, sent, and waited for. A node without an account
+//! registers first.
 
 use super::context::{Context, NotAccepted};
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub enum TransactError {
     Stopping,
 }
 
-/// Signs and sends an action, and waits until it is applied. Returns the transaction and its block's height.
+/// Signs and sends an action, and waits until it is applied. Returns the transaction and its
+/// block's height.
 pub async fn perform(
     context: &Arc<Context>,
     action: Action,

@@ -1,5 +1,5 @@
-//! Computes for the jobs of the network: the worker machine on a thread of its own, its lanes on blocking threads, at
-//! most as many at a time as the operator allows.
+//! Computes for the jobs of the network: the worker machine on a thread of its own, its lanes on
+//! blocking threads, at most as many at a time as the operator allows.
 
 use super::{
     context::Context,

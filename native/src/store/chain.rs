@@ -124,7 +124,8 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// A final block with its certificate; genesis is none, and those below the lowest are here no longer.
+    /// A final block with its certificate; genesis is none, and those below the lowest are here no
+    /// longer.
     pub fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
         if height < self.lowest_block()? {
             return Ok(None);

@@ -1,11 +1,13 @@
-//! The entries of the newest state: what each block changes, as it is, and a table of all of them that takes in a slice at a time.
+//! The entries of the newest state: what each block changes, as it is, and a table of all of them
+//! that takes in a slice at a time.
 //!
-//! The places of entries are random keys. A table that took in every change with its block would write about a page for each of
-//! them, again and again for an entry that many blocks change. So a block leaves its changes in one value, and takes one slice of
-//! the range of places into the table, but of the last [`SLICES`] blocks, its own included, and of each entry only what came
-//! last. Slice `s` of block `b` is in the table once a height `h` in `b..=head` has `h mod SLICES = s`; by then the
-//! changes of `b` may go. What the table lacks is kept in memory, and read again when the store is opened. Why it is so:
-//! `docs/adr/0023-entries-a-slice-at-a-time.md`.
+//! The places of entries are random keys. A table that took in every change with its block would
+//! write about a page for each of them, again and again for an entry that many blocks change. So a
+//! block leaves its changes in one value, and takes one slice of the range of places into the
+//! table, but of the last [`SLICES`] blocks, its own included, and of each entry only what came
+//! last. Slice `s` of block `b` is in the table once a height `h` in `b..=head` has `h mod SLICES =
+//! s`; by then the changes of `b` may go. What the table lacks is kept in memory, and read again
+//! when the store is opened. Why it is so: `docs/adr/0023-entries-a-slice-at-a-time.md`.
 
 use super::{
     Store, StoreError,
@@ -24,7 +26,8 @@ use tequio_core::{
     types::Height,
 };
 
-/// Parts of the range of places, by the first six bits, one of which each block takes into the table.
+/// Parts of the range of places, by the first six bits, one of which each block takes into the
+/// table.
 const SLICES: Height = 64;
 
 type Place = [u8; 32];
@@ -38,8 +41,8 @@ fn slice_at(height: Height) -> RangeInclusive<Place> {
     from..=to
 }
 
-/// What blocks have changed and the table lacks: the last of each entry. At most what [`SLICES`] blocks can change. What was read
-/// when the store was opened may be in the table as well.
+/// What blocks have changed and the table lacks: the last of each entry. At most what [`SLICES`]
+/// blocks can change. What was read when the store was opened may be in the table as well.
 #[derive(Debug, Default)]
 pub(super) struct Unmerged {
     head: Height,
@@ -109,8 +112,8 @@ impl Store {
         self.unmerged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what the block after the head changes, and what the table takes in at its height, to a write. Once that is committed,
-    /// [`Store::changes_appended`] must be told.
+    /// Adds what the block after the head changes, and what the table takes in at its height, to a
+    /// write. Once that is committed, [`Store::changes_appended`] must be told.
     pub(super) fn append_changes(
         &self,
         write: &WriteTransaction,

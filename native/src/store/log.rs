@@ -1,5 +1,6 @@
-//! The consensus machine's log: what it must remember to never vote twice. A record is on disk when the call
-//! returns; [`Store::append`](super::Store::append) drops those that a final block makes superfluous.
+//! The consensus machine's log: what it must remember to never vote twice. A record is on disk when
+//! the call returns; [`Store::append`](super::Store::append) drops those that a final block makes
+//! superfluous.
 
 use super::{Store, StoreError, tables::LOG};
 use redb::ReadableTable;

@@ -1,8 +1,10 @@
-//! What a node keeps: one redb file with the chain, the state's entries, the consensus log, jobs and objects.
+//! What a node keeps: one redb file with the chain, the state's entries, the consensus log, jobs
+//! and objects.
 //!
-//! A final block, its certificate, the entries it changes and the new head go to disk in one transaction, so that
-//! a crash leaves the chain before it or after it, never between. Refused: stores of newer versions or of other
-//! chains, and a state whose root is not the one that its head's header commits to.
+//! A final block, its certificate, the entries it changes and the new head go to disk in one
+//! transaction, so that a crash leaves the chain before it or after it, never between. Refused:
+//! stores of newer versions or of other chains, and a state whose root is not the one that its
+//! head's header commits to.
 
 mod chain;
 mod disk;
@@ -156,7 +158,8 @@ impl Store {
     }
 }
 
-/// Checks that a store is of this version and chain, or says what older version it is of. An empty one becomes of this version.
+/// Checks that a store is of this version and chain, or says what older version it is of. An empty
+/// one becomes of this version.
 fn check(write: &WriteTransaction, chain: &ChainId) -> Result<Option<u32>, StoreError> {
     let mut meta = write.open_table(META)?;
     let found = meta

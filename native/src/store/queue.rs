@@ -1,5 +1,6 @@
-//! Writes of this node's own clients that wait for a quorum: on disk before they are acknowledged, and here until it is
-//! known what became of them. Bounded in items and, because each is bounded, in bytes.
+//! Writes of this node's own clients that wait for a quorum: on disk before they are acknowledged,
+//! and here until it is known what became of them. Bounded in items and, because each is bounded,
+//! in bytes.
 
 use super::{
     Store, StoreError,
@@ -36,7 +37,8 @@ pub enum Write {
 pub enum Stage {
     /// Nobody else has heard of it.
     Waiting,
-    /// Others may have it. It stands here before they do, so that nothing is signed twice for one write.
+    /// Others may have it. It stands here before they do, so that nothing is signed twice for one
+    /// write.
     Sent {
         /// What they may have.
         transaction: SignedTransaction,

@@ -1,16 +1,21 @@
-//! What became of transactions: receipts in the order of blocks, and an index by which one of them is found.
+//! What became of transactions: receipts in the order of blocks, and an index by which one of them
+//! is found.
 //!
-//! The id of a transaction is a random key. An index that took in every id with its block would write about a page for each of
-//! them, as soon as it has more pages than a block has transactions. So a block takes in one slice of the range of ids
-//! only, but of the last [`SLICES`] blocks, its own included: about as many keys, beside each other in few pages. Slice `s` of block
-//! `b` is in the index once a height `h` in `b..=head` has `h mod SLICES = s`. So what is missing there follows from
-//! the head alone; it is kept in memory, and read again from the receipts when the store is opened.
+//! The id of a transaction is a random key. An index that took in every id with its block would
+//! write about a page for each of them, as soon as it has more pages than a block has transactions.
+//! So a block takes in one slice of the range of ids only, but of the last [`SLICES`] blocks, its
+//! own included: about as many keys, beside each other in few pages. Slice `s` of block
+//! `b` is in the index once a height `h` in `b..=head` has `h mod SLICES = s`. So what is missing
+//! there follows from the head alone; it is kept in memory, and read again from the receipts when
+//! the store is opened.
 //!
-//! An entry is the beginning of an id and a height, of fixed width. Several for one beginning are normal: a transaction may stand
-//! in several blocks, and two with the same beginning can be searched for (2³² attempts). The receipts of the blocks tell them apart. So that
-//! repeating a transaction that fails makes no lookup longer, a failure is not entered where its beginning is known already:
-//! of two that somebody made to collide, the one that fails later is then not found. One that was applied always is. Why it is so:
-//! `docs/adr/0022-receipts-in-the-order-of-blocks.md`.
+//! An entry is the beginning of an id and a height, of fixed width. Several for one beginning are
+//! normal: a transaction may stand in several blocks, and two with the same beginning can be
+//! searched for (2³² attempts). The receipts of the blocks tell them apart. So that repeating a
+//! transaction that fails makes no lookup longer, a failure is not entered where its beginning is
+//! known already: of two that somebody made to collide, the one that fails later is then not found.
+//! One that was applied always is. Why it is so: `docs/adr/0022-receipts-in-the-order-of-blocks.
+//! md`.
 
 use super::{
     Store, StoreError,
@@ -82,8 +87,8 @@ fn within<'a>(sorted: &'a [Prefix], range: &RangeInclusive<Prefix>) -> &'a [Pref
     &rest[..rest.partition_point(|prefix| prefix <= range.end())]
 }
 
-/// Of the blocks up to the head, those of which some slice is not in the index yet. At most 255 blocks with eight bytes for
-/// each transaction: 4 MiB.
+/// Of the blocks up to the head, those of which some slice is not in the index yet. At most 255
+/// blocks with eight bytes for each transaction: 4 MiB.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     head: Height,
@@ -158,8 +163,8 @@ impl Store {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the receipts of the block after the head, and what the index takes in at its height, to a write. Once that is committed,
-    /// [`Store::receipts_appended`] must be told.
+    /// Adds the receipts of the block after the head, and what the index takes in at its height, to
+    /// a write. Once that is committed, [`Store::receipts_appended`] must be told.
     pub(super) fn append_receipts(
         &self,
         write: &WriteTransaction,
@@ -206,7 +211,8 @@ impl Store {
         self.pending().enter(height, prefixes);
     }
 
-    /// What became of a transaction, and at which height: where it was applied, otherwise where it failed first.
+    /// What became of a transaction, and at which height: where it was applied, otherwise where it
+    /// failed first.
     pub fn receipt(&self, id: &TransactionId) -> Result<Option<(Height, Receipt)>, StoreError> {
         let prefix = prefix(id);
         // Before the tables are looked at: what goes from memory meanwhile is in them by then.
@@ -226,7 +232,8 @@ impl Store {
                 None => {}
             }
         }
-        // Failures that wait are later than what the index has, and there may be one in each block: only the first is wanted.
+        // Failures that wait are later than what the index has, and there may be one in each block:
+        // only the first is wanted.
         let mut failed = failed.into_iter();
         while let (None, Some(height)) = (&first, failed.next()) {
             first = find(&table, height, id)?.map(|receipt| (height, receipt));

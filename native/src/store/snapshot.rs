@@ -1,9 +1,9 @@
 //! States that are here whole besides the newest one.
 //!
-//! *Staged*: one that is being fetched in chunks, with the place where the next chunk begins. It lies in tables of its
-//! own until it is complete, so half of it is never taken for the state. *Kept*: the one below the lowest block, from
-//! which the blocks can be replayed; there is none while all blocks are here. *Next*: the one that will be kept once the
-//! blocks up to it go.
+//! *Staged*: one that is being fetched in chunks, with the place where the next chunk begins. It
+//! lies in tables of its own until it is complete, so half of it is never taken for the state.
+//! *Kept*: the one below the lowest block, from which the blocks can be replayed; there is none
+//! while all blocks are here. *Next*: the one that will be kept once the blocks up to it go.
 
 use super::{
     Store, StoreError,
@@ -83,8 +83,8 @@ impl Store {
         read_entries(&self.read()?, STAGED)
     }
 
-    /// The staged state, which must be complete, becomes the newest one. [`Store::prune_blocks`] removes the
-    /// blocks below it.
+    /// The staged state, which must be complete, becomes the newest one. [`Store::prune_blocks`]
+    /// removes the blocks below it.
     pub fn adopt(&self, header: &FinalHeader) -> Result<(), StoreError> {
         let staged =
             self.staged()?.filter(|staged| staged.next.is_none() && staged.header == *header);
@@ -126,7 +126,8 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// The state from which the blocks that are here can be replayed, with its header; nothing where that is genesis.
+    /// The state from which the blocks that are here can be replayed, with its header; nothing
+    /// where that is genesis.
     pub fn kept(&self) -> Result<Option<(FinalHeader, State)>, StoreError> {
         let lowest = self.lowest_block()?;
         if lowest <= 1 {
@@ -184,9 +185,10 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// Removes up to `count_max` blocks below the lowest one that counts, with the receipts of their transactions; the
-    /// blocks that follow take them out of the index. Says how many there were. Headers with their certificates stay: they are
-    /// small, and light nodes ask for them.
+    /// Removes up to `count_max` blocks below the lowest one that counts, with the receipts of
+    /// their transactions; the blocks that follow take them out of the index. Says how many
+    /// there were. Headers with their certificates stay: they are small, and light nodes ask
+    /// for them.
     pub fn prune_blocks(&self, count_max: usize) -> Result<usize, StoreError> {
         let lowest = self.lowest_block()?;
         // Most of the time there is nothing to do, and a write costs a sync.

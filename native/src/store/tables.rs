@@ -1,4 +1,5 @@
-//! The tables and their keys. Integers are little-endian where they are values; redb orders integer keys itself.
+//! The tables and their keys. Integers are little-endian where they are values; redb orders integer
+//! keys itself.
 
 use redb::TableDefinition;
 
@@ -8,7 +9,8 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers");
 /// Height → encoded transactions of the block.
 pub const BLOCKS: TableDefinition<u64, &[u8]> = TableDefinition::new("blocks");
-/// Height → what the block has changed in the state: place, length and bytes of each entry. The newest blocks only.
+/// Height → what the block has changed in the state: place, length and bytes of each entry. The
+/// newest blocks only.
 pub const CHANGES: TableDefinition<u64, &[u8]> = TableDefinition::new("changes");
 /// Digest of the key → encoded `Entry` of the newest state, but for what stands in [`CHANGES`].
 pub const ENTRIES: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("entries");
@@ -28,7 +30,8 @@ pub const QUEUE: TableDefinition<u64, &[u8]> = TableDefinition::new("queued writ
 pub const SUBMISSIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("submissions");
 /// Number of a queued write → the key of its [submission](SUBMISSIONS).
 pub const SUBMISSION_KEYS: TableDefinition<u64, &str> = TableDefinition::new("submission keys");
-/// Digest of the key → encoded `Entry` of a state that is being fetched; twice, because it will be both the newest state and the kept one.
+/// Digest of the key → encoded `Entry` of a state that is being fetched; twice, because it will be
+/// both the newest state and the kept one.
 pub const STAGED: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("staged entries");
 /// The second copy.
 pub const STAGED_KEPT: TableDefinition<&[u8; 32], &[u8]> =

@@ -1,8 +1,9 @@
 //! Stores of earlier versions become ones of this version, in the write that opens them.
 //!
-//! Version 2 has added tables, which opening makes. Until version 3 every transaction had a row under its id with
-//! its height and receipt; now they are [in the order of blocks](super::receipts). Until version 4 the table of entries had all
-//! of the newest state; now it [lags behind](super::entries), by nothing at first.
+//! Version 2 has added tables, which opening makes. Until version 3 every transaction had a row
+//! under its id with its height and receipt; now they are [in the order of
+//! blocks](super::receipts). Until version 4 the table of entries had all of the newest state; now
+//! it [lags behind](super::entries), by nothing at first.
 
 use super::{
     StoreError,

@@ -1,5 +1,5 @@
-//! Processes die by SIGKILL again and again while clients write: whatever a client was told is final is in every ledger,
-//! once, and all ledgers agree.
+//! Processes die by SIGKILL again and again while clients write: whatever a client was told is
+//! final is in every ledger, once, and all ledgers agree.
 //!
 //! `TEQUIO_KILL_SECONDS` makes it longer, `TEQUIO_KILL_SEED` repeats the choice of victims.
 
@@ -137,7 +137,8 @@ fn draw(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Writes a ref of its own again and again, through whoever answers, and remembers what it was told is final.
+/// Writes a ref of its own again and again, through whoever answers, and remembers what it was told
+/// is final.
 struct Client {
     key: NodeKey,
     chain: ChainId,

@@ -1,5 +1,6 @@
-//! Four validators as processes of their own, as `tequio init --devnet` makes them: they agree, survive the SIGKILL of
-//! any one, train a model together, and the exported model verifies without a network.
+//! Four validators as processes of their own, as `tequio init --devnet` makes them: they agree,
+//! survive the SIGKILL of any one, train a model together, and the exported model verifies without
+//! a network.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -39,7 +40,8 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.wait_height(node, height, WITHIN);
         assert_eq!(hash(node, &net), hash(1, &net), "node {node} has another block {height}");
     }
-    // Killed without a warning, whoever leads; the others go on; restarted, it catches up from its store and peers.
+    // Killed without a warning, whoever leads; the others go on; restarted, it catches up from its
+    // store and peers.
     for victim in [1, 3] {
         net.kill(victim);
         let other = victim % 4 + 1;
@@ -60,8 +62,8 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.get(joined, &format!("/v1/blocks/{height}"))["hash"],
         net.get(1, &format!("/v1/blocks/{height}"))["hash"]
     );
-    // It coordinates jobs of its own, too, for which it opens an account first. Nobody has to know which options suit a
-    // small table: with none it makes few rounds.
+    // It coordinates jobs of its own, too, for which it opens an account first. Nobody has to know
+    // which options suit a small table: with none it makes few rounds.
     let iris = data("iris.csv");
     let job = net.client(
         joined,

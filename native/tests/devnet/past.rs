@@ -1,5 +1,6 @@
-//! A past for a devnet that has not run yet: blocks that its members' own machines make final, without network or clock,
-//! as fast as they sign. They are real: the nodes that find them in their stores check what they read.
+//! A past for a devnet that has not run yet: blocks that its members' own machines make final,
+//! without network or clock, as fast as they sign. They are real: the nodes that find them in their
+//! stores check what they read.
 
 use crate::support::{Devnet, PASSPHRASE};
 use std::{collections::VecDeque, fs, path::Path};
@@ -60,7 +61,8 @@ impl Past {
         (1..=validators).map(open).collect()
     }
 
-    /// Makes blocks up to a height into a new store, with the transactions that `load` gives for each height.
+    /// Makes blocks up to a height into a new store, with the transactions that `load` gives for
+    /// each height.
     pub fn make(
         &self,
         path: &Path,

@@ -1,4 +1,5 @@
-//! A full mempool over a real socket: the client learns whether it is alone in having to wait, and for how long.
+//! A full mempool over a real socket: the client learns whether it is alone in having to wait, and
+//! for how long.
 
 use crate::WITHIN;
 use serde_json::Value;
@@ -156,7 +157,8 @@ fn a_full_mempool_says_who_has_to_wait_and_for_how_long() {
     });
 }
 
-/// A transaction's id does not say how it is signed: who has been told of one can send it on with another signature first.
+/// A transaction's id does not say how it is signed: who has been told of one can send it on with
+/// another signature first.
 #[test]
 fn a_forged_copy_does_not_keep_out_the_right_one_that_comes_with_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -202,7 +204,8 @@ fn what_comes_at_once_is_judged_one_by_one() {
         [Ok(&false), Ok(&true), Err(signature.into()), Err(account.into()), Ok(&true), Ok(&false)];
     assert_eq!(said, expected);
 
-    // One false signature of 32 costs the checks of both halves five times over, and nobody else's verdict.
+    // One false signature of 32 costs the checks of both halves five times over, and nobody else's
+    // verdict.
     let many: Vec<_> = (0..32).map(|number| signed(&context, number, 2)).collect();
     let mut brought = many.clone();
     brought[20] = SignedTransaction { signature: many[0].signature, ..many[20].clone() };

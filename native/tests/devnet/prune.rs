@@ -1,5 +1,5 @@
-//! Nodes that keep few blocks: what is gone is said to be gone, what stays is still proved from the first committee on, and
-//! who joins takes the state from them.
+//! Nodes that keep few blocks: what is gone is said to be gone, what stays is still proved from the
+//! first committee on, and who joins takes the state from them.
 
 use crate::{
     WITHIN,
@@ -26,7 +26,8 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     let keep = ["--keep-blocks", &KEEP_BLOCKS_MIN.to_string()];
     let mut net = Devnet::make(4);
     let past = Past::of(&net, 4);
-    // As if the nodes had begun to keep a state at that block. A few blocks are missing until it may be relied upon.
+    // As if the nodes had begun to keep a state at that block. A few blocks are missing until it
+    // may be relied upon.
     let write_kept = &mut |store: &tequio::store::Store, head: &tequio::store::Head| {
         if head.header.header.height == KEPT {
             store.write_next(&head.header, &head.state).unwrap();

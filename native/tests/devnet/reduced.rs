@@ -1,4 +1,5 @@
-//! Without a quorum a node says so, answers reads, and keeps writes on disk; when the quorum is back each is applied once.
+//! Without a quorum a node says so, answers reads, and keeps writes on disk; when the quorum is
+//! back each is applied once.
 
 use crate::{WITHIN, data, past::Past, support::Devnet};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! A transaction that has reached one node reaches all, over real sockets: its origin tells one node, and is gone. There is no
-//! quorum, so no block carries it.
+//! A transaction that has reached one node reaches all, over real sockets: its origin tells one
+//! node, and is gone. There is no quorum, so no block carries it.
 
 use crate::{WITHIN, pressure::signed};
 use std::{fs, path::Path, sync::Arc, time::Instant};
@@ -74,7 +74,8 @@ async fn what_has_reached_one_node_reaches_all_though_its_origin_told_only_that_
         || nodes.windows(2).all(|pair| pair[0].context.full_nodes().contains(&pair[1].context.id));
     wait(&are_connected, "the nodes do not connect").await;
 
-    // The origin passes for a full node, tells the first node, and what it says is not to be passed on.
+    // The origin passes for a full node, tells the first node, and what it says is not to be passed
+    // on.
     let first = nodes[0].context.clone();
     let transaction = signed(&first, 0, 0);
     let id = transaction.id();

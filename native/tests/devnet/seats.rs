@@ -1,5 +1,6 @@
-//! The committee changes while the chain goes on: a node that came late gets a seat, another gives its up, a third changes
-//! its keys; a light node that knows the first committee only follows into the epochs of the later ones.
+//! The committee changes while the chain goes on: a node that came late gets a seat, another gives
+//! its up, a third changes its keys; a light node that knows the first committee only follows into
+//! the epochs of the later ones.
 
 use crate::{
     WITHIN,
@@ -28,7 +29,8 @@ fn seat(net: &Devnet, node: usize) -> Value {
     net.get(node, "/v1/seat")
 }
 
-/// Waits until a node shows this of its seat. Blocks come sooner where there is something to put into them.
+/// Waits until a node shows this of its seat. Blocks come sooner where there is something to put
+/// into them.
 fn wait(net: &Devnet, node: usize, done: impl Fn(&Value) -> bool) -> Value {
     let own = net.get(node, "/v1/status")["node"].as_str().unwrap().to_owned();
     let deadline = Instant::now() + WITHIN;
@@ -45,7 +47,8 @@ fn wait(net: &Devnet, node: usize, done: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let mut net = Devnet::make_with(4, &["--term-blocks", "4", "--epoch-blocks", EPOCH]);
-    // The chain is some epochs old before the fifth node comes: it walks to the state that it fetches.
+    // The chain is some epochs old before the fifth node comes: it walks to the state that it
+    // fetches.
     drop(Past::of(&net, 4).make(&Past::store(&net, 1), PAST, &mut |_| Vec::new(), &mut |_, _| ()));
     for node in [2, 3, 4] {
         fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();

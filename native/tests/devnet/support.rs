@@ -1,4 +1,5 @@
-//! Starts and kills the processes of a devnet, and asks them over HTTP. Waits poll the real API with a deadline.
+//! Starts and kills the processes of a devnet, and asks them over HTTP. Waits poll the real API
+//! with a deadline.
 
 use serde_json::Value;
 use std::{

@@ -1,5 +1,6 @@
-//! Nodes that were away, or come late: they catch up on blocks while the others go on, or on a proved state where nobody
-//! has the blocks any more, with a liar among their peers and a crash on the way; and what is in a store can be replayed.
+//! Nodes that were away, or come late: they catch up on blocks while the others go on, or on a
+//! proved state where nobody has the blocks any more, with a liar among their peers and a crash on
+//! the way; and what is in a store can be replayed.
 
 use crate::{
     WITHIN,
@@ -76,8 +77,8 @@ fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on(
     );
 }
 
-/// Whoever asks a peer that has nothing to give waits before it asks again. A busy machine only makes the questions fewer, so
-/// this counts them against the least time that they must have taken.
+/// Whoever asks a peer that has nothing to give waits before it asks again. A busy machine only
+/// makes the questions fewer, so this counts them against the least time that they must have taken.
 #[test]
 fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
     const QUESTIONS: u32 = 7;
@@ -101,8 +102,8 @@ fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
     assert_eq!(net.height(joined), 0);
 }
 
-/// A full node as it looks from outside that says it is ahead. Asked for blocks it has none, or gives no answer at all. Its
-/// address, and a word for each time that it was asked for them.
+/// A full node as it looks from outside that says it is ahead. Asked for blocks it has none, or
+/// gives no answer at all. Its address, and a word for each time that it was asked for them.
 async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
     let (sender, questions) = mpsc::channel();
     let mut config = tequio_p2p::Config::new([76; 32]);
@@ -234,8 +235,8 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
 
 type Asked = Arc<std::sync::Mutex<Vec<Digest>>>;
 
-/// A full node as it looks from outside that offers the true header and gives chunks of another state. Its address, and
-/// where the chunks began that it was asked for.
+/// A full node as it looks from outside that offers the true header and gives chunks of another
+/// state. Its address, and where the chunks began that it was asked for.
 async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, Asked) {
     let asked = Asked::default();
     let mut config = tequio_p2p::Config::new([77; 32]);

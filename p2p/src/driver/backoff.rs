@@ -1,4 +1,5 @@
-//! Exponential backoff with jitter, so that peers that lost the same neighbour do not come back in one moment.
+//! Exponential backoff with jitter, so that peers that lost the same neighbour do not come back in
+//! one moment.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ impl Backoff {
     }
 }
 
-/// When a pause was last cut short, so that what comes and goes all the time does not take the backoff away.
+/// When a pause was last cut short, so that what comes and goes all the time does not take the
+/// backoff away.
 #[derive(Debug, Default)]
 pub struct Haste(Option<Instant>);
 

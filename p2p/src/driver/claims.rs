@@ -1,5 +1,6 @@
-//! Which of the addresses that a peer says it has may be dialled at all. They are its word, and a dial is a packet sent
-//! where it says: never into a network nearer than the one by which we reach it already.
+//! Which of the addresses that a peer says it has may be dialled at all. They are its word, and a
+//! dial is a packet sent where it says: never into a network nearer than the one by which we reach
+//! it already.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,8 @@ enum Scope {
 /// Whether to try `claim` of a peer that is reached at `via`.
 pub fn may_try(claim: &Multiaddr, via: &Multiaddr) -> bool {
     let (scope, known) = (scope(claim), scope(via));
-    // A page that came over TLS must not open plain WebSockets, and the browser would complain of each.
+    // A page that came over TLS must not open plain WebSockets, and the browser would complain of
+    // each.
     let is_mixed =
         cfg!(target_arch = "wasm32") && is_plain_websocket(claim) && !is_plain_websocket(via);
     scope != Scope::None

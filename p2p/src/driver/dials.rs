@@ -82,7 +82,8 @@ impl Dials {
         self.0.len()
     }
 
-    /// A connection to `peer` stands: gives up what is dialled to it for no better one, unless a caller waits for it.
+    /// A connection to `peer` stands: gives up what is dialled to it for no better one, unless a
+    /// caller waits for it.
     pub fn give_up(&mut self, peer: &PeerId, path: Path) {
         let spare = |dial: &Dial| {
             target_of(&dial.addr).as_ref() == Some(peer)
@@ -154,9 +155,11 @@ impl Driver {
         Ok(id)
     }
 
-    /// The transport behind the names takes every address and complains late and vaguely: look before.
+    /// The transport behind the names takes every address and complains late and vaguely: look
+    /// before.
     pub fn can_dial(&self, addr: &Multiaddr) -> bool {
-        // Tabs reach each other so; elsewhere the relay client's transport would take it for a circuit.
+        // Tabs reach each other so; elsewhere the relay client's transport would take it for a
+        // circuit.
         if is_signalled(addr) && !cfg!(target_arch = "wasm32") {
             return false;
         }
@@ -192,7 +195,8 @@ impl Driver {
         dial.resolve(&result);
     }
 
-    /// A circuit address needs the relay's own address; if it names only the relay, a connected one's is known.
+    /// A circuit address needs the relay's own address; if it names only the relay, a connected
+    /// one's is known.
     pub fn complete(&self, addr: &Multiaddr) -> Option<Multiaddr> {
         if !names_relay(addr) {
             return Some(addr.clone());

@@ -1,10 +1,12 @@
-//! Persistent peers: dialled at the start, redialled for ever. A machine without I/O: the driver dials what is due.
+//! Persistent peers: dialled at the start, redialled for ever. A machine without I/O: the driver
+//! dials what is due.
 //!
-//! The addresses of one peer are alternatives, tried in a [`Race`]. When all have failed, that is told, and the next
-//! race begins after a pause.
+//! The addresses of one peer are alternatives, tried in a [`Race`]. When all have failed, that is
+//! told, and the next race begins after a pause.
 //!
-//! While a peer is reached only through a relay, its direct addresses are raced again and again, ever more rarely, those
-//! too that it says it has. The circuit stays meanwhile, and stands by once the direct connection has carried traffic.
+//! While a peer is reached only through a relay, its direct addresses are raced again and again,
+//! ever more rarely, those too that it says it has. The circuit stays meanwhile, and stands by once
+//! the direct connection has carried traffic.
 
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ use crate::{
 
 /// Addresses of one peer; more are ignored.
 const ADDRS_MAX: usize = 32;
-/// Pause before a peer that is reached through a relay is dialled directly; it doubles with each failed race.
+/// Pause before a peer that is reached through a relay is dialled directly; it doubles with each
+/// failed race.
 const UPGRADE_PAUSE: Duration = Duration::from_secs(1);
 const UPGRADE_DOUBLINGS_MAX: u32 = 8;
 /// Direct addresses of a peer's own claim that are tried.
@@ -117,7 +120,8 @@ impl Keep {
         }
     }
 
-    /// `peer` is reached by a circuit that somebody wanted: while it stands, direct paths are looked for, as to kept peers.
+    /// `peer` is reached by a circuit that somebody wanted: while it stands, direct paths are
+    /// looked for, as to kept peers.
     pub fn attend(&mut self, peer: PeerId, now: Instant) {
         if self.entries.iter().all(|e| e.target != Some(peer)) {
             self.entries.push(Entry::new(
@@ -133,8 +137,8 @@ impl Keep {
         self.entries.retain(|e| e.target.as_ref() != Some(peer));
     }
 
-    /// The addresses to dial now, not more than there is `room` for. Each must be answered by [`Keep::connected`] or
-    /// [`Keep::failed`].
+    /// The addresses to dial now, not more than there is `room` for. Each must be answered by
+    /// [`Keep::connected`] or [`Keep::failed`].
     pub fn due(&mut self, now: Instant, room: usize) -> Vec<Multiaddr> {
         let mut out = Vec::new();
         for entry in &mut self.entries {
@@ -162,7 +166,8 @@ impl Keep {
                 if !matches!(entry.state, State::Connected { .. }) {
                     entry.state = State::Connected { since: now };
                 }
-                // The race for a direct connection is won; what it has won may still fail to carry anything.
+                // The race for a direct connection is won; what it has won may still fail to carry
+                // anything.
                 if let Some(upgrade) =
                     entry.upgrade.as_mut().filter(|_| addr.is_some_and(|addr| !is_circuit(addr)))
                 {
@@ -222,8 +227,9 @@ impl Keep {
         }
     }
 
-    /// A relay is connected, perhaps after a long absence: those who are reached through it need not wait out a pause that
-    /// grew meanwhile. They may come back to it later than we did, so the attempts begin anew with short pauses.
+    /// A relay is connected, perhaps after a long absence: those who are reached through it need
+    /// not wait out a pause that grew meanwhile. They may come back to it later than we did, so
+    /// the attempts begin anew with short pauses.
     pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
         let is_behind =
             |addr: &Multiaddr| is_circuit(addr) && relay_of(addr).as_ref() == Some(relay);
@@ -380,7 +386,8 @@ mod tests {
         keep.failed(&quic, &DialError::Denied("penalty".into()), now);
         assert_eq!(keep.failed(&ws, &DialError::WrongPeer(PeerId::random()), now).len(), 1);
         assert!(keep.deadline().is_some());
-        // The peer dials us and goes while our own dial is under way; that one serves the next race, too.
+        // The peer dials us and goes while our own dial is under way; that one serves the next
+        // race, too.
         let mut keep = kept();
         keep.connected(peer, None, now);
         keep.disconnected(&peer, now);

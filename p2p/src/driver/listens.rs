@@ -1,4 +1,5 @@
-//! The addresses we listen on. Sockets are opened once; reservations at relays are made again whenever they end.
+//! The addresses we listen on. Sockets are opened once; reservations at relays are made again
+//! whenever they end.
 
 use std::collections::HashMap;
 
@@ -91,7 +92,8 @@ impl Listens {
         }
     }
 
-    /// A relay is connected, perhaps after a long absence: a pause that grew meanwhile is not waited out.
+    /// A relay is connected, perhaps after a long absence: a pause that grew meanwhile is not
+    /// waited out.
     pub fn relay_is_back(&mut self, relay: &PeerId, now: Instant) {
         for circuit in
             self.circuits.iter_mut().filter(|c| relay_of(&c.addr).as_ref() == Some(relay))

@@ -1,8 +1,9 @@
 //! The one task that owns the swarm.
 //!
-//! It takes commands from the handles, turns what libp2p reports into [`Event`]s, and keeps connections to kept peers
-//! and reservations at relays alive. Nothing in here waits: while the application does not take its events, the swarm
-//! is not polled, and so peers wait instead of memory growing.
+//! It takes commands from the handles, turns what libp2p reports into [`Event`]s, and keeps
+//! connections to kept peers and reservations at relays alive. Nothing in here waits: while the
+//! application does not take its events, the swarm is not polled, and so peers wait instead of
+//! memory growing.
 
 mod backoff;
 mod behaviour;
@@ -188,7 +189,8 @@ impl Driver {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Commands and the swarm take turns in being asked first, so that neither starves the other.
+        // Commands and the swarm take turns in being asked first, so that neither starves the
+        // other.
         let step = match self.steps % 2 {
             0 => self.poll_commands(cx).or_else(|| self.poll_swarm(cx)),
             _ => self.poll_swarm(cx).or_else(|| self.poll_commands(cx)),

@@ -1,7 +1,9 @@
-//! The connected peers: which connections each has, which of them is used, and what is known about the peer.
+//! The connected peers: which connections each has, which of them is used, and what is known about
+//! the peer.
 //!
-//! Requests take the direct connection, among several the oldest. While there is a circuit, a direct connection is used
-//! only once it has answered a ping, and no more when it misses one; the circuit it has replaced stands by.
+//! Requests take the direct connection, among several the oldest. While there is a circuit, a
+//! direct connection is used only once it has answered a ping, and no more when it misses one; the
+//! circuit it has replaced stands by.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -59,8 +61,8 @@ struct Connection {
     path: Path,
     remote: Multiaddr,
     is_dialled: bool,
-    /// Whether it has carried traffic: the last ping was answered. The first connection to a peer replaces nothing and
-    /// need not prove itself.
+    /// Whether it has carried traffic: the last ping was answered. The first connection to a peer
+    /// replaces nothing and need not prove itself.
     is_proven: bool,
     is_standby: bool,
     pings_missed: u32,
@@ -149,7 +151,8 @@ impl Peers {
         self.refresh(&peer, PathReason::Lost(DisconnectReason::Local))
     }
 
-    /// `reason` is what the transport said; our own reason for closing, if there is one, counts more.
+    /// `reason` is what the transport said; our own reason for closing, if there is one, counts
+    /// more.
     pub fn closed(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
         let Some(position) = entry.connections.iter().position(|c| c.id == id) else {
@@ -206,8 +209,9 @@ impl Peers {
         open.find(|c| c.path.is_direct()).map(|c| c.path)
     }
 
-    /// Whether we have dialled this peer before over a path as good as `path`. One that the peer has dialled does not
-    /// count: if both closed their own for the other's sake, none would be left.
+    /// Whether we have dialled this peer before over a path as good as `path`. One that the peer
+    /// has dialled does not count: if both closed their own for the other's sake, none would be
+    /// left.
     pub fn has_dialled(&self, peer: &PeerId, path: Path) -> bool {
         let mut all = self.table.get(peer).into_iter().flat_map(|p| &p.connections);
         all.any(|c| {
@@ -252,7 +256,8 @@ impl Peers {
         Some(without_target(connection.remote.clone()))
     }
 
-    /// The address of the circuit by which we reach a peer, if it is we who dialled it, and nothing better is there.
+    /// The address of the circuit by which we reach a peer, if it is we who dialled it, and nothing
+    /// better is there.
     pub fn circuit_to(&self, peer: &PeerId) -> Option<Multiaddr> {
         let best = self.table.get(peer)?.best()?;
         (best.is_dialled && !best.path.is_direct()).then(|| best.remote.clone())

@@ -1,5 +1,5 @@
-//! A bound on accepted connections per IPv4 address or IPv6 /64, handshakes included: one host must not fill the
-//! places of all others. Circuits have no address of their own; the relay bounds them.
+//! A bound on accepted connections per IPv4 address or IPv6 /64, handshakes included: one host must
+//! not fill the places of all others. Circuits have no address of their own; the relay bounds them.
 
 use std::{
     collections::HashMap,

@@ -1,8 +1,11 @@
-//! Pings, so that a peer that has gone is noticed by its silence: often by the side that was dialled, seldom by the one that has dialled.
+//! Pings, so that a peer that has gone is noticed by its silence: often by the side that was
+//! dialled, seldom by the one that has dialled.
 //!
-//! A ping and its answer are heard on both sides, so one side is enough. A browser slows the timers of a tab that is not looked at, and
-//! tabs dial; so it is the other side that pings. The dialler does so as well, for the path's round-trip time, and for peers that never ping. A path that
-//! looks open but carries nothing, which only an answer that does not come can show, it notices some seconds later than the other side.
+//! A ping and its answer are heard on both sides, so one side is enough. A browser slows the timers
+//! of a tab that is not looked at, and tabs dial; so it is the other side that pings. The dialler
+//! does so as well, for the path's round-trip time, and for peers that never ping. A path that
+//! looks open but carries nothing, which only an answer that does not come can show, it notices
+//! some seconds later than the other side.
 
 use std::{
     task::{Context, Poll},
@@ -29,7 +32,8 @@ struct Intervals {
 /// A third of the silence after which the transports give a peer up, and within that silence.
 const INTERVALS: Intervals =
     Intervals { of_dialled: Duration::from_secs(3), of_dialler: Duration::from_secs(7) };
-/// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the transports.
+/// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the
+/// transports.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module's documentation.
@@ -131,8 +135,8 @@ mod tests {
     /// More than the first one, which waits for nothing.
     const MANY: usize = 20;
 
-    /// Upgrades what it has dialled as a dialler, whatever part the swarm takes it for: there is no listener on either side
-    /// of a connection that both have dialled.
+    /// Upgrades what it has dialled as a dialler, whatever part the swarm takes it for: there is no
+    /// listener on either side of a connection that both have dialled.
     struct AsDialler(Boxed<(PeerId, StreamMuxerBox)>);
 
     type Inner = Boxed<(PeerId, StreamMuxerBox)>;
@@ -187,7 +191,8 @@ mod tests {
         )
     }
 
-    /// How often the side that was dialled has pinged, and the one that has dialled, once each has done so as often as is asked for.
+    /// How often the side that was dialled has pinged, and the one that has dialled, once each has
+    /// done so as often as is asked for.
     async fn count(intervals: Intervals, at_once: bool, until: [usize; 2]) -> [usize; 2] {
         static PORT: AtomicU64 = AtomicU64::new(0x7e91_0001);
         let address = Multiaddr::from(Protocol::Memory(PORT.fetch_add(1, Ordering::Relaxed)));

@@ -1,10 +1,12 @@
-//! A behaviour whose handlers are asked again after they had nothing to say, and only when something has come for them.
+//! A behaviour whose handlers are asked again after they had nothing to say, and only when
+//! something has come for them.
 //!
-//! libp2p's answerer of pings waits for the next ping once it has answered one, but looks at the stream only when it is asked the
-//! next time: it leaves no waker. So it noticed a stream's end when something else woke the connection, up to
-//! seconds later. js-libp2p, which opens a stream for each ping and allows one at a time, refused the next one meanwhile
-//! (`TooManyOutboundProtocolStreamsError`), and its connection monitor takes that for a dead connection. Being asked twice mends
-//! it; not being asked when nothing has come pays for that.
+//! libp2p's answerer of pings waits for the next ping once it has answered one, but looks at the
+//! stream only when it is asked the next time: it leaves no waker. So it noticed a stream's end
+//! when something else woke the connection, up to seconds later. js-libp2p, which opens a stream
+//! for each ping and allows one at a time, refused the next one meanwhile
+//! (`TooManyOutboundProtocolStreamsError`), and its connection monitor takes that for a dead
+//! connection. Being asked twice mends it; not being asked when nothing has come pays for that.
 
 use std::{
     sync::{

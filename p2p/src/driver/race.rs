@@ -1,8 +1,9 @@
-//! The attempt to reach one peer by one of several addresses, after RFC 8305 (Happy Eyeballs): the next address is
-//! dialled [`STAGGER`] after the one before, or as soon as that has failed. A machine without I/O: it says what to dial.
+//! The attempt to reach one peer by one of several addresses, after RFC 8305 (Happy Eyeballs): the
+//! next address is dialled [`STAGGER`] after the one before, or as soon as that has failed. A
+//! machine without I/O: it says what to dial.
 //!
-//! What is in flight is a set of addresses, not a count: a result that comes twice, late, or for somebody else's dial
-//! changes nothing.
+//! What is in flight is a set of addresses, not a count: a result that comes twice, late, or for
+//! somebody else's dial changes nothing.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -75,7 +76,8 @@ impl Race {
     }
 }
 
-/// The order in which transports are tried: in a browser those it has, elsewhere by what they cost (`docs/webrtc.md`).
+/// The order in which transports are tried: in a browser those it has, elsewhere by what they cost
+/// (`docs/webrtc.md`).
 fn rank(addr: &Multiaddr) -> u8 {
     let is_browser = cfg!(target_arch = "wasm32");
     match TransportKind::of(addr) {
@@ -88,8 +90,9 @@ fn rank(addr: &Multiaddr) -> u8 {
     }
 }
 
-/// Preferred transports first, but one address of each before the second of any, for a network that blocks one of them
-/// blocks all its addresses; of one transport IPv6 and IPv4 in turn (RFC 8305, section 4). Circuits come last.
+/// Preferred transports first, but one address of each before the second of any, for a network that
+/// blocks one of them blocks all its addresses; of one transport IPv6 and IPv4 in turn (RFC 8305,
+/// section 4). Circuits come last.
 fn in_order(addrs: impl IntoIterator<Item = Multiaddr>) -> Vec<Multiaddr> {
     let mut groups: BTreeMap<u8, [VecDeque<Multiaddr>; 2]> = BTreeMap::new();
     for addr in addrs {

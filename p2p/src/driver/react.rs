@@ -119,7 +119,8 @@ impl Driver {
     fn established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
         let dial = self.dials.take(id);
         let (Some(node), Some(path)) = (node_id(&peer), self.path_of(endpoint)) else {
-            // The behaviour admits Ed25519 peers only, and every transport has a kind: nothing comes here.
+            // The behaviour admits Ed25519 peers only, and every transport has a kind: nothing
+            // comes here.
             self.swarm.close_connection(id);
             return;
         };
@@ -132,7 +133,8 @@ impl Driver {
             self.peers.closing(&peer, id, DisconnectReason::Local);
             self.swarm.close_connection(id);
         } else if endpoint.is_dialer() {
-            // Not for one that the peer has dialled: if both gave up theirs for the other's sake, none would be left.
+            // Not for one that the peer has dialled: if both gave up theirs for the other's sake,
+            // none would be left.
             self.dials.give_up(&peer, path);
         }
         self.keep.connected(peer, None, Instant::now());
@@ -150,7 +152,8 @@ impl Driver {
         }
     }
 
-    /// The path of a connection. An accepted circuit does not name its relay's identity, only its address.
+    /// The path of a connection. An accepted circuit does not name its relay's identity, only its
+    /// address.
     fn path_of(&self, endpoint: &ConnectedPoint) -> Option<Path> {
         let addr = match endpoint {
             ConnectedPoint::Dialer { address, .. } => address,
@@ -227,7 +230,8 @@ fn reason(cause: Option<ConnectionError>) -> DisconnectReason {
     }
 }
 
-/// Whether nothing came from the peer for too long. QUIC and WebRTC have errors of their own for it.
+/// Whether nothing came from the peer for too long. QUIC and WebRTC have errors of their own for
+/// it.
 fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     kind == Some(std::io::ErrorKind::TimedOut)
@@ -237,8 +241,8 @@ fn is_silence(error: &(dyn std::error::Error + 'static)) -> bool {
         }
 }
 
-/// Whether the peer closed the connection or its process ended. The muxers wrap what the socket said, or report an
-/// orderly end by an error of their own whose text is all there is.
+/// Whether the peer closed the connection or its process ended. The muxers wrap what the socket
+/// said, or report an orderly end by an error of their own whose text is all there is.
 fn is_remote_end(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,

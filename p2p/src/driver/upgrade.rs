@@ -1,6 +1,6 @@
-//! From a circuit between two tabs to a connection of their own: who dialled the circuit dials `/webrtc` over it, and
-//! again now and then while that fails. A machine without I/O: the driver dials what is due, and closes the circuit once
-//! the new connection has carried traffic.
+//! From a circuit between two tabs to a connection of their own: who dialled the circuit dials
+//! `/webrtc` over it, and again now and then while that fails. A machine without I/O: the driver
+//! dials what is due, and closes the circuit once the new connection has carried traffic.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -53,7 +53,8 @@ impl Upgrades {
         self.0.remove(peer);
     }
 
-    /// The addresses to dial now. Each must be answered by [`Upgrades::reached`] or [`Upgrades::failed`].
+    /// The addresses to dial now. Each must be answered by [`Upgrades::reached`] or
+    /// [`Upgrades::failed`].
     pub fn due(&mut self, now: Instant) -> Vec<Multiaddr> {
         let due = self.0.values_mut().filter(|entry| entry.due.is_some_and(|at| at <= now));
         due.map(|entry| {

@@ -1,5 +1,5 @@
-//! Bounds on what waits in memory, in items and in bytes: a share is taken before anything is allocated, and comes
-//! back when its [`Permit`] is dropped.
+//! Bounds on what waits in memory, in items and in bytes: a share is taken before anything is
+//! allocated, and comes back when its [`Permit`] is dropped.
 
 use std::{
     future::poll_fn,

@@ -1,8 +1,8 @@
 //! The bytes of one exchange on its substream; lengths are unsigned 32-bit little-endian.
 //!
-//! Requester: length, body, then it closes its half. Responder: one status byte, and if that is [`Status::Ok`]
-//! length and body; then it closes. A length above the protocol's cap is refused before anything is allocated, and a
-//! body is allocated only as fast as it arrives.
+//! Requester: length, body, then it closes its half. Responder: one status byte, and if that is
+//! [`Status::Ok`] length and body; then it closes. A length above the protocol's cap is refused
+//! before anything is allocated, and a body is allocated only as fast as it arrives.
 
 use std::io;
 

@@ -1,7 +1,8 @@
 //! The exchanges of one connection.
 //!
 //! Outbound requests wait here until a substream is free. Inbound requests are read
-//! only as the peer's rate and the application's queue allow; the rest is answered with a status and not read.
+//! only as the peer's rate and the application's queue allow; the rest is answered with a status
+//! and not read.
 
 use std::{
     collections::VecDeque,
@@ -48,7 +49,8 @@ use crate::{
 };
 use tequio_core::types::NodeId;
 
-/// Our own requests in progress on one connection; more wait. Below [`INBOUND_MAX`], so that honest peers never meet it.
+/// Our own requests in progress on one connection; more wait. Below [`INBOUND_MAX`], so that honest
+/// peers never meet it.
 const OUTBOUND_MAX: usize = 64;
 /// The peer's requests in progress on one connection; more are reset, each a strike.
 const INBOUND_MAX: usize = 128;
@@ -58,7 +60,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request on its way out. Dropping it unanswered tells the requester that the connection is gone.
+/// A request on its way out. Dropping it unanswered tells the requester that the connection is
+/// gone.
 pub struct Outbound {
     pub protocol: Protocol,
     pub body: Vec<u8>,
@@ -138,9 +141,11 @@ pub struct Handler {
     peer: NodeId,
     writers: [Writer; Channel::COUNT],
     is_standby: bool,
-    /// What ends the newest stream of the peer's messages, of each channel; it has given up those before.
+    /// What ends the newest stream of the peer's messages, of each channel; it has given up those
+    /// before.
     newest: [Option<AbortHandle>; Channel::COUNT],
-    /// Those streams. As everything here, a stream is looked at only when something has come on it.
+    /// Those streams. As everything here, a stream is looked at only when something has come on
+    /// it.
     reading: FuturesUnordered<BoxFuture<'static, Option<(Channel, End)>>>,
     waiting: VecDeque<Outbound>,
     opening: usize,
@@ -269,8 +274,9 @@ impl ConnectionHandler for Handler {
         SubstreamProtocol::new(Accept(self.served.clone()), ())
     }
 
-    /// Connections live until one side wants them gone, or stops answering pings. The swarm keeps a standby for as long
-    /// as streams of either side use it, and some time after; requests that wait for a substream count here.
+    /// Connections live until one side wants them gone, or stops answering pings. The swarm keeps a
+    /// standby for as long as streams of either side use it, and some time after; requests that
+    /// wait for a substream count here.
     fn connection_keep_alive(&self) -> bool {
         !self.is_standby || self.opening > 0 || !self.waiting.is_empty()
     }

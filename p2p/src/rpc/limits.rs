@@ -1,7 +1,9 @@
-//! What one peer may ask per protocol: a token bucket for requests and one for bytes, shared by all its connections.
+//! What one peer may ask per protocol: a token bucket for requests and one for bytes, shared by all
+//! its connections.
 //!
-//! A peer above its rate is held back first; then its requests are refused, each refusal a strike; too many strikes
-//! and it is cut off. Buckets outlive the connection, so that reconnecting gains nothing.
+//! A peer above its rate is held back first; then its requests are refused, each refusal a strike;
+//! too many strikes and it is cut off. Buckets outlive the connection, so that reconnecting gains
+//! nothing.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -99,7 +101,8 @@ impl PeerLimits {
         })
     }
 
-    /// Counts bytes that were moved for the peer. The balance may become negative: the next request waits.
+    /// Counts bytes that were moved for the peer. The balance may become negative: the next request
+    /// waits.
     pub fn charge(&self, protocol: Protocol, bytes: usize, now: Instant) {
         self.with(now, |state| state.buckets[protocol.index()].bytes -= bytes as f64);
     }

@@ -1,7 +1,8 @@
 //! Exchanges and channels, as one libp2p behaviour.
 //!
-//! libp2p's own request-response crate tells a codec neither who asks nor lets it pause, and it spreads requests over
-//! all connections to a peer. Here the caller names the connection, and each peer has its buckets ([`limits`]).
+//! libp2p's own request-response crate tells a codec neither who asks nor lets it pause, and it
+//! spreads requests over all connections to a peer. Here the caller names the connection, and each
+//! peer has its buckets ([`limits`]).
 
 pub mod budget;
 pub mod codec;
@@ -34,7 +35,8 @@ use crate::{
     tell::{Hub, Outlets, writer::Writer},
 };
 
-/// Above this many remembered peers, the absent ones are forgotten as soon as their buckets are full.
+/// Above this many remembered peers, the absent ones are forgotten as soon as their buckets are
+/// full.
 const REMEMBERED: usize = 1024;
 /// Above this many, any absent one is.
 const REMEMBERED_MAX: usize = 8192;

@@ -1,4 +1,5 @@
-//! Finds the circuit to a peer, or dials one, and opens the substream for the transport; hands over what peers open.
+//! Finds the circuit to a peer, or dials one, and opens the substream for the transport; hands over
+//! what peers open.
 
 use std::{
     collections::{HashMap, VecDeque},

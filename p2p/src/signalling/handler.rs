@@ -1,4 +1,5 @@
-//! The signalling of one connection. Only circuits take part: others need none, or must not vouch for one.
+//! The signalling of one connection. Only circuits take part: others need none, or must not vouch
+//! for one.
 
 use std::{
     collections::VecDeque,
@@ -103,7 +104,8 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>,
     ) {
         match event {
-            // Handed on with the next poll, which follows at once; more than one at a time is none of ours.
+            // Handed on with the next poll, which follows at once; more than one at a time is none
+            // of ours.
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..
             }) => {

@@ -1,11 +1,13 @@
-//! Browser-to-browser `/webrtc`: a transport that signals over circuits, and the behaviour that finds those.
+//! Browser-to-browser `/webrtc`: a transport that signals over circuits, and the behaviour that
+//! finds those.
 //!
-//! Two tabs that reach each other through a relay's circuit open a substream of it, tell each other session descriptions
-//! ([`tequio_webrtc`] judges and connects), and have a connection of their own. Its peer is the circuit's, which is
-//! authenticated. Only tabs do this: a native node neither offers the protocol nor dials such addresses.
+//! Two tabs that reach each other through a relay's circuit open a substream of it, tell each other
+//! session descriptions ([`tequio_webrtc`] judges and connects), and have a connection of their
+//! own. Its peer is the circuit's, which is authenticated. Only tabs do this: a native node neither
+//! offers the protocol nor dials such addresses.
 //!
-//! The addresses are `<relay>/p2p-circuit/webrtc/p2p/<peer>`. The transport stands before the relay client's, which would
-//! take them for circuits.
+//! The addresses are `<relay>/p2p-circuit/webrtc/p2p/<peer>`. The transport stands before the relay
+//! client's, which would take them for circuits.
 
 #[cfg(target_arch = "wasm32")]
 mod behaviour;

@@ -1,4 +1,5 @@
-//! How much signalling there may be: one exchange each way with a peer, a few with all, and each peer at a modest rate.
+//! How much signalling there may be: one exchange each way with a peer, a few with all, and each
+//! peer at a modest rate.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,8 @@ use web_time::Instant;
 
 /// Exchanges at once, both ways together.
 pub const ALL_MAX: usize = 8;
-/// Exchanges of one peer and direction at once after a pause, and how long it takes until one more is granted.
+/// Exchanges of one peer and direction at once after a pause, and how long it takes until one more
+/// is granted.
 const BURST: f64 = 4.0;
 const REFILL: Duration = Duration::from_secs(10);
 /// Peers whose rate is remembered; beyond that nobody new is served until one of them is rested.

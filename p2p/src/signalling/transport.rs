@@ -1,5 +1,5 @@
-//! Dials `<relay>/p2p-circuit/webrtc/p2p/<peer>` and accepts what peers signal. It listens on `/webrtc`, which stands for
-//! every circuit that reaches us.
+//! Dials `<relay>/p2p-circuit/webrtc/p2p/<peer>` and accepts what peers signal. It listens on
+//! `/webrtc`, which stands for every circuit that reaches us.
 
 use std::{
     pin::Pin,

@@ -1,12 +1,13 @@
 //! One-way messages, over one long-lived substream a peer, channel and direction.
 //!
-//! [`Hub::tell`] puts a message into the queue of each receiver, without a turn in the swarm's loop; the task of the
-//! peer's best connection carries what waits there ([`writer`]). Nothing is acknowledged and what is lost stays lost: who
-//! speaks says again what matters. A queue that is full loses its oldest message, because newer ones replace it.
+//! [`Hub::tell`] puts a message into the queue of each receiver, without a turn in the swarm's
+//! loop; the task of the peer's best connection carries what waits there ([`writer`]). Nothing is
+//! acknowledged and what is lost stays lost: who speaks says again what matters. A queue that is
+//! full loses its oldest message, because newer ones replace it.
 //!
-//! Consensus is read only from peers that the application listens to ([`Hub::hear`]), the mempool's talk from everybody, and
-//! each peer within a share of memory ([`reader`]). For what strangers say there is memory of its own, so that they cannot
-//! use up what members of the committee need.
+//! Consensus is read only from peers that the application listens to ([`Hub::hear`]), the mempool's
+//! talk from everybody, and each peer within a share of memory ([`reader`]). For what strangers say
+//! there is memory of its own, so that they cannot use up what members of the committee need.
 
 pub mod reader;
 pub mod writer;
@@ -40,7 +41,8 @@ impl Channel {
         }
     }
 
-    /// Messages and bytes of one peer that the application has not yet taken; no more are read from it.
+    /// Messages and bytes of one peer that the application has not yet taken; no more are read from
+    /// it.
     pub(crate) const fn peer_max(self) -> (usize, usize) {
         match self {
             Channel::Consensus => (256, 3 * MIB),

@@ -1,5 +1,6 @@
-//! The receiving side. A length is judged before anything is allocated; then the message gets its share of the peer's and
-//! of the common budget, and until both have room nothing more is read, so the peer's own queue fills and not our memory.
+//! The receiving side. A length is judged before anything is allocated; then the message gets its
+//! share of the peer's and of the common budget, and until both have room nothing more is read, so
+//! the peer's own queue fills and not our memory.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,7 +23,8 @@ use crate::{
     timer::Delay,
 };
 
-/// For a message to arrive once its length is there: it holds its shares from then on. One that strangers may send is short.
+/// For a message to arrive once its length is there: it holds its shares from then on. One that
+/// strangers may send is short.
 const fn transfer_timeout(channel: Channel) -> Duration {
     match channel {
         Channel::Consensus => Duration::from_secs(60),

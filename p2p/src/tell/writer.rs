@@ -1,4 +1,5 @@
-//! The sending side: length (unsigned, 32 bits, little-endian) and body of one message after the other.
+//! The sending side: length (unsigned, 32 bits, little-endian) and body of one message after the
+//! other.
 
 use std::{
     future::poll_fn,
@@ -19,7 +20,8 @@ use super::{BATCH_BYTES, Outlet};
 use crate::timer::Delay;
 
 pub const HEAD_LEN: usize = 4;
-/// Before a stream that has ended, or that the peer does not take, is opened again; doubled each time, up to 2^6.
+/// Before a stream that has ended, or that the peer does not take, is opened again; doubled each
+/// time, up to 2^6.
 const REOPEN: Duration = Duration::from_millis(50);
 const REOPEN_DOUBLINGS_MAX: u32 = 6;
 
@@ -32,7 +34,8 @@ enum Course {
     Waiting(Delay),
 }
 
-/// Keeps the stream of one connection: opened when there is something to carry, and again after it has ended.
+/// Keeps the stream of one connection: opened when there is something to carry, and again after it
+/// has ended.
 pub struct Writer {
     connection: ConnectionId,
     outlet: Arc<Outlet>,
@@ -83,7 +86,8 @@ impl Writer {
     }
 }
 
-/// Carries messages until the stream ends, or another connection is to do it. Whether the peer has taken the stream.
+/// Carries messages until the stream ends, or another connection is to do it. Whether the peer has
+/// taken the stream.
 async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     outlet: Arc<Outlet>,
@@ -93,7 +97,8 @@ async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     let mut frames = Vec::with_capacity(BATCH_BYTES);
     loop {
         let batch = poll_fn(|cx| {
-            // The peer says nothing: a byte or an end is the end. An unknown protocol shows here, too.
+            // The peer says nothing: a byte or an end is the end. An unknown protocol shows here,
+            // too.
             if Pin::new(&mut stream).poll_read(cx, &mut [0]).is_ready() {
                 return Poll::Ready(None);
             }
@@ -120,7 +125,8 @@ async fn write<S: AsyncWrite + Unpin>(
     frames.clear();
     for body in batch {
         frames.extend(u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes());
-        // A large one comes alone, and is not copied; of the others, what goes out together is one frame of the muxer.
+        // A large one comes alone, and is not copied; of the others, what goes out together is one
+        // frame of the muxer.
         if !is_large(body) {
             frames.extend_from_slice(body);
         }

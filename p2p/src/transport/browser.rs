@@ -1,5 +1,5 @@
-//! WebRTC to other tabs and to nodes, WebSocket and circuits, as far as a browser tab can: it dials, and listens only
-//! through relays.
+//! WebRTC to other tabs and to nodes, WebSocket and circuits, as far as a browser tab can: it
+//! dials, and listens only through relays.
 
 use libp2p::{
     Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair,

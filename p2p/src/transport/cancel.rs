@@ -1,4 +1,5 @@
-//! Dials that can be given up one by one. The swarm gives up only all of a peer's at once, its connections included.
+//! Dials that can be given up one by one. The swarm gives up only all of a peer's at once, its
+//! connections included.
 
 use std::{
     io,
@@ -18,8 +19,8 @@ use libp2p::{
 
 use super::Connections;
 
-/// Where the handle of the newest dial is left. The swarm calls the transport while it is told to dial, so who takes
-/// the handle right after that has its own.
+/// Where the handle of the newest dial is left. The swarm calls the transport while it is told to
+/// dial, so who takes the handle right after that has its own.
 #[derive(Clone, Debug, Default)]
 pub struct Newest(Arc<Mutex<Option<AbortHandle>>>);
 

@@ -1,7 +1,9 @@
-//! The transports of a host, composed by hand so that each address is claimed by exactly one of them.
+//! The transports of a host, composed by hand so that each address is claimed by exactly one of
+//! them.
 //!
-//! Order: in a browser what is signalled over circuits, then circuits, WebRTC-direct, WebSocket, and last what resolves names, because a DNS transport accepts every
-//! address and fails only later. Everything below the circuits is metered per transport.
+//! Order: in a browser what is signalled over circuits, then circuits, WebRTC-direct, WebSocket,
+//! and last what resolves names, because a DNS transport accepts every address and fails only
+//! later. Everything below the circuits is metered per transport.
 
 #[cfg(target_arch = "wasm32")]
 mod browser;

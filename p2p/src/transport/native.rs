@@ -25,8 +25,9 @@ pub fn dials(config: &Config, kind: TransportKind) -> bool {
     kind != TransportKind::WebRtc || config.webrtc.is_some()
 }
 
-/// Whether a listener can have this address for itself. libp2p's TCP sockets share their port with any other that
-/// does the same, so a node started twice would silently get half of the connections.
+/// Whether a listener can have this address for itself. libp2p's TCP sockets share their port with
+/// any other that does the same, so a node started twice would silently get half of the
+/// connections.
 pub fn probe(addr: &Multiaddr) -> std::io::Result<()> {
     if is_circuit(addr) {
         return Ok(());

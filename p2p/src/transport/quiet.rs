@@ -1,7 +1,8 @@
 //! A WebSocket that is given up only once it has opened.
 //!
-//! A browser writes an error into the console when a page closes a socket that is still connecting, and no page can
-//! prevent that. So a dial that has become superfluous lets its socket open, sends nothing that tells of us, and closes.
+//! A browser writes an error into the console when a page closes a socket that is still connecting,
+//! and no page can prevent that. So a dial that has become superfluous lets its socket open, sends
+//! nothing that tells of us, and closes.
 
 use std::{
     future::poll_fn,

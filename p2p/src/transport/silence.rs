@@ -1,8 +1,8 @@
 //! A byte stream that fails when the other side has been silent for too long.
 //!
-//! TCP itself notices a dead peer after many minutes. Peers ping each other every few seconds, so a live
-//! one is heard that often at least; and it is any byte that counts, not the answer to a ping, which may wait for long behind a large
-//! message on a slow line.
+//! TCP itself notices a dead peer after many minutes. Peers ping each other every few seconds, so a
+//! live one is heard that often at least; and it is any byte that counts, not the answer to a ping,
+//! which may wait for long behind a large message on a slow line.
 //!
 //! QUIC and WebRTC notice by themselves, within the same time.
 

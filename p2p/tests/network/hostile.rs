@@ -179,7 +179,8 @@ async fn bytes_are_limited_as_requests_are() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    // Four megabytes up and down at one a second: the first request is free, the next would have to wait too long.
+    // Four megabytes up and down at one a second: the first request is free, the next would have to
+    // wait too long.
     assert!(client.ask(peer, Protocol::Work, vec![0; 4 << 20]).await.is_ok());
     assert_eq!(client.ask(peer, Protocol::Work, vec![]).await, Err(RequestError::Throttled));
 }

@@ -1,4 +1,5 @@
-//! The network over real sockets on loopback. Everything waits on events; a limit only ends a test that hangs.
+//! The network over real sockets on loopback. Everything waits on events; a limit only ends a test
+//! that hangs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,8 +21,9 @@ use tequio_core::types::NodeId;
 use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, spawn};
 use tokio::sync::mpsc;
 
-/// Far above what any step takes, on a machine that has other things to do as well: a process that gets a hundredth of
-/// a core empties its sockets so seldom that the system drops datagrams, and 4 MiB over QUIC took 50 s.
+/// Far above what any step takes, on a machine that has other things to do as well: a process that
+/// gets a hundredth of a core empties its sockets so seldom that the system drops datagrams, and 4
+/// MiB over QUIC took 50 s.
 const LIMIT: Duration = Duration::from_secs(300);
 const REQUEST: Duration = Duration::from_secs(280);
 

@@ -47,7 +47,8 @@ async fn two_nodes_that_keep_each_other_stay_connected() {
         let (mut a, mut b) = (Node::new(config()), Node::new(config()));
         let (at_a, at_b) =
             (a.listen("/ip4/127.0.0.1/tcp/0").await, b.listen("/ip4/127.0.0.1/tcp/0").await);
-        // Both dial in the same moment, and neither may close its connection because of the other's.
+        // Both dial in the same moment, and neither may close its connection because of the
+        // other's.
         tokio::join!(a.net.keep(at_b), b.net.keep(at_a));
         a.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         b.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;

@@ -1,4 +1,5 @@
-//! Several addresses of one peer: which of them are dialled, which connection remains, and what is told.
+//! Several addresses of one peer: which of them are dialled, which connection remains, and what is
+//! told.
 
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,8 @@ async fn a_silent_datagram_socket_costs_no_more() {
 async fn where_the_first_address_works_no_other_is_dialled() {
     let server = Node::new(config());
     let quic = server.listen("/ip4/127.0.0.1/udp/0/quic-v1").await;
-    // On a machine so busy that a handshake takes longer than the stagger, the second dial is right: look again.
+    // On a machine so busy that a handshake takes longer than the stagger, the second dial is
+    // right: look again.
     loop {
         let (hole, second) = hole(&server).await;
         let began = Instant::now();

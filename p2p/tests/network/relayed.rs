@@ -1,4 +1,5 @@
-//! A node behind a relay: reservation, circuits, and what happens when the relay or the need for it goes.
+//! A node behind a relay: reservation, circuits, and what happens when the relay or the need for it
+//! goes.
 
 use tequio_p2p::{
     Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind,

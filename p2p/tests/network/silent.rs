@@ -1,4 +1,5 @@
-//! A peer that falls silent without a word is noticed within ten seconds, over every transport and through circuits.
+//! A peer that falls silent without a word is noticed within ten seconds, over every transport and
+//! through circuits.
 
 use std::{
     net::SocketAddr,

@@ -126,7 +126,8 @@ async fn a_stalled_reader_loses_the_oldest_and_costs_bounded_memory() {
 
 #[tokio::test]
 async fn channels_are_apart_and_nothing_is_asked_on_them() {
-    // Nobody is listened to here, and neither waits for the other: the mempool's talk is open to all.
+    // Nobody is listened to here, and neither waits for the other: the mempool's talk is open to
+    // all.
     let ((a, _), (mut b, _)) = (Member::new(), Member::new());
     let addr = b.listen().await;
     within(a.net.dial(addr)).await.unwrap();

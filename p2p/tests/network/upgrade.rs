@@ -133,7 +133,8 @@ async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_
     assert_eq!(path_to(&mut target, client.id()).await.0, relayed);
 
     let wire = Wire::to(&target.listen("/ip4/127.0.0.1/tcp/0/ws").await).await;
-    // By this address only: what the target says of itself leads around the wire, so it says nothing new.
+    // By this address only: what the target says of itself leads around the wire, so it says
+    // nothing new.
     client.net.keep(wire.addr.clone()).await;
     let (path, addr, reason) = path_to(&mut client, target.id()).await;
     assert_eq!((path, reason), (DIRECT, Some(PathReason::Proven)));

@@ -5,10 +5,11 @@
 //! `libp2p-webrtc-noise:<client fingerprint><server fingerprint>` proves that no one sits between
 //! (`webrtc/webrtc-direct.md`, "Connection Security").
 //!
-//! Once our last message is out, the remote may know that it has been let in before we get to say so, and may send as
-//! much as a peer may. So the limits of a stranger end with that message, not with the end of the handshake. A listener
-//! has checked all of the remote's proof by then but for the signature of its libp2p key, which follows at once; a
-//! dialer has the certificate that the address named. Who fails from there on loses the connection.
+//! Once our last message is out, the remote may know that it has been let in before we get to say
+//! so, and may send as much as a peer may. So the limits of a stranger end with that message, not
+//! with the end of the handshake. A listener has checked all of the remote's proof by then but for
+//! the signature of its libp2p key, which follows at once; a dialer has the certificate that the
+//! address named. Who fails from there on loses the connection.
 
 use crate::{Error, addr::Fingerprint, stream::Stream};
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -68,8 +69,8 @@ pub async fn as_client(
     Ok(peer)
 }
 
-/// A stream that says, before it goes out, when the first message after one of the remote's is written. With Noise XX
-/// that is our last one, for either side.
+/// A stream that says, before it goes out, when the first message after one of the remote's is
+/// written. With Noise XX that is our last one, for either side.
 struct Answering<S, F> {
     stream: S,
     has_read: bool,

@@ -1,5 +1,5 @@
-//! The parsers of what a remote sends, for the fuzz targets of this repository. No part of the crate's interface: it may
-//! change with any release.
+//! The parsers of what a remote sends, for the fuzz targets of this repository. No part of the
+//! crate's interface: it may change with any release.
 //!
 //! Each function parses one kind of bytes and panics if the outcome breaks a promise of the parser.
 
@@ -30,7 +30,8 @@ const PREFIX_MAX: usize = 10;
 /// The longest USERNAME that str0m writes; it reads longer ones.
 const WRITTEN_NAME_MAX: usize = 128;
 
-/// A datagram as it comes to a listener; and its bytes once more, as the USERNAME of a request that is in order.
+/// A datagram as it comes to a listener; and its bytes once more, as the USERNAME of a request that
+/// is in order.
 pub fn stun_username(bytes: &[u8]) {
     if is_stun(bytes)
         && let Some(name) = username(bytes)
@@ -57,7 +58,8 @@ pub fn stun_username(bytes: &[u8]) {
     }
 }
 
-/// What a USERNAME says, if it is fit for use, and whether it is: it goes into ICE, and in browsers into SDP.
+/// What a USERNAME says, if it is fit for use, and whether it is: it goes into ICE, and in browsers
+/// into SDP.
 fn accepted(name: &str) -> Option<Credentials> {
     let found = credentials(name)?;
     assert_eq!(format!("{}:{}", found.server_ufrag, found.client_ufrag), name);
@@ -109,7 +111,8 @@ fn frames<'a>(messages: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
     (out, true)
 }
 
-/// An address (its family, 16 bytes, a port), then a browser's offer: what is read from it, and the answer made of it.
+/// An address (its family, 16 bytes, a port), then a browser's offer: what is read from it, and the
+/// answer made of it.
 pub fn session_description(bytes: &[u8]) {
     let Some((head, offer)) = bytes.split_first_chunk::<19>() else { return };
     let offer = String::from_utf8_lossy(offer);

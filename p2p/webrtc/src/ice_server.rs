@@ -1,8 +1,8 @@
 //! The STUN and TURN servers that a browser may use to find a path to another browser.
 //!
-//! They come from whoever served the page or a relay's well-known file, and are trusted for nothing but to carry
-//! packets: DTLS and Noise run end to end above them. So they are only bounded, and limited to the schemes of
-//! RFC 7064 and RFC 7065.
+//! They come from whoever served the page or a relay's well-known file, and are trusted for nothing
+//! but to carry packets: DTLS and Noise run end to end above them. So they are only bounded, and
+//! limited to the schemes of RFC 7064 and RFC 7065.
 
 use std::{
     fmt,

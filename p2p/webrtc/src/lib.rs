@@ -1,5 +1,5 @@
-//! WebRTC for libp2p: WebRTC-direct with a native listener and dialer (on `str0m`) and a browser dialer (on `web-sys`), and
-//! browser-to-browser `/webrtc`.
+//! WebRTC for libp2p: WebRTC-direct with a native listener and dialer (on `str0m`) and a browser
+//! dialer (on `web-sys`), and browser-to-browser `/webrtc`.
 //!
 //! The specification is libp2p's `webrtc/webrtc-direct.md` (handshakes v1 and v2) and the framing
 //! of `webrtc/README.md`. Both halves share everything that is not I/O:
@@ -10,7 +10,8 @@
 //! - `addr`: addresses and certificate fingerprints;
 //! - `auth`: Noise on data channel 0, bound to both DTLS certificates;
 //! - `version`: the two handshakes;
-//! - `signal`: offer, answer and candidates of browser-to-browser `/webrtc`, judged before a browser sees them;
+//! - `signal`: offer, answer and candidates of browser-to-browser `/webrtc`, judged before a
+//!   browser sees them;
 //! - `ice_server`: the STUN and TURN servers that a browser may use, bounded.
 //!
 //! Nothing that a remote sends can panic this crate or make it hold more memory than the named

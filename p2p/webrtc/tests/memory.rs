@@ -1,4 +1,5 @@
-//! What connections leave behind, and what a flood costs: the memory of the whole process, so one test alone in here.
+//! What connections leave behind, and what a flood costs: the memory of the whole process, so one
+//! test alone in here.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -63,7 +64,8 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
         resident_kib()
     );
 
-    // As fast as one task can send: half forged, half with a good integrity and a new name each, from many addresses.
+    // As fast as one task can send: half forged, half with a good integrity and a new name each,
+    // from many addresses.
     let server = server(Config::default()).await;
     let target = socket_of(&server.addr);
     let mut sockets = Vec::new();

@@ -1,5 +1,6 @@
 //! `/.well-known/tequio.json`: where browsers can connect. Addresses only (STUN and
-//! TURN servers are no more than that); nothing in it is trusted for data, and whoever checks the checkpoint's hash need not trust it for that either.
+//! TURN servers are no more than that); nothing in it is trusted for data, and whoever checks the
+//! checkpoint's hash need not trust it for that either.
 
 use super::{CHECKPOINT_PATH, Site};
 use crate::turn::IceServer;

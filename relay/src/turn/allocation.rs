@@ -1,4 +1,5 @@
-//! One client's allocation: whom it may hear and by which channels, each for a time (RFC 8656, sections 9 and 12).
+//! One client's allocation: whom it may hear and by which channels, each for a time (RFC 8656,
+//! sections 9 and 12).
 
 use std::{
     collections::BTreeMap,

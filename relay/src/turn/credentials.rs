@@ -1,10 +1,12 @@
 //! Credentials that expire, and nonces, without a table of either.
 //!
-//! A user name is `<expiry in unix seconds>:<random>` and its password `base64(HMAC-SHA1(secret, user name))`, the form
-//! that TURN servers share under the name of a REST API: whoever knows the secret can check what it never stored. A nonce
-//! is its expiry and a MAC over that and the client's address, so a flood of forged requests leaves nothing behind.
+//! A user name is `<expiry in unix seconds>:<random>` and its password `base64(HMAC-SHA1(secret,
+//! user name))`, the form that TURN servers share under the name of a REST API: whoever knows the
+//! secret can check what it never stored. A nonce is its expiry and a MAC over that and the
+//! client's address, so a flood of forged requests leaves nothing behind.
 //!
-//! The secret is derived from the node's key, which rests sealed only. So credentials outlive a restart of the relay.
+//! The secret is derived from the node's key, which rests sealed only. So credentials outlive a
+//! restart of the relay.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, Mac};
@@ -68,7 +70,8 @@ impl Issuer {
         Credential { password: self.password(&username), username }
     }
 
-    /// The key of a user whose credential has not expired. Whether he knows it, only the message's integrity tells.
+    /// The key of a user whose credential has not expired. Whether he knows it, only the message's
+    /// integrity tells.
     pub fn key(&self, username: &str, unix_s: u64) -> Option<IntegrityKey> {
         let expiry = username.split_once(':')?.0.parse::<u64>().ok()?;
         if username.len() > USERNAME_LEN_MAX || expiry <= unix_s {

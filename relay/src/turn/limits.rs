@@ -13,7 +13,8 @@ pub struct TurnLimits {
     pub allocations_per_credential: usize,
     /// Payload bytes that one allocation may carry, both ways together; then it ends.
     pub allocation_bytes: u64,
-    /// Payload bytes a second for one client address, both ways together; what is above is dropped.
+    /// Payload bytes a second for one client address, both ways together; what is above is
+    /// dropped.
     pub bytes_per_s_per_ip: u64,
     /// The same for all clients together.
     pub bytes_per_s: u64,

@@ -1,10 +1,13 @@
-//! The server as a machine without sockets and clock: datagrams in, datagrams out (RFC 8489, RFC 8656).
+//! The server as a machine without sockets and clock: datagrams in, datagrams out (RFC 8489, RFC
+//! 8656).
 //!
-//! It owns all allocations and what they may use. It refuses, with the code of the RFC, whoever has no credential of ours,
-//! whatever goes to a forbidden target, and what is above a limit. Of a stranger it remembers nothing.
+//! It owns all allocations and what they may use. It refuses, with the code of the RFC, whoever has
+//! no credential of ours, whatever goes to a forbidden target, and what is above a limit. Of a
+//! stranger it remembers nothing.
 //!
-//! Of the RFC it implements UDP to UDP in the address family of its socket. EVEN-PORT, RESERVATION-TOKEN, DONT-FRAGMENT and
-//! TCP allocations, which browsers do not ask for, are refused.
+//! Of the RFC it implements UDP to UDP in the address family of its socket. EVEN-PORT,
+//! RESERVATION-TOKEN, DONT-FRAGMENT and TCP allocations, which browsers do not ask for, are
+//! refused.
 
 use super::{
     allocation::{Allocation, Bound, Id},
@@ -177,7 +180,8 @@ impl Machine {
         self.counts
     }
 
-    /// The addresses of this machine have changed. Packets to a new one stop at once, whatever was permitted before.
+    /// The addresses of this machine have changed. Packets to a new one stop at once, whatever was
+    /// permitted before.
     pub fn set_interfaces(&mut self, interfaces: Vec<IpAddr>) {
         // A failed look-up is no reason to forget what is known.
         if !interfaces.is_empty() {
@@ -387,7 +391,8 @@ impl Machine {
             Ok(family) if family.family() != self.family => {
                 return refused(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
             }
-            // Whoever came by IPv6 without asking for a family can use IPv6, though the RFC would read it as IPv4.
+            // Whoever came by IPv6 without asking for a family can use IPv6, though the RFC would
+            // read it as IPv4.
             Err(_) if request.has_attribute(RequestedAddressFamily::TYPE) => {
                 return refused(ErrorCode::BAD_REQUEST);
             }

@@ -36,11 +36,13 @@ use std::{
 pub struct TurnConfig {
     /// Where it listens (UDP). Port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// The address by which clients and peers reach this machine, if it is not the one listened on.
+    /// The address by which clients and peers reach this machine, if it is not the one listened
+    /// on.
     pub external: Option<IpAddr>,
     /// Sends to private, loopback and link-local addresses too.
     pub allow_private: bool,
-    /// How long a credential can open and refresh allocations; whoever has one asks for the next after half of it.
+    /// How long a credential can open and refresh allocations; whoever has one asks for the next
+    /// after half of it.
     pub credential_lifetime: Duration,
     /// What clients may use.
     pub limits: TurnLimits,
@@ -58,7 +60,8 @@ impl TurnConfig {
         }
     }
 
-    /// The address to announce; none if all interfaces are listened on and no external one is given.
+    /// The address to announce; none if all interfaces are listened on and no external one is
+    /// given.
     pub(crate) fn announced(&self) -> Option<IpAddr> {
         self.external.or(Some(self.listen.ip())).filter(|ip| {
             !ip.is_unspecified() && !ip.is_multicast() && ip.is_ipv6() == self.listen.is_ipv6()

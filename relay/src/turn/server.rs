@@ -1,7 +1,7 @@
 //! The sockets of the TURN server: one that clients talk to, and one for each allocation.
 //!
-//! All of them feed the one [`Machine`], under a lock that is held for a packet at a time. Sending never waits: what a
-//! socket does not take at once is dropped, as UDP does anyway.
+//! All of them feed the one [`Machine`], under a lock that is held for a packet at a time. Sending
+//! never waits: what a socket does not take at once is dropped, as UDP does anyway.
 
 use super::{
     Counts, Issuer, Targets, TurnConfig,

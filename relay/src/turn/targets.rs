@@ -1,7 +1,7 @@
 //! Whom the relay sends to for a client: the public internet, and other allocations of its own.
 //!
-//! Without this, a TURN server is a door into the network that it stands in (the relay's own ports, the operator's LAN,
-//! a cloud's metadata service on a link-local address).
+//! Without this, a TURN server is a door into the network that it stands in (the relay's own ports,
+//! the operator's LAN, a cloud's metadata service on a link-local address).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,8 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub struct Targets {
     /// Addresses by which this machine is reached: those listened on and announced.
     pub own: Vec<IpAddr>,
-    /// All addresses of this machine's interfaces. Behind one that nothing listens on, and nobody announced, other
-    /// programs listen, and what comes from the machine itself passes no firewall.
+    /// All addresses of this machine's interfaces. Behind one that nothing listens on, and nobody
+    /// announced, other programs listen, and what comes from the machine itself passes no
+    /// firewall.
     pub interfaces: Vec<IpAddr>,
     /// UDP ports on them that are never a target.
     pub own_ports: Vec<u16>,
@@ -25,7 +26,8 @@ impl Targets {
         self.is_own(ip) || is_public(ip) || self.allow_private && is_private(ip)
     }
 
-    /// Whether a packet may go there. Other allocations of this relay are the caller's to recognise first.
+    /// Whether a packet may go there. Other allocations of this relay are the caller's to recognise
+    /// first.
     pub fn permits(&self, to: SocketAddr) -> bool {
         if to.port() == 0 {
             return false;
@@ -45,8 +47,8 @@ impl Targets {
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
-        // A list of what is good, so that addresses with an IPv4 address inside (mapped, 6to4, Teredo, NAT64) and whatever
-        // comes into use later stay outside.
+        // A list of what is good, so that addresses with an IPv4 address inside (mapped, 6to4,
+        // Teredo, NAT64) and whatever comes into use later stay outside.
         IpAddr::V6(ip) => {
             let [a, b, ..] = ip.segments();
             let global_unicast = a & 0xe000 == 0x2000;

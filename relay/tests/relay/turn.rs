@@ -134,7 +134,8 @@ impl Client {
         buffer
     }
 
-    /// Asks as it is; the answer to a signed request must be signed too, unless it asks for another credential.
+    /// Asks as it is; the answer to a signed request must be signed too, unless it asks for another
+    /// credential.
     async fn ask_once(&self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
         let mut request = Message::builder_request(method, MessageWriteVec::new());
         attributes.iter().for_each(|attribute| request.add_attribute(*attribute).unwrap());
@@ -173,7 +174,8 @@ impl Client {
         self.ask(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]).await
     }
 
-    /// The code of the answer. The address is hidden by a cookie only, for IPv4, so any transaction does.
+    /// The code of the answer. The address is hidden by a cookie only, for IPv4, so any transaction
+    /// does.
     async fn permit(&mut self, peer: SocketAddr) -> u16 {
         self.ask(CREATE_PERMISSION, &[&XorPeerAddress::new(peer, 0.into())]).await.code()
     }

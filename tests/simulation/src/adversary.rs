@@ -1,4 +1,5 @@
-//! Liars. Each wraps a correct replica and rewrites what it says, so core needs no malicious switch.
+//! Liars. Each wraps a correct replica and rewrites what it says, so core needs no malicious
+//! switch.
 
 use crate::{random::Rng, world::World};
 use std::collections::{BTreeMap, VecDeque};
@@ -34,9 +35,11 @@ pub enum Lie {
     HideLock,
     /// Proposes blocks that do not hold, or whose transactions are forged.
     BadBlock,
-    /// Proposes blocks with another seed, another's proof, an old one, a damaged one, or one where none is due.
+    /// Proposes blocks with another seed, another's proof, an old one, a damaged one, or one where
+    /// none is due.
     WrongVrf,
-    /// As leader of a term's last height keeps its block back, if the seed that it makes gives it no more than its share.
+    /// As leader of a term's last height keeps its block back, if the seed that it makes gives it
+    /// no more than its share.
     WithholdSeed,
     /// Floods with forged certificates, far heights and absurd views.
     Forge,
@@ -48,15 +51,18 @@ pub enum Lie {
     Impersonate,
     /// Proposes in views that others lead.
     OutOfTurn,
-    /// As leader of a later view proposes a block of its own, though the view changes bind it to another.
+    /// As leader of a later view proposes a block of its own, though the view changes bind it to
+    /// another.
     IgnoreLock,
-    /// As leader of a later view justifies a block of its own by its own view change, many times, or by too few.
+    /// As leader of a later view justifies a block of its own by its own view change, many times,
+    /// or by too few.
     BadJustification,
     /// Says in view changes that a block of its own was prepared.
     ForgeLock,
     /// As collector keeps all certificates to itself.
     KeepCertificates,
-    /// As collector shows certificates of other blocks, with forged signatures, too few signers, or too early.
+    /// As collector shows certificates of other blocks, with forged signatures, too few signers, or
+    /// too early.
     ForgeCertificates,
     /// As collector gives a certificate to some only, and decides alone.
     ChooseReceivers,
@@ -128,7 +134,8 @@ pub struct Conspiracy {
     /// By digest of a block, that of the other block made beside it.
     twins: BTreeMap<Digest, Digest>,
     overheard: VecDeque<Message>,
-    /// By view and digest of the block that a liar's replica proposed, the block that the liar proposed instead.
+    /// By view and digest of the block that a liar's replica proposed, the block that the liar
+    /// proposed instead.
     instead: BTreeMap<(View, Digest), Digest>,
 }
 
@@ -165,7 +172,8 @@ impl Conspiracy {
             (Lie::Silence, _) => Vec::new(),
             (Lie::Equivocate, message) => {
                 let other = self.other(liar, &message);
-                // All liars show the same of the two to the same member, whichever their own replica took.
+                // All liars show the same of the two to the same member, whichever their own
+                // replica took.
                 let (message, other) = if named(&message) <= named(&other) {
                     (message, other)
                 } else {
@@ -448,8 +456,8 @@ fn wrongly_drawn(liar: &mut Liar<'_>, mut block: Block) -> Block {
     block
 }
 
-/// Whether the next term, by the seed that a block makes, has more first views for the liar than its share. Blocks that make
-/// none are.
+/// Whether the next term, by the seed that a block makes, has more first views for the liar than
+/// its share. Blocks that make none are.
 fn is_worth_showing(liar: &Liar<'_>, block: &Block) -> bool {
     let (header, start) = (&block.header, &liar.world.start);
     let Some(seed) = seed::after(header).ok().filter(|_| header.proof.is_some()) else {

@@ -1,5 +1,6 @@
-//! Faults of the implementation, put into every host by a wrapper around the machine, its disk and its driver.
-//! The campaigns must find each of them: that is how the checkers and the schedules are themselves tested.
+//! Faults of the implementation, put into every host by a wrapper around the machine, its disk and
+//! its driver. The campaigns must find each of them: that is how the checkers and the schedules are
+//! themselves tested.
 
 use crate::world::World;
 use tequio_core::{
@@ -283,8 +284,8 @@ impl Bug {
         }
     }
 
-    /// What a host takes a message for. A certificate that is not checked is as good as one that holds: the secrets
-    /// are here, so it is made to hold.
+    /// What a host takes a message for. A certificate that is not checked is as good as one that
+    /// holds: the secrets are here, so it is made to hold.
     pub fn hear(self, world: &World, message: Message) -> Message {
         match (self, message) {
             (Self::UncheckedCertificate, Message::Prepared(mut certificate)) => {

@@ -1,4 +1,5 @@
-//! Many runs, spread over the cores, and what came of them. The order of seeds, not of threads, fixes the result.
+//! Many runs, spread over the cores, and what came of them. The order of seeds, not of threads,
+//! fixes the result.
 
 use crate::{
     bugs::{BUGS, Bug},

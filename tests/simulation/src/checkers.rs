@@ -1,4 +1,5 @@
-//! What must hold, whoever lies and whatever breaks. Each rule is checked as soon as it can be broken.
+//! What must hold, whoever lies and whatever breaks. Each rule is checked as soon as it can be
+//! broken.
 
 use crate::{
     oath::Oaths,
@@ -259,7 +260,8 @@ impl Checkers {
         }
     }
 
-    /// The end of an epoch: the next committee is one that may follow, and those who are gone still answer for what they did.
+    /// The end of an epoch: the next committee is one that may follow, and those who are gone still
+    /// answer for what they did.
     fn turned(&mut self, finalised: &Finalised, now_ms: TimeMs) {
         let (header, state) = (&finalised.block.header, &finalised.outcome.state);
         let next = header.epoch + 1;
@@ -277,7 +279,8 @@ impl Checkers {
         if !epoch::overlaps(old, committee.seats()) {
             return self.fail(format!("overlap: epoch {next} keeps too little of the one before"));
         }
-        // A conviction takes a seat at once, and what it leaves comes into balance at the next turns.
+        // A conviction takes a seat at once, and what it leaves comes into balance at the next
+        // turns.
         if self.crimes.is_empty() && !epoch::is_balanced(committee.seats()) {
             return self.fail(format!("share: a seat of epoch {next} can stop the others alone"));
         }

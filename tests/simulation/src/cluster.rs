@@ -1,5 +1,5 @@
-//! Virtual time: a queue of what happens next, and hosts that hear, compute, write, crash and come back. The same
-//! seed gives the same run, on any machine.
+//! Virtual time: a queue of what happens next, and hosts that hear, compute, write, crash and come
+//! back. The same seed gives the same run, on any machine.
 
 use crate::{
     adversary::{Conspiracy, Lie},
@@ -224,7 +224,8 @@ pub struct Cluster {
     pub orphaned: u64,
     /// So much waits for every machine, as the hosts say; otherwise what does.
     pub waiting: Option<usize>,
-    /// How often who hears nothing of new blocks asks for them, where members come and go: from one of these to the other.
+    /// How often who hears nothing of new blocks asks for them, where members come and go: from
+    /// one of these to the other.
     pub look_us: (u64, u64),
     /// By how much all cores are slower than the one that was measured.
     pub slowness: u64,
@@ -232,7 +233,8 @@ pub struct Cluster {
     pub view_changes: u64,
     /// From the first proposal of a height until each correct host has it, milliseconds.
     pub latencies_ms: Vec<u32>,
-    /// From a client's call until a correct host has its transaction final, milliseconds, for each of both.
+    /// From a client's call until a correct host has its transaction final, milliseconds, for each
+    /// of both.
     pub submit_ms: Vec<u32>,
     /// By the time of a client's call: when the first correct host had its transaction final.
     pub served_us: BTreeMap<u64, u64>,
@@ -378,8 +380,8 @@ impl Cluster {
         self.pending.retain(|transaction| !included.contains(&transaction.id()));
     }
 
-    /// Replays what all hosts have stored but for the newest `keep` blocks, and lets go of it on all disks: for runs
-    /// whose blocks would fill the memory.
+    /// Replays what all hosts have stored but for the newest `keep` blocks, and lets go of it on
+    /// all disks: for runs whose blocks would fill the memory.
     pub fn fold(&mut self, keep: Height) {
         let living = || (0..self.hosts.len()).filter(|host| !self.hosts[*host].is_dead);
         let Some(lowest) = living().map(|host| self.hosts[host].disk.height()).min() else {

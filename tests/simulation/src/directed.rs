@@ -20,8 +20,9 @@ fn leads(world: &World, view: View) -> usize {
     world.first_leader(view)
 }
 
-/// The one schedule that locks exist for. Seat 3 leads the first view and alone sees its block decided, then dies;
-/// seats 0 and 1 are locked on it; seat 2, which leads the next view, has heard nothing of it.
+/// The one schedule that locks exist for. Seat 3 leads the first view and alone sees its block
+/// decided, then dies; seats 0 and 1 are locked on it; seat 2, which leads the next view, has heard
+/// nothing of it.
 pub fn decided_by_one(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(9) });
@@ -43,8 +44,8 @@ pub fn decided_by_one(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// All are locked in view 0 and none has heard a commit vote; they all lose power; then the leader of view 1 is cut
-/// off, so that the block is carried through two view changes and a restart.
+/// All are locked in view 0 and none has heard a commit vote; they all lose power; then the leader
+/// of view 1 is cut off, so that the block is carried through two view changes and a restart.
 pub fn locked_through_restart(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(10) });
@@ -60,7 +61,8 @@ pub fn locked_through_restart(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// The leader of view 0 is silent, and so is that of view 1: two view changes in a row, with crashes between.
+/// The leader of view 0 is silent, and so is that of view 1: two view changes in a row, with
+/// crashes between.
 pub fn two_leaders_down(bug: Option<Bug>) -> Cluster {
     let world = World::of(7, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(11) });
@@ -97,8 +99,9 @@ pub fn away_for(bug: Option<Bug>, blocks: u64) -> Cluster {
     cluster
 }
 
-/// Seat 3 alone sees its block decided and dies. Seat 0 is locked on it, seat 1 has heard nothing, and seat 2, which
-/// leads the next view and has helped to decide, lies so as to get another block through.
+/// Seat 3 alone sees its block decided and dies. Seat 0 is locked on it, seat 1 has heard nothing,
+/// and seat 2, which leads the next view and has helped to decide, lies so as to get another block
+/// through.
 pub fn liar_leads_after_decision(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster =
@@ -115,13 +118,14 @@ pub fn liar_leads_after_decision(bug: Option<Bug>, lie: Lie, seed: u64) -> Clust
     cluster
 }
 
-/// Two prepare certificates of one height, for different blocks. Seat 0 alone locks on the block of view 0 and falls
-/// silent; the others, who know nothing of it, prepare another in view 1, and one of them sees it decided and dies.
-/// In view 2 the newer certificate must win.
+/// Two prepare certificates of one height, for different blocks. Seat 0 alone locks on the block of
+/// view 0 and falls silent; the others, who know nothing of it, prepare another in view 1, and one
+/// of them sees it decided and dies. In view 2 the newer certificate must win.
 pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(14) });
-    // Prepare votes of view 0 reach seat 0 only, and nothing that it says is heard from its commit vote on.
+    // Prepare votes of view 0 reach seat 0 only, and nothing that it says is heard from its commit
+    // vote on.
     cluster.network.withheld = |from, to, message| match message {
         Message::Vote(signed) if signed.vote.view == 0 => {
             to != 0 || signed.vote.phase == Phase::Commit
@@ -142,8 +146,8 @@ pub fn newer_lock_wins(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// Every message takes up to two seconds, five times the first patience with a view: only patience that grows
-/// decides anything.
+/// Every message takes up to two seconds, five times the first patience with a view: only patience
+/// that grows decides anything.
 pub fn slow_network(bug: Option<Bug>) -> Cluster {
     const BLOCKS: u64 = 5;
     let world = World::of(4, PACE);
@@ -161,7 +165,8 @@ pub fn slow_network(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// No certificate that is given out arrives: votes must find their way without them, in the first view already.
+/// No certificate that is given out arrives: votes must find their way without them, in the first
+/// view already.
 pub fn collector_silent(bug: Option<Bug>) -> Cluster {
     const BLOCKS: u64 = 10;
     let world = World::of(4, PACE);
@@ -181,8 +186,8 @@ pub fn collector_silent(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// The leader, who collects, alone sees its block decided and dies before its certificate reaches anybody; the leader of
-/// the next view has heard nothing.
+/// The leader, who collects, alone sees its block decided and dies before its certificate reaches
+/// anybody; the leader of the next view has heard nothing.
 pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster =
@@ -199,7 +204,8 @@ pub fn collector_alone_decides(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// Seat 3 leads and lies as a collector, while seat 2 hears of no vote but that one's in the first view.
+/// Seat 3 leads and lies as a collector, while seat 2 hears of no vote but that one's in the first
+/// view.
 pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     let world = World::of(4, PACE);
     let lies = BTreeMap::from([(3, lie)]);
@@ -212,7 +218,8 @@ pub fn collector_lies(bug: Option<Bug>, lie: Lie, seed: u64) -> Cluster {
     cluster
 }
 
-/// Seat 2 lies about seeds and proofs whenever it leads, in quiet weather: its proofs of the last heights of terms, too.
+/// Seat 2 lies about seeds and proofs whenever it leads, in quiet weather: its proofs of the last
+/// heights of terms, too.
 pub fn liar_proves(bug: Option<Bug>) -> Cluster {
     const TERMS: u64 = 10;
     let world = World::of(4, PACE);
@@ -232,7 +239,8 @@ fn until_decided(cluster: &mut Cluster) {
     }
 }
 
-/// A host crashes in the middle of its n-th write, while leaders change; the others go on, and it comes back.
+/// A host crashes in the middle of its n-th write, while leaders change; the others go on, and it
+/// comes back.
 pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup::calm(13));
@@ -251,8 +259,8 @@ pub fn crash_at_write(host: usize, nth: u64, fate: Fate) -> Cluster {
     cluster
 }
 
-/// All are locked at height 1 and nobody hears a commit vote of the first view; the leader of height 2 has opened it, and
-/// all have voted there.
+/// All are locked at height 1 and nobody hears a commit vote of the first view; the leader of
+/// height 2 has opened it, and all have voted there.
 fn two_open(cluster: &mut Cluster) {
     let world = cluster.world;
     if (leads(world, 0), world.leader_of(2, 0)) != (3, 0) {
@@ -318,8 +326,8 @@ fn restart_all(cluster: &mut Cluster) {
     cluster.run_ms(300);
 }
 
-/// Seat 1 alone sees height 1 decided, and height 2 prepared; then the leader of height 2 dies, and the others have two
-/// heights open.
+/// Seat 1 alone sees height 1 decided, and height 2 prepared; then the leader of height 2 dies, and
+/// the others have two heights open.
 pub fn prepared_by_one_ahead(bug: Option<Bug>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster = Cluster::new(world, Setup { bug, ..Setup::calm(44) });
@@ -339,8 +347,8 @@ pub fn prepared_by_one_ahead(bug: Option<Bug>) -> Cluster {
     cluster
 }
 
-/// Seats 1 and 4 alone are locked at height 1 and have voted for a block of height 2 upon it, which seat 4 leads; the
-/// others have another block decided at height 1.
+/// Seats 1 and 4 alone are locked at height 1 and have voted for a block of height 2 upon it, which
+/// seat 4 leads; the others have another block decided at height 1.
 pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
     const LOCKED: [usize; 2] = [1, 4];
     let world = World::of(7, PACE);
@@ -374,8 +382,8 @@ pub fn orphaned(bug: Option<Bug>, restart: bool) -> Cluster {
     cluster
 }
 
-/// There is always something to decide, so a height is opened ahead wherever it may be: never across the end of a term, and
-/// so of an epoch.
+/// There is always something to decide, so a height is opened ahead wherever it may be: never
+/// across the end of a term, and so of an epoch.
 pub fn always_busy(bug: Option<Bug>, profile: Profile, waiting: Option<usize>) -> Cluster {
     let world = World::of(4, PACE);
     let mut cluster =

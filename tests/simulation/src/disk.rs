@@ -1,8 +1,8 @@
-//! A host's disk: an append-only log of frames, each with its length and checksum. What was not synced may be
-//! lost, kept or torn by a crash; any bit may rot; the disk may be full or slow.
+//! A host's disk: an append-only log of frames, each with its length and checksum. What was not
+//! synced may be lost, kept or torn by a crash; any bit may rot; the disk may be full or slow.
 //!
-//! A frame that is cut off at the end is a write that never finished: recovery drops it. A bad frame with others
-//! behind it is damage: the host refuses to start, because votes may be missing.
+//! A frame that is cut off at the end is a write that never finished: recovery drops it. A bad
+//! frame with others behind it is damage: the host refuses to start, because votes may be missing.
 
 use crate::{random::Rng, world::World};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -56,7 +56,8 @@ pub struct Disk {
     pub head: Head,
     /// The final blocks after [`Disk::base`].
     pub blocks: Vec<(Block, Certificate)>,
-    /// The block that the oldest of them follows, with its state: genesis, unless older ones were let go.
+    /// The block that the oldest of them follows, with its state: genesis, unless older ones were
+    /// let go.
     pub base: Head,
     /// Whether writes fail.
     pub is_full: bool,
@@ -108,7 +109,8 @@ impl Disk {
         }
     }
 
-    /// Drops what final blocks have made void. Records of the height after the next one may be there already.
+    /// Drops what final blocks have made void. Records of the height after the next one may be
+    /// there already.
     fn prune(&mut self) {
         let Ok(records) = self.recover() else { return };
         self.log.clear();
@@ -140,7 +142,8 @@ impl Disk {
         true
     }
 
-    /// Forgets the records of the machine's log, as a fault of the implementation or of an operator.
+    /// Forgets the records of the machine's log, as a fault of the implementation or of an
+    /// operator.
     pub fn forget_records(&mut self) {
         self.log.clear();
     }
@@ -200,7 +203,8 @@ impl Disk {
             .is_some_and(|head| head.state.root() == self.head.header.state)
     }
 
-    /// Where the blocks up to this height lead, applied again; nothing where one of them does not hold.
+    /// Where the blocks up to this height lead, applied again; nothing where one of them does not
+    /// hold.
     pub fn replay(&self, world: &World, height: Height) -> Option<Head> {
         let start = &world.start;
         let mut head = self.base.clone();

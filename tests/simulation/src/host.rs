@@ -1,5 +1,5 @@
-//! A node around a replica: a disk, a mempool, a clock that is a little wrong, and one core whose time
-//! signatures take.
+//! A node around a replica: a disk, a mempool, a clock that is a little wrong, and one core whose
+//! time signatures take.
 
 use crate::{
     disk::{Disk, Write},
@@ -85,7 +85,8 @@ impl Host {
         }
     }
 
-    /// What its clock shows. Drift counts from the beginning, and is set right by an operator each virtual hour.
+    /// What its clock shows. Drift counts from the beginning, and is set right by an operator each
+    /// virtual hour.
     pub fn clock_ms(&self, now_us: u64) -> TimeMs {
         (now_us as i64 + self.clock_offset_us as i64 + self.drift_us(now_us)) as u64 / 1000
     }
@@ -157,7 +158,8 @@ impl Host {
     }
 }
 
-/// What handling an input costs besides its signatures: decoding, maps, a state transition of a few entries.
+/// What handling an input costs besides its signatures: decoding, maps, a state transition of a few
+/// entries.
 const INPUT_US: u64 = 15;
 /// Medians on one core of an EPYC Zen 3 at 3.2 GHz with blst; verification with decoded keys.
 const BLS_SIGN_US: u64 = 185;
@@ -169,8 +171,8 @@ const ED25519_VERIFY_US: u64 = 42;
 const VRF_PROVE_US: u64 = 150;
 const VRF_VERIFY_US: u64 = 180;
 
-/// What the two signatures of a decision, and the two checks of a quorum's sum, take on one host: no machine that decides
-/// by such signatures is faster.
+/// What the two signatures of a decision, and the two checks of a quorum's sum, take on one host:
+/// no machine that decides by such signatures is faster.
 pub fn floor_us(quorum: u64) -> u64 {
     2 * (BLS_SIGN_US + BLS_VERIFY_US + quorum * (BLS_KEY_US + BLS_AGGREGATE_US))
 }

@@ -1,9 +1,10 @@
-//! Weeks of ordinary trouble in virtual time: crashes, partitions, slow disks and lost messages at the rates of a bad
-//! operator, and one member that lies all the while. The question is not safety, though all checkers watch, but how often
-//! a client that comes at any time is served.
+//! Weeks of ordinary trouble in virtual time: crashes, partitions, slow disks and lost messages at
+//! the rates of a bad operator, and one member that lies all the while. The question is not safety,
+//! though all checkers watch, but how often a client that comes at any time is served.
 //!
-//! Either the committee stands as it is, or members come and go: they change their keys, one makes room for another, whoever can be convicted of what it did
-//! loses the seat, and another takes it. So a liar lies on, but sooner or later without a vote.
+//! Either the committee stands as it is, or members come and go: they change their keys, one makes
+//! room for another, whoever can be convicted of what it did loses the seat, and another takes it.
+//! So a liar lies on, but sooner or later without a vote.
 
 use crate::{
     adversary::{LIES, Lie},
@@ -48,7 +49,8 @@ const SLOW_DISK_US: u64 = HOUR_US;
 const LOSS_PER_MILLE: u64 = 5;
 /// How often the liar takes up another lie.
 const LIE_US: u64 = 6 * HOUR_US;
-/// Where members come and go: mean of an exponential distribution, until one of them changes its keys or leaves.
+/// Where members come and go: mean of an exponential distribution, until one of them changes its
+/// keys or leaves.
 const CHANGE_EVERY_US: u64 = 3 * DAY_US;
 /// Of these, the share that leaves, while there is who takes the seat.
 const LEAVE_PER_MILLE: u64 = 300;
@@ -59,8 +61,8 @@ const LOOK_US: (u64, u64) = (5 * SECOND_US, 15 * SECOND_US);
 /// A client comes about each minute, and is served if its transaction is final within this.
 const CLIENT_EVERY_S: (u64, u64) = (30, 90);
 const SERVED_US: u64 = 10 * SECOND_US;
-/// Served clients in a hundred thousand: of those that came while no more was at fault than the committee bears, and of all of a month in which members
-/// come and go.
+/// Served clients in a hundred thousand: of those that came while no more was at fault than the
+/// committee bears, and of all of a month in which members come and go.
 pub const GOAL_PER_100_000: u64 = 99_950;
 /// So many days say something of all clients.
 const MONTH_DAYS: u64 = 30;
@@ -72,15 +74,19 @@ pub struct Availability {
     pub clients: u64,
     /// Of them, not served in time.
     pub late: u64,
-    /// That came while more was at fault than the committee bears, and of them, not served in time.
+    /// That came while more was at fault than the committee bears, and of them, not served in
+    /// time.
     pub beyond: u64,
     /// Likewise.
     pub beyond_late: u64,
-    /// Those that came within the bound and were late: when they came, and how long they waited, milliseconds.
+    /// Those that came within the bound and were late: when they came, and how long they waited,
+    /// milliseconds.
     pub within_late_ms: Vec<(u64, u64)>,
-    /// When a liar was first seen without a seat, milliseconds; hourly, and only where members come and go.
+    /// When a liar was first seen without a seat, milliseconds; hourly, and only where members
+    /// come and go.
     pub unseated_ms: Vec<u64>,
-    /// Times without service, by the clients that came in them, and how long these waited at most, milliseconds.
+    /// Times without service, by the clients that came in them, and how long these waited at most,
+    /// milliseconds.
     pub outages_ms: Vec<u64>,
 }
 
@@ -124,7 +130,8 @@ enum Trouble {
     Day,
 }
 
-/// Runs so many virtual days, and mends everything at the end. After each of them `passed` hears how many were served so far.
+/// Runs so many virtual days, and mends everything at the end. After each of them `passed` hears
+/// how many were served so far.
 pub fn run(
     days: u64,
     seed: u64,
@@ -284,7 +291,8 @@ fn change(cluster: &mut Cluster, member: usize, leaves: bool) {
     }
 }
 
-/// Somebody who has never had a seat asks for one, as large as the others. Whether there is such a one.
+/// Somebody who has never had a seat asks for one, as large as the others. Whether there is such a
+/// one.
 fn take_seat(cluster: &mut Cluster) -> bool {
     let free = (0..cluster.hosts.len()).find(|member| cluster.status(*member).is_none());
     let Some((member, keys)) = free.and_then(|member| Some((member, cluster.unused_keys(member)?)))

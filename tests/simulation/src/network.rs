@@ -1,5 +1,5 @@
-//! The network: how long a message takes, and whether it arrives. Every message has a delay of its own, so
-//! they overtake each other.
+//! The network: how long a message takes, and whether it arrives. Every message has a delay of its
+//! own, so they overtake each other.
 
 use crate::random::Rng;
 use std::collections::BTreeSet;
@@ -16,8 +16,9 @@ pub enum Regions {
     Aws10,
 }
 
-/// Round trips between regions of AWS, milliseconds, rounded from public medians: us-west-1, us-east-1, eu-west-1,
-/// ap-northeast-1, eu-north-1, ap-south-1, sa-east-1, eu-central-1, ap-northeast-2, ap-southeast-2.
+/// Round trips between regions of AWS, milliseconds, rounded from public medians: us-west-1,
+/// us-east-1, eu-west-1, ap-northeast-1, eu-north-1, ap-south-1, sa-east-1, eu-central-1,
+/// ap-northeast-2, ap-southeast-2.
 const AWS_ROUND_TRIP_MS: [[u64; 10]; 10] = [
     [1, 62, 138, 108, 172, 225, 175, 148, 135, 139],
     [62, 1, 68, 148, 112, 188, 116, 92, 176, 200],

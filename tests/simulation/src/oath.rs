@@ -1,6 +1,7 @@
-//! What a correct member never says, whatever it hears and however often it crashes. Checked on every message of
-//! every correct host, before the network gets it, so a fault of the implementation shows long before it splits a
-//! chain. Each rule is one of PBFT's (Castro and Liskov, OSDI 1999), or one that its proof of safety uses.
+//! What a correct member never says, whatever it hears and however often it crashes. Checked on
+//! every message of every correct host, before the network gets it, so a fault of the
+//! implementation shows long before it splits a chain. Each rule is one of PBFT's (Castro and
+//! Liskov, OSDI 1999), or one that its proof of safety uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
@@ -27,7 +28,8 @@ struct Member {
     left: BTreeMap<Height, View>,
     /// The newest view in which it has committed a block, by height.
     committed: BTreeMap<Height, (View, Digest)>,
-    /// What it has locked in a first view, and prepared ahead: a lone collector tells nobody of its votes.
+    /// What it has locked in a first view, and prepared ahead: a lone collector tells nobody of
+    /// its votes.
     locked: BTreeMap<Height, Digest>,
     ahead: BTreeMap<Height, Digest>,
     /// What it has signed, by height, each once: no two of them may convict it.
@@ -66,8 +68,9 @@ impl Statement {
 }
 
 impl Oaths {
-    /// Prepare votes count for others, whoever casts them. A liar that collects may show its own vote in a certificate
-    /// only, to be checked with the committee of its height; before there is one, nobody can make a certificate that holds.
+    /// Prepare votes count for others, whoever casts them. A liar that collects may show its own
+    /// vote in a certificate only, to be checked with the committee of its height; before there
+    /// is one, nobody can make a certificate that holds.
     pub fn hear(
         &mut self,
         seat: usize,
@@ -97,8 +100,8 @@ impl Oaths {
         }
     }
 
-    /// A correct seat says this, of a height that is open or, where nobody has decided the one below, `is_ahead`. An error
-    /// names the rule that it breaks.
+    /// A correct seat says this, of a height that is open or, where nobody has decided the one
+    /// below, `is_ahead`. An error names the rule that it breaks.
     pub fn say(
         &mut self,
         seat: usize,

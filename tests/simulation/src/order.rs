@@ -1,5 +1,6 @@
-//! Who leads, worked out anew from docs/format.md and from nothing of the ledger's own: a fault in the one place that
-//! knows whose turn it is would be every host's and every light client's, and no two of them would differ.
+//! Who leads, worked out anew from docs/format.md and from nothing of the ledger's own: a fault in
+//! the one place that knows whose turn it is would be every host's and every light client's, and no
+//! two of them would differ.
 
 use tequio_core::{
     crypto::hash::{Context, hash},
@@ -12,7 +13,8 @@ pub fn first_seed(chain: &ChainId) -> Digest {
     hash(Context::Seed, &chain.0)
 }
 
-/// The seed that the header after this one bears; none where this one bears a proof that says nothing.
+/// The seed that the header after this one bears; none where this one bears a proof that says
+/// nothing.
 pub fn seed_after(header: &Header) -> Option<Digest> {
     let Some(proof) = &header.proof else { return Some(header.seed) };
     let output = proof.output().ok()?;

@@ -1,4 +1,5 @@
-//! The only source of chance in a simulation: SplitMix64 (Steele, Lea, Flood 2014), from the printed seed.
+//! The only source of chance in a simulation: SplitMix64 (Steele, Lea, Flood 2014), from the
+//! printed seed.
 
 /// Draws numbers; equal seeds draw equal ones.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ impl Rng {
         items[self.below(items.len())]
     }
 
-    /// Exponentially distributed around a mean: the time until something happens that happens at a rate.
+    /// Exponentially distributed around a mean: the time until something happens that happens at a
+    /// rate.
     pub fn exponential(&mut self, mean: u64) -> u64 {
         let even = (self.draw() >> 11) as f64 / (1u64 << 53) as f64;
         (-(1.0 - even).ln() * mean as f64) as u64

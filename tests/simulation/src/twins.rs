@@ -1,5 +1,6 @@
-//! Twins (Bano and others, OPODIS 2020): two hosts run the correct code with one seat's keys, and the network is
-//! parted anew in each round, so the twins say different things to different members without either of them lying.
+//! Twins (Bano and others, OPODIS 2020): two hosts run the correct code with one seat's keys, and
+//! the network is parted anew in each round, so the twins say different things to different members
+//! without either of them lying.
 
 use crate::{
     cluster::{Cluster, Profile, Setup},

@@ -1,5 +1,5 @@
-//! What goes wrong in a run, drawn from its seed; then everything is mended, and the run must get going again.
-//! All rates of faults stand here.
+//! What goes wrong in a run, drawn from its seed; then everything is mended, and the run must get
+//! going again. All rates of faults stand here.
 
 use crate::{
     adversary::{LIES, Lie},
@@ -38,7 +38,8 @@ const PROFILES: [Profile; 5] =
 /// Likewise, whether a height is opened before the one below is decided.
 const PIPELINES: [Pipeline; 5] =
     [Pipeline::On, Pipeline::On, Pipeline::On, Pipeline::Auto, Pipeline::Mixed];
-/// Runs in which processors are contended now and then, and how often a host says there that they are, or are no more, at a step.
+/// Runs in which processors are contended now and then, and how often a host says there that they
+/// are, or are no more, at a step.
 const CONTENDED_PER_MILLE: u64 = 150;
 const SAYS_CONTENDED_PER_MILLE: u64 = 500;
 /// A transaction each step of 20 to 400 ms.
@@ -192,7 +193,8 @@ pub fn churn_setup(world: &World, seed: u64) -> Setup {
     setup
 }
 
-/// The weather of a seed where members come and go: every other one is fine, so that many epochs pass.
+/// The weather of a seed where members come and go: every other one is fine, so that many epochs
+/// pass.
 pub fn churn_weather(seed: u64) -> Weather {
     if seed.is_multiple_of(2) { FINE } else { mixed(seed / 2) }
 }

@@ -1,4 +1,5 @@
-//! A chain to simulate: keys, genesis, clients. Made once for each size, because proofs of possession are slow.
+//! A chain to simulate: keys, genesis, clients. Made once for each size, because proofs of
+//! possession are slow.
 
 use std::{
     collections::BTreeMap,
@@ -75,7 +76,8 @@ pub struct World {
 }
 
 impl World {
-    /// The world of this size and pace. All weights are equal but for those of seven seats, where asked for.
+    /// The world of this size and pace. All weights are equal but for those of seven seats, where
+    /// asked for.
     pub fn of(seats: usize, pace: Pace) -> &'static Self {
         static WORLDS: Mutex<BTreeMap<(usize, Pace), &'static World>> = Mutex::new(BTreeMap::new());
         let mut worlds = WORLDS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,8 +134,9 @@ impl World {
             accounts: BoundedVec::truncated(accounts),
             seats: BoundedVec::truncated(seats),
         };
-        // The schedules made by hand are for four seats of which the last one leads first, then the one before it: the
-        // name is changed until the first seed, which follows from it, gives that order.
+        // The schedules made by hand are for four seats of which the last one leads first, then the
+        // one before it: the name is changed until the first seed, which follows from it,
+        // gives that order.
         let start = (0..)
             .map(|n| {
                 start(

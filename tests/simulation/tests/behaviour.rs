@@ -1,5 +1,6 @@
-//! What the simulated committee does in known situations, and that the faster way of checking signatures gives
-//! the verdicts of pairings. The campaigns with chance are run by `cargo xtask simulate`.
+//! What the simulated committee does in known situations, and that the faster way of checking
+//! signatures gives the verdicts of pairings. The campaigns with chance are run by `cargo xtask
+//! simulate`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -217,10 +218,11 @@ fn each_lie_is_survived_and_the_visible_ones_are_blamed() {
     }
 }
 
-/// What a proposer gains by withholding, as docs/consensus.md says, of whole machines: one of four leads the first views of so
-/// many terms. Its share `s` is also its chance to lead the first view of a term's last height; there it takes the seed of
-/// its own proof, if that gives it more than its fair `p`, or one that it cannot foresee: `s = p + s G`, where `G` is what a
-/// binomial share has above `p` in the mean.
+/// What a proposer gains by withholding, as docs/consensus.md says, of whole machines: one of four
+/// leads the first views of so many terms. Its share `s` is also its chance to lead the first view
+/// of a term's last height; there it takes the seed of its own proof, if that gives it more than
+/// its fair `p`, or one that it cannot foresee: `s = p + s G`, where `G` is what a binomial share
+/// has above `p` in the mean.
 #[test]
 fn withholding_gains_what_follows_from_the_rule_and_costs_a_view_each_time() {
     const TERMS: usize = 1_200;
@@ -255,15 +257,17 @@ fn withholding_gains_what_follows_from_the_rule_and_costs_a_view_each_time() {
     let gain: f64 =
         (0..=term).map(|led| (led as f64 / term as f64 - p).max(0.0) * chances[led]).sum();
     let expected = p / (1.0 - gain);
-    // Four standard errors. That it leads the last height of a term raises its share of the next one: neighbours correlate,
-    // by less than 0.1, which widens the errors by less than a tenth.
+    // Four standard errors. That it leads the last height of a term raises its share of the next
+    // one: neighbours correlate, by less than 0.1, which widens the errors by less than a
+    // tenth.
     let bound = 4.0 * 1.1 * (variance / count).sqrt();
     println!(
         "seed {seed}: {mean:.4} of the first views of {count} terms, {expected:.4} +- {bound:.4} expected, {p} is fair"
     );
     println!("{withheld} blocks withheld");
     assert!((mean - expected).abs() < bound, "seed {seed}: {mean} against {expected}");
-    // It keeps back what gives it one of four or none: by chance in 189 of 256 cases in which it leads.
+    // It keeps back what gives it one of four or none: by chance in 189 of 256 cases in which it
+    // leads.
     let led = headers.iter().filter(|h| h.proof.is_some() && leads(h)).count() as f64;
     let rate = 189.0 / 256.0;
     let bound = 4.0 * (led * rate * (1.0 - rate)).sqrt();
@@ -378,7 +382,8 @@ fn a_vote_ahead_in_vain_costs_a_view_and_blames_nobody() {
     }
 }
 
-/// A vote of the next height stands behind a lock of the present one, or the store has lost a block.
+/// A vote of the next height stands behind a lock of the present one, or the store has lost a
+/// block.
 #[test]
 fn a_log_with_a_vote_ahead_and_no_lock_below_is_refused() {
     let cluster = calm(4, 48, &[], 5);
@@ -404,7 +409,8 @@ fn a_busy_chain_opens_heights_ahead_but_never_the_first_of_a_term() {
         let cluster = directed::always_busy(None, profile, None);
         assert_eq!(cluster.checkers.violation, None);
         assert_eq!((cluster.view_changes, cluster.orphaned), (0, 0), "{profile:?}");
-        // Three of four heights are within a term. Their leaders are ahead; when their proposals come some others are, too.
+        // Three of four heights are within a term. Their leaders are ahead; when their proposals
+        // come some others are, too.
         let (ahead, height) = (cluster.ahead, cluster.checkers.height());
         assert!((height / 3..=3 * height).contains(&ahead), "{ahead} votes ahead, height {height}");
         assert!(cluster.checkers.offences.is_empty());
@@ -441,7 +447,8 @@ fn a_leader_whose_processors_are_contended_opens_nothing_by_itself() {
     assert!(run(Pipeline::On, true) > 0);
 }
 
-/// Where cores are the limit, a block takes less when the one before leaves nothing to do, and there are hardly fewer. With `on` nobody rests.
+/// Where cores are the limit, a block takes less when the one before leaves nothing to do, and
+/// there are hardly fewer. With `on` nobody rests.
 #[test]
 fn a_leader_whose_processors_are_contended_rests_after_a_block() {
     let run = |pipeline: Pipeline, contended: bool, seed: u64| {
@@ -469,7 +476,8 @@ fn a_leader_whose_processors_are_contended_rests_after_a_block() {
     assert_eq!(run(Pipeline::On, true, 51), run(Pipeline::On, false, 51));
 }
 
-/// Where cores are the limit, blocks take longer beside each other, and leaders notice; where distances are, they do not.
+/// Where cores are the limit, blocks take longer beside each other, and leaders notice; where
+/// distances are, they do not.
 #[test]
 fn heights_are_opened_ahead_where_it_pays() {
     let run = |pipeline: Pipeline, slowness: u64| {
@@ -498,7 +506,8 @@ fn heights_are_opened_ahead_where_it_pays() {
 fn what_came_late_or_by_sync_says_nothing_of_the_pace() {
     /// The first height that is known to be decided alone.
     const HEIGHT: Height = 16;
-    /// Host 0 has voted for a block that the others have made final: an input tells it so, so much later.
+    /// Host 0 has voted for a block that the others have made final: an input tells it so, so much
+    /// later.
     fn told(
         later_ms: u64,
         input: fn(NodeId, Block, Certificate) -> Input,
@@ -577,7 +586,8 @@ fn a_torn_write_is_dropped_and_damage_is_noticed() {
         assert!(disk.recover().is_ok_and(|records| records.is_empty()));
         disk.apply(write(&block, &certificate));
         assert!(disk.recover().is_ok());
-        // A bit of a frame with others behind it: noticed, or (in a length) taken for a write that never finished.
+        // A bit of a frame with others behind it: noticed, or (in a length) taken for a write that
+        // never finished.
         let before = disk.log_len();
         assert!(disk.rot(&mut rng));
         assert!(disk.recover().is_err() || disk.log_len() < before);
@@ -672,8 +682,9 @@ fn finals(cluster: &Cluster, host: usize) -> BTreeMap<Height, FinalHeader> {
     stored.chain(writing).map(final_header).collect()
 }
 
-/// More at fault than any protocol bears: two seats of four have twins, and a partition gives each side one set of them.
-/// Both sides decide. A light client that hears both halts, inside the trust period; after it, old keys halt nobody.
+/// More at fault than any protocol bears: two seats of four have twins, and a partition gives each
+/// side one set of them. Both sides decide. A light client that hears both halts, inside the trust
+/// period; after it, old keys halt nobody.
 #[test]
 fn twins_beyond_the_limit_fork_the_chain_and_light_clients_raise_the_alarm() {
     let world = World::of(4, PACE);

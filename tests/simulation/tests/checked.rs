@@ -1,4 +1,5 @@
-//! What a member looks at in a proposal. What its mempool has verified is not verified again, and nothing else passes for it.
+//! What a member looks at in a proposal. What its mempool has verified is not verified again, and
+//! nothing else passes for it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -62,7 +63,8 @@ fn proposal(world: &World, now_ms: TimeMs) -> (usize, Proposal) {
     }
 }
 
-/// Hears a proposal. How many Ed25519 signatures that took, and what is wrong with it, if anything is.
+/// Hears a proposal. How many Ed25519 signatures that took, and what is wrong with it, if anything
+/// is.
 fn hear(
     replica: &mut Replica,
     world: &World,

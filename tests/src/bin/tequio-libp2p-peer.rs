@@ -1,9 +1,11 @@
-//! The other side of `tests/js-libp2p/client.mjs`: a whole libp2p node of the usual protocols over our WebRTC.
+//! The other side of `tests/js-libp2p/client.mjs`: a whole libp2p node of the usual protocols over
+//! our WebRTC.
 //!
-//! Usage: `tequio-libp2p-peer [--relay MULTIADDR]`. Listens on WebRTC-direct, and through the relay if one is given.
-//! Speaks ping, identify and gossipsub, and does what a stream of `/tequio/tests/1` asks for. Prints a line of JSON for
-//! everything that happens: `listening`, `reserved`, `connected`, `gossip` (which it answers), `stalled`, `stream` (how
-//! it ended), `closed`.
+//! Usage: `tequio-libp2p-peer [--relay MULTIADDR]`. Listens on WebRTC-direct, and through the relay
+//! if one is given. Speaks ping, identify and gossipsub, and does what a stream of
+//! `/tequio/tests/1` asks for. Prints a line of JSON for everything that happens: `listening`,
+//! `reserved`, `connected`, `gossip` (which it answers), `stalled`, `stream` (how it ended),
+//! `closed`.
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;

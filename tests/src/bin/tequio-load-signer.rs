@@ -1,8 +1,10 @@
-//! Signs transactions ahead for the load of `tests/load`, so that the load itself costs no signatures.
+//! Signs transactions ahead for the load of `tests/load`, so that the load itself costs no
+//! signatures.
 //!
-//! Usage: `tequio-load-signer GENESIS`. Reads one wish a line, and answers each with one line of JSON, the client's `account`
-//! and the signed `transactions`, both in hexadecimal: `{"client": N, "anchor": HEIGHT, "digest": HEX}` opens the client's account,
-//! `{"client": N, "nonce": FIRST, "sequence": S, "count": C, "expires": HEIGHT}` moves its one ref C times from sequence S on.
+//! Usage: `tequio-load-signer GENESIS`. Reads one wish a line, and answers each with one line of
+//! JSON, the client's `account` and the signed `transactions`, both in hexadecimal: `{"client": N,
+//! "anchor": HEIGHT, "digest": HEX}` opens the client's account, `{"client": N, "nonce": FIRST,
+//! "sequence": S, "count": C, "expires": HEIGHT}` moves its one ref C times from sequence S on.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};

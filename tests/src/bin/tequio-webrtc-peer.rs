@@ -1,8 +1,9 @@
-//! The other side of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that does what a stream asks for, and a WebSocket
-//! listener that does the same, to compare with.
+//! The other side of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that does what a stream
+//! asks for, and a WebSocket listener that does the same, to compare with.
 //!
-//! Usage: `tequio-webrtc-peer [--listen ADDR] [--certificate FILE]`. Prints a line of JSON for everything that happens:
-//! `listening`, `websocket` (where that listens), `connected`, `stalled` (a reader has stopped and so have we), `closed`.
+//! Usage: `tequio-webrtc-peer [--listen ADDR] [--certificate FILE]`. Prints a line of JSON for
+//! everything that happens: `listening`, `websocket` (where that listens), `connected`, `stalled`
+//! (a reader has stopped and so have we), `closed`.
 
 use anyhow::{Context, Result, bail};
 use futures::future::poll_fn;

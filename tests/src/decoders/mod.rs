@@ -1,9 +1,10 @@
 //! Every decoder that meets bytes from outside, each as one [`Kind`] with one check.
 //!
-//! A check never panics, whatever the bytes, and holds the decoder to what it promises: what decodes encodes to the same
-//! bytes again. The fuzz targets under `tests/fuzz` call [`check`] with bytes of their own making; the tests of this crate
-//! replay the corpus and mutations of it. Depends on `tequio-core`, `tequio-p2p` and what that needs alone, to keep the
-//! fuzzers' build short.
+//! A check never panics, whatever the bytes, and holds the decoder to what it promises: what
+//! decodes encodes to the same bytes again. The fuzz targets under `tests/fuzz` call [`check`] with
+//! bytes of their own making; the tests of this crate replay the corpus and mutations of it.
+//! Depends on `tequio-core`, `tequio-p2p` and what that needs alone, to keep the fuzzers' build
+//! short.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
@@ -226,7 +227,8 @@ fn dataset_csv(bytes: &[u8]) {
 }
 
 fn keystore_file(bytes: &[u8]) {
-    // Argon2 within its limits may take a gigabyte and a minute: those parameters are not for a fuzzer.
+    // Argon2 within its limits may take a gigabyte and a minute: those parameters are not for a
+    // fuzzer.
     let word = |at: usize| {
         bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
     };

@@ -1,5 +1,5 @@
-//! Real values of every kind, from which the corpus is made: small, deterministic, and with every variant that a decoder
-//! branches on.
+//! Real values of every kind, from which the corpus is made: small, deterministic, and with every
+//! variant that a decoder branches on.
 
 use tequio_core::{
     codec,
@@ -624,8 +624,8 @@ fn record() -> TrainingRecord {
     }
 }
 
-/// Sealed like any keystore but for the cost, which is the least that Argon2 allows; so it opens to an error, after all
-/// the work that a wrong passphrase causes.
+/// Sealed like any keystore but for the cost, which is the least that Argon2 allows; so it opens to
+/// an error, after all the work that a wrong passphrase causes.
 fn keystore_with_small_parameters() -> Vec<u8> {
     let mut file = tequio_core::keystore::seal(b"secret", b"passphrase", [1; 16], [2; 24]).unwrap();
     file[9..13].copy_from_slice(&8u32.to_le_bytes());

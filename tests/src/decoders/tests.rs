@@ -1,7 +1,8 @@
-//! The corpus and mutations of it, replayed on stable: what the fuzzers found, and what they would find first.
+//! The corpus and mutations of it, replayed on stable: what the fuzzers found, and what they would
+//! find first.
 //!
-//! `TEQUIO_UPDATE_CORPUS=1` writes the samples into `tests/fuzz/corpus` anew after a format has changed; what fuzzers
-//! have added under other names stays.
+//! `TEQUIO_UPDATE_CORPUS=1` writes the samples into `tests/fuzz/corpus` anew after a format has
+//! changed; what fuzzers have added under other names stays.
 
 use std::{env, fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! The exports. A peer is reached by our WebRTC, or by libp2p's WebSocket with Noise and yamux, to compare it with.
+//! The exports. A peer is reached by our WebRTC, or by libp2p's WebSocket with Noise and yamux, to
+//! compare it with.
 
 use crate::pattern::{Wish, receive, send};
 use futures::{AsyncReadExt, AsyncWriteExt, future::poll_fn};
@@ -55,7 +56,8 @@ pub async fn connect_websocket(addr: String) -> Result<Peer, JsError> {
     let addr = addr.parse().map_err(js)?;
     let (_, connection) = transport.dial(addr, opts()).map_err(js)?.await.map_err(js)?;
     let connection = Rc::new(RefCell::new(connection));
-    // yamux moves only when it is asked to. Until the connection ends, or the page has let go of it.
+    // yamux moves only when it is asked to. Until the connection ends, or the page has let go of
+    // it.
     let weak = Rc::downgrade(&connection);
     spawn_local(async move {
         let gone = poll_fn(|cx| {

@@ -1,5 +1,5 @@
-//! A stream's first bytes say what is wanted of it; then come bytes that repeat at a length which no buffer has, so
-//! that whatever is lost, doubled or swapped shows at once.
+//! A stream's first bytes say what is wanted of it; then come bytes that repeat at a length which
+//! no buffer has, so that whatever is lost, doubled or swapped shows at once.
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::{io, sync::LazyLock};

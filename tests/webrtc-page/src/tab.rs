@@ -33,8 +33,8 @@ pub struct Tab {
 
 #[wasm_bindgen]
 impl Tab {
-    /// Connects to a relay. `ice` is empty, or the URL, user name and credential of a server. `said` hears of every change:
-    /// a word, the peer, and the path or reason.
+    /// Connects to a relay. `ice` is empty, or the URL, user name and credential of a server.
+    /// `said` hears of every change: a word, the peer, and the path or reason.
     pub async fn start(
         relay: String,
         ice: Vec<String>,

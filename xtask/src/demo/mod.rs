@@ -229,7 +229,8 @@ impl Folder {
     }
 }
 
-/// The error for a process that ended while it was needed: how it ended and the last lines that it printed.
+/// The error for a process that ended while it was needed: how it ended and the last lines that it
+/// printed.
 fn ended_early(process: &mut Process) -> anyhow::Error {
     /// Enough to see an error and what led to it.
     const LINES: usize = 12;

@@ -1,5 +1,5 @@
-//! The network of the demo: `tequio init` makes a genesis for four validators, each runs as its own process, and one
-//! relay lets browsers in and serves the page. All of it listens on loopback.
+//! The network of the demo: `tequio init` makes a genesis for four validators, each runs as its own
+//! process, and one relay lets browsers in and serves the page. All of it listens on loopback.
 
 use std::{
     ffi::OsStr,
@@ -26,7 +26,8 @@ pub const QUORUM: usize = 3;
 /// The keys of the demo are made for it and thrown away with it.
 const PASSPHRASE: &str = "demo";
 
-/// Where the relay of the demo listens: browsers by WebRTC and WebSocket, nodes by TCP; the system chooses the ports.
+/// Where the relay of the demo listens: browsers by WebRTC and WebSocket, nodes by TCP; the system
+/// chooses the ports.
 const RELAY_LISTENS: [&str; 3] =
     ["/ip4/127.0.0.1/udp/0/webrtc-direct", "/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/tcp/0"];
 
@@ -75,7 +76,8 @@ impl Network {
             processes: Vec::new(),
             folder: folder.to_path_buf(),
         };
-        // The relay first: the validators then reserve circuits on it, through which browsers reach them.
+        // The relay first: the validators then reserve circuits on it, through which browsers reach
+        // them.
         let mut relay = with_passphrase(workspace.binary("tequio-relay"));
         relay
             .args(["--json", "--http", &format!("127.0.0.1:{port}"), "--data"])

@@ -1,9 +1,11 @@
-//! The tab of `--headless`: `tests/browser/demo.mjs` drives a real Chromium as a person would, and says in lines of
-//! JSON what the page shows.
+//! The tab of `--headless`: `tests/browser/demo.mjs` drives a real Chromium as a person would, and
+//! says in lines of JSON what the page shows.
 //!
-//! It prints `{"event":"joined","node":ID,"path":…}` once the page is in the network and computes, any number of other
-//! events, and `{"event":"verified","job":…,"model_cid":…,"accuracy":…,"path":…}` once the page has read the trained
-//! model back with its proofs; then it ends with code 0. A browser that dies makes it end with another code.
+//! It prints `{"event":"joined","node":ID,"path":…}` once the page is in the network and computes,
+//! any number of other events, and
+//! `{"event":"verified","job":…,"model_cid":…,"accuracy":…,"path":…}` once the page has read the
+//! trained model back with its proofs; then it ends with code 0. A browser that dies makes it end
+//! with another code.
 
 use std::{path::Path, process::Command, time::Instant};
 

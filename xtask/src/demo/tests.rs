@@ -1,5 +1,5 @@
-//! The orchestration against scripts that print what the real programs print: what starts, what is waited for, and
-//! that whatever dies is named and everything else is ended.
+//! The orchestration against scripts that print what the real programs print: what starts, what is
+//! waited for, and that whatever dies is named and everything else is ended.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

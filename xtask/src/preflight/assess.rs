@@ -1,5 +1,5 @@
-//! The judgement: from what was seen on a machine to what it lacks and what mends it. Pure, so every kind of machine
-//! can be tested on one.
+//! The judgement: from what was seen on a machine to what it lacks and what mends it. Pure, so
+//! every kind of machine can be tested on one.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
@@ -210,7 +210,8 @@ fn disk(environment: &Environment) -> Option<Missing> {
     })
 }
 
-/// The way to Debian's packages on this system: ours as root on Debian, else a command in the system's own words.
+/// The way to Debian's packages on this system: ours as root on Debian, else a command in the
+/// system's own words.
 fn package(environment: &Environment, packages: &'static [&'static str]) -> Mend {
     let chromium = packages == ["chromium"];
     let command = match environment.system {

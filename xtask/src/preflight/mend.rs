@@ -1,12 +1,13 @@
-//! The installing: rustup's targets for anyone, Debian's packages for root. A failure is told and not fatal here; the
-//! second look at the machine decides.
+//! The installing: rustup's targets for anyone, Debian's packages for root. A failure is told and
+//! not fatal here; the second look at the machine decides.
 
 use std::process::Command;
 
 use super::assess::{Mend, Missing};
 use crate::progress;
 
-/// Another package manager may hold Debian's lock for this long (seconds) before an installation gives up.
+/// Another package manager may hold Debian's lock for this long (seconds) before an installation
+/// gives up.
 const LOCK_TIMEOUT_S: u32 = 300;
 
 /// Installs everything that says how it is installed.

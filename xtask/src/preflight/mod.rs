@@ -1,8 +1,9 @@
-//! The preflight: what this machine lacks, found within ten seconds and told all at once, before anything compiles.
+//! The preflight: what this machine lacks, found within ten seconds and told all at once, before
+//! anything compiles.
 //!
-//! `probe` looks at the machine, `assess` (pure) judges what it saw, and `mend` installs what can be installed:
-//! Rust targets through rustup, and packages as root on Debian. The rest is named with the command that mends it.
-//! Nobody is ever made root by it.
+//! `probe` looks at the machine, `assess` (pure) judges what it saw, and `mend` installs what can
+//! be installed: Rust targets through rustup, and packages as root on Debian. The rest is named
+//! with the command that mends it. Nobody is ever made root by it.
 
 mod assess;
 mod mend;

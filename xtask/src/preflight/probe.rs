@@ -1,5 +1,5 @@
-//! The look at the machine. Every program asked is given a few seconds, and all are asked side by side, so that the
-//! whole stays within ten; a program that does not answer counts as missing.
+//! The look at the machine. Every program asked is given a few seconds, and all are asked side by
+//! side, so that the whole stays within ten; a program that does not answer counts as missing.
 
 use std::{
     collections::BTreeSet,

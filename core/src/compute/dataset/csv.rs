@@ -1,7 +1,7 @@
 //! A reader of comma-separated values after RFC 4180, one record at a time.
 //!
-//! Beyond the RFC: lines may end in LF alone, blank lines and a byte-order mark are skipped, spaces around an unquoted
-//! field are dropped, and the separator may be a semicolon or a tab.
+//! Beyond the RFC: lines may end in LF alone, blank lines and a byte-order mark are skipped, spaces
+//! around an unquoted field are dropped, and the separator may be a semicolon or a tab.
 
 use super::error::DatasetError;
 use alloc::{string::String, vec::Vec};
@@ -125,7 +125,8 @@ impl<'a> Reader<'a> {
         self.rest = rest;
     }
 
-    /// After the opening quotation mark: up to the closing one and whatever stands between it and the separator.
+    /// After the opening quotation mark: up to the closing one and whatever stands between it and
+    /// the separator.
     fn quoted(&mut self, record: &mut Record) -> Result<(), DatasetError> {
         loop {
             let Some(end) = self.rest.find('"') else {

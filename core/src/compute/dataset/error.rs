@@ -1,4 +1,5 @@
-//! What can be wrong with a CSV, said so that its owner can mend it: lines and columns count from 1.
+//! What can be wrong with a CSV, said so that its owner can mend it: lines and columns count from
+//! 1.
 
 use super::{CSV_BYTES_MAX, DATASET_BYTES_MAX, NAME_BYTES_MAX};
 use crate::compute::params::CLASSES_MAX;

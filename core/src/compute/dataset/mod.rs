@@ -1,7 +1,7 @@
 //! Data sets: from a CSV to the bytes that a job binds. Section 0 of the training specification.
 //!
-//! Preparing happens once, at the submitter; everybody else gets a [`Dataset`], whose digest the job names. The same
-//! table, label, scaling and seed give the same bytes everywhere.
+//! Preparing happens once, at the submitter; everybody else gets a [`Dataset`], whose digest the
+//! job names. The same table, label, scaling and seed give the same bytes everywhere.
 
 mod csv;
 mod error;

@@ -1,7 +1,8 @@
 //! From measured numbers to int8: the mean and deviation of the training rows, and the rounding.
 //!
-//! Additions, divisions and the square root are single IEEE 754 operations in a fixed order, so that native code and
-//! wasm round alike. Whoever uses a model applies the same [`Normalizer`] to a new row.
+//! Additions, divisions and the square root are single IEEE 754 operations in a fixed order, so
+//! that native code and wasm round alike. Whoever uses a model applies the same [`Normalizer`] to a
+//! new row.
 
 use super::samples::FEATURES_MAX;
 use crate::codec::BoundedVec;
@@ -38,7 +39,8 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Over the values of `series`, which is walked twice, in its order; none where they are too large.
+    /// Over the values of `series`, which is walked twice, in its order; none where they are too
+    /// large.
     pub(super) fn of<I: Iterator<Item = f64>>(series: impl Fn() -> I) -> Option<Self> {
         let (sum, count) = series().fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
         let mean: f64 = sum / count;

@@ -1,5 +1,5 @@
-//! From the text of a CSV to a [`Dataset`]: which column is the class, what the classes are, which rows are kept for
-//! the test, and how numbers become int8.
+//! From the text of a CSV to a [`Dataset`]: which column is the class, what the classes are, which
+//! rows are kept for the test, and how numbers become int8.
 
 use super::{
     CSV_BYTES_MAX, DATASET_BYTES_MAX, Dataset, FEATURES_MAX, Name, ROWS_MAX, Samples, VALUES_MAX,
@@ -79,8 +79,9 @@ pub struct CsvOptions<'a> {
     pub label: Label<'a>,
     /// What stands between fields; guessed where none is given.
     pub separator: Option<char>,
-    /// What is scaled together; where nothing is said, [`Scaling::Global`] for what looks like pixels (at least
-    /// [`PIXELS_MIN`] columns of whole numbers from 0 to 255), else [`Scaling::PerColumn`].
+    /// What is scaled together; where nothing is said, [`Scaling::Global`] for what looks like
+    /// pixels (at least [`PIXELS_MIN`] columns of whole numbers from 0 to 255), else
+    /// [`Scaling::PerColumn`].
     pub scaling: Option<Scaling>,
     /// Seed of the split into training and test rows.
     pub seed: u32,
@@ -221,8 +222,9 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     })
 }
 
-/// Reads rows to be answered by a model: its columns are found by their names, in any order, and other columns are
-/// passed over. Without a header, names are positions from 0. All classes are 0, for none is known.
+/// Reads rows to be answered by a model: its columns are found by their names, in any order, and
+/// other columns are passed over. Without a header, names are positions from 0. All classes are 0,
+/// for none is known.
 pub fn read_batch(
     csv: &[u8],
     header: bool,
@@ -317,7 +319,8 @@ fn number_classes(table: &Table) -> Result<(Vec<&str>, Vec<u8>), DatasetError> {
     let mut order: Vec<(u32, &str)> =
         (0u32..).zip(table.names.iter().map(String::as_str)).collect();
     if order.iter().all(|(_, name)| value(name).is_some()) {
-        // Names that mean one number, such as 1 and 1.0, are two classes, in the order of their bytes.
+        // Names that mean one number, such as 1 and 1.0, are two classes, in the order of their
+        // bytes.
         let numeric = |name: &str| value(name).unwrap_or(0.0);
         order.sort_by(|(_, a), (_, b)| {
             numeric(a)

@@ -1,7 +1,7 @@
 //! Rows of int8 features with their classes: the bytes that training and inference read.
 //!
-//! Refused on decoding: more than the caps, a number of features that does not match, and -128, which the
-//! arithmetic excludes.
+//! Refused on decoding: more than the caps, a number of features that does not match, and -128,
+//! which the arithmetic excludes.
 
 use crate::compute::array::Array;
 use alloc::vec::Vec;

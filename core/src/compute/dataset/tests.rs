@@ -51,7 +51,8 @@ fn numeric_classes_sort_as_numbers() {
 fn a_constant_column_becomes_zero_and_others_spread() {
     let text: String = String::from("c,x,kind\n")
         + &(0..40).map(|i| format!("0.1,{},{}\n", i * i, i % 2)).collect::<String>();
-    // Forty times 0.1 does not average to 0.1 exactly; only an exactly constant sum gives deviation 0.
+    // Forty times 0.1 does not average to 0.1 exactly; only an exactly constant sum gives deviation
+    // 0.
     let text = text.replace("0.1,", "3,");
     let data = with(&text, |_| {}).unwrap();
     let (constant, spread): (Vec<i8>, Vec<i8>) =

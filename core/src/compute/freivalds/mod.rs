@@ -1,16 +1,18 @@
-//! Checking products faster than computing them, after R. Freivalds, "Probabilistic machines can use less running
-//! time" (1977); section 7 of the training specification.
+//! Checking products faster than computing them, after R. Freivalds, "Probabilistic machines can
+//! use less running time" (1977); section 7 of the training specification.
 //!
-//! To check `C = A B`, draw a random vector `r` and compare `C r` with `A (B r)`. With entries of `r` uniform below
-//! 2^31 and arithmetic modulo 2^64, a wrong entry of `C`, which is off by less than 2^32, passes for at most one of 2^31
-//! values of `r`. The sum of a round's gradients is shifted by up to 20 bits, which costs that argument its odd factor: it
-//! is checked modulo the prime 2^61 - 1, and only up to 256 units.
+//! To check `C = A B`, draw a random vector `r` and compare `C r` with `A (B r)`. With entries of
+//! `r` uniform below 2^31 and arithmetic modulo 2^64, a wrong entry of `C`, which is off by less
+//! than 2^32, passes for at most one of 2^31 values of `r`. The sum of a round's gradients is
+//! shifted by up to 20 bits, which costs that argument its odd factor: it is checked modulo the
+//! prime 2^61 - 1, and only up to 256 units.
 //!
-//! **The seed must be drawn from the operating system after the worker has committed to its trace, and stay
-//! secret until the round closes.** A worker that knows the vectors can pass with a wrong product.
+//! **The seed must be drawn from the operating system after the worker has committed to its trace,
+//! and stay secret until the round closes.** A worker that knows the vectors can pass with a wrong
+//! product.
 //!
-//! Sums at or above 2^30, which int8 products never reach, are refused before they are rounded: a forged value near 2^31
-//! would overflow there.
+//! Sums at or above 2^30, which int8 products never reach, are refused before they are rounded: a
+//! forged value near 2^31 would overflow there.
 
 use super::{
     dataset::Samples,
@@ -290,7 +292,8 @@ pub struct AggregateCheck {
 }
 
 impl AggregateCheck {
-    /// Expands a seed, drawn from the operating system after all units of the round were committed to.
+    /// Expands a seed, drawn from the operating system after all units of the round were committed
+    /// to.
     pub fn draw(plan: &Plan, seed: &[u8; 32]) -> Result<Self, ComputeError> {
         if plan.lanes() > AGGREGATE_UNITS_MAX {
             return Err(ComputeError::Position {
@@ -331,7 +334,8 @@ impl AggregateCheck {
         }
     }
 
-    /// Checks the sums `T` of the units added. If they do not hold, the culprit is found by [`check_unit`] on each.
+    /// Checks the sums `T` of the units added. If they do not hold, the culprit is found by
+    /// [`check_unit`] on each.
     pub fn check(&self, plan: &Plan, sums: &[i64]) -> Result<(), Rejection> {
         super::error::check_count("sums", sums.len(), plan.topology().parameters())?;
         for (l, layer) in plan.topology().layers().iter().enumerate() {

@@ -190,7 +190,8 @@ fn the_sum_of_a_round_is_checked_in_the_field() {
         round.add(plan, u, &trace.result).unwrap();
     }
     assert_eq!(check.check(plan, round.sums()), Ok(()));
-    // An error shifted by up to 60 bits: modulo 2^64 almost any vector would miss the highest of them.
+    // An error shifted by up to 60 bits: modulo 2^64 almost any vector would miss the highest of
+    // them.
     for n in 0..2000u32 {
         let mut sums = round.sums().to_vec();
         let index = prng::at(5, n) as usize % sums.len();

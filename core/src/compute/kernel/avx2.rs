@@ -1,7 +1,7 @@
 //! AVX2: `vpmaddwd` on tiles of 6 x 16 sums in twelve registers.
 //!
-//! Unsafe code is needed to call functions compiled for an instruction set that was found at run time, and to load
-//! and store vectors. [`Avx2`] exists only where AVX2 does.
+//! Unsafe code is needed to call functions compiled for an instruction set that was found at run
+//! time, and to load and store vectors. [`Avx2`] exists only where AVX2 does.
 
 use super::{
     Kernel, Scratch, ShapeError, View,

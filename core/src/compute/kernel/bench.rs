@@ -58,7 +58,8 @@ impl Bench {
     }
 }
 
-/// One product of size `n` with the best kernel; its checksum. [`Bench`] avoids the set-up for repeated timing.
+/// One product of size `n` with the best kernel; its checksum. [`Bench`] avoids the set-up for
+/// repeated timing.
 pub fn bench_once(n: usize) -> i64 {
     Bench::new(n).once()
 }

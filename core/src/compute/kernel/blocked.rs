@@ -1,6 +1,7 @@
-//! The blocked product that all packed kernels share, after Goto and van de Geijn, "Anatomy of high-performance
-//! matrix multiplication" (2008): a block of the right operand stays in the second-level cache, one of its panels in the
-//! first, and a small tile of sums in registers. What differs between machines is the tile.
+//! The blocked product that all packed kernels share, after Goto and van de Geijn, "Anatomy of
+//! high-performance matrix multiplication" (2008): a block of the right operand stays in the
+//! second-level cache, one of its panels in the first, and a small tile of sums in registers. What
+//! differs between machines is the tile.
 
 use super::{Kernel, Scratch, ShapeError, View, fits};
 
@@ -13,11 +14,13 @@ const RIGHT_BLOCK: usize = 1024;
 
 /// The innermost loop: `ROWS` left lanes times `COLUMNS` right lanes.
 pub(super) trait Tile<const ROWS: usize, const COLUMNS: usize> {
-    /// The sums over all pairs of one left panel (`ROWS` words a pair) and one right panel (`COLUMNS` words a pair).
+    /// The sums over all pairs of one left panel (`ROWS` words a pair) and one right panel
+    /// (`COLUMNS` words a pair).
     fn sums(&self, left: &[[i32; ROWS]], right: &[[i32; COLUMNS]]) -> [[i32; COLUMNS]; ROWS];
 }
 
-/// Walks the blocks. Always inlined, so that packing, too, is compiled for the caller's instruction set.
+/// Walks the blocks. Always inlined, so that packing, too, is compiled for the caller's instruction
+/// set.
 #[inline(always)]
 pub(super) fn product<const ROWS: usize, const COLUMNS: usize>(
     tile: &impl Tile<ROWS, COLUMNS>,

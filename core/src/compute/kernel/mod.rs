@@ -1,10 +1,12 @@
 //! The one expensive operation: the product of two int8 matrices, exact in int32.
 //!
-//! Every kernel gives the same bits. `scalar` is the reference and says what a product is; the others pack
-//! both operands into panels of int16 pairs and use the pair multiply-add of their instruction set
-//! (`pmaddwd`, `i32x4.dot_i16x8_s`). Instructions that saturate (`pmaddubsw`) are never used.
+//! Every kernel gives the same bits. `scalar` is the reference and says what a product is; the
+//! others pack both operands into panels of int16 pairs and use the pair multiply-add of their
+//! instruction set (`pmaddwd`, `i32x4.dot_i16x8_s`). Instructions that saturate (`pmaddubsw`) are
+//! never used.
 //!
-//! Sums wrap modulo 2^32. They cannot wrap up to a depth of 65,536, since operands are at most 2^7 in magnitude.
+//! Sums wrap modulo 2^32. They cannot wrap up to a depth of 65,536, since operands are at most 2^7
+//! in magnitude.
 
 #[cfg(all(target_arch = "x86_64", any(feature = "std", target_feature = "avx2")))]
 #[allow(unsafe_code)]
@@ -41,7 +43,8 @@ pub trait Kernel: Sync {
     /// Short name, for people and benches.
     fn name(&self) -> &'static str;
 
-    /// `out[i][j] = sum over k of left(i, k) * right(j, k)`, row-major, `left.lanes() x right.lanes()`.
+    /// `out[i][j] = sum over k of left(i, k) * right(j, k)`, row-major, `left.lanes() x
+    /// right.lanes()`.
     fn product(
         &self,
         left: View<'_>,

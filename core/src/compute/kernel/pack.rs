@@ -1,8 +1,9 @@
 //! Operands as the kernels see them, and their packing into panels.
 //!
-//! A panel holds `WIDTH` lanes (rows of the left operand, columns of the right one). Its word `p * WIDTH + lane` is
-//! the pair of depths `2p` and `2p + 1` as two int16, the even depth in the low half: what one lane of a pair
-//! multiply-add takes. Lanes and depths beyond the operand's edge are zero.
+//! A panel holds `WIDTH` lanes (rows of the left operand, columns of the right one). Its word `p *
+//! WIDTH + lane` is the pair of depths `2p` and `2p + 1` as two int16, the even depth in the low
+//! half: what one lane of a pair multiply-add takes. Lanes and depths beyond the operand's edge are
+//! zero.
 
 use super::{ShapeError, fits};
 use alloc::vec::Vec;

@@ -41,7 +41,8 @@ impl Replica {
             return Err(Error::NotRequested);
         }
         instance.building = false;
-        // It may have been asked before the parent was final: then an empty block is not due, and another perhaps not yet.
+        // It may have been asked before the parent was final: then an empty block is not due, and
+        // another perhaps not yet.
         instance.wanted |= !transactions.is_empty();
         if view == 0 && self.now_ms < self.propose_at_ms() {
             return Ok(());
@@ -106,8 +107,8 @@ impl Replica {
         }));
     }
 
-    /// When the leader of view 0 proposes: as soon as there is something to decide and it has rested, else when an empty
-    /// block is due.
+    /// When the leader of view 0 proposes: as soon as there is something to decide and it has
+    /// rested, else when an empty block is due.
     pub(in crate::consensus) fn propose_at_ms(&self) -> TimeMs {
         let parent = &self.head.header;
         let earliest_ms = validate::earliest_ms(parent, &self.params);
@@ -118,8 +119,9 @@ impl Replica {
         parent.time_ms.min(self.instance.entered_ms).saturating_add(interval_ms).max(earliest_ms)
     }
 
-    /// Where processors are contended, a block that comes at once competes with what the one before has left to do: with members that are not through
-    /// with it, and with transactions that came meanwhile. All of that is done first, and more goes into one block.
+    /// Where processors are contended, a block that comes at once competes with what the one before
+    /// has left to do: with members that are not through with it, and with transactions that
+    /// came meanwhile. All of that is done first, and more goes into one block.
     fn rest_ms(&self) -> TimeMs {
         match self.is_contended && self.config.pipeline != Pipeline::On {
             true => self.pace.rest_ms(),
@@ -134,7 +136,8 @@ impl Replica {
             return Ok(());
         };
         let block = held.block.clone();
-        // A quorum has executed it. If its transactions' signatures came damaged, another member's copy is waited for.
+        // A quorum has executed it. If its transactions' signatures came damaged, another member's
+        // copy is waited for.
         let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.remembered, &block)
         else {
             self.instance.held.retain(|held, _| Some(*held) != digest);
@@ -145,8 +148,8 @@ impl Replica {
         self.accept(proposal, outcome)
     }
 
-    /// The block after `head`. None where this node cannot prove the seed that is due, which a VRF key fails to do once in
-    /// 2^256 times.
+    /// The block after `head`. None where this node cannot prove the seed that is due, which a VRF
+    /// key fails to do once in 2^256 times.
     pub(in crate::consensus) fn make_block(
         &self,
         head: &Head,

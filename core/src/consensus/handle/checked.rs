@@ -1,5 +1,5 @@
-//! The host has verified transactions before a block brings them. It can only have done so by core's own check, so it is
-//! believed; what it leaves out is checked with the block.
+//! The host has verified transactions before a block brings them. It can only have done so by
+//! core's own check, so it is believed; what it leaves out is checked with the block.
 
 use crate::{
     consensus::{error::Error, replica::Replica},

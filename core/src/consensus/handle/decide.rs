@@ -1,4 +1,5 @@
-//! A commit certificate makes a block final (PBFT, committed-local): the one place where a height ends.
+//! A commit certificate makes a block final (PBFT, committed-local): the one place where a height
+//! ends.
 
 use crate::{
     consensus::{
@@ -53,7 +54,8 @@ impl Replica {
         ) {
             Ok(Ok(outcome)) => self.finalise(block, certificate, outcome)?,
             Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
-            // The digest does not cover the transactions' signatures: this copy is damaged, another is not.
+            // The digest does not cover the transactions' signatures: this copy is damaged, another
+            // is not.
             Err(_) => {}
         }
         Ok(())
@@ -90,8 +92,9 @@ impl Replica {
         self.leave_orphan()
     }
 
-    /// How long a block that is decided here has taken, if that was in its first view, and not too late to mean anything. One that
-    /// comes by sync has taken as long as that, and how long ago the vote of another life was is not known: neither gets here.
+    /// How long a block that is decided here has taken, if that was in its first view, and not too
+    /// late to mean anything. One that comes by sync has taken as long as that, and how long
+    /// ago the vote of another life was is not known: neither gets here.
     fn note_pace(&mut self, block: &Block) {
         let Instance { height, view, voted_ms, is_ahead, .. } = self.instance;
         let voted_ms = voted_ms.filter(|_| view == 0 && !block.transactions.is_empty());
@@ -101,14 +104,15 @@ impl Replica {
         }
     }
 
-    /// The committee is another: this node's place in it, and the keys for that. Without keys that fit, each vote would be
-    /// a bad one.
+    /// The committee is another: this node's place in it, and the keys for that. Without keys that
+    /// fit, each vote would be a bad one.
     pub(in crate::consensus) fn take_seat(&mut self) {
         (self.seat, self.keys) = seated(&self.config, &self.head.committee).unzip();
         self.told_ms.clear();
     }
 
-    /// Keys for a seat of a later epoch. Those that no committee knows yet are kept, the oldest of them go first.
+    /// Keys for a seat of a later epoch. Those that no committee knows yet are kept, the oldest of
+    /// them go first.
     pub(in crate::consensus) fn on_seat_keys(&mut self, keys: SeatKeys) {
         let is_known = |held: &SeatKeys| held.vote.public() == keys.vote.public();
         if self.config.seat_keys.iter().any(is_known) {

@@ -1,4 +1,5 @@
-//! The collector shows that a quorum has prepared a block. It takes the place of that quorum's votes, checked as they would be.
+//! The collector shows that a quorum has prepared a block. It takes the place of that quorum's
+//! votes, checked as they would be.
 
 use crate::{
     consensus::{collect::COLLECTED_VIEW, error::Fault, output::Offence, replica::Replica},
@@ -24,7 +25,8 @@ impl Replica {
         }
         let (chain, committee) = (&self.head.header.chain, &self.head.committee);
         let certificate = Unverified::new(certificate).verify(chain, Phase::Prepare, committee)?;
-        // It may have overtaken the proposal: then the ballot gives it out once the block is accepted.
+        // It may have overtaken the proposal: then the ballot gives it out once the block is
+        // accepted.
         self.instance.ballots.entry(slot).or_default().learn(certificate);
         Ok(self.tally(vote.view, Phase::Prepare, vote.digest)?)
     }

@@ -1,4 +1,5 @@
-//! A leader proposes: pre-prepare and new-view of PBFT (Castro and Liskov, OSDI 1999, sections 4.2 and 4.4).
+//! A leader proposes: pre-prepare and new-view of PBFT (Castro and Liskov, OSDI 1999, sections 4.2
+//! and 4.4).
 
 use crate::{
     consensus::{
@@ -63,7 +64,8 @@ impl Replica {
         }
     }
 
-    /// Gives a valid proposal the only prepare vote of its view. The record of it is on disk before the vote leaves.
+    /// Gives a valid proposal the only prepare vote of its view. The record of it is on disk before
+    /// the vote leaves.
     pub(in crate::consensus) fn accept(
         &mut self,
         proposal: Proposal,
@@ -93,8 +95,8 @@ impl Replica {
         self.cast(Phase::Prepare, digest)
     }
 
-    /// Whether the view binds its leader to this prepared block. An error where it binds it to another, or
-    /// where the new view is not justified at all.
+    /// Whether the view binds its leader to this prepared block. An error where it binds it to
+    /// another, or where the new view is not justified at all.
     fn check_justification(
         &self,
         view: View,
@@ -115,8 +117,8 @@ impl Replica {
         Ok(true)
     }
 
-    /// A quorum's signed view changes of this view. Only the newest certificate is verified: an invalid
-    /// older one binds nobody, so it is worth no more than none.
+    /// A quorum's signed view changes of this view. Only the newest certificate is verified: an
+    /// invalid older one binds nobody, so it is worth no more than none.
     fn check_new_view(&self, view: View, new_view: &NewView) -> Result<(), Fault> {
         let committee = &self.head.committee;
         let mut seats = BTreeSet::new();

@@ -1,7 +1,8 @@
 //! A message came: is it of a seat, of our chain, of this height? Only then is it looked into.
 //!
-//! Around a turn a message may be of another epoch than the present one, and its sender a member of that one only: heights
-//! say which epoch is meant. Late ones show that their sender is behind, early ones that this node may be.
+//! Around a turn a message may be of another epoch than the present one, and its sender a member of
+//! that one only: heights say which epoch is meant. Late ones show that their sender is behind,
+//! early ones that this node may be.
 
 use crate::{
     consensus::{
@@ -28,7 +29,8 @@ impl Replica {
         let height = claim.height();
         let seat = self.head.committee.seat_of(&from);
         if let (Message::Finalised(certificate), None) = (claim, seat) {
-            // It speaks for itself, and its sender may have got its seat at a turn that this node has not seen yet.
+            // It speaks for itself, and its sender may have got its seat at a turn that this node
+            // has not seen yet.
             return match height.cmp(&self.instance.height) {
                 Ordering::Equal => {
                     self.on_message(from, usize::MAX, Message::Finalised(certificate.clone()))
@@ -40,8 +42,8 @@ impl Replica {
             Ordering::Equal => seat.is_some(),
             // A member until a while ago may have missed that it is none any more, or is behind.
             Ordering::Less => seat.is_some() || self.was_seated(&from, height),
-            // Who has no seat here may have got one in an epoch that this node has not come to: nobody is to blame for
-            // that, and this node learns of it otherwise.
+            // Who has no seat here may have got one in an epoch that this node has not come to:
+            // nobody is to blame for that, and this node learns of it otherwise.
             Ordering::Greater if seat.is_none() && self.is_later_epoch(height) => {
                 if !self.next_seats(height).iter().any(|seat| seat.node == from) {
                     return Ok(());
@@ -79,8 +81,8 @@ impl Replica {
         record.is_some_and(|record| record.seat_of(node).is_some())
     }
 
-    /// Who decides a later height, if that can be known before the present one is decided: at a turn it follows from the
-    /// block that this node has accepted.
+    /// Who decides a later height, if that can be known before the present one is decided: at a
+    /// turn it follows from the block that this node has accepted.
     fn next_seats(&self, height: Height) -> &[Seat] {
         if !self.is_later_epoch(height) {
             return self.head.committee.seats();
@@ -123,8 +125,9 @@ impl Replica {
         }
     }
 
-    /// The sender works on a height that is final here: it may have missed the end of it. Votes that come
-    /// just after the quorum was full are merely the last ones; those that are said again come no sooner than a patience later.
+    /// The sender works on a height that is final here: it may have missed the end of it. Votes
+    /// that come just after the quorum was full are merely the last ones; those that are said
+    /// again come no sooner than a patience later.
     fn on_late(&mut self, from: NodeId, message: &Message) {
         let patience_ms = self.timing.resend_ms(0);
         let just_late = message.height() == self.head.header.height
@@ -173,8 +176,8 @@ impl Replica {
         height.saturating_sub(may_be_ahead.into())
     }
 
-    /// The seed of a later height, if it can be known before the present one is decided: at the end of a term it
-    /// follows from the block that this node has accepted.
+    /// The seed of a later height, if it can be known before the present one is decided: at the end
+    /// of a term it follows from the block that this node has accepted.
     fn seed_of(&self, height: Height) -> Option<Digest> {
         let ends_term = |height| seed::ends_term(&self.params, height);
         let mut between = self.instance.height..height;

@@ -1,6 +1,8 @@
-//! A state that was fetched whole, under a final header: the replica leaves out all blocks up to it.
+//! A state that was fetched whole, under a final header: the replica leaves out all blocks up to
+//! it.
 //!
-//! Its own votes bind it no longer, because they are of heights that are final; so the log up to the new head goes.
+//! Its own votes bind it no longer, because they are of heights that are final; so the log up to
+//! the new head goes.
 
 use crate::{
     consensus::{

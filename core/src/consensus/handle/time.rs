@@ -49,7 +49,8 @@ impl Replica {
             .min()
     }
 
-    /// At the start of a height: nothing is in flight, and a block is due after the longest interval.
+    /// At the start of a height: nothing is in flight, and a block is due after the longest
+    /// interval.
     pub(in crate::consensus) fn start_timers(&mut self) {
         let instance = &self.instance;
         if instance.accepted.is_some() || instance.view > 0 {

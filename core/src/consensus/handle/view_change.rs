@@ -48,15 +48,16 @@ impl Replica {
         Ok(())
     }
 
-    /// A member that has committed a block has it on record, and shows it in every later view change. The two
-    /// statements may come in any order.
+    /// A member that has committed a block has it on record, and shows it in every later view
+    /// change. The two statements may come in any order.
     pub(in crate::consensus) fn accuse_of_hiding(&mut self, node: NodeId, seat: usize) {
         let Some(change) = self.instance.changes.get(&seat) else { return };
         let commits =
             self.instance.ballots.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
         let evidence = commits.filter_map(|(_, ballot)| ballot.cast_by(seat)).find_map(|commit| {
             let evidence = Evidence::HiddenLock(commit, change.clone());
-            // The vote has not been checked by itself: one that is not the member's convicts nobody.
+            // The vote has not been checked by itself: one that is not the member's convicts
+            // nobody.
             let hides = evidence.is_contradiction()
                 && self.head.committee.key(seat).is_some_and(|key| commit.verify(key).is_ok());
             hides.then(|| Offence::HiddenLock(commit, Box::new(change.clone())))
@@ -102,8 +103,8 @@ impl Replica {
         }
     }
 
-    /// A view's clock runs once a quorum is in it: before that nobody can be blamed for its silence, and
-    /// nobody may run further ahead.
+    /// A view's clock runs once a quorum is in it: before that nobody can be blamed for its
+    /// silence, and nobody may run further ahead.
     pub(in crate::consensus) fn start_view_timer(&mut self) {
         let committee = &self.head.committee;
         let instance = &mut self.instance;
@@ -114,8 +115,8 @@ impl Replica {
         }
     }
 
-    /// Whether a view change says what it can say: nothing about other heights, and of certificates only
-    /// one of an earlier view.
+    /// Whether a view change says what it can say: nothing about other heights, and of certificates
+    /// only one of an earlier view.
     pub(in crate::consensus) fn is_consistent(&self, change: &ViewChange) -> bool {
         let head = &self.head;
         let place = (change.chain, change.epoch, change.height);
@@ -148,8 +149,8 @@ impl Replica {
         Ok(())
     }
 
-    /// The leader of a new view may have to propose a block that it has never seen. It is certified, so it
-    /// is the certificate's digest that it has to have.
+    /// The leader of a new view may have to propose a block that it has never seen. It is
+    /// certified, so it is the certificate's digest that it has to have.
     fn keep_prepared_block(&mut self, seat: usize, signed: &SignedViewChange, block: Block) {
         let digest = block.header.digest();
         let prepared = signed.change.prepared.as_ref().is_some_and(|c| c.vote.digest == digest);

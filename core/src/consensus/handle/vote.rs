@@ -1,4 +1,5 @@
-//! A member votes: prepare and commit of PBFT (section 4.2), with votes aggregated into certificates.
+//! A member votes: prepare and commit of PBFT (section 4.2), with votes aggregated into
+//! certificates.
 
 use crate::{
     consensus::{
@@ -33,7 +34,8 @@ impl Replica {
             }
             Entered::Repeated => Ok(()),
             Entered::Conflicts(first) => {
-                // One of the two is invalid, or both together convict. Either way the seat has had its say.
+                // One of the two is invalid, or both together convict. Either way the seat has had
+                // its say.
                 ballot.spoil(seat);
                 let key = self.head.committee.key(seat).ok_or(Offence::NotSeated)?;
                 signed.verify(key).map_err(|_| Offence::BadVote(signed))?;
@@ -43,7 +45,8 @@ impl Replica {
         }
     }
 
-    /// Says this node's vote, and counts it. The record that binds it stands before it in the outbox.
+    /// Says this node's vote, and counts it. The record that binds it stands before it in the
+    /// outbox.
     pub(in crate::consensus) fn cast(&mut self, phase: Phase, digest: Digest) -> Result<(), Error> {
         let (view, vote) = (self.instance.view, self.vote(self.instance.view, phase, digest));
         if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
@@ -77,8 +80,9 @@ impl Replica {
         }
     }
 
-    /// A quorum prepared a block in this view. From here on this node's view changes carry the certificate:
-    /// it is on disk before the commit vote leaves, because that vote may be the one that decides.
+    /// A quorum prepared a block in this view. From here on this node's view changes carry the
+    /// certificate: it is on disk before the commit vote leaves, because that vote may be the
+    /// one that decides.
     fn on_prepared(&mut self, certificate: Certificate) -> Result<(), Error> {
         let vote = certificate.vote;
         let instance = &mut self.instance;

@@ -1,5 +1,5 @@
-//! The mempool holds something: the block is due after the shortest interval, and its leader may be blamed
-//! for silence from then on.
+//! The mempool holds something: the block is due after the shortest interval, and its leader may be
+//! blamed for silence from then on.
 
 use crate::{
     consensus::{error::Error, replica::Replica},

@@ -1,10 +1,12 @@
-//! Verdicts without pairings, for keys whose secrets are in this process. Exists only with feature `simulation`.
+//! Verdicts without pairings, for keys whose secrets are in this process. Exists only with feature
+//! `simulation`.
 //!
-//! A BLS signature is unique: for one key and one message exactly one point of the subgroup verifies, and the
-//! compressed form of a point is unique too. So an aggregate verifies for some keys if and only if its bytes
-//! are the sum of the signatures that the holders of those keys would make. A simulation holds all secrets
-//! and makes that sum, at the price of one signature for each (key, message) of a run in place of a pairing
-//! for each receiver. Whatever was not announced by [`learn`] goes the ordinary way.
+//! A BLS signature is unique: for one key and one message exactly one point of the subgroup
+//! verifies, and the compressed form of a point is unique too. So an aggregate verifies for some
+//! keys if and only if its bytes are the sum of the signatures that the holders of those keys would
+//! make. A simulation holds all secrets and makes that sum, at the price of one signature for each
+//! (key, message) of a run in place of a pairing for each receiver. Whatever was not announced by
+//! [`learn`] goes the ordinary way.
 
 use super::{SecretKey, Signature, VOTE_TAG, fast};
 use crate::crypto::{
@@ -31,8 +33,8 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// From now on this thread knows these secrets, and no others. With any, it also remembers its verdicts on signatures and
-/// proofs of other schemes.
+/// From now on this thread knows these secrets, and no others. With any, it also remembers its
+/// verdicts on signatures and proofs of other schemes.
 pub fn learn<'a>(secrets: impl IntoIterator<Item = &'a SecretKey>) {
     let secrets: BTreeMap<_, _> =
         secrets.into_iter().map(|secret| (secret.public().0, *secret.0)).collect();

@@ -1,9 +1,10 @@
-//! BLS12-381 votes: signatures in G1 (48 bytes), public keys in G2 (96 bytes), the proof-of-possession
-//! scheme of draft-irtf-cfrg-bls-signature-05 with the hash to curve of RFC 9380.
+//! BLS12-381 votes: signatures in G1 (48 bytes), public keys in G2 (96 bytes), the
+//! proof-of-possession scheme of draft-irtf-cfrg-bls-signature-05 with the hash to curve of RFC
+//! 9380.
 //!
 //! Two implementations stand behind one interface: `pure` (bls12_381, builds everywhere) and `fast`
-//! (blst, native). They accept the same byte strings and make the same signatures; a test compares them.
-//! Refused: points off the curve or outside the subgroup, the identity as key or signature,
+//! (blst, native). They accept the same byte strings and make the same signatures; a test compares
+//! them. Refused: points off the curve or outside the subgroup, the identity as key or signature,
 //! non-canonical encodings, and keys whose holder has not proved possession.
 
 #[cfg(feature = "blst")]
@@ -198,13 +199,15 @@ pub fn verify_aggregate<'a>(
 
 /// Adds signatures up (Aggregate, section 2.8). The sum is unverified, and so are its parts.
 ///
-/// The parts must be points of the curve other than the identity; that they are in the subgroup is not checked one by
-/// one, which would cost more than all the rest of a vote. What is believed is only a sum that [`verify_aggregate`] has
-/// accepted, and that checks the sum's subgroup and the pairing. Whoever gets a sum accepted that names a seat which has
-/// not signed has forged a multi-signature, however it was put together: the scheme's proof speaks of the sum alone.
-/// Parts outside of the subgroup can cancel each other out only among seats that conspire, and those could as well have
-/// signed, or have added R and -R within the subgroup. Where a sum fails, its parts are checked in full to find
-/// the bad ones; as evidence against a seat counts only what [`verify_aggregate`] accepts by itself.
+/// The parts must be points of the curve other than the identity; that they are in the subgroup is
+/// not checked one by one, which would cost more than all the rest of a vote. What is believed is
+/// only a sum that [`verify_aggregate`] has accepted, and that checks the sum's subgroup and the
+/// pairing. Whoever gets a sum accepted that names a seat which has not signed has forged a
+/// multi-signature, however it was put together: the scheme's proof speaks of the sum alone.
+/// Parts outside of the subgroup can cancel each other out only among seats that conspire, and
+/// those could as well have signed, or have added R and -R within the subgroup. Where a sum fails,
+/// its parts are checked in full to find the bad ones; as evidence against a seat counts only what
+/// [`verify_aggregate`] accepts by itself.
 pub fn aggregate(parts: &[Signature]) -> Result<Signature, BlsError> {
     if parts.is_empty() {
         return Err(BlsError::Empty);
@@ -277,8 +280,8 @@ mod tests {
         assert!(SecretKey::from_bytes(&[0xff; 32]).is_err());
     }
 
-    /// A point of the curve outside of the subgroup: the first x from some number on that is on the curve gives one,
-    /// but for a chance of one in the cofactor, 2^126.
+    /// A point of the curve outside of the subgroup: the first x from some number on that is on the
+    /// curve gives one, but for a chance of one in the cofactor, 2^126.
     fn stray(from: u8) -> [u8; 48] {
         let candidate = |n: u8| {
             let mut bytes = [0; 48];

@@ -63,7 +63,8 @@ fn outputs_are_of_the_key_alone() {
     let secret = SecretKey::from_bytes(&[3; 32]);
     let key = secret.public().decode().unwrap();
     let output = key.verify(b"x", &secret.prove(b"x").unwrap()).unwrap();
-    // Another nonce makes another valid proof with the same output: proofs are not unique, outputs are.
+    // Another nonce makes another valid proof with the same output: proofs are not unique, outputs
+    // are.
     let (x, _) = secret.expand();
     let h = encode_to_curve(&key.point.compress(), b"x").unwrap();
     let (gamma, nonce) = (h * *x, Scalar::from(12345u64));
@@ -73,7 +74,8 @@ fn outputs_are_of_the_key_alone() {
     let other = Proof(other.try_into().unwrap());
     assert_ne!(Ok(other), secret.prove(b"x"));
     assert_eq!(key.verify(b"x", &other), Ok(output));
-    // A point of small order beside gamma: even where the equations could be met, the output stays the same.
+    // A point of small order beside gamma: even where the equations could be met, the output stays
+    // the same.
     let shifted = EIGHT_TORSION[1] + gamma;
     assert_eq!(super::output(&shifted), output);
 }
@@ -110,7 +112,8 @@ fn keys_of_small_order_and_non_canonical_bytes_are_refused() {
 
 #[test]
 fn public_keys_are_those_of_ed25519() {
-    // RFC 9381, 5.5: the same secret has the same public key in both. That is why one must never serve for both.
+    // RFC 9381, 5.5: the same secret has the same public key in both. That is why one must never
+    // serve for both.
     let secret = [9; 32];
     assert_eq!(
         SecretKey::from_bytes(&secret).public().0,

@@ -115,8 +115,8 @@ fn certificates_convict_exactly_those_who_signed_both() {
 fn no_two_statements_of_a_correct_member_convict_it() {
     let (keys, committee) = members(&[1; 4]);
     let member = &keys[0];
-    // Prepares 1 in view 0, locks on it and commits it; is carried to view 2, where it prepares and commits it again;
-    // then changes to view 3. Proposes in view 2.
+    // Prepares 1 in view 0, locks on it and commits it; is carried to view 2, where it prepares and
+    // commits it again; then changes to view 3. Proposes in view 2.
     let locked = [0, 2].map(|view| certificate(&keys, &committee, &[0, 1, 2], view, 1));
     let votes: Vec<_> =
         [(0, Phase::Prepare), (0, Phase::Commit), (2, Phase::Prepare), (2, Phase::Commit)]

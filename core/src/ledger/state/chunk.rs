@@ -1,5 +1,5 @@
-//! The whole state in parts, for a node that joins or was away for long. Each part is proved against the state root of a
-//! final header before anything of it is kept.
+//! The whole state in parts, for a node that joins or was away for long. Each part is proved
+//! against the state root of a final header before anything of it is kept.
 
 use super::{ENTRY_LEN_MAX, Entry, State, value_digest};
 use crate::{
@@ -36,7 +36,8 @@ pub enum ChunkError {
 }
 
 impl State {
-    /// The chunk that begins at this digest of a key: zero, or where the last chunk ended. Nothing where none begins.
+    /// The chunk that begins at this digest of a key: zero, or where the last chunk ended. Nothing
+    /// where none begins.
     pub fn chunk(&self, from: &Digest) -> Option<StateChunk> {
         let limits = ChunkLimits { count_max: CHUNK_ENTRIES_MAX, len_max: CHUNK_LEN_MAX };
         let len = |entry: &Entry| borsh::object_length(entry).unwrap_or(usize::MAX);
@@ -48,8 +49,8 @@ impl State {
 }
 
 impl StateChunk {
-    /// The entries, if they are all that stand in the state with this root from the digest `from` on to where the next
-    /// chunk begins; and that place, or nothing after the last chunk.
+    /// The entries, if they are all that stand in the state with this root from the digest `from`
+    /// on to where the next chunk begins; and that place, or nothing after the last chunk.
     pub fn verify(
         &self,
         root: &Digest,

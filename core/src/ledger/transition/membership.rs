@@ -1,10 +1,13 @@
-//! Seats: who asks for one, gives one up, or changes its keys; and the turn of an epoch, which makes the next committee.
+//! Seats: who asks for one, gives one up, or changes its keys; and the turn of an epoch, which
+//! makes the next committee.
 //!
-//! What is asked for counts at the first turn that is a whole term away, see [`epoch::is_ripe`]: weights decide the order of
-//! leaders, so whoever can foresee the next seed must not be able to choose among weights any more.
+//! What is asked for counts at the first turn that is a whole term away, see [`epoch::is_ripe`]:
+//! weights decide the order of leaders, so whoever can foresee the next seed must not be able to
+//! choose among weights any more.
 //!
-//! A bond stays bound until [`Params::unbonding_ms`](crate::ledger::Params::unbonding_ms) after its seat has gone, which is
-//! longer than any light node trusts the committee: until then evidence can cost it.
+//! A bond stays bound until [`Params::unbonding_ms`](crate::ledger::Params::unbonding_ms) after its
+//! seat has gone, which is longer than any light node trusts the committee: until then evidence can
+//! cost it.
 
 use super::{Account, Applied, Applying, Entry, TransactionError};
 use crate::{
@@ -120,7 +123,8 @@ impl Applying<'_> {
         member.cloned().ok_or(TransactionError::NotMember)
     }
 
-    /// Both keys are unique for ever: a signature then names one member, and nobody votes with another's key.
+    /// Both keys are unique for ever: a signature then names one member, and nobody votes with
+    /// another's key.
     fn register_keys(&mut self, node: &NodeId, claim: &KeyClaim) -> Applied {
         let MemberKeys { key, vrf_key, .. } = claim.keys;
         let known = [Key::VotingKey(key), Key::VrfKey(vrf_key)];
@@ -139,7 +143,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// At the last block of an epoch: the next committee, new keys, and bonds that have become free.
+    /// At the last block of an epoch: the next committee, new keys, and bonds that have become
+    /// free.
     pub(super) fn turn(&mut self) {
         if !epoch::ends(&self.params, self.height) {
             return;
@@ -179,8 +184,9 @@ impl Applying<'_> {
         }
     }
 
-    /// What each member wants, in the order in which it is heard: the convicted go first, then those who have asked to,
-    /// then come the seats that stay, then newcomers, by reputation, bond and time.
+    /// What each member wants, in the order in which it is heard: the convicted go first, then
+    /// those who have asked to, then come the seats that stay, then newcomers, by reputation,
+    /// bond and time.
     fn candidates(&self, members: &[Member]) -> Vec<Candidate> {
         let seated = |member: &&Member| self.committee.seat_of(&member.node).is_some();
         let is_convicted = |member: &&Member| self.state.conviction(&member.node).is_some();
@@ -207,7 +213,8 @@ impl Applying<'_> {
             MemberStatus::Leaving { since } => (since, member.node),
             _ => (0, member.node),
         });
-        // Without four seats nothing bears a fault: whoever wants to go waits until there are enough others.
+        // Without four seats nothing bears a fault: whoever wants to go waits until there are
+        // enough others.
         let may_go = (stay.len() + leave.len()).saturating_sub(SEATS_MIN);
         stay.extend(leave.split_off(may_go.min(leave.len())));
 

@@ -1,8 +1,9 @@
 //! What evidence costs: the bond, the reputation, and the seat.
 //!
-//! The weight of a committee is frozen for its epoch, so a convicted member keeps its vote until the epoch ends; the turn
-//! takes its seat, it is drawn for no audit, and it can bond nothing again. The bond is burnt: a reward
-//! would pay members for reporting themselves. A member is convicted once.
+//! The weight of a committee is frozen for its epoch, so a convicted member keeps its vote until
+//! the epoch ends; the turn takes its seat, it is drawn for no audit, and it can bond nothing
+//! again. The bond is burnt: a reward would pay members for reporting themselves. A member is
+//! convicted once.
 
 use super::{Account, Applied, Applying, Entry, TransactionError};
 use crate::{
@@ -43,7 +44,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// By the keys of the epoch in which it happened: whoever has left answers with the bond that is still bound.
+    /// By the keys of the epoch in which it happened: whoever has left answers with the bond that
+    /// is still bound.
     fn judge(&self, accused: &NodeId, evidence: &Evidence) -> Result<Crime, EvidenceError> {
         let epoch = evidence.epoch();
         if epoch == self.committee.epoch() {

@@ -1,8 +1,10 @@
-//! A map in parts: all entries below one node of the tree, with one proof that they are all of them.
+//! A map in parts: all entries below one node of the tree, with one proof that they are all of
+//! them.
 //!
-//! Whoever fetches a whole map walks it in the order of its keys: each chunk begins where the last one ended, and its
-//! giver chooses how large a subtree it is. Refused: a chunk that lacks an entry, has one too many or a changed one, is
-//! out of order, or belongs to another place. Accepted chunks are nodes of the real tree, so a walk ends.
+//! Whoever fetches a whole map walks it in the order of its keys: each chunk begins where the last
+//! one ended, and its giver chooses how large a subtree it is. Refused: a chunk that lacks an
+//! entry, has one too many or a changed one, is out of order, or belongs to another place. Accepted
+//! chunks are nodes of the real tree, so a walk ends.
 
 use super::{
     BadProof, DEPTH_MAX, EMPTY, Map, bit, branch_digest, leaf_digest,
@@ -29,8 +31,8 @@ pub struct ChunkLimits {
 }
 
 impl<V> Map<V> {
-    /// The largest subtree that begins at key `from` and fits; `len` says how long a value is. Nothing where no subtree
-    /// begins there: `from` is not where a chunk of this map ended.
+    /// The largest subtree that begins at key `from` and fits; `len` says how long a value is.
+    /// Nothing where no subtree begins there: `from` is not where a chunk of this map ended.
     pub fn chunk(
         &self,
         from: &Digest,
@@ -52,7 +54,8 @@ impl<V> Map<V> {
         }
         let mut values: Vec<&V> = place.items().collect();
         let mut len_sum: usize = values.iter().map(|v| len(v)).sum();
-        // Upwards while `from` is still the first key below the node: then the way goes left, and the sibling comes after.
+        // Upwards while `from` is still the first key below the node: then the way goes left, and
+        // the sibling comes after.
         while siblings.len() > highest {
             let count_before = values.len();
             for value in siblings.last()?.items() {
@@ -74,8 +77,9 @@ impl ChunkProof {
         Self { siblings: BoundedVec::truncated(siblings.iter().map(|place| place.digest())) }
     }
 
-    /// Checks that `leaves`, keys with their values' digests, are all entries of the subtree that begins at `from`.
-    /// Returns the key at which the next one begins, or nothing after the last.
+    /// Checks that `leaves`, keys with their values' digests, are all entries of the subtree that
+    /// begins at `from`. Returns the key at which the next one begins, or nothing after the
+    /// last.
     pub fn verify(
         &self,
         root: &Digest,
@@ -102,12 +106,14 @@ impl ChunkProof {
     }
 }
 
-/// Length of the shortest prefix after which a key has only zero bits: the least depth of a subtree that begins there.
+/// Length of the shortest prefix after which a key has only zero bits: the least depth of a subtree
+/// that begins there.
 fn alignment(key: &Digest) -> usize {
     (0..DEPTH_MAX).rev().find(|i| bit(key, *i)).map_or(0, |last| last + 1)
 }
 
-/// The digest of a subtree that holds exactly these leaves, which ascend and share their first `depth` bits.
+/// The digest of a subtree that holds exactly these leaves, which ascend and share their first
+/// `depth` bits.
 fn subtree(leaves: &[(Digest, Digest)], depth: usize) -> Digest {
     match leaves {
         [] => EMPTY,

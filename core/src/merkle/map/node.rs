@@ -1,9 +1,10 @@
 //! The nodes of the map's tree in memory.
 //!
-//! A [`Fork`] holds [`LEVELS`] levels of the tree at once: the links below them, and the digests of its inner nodes. So a way down
-//! passes fewer nodes, and a version that is made or dropped makes or frees fewer: where the states of many blocks are larger than the
-//! processor's caches, that is what they cost. It changes nothing of the tree itself, which is binary for all who
-//! look at it through [`Place`]: a leaf that is alone in a part of a fork stands at the top of that part.
+//! A [`Fork`] holds [`LEVELS`] levels of the tree at once: the links below them, and the digests of
+//! its inner nodes. So a way down passes fewer nodes, and a version that is made or dropped makes
+//! or frees fewer: where the states of many blocks are larger than the processor's caches, that is
+//! what they cost. It changes nothing of the tree itself, which is binary for all who look at it
+//! through [`Place`]: a leaf that is alone in a part of a fork stands at the top of that part.
 
 use super::{EMPTY, branch_digest, leaf_digest};
 use crate::types::Digest;
@@ -36,7 +37,8 @@ pub(super) enum Link<V> {
 pub(super) struct Fork<V> {
     /// By the next bits of their keys.
     links: [Link<V>; WIDTH],
-    /// Of the inner nodes, level by level: those below number `n` are `2n + 1` and `2n + 2`, where the links are counted on after them.
+    /// Of the inner nodes, level by level: those below number `n` are `2n + 1` and `2n + 2`, where
+    /// the links are counted on after them.
     digests: [Digest; WIDTH - 1],
 }
 
@@ -101,8 +103,8 @@ impl<V> Link<V> {
         }
     }
 
-    /// The leaves of many keys, those that there are. All go down together, one fork at a time: none of them waits for another's
-    /// memory, as they would one after the other.
+    /// The leaves of many keys, those that there are. All go down together, one fork at a time:
+    /// none of them waits for another's memory, as they would one after the other.
     pub(super) fn find_all(&self, keys: &[Digest]) -> impl Iterator<Item = &Leaf<V>> {
         let mut ways: Vec<&Self> = keys.iter().map(|_| self).collect();
         let (mut depth, mut is_over) = (0, false);
@@ -122,7 +124,8 @@ impl<V> Link<V> {
         })
     }
 
-    /// With leaves, which are in the order of their keys, put in their places. `len` counts those whose keys are new.
+    /// With leaves, which are in the order of their keys, put in their places. `len` counts those
+    /// whose keys are new.
     pub(super) fn with(&self, leaves: &[Arc<Leaf<V>>], depth: usize, len: &mut usize) -> Self {
         match (leaves, self) {
             ([], _) => return self.clone(),

@@ -1,8 +1,8 @@
-//! The parts of a batch that a model answers. Each comes with all its products, and Freivalds' check tells at once
-//! whether they are right: nobody recomputes, and nobody disputes.
+//! The parts of a batch that a model answers. Each comes with all its products, and Freivalds'
+//! check tells at once whether they are right: nobody recomputes, and nobody disputes.
 //!
-//! The secret vectors are drawn after the first commitment, never leave this machine, and are replaced after every
-//! rejection. Soundness: section 7 of the training specification.
+//! The secret vectors are drawn after the first commitment, never leave this machine, and are
+//! replaced after every rejection. Soundness: section 7 of the training specification.
 
 use super::StartError;
 use crate::{

@@ -1,5 +1,5 @@
-//! Who did what, how well the network does, and what was rejected: the part of a coordinator that ends up in the
-//! job's result and record, and that survives a crash.
+//! Who did what, how well the network does, and what was rejected: the part of a coordinator that
+//! ends up in the job's result and record, and that survives a crash.
 
 use crate::{
     codec::BoundedVec,

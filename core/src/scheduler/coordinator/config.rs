@@ -10,7 +10,8 @@ pub const ALL: u32 = 1 << 16;
 pub struct Config {
     /// This host: credited for what it recomputes itself.
     pub local: NodeId,
-    /// Secret and fresh from the operating system at every start: nobody may foresee who checks whom.
+    /// Secret and fresh from the operating system at every start: nobody may foresee who checks
+    /// whom.
     pub seed: [u8; 32],
     /// How long a question for work is held back while there is none, milliseconds.
     pub park_ms: u64,
@@ -18,7 +19,8 @@ pub struct Config {
     pub lease_ms_min: u64,
     /// Longest lease, milliseconds.
     pub lease_ms_max: u64,
-    /// How long a worker has to open what it committed to, milliseconds; the time to send it comes on top.
+    /// How long a worker has to open what it committed to, milliseconds; the time to send it comes
+    /// on top.
     pub open_wait_ms: u64,
     /// How long a worker has to show a disputed state, milliseconds.
     pub state_wait_ms: u64,
@@ -26,29 +28,33 @@ pub struct Config {
     pub checker_wait_ms: u64,
     /// Grace for the leases of a worker whose connection is lost, milliseconds.
     pub gone_grace_ms: u64,
-    /// No backup copy of a lane before its lease is this old, milliseconds. A committed lane gets none: it is to be
-    /// opened.
+    /// No backup copy of a lane before its lease is this old, milliseconds. A committed lane gets
+    /// none: it is to be opened.
     pub backup_ms_min: u64,
     /// A worker counts as active for this long after it asked, milliseconds.
     pub active_ms: u64,
     /// Most lanes leased to one worker at once.
     pub leases_per_worker_max: u32,
-    /// Share of lanes that this host recomputes as well, to catch workers who lie alike, in 1/65536.
+    /// Share of lanes that this host recomputes as well, to catch workers who lie alike, in
+    /// 1/65536.
     pub canary: u32,
-    /// Share of each round's lanes that waits for guests (browsers) while any is active, in 1/65536.
+    /// Share of each round's lanes that waits for guests (browsers) while any is active, in
+    /// 1/65536.
     pub guest_share: u32,
     /// How long those lanes wait at most from the start of a round, milliseconds.
     pub guest_wait_ms: u64,
-    /// Accepted lanes after which an identity has a history: before, all that it hands in is checked.
+    /// Accepted lanes after which an identity has a history: before, all that it hands in is
+    /// checked.
     pub history: u32,
-    /// Rounds below this are written as a whole, not lane by lane, and their lanes acknowledged together,
-    /// multiply-accumulates.
+    /// Rounds below this are written as a whole, not lane by lane, and their lanes acknowledged
+    /// together, multiply-accumulates.
     pub lanes_written_macs_min: u64,
 }
 
-/// Default of [`Config::lanes_written_macs_min`]: what a core computes in some milliseconds. A record of a lane costs a
-/// synchronous write, a millisecond on a good disk, ten on a slow one, during which the coordinator answers nobody; eight
-/// of them cost more than all lanes of such a round computed again, which is what a crash may cost.
+/// Default of [`Config::lanes_written_macs_min`]: what a core computes in some milliseconds. A
+/// record of a lane costs a synchronous write, a millisecond on a good disk, ten on a slow one,
+/// during which the coordinator answers nobody; eight of them cost more than all lanes of such a
+/// round computed again, which is what a crash may cost.
 pub const LANES_WRITTEN_MACS_MIN: u64 = 1 << 22;
 
 impl Config {

@@ -1,5 +1,6 @@
-//! What a job consists of: rounds of lanes or units that move weights, or the parts of a batch to be answered. The rest
-//! of the coordinator, which leases, waits, judges and keeps the account, does not tell the two apart.
+//! What a job consists of: rounds of lanes or units that move weights, or the parts of a batch to
+//! be answered. The rest of the coordinator, which leases, waits, judges and keeps the account,
+//! does not tell the two apart.
 
 use super::{
     Error, StartError,
@@ -149,7 +150,8 @@ impl Course {
         }
     }
 
-    /// What can be said against a result by itself: of a lane only its form, of a unit or a part everything.
+    /// What can be said against a result by itself: of a lane only its form, of a unit or a part
+    /// everything.
     pub(super) fn fault_of(
         &mut self,
         id: &LaneId,
@@ -165,7 +167,8 @@ impl Course {
         }
     }
 
-    /// What a product leaves once it is found right, if its form is that of one; lanes are judged elsewhere.
+    /// What a product leaves once it is found right, if its form is that of one; lanes are judged
+    /// elsewhere.
     pub(super) fn part_of(&self, product: Product) -> Option<Part> {
         match (self, product) {
             (Self::Training(_), Product::Unit(trace)) => Some(Part::Unit(trace.result)),

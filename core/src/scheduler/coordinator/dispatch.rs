@@ -1,8 +1,10 @@
-//! Who gets the next lane: questions wait here until there is one, leases end here when their time is up.
+//! Who gets the next lane: questions wait here until there is one, leases end here when their time
+//! is up.
 //!
-//! First come the lanes that lack a checker, then free ones, then, when none is free, copies of overdue ones. Among
-//! the workers that wait, one is drawn with the weights of [`score`](crate::scheduler::score). A part of each round
-//! waits a while for guests, so that a browser on a slow path is not left without any.
+//! First come the lanes that lack a checker, then free ones, then, when none is free, copies of
+//! overdue ones. Among the workers that wait, one is drawn with the weights of
+//! [`score`](crate::scheduler::score). A part of each round waits a while for guests, so that a
+//! browser on a slow path is not left without any.
 
 use super::{
     Coordinator, Error, Output, Status,
@@ -89,7 +91,8 @@ impl Coordinator {
         self.parked.push_back(Parked { id, node: peer.node, since: now, lanes, holds });
     }
 
-    /// The worker's connection is lost: what it waited for is moot, what it computes it may still bring back soon.
+    /// The worker's connection is lost: what it waited for is moot, what it computes it may still
+    /// bring back soon.
     pub(super) fn gone(&mut self, now: TimeMs, node: &NodeId) {
         let (of_node, others): (VecDeque<Parked>, VecDeque<Parked>) =
             self.parked.drain(..).partition(|p| p.node == *node);
@@ -214,8 +217,8 @@ impl Coordinator {
         nodes
     }
 
-    /// How many lanes at once: by speed relative to the others, and one more than it says it computes side by side,
-    /// so that it has the next while the last is under way to us.
+    /// How many lanes at once: by speed relative to the others, and one more than it says it
+    /// computes side by side, so that it has the next while the last is under way to us.
     fn leases_max(&self, node: &NodeId) -> u32 {
         let speeds: Vec<u64> =
             self.roster.iter().map(|(_, m)| m.speed()).filter(|s| *s > 0).collect();
@@ -338,8 +341,9 @@ impl Coordinator {
         Ok(self.course.task(id)?)
     }
 
-    /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time is up and who has
-    /// the lease is overdue. So are lanes whose leases were lost too often. Thus nobody can hold a job up for long.
+    /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time
+    /// is up and who has the lease is overdue. So are lanes whose leases were lost too often.
+    /// Thus nobody can hold a job up for long.
     fn recompute_unattended(&mut self, now: TimeMs) -> Result<(), Error> {
         for lane in 0..self.slots.len() as u32 {
             let Some(slot) = self.slots.get(lane as usize) else { continue };

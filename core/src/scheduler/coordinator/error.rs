@@ -1,4 +1,5 @@
-//! Why a coordinator does not start, or cannot go on. What peers do wrong is never an error here: it is answered.
+//! Why a coordinator does not start, or cannot go on. What peers do wrong is never an error here:
+//! it is answered.
 
 use crate::compute::{ComputeError, params::ParamsError};
 

@@ -1,8 +1,8 @@
-//! Jobs in exact mode: each unit comes with all its products, and Freivalds' check tells at once whether they are
-//! right. Nobody recomputes, and nobody disputes.
+//! Jobs in exact mode: each unit comes with all its products, and Freivalds' check tells at once
+//! whether they are right. Nobody recomputes, and nobody disputes.
 //!
-//! The secret vectors are drawn after the first commitment of a round, never leave this machine, and are replaced
-//! after every rejection. Soundness: section 7 of the training specification.
+//! The secret vectors are drawn after the first commitment of a round, never leave this machine,
+//! and are replaced after every rejection. Soundness: section 7 of the training specification.
 
 use super::training::Training;
 use crate::{

@@ -126,7 +126,8 @@ impl Slot {
         }
     }
 
-    /// Whether this worker has part in the lane already: it may not check itself, nor back itself up.
+    /// Whether this worker has part in the lane already: it may not check itself, nor back itself
+    /// up.
     pub(super) fn involves(&self, node: &NodeId) -> bool {
         let holds = |s: &Submission| s.party.node == *node;
         self.leases.iter().any(|l| l.party.node == *node)

@@ -1,9 +1,11 @@
-//! The coordinator of one job: leases lanes, sees that they are checked, and moves the weights round by round.
+//! The coordinator of one job: leases lanes, sees that they are checked, and moves the weights
+//! round by round.
 //!
-//! It owns the job's state and the judgement of every result. It refuses what is unproved: a result counts when two
-//! identities agree on it (the second drawn after the first had committed), when this host has computed the same,
-//! or when the job declares that this lane may go unchecked. In jobs in exact mode, and in batch inference, a unit
-//! counts when Freivalds' check finds no fault in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
+//! It owns the job's state and the judgement of every result. It refuses what is unproved: a result
+//! counts when two identities agree on it (the second drawn after the first had committed), when
+//! this host has computed the same, or when the job declares that this lane may go unchecked. In
+//! jobs in exact mode, and in batch inference, a unit counts when Freivalds' check finds no fault
+//! in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
 //! and 2, and rule 5 of the design.
 //!
 //! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].

@@ -28,7 +28,8 @@ pub enum Output {
         /// The answer.
         response: Response,
     },
-    /// Put this on disk and say [`Input::Persisted`](super::Input::Persisted): nothing follows before.
+    /// Put this on disk and say [`Input::Persisted`](super::Input::Persisted): nothing follows
+    /// before.
     Persist(Record),
     /// Compute this and say [`Input::Computed`](super::Input::Computed).
     Compute {

@@ -1,7 +1,7 @@
 //! What a coordinator knows of each worker: speed, distance, standing, and news not told yet.
 //!
-//! Local reputation is local: it starts anew with the process, blames nobody in the ledger, and only decides who is
-//! checked, how likely one is chosen, and who is barred.
+//! Local reputation is local: it starts anew with the process, blames nobody in the ledger, and
+//! only decides who is checked, how likely one is chosen, and who is barred.
 
 use super::{input::Peer, lane::Party};
 use crate::{
@@ -57,7 +57,8 @@ pub(super) struct Member {
     rtt_ms: Option<u32>,
     standing: u64,
     reputation: i32,
-    /// How many times longer its leases are: doubled by each that is lost, one again after a commitment.
+    /// How many times longer its leases are: doubled by each that is lost, one again after a
+    /// commitment.
     patience: u64,
     /// Commitments not opened, states not shown.
     silences: u32,
@@ -189,8 +190,8 @@ impl Roster {
         }
     }
 
-    /// A result was rejected. Proof of a wrong one bars its worker; silence costs it its history, and bars it too
-    /// when it becomes a habit.
+    /// A result was rejected. Proof of a wrong one bars its worker; silence costs it its history,
+    /// and bars it too when it becomes a habit.
     pub(super) fn punish(&mut self, node: &NodeId, reason: Reason) {
         if let Some(member) = self.of_mut(node) {
             member.accepted = 0;

@@ -1,4 +1,5 @@
-//! From accepted lanes to the next round's weights or the end, and from records on disk back to a coordinator.
+//! From accepted lanes to the next round's weights or the end, and from records on disk back to a
+//! coordinator.
 
 use super::{
     Config, Coordinator, Error, Output, StartError, Status,
@@ -41,8 +42,8 @@ impl Check {
 }
 
 impl Coordinator {
-    /// Goes on from what is on disk: the same round, with the lanes that were accepted. Leases that were out are
-    /// forgotten. Without records it is a new job.
+    /// Goes on from what is on disk: the same round, with the lanes that were accepted. Leases that
+    /// were out are forgotten. Without records it is a new job.
     pub fn restore(
         now: TimeMs,
         job: JobId,
@@ -148,14 +149,16 @@ impl Coordinator {
     }
 
     /// Whether each lane is written when it is accepted, rather than all with their round: see
-    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one answer.
+    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one
+    /// answer.
     fn writes_lanes(&self) -> bool {
         let lanes = self.course.lanes();
         let macs = || (0..lanes).fold(0u64, |sum, lane| sum.saturating_add(self.course.macs(lane)));
         lanes as usize > NOTICES_MAX || macs() >= self.config.lanes_written_macs_min
     }
 
-    /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it before it is on disk.
+    /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it
+    /// before it is on disk.
     pub(super) fn accept(
         &mut self,
         now: TimeMs,
@@ -209,7 +212,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted before.
+    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted
+    /// before.
     fn write(&mut self, record: Record) {
         self.outbox.push(Output::Persist(record));
         for (party, notice) in core::mem::take(&mut self.unwritten) {
@@ -257,7 +261,8 @@ impl Coordinator {
         })
     }
 
-    /// Measures the weights on the test rows: after every round, or after every few where there are many.
+    /// Measures the weights on the test rows: after every round, or after every few where there are
+    /// many.
     fn measure(&mut self) -> Result<Option<RecordPoint>, Error> {
         let training = self.course.training()?;
         let stride = training.plan.rounds().div_ceil(CURVE_LEN_MAX as u32 - 1);

@@ -1,6 +1,6 @@
-//! Judgement: two results of one lane agree, or one step is replayed to see who lied, or this host's own result
-//! decides. Who is proved wrong is rejected; who is merely left over is checked again, for a liar's opponent may be
-//! a liar too.
+//! Judgement: two results of one lane agree, or one step is replayed to see who lied, or this
+//! host's own result decides. Who is proved wrong is rejected; who is merely left over is checked
+//! again, for a liar's opponent may be a liar too.
 
 use super::{
     Coordinator, Error, Output,
@@ -135,7 +135,8 @@ impl Coordinator {
         }
     }
 
-    /// Lets this host compute a lane that is `Open` or in `Checking`; `second` agrees with its first result.
+    /// Lets this host compute a lane that is `Open` or in `Checking`; `second` agrees with its
+    /// first result.
     pub(super) fn recompute(
         &mut self,
         now: TimeMs,
@@ -219,7 +220,8 @@ impl Coordinator {
         }
     }
 
-    /// Notes that a result was rejected, and what it costs its worker. The lane's phase is the caller's affair.
+    /// Notes that a result was rejected, and what it costs its worker. The lane's phase is the
+    /// caller's affair.
     pub(super) fn reject(&mut self, lane: u32, party: &Party, reason: Reason) {
         let rejection = Rejection { round: self.round, lane, worker: party.node, reason };
         // What came too late was not refused: no result was looked at. It stays out of the account

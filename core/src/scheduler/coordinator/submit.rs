@@ -1,5 +1,5 @@
-//! What workers hand in: commitments, their openings, and disputed states. Nothing is believed before it is opened,
-//! and nothing is opened before it is committed to.
+//! What workers hand in: commitments, their openings, and disputed states. Nothing is believed
+//! before it is opened, and nothing is opened before it is committed to.
 
 use super::{
     Coordinator, Error,
@@ -194,8 +194,9 @@ impl Coordinator {
         }
     }
 
-    /// Whether another must recompute this lane: the share that the job declares, drawn after the commitment and
-    /// with it; all of it in the last round, and from identities without history.
+    /// Whether another must recompute this lane: the share that the job declares, drawn after the
+    /// commitment and with it; all of it in the last round, and from identities without
+    /// history.
     fn must_check(&self, lane: u32, submission: &Submission, commitment: &Digest) -> bool {
         let last_round = self.round + 1 == self.course.rounds();
         let checked = self.spec.training().map_or(ALL, |task| task.checked);

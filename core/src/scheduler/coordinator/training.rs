@@ -1,4 +1,5 @@
-//! A training under way: the weights, the parts of the round that count so far, and what a lane's worker needs.
+//! A training under way: the weights, the parts of the round that count so far, and what a lane's
+//! worker needs.
 
 use super::{Error, StartError, course::Part, exact::Secrets};
 use crate::{

@@ -1,5 +1,5 @@
-//! A lease from the worker's side: queued → computing → committing → opening → settling, where a dispute may ask
-//! for a state: asked → showing → settling.
+//! A lease from the worker's side: queued → computing → committing → opening → settling, where a
+//! dispute may ask for a state: asked → showing → settling.
 
 use crate::{
     compute::lane::LaneId,

@@ -19,7 +19,8 @@ pub struct Config {
     pub slots: u8,
     /// Lanes fetched ahead, so that the next is there when one is done.
     pub prefetch: u8,
-    /// After this a request is taken for lost, milliseconds. Coordinators hold questions back for seconds.
+    /// After this a request is taken for lost, milliseconds. Coordinators hold questions back for
+    /// seconds.
     pub request_timeout_ms: u64,
 }
 

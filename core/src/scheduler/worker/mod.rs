@@ -1,9 +1,9 @@
-//! The worker: asks coordinators for lanes, keeps its slots busy, commits, opens, and answers for its results until
-//! they are settled.
+//! The worker: asks coordinators for lanes, keeps its slots busy, commits, opens, and answers for
+//! its results until they are settled.
 //!
-//! It owns no thread: whatever is to be computed goes out as [`Output::Compute`], at most as many at a time as it has
-//! slots. It refuses leases that it did not ask for and tasks of another job. A coordinator that fails or answers
-//! nonsense is asked less and less often.
+//! It owns no thread: whatever is to be computed goes out as [`Output::Compute`], at most as many
+//! at a time as it has slots. It refuses leases that it did not ask for and tasks of another job. A
+//! coordinator that fails or answers nonsense is asked less and less often.
 
 mod held;
 mod input;
@@ -37,14 +37,16 @@ const AWAITING_MAX: usize = 16;
 const AWAIT_MS_MAX: u64 = 10_000;
 /// How long a result is kept for a coordinator that says no more, milliseconds.
 const SETTLE_MS_MAX: u64 = 120_000;
-/// Least time between two questions to one coordinator on one slot, milliseconds, unless the answer settled a lease:
-/// leases are few, so that an answer of this kind cannot be repeated at will, and the next lane is not to wait for it.
+/// Least time between two questions to one coordinator on one slot, milliseconds, unless the answer
+/// settled a lease: leases are few, so that an answer of this kind cannot be repeated at will, and
+/// the next lane is not to wait for it.
 const ASK_INTERVAL_MS: u64 = 250;
 /// Longest that a coordinator can send a worker away for, milliseconds.
 const IDLE_MS_MAX: u64 = 60_000;
 /// First and longest pause after failures, milliseconds.
 const BACKOFF_MS: (u64, u64) = (500, 8_000);
-/// Pause after being told that the job does not run, and the longest after being told that it is unknown.
+/// Pause after being told that the job does not run, and the longest after being told that it is
+/// unknown.
 const NOT_RUNNING_MS: u64 = 5_000;
 /// Pause after being barred.
 const BANNED_MS: u64 = 600_000;
@@ -220,7 +222,8 @@ impl Worker {
         }
     }
 
-    /// Starts what waits for a slot: first what a dispute waits for, then lanes in the order in which they came.
+    /// Starts what waits for a slot: first what a dispute waits for, then lanes in the order in
+    /// which they came.
     fn compute(&mut self) {
         let mut free = usize::from(self.config.slots.max(1))
             .saturating_sub(self.held.values().filter(|h| h.stage.computes()).count());
@@ -488,7 +491,8 @@ impl Worker {
         }
     }
 
-    /// A lane came to nothing. A running computation cannot be stopped: its slot is free when it ends.
+    /// A lane came to nothing. A running computation cannot be stopped: its slot is free when it
+    /// ends.
     fn lose(&mut self, lease: LeaseId) {
         let Some(held) = self.held.get_mut(&lease) else { return };
         let (job, round, lane) = (lease.job, held.id().round, held.id().lane);

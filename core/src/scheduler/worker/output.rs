@@ -19,7 +19,8 @@ pub enum Output {
         /// What.
         request: Request,
     },
-    /// Compute this, away from anything that must not wait, and say [`Input::Computed`](super::Input::Computed).
+    /// Compute this, away from anything that must not wait, and say
+    /// [`Input::Computed`](super::Input::Computed).
     Compute {
         /// Names it.
         unit: u64,
@@ -44,7 +45,8 @@ pub enum Event {
         /// Multiply-accumulates.
         macs: u64,
     },
-    /// A result was rejected: on an honest host a fault of memory or processor, or a dishonest coordinator.
+    /// A result was rejected: on an honest host a fault of memory or processor, or a dishonest
+    /// coordinator.
     Rejected {
         /// Of which job.
         job: JobId,

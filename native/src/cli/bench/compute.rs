@@ -85,7 +85,8 @@ impl Peer {
     #[allow(unsafe_code)]
     fn once(&mut self) {
         let (n, stride) = (self.n, self.n as isize);
-        // SAFETY: each of the three holds n x n values, which is what these sizes and strides reach.
+        // SAFETY: each of the three holds n x n values, which is what these sizes and strides
+        // reach.
         unsafe {
             matrixmultiply::sgemm(
                 n,

@@ -1,15 +1,19 @@
-//! `tequio bench consensus`: a committee of real nodes in this process, over real sockets on loopback and with real
-//! syncs to the disk, under a load of signed transactions.
+//! `tequio bench consensus`: a committee of real nodes in this process, over real sockets on
+//! loopback and with real syncs to the disk, under a load of signed transactions.
 //!
-//! The floor is what the signatures alone would cost a decision on these cores, measured in the same run: each of n
-//! nodes signs twice, and twice decodes and checks the sum of a quorum. CPU time is that of the whole process. The
-//! load is signed before the clock starts, because those who bring transactions are not among the nodes, and comes in beats of 5 ms,
-//! which are checked together as a node does where many clients come at once. Every node checks the signature of every transaction: `verify_us` is what one costs in a batch, measured in
-//! the same run too, and `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are; `verify_known_us` is the
-//! same for senders that are known, as those of the load are after a second. Bytes are those of the loopback interface: run nothing else on it.
+//! The floor is what the signatures alone would cost a decision on these cores, measured in the
+//! same run: each of n nodes signs twice, and twice decodes and checks the sum of a quorum. CPU
+//! time is that of the whole process. The load is signed before the clock starts, because those who
+//! bring transactions are not among the nodes, and comes in beats of 5 ms, which are checked
+//! together as a node does where many clients come at once. Every node checks the signature of
+//! every transaction: `verify_us` is what one costs in a batch, measured in the same run too, and
+//! `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are;
+//! `verify_known_us` is the same for senders that are known, as those of the load are after a
+//! second. Bytes are those of the loopback interface: run nothing else on it.
 //!
-//! With `--virtual` the simulator takes over, which is a program of its own: its core answers for signatures by their
-//! secrets, and that must be in no program that people run. So it is started as a process, and prints the same fields.
+//! With `--virtual` the simulator takes over, which is a program of its own: its core answers for
+//! signatures by their secrets, and that must be in no program that people run. So it is started as
+//! a process, and prints the same fields.
 
 use crate::{
     cli::{Json, say},
@@ -51,7 +55,8 @@ const START_WAIT: Duration = Duration::from_secs(120);
 /// Accounts that send transactions; each may have 64 waiting.
 const CLIENTS: usize = 512;
 const BOND: u64 = 1000;
-/// How often the load sends what is due: as often as a node to which many clients come at once checks what they bring.
+/// How often the load sends what is due: as often as a node to which many clients come at once
+/// checks what they bring.
 const BEAT: Duration = admission::ROUND;
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -87,7 +92,8 @@ pub struct Consensus {
     /// Whether nodes open the next height while one is being decided
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     pipeline: Pipelining,
-    /// In virtual time, between regions, with the time that signatures take charged to a core for each node
+    /// In virtual time, between regions, with the time that signatures take charged to a core for
+    /// each node
     #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
     is_virtual: bool,
     /// Where the nodes stand in virtual time
@@ -119,7 +125,8 @@ impl Consensus {
         Ok(())
     }
 
-    /// By the simulator: the one that the workspace around this program builds, or the one beside this program.
+    /// By the simulator: the one that the workspace around this program builds, or the one beside
+    /// this program.
     fn simulate(&self) -> anyhow::Result<()> {
         let program = std::env::current_exe()?;
         let beside = program.with_file_name(SIMULATOR);
@@ -361,8 +368,9 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
     }
 }
 
-/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one beat is admitted together, in the
-/// rounds of `admission.rs`; what HTTP and threads for requests cost is not in it.
+/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one
+/// beat is admitted together, in the rounds of `admission.rs`; what HTTP and threads for requests
+/// cost is not in it.
 fn send(
     contexts: &[Arc<crate::node::context::Context>],
     clients: &[NodeKey],
@@ -509,8 +517,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What the signature of a transaction costs in a batch of as many as blocks have under load, in microseconds, where the senders' keys are
-/// known and where they are not.
+/// What the signature of a transaction costs in a batch of as many as blocks have under load, in
+/// microseconds, where the senders' keys are known and where they are not.
 fn verify_us(start: &Start, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
     const TIMES: u32 = 5;
     let chain = start.header.chain;

@@ -1,4 +1,5 @@
-//! `tequio bench`: measures this machine beside a known peer, in one run, so that the numbers compare.
+//! `tequio bench`: measures this machine beside a known peer, in one run, so that the numbers
+//! compare.
 
 mod compute;
 mod consensus;

@@ -1,6 +1,6 @@
-//! Two nodes of this process, connected over loopback by WebRTC and by WebSocket in turn: how fast they connect, how
-//! long a small request takes, and how much goes through in large ones. Both ends share the machine, so a figure is
-//! what one of them gets while the other works beside it.
+//! Two nodes of this process, connected over loopback by WebRTC and by WebSocket in turn: how fast
+//! they connect, how long a small request takes, and how much goes through in large ones. Both ends
+//! share the machine, so a figure is what one of them gets while the other works beside it.
 
 use super::round;
 use crate::cli::{Json, say};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tequio_core::types::NodeId;
 use tequio_p2p::{Config, Event, Network, Protocol, Rate, WebRtcCertificate, identity};
 
-/// Requests under way at once in the large measurements: one is on the way while the other is made or read.
+/// Requests under way at once in the large measurements: one is on the way while the other is made
+/// or read.
 const PARALLEL: usize = 2;
 const CONNECTS: usize = 10;
 const SMALL_REQUESTS: usize = 200;
@@ -160,7 +161,8 @@ impl Pair {
     }
 }
 
-/// A node that answers with as much as the protocol of the large responses allows, and with one byte otherwise.
+/// A node that answers with as much as the protocol of the large responses allows, and with one
+/// byte otherwise.
 fn node() -> anyhow::Result<Network> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)?;
@@ -188,7 +190,8 @@ fn median_ms(times: &mut [Duration]) -> f64 {
 
 /// What this process has used of the processors, where the system tells.
 fn cpu_ms() -> Option<f64> {
-    // User and system time are the 14th and 15th field, in hundredths of a second; the 2nd may hold spaces.
+    // User and system time are the 14th and 15th field, in hundredths of a second; the 2nd may hold
+    // spaces.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();

@@ -1,5 +1,6 @@
-//! The transactions that wait for a block, and the talk about them: `talk` says what is told to whom, offered and asked for;
-//! here it meets the network, and in `told` what comes from there is checked.
+//! The transactions that wait for a block, and the talk about them: `talk` says what is told to
+//! whom, offered and asked for; here it meets the network, and in `told` what comes from there is
+//! checked.
 
 mod pool;
 mod talk;
@@ -32,8 +33,8 @@ use tequio_core::{
 use tequio_p2p::{Channel, Protocol, Reply};
 use tokio::{sync::Notify, time::Instant};
 
-/// How long new transactions are gathered before they are told: a quarter of what blocks take, within these bounds. One message for all
-/// that come in that time costs less than one for each.
+/// How long new transactions are gathered before they are told: a quarter of what blocks take,
+/// within these bounds. One message for all that come in that time costs less than one for each.
 const GATHER_MS: RangeInclusive<u64> = 10..=100;
 const GATHER_PER_BLOCK: u64 = 4;
 /// How often it is looked for what is to be offered.
@@ -90,7 +91,8 @@ impl Mempool {
         self.pool().contains(id)
     }
 
-    /// Which of these transactions wait here, signature and all, so that a block with them need not be checked for theirs.
+    /// Which of these transactions wait here, signature and all, so that a block with them need not
+    /// be checked for theirs.
     pub fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
         self.pool().checked(transactions)
     }
@@ -116,7 +118,8 @@ impl Mempool {
         self.pool().next_nonce(sender, nonce)
     }
 
-    /// What to put into a block: senders in turn, those of most reputation first, each in the order of its nonces.
+    /// What to put into a block: senders in turn, those of most reputation first, each in the order
+    /// of its nonces.
     pub fn select(
         &self,
         state: &State,

@@ -1,5 +1,6 @@
-//! The pool itself: verified transactions in the order of each sender's nonces, bounded in items and bytes, with a share for
-//! each sender, so that nobody can fill it alone. When it is full, senders of more reputation displace those of less.
+//! The pool itself: verified transactions in the order of each sender's nonces, bounded in items
+//! and bytes, with a share for each sender, so that nobody can fill it alone. When it is full,
+//! senders of more reputation displace those of less.
 
 use std::{
     cmp::Reverse,
@@ -62,8 +63,9 @@ fn reputation(state: &State, sender: &NodeId) -> u64 {
     state.standing(sender).reputation()
 }
 
-/// What could be applied one after the other of what a sender has waiting: the nonces of a registered one follow each other, and a
-/// gap ends its turn; of a newcomer only its registration can be applied.
+/// What could be applied one after the other of what a sender has waiting: the nonces of a
+/// registered one follow each other, and a gap ends its turn; of a newcomer only its registration
+/// can be applied.
 fn in_turn<'p>(
     standing: Standing<'_>,
     waiting: &'p BTreeMap<u64, Waiting>,
@@ -171,8 +173,8 @@ impl Pool {
         Some(item)
     }
 
-    /// Makes room for one transaction of `len` bytes, if those of senders with less reputation than `than` leave enough;
-    /// else all stay.
+    /// Makes room for one transaction of `len` bytes, if those of senders with less reputation than
+    /// `than` leave enough; else all stay.
     fn make_room(&mut self, state: &State, than: u64, len: usize) -> Result<(), Rejected> {
         let is_short = |items: usize, bytes: usize| items >= ITEMS_MAX || bytes + len > BYTES_MAX;
         if !is_short(self.ids.len(), self.bytes) {

@@ -1,18 +1,23 @@
-//! What this node says of waiting transactions, to whom, and what it asks for: no sockets and no clock, so that whole
-//! networks of it can be tried in memory.
+//! What this node says of waiting transactions, to whom, and what it asks for: no sockets and no
+//! clock, so that whole networks of it can be tried in memory.
 //!
-//! A transaction goes in full to few: the node that a client brings it to **tells** it to the leaders of the next
-//! [`LEADERS`] blocks that nobody has proposed yet, or to others where it is not connected with them, [`EAGER`] together. One of those leaders puts it into a block, and with the
-//! proposal it comes to everybody. While it waits on, the node tells the leaders that come after.
+//! A transaction goes in full to few: the node that a client brings it to **tells** it to the
+//! leaders of the next [`LEADERS`] blocks that nobody has proposed yet, or to others where it is
+//! not connected with them, [`EAGER`] together. One of those leaders puts it into a block, and with
+//! the proposal it comes to everybody. While it waits on, the node tells the leaders that come
+//! after.
 //!
-//! All else makes up for losses, and for nodes that stop or lie. What still waits after some blocks is **offered** by name, again
-//! and again: by the node that has it from a client to all that it is connected with, by every other node that has it to the next
-//! leaders and to [`FANOUT`] others, chosen anew each time. Who lacks what is offered **asks** for it: one peer at a time, and the
-//! next one that has offered it where that gives nothing. So a transaction that has reached one correct node reaches all that
-//! correct nodes are connected with, though its origin stops at once. Each node that learns of it offers it on, so after the first
-//! time that all offer, a share *m* of the nodes with *m* = e^(-FANOUT·(1-m)) still lacks it: 3 in 10,000, or 5 in 1,000 while a
-//! third of the nodes offer nothing (Kermarrec, Massoulié and Ganesh, *Probabilistic Reliable Dissemination in Large-Scale
-//! Systems*, 2003); and of those, the next time, as many again. A block that it is in ends all of this.
+//! All else makes up for losses, and for nodes that stop or lie. What still waits after some blocks
+//! is **offered** by name, again and again: by the node that has it from a client to all that it is
+//! connected with, by every other node that has it to the next leaders and to [`FANOUT`] others,
+//! chosen anew each time. Who lacks what is offered **asks** for it: one peer at a time, and the
+//! next one that has offered it where that gives nothing. So a transaction that has reached one
+//! correct node reaches all that correct nodes are connected with, though its origin stops at once.
+//! Each node that learns of it offers it on, so after the first time that all offer, a share *m* of
+//! the nodes with *m* = e^(-FANOUT·(1-m)) still lacks it: 3 in 10,000, or 5 in 1,000 while a
+//! third of the nodes offer nothing (Kermarrec, Massoulié and Ganesh, *Probabilistic Reliable
+//! Dissemination in Large-Scale Systems*, 2003); and of those, the next time, as many again. A
+//! block that it is in ends all of this.
 
 use super::pool::ITEMS_MAX;
 use std::{
@@ -27,20 +32,22 @@ use tequio_core::{
 
 /// Leaders of coming blocks that are told of a new transaction.
 pub const LEADERS: Height = 2;
-/// Full nodes that are told of a new transaction, those leaders among them; others only where there are fewer leaders.
+/// Full nodes that are told of a new transaction, those leaders among them; others only where there
+/// are fewer leaders.
 pub const EAGER: usize = 2;
 /// Where the committee has no more seats than these, all its members are told.
 pub const SMALL: usize = 7;
 /// Full nodes to which a transaction is offered that another one has told.
 pub const FANOUT: usize = 8;
 
-/// A transaction is offered when it has waited for so many blocks and so long, or, where no blocks come, for longer; and
-/// then as long as it waits, each time after a pause.
+/// A transaction is offered when it has waited for so many blocks and so long, or, where no blocks
+/// come, for longer; and then as long as it waits, each time after a pause.
 const OFFER_BLOCKS: Height = 3;
 const OFFER_MS: TimeMs = 2_000;
 const OFFER_LATEST_MS: TimeMs = 5_000;
 const OFFER_AGAIN_MS: TimeMs = 10_000;
-/// Transactions that are asked for at a time, of them by the word of peers without a seat, and of one peer.
+/// Transactions that are asked for at a time, of them by the word of peers without a seat, and of
+/// one peer.
 const WANTED_MAX: usize = 4096;
 const WANTED_OF_STRANGERS_MAX: usize = WANTED_MAX / 2;
 const WANTED_PER_PEER_MAX: usize = 1024;
@@ -48,7 +55,8 @@ const WANTED_PER_PEER_MAX: usize = 1024;
 const OTHERS_MAX: usize = 4;
 /// How often one transaction is asked for before it has to be offered again.
 const ROUNDS_MAX: u8 = 8;
-/// Transactions that are remembered, waiting or not, so that they are not asked for; fewer than twice as many.
+/// Transactions that are remembered, waiting or not, so that they are not asked for; fewer than
+/// twice as many.
 const LATELY_MIN: usize = 2 * ITEMS_MAX;
 
 /// How a transaction has come.
@@ -148,8 +156,9 @@ impl Talk {
         }
     }
 
-    /// Whom to tell of what waits on, and soon nobody who leads has been told of; `tip` is the newest height that is final or has a
-    /// proposal, and `leaders` are those of the blocks above it up to `until`.
+    /// Whom to tell of what waits on, and soon nobody who leads has been told of; `tip` is the
+    /// newest height that is final or has a proposal, and `leaders` are those of the blocks
+    /// above it up to `until`.
     pub fn again(
         &mut self,
         tip: Height,
@@ -242,7 +251,8 @@ impl Talk {
         ask
     }
 
-    /// A peer that was asked for these has answered, or has not. Returns whom to ask for those that are still lacking.
+    /// A peer that was asked for these has answered, or has not. Returns whom to ask for those that
+    /// are still lacking.
     pub fn answered(
         &mut self,
         peer: NodeId,
@@ -255,7 +265,8 @@ impl Talk {
                 continue;
             };
             release(&mut self.asked, &peer);
-            // What did not fit into the answer is asked of the same peer again, if nobody else has it.
+            // What did not fit into the answer is asked of the same peer again, if nobody else has
+            // it.
             let again = has_given.then_some(peer);
             let others = (!wanted.others.is_empty()).then(|| wanted.others.remove(0));
             match others
@@ -306,7 +317,8 @@ impl Lately {
     }
 }
 
-/// Who is told of new transactions: the leaders that are connected, or all members of a small committee, and others only until they are [`EAGER`].
+/// Who is told of new transactions: the leaders that are connected, or all members of a small
+/// committee, and others only until they are [`EAGER`].
 pub fn eager(
     full_nodes: &[NodeId],
     leaders: impl Iterator<Item = NodeId>,
@@ -328,7 +340,8 @@ pub fn some(peers: &[NodeId], count: usize, chance: impl Fn(&NodeId) -> u64) -> 
     peers
 }
 
-/// Another order each time. Nobody else knows its keys: a peer cannot see to it that it is always chosen, or never.
+/// Another order each time. Nobody else knows its keys: a peer cannot see to it that it is always
+/// chosen, or never.
 pub fn chance() -> impl Fn(&NodeId) -> u64 {
     let random = RandomState::new();
     move |peer| random.hash_one(peer.0)

@@ -1,8 +1,11 @@
-//! What full nodes tell is checked in rounds: the signatures of many cost half of what they cost one by one.
+//! What full nodes tell is checked in rounds: the signatures of many cost half of what they cost
+//! one by one.
 //!
-//! Of what several coming leaders have been told the first has put most into its block by the time of a round. What stands in a proposal is
-//! checked there, in one batch, and is looked at here no more. A round begins at once where nothing has been told lately. Who builds a
-//! block does not wait for it, and checks what members have told: what strangers tell may be false, and cost a leader its time.
+//! Of what several coming leaders have been told the first has put most into its block by the time
+//! of a round. What stands in a proposal is checked there, in one batch, and is looked at here no
+//! more. A round begins at once where nothing has been told lately. Who builds a block does not
+//! wait for it, and checks what members have told: what strangers tell may be false, and cost a
+//! leader its time.
 
 use super::{Source, ask, is_small};
 use crate::node::context::Context;
@@ -37,7 +40,8 @@ pub(super) struct Told {
 #[derive(Debug, Default)]
 struct Waiting {
     news: Vec<News>,
-    /// Transactions, and messages of any kind, so that offers without an end keep nothing waiting that came before.
+    /// Transactions, and messages of any kind, so that offers without an end keep nothing waiting
+    /// that came before.
     count: usize,
 }
 
@@ -125,7 +129,8 @@ pub fn hear(context: &Arc<Context>, message: tequio_p2p::Told) {
     }
 }
 
-/// What members have told first, by itself: what strangers have told keeps neither them nor a leader waiting.
+/// What members have told first, by itself: what strangers have told keeps neither them nor a
+/// leader waiting.
 fn check_round(context: &Context) {
     let told = &context.mempool.told;
     let of_strangers = {
@@ -138,7 +143,8 @@ fn check_round(context: &Context) {
     take_in(context, of_strangers);
 }
 
-/// Checks what members have told so far. When this returns, what is right of it waits for a block, unless a round is in hand.
+/// Checks what members have told so far. When this returns, what is right of it waits for a block,
+/// unless a round is in hand.
 pub fn check_for_block(context: &Context) {
     let told = &context.mempool.told;
     let _turn = match told.turn.try_lock() {
@@ -222,8 +228,9 @@ mod tests {
         }
     }
 
-    /// A node in a committee of so many seats is told of one transaction, and when it has been taken in of others, each when the one before
-    /// has arrived; then the round is over. How many checks it took until then, and in all.
+    /// A node in a committee of so many seats is told of one transaction, and when it has been
+    /// taken in of others, each when the one before has arrived; then the round is over. How
+    /// many checks it took until then, and in all.
     fn checks(
         seats: usize,
         round: Duration,

@@ -230,7 +230,8 @@ fn transaction(start: &Start, nonce: u64) -> SignedTransaction {
     Transaction { chain: start.chain, sender: key.id(), nonce, expires: 1000, action }.sign(&key)
 }
 
-/// Takes a store back to what version 2 would have written: a row for each transaction, under its id.
+/// Takes a store back to what version 2 would have written: a row for each transaction, under its
+/// id.
 fn downgrade(chain: &Chain) {
     let write = chain.store.write().unwrap();
     {

@@ -1,5 +1,5 @@
-//! A listener on an object of the browser, which is taken off it before its closure is dropped: no event can reach a
-//! closure that is gone.
+//! A listener on an object of the browser, which is taken off it before its closure is dropped: no
+//! event can reach a closure that is gone.
 
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::EventTarget;

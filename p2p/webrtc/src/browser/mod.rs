@@ -1,5 +1,5 @@
-//! The browser side, on `RTCPeerConnection`: a libp2p `Transport` that dials `/webrtc-direct`, and a [`Signaller`] for
-//! connections to other browsers.
+//! The browser side, on `RTCPeerConnection`: a libp2p `Transport` that dials `/webrtc-direct`, and
+//! a [`Signaller`] for connections to other browsers.
 //!
 //! Everything happens on one thread, and not in workers, which have no `RTCPeerConnection`. A
 //! [`channel::Channel`] ties an `RTCDataChannel` to a stream's core; its callbacks hold only weak

@@ -1,11 +1,13 @@
-//! Which way a connection's packets go, from the browser's own statistics (`RTCPeerConnection.getStats`).
+//! Which way a connection's packets go, from the browser's own statistics
+//! (`RTCPeerConnection.getStats`).
 
 use js_sys::{Map, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::RtcPeerConnection;
 
-/// The pair of candidates in use; each is `host`, `srflx` or `prflx` (behind a NAT), or `relay` (a TURN server).
+/// The pair of candidates in use; each is `host`, `srflx` or `prflx` (behind a NAT), or `relay` (a
+/// TURN server).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Of our side.

@@ -1,7 +1,9 @@
-//! Browser to browser: two `RTCPeerConnection`s find each other over a stream of a circuit (libp2p's `webrtc/webrtc.md`).
+//! Browser to browser: two `RTCPeerConnection`s find each other over a stream of a circuit
+//! (libp2p's `webrtc/webrtc.md`).
 //!
-//! What the remote says is judged by [`crate::signal`] before the browser sees it. No Noise follows: the circuit that
-//! carried the descriptions is authenticated, and they name both certificates, which DTLS then proves.
+//! What the remote says is judged by [`crate::signal`] before the browser sees it. No Noise
+//! follows: the circuit that carried the descriptions is authenticated, and they name both
+//! certificates, which DTLS then proves.
 
 use super::{
     events::Listener,
@@ -44,7 +46,8 @@ use web_sys::{
     RtcSdpType,
 };
 
-/// Candidates of ours that are sent before those of TURN servers, which come last and must find room.
+/// Candidates of ours that are sent before those of TURN servers, which come last and must find
+/// room.
 const CANDIDATES_BEFORE_TURN_MAX: usize = CANDIDATES_MAX - 8;
 
 type Connected = Vec<(PeerId, Weak<Peer>)>;
@@ -65,14 +68,16 @@ impl fmt::Debug for Signaller {
 }
 
 impl Signaller {
-    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers, which hides our
-    /// addresses from the peer. Must be called on the page's main thread: workers have no `RTCPeerConnection`.
+    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers,
+    /// which hides our addresses from the peer. Must be called on the page's main thread:
+    /// workers have no `RTCPeerConnection`.
     pub fn new(ice_servers: IceServers, relay_only: bool) -> Self {
         let connected = SendWrapper::new(Rc::default());
         Self { ice_servers, relay_only, pool: Pool::new(UNREAD_MAX), connected }
     }
 
-    /// Connects to the peer at the other end of a stream, which must be one of an authenticated connection to it.
+    /// Connects to the peer at the other end of a stream, which must be one of an authenticated
+    /// connection to it.
     pub fn connect<S>(
         &self,
         peer: PeerId,
@@ -227,7 +232,8 @@ impl<R: AsyncRead + Unpin> Remote<R> {
     }
 }
 
-/// The dialer's channel without a use, closed when the connection stands. That it opens shows that SCTP works.
+/// The dialer's channel without a use, closed when the connection stands. That it opens shows that
+/// SCTP works.
 struct Init {
     channel: RtcDataChannel,
     _opened: Listener,

@@ -201,8 +201,8 @@ impl Channels {
         }
     }
 
-    /// Learns what SCTP still holds, and from that how much it should. Returns whether the remote has acknowledged
-    /// anything.
+    /// Learns what SCTP still holds, and from that how much it should. Returns whether the remote
+    /// has acknowledged anything.
     pub fn measure(&mut self, rtc: &mut Rtc, now: Instant) -> bool {
         let (mut held, mut is_acknowledged) = (0, false);
         for (id, channel) in &mut self.channels {

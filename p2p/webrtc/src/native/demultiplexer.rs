@@ -55,7 +55,8 @@ impl Demultiplexer {
         }
     }
 
-    /// Hands a datagram to its connection, made now if need be. False if nobody takes new connections any more.
+    /// Hands a datagram to its connection, made now if need be. False if nobody takes new
+    /// connections any more.
     fn route(&self, received: Received<'_>, incoming: impl Fn(Incoming) -> bool) -> bool {
         let Received { source, at, data, .. } = received;
         if !ice::is_stun(data) {

@@ -1,8 +1,9 @@
 //! Dials a WebRTC-direct listener from a native node: handshake v2, one UDP socket per dial.
 //!
 //! Native nodes reach each other better by QUIC or TCP; this is for listeners that offer
-//! nothing else, and it lets tests exercise the listener without a browser. The dialer's ICE password
-//! travels inside the server's half of the STUN USERNAME, so no session description is sent.
+//! nothing else, and it lets tests exercise the listener without a browser. The dialer's ICE
+//! password travels inside the server's half of the STUN USERNAME, so no session description is
+//! sent.
 
 use super::{
     demultiplexer::{read_for, spawn},

@@ -2,8 +2,8 @@
 //!
 //! It notices a dead remote by its silence: a live one sends STUN consent checks every few
 //! seconds (RFC 7675). Only what nobody else can have sent breaks the silence: STUN whose integrity
-//! holds, and what SCTP makes of DTLS that could be decrypted. It refuses datagrams that str0m does not
-//! accept, and ends at once if the very first one, which made the connection, is among them.
+//! holds, and what SCTP makes of DTLS that could be decrypted. It refuses datagrams that str0m does
+//! not accept, and ends at once if the very first one, which made the connection, is among them.
 
 use super::{
     channels::{Channels, Command},
@@ -41,14 +41,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(9);
 const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
 /// Datagrams of a burst handled before the driver looks at anything else.
 const BURST: usize = 32;
-/// What is taken in before str0m is asked for output, in the weights below. Each time it is asked, its SCTP walks over all
-/// that is in flight; its DTLS takes in 30 datagrams at most.
+/// What is taken in before str0m is asked for output, in the weights below. Each time it is asked,
+/// its SCTP walks over all that is in flight; its DTLS takes in 30 datagrams at most.
 const INTAKE: usize = 8;
 /// A datagram that is too short to carry much data is an acknowledgement.
 const ACK_LEN_MAX: usize = 200;
 const ACK_WEIGHT: usize = 1;
-/// So SCTP acknowledges four datagrams of a burst at a time. More acknowledgements overflow the socket of a browser, which has
-/// room for some hundred; fewer make it pause, as it sends at most four for each.
+/// So SCTP acknowledges four datagrams of a burst at a time. More acknowledgements overflow the
+/// socket of a browser, which has room for some hundred; fewer make it pause, as it sends at most
+/// four for each.
 const DATA_WEIGHT: usize = 2;
 /// Sources of which the driver remembers where they have reached us.
 const SOURCES_MAX: usize = 8;
@@ -66,7 +67,8 @@ pub struct Driver {
     socket: Arc<Socket>,
     /// The address that str0m believes in; with a socket on 0.0.0.0 any one will do.
     local: SocketAddr,
-    /// With such a socket: the address of ours that each source has used, from which the answer has to leave.
+    /// With such a socket: the address of ours that each source has used, from which the answer
+    /// has to leave.
     reached_at: Vec<(SocketAddr, IpAddr)>,
     /// Datagrams to be sent, and where to.
     batch: Batch,
@@ -88,7 +90,8 @@ pub struct Driver {
     latest: Option<(SocketAddr, Instant)>,
     /// When the place at the address was last renewed.
     placed: Option<Instant>,
-    /// No DTLS has begun yet. Once it has, the remote has our answer, and so its address is its own.
+    /// No DTLS has begun yet. Once it has, the remote has our answer, and so its address is its
+    /// own.
     is_half_open: bool,
     started: Instant,
     reason: Arc<OnceLock<Closed>>,
@@ -184,7 +187,8 @@ impl Driver {
         let negotiated = ChannelConfig { negotiated: Some(0), ..Default::default() };
         let handshake = rtc.direct_api().create_data_channel(negotiated);
         let (commands_tx, commands) = mpsc::unbounded_channel();
-        // The remote opens and closes as fast as it likes: what nobody has taken yet is bounded, too.
+        // The remote opens and closes as fast as it likes: what nobody has taken yet is bounded,
+        // too.
         let (inbound_tx, inbound) = mpsc::channel(config.max_inbound_streams.max(1));
         let (ready_tx, ready) = oneshot::channel();
         let reason = Arc::new(OnceLock::new());
@@ -236,8 +240,9 @@ impl Driver {
         self.channels.close_all();
     }
 
-    /// Whether the remote's goodbye is among what the failed engine still has to say. A goodbye that comes while a record
-    /// waits to be sent is told late: SCTP's next packet is refused before, as DTLS is closed already.
+    /// Whether the remote's goodbye is among what the failed engine still has to say. A goodbye
+    /// that comes while a record waits to be sent is told late: SCTP's next packet is refused
+    /// before, as DTLS is closed already.
     fn has_said_goodbye(&mut self) -> bool {
         for _ in 0..LAST_WORDS_MAX {
             match self.rtc.poll_output() {
@@ -296,7 +301,8 @@ impl Driver {
         }
     }
 
-    /// How much of [`INTAKE`] a datagram takes: all of it during the handshake, each step of which waits for an answer.
+    /// How much of [`INTAKE`] a datagram takes: all of it during the handshake, each step of which
+    /// waits for an answer.
     fn weight(&self, datagram: &Datagram) -> usize {
         match datagram.data.len() {
             _ if self.ready.is_some() => INTAKE,
@@ -316,7 +322,8 @@ impl Driver {
     fn receive(&mut self, d: Datagram) -> Result<(), Error> {
         let is_stun = ice::is_stun(&d.data);
         let is_of_use = match is_stun {
-            // str0m takes whatever comes from the address that it sends to, and looks at its integrity later.
+            // str0m takes whatever comes from the address that it sends to, and looks at its
+            // integrity later.
             true => ice::is_authentic(&d.data, &self.stun_key, &self.crypto),
             false => !self.is_half_open || dtls::starts_handshake(&d.data),
         };
@@ -324,7 +331,8 @@ impl Driver {
             && !is_of_use
             && let Some(place) = &mut self.place
         {
-            // Something encrypted without a handshake: the dialer goes on with a connection that we have no more.
+            // Something encrypted without a handshake: the dialer goes on with a connection that we
+            // have no more.
             place.is_final();
         }
         let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
@@ -443,7 +451,8 @@ impl Driver {
                 }
             }
             None => match self.channels.accept(id) {
-                // A stream that does not fit is dropped, and so reset; its channel goes by lingering.
+                // A stream that does not fit is dropped, and so reset; its channel goes by
+                // lingering.
                 Some(stream) => drop(self.inbound.try_send(stream)),
                 None => {
                     tracing::debug!("too many inbound streams");

@@ -1,17 +1,21 @@
-//! What the header of a DTLS record tells before anything is decrypted (RFC 6347, section 4.1; RFC 9147, section 4).
+//! What the header of a DTLS record tells before anything is decrypted (RFC 6347, section 4.1; RFC
+//! 9147, section 4).
 //!
-//! It is not authenticated: it only says to which of two connections behind one address a datagram may be of use.
+//! It is not authenticated: it only says to which of two connections behind one address a datagram
+//! may be of use.
 
 /// Content types: change_cipher_spec, alert, handshake.
 const PLAINTEXT: std::ops::RangeInclusive<u8> = 20..=22;
 const HANDSHAKE: u8 = 22;
 
-/// Whether a datagram belongs to a handshake that has no keys yet. An association that has them needs none of these.
+/// Whether a datagram belongs to a handshake that has no keys yet. An association that has them
+/// needs none of these.
 pub fn is_plaintext(datagram: &[u8]) -> bool {
     first_record(datagram).is_some_and(|(kind, epoch)| PLAINTEXT.contains(&kind) && epoch == 0)
 }
 
-/// Whether a datagram can be the first of a handshake. What an association of before still sends cannot.
+/// Whether a datagram can be the first of a handshake. What an association of before still sends
+/// cannot.
 pub fn starts_handshake(datagram: &[u8]) -> bool {
     first_record(datagram) == Some((HANDSHAKE, 0))
 }

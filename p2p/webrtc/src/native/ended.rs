@@ -1,10 +1,12 @@
 //! The names of connections that have ended: a USERNAME makes one connection, and no second one.
 //!
-//! A dialer that has not noticed the end yet, because the network was cut or this node was restarted meanwhile, goes on
-//! with its consent checks. Whoever answers them keeps it from noticing at all: it would wait for minutes on a connection
-//! that nobody else has. An honest dialer makes a new name for each attempt.
+//! A dialer that has not noticed the end yet, because the network was cut or this node was
+//! restarted meanwhile, goes on with its consent checks. Whoever answers them keeps it from
+//! noticing at all: it would wait for minutes on a connection that nobody else has. An honest
+//! dialer makes a new name for each attempt.
 //!
-//! A name is forgotten once it has not been heard for [`MEMORY`]; the table is bounded by [`NAMES_MAX`].
+//! A name is forgotten once it has not been heard for [`MEMORY`]; the table is bounded by
+//! [`NAMES_MAX`].
 
 use std::{
     collections::HashMap,
@@ -14,7 +16,8 @@ use std::{
 
 /// Longer than a dialer of any kind checks in vain: ICE's consent ends after 30 s (RFC 7675).
 const MEMORY: Duration = Duration::from_secs(60);
-/// Names remembered. Admission lets in 128 handshakes a second: a flood of them is remembered for half a minute.
+/// Names remembered. Admission lets in 128 handshakes a second: a flood of them is remembered for
+/// half a minute.
 const NAMES_MAX: usize = 4096;
 
 /// How a connection ended.

@@ -43,8 +43,8 @@ pub fn username(datagram: &[u8]) -> Option<&str> {
     None
 }
 
-/// Whether a STUN message was made by someone who knows the server's half of the USERNAME: it is the key of the
-/// dialer's requests, and of the answers to them.
+/// Whether a STUN message was made by someone who knows the server's half of the USERNAME: it is
+/// the key of the dialer's requests, and of the answers to them.
 pub fn is_authentic(datagram: &[u8], server_ufrag: &str, crypto: &CryptoProvider) -> bool {
     let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
     StunMessage::parse(datagram).is_ok_and(|m| m.verify(server_ufrag.as_bytes(), hmac))

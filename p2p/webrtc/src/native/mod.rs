@@ -1,15 +1,16 @@
 //! The native side: a libp2p `Transport` that listens on and dials `/webrtc-direct` with str0m.
 //!
 //! One UDP socket per listener. Its [`demultiplexer`] hands each datagram to the [`driver`] of
-//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the [`socket`] itself.
-//! A [`dialer`] has a socket of its own and the same driver.
+//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the [`socket`]
+//! itself. A [`dialer`] has a socket of its own and the same driver.
 //!
 //! ```text
 //! socket ─► demultiplexer ─(routes)─► driver ◄─► channels ◄─► stream cores ◄─► muxer ─► libp2p
 //!                └─(admission)─► transport: an incoming connection
 //! ```
 //!
-//! What a listener knows of a dialer goes through these states; each has less time, and more memory, than the one before:
+//! What a listener knows of a dialer goes through these states; each has less time, and more
+//! memory, than the one before:
 //!
 //! ```text
 //! nothing ──STUN with good integrity, admitted──► half open ──DTLS──► unauthenticated ──Noise──► open
@@ -17,7 +18,8 @@
 //!                                                  └────────────────────┴───────────────────────┴──► gone
 //! ```
 //!
-//! What has gone is not made again: its name is remembered ([`ended`]), and nobody answers a dialer that goes on with it.
+//! What has gone is not made again: its name is remembered ([`ended`]), and nobody answers a dialer
+//! that goes on with it.
 
 mod admission;
 mod certificate;

@@ -6,8 +6,9 @@
 //!
 //! But behind one address a new connection may begin before the end of an old one is noticed: after
 //! a cut of the network, or when a dialer was restarted. So an address has room for two: the newer
-//! one gets the handshakes, which the older has behind it, and both get what is encrypted, which only
-//! one of them can decrypt. What a driver can not decrypt, or has not asked for, keeps neither alive.
+//! one gets the handshakes, which the older has behind it, and both get what is encrypted, which
+//! only one of them can decrypt. What a driver can not decrypt, or has not asked for, keeps neither
+//! alive.
 //!
 //! The table is bounded by the number of connections and by [`ADDRESSES_MAX`] for each.
 
@@ -200,7 +201,8 @@ impl Routes {
         true
     }
 
-    /// Lets go of the address that a connection has not used for the longest time, if it has too many.
+    /// Lets go of the address that a connection has not used for the longest time, if it has too
+    /// many.
     fn keep_latest(&mut self, id: u64, except: SocketAddr) {
         let of_ours = |(source, binding): (&SocketAddr, &mut Binding)| {
             Some((binding.tenant(id)?.heard, *source))

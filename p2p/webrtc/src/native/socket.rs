@@ -1,7 +1,9 @@
-//! A UDP socket that moves many datagrams in one call to the system, where the system can: segmentation offload when
-//! sending (UDP GSO), several messages and receive offload when receiving (`recvmmsg`, UDP GRO).
+//! A UDP socket that moves many datagrams in one call to the system, where the system can:
+//! segmentation offload when sending (UDP GSO), several messages and receive offload when receiving
+//! (`recvmmsg`, UDP GRO).
 //!
-//! A third of the time of a bulk transfer was the system's while each datagram had a call of its own.
+//! A third of the time of a bulk transfer was the system's while each datagram had a call of its
+//! own.
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::{
@@ -17,7 +19,8 @@ pub const DATAGRAM_MAX: usize = 2048;
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// What one received message can hold, one datagram or several that the system has joined.
 const MESSAGE_MAX: usize = 64 * 1024;
-/// What one call may send: the largest payload of a UDP datagram over IPv6, which the system then cuts.
+/// What one call may send: the largest payload of a UDP datagram over IPv6, which the system then
+/// cuts.
 const SEND_MAX: usize = 65_527 - 40;
 
 /// See the module's documentation.
@@ -64,7 +67,8 @@ impl Socket {
         self.io.local_addr()
     }
 
-    /// Sends datagrams to one destination and empties the batch. What the system refuses is lost, as on the way.
+    /// Sends datagrams to one destination and empties the batch. What the system refuses is lost,
+    /// as on the way.
     pub async fn send(&self, batch: &mut Batch, destination: SocketAddr, from: Option<IpAddr>) {
         let transmit = Transmit {
             destination,

@@ -17,8 +17,8 @@ use std::{
 
 /// The least that may be in flight: room to measure a higher rate.
 const MIN: usize = 64 * 1024;
-/// What may be handed over at once: some 60 packets, fewer than common queues hold. Enough for a fast path: each
-/// acknowledgement is an occasion, too, not only the next tick of the timer.
+/// What may be handed over at once: some 60 packets, fewer than common queues hold. Enough for a
+/// fast path: each acknowledgement is an occasion, too, not only the next tick of the timer.
 const BURST: f64 = 64.0 * 1024.0;
 const RATE_MEMORY: Duration = Duration::from_secs(2);
 const DELAY_MEMORY: Duration = Duration::from_secs(10);
@@ -115,8 +115,8 @@ impl SendWindow {
 mod tests {
     use super::*;
 
-    /// A path of 10 MB/s and 50 ms: 500 kB in flight fill it. Returns the window, what was delivered in
-    /// three seconds, and the most that was handed over within a millisecond.
+    /// A path of 10 MB/s and 50 ms: 500 kB in flight fill it. Returns the window, what was
+    /// delivered in three seconds, and the most that was handed over within a millisecond.
     fn run(mut has_data: impl FnMut(u64) -> bool) -> (SendWindow, u64, usize) {
         let mut w = SendWindow::new(4 << 20);
         let start = Instant::now();

@@ -1,11 +1,14 @@
-//! What a session description must say before a browser gets it, and the window that ours announces.
+//! What a session description must say before a browser gets it, and the window that ours
+//! announces.
 //!
-//! It has to describe one data channel transport with one SHA-256 certificate, and nothing else: a second section, a
-//! second certificate or another hash is not for us to choose among. The rest is for the browser to judge.
+//! It has to describe one data channel transport with one SHA-256 certificate, and nothing else: a
+//! second section, a second certificate or another hash is not for us to choose among. The rest is
+//! for the browser to judge.
 //!
-//! A window (see `crate::stream`, "Flow control") has no channel 0 to be announced on, so it is an attribute of the
-//! description, `a=tequio-window:<bytes>`. It goes into the text that is sent, not into the one that the browser is given:
-//! descriptions must not be changed before they are set. Who does not know the attribute skips it (RFC 8866, 5.13).
+//! A window (see `crate::stream`, "Flow control") has no channel 0 to be announced on, so it is an
+//! attribute of the description, `a=tequio-window:<bytes>`. It goes into the text that is sent, not
+//! into the one that the browser is given: descriptions must not be changed before they are set.
+//! Who does not know the attribute skips it (RFC 8866, 5.13).
 
 use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, SDP_LEN_MAX};
 use crate::sdp;

@@ -1,4 +1,5 @@
-//! The order of the remote's messages, as one side expects them: its description first and once, then candidates.
+//! The order of the remote's messages, as one side expects them: its description first and once,
+//! then candidates.
 
 use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, Role, description, message::Message};
 
@@ -40,7 +41,8 @@ impl Exchange {
         }
     }
 
-    /// Judges the remote's next message; `None` where its stream ended. After an error the signalling has failed.
+    /// Judges the remote's next message; `None` where its stream ended. After an error the
+    /// signalling has failed.
     pub fn receive(&mut self, message: Option<Message>) -> Result<Received, BadSignal> {
         match (self.role, message) {
             (_, None) if !self.is_described => Err(BadSignal::Ended(self.expected())),

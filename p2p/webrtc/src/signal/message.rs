@@ -8,15 +8,16 @@
 //! }
 //! ```
 //!
-//! It refuses lengths above [`MESSAGE_LEN_MAX`] before anything is read, and text that is not UTF-8. Unknown fields are
-//! skipped, as protobuf asks.
+//! It refuses lengths above [`MESSAGE_LEN_MAX`] before anything is read, and text that is not
+//! UTF-8. Unknown fields are skipped, as protobuf asks.
 
 use super::{BadSignal, SDP_LEN_MAX};
 use crate::frame::{put_uvarint, take_bytes, take_uvarint};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::io;
 
-/// Longest message without its length: a description, its tags, and room for fields that others may add.
+/// Longest message without its length: a description, its tags, and room for fields that others may
+/// add.
 pub const MESSAGE_LEN_MAX: usize = SDP_LEN_MAX + 64;
 
 const TAG_TYPE: u64 = 1 << 3;
@@ -92,7 +93,8 @@ pub async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Message) ->
     stream.flush().await
 }
 
-/// Reads the next message; `None` if the stream has ended, or broke. What is not a message is an error.
+/// Reads the next message; `None` if the stream has ended, or broke. What is not a message is an
+/// error.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Message>, BadSignal> {
     let (mut len, mut shift) = (0u64, 0);
     loop {

@@ -1,9 +1,11 @@
-//! Signalling of browser-to-browser `/webrtc` (libp2p's `webrtc/webrtc.md`), without a browser and without I/O of its own.
+//! Signalling of browser-to-browser `/webrtc` (libp2p's `webrtc/webrtc.md`), without a browser and
+//! without I/O of its own.
 //!
-//! Two peers that are connected through a relay's circuit exchange an offer, an answer and ICE candidates over a stream of
-//! it. The circuit is authenticated, and the descriptions name the certificates: so they vouch for the new connection, and
-//! no Noise handshake follows on it. That makes these few messages part of the authentication: what is not exactly as
-//! expected is refused with a [`BadSignal`].
+//! Two peers that are connected through a relay's circuit exchange an offer, an answer and ICE
+//! candidates over a stream of it. The circuit is authenticated, and the descriptions name the
+//! certificates: so they vouch for the new connection, and no Noise handshake follows on it. That
+//! makes these few messages part of the authentication: what is not exactly as expected is refused
+//! with a [`BadSignal`].
 //!
 //! - [`message`]: the bytes;
 //! - [`description`]: what a session description must say, and the window that is added to it;
@@ -19,7 +21,8 @@ use std::time::Duration;
 pub const SIGNALLING_PROTOCOL: &str = "/webrtc-signaling/0.0.1";
 /// From the first byte of signalling to a connection.
 pub const SIGNALLING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest session description, bytes. Chromium's has some 500, with 32 candidates of usual length inside some 4,000.
+/// Longest session description, bytes. Chromium's has some 500, with 32 candidates of usual length
+/// inside some 4,000.
 pub const SDP_LEN_MAX: usize = 8 * 1024;
 /// Longest candidate, bytes; usual ones have 200.
 pub const CANDIDATE_LEN_MAX: usize = 1024;
@@ -62,7 +65,8 @@ pub enum BadSignal {
     /// A session description above `SDP_LEN_MAX`.
     #[error("a session description of {0} bytes; at most {SDP_LEN_MAX}")]
     LongDescription(usize),
-    /// A session description that says something else than one data channel transport with one certificate.
+    /// A session description that says something else than one data channel transport with one
+    /// certificate.
     #[error("a session description with {0}")]
     Description(&'static str),
     /// A candidate above `CANDIDATE_LEN_MAX`.

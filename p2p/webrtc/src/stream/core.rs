@@ -18,8 +18,9 @@ use std::{
 
 /// What every new stream of ours grants to the remote: the memory bound per stream.
 pub const RECV_WINDOW: u64 = 1024 * 1024;
-/// The window is raised by no less. So small that SCTP notices a lost raise by those that follow, while the writer still has
-/// some of its window: it takes three of them. What is noticed by time only costs a whole second.
+/// The window is raised by no less. So small that SCTP notices a lost raise by those that follow,
+/// while the writer still has some of its window: it takes three of them. What is noticed by time
+/// only costs a whole second.
 const GRANT_STEP: u64 = RECV_WINDOW / 16;
 /// Unread bytes we hold for a peer without flow control before we reset the stream.
 pub(super) const LEGACY_CAP: usize = 16 * 1024 * 1024;

@@ -8,8 +8,8 @@
 //!
 //! Neither a browser's `RTCDataChannel` nor str0m can stop the remote: received messages are
 //! pushed at us whether anyone reads or not. So the receiver grants credit, as QUIC does
-//! (RFC 9000, section 4): a stream starts with the window announced on channel 0 (between browsers, which have none, in
-//! the session description) and
+//! (RFC 9000, section 4): a stream starts with the window announced on channel 0 (between browsers,
+//! which have none, in the session description) and
 //! `Frame::window` raises the limit as the application reads. Peers that announce no window
 //! (js-libp2p, go-libp2p) get none and send unlimited; for them unread data is capped and the
 //! stream is reset beyond the cap.

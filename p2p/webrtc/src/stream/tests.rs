@@ -65,8 +65,9 @@ fn a_slow_reader_holds_at_most_one_window() {
     assert_eq!(fill(&mut a, &mut b, usize::MAX), buf.len());
 }
 
-/// SCTP sends a lost message again at once when three later ones were acknowledged, and otherwise after a second. So when one
-/// raise of the window is lost, the writer's window must last for three more and the repair.
+/// SCTP sends a lost message again at once when three later ones were acknowledged, and otherwise
+/// after a second. So when one raise of the window is lost, the writer's window must last for three
+/// more and the repair.
 #[test]
 fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     let (mut a, mut b) = pair();

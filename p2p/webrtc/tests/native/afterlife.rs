@@ -22,8 +22,8 @@ use tokio::{
 /// The silence after which a connection is given up, and what a busy machine adds.
 const SILENT_MAX: Duration = Duration::from_secs(12);
 
-/// Gives all dialers one address towards the listener, as some NATs do, and passes only the latest one's datagrams on:
-/// the others have vanished from the network, and know nothing of it yet.
+/// Gives all dialers one address towards the listener, as some NATs do, and passes only the latest
+/// one's datagrams on: the others have vanished from the network, and know nothing of it yet.
 struct Nat {
     addr: Multiaddr,
     towards_server: Arc<UdpSocket>,
@@ -114,7 +114,8 @@ async fn what_nobody_can_have_authenticated_keeps_nobody_alive() {
     while !dead.is_finished() && began.elapsed() < LONG {
         for datagram in [&encrypted, &hello, &request] {
             let mut datagram = datagram.clone();
-            // The replay window must not be what refuses it. In STUN this is the id, and the integrity is broken.
+            // The replay window must not be what refuses it. In STUN this is the id, and the
+            // integrity is broken.
             datagram[10] ^= n as u8 | 1;
             nat.towards_server.send(&datagram).await.unwrap();
         }

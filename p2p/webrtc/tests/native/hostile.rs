@@ -83,7 +83,8 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
         flood,
         timeout(4 * LONG, transfer(&mut near, &mut far, 4 << 20)).map(|r| r.expect("in time"))
     );
-    // None became a connection, and a newcomer gets in although the flood came from its own address.
+    // None became a connection, and a newcomer gets in although the flood came from its own
+    // address.
     let (_newcomer, _) = connected(&mut server).await;
     assert!(server.upgraded.try_recv().is_err());
     assert!(socket.try_recv(&mut [0; 2048]).is_err(), "not one answer");

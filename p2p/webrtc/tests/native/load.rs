@@ -33,7 +33,8 @@ async fn a_quarter_of_a_gibibyte_each_way() {
     each_way(256).await;
 }
 
-/// What a writer may be ahead of a reader that does not read: the window, and what waits to be sent.
+/// What a writer may be ahead of a reader that does not read: the window, and what waits to be
+/// sent.
 const AHEAD_MAX: u64 = 4 << 20;
 
 /// Writes until the reader's silence stops it, then lets the reader read.

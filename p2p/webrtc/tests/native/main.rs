@@ -1,4 +1,5 @@
-//! Listener and dialer over real sockets: data arrives whole, bounds hold, hostile datagrams change nothing.
+//! Listener and dialer over real sockets: data arrives whole, bounds hold, hostile datagrams change
+//! nothing.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -195,7 +195,8 @@ pub fn socket_of(addr: &Multiaddr) -> SocketAddr {
     }
 }
 
-/// A STUN binding request as an honest dialer makes it: with the integrity that the USERNAME's own password gives.
+/// A STUN binding request as an honest dialer makes it: with the integrity that the USERNAME's own
+/// password gives.
 pub fn authentic_request(server_ufrag: &str) -> Vec<u8> {
     let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
     let username = format!("{server_ufrag}:uFrg");

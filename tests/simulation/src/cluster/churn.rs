@@ -1,5 +1,5 @@
-//! Members come and go: they join, leave, bond more and change their keys at times that the seed draws, some with keys
-//! that are not theirs. Whoever hears nothing of new blocks asks for them.
+//! Members come and go: they join, leave, bond more and change their keys at times that the seed
+//! draws, some with keys that are not theirs. Whoever hears nothing of new blocks asks for them.
 
 use super::{Cluster, Happening};
 use tequio_core::{

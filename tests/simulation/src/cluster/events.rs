@@ -1,5 +1,5 @@
-//! What happens to a host, and what its machine wants done: from the queue into the machine, and from the machine
-//! through liars, bugs and checkers into the queue.
+//! What happens to a host, and what its machine wants done: from the queue into the machine, and
+//! from the machine through liars, bugs and checkers into the queue.
 
 use super::{Cluster, Happening, SYNC_BLOCKS};
 use crate::{
@@ -120,7 +120,8 @@ impl Cluster {
     fn work(&mut self, host: usize) {
         let node = &mut self.hosts[host];
         let (now_ms, life) = (node.clock_ms(self.now_us), node.life);
-        // The input stays at the front until its outputs are performed: what they feed back waits behind it.
+        // The input stays at the front until its outputs are performed: what they feed back waits
+        // behind it.
         let Some(input) = node.inbox.front().cloned() else { return };
         let Some(replica) = &mut node.replica else { return };
         meter::take();
@@ -283,7 +284,8 @@ impl Cluster {
         }
     }
 
-    /// A host says something: lies and bugs have their way with it, then the checkers, then the network.
+    /// A host says something: lies and bugs have their way with it, then the checkers, then the
+    /// network.
     fn utter(&mut self, host: usize, to: To, message: Message) {
         let (world, seat) = (self.world, self.hosts[host].seat);
         let Some(replica) = &self.hosts[host].replica else { return };

@@ -1,7 +1,7 @@
 //! Peers that lie, for tests and for everybody who wants to see what the network does with them.
 //!
-//! `relay` serves light nodes over WebSocket like an honest relay does, but changes what it passes on;
-//! `worker` takes lanes like an honest worker, but hands in wrong results. Both speak only what
+//! `relay` serves light nodes over WebSocket like an honest relay does, but changes what it passes
+//! on; `worker` takes lanes like an honest worker, but hands in wrong results. Both speak only what
 //! `docs/format.md` says: the honest peers have no switch that knows of them.
 
 mod relay;

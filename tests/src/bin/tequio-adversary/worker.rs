@@ -31,7 +31,8 @@ use tequio_p2p::{Config, Multiaddr, Network, Protocol, identity, spawn};
 /// What a lying worker does.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq)]
 pub enum Lie {
-    /// Other weights than were computed, with digests that fit neither; wrong products, in exact mode and inference.
+    /// Other weights than were computed, with digests that fit neither; wrong products, in exact
+    /// mode and inference.
     Product,
     /// True digests, but another delta; another gradient, or another class.
     Delta,

@@ -1,5 +1,5 @@
-//! What WebRTC peers send, and what they never would. Requests that Chromium and js-libp2p really sent lie in the corpus
-//! under their names.
+//! What WebRTC peers send, and what they never would. Requests that Chromium and js-libp2p really
+//! sent lie in the corpus under their names.
 
 /// Names in order of both handshakes, then names that look like one.
 pub fn stun_usernames() -> Vec<Vec<u8>> {
@@ -91,7 +91,8 @@ pub fn frames() -> Vec<Vec<u8>> {
         [&[7], unknown.as_slice()].concat(),
         [&[255], largest.as_slice()].concat(),
         [&[255], too_large.as_slice()].concat(),
-        // Lengths without an end, above 64 bits, past their frame; empty frames; numbers that are longer than need be.
+        // Lengths without an end, above 64 bits, past their frame; empty frames; numbers that are
+        // longer than need be.
         vec![0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         vec![3, 4, 0x12, 0xff, 0xff, 3],
         vec![0, 0, 0, 0],
@@ -129,8 +130,8 @@ fn offer() -> String {
     )
 }
 
-/// Whole exchanges of both sides, with and without a window, and what must be refused: another order, two sections, no
-/// fingerprint, too many candidates, lengths that are too large.
+/// Whole exchanges of both sides, with and without a window, and what must be refused: another
+/// order, two sections, no fingerprint, too many candidates, lengths that are too large.
 pub fn signalling() -> Vec<Vec<u8>> {
     let message = |kind: u8, text: &str| {
         let data = [&[0x12], number(text.len()).as_slice(), text.as_bytes()].concat();

@@ -143,7 +143,8 @@ fn who_leaves_gets_the_bond_after_its_time_and_answers_until_then() {
         panic!("{:?}", ledger.membership(1))
     };
     assert_eq!(until_ms, ledger.head.time_ms - 1 + TRUST_MS + 1);
-    // What it did in the first epoch still costs it the bond; what the newcomer did not do then costs it nothing.
+    // What it did in the first epoch still costs it the bond; what the newcomer did not do then
+    // costs it nothing.
     let vote = |n: u8, digest: u8| {
         let (chain, digest) = (ledger.start.chain, Digest([digest; 32]));
         let vote = Vote { chain, epoch: 0, height: 5, view: 0, phase: Phase::Commit, digest };
