@@ -2,7 +2,6 @@
 //! `tequio run`; a flag wins over the variable, the variable over the file. Unknown options are
 //! refused.
 
-use crate::files;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,6 +11,7 @@ use std::{
     str::FromStr,
 };
 use tequio_core::consensus::{Pipeline, VotesTo};
+use tequio_host::files;
 
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "config.toml";
@@ -291,7 +291,7 @@ fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
     if error.kind() != std::io::ErrorKind::NotFound {
         return anyhow::Error::new(error).context(format!("cannot read {}", path.display()));
     }
-    let found = files::node_directories(dir);
+    let found = node_directories(dir);
     match (dir.is_dir(), found.first()) {
         (false, _) => {
             anyhow::anyhow!("there is no directory {}: check --dir, or {init}", dir.display())
@@ -310,6 +310,20 @@ fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
             dir.display()
         ),
     }
+}
+
+/// Entries of a directory that [`node_directories`] looks at.
+const NODE_DIRECTORIES_MAX: usize = 1024;
+
+/// The directories in `dir` that have a node's configuration, in the order of their names; at most
+/// `NODE_DIRECTORIES_MAX`.
+pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let is_node = |path: &PathBuf| path.join(FILE_NAME).is_file();
+    let mut found: Vec<PathBuf> =
+        entries.take(NODE_DIRECTORIES_MAX).map(|entry| entry.path()).filter(is_node).collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]

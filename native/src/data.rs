@@ -1,9 +1,9 @@
 //! Data files: CSV, plain or gzip. The size is capped before and after unpacking, so that a small
 //! file cannot unpack into all memory.
 
-use crate::files;
 use flate2::read::MultiGzDecoder;
 use std::{io, path::Path};
+use tequio_host::files;
 
 /// Largest data file, packed or unpacked, bytes.
 pub const DATA_LEN_MAX: usize = tequio_core::compute::dataset::CSV_BYTES_MAX;

@@ -1,15 +1,8 @@
-//! The node's secret keys and the file in which they rest (`tequio_core::keystore`).
-//!
-//! The passphrase comes from a file, from the environment or from the terminal, never from the
-//! command line, where every process of the machine could read it.
+//! The node's secret keys and the keystore file that holds them.
 
-use crate::files;
 use anyhow::{Context as _, bail};
 use borsh::{BorshDeserialize, BorshSerialize};
-use std::{
-    io::{ErrorKind, IsTerminal},
-    path::Path,
-};
+use std::{io::ErrorKind, path::Path};
 use tequio_core::{
     codec::{self, BoundedVec},
     consensus::SeatKeys,
@@ -18,22 +11,20 @@ use tequio_core::{
     ledger::genesis::GenesisSeat,
     types::{NodeId, Weight},
 };
+use tequio_host::{
+    Passphrase,
+    keystore::{KeystoreFileError, open_file, seal_file},
+    random,
+};
 use zeroize::{Zeroize, Zeroizing};
 
-/// The variable that may hold the passphrase.
-pub const PASSPHRASE_ENV: &str = "TEQUIO_PASSPHRASE";
 /// Name of the keystore in a node's directory.
 pub const FILE_NAME: &str = "keystore";
-/// Longest passphrase file, bytes.
-const PASSPHRASE_LEN_MAX: usize = 4096;
 const SECRETS_VERSION: u8 = 3;
 /// Without keys for later epochs.
 const SECRETS_VERSION_PLAIN: u8 = 2;
 /// Sets of keys that a node has for its seat, besides the first: beyond, the oldest go.
 const LATER_MAX: usize = 6;
-
-/// A passphrase; erased when dropped.
-pub type Passphrase = Zeroizing<String>;
 
 /// Who this node is, and what it votes with.
 #[derive(Clone)]
@@ -169,37 +160,34 @@ impl Keys {
                 .try_into()?,
         };
         let bytes = Zeroizing::new(codec::encode(&secrets));
-        let file =
-            keystore::seal(&bytes, passphrase.as_bytes(), *random::<16>()?, *random::<24>()?)?;
-        files::write_atomic(path, &file, files::PRIVATE)
+        seal_file(path, &bytes, passphrase)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Opens a keystore.
     pub fn open(path: &Path, passphrase: &Passphrase) -> anyhow::Result<Self> {
         let place = || format!("cannot open the keystore {}", path.display());
-        let file = files::read_capped(path, keystore::FILE_LEN_MAX).map_err(|error| {
-            let mend = match error.kind() {
-                ErrorKind::NotFound => {
-                    ": check the path, or bring the keys back from a backup (`tequio keys import`)"
+        let bytes = open_file(path, passphrase).map_err(|error| {
+            let mend = match &error {
+                KeystoreFileError::Io(error) => match error.kind() {
+                    ErrorKind::NotFound => {
+                        ": check the path, or bring the keys back from a backup (`tequio keys import`)"
+                    }
+                    ErrorKind::PermissionDenied => ": run the command as the user that owns it",
+                    _ => "",
+                },
+                KeystoreFileError::Keystore(KeystoreError::WrongPassphrase) => {
+                    ": give the passphrase with which it was sealed, in --passphrase-file or \
+                     TEQUIO_PASSPHRASE"
                 }
-                ErrorKind::PermissionDenied => ": run the command as the user that owns it",
-                _ => "",
-            };
-            anyhow::Error::new(error)
-                .context(format!("cannot open the keystore {}{mend}", path.display()))
-        })?;
-        let bytes = keystore::open(&file, passphrase.as_bytes()).map_err(|error| {
-            let mend = match error {
-                KeystoreError::WrongPassphrase => {
-                    ": give the passphrase with which it was sealed, in --passphrase-file or TEQUIO_PASSPHRASE"
-                }
-                KeystoreError::NotAKeystore | KeystoreError::Parameters => {
+                KeystoreFileError::Keystore(
+                    KeystoreError::NotAKeystore | KeystoreError::Parameters,
+                ) => {
                     ": name another file, or bring the keys back from a backup (`tequio keys import`)"
                 }
-                KeystoreError::Version(_) | KeystoreError::TooLarge => "",
+                KeystoreFileError::Keystore(_) | KeystoreFileError::Random(_) => "",
             };
-            anyhow::Error::new(error).context(format!("cannot open the keystore {}{mend}", path.display()))
+            anyhow::Error::new(error).context(format!("{}{mend}", place()))
         })?;
         match bytes.first() {
             Some(&SECRETS_VERSION | &SECRETS_VERSION_PLAIN) | None => {}
@@ -244,76 +232,6 @@ impl Keys {
     }
 }
 
-/// Where a passphrase may come from, in this order: a file, the environment, the terminal.
-#[derive(Clone, Copy, Debug)]
-pub struct PassphraseSource<'a> {
-    /// First line of this file.
-    pub file: Option<&'a Path>,
-    /// Asked for twice on the terminal, because it is a new one.
-    pub new: bool,
-    /// What it protects, for the prompt.
-    pub what: &'a str,
-}
-
-impl PassphraseSource<'_> {
-    /// The passphrase.
-    pub fn read(&self) -> anyhow::Result<Passphrase> {
-        if let Some(path) = self.file {
-            return passphrase_file(path);
-        }
-        if let Some(passphrase) = std::env::var_os(PASSPHRASE_ENV).filter(|text| !text.is_empty()) {
-            let text = passphrase.into_string();
-            let text = text.map_err(|_| {
-                anyhow::anyhow!("{PASSPHRASE_ENV} is not UTF-8: use --passphrase-file")
-            })?;
-            return Ok(Zeroizing::new(text));
-        }
-        if !std::io::stdin().is_terminal() {
-            bail!(
-                "there is no passphrase for {}: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a terminal",
-                self.what
-            );
-        }
-        let ask = |prompt: String| rpassword::prompt_password(prompt).map(Zeroizing::new);
-        let passphrase = ask(format!("Passphrase of {}: ", self.what))?;
-        if passphrase.is_empty() {
-            bail!("the passphrase is empty: type one");
-        }
-        if self.new && *ask("The same again: ".into())? != *passphrase {
-            bail!("the two passphrases differ: run the command again");
-        }
-        Ok(passphrase)
-    }
-}
-
-/// The first line of a file.
-fn passphrase_file(path: &Path) -> anyhow::Result<Passphrase> {
-    let place = || {
-        format!(
-            "cannot read the passphrase file {}: its first line must be the passphrase; --passphrase-file or \
-             `passphrase_file` in config.toml names it",
-            path.display()
-        )
-    };
-    let bytes = Zeroizing::new(files::read_capped(path, PASSPHRASE_LEN_MAX).with_context(place)?);
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| anyhow::anyhow!("it is not UTF-8 text"))
-        .with_context(place)?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(anyhow::anyhow!("its first line is empty").context(place()));
-    }
-    Ok(Zeroizing::new(line.to_owned()))
-}
-
-/// Bytes from the operating system.
-pub fn random<const N: usize>() -> anyhow::Result<Zeroizing<[u8; N]>> {
-    let mut bytes = Zeroizing::new([0; N]);
-    getrandom::fill(bytes.as_mut())
-        .map_err(|e| anyhow::anyhow!("the operating system gives no random bytes: {e}"))?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,16 +262,5 @@ mod tests {
             (again.later.len(), again.later[0].vote.public()),
             (LATER_MAX, first.vote.public())
         );
-    }
-
-    #[test]
-    fn a_passphrase_file_gives_its_first_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("passphrase");
-        std::fs::write(&path, "first\nsecond\n").unwrap();
-        let source = PassphraseSource { file: Some(&path), new: false, what: "a test" };
-        assert_eq!(source.read().unwrap().as_str(), "first");
-        std::fs::write(&path, "\n").unwrap();
-        assert!(source.read().is_err());
     }
 }

@@ -12,7 +12,6 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod descriptors;
-pub mod files;
 pub mod keys;
 #[cfg(test)]
 mod limits;

@@ -27,7 +27,8 @@ fn main() -> ExitCode {
     let _ = nix::sys::prctl::set_thp_disable(true);
     // Two providers are compiled in; QUIC and TLS take this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    forget_empty_variables();
+    // SAFETY: there are no other threads yet.
+    unsafe { tequio_host::environment::remove_empty_variables("TEQUIO_") };
     tequio::log::start();
     match Cli::parse().execute() {
         Ok(()) if is_output_whole() => ExitCode::SUCCESS,
@@ -52,18 +53,6 @@ fn in_a_line(error: &anyhow::Error) -> String {
         line.push_str(&cause);
     }
     line
-}
-
-/// Removes variables of this program that are empty: service managers and container files set a
-/// variable to nothing where they mean that it is not set.
-fn forget_empty_variables() {
-    let empty = std::env::vars_os().filter(|(name, value)| {
-        value.is_empty() && name.to_str().is_some_and(|name| name.starts_with("TEQUIO_"))
-    });
-    for (name, _) in empty.collect::<Vec<_>>() {
-        // SAFETY: there are no other threads yet.
-        unsafe { std::env::remove_var(name) };
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod address_key;
 mod circuits;
 mod config;
 mod driver;
@@ -27,6 +28,7 @@ mod timer;
 mod traffic;
 mod transport;
 
+pub use address_key::address_key;
 use futures::channel::mpsc;
 pub use libp2p::Multiaddr;
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,9 +1,10 @@
 //! Warns while the checkpoint that browsers start from is about to expire, or has expired. The
 //! relay does not renew it: links to the page pin the file by its hash.
 
-use crate::{files, http::CheckpointFile};
+use crate::http::CheckpointFile;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX};
+use tequio_host::files;
 
 /// Between two looks at the file.
 const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);

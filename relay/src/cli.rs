@@ -3,11 +3,11 @@
 use crate::{Config, Operator, TlsFiles, TurnConfig, TurnLimits, keys, turn::CREDENTIAL_LIFETIME};
 use clap::Parser;
 use std::{
-    io,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     path::PathBuf,
     time::Duration,
 };
+use tequio_host::{PassphraseError, PassphraseSource};
 use tequio_p2p::{Multiaddr, RelayLimits};
 
 /// A browser's way into a Tequio network.
@@ -199,9 +199,14 @@ fn operator_url(text: &str) -> Result<String, String> {
 
 impl Args {
     /// Reads the passphrase and fills in the defaults.
-    pub fn into_config(self) -> io::Result<Config> {
+    pub fn into_config(self) -> Result<Config, PassphraseError> {
         let new = !self.data.join(keys::FILE_NAME).exists();
-        let passphrase = keys::passphrase(self.passphrase_file.as_deref(), new)?;
+        let source = PassphraseSource {
+            file: self.passphrase_file.as_deref(),
+            new,
+            what: "the relay's keystore",
+        };
+        let passphrase = source.read()?;
         let tls = self.tls_cert.zip(self.tls_key).map(|(cert, key)| TlsFiles { cert, key });
         let mut config = Config::new(self.data, passphrase);
         config.listen = self.listen;

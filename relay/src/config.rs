@@ -1,7 +1,8 @@
 //! What an operator decides. The command line ([`crate::cli`]) makes it; tests make it directly.
 
-use crate::{TurnConfig, keys::Passphrase};
+use crate::TurnConfig;
 use std::{net::SocketAddr, path::PathBuf};
+use tequio_host::Passphrase;
 use tequio_p2p::{Limits, Multiaddr, RelayLimits};
 
 /// Everything a relay needs to start.

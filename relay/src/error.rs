@@ -1,7 +1,8 @@
 //! Why a relay does not start: each says what to look at.
 
 use std::{io, path::PathBuf};
-use tequio_core::{keystore::KeystoreError, ledger::genesis};
+use tequio_core::ledger::genesis;
+use tequio_host::{LockError, keystore::KeystoreFileError};
 use tequio_p2p::{ListenError, Multiaddr, SpawnError};
 
 /// See the variants' texts.
@@ -18,16 +19,16 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Another process runs with the same identity.
-    #[error("{0} is in use by another tequio-relay")]
-    InUse(PathBuf),
+    /// The directory cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The keystore does not open.
     #[error("keystore {path}")]
     Keystore {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: KeystoreError,
+        source: KeystoreFileError,
     },
     /// The keystore opens, but its contents are not a relay's.
     #[error("keystore {path} does not hold a relay's keys: {cause}")]

@@ -15,11 +15,9 @@ mod checkpoint_age;
 pub mod cli;
 mod config;
 mod error;
-mod files;
 pub mod forward;
 pub mod http;
 pub mod keys;
-mod limit;
 mod metrics;
 mod service;
 mod tls;
@@ -30,3 +28,15 @@ pub use config::{Config, Operator, TlsFiles};
 pub use error::StartError;
 pub use service::Relay;
 pub use turn::{TurnConfig, TurnLimits, TurnServer};
+
+use std::num::NonZeroU32;
+use tequio_host::RateLimit;
+
+/// Requests at once, in seconds of the long-run rate.
+const BURST_S: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// The rate of requests per client, at least one per second.
+fn rate_limit(per_s: u32) -> RateLimit {
+    let per_s = NonZeroU32::new(per_s).unwrap_or(NonZeroU32::MIN);
+    RateLimit::start(per_s, per_s.saturating_mul(BURST_S))
+}

@@ -5,8 +5,6 @@
 use anyhow::Context as _;
 use clap::Parser;
 use std::{
-    env,
-    ffi::OsString,
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -34,7 +32,8 @@ type LogFilter = reload::Handle<EnvFilter, Registry>;
 fn main() -> ExitCode {
     // Two providers are compiled in (see the network's documentation): choose before anyone asks.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    forget_empty_variables();
+    // SAFETY: there are no other threads yet.
+    unsafe { tequio_host::environment::remove_empty_variables("TEQUIO_") };
     let args = Args::parse();
     let ended = start_log(args.log_filter_file.as_deref()).and_then(|filter| {
         tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args, filter))
@@ -45,21 +44,6 @@ fn main() -> ExitCode {
             eprintln!("tequio-relay: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Removes variables of this program that are empty: service managers and container files set a
-/// variable to nothing where they mean that it is not set.
-fn forget_empty_variables() {
-    let is_ours =
-        |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("TEQUIO_RELAY_"));
-    let empty: Vec<OsString> = env::vars_os()
-        .filter(|(name, value)| value.is_empty() && is_ours(name))
-        .map(|(name, _)| name)
-        .collect();
-    for name in empty {
-        // SAFETY: there are no other threads yet.
-        unsafe { env::remove_var(name) };
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::{
     Addresses, Config, StartError, checkpoint_age,
-    files::DirectoryLock,
     forward::Forwarder,
     http::{self, CheckpointFile, Server, Site},
     keys::Keys,
@@ -17,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tequio_core::types::NodeId;
+use tequio_host::DirectoryLock;
 use tequio_p2p::{
     Event, Events, Multiaddr, Network, Path as PeerPath, Protocol, TransportKind, identity,
 };
@@ -63,6 +63,8 @@ impl Relay {
         let turn =
             config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
 
+        std::fs::create_dir_all(&config.data)
+            .map_err(StartError::file("make directory", &config.data))?;
         let lock = DirectoryLock::take(&config.data)?;
         // Argon2 takes its time on purpose.
         let (data, passphrase) = (config.data.clone(), config.passphrase.clone());

@@ -2,7 +2,7 @@
 //! what changes state.
 
 use super::{Api, error::ApiError};
-use crate::{config::HostName, files, node::context::Context};
+use crate::{config::HostName, node::context::Context};
 use anyhow::Context as _;
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
@@ -10,13 +10,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
     path::Path,
     sync::Arc,
 };
+use tequio_host::{RateLimit, files};
 
 /// Name of the file with the token, in a node's directory.
 pub const TOKEN_FILE: &str = "api-token";
@@ -26,24 +26,18 @@ const TOKEN_CHARS_MIN: usize = 16;
 pub const RATE_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Requests of one address at once.
 pub const BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
-/// Addresses above which idle ones are forgotten.
-const ADDRESSES_MAX: usize = 10_000;
 
 /// Counts requests by address, and knows the names of this node.
 pub struct Guard {
     context: Arc<Context>,
     hosts: Vec<HostName>,
-    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    rate: RateLimit,
 }
 
 impl Guard {
     /// Nobody has asked yet.
     pub fn new(context: Arc<Context>, hosts: Vec<HostName>) -> Self {
-        Self {
-            context,
-            hosts,
-            limiter: RateLimiter::keyed(Quota::per_second(RATE_PER_SECOND).allow_burst(BURST)),
-        }
+        Self { context, hosts, rate: RateLimit::start(RATE_PER_SECOND, BURST) }
     }
 }
 
@@ -55,10 +49,7 @@ pub async fn check(
     next: Next,
 ) -> Response {
     guard.context.metrics.http_requests.inc();
-    if guard.limiter.len() > ADDRESSES_MAX {
-        guard.limiter.retain_recent();
-    }
-    if guard.limiter.check_key(&addr.ip()).is_err() {
+    if guard.rate.check(addr.ip()).is_err() {
         guard.context.metrics.http_limited.inc();
         return ApiError::limited().into_response();
     }

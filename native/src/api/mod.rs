@@ -21,7 +21,6 @@ pub use submission::FREE_BYTES_MIN;
 use crate::{
     config::{HostName, HttpAddr},
     data::DATA_LEN_MAX,
-    files, keys,
     node::context::Context,
 };
 use axum::{
@@ -35,6 +34,7 @@ use axum::{
 };
 use guard::{Guard, Token};
 use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
+use tequio_host::files;
 use tokio::{net::TcpListener, sync::watch};
 
 /// The description of this API; a test compares it with the routes.
@@ -126,7 +126,7 @@ fn token(dir: &Path) -> anyhow::Result<Token> {
     if !path.exists() {
         files::write_atomic(
             &path,
-            Token::spell(&*keys::random::<32>()?).as_bytes(),
+            Token::spell(&*tequio_host::random::<32>()?).as_bytes(),
             files::PRIVATE,
         )?;
     }

@@ -8,10 +8,7 @@ use super::{
     handovers, say,
     trust::{self, Root, TrustOptions},
 };
-use crate::{
-    files,
-    node::{CHECKPOINT_FILE, machine::now_ms, read_public},
-};
+use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -22,6 +19,7 @@ use tequio_core::{
     types::{Digest, TimeMs, Unverified},
     wire::light::FinalHeader,
 };
+use tequio_host::files;
 
 /// Make, show, check and pin checkpoints, from which verification and new nodes start
 #[derive(Debug, Args)]

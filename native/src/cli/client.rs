@@ -8,7 +8,6 @@ use crate::{
     api,
     config::{self, Config},
     data::DATA_LEN_MAX,
-    files,
     node::neighbours::{RUN_FILE, RUN_FILE_LEN_MAX},
 };
 use anyhow::bail;
@@ -18,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tequio_host::{directory_lock, files};
 use ureq::{Agent, Body, http::Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,7 +222,7 @@ impl Client {
     /// The token, unless no process holds the directory's lock: a killed node leaves its address in
     /// the run file, and another user's program may listen there now.
     fn bearer(&self) -> anyhow::Result<&str> {
-        if files::is_held(&self.dir) == Some(false) {
+        if directory_lock::is_held(&self.dir) == Some(false) {
             let dir = self.dir.display();
             let text = format!(
                 "no node runs on {dir}: it has ended without removing its run file. Start it with `tequio run --dir {dir}`"
@@ -433,7 +433,7 @@ mod tests {
     #[test]
     fn the_token_is_given_only_while_a_node_holds_the_directory() {
         let fake = Fake::new(|_, stream| answer(stream, "{}"));
-        let held = files::DirectoryLock::take(fake.dir.path()).unwrap();
+        let held = tequio_host::DirectoryLock::take(fake.dir.path()).unwrap();
         fake.client().delete("/v1/jobs/x").unwrap();
         assert!(fake.requests.recv_timeout(SOON).unwrap().contains("Bearer 0123456789abcdef"));
         // The node is killed, and another program listens on its port.

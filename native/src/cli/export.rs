@@ -16,10 +16,7 @@ use super::{
     client::{Client, segment},
     handovers, kb,
 };
-use crate::{
-    files,
-    node::{jobs::proof_keys, machine::now_ms},
-};
+use crate::node::{jobs::proof_keys, machine::now_ms};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::{
@@ -39,6 +36,7 @@ use tequio_core::{
     types::{Height, TimeMs, Unverified},
     wire::light::{RESPONSE_LEN_MAX, Response},
 };
+use tequio_host::files;
 
 /// Where the handovers start.
 pub const CHECKPOINT: &str = "checkpoint.bin";

@@ -1,7 +1,6 @@
 //! Committee handovers for commands: from a running node, or from a file.
 
 use super::client::Client;
-use crate::files;
 use anyhow::{Context as _, bail, ensure};
 use std::path::Path;
 use tequio_core::{
@@ -13,6 +12,7 @@ use tequio_core::{
     types::{Epoch, TimeMs},
     wire::light::{CommitteeHandover, HANDOVERS_MAX, RESPONSE_LEN_MAX, Response},
 };
+use tequio_host::files;
 
 /// Follows a node's handovers up to an epoch, page by page. Returns those that it followed; each
 /// has been verified.

@@ -5,7 +5,7 @@ use super::{
     client::{Client, job_id},
     export, job, kb, queued, say,
 };
-use crate::{data, files};
+use crate::data;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use tequio_core::{
     knowledge::{answers::Answers, model::Model},
     ledger::job::{JobId, JobKind, JobOutput, JobStatus},
 };
+use tequio_host::files;
 
 /// Answer the rows of a CSV with a model that a job has trained
 #[derive(Debug, Args)]

@@ -4,8 +4,7 @@
 use super::{Json, PassphraseFile, say};
 use crate::{
     config::{self, Config},
-    files,
-    keys::{self, Keys, Passphrase, PassphraseSource},
+    keys::{self, Keys},
     node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, neighbours::PeerName},
 };
 use anyhow::{Context as _, bail, ensure};
@@ -25,6 +24,8 @@ use tequio_core::{
     },
     types::{Digest, Height},
 };
+use tequio_host::files;
+use tequio_host::{Passphrase, PassphraseSource};
 use tequio_p2p::identity;
 use zeroize::Zeroizing;
 
@@ -267,12 +268,13 @@ impl Init {
     fn devnet_passphrase(&self) -> anyhow::Result<(Passphrase, Option<PathBuf>)> {
         let given = self.passphrase.passphrase_file.as_deref();
         if given.is_some()
-            || std::env::var_os(keys::PASSPHRASE_ENV).is_some_and(|text| !text.is_empty())
+            || std::env::var_os(tequio_host::passphrase::PASSPHRASE_ENV)
+                .is_some_and(|text| !text.is_empty())
         {
             let source = PassphraseSource { file: given, new: true, what: "the new keys" };
             return Ok((source.read()?, given.map(std::path::absolute).transpose()?));
         }
-        let random = keys::random::<16>()?;
+        let random = tequio_host::random::<16>()?;
         let passphrase =
             Zeroizing::new(random.iter().map(|b| format!("{b:02x}")).collect::<String>());
         files::write_atomic(
@@ -297,7 +299,7 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
             "{dir_text} is a node's directory already: `tequio run --dir {dir_text}` runs it; a new one needs another --dir"
         );
     }
-    match files::node_directories(dir).first() {
+    match config::node_directories(dir).first() {
         Some(node) => bail!(
             "{dir_text} holds a network already: `tequio run --dir {}` runs its first node; a new one needs another --dir",
             node.display()

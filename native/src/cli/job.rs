@@ -7,7 +7,7 @@ use super::{
     infer::Infer,
     interrupt, job_text, queued, say,
 };
-use crate::{data, keys, store::SubmissionKey};
+use crate::{data, store::SubmissionKey};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -109,7 +109,8 @@ fn submission_key(text: &str) -> Result<String, String> {
 impl Key {
     /// The key that was given, or a random one.
     pub fn take(self) -> anyhow::Result<String> {
-        let random = || Ok(keys::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect());
+        let random =
+            || Ok(tequio_host::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect());
         self.key.map_or_else(random, Ok)
     }
 }

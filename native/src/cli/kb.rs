@@ -5,7 +5,6 @@ use super::{
     client::{Client, segment},
     say,
 };
-use crate::files;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -17,6 +16,7 @@ use tequio_core::{
     },
     types::{Unverified, Verified},
 };
+use tequio_host::files;
 
 /// Read the knowledge base
 #[derive(Debug, Args)]

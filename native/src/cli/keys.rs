@@ -3,13 +3,14 @@
 use super::{Dir, Json, PassphraseFile, say};
 use crate::{
     config::Config,
-    files::DirectoryLock,
-    keys::{self, Keys as NodeKeys, PassphraseSource},
+    keys::{self, Keys as NodeKeys},
 };
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use tequio_host::DirectoryLock;
+use tequio_host::PassphraseSource;
 
 /// Show, export and import a node's keys
 #[derive(Debug, Args)]
@@ -115,13 +116,13 @@ impl Show {
         self.dir.dir.join(keys::FILE_NAME)
     }
 
-    fn passphrase(&self) -> anyhow::Result<keys::Passphrase> {
+    fn passphrase(&self) -> anyhow::Result<tequio_host::Passphrase> {
         let configured = Config::load(&self.dir.dir).ok().and_then(|c| c.passphrase_file);
         let configured = configured.map(|file| self.dir.dir.join(file));
         let file: Option<&Path> =
             self.passphrase.passphrase_file.as_deref().or(configured.as_deref());
         let what = format!("the keys in {}", self.dir.dir.display());
-        PassphraseSource { file, new: false, what: &what }.read()
+        PassphraseSource { file, new: false, what: &what }.read().map_err(Into::into)
     }
 
     fn describe(&self, keys: &NodeKeys, event: &str) -> anyhow::Result<()> {

@@ -4,8 +4,8 @@ use super::{Dir, Json, PassphraseFile, say};
 use crate::{
     api,
     config::{self, Config, HostName, HttpAddr, Pipelining, Votes},
-    descriptors, files,
-    keys::{self, Keys, PassphraseSource},
+    descriptors,
+    keys::{self, Keys},
     log,
     node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
 };
@@ -13,6 +13,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use tequio_host::PassphraseSource;
+use tequio_host::files;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Run a node

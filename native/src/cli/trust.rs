@@ -3,10 +3,7 @@
 //! A root is a checkpoint that the caller names or has pinned. A checkpoint that comes with what is
 //! to be verified is never one by itself: a forged export has a forged checkpoint.
 
-use crate::{
-    files,
-    node::{CHECKPOINT_FILE, machine::now_ms, read_public},
-};
+use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
 use anyhow::{Context as _, bail, ensure};
 use std::{
     env,
@@ -17,6 +14,7 @@ use tequio_core::{
     light::LightClient,
     types::{ChainId, Digest, TimeMs},
 };
+use tequio_host::files;
 use time::{
     Date, OffsetDateTime, Time, format_description::well_known::Rfc3339, macros::format_description,
 };

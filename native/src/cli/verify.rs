@@ -7,7 +7,7 @@ use super::{
     trust::{self, AsOf, Root, TrustOptions},
 };
 use crate::{
-    data, files,
+    data,
     node::{audit, jobs, machine::now_ms},
 };
 use clap::Args;
@@ -34,6 +34,7 @@ use tequio_core::{
     types::{ChainId, Digest, TimeMs, Unverified, Verified},
     wire::light::{CommitteeHandover, RESPONSE_LEN_MAX, Response},
 };
+use tequio_host::files;
 
 /// Check an exported model
 #[derive(Debug, Args)]

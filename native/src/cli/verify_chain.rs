@@ -4,8 +4,6 @@
 use super::{Dir, Json, say};
 use crate::{
     config::Config,
-    files::DirectoryLock,
-    keys,
     node::{GENESIS_FILE, machine::now_ms, read_public},
     store::{self, Store},
 };
@@ -19,6 +17,7 @@ use tequio_core::{
     machine::Machine,
     types::{Height, NodeId},
 };
+use tequio_host::DirectoryLock;
 
 /// Blocks between lines of progress.
 const TELL_EVERY: Height = 1000;
@@ -64,7 +63,7 @@ impl VerifyChain {
         };
         let (from, to) = (head.header.height, newest.header.header.height);
         // A follower: it checks everything and says nothing.
-        let node_key = NodeKey::from_bytes(&*keys::random::<32>()?);
+        let node_key = NodeKey::from_bytes(&*tequio_host::random::<32>()?);
         let config = ReplicaConfig {
             node_key,
             seat_keys: Vec::new(),

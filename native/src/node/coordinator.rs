@@ -10,7 +10,6 @@ use super::{
     objects,
     transactor::{self, TransactError},
 };
-use crate::keys;
 use anyhow::Context as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -253,7 +252,7 @@ async fn material(context: &Arc<Context>, job: &Job) -> anyhow::Result<Material>
 
 async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<()> {
     let material = material(context, job).await?;
-    let config = Config::new(context.id, *keys::random()?);
+    let config = Config::new(context.id, *tequio_host::random()?);
     let decode = |bytes: Vec<u8>| codec::decode::<Record>(&bytes, RECORD_LEN_MAX);
     let records =
         context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;

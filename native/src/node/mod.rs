@@ -35,7 +35,6 @@ pub mod worker;
 
 use crate::{
     config::Config,
-    files::{self, DirectoryLock},
     keys::{self, Keys},
     store::{self, Store, WriteFailure},
 };
@@ -48,6 +47,7 @@ use std::{
     thread::JoinHandle,
 };
 use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX, GenesisFile};
+use tequio_host::{DirectoryLock, files};
 use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
 

@@ -1,12 +1,12 @@
 //! Peers on this machine, named by their directories: a running node leaves there where it listens,
 //! so the system may choose its ports, and others find it again after every start.
 
-use crate::files;
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tequio_host::files;
 use tequio_p2p::{Multiaddr, Network, identity};
 
 /// Where `tequio status` and others find the running node, in its directory.

@@ -278,14 +278,14 @@ pub async fn addresses_of(context: &Context, peer: &PeerInfo, of: AddressesOf) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys;
+
     use tequio_core::crypto::NodeKey;
     use tequio_p2p::TransportKind;
 
     fn peer(agent: &str) -> PeerInfo {
         let addr: Multiaddr = "/ip4/203.0.113.7/tcp/1".parse().unwrap();
         PeerInfo {
-            id: NodeKey::from_bytes(&keys::random::<32>().unwrap()).id(),
+            id: NodeKey::from_bytes(&tequio_host::random::<32>().unwrap()).id(),
             path: Path::Direct(TransportKind::Tcp),
             addr: addr.clone(),
             agent: Some(agent.to_owned()),

@@ -6,7 +6,6 @@ use super::{
     coordinator,
     machine::{self, Inbox, Mail, Performer},
 };
-use crate::keys;
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
     codec,
@@ -31,7 +30,7 @@ pub fn start(
     mail: Mail<Input>,
     slots: u8,
 ) -> anyhow::Result<()> {
-    let mut config = Config::new(context.id, *keys::random()?);
+    let mut config = Config::new(context.id, *tequio_host::random()?);
     config.slots = slots;
     let performer =
         Working { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };

@@ -550,7 +550,7 @@ fn mistakes_with_keys_stores_and_ports_name_the_file_the_cause_and_the_mend() {
         &["run", "--http", "127.0.0.1:0", "--dir", &torn],
         &["store.redb", "damaged", "Move store.redb"],
     );
-    let _held = tequio::files::DirectoryLock::take(&t.path("ports")).unwrap();
+    let _held = tequio_host::DirectoryLock::take(&t.path("ports")).unwrap();
     t.says(&["run", "--dir", &dir], &[&dir, "in use by another tequio process", "end that one"]);
     t.says(&["verify-chain", "--dir", &dir], &[&dir, "in use by another tequio process"]);
     t.end(30);

@@ -5,7 +5,7 @@
 use crate::support::{Devnet, PASSPHRASE};
 use std::{collections::VecDeque, fs, path::Path};
 use tequio::{
-    keys::{self, Keys, Passphrase},
+    keys::{self, Keys},
     node::{CHECKPOINT_FILE, GENESIS_FILE},
     store::{FILE_NAME, FinalBlock, Head, Store},
 };
@@ -19,6 +19,7 @@ use tequio_core::{
     types::{Height, NodeId, Unverified, Verified},
     wire::{consensus::Message, light::FinalHeader},
 };
+use tequio_host::Passphrase;
 
 /// How long ago the chain began.
 const AGE_MS: u64 = 3_600_000;

@@ -12,13 +12,14 @@ use std::{
     fs,
     time::{Duration, Instant},
 };
-use tequio::keys::{self, Keys, Passphrase};
+use tequio::keys::{self, Keys};
 use tequio_core::{
     codec,
     light::{LightClient, LightError, Progress},
     types::Unverified,
     wire::light::{HANDOVERS_MAX, RESPONSE_LEN_MAX, Request, Response},
 };
+use tequio_host::Passphrase;
 use tequio_p2p::{Network, Protocol};
 
 const EPOCH: &str = "8";

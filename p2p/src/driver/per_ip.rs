@@ -3,10 +3,11 @@
 
 use std::{
     collections::HashMap,
-    net::Ipv6Addr,
+    net::IpAddr,
     task::{Context, Poll},
 };
 
+use crate::address_key;
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -17,9 +18,6 @@ use libp2p::{
     },
 };
 
-/// Who counts as one: the address as IPv6, without the host part if it is one.
-type Place = u128;
-
 /// There are too many connections from one place.
 #[derive(Debug, thiserror::Error)]
 #[error("too many connections from one address")]
@@ -27,8 +25,8 @@ struct Crowded;
 
 pub struct Behaviour {
     max: u32,
-    held: HashMap<Place, u32>,
-    connections: HashMap<ConnectionId, Place>,
+    held: HashMap<IpAddr, u32>,
+    connections: HashMap<ConnectionId, IpAddr>,
 }
 
 impl Behaviour {
@@ -47,13 +45,10 @@ impl Behaviour {
     }
 }
 
-fn place_of(addr: &Multiaddr) -> Option<Place> {
+fn place_of(addr: &Multiaddr) -> Option<IpAddr> {
     match addr.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.to_ipv6_mapped().to_bits()),
-        Protocol::Ip6(ip) => Some(match ip.to_ipv4_mapped() {
-            Some(_) => ip.to_bits(),
-            None => Ipv6Addr::to_bits(ip) >> 64 << 64,
-        }),
+        Protocol::Ip4(ip) => Some(address_key(ip.into())),
+        Protocol::Ip6(ip) => Some(address_key(ip.into())),
         _ => None,
     }
 }

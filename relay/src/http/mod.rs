@@ -20,7 +20,7 @@ mod write_timeout;
 
 pub use serve::{ClientIp, Server};
 
-use crate::{Addresses, TurnServer, files, forward::Forwarder, limit::Limiter, metrics::Metrics};
+use crate::{Addresses, TurnServer, forward::Forwarder, metrics::Metrics};
 use axum::{
     Extension, Router,
     extract::{Request, State},
@@ -44,6 +44,7 @@ use tequio_core::{
     ledger::genesis::{Checkpoint, FILE_LEN_MAX},
     types::{ChainId, Digest},
 };
+use tequio_host::{RateLimit, files};
 use tequio_p2p::Network;
 use tower::Layer;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
@@ -141,12 +142,12 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
         .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header(REFERRER_POLICY, "no-referrer"))
         .layer(header(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-        .layer(middleware::from_fn_with_state((site, Limiter::start(requests_per_s)), guard))
+        .layer(middleware::from_fn_with_state((site, crate::rate_limit(requests_per_s)), guard))
 }
 
 /// Limits each client's rate and each request's time, and counts the answers.
 async fn guard(
-    State((site, limiter)): State<(Arc<Site>, Limiter)>,
+    State((site, limiter)): State<(Arc<Site>, RateLimit)>,
     Extension(ClientIp(ip)): Extension<ClientIp>,
     request: Request,
     next: Next,

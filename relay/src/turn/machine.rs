@@ -16,12 +16,12 @@ use super::{
     limits::{Bucket, TurnLimits},
     targets::Targets,
 };
-use crate::limit::client_key;
 use std::{
     collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
+use tequio_p2p::address_key;
 use turn_types::{
     AddressFamily,
     attribute::{
@@ -399,7 +399,7 @@ impl Machine {
             _ => {}
         }
         let by_credential = self.allocations.values().filter(|a| a.username == user.name).count();
-        let ip = client_key(client.ip());
+        let ip = address_key(client.ip());
         let by_ip = self.clients.get(&ip).map_or(0, |client| client.allocations);
         if by_ip >= self.limits.allocations_per_ip
             || by_credential >= self.limits.allocations_per_credential
@@ -533,7 +533,7 @@ impl Machine {
         let (bytes, Some(allocation)) = (bytes as u64, self.allocations.get_mut(&id)) else {
             return false;
         };
-        let Some(client) = self.clients.get_mut(&client_key(allocation.client.ip())) else {
+        let Some(client) = self.clients.get_mut(&address_key(allocation.client.ip())) else {
             return false;
         };
         if !client.bucket.has(bytes, now) || !self.bucket.has(bytes, now) {
@@ -562,7 +562,7 @@ impl Machine {
 
     /// One allocation less for a client.
     fn release(&mut self, client: SocketAddr) {
-        let ip = client_key(client.ip());
+        let ip = address_key(client.ip());
         if let Some(client) = self.clients.get_mut(&ip) {
             client.allocations -= 1;
             if client.allocations == 0 {

@@ -8,7 +8,7 @@ use super::{
     allocation::Id,
     machine::{Machine, Now, Output},
 };
-use crate::limit::Limiter;
+use crate::rate_limit;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -188,7 +188,7 @@ impl Shared {
 
 /// Serves the clients.
 async fn run(shared: Arc<Shared>) {
-    let strangers = Limiter::start(STRANGER_REQUESTS_PER_S);
+    let strangers = rate_limit(STRANGER_REQUESTS_PER_S);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];

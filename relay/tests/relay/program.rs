@@ -60,7 +60,7 @@ fn says_where_it_listens_keeps_its_identity_and_stops_when_told() {
         let mut second = program(dir.path(), &listen).spawn().unwrap();
         let mut complaint = String::new();
         second.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
-        assert!(complaint.contains("in use by another tequio-relay"), "{complaint}");
+        assert!(complaint.contains("in use by another tequio process"), "{complaint}");
         assert_eq!(exit_code(second), Some(1));
 
         signal(&child, "TERM");

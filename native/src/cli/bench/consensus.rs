@@ -18,7 +18,6 @@
 use crate::{
     cli::{Json, say},
     config::{Config, Pipelining, Votes},
-    files,
     keys::Keys,
     node::{CHECKPOINT_FILE, GENESIS_FILE, Node, admission, machine::now_ms},
 };
@@ -49,6 +48,7 @@ use tequio_core::{
     },
     types::{ChainId, Height},
 };
+use tequio_host::files;
 use tokio::task::JoinSet;
 
 const START_WAIT: Duration = Duration::from_secs(120);

@@ -164,9 +164,7 @@ impl Pair {
 /// A node that answers with as much as the protocol of the large responses allows, and with one
 /// byte otherwise.
 fn node() -> anyhow::Result<Network> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)?;
-    let mut config = Config::new(secret);
+    let mut config = Config::new(*tequio_host::random()?);
     config.webrtc = Some(WebRtcCertificate::generate()?);
     let unlimited =
         Rate { requests_per_s: 1e9, requests_burst: 1e9, bytes_per_s: 1e12, bytes_burst: 1e12 };

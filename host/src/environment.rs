@@ -1,0 +1,19 @@
+//! Environment variables of the programs.
+
+use std::env;
+
+/// Removes variables whose name starts with `prefix` and whose value is empty: service managers and
+/// container files set a variable to nothing where they mean that it is not set.
+///
+/// # Safety
+///
+/// No other thread may run: the environment of a process is not synchronized.
+pub unsafe fn remove_empty_variables(prefix: &str) {
+    let empty = env::vars_os().filter(|(name, value)| {
+        value.is_empty() && name.to_str().is_some_and(|name| name.starts_with(prefix))
+    });
+    for (name, _) in empty.collect::<Vec<_>>() {
+        // SAFETY: the caller guarantees that there is no other thread.
+        unsafe { env::remove_var(name) };
+    }
+}
