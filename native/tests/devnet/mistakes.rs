@@ -710,7 +710,7 @@ fn mistakes_that_the_node_finds_name_the_file_the_cause_and_the_mend() {
         ]
     };
     let first = command().args(train("1")).output().unwrap();
-    assert!(first.status.success(), "{first:?}");
+    assert!(first.status.success(), "{first:?}\n{}", net.whole_log(1));
     t.says(&train("2"), &["mine", "another submission", "another key"]);
 
     // A job that is not final answers nothing, and what has ended cannot be given up.
