@@ -61,13 +61,11 @@ impl Listens {
         .collect()
     }
 
-    /// Whether there is a reservation at the relay of this circuit by another address, or one is
-    /// being made.
-    fn is_reserved_otherwise(&self, circuit: &Multiaddr) -> bool {
+    /// Whether there is a reservation at the relay of this circuit, or one is being made.
+    fn is_reserved(&self, circuit: &Multiaddr) -> bool {
         let Some(relay) = relay_of(circuit).filter(|_| is_circuit(circuit)) else { return false };
         let open = self.listeners.values().map(|listener| &listener.asked);
-        open.chain(self.circuits.iter().map(|c| &c.addr))
-            .any(|a| a != circuit && relay_of(a) == Some(relay))
+        open.chain(self.circuits.iter().map(|c| &c.addr)).any(|a| relay_of(a) == Some(relay))
     }
 
     pub fn deadline(&self) -> Option<Instant> {
@@ -116,7 +114,7 @@ impl Driver {
     /// Starts to listen; without a `reply` it is the renewal of a reservation.
     pub fn listen(&mut self, asked: Multiaddr, reply: Option<Reply>) {
         if let Some(reply) = reply {
-            match self.listens.is_reserved_otherwise(&asked) {
+            match self.listens.is_reserved(&asked) {
                 true => drop(reply.send(Err(ListenError::Reserved(asked)))),
                 false => self.start_listener(asked, Some(reply)),
             }
