@@ -1,14 +1,15 @@
-//! Accuracy of integer training over a grid of hyperparameters: where the defaults of
-//! `docs/training.md`, section 0, come from.
+//! Measures the accuracy of integer training over a grid of hyperparameters. The defaults of
+//! `docs/training.md`, section 0, come from it.
 //!
 //! ```text
-//! cargo run -p tequio-core --example sweep -- FILE.csv[.gz]... [--layers 16,8] [--seeds 20] [--no-header]
-//!     [--unit-rows 8,4] [--lanes 8,2] [--steps 16,1] [--steps-total 800] [--rate 3277,6554] [--momentum 230]
+//! cargo run -p tequio-core --example sweep -- FILE.csv[.gz]... [--layers 16,8] [--seeds 20]
+//!     [--no-header] [--unit-rows 8,4] [--lanes 8,2] [--steps 16,1] [--steps-total 800]
+//!     [--rate 3277,6554] [--momentum 230]
 //! ```
 //!
-//! Every list is one dimension of the grid; what is not given is the default. Each line is one
-//! point, averaged over seeds 0, 1, …: a seed decides split, first weights, order and rounding. The
-//! class is the last column.
+//! Every list is one dimension of the grid; an option that is not given takes its default. Each
+//! line is one point, averaged over seeds 0, 1, …: a seed decides split, first weights, order and
+//! rounding. The class is the last column.
 
 #![allow(
     clippy::unwrap_used,
@@ -78,36 +79,36 @@ fn table(path: &str, header: bool, seed: u32) -> Dataset {
         .unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// One of a list, or the default where the list is empty.
+/// The values of a list, or the default if the list is empty.
 fn points(list: &[u32]) -> Vec<Option<u32>> {
     if list.is_empty() { vec![None] } else { list.iter().copied().map(Some).collect() }
 }
 
-/// The defaults with some of them replaced. Without a number of rounds, as many steps are made as
-/// by default.
+/// The defaults with some of them replaced. Without a number of rounds, the total of steps stays
+/// that of the defaults.
 fn params(data: &Dataset, layers: &[u32], seed: u32, point: &[Option<u32>; 6]) -> JobParams {
     let mut params = JobParams::for_dataset(data, layers, seed).unwrap();
-    let Mode::Local { lanes, steps } = params.mode else {
+    let Mode::Local { units: lanes, steps } = params.mode else {
         unreachable!("the default is local steps")
     };
     let [unit_rows, new_lanes, new_steps, steps_total, rate, momentum] = *point;
     let steps_total = steps_total.unwrap_or(steps * params.rounds);
     let steps = new_steps.unwrap_or(steps);
-    params.unit_rows = unit_rows.unwrap_or(params.unit_rows);
-    params.mode = Mode::Local { lanes: new_lanes.unwrap_or(lanes), steps };
+    params.rows_per_step = unit_rows.unwrap_or(params.rows_per_step);
+    params.mode = Mode::Local { units: new_lanes.unwrap_or(lanes), steps };
     params.rounds = steps_total.div_ceil(steps);
     params.learning_rate = rate.unwrap_or(params.learning_rate);
     params.momentum = momentum.map_or(params.momentum, |m| m as u16);
     params
 }
 
-/// Percent of the held-out rows that are classified correctly, and the parameters it was done with.
+/// Percent of the held-out rows that are classified correctly.
 fn accuracy(data: &Dataset, params: &JobParams) -> f64 {
     let plan = params.clone().validate().unwrap_or_else(|e| panic!("{e}"));
     let weights = train(&plan, data.train(), |_, _| {}).unwrap_or_else(|e| panic!("{e}"));
-    let published = weights.publish(plan.topology()).unwrap();
-    let classifier = Classifier::new(params.architecture.clone(), published).unwrap();
-    100.0 * classifier.accuracy(data.test()).unwrap().share()
+    let quantised = weights.quantise(plan.topology()).unwrap();
+    let classifier = Classifier::new(params.architecture.clone(), quantised).unwrap();
+    100.0 * classifier.accuracy(data.test()).unwrap().fraction()
 }
 
 fn main() {
@@ -147,8 +148,8 @@ fn main() {
             used = all.pop();
         }
         let Some(JobParams {
-            unit_rows,
-            mode: Mode::Local { lanes, steps },
+            rows_per_step: unit_rows,
+            mode: Mode::Local { units: lanes, steps },
             rounds,
             learning_rate,
             momentum,

@@ -1,7 +1,8 @@
 //! The canonical encoding of consensus and wire messages: borsh, strictly.
 //!
-//! Refused: trailing bytes, unknown variants, and any length above the cap that its type names,
-//! before memory is taken for it. Equal values have equal bytes and the other way round.
+//! Refused: trailing bytes, unknown variants, and any length above the cap of its type. The cap is
+//! checked before memory is allocated. Equal values have equal bytes, and equal bytes decode to
+//! equal values.
 
 use alloc::{string::String, vec::Vec};
 use borsh::{
@@ -10,7 +11,7 @@ use borsh::{
 };
 use core::{fmt, ops::Deref};
 
-/// The bytes are not the encoding of a value of the wanted type.
+/// The bytes do not encode a value of the requested type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Longer than the caller allows.
@@ -21,14 +22,14 @@ pub enum DecodeError {
         /// Bytes allowed.
         len_max: usize,
     },
-    /// Not of this type's form.
+    /// Not a valid encoding of this type.
     #[error("malformed: {0}")]
     Malformed(String),
 }
 
 /// The canonical bytes of a value.
 pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
-    // To grow step by step costs more than to count first.
+    // Counting first is cheaper than growing step by step.
     let mut out = Vec::with_capacity(borsh::object_length(value).unwrap_or(0));
     // Writing into a Vec fails only for lengths above u32, which bounded types cannot have.
     match value.serialize(&mut out) {
@@ -45,7 +46,7 @@ pub fn decode<T: BorshDeserialize>(bytes: &[u8], len_max: usize) -> Result<T, De
     T::try_from_slice(bytes).map_err(|e| DecodeError::Malformed(alloc::format!("{e}")))
 }
 
-/// At most `N` items. The cap is checked before memory is taken.
+/// At most `N` items. The cap is checked before memory is allocated.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoundedVec<T, const N: usize>(Vec<T>);
 
@@ -58,7 +59,7 @@ impl<T, const N: usize> BoundedVec<T, N> {
         Self(Vec::new())
     }
 
-    /// Adds an item, or hands it back where there is no room.
+    /// Appends an item, or returns it if the vector is full.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         if self.0.len() >= N {
             return Err(item);
@@ -72,7 +73,7 @@ impl<T, const N: usize> BoundedVec<T, N> {
         self.0
     }
 
-    /// As many items of `items` as there is room for.
+    /// The first items of `items`, up to the bound.
     pub fn truncated(items: impl IntoIterator<Item = T>) -> Self {
         Self(items.into_iter().take(N).collect())
     }
@@ -118,8 +119,8 @@ impl<T: BorshSerialize, const N: usize> BorshSerialize for BoundedVec<T, N> {
 impl<T: BorshDeserialize, const N: usize> BorshDeserialize for BoundedVec<T, N> {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         let len = bounded_len(reader, N)?;
-        // Items are at least one byte on the wire, but may be large in memory: take memory as they
-        // come.
+        // Items are at least one byte on the wire, but may be large in memory: allocate as they
+        // arrive.
         let mut items = Vec::with_capacity(len.min(1024 / size_of::<T>().max(1)));
         for _ in 0..len {
             items.push(T::deserialize_reader(reader)?);
@@ -275,7 +276,7 @@ mod tests {
             decode::<BoundedVec<u8, 3>>(&bytes, 6),
             Err(DecodeError::TooLong { len: 7, len_max: 6 })
         );
-        // A length that promises 4 GiB takes no memory and is refused.
+        // A declared length of 4 GiB allocates nothing and is refused.
         assert!(decode::<BoundedVec<u64, { u32::MAX as usize }>>(&[0xff; 8], 64).is_err());
     }
 

@@ -1,13 +1,13 @@
-//! The file in which secret keys rest: Argon2id (RFC 9106) makes a key from the passphrase,
-//! XChaCha20-Poly1305 seals the secrets, and the header is authenticated with them.
+//! The file that stores secret keys. Argon2id (RFC 9106) derives a key from the passphrase,
+//! XChaCha20-Poly1305 encrypts the secrets, and the header is authenticated with them.
 //!
-//! Refused: other versions, parameters outside the limits (a hostile file could ask for all
-//! memory), and any file whose tag does not fit, without saying whether passphrase or bytes were
-//! wrong.
+//! Refused: other versions, parameters outside the limits (a hostile file could demand all memory),
+//! and any file whose tag does not match. The error does not distinguish a wrong passphrase from
+//! damaged bytes.
 
 use crate::{
     codec::{self, BoundedBytes},
-    crypto::hash::Context,
+    crypto::hash::HashContext,
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -48,16 +48,16 @@ struct Header {
 /// Why a keystore could not be written or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeystoreError {
-    /// Not such a file.
+    /// Not a keystore file.
     #[error("this is not a Tequio keystore")]
     NotAKeystore,
-    /// From a newer Tequio.
+    /// Written by a newer version of Tequio.
     #[error("the keystore has version {0}; this Tequio reads version 1: upgrade it")]
     Version(u8),
-    /// Asks for more memory or passes than is sane.
+    /// The Argon2 parameters are outside the limits.
     #[error("the keystore asks for unreasonable Argon2 parameters")]
     Parameters,
-    /// The tag does not fit.
+    /// The authentication tag does not match.
     #[error("wrong passphrase, or the keystore is damaged")]
     WrongPassphrase,
     /// More than [`SECRET_LEN_MAX`].
@@ -65,7 +65,7 @@ pub enum KeystoreError {
     TooLarge,
 }
 
-/// Seals `secret`. `salt` and `nonce` are fresh from the operating system each time.
+/// Seals `secret`. `salt` and `nonce` must be fresh from the operating system each time.
 pub fn seal(
     secret: &[u8],
     passphrase: &[u8],
@@ -84,7 +84,7 @@ pub fn seal(
         nonce,
     };
     let cipher = cipher(&header, passphrase)?;
-    let aad = associated(&header);
+    let aad = associated_data(&header);
     let sealed = cipher
         .encrypt(&nonce.into(), Payload { msg: secret, aad: &aad })
         .map_err(|_| KeystoreError::TooLarge)?;
@@ -94,7 +94,7 @@ pub fn seal(
     }))
 }
 
-/// Opens what [`seal`] made.
+/// Opens a keystore made by [`seal`].
 pub fn open(file: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
     if !file.starts_with(&MAGIC) {
         return Err(KeystoreError::NotAKeystore);
@@ -106,15 +106,15 @@ pub fn open(file: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Keysto
     }
     let File { header, sealed } =
         codec::decode(file, FILE_LEN_MAX).map_err(|_| KeystoreError::NotAKeystore)?;
-    let aad = associated(&header);
+    let aad = associated_data(&header);
     cipher(&header, passphrase)?
         .decrypt(&header.nonce.into(), Payload { msg: &sealed, aad: &aad })
         .map(Zeroizing::new)
         .map_err(|_| KeystoreError::WrongPassphrase)
 }
 
-fn associated(header: &Header) -> Vec<u8> {
-    codec::encode(&(Context::Keystore.name(), header))
+fn associated_data(header: &Header) -> Vec<u8> {
+    codec::encode(&(HashContext::Keystore.name(), header))
 }
 
 fn cipher(header: &Header, passphrase: &[u8]) -> Result<XChaCha20Poly1305, KeystoreError> {

@@ -1,10 +1,10 @@
 //! The rules of Tequio, with no IO, no clock, no logger and no thread.
 //!
-//! Native nodes, browsers and the simulator run this same code. Data takes one way through it:
+//! Native nodes, browsers and the simulator run this same code. Data flows one way through it:
 //! bytes → [`codec`] → `Unverified<T>` → verify → `Verified<T>` → machine input → machine output →
-//! driver. A module imports only modules that stand before it in this list:
-//! [`types`], [`codec`] → [`crypto`] → [`merkle`] → [`knowledge`], [`compute`] → [`ledger`] →
-//! [`wire`] → [`consensus`], [`light`], [`scheduler`].
+//! driver. A module imports only modules that precede it in this list: [`types`], [`codec`] →
+//! [`crypto`] → [`merkle`] → [`knowledge`], [`compute`] → [`ledger`] → [`wire`] → [`consensus`],
+//! [`light`], [`scheduler`].
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]

@@ -1,4 +1,4 @@
-//! The words that every other module uses: who, what, when.
+//! The basic types that every other module uses.
 
 use alloc::string::String;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -8,14 +8,14 @@ use core::fmt;
 pub type Height = u64;
 /// Number of an attempt to decide a height; each has one leader.
 pub type View = u64;
-/// Number of a period with a fixed committee.
+/// Number of an epoch, a period with a fixed committee.
 pub type Epoch = u64;
 /// Voting weight of a seat.
 pub type Weight = u64;
 /// Milliseconds since the Unix epoch.
 pub type TimeMs = u64;
 
-/// A 32-byte BLAKE3 digest. Which context it was made under is said where it is made.
+/// A 32-byte BLAKE3 digest. The code that makes a digest states its context.
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, BorshSerialize, BorshDeserialize,
 )]
@@ -27,7 +27,8 @@ pub struct Digest(pub [u8; 32]);
 )]
 pub struct ChainId(pub [u8; 32]);
 
-/// Who: an Ed25519 public key. libp2p's PeerId is another spelling of the same key.
+/// The identity of a node: an Ed25519 public key. libp2p's PeerId is another encoding of the same
+/// key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct NodeId(pub [u8; 32]);
 
@@ -105,26 +106,25 @@ impl NodeId {
     }
 }
 
-/// Something that came from outside and of which nothing is known but that it decodes.
+/// A value from outside of which only its encoding has been checked.
 ///
 /// The value can be read only by verifying it, so unverified data cannot enter state by mistake.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Unverified<T>(T);
 
 impl<T> Unverified<T> {
-    /// Marks what came from outside.
+    /// Marks a value that came from outside.
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// Looks at the claim without believing it, for routing and for blame.
-    pub fn claim(&self) -> &T {
+    /// The value before verification, for routing and for blame only.
+    pub fn unverified(&self) -> &T {
         &self.0
     }
 
-    /// Takes the claim apart, for a machine that verifies its parts one by one before it acts on
-    /// them.
-    pub(crate) fn into_claim(self) -> T {
+    /// Takes the value, for a machine that verifies its parts one by one before acting on them.
+    pub(crate) fn into_unverified(self) -> T {
         self.0
     }
 
@@ -133,7 +133,7 @@ impl<T> Unverified<T> {
     }
 }
 
-/// Something whose signatures, proofs and limits have been checked. Only core makes one.
+/// A value whose signatures, proofs and limits have been checked. Only core makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T>(T);
 

@@ -1,4 +1,5 @@
-//! Whole training runs: the published digests, the order of lanes, and accuracy on real tables.
+//! Whole training runs: the published digests, the order of work units, and accuracy on real
+//! tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -6,18 +7,19 @@ use std::{fs, io::Read, path::PathBuf};
 use tequio_core::{
     codec::{decode, encode},
     compute::{
-        aggregate::{Added, LaneRound, UnitRound},
+        aggregate::{Added, ExactRound, LocalStepsRound},
         dataset::{CsvOptions, DATASET_BYTES_MAX, Dataset, Label, Samples, Scaling, prepare},
-        exact::run_unit,
+        exact::run_exact_step,
         kernel,
-        lane::{
-            Dispute, EpochOrder, LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput,
-            LaneResult, Verdict, lane_state_at, replay_step, run_lane, settle,
+        local_steps::{
+            Dispute, EpochOrder, LOCAL_STEPS_INPUT_BYTES_MAX, LOCAL_STEPS_RESULT_BYTES_MAX,
+            LocalStepsInput, LocalStepsResult, Verdict, WorkUnitId, replay_step, resolve_dispute,
+            run_local_steps, state_before_step,
         },
         params::{Architecture, JobParams, Mode, Plan, Rounding},
         predict::{Accuracy, Classifier},
         prng,
-        state::{LaneState, Weights},
+        state::{TrainingState, Weights},
         train::train,
     },
     types::Digest,
@@ -53,7 +55,7 @@ fn published_job(mode: Mode, rounds: u32) -> Plan {
     };
     let params = JobParams {
         architecture,
-        unit_rows: 8,
+        rows_per_step: 8,
         mode,
         learning_rate: 6554,
         momentum: 230,
@@ -65,22 +67,22 @@ fn published_job(mode: Mode, rounds: u32) -> Plan {
 }
 
 fn accuracy(plan: &Plan, weights: &Weights, test: &Samples) -> Accuracy {
-    let published = weights.publish(plan.topology()).unwrap();
+    let published = weights.quantise(plan.topology()).unwrap();
     Classifier::new(plan.params().architecture.clone(), published).unwrap().accuracy(test).unwrap()
 }
 
 fn local() -> Plan {
-    published_job(Mode::Local { lanes: 8, steps: 16 }, 55)
+    published_job(Mode::Local { units: 8, steps: 16 }, 55)
 }
 
-fn lane(round: u32, lane: u32) -> LaneId {
-    LaneId { job: Digest([7; 32]), round, lane }
+fn unit_id(round: u32, unit: u32) -> WorkUnitId {
+    WorkUnitId { job: Digest([7; 32]), round, unit }
 }
 
 #[test]
 fn the_first_unit_reads_the_published_rows() {
     let plan = published_job(Mode::Exact { units: 8 }, 880);
-    let rows = EpochOrder::new(1437).lane_rows(&plan, 0, 0).unwrap();
+    let rows = EpochOrder::new(1437).rows_of_unit(&plan, 0, 0).unwrap();
     assert_eq!(rows, [1334, 1071, 920, 277, 751, 1032, 287, 759]);
 }
 
@@ -107,18 +109,18 @@ fn local_run_has_the_published_digest_and_accuracy() {
         "f30cc21b777478bc26a5fe701dbe379f164c566f78d8330271443e5a006439c0"
     );
     let accuracy = accuracy(&plan, &weights, &test);
-    assert_eq!((rounds, format!("{:.4}", accuracy.share())), (55, "0.9694".into()));
+    assert_eq!((rounds, format!("{:.4}", accuracy.fraction())), (55, "0.9694".into()));
 }
 
 #[test]
-fn lanes_count_once_in_any_order() {
+fn local_steps_count_once_in_any_order() {
     let (data, _) = published_digits();
     let plan = local();
     let start = Weights::initial(&plan);
     let mut order = EpochOrder::new(data.rows());
-    let results: Vec<LaneResult> = (0..8)
+    let results: Vec<LocalStepsResult> = (0..8)
         .map(|l| {
-            LaneInput::assemble(&plan, &mut order, &data, &start, lane(0, l))
+            LocalStepsInput::assemble(&plan, &mut order, &data, &start, unit_id(0, l))
                 .unwrap()
                 .run()
                 .unwrap()
@@ -126,7 +128,7 @@ fn lanes_count_once_in_any_order() {
         .collect();
     let mut ends = Vec::new();
     for key in 0..20 {
-        let mut round = LaneRound::new(&plan, 0).unwrap();
+        let mut round = LocalStepsRound::new(&plan, 0).unwrap();
         for l in prng::permutation(key, 8)
             .into_iter()
             .chain(prng::permutation(!key, 8).into_iter().take(3))
@@ -148,16 +150,16 @@ fn lanes_count_once_in_any_order() {
 fn units_count_once_in_any_order() {
     let (data, _) = published_digits();
     let plan = published_job(Mode::Exact { units: 8 }, 880);
-    let start = LaneState::at_rest(Weights::initial(&plan));
-    let published = start.weights().publish(plan.topology()).unwrap();
+    let start = TrainingState::without_momentum(Weights::initial(&plan));
+    let published = start.weights().quantise(plan.topology()).unwrap();
     let mut order = EpochOrder::new(data.rows());
     let mut results = Vec::new();
     for unit in 0..8 {
-        let rows = data.select(&order.lane_rows(&plan, 0, unit).unwrap());
-        results.push(run_unit(&plan, 0, unit, &published, &rows).unwrap().result);
+        let rows = data.select(&order.rows_of_unit(&plan, 0, unit).unwrap());
+        results.push(run_exact_step(&plan, 0, unit, &published, &rows).unwrap().result);
     }
     let end = |order: &[u32]| {
-        let mut round = UnitRound::new(&plan, 0).unwrap();
+        let mut round = ExactRound::new(&plan, 0).unwrap();
         for unit in order {
             round.add(&plan, *unit, &results[*unit as usize]).unwrap();
         }
@@ -170,17 +172,21 @@ fn units_count_once_in_any_order() {
     assert!(straight.momentum().iter().any(|v| *v != 0));
 }
 
-/// A lane of the published job, and another that differs from it as given.
-fn lane_and_lie(change: impl Fn(&mut LaneState, u32)) -> (Plan, LaneInput, LaneResult, LaneResult) {
+/// An honest result of the published job, and another that differs from it as given.
+fn honest_and_wrong_result(
+    change: impl Fn(&mut TrainingState, u32),
+) -> (Plan, LocalStepsInput, LocalStepsResult, LocalStepsResult) {
     let (data, _) = published_digits();
     let plan = local();
     let start = Weights::initial(&plan);
-    let id = lane(3, 2);
+    let id = unit_id(3, 2);
     let input =
-        LaneInput::assemble(&plan, &mut EpochOrder::new(data.rows()), &data, &start, id).unwrap();
+        LocalStepsInput::assemble(&plan, &mut EpochOrder::new(data.rows()), &data, &start, id)
+            .unwrap();
     let honest = input.run().unwrap();
-    // The liar goes on honestly from a wrong state, so that every later digest differs as well.
-    let mut state = LaneState::at_rest(start.clone());
+    // The Byzantine worker continues honestly from a wrong state, so every later digest differs as
+    // well.
+    let mut state = TrainingState::without_momentum(start.clone());
     let mut digests = Vec::new();
     for step in 0..16 {
         state = replay_step(&plan, &id, &state, &input.rows, step).unwrap();
@@ -189,14 +195,14 @@ fn lane_and_lie(change: impl Fn(&mut LaneState, u32)) -> (Plan, LaneInput, LaneR
     }
     let delta =
         state.weights().as_slice().iter().zip(start.as_slice()).map(|(a, b)| a - b).collect();
-    let lie = LaneResult::seal(&id, &start, digests, delta, honest.macs);
-    (plan, input, honest, lie)
+    let wrong = LocalStepsResult::seal(&id, &start, digests, delta, honest.macs);
+    (plan, input, honest, wrong)
 }
 
 #[test]
 fn a_dispute_is_settled_by_one_step() {
     for wrong_step in [0, 1, 9, 15] {
-        let (plan, input, honest, lie) = lane_and_lie(|state, step| {
+        let (plan, input, honest, wrong) = honest_and_wrong_result(|state, step| {
             if step == wrong_step {
                 let mut values = state.weights().as_slice().to_vec();
                 values[100] += 1;
@@ -205,53 +211,59 @@ fn a_dispute_is_settled_by_one_step() {
                     decode(&encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap();
             }
         });
-        for result in [&honest, &lie] {
+        for result in [&honest, &wrong] {
             result.check_form(&plan, &input.id, &input.weights).unwrap();
         }
-        assert_eq!(Dispute::between(&honest, &lie), Some(Dispute::Step(wrong_step)));
+        assert_eq!(Dispute::between(&honest, &wrong), Some(Dispute::Step(wrong_step)));
         let before =
-            lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step).unwrap();
-        let judge = |before: &LaneState, first: &LaneResult, second: &LaneResult| {
-            settle(&plan, &input.id, &input.weights, &input.rows, before, (first, second)).unwrap()
+            state_before_step(&plan, &input.id, &input.weights, &input.rows, wrong_step).unwrap();
+        let judge = |before: &TrainingState,
+                     first: &LocalStepsResult,
+                     second: &LocalStepsResult| {
+            resolve_dispute(&plan, &input.id, &input.weights, &input.rows, before, (first, second))
+                .unwrap()
         };
-        assert_eq!(judge(&before, &honest, &lie), Some(Verdict::First));
-        assert_eq!(judge(&before, &lie, &honest), Some(Verdict::Second));
+        assert_eq!(judge(&before, &honest, &wrong), Some(Verdict::First));
+        assert_eq!(judge(&before, &wrong, &honest), Some(Verdict::Second));
         assert_eq!(judge(&before, &honest, &honest), None);
         let after =
-            lane_state_at(&plan, &input.id, &input.weights, &input.rows, wrong_step + 1).unwrap();
-        assert_eq!(judge(&after, &honest, &lie), Some(Verdict::BadOpening));
+            state_before_step(&plan, &input.id, &input.weights, &input.rows, wrong_step + 1)
+                .unwrap();
+        assert_eq!(judge(&after, &honest, &wrong), Some(Verdict::WrongState));
     }
 }
 
 #[test]
 fn a_wrong_delta_under_right_digests_is_settled_too() {
-    let (plan, input, honest, _) = lane_and_lie(|_, _| {});
+    let (plan, input, honest, _) = honest_and_wrong_result(|_, _| {});
     let mut delta = honest.delta.to_vec();
     delta[5] += 1;
-    let lie = LaneResult::seal(
+    let wrong = LocalStepsResult::seal(
         &input.id,
         &input.weights,
         honest.step_digests.to_vec(),
         delta,
         honest.macs,
     );
-    lie.check_form(&plan, &input.id, &input.weights).unwrap();
-    assert_eq!(Dispute::between(&honest, &lie), Some(Dispute::Delta));
-    let before = lane_state_at(&plan, &input.id, &input.weights, &input.rows, 15).unwrap();
+    wrong.check_form(&plan, &input.id, &input.weights).unwrap();
+    assert_eq!(Dispute::between(&honest, &wrong), Some(Dispute::Delta));
+    let before = state_before_step(&plan, &input.id, &input.weights, &input.rows, 15).unwrap();
     let verdict =
-        settle(&plan, &input.id, &input.weights, &input.rows, &before, (&lie, &honest)).unwrap();
+        resolve_dispute(&plan, &input.id, &input.weights, &input.rows, &before, (&wrong, &honest))
+            .unwrap();
     assert_eq!(verdict, Some(Verdict::Second));
 }
 
 #[test]
-fn a_result_is_bound_to_its_lane_start_and_contents() {
-    let (plan, input, honest, _) = lane_and_lie(|_, _| {});
-    let check = |result: &LaneResult, id: &LaneId| result.check_form(&plan, id, &input.weights);
+fn a_result_is_bound_to_its_unit_start_and_contents() {
+    let (plan, input, honest, _) = honest_and_wrong_result(|_, _| {});
+    let check =
+        |result: &LocalStepsResult, id: &WorkUnitId| result.check_form(&plan, id, &input.weights);
     assert!(check(&honest, &input.id).is_ok());
-    assert!(check(&honest, &lane(3, 3)).is_err());
-    assert!(check(&honest, &lane(55, 2)).is_err());
+    assert!(check(&honest, &unit_id(3, 3)).is_err());
+    assert!(check(&honest, &unit_id(55, 2)).is_err());
     let mut end = input.weights.clone();
-    let mut round = LaneRound::new(&plan, 3).unwrap();
+    let mut round = LocalStepsRound::new(&plan, 3).unwrap();
     (0..8).for_each(|l| assert_eq!(round.add(l, &honest).unwrap(), Added::New));
     round.finish(&mut end).unwrap();
     assert!(honest.check_form(&plan, &input.id, &end).is_err());
@@ -260,36 +272,44 @@ fn a_result_is_bound_to_its_lane_start_and_contents() {
     assert!(check(&macs, &input.id).is_err());
     let mut far = honest.delta.to_vec();
     far[0] = i32::MAX;
-    let far =
-        LaneResult::seal(&input.id, &input.weights, honest.step_digests.to_vec(), far, honest.macs);
+    let far = LocalStepsResult::seal(
+        &input.id,
+        &input.weights,
+        honest.step_digests.to_vec(),
+        far,
+        honest.macs,
+    );
     assert!(check(&far, &input.id).is_err());
     let bytes = encode(&honest);
-    assert_eq!(decode::<LaneResult>(&bytes, LANE_RESULT_BYTES_MAX).unwrap(), honest);
+    assert_eq!(decode::<LocalStepsResult>(&bytes, LOCAL_STEPS_RESULT_BYTES_MAX).unwrap(), honest);
     let bytes = encode(&input);
-    assert_eq!(decode::<LaneInput>(&bytes, LANE_INPUT_BYTES_MAX).unwrap().run().unwrap(), honest);
-    println!("a lane's input takes {} bytes, its result {}", bytes.len(), encode(&honest).len());
+    assert_eq!(
+        decode::<LocalStepsInput>(&bytes, LOCAL_STEPS_INPUT_BYTES_MAX).unwrap().run().unwrap(),
+        honest
+    );
+    println!("a unit's input takes {} bytes, its result {}", bytes.len(), encode(&honest).len());
 }
 
 #[test]
 fn hostile_lanes_are_refused() {
-    let (_, input, ..) = lane_and_lie(|_, _| {});
-    let refused = |change: &dyn Fn(&mut LaneInput)| {
+    let (_, input, ..) = honest_and_wrong_result(|_, _| {});
+    let refused = |change: &dyn Fn(&mut LocalStepsInput)| {
         let mut bad = input.clone();
         change(&mut bad);
         assert!(bad.run().is_err());
     };
     refused(&|i| i.id.round = u32::MAX);
-    refused(&|i| i.id.lane = 8);
+    refused(&|i| i.id.unit = 8);
     refused(&|i| i.params.rounds = 0);
     refused(&|i| i.params.mode = Mode::Exact { units: 8 });
-    refused(&|i| i.params.unit_rows = 16);
+    refused(&|i| i.params.rows_per_step = 16);
     refused(&|i| i.params.architecture.dims = vec![64, 10].try_into().unwrap());
     refused(&|i| i.rows = i.rows.select(&[0; 127]));
     refused(&|i| i.rows = Samples::new(63, vec![0; 63 * 128], vec![0; 128]).unwrap());
     refused(&|i| i.rows = Samples::new(64, vec![0; 64 * 128], vec![10; 128]).unwrap());
     let plan = input.params.clone().validate().unwrap();
     let small = published_small();
-    assert!(run_lane(&plan, &input.id, &Weights::initial(&small), &input.rows).is_err());
+    assert!(run_local_steps(&plan, &input.id, &Weights::initial(&small), &input.rows).is_err());
 }
 
 fn published_small() -> Plan {
@@ -318,15 +338,15 @@ fn the_extremes_of_every_parameter_train_without_panic() {
                     .map(|i| if prng::at(1, i) & 1 == 0 { lim } else { -lim })
                     .collect();
                 let start = Weights::new(plan.topology(), start).unwrap();
-                let input = LaneInput::assemble(
+                let input = LocalStepsInput::assemble(
                     &plan,
                     &mut EpochOrder::new(data.rows()),
                     &data,
                     &start,
-                    lane(54, 7),
+                    unit_id(54, 7),
                 );
                 let result = input.unwrap().run().unwrap();
-                result.check_form(&plan, &lane(54, 7), &start).unwrap();
+                result.check_form(&plan, &unit_id(54, 7), &start).unwrap();
             }
         }
     }
@@ -355,7 +375,7 @@ fn train_with_defaults(data: &Dataset, hidden: &[u32], seed: u32) -> (Weights, A
     (weights, accuracy)
 }
 
-/// Mean accuracy over seeds 0 to 2 with everything at its default.
+/// Mean accuracy over seeds 0 to 2 with default settings.
 fn mean_accuracy(name: &str, hidden: &[u32]) -> f64 {
     let share = |seed| {
         let got = train_with_defaults(&table(name, None, seed), hidden, seed).1;
@@ -363,16 +383,16 @@ fn mean_accuracy(name: &str, hidden: &[u32]) -> f64 {
             "{name} {hidden:?} seed {seed}: {}/{} = {:.2} %",
             got.correct,
             got.total,
-            100.0 * got.share()
+            100.0 * got.fraction()
         );
-        got.share()
+        got.fraction()
     };
     let mean = [0, 1, 2].map(share).iter().sum::<f64>() / 3.0;
     println!("{name} {hidden:?}: mean {:.2} %", 100.0 * mean);
     mean
 }
 
-/// The digests are what `tests/reference/oracle.py` prints for these files: preparation, defaults
+/// The digests are the output of `tests/reference/oracle.py` for these files: preparation, defaults
 /// and training agree with an implementation in numpy.
 #[test]
 fn tables_train_to_the_weights_of_the_oracle() {
@@ -433,10 +453,10 @@ fn digits_with_defaults_reach_96_percent() {
             let got = train_with_defaults(&data, hidden, seed).1;
             println!(
                 "digits {hidden:?} seed {seed}: {:.2} % of {}",
-                100.0 * got.share(),
+                100.0 * got.fraction(),
                 got.total
             );
-            assert!(got.share() >= 0.96, "{hidden:?} seed {seed}: {got:?}");
+            assert!(got.fraction() >= 0.96, "{hidden:?} seed {seed}: {got:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Every type of the compute module that travels: any bytes decode strictly or fail, and whatever
-//! decodes can be computed or refused, never panics.
+//! Every type of the compute module that is sent over the network: any bytes decode strictly or
+//! fail. Every decoded value can be computed or refused, and never panics.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,13 +10,13 @@ use tequio_core::{
     codec::{BoundedVec, decode, encode},
     compute::{
         dataset::{CsvOptions, Dataset, Label, Normalizer, Samples, prepare},
-        exact::{UnitTrace, run_unit},
-        freivalds::{RoundSecrets, check_unit},
+        exact::{ExactStepTrace, run_exact_step},
+        freivalds::{RoundSecrets, check_exact_step},
         infer::{Inference, infer},
-        lane::{EpochOrder, LaneId, LaneInput, LaneResult},
+        local_steps::{EpochOrder, LocalStepsInput, LocalStepsResult, WorkUnitId},
         params::{Architecture, JobParams, Mode, Plan, Rounding},
         predict::Classifier,
-        state::{LaneState, Published, Weights},
+        state::{QuantisedWeights, TrainingState, Weights},
     },
     types::Digest,
 };
@@ -25,12 +25,12 @@ const LEN_MAX: usize = 1 << 20;
 
 struct Fixture {
     data: Dataset,
-    lane: LaneInput,
-    result: LaneResult,
+    local_steps: LocalStepsInput,
+    result: LocalStepsResult,
     exact: Plan,
-    published: Published,
+    published: QuantisedWeights,
     unit_rows: Samples,
-    trace: UnitTrace,
+    trace: ExactStepTrace,
     answer: Inference,
 }
 
@@ -39,9 +39,18 @@ fn job(mode: Mode) -> Plan {
     let architecture = Architecture { dims, input_exponent: 5, hidden_exponent: 5 };
     let (learning_rate, momentum, rounds, seed) = (3277, 230, 3, 0);
     let rounding = Rounding::Stochastic;
-    JobParams { architecture, unit_rows: 4, mode, learning_rate, momentum, rounds, seed, rounding }
-        .validate()
-        .unwrap()
+    JobParams {
+        architecture,
+        rows_per_step: 4,
+        mode,
+        learning_rate,
+        momentum,
+        rounds,
+        seed,
+        rounding,
+    }
+    .validate()
+    .unwrap()
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
@@ -49,20 +58,31 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let data =
         prepare(csv.as_bytes(), &CsvOptions { header: false, ..CsvOptions::new(Label::Last) })
             .unwrap();
-    let plan = job(Mode::Local { lanes: 2, steps: 2 });
-    let id = LaneId { job: Digest([1; 32]), round: 1, lane: 1 };
+    let plan = job(Mode::Local { units: 2, steps: 2 });
+    let id = WorkUnitId { job: Digest([1; 32]), round: 1, unit: 1 };
     let start = Weights::initial(&plan);
     let mut order = EpochOrder::new(data.train().rows());
-    let lane = LaneInput::assemble(&plan, &mut order, data.train(), &start, id).unwrap();
+    let local_steps =
+        LocalStepsInput::assemble(&plan, &mut order, data.train(), &start, id).unwrap();
     let exact = job(Mode::Exact { units: 2 });
-    let published = start.publish(exact.topology()).unwrap();
-    let unit_rows =
-        data.train().select(&EpochOrder::new(data.train().rows()).lane_rows(&exact, 0, 1).unwrap());
-    let trace = run_unit(&exact, 0, 1, &published, &unit_rows).unwrap();
+    let published = start.quantise(exact.topology()).unwrap();
+    let unit_rows = data
+        .train()
+        .select(&EpochOrder::new(data.train().rows()).rows_of_unit(&exact, 0, 1).unwrap());
+    let trace = run_exact_step(&exact, 0, 1, &published, &unit_rows).unwrap();
     let classifier =
         Classifier::new(exact.params().architecture.clone(), published.clone()).unwrap();
     let answer = infer(&classifier, data.test()).unwrap();
-    Fixture { result: lane.run().unwrap(), data, lane, exact, published, unit_rows, trace, answer }
+    Fixture {
+        result: local_steps.run().unwrap(),
+        data,
+        local_steps,
+        exact,
+        published,
+        unit_rows,
+        trace,
+        answer,
+    }
 });
 
 /// Decodes strictly: what comes out encodes to the same bytes.
@@ -72,32 +92,40 @@ fn strict<T: BorshDeserialize + BorshSerialize + PartialEq + Debug>(bytes: &[u8]
     Some(value)
 }
 
-/// Uses whatever decodes as a receiver would.
+/// Uses a decoded value as a receiver would.
 fn receive(bytes: &[u8]) {
     let all = &*FIXTURE;
-    let plan = all.lane.params.clone().validate().unwrap();
-    if let Some(input) = strict::<LaneInput>(bytes) {
+    let plan = all.local_steps.params.clone().validate().unwrap();
+    if let Some(input) = strict::<LocalStepsInput>(bytes) {
         let _ = input.run();
     }
-    if let Some(result) = strict::<LaneResult>(bytes) {
+    if let Some(result) = strict::<LocalStepsResult>(bytes) {
         let honest = result == all.result;
-        assert_eq!(result.check_form(&plan, &all.lane.id, &all.lane.weights).is_ok(), honest);
+        assert_eq!(
+            result.check_form(&plan, &all.local_steps.id, &all.local_steps.weights).is_ok(),
+            honest
+        );
     }
-    if let Some(trace) = strict::<UnitTrace>(bytes) {
+    if let Some(trace) = strict::<ExactStepTrace>(bytes) {
         let secrets = RoundSecrets::draw(&all.exact, &all.published, &[5; 32]).unwrap();
         let verdict =
-            check_unit(&all.exact, &secrets, &all.published, (0, 1), &all.unit_rows, &trace);
+            check_exact_step(&all.exact, &secrets, &all.published, (0, 1), &all.unit_rows, &trace);
         assert_eq!(verdict.is_ok(), trace == all.trace);
     }
-    if let Some(published) = strict::<Published>(bytes)
+    if let Some(published) = strict::<QuantisedWeights>(bytes)
         && let Ok(classifier) = Classifier::new(all.exact.params().architecture.clone(), published)
     {
         classifier.accuracy(all.data.test()).unwrap();
         classifier.classify(&[127, -127]).unwrap();
     }
-    if let Some(state) = strict::<LaneState>(bytes) {
-        let _ =
-            tequio_core::compute::lane::replay_step(&plan, &all.lane.id, &state, &all.lane.rows, 1);
+    if let Some(state) = strict::<TrainingState>(bytes) {
+        let _ = tequio_core::compute::local_steps::replay_step(
+            &plan,
+            &all.local_steps.id,
+            &state,
+            &all.local_steps.rows,
+            1,
+        );
     }
     strict::<Dataset>(bytes);
     strict::<Normalizer>(bytes);
@@ -110,16 +138,16 @@ fn receive(bytes: &[u8]) {
 
 fn encodings() -> Vec<Vec<u8>> {
     let all = &*FIXTURE;
-    let state = LaneState::at_rest(all.lane.weights.clone());
+    let state = TrainingState::without_momentum(all.local_steps.weights.clone());
     vec![
         encode(&all.data),
-        encode(&all.lane),
+        encode(&all.local_steps),
         encode(&all.result),
         encode(&all.published),
         encode(&all.trace),
         encode(&all.answer),
         encode(&state),
-        encode(&all.lane.params),
+        encode(&all.local_steps.params),
     ]
 }
 

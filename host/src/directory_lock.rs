@@ -1,4 +1,4 @@
-//! The lock that keeps two processes out of one directory.
+//! The lock that prevents two processes from using one directory.
 
 use crate::files::PRIVATE;
 use std::{
@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-/// Tries to lock a directory, and the pause between them: [`is_held`] locks it for a moment, too.
+/// Attempts to lock a directory, with a pause between them: [`is_held`] holds the lock for a
+/// moment, too.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_FILE: &str = "lock";
 
-/// Whether a process holds a directory; `None` if the lock file is missing or not readable.
+/// Whether a process holds a directory's lock; `None` if the lock file is missing or not readable.
 pub fn is_held(dir: &Path) -> Option<bool> {
     match File::open(dir.join(LOCK_FILE)).ok()?.try_lock_shared() {
         Ok(()) => Some(false),
@@ -24,22 +25,23 @@ pub fn is_held(dir: &Path) -> Option<bool> {
     }
 }
 
-/// Holds a directory for this process; the kernel lets go of it however the process ends.
+/// Locks a directory for this process. The kernel releases the lock whenever the process ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
     _file: File,
 }
 
-/// Why a directory cannot be held.
+/// Why a directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process runs on it. The same keys in two processes would sign conflicting votes.
+    /// Another process uses the directory. The same keys in two processes would sign conflicting
+    /// votes.
     #[error(
         "{0} is in use by another tequio process: end that one, or wait for it; two would sign \
          with the same keys"
     )]
     InUse(PathBuf),
-    /// The file system refuses.
+    /// The file system fails.
     #[error(
         "cannot lock {0}: {1}. The directory must exist, and this user must be allowed to write in it"
     )]
@@ -47,7 +49,7 @@ pub enum LockError {
 }
 
 impl DirectoryLock {
-    /// Takes the lock of `dir`. Fails within 100 ms if another process holds it.
+    /// Locks `dir`. Fails within 100 ms if another process holds the lock.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
         let path = dir.join(LOCK_FILE);
         let fail = |error| LockError::Io(path.clone(), error);

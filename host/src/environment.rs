@@ -2,8 +2,8 @@
 
 use std::env;
 
-/// Removes variables whose name starts with `prefix` and whose value is empty: service managers and
-/// container files set a variable to nothing where they mean that it is not set.
+/// Removes variables whose name starts with `prefix` and whose value is empty. Service managers and
+/// container files set a variable to an empty value to mean "not set".
 ///
 /// # Safety
 ///

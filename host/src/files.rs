@@ -1,6 +1,6 @@
-//! Files that must survive a crash: written beside their place, synced, then renamed.
+//! Files that must survive a crash: a temporary file is written, synced, and renamed.
 //!
-//! Refused: files above the size that the caller allows.
+//! Rejected: files above the caller's size limit.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,12 +9,12 @@ use std::{
     path::Path,
 };
 
-/// Mode of a file that only its owner reads.
+/// Mode of a file that only its owner can read.
 pub const PRIVATE: u32 = 0o600;
-/// Mode of a file that everybody reads.
+/// Mode of a file that everybody can read.
 pub const PUBLIC: u32 = 0o644;
 
-/// Replaces a file as a whole: after a crash there is either the old one or the new one.
+/// Replaces a file atomically: after a crash either the old or the new file exists.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_os_string();
@@ -22,7 +22,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = folder.join(name);
     let written = (|| {
         let open = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
-        // In a container, process ids repeat: a killed process with this id may have left its file.
+        // Process ids repeat in a container: a killed process with the same id may have left its
+        // file.
         let mut file = match open() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&temporary)?;
@@ -33,7 +34,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        // The rename itself rests in the folder.
+        // The rename is stored in the folder, so the folder is synced too.
         File::open(folder)?.sync_all()
     })();
     if written.is_err() {
@@ -60,7 +61,7 @@ pub fn read_stream_capped(stream: impl Read, len_max: usize) -> io::Result<Vec<u
     Ok(bytes)
 }
 
-/// Whether a directory can be read and has nothing in it.
+/// Whether a directory is readable and empty.
 pub fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }

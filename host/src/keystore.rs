@@ -1,5 +1,5 @@
-//! Keystore files: secrets sealed under a passphrase (`tequio_core::keystore`), replaced as a
-//! whole and readable by their owner only.
+//! Keystore files: secrets sealed under a passphrase (`tequio_core::keystore`). A keystore file is
+//! replaced atomically, and only its owner can read it.
 
 use crate::{
     files,
@@ -18,7 +18,7 @@ pub enum KeystoreFileError {
     /// The contents are not a keystore, or the passphrase is wrong.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
-    /// No nonce can be drawn.
+    /// No nonce can be generated.
     #[error(transparent)]
     Random(#[from] RandomError),
 }

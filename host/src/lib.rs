@@ -1,6 +1,6 @@
-//! What the native programs share: atomic files, the lock of a directory, sealed keystores,
-//! passphrases, and the rate limit per client. The full node and the relay use it; it imports
-//! neither.
+//! Code that the native programs share: atomic files, the lock of a directory, sealed keystores,
+//! passphrases, and the rate limit per client. The full node and the relay use this crate; it
+//! imports neither.
 
 pub mod directory_lock;
 pub mod environment;

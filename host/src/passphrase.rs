@@ -1,5 +1,5 @@
-//! Passphrases: from a file, from the environment or from the terminal, never from the command
-//! line, which every process of the machine can read.
+//! Passphrases from a file, from the environment or from the terminal. They never come from the
+//! command line, which every process of the machine can read.
 
 use crate::files;
 use std::{
@@ -14,7 +14,7 @@ pub const PASSPHRASE_ENV: &str = "TEQUIO_PASSPHRASE";
 /// Longest passphrase file, bytes.
 const PASSPHRASE_LEN_MAX: usize = 4096;
 
-/// A passphrase; erased when dropped.
+/// A passphrase, erased when dropped.
 pub type Passphrase = Zeroizing<String>;
 
 /// Why there is no passphrase.
@@ -34,7 +34,7 @@ pub enum PassphraseError {
     /// The environment variable is not UTF-8.
     #[error("{PASSPHRASE_ENV} is not UTF-8: use --passphrase-file")]
     NotUtf8,
-    /// No source is available.
+    /// No source of a passphrase is available.
     #[error(
         "there is no passphrase for {0}: give --passphrase-file, set {PASSPHRASE_ENV}, or run on a \
          terminal"
@@ -43,7 +43,7 @@ pub enum PassphraseError {
     /// The terminal fails.
     #[error("cannot read the passphrase from the terminal")]
     Terminal(#[source] io::Error),
-    /// An empty line was typed.
+    /// The typed line is empty.
     #[error("the passphrase is empty: type one")]
     Empty,
     /// The second line differs from the first.
@@ -51,14 +51,14 @@ pub enum PassphraseError {
     Mismatch,
 }
 
-/// Where a passphrase may come from, in this order: a file, the environment, the terminal.
+/// Sources of a passphrase, in this order: a file, the environment, the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct PassphraseSource<'a> {
-    /// First line of this file.
+    /// File whose first line is the passphrase.
     pub file: Option<&'a Path>,
-    /// Whether it is a new passphrase, which the terminal asks for twice.
+    /// Whether the passphrase is new: the terminal then prompts twice.
     pub new: bool,
-    /// What it protects, for the prompt.
+    /// Name of the protected object, for the prompt.
     pub what: &'a str,
 }
 

@@ -1,13 +1,13 @@
-//! Random bytes of the operating system.
+//! Random bytes from the operating system.
 
 use zeroize::Zeroizing;
 
-/// The operating system gives no random bytes.
+/// The operating system provides no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
 pub struct RandomError(getrandom::Error);
 
-/// Returns `N` random bytes of the operating system. They are erased when dropped.
+/// Returns `N` random bytes from the operating system. They are erased when dropped.
 pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, RandomError> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut()).map_err(RandomError)?;

@@ -1,4 +1,4 @@
-//! The rate of requests per client ([`address_key`]: an IPv4 address or an IPv6 /64).
+//! A rate limit of requests per client ([`address_key`]: an IPv4 address or an IPv6 /64).
 
 use governor::{Quota, RateLimiter, clock::Clock, state::keyed::DashMapStateStore};
 use std::{
@@ -11,7 +11,7 @@ use tequio_p2p::address_key;
 
 /// How often idle clients are dropped from the table.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// Clients in the table; beyond that, requests wait for the next sweep.
+/// Most clients in the table; above that, requests wait for the next sweep.
 const CLIENTS_MAX: usize = 100_000;
 
 type Inner = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, governor::clock::DefaultClock>;
@@ -21,8 +21,8 @@ type Inner = RateLimiter<IpAddr, DashMapStateStore<IpAddr>, governor::clock::Def
 pub struct RateLimit(Arc<Inner>);
 
 impl RateLimit {
-    /// Allows `per_second` requests in the long run and `burst` at once, and starts the task that
-    /// drops idle clients; it ends with the last clone. Needs a tokio runtime.
+    /// Allows `per_second` requests on average and bursts of `burst`. Starts the task that drops
+    /// idle clients; the task ends with the last clone. Needs a tokio runtime.
     pub fn start(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let inner = Arc::new(Inner::dashmap(Quota::per_second(per_second).allow_burst(burst)));
         let weak: Weak<Inner> = Arc::downgrade(&inner);
@@ -37,7 +37,7 @@ impl RateLimit {
         Self(inner)
     }
 
-    /// Counts one request of a client. The error is how long the client has to wait.
+    /// Counts one request of a client. The error is the time that the client has to wait.
     pub fn check(&self, client: IpAddr) -> Result<(), Duration> {
         if self.0.len() > CLIENTS_MAX {
             return Err(SWEEP_INTERVAL);

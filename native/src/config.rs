@@ -1,6 +1,6 @@
 //! `config.toml` of a node's directory. Every option is also a flag and an environment variable of
-//! `tequio run`; a flag wins over the variable, the variable over the file. Unknown options are
-//! refused.
+//! `tequio run`. A flag overrides the variable, and the variable overrides the file. Unknown
+//! options are rejected.
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -10,87 +10,87 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
 };
-use tequio_core::consensus::{Pipeline, VotesTo};
+use tequio_core::consensus::{Pipeline, VoteRouting};
 use tequio_host::files;
 
 /// Name of the file in a node's directory.
 pub const FILE_NAME: &str = "config.toml";
 const LEN_MAX: usize = 256 * 1024;
 
-/// What an operator decides.
+/// The configuration of a node by its operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Addresses to listen on.
     pub listen: Vec<String>,
-    /// Addresses announced to others, where they differ from those listened on.
+    /// Addresses announced to other nodes, if they differ from those listened on.
     pub external: Vec<String>,
     /// Nodes to stay connected with: addresses, each with `/p2p/...`, or directories of nodes on
     /// this machine.
     pub peers: Vec<String>,
-    /// Relays to be reachable through, each with `/p2p/...`.
+    /// Relays through which other nodes reach this node, each with `/p2p/...`.
     pub relays: Vec<String>,
-    /// Circuits between other peers that this node carries at once; 0 for none.
+    /// Concurrent circuits between other peers that this node carries; 0 for none.
     pub circuits: usize,
-    /// Where the HTTP API listens. Port 0 lets the system choose.
+    /// Address of the HTTP API. Port 0 lets the system choose.
     pub http: HttpAddr,
-    /// Names besides `localhost` and IP addresses by which requests may reach the HTTP API.
+    /// Host names, besides `localhost` and IP addresses, that requests to the HTTP API may use.
     pub http_hosts: Vec<HostName>,
     /// Threads that compute for jobs.
     pub workers: usize,
-    /// Where this node's votes go while it has a seat.
-    pub votes_to: Votes,
-    /// Whether it opens the next height while one is being decided; with `on` it does not rest
-    /// where processors are contended either.
+    /// Recipients of this node's votes while it has a seat.
+    pub votes_to: VoteRoutingConfig,
+    /// Whether the node opens the next height while one is being decided. With `on` it does not
+    /// delay proposals where processors are contended either.
     #[serde(deserialize_with = "pipelining")]
     pub pipeline: Pipelining,
-    /// Newest blocks that stay here; 0 for all of them.
+    /// Newest blocks to keep; 0 keeps all.
     pub keep_blocks: u64,
-    /// A node that is more blocks behind than this fetches a state whole instead.
+    /// A node that is more blocks behind than this fetches a whole state instead of the blocks.
     pub snapshot_when_behind: u64,
     /// Log filter, such as `info` or `tequio=debug`; the variable RUST_LOG overrides it.
     pub log: String,
-    /// File with the keystore's passphrase; a relative path starts at the node's directory.
+    /// File with the keystore's passphrase; a relative path is relative to the node's directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
 }
 
-/// Where votes go: see `docs/consensus.md`.
+/// Recipients of votes: see `docs/consensus.md`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Votes {
-    /// To every member: for a committee that stands far apart
+pub enum VoteRoutingConfig {
+    /// To every member: for a committee of distant sites
     #[default]
     All,
-    /// To the leader, who adds them up: for a committee of one site
+    /// To the leader, which aggregates them: for a committee at one site
     Collectors,
 }
 
-impl From<Votes> for VotesTo {
-    fn from(votes: Votes) -> Self {
+impl From<VoteRoutingConfig> for VoteRouting {
+    fn from(votes: VoteRoutingConfig) -> Self {
         match votes {
-            Votes::All => Self::All,
-            Votes::Collectors => Self::Collectors,
+            VoteRoutingConfig::All => Self::All,
+            VoteRoutingConfig::Collectors => Self::Collectors,
         }
     }
 }
 
-/// Two heights at a time: see `docs/consensus.md`.
+/// Pipelining of two heights: see `docs/consensus.md`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Pipelining {
-    /// Where blocks take hardly longer by it
+    /// Where pipelining hardly lengthens the time of a block
     #[default]
     #[value(alias = "true")]
     Auto,
-    /// Wherever it is allowed
+    /// Wherever consensus allows it
     On,
     /// Never
     #[value(alias = "false")]
     Off,
 }
 
-/// Earlier versions wrote `true`, which was their default as `auto` is now, or `false`.
+/// Reads the option. Earlier versions wrote `true`, their default (now `auto`), or `false`.
 fn pipelining<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pipelining, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected \"auto\", \"on\" or \"off\"")]
@@ -126,7 +126,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 4811)).into(),
             http_hosts: Vec::new(),
             workers: 1,
-            votes_to: Votes::All,
+            votes_to: VoteRoutingConfig::All,
             pipeline: Pipelining::default(),
             keep_blocks: 0,
             snapshot_when_behind: 4096,
@@ -136,20 +136,20 @@ impl Default for Config {
     }
 }
 
-/// `HOST:PORT`, where the host is a name or an IP address; an IPv6 address stands in brackets. A
-/// name is resolved when the socket is opened.
+/// `HOST:PORT`, where the host is a name or an IP address. An IPv6 address is in brackets. A name
+/// is resolved when the socket is opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HttpAddr(String);
 
 impl HttpAddr {
-    /// The text, as `TcpListener::bind` takes it.
+    /// The text, in the form that `TcpListener::bind` takes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text is no [`HttpAddr`].
+/// The error for a text that is not an [`HttpAddr`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not HOST:PORT; write for example 127.0.0.1:4811, [::1]:4811 or localhost:4811")]
 pub struct NotHttpAddr(String);
@@ -194,19 +194,19 @@ impl std::fmt::Display for HttpAddr {
     }
 }
 
-/// A DNS name that the HTTP API answers to, in lower case and without port.
+/// A DNS name under which the HTTP API serves requests, in lower case and without a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct HostName(String);
 
 impl HostName {
-    /// Whether the host of a request, without its port, is this name. A final dot does not count.
+    /// Whether the host of a request, without its port, is this name. A final dot is ignored.
     pub fn is(&self, host: &str) -> bool {
         host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case(&self.0)
     }
 }
 
-/// Why a text is no [`HostName`].
+/// The error for a text that is not a [`HostName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a host name; write the name alone, such as node1.example, without scheme and port"
@@ -238,8 +238,8 @@ impl From<HostName> for String {
     }
 }
 
-/// Letters, digits, hyphens and underscores between dots, as service names have them (RFC 1123, and
-/// the underscore of container networks).
+/// Whether a text consists of labels of letters, digits, hyphens and underscores between dots (RFC
+/// 1123; container networks also use underscores).
 fn is_host_name(text: &str) -> bool {
     const LEN_MAX: usize = 253;
     let plain = |label: &str| {
@@ -249,7 +249,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 impl Config {
-    /// Reads the file of a directory.
+    /// Reads the configuration from a node's directory.
     pub fn load(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(FILE_NAME);
         let bytes =
@@ -266,7 +266,7 @@ impl Config {
         toml::from_str(&text).with_context(invalid)
     }
 
-    /// Writes the file of a directory.
+    /// Writes the configuration into a node's directory.
     pub fn save(&self, dir: &Path) -> anyhow::Result<()> {
         let path = dir.join(FILE_NAME);
         let text = toml::to_string_pretty(self)?;
@@ -275,8 +275,7 @@ impl Config {
     }
 }
 
-/// Why the configuration cannot be read: mostly because the directory is not the one that was
-/// meant.
+/// The error for an unreadable configuration. The usual cause is a wrong directory.
 fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
     let init = format!("make one with `tequio init --dir {} ...`", dir.display());
     if dir.is_file() {
@@ -312,10 +311,10 @@ fn unreadable(dir: &Path, path: &Path, error: std::io::Error) -> anyhow::Error {
     }
 }
 
-/// Entries of a directory that [`node_directories`] looks at.
+/// Most entries of a directory that [`node_directories`] examines.
 const NODE_DIRECTORIES_MAX: usize = 1024;
 
-/// The directories in `dir` that have a node's configuration, in the order of their names; at most
+/// The directories in `dir` that have a node's configuration, sorted by name; at most
 /// `NODE_DIRECTORIES_MAX`.
 pub fn node_directories(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
@@ -363,7 +362,7 @@ mod tests {
     fn survives_the_file_and_refuses_unknown_options() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
-            votes_to: Votes::Collectors,
+            votes_to: VoteRoutingConfig::Collectors,
             pipeline: Pipelining::Off,
             peers: vec!["/ip4/127.0.0.1/tcp/1".into()],
             workers: 3,

@@ -9,10 +9,10 @@ use tequio_host::files;
 pub const DATA_LEN_MAX: usize = tequio_core::compute::dataset::CSV_BYTES_MAX;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Why data cannot be read. The fault is the caller's.
+/// Why data cannot be read. The caller is at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Above [`DATA_LEN_MAX`].
+    /// The data is larger than [`DATA_LEN_MAX`].
     #[error("the data is larger than {} MiB: train on a part of the rows", DATA_LEN_MAX / 1024 / 1024)]
     TooLarge,
     /// The file cannot be read.
@@ -21,17 +21,17 @@ pub enum DataError {
     /// The gzip stream is damaged.
     #[error("the gzip stream is damaged ({0}): copy or pack the file again")]
     Gzip(io::Error),
-    /// Nothing in it.
+    /// The data is empty.
     #[error("the data is empty")]
     Empty,
 }
 
-/// Reads a file as it is.
+/// Reads a file without unpacking it.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
     files::read_capped(path, DATA_LEN_MAX).map_err(|error| from_io(error, DataError::Io))
 }
 
-/// Unpacks gzip, which is known by its first bytes; other bytes stay as they are.
+/// Unpacks gzip, detected by its first bytes; returns other bytes unchanged.
 pub fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, DataError> {
     let plain = match bytes.starts_with(&GZIP_MAGIC) {
         true => files::read_stream_capped(MultiGzDecoder::new(bytes.as_slice()), DATA_LEN_MAX)

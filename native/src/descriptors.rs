@@ -1,13 +1,12 @@
-//! The process's limit of open files: raised to what the node may need, as far as the system
-//! allows.
+//! The process's limit of open files: raised to the node's need, as far as the system allows.
 
 use tequio_p2p::Limits;
 
 /// Descriptors for HTTP connections, the store, the log and the runtime.
 const RESERVED: u64 = 512;
 
-/// Descriptors that a node with every connection that it may have holds open.
-pub fn wanted() -> u64 {
+/// Descriptors of a node that holds every connection it may have.
+pub fn required() -> u64 {
     let limits = Limits::default();
     let connections =
         [limits.inbound, limits.outbound, limits.pending_inbound, limits.pending_outbound];
@@ -25,11 +24,11 @@ pub fn advice(limit: u64, wanted: u64) -> Option<String> {
     })
 }
 
-/// Raises the limit as far as the system allows, and says in the log where that is not enough.
+/// Raises the limit as far as the system allows, and logs a warning if that is not enough.
 #[cfg(unix)]
 pub fn raise() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let wanted = wanted();
+    let wanted = required();
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
         Err(error) => return tracing::warn!(%error, "the limit of open files cannot be read"),
@@ -45,7 +44,7 @@ pub fn raise() {
     }
 }
 
-/// Other systems have no such limit.
+/// Does nothing: other systems have no such limit.
 #[cfg(not(unix))]
 pub fn raise() {}
 
@@ -55,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_too_low_says_how_to_raise_it() {
-        assert_eq!(advice(wanted(), wanted()), None);
+        assert_eq!(advice(required(), required()), None);
         let advice = advice(256, 1000).unwrap();
         for part in ["256", "ulimit -n 1000", "LimitNOFILE=1000"] {
             assert!(advice.contains(part), "{advice}");

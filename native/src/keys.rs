@@ -21,34 +21,34 @@ use zeroize::{Zeroize, Zeroizing};
 /// Name of the keystore in a node's directory.
 pub const FILE_NAME: &str = "keystore";
 const SECRETS_VERSION: u8 = 3;
-/// Without keys for later epochs.
+/// Version of secrets without keys for later epochs.
 const SECRETS_VERSION_PLAIN: u8 = 2;
-/// Sets of keys that a node has for its seat, besides the first: beyond, the oldest go.
+/// Most sets of seat keys besides the first. When there are more, the oldest are removed.
 const LATER_MAX: usize = 6;
 
-/// Who this node is, and what it votes with.
+/// The node's identity and its keys for consensus.
 #[derive(Clone)]
 pub struct Keys {
-    /// The identity.
+    /// The key of the node's identity.
     pub node: NodeKey,
-    /// The voting key; every node has one, a seat or not.
+    /// The voting key. Every node has one, with or without a seat.
     pub voting: bls::SecretKey,
-    /// The key of its VRF, likewise; never the one that signs.
+    /// The VRF key, which every node has too. It is never the voting key.
     pub vrf: vrf::SecretKey,
-    /// Keys that its seat has got since, or will get at a turn; the newest last.
+    /// Keys that the seat got later, or gets at an epoch boundary; the newest last.
     pub later: Vec<SeatKeys>,
-    /// What the keystore was opened with, so that keys can be added while the node runs.
+    /// The keystore's passphrase, so that keys can be added while the node runs.
     passphrase: Option<Passphrase>,
 }
 
 impl std::fmt::Debug for Keys {
-    /// Says whose they are, and nothing of the secrets.
+    /// Shows the node id, and none of the secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "keys of {:?}", self.id())
     }
 }
 
-/// What the keystore seals.
+/// The sealed contents of the keystore.
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Secrets {
     version: u8,
@@ -58,7 +58,7 @@ struct Secrets {
     later: BoundedVec<[[u8; 32]; 2], LATER_MAX>,
 }
 
-/// Likewise, of an older version.
+/// The sealed contents of a keystore of an older version.
 #[derive(BorshSerialize, BorshDeserialize)]
 struct PlainSecrets {
     version: u8,
@@ -86,7 +86,7 @@ impl Drop for Secrets {
 }
 
 impl Keys {
-    /// Draws new keys from the operating system.
+    /// Generates new keys with the operating system's randomness.
     pub fn generate() -> anyhow::Result<Self> {
         let (node, voting, vrf) = (random::<32>()?, random::<32>()?, random::<32>()?);
         Ok(Self {
@@ -98,20 +98,20 @@ impl Keys {
         })
     }
 
-    /// The public half of the identity.
+    /// The node id: the public half of the identity.
     pub fn id(&self) -> NodeId {
         self.node.id()
     }
 
-    /// What its seat may need of them: the committee says which set is the present one.
+    /// All sets of keys that the seat may need. The committee determines the current set.
     pub fn of_seat(&self) -> Vec<SeatKeys> {
         let first = SeatKeys { vote: self.voting.clone(), vrf: self.vrf.clone() };
         std::iter::once(first).chain(self.later.iter().cloned()).collect()
     }
 
-    /// Draws new keys for the seat and puts them into the keystore beside the others, before
-    /// anybody hears of them. Those that are `kept` stay, whatever their age.
-    pub fn add_later(
+    /// Generates new keys for the seat and adds them to the keystore before their public halves are
+    /// used anywhere. Sets for which `kept` is true stay, whatever their age.
+    pub fn add_seat_keys(
         &mut self,
         path: &Path,
         kept: impl Fn(&SeatKeys) -> bool,
@@ -135,7 +135,7 @@ impl Keys {
         Ok(new)
     }
 
-    /// A seat for them in a new chain.
+    /// A genesis seat with these keys in a new chain.
     pub fn genesis_seat(&self, weight: Weight) -> GenesisSeat {
         GenesisSeat {
             node: self.id(),
@@ -247,13 +247,13 @@ mod tests {
         assert_eq!((again.id(), again.voting.public()), (keys.id(), keys.voting.public()));
         assert_eq!(again.vrf.public(), keys.vrf.public());
         assert!(Keys::open(&path, &Zeroizing::new("wrong".to_owned())).is_err());
-        // Keys of later epochs are on disk before they are anywhere else, and only so many are
-        // kept.
+        // The keystore has keys of later epochs first, and keeps a limited number of them.
         let mut again = again;
-        let first = again.add_later(&path, |_| false).unwrap();
+        let first = again.add_seat_keys(&path, |_| false).unwrap();
         for _ in 0..LATER_MAX {
-            let newest =
-                again.add_later(&path, |keys| keys.vote.public() == first.vote.public()).unwrap();
+            let newest = again
+                .add_seat_keys(&path, |keys| keys.vote.public() == first.vote.public())
+                .unwrap();
             let read = Keys::open(&path, &passphrase).unwrap();
             assert_eq!(read.later.last().unwrap().vrf.public(), newest.vrf.public());
             assert_eq!(read.of_seat().len(), again.of_seat().len());

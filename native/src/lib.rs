@@ -1,7 +1,7 @@
 //! The full node of Tequio: drivers for the machines of `tequio-core`, storage, HTTP API and
 //! command line.
 //!
-//! Rules live in `tequio-core`, libp2p lives in `tequio-p2p`; this crate connects both with disk,
+//! `tequio-core` holds the rules and `tequio-p2p` uses libp2p; this crate connects both with disk,
 //! clock and threads.
 
 #![deny(unsafe_code)]

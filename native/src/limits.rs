@@ -81,7 +81,7 @@ fn documented_limits_are_those_that_are_enforced() {
             format!("{}, {}, {sender} of one sender", number(items), mib(bytes)),
         ),
         ("size of a transaction", kib(transaction::TRANSACTION_LEN_MAX)),
-        ("life of a transaction", format!("{} blocks", number(transaction::LIFE_MAX))),
+        ("life of a transaction", format!("{} blocks", number(transaction::VALIDITY_BLOCKS_MAX))),
         ("writes that wait for a quorum", number(store::OPEN_MAX)),
         ("settled writes that can be asked after", number(store::SETTLED_MAX)),
         (
@@ -120,7 +120,7 @@ fn documented_limits_are_those_that_are_enforced() {
         ),
         (
             "open files of the process",
-            format!("{} for all connections", number(descriptors::wanted())),
+            format!("{} for all connections", number(descriptors::required())),
         ),
     ];
     let table = OPERATING.split_once("\n## Limits\n").unwrap().1;

@@ -1,13 +1,13 @@
-//! The log: its filter at the start, and changing the filter while the program runs.
+//! The log filter at the start, and changes of the filter while the program runs.
 //!
 //! The filter comes from the variable RUST_LOG, or else from `--log` and `config.toml`. A filter
-//! from RUST_LOG stays for the life of the process, because nobody can change the environment of a
-//! running process.
+//! from RUST_LOG stays for the life of the process, because the environment of a running process
+//! cannot change.
 
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
-/// The filter where nothing is configured.
+/// The default filter.
 pub const DEFAULT: &str = "info";
 /// The variable that overrides the configured filter.
 pub const VARIABLE: &str = "RUST_LOG";
@@ -21,20 +21,20 @@ static REPLACE: OnceLock<Replace> = OnceLock::new();
 /// Why a filter does not take effect.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a filter.
+    /// The text is not a filter.
     #[error("{filter:?} is no log filter ({reason}); write for example info, or tequio=debug")]
     Invalid {
-        /// As it was given.
+        /// The given text.
         filter: String,
-        /// Of the parser.
+        /// The parser's error.
         reason: String,
     },
-    /// Another program's subscriber writes the log.
+    /// The log is written by another subscriber.
     #[error("the log of this process cannot be changed")]
     Fixed,
 }
 
-/// Writes the log of this process to standard error.
+/// Starts logging to standard error.
 pub fn start() {
     let (filter, invalid) = match from_environment() {
         None => (EnvFilter::new(DEFAULT), None),
@@ -56,12 +56,12 @@ pub fn start() {
     }
 }
 
-/// The filter that the environment asks for; an empty variable asks for none.
+/// The filter in the environment; an empty variable counts as unset.
 pub fn from_environment() -> Option<String> {
     std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty())
 }
 
-/// Reads a filter.
+/// Parses a filter.
 pub fn parse(text: &str) -> Result<EnvFilter, LogError> {
     let invalid = |reason: String| LogError::Invalid { filter: text.to_owned(), reason };
     if text.trim().is_empty() {
@@ -70,8 +70,7 @@ pub fn parse(text: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(text).map_err(|error| invalid(error.to_string()))
 }
 
-/// Takes another filter from now on, unless the environment has chosen one. Returns whether the
-/// filter has changed.
+/// Replaces the filter, unless the environment sets one. Returns whether the filter has changed.
 pub fn set(text: &str) -> Result<bool, LogError> {
     let filter = parse(text)?;
     if from_environment().is_some() {

@@ -5,27 +5,27 @@ use libmimalloc_sys::{mi_option_eager_commit_delay, mi_option_set_default, mi_op
 use std::process::ExitCode;
 use tequio::cli::{Cli, is_output_whole};
 
-/// A node allocates and frees small things by the million, on many threads: with glibc's allocator
-/// that was a fifth of its CPU time under load (docs/benchmarks.md).
+/// A node makes millions of small allocations on many threads. Under load, glibc's allocator took a
+/// fifth of the CPU time (docs/benchmarks.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Freed pages go back to the system only if nobody has wanted them for so long, milliseconds, and
-/// whole areas after ten times as long, unless MIMALLOC_PURGE_DELAY says otherwise. A block needs
-/// what the one before has freed; by default it would be gone after 10 ms (docs/benchmarks.md).
+/// Time in milliseconds after which unused freed pages go back to the system; whole areas go back
+/// after ten times as long. MIMALLOC_PURGE_DELAY overrides it. A block reuses the memory that the
+/// block before it freed; the default of 10 ms would return it too early (docs/benchmarks.md).
 const PURGE_DELAY_MS: std::ffi::c_long = 1000;
-/// The bindings do not name it; it follows this one.
+/// The bindings have no name for this option; it follows the named one.
 const PURGE_DELAY: mi_option_t = mi_option_eager_commit_delay + 1;
 
 fn main() -> ExitCode {
     // SAFETY: the option exists, any number of milliseconds is valid, and there are no other
     // threads yet.
     unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) };
-    // Zeroing 2 MiB at a time takes longer than such pages save here, and they take a tenth more
-    // memory (docs/benchmarks.md). Where it fails, that is all that is lost.
+    // Zeroing 2 MiB at a time costs more time than huge pages save here, and they take a tenth more
+    // memory (docs/benchmarks.md). A failure only forgoes that gain.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
-    // Two providers are compiled in; QUIC and TLS take this one.
+    // Two providers are compiled in; QUIC and TLS use this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // SAFETY: there are no other threads yet.
     unsafe { tequio_host::environment::remove_empty_variables("TEQUIO_") };
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes on one line, without causes that the text before them already ends with.
+/// An error and its causes on one line. A cause with which the text so far ends is left out.
 fn in_a_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {

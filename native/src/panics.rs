@@ -1,4 +1,4 @@
-//! Panics of libraries that read damaged files, as errors of ours.
+//! Turns panics of libraries that read damaged files into errors.
 
 use std::{
     any::Any,
@@ -13,8 +13,9 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Runs what may panic on damaged input. A panic becomes its message, and prints nothing.
-pub fn caught<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs an action that may panic on damaged input. Returns a panic as its message, and prints
+/// nothing.
+pub fn catch<T>(action: impl FnOnce() -> T) -> Result<T, String> {
     HOOK.call_once(|| {
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -24,7 +25,7 @@ pub fn caught<T>(action: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let before = IS_CAUGHT.replace(true);
-    // What the action has left half done is dropped with it.
+    // The action's incomplete state is dropped with the closure.
     let result = catch_unwind(AssertUnwindSafe(action));
     IS_CAUGHT.set(before);
     result.map_err(|panic| text(panic.as_ref()))
@@ -43,11 +44,8 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_message() {
-        assert_eq!(caught(|| 7), Ok(7));
-        assert_eq!(
-            caught(|| panic!("page {} is wrong", 3)),
-            Err::<(), _>("page 3 is wrong".into())
-        );
-        assert_eq!(caught(|| panic!("wrong")), Err::<(), _>("wrong".into()));
+        assert_eq!(catch(|| 7), Ok(7));
+        assert_eq!(catch(|| panic!("page {} is wrong", 3)), Err::<(), _>("page 3 is wrong".into()));
+        assert_eq!(catch(|| panic!("wrong")), Err::<(), _>("wrong".into()));
     }
 }

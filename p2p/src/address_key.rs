@@ -1,4 +1,4 @@
-//! The unit in which addresses are counted.
+//! Groups IP addresses by customer, for counting.
 
 use std::net::{IpAddr, Ipv6Addr};
 

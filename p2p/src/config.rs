@@ -1,4 +1,4 @@
-//! What a host decides about its network.
+//! The configuration of a host's network.
 
 use std::{fmt, time::Duration};
 
@@ -8,34 +8,34 @@ use zeroize::Zeroizing;
 
 use crate::protocol::{Protocol, Rates};
 
-/// Start from [`Config::new`] and change what differs.
+/// Configuration of the network. Start from [`Config::new`] and change what differs.
 #[derive(Clone)]
 pub struct Config {
     /// The node's Ed25519 secret. Erased when the configuration is dropped.
     pub secret: Zeroizing<[u8; 32]>,
-    /// How we introduce ourselves: `name/version`.
+    /// The agent string sent to peers: `name/version`.
     pub agent: String,
-    /// The protocols that the application answers; peers that ask others get `Unsupported`.
+    /// The protocols that the application answers. Requests on other protocols get `Unsupported`.
     pub serve: Vec<Protocol>,
-    /// Peers to stay connected to: redialled for ever. Several addresses of one peer (`…/p2p/X`)
-    /// are alternatives.
-    pub keep: Vec<Multiaddr>,
-    /// The addresses announced as ours. If empty, those we listen on.
-    pub external: Vec<Multiaddr>,
-    /// How long a circuit that a direct connection has replaced, and that no stream uses, is kept
-    /// to fall back on.
-    pub standby: Duration,
+    /// Persistent peers: the network redials them for ever. Several addresses of one peer
+    /// (`…/p2p/X`) are alternatives.
+    pub persistent_peers: Vec<Multiaddr>,
+    /// The addresses to announce. If empty, the node announces its listening addresses.
+    pub external_addrs: Vec<Multiaddr>,
+    /// How long a standby circuit stays open as a fallback: a circuit that a direct connection has
+    /// replaced and that no stream uses.
+    pub standby_timeout: Duration,
     /// Bounds on connections and memory.
     pub limits: Limits,
-    /// What one peer may ask per second.
+    /// Request rates granted to one peer.
     pub rates: Rates,
-    /// Serve as a circuit relay for others.
+    /// If set, the node serves as a circuit relay.
     pub relay: Option<RelayLimits>,
-    /// STUN and TURN servers that a browser may use to reach another browser; bounded as
-    /// [`tequio_webrtc::check_ice_servers`] says. Native hosts have no use for them.
+    /// STUN and TURN servers that a browser may use to reach another browser. The bounds are those
+    /// of [`tequio_webrtc::check_ice_servers`]. Native hosts do not use them.
     pub ice_servers: Vec<IceServer>,
-    /// Reach other browsers only through those TURN servers: slower, but they do not learn our
-    /// addresses.
+    /// If set, browsers reach each other only through these TURN servers: slower, but it hides the
+    /// node's addresses from peers.
     pub ice_relay_only: bool,
     /// Needed to listen on `/udp/…/webrtc-direct`. Persist it: its hash is part of the address.
     #[cfg(not(target_arch = "wasm32"))]
@@ -46,15 +46,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// A node that serves all protocols, keeps to itself and relays nothing.
+    /// Returns the configuration of a node that serves all protocols, has no persistent peers and
+    /// relays nothing.
     pub fn new(secret: [u8; 32]) -> Self {
         Self {
             secret: Zeroizing::new(secret),
             agent: concat!("tequio/", env!("CARGO_PKG_VERSION")).into(),
             serve: Protocol::ALL.into(),
-            keep: Vec::new(),
-            external: Vec::new(),
-            standby: Duration::from_secs(60),
+            persistent_peers: Vec::new(),
+            external_addrs: Vec::new(),
+            standby_timeout: Duration::from_secs(60),
             limits: Limits::default(),
             rates: Rates::default(),
             relay: None,
@@ -69,14 +70,14 @@ impl Config {
 }
 
 impl fmt::Debug for Config {
-    /// Leaves out the secrets.
+    /// Omits the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("agent", &self.agent)
             .field("serve", &self.serve)
-            .field("keep", &self.keep)
-            .field("external", &self.external)
-            .field("standby", &self.standby)
+            .field("persistent_peers", &self.persistent_peers)
+            .field("external_addrs", &self.external_addrs)
+            .field("standby_timeout", &self.standby_timeout)
             .field("limits", &self.limits)
             .field("rates", &self.rates)
             .field("relay", &self.relay)
@@ -96,8 +97,8 @@ pub struct TlsIdentity {
     pub chain_der: Vec<Vec<u8>>,
 }
 
-/// The TLS identity of a running listener, shared with the program that renews it. A replaced one
-/// counts for connections that are accepted from then on; open connections keep theirs.
+/// The TLS identity of a running listener, shared with the program that renews it. A new identity
+/// applies to connections accepted from then on; open connections keep the old one.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Clone)]
 pub struct ReloadableTls(std::sync::Arc<std::sync::Mutex<(u64, TlsIdentity)>>);
@@ -111,7 +112,7 @@ impl ReloadableTls {
         held.1 = identity;
     }
 
-    /// The identity and its generation, if that is not `known`.
+    /// Returns the identity and its generation if the generation differs from `known`.
     pub(crate) fn newer_than(&self, known: Option<u64>) -> Option<(u64, TlsIdentity)> {
         let held = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         (Some(held.0) != known).then(|| held.clone())
@@ -132,22 +133,22 @@ impl fmt::Debug for ReloadableTls {
     }
 }
 
-/// Bounds on connections and memory; what is above them is refused.
+/// Bounds on connections and memory. The network refuses what exceeds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Accepted connections whose handshake is under way.
+    /// Accepted connections whose handshake is in progress.
     pub pending_inbound: u32,
-    /// Dials under way.
+    /// Dials in progress.
     pub pending_outbound: u32,
     /// Accepted connections.
     pub inbound: u32,
-    /// Of those, from one IPv4 address or IPv6 /64.
+    /// Accepted connections from one IPv4 address or IPv6 /64.
     pub inbound_per_ip: u32,
     /// Dialled connections.
     pub outbound: u32,
     /// Connections to one peer.
     pub per_peer: u32,
-    /// Resident memory of the process above which no connection is accepted. Native only.
+    /// Resident memory of the process above which the network accepts no connection. Native only.
     pub memory_bytes: Option<usize>,
 }
 
@@ -165,27 +166,27 @@ impl Default for Limits {
     }
 }
 
-/// What a relay gives away.
+/// Limits of the relay service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
-    /// Peers that may be reached through us.
+    /// Reservations at the same time.
     pub reservations: usize,
-    /// Of those, for one peer (it may be connected more than once).
+    /// Reservations of one peer, which may have several connections.
     pub reservations_per_peer: usize,
-    /// How long a reservation lasts; clients renew it in time.
+    /// Lifetime of a reservation; clients renew it before it expires.
     pub reservation_duration: Duration,
-    /// Circuits at once.
+    /// Circuits at the same time.
     pub circuits: usize,
-    /// Circuits at once from one peer.
+    /// Circuits of one peer at the same time.
     pub circuits_per_peer: usize,
-    /// How long a circuit may last.
+    /// Maximum lifetime of a circuit.
     pub circuit_duration: Duration,
-    /// Bytes that a circuit may carry, both ways together.
+    /// Maximum bytes over one circuit, both directions together.
     pub circuit_bytes: u64,
-    /// Reservations, and circuits, that one peer may ask for in a minute.
-    pub asks_per_peer_per_minute: u32,
-    /// The same for one IP address.
-    pub asks_per_ip_per_minute: u32,
+    /// Reservation requests, and circuit requests, that one peer may send in a minute.
+    pub requests_per_peer_per_minute: u32,
+    /// The same limit for one IP address.
+    pub requests_per_ip_per_minute: u32,
 }
 
 impl Default for RelayLimits {
@@ -198,8 +199,8 @@ impl Default for RelayLimits {
             circuits_per_peer: 32,
             circuit_duration: Duration::from_secs(2 * 60 * 60),
             circuit_bytes: 2 * 1024 * 1024 * 1024,
-            asks_per_peer_per_minute: 60,
-            asks_per_ip_per_minute: 600,
+            requests_per_peer_per_minute: 60,
+            requests_per_ip_per_minute: 600,
         }
     }
 }

@@ -1,17 +1,16 @@
-//! Why an operation on the network failed. One enum per operation; causes from libp2p are kept as
-//! text.
+//! Errors of network operations, one enum per operation. Causes from libp2p are kept as text.
 
 use libp2p::Multiaddr;
 
 use crate::path::without_secrets;
 
-/// The network could not be started.
+/// Error of [`crate::spawn`].
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// The secret is no Ed25519 secret.
+    /// The secret is not a valid Ed25519 secret.
     #[error("the node's secret key is invalid")]
     InvalidKey,
-    /// Native hosts start the network inside a tokio runtime.
+    /// There is no tokio runtime, which native hosts require.
     #[error("no tokio runtime is running here")]
     NoRuntime,
     /// The STUN and TURN servers are unusable.
@@ -22,7 +21,7 @@ pub enum SpawnError {
     Transport(String),
 }
 
-/// An address could not be listened on.
+/// Error of [`crate::Network::listen`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ListenError {
     /// No transport of this host listens on such an address.
@@ -31,15 +30,16 @@ pub enum ListenError {
     /// The socket, or the reservation at the relay, failed.
     #[error("cannot listen on {addr}: {cause}")]
     Failed {
-        /// The address asked for.
+        /// The requested address.
         addr: Multiaddr,
-        /// What the transport said.
+        /// The transport's error.
         cause: String,
     },
-    /// A second reservation at a relay would end the first, and each renewal the other one.
+    /// There is a reservation at this relay already. A second one would end the first, and each
+    /// renewal would end the other.
     #[error("the relay of {0} has given a reservation already")]
     Reserved(Multiaddr),
-    /// Neither an address nor an error came in time.
+    /// Neither an address nor an error arrived in time.
     #[error("no address in time")]
     Timeout,
     /// The network has ended.
@@ -47,31 +47,31 @@ pub enum ListenError {
     Closed,
 }
 
-/// A dial failed.
+/// Error of a dial.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// The address names ourselves.
+    /// The address names this node.
     #[error("the address is our own")]
     OwnAddress,
-    /// A circuit address that names no relay or no target.
+    /// The circuit address names no relay or no target.
     #[error("the address is incomplete: {0}")]
     Incomplete(Multiaddr),
     /// No transport of this host dials such an address.
     #[error("no transport dials {0}")]
     Unsupported(Multiaddr),
-    /// Someone else than the address names answered.
+    /// The peer that answered is not the one that the address names.
     #[error("another peer answered: {0}")]
     WrongPeer(libp2p::PeerId),
-    /// Our limits, the peer's penalty, or its kind of key forbid the connection.
+    /// The connection is denied by the limits, the peer's penalty, or its kind of key.
     #[error("refused locally: {0}")]
     Denied(String),
     /// The transport failed.
     #[error("{0}")]
     Failed(String),
-    /// None of a peer's addresses leads to it.
+    /// All addresses of a peer failed.
     #[error("no address answers: {}", causes(.0))]
     NoneAnswers(Vec<(Multiaddr, DialError)>),
-    /// Too many dials are under way.
+    /// Too many dials are in progress.
     #[error("too many dials are under way")]
     QueueFull,
     /// The network has ended.
@@ -79,21 +79,21 @@ pub enum DialError {
     Closed,
 }
 
-/// Each address and what went wrong with it.
+/// Lists each address with its error.
 fn causes(failures: &[(Multiaddr, DialError)]) -> String {
     let each =
         failures.iter().map(|(addr, error)| format!("{}: {error}", without_secrets(addr.clone())));
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// A request failed. `Busy`, `Throttled` and `Refused` are the peer's word, the connection is still
-/// good.
+/// Error of a request. `Busy`, `Throttled` and `Refused` are responses of the peer: the connection
+/// is still good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There is no connection to the peer.
     #[error("not connected")]
     NotConnected,
-    /// The peer does not answer this protocol.
+    /// The peer does not serve this protocol.
     #[error("the peer does not speak this protocol")]
     Unsupported,
     /// The peer's application declined to answer.
@@ -102,13 +102,13 @@ pub enum RequestError {
     /// The peer's queue is full.
     #[error("the peer is busy")]
     Busy,
-    /// Our own queue of requests is full, in number or in bytes.
+    /// The local request queue is full, in number or in bytes.
     #[error("too many requests are waiting here")]
     QueueFull,
-    /// We are over the rate that the peer grants.
+    /// The request exceeds the rate that the peer grants.
     #[error("over the peer's rate")]
     Throttled,
-    /// The request is above the protocol's cap; it was not sent, or the peer refused it unread.
+    /// The request exceeds the protocol's cap. It was not sent, or the peer refused it unread.
     #[error("request of {len} bytes, at most {max} allowed")]
     RequestTooLarge {
         /// Length of the body in bytes.
@@ -116,7 +116,7 @@ pub enum RequestError {
         /// The cap in bytes.
         max: usize,
     },
-    /// The response is above the protocol's cap; it was not read.
+    /// The response exceeds the protocol's cap; it was not read.
     #[error("response above {max} bytes")]
     ResponseTooLarge {
         /// The cap in bytes.
@@ -128,7 +128,7 @@ pub enum RequestError {
     /// The connection or the stream ended early.
     #[error("connection lost")]
     ConnectionLost,
-    /// The peer's answer breaks the framing.
+    /// The peer's response breaks the framing.
     #[error("malformed response")]
     Malformed,
     /// The network has ended.

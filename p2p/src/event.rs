@@ -1,4 +1,4 @@
-//! What the network tells the application.
+//! Events and notifications that the network delivers to the application.
 
 use std::{
     pin::Pin,
@@ -15,89 +15,87 @@ use tequio_core::types::NodeId;
 use crate::{
     error::DialError,
     path::Path,
-    protocol::{Channel, Protocol},
+    protocol::{NotificationProtocol, Protocol},
     rpc::budget::Permit,
 };
 
-/// Something happened on the network.
+/// An event of the network.
 #[derive(Debug)]
 pub enum Event {
-    /// We can be reached at this address (for a circuit: as long as the reservation lasts).
+    /// The node is reachable at this address (for a circuit: as long as the reservation lasts).
     Listening {
-        /// The address, without our own peer id.
+        /// The address, without the local peer id.
         addr: Multiaddr,
     },
-    /// We can no longer be reached at this address. Circuits are reserved again without being
-    /// asked.
+    /// The node is no longer reachable at this address. Reservations are renewed automatically.
     ListenEnded {
         /// The address.
         addr: Multiaddr,
-        /// What the transport said.
+        /// The transport's error.
         cause: String,
     },
-    /// The first connection to a peer stands.
+    /// The first connection to a peer is established.
     Connected {
-        /// The peer, authenticated.
+        /// The authenticated peer.
         peer: NodeId,
-        /// The way to it.
+        /// The path to the peer.
         path: Path,
-        /// The address dialled, or that it came from; nothing secret in it.
+        /// The dialled or the remote address, without secrets.
         addr: Multiaddr,
     },
     /// The last connection to a peer ended.
     Disconnected {
         /// The peer.
         peer: NodeId,
-        /// Why.
+        /// The reason of the disconnect.
         reason: DisconnectReason,
     },
-    /// Requests to a connected peer take another way from now on.
+    /// Requests to a connected peer take another path from now on.
     PathChanged {
         /// The peer.
         peer: NodeId,
-        /// The new way.
+        /// The new path.
         path: Path,
-        /// The address dialled, or that it came from; nothing secret in it.
+        /// The dialled or the remote address, without secrets.
         addr: Multiaddr,
-        /// What made it change.
+        /// The reason of the change.
         reason: PathReason,
     },
-    /// No address of a kept peer leads to it. It is tried again after a pause.
+    /// All addresses of a persistent peer failed. The network retries after a pause.
     Unreachable {
         /// The peer, if its addresses name it.
         peer: Option<NodeId>,
-        /// Names each address and what went wrong with it.
+        /// Each address with its error.
         error: DialError,
     },
-    /// A peer asks something.
-    Inbound {
-        /// The peer, authenticated.
+    /// A peer sent a request.
+    InboundRequest {
+        /// The authenticated peer.
         peer: NodeId,
-        /// What it is about.
+        /// The protocol of the request.
         protocol: Protocol,
         /// The request, within the protocol's cap.
         body: Vec<u8>,
-        /// Where the answer goes.
+        /// The handle that sends the response.
         reply: Reply,
     },
-    /// A peer went on far above its rate; its connections are closed and it is kept out for a
-    /// while.
+    /// A peer kept exceeding its rate far. Its connections are closed and it is banned for a while.
     RateLimited {
         /// The peer.
         peer: NodeId,
-        /// The protocol that it flooded.
+        /// The flooded protocol.
         protocol: Protocol,
     },
 }
 
-/// Why the path to a connected peer changed.
+/// Reason of a path change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathReason {
-    /// A direct connection has answered a ping and takes over from the circuit.
+    /// A direct connection has answered a ping and replaces the circuit.
     Proven,
-    /// The connection used before has not answered a ping in time.
+    /// The connection in use has not answered a ping in time.
     Unanswered,
-    /// The connection used before has ended.
+    /// The connection in use has ended.
     Lost(DisconnectReason),
 }
 
@@ -112,24 +110,24 @@ impl PathReason {
     }
 }
 
-/// Why a peer was disconnected.
+/// Reason of a disconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
-    /// We asked for it.
+    /// The application closed the connection.
     Local,
     /// The peer closed the connection, or its process ended.
     Remote,
-    /// Nothing came from the peer for too long.
+    /// The peer was silent for too long.
     Unresponsive,
-    /// The peer went on above its rate.
+    /// The peer kept exceeding its rate.
     RateLimited,
     /// The connection broke.
     Failed(String),
 }
 
-/// The duty to answer one request. Dropping it refuses the request.
+/// The handle to answer one request. Dropping it refuses the request.
 ///
-/// It holds the request's share of the inbound queue, so answering late keeps others out.
+/// It holds the request's share of the inbound queue, so a late answer blocks other requests.
 #[derive(Debug)]
 pub struct Reply {
     pub(crate) response: oneshot::Sender<Vec<u8>>,
@@ -137,14 +135,15 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Answers. A body above the protocol's cap is withheld, and the requester told so.
+    /// Sends the response. A body above the protocol's cap is withheld, and the requester receives
+    /// an error.
     pub fn send(self, body: Vec<u8>) {
-        // The receiver is gone if the peer or the connection is: nobody is left to answer.
+        // The receiver is gone if the peer or the connection is: the response has no destination.
         let _ = self.response.send(body);
         drop(self.permit);
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the requester no longer waits for the response.
     pub fn is_abandoned(&self) -> bool {
         self.response.is_canceled()
     }
@@ -152,56 +151,59 @@ impl Reply {
 
 /// A one-way message of a peer.
 #[derive(Debug)]
-pub struct Told {
-    /// The peer, authenticated.
+pub struct Notification {
+    /// The authenticated peer.
     pub peer: NodeId,
-    /// What it says.
+    /// The message.
     pub body: Vec<u8>,
-    /// Its part of the memory for such messages. While it is kept, it keeps out others of that
-    /// peer.
-    pub share: Share,
+    /// The message's share of the peer's memory budget. Holding the permit blocks further messages
+    /// from this peer.
+    pub permit: MemoryPermit,
 }
 
-/// Part of the memory for one-way messages; it comes back when it is dropped.
+/// A share of the memory budget for notifications, released when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct MemoryPermit {
     pub(crate) _peer: Permit,
     pub(crate) _all: Permit,
 }
 
-/// The stream of one-way messages, in the order in which each peer said them. While they are not
-/// taken, peers wait.
+/// The stream of notifications, in the order in which each peer sent them. Peers wait while the
+/// application does not take them.
 #[derive(Debug)]
-pub struct Tells(pub(crate) mpsc::UnboundedReceiver<Told>);
+pub struct NotificationStream(pub(crate) mpsc::UnboundedReceiver<Notification>);
 
-impl Tells {
-    /// The next one; `None` once the network has ended.
-    pub async fn next(&mut self) -> Option<Told> {
+impl NotificationStream {
+    /// Returns the next notification; `None` once the network has ended.
+    pub async fn next(&mut self) -> Option<Notification> {
         self.0.next().await
     }
 
-    /// The next one, if it is there already.
-    pub fn try_next(&mut self) -> Option<Told> {
+    /// Returns the next notification if one is queued.
+    pub fn try_next(&mut self) -> Option<Notification> {
         self.0.try_recv().ok()
     }
 }
 
-/// The stream of events. Consume it: while it is full, the network stands still, and dropping it
-/// ends the network.
+/// The stream of events. The application must consume it: while it is full, the network pauses.
+/// Dropping it ends the network.
 #[derive(Debug)]
 pub struct Events {
     pub(crate) events: mpsc::Receiver<Event>,
-    pub(crate) tells: [Option<Tells>; Channel::COUNT],
+    pub(crate) notifications: [Option<NotificationStream>; NotificationProtocol::COUNT],
 }
 
 impl Events {
-    /// What peers say on a channel. It can be taken once; a channel that nobody takes is read until
-    /// its memory is full.
-    pub fn take_tells(&mut self, channel: Channel) -> Option<Tells> {
-        self.tells[channel.index()].take()
+    /// Takes the notification stream of a protocol; `None` after the first call. If the application
+    /// takes no stream, the network reads notifications until their memory budget is used up.
+    pub fn take_notifications(
+        &mut self,
+        channel: NotificationProtocol,
+    ) -> Option<NotificationStream> {
+        self.notifications[channel.index()].take()
     }
 
-    /// The next event; `None` once the network has ended.
+    /// Returns the next event; `None` once the network has ended.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.next().await
     }

@@ -1,5 +1,5 @@
-//! The readers of an exchange's two halves on bytes in memory, for fuzzers and tests of decoders:
-//! the same code that reads substreams. `docs/format.md`, section 4.
+//! Readers of requests and responses on bytes in memory, for fuzzers and decoder tests. They run
+//! the code that reads substreams. See `docs/format.md`, section 4.
 
 use crate::{error::RequestError, protocol::Protocol, rpc::codec};
 use futures::{
@@ -7,10 +7,10 @@ use futures::{
     io::{Cursor, Error},
 };
 
-/// What a responder reads: the body of a request.
+/// Reads the body of a request, as the responder does.
 ///
 /// # Errors
-/// If the length is above the protocol's cap, or the bytes end before the body does.
+/// If the length exceeds the protocol's cap, or the bytes end before the body does.
 pub fn read_request(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut stream = Cursor::new(bytes);
     block_on(async {
@@ -21,10 +21,11 @@ pub fn read_request(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, Error> 
     })
 }
 
-/// What a requester reads: the body of a response.
+/// Reads the body of a response, as the requester does.
 ///
 /// # Errors
-/// Every status but the first, a length above the protocol's cap, and bytes that end too early.
+/// If the status is not `Status::Ok`, the length exceeds the protocol's cap, or the bytes end
+/// early.
 pub fn read_response(protocol: Protocol, bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
     block_on(codec::read_response(&mut Cursor::new(bytes), protocol, 0))
 }

@@ -1,7 +1,7 @@
 //! Node identities: an Ed25519 public key is the node id, and its libp2p form is the peer id.
 //!
-//! Peers with any other kind of key are refused at the connection, so inside Tequio the two are the
-//! same thing.
+//! Connections of peers with any other kind of key are refused, so inside Tequio the two are
+//! equivalent.
 
 pub use libp2p::PeerId;
 use libp2p::{
@@ -30,7 +30,7 @@ pub fn node_id(peer: &PeerId) -> Option<NodeId> {
     key.try_into().ok().map(NodeId)
 }
 
-/// `addr` with `/p2p/<id>` at its end, unless it names a peer there already.
+/// Appends `/p2p/<id>` to `addr`, unless it already ends in a peer id.
 pub fn with_peer(addr: Multiaddr, id: NodeId) -> Multiaddr {
     match (addr.iter().last(), peer_id(id)) {
         (Some(Protocol::P2p(_)), _) | (_, None) => addr,
@@ -38,7 +38,7 @@ pub fn with_peer(addr: Multiaddr, id: NodeId) -> Multiaddr {
     }
 }
 
-/// The node that an address ends in, if it names one.
+/// The node id at the end of an address, if present.
 pub fn node_of(addr: &Multiaddr) -> Option<NodeId> {
     match addr.iter().last()? {
         Protocol::P2p(peer) => node_id(&peer),
@@ -46,14 +46,14 @@ pub fn node_of(addr: &Multiaddr) -> Option<NodeId> {
     }
 }
 
-/// The address of a node by a circuit through the relay at `relay`, which must end in its
+/// The address of a node by a circuit through the relay at `relay`, which must end in the relay's
 /// `/p2p/<id>`.
 pub fn circuit(relay: &Multiaddr, node: NodeId) -> Option<Multiaddr> {
     node_of(relay)?;
     Some(relay.clone().with(Protocol::P2pCircuit).with(Protocol::P2p(peer_id(node)?)))
 }
 
-/// The libp2p key pair of a secret; the copies made on the way are erased.
+/// The libp2p key pair of a secret; intermediate copies are erased.
 pub(crate) fn keypair(secret: &Zeroizing<[u8; 32]>) -> Option<Keypair> {
     let mut bytes = secret.clone();
     Keypair::ed25519_from_bytes(bytes.as_mut_slice()).ok()

@@ -1,15 +1,14 @@
-//! Everything of Tequio that speaks libp2p, behind a handle that does not show it.
+//! Tequio's peer-to-peer network, behind a handle that hides libp2p.
 //!
-//! [`spawn`] starts one task that owns the swarm, on tokio or in a browser tab, and returns a
-//! [`Network`] to ask and a stream of [`Events`] to answer. Bodies are opaque bytes within the caps
-//! of their [`Protocol`]; what they mean is `tequio_core::wire`. Every queue is bounded in items
-//! and in bytes, and every peer in its rate.
+//! [`spawn`] starts one task that owns the swarm, on tokio or in a browser tab. It returns a
+//! [`Network`], which sends commands and requests, and a stream of [`Events`]. Bodies are opaque
+//! bytes within the caps of their [`Protocol`]; `tequio_core::wire` defines their contents. Every
+//! queue is bounded in items and in bytes, and every peer in its rate.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod address_key;
-mod circuits;
 mod config;
 mod driver;
 mod error;
@@ -19,11 +18,12 @@ mod event;
 pub mod framing;
 pub mod identity;
 mod network;
+mod notifications;
 mod path;
 mod protocol;
+mod relay_metrics;
 mod rpc;
 mod signalling;
-mod tell;
 mod timer;
 mod traffic;
 mod transport;
@@ -40,14 +40,17 @@ pub use tequio_webrtc::{BadIceServers, IceServer};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::config::{ReloadableTls, TlsIdentity};
 pub use self::{
-    circuits::Circuits,
     config::{Config, Limits, RelayLimits},
-    driver::{PeerInfo, may_try},
+    driver::{PeerInfo, may_dial},
     error::{DialError, ListenError, RequestError, SpawnError},
-    event::{DisconnectReason, Event, Events, PathReason, Reply, Share, Tells, Told},
+    event::{
+        DisconnectReason, Event, Events, MemoryPermit, Notification, NotificationStream,
+        PathReason, Reply,
+    },
     network::Network,
     path::{Path, TransportKind},
-    protocol::{Channel, Protocol, Rate, Rates},
+    protocol::{NotificationProtocol, Protocol, Rate, Rates},
+    relay_metrics::RelayStats,
     traffic::{Counters, Traffic},
 };
 
@@ -59,8 +62,8 @@ pub use self::{
 pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     #[cfg(not(target_arch = "wasm32"))]
     let runtime = {
-        // WebSocket brings rustls' ring provider and QUIC its aws-lc-rs: with two compiled in, one
-        // must be chosen. If the program has chosen before, that stands.
+        // WebSocket brings rustls' ring provider and QUIC its aws-lc-rs. With two compiled in, one
+        // must be installed; a provider that the program has installed before stays.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         tokio::runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?
     };
@@ -71,13 +74,13 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     let local = identity::node_id(&keys.public().to_peer_id()).ok_or(SpawnError::InvalidKey)?;
     let (commands_tx, commands) = mpsc::channel(network::COMMANDS_MAX);
     let (events_tx, events) = mpsc::channel(driver::EVENTS_MAX);
-    let (hub, tells) = tell::Hub::new();
-    let (peers, meter, circuits) = Default::default();
+    let (notifications, receivers) = notifications::NotificationRouter::new();
+    let (peers, meter, relay_metrics) = Default::default();
     let shared = driver::Shared {
         peers,
         meter,
-        circuits,
-        hub,
+        relay_metrics,
+        notifications,
         #[cfg(target_arch = "wasm32")]
         signaller: tequio_webrtc::Signaller::new(ice_servers.clone(), config.ice_relay_only),
         ice_servers,
@@ -89,6 +92,7 @@ pub fn spawn(config: Config) -> Result<(Network, Events), SpawnError> {
     #[cfg(target_arch = "wasm32")]
     wasm_bindgen_futures::spawn_local(driver.run());
 
-    let events = Events { events, tells: tells.map(|tells| Some(event::Tells(tells))) };
+    let notifications = receivers.map(|receiver| Some(event::NotificationStream(receiver)));
+    let events = Events { events, notifications };
     Ok((Network::new(local, commands_tx, shared), events))
 }

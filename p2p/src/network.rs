@@ -1,5 +1,5 @@
-//! The handle that the rest of the program holds: cheap to clone, and all it does is to put
-//! commands into the queue of the one task that owns the swarm ([`crate::driver`]).
+//! The handle that the rest of the program holds. It is cheap to clone and sends commands to the
+//! task that owns the swarm ([`crate::driver`]).
 
 use std::{
     fmt,
@@ -17,47 +17,47 @@ use tequio_core::types::NodeId;
 use tequio_webrtc::{BadIceServers, IceServer, IceServers};
 
 use crate::{
-    circuits::{CircuitMeter, Circuits},
-    driver::{PeerInfo, Shared, Snapshot},
+    driver::{PeerInfo, PeerSnapshot, Shared},
     error::{DialError, ListenError, RequestError},
+    notifications::NotificationRouter,
     path::Path,
-    protocol::{Channel, Protocol},
-    rpc::{Outbound, budget::Budget},
-    tell::Hub,
+    protocol::{NotificationProtocol, Protocol},
+    relay_metrics::{RelayMetrics, RelayStats},
+    rpc::{OutboundRequest, budget::Budget},
     timer::Delay,
-    traffic::{Meter, Traffic},
+    traffic::{Traffic, TrafficMeter},
 };
 
-/// Commands that may wait for the task; senders wait beyond it.
+/// Commands queued for the task; further senders wait.
 pub(crate) const COMMANDS_MAX: usize = 256;
-/// Requests of ours that may be under way, in number and in bytes of their bodies.
+/// Outbound requests in progress, in number and in bytes of their bodies.
 const REQUESTS_MAX: usize = 4096;
 const REQUEST_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// For an address to listen on; a reservation includes the dial of the relay.
+/// Time limit for a listening address; a reservation includes the dial of the relay.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the handles ask of the task.
+/// Commands from the handles to the task.
 pub(crate) enum Command {
     Listen(Multiaddr, oneshot::Sender<Result<Multiaddr, ListenError>>),
     Unlisten(Multiaddr),
     Dial(Multiaddr, oneshot::Sender<Result<(NodeId, Path), DialError>>),
-    Request(NodeId, Outbound),
-    Keep(Multiaddr),
-    Unkeep(NodeId),
+    Request(NodeId, OutboundRequest),
+    AddPersistentPeer(Multiaddr),
+    RemovePersistentPeer(NodeId),
     Disconnect(NodeId, oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
-/// The running network. When the last clone is dropped, it ends.
+/// A handle to the running network. Dropping the last clone ends the network.
 #[derive(Clone)]
 pub struct Network {
     local: NodeId,
     commands: mpsc::Sender<Command>,
-    peers: Snapshot,
-    meter: Meter,
-    circuits: CircuitMeter,
+    peers: PeerSnapshot,
+    meter: TrafficMeter,
+    relay_metrics: RelayMetrics,
     requests: Arc<Budget>,
-    hub: Arc<Hub>,
+    notifications: Arc<NotificationRouter>,
     ice_servers: IceServers,
     #[cfg(target_arch = "wasm32")]
     signaller: tequio_webrtc::Signaller,
@@ -72,27 +72,28 @@ impl Network {
             requests,
             peers: shared.peers,
             meter: shared.meter,
-            circuits: shared.circuits,
-            hub: shared.hub,
+            relay_metrics: shared.relay_metrics,
+            notifications: shared.notifications,
             ice_servers: shared.ice_servers,
             #[cfg(target_arch = "wasm32")]
             signaller: shared.signaller,
         }
     }
 
-    /// Who we are.
+    /// The node id of this node.
     pub fn local_id(&self) -> NodeId {
         self.local
     }
 
-    /// Listens on an address and returns the first one that stands for it: with the real port,
-    /// without our peer id.
+    /// Listens on an address and returns the first concrete address: with the real port, without
+    /// the local peer id.
     ///
-    /// `<relay>/p2p/<R>/p2p-circuit` makes a reservation at a relay; once made, it is renewed for
-    /// ever, also after the relay was gone. Further addresses come as events.
+    /// `<relay>/p2p/<R>/p2p-circuit` makes a reservation at a relay. Once established, it is
+    /// renewed for ever, also after an absence of the relay. Further addresses are reported as
+    /// events.
     ///
     /// # Errors
-    /// If no transport takes the address, or the socket or the relay refuses.
+    /// If no transport supports the address, or the socket or the relay refuses.
     pub async fn listen(&self, addr: Multiaddr) -> Result<Multiaddr, ListenError> {
         let (reply, result) = oneshot::channel();
         self.command(Command::Listen(addr, reply)).await.map_err(|_| ListenError::Closed)?;
@@ -102,28 +103,29 @@ impl Network {
         }
     }
 
-    /// Ends what [`Network::listen`] began for this address, and no longer renews its reservation.
+    /// Ends the listeners that [`Network::listen`] started for this address, and the renewal of its
+    /// reservation.
     pub async fn unlisten(&self, addr: Multiaddr) {
-        // A closed network listens nowhere.
+        // A closed network has no listeners.
         let _ = self.command(Command::Unlisten(addr)).await;
     }
 
-    /// Connects to the peer at an address. An existing connection is kept, unless it is relayed and
-    /// the address is not; simultaneous dials of one address are one dial.
+    /// Connects to the peer at an address. An existing connection is used, unless it is relayed and
+    /// the address is direct. Simultaneous dials of one address share one dial.
     ///
     /// # Errors
-    /// If the address cannot be dialled, or nobody, or the wrong peer, answers.
+    /// If the address cannot be dialled, no peer answers, or the wrong peer does.
     pub async fn dial(&self, addr: Multiaddr) -> Result<(NodeId, Path), DialError> {
         let (reply, result) = oneshot::channel();
         self.command(Command::Dial(addr, reply)).await.map_err(|_| DialError::Closed)?;
         result.await.unwrap_or(Err(DialError::Closed))
     }
 
-    /// Asks a connected peer and waits for its answer. On a [`Channel`] nothing can be asked.
+    /// Sends a request to a connected peer and waits for the response. A [`NotificationProtocol`]
+    /// has no requests.
     ///
     /// # Errors
-    /// See [`RequestError`]: it tells what the peer said from what happened on the way and from our
-    /// own limits.
+    /// See [`RequestError`]: it separates the peer's refusals, transport failures and local limits.
     pub async fn request(
         &self,
         peer: NodeId,
@@ -131,17 +133,17 @@ impl Network {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<Vec<u8>, RequestError> {
-        if protocol.channel().is_some() {
+        if protocol.notification_protocol().is_some() {
             return Err(RequestError::Unsupported);
         }
         let (len, max) = (body.len(), protocol.request_max());
         if len > max {
             return Err(RequestError::RequestTooLarge { len, max });
         }
-        let permit = self.requests.take(len).ok_or(RequestError::QueueFull)?;
+        let permit = self.requests.try_acquire(len).ok_or(RequestError::QueueFull)?;
         let exchange = std::pin::pin!(async {
             let (response, result) = oneshot::channel();
-            let outbound = Outbound { protocol, body, response, permit };
+            let outbound = OutboundRequest { protocol, body, response, permit };
             self.command(Command::Request(peer, outbound))
                 .await
                 .map_err(|_| RequestError::Closed)?;
@@ -153,22 +155,22 @@ impl Network {
         }
     }
 
-    /// Says something to those of these peers that are connected, and expects no answer. It may be
-    /// lost; what one peer gets, it gets in order. If a peer is too slow, it misses the oldest
-    /// of what waits for it.
-    pub fn tell(
+    /// Sends a notification to those of the peers that are connected. It may be lost; each peer
+    /// receives its notifications in order. If a peer is too slow, the oldest notifications in its
+    /// queue are dropped.
+    pub fn notify(
         &self,
-        channel: Channel,
+        channel: NotificationProtocol,
         peers: impl IntoIterator<Item = NodeId>,
         body: &Arc<[u8]>,
     ) {
-        self.hub.tell(channel, peers, body);
+        self.notifications.notify(channel, peers, body);
     }
 
-    /// Listens from now on to what these peers say about consensus, and to no others; at first to
-    /// nobody. What they say on other channels, which are open to all, has memory of its own.
-    pub fn hear(&self, peers: impl IntoIterator<Item = NodeId>) {
-        self.hub.hear(peers);
+    /// Replaces the set of peers whose consensus notifications are read; initially it is empty.
+    /// Notifications of other protocols are read from all peers, within a separate memory budget.
+    pub fn set_consensus_peers(&self, peers: impl IntoIterator<Item = NodeId>) {
+        self.notifications.set_consensus_peers(peers);
     }
 
     /// The connected peers, ordered by id.
@@ -176,19 +178,19 @@ impl Network {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// How many they are.
+    /// The number of connected peers.
     pub fn peer_count(&self) -> usize {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Those that introduce themselves by an agent of which this holds, ordered by id.
+    /// The connected peers whose agent string matches the predicate, ordered by id.
     pub fn peers_by_agent(&self, wanted: impl Fn(&str) -> bool) -> Vec<NodeId> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let is_wanted = |peer: &&PeerInfo| peer.agent.as_deref().is_some_and(&wanted);
         peers.values().filter(is_wanted).map(|peer| peer.id).collect()
     }
 
-    /// One connected peer.
+    /// The properties of a connected peer.
     pub fn peer(&self, id: NodeId) -> Option<PeerInfo> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
@@ -198,38 +200,39 @@ impl Network {
         self.meter.read()
     }
 
-    /// Replaces the STUN and TURN servers: their credentials expire. Connections that stand keep
-    /// theirs.
+    /// Replaces the STUN and TURN servers, for example because their credentials expire. Open
+    /// connections keep the old ones.
     ///
     /// # Errors
-    /// As [`tequio_webrtc::check_ice_servers`]; the servers stay as they were.
+    /// As [`tequio_webrtc::check_ice_servers`]; the servers then stay unchanged.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
         self.ice_servers.set(servers)
     }
 
-    /// Which way the packets of our connection to another tab go; `None` without such a connection.
+    /// The ICE route of the connection to another tab; `None` without such a connection.
     #[cfg(target_arch = "wasm32")]
     pub async fn route(&self, peer: NodeId) -> Option<tequio_webrtc::Route> {
         self.signaller.route(&crate::identity::peer_id(peer)?).await
     }
 
-    /// What we do for others as a relay.
-    pub fn circuits(&self) -> Circuits {
-        self.circuits.read()
+    /// The counters of this node's relay service.
+    pub fn relay_stats(&self) -> RelayStats {
+        self.relay_metrics.read()
     }
 
-    /// Stays connected to the peer at this address from now on, as [`crate::Config::keep`] does.
-    pub async fn keep(&self, addr: Multiaddr) {
-        // A closed network keeps nobody.
-        let _ = self.command(Command::Keep(addr)).await;
+    /// Stays connected to the peer at this address from now on, as with
+    /// [`crate::Config::persistent_peers`].
+    pub async fn add_persistent_peer(&self, addr: Multiaddr) {
+        // A closed network has no persistent peers.
+        let _ = self.command(Command::AddPersistentPeer(addr)).await;
     }
 
-    /// No longer redials a peer; connections to it stay.
-    pub async fn unkeep(&self, peer: NodeId) {
-        let _ = self.command(Command::Unkeep(peer)).await;
+    /// Stops redialling a peer; connections to it stay.
+    pub async fn remove_persistent_peer(&self, peer: NodeId) {
+        let _ = self.command(Command::RemovePersistentPeer(peer)).await;
     }
 
-    /// Closes all connections to a peer. A kept peer is redialled.
+    /// Closes all connections to a peer. A persistent peer is redialled.
     pub async fn disconnect(&self, peer: NodeId) {
         let (done, closed) = oneshot::channel();
         if self.command(Command::Disconnect(peer, done)).await.is_ok() {
@@ -237,7 +240,7 @@ impl Network {
         }
     }
 
-    /// Closes all connections and ends the network; returns when it has ended.
+    /// Closes all connections, ends the network and returns when it has ended.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
         if self.command(Command::Close(done)).await.is_ok() {

@@ -1,4 +1,4 @@
-//! How a peer is reached: over which transport, and directly or through a relay.
+//! The path to a peer: the transport, and whether it is direct or relayed.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use tequio_core::types::NodeId;
 
 use crate::identity::node_id;
 
-/// What carries a connection.
+/// The transport of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TransportKind {
     /// TCP with Noise and yamux.
@@ -45,8 +45,8 @@ impl TransportKind {
         }
     }
 
-    /// The transport that an address means; what follows `/p2p-circuit` does not count, unless it
-    /// is `/webrtc`, for which the circuit is only the way to signal.
+    /// The transport of an address. The part after `/p2p-circuit` does not count, unless it is
+    /// `/webrtc`, where the circuit only carries the signalling.
     pub fn of(addr: &Multiaddr) -> Option<Self> {
         if is_signalled(addr) {
             return Some(TransportKind::WebRtc);
@@ -72,22 +72,22 @@ impl fmt::Display for TransportKind {
     }
 }
 
-/// The way to a peer.
+/// The path to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// A connection of its own.
+    /// A direct connection.
     Direct(TransportKind),
     /// A circuit through a relay, which sees only ciphertext.
     Relayed {
         /// The relay.
         via: NodeId,
-        /// How we reach the relay.
+        /// The transport of the connection to the relay.
         transport: TransportKind,
     },
 }
 
 impl Path {
-    /// Whether no relay is in between.
+    /// Whether the path has no relay.
     pub fn is_direct(&self) -> bool {
         matches!(self, Path::Direct(_))
     }
@@ -99,9 +99,8 @@ impl Path {
         }
     }
 
-    /// The path that the remote (dialled) or local (accepted) address of a connection means. `None`
-    /// if the address lacks the transport or the relay, as the addresses of accepted circuits
-    /// may.
+    /// The path given by the remote (dialled) or local (accepted) address of a connection. `None`
+    /// if the address lacks the transport or the relay, as addresses of accepted circuits may.
     pub(crate) fn of(addr: &Multiaddr) -> Option<Self> {
         let transport = TransportKind::of(addr);
         if !is_circuit(addr) {
@@ -111,17 +110,17 @@ impl Path {
     }
 }
 
-/// Whether the address goes through a relay.
+/// Whether the connection goes through a relay.
 pub(crate) fn is_circuit(addr: &Multiaddr) -> bool {
     names_relay(addr) && !is_signalled(addr)
 }
 
-/// Whether the address has a relay in it, be it only for signalling.
+/// Whether the address contains a relay, even if only for signalling.
 pub(crate) fn names_relay(addr: &Multiaddr) -> bool {
     addr.iter().any(|part| part == Protocol::P2pCircuit)
 }
 
-/// Whether this is a connection of its own between browsers, signalled through a relay:
+/// Whether this is a direct connection between browsers, signalled through a relay:
 /// `…/p2p-circuit/webrtc`.
 pub(crate) fn is_signalled(addr: &Multiaddr) -> bool {
     let mut after = addr.iter().skip_while(|part| *part != Protocol::P2pCircuit).skip(1);
@@ -157,7 +156,7 @@ pub(crate) fn before_circuit(addr: &Multiaddr) -> Multiaddr {
     addr.iter().take_while(|part| *part != Protocol::P2pCircuit).collect()
 }
 
-/// The peer at the end of an address.
+/// The peer id at the end of an address.
 pub(crate) fn target_of(addr: &Multiaddr) -> Option<PeerId> {
     match addr.iter().last()? {
         Protocol::P2p(peer) => Some(peer),
@@ -165,7 +164,7 @@ pub(crate) fn target_of(addr: &Multiaddr) -> Option<PeerId> {
     }
 }
 
-/// `addr` without the peer at its end.
+/// `addr` without the peer id at its end.
 pub(crate) fn without_target(mut addr: Multiaddr) -> Multiaddr {
     if target_of(&addr).is_some() {
         addr.pop();
@@ -173,8 +172,8 @@ pub(crate) fn without_target(mut addr: Multiaddr) -> Multiaddr {
     addr
 }
 
-/// `addr` as it may be shown and logged: the path of a WebSocket's URL, where tokens may stand, is
-/// left out.
+/// `addr` in a form that may be shown and logged: without the path of a WebSocket's URL, which may
+/// contain tokens.
 pub(crate) fn without_secrets(addr: Multiaddr) -> Multiaddr {
     let shown = |part| match part {
         Protocol::Ws(_) => Protocol::Ws("/".into()),
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!((relay_of(&signalled), target_of(&signalled)), (A.parse().ok(), B.parse().ok()));
         let reservation = addr(&format!("/ip4/127.0.0.1/tcp/1/ws/p2p/{A}/p2p-circuit"));
         assert_eq!(over_webrtc(&reservation), reservation.with(Protocol::WebRTC));
-        // The kinds do not mix: this one is WebRTC-direct to the relay.
+        // WebRTC-direct to the relay is not a signalled connection.
         assert!(!is_signalled(&addr(&format!(
             "/ip4/127.0.0.1/udp/1/webrtc-direct/p2p/{A}/p2p-circuit/p2p/{B}"
         ))));

@@ -1,10 +1,9 @@
-//! The application protocols, their names, caps and default rates. This is the one place that knows
-//! them.
+//! The application protocols, their names, caps and default rates. Only this module defines them.
 //!
-//! Two of them are [`Channel`]s, on which peers tell each other things one way, on a long-lived
-//! stream each ([`crate::tell`]). The others are exchanges; every exchange is one request and one
-//! response on a libp2p substream of its own (the bytes are in [`crate::rpc::codec`]). This crate
-//! never looks into a body: it only refuses to move more of it than the caps allow.
+//! Two of them are [`NotificationProtocol`]s, which carry one-way messages on a long-lived stream
+//! each ([`crate::notifications`]). The others are request-response protocols. Each exchange is one
+//! request and one response on a libp2p substream of its own (encoded by [`crate::rpc::codec`]).
+//! This crate never inspects a body: it only refuses bodies above the caps.
 
 use std::time::Duration;
 
@@ -13,50 +12,52 @@ use libp2p::StreamProtocol;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What an exchange or a one-way message is about; each has a libp2p protocol name, caps and rates
-/// of its own.
+/// The protocol of an exchange or a notification. Each has its own libp2p protocol name, caps and
+/// rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Headers, certificates, proofs and objects for light nodes.
     Light,
     /// Leases and results of work units.
     Work,
-    /// Votes, proposals and what else members tell each other: [`Channel::Consensus`].
+    /// Votes, proposals and other messages between members: [`NotificationProtocol::Consensus`].
     Consensus,
-    /// Blocks for nodes that catch up.
+    /// Blocks for nodes that are behind.
     Sync,
-    /// Transactions that wait for a block, and the names of such: [`Channel::Mempool`].
+    /// Pending transactions and their ids: [`NotificationProtocol::Mempool`].
     Mempool,
-    /// Transactions by their names.
-    Want,
+    /// Transactions by id.
+    GetTransactions,
 }
 
-/// What peers tell each other one way.
+/// The protocols of one-way messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Channel {
-    /// [`Protocol::Consensus`]. It is read only from peers that the application listens to:
-    /// [`crate::Network::hear`].
+pub enum NotificationProtocol {
+    /// [`Protocol::Consensus`]. Read only from the consensus peers:
+    /// [`crate::Network::set_consensus_peers`].
     Consensus,
-    /// [`Protocol::Mempool`]. It is read from everybody.
+    /// [`Protocol::Mempool`]. Read from all peers.
     Mempool,
 }
 
-impl Channel {
-    /// Number of channels.
+impl NotificationProtocol {
+    /// Number of notification protocols.
     pub const COUNT: usize = 2;
-    /// All of them, in the order of [`Channel::index`].
-    pub const ALL: [Channel; Self::COUNT] = [Channel::Consensus, Channel::Mempool];
+    /// All notification protocols, in the order of [`NotificationProtocol::index`].
+    pub const ALL: [NotificationProtocol; Self::COUNT] =
+        [NotificationProtocol::Consensus, NotificationProtocol::Mempool];
 
-    /// Position in [`Channel::ALL`], for tables with one entry per channel.
+    /// Position in [`NotificationProtocol::ALL`], for tables with one entry per notification
+    /// protocol.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Whose name, caps and rate it has.
+    /// The protocol that defines the name, caps and rate.
     pub const fn protocol(self) -> Protocol {
         match self {
-            Channel::Consensus => Protocol::Consensus,
-            Channel::Mempool => Protocol::Mempool,
+            NotificationProtocol::Consensus => Protocol::Consensus,
+            NotificationProtocol::Mempool => Protocol::Mempool,
         }
     }
 
@@ -69,14 +70,14 @@ impl Channel {
 impl Protocol {
     /// Number of protocols.
     pub const COUNT: usize = 6;
-    /// All of them, in the order of [`Protocol::index`].
+    /// All protocols, in the order of [`Protocol::index`].
     pub const ALL: [Protocol; Self::COUNT] = [
         Protocol::Light,
         Protocol::Work,
         Protocol::Consensus,
         Protocol::Sync,
         Protocol::Mempool,
-        Protocol::Want,
+        Protocol::GetTransactions,
     ];
 
     /// Position in [`Protocol::ALL`], for tables with one entry per protocol.
@@ -92,20 +93,20 @@ impl Protocol {
             Protocol::Consensus => "/tequio/consensus/2",
             Protocol::Sync => "/tequio/sync/3",
             Protocol::Mempool => "/tequio/mempool/4",
-            Protocol::Want => "/tequio/want/1",
+            Protocol::GetTransactions => "/tequio/want/1",
         }
     }
 
-    /// The channel that speaks it, if it is one.
-    pub const fn channel(self) -> Option<Channel> {
+    /// The notification protocol, if this is one.
+    pub const fn notification_protocol(self) -> Option<NotificationProtocol> {
         match self {
-            Protocol::Consensus => Some(Channel::Consensus),
-            Protocol::Mempool => Some(Channel::Mempool),
-            Protocol::Light | Protocol::Work | Protocol::Sync | Protocol::Want => None,
+            Protocol::Consensus => Some(NotificationProtocol::Consensus),
+            Protocol::Mempool => Some(NotificationProtocol::Mempool),
+            Protocol::Light | Protocol::Work | Protocol::Sync | Protocol::GetTransactions => None,
         }
     }
 
-    /// Longest request body, or message of a channel, in bytes.
+    /// Longest request body or notification, in bytes.
     pub const fn request_max(self) -> usize {
         match self {
             // A light node may submit a transaction.
@@ -113,25 +114,25 @@ impl Protocol {
             Protocol::Work => 4 * MIB,
             Protocol::Consensus => tequio_core::wire::consensus::REQUEST_LEN_MAX,
             Protocol::Sync => KIB,
-            // Packed: at most a byte more.
+            // The packed form adds at most one byte.
             Protocol::Mempool => tequio_core::wire::mempool::MESSAGE_LEN_MAX + 1,
-            Protocol::Want => tequio_core::wire::mempool::WANT_LEN_MAX,
+            Protocol::GetTransactions => tequio_core::wire::mempool::GET_TRANSACTIONS_LEN_MAX,
         }
     }
 
-    /// Longest response body in bytes; nothing where none is given.
+    /// Longest response body in bytes; zero for protocols without responses.
     pub const fn response_max(self) -> usize {
         match self {
             Protocol::Light => 4 * MIB,
             Protocol::Work => 4 * MIB,
             Protocol::Sync => 8 * MIB,
-            Protocol::Want => tequio_core::wire::mempool::MESSAGE_LEN_MAX + 1,
+            Protocol::GetTransactions => tequio_core::wire::mempool::MESSAGE_LEN_MAX + 1,
             Protocol::Consensus | Protocol::Mempool => 0,
         }
     }
 
-    /// Requests of all peers together that may wait for the application's answer; of a channel,
-    /// messages that may wait to be taken.
+    /// Requests of all peers together that wait for the application's response; for notification
+    /// protocols, messages that the application has not taken.
     pub(crate) const fn inbound_items_max(self) -> usize {
         match self {
             Protocol::Light => 512,
@@ -140,11 +141,11 @@ impl Protocol {
             Protocol::Consensus => 32 * KIB,
             Protocol::Sync => 128,
             Protocol::Mempool => 8 * KIB,
-            Protocol::Want => 128,
+            Protocol::GetTransactions => 128,
         }
     }
 
-    /// Bytes of those.
+    /// The bytes of these requests or messages.
     pub(crate) const fn inbound_bytes_max(self) -> usize {
         match self {
             Protocol::Light => 4 * MIB,
@@ -152,7 +153,7 @@ impl Protocol {
             Protocol::Consensus => 256 * MIB,
             Protocol::Sync => 128 * KIB,
             Protocol::Mempool => 32 * MIB,
-            Protocol::Want => 4 * MIB,
+            Protocol::GetTransactions => 4 * MIB,
         }
     }
 
@@ -164,26 +165,26 @@ impl Protocol {
 /// A token bucket: it holds up to `*_burst` tokens and gains `*_per_s` of them a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Requests a second.
+    /// Requests per second.
     pub requests_per_s: f64,
-    /// Requests at once after a pause.
+    /// Burst of requests after a pause.
     pub requests_burst: f64,
-    /// Bytes a second, requests and responses together.
+    /// Bytes per second, requests and responses together.
     pub bytes_per_s: f64,
-    /// Bytes at once after a pause.
+    /// Burst of bytes after a pause.
     pub bytes_burst: f64,
 }
 
-/// The rates that one peer is granted, per protocol.
+/// The rates granted to one peer, per protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates {
     table: [Rate; Protocol::COUNT],
-    /// The longest that a request is held back; beyond that it is refused.
+    /// The longest delay of a request; a request that would wait longer is refused.
     pub delay_max: Duration,
-    /// Refusals, forgotten at one every two seconds, after which the peer's connections are
-    /// closed.
+    /// Number of strikes after which the peer's connections are closed. One strike is forgotten
+    /// every two seconds.
     pub strikes_max: u32,
-    /// How long a peer that was cut off is not let in again.
+    /// How long a disconnected peer stays banned.
     pub penalty: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! Timers: tokio's where there is a tokio, because libp2p's own wake a thread that all of them
-//! share each time one is set, moved or dropped, which was a tenth of what messages cost. These
-//! cost next to nothing until somebody waits.
+//! Timers. Where tokio runs, its timers are used: libp2p's own wake one shared thread each time a
+//! timer is set, moved or dropped, which took a tenth of the cost of messages. Tokio's timers cost
+//! next to nothing until a task waits.
 
 #[cfg(target_arch = "wasm32")]
 pub use futures_timer::Delay;
@@ -17,7 +17,7 @@ mod native {
 
     use tokio::time::{Instant, Sleep, sleep};
 
-    /// Ready once its time is over. It is made and polled inside a tokio runtime.
+    /// Ready once its time is over. Must be created and polled inside a tokio runtime.
     pub struct Delay(Pin<Box<Sleep>>);
 
     impl Delay {
@@ -25,7 +25,7 @@ mod native {
             Self(Box::pin(sleep(duration)))
         }
 
-        /// Begins again.
+        /// Restarts the timer.
         pub fn reset(&mut self, duration: Duration) {
             self.0.as_mut().reset(Instant::now() + duration);
         }

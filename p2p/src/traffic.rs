@@ -1,7 +1,7 @@
-//! Bytes in and out per transport, counted on the substreams of every connection.
+//! Counts bytes in and out per transport, on the substreams of every connection.
 //!
-//! Relayed bytes count once, on the transport that reaches the relay. Encryption and framing below
-//! the substreams (a few per cent) are not included.
+//! Relayed bytes count once, on the transport to the relay. Encryption and framing below the
+//! substreams (a few per cent) are not included.
 
 use std::{
     io,
@@ -21,9 +21,9 @@ use crate::path::TransportKind;
 /// Bytes received and sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Bytes in.
+    /// Bytes received.
     pub received: u64,
-    /// Bytes out.
+    /// Bytes sent.
     pub sent: u64,
 }
 
@@ -47,16 +47,16 @@ impl Traffic {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct AtomicCounters {
     received: AtomicU64,
     sent: AtomicU64,
 }
 
-/// The running counts, shared by all connections.
+/// The shared counters of all connections.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter([Arc<Tally>; TransportKind::COUNT]);
+pub(crate) struct TrafficMeter([Arc<AtomicCounters>; TransportKind::COUNT]);
 
-impl Meter {
+impl TrafficMeter {
     pub fn read(&self) -> Traffic {
         Traffic(std::array::from_fn(|i| Counters {
             received: self.0[i].received.load(Ordering::Relaxed),
@@ -64,20 +64,20 @@ impl Meter {
         }))
     }
 
-    /// Counts what a connection over `kind` moves.
+    /// Wraps a connection over `kind` so that its bytes are counted.
     pub fn count(&self, kind: TransportKind, muxer: StreamMuxerBox) -> StreamMuxerBox {
-        StreamMuxerBox::new(Counted { inner: muxer, tally: self.0[kind.index()].clone() })
+        StreamMuxerBox::new(Counted { inner: muxer, counters: self.0[kind.index()].clone() })
     }
 }
 
 struct Counted<T> {
     inner: T,
-    tally: Arc<Tally>,
+    counters: Arc<AtomicCounters>,
 }
 
 impl<T> Counted<T> {
     fn wrap<S>(&self, inner: S) -> Counted<S> {
-        Counted { inner, tally: self.tally.clone() }
+        Counted { inner, counters: self.counters.clone() }
     }
 }
 
@@ -116,7 +116,7 @@ impl AsyncRead for Counted<SubstreamBox> {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Poll::Ready(Ok(n)) = result {
-            self.tally.received.fetch_add(n as u64, Ordering::Relaxed);
+            self.counters.received.fetch_add(n as u64, Ordering::Relaxed);
         }
         result
     }
@@ -130,7 +130,7 @@ impl AsyncWrite for Counted<SubstreamBox> {
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(n)) = result {
-            self.tally.sent.fetch_add(n as u64, Ordering::Relaxed);
+            self.counters.sent.fetch_add(n as u64, Ordering::Relaxed);
         }
         result
     }

@@ -1,4 +1,4 @@
-//! Where this relay can be reached, as of now: interfaces come and go.
+//! The addresses of this relay at this moment: interfaces appear and disappear.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,7 @@ use std::{
 use tequio_core::types::NodeId;
 use tequio_p2p::{Multiaddr, TransportKind, identity};
 
-/// The addresses, each with our `/p2p/<id>`.
+/// The relay's addresses, each announced with its `/p2p/<id>`.
 #[derive(Debug)]
 pub struct Addresses {
     id: NodeId,
@@ -16,32 +16,32 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Announces `external`, if there are any, instead of what is listened on.
+    /// Announces `external` instead of the listening addresses, if `external` is not empty.
     pub fn new(id: NodeId, external: Vec<Multiaddr>) -> Self {
         Self { id, external, listening: Mutex::default() }
     }
 
-    /// Whose addresses they are.
+    /// The relay's node id.
     pub fn id(&self) -> NodeId {
         self.id
     }
 
-    /// We listen there from now on.
+    /// Adds a listening address.
     pub fn add(&self, addr: Multiaddr) {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).insert(addr);
     }
 
-    /// No longer.
+    /// Removes a listening address.
     pub fn remove(&self, addr: &Multiaddr) {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).remove(addr);
     }
 
-    /// Where we listen.
+    /// The listening addresses.
     pub fn listening(&self) -> Vec<Multiaddr> {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// All to announce.
+    /// The addresses to announce.
     pub fn all(&self) -> Vec<Multiaddr> {
         let named = |addr: &Multiaddr| identity::with_peer(addr.clone(), self.id);
         if self.external.is_empty() {
@@ -56,7 +56,7 @@ impl Addresses {
         }
     }
 
-    /// Those that a browser can dial: WebRTC-direct first.
+    /// The addresses that a browser can dial, WebRTC-direct first.
     pub fn for_browsers(&self) -> Vec<Multiaddr> {
         let all = self.all();
         let of = |kind| all.iter().filter(move |a| TransportKind::of(a) == Some(kind)).cloned();
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn browsers_get_what_they_can_dial() {
-        // The base point of Ed25519 is as good a key as any.
+        // Any valid key will do: this is the base point of Ed25519.
         let mut id = [0x66; 32];
         id[0] = 0x58;
         let addresses = Addresses::new(NodeId(id), vec![]);

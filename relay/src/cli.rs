@@ -1,4 +1,5 @@
-//! The command line. Every option can also be set in the environment; the command line wins.
+//! The command line. Every option can also be set in the environment; the command line takes
+//! precedence.
 
 use crate::{Config, Operator, TlsFiles, TurnConfig, TurnLimits, keys, turn::CREDENTIAL_LIFETIME};
 use clap::Parser;
@@ -10,19 +11,19 @@ use std::{
 use tequio_host::{PassphraseError, PassphraseSource};
 use tequio_p2p::{Multiaddr, RelayLimits};
 
-/// A browser's way into a Tequio network.
+/// Entry point for browsers into a Tequio network.
 ///
 /// Listens for browsers (WebRTC-direct and WebSocket) and full nodes (TCP and QUIC), carries
-/// circuits between them, passes light nodes' requests on to full nodes, and serves the page,
-/// the checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too.
-/// Nobody has to trust it for data.
+/// circuits between them, forwards light nodes' requests to full nodes, and serves the page, the
+/// checkpoint and /.well-known/tequio.json. With --turn it is a STUN and TURN server too. Light
+/// nodes verify all data, so nobody has to trust the relay.
 ///
 /// The keystore's passphrase is read from --passphrase-file, from TEQUIO_PASSPHRASE, or from the
 /// terminal.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tequio-relay", version)]
 pub struct Args {
-    /// Directory for the relay's keys; made if it is missing
+    /// Directory for the relay's keys; created if missing
     #[arg(long, value_name = "DIR", env = "TEQUIO_RELAY_DATA")]
     pub data: PathBuf,
 
@@ -40,12 +41,12 @@ pub struct Args {
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_EXTERNAL", value_delimiter = ',')]
     pub external: Vec<Multiaddr>,
 
-    /// Full node to pass requests to, may be repeated: an address that ends in /p2p/ID is kept
-    /// connected; a bare /p2p/ID is used whenever that node connects by itself
+    /// Full node to forward requests to, may be repeated. The relay stays connected with an address
+    /// that ends in /p2p/ID; it uses a bare /p2p/ID whenever that node connects by itself
     #[arg(long, value_name = "MULTIADDR", env = "TEQUIO_RELAY_NODE", value_delimiter = ',')]
     pub node: Vec<Multiaddr>,
 
-    /// Where the web server listens; port 0 lets the system choose
+    /// Address of the web server; port 0 lets the system choose
     #[arg(long, value_name = "HOST:PORT", env = "TEQUIO_RELAY_HTTP", default_value = "127.0.0.1:4822",
         value_parser = http_addr)]
     pub http: SocketAddr,
@@ -54,15 +55,15 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "TEQUIO_RELAY_PAGE")]
     pub page: Option<PathBuf>,
 
-    /// Checkpoint for browsers to start from, as `tequio init` writes it
+    /// Checkpoint at which browsers start, a file written by `tequio init`
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_CHECKPOINT")]
     pub checkpoint: Option<PathBuf>,
 
-    /// Your name, or your organisation's, for the page
+    /// Name of the operator, a person or an organisation, shown on the page
     #[arg(long, value_name = "NAME", env = "TEQUIO_RELAY_OPERATOR_NAME", value_parser = operator_name)]
     pub operator_name: Option<String>,
 
-    /// Address of a web page about you, for the page
+    /// Address of a web page about the operator, shown on the page
     #[arg(long, value_name = "URL", env = "TEQUIO_RELAY_OPERATOR_URL", value_parser = operator_url)]
     pub operator_url: Option<String>,
 
@@ -74,12 +75,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Be a STUN and TURN server too, on this address (UDP, usually port 3478): browsers then
-    /// reach each other where no direct path exists, and this machine pays for the traffic
+    /// Run a STUN and TURN server too, on this address (UDP, usually port 3478). Browsers then
+    /// reach each other where no direct path exists, and this machine carries the traffic
     #[arg(long, value_name = "ADDR:PORT", env = "TEQUIO_RELAY_TURN")]
     pub turn: Option<SocketAddr>,
 
-    /// Address by which browsers reach the TURN server, if it is not the one that it listens on
+    /// Address at which browsers reach the TURN server, if it differs from the listening address
     /// (behind a NAT, or for 0.0.0.0)
     #[arg(long, value_name = "IP", env = "TEQUIO_RELAY_TURN_EXTERNAL", requires = "turn")]
     pub turn_external: Option<IpAddr>,
@@ -90,23 +91,23 @@ pub struct Args {
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub turn_allow_private: bool,
 
-    /// Minutes for which a TURN credential is good; whoever has one asks for the next after half
-    /// of them
+    /// Minutes for which a TURN credential is valid; clients request the next one after half of
+    /// them
     #[arg(long, value_name = "MINUTES", env = "TEQUIO_RELAY_TURN_CREDENTIAL_MINUTES",
         default_value_t = CREDENTIAL_LIFETIME.as_secs() / 60, value_parser = clap::value_parser!(u64).range(2..=43_200))]
     pub turn_credential_minutes: u64,
 
-    /// TURN allocations at once; a browser uses one or more for each other browser
+    /// Concurrent TURN allocations; a browser uses one or more for each other browser
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_TURN_ALLOCATIONS",
         default_value_t = TurnLimits::default().allocations)]
     pub turn_allocations: usize,
 
-    /// TURN allocations at once for one client address
+    /// Concurrent TURN allocations of one client address
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_TURN_ALLOCATIONS_PER_IP",
         default_value_t = TurnLimits::default().allocations_per_ip)]
     pub turn_allocations_per_ip: usize,
 
-    /// Mebibytes that one TURN allocation may carry, both ways together
+    /// Mebibytes that one TURN allocation may carry, in both directions together
     #[arg(long, value_name = "MIB", env = "TEQUIO_RELAY_TURN_ALLOCATION_MIB",
         default_value_t = TurnLimits::default().allocation_bytes >> 20)]
     pub turn_allocation_mib: u64,
@@ -116,21 +117,21 @@ pub struct Args {
         default_value_t = TurnLimits::default().bytes_per_s >> 10)]
     pub turn_kib_per_s: u64,
 
-    /// The same for one client address
+    /// Kibibytes a second that TURN carries for one client address
     #[arg(long, value_name = "KIB", env = "TEQUIO_RELAY_TURN_KIB_PER_S_PER_IP",
         default_value_t = TurnLimits::default().bytes_per_s_per_ip >> 10)]
     pub turn_kib_per_s_per_ip: u64,
 
-    /// Circuits at once
+    /// Concurrent circuits
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS", default_value_t = RelayLimits::default().circuits)]
     pub circuits: usize,
 
-    /// Circuits at once from one peer
+    /// Concurrent circuits of one peer
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CIRCUITS_PER_PEER",
         default_value_t = RelayLimits::default().circuits_per_peer)]
     pub circuits_per_peer: usize,
 
-    /// Mebibytes that one circuit may carry, both ways together
+    /// Mebibytes that one circuit may carry, in both directions together
     #[arg(long, value_name = "MIB", env = "TEQUIO_RELAY_CIRCUIT_MIB",
         default_value_t = RelayLimits::default().circuit_bytes >> 20)]
     pub circuit_mib: u64,
@@ -140,33 +141,33 @@ pub struct Args {
         default_value_t = RelayLimits::default().circuit_duration.as_secs())]
     pub circuit_s: u64,
 
-    /// Connections accepted at once
+    /// Concurrent accepted connections
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_CONNECTIONS",
         default_value_t = tequio_p2p::Limits::default().inbound)]
     pub connections: u32,
 
-    /// HTTP requests per second and client, in the long run
+    /// HTTP requests per second and client, on average
     #[arg(long, value_name = "COUNT", env = "TEQUIO_RELAY_HTTP_RATE", default_value_t = 20)]
     pub http_rate: u32,
 
-    /// File whose first line is the log filter, in the syntax of RUST_LOG and instead of it; read
-    /// again on SIGHUP
+    /// File whose first line is the log filter, in the syntax of RUST_LOG. It replaces RUST_LOG,
+    /// and SIGHUP reads it again
     #[arg(long, value_name = "FILE", env = "TEQUIO_RELAY_LOG_FILTER_FILE")]
     pub log_filter_file: Option<PathBuf>,
 
-    /// Print one JSON object with all addresses on standard output once everything listens, and
-    /// one each time that the number of connected browsers changes
+    /// Print one JSON object with all addresses on standard output once every address is listened
+    /// on, and one whenever the number of connected browsers changes
     #[arg(long, env = "TEQUIO_RELAY_JSON", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     pub json: bool,
 }
 
-/// Longest name of an operator, characters, and longest address of their page, bytes: the page
-/// shows no more.
+/// Longest name of an operator, characters, and longest address of the operator's page, bytes. The
+/// page shows no more.
 const OPERATOR_NAME_LEN_MAX: usize = 80;
 const OPERATOR_URL_LEN_MAX: usize = 300;
 
-/// The first address of a host, which may be a name such as `localhost`.
+/// Resolves a host, which may be a name such as `localhost`, to its first address.
 fn http_addr(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| {
         format!("{error}; write for example 127.0.0.1:4822, [::1]:4822 or localhost:4822")

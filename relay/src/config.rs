@@ -1,49 +1,50 @@
-//! What an operator decides. The command line ([`crate::cli`]) makes it; tests make it directly.
+//! The operator's configuration. The command line ([`crate::cli`]) creates it; tests create it
+//! directly.
 
 use crate::TurnConfig;
 use std::{net::SocketAddr, path::PathBuf};
 use tequio_host::Passphrase;
 use tequio_p2p::{Limits, Multiaddr, RelayLimits};
 
-/// Everything a relay needs to start.
+/// Configuration of a relay.
 #[derive(Clone)]
 pub struct Config {
-    /// Where identity and certificate rest; made if missing.
+    /// Directory of identity and certificate; created if missing.
     pub data: PathBuf,
-    /// Opens the keystore in there.
+    /// Passphrase of the keystore in `data`.
     pub passphrase: Passphrase,
     /// Addresses to listen on; see [`Config::default_listen`].
     pub listen: Vec<Multiaddr>,
     /// Addresses to announce instead of those listened on.
     pub external: Vec<Multiaddr>,
-    /// Full nodes to pass requests to: an address with `/p2p/…` is dialled and kept, a bare
-    /// `/p2p/…` is used whenever that node connects by itself.
+    /// Full nodes to forward requests to. The relay dials an address with `/p2p/…` and stays
+    /// connected; it uses a bare `/p2p/…` whenever that node connects by itself.
     pub nodes: Vec<Multiaddr>,
-    /// Where the web server listens. Port 0 lets the system choose.
+    /// Address of the web server. Port 0 lets the system choose.
     pub http: SocketAddr,
     /// Directory of the page's files.
     pub page: Option<PathBuf>,
-    /// The checkpoint that browsers start from.
+    /// The checkpoint at which browsers start.
     pub checkpoint: Option<PathBuf>,
-    /// The operator, for the page.
+    /// The operator, shown on the page.
     pub operator: Option<Operator>,
     /// Certificate for the web server and for secure WebSocket.
     pub tls: Option<TlsFiles>,
-    /// STUN and TURN for browsers.
+    /// STUN and TURN server for browsers.
     pub turn: Option<TurnConfig>,
-    /// What circuits may use.
+    /// Limits of circuits.
     pub circuits: RelayLimits,
-    /// Connections and memory.
+    /// Limits of connections and memory.
     pub limits: Limits,
-    /// HTTP requests per second that one client (an IPv4 address or an IPv6 /64) may make in the
-    /// long run; five times as many at once.
+    /// HTTP requests per second that one client (an IPv4 address or an IPv6 /64) may make on
+    /// average. The burst is five times as many.
     pub http_requests_per_s: u32,
 }
 
-/// The person or organisation that runs the relay, as its page shows them. Nothing proves either.
+/// The person or organisation that runs the relay, as shown on the page. Neither field is verified.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Operator {
-    /// A name for people.
+    /// The operator's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The address of a web page about the operator.
@@ -51,7 +52,7 @@ pub struct Operator {
     pub url: Option<String>,
 }
 
-/// PEM files.
+/// The operator's certificate, in PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain, the end entity's first.
@@ -81,7 +82,8 @@ impl Config {
         }
     }
 
-    /// Browsers on port 4820 (UDP: WebRTC-direct, TCP: WebSocket), full nodes on 4821.
+    /// The default addresses: browsers on port 4820 (UDP: WebRTC-direct, TCP: WebSocket), full
+    /// nodes on 4821.
     pub fn default_listen(tls: bool) -> [&'static str; 4] {
         [
             "/ip4/0.0.0.0/udp/4820/webrtc-direct",

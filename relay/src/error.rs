@@ -1,77 +1,77 @@
-//! Why a relay does not start: each says what to look at.
+//! Errors at the start of a relay. Each names the file or address to check.
 
 use std::{io, path::PathBuf};
 use tequio_core::ledger::genesis;
 use tequio_host::{LockError, keystore::KeystoreFileError};
 use tequio_p2p::{ListenError, Multiaddr, SpawnError};
 
-/// See the variants' texts.
+/// Why a relay does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A file or directory fails us.
+    /// A file or directory cannot be used.
     #[error("cannot {action} {path}")]
     File {
-        /// What was tried: "read", "write", ...
+        /// The failed action: "read", "write", ...
         action: &'static str,
-        /// Where.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The directory cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The keystore does not open.
+    /// The keystore cannot be opened.
     #[error("keystore {path}")]
     Keystore {
-        /// Where.
+        /// The keystore file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: KeystoreFileError,
     },
-    /// The keystore opens, but its contents are not a relay's.
+    /// The keystore opens, but does not contain a relay's keys.
     #[error("keystore {path} does not hold a relay's keys: {cause}")]
     Secrets {
-        /// Where.
+        /// The keystore file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: String,
     },
-    /// No randomness, or no certificate could be made.
+    /// No randomness is available, or no certificate can be generated.
     #[error("cannot make keys: {0}")]
     Generate(String),
     /// The TLS files are unusable.
     #[error("TLS file {path}: {cause}")]
     Tls {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: String,
     },
     /// The checkpoint is unusable.
     #[error("checkpoint {path}")]
     Checkpoint {
-        /// Where.
+        /// The checkpoint file.
         path: PathBuf,
-        /// Why.
-        source: genesis::StartError,
+        /// The cause.
+        source: genesis::BootstrapError,
     },
-    /// The page is not there.
+    /// The page's directory has no index.html.
     #[error("{0} has no index.html: build the page first, or leave out --page")]
     Page(PathBuf),
-    /// A node's address without its id.
+    /// A node's address lacks the node id.
     #[error("node address {0} does not end in /p2p/<id> with an Ed25519 key")]
     Node(Multiaddr),
-    /// The TURN server's socket.
+    /// The TURN server cannot listen.
     #[error("TURN cannot listen on {addr}")]
     Turn {
-        /// Where.
+        /// The address.
         addr: std::net::SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Nobody could be told where the TURN server is.
+    /// The TURN server has no address to announce.
     #[error(
         "--turn {0} needs --turn-external with the one address, of the same family, by which this machine is reached"
     )]
@@ -82,23 +82,23 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}")]
     Listen {
-        /// Which.
+        /// The address.
         addr: Multiaddr,
-        /// Why.
+        /// The cause.
         source: ListenError,
     },
-    /// The web server's address is taken.
+    /// The web server cannot listen.
     #[error("cannot listen on http://{addr}")]
     Http {
-        /// Which.
+        /// The address.
         addr: std::net::SocketAddr,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl StartError {
-    /// Adds what was tried, and where, to an error of the system.
+    /// Adds the action and the path to an I/O error.
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,

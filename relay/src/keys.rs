@@ -1,6 +1,6 @@
 //! The relay's identity and its WebRTC certificate, in a keystore file.
 //!
-//! Both are part of the addresses that browsers and nodes remember, so they are made once and
+//! Both are part of the addresses that browsers and nodes store, so they are generated once and
 //! kept.
 
 use crate::StartError;
@@ -19,16 +19,16 @@ use zeroize::{Zeroize, Zeroizing};
 pub const FILE_NAME: &str = "relay.keystore";
 const SECRETS_VERSION: u8 = 1;
 
-/// Who this relay is.
+/// The relay's keys.
 #[derive(Debug)]
 pub struct Keys {
     /// Ed25519 secret of the node identity.
     pub secret: Zeroizing<[u8; 32]>,
-    /// For `/webrtc-direct`.
+    /// The certificate for `/webrtc-direct`.
     pub certificate: WebRtcCertificate,
 }
 
-/// What the keystore seals.
+/// The sealed contents of the keystore.
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Secrets {
     version: u8,
@@ -44,19 +44,19 @@ impl Drop for Secrets {
 }
 
 impl Keys {
-    /// Opens the keystore of a directory, or makes it.
-    pub fn load_or_make(dir: &Path, passphrase: &Passphrase) -> Result<Self, StartError> {
+    /// Opens the keystore of a directory, or creates it.
+    pub fn load_or_create(dir: &Path, passphrase: &Passphrase) -> Result<Self, StartError> {
         let path = dir.join(FILE_NAME);
         match open_file(&path, passphrase) {
             Ok(secrets) => Self::from_secrets(&path, &secrets),
             Err(KeystoreFileError::Io(e)) if e.kind() == io::ErrorKind::NotFound => {
-                Self::make(&path, passphrase)
+                Self::create(&path, passphrase)
             }
             Err(source) => Err(StartError::Keystore { path, source }),
         }
     }
 
-    fn make(path: &Path, passphrase: &Passphrase) -> Result<Self, StartError> {
+    fn create(path: &Path, passphrase: &Passphrase) -> Result<Self, StartError> {
         let secret = random::<32>().map_err(|e| StartError::Generate(e.to_string()))?;
         let certificate =
             WebRtcCertificate::generate().map_err(|e| StartError::Generate(e.to_string()))?;
@@ -92,12 +92,12 @@ mod tests {
     fn made_once_and_opened_with_the_passphrase_only() {
         let dir = tempfile::tempdir().unwrap();
         let right = Zeroizing::new("correct horse".to_owned());
-        let made = Keys::load_or_make(dir.path(), &right).unwrap();
-        let again = Keys::load_or_make(dir.path(), &right).unwrap();
+        let made = Keys::load_or_create(dir.path(), &right).unwrap();
+        let again = Keys::load_or_create(dir.path(), &right).unwrap();
         assert_eq!(made.secret, again.secret);
         assert_eq!(made.certificate.to_bytes(), again.certificate.to_bytes());
         let wrong =
-            Keys::load_or_make(dir.path(), &Zeroizing::new("wrong".to_owned())).unwrap_err();
+            Keys::load_or_create(dir.path(), &Zeroizing::new("wrong".to_owned())).unwrap_err();
         assert!(matches!(wrong, StartError::Keystore { .. }), "{wrong}");
     }
 }

@@ -1,12 +1,13 @@
-//! The relay of Tequio: a browser's way in. Anyone can run one, and nobody has to trust it.
+//! The relay of Tequio: the entry point for browsers. Anyone can run one, and nobody has to trust
+//! it.
 //!
-//! It listens for browsers (WebRTC-direct, WebSocket) and full nodes (TCP, QUIC), carries
-//! circuits between them, passes [`Light`](tequio_p2p::Protocol::Light) requests on to full nodes
-//! ([`forward`]), and serves the page with what a browser needs to start ([`http`]).
-//! If asked to, it is a STUN and TURN server too ([`turn`]), by which browsers reach each other.
-//! Answers go back as they came: light nodes verify them, so a relay that alters a byte is caught.
+//! It listens for browsers (WebRTC-direct, WebSocket) and full nodes (TCP, QUIC), carries circuits
+//! between them, forwards [`Light`](tequio_p2p::Protocol::Light) requests to full nodes
+//! ([`forward`]), and serves the page with the data that a browser needs to start ([`http`]).
+//! With `--turn` it is a STUN and TURN server too ([`turn`]), through which browsers reach each
+//! other. It returns answers unchanged. Light nodes verify them, so they detect a changed byte.
 //!
-//! It keeps no state but its identity and its WebRTC certificate ([`keys`]).
+//! Its only state is its identity and its WebRTC certificate ([`keys`]).
 
 #![forbid(unsafe_code)]
 
@@ -32,10 +33,10 @@ pub use turn::{TurnConfig, TurnLimits, TurnServer};
 use std::num::NonZeroU32;
 use tequio_host::RateLimit;
 
-/// Requests at once, in seconds of the long-run rate.
+/// Burst of requests, in seconds of the average rate.
 const BURST_S: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
-/// The rate of requests per client, at least one per second.
+/// The rate limit of requests per client, at least one per second.
 fn rate_limit(per_s: u32) -> RateLimit {
     let per_s = NonZeroU32::new(per_s).unwrap_or(NonZeroU32::MIN);
     RateLimit::start(per_s, per_s.saturating_mul(BURST_S))

@@ -1,6 +1,6 @@
-//! `tequio-relay`: see `--help`. Logs go to standard error; `RUST_LOG` chooses them, or a file that
-//! can be changed while the relay runs. SIGHUP reads that file and the TLS certificate again, and
-//! never ends the relay.
+//! `tequio-relay`: see `--help`. Logs go to standard error. The filter comes from `RUST_LOG`, or
+//! from a file that can change while the relay runs. SIGHUP reads that file and the TLS certificate
+//! again, and never ends the relay.
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -20,17 +20,18 @@ use tracing_subscriber::{
     EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-/// The log filter where none is configured.
+/// The default log filter.
 const LOG_DEFAULT: &str = "info,libp2p=warn,str0m=error,is=error,stun_types=off";
 
-/// The least time between two lines of JSON: a crowd that comes at once is one line.
+/// Least time between two lines of JSON: many browsers that connect together make one line.
 const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The filter of the running log.
+/// Handle for the filter of the running log.
 type LogFilter = reload::Handle<EnvFilter, Registry>;
 
 fn main() -> ExitCode {
-    // Two providers are compiled in (see the network's documentation): choose before anyone asks.
+    // Two providers are compiled in (see the network's documentation), so one is chosen before the
+    // first use.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // SAFETY: there are no other threads yet.
     unsafe { tequio_host::environment::remove_empty_variables("TEQUIO_") };
@@ -56,7 +57,7 @@ fn start_log(file: Option<&Path>) -> anyhow::Result<LogFilter> {
     Ok(handle)
 }
 
-/// The filter of the file, if one is given, else that of `RUST_LOG`.
+/// The filter from the file, if there is one, or else from `RUST_LOG`.
 fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
     let Some(path) = file else {
         return Ok(
@@ -72,28 +73,28 @@ fn log_filter(file: Option<&Path>) -> anyhow::Result<EnvFilter> {
 }
 
 async fn run(args: Args, filter: LogFilter) -> anyhow::Result<()> {
-    // Before anything that takes time, so that no signal ends the relay while it starts.
+    // This comes before everything slow, so that SIGHUP does not end a starting relay.
     let hangups = signal(SignalKind::hangup())?;
     let json = args.json;
     let log_filter_file = args.log_filter_file.clone();
     let relay = Relay::start(args.into_config().context("cannot read the passphrase")?).await?;
-    announce(&relay, json)?;
+    print_ready(&relay, json)?;
     if json {
         tokio::spawn(report_browsers(relay.browsers()));
     }
     tokio::select! {
-        interrupt = interrupted() => interrupt?,
+        interrupt = shutdown_signal() => interrupt?,
         () = reload_on_hangup(hangups, &relay, log_filter_file, filter) => {}
     }
     tracing::info!("stopping; once more to stop at once");
     tokio::select! {
         () = relay.stop() => {}
-        again = interrupted() => again?,
+        again = shutdown_signal() => again?,
     }
     Ok(())
 }
 
-/// Reads the log's filter and the certificate again at each SIGHUP.
+/// Reads the log filter and the certificate again at each SIGHUP.
 async fn reload_on_hangup(
     mut hangups: Signal,
     relay: &Relay,
@@ -114,8 +115,7 @@ async fn reload_on_hangup(
     std::future::pending().await
 }
 
-/// Prints how many browsers are connected each time that the number changes, until nothing reads
-/// the output any more.
+/// Prints the number of connected browsers whenever it changes, until the reader closes the output.
 async fn report_browsers(mut browsers: watch::Receiver<usize>) {
     let mut out = tokio::io::stdout();
     while browsers.changed().await.is_ok() {
@@ -130,8 +130,8 @@ async fn report_browsers(mut browsers: watch::Receiver<usize>) {
     }
 }
 
-/// Says on standard output where the relay can be reached.
-fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
+/// Prints the relay's addresses on standard output.
+fn print_ready(relay: &Relay, json: bool) -> anyhow::Result<()> {
     let listen: Vec<String> = relay.addresses().all().iter().map(ToString::to_string).collect();
     let mut out = std::io::stdout().lock();
     if json {
@@ -155,8 +155,8 @@ fn announce(relay: &Relay, json: bool) -> anyhow::Result<()> {
     out.flush().context("cannot write to standard output")
 }
 
-/// Waits for Ctrl-C or a request to terminate.
-async fn interrupted() -> anyhow::Result<()> {
+/// Waits for Ctrl-C or SIGTERM.
+async fn shutdown_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         interrupt = tokio::signal::ctrl_c() => interrupt?,

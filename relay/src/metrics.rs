@@ -1,4 +1,4 @@
-//! Counters in the OpenMetrics text format. Nothing in them identifies a client.
+//! Counters in the OpenMetrics text format. They identify no client.
 
 use crate::TurnServer;
 use prometheus_client::{
@@ -7,14 +7,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{fmt, sync::atomic::Ordering};
-use tequio_p2p::{Circuits, Network, TransportKind};
+use tequio_p2p::{Network, RelayStats, TransportKind};
 
-/// What became of a light node's request.
+/// Outcome of a light node's request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub enum Outcome {
     /// A full node answered.
     Answered,
-    /// The relay knew.
+    /// The relay answered by itself.
     Local,
     /// No full node answered.
     Failed,
@@ -51,7 +51,7 @@ struct DirectionLabels {
     direction: &'static str,
 }
 
-/// Of the STUN and TURN server.
+/// Metrics of the STUN and TURN server.
 #[derive(Default)]
 struct TurnMetrics {
     bindings: Counter,
@@ -107,7 +107,7 @@ impl TurnMetrics {
     }
 }
 
-/// Of the circuit relay.
+/// Metrics of the circuit relay.
 #[derive(Default)]
 struct CircuitMetrics {
     reservations_open: Gauge,
@@ -134,14 +134,14 @@ impl CircuitMetrics {
         registry.register("circuits_refused", "Circuits refused", circuits);
     }
 
-    fn set(&self, counts: Circuits) {
+    fn set(&self, counts: RelayStats) {
         let set = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
         set(&self.reservations, counts.reservations);
         set(&self.circuits, counts.circuits);
         set(&self.reservations_refused, counts.reservations_refused);
         for (reason, value) in [
             ("limit", counts.circuits_refused_limit),
-            ("no_reservation", counts.circuits_refused_absent),
+            ("no_reservation", counts.circuits_refused_no_reservation),
             ("target", counts.circuits_refused_target),
         ] {
             set(&self.circuits_refused.get_or_create(&ReasonLabels { reason }), value);
@@ -151,7 +151,7 @@ impl CircuitMetrics {
     }
 }
 
-/// All counters of a relay.
+/// All metrics of a relay.
 pub struct Metrics {
     registry: Registry,
     forwarded: Family<ForwardLabels, Counter>,
@@ -165,7 +165,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     pub fn new() -> Self {
         let (forwarded, http, peers, bytes, upstreams, cut_off, turn, circuits) =
             Default::default();
@@ -189,22 +189,22 @@ impl Metrics {
         metrics
     }
 
-    /// A light node's request is done.
-    pub fn forwarded(&self, outcome: Outcome) {
+    /// Counts a light node's finished request.
+    pub fn count_forwarded(&self, outcome: Outcome) {
         self.forwarded.get_or_create(&ForwardLabels { outcome }).inc();
     }
 
-    /// An HTTP request is answered.
-    pub fn http(&self, status: u16) {
+    /// Counts an answered HTTP request.
+    pub fn count_http(&self, status: u16) {
         self.http.get_or_create(&HttpLabels { status }).inc();
     }
 
-    /// A peer went on far above its rate.
-    pub fn cut_off(&self) {
+    /// Counts a peer that was disconnected for exceeding its rate by far.
+    pub fn count_rate_limited(&self) {
         self.cut_off.inc();
     }
 
-    /// The text for a scraper, with the network's own counts as of now.
+    /// Renders the text for a scraper, with the current numbers of the network.
     pub fn render(&self, network: &Network, turn: Option<&TurnServer>, healthy: usize) -> String {
         let peers = network.peers();
         let traffic = network.traffic();
@@ -220,7 +220,7 @@ impl Metrics {
                 bytes.inner().store(value, Ordering::Relaxed);
             }
         }
-        self.circuits.set(network.circuits());
+        self.circuits.set(network.relay_stats());
         turn.into_iter().for_each(|turn| self.turn.set(turn));
         self.upstreams.set(i64::try_from(healthy).unwrap_or(i64::MAX));
         let mut out = String::new();

@@ -1,4 +1,4 @@
-//! A running relay: starts the parts in order, feeds them the network's events, stops them.
+//! A running relay: starts the parts in order, handles the network's events, and stops the parts.
 
 use crate::{
     Addresses, Config, StartError, checkpoint_age,
@@ -7,7 +7,7 @@ use crate::{
     keys::Keys,
     metrics::Metrics,
     tls::Certificate,
-    turn::{Issuer, Targets, TurnConfig, TurnServer},
+    turn::{Issuer, TargetPolicy, TurnConfig, TurnServer},
 };
 use std::{
     collections::BTreeSet,
@@ -22,14 +22,15 @@ use tequio_p2p::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// A wildcard address stands for several, which are reported one by one.
+/// Delay after the start of listening, because a wildcard address stands for several addresses that
+/// are reported one by one.
 const INTERFACES_DELAY: Duration = Duration::from_millis(100);
-/// How often the TLS files are looked at.
+/// How often the TLS files are checked.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 /// How long the network may take to close its connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running relay. Dropping it ends it without a goodbye; better [`Relay::stop`].
+/// A running relay. Dropping it ends it abruptly; [`Relay::stop`] closes the connections first.
 #[derive(Debug)]
 pub struct Relay {
     network: Network,
@@ -47,10 +48,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts all parts; returns once every address is listened on.
+    /// Starts all parts; returns once the relay listens on every address.
     ///
     /// # Errors
-    /// The first thing that does not work; what was started until then is ended.
+    /// The first failure. Parts that have started are stopped.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let upstreams = config.nodes.iter().map(node_of).collect::<Result<Vec<_>, _>>()?;
         let page = config.page.clone();
@@ -61,15 +62,15 @@ impl Relay {
         let certificate = config.tls.clone().map(Certificate::open).transpose()?.map(Arc::new);
 
         let turn =
-            config.turn.clone().map(|turn| announced(&turn).map(|ip| (turn, ip))).transpose()?;
+            config.turn.clone().map(|turn| announced_ip(&turn).map(|ip| (turn, ip))).transpose()?;
 
         std::fs::create_dir_all(&config.data)
             .map_err(StartError::file("make directory", &config.data))?;
         let lock = DirectoryLock::take(&config.data)?;
-        // Argon2 takes its time on purpose.
+        // Argon2 is slow on purpose.
         let (data, passphrase) = (config.data.clone(), config.passphrase.clone());
         let keys =
-            tokio::task::spawn_blocking(move || Keys::load_or_make(&data, &passphrase)).await;
+            tokio::task::spawn_blocking(move || Keys::load_or_create(&data, &passphrase)).await;
         let keys = keys.map_err(|e| StartError::Generate(e.to_string())).flatten()?;
 
         let turn =
@@ -77,9 +78,9 @@ impl Relay {
         let mut network_config = tequio_p2p::Config::new(*keys.secret);
         network_config.agent = concat!("tequio-relay/", env!("CARGO_PKG_VERSION")).into();
         network_config.serve = vec![Protocol::Light];
-        network_config.keep =
+        network_config.persistent_peers =
             config.nodes.iter().filter(|a| a.iter().count() > 1).cloned().collect();
-        network_config.external = config.external.clone();
+        network_config.external_addrs = config.external.clone();
         network_config.limits = config.limits.clone();
         network_config.relay = Some(config.circuits.clone());
         network_config.webrtc = Some(keys.certificate);
@@ -106,7 +107,7 @@ impl Relay {
         }
         let turn = match turn {
             Some((issuer, turn, ip)) => {
-                let started = TurnServer::start(&turn, ip, issuer, own(&addresses));
+                let started = TurnServer::start(&turn, ip, issuer, own_targets(&addresses));
                 Some(Arc::new(
                     started.map_err(|source| StartError::Turn { addr: turn.listen, source })?,
                 ))
@@ -148,58 +149,58 @@ impl Relay {
         })
     }
 
-    /// Who it is.
+    /// The relay's node id.
     pub fn id(&self) -> NodeId {
         self.network.local_id()
     }
 
-    /// Where it can be reached.
+    /// The relay's addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Full nodes that can be asked now.
+    /// The number of full nodes that are connected and not in backoff.
     pub fn healthy_nodes(&self) -> usize {
         self.forwarder.upstreams().count(Instant::now()).1
     }
 
-    /// Loads a renewed TLS certificate, if there is one. The relay also checks once a minute by
-    /// itself.
+    /// Loads a renewed TLS certificate, if there is one. The relay also checks once a minute.
     pub async fn reload_certificate(&self) {
         if let Some(certificate) = &self.certificate {
             reload(certificate.clone()).await;
         }
     }
 
-    /// How many browsers are connected: peers that came by WebRTC or WebSocket.
+    /// The number of connected browsers: peers connected by WebRTC or WebSocket.
     pub fn browsers(&self) -> watch::Receiver<usize> {
         self.browsers.clone()
     }
 
-    /// Its web server.
+    /// The web server.
     pub fn http(&self) -> &Server {
         &self.server
     }
 
-    /// The address of the page with the checkpoint's hash, if this relay serves both. People who
-    /// open it trust whoever gave them the link.
+    /// The address of the page with the checkpoint's hash, if this relay serves both. A user who
+    /// opens the link trusts its source.
     pub fn page_link(&self) -> Option<&str> {
         self.page_link.as_deref()
     }
 
-    /// Where its STUN and TURN server is reached, if it has one.
+    /// The address of the STUN and TURN server, if there is one.
     pub fn turn(&self) -> Option<SocketAddr> {
         self.turn.as_ref().map(|turn| turn.addr())
     }
 
-    /// Ends it in order: no new requests, running ones get some seconds, connections are closed.
+    /// Stops the relay in order: it refuses new requests, running ones get some seconds, and
+    /// connections are closed.
     pub async fn stop(self) {
         self.server.stop().await;
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.network.close()).await;
     }
 }
 
-/// Looks for a renewed certificate for as long as the relay runs.
+/// Checks for a renewed certificate as long as the relay runs.
 async fn renew(certificate: Arc<Certificate>) {
     loop {
         tokio::time::sleep(RENEWAL_INTERVAL).await;
@@ -216,7 +217,7 @@ async fn reload(certificate: Arc<Certificate>) {
     }
 }
 
-/// Ends a task that would otherwise keep the network alive.
+/// Aborts a task that would otherwise keep the network alive.
 #[derive(Debug)]
 struct AbortOnDrop(JoinHandle<()>);
 
@@ -226,21 +227,21 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// The node that an address ends with.
+/// The node id at the end of an address.
 fn node_of(addr: &Multiaddr) -> Result<NodeId, StartError> {
     let last = addr.iter().last().map(|p| p.to_string()).unwrap_or_default();
     let peer = last.strip_prefix("/p2p/").and_then(|id| id.parse().ok());
     peer.as_ref().and_then(identity::node_id).ok_or_else(|| StartError::Node(addr.clone()))
 }
 
-/// The address at which the TURN server is reached.
-fn announced(turn: &TurnConfig) -> Result<IpAddr, StartError> {
+/// The announced IP address of the TURN server.
+fn announced_ip(turn: &TurnConfig) -> Result<IpAddr, StartError> {
     turn.announced().ok_or(StartError::TurnExternal(turn.listen))
 }
 
-/// What TURN clients must not reach: this relay.
-fn own(addresses: &Addresses) -> Targets {
-    let mut targets = Targets::default();
+/// The targets that TURN clients must not reach: this relay itself.
+fn own_targets(addresses: &Addresses) -> TargetPolicy {
+    let mut targets = TargetPolicy::default();
     for addr in addresses.listening().into_iter().chain(addresses.all()) {
         for part in addr.iter().map(|part| part.to_string()) {
             let text = |name: &str| part.strip_prefix(name).map(str::to_owned);
@@ -259,7 +260,7 @@ fn is_wildcard(addr: &Multiaddr) -> bool {
         .is_some_and(|ip| matches!(ip.to_string().as_str(), "/ip4/0.0.0.0" | "/ip6/::"))
 }
 
-/// Counts the peers that are connected by a transport of browsers.
+/// Counts the peers that are connected by a browser transport.
 struct Browsers {
     connected: BTreeSet<NodeId>,
     count: watch::Sender<usize>,
@@ -319,14 +320,15 @@ async fn run(
                 forwarder.upstreams().set_connected(peer, false);
                 browsers.on_disconnected(&peer);
             }
-            // The network queues a bounded number of them, so the number of tasks is bounded too.
-            Event::Inbound { protocol: Protocol::Light, body, reply, .. } => {
+            // The network queues a bounded number of requests, so the number of tasks is bounded
+            // too.
+            Event::InboundRequest { protocol: Protocol::Light, body, reply, .. } => {
                 let forwarder = forwarder.clone();
                 tokio::spawn(async move { forwarder.serve(body, reply).await });
             }
             Event::RateLimited { peer, protocol } => {
                 tracing::info!(%peer, ?protocol, "cut off: far above its rate");
-                metrics.cut_off();
+                metrics.count_rate_limited();
             }
             _ => {}
         }

@@ -1,9 +1,9 @@
-//! The operator's TLS certificate, read from PEM for both uses: web server and WebSocket. A renewed
-//! one is taken over while the relay runs, for connections that begin from then on.
+//! The operator's TLS certificate, read from PEM for the web server and for WebSocket. The relay
+//! loads a renewed certificate while it runs, for new connections.
 //!
-//! Refused: files without a certificate or key, and a key that does not fit the certificate. A
-//! renewed pair that is refused (a file half written, say) changes nothing, and is read again at
-//! the next look.
+//! Rejected: files without a certificate or key, and a key that does not fit the certificate. A
+//! rejected renewal (for example a half-written file) changes nothing, and the next check reads it
+//! again.
 
 use crate::{StartError, TlsFiles};
 use rustls::{
@@ -20,7 +20,7 @@ use tequio_p2p::{ReloadableTls, TlsIdentity};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroizing;
 
-/// Modification time and length of both files: they differ when a file was renewed.
+/// Modification time and length of both files; a change shows that a file was renewed.
 type Stamp = [(SystemTime, u64); 2];
 
 /// The certificate in use, in both forms.
@@ -28,7 +28,7 @@ pub struct Certificate {
     files: TlsFiles,
     acceptor: RwLock<TlsAcceptor>,
     websocket: ReloadableTls,
-    /// Of the files that were read last.
+    /// Stamp of the files that were last loaded.
     read: Mutex<Option<Stamp>>,
 }
 
@@ -36,7 +36,7 @@ impl Certificate {
     /// Reads the files.
     ///
     /// # Errors
-    /// If they cannot be read, or do not fit each other.
+    /// A file cannot be read, or the key does not fit the certificate.
     pub fn open(files: TlsFiles) -> Result<Self, StartError> {
         let read = stamp(&files);
         let (identity, acceptor) = load(&files)?;
@@ -48,23 +48,24 @@ impl Certificate {
         })
     }
 
-    /// For a connection to the web server that begins now.
+    /// The acceptor for a new connection to the web server.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// For the WebSocket listener.
+    /// The certificate for the WebSocket listener.
     pub fn websocket(&self) -> ReloadableTls {
         self.websocket.clone()
     }
 
-    /// Takes over what the files hold, if they are not those that were read last; says whether it
-    /// has.
+    /// Loads the files if they have changed since the last load. Returns whether they have.
     ///
     /// # Errors
-    /// If they cannot be read, or do not fit each other; the former certificate stays.
+    /// A file cannot be read, or the key does not fit the certificate. The former certificate
+    /// stays.
     pub fn reload(&self) -> Result<bool, StartError> {
-        // Held throughout, so that two reloads cannot leave the two forms apart.
+        // The lock is held throughout, so that two reloads cannot leave different certificates in
+        // the two forms.
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let found = stamp(&self.files);
         if found.is_some() && *read == found {
@@ -91,8 +92,8 @@ fn stamp(files: &TlsFiles) -> Option<Stamp> {
 }
 
 fn load(files: &TlsFiles) -> Result<(TlsIdentity, TlsAcceptor), StartError> {
-    // Two providers are compiled in (see tequio-p2p), so one must be chosen; if the program has
-    // chosen, that stands.
+    // Two providers are compiled in (see tequio-p2p), so one must be chosen. A choice by the
+    // program takes precedence.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let bad = |path: &Path, cause: String| StartError::Tls { path: path.to_owned(), cause };
     let cert = |cause| bad(&files.cert, cause);

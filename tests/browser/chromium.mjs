@@ -1,4 +1,4 @@
-/** Starts Chromium as the tests need it: headless, quiet, and closed with the script. */
+/** Starts Chromium for the tests, headless, and gives access to the page. */
 import { chromium } from "playwright-core";
 
 const ARGUMENTS = [
@@ -9,12 +9,12 @@ const ARGUMENTS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // A tab that nobody looks at must still compute in a test.
+  // A background tab must still compute in a test.
   "--disable-background-timer-throttling",
   "--disable-renderer-backgrounding",
 ];
 
-/** A browser whose death ends the script with code 3. */
+/** Launches a browser. If it dies, the script exits with code 3. */
 export async function launch(executablePath, extra = []) {
   const browser = await chromium.launch({ executablePath, args: [...ARGUMENTS, ...extra] });
   let expected = false;
@@ -33,17 +33,19 @@ export async function launch(executablePath, extra = []) {
 }
 
 /** Prints one event for the program that started this script. */
-export function say(event) {
+export function print(event) {
   console.log(JSON.stringify(event));
 }
 
-/** A page whose errors are shown on standard error; `errors` collects the uncaught ones. */
+/** Opens a page and prints its errors to standard error; `errors` collects the uncaught ones. */
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ locale: "en-US", ...options });
   const page = await context.newPage();
   const errors = [];
   page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") console.error(`page: ${message.text()}`);
+    if (message.type() === "error" || message.type() === "warning") {
+      console.error(`page: ${message.text()}`);
+    }
   });
   page.on("pageerror", (error) => {
     errors.push(error);
@@ -62,7 +64,7 @@ export function part(page, id) {
   return page.getByTestId(id);
 }
 
-/** Waits until an attribute of a part is there (or is `value`) and returns it. */
+/** Waits until a part has an attribute (or its `value`), and returns the attribute. */
 export async function attribute(page, id, name, { value = null, timeout = 60_000 } = {}) {
   const wanted = value === null ? `[${name}]` : `[${name}="${value}"]`;
   const element = page.locator(`[data-testid="${id}"]${wanted}`);
@@ -70,7 +72,7 @@ export async function attribute(page, id, name, { value = null, timeout = 60_000
   return element.getAttribute(name);
 }
 
-/** Waits until the page looks: by itself where it may, else by its button. */
+/** Waits until the page is connected, and clicks its button if it does not connect on its own. */
 export async function watch(page) {
   await page.locator(".join[data-phase=connected]").or(part(page, "watch")).first().waitFor();
   const button = part(page, "watch");

@@ -1,18 +1,22 @@
 /**
- * The tab of the demo: joins as a person would, computes while the job runs, and reads the model back.
+ * The tab of the demo: joins like a person, computes while the job runs, and reads the model.
  *
- * Prints `joined`, then `verified` (see xtask's demo), one JSON object a line; exits 0 only after both.
  * Usage: node demo.mjs --url URL --chromium PATH [--after CID]
- * With `--after` a model of this CID, which an earlier job has left, is not enough.
+ * Prints `joined`, then `verified` (see xtask's demo), one JSON object a line; exits 0 only after
+ * both. With `--after` the script ignores a model with this CID, which an earlier job produced.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, open, part, say } from "./chromium.mjs";
+import { attribute, launch, open, part, print } from "./chromium.mjs";
 
-/** The job takes a minute or two; past this something hangs. */
+/** The job takes a minute or two; this time means that something hangs. */
 const JOB_TIMEOUT_MS = 15 * 60_000;
 
 const { values } = parseArgs({
-  options: { url: { type: "string" }, chromium: { type: "string" }, after: { type: "string", default: "" } },
+  options: {
+    url: { type: "string" },
+    chromium: { type: "string" },
+    after: { type: "string", default: "" },
+  },
 });
 const { browser, close } = await launch(values.chromium);
 const { page, errors } = await open(browser, values.url);
@@ -21,7 +25,7 @@ await part(page, "join").click();
 await attribute(page, "head-height", "data-height");
 const node = await attribute(page, "node", "title");
 const path = await describePath();
-say({ event: "joined", node, path });
+print({ event: "joined", node, path });
 
 // The model appears once the job is final and this browser has verified it.
 const fresh = page.locator(`[data-testid="model-cid"][data-cid]:not([data-cid="${values.after}"])`);
@@ -30,16 +34,16 @@ const cid = await fresh.getAttribute("data-cid");
 const accuracy = Number(await attribute(page, "curve", "data-accuracy"));
 const label = await drawOne();
 if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);
-say({ event: "verified", model_cid: cid, accuracy, path: await describePath(), drawn: label });
+print({ event: "verified", model_cid: cid, accuracy, path: await describePath(), drawn: label });
 await close();
 
-/** "webrtc, direct" */
+/** The path to the network, for example "webrtc, direct". */
 async function describePath() {
   const transport = await attribute(page, "path", "data-transport");
   return `${transport}, ${await attribute(page, "path", "data-path")}`;
 }
 
-/** Draws a vertical stroke and returns what the model takes it for. */
+/** Draws a vertical stroke and returns the model's label. */
 async function drawOne() {
   await part(page, "canvas").scrollIntoViewIfNeeded();
   const box = await part(page, "canvas").boundingBox();

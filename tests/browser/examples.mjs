@@ -1,26 +1,33 @@
 /**
- * The npm package's examples as they stand: the README's first one and the React component, built
- * by Vite and run in Chromium against a network that has a finished training; and a node in Node.js
- * that reads the model and runs it.
+ * Runs the npm package's examples against a network with a finished training: the README's first
+ * one and the React component, built by Vite, in Chromium; and a node in Node.js that reads the
+ * model and runs it.
  *
  * Usage: node examples.mjs --chromium PATH --url URL-OF-THE-PAGE
- * Prints `readme` and `react` with what they showed, then `node` with the model's label.
+ * Prints `readme` and `react` with their results, then `node` with the model's label.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { launch, open, say } from "./chromium.mjs";
-import { html, placeOf, serve, web } from "./package-page.mjs";
+import { launch, open, print } from "./chromium.mjs";
+import { html, launchParamsOf, serve, web } from "./package-page.mjs";
 
 const WAIT_MS = 60_000;
-const { values } = parseArgs({ options: { chromium: { type: "string" }, url: { type: "string" } } });
-const { origin, hash } = placeOf(values.url);
+const { values } = parseArgs({
+  options: { chromium: { type: "string" }, url: { type: "string" } },
+});
+const { origin, hash } = launchParamsOf(values.url);
 
-const readme = readFileSync(join(web, "package/README.md"), "utf8").match(/```ts\n([\s\S]*?)```/)[1];
+const text = readFileSync(join(web, "package/README.md"), "utf8");
+const readme = text.match(/```ts\n([\s\S]*?)```/)[1];
 const placeholders = [/hash: "[^"]*"/, /"https:\/\/relay\.example"|"https:\/\/relay\.example\//];
-if (!placeholders.every((placeholder) => placeholder.test(readme))) throw new Error("the README's example has other placeholders");
-const example = readme.replace(placeholders[0], `hash: "${hash}"`).replace("https://relay.example/", "/");
+if (!placeholders.every((placeholder) => placeholder.test(readme))) {
+  throw new Error("the README's example has other placeholders");
+}
+const example = readme
+  .replace(placeholders[0], `hash: "${hash}"`)
+  .replace("https://relay.example/", "/");
 
 const { base, close: closeServer } = await serve(
   {
@@ -30,8 +37,13 @@ const { base, close: closeServer } = await serve(
     "react.tsx": `import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Contribute } from ${JSON.stringify(join(web, "examples/contribute.tsx"))};
-const options = { checkpoint: { url: "/checkpoint.bin", hash: "${hash}" }, wellKnown: "/.well-known/tequio.json" };
-createRoot(document.querySelector("main")!).render(<StrictMode><Contribute options={options} /></StrictMode>);`,
+const options = {
+  checkpoint: { url: "/checkpoint.bin", hash: "${hash}" },
+  wellKnown: "/.well-known/tequio.json",
+};
+createRoot(document.querySelector("main")!).render(
+  <StrictMode><Contribute options={options} /></StrictMode>
+);`,
   },
   origin,
 );
@@ -40,15 +52,19 @@ const { browser, close } = await launch(values.chromium);
 {
   const context = await browser.newContext();
   const page = await context.newPage();
-  const label = page.waitForEvent("console", { predicate: (message) => / says /.test(message.text()), timeout: WAIT_MS });
-  const block = page.waitForEvent("console", { predicate: (message) => /^block \d+, final by \d+/.test(message.text()), timeout: WAIT_MS });
+  const line = (pattern) =>
+    page.waitForEvent("console", {
+      predicate: (message) => pattern.test(message.text()),
+      timeout: WAIT_MS,
+    });
+  const printed = Promise.all([line(/ says /), line(/^block \d+, final by \d+/)]);
   page.on("console", (message) => console.error(`readme: ${message.text()}`));
   await page.goto(`${base}/readme.html`);
-  const [said, block_] = await Promise.all([label, block]);
-  const waiting = page.waitForEvent("console", { predicate: (message) => message.text() === "waiting", timeout: WAIT_MS });
+  const [model, block] = await printed;
+  const waiting = line(/^waiting$/);
   await page.locator("button").click();
   await waiting;
-  say({ event: "readme", model: said.text(), block: block_.text() });
+  print({ event: "readme", model: model.text(), block: block.text() });
   await context.close();
 }
 {
@@ -59,13 +75,13 @@ const { browser, close } = await launch(values.chromium);
   await page.locator("main button").click();
   await page.locator('[data-state="off"]').waitFor({ timeout: WAIT_MS });
   if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) in React`);
-  say({ event: "react", label });
+  print({ event: "react", label });
   await context.close();
 }
 await close();
 await closeServer();
 
-// Node has a WebSocket from version 22 on; before that, a program brings one.
+// Node has a WebSocket from version 22 on; before that, a program provides one.
 const tequio = await import(pathToFileURL(join(web, "package/dist/index.js")).href);
 const wellKnown = `${origin}/.well-known/tequio.json`;
 const options = { checkpoint: { url: `${origin}/checkpoint.bin`, hash }, wellKnown };
@@ -85,8 +101,17 @@ const [best] = (await node.record(job.id)).contributors;
 const proof = await node.contributionProof(job.id, best.id);
 const checkpoint = new Uint8Array(await (await fetch(`${origin}/checkpoint.bin`)).arrayBuffer());
 const proved = await tequio.verifyContributionProof(proof.bytes, checkpoint);
-if (proved.units !== best.units || proved.id !== best.id) throw new Error(`the proof says ${JSON.stringify(proved)}`);
+if (proved.units !== best.units || proved.id !== best.id) {
+  throw new Error(`the proof says ${JSON.stringify(proved)}`);
+}
 const none = await node.contributionProof(job.id).catch((error) => error.code);
 await node.close();
-say({ event: "node", label, model: files.model.length, record: files.record.length, units: proved.units, none });
+print({
+  event: "node",
+  label,
+  model: files.model.length,
+  record: files.record.length,
+  units: proved.units,
+  none,
+});
 process.exit(0);

@@ -1,28 +1,33 @@
 /**
- * Measures the first load of the page, each time in a new profile: on this machine as it is, and at
- * 1.6 Mbit/s with 150 ms of latency and a processor four times as slow.
+ * Measures the first load of the page, each time in a new profile: on this machine without limits,
+ * and at 1.6 Mbit/s with 150 ms of latency and a quarter of the processor's speed.
  *
  * Usage: node first-load.mjs --chromium PATH --url URL [--loads N]
- * Prints `measured` for each profile: medians of the time until the page can be read, and from the
- * press of the button to a verified head, and the bytes that came over HTTP.
+ * Prints `measured` for each profile: medians of the time until the page is readable, of the time
+ * from the click on the button to a verified head, and of the bytes over HTTP.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, part, say } from "./chromium.mjs";
+import { attribute, launch, part, print } from "./chromium.mjs";
 
 const BITS_PER_BYTE = 8;
-/** As Lighthouse slows a phone down. */
+/** Lighthouse's limits for a phone. */
 const SLOW = { down_bits: 1_600_000, up_bits: 750_000, latency_ms: 150, cpu: 4 };
 
 const { values } = parseArgs({
-  options: { url: { type: "string" }, chromium: { type: "string" }, loads: { type: "string", default: "3" } },
+  options: {
+    url: { type: "string" },
+    chromium: { type: "string" },
+    loads: { type: "string", default: "3" },
+  },
 });
 const { browser, close } = await launch(values.chromium);
 
 for (const [profile, limits] of [["loopback", null], ["slow", SLOW]]) {
   const loads = [];
   for (let n = 0; n < Number(values.loads); n += 1) loads.push(await load(limits));
-  const median = (field) => loads.map((load) => load[field]).toSorted((a, b) => a - b)[loads.length >> 1];
-  say({
+  const sorted = (field) => loads.map((load) => load[field]).toSorted((a, b) => a - b);
+  const median = (field) => sorted(field)[loads.length >> 1];
+  print({
     event: "measured",
     profile,
     loads: loads.length,
@@ -34,7 +39,7 @@ for (const [profile, limits] of [["loopback", null], ["slow", SLOW]]) {
 }
 await close();
 
-/** One load in a context of its own, which has nothing in its cache. */
+/** One load in a context with an empty cache. */
 async function load(limits) {
   const context = await browser.newContext({ locale: "en-US" });
   const page = await context.newPage();
@@ -50,7 +55,9 @@ async function load(limits) {
     await session.send("Emulation.setCPUThrottlingRate", { rate: limits.cpu });
   }
   const requests = new Map();
-  session.on("Network.requestWillBeSent", ({ requestId, request }) => requests.set(requestId, { url: request.url, bytes: 0 }));
+  session.on("Network.requestWillBeSent", ({ requestId, request }) =>
+    requests.set(requestId, { url: request.url, bytes: 0 }),
+  );
   session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
     const request = requests.get(requestId);
     if (request) request.bytes = encodedDataLength;

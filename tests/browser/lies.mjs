@@ -1,13 +1,15 @@
 /**
- * A tab between a lying relay and an honest one: the lie must be named on the page, and the page must go on.
+ * A tab between a Byzantine relay and an honest one: the page must report the invalid data, and
+ * must continue.
  *
  * Usage: node lies.mjs --chromium PATH --url URL --liar NODE_ID [--wait-model]
- * Prints `caught` with what was lied about, then `went-on` with two heights; with --wait-model `verified`.
+ * Prints `caught` with the report of the invalid data, then `went-on` with two heights; with
+ * --wait-model also `verified`.
  */
 import { parseArgs } from "node:util";
-import { attribute, launch, open, say, watch } from "./chromium.mjs";
+import { attribute, launch, open, print, watch } from "./chromium.mjs";
 
-const LIE_TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 const RECORD_WAIT_MS = 2_000;
 const VISITS_MAX = 20;
 
@@ -23,33 +25,36 @@ const { browser, close } = await launch(values.chromium);
 const { page, errors } = await open(browser, values.url);
 await watch(page);
 
-const lie = page.locator('[data-testid="log"] li[data-kind="log.lie"]').first();
+const invalid = page.locator('[data-testid="log"] li[data-kind="log.invalidData"]').first();
 const model = page.locator('[data-testid="model-cid"][data-cid]');
-// The tab chooses whom it asks, and an object is asked for once: where the honest relay was asked for all of them, the
-// next visit gives the liar its turn.
+// The tab selects the relay of each request, and requests an object once. If the honest relay
+// served all of them, another visit gives the Byzantine relay a chance.
 for (let visit = 1; ; visit += 1) {
-  await lie.or(model).first().waitFor({ state: "attached", timeout: LIE_TIMEOUT_MS });
-  // The training record comes after the model.
-  if ((await lie.count()) > 0 || (await appears(lie, RECORD_WAIT_MS))) break;
-  if (visit === VISITS_MAX) throw new Error(`the liar was not asked in ${visit} visits`);
+  await invalid.or(model).first().waitFor({ state: "attached", timeout: TIMEOUT_MS });
+  // The training record arrives after the model.
+  if ((await invalid.count()) > 0 || (await appears(invalid, RECORD_WAIT_MS))) break;
+  if (visit === VISITS_MAX) throw new Error(`no request to the Byzantine relay in ${visit} visits`);
   await page.reload();
   await watch(page);
 }
-const told = `${await lie.getAttribute("title")} ${await lie.innerText()}`;
-say({ event: "caught", told, named: told.includes(values.liar.slice(0, 8)) });
+const text = `${await invalid.getAttribute("title")} ${await invalid.innerText()}`;
+print({ event: "caught", told: text, named: text.includes(values.liar.slice(0, 8)) });
 
 const before = Number(await attribute(page, "head-height", "data-height"));
 await page.waitForFunction(
-  (height) => Number(document.querySelector('[data-testid="head-height"]')?.dataset.height) > height,
+  (before) => {
+    const { height } = document.querySelector('[data-testid="head-height"]')?.dataset ?? {};
+    return Number(height) > before;
+  },
   before,
-  { timeout: LIE_TIMEOUT_MS },
+  { timeout: TIMEOUT_MS },
 );
 const after = Number(await attribute(page, "head-height", "data-height"));
-say({ event: "went-on", before, after });
+print({ event: "went-on", before, after });
 
 if (values["wait-model"]) {
-  const cid = await attribute(page, "model-cid", "data-cid", { timeout: LIE_TIMEOUT_MS });
-  say({ event: "verified", model_cid: cid });
+  const cid = await attribute(page, "model-cid", "data-cid", { timeout: TIMEOUT_MS });
+  print({ event: "verified", model_cid: cid });
 }
 async function appears(locator, timeout) {
   return locator.waitFor({ state: "attached", timeout }).then(

@@ -1,13 +1,13 @@
 /**
- * A tab that has a reservation at a relay and holds a circuit through it, while the relay is restarted.
+ * A tab with a reservation at a relay and a circuit through it, while the relay restarts.
  *
  * Usage: node relay-restart.mjs --chromium PATH --module FOLDER --relay MULTIADDR --peer MULTIADDR
- * Prints `reserved` (the address by which others reach the tab), `relayed` (it holds the circuit and has moved bytes over
- * it), and then for each restart `lost` and `back`: the node has come back by itself, and bytes pass again. It ends when it
- * is told to.
+ * Prints `reserved` with the tab's address, `relayed` once bytes have passed over the circuit, and
+ * for each restart `lost` and `back`: the node has reconnected on its own, and bytes pass again.
+ * The script runs until it is killed.
  */
 import { parseArgs } from "node:util";
-import { say } from "./chromium.mjs";
+import { print } from "./chromium.mjs";
 import { start } from "./webrtc-page.mjs";
 
 const { values } = parseArgs({
@@ -24,43 +24,54 @@ const BYTES = 256 << 10;
 const browser = await start(values.chromium, values.module, []);
 const { page, errors } = await browser.tab();
 
-/** Waits for the next word that the node says of the kept peer; returns the rest. */
-let heard = 0;
-async function next(word) {
+/** Number of events of the node that have been read. */
+let read = 0;
+/** Waits for the next event of this kind for the persistent peer; returns its text. */
+async function next(kind) {
   const found = await page.waitForFunction(
-    ([word, from]) => {
-      const at = window.said.findIndex((said, at) => at >= from && said[0] === word && said[1] === window.kept);
-      return at < 0 ? null : [at, window.said[at][2]];
+    ([kind, from]) => {
+      const at = window.events.findIndex(
+        (event, at) => at >= from && event[0] === kind && event[1] === window.persistent,
+      );
+      return at < 0 ? null : [at, window.events[at][2]];
     },
-    [word, heard],
+    [kind, read],
     { timeout: WAIT_MS },
   );
   const [at, text] = await found.jsonValue();
-  heard = at + 1;
+  read = at + 1;
   return text;
 }
 
-/** The peer's name is known once it is connected. */
+/** Waits for the connection, moves bytes over it, and returns its path. */
 async function connected() {
   const path = await next("connected");
-  await page.evaluate((bytes) => window.node.echo(window.kept, bytes), BYTES);
+  await page.evaluate((bytes) => window.node.echo(window.persistent, bytes), BYTES);
   return path;
 }
 
 await page.evaluate(async (relay) => {
-  window.said = [];
-  window.node = await window.webrtc.Tab.start(relay, [], false, (...words) => window.said.push(words));
+  window.events = [];
+  window.node = await window.webrtc.Tab.start(relay, [], false, (...event) =>
+    window.events.push(event),
+  );
 }, values.relay);
-say({ event: "reserved", addr: await page.evaluate(() => window.node.listen()), node: await page.evaluate(() => window.node.id()) });
+print({
+  event: "reserved",
+  addr: await page.evaluate(() => window.node.listen()),
+  node: await page.evaluate(() => window.node.id()),
+});
 await page.evaluate(async (peer) => {
-  [window.kept] = await window.node.dial(peer);
+  [window.persistent] = await window.node.dial(peer);
   await window.node.keep(peer);
 }, values.peer);
-say({ event: "relayed", path: await connected() });
+print({ event: "relayed", path: await connected() });
 for (;;) {
-  say({ event: "lost", reason: await next("disconnected") });
+  print({ event: "lost", reason: await next("disconnected") });
   const began = performance.now();
   const path = await connected();
-  if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page: ${errors[0]}`);
-  say({ event: "back", path, ms: Math.round(performance.now() - began) });
+  if (errors.length > 0) {
+    throw new Error(`${errors.length} uncaught error(s) on the page: ${errors[0]}`);
+  }
+  print({ event: "back", path, ms: Math.round(performance.now() - began) });
 }

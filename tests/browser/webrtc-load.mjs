@@ -1,21 +1,22 @@
 /**
  * A tab under load, against `tequio-webrtc-peer`.
  *
- * Usage: node webrtc-load.mjs --chromium PATH --module FOLDER --addr MULTIADDR [--flag FLAG] then one of
- *   --mib N       moves so many mebibytes down, down with a pause, and up: `bulk`, with the most memory that the tab had
- *                 beyond the most that it had for a quarter of that
- *   --connects N  connects, echoes and disconnects so often: `churned`
- *   --cut         moves 48 MiB each way over a network that is cut meanwhile; connects anew if the connection is lost:
- *                 `survived`
+ * Usage: node webrtc-load.mjs --chromium PATH --module FOLDER --addr MULTIADDR [--flag FLAG] and
+ * one of these options:
+ *   --mib N       moves N mebibytes down, down with a pause, and up. Prints `bulk` with the peak of
+ *                 the tab's memory above the peak for a quarter of the bytes.
+ *   --connects N  connects, echoes and disconnects N times. Prints `churned`.
+ *   --cut         moves 48 MiB each way over a network that is cut meanwhile, and reconnects after
+ *                 a lost connection. Prints `survived`.
  */
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { say } from "./chromium.mjs";
+import { print } from "./chromium.mjs";
 import { MIB, connect, rate, start, timed } from "./webrtc-page.mjs";
 
-/** How often the tab's memory is looked at. */
+/** Interval between two samples of the tab's memory. */
 const SAMPLE_MS = 250;
-/** Attempts at a transfer before the network is called broken. */
+/** Attempts at a transfer before the test fails. */
 const ATTEMPTS_MAX = 60;
 
 const { values } = parseArgs({
@@ -55,35 +56,42 @@ async function bulk(bytes) {
   const session = await context.newCDPSession(page);
   await session.send("Performance.enable");
   await connect(page, values.addr, false);
-  /** The most memory of the tab while this goes on. */
-  const most = async (work) => {
-    const most = await memory(system, session);
+  /** The peak of the tab's memory during `work`. */
+  const peakDuring = async (work) => {
+    const peak = await memory(system, session);
     let isOver = false;
     const watching = (async () => {
       while (!isOver) {
         const now = await memory(system, session);
-        for (const name of Object.keys(most)) most[name] = Math.max(most[name], now[name]);
+        for (const name of Object.keys(peak)) peak[name] = Math.max(peak[name], now[name]);
         await new Promise((later) => setTimeout(later, SAMPLE_MS));
       }
     })();
     await work().finally(() => (isOver = true));
     await watching;
-    return most;
+    return peak;
   };
-  // What a transfer takes at full speed, whatever its length, is no growth: code that is loaded, arenas of the
-  // allocator, messages that wait for the garbage collector. The faster the machine, the more of them there are.
-  const first = await most(async () => {
+  // Memory that a transfer of any length takes at full speed is no growth: loaded code, arenas of
+  // the allocator, messages that wait for the garbage collector. A faster machine has more of it.
+  const first = await peakDuring(async () => {
     await timed(page, "download", bytes / 4, 0);
     await timed(page, "upload", bytes / 4, false);
   });
   let down, up;
-  const then = await most(async () => {
+  const then = await peakDuring(async () => {
     down = await timed(page, "download", bytes, 0);
     await timed(page, "download", bytes / 4, 3000);
     up = await timed(page, "upload", bytes, false);
   });
-  const growth = Object.fromEntries(Object.keys(then).map((name) => [name, Math.max(0, then[name] - first[name])]));
-  say({ event: "bulk", down_mib_per_s: rate(down, bytes), up_mib_per_s: rate(up, bytes), growth });
+  const growth = Object.fromEntries(
+    Object.keys(then).map((name) => [name, Math.max(0, then[name] - first[name])]),
+  );
+  print({
+    event: "bulk",
+    down_mib_per_s: rate(down, bytes),
+    up_mib_per_s: rate(up, bytes),
+    growth,
+  });
 }
 
 async function churn(count) {
@@ -92,7 +100,7 @@ async function churn(count) {
     await timed(page, "echo", 256 * 1024);
     await page.evaluate(() => window.peer.free());
   }
-  say({ event: "churned" });
+  print({ event: "churned" });
 }
 
 async function cut() {
@@ -105,14 +113,17 @@ async function cut() {
         break;
       } catch (error) {
         console.error(`${name} ${attempt}: ${error}`);
-        // Other bytes than were sent are no matter of the network.
+        // Changed bytes are no fault of the network.
         if (attempt === ATTEMPTS_MAX || /changed after/.test(error)) throw error;
-        // While nothing gets through, this fails too.
-        await connect(page, values.addr, false).then(() => (connects += 1), () => {});
+        // Connecting also fails during the cut.
+        await connect(page, values.addr, false).then(
+          () => (connects += 1),
+          () => {},
+        );
       }
     }
   }
-  say({ event: "survived", connects });
+  print({ event: "survived", connects });
 }
 
 if (values.mib !== undefined) await bulk(Number(values.mib) * MIB);

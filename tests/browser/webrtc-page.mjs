@@ -1,4 +1,4 @@
-/** A tab with the module of `tests/webrtc-page` in it, and what it does with a `tequio-webrtc-peer`. */
+/** A tab with the module of `tests/webrtc-page`, which connects to a `tequio-webrtc-peer`. */
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join, normalize } from "node:path";
@@ -11,12 +11,15 @@ const PAGE = `<!doctype html><link rel="icon" href="data:,"><script type="module
   window.webrtc = webrtc;
 </script>`;
 
-/** Serves the module's folder to a browser of its own; `tab()` opens a page that has loaded it. */
+/** Launches a browser and serves the module's folder; `tab()` opens a page with the module. */
 export async function start(chromium, folder, flags) {
   const server = createServer(async (request, response) => {
     const name = normalize(request.url === "/" ? "/index.html" : request.url);
-    const body = name === "/index.html" ? PAGE : await readFile(join(folder, name)).catch(() => null);
-    response.writeHead(body === null ? 404 : 200, { "content-type": TYPES[name.split(".").pop()] ?? "text/plain" });
+    const body =
+      name === "/index.html" ? PAGE : await readFile(join(folder, name)).catch(() => null);
+    response.writeHead(body === null ? 404 : 200, {
+      "content-type": TYPES[name.split(".").pop()] ?? "text/plain",
+    });
     response.end(body);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
@@ -35,7 +38,7 @@ export async function start(chromium, folder, flags) {
   };
 }
 
-/** Connects the page to a peer and returns how long it took. */
+/** Connects the page to a peer and returns the duration in milliseconds. */
 export function connect(page, addr, v1) {
   return page.evaluate(
     async ([addr, v1]) => {
@@ -47,12 +50,12 @@ export function connect(page, addr, v1) {
   );
 }
 
-/** Runs a function of the page's peer and returns how long it took. */
+/** Calls a function of the page's peer and returns the duration in milliseconds. */
 export function timed(page, name, ...rest) {
   return timedOf("peer", page, name, ...rest);
 }
 
-/** The same of another peer of the page. */
+/** Calls a function of another peer of the page and returns the duration in milliseconds. */
 export function timedOf(peer, page, name, ...rest) {
   return page.evaluate(
     async ([peer, name, rest]) => {

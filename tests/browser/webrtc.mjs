@@ -1,19 +1,20 @@
 /**
  * The browser half of tequio-webrtc in a real tab, against `tequio-webrtc-peer`.
  *
- * Usage: node webrtc.mjs --chromium PATH --module FOLDER --addr MULTIADDR --websocket MULTIADDR --peer PID [--v1]
- * [--flag FLAG] [--mib N]
- * Prints an event for each thing that was proved, the figures, beside WebSocket's to the same peer, as `measured`, then `waiting`. From then on the peer may
- * go away: `lost` says that the tab has noticed. Once it is back, `again` says that it was reached. Last, a second tab
- * connects (`doomed`) and is torn away without a word.
+ * Usage: node webrtc.mjs --chromium PATH --module FOLDER --addr MULTIADDR --websocket MULTIADDR
+ * --peer PID [--v1] [--flag FLAG] [--mib N]
+ * Prints an event after each passed step, `measured` with the figures of WebRTC and of WebSocket to
+ * the same peer, then `waiting`. From then on the peer may disappear: `lost` means that the tab has
+ * noticed. After the peer's return, `again` means that the tab has connected. Last, a second tab
+ * connects (`doomed`), and its renderer is killed.
  */
 import { readFile } from "node:fs/promises";
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { say } from "./chromium.mjs";
+import { print } from "./chromium.mjs";
 import { MIB, connect as connectTo, rate, start, timed, timedOf } from "./webrtc-page.mjs";
 
-/** Transfers each way by each transport, which take turns; the fastest counts. */
+/** Transfers each way by each transport, alternating; the fastest counts. */
 const ROUNDS = 3;
 
 const { values } = parseArgs({
@@ -35,20 +36,21 @@ const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 
 
 const { page, errors } = await tab();
 const connects = [await connect(page)];
-say({ event: "connected" });
+print({ event: "connected" });
 await timed(page, "echo", 64 * 1024);
-say({ event: "small" });
+print({ event: "small" });
 
 const bytes = Number(values.mib) * MIB;
 const system = await browser.newBrowserCDPSession();
 
-/** What all processes of the browser, and the peer, have used of the processors, in milliseconds. */
+/** Processor time of all processes of the browser and of the peer, in milliseconds. */
 async function cpuMs() {
   const { processInfo } = await system.send("SystemInfo.getProcessInfo");
   const stat = await readFile(`/proc/${values.peer}/stat`, "utf8");
-  // User and system time are the 14th and 15th field, in hundredths of a second; the 2nd may hold spaces.
+  // User and system time are fields 14 and 15, in hundredths of a second; field 2 may hold spaces.
   const [user, kernel] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
-  return processInfo.reduce((sum, { cpuTime }) => sum + 1000 * cpuTime, 0) + 10 * (Number(user) + Number(kernel));
+  const browserMs = processInfo.reduce((sum, { cpuTime }) => sum + 1000 * cpuTime, 0);
+  return browserMs + 10 * (Number(user) + Number(kernel));
 }
 
 const load = Math.round(loadavg()[0] * 10) / 10;
@@ -56,7 +58,10 @@ const transports = {
   webrtc: { peer: "peer", down: [], up: [], cpuMs: [] },
   websocket: { peer: "websocket", down: [], up: [], cpuMs: [] },
 };
-await page.evaluate(async (addr) => (window.websocket = await window.webrtc.connectWebSocket(addr)), values.websocket);
+await page.evaluate(
+  async (addr) => (window.websocket = await window.webrtc.connectWebSocket(addr)),
+  values.websocket,
+);
 for (let round = 0; round < ROUNDS; round += 1) {
   for (const { peer, down, up, cpuMs: cpu } of Object.values(transports)) {
     const before = await cpuMs();
@@ -66,10 +71,10 @@ for (let round = 0; round < ROUNDS; round += 1) {
   }
 }
 await page.evaluate(() => window.websocket.free());
-say({ event: "large" });
+print({ event: "large" });
 
 await page.evaluate(() => Promise.all(Array.from({ length: 16 }, () => window.peer.echo(1 << 20))));
-say({ event: "sixteen" });
+print({ event: "sixteen" });
 
 const rpc = await page.evaluate(async () => {
   const times = [];
@@ -80,17 +85,18 @@ const rpc = await page.evaluate(async () => {
   }
   return times;
 });
-say({ event: "thousand" });
+print({ event: "thousand" });
 
-// The tab does not read at first, then the peer does not.
+// First the tab delays its reads, then the peer.
 await timed(page, "download", bytes, 3000);
 await timed(page, "upload", bytes, true);
-say({ event: "slow" });
+print({ event: "slow" });
 
 for (let n = 0; n < 9; n += 1) {
   await page.evaluate(() => window.peer.free());
   connects.push(await connect(page));
 }
+
 /** The figures of a transport. */
 function figures({ down, up, cpuMs }, prefix) {
   const [fastestDown, fastestUp] = [Math.max(...down), Math.max(...up)];
@@ -101,7 +107,7 @@ function figures({ down, up, cpuMs }, prefix) {
     [`${prefix}cpu_ms_per_mib`]: Math.round(Math.min(...cpuMs) * 10) / 10,
   };
 }
-say({
+print({
   event: "measured",
   load,
   ...figures(transports.webrtc, ""),
@@ -115,10 +121,10 @@ const lost = page.evaluate(async () => {
   const reason = await window.peer.closed();
   return reason;
 });
-say({ event: "waiting" });
-say({ event: "lost", reason: await lost });
+print({ event: "waiting" });
+print({ event: "lost", reason: await lost });
 
-// Somebody restarts it at the same address, with the same certificate.
+// The caller restarts the peer at the same address, with the same certificate.
 const deadline = Date.now() + 60_000;
 for (;;) {
   try {
@@ -129,18 +135,18 @@ for (;;) {
   }
 }
 await timed(page, "echo", MIB);
-say({ event: "again" });
+print({ event: "again" });
 
 const doomed = await tab();
 await connect(doomed.page);
-say({ event: "doomed" });
-// The renderer is killed: nothing in it says goodbye.
+print({ event: "doomed" });
+// The renderer is killed, so it cannot close the connection.
 doomed.page.removeAllListeners("crash");
 const session = await doomed.context.newCDPSession(doomed.page);
-// Nobody is left to answer.
+// The killed renderer cannot answer.
 session.send("Page.crash").catch(() => {});
-say({ event: "crashed" });
+print({ event: "crashed" });
 
 if (errors.length > 0) throw new Error(`${errors.length} uncaught error(s) on the page`);
-// Stays until it is ended, so that nothing else of the browser closes the connection.
+// The script stays alive, so that the browser's end does not close the connection earlier.
 setTimeout(close, 30_000);

@@ -1,9 +1,11 @@
 /**
- * Load on the HTTP API: transactions that were signed before go to every node of a devnet at a steady rate, and must all
- * be applied. What this starts it ends, and its folder goes with it.
+ * Load on the HTTP API: transactions that were signed before go to every node of a devnet at a
+ * steady rate, and must all be applied. At the end the script ends its processes and removes its
+ * folder.
  *
  * Usage: npm run load -- [--rate 90] [--seconds 20] [--clients 32] [--nodes 4] [--bin ../../target/debug]
- * The rate is that of one node; above 100 a second a node answers one address with 429, which is counted and no failure.
+ * The rate is that of one node. Above 100 a second a node answers one address with 429, which is
+ * counted and is no failure.
  * Prints one line of JSON.
  */
 import { spawn } from "node:child_process";
@@ -16,13 +18,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import autocannon from "autocannon";
 
-/** New accounts in one block, at most. */
+/** Largest number of new accounts in one block. */
 const REGISTRATIONS_PER_BLOCK_MAX = 8;
-/** Blocks for which a transaction lives. */
-const LIFE = 4000;
-/** How long anything may take on a busy machine. */
+/** Lifetime of a transaction, in blocks. */
+const VALIDITY_BLOCKS = 4000;
+/** Longest wait for a condition, on a busy machine. */
 const WITHIN_MS = 120_000;
-const ASK_AGAIN_MS = 200;
+const POLL_INTERVAL_MS = 200;
 
 const { values } = parseArgs({
   options: {
@@ -36,7 +38,7 @@ const { values } = parseArgs({
 const wanted = Object.fromEntries(["rate", "seconds", "clients", "nodes"].map((name) => [name, whole(name)]));
 if (wanted.clients % wanted.nodes !== 0) throw new Error("--clients must be a multiple of --nodes");
 const perNode = wanted.clients / wanted.nodes;
-/** Of each client, so that all send equally many. */
+/** Transactions of each client, equally many for all. */
 const each = Math.ceil((wanted.rate * wanted.seconds) / perNode);
 
 function whole(name) {
@@ -61,14 +63,14 @@ function start(name, args, stderr) {
   return { child, next };
 }
 
-/** Asks until it is so. */
-async function until(what, ask) {
+/** Polls until there is a result. */
+async function until(what, poll) {
   const deadline = Date.now() + WITHIN_MS;
   for (;;) {
-    const found = await ask();
+    const found = await poll();
     if (found !== undefined) return found;
     if (Date.now() > deadline) throw new Error(`in vain: ${what}`);
-    await sleep(ASK_AGAIN_MS);
+    await sleep(POLL_INTERVAL_MS);
   }
 }
 
@@ -104,7 +106,7 @@ async function devnet(folder) {
   return { nodes, genesis: join(net, "genesis.bin") };
 }
 
-/** Opens the clients' accounts, as many at once as one block takes. */
+/** Opens the clients' accounts, as many at once as one block allows. */
 async function register(node, sign) {
   const accounts = [];
   for (let first = 0; first < wanted.clients; first += REGISTRATIONS_PER_BLOCK_MAX) {
@@ -123,7 +125,7 @@ async function register(node, sign) {
   return accounts;
 }
 
-/** One node's share: a connection for each client, because a client's transactions must come in order. */
+/** Load of one node: a connection for each client, whose transactions must arrive in order. */
 function shoot(node, lists) {
   let client = 0;
   const answers = {};
@@ -153,17 +155,17 @@ const folder = await mkdtemp(join(tmpdir(), "tequio-load-"));
 try {
   const { nodes, genesis } = await devnet(folder);
   const signer = start("tequio-load-signer", [genesis], "inherit");
-  const sign = async (wish) => {
-    signer.child.stdin.write(`${JSON.stringify(wish)}\n`);
+  const sign = async (request) => {
+    signer.child.stdin.write(`${JSON.stringify(request)}\n`);
     return signer.next();
   };
   const accounts = await register(nodes[0], sign);
   const { height } = await get(nodes[0], "/v1/status");
   const lists = [];
   for (const [client, { nonce }] of accounts.entries()) {
-    lists.push((await sign({ client, nonce, sequence: 0, count: each, expires: height + LIFE })).transactions);
+    lists.push((await sign({ client, nonce, sequence: 0, count: each, expires: height + VALIDITY_BLOCKS })).transactions);
   }
-  // Every node has to know the accounts before it takes their transactions.
+  // Every node needs the accounts before it accepts their transactions.
   for (const node of nodes) {
     await until("all nodes follow", async () => ((await get(node, "/v1/status")).height >= height ? true : undefined));
   }
@@ -171,14 +173,14 @@ try {
   const shots = await Promise.all(
     nodes.map((node, i) => shoot(node, lists.filter((_, client) => client % wanted.nodes === i))),
   );
-  // It takes autocannon up to a second more to end.
+  // autocannon takes up to a second more to end.
   const sent = Math.max(...shots.map(({ last }) => last));
   const answers = {};
   for (const shot of shots) {
     for (const [status, count] of Object.entries(shot.answers)) answers[status] = (answers[status] ?? 0) + count;
   }
   const refused = wanted.clients * each - (answers[202] ?? 0);
-  // With one refused, those of its sender that follow wait for it.
+  // If one transaction is refused, the following ones of its sender wait for it.
   let applied;
   if (refused === 0) {
     for (const { account, nonce } of accounts) {
@@ -207,7 +209,7 @@ try {
     load_average: Number(loadavg()[0].toFixed(1)),
   };
   console.log(JSON.stringify(report));
-  // What went wrong without an answer, or with one that no client can do anything about.
+  // Failures without a response, or with one that a client cannot correct.
   const strange = Object.keys(answers).filter((status) => !["202", "429", "503"].includes(status));
   if (report.errors > 0 || strange.length > 0) process.exitCode = 1;
 } finally {

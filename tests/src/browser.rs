@@ -10,8 +10,8 @@ use std::{
     process::Command,
 };
 
-/// The browser of this machine: where Debian and others have it, unless `TEQUIO_CHROMIUM` names
-/// another.
+/// Returns the path of the machine's browser: that of Debian and other systems, unless
+/// `TEQUIO_CHROMIUM` names another.
 pub fn chromium() -> Result<PathBuf> {
     let named = std::env::var_os("TEQUIO_CHROMIUM").map(PathBuf::from);
     let usual = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
@@ -20,7 +20,7 @@ pub fn chromium() -> Result<PathBuf> {
     found.context("no Chromium: `cargo xtask test` installs it")
 }
 
-/// Starts a script beside a network.
+/// Starts a script against a network.
 pub fn script(network: &Network, name: &str, arguments: &[&str]) -> Result<Process> {
     script_in(network.folder(), name, arguments)
 }

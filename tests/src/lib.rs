@@ -3,8 +3,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod browser;
-pub mod cut;
 pub mod decoders;
 pub mod network;
 pub mod process;
-pub mod wishes;
+pub mod stream_requests;
+pub mod udp_partition_proxy;

@@ -1,5 +1,5 @@
-//! A whole network on loopback for a test: relays and validators as processes of their own, in a
-//! folder that goes away with it. Ports are chosen by the system.
+//! A whole network on loopback for a test: relays and validators as separate processes, in a folder
+//! that is removed with the network. The system chooses the ports.
 
 use crate::process::Process;
 use anyhow::{Context, Result, ensure};
@@ -11,19 +11,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// How long anything may take to start on a busy machine.
+/// Longest start of any process on a busy machine.
 pub const START_WAIT: Duration = Duration::from_secs(90);
 const PASSPHRASE: &str = "a test's passphrase";
 
-/// The running network.
+/// A running network.
 pub struct Network {
-    /// Ends first: nothing may write into the folder when it goes.
+    /// Dropped first: no process may write into the folder when it is removed.
     nodes: Vec<Option<Process>>,
     relays: Vec<Relay>,
-    /// Of each validator: its id and peer id.
+    /// The id and peer id of each validator.
     members: Vec<(String, String)>,
     checkpoint_hash: String,
-    /// Of each validator, besides what the harness needs.
+    /// Further arguments of each validator, besides those of the harness.
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -31,9 +31,9 @@ pub struct Network {
 /// A running relay.
 pub struct Relay {
     process: Process,
-    /// `http://127.0.0.1:port`.
+    /// Address of the web server: `http://127.0.0.1:port`.
     pub http: String,
-    /// Multiaddresses.
+    /// Multiaddresses of the relay.
     pub listen: Vec<String>,
 }
 
@@ -44,11 +44,11 @@ impl Network {
         Self::start_with(validators, relays, &[])
     }
 
-    /// The same, with further arguments for each validator.
+    /// Starts a network like [`Network::start`], with further arguments for each validator.
     pub fn start_with(validators: usize, relays: usize, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut init = tequio();
-        // Epochs of seconds: whoever reads proofs has handovers to follow.
+        // Epochs of seconds, so that readers of proofs have handovers to follow.
         init.args(["init", "--devnet", "--term-blocks", "4", "--epoch-blocks", "8"]);
         init.args(["--json", "--validators", &validators.to_string(), "--dir"]);
         let made = output(init.arg(folder.path().join("net")))?;
@@ -69,7 +69,7 @@ impl Network {
             network.launch(node)?;
         }
         for node in 0..validators {
-            network.ready(node)?;
+            network.wait_ready(node)?;
         }
         Ok(network)
     }
@@ -105,7 +105,7 @@ impl Network {
         Ok(())
     }
 
-    /// Starts a validator that is not running; [`Network::ready`] waits for it.
+    /// Starts a validator that is not running; [`Network::wait_ready`] waits for it.
     pub fn launch(&mut self, node: usize) -> Result<()> {
         let mut command = tequio();
         command
@@ -122,13 +122,13 @@ impl Network {
         Ok(())
     }
 
-    /// Waits until a validator that was launched is ready; says at which height.
-    pub fn ready(&mut self, node: usize) -> Result<u64> {
+    /// Waits until a validator that was launched is ready, and returns its height.
+    pub fn wait_ready(&mut self, node: usize) -> Result<u64> {
         let ready = self.process(node)?.event("ready", START_WAIT)?;
         ready["height"].as_u64().context("a ready node names its height")
     }
 
-    /// SIGKILL.
+    /// Kills a validator with SIGKILL.
     pub fn kill(&mut self, node: usize) -> Result<()> {
         self.nodes.get_mut(node).and_then(Option::take).context("no such node is running")?.kill()
     }
@@ -137,19 +137,19 @@ impl Network {
         self.nodes.get_mut(node).and_then(Option::as_mut).context("no such node is running")
     }
 
-    /// What a node's log ends with, for messages of failure.
+    /// Returns the end of a node's log, for failure messages.
     pub fn log(&self, node: usize) -> String {
         self.nodes.get(node).and_then(Option::as_ref).map(Process::tail).unwrap_or_default()
     }
 
     /// Runs a command of a validator's operator to its end and returns the last JSON that it
     /// prints.
-    pub fn ask(&self, node: usize, arguments: &[&str]) -> Result<Value> {
+    pub fn run_client(&self, node: usize, arguments: &[&str]) -> Result<Value> {
         output(&mut self.client(node, arguments))
     }
 
     /// Starts a command of a validator's operator.
-    pub fn begin(&self, node: usize, arguments: &[&str]) -> Result<Process> {
+    pub fn spawn_client(&self, node: usize, arguments: &[&str]) -> Result<Process> {
         let log =
             self.folder.path().join(format!("client-{}.log", arguments.first().unwrap_or(&"")));
         Process::spawn("client", &mut self.client(node, arguments), &log)
@@ -165,33 +165,33 @@ impl Network {
         self.folder.path().join("net").join(format!("node{}", node + 1))
     }
 
-    /// The checkpoint file.
+    /// Returns the path of the checkpoint file.
     pub fn checkpoint(&self) -> PathBuf {
         self.folder.path().join("net/checkpoint.bin")
     }
 
-    /// The page of a relay, with the checkpoint pinned.
+    /// Returns the address of a relay's page, with the checkpoint pinned.
     pub fn page(&self, relay: usize) -> Result<String> {
         let relay = self.relays.get(relay).context("no such relay")?;
         Ok(format!("{}/#checkpoint={}", relay.http, self.checkpoint_hash))
     }
 
-    /// A running relay.
+    /// Returns a running relay.
     pub fn relay(&self, relay: usize) -> Result<&Relay> {
         self.relays.get(relay).context("no such relay")
     }
 
-    /// The id of a validator.
+    /// Returns the id of a validator.
     pub fn member(&self, node: usize) -> &str {
         self.members.get(node).map_or("", |(id, _)| id)
     }
 
-    /// The folder of this network; gone when it is dropped.
+    /// Returns the folder of this network, which is removed on drop.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A dialable address of a running validator.
+    /// Returns a dialable address of a running validator.
     pub fn address(&self, node: usize) -> Result<String> {
         let run: Value =
             serde_json::from_slice(&std::fs::read(self.node_dir(node).join("run.json"))?)?;
@@ -207,18 +207,19 @@ impl Network {
 }
 
 impl Relay {
-    /// Whether it still runs.
+    /// Returns whether the process still runs.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 }
 
-/// The repository.
+/// Returns the root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// A program of the workspace, built beside this test; where it is not, starting it says so.
+/// Returns the path of a program of the workspace, built beside this test. If it is missing,
+/// starting it fails with a message.
 pub fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     // target/<profile>/deps/<test> or target/<profile>/<program>

@@ -1,4 +1,4 @@
-//! A child process that speaks JSON lines. It is ended and waited for when dropped.
+//! A child process that prints JSON lines. Dropping it ends the process and waits for its end.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it; standard error goes to `log`.
+    /// Starts the process; its standard error goes to `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let errors =
             File::options().create(true).append(true).open(log).context("cannot write the log")?;
@@ -30,7 +30,7 @@ impl Process {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // What is no JSON is for people.
+                // Lines that are not JSON are for people.
                 if let Ok(value) = serde_json::from_str(&line)
                     && sender.send(value).is_err()
                 {
@@ -41,7 +41,7 @@ impl Process {
         Ok(Self { name: name.into(), child, lines, log: log.into() })
     }
 
-    /// The next line that `wanted` accepts.
+    /// Returns the next line that `wanted` accepts.
     pub fn wait_for(
         &mut self,
         what: &str,
@@ -63,21 +63,21 @@ impl Process {
         }
     }
 
-    /// The next line whose `event` is this.
+    /// Returns the next line with this `event`.
     pub fn event(&mut self, event: &str, timeout: Duration) -> Result<Value> {
         self.wait_for(event, timeout, |line| line["event"] == event)
     }
 
-    /// SIGKILL: no goodbye, no flush.
+    /// Kills the process with SIGKILL: no orderly shutdown, no flush.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Waits for its own end.
+    /// Waits until the process ends by itself.
     pub fn finish(&mut self, timeout: Duration) -> Result<ExitStatus> {
-        // Its output closes when it ends; lines that nobody asked for are passed over.
+        // Its output closes when it ends; unread lines are skipped.
         let deadline = Instant::now() + timeout;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -90,12 +90,13 @@ impl Process {
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What the kernel says of its memory, in bytes: `VmRSS` is resident now, `VmHWM` was the most.
+    /// Returns a figure of the kernel on the process's memory, in bytes: `VmRSS` is resident now,
+    /// `VmHWM` is the maximum.
     pub fn memory(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -106,7 +107,7 @@ impl Process {
         Ok(kib << 10)
     }
 
-    /// The last lines of its log, for messages of failure.
+    /// Returns the last lines of the process's log, for failure messages.
     pub fn tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

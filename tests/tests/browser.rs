@@ -1,4 +1,4 @@
-//! A real Chromium against a real network, and against relays that lie.
+//! A real Chromium against a real network, and against Byzantine relays.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -32,12 +32,12 @@ fn train(network: &Network, rounds: u32) -> String {
         "--rounds",
         &rounds,
     ];
-    let submitted = network.ask(0, &arguments).unwrap();
+    let submitted = network.run_client(0, &arguments).unwrap();
     submitted["job"].as_str().or(submitted["id"].as_str()).unwrap().to_owned()
 }
 
 fn finished(network: &Network, job: &str) -> Value {
-    network.begin(0, &["job", "watch", job]).unwrap().event("final", WAIT).unwrap()
+    network.spawn_client(0, &["job", "watch", job]).unwrap().event("final", WAIT).unwrap()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn two_tabs_work_on_one_job_and_a_closed_one_loses_nothing() {
 }
 
 #[test]
-fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_another() {
+fn examples_run_and_a_tab_replaces_a_relay_that_sends_invalid_data() {
     let network = Network::start(4, 1).unwrap();
     let job = train(&network, 4);
     let model = finished(&network, &job)["model_cid"].clone();
@@ -72,15 +72,15 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
         assert!(event != "node" || shown["none"] == "NOT_FOUND", "{shown}");
     }
     assert!(examples.finish(WAIT).unwrap().success());
-    surroundings(&network);
-    // Side by side: each tab mostly waits for the next block.
-    let tabs = ["header", "weight", "committee", "chain", "proof", "object"].map(|lie| {
+    check_browser_environments(&network);
+    // Side by side, because each tab mostly waits for the next block.
+    let tabs = ["header", "weight", "committee", "chain", "proof", "object"].map(|fault| {
         let mut command = Command::new(binary("tequio-adversary"));
-        command.args(["relay", "--lie", lie, "--node", &network.address(1).unwrap()]);
-        let mut liar =
-            Process::spawn(lie, &mut command, &network.folder().join(format!("{lie}.log")))
+        command.args(["relay", "--lie", fault, "--node", &network.address(1).unwrap()]);
+        let mut byzantine =
+            Process::spawn(fault, &mut command, &network.folder().join(format!("{fault}.log")))
                 .unwrap();
-        let ready = liar.event("ready", WAIT).unwrap();
+        let ready = byzantine.event("ready", WAIT).unwrap();
         let honest = network.relay(0).unwrap();
         let honest = honest.listen.iter().find(|a| a.contains("/ws")).unwrap();
         let page = network.page(0).unwrap();
@@ -90,18 +90,18 @@ fn examples_run_and_every_lie_of_a_relay_is_named_and_the_tab_goes_on_with_anoth
             ready["listen"][0].as_str().unwrap()
         );
         let arguments = ["--url", &url, "--liar", ready["node"].as_str().unwrap(), "--wait-model"];
-        (lie, liar, script(&network, "lies", &arguments))
+        (fault, byzantine, script(&network, "lies", &arguments))
     });
-    for (lie, _liar, mut tab) in tabs {
-        let caught = tab.event("caught", WAIT).unwrap_or_else(|e| panic!("{lie}: {e}"));
-        assert_eq!(caught["named"], true, "{lie}: {caught}");
-        assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{lie}");
+    for (fault, _byzantine, mut tab) in tabs {
+        let caught = tab.event("caught", WAIT).unwrap_or_else(|e| panic!("{fault}: {e}"));
+        assert_eq!(caught["named"], true, "{fault}: {caught}");
+        assert_eq!(tab.event("verified", WAIT).unwrap()["model_cid"], model, "{fault}");
         assert!(tab.finish(WAIT).unwrap().success());
     }
 }
 
-/// The package in browsers as they are.
-fn surroundings(network: &Network) {
+/// The package in unmodified browsers.
+fn check_browser_environments(network: &Network) {
     let mut pages = script(network, "surroundings", &["--url", &network.page(0).unwrap()]);
     let mut seen =
         |event: &str| pages.event(event, WAIT).unwrap_or_else(|e| panic!("{event}: {e}"));

@@ -1,5 +1,5 @@
-//! `cargo xtask demo` as a person runs it, with what is built already: in pipes, with a real
-//! Chromium, until Ctrl-C.
+//! `cargo xtask demo` as a person runs it, with the existing build: in pipes, with a real Chromium,
+//! until Ctrl-C.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -38,13 +38,13 @@ impl Demo {
         Self { child, models, messages }
     }
 
-    /// The next message with this in it. All messages are read in the end.
+    /// Returns the next message that contains this text. At the end, all messages have been read.
     fn message(&mut self, part: &str) -> String {
         let found = self.messages.by_ref().map_while(Result::ok).find(|line| line.contains(part));
         found.unwrap_or_else(|| panic!("the demo ended before it said {part:?}"))
     }
 
-    /// The object of the next trained model.
+    /// Returns the object of the next trained model.
     fn model(&mut self) -> Value {
         serde_json::from_str(
             &self.models.next().expect("the demo ended before a model was trained").unwrap(),
@@ -72,7 +72,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Asked first, so that it ends what it has started.
+        // Signalled first, so that it ends the processes that it has started.
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             self.interrupt();
             let _ = self.child.wait();

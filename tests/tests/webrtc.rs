@@ -1,4 +1,5 @@
-//! The browser half of our WebRTC in a real Chromium, as it is and as it will be.
+//! The browser half of our WebRTC transport in a real Chromium, with its present and its coming
+//! rules.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -9,23 +10,23 @@ use std::{
 };
 use tequio_tests::{
     browser::chromium,
-    cut::Proxy,
     network::{binary, root},
     process::Process,
+    udp_partition_proxy::Proxy,
 };
 
 const WAIT: Duration = Duration::from_secs(120);
-/// Bytes of a writer whose reader has stopped: its window, and what waits to be sent.
+/// Bytes of a writer whose reader has stopped: its window, and its send queue.
 const STALLED_BYTES_MAX: u64 = 4 << 20;
-/// 256 MiB pass; so much may be held on the way, with all that two programs and a browser's garbage
-/// collector put off.
+/// Memory that a transfer of 256 MiB may take, including what two programs and a browser's garbage
+/// collector have not yet freed.
 const PEAK_GROWTH_MAX: u64 = 96 << 20;
-/// What is promised, and two seconds for a busy machine.
+/// The documented timeout, and two seconds for a busy machine.
 const NOTICED_MAX: Duration = Duration::from_secs(12);
-/// What Chrome is about to make the rule: an offer must not be changed before it is set.
+/// A coming rule of Chrome: an offer must not be changed before it is set.
 const NO_MUNGING: &str = "--flag=--force-fieldtrials=WebRTC-NoSdpMangleUfrag/Enabled/";
 
-/// Where `cargo xtask test` puts the module: beside the programs' profile folder.
+/// The folder into which `cargo xtask test` puts the module, beside the programs' profile folder.
 fn module() -> PathBuf {
     let peer = binary("tequio-webrtc-peer");
     let target = peer.parent().and_then(Path::parent).unwrap();
@@ -145,16 +146,16 @@ fn two_hundred_connections_come_and_go_and_leave_nothing() {
         assert!(tab.finish(WAIT).unwrap().success());
         peer.process.memory("VmRSS").unwrap()
     };
-    // The start is after a warm-up: what the allocator and the crypto library keep after their
-    // first use is no leak.
+    // Measuring starts after a warm-up: memory that the allocator and the crypto library keep after
+    // their first use is no leak.
     let start = churn(40);
     let end = churn(200);
     println!("{} KiB resident at the start, {} after 200 connections more", start >> 10, end >> 10);
     assert!(end <= start + start / 10, "{start} bytes at the start, {end} at the end");
 }
 
-/// Moves bytes through a network that is cut for so many seconds; returns how often the tab
-/// connected.
+/// Moves bytes through a network that is interrupted for a number of seconds. Returns how often the
+/// tab connected.
 fn connects_of_a_tab_whose_network_is_cut_for(seconds: u64, flags: &[&str]) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let peer = peer(folder.path(), None);
@@ -165,22 +166,23 @@ fn connects_of_a_tab_whose_network_is_cut_for(seconds: u64, flags: &[&str]) -> u
     let addr = format!("/ip4/127.0.0.1/udp/{}/{rest}", proxy.addr().port());
     let mut tab = script("webrtc-load.mjs", folder.path(), &addr, &[&["--cut"], flags].concat());
     let survived = tab.event("survived", 2 * WAIT).unwrap();
-    assert_eq!(proxy.cuts(), 1, "the network was cut");
+    assert_eq!(proxy.partitions(), 1, "the network was cut");
     println!("cut for {seconds} s: {survived}");
     assert!(tab.finish(WAIT).unwrap().success());
     survived["connects"].as_u64().unwrap()
 }
 
-/// Within the nine seconds of silence the same connection goes on. Nothing is corrupt.
+/// An interruption shorter than the idle timeout of nine seconds keeps the connection. Nothing is
+/// corrupt.
 #[test]
-fn a_network_that_is_cut_for_less_than_the_silence() {
+fn a_network_that_is_cut_for_less_than_the_idle_timeout() {
     assert_eq!(connects_of_a_tab_whose_network_is_cut_for(4, &[]), 1);
 }
 
-/// Beyond them there is a new one: whichever side notices first, the listener does not keep the
-/// other from noticing.
+/// A longer interruption leads to a new connection. Whichever side times out first, the listener
+/// does not keep the other side from timing out.
 #[test]
-fn a_network_that_is_cut_for_longer_than_the_silence() {
+fn a_network_that_is_cut_for_longer_than_the_idle_timeout() {
     assert!(connects_of_a_tab_whose_network_is_cut_for(10, &[]) > 1);
 }
 
@@ -197,7 +199,7 @@ fn a_tab_of_today() {
 #[test]
 fn a_tab_that_forbids_changed_offers() {
     everything_works(&[NO_MUNGING]);
-    // The flag does what it says: handshake v1 needs a changed offer.
+    // The flag is in force: handshake v1 needs a changed offer.
     let folder = tempfile::tempdir().unwrap();
     let peer = peer(folder.path(), None);
     let mut tab = tab(folder.path(), &peer, &["--v1", NO_MUNGING]);

@@ -1,4 +1,4 @@
-//! The int8 kernel against the clock, for the page's bench.
+//! Measures the int8 kernel, for the page's benchmark.
 
 use crate::error::NodeError;
 use serde::Serialize;
@@ -6,9 +6,9 @@ use tequio_core::compute::kernel::Bench;
 use wasm_bindgen::prelude::*;
 use web_time::{Duration, Instant};
 
-/// Longest run.
+/// Longest duration of a run.
 const RUN_MS_MAX: u32 = 60_000;
-/// Largest side of the square matrices.
+/// Largest dimension of the square matrices.
 const N_MAX: u32 = 4096;
 
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ pub fn bench_compute(n: u32, ms: u32) -> Result<JsValue, JsValue> {
     let mut best = Duration::MAX;
     while start.elapsed() < Duration::from_millis(ms.min(RUN_MS_MAX).into()) {
         let once = Instant::now();
-        // Several products a reading: the browser's clock is coarse.
+        // Several products for each reading, because the browser's clock is coarse.
         for _ in 0..4 {
             core::hint::black_box(bench.once());
         }

@@ -1,11 +1,11 @@
-//! Verified reads: every question goes to one source after the other until an answer verifies.
+//! Verified reads: a request goes to one source after the other until an answer verifies.
 
 use crate::{
     error::NodeError,
     event::{Emitter, Event},
     identity,
-    known::Known,
-    sources::Sources,
+    once_event::OnceEvent,
+    peer_scores::PeerScores,
     store::Store,
     yielding::yield_to_page,
 };
@@ -31,66 +31,66 @@ use tequio_core::{
 use tequio_p2p::{Network, Protocol};
 use web_time::Instant;
 
-/// How long an ordinary question may take.
-pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
-/// Committee handovers in one question.
+/// Timeout of an ordinary request.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Committee handovers in one request.
 const HANDOVERS_AT_ONCE: Epoch = 128;
-/// Committee handovers verified without a pause.
+/// Committee handovers that are verified without a pause.
 const HANDOVERS_PER_SLICE: usize = 4;
 const HEAD: &str = "head";
 
-/// What all parts of the node share. One thread: the page's.
+/// State that all parts of the node share. Only the page's thread uses it.
 pub struct Chain {
     pub network: Network,
     pub me: NodeId,
     pub light: RefCell<LightClient>,
-    pub sources: RefCell<Sources>,
+    pub peer_scores: RefCell<PeerScores>,
     pub emitter: Emitter,
     pub store: Store,
     pub jobs: RefCell<BTreeMap<JobId, JobProgress>>,
     /// Set when the jobs have been read for the first time.
-    pub jobs_known: Known,
-    /// When the head arrived, by a clock that nobody can set.
-    pub arrived: Cell<Instant>,
+    pub jobs_loaded: OnceEvent,
+    /// Time of the head's arrival, by a clock that nobody can set.
+    pub head_arrived_at: Cell<Instant>,
     /// The longest time between two blocks; 0 while unknown.
     pub interval_ms: Cell<u64>,
 }
 
-/// A head is stale if none has followed for so many of the longest times between two blocks.
+/// A head is stale if none has followed for this many of the longest intervals.
 const STALE_INTERVALS: u64 = 3;
 
-/// An entry, and what proves it.
+/// An entry with its proof.
 pub struct Proved {
-    /// The entry; none where it is proved absent.
+    /// The entry; none if its absence is proved.
     pub found: Option<Entry>,
-    /// The header that the proof leads to.
+    /// The header to which the proof leads.
     pub header: FinalHeader,
     /// The proof.
     pub entry: ProvedEntry,
 }
 
-/// What is wrong with an answer.
-pub enum Fault {
+/// The reason why an answer is not accepted.
+pub enum AnswerError {
     /// The source's data is wrong.
-    Lie { what: &'static str, detail: String },
-    /// The source says no.
+    InvalidData { what: &'static str, detail: String },
+    /// The source refused the request.
     Refused(Refusal),
     /// The chain itself has forked.
     Forked(LightError),
-    /// The source is in a later epoch: the committee handovers before it come first.
-    Ahead(LightError),
-    /// This node slept for longer than it may believe its committee.
+    /// The source is in a later epoch: this node must follow the committee handovers first.
+    EpochAhead(LightError),
+    /// The known committee is older than the trust period.
     Outdated(LightError),
 }
 
-impl From<LightError> for Fault {
+impl From<LightError> for AnswerError {
     fn from(e: LightError) -> Self {
         let what = match &e {
             LightError::Forked(_) => return Self::Forked(e),
             LightError::Outdated => return Self::Outdated(e),
-            LightError::Ahead { .. } => return Self::Ahead(e),
-            // The source is behind, by a whole epoch: that is no lie.
-            LightError::Past(_) => return Self::Refused(Refusal::NothingNew),
+            LightError::LaterEpoch { .. } => return Self::EpochAhead(e),
+            // The source is a whole epoch behind, which is no invalid data.
+            LightError::PastEpoch(_) => return Self::Refused(Refusal::NothingNew),
             LightError::Handover(_) => "committee",
             LightError::WrongHeader
             | LightError::NoCertificate
@@ -99,13 +99,13 @@ impl From<LightError> for Fault {
             LightError::Certificate(_) => "certificate",
             LightError::Entry(_) | LightError::Count { .. } => "proof",
         };
-        Self::Lie { what, detail: e.to_string() }
+        Self::InvalidData { what, detail: e.to_string() }
     }
 }
 
-impl Fault {
+impl AnswerError {
     pub fn unexpected() -> Self {
-        Self::Lie { what: "answer", detail: "an answer to another question".into() }
+        Self::InvalidData { what: "answer", detail: "an answer to another question".into() }
     }
 }
 
@@ -114,13 +114,13 @@ pub fn now_ms() -> u64 {
 }
 
 impl Chain {
-    /// Asks until an answer passes `check`. Refusals move on to the next source; lies are
-    /// remembered.
-    pub async fn ask<T>(
+    /// Sends a request until an answer passes `check`. A refusal leads to the next source; invalid
+    /// data is recorded as well.
+    pub async fn query<T>(
         &self,
         request: &Request,
         wait: Duration,
-        mut check: impl FnMut(Response) -> Result<T, Fault>,
+        mut check: impl FnMut(Response) -> Result<T, AnswerError>,
     ) -> Result<T, NodeError> {
         let body = codec::encode(request);
         let mut tried = Vec::new();
@@ -128,65 +128,75 @@ impl Chain {
         loop {
             let connected: Vec<NodeId> = self.network.peers().into_iter().map(|p| p.id).collect();
             if !connected.is_empty()
-                && connected.iter().all(|node| self.sources.borrow().has_lied(node))
+                && connected.iter().all(|node| self.peer_scores.borrow().is_flagged(node))
             {
-                return Err(NodeError::AllSourcesLied);
+                return Err(NodeError::VerificationFailed);
             }
-            let chosen = self.sources.borrow_mut().choose(&connected, &tried);
+            let chosen = self.peer_scores.borrow_mut().choose(&connected, &tried);
             let Some(peer) = chosen else { return Err(last) };
             tried.push(peer);
             let answer = match self.network.request(peer, Protocol::Light, body.clone(), wait).await
             {
                 Ok(bytes) => codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX),
                 Err(e) => {
-                    self.sources.borrow_mut().failed(peer);
+                    self.peer_scores.borrow_mut().failed(peer);
                     last = NodeError::Unavailable(e.to_string());
                     continue;
                 }
             };
             let checked = match answer {
-                Ok(Response::Refused(refusal)) => Err(Fault::Refused(refusal)),
+                Ok(Response::Refused(refusal)) => Err(AnswerError::Refused(refusal)),
                 Ok(response) => check(response),
-                Err(e) => Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
+                Err(e) => Err(AnswerError::InvalidData { what: "encoding", detail: e.to_string() }),
             };
             match checked {
                 Ok(value) => {
-                    self.sources.borrow_mut().succeeded(peer);
+                    self.peer_scores.borrow_mut().succeeded(peer);
                     return Ok(value);
                 }
-                Err(Fault::Refused(refusal @ (Refusal::NothingNew | Refusal::NotFound))) => {
+                Err(AnswerError::Refused(refusal @ (Refusal::NothingNew | Refusal::NotFound))) => {
                     last = NodeError::NotFound(refusal.to_string());
                 }
-                Err(Fault::Refused(refusal)) => last = NodeError::Unavailable(refusal.to_string()),
-                Err(Fault::Ahead(e)) => match self.follow_handovers(peer, &e).await {
+                Err(AnswerError::Refused(refusal)) => {
+                    last = NodeError::Unavailable(refusal.to_string())
+                }
+                Err(AnswerError::EpochAhead(e)) => match self.follow_handovers(peer, &e).await {
                     Ok(0) => last = NodeError::Unavailable(e.to_string()),
-                    // Asked again, with the committee that it takes to believe the answer.
+                    // Repeats the request, now with the committee that can verify the answer.
                     Ok(_) => drop(tried.pop()),
-                    Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
-                    Err(Fault::Forked(e)) => return Err(self.forked(e)),
-                    Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
-                    Err(Fault::Refused(_) | Fault::Ahead(_)) => {
+                    Err(AnswerError::InvalidData { what, detail }) => {
+                        self.flag_peer(peer, what, detail)
+                    }
+                    Err(AnswerError::Forked(e)) => return Err(self.forked(e)),
+                    Err(AnswerError::Outdated(e)) => return Err(NodeError::Outdated(e)),
+                    Err(AnswerError::Refused(_) | AnswerError::EpochAhead(_)) => {
                         last = NodeError::Unavailable(e.to_string())
                     }
                 },
-                Err(Fault::Outdated(e)) => return Err(NodeError::Outdated(e)),
-                Err(Fault::Lie { what, detail }) => self.expose(peer, what, detail),
-                Err(Fault::Forked(e)) => return Err(self.forked(e)),
+                Err(AnswerError::Outdated(e)) => return Err(NodeError::Outdated(e)),
+                Err(AnswerError::InvalidData { what, detail }) => {
+                    self.flag_peer(peer, what, detail)
+                }
+                Err(AnswerError::Forked(e)) => return Err(self.forked(e)),
             }
         }
     }
 
     fn forked(&self, e: LightError) -> NodeError {
-        self.emitter.emit(&Event::Alarm { detail: e.to_string() });
+        self.emitter.emit(&Event::ForkEvidence { detail: e.to_string() });
         NodeError::Forked(e)
     }
 
-    /// Follows the committee handovers of a source to the epoch of the header that came too early,
-    /// page by page. Returns how many epochs later the known committee is. Each page is announced
-    /// as the new head, and kept for the next visit.
-    async fn follow_handovers(&self, peer: NodeId, ahead: &LightError) -> Result<usize, Fault> {
+    /// Follows the committee handovers of a source to the epoch of the header that was too new,
+    /// page by page. Returns how many epochs later the known committee is. Each page is reported as
+    /// the new head and stored for the next visit.
+    async fn follow_handovers(
+        &self,
+        peer: NodeId,
+        ahead: &LightError,
+    ) -> Result<usize, AnswerError> {
         let started_at = self.light.borrow().committee().epoch();
-        let LightError::Ahead { found: target, .. } = *ahead else { return Ok(0) };
+        let LightError::LaterEpoch { found: target, .. } = *ahead else { return Ok(0) };
         loop {
             let from = self.light.borrow().committee().epoch();
             let count = target.saturating_sub(from).min(HANDOVERS_AT_ONCE);
@@ -195,36 +205,44 @@ impl Chain {
             if held == 0 {
                 return Ok((from - started_at) as usize);
             }
-            self.announce_head();
+            self.emit_head();
             self.save().await;
         }
     }
 
-    /// One page of handovers. Returns how many epochs later the known committee is.
-    async fn follow_page(&self, peer: NodeId, from: Epoch, count: u16) -> Result<usize, Fault> {
+    /// Follows one page of handovers. Returns how many epochs later the known committee is.
+    async fn follow_page(
+        &self,
+        peer: NodeId,
+        from: Epoch,
+        count: u16,
+    ) -> Result<usize, AnswerError> {
         let body = codec::encode(&Request::Handovers { from, count });
-        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_WAIT).await else {
+        let Ok(bytes) = self.network.request(peer, Protocol::Light, body, ANSWER_TIMEOUT).await
+        else {
             return Ok(0);
         };
         let page = match codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX) {
             Ok(Response::Handovers(handovers)) => handovers.into_vec(),
-            Ok(Response::Refused(refusal)) => return Err(Fault::Refused(refusal)),
-            Ok(_) => return Err(Fault::unexpected()),
-            Err(e) => return Err(Fault::Lie { what: "encoding", detail: e.to_string() }),
+            Ok(Response::Refused(refusal)) => return Err(AnswerError::Refused(refusal)),
+            Ok(_) => return Err(AnswerError::unexpected()),
+            Err(e) => {
+                return Err(AnswerError::InvalidData { what: "encoding", detail: e.to_string() });
+            }
         };
         if page.len() > usize::from(count) {
             return Err(LightError::Count { asked: count.into(), found: page.len() }.into());
         }
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
             self.follow_slice(handovers)?;
-            // Lets the page work in between: one certificate takes milliseconds.
+            // Lets the page work in between, because one certificate takes milliseconds.
             yield_to_page().await;
         }
         Ok(self.light.borrow().committee().epoch().saturating_sub(from) as usize)
     }
 
-    /// Follows the handovers that no other question has led past meanwhile.
-    fn follow_slice(&self, handovers: &[CommitteeHandover]) -> Result<(), Fault> {
+    /// Follows the handovers, except those that another request has already passed.
+    fn follow_slice(&self, handovers: &[CommitteeHandover]) -> Result<(), AnswerError> {
         let mut light = self.light.borrow_mut();
         let known = light.committee().epoch();
         let new: Vec<_> =
@@ -233,10 +251,10 @@ impl Chain {
         Ok(())
     }
 
-    /// Names a liar and stops asking it.
-    fn expose(&self, peer: NodeId, what: &'static str, detail: String) {
-        if self.sources.borrow_mut().lied(peer) {
-            self.emitter.emit(&Event::Lie { peer: peer.to_string(), what, detail });
+    /// Reports a source of invalid data and sends no more requests to it.
+    fn flag_peer(&self, peer: NodeId, what: &'static str, detail: String) {
+        if self.peer_scores.borrow_mut().flag(peer) {
+            self.emitter.emit(&Event::InvalidData { peer: peer.to_string(), what, detail });
         }
     }
 
@@ -245,41 +263,41 @@ impl Chain {
         let after = self.light.borrow().head().height;
         let request = Request::Head { after, wait_ms: wait.as_millis() as u32 };
         let answer = self
-            .ask(&request, wait + ANSWER_WAIT, |response| match response {
+            .query(&request, wait + ANSWER_TIMEOUT, |response| match response {
                 Response::Header(header) => Ok(self.follow(header)?),
-                _ => Err(Fault::unexpected()),
+                _ => Err(AnswerError::unexpected()),
             })
             .await;
         match answer {
-            // Also by the committee handovers on the way to the answer, of which the last may be
-            // its header.
+            // The committee handovers on the way to the answer count, too: the last one's header
+            // may be the answer.
             Ok(_) => Ok(self.light.borrow().head().height > after),
             Err(NodeError::NotFound(_)) => Ok(false),
             Err(e) => Err(e),
         }
     }
 
-    fn follow(&self, header: FinalHeader) -> Result<Progress, Fault> {
+    fn follow(&self, header: FinalHeader) -> Result<Progress, AnswerError> {
         let (found, known) =
             (header.header.epoch.saturating_add(1), self.light.borrow().committee().epoch());
         let progress = self.light.borrow_mut().follow(Unverified::new(header), now_ms())?;
         if progress == Progress::EpochEnd {
-            // Final, but the next committee has to be known first.
-            return Err(Fault::Ahead(LightError::Ahead { found, known }));
+            // The header is final, but the next committee must be known first.
+            return Err(AnswerError::EpochAhead(LightError::LaterEpoch { found, known }));
         }
         if progress == Progress::Advanced {
-            self.announce_head();
+            self.emit_head();
         }
         Ok(progress)
     }
 
     /// Records the arrival of a head, and reports it to the page.
-    pub fn announce_head(&self) {
-        self.arrived.set(Instant::now());
+    pub fn emit_head(&self) {
+        self.head_arrived_at.set(Instant::now());
         let light = self.light.borrow();
         let Header { height, time_ms, .. } = *light.head();
         let signers = light.certificate().map_or(0, |c| c.seats().count());
-        let committee = light.deciders().map(|committee| committee.seats().len());
+        let committee = light.head_committee().map(|committee| committee.seats().len());
         self.emitter.emit(&Event::Head {
             height,
             time_ms,
@@ -289,15 +307,15 @@ impl Chain {
         });
     }
 
-    /// How long ago the head arrived, if a newer one is overdue. The device's clock has no part in
-    /// it.
+    /// Returns the age of the head, if a newer one is overdue. The age does not depend on the
+    /// device's clock.
     pub fn overdue_ms(&self) -> Option<u64> {
-        let age_ms = self.arrived.get().elapsed().as_millis() as u64;
+        let age_ms = self.head_arrived_at.get().elapsed().as_millis() as u64;
         let limit_ms = self.interval_ms.get().saturating_mul(STALE_INTERVALS);
         (limit_ms > 0 && age_ms > limit_ms).then_some(age_ms)
     }
 
-    /// Reads how often a block must come, if that is not known yet.
+    /// Reads the longest interval between two blocks, if it is not known yet.
     pub async fn read_interval(&self) -> Result<(), NodeError> {
         if self.interval_ms.get() == 0
             && let (Some(Entry::Params(params)), _) = self.entry(Key::Params).await?
@@ -307,7 +325,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Keeps the head for the next visit.
+    /// Stores the head for the next visit.
     pub async fn save(&self) {
         let saved = self.light.borrow().save();
         let reopened = self.store.reopened();
@@ -318,29 +336,29 @@ impl Chain {
         }
     }
 
-    /// What was kept by [`Chain::save`].
+    /// Loads the head that [`Chain::save`] has stored.
     pub async fn saved(store: &Store) -> Option<Vec<u8>> {
         store.bytes(HEAD).await
     }
 
-    /// An entry of the newest state, or its proved absence, and the height at which it was proved.
+    /// Returns an entry of the newest state, or its proved absence, and the height of the proof.
     pub async fn entry(&self, key: Key) -> Result<(Option<Entry>, u64), NodeError> {
         let proved = self.prove(key).await?;
         Ok((proved.found, proved.header.header.height))
     }
 
-    /// An entry of the newest state, or its proved absence, with what proves it.
+    /// Returns an entry of the newest state, or its proved absence, with its proof.
     pub async fn prove(&self, key: Key) -> Result<Proved, NodeError> {
         let keys = [key];
         let request = Request::Prove { keys: BoundedVec::truncated(keys.iter().cloned()) };
-        self.ask(&request, ANSWER_WAIT, |response| {
+        self.query(&request, ANSWER_TIMEOUT, |response| {
             let Response::Proved { header, entries } = response else {
-                return Err(Fault::unexpected());
+                return Err(AnswerError::unexpected());
             };
             let height = header.header.height;
             let before = self.light.borrow().head().height;
             if height + STATE_LAG_MAX < before {
-                return Err(Fault::Refused(Refusal::Busy));
+                return Err(AnswerError::Refused(Refusal::Busy));
             }
             let unverified = Unverified::new(header.clone());
             let found = self
@@ -351,15 +369,16 @@ impl Chain {
                 .next()
                 .flatten();
             if height > before {
-                self.announce_head();
+                self.emit_head();
             }
-            let entry = entries.into_vec().into_iter().next().ok_or_else(Fault::unexpected)?;
+            let entry =
+                entries.into_vec().into_iter().next().ok_or_else(AnswerError::unexpected)?;
             Ok(Proved { found, header, entry })
         })
         .await
     }
 
-    /// A ref, with the height at which it was proved.
+    /// Returns a ref, with the height of its proof.
     pub async fn reference(
         &self,
         name: &str,
@@ -372,21 +391,23 @@ impl Chain {
         }
     }
 
-    /// A block whose bytes hash to its name.
+    /// Returns a block whose bytes hash to its name.
     pub async fn block(&self, cid: Cid) -> Result<Verified<Block>, NodeError> {
-        self.ask(&Request::Object { cid }, ANSWER_WAIT, |response| {
-            let Response::Object(bytes) = response else { return Err(Fault::unexpected()) };
+        self.query(&Request::Object { cid }, ANSWER_TIMEOUT, |response| {
+            let Response::Object(bytes) = response else { return Err(AnswerError::unexpected()) };
             let block = Unverified::new(Block { cid, bytes: bytes.into_vec() });
-            block.verify().map_err(|e| Fault::Lie { what: "object", detail: e.to_string() })
+            block
+                .verify()
+                .map_err(|e| AnswerError::InvalidData { what: "object", detail: e.to_string() })
         })
         .await
     }
 
-    /// An object's contents, joined where it was cut into parts.
+    /// Returns an object's contents, joined if they are stored in parts.
     pub async fn contents(&self, cid: Cid) -> Result<Vec<u8>, NodeError> {
         let block = self.block(cid).await?;
         if cid.codec == CidCodec::DagCbor && object::contents(block.clone()).is_err() {
-            // Structured knowledge, not a list of parts: its own bytes.
+            // Structured knowledge, not a list of parts: the contents are its own bytes.
             return Ok(block.into_inner().bytes);
         }
         match object::contents(block).map_err(|e| NodeError::BadObject(e.to_string()))? {
@@ -409,5 +430,5 @@ impl Chain {
     }
 }
 
-/// A source may be so many blocks behind the head and still be read from.
+/// A source may be this many blocks behind the head and still serve reads.
 const STATE_LAG_MAX: u64 = 5;

@@ -1,8 +1,8 @@
-//! The proof of what a member did for a job: made from verified answers, and verified without a
+//! The proof of a member's contribution to a job, made from verified answers and verified without a
 //! network.
 
 use crate::{
-    chain::{ANSWER_WAIT, Chain, Fault, now_ms},
+    chain::{ANSWER_TIMEOUT, AnswerError, Chain, now_ms},
     error::NodeError,
     event::{js, share},
     yielding::yield_to_page,
@@ -21,12 +21,12 @@ use tequio_core::{
 };
 use wasm_bindgen::prelude::*;
 
-/// Committee handovers in one question.
+/// Committee handovers in one request.
 const HANDOVERS_AT_ONCE: Epoch = 128;
-/// Committee handovers verified without a pause.
+/// Committee handovers that are verified without a pause.
 const HANDOVERS_PER_SLICE: usize = 4;
 
-/// What a file proves, for the page.
+/// The facts that a file proves, for the page.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ContributionView {
@@ -74,8 +74,8 @@ impl ContributionView {
     }
 }
 
-/// Verifies the bytes of a file against those of a checkpoint that the caller trusts; `as_of_ms` is
-/// the time at which the keys of the committees must have been good, by default now.
+/// Verifies the bytes of a file against those of a checkpoint that the caller trusts. `as_of_ms` is
+/// the time at which the committees' keys must have been trusted, by default now.
 #[wasm_bindgen(js_name = verifyContribution)]
 pub fn verify_contribution(
     file: &[u8],
@@ -97,8 +97,7 @@ fn verify(file: &[u8], checkpoint: &[u8], now_ms: u64) -> Result<JsValue, NodeEr
     js(&ContributionView::new(&job, &file.verify(light, now_ms).map_err(bad)?))
 }
 
-/// Makes the file for a member, by default this node, from the checkpoint on that the node was
-/// started with.
+/// Makes the file for a member, by default this node, from the node's first checkpoint on.
 pub async fn prove(
     chain: &Chain,
     checkpoint: &[u8],
@@ -115,8 +114,8 @@ pub async fn prove(
     let internal = |e: ContributionError| NodeError::Internal(e.to_string());
     let file = ContributionFile::new(node, job, handovers, proved.header, proved.entry)
         .map_err(internal)?;
-    // What does not hold here would hold nowhere. The handovers have been followed already, in
-    // slices: all of them at once would stop the page for as long as they take.
+    // A proof that does not verify here would verify nowhere. The handovers have already been
+    // followed in slices: all of them at once would block the page.
     match file.clone().verify(light, now_ms()) {
         Ok(_) => Ok(file.encode()),
         Err(e @ (ContributionError::NotFinal(_) | ContributionError::NoContributor(_))) => {
@@ -126,8 +125,8 @@ pub async fn prove(
     }
 }
 
-/// The committee handovers from a checkpoint's epoch to another, and the light client that has
-/// followed them.
+/// Returns the committee handovers from a checkpoint's epoch to another, and the light client that
+/// has followed them.
 async fn handovers(
     chain: &Chain,
     checkpoint: &[u8],
@@ -145,8 +144,9 @@ async fn handovers(
             return Err(NodeError::Unavailable("the checkpoint is too many epochs old".into()));
         }
         let request = Request::Handovers { from, count: count as u16 };
-        let page =
-            chain.ask(&request, ANSWER_WAIT, |response| page(response, count as usize)).await?;
+        let page = chain
+            .query(&request, ANSWER_TIMEOUT, |response| page(response, count as usize))
+            .await?;
         for handovers in page.chunks(HANDOVERS_PER_SLICE) {
             let followed =
                 light.borrow_mut().follow_handovers(handovers.len(), handovers.to_vec(), now_ms());
@@ -154,17 +154,17 @@ async fn handovers(
                 NodeError::Unavailable(format!("a source sent a wrong committee handover: {e}"))
             })?;
             all.extend_from_slice(handovers);
-            // Lets the page work in between: one certificate takes milliseconds.
+            // Lets the page work in between, because one certificate takes milliseconds.
             yield_to_page().await;
         }
     }
 }
 
-/// The handovers of an answer. They are verified later, in slices.
-fn page(response: Response, count: usize) -> Result<Vec<CommitteeHandover>, Fault> {
-    let Response::Handovers(handovers) = response else { return Err(Fault::unexpected()) };
+/// Extracts the handovers of an answer. They are verified later, in slices.
+fn page(response: Response, count: usize) -> Result<Vec<CommitteeHandover>, AnswerError> {
+    let Response::Handovers(handovers) = response else { return Err(AnswerError::unexpected()) };
     match handovers.len() {
-        0 => Err(Fault::Refused(tequio_core::wire::light::Refusal::NotFound)),
+        0 => Err(AnswerError::Refused(tequio_core::wire::light::Refusal::NotFound)),
         found if found > count => Err(LightError::Count { asked: count, found }.into()),
         _ => Ok(handovers.into_vec()),
     }

@@ -1,20 +1,20 @@
-//! What can go wrong, as JavaScript errors with a stable `code`.
+//! Errors as JavaScript errors with a stable `code`.
 
 use js_sys::{Error, Reflect};
-use tequio_core::{ledger::genesis::StartError, light::LightError};
+use tequio_core::{ledger::genesis::BootstrapError, light::LightError};
 use wasm_bindgen::JsValue;
 
-/// Every failure that reaches the page. The texts say what to do where something can be done.
+/// Every failure that reaches the page. The texts name the remedy, if there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error("bad configuration: {0}")]
     Config(String),
     #[error("{0}")]
-    Checkpoint(StartError),
+    Checkpoint(BootstrapError),
     #[error("no relay could be reached: {0}. Check the connection, or name another relay")]
     NoRelay(String),
     #[error("every source that is connected has given wrong data: add another relay")]
-    AllSourcesLied,
+    VerificationFailed,
     #[error("no peer could answer: {0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -50,10 +50,10 @@ impl NodeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "BAD_CONFIG",
-            Self::Checkpoint(StartError::Stale { .. }) => "STALE_CHECKPOINT",
+            Self::Checkpoint(BootstrapError::Stale { .. }) => "STALE_CHECKPOINT",
             Self::Checkpoint(_) => "BAD_CHECKPOINT",
             Self::NoRelay(_) => "NO_RELAY",
-            Self::AllSourcesLied => "LIE_DETECTED",
+            Self::VerificationFailed => "VERIFICATION_FAILED",
             Self::Unavailable(_) => "UNAVAILABLE",
             Self::Timeout(_) => "TIMEOUT",
             Self::Outdated(_) => "STALE_CHECKPOINT",
@@ -76,7 +76,7 @@ impl From<NodeError> for JsValue {
         let error = Error::new(&e.to_string());
         // Setting a field of a fresh object cannot fail.
         let _ = Reflect::set(&error, &"code".into(), &e.code().into());
-        if let NodeError::Checkpoint(StartError::Stale { age_ms, trust_ms }) = e {
+        if let NodeError::Checkpoint(BootstrapError::Stale { age_ms, trust_ms }) = e {
             let _ = Reflect::set(&error, &"ageMs".into(), &(age_ms as f64).into());
             let _ = Reflect::set(&error, &"trustMs".into(), &(trust_ms as f64).into());
         }
@@ -90,8 +90,8 @@ impl From<serde_wasm_bindgen::Error> for NodeError {
     }
 }
 
-impl From<StartError> for NodeError {
-    fn from(e: StartError) -> Self {
+impl From<BootstrapError> for NodeError {
+    fn from(e: BootstrapError) -> Self {
         Self::Checkpoint(e)
     }
 }

@@ -1,4 +1,4 @@
-//! What the node tells the page: one stream of tagged events, each a plain object.
+//! The events that the node sends to the page: one stream of tagged events, each a plain object.
 
 use crate::error::NodeError;
 use js_sys::Function;
@@ -8,9 +8,9 @@ use tequio_core::{types::NodeId, wire::work::JobProgress};
 use tequio_p2p::Path;
 use wasm_bindgen::JsValue;
 
-/// An event; the field `type` says which.
+/// An event; the field `type` gives its kind.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     Head {
         height: u64,
@@ -32,10 +32,10 @@ pub enum Event {
         connected: bool,
     },
     Unit {
-        unit: u64,
+        compute_id: u64,
         job: String,
         round: u32,
-        lane: u32,
+        unit: u32,
         kind: &'static str,
         #[serde(serialize_with = "bytes")]
         input: Vec<u8>,
@@ -50,19 +50,19 @@ pub enum Event {
         worker: String,
         job: String,
         round: u32,
-        lane: u32,
+        unit: u32,
         /// `late`, `withheld` or `wrong`.
         kind: &'static str,
         reason: String,
-        /// When it happened, by the clock of the reporting node.
+        /// Time of the rejection, by the clock of the reporting node.
         time_ms: u64,
     },
-    Lie {
+    InvalidData {
         peer: String,
         what: &'static str,
         detail: String,
     },
-    Alarm {
+    ForkEvidence {
         detail: String,
     },
     Stale {
@@ -79,7 +79,7 @@ pub enum Event {
     },
 }
 
-/// How a peer is reached.
+/// The path to a peer.
 #[derive(Serialize)]
 pub struct PathView {
     pub path: &'static str,
@@ -88,20 +88,20 @@ pub struct PathView {
     pub via: Option<String>,
 }
 
-/// A job and how far it is.
+/// A job and its progress.
 #[derive(Clone, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     pub id: String,
     pub kind: &'static str,
     pub name: String,
-    /// CID of the data.
+    /// CID of the data set.
     pub dataset: String,
     pub submitted_ms: Option<u64>,
     pub state: &'static str,
-    /// Why the job ended without a result.
+    /// The reason why the job ended without a result.
     pub reason: Option<&'static str>,
-    /// What the job waits for.
+    /// The reason why the job waits.
     pub waiting_for: Option<&'static str>,
     pub waiting_since_ms: Option<u64>,
     pub workers_now: WorkersView,
@@ -117,7 +117,7 @@ pub struct JobView {
     pub contributors: Vec<ContributorView>,
 }
 
-/// Workers that take part now.
+/// Workers that are active now.
 #[derive(Clone, Serialize, PartialEq)]
 pub struct WorkersView {
     pub full: u32,
@@ -131,7 +131,7 @@ pub struct PointView {
     pub accuracy: f64,
 }
 
-/// One member's part.
+/// The contribution of one member.
 #[derive(Clone, Serialize, PartialEq)]
 pub struct ContributorView {
     pub id: String,
@@ -170,7 +170,7 @@ impl JobView {
             submitted_ms: job.submitted_ms,
             state: job.state.as_str(),
             reason: job.state.reason(),
-            waiting_for: job.waiting.map(|w| w.what.as_str()),
+            waiting_for: job.waiting.map(|w| w.reason.as_str()),
             waiting_since_ms: job.waiting.map(|w| w.since_ms),
             workers_now: WorkersView { full: job.workers.full, browsers: job.workers.browsers },
             round: job.round,
@@ -203,7 +203,7 @@ pub fn share(correct: u32, total: u32) -> f64 {
     f64::from(correct) / f64::from(total.max(1))
 }
 
-/// Calls the page. Its exceptions are its own: they do not reach the node.
+/// Calls the page. An exception of the page does not reach the node.
 #[derive(Clone)]
 pub struct Emitter(Function);
 
@@ -223,17 +223,18 @@ impl Emitter {
     }
 }
 
-/// Plain objects; 64-bit numbers as JavaScript numbers (all of ours stay below 2^53).
+/// Converts to plain objects, with 64-bit numbers as JavaScript numbers (all of ours stay below
+/// 2^53).
 pub fn to_js<T: Serialize>(value: &T) -> Result<JsValue, serde_wasm_bindgen::Error> {
     value.serialize(&Serializer::json_compatible().serialize_bytes_as_arrays(false))
 }
 
-/// The same, as the error type of the exports.
+/// Converts to plain objects, with the error type of the exports.
 pub fn js<T: Serialize>(value: &T) -> Result<JsValue, NodeError> {
     Ok(to_js(value)?)
 }
 
-/// As a `Uint8Array`.
+/// Converts to a `Uint8Array`.
 pub fn bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

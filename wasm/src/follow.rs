@@ -1,9 +1,9 @@
 //! The loops that keep the node current: heads, jobs and events. They are driven by answers to
-//! held-back questions and by new heads, at most every [`HEAD_INTERVAL`]. A tab in the background,
+//! long-polled requests and by new heads, at most every [`HEAD_INTERVAL`]. A tab in the background,
 //! whose timers fire late, only follows more slowly.
 
 use crate::{
-    chain::{Chain, Fault, now_ms},
+    chain::{AnswerError, Chain, now_ms},
     error::NodeError,
     event::{Event, JobView},
     work::Work,
@@ -25,55 +25,54 @@ use tequio_core::{
     types::NodeId,
     wire::{
         light::{self, Request, Response},
-        progress::first_to_forget,
+        progress::eviction_candidate,
         work::{JobProgress, JobState},
     },
 };
 use tequio_p2p::Multiaddr;
 
-/// How long a question for the next head is held back by the source.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
-const ADVICE_WAIT: Duration = Duration::from_secs(5);
-/// The least time between two heads. A busy chain makes several blocks a second, and each
-/// certificate costs the page's thread some 30 ms. Nobody reads heights that fast.
+/// How long a source may delay its answer to a request for the next head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const UNVERIFIED_TIMEOUT: Duration = Duration::from_secs(5);
+/// Least interval between two heads. A busy chain makes several blocks a second, each certificate
+/// costs the page's thread some 30 ms, and nobody reads heights that fast.
 const HEAD_INTERVAL: Duration = Duration::from_secs(2);
-/// After a failure.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The head is kept in the store at most so often.
+/// Pause after a failure.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Least interval between two writes of the head to the store.
 const SAVE_EVERY_MS: u64 = 3000;
-/// Rejections that are remembered as shown; the oldest are forgotten first.
+/// Rejections that are remembered as shown; the oldest are dropped first.
 const SHOWN_MAX: usize = 1024;
 /// Rejections that are shown at once: the newest.
 const SHOWN_AT_ONCE_MAX: usize = 16;
-/// Jobs that are remembered: ended ones make room.
+/// Jobs that are remembered; ended ones are dropped first.
 const JOBS_MAX: usize = 256;
 
 /// Resolves when the node closes.
 pub type Closed = Shared<futures::channel::oneshot::Receiver<()>>;
 
-/// What the loops remember.
+/// State of the loops.
 #[derive(Default)]
-struct Seen {
-    /// What the ledger says of a job, proved: the advice of sources is believed in nothing that
-    /// matters.
+struct FollowState {
+    /// Jobs as the ledger proves them. Unproved data is only displayed.
     proved: BTreeMap<JobId, Job>,
     views: BTreeMap<JobId, JobView>,
-    shown: Shown,
+    shown: ShownRejections,
     offers: Vec<Offer>,
 }
 
-/// Job, round, lane and worker of a rejection: sources number their events each in its own way.
+/// Job, round, unit and worker of a rejection. The events' own numbers differ between sources.
 type RejectionKey = (JobId, u32, u32, NodeId);
 
-/// Rejections that have been shown, the newest of them.
+/// The newest rejections that have been shown.
 #[derive(Default)]
-struct Shown {
+struct ShownRejections {
     keys: BTreeSet<RejectionKey>,
     order: VecDeque<RejectionKey>,
 }
 
-impl Shown {
-    /// Whether this one has not been shown yet.
+impl ShownRejections {
+    /// Inserts a rejection and returns whether it has not been shown yet.
     fn insert(&mut self, key: RejectionKey) -> bool {
         if !self.keys.insert(key) {
             return false;
@@ -88,27 +87,27 @@ impl Shown {
     }
 }
 
-/// Follows heads until the node closes; after each, jobs and events.
+/// Follows heads until the node closes, and after each head jobs and events.
 pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: Closed) {
-    let seen = RefCell::new(Seen::default());
+    let seen = RefCell::new(FollowState::default());
     let mut saved_ms = 0;
     let mut member = None;
     let mut is_stale = false;
-    // The jobs are read at once, not after the next block.
+    // Reads the jobs at once, not only after the next block.
     let mut wait = Duration::ZERO;
     let mut closed = closed.fuse();
     loop {
         let next = Delay::new(HEAD_INTERVAL);
         let turn = async {
             let advanced = chain.advance(wait).await?;
-            wait = HEAD_WAIT;
+            wait = HEAD_TIMEOUT;
             chain.read_interval().await?;
             if advanced && now_ms().saturating_sub(saved_ms) > SAVE_EVERY_MS {
                 saved_ms = now_ms();
                 chain.save().await;
             }
             if member.is_none() {
-                member = reach_member(&chain, &work, &relays).await;
+                member = connect_member(&chain, &work, &relays).await;
             }
             jobs(&chain, &work, &seen).await?;
             events(&chain, &seen).await
@@ -117,7 +116,7 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
         futures::pin_mut!(turn);
         let result: Result<(), NodeError> =
             futures::select! { result = turn => result, _ = closed => return };
-        // Also after a failure: a source that does not answer at all brings no head either.
+        // Also pauses after a failure: a source that does not answer at all brings no head either.
         let overdue_ms = chain.overdue_ms();
         if let (Some(head_age_ms), false) = (overdue_ms, is_stale) {
             chain.emitter.emit(&Event::Stale { head_age_ms });
@@ -125,19 +124,22 @@ pub async fn run(chain: Rc<Chain>, work: Work, relays: Vec<Multiaddr>, closed: C
         is_stale = overdue_ms.is_some();
         if let Err(e) = result {
             chain.emitter.log("warn", e.to_string());
-            futures::select! { _ = Delay::new(PAUSE).fuse() => {}, _ = closed => return }
+            futures::select! { _ = Delay::new(RETRY_INTERVAL).fuse() => {}, _ = closed => return }
         }
         futures::select! { _ = next.fuse() => {}, _ = closed => return }
     }
 }
 
-/// Connects to one full node through a relay: a second source that the relay cannot lie for,
+/// Connects to one full node through a relay, as a second source. The relay cannot change its data,
 /// because the connection is encrypted from end to end.
-async fn reach_member(chain: &Chain, work: &Work, relays: &[Multiaddr]) -> Option<NodeId> {
+async fn connect_member(chain: &Chain, work: &Work, relays: &[Multiaddr]) -> Option<NodeId> {
     let members = chain
-        .ask(&Request::Members, ADVICE_WAIT, |response| match response {
+        .query(&Request::Members, UNVERIFIED_TIMEOUT, |response| match response {
             Response::Members(members) => Ok(members),
-            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+            _ => Err(AnswerError::InvalidData {
+                what: "answer",
+                detail: "an answer to another question".into(),
+            }),
         })
         .await
         .ok()?;
@@ -150,16 +152,19 @@ async fn reach_member(chain: &Chain, work: &Work, relays: &[Multiaddr]) -> Optio
     None
 }
 
-async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<Seen>) -> Result<(), NodeError> {
+async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<FollowState>) -> Result<(), NodeError> {
     let advice = chain
-        .ask(&Request::Jobs, ADVICE_WAIT, |response| match response {
+        .query(&Request::Jobs, UNVERIFIED_TIMEOUT, |response| match response {
             Response::Jobs(jobs) => Ok(jobs),
-            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+            _ => Err(AnswerError::InvalidData {
+                what: "answer",
+                detail: "an answer to another question".into(),
+            }),
         })
         .await?;
     for mut job in advice.into_vec() {
         let Some(proved) = proved(chain, seen, &job).await? else { continue };
-        // State, coordinator, name and data are shown as the ledger has them; the rest is advice.
+        // State, coordinator, name and data are those of the ledger; the rest is unproved.
         job.kind = proved.spec.kind();
         job.name = proved.spec.name.clone();
         job.dataset = proved.spec.dataset;
@@ -174,17 +179,17 @@ async fn jobs(chain: &Chain, work: &Work, seen: &RefCell<Seen>) -> Result<(), No
             seen.borrow_mut().views.insert(job.id, view);
         }
     }
-    forget(chain, seen);
-    offer(chain, work, seen);
-    chain.jobs_known.set();
+    evict_jobs(chain, seen);
+    update_offers(chain, work, seen);
+    chain.jobs_loaded.set();
     Ok(())
 }
 
-/// Keeps the cap on jobs.
-fn forget(chain: &Chain, seen: &RefCell<Seen>) {
+/// Enforces the cap on jobs.
+fn evict_jobs(chain: &Chain, seen: &RefCell<FollowState>) {
     let mut seen = seen.borrow_mut();
     while seen.proved.len() > JOBS_MAX
-        && let Some(id) = first_to_forget(&seen.proved)
+        && let Some(id) = eviction_candidate(&seen.proved)
     {
         seen.proved.remove(&id);
         seen.views.remove(&id);
@@ -192,10 +197,10 @@ fn forget(chain: &Chain, seen: &RefCell<Seen>) {
     }
 }
 
-/// What the ledger says of a job. Asked again while it can change.
+/// Returns a job as the ledger proves it. Requests it again while it can change.
 async fn proved(
     chain: &Chain,
-    seen: &RefCell<Seen>,
+    seen: &RefCell<FollowState>,
     job: &JobProgress,
 ) -> Result<Option<Job>, NodeError> {
     let known = seen.borrow().proved.get(&job.id).cloned();
@@ -216,8 +221,8 @@ async fn proved(
     }
 }
 
-/// Work is taken only from the coordinators that the ledger names.
-fn offer(chain: &Chain, work: &Work, seen: &RefCell<Seen>) {
+/// Offers only work of the coordinators that the ledger names.
+fn update_offers(chain: &Chain, work: &Work, seen: &RefCell<FollowState>) {
     let mut seen = seen.borrow_mut();
     let offers: Vec<Offer> = chain
         .jobs
@@ -232,27 +237,30 @@ fn offer(chain: &Chain, work: &Work, seen: &RefCell<Seen>) {
     }
 }
 
-async fn events(chain: &Chain, seen: &RefCell<Seen>) -> Result<(), NodeError> {
+async fn events(chain: &Chain, seen: &RefCell<FollowState>) -> Result<(), NodeError> {
     let events = chain
-        .ask(&Request::Events { after: 0 }, ADVICE_WAIT, |response| match response {
+        .query(&Request::Events { after: 0 }, UNVERIFIED_TIMEOUT, |response| match response {
             Response::Events(events) => Ok(events),
-            _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+            _ => Err(AnswerError::InvalidData {
+                what: "answer",
+                detail: "an answer to another question".into(),
+            }),
         })
         .await?;
     let is_new = |(_, _, event): &(u64, u64, light::Event)| {
-        let light::Event::Rejected { job, round, lane, worker, .. } = event;
+        let light::Event::Rejected { job, round, unit, worker, .. } = event;
         chain.jobs.borrow().contains_key(job)
-            && seen.borrow_mut().shown.insert((*job, *round, *lane, *worker))
+            && seen.borrow_mut().shown.insert((*job, *round, *unit, *worker))
     };
     let new: Vec<_> = events.into_vec().into_iter().filter(is_new).collect();
     let hidden = new.len().saturating_sub(SHOWN_AT_ONCE_MAX);
     for (_, time_ms, event) in new.into_iter().skip(hidden) {
-        let light::Event::Rejected { job, round, lane, worker, kind, reason } = event;
+        let light::Event::Rejected { job, round, unit, worker, kind, reason } = event;
         chain.emitter.emit(&Event::Rejected {
             worker: worker.to_string(),
             job: job.to_string(),
             round,
-            lane,
+            unit,
             kind: kind.as_str(),
             reason: reason.to_string(),
             time_ms,

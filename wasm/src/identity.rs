@@ -1,5 +1,5 @@
 //! The browser's identity: an Ed25519 key made once, sealed with AES-GCM under a WebCrypto key that
-//! is not extractable, both in IndexedDB. Who copies the database has neither.
+//! is not extractable, both in IndexedDB. A copy of the database reveals neither.
 
 use crate::{
     error::NodeError,
@@ -16,8 +16,8 @@ const WRAPPING_KEY: &str = "identity wrapping key";
 const SEALED: &str = "identity sealed";
 const NONCE_LEN: usize = 12;
 
-/// The identity of this browser profile, made at the first call. A lost identity is replaced, and
-/// an event reports it: refusing to start would not restore it.
+/// Returns the identity of this browser profile, made at the first call. A lost identity is
+/// replaced, because an error would not restore it; an event reports the loss.
 pub async fn load_or_create(store: &Store, visited: bool) -> Result<NodeKey, NodeError> {
     let subtle = subtle()?;
     let wrapping = store.value(WRAPPING_KEY).await.and_then(|v| v.dyn_into::<CryptoKey>().ok());
@@ -34,7 +34,7 @@ pub async fn load_or_create(store: &Store, visited: bool) -> Result<NodeKey, Nod
     create(&subtle, store).await
 }
 
-/// Whether the identity is still in the store.
+/// Returns whether the identity is still in the store.
 pub async fn is_stored(store: &Store) -> bool {
     store.value(WRAPPING_KEY).await.is_some() && store.value(SEALED).await.is_some()
 }

@@ -1,9 +1,9 @@
 //! The light node of Tequio for browsers.
 //!
-//! It verifies everything it shows with `tequio-core`, speaks libp2p by `tequio-p2p`, keeps its
-//! identity and its head in IndexedDB, and lends computing power by handing units to Web Workers
+//! It verifies everything it shows with `tequio-core`, uses libp2p through `tequio-p2p`, keeps its
+//! identity and its head in IndexedDB, and lends computing power by passing units to Web Workers
 //! that the page runs. The JavaScript side is the npm package in `web/package`; this crate's
-//! exports are its private boundary. On other targets than wasm32 the crate is empty.
+//! exports are its private boundary. On targets other than wasm32 the crate is empty.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -14,10 +14,10 @@ mod error;
 mod event;
 mod follow;
 mod identity;
-mod known;
 mod model;
 mod node;
-mod sources;
+mod once_event;
+mod peer_scores;
 mod store;
 mod work;
 mod yielding;
@@ -30,21 +30,21 @@ pub fn started() {
     console_error_panic_hook::set_once();
 }
 
-/// Computes one unit: the bytes of a task in, the bytes of its product out. Pure; called in Web
-/// Workers.
+/// Computes one unit: takes the bytes of a task and returns the bytes of its output. Pure; called
+/// in Web Workers.
 #[wasm_bindgen(js_name = computeUnit)]
 pub fn compute_unit(input: &[u8]) -> Result<Vec<u8>, JsValue> {
     tequio_core::wire::work::run_encoded(input)
         .map_err(|e| error::NodeError::Unit(e.to_string()).into())
 }
 
-/// Plain BLAKE3 of some bytes in hexadecimal, by which checkpoints are pinned.
+/// Returns the plain BLAKE3 of some bytes in hexadecimal, by which checkpoints are pinned.
 #[wasm_bindgen(js_name = hashBytes)]
 pub fn hash_bytes(bytes: &[u8]) -> String {
     tequio_core::ledger::Checkpoint::hash(bytes).to_string()
 }
 
-/// The chain id of a checkpoint in hexadecimal. The checkpoint's age is not checked.
+/// Returns the chain id of a checkpoint in hexadecimal. The checkpoint's age is not checked.
 #[wasm_bindgen(js_name = checkpointChain)]
 pub fn checkpoint_chain(checkpoint: &[u8]) -> Result<String, JsValue> {
     let opened = tequio_core::ledger::Checkpoint::open(checkpoint, None, 0)

@@ -1,4 +1,4 @@
-//! A model that was read with a proof, ready to be used.
+//! A proved model, ready for predictions.
 
 use crate::{
     chain::Chain,
@@ -13,7 +13,7 @@ use tequio_core::{
 };
 use wasm_bindgen::prelude::*;
 
-/// A classifier and the names that go with it.
+/// A classifier with the names of its columns and classes.
 #[wasm_bindgen]
 pub struct Model {
     model: model::Model,
@@ -27,7 +27,7 @@ struct Answer {
     confidences: Vec<f64>,
 }
 
-/// A column that the model takes, with the moments of the training rows.
+/// An input column of the model, with the moments of the training rows.
 #[derive(Serialize)]
 struct Column<'a> {
     name: &'a str,
@@ -87,7 +87,7 @@ impl Model {
         Ok(js(&columns.collect::<Vec<_>>())?)
     }
 
-    /// Share of the held-out rows that it classifies correctly.
+    /// Returns the share of the held-out rows that the model classifies correctly.
     #[wasm_bindgen(getter)]
     pub fn accuracy(&self) -> f64 {
         share(self.model.accuracy.correct, self.model.accuracy.total)

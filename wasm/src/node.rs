@@ -1,4 +1,4 @@
-//! The exported node: starts everything, answers the page's calls, ends everything.
+//! The exported node: starts all parts, handles the page's calls, and ends all parts.
 
 use crate::{
     chain::{Chain, now_ms},
@@ -7,9 +7,9 @@ use crate::{
     event::{ContributorView, Emitter, Event, JobView, PathView, bytes, js, share},
     follow::{self, Closed},
     identity,
-    known::Known,
     model::Model,
-    sources::Sources,
+    once_event::OnceEvent,
+    peer_scores::PeerScores,
     store::Store,
     work::Work,
 };
@@ -36,14 +36,14 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_time::Instant;
 
-/// How long the first connection may take.
-const CONNECT_WAIT: Duration = Duration::from_secs(8);
-/// How long the node waits, once connected, for the first verified head or for another verified
-/// committee handover on the way to it.
-const HEAD_WAIT: Duration = Duration::from_secs(20);
-/// How long a question for the jobs waits for the first answer.
-const JOBS_WAIT: Duration = Duration::from_secs(20);
-/// Relays that are kept connected.
+/// Timeout of the first connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Timeout, once connected, of the first verified head or the next verified committee handover on
+/// the way to it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// Timeout of a request for the jobs, until the first answer.
+const JOBS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Number of relays to which the node stays connected.
 const RELAYS_MAX: usize = 8;
 
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ struct StartConfig {
     ice_servers: Vec<IceServerConfig>,
 }
 
-/// `RTCIceServer`, always with a list of URLs.
+/// An `RTCIceServer`, always with a list of URLs.
 #[derive(Deserialize)]
 struct IceServerConfig {
     urls: Vec<String>,
@@ -144,7 +144,7 @@ struct AccountView {
 pub struct LightNode {
     chain: Rc<Chain>,
     work: Work,
-    /// The file that the node was started with.
+    /// The checkpoint file with which the node was started.
     checkpoint: Vec<u8>,
     close: RefCell<Option<oneshot::Sender<()>>>,
 }
@@ -154,17 +154,17 @@ impl LightNode {
     /// Starts from a checkpoint: `{checkpoint, relays, store, agent?, iceServers?}`. Resolves at
     /// the first verified head.
     pub async fn start(config: JsValue, on_event: Function) -> Result<LightNode, JsValue> {
-        Ok(Self::begin(config, on_event).await?)
+        Ok(Self::try_start(config, on_event).await?)
     }
 
-    async fn begin(config: JsValue, on_event: Function) -> Result<LightNode, NodeError> {
+    async fn try_start(config: JsValue, on_event: Function) -> Result<LightNode, NodeError> {
         let config: StartConfig =
             serde_wasm_bindgen::from_value(config).map_err(|e| NodeError::Config(e.to_string()))?;
         let relays = relays(&config.relays)?;
         let mut light = LightClient::start(&config.checkpoint, None, now_ms())?;
         let emitter = Emitter::new(on_event);
         let store = Store::open(config.store, emitter.clone()).await;
-        // Goes on where the last visit ended; a saved head that does not fit is not worth an error.
+        // Continues from the last visit. A saved head that does not fit is ignored.
         let saved = Chain::saved(&store).await;
         if let Some(saved) = &saved
             && let Ok(resumed) = LightClient::resume(saved, light.chain(), now_ms())
@@ -176,7 +176,7 @@ impl LightNode {
         let agent =
             config.agent.unwrap_or_else(|| format!("tequio-web/{}", env!("CARGO_PKG_VERSION")));
         let mut network_config = Config::new(*key.to_bytes());
-        network_config.keep = relays.clone();
+        network_config.persistent_peers = relays.clone();
         network_config.serve = Vec::new();
         network_config.agent = agent;
         network_config.ice_servers = config.ice_servers.into_iter().map(IceServer::from).collect();
@@ -186,19 +186,24 @@ impl LightNode {
             me: network.local_id(),
             network,
             light: RefCell::new(light),
-            sources: RefCell::new(Sources::default()),
+            peer_scores: RefCell::new(PeerScores::default()),
             emitter,
             store,
             jobs: RefCell::default(),
-            jobs_known: Known::default(),
-            arrived: Cell::new(Instant::now()),
+            jobs_loaded: OnceEvent::default(),
+            head_arrived_at: Cell::new(Instant::now()),
             interval_ms: Cell::new(0),
         });
         let (close, closed) = oneshot::channel();
         let closed: Closed = closed.shared();
         let (connected, first) = oneshot::channel();
         let unreached = Rc::default();
-        spawn_local(watch(chain.clone(), events, Some(connected), Rc::clone(&unreached)));
+        spawn_local(forward_network_events(
+            chain.clone(),
+            events,
+            Some(connected),
+            Rc::clone(&unreached),
+        ));
         let node = Self {
             work: Work::start(chain.clone(), relays.clone())?,
             chain: chain.clone(),
@@ -222,7 +227,7 @@ impl LightNode {
         let mut connected = connected.fuse();
         let is_connected = select! {
             connected = connected => connected.is_ok(),
-            () = Delay::new(CONNECT_WAIT).fuse() => false,
+            () = Delay::new(CONNECT_TIMEOUT).fuse() => false,
         };
         if !is_connected {
             let cause =
@@ -238,7 +243,7 @@ impl LightNode {
         let late = || {
             NodeError::Timeout(format!(
                 "a relay is connected, but no verified block and no committee handover came within \
-                 {HEAD_WAIT:?}: try again, or with another relay"
+                 {HEAD_TIMEOUT:?}: try again, or with another relay"
             ))
         };
         let epoch = || self.chain.light.borrow().committee().epoch();
@@ -246,7 +251,7 @@ impl LightNode {
         let result: Result<(), NodeError> = loop {
             select! {
                 result = first => break result,
-                () = Delay::new(HEAD_WAIT).fuse() => {
+                () = Delay::new(HEAD_TIMEOUT).fuse() => {
                     if epoch() == known {
                         break Err(late());
                     }
@@ -255,12 +260,12 @@ impl LightNode {
             }
         };
         if result.is_ok() {
-            self.chain.announce_head();
+            self.chain.emit_head();
         }
         result
     }
 
-    /// A snapshot for display.
+    /// Returns a snapshot for display.
     pub fn status(&self) -> Result<JsValue, JsValue> {
         let chain = &self.chain;
         let light = chain.light.borrow();
@@ -275,7 +280,7 @@ impl LightNode {
                 hash: light.digest().to_string(),
                 stale: chain.overdue_ms().is_some(),
                 signers: light.certificate().map_or(0, |c| c.seats().count()),
-                committee: light.deciders().map(|committee| committee.seats().len()),
+                committee: light.head_committee().map(|committee| committee.seats().len()),
             },
             peers: chain.network.peers().iter().map(peer_view).collect(),
             bytes_received: traffic.received,
@@ -287,13 +292,13 @@ impl LightNode {
         Ok(js(&status)?)
     }
 
-    /// Bytes on all connections so far.
+    /// Returns the number of bytes on all connections so far.
     pub fn traffic(&self) -> Result<JsValue, JsValue> {
         let traffic = self.chain.network.traffic().total();
         Ok(js(&TrafficView { received: traffic.received, sent: traffic.sent })?)
     }
 
-    /// A ref with the height at which it was proved, or null where it is proved absent.
+    /// Returns a ref with the height of its proof, or null if its absence is proved.
     #[wasm_bindgen(js_name = readRef)]
     pub async fn read_ref(&self, name: String) -> Result<JsValue, JsValue> {
         let view = self.chain.reference(&name).await?.map(|(r, height)| RefView {
@@ -305,25 +310,25 @@ impl LightNode {
         Ok(js(&view)?)
     }
 
-    /// An object's bytes, verified by their digest.
+    /// Returns an object's bytes, verified by their digest.
     #[wasm_bindgen(js_name = readObject)]
     pub async fn read_object(&self, cid: String) -> Result<Vec<u8>, JsValue> {
         let cid: Cid = cid.parse().map_err(|e| NodeError::Config(format!("{e}")))?;
         Ok(self.chain.contents(cid).await?)
     }
 
-    /// The model of a finished job.
+    /// Returns the model of a finished job.
     #[wasm_bindgen(js_name = readModel)]
     pub async fn read_model(&self, job: String) -> Result<Model, JsValue> {
         Ok(Model::read(&self.chain, &job).await?)
     }
 
-    /// The training record that was committed with the model.
+    /// Returns the training record that was committed with the model.
     pub async fn record(&self, job: String) -> Result<JsValue, JsValue> {
         Ok(self.training_record(&job).await?)
     }
 
-    /// The proof of what a member (by default, this node) did for a final job.
+    /// Returns the proof of a member's contribution to a final job, by default this node's.
     #[wasm_bindgen(js_name = contributionProof)]
     pub async fn contribution_proof(
         &self,
@@ -333,7 +338,7 @@ impl LightNode {
         Ok(contribution::prove(&self.chain, &self.checkpoint, &job, id.as_deref()).await?)
     }
 
-    /// The bytes of a job's model and record, each verified by its digest.
+    /// Returns the bytes of a job's model and record, each verified by its digest.
     #[wasm_bindgen(js_name = modelFiles)]
     pub async fn model_files(&self, job: String) -> Result<JsValue, JsValue> {
         Ok(self.files(&job).await?)
@@ -341,7 +346,7 @@ impl LightNode {
 
     async fn files(&self, job: &str) -> Result<JsValue, NodeError> {
         let (_, result, _) = self.final_job(job).await?;
-        let trained = result.output.model().ok_or_else(|| trained_nothing(job))?;
+        let trained = result.output.model().ok_or_else(|| no_model_error(job))?;
         let model = self.chain.block(trained.model).await?.into_inner();
         let record = self.chain.block(trained.record).await?.into_inner();
         js(&FilesView {
@@ -353,7 +358,7 @@ impl LightNode {
         })
     }
 
-    /// A job that is final, what came of it, and what was minted for it.
+    /// Returns a final job, its outcome, and the reputation that was minted for it.
     async fn final_job(&self, job: &str) -> Result<(Digest, JobResult, u64), NodeError> {
         let id: Digest =
             job.parse().map_err(|e| NodeError::Config(format!("the job's id: {e}")))?;
@@ -368,7 +373,7 @@ impl LightNode {
 
     async fn training_record(&self, job: &str) -> Result<JsValue, NodeError> {
         let (_, result, minted) = self.final_job(job).await?;
-        let trained = result.output.model().ok_or_else(|| trained_nothing(job))?;
+        let trained = result.output.model().ok_or_else(|| no_model_error(job))?;
         let block = self.chain.block(trained.record).await?;
         let record =
             TrainingRecord::from_block(block).map_err(|e| NodeError::BadObject(e.to_string()))?;
@@ -376,16 +381,16 @@ impl LightNode {
     }
 
     async fn await_jobs(&self) -> Result<(), NodeError> {
-        let mut known = Box::pin(self.chain.jobs_known.wait().fuse());
+        let mut known = Box::pin(self.chain.jobs_loaded.wait().fuse());
         select! {
             known = known => if known { Ok(()) } else { Err(NodeError::Closed) },
-            () = Delay::new(JOBS_WAIT).fuse() => {
-                Err(NodeError::Timeout(format!("no source has sent its jobs within {JOBS_WAIT:?}")))
+            () = Delay::new(JOBS_TIMEOUT).fuse() => {
+                Err(NodeError::Timeout(format!("no source has sent its jobs within {JOBS_TIMEOUT:?}")))
             }
         }
     }
 
-    /// The jobs, once they have been read for the first time.
+    /// Returns the jobs, once they have been read for the first time.
     pub async fn jobs(&self) -> Result<JsValue, JsValue> {
         self.await_jobs().await?;
         let views: Vec<JobView> =
@@ -393,7 +398,7 @@ impl LightNode {
         Ok(js(&views)?)
     }
 
-    /// A proved account, or null where there is none. Without an id, this node's own.
+    /// Returns a proved account, or null if there is none. Without an id, it is this node's own.
     pub async fn account(&self, id: Option<String>) -> Result<JsValue, JsValue> {
         let id = match id {
             Some(id) => id.parse::<NodeId>().map_err(|e| NodeError::Config(format!("{e}")))?,
@@ -415,27 +420,27 @@ impl LightNode {
         Ok(js(&view)?)
     }
 
-    /// How many units may be computed at once; 0, the default, is none.
+    /// Sets how many units may be computed at once; 0, the default, is none.
     #[wasm_bindgen(js_name = setWorkers)]
     pub fn set_workers(&self, count: u32) {
         self.work.set_slots(count.min(u8::MAX.into()) as u8);
     }
 
-    /// A Web Worker has computed a unit.
+    /// Takes the result of a unit that a Web Worker has computed.
     #[wasm_bindgen(js_name = unitDone)]
     pub fn unit_done(&self, unit: f64, result: &[u8]) -> Result<(), JsValue> {
         Ok(self.work.done(unit as u64, result)?)
     }
 
-    /// A Web Worker could not compute a unit.
+    /// Records that a Web Worker could not compute a unit.
     #[wasm_bindgen(js_name = unitFailed)]
     pub fn unit_failed(&self, unit: f64, message: String) {
         self.chain.emitter.log("debug", format!("unit {unit} failed: {message}"));
         self.work.failed(unit as u64);
     }
 
-    /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Connections
-    /// that stand keep theirs.
+    /// Replaces the STUN and TURN servers: `RTCIceServer`s, each with a list of URLs. Existing
+    /// connections keep the old ones.
     #[wasm_bindgen(js_name = setIceServers)]
     pub fn set_ice_servers(&self, servers: JsValue) -> Result<(), JsValue> {
         let servers: Vec<IceServerConfig> = serde_wasm_bindgen::from_value(servers)
@@ -448,7 +453,7 @@ impl LightNode {
             .map_err(|e| NodeError::Config(e.to_string()))?)
     }
 
-    /// Ends all loops and connections. Calling it again does nothing.
+    /// Ends all loops and connections. A second call does nothing.
     pub async fn close(&self) -> Result<(), JsValue> {
         self.end().await;
         Ok(())
@@ -458,7 +463,7 @@ impl LightNode {
         let Some(close) = self.close.borrow_mut().take() else { return };
         let _ = close.send(());
         self.work.stop();
-        self.chain.jobs_known.give_up();
+        self.chain.jobs_loaded.cancel();
         self.chain.save().await;
         self.chain.network.clone().close().await;
     }
@@ -493,13 +498,13 @@ impl RecordView {
             tested: trained.tested,
             rejected: result.rejected,
             minted,
-            checked_share: f64::from(record.task.checked) / 65536.0,
+            checked_share: f64::from(record.task.spot_check_share) / 65536.0,
             contributors: result.contributors.iter().map(ContributorView::new).collect(),
         }
     }
 }
 
-fn trained_nothing(job: &str) -> NodeError {
+fn no_model_error(job: &str) -> NodeError {
     NodeError::NotFound(format!("the record of job {job}: it has trained nothing"))
 }
 
@@ -515,8 +520,8 @@ struct FilesView {
     record: Vec<u8>,
 }
 
-/// Tells the page of connections.
-async fn watch(
+/// Reports connections to the page.
+async fn forward_network_events(
     chain: Rc<Chain>,
     mut events: Events,
     mut first: Option<oneshot::Sender<()>>,
@@ -593,7 +598,7 @@ fn peer_view(peer: &tequio_p2p::PeerInfo) -> PeerView {
     }
 }
 
-/// A `Uint8Array` of the page.
+/// Converts a `Uint8Array` of the page.
 mod serde_bytes_js {
     use serde::{Deserializer, de};
 

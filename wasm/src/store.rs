@@ -1,9 +1,9 @@
-//! What outlives the page, in IndexedDB: the light client's head, and the identity under a key that
-//! scripts can use but not read.
+//! Data that outlives the page, in IndexedDB: the light client's head, and the identity under a key
+//! that scripts can use but not read.
 //!
-//! Storage is a convenience, not a condition. Where the browser forbids it, or cannot store the
-//! key, the values stay in memory for this visit. A database that the browser closes in mid-session
-//! is opened again. An event reports each of these to the page.
+//! Storage is optional. If the browser forbids it, or cannot store the key, the values stay in
+//! memory for this visit. A database that the browser closes in mid-session is opened again. An
+//! event reports each of these to the page.
 
 use crate::{
     error::{NodeError, describe},
@@ -26,19 +26,19 @@ use wasm_bindgen::{JsCast, JsValue};
 const TABLE: &str = "node";
 const VERSION: u8 = 1;
 
-/// The database of one node, or its memory.
+/// The database of one node, or memory in its place.
 pub struct Store {
     name: String,
     database: RefCell<Option<Rc<Database>>>,
     memory: RefCell<BTreeMap<String, JsValue>>,
     emitter: Emitter,
-    /// How often the database was opened again.
+    /// Number of times that the database was opened again.
     reopened: Cell<u32>,
 }
 
 impl Store {
-    /// Opens the database of this name; without one, or where it cannot be opened, all is kept for
-    /// the visit.
+    /// Opens the database of this name. Without a name, or if it cannot be opened, all values stay
+    /// in memory for the visit.
     pub async fn open(name: Option<String>, emitter: Emitter) -> Self {
         let store = Self {
             name: name.clone().unwrap_or_default(),
@@ -48,33 +48,35 @@ impl Store {
             reopened: Cell::new(0),
         };
         match name {
-            None => store.keep_for_visit("there is no storage here, or it is forbidden".into()),
+            None => {
+                store.fall_back_to_memory("there is no storage here, or it is forbidden".into())
+            }
             Some(_) => match connect(&store.name).await {
                 Ok(database) => *store.database.borrow_mut() = Some(Rc::new(database)),
-                Err(e) => store.keep_for_visit(e),
+                Err(e) => store.fall_back_to_memory(e),
             },
         }
         store
     }
 
-    /// Whether values outlive the visit.
+    /// Returns whether values outlive the visit.
     pub fn is_kept(&self) -> bool {
         self.database.borrow().is_some()
     }
 
-    /// How often the database was opened again; whoever stored something looks whether it is still
-    /// there.
+    /// Returns how often the database was opened again. After a change, callers check whether their
+    /// values are still there.
     pub fn reopened(&self) -> u32 {
         self.reopened.get()
     }
 
     /// Keeps values in memory from now on.
-    pub fn keep_for_visit(&self, detail: String) {
+    pub fn fall_back_to_memory(&self, detail: String) {
         *self.database.borrow_mut() = None;
         self.emitter.emit(&Event::Storage { state: "visit", detail });
     }
 
-    /// A value, as any JavaScript value that can be cloned.
+    /// Returns a value, which may be any JavaScript value that can be cloned.
     pub async fn value(&self, key: &str) -> Option<JsValue> {
         let database = self.database.borrow().clone();
         let Some(database) = database else { return self.memory.borrow().get(key).cloned() };
@@ -85,7 +87,7 @@ impl Store {
                 match read(&database, key).await {
                     Ok(value) => value,
                     Err(e) => {
-                        self.keep_for_visit(e.to_string());
+                        self.fall_back_to_memory(e.to_string());
                         None
                     }
                 }
@@ -99,7 +101,8 @@ impl Store {
         value.dyn_into::<Uint8Array>().ok().map(|array| array.to_vec())
     }
 
-    /// Writes values together: all or none. What cannot be stored is kept for the visit.
+    /// Writes values together: all or none. Values that cannot be stored stay in memory for the
+    /// visit.
     pub async fn put(&self, values: &[(&str, JsValue)]) {
         let database = self.database.borrow().clone();
         if let Some(database) = database {
@@ -107,7 +110,7 @@ impl Store {
             if let Some(database) = self.reopen(e).await {
                 match write(&database, values).await {
                     Ok(()) => return,
-                    Err(e) => self.keep_for_visit(e.to_string()),
+                    Err(e) => self.fall_back_to_memory(e.to_string()),
                 }
             }
         }
@@ -119,11 +122,11 @@ impl Store {
         self.put(&[(key, Uint8Array::from(bytes).into())]).await;
     }
 
-    /// Opens the database again after a failure, if the browser has closed it; else, and where that
-    /// fails too, the store lasts for the visit.
+    /// Opens the database again after a failure, if the browser has closed it. Otherwise, or if
+    /// that fails too, values stay in memory for the visit.
     async fn reopen(&self, failure: Error) -> Option<Rc<Database>> {
         if !is_closed(&failure) {
-            self.keep_for_visit(failure.to_string());
+            self.fall_back_to_memory(failure.to_string());
             return None;
         }
         match connect(&self.name).await {
@@ -136,13 +139,13 @@ impl Store {
                 Some(database)
             }
             Err(e) => {
-                self.keep_for_visit(e);
+                self.fall_back_to_memory(e);
                 None
             }
         }
     }
 
-    /// Says that the stored identity is gone.
+    /// Reports that the stored identity is gone.
     pub fn identity_lost(&self, detail: &str) {
         self.emitter.emit(&Event::Storage { state: "identityLost", detail: detail.into() });
     }
@@ -174,8 +177,8 @@ async fn write(database: &Database, values: &[(&str, JsValue)]) -> Result<(), Er
     transaction.commit().await
 }
 
-/// Whether the browser has closed the database: because its site data were cleared, or another page
-/// wants it.
+/// Whether the browser has closed the database: its site data were cleared, or another page
+/// required that.
 fn is_closed(error: &Error) -> bool {
     match error {
         Error::DomException(DomException::InvalidStateError(_) | DomException::AbortError(_)) => {

@@ -1,8 +1,8 @@
-//! Lends computing power: drives the worker machine of core, carries its questions to coordinators
-//! and its units to the page's Web Workers. Nothing is computed here.
+//! Lends computing power: drives the worker machine of core, sends its requests to coordinators and
+//! its units to the page's Web Workers. This module computes nothing.
 
 use crate::{
-    chain::{Chain, Fault, now_ms},
+    chain::{AnswerError, Chain, now_ms},
     error::NodeError,
     event::Event,
     identity,
@@ -15,27 +15,28 @@ use tequio_core::{
     machine::Machine,
     scheduler::{
         coordinator::ComputeFailed,
-        worker::{self, Failed, Input, Offer, Output, Worker},
+        worker::{self, Input, Offer, Output, RequestFailed, Worker},
     },
     types::NodeId,
     wire::{
-        light::{self, AddressesOf, Request},
-        work::{PRODUCT_LEN_MAX, Product, RESPONSE_LEN_MAX, Response, Task},
+        light::{self, AddressQuery, Request},
+        work::{RESPONSE_LEN_MAX, Response, TASK_OUTPUT_LEN_MAX, Task, TaskOutput},
     },
 };
 use tequio_p2p::{Multiaddr, Path, Protocol};
 use wasm_bindgen_futures::spawn_local;
 
-/// A coordinator holds back its answer while it has no work; longer than that, it is lost.
-const WORK_WAIT: Duration = Duration::from_secs(25);
+/// A coordinator delays its answer while it has no work. After this timeout the request counts as
+/// lost.
+const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Timeout of a request for a coordinator's addresses, and how many of them are dialled.
-const ADDRESSES_WAIT: Duration = Duration::from_secs(5);
+const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
 const ADDRESSES_TRIED_MAX: usize = 8;
 
 type Inbox = mpsc::UnboundedSender<Input>;
 
-/// A handle on the worker.
+/// A handle of the worker.
 #[derive(Clone)]
 pub struct Work {
     inbox: Inbox,
@@ -49,7 +50,7 @@ struct Shared {
 }
 
 impl Work {
-    /// Starts the worker, with no slots: it computes nothing until it is told to.
+    /// Starts the worker with no slots, so it computes nothing before the first `set_slots`.
     pub fn start(chain: Rc<Chain>, relays: Vec<Multiaddr>) -> Result<Self, NodeError> {
         let mut seed = [0; 32];
         identity::fill(&mut seed)?;
@@ -74,31 +75,31 @@ impl Work {
         self.send(Input::Jobs(offers));
     }
 
-    /// A Web Worker has computed a unit.
-    pub fn done(&self, unit: u64, bytes: &[u8]) -> Result<(), NodeError> {
-        let product: Product = codec::decode(bytes, PRODUCT_LEN_MAX)
+    /// Takes the result of a unit that a Web Worker has computed.
+    pub fn done(&self, compute_id: u64, bytes: &[u8]) -> Result<(), NodeError> {
+        let output: TaskOutput = codec::decode(bytes, TASK_OUTPUT_LEN_MAX)
             .map_err(|e| NodeError::Unit(format!("the worker's result: {e}")))?;
-        self.send(Input::Computed { unit, product: Ok(product) });
+        self.send(Input::Computed { compute_id, output: Ok(output) });
         Ok(())
     }
 
-    /// A Web Worker could not.
-    pub fn failed(&self, unit: u64) {
-        self.send(Input::Computed { unit, product: Err(ComputeFailed) });
+    /// Records that a Web Worker could not compute a unit.
+    pub fn failed(&self, compute_id: u64) {
+        self.send(Input::Computed { compute_id, output: Err(ComputeFailed) });
     }
 
-    /// Ends the loop. Units that are still being computed are forgotten; their leases run out.
+    /// Ends the loop. Units in progress are dropped; their leases expire.
     pub fn stop(&self) {
         self.inbox.close_channel();
     }
 
-    /// Connects to a node: through a relay, since browsers can't reach it otherwise.
+    /// Connects to a node through a relay, the only way for browsers.
     pub async fn reach(&self, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
         reach(&self.shared.chain, node, relays).await
     }
 
     fn send(&self, input: Input) {
-        // Fails only when the loop has ended, and then nobody waits for it.
+        // Fails only if the loop has ended; then nobody waits for the result.
         let _ = self.inbox.unbounded_send(input);
     }
 }
@@ -111,7 +112,7 @@ async fn run(
 ) {
     loop {
         while let Some(output) = worker.poll() {
-            perform(output, &shared, &inbox);
+            handle_output(output, &shared, &inbox);
         }
         let now = now_ms();
         let sleep = worker
@@ -133,7 +134,7 @@ async fn run(
     }
 }
 
-fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
+fn handle_output(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
     match output {
         Output::Request { id, to, request } => {
             let (shared, inbox) = (shared.clone(), inbox.clone());
@@ -142,19 +143,19 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
                 let _ = inbox.unbounded_send(Input::Response { id, outcome });
             });
         }
-        Output::Compute { unit, task } => {
+        Output::Compute { compute_id, task } => {
             let id = task.id();
             let kind = match task {
-                Task::Lane(_) | Task::Unit(_) | Task::Infer(_) => "compute",
+                Task::LocalSteps(_) | Task::ExactStep(_) | Task::InferencePart(_) => "compute",
                 Task::State { .. } => "check",
             };
             let job = id.job.to_string();
             let input = codec::encode(&task);
             shared.chain.emitter.emit(&Event::Unit {
-                unit,
+                compute_id,
                 job,
                 round: id.round,
-                lane: id.lane,
+                unit: id.unit,
                 kind,
                 input,
             });
@@ -162,36 +163,43 @@ fn perform(output: Output, shared: &Rc<Shared>, inbox: &Inbox) {
         Output::Event(worker::Event::Accepted { job, macs, .. }) => {
             shared.chain.emitter.emit(&Event::Credit { job: job.to_string(), units: 1, macs });
         }
-        Output::Event(worker::Event::Rejected { job, round, lane, reason }) => {
+        Output::Event(worker::Event::Rejected { job, round, unit, reason }) => {
             shared.chain.emitter.emit(&Event::Rejected {
                 worker: shared.chain.me.to_string(),
                 job: job.to_string(),
                 round,
-                lane,
+                unit,
                 kind: reason.kind().as_str(),
                 reason: reason.to_string(),
                 time_ms: now_ms(),
             });
         }
-        Output::Event(worker::Event::Lost { round, lane, .. }) => {
-            shared
-                .chain
-                .emitter
-                .log("info", format!("lane {lane} of round {round} was given to somebody else"));
+        Output::Event(worker::Event::Lost { round, unit, .. }) => {
+            shared.chain.emitter.log(
+                "info",
+                format!("work unit {unit} of round {round} was given to another worker"),
+            );
         }
     }
 }
 
-async fn request_work(shared: &Shared, to: NodeId, body: Vec<u8>) -> Result<Response, Failed> {
+async fn request_work(
+    shared: &Shared,
+    to: NodeId,
+    body: Vec<u8>,
+) -> Result<Response, RequestFailed> {
     let chain = &shared.chain;
-    reach(chain, to, &shared.relays).await.map_err(|_| Failed)?;
-    let bytes =
-        chain.network.request(to, Protocol::Work, body, WORK_WAIT).await.map_err(|_| Failed)?;
-    codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
+    reach(chain, to, &shared.relays).await.map_err(|_| RequestFailed)?;
+    let bytes = chain
+        .network
+        .request(to, Protocol::Work, body, WORK_TIMEOUT)
+        .await
+        .map_err(|_| RequestFailed)?;
+    codec::decode(&bytes, RESPONSE_LEN_MAX).map_err(|_| RequestFailed)
 }
 
-/// Connects to a node: by a circuit of a connected relay, or else by the addresses that the sources
-/// know it by.
+/// Connects to a node by a circuit of a connected relay, or else by the addresses that the sources
+/// know.
 async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), NodeError> {
     if chain.network.peer(node).is_some() {
         return Ok(());
@@ -214,22 +222,26 @@ async fn reach(chain: &Chain, node: NodeId, relays: &[Multiaddr]) -> Result<(), 
     Err(NodeError::Unavailable(last))
 }
 
-/// The addresses of a coordinator, as a source gives them, without those that must not be dialled.
+/// Returns the addresses of a coordinator that a source sent, except those that must not be
+/// dialled.
 async fn addresses_of(chain: &Chain, node: NodeId, via: &Multiaddr) -> Vec<Multiaddr> {
-    let request = Request::Addresses { of: AddressesOf::Coordinator(node) };
-    let told = chain.ask(&request, ADDRESSES_WAIT, |response| match response {
+    let request = Request::Addresses { of: AddressQuery::Coordinator(node) };
+    let told = chain.query(&request, ADDRESSES_TIMEOUT, |response| match response {
         light::Response::Addresses(told) => Ok(told),
-        _ => Err(Fault::Lie { what: "answer", detail: "an answer to another question".into() }),
+        _ => Err(AnswerError::InvalidData {
+            what: "answer",
+            detail: "an answer to another question".into(),
+        }),
     });
     let told = told.await.map(BoundedVec::into_vec).unwrap_or_default();
     let parsed = told.iter().filter_map(|text| text.parse::<Multiaddr>().ok());
     let usable = |addr: &Multiaddr| {
-        tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_try(addr, via)
+        tequio_p2p::identity::node_of(addr) == Some(node) && tequio_p2p::may_dial(addr, via)
     };
     parsed.filter(usable).take(ADDRESSES_TRIED_MAX).collect()
 }
 
-/// The addresses by which relays are connected now: a circuit reuses that connection.
+/// Returns the addresses of connected relays: a circuit reuses that connection.
 fn connected_relays(chain: &Chain, relays: &[Multiaddr]) -> Vec<Multiaddr> {
     let peers = chain.network.peers();
     let direct = |relay: &&Multiaddr| {

@@ -1,17 +1,23 @@
 /**
- * A React component that computes for a Tequio network once the person agrees, says what
- * it is doing, and runs the newest finished model. The tests compile it under
- * `tsc --strict` and run it in Chromium against a network.
+ * A React component that computes for a Tequio network once the person agrees, shows its activity,
+ * and runs the newest finished model. The tests compile it under `tsc --strict` and run it in
+ * Chromium against a network.
  */
 import { useEffect, useState } from "react";
 import { connect, type Activity, type ConnectOptions, type Model, type TequioNode } from "tequio";
 
-/** A node for as long as the component is mounted. `options` must keep their identity between renders. */
-export function useTequio(options: ConnectOptions): { node: TequioNode | null; error: Error | null } {
+/**
+ * A node for as long as the component is mounted. `options` must be the same object in every
+ * render.
+ */
+export function useTequio(options: ConnectOptions): {
+  node: TequioNode | null;
+  error: Error | null;
+} {
   const [node, setNode] = useState<TequioNode | null>(null);
   const [error, setError] = useState<Error | null>(null);
   useEffect(() => {
-    // React mounts twice in development: each mount has a node of its own, and ends it.
+    // React mounts twice in development: each mount starts and ends its own node.
     const abort = new AbortController();
     const connecting = connect({ ...options, signal: abort.signal });
     connecting.then(setNode, (failure: Error) => {
@@ -26,7 +32,7 @@ export function useTequio(options: ConnectOptions): { node: TequioNode | null; e
   return { node, error };
 }
 
-/** What the node is doing, or null before it is known. */
+/** The node's activity, or null before it is known. */
 export function useActivity(node: TequioNode | null): Activity | null {
   const [activity, setActivity] = useState<Activity | null>(null);
   useEffect(() => {
@@ -44,7 +50,9 @@ export function useModel(node: TequioNode | null): Model | null {
     let current: Model | null = null;
     let ended = false;
     const read = async () => {
-      const done = (await node.jobs()).findLast(({ kind, state }) => kind === "train" && state === "final");
+      const done = (await node.jobs()).findLast(
+        ({ kind, state }) => kind === "train" && state === "final",
+      );
       if (ended || done === undefined || done.id === current?.job) return;
       const next = await node.model(done.id);
       if (ended) return next.close();
@@ -52,7 +60,7 @@ export function useModel(node: TequioNode | null): Model | null {
       current = next;
       setModel(next);
     };
-    // A job may have ended, or its model may be readable a block later.
+    // A job may end later, and its model may be readable a block after that.
     const off = node.on("job", ({ state }) => void (state === "final" && read().catch(() => {})));
     void read().catch(() => {});
     return () => {
@@ -65,23 +73,31 @@ export function useModel(node: TequioNode | null): Model | null {
   return model;
 }
 
-/** The whole of it. */
+/** The component. */
 export function Contribute({ options }: { options: ConnectOptions }) {
   const { node, error } = useTequio(options);
   const activity = useActivity(node);
   const model = useModel(node);
   if (error) return <p role="alert">{error.message}</p>;
   if (node === null) return <p>Connecting …</p>;
-  const lends = activity !== null && activity.state !== "off";
+  const contributes = activity !== null && activity.state !== "off";
+  const toggle = () => {
+    if (contributes) node.status().contribution?.stop();
+    else node.contribute({ workers: 1 });
+  };
   return (
     <section>
       <p data-state={activity?.state}>
-        {activity?.state === "computing" ? `computing ${activity.unitsPerMinute} units a minute` : activity?.state}
+        {activity?.state === "computing"
+          ? `computing ${activity.unitsPerMinute} units a minute`
+          : activity?.state}
       </p>
-      <button onClick={() => (lends ? node.status().contribution?.stop() : node.contribute({ workers: 1 }))}>
-        {lends ? "Stop" : "Compute on one core"}
-      </button>
-      {model && <p data-label={model.predict(new Float64Array(model.features)).label}>A model of {model.features} numbers</p>}
+      <button onClick={toggle}>{contributes ? "Stop" : "Compute on one core"}</button>
+      {model && (
+        <p data-label={model.predict(new Float64Array(model.features)).label}>
+          A model of {model.features} numbers
+        </p>
+      )}
     </section>
   );
 }

@@ -1,21 +1,21 @@
 /**
- * What the built page needs for a quick first load: names that hold the hash of their content, so
- * that browsers may keep the files for ever; early requests for what the light node needs once a
- * person joins; and every file compressed beside itself, for servers that send `.br` and `.gz` as
- * they are. Prints what a first load transfers, and fails above its budget.
+ * Prepares the built page for a quick first load. File names hold the hash of their content, so
+ * that browsers may cache the files for ever. Preloads request the light node's code early.
+ * Each file has compressed copies, for servers that send `.br` and `.gz`. Prints the bytes
+ * of a first load, and fails above its budget.
  */
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import type { Plugin, Rolldown } from "vite";
 
-/** The most that a first load may transfer, in the encoding that browsers take. */
+/** The most bytes of a first load, in brotli. */
 const FIRST_LOAD_BYTES_MAX = 750_000;
 
-/** What becomes smaller by compression. */
+/** Files that compression makes smaller. */
 const COMPRESSED = /\.(html|js|css|wasm|json|svg|webmanifest)$/;
 
-/** `-` and 16 hexadecimal digits: the relay tells files that never change by these names. */
+/** `-` and 16 hexadecimal digits: the relay recognises immutable files by these names. */
 export const hashedNames = {
   hashCharacters: "hex",
   entryFileNames: "assets/[name]-[hash:16].js",
@@ -23,7 +23,7 @@ export const hashedNames = {
   assetFileNames: "assets/[name]-[hash:16][extname]",
 } satisfies Rolldown.OutputOptions;
 
-/** Asks for the node's script and its module beside the page's own script, not after a person has joined. */
+/** Requests the node's script and module together with the page's own script. */
 export const preloads: Plugin = {
   name: "preloads",
   apply: "build",
@@ -31,13 +31,25 @@ export const preloads: Plugin = {
     order: "post",
     handler: (_html, { bundle = {} }) => {
       const files = Object.values(bundle);
-      const lazy = files.filter((file) => file.type === "chunk" && file.isDynamicEntry).map(({ fileName }) => fileName);
-      const modules = files.map(({ fileName }) => fileName).filter((name) => name.endsWith(".wasm"));
-      if (modules.length !== 1) throw new Error(`the page has ${modules.length} wasm modules, not one`);
+      const lazy = files
+        .filter((file) => file.type === "chunk" && file.isDynamicEntry)
+        .map(({ fileName }) => fileName);
+      const modules = files
+        .map(({ fileName }) => fileName)
+        .filter((name) => name.endsWith(".wasm"));
+      if (modules.length !== 1) {
+        throw new Error(`the page has ${modules.length} wasm modules, not one`);
+      }
       return [
-        // After the page's own script, which a person waits for.
+        // Low priority, because the person waits for the page's own script.
         ...modules.map((name) =>
-          link({ rel: "preload", as: "fetch", type: "application/wasm", fetchpriority: "low", href: `./${name}` }),
+          link({
+            rel: "preload",
+            as: "fetch",
+            type: "application/wasm",
+            fetchpriority: "low",
+            href: `./${name}`,
+          }),
         ),
         ...lazy.map((name) => link({ rel: "modulepreload", href: `./${name}` })),
       ];
@@ -45,12 +57,15 @@ export const preloads: Plugin = {
   },
 };
 
-/** `crossorigin`, because modules and `fetch` ask in that mode: without it the file would be asked for twice. */
+/**
+ * A link with `crossorigin`, the mode in which modules and `fetch` request. Without it the browser
+ * would request the file twice.
+ */
 function link(attrs: Record<string, string>) {
   return { tag: "link", attrs: { ...attrs, crossorigin: true }, injectTo: "head" } as const;
 }
 
-/** Compresses what the build wrote. */
+/** Compresses the files of the build. */
 export function precompressed(folder: string): Plugin {
   return {
     name: "precompressed",
@@ -75,7 +90,9 @@ export function precompressed(folder: string): Plugin {
           transferred += brotli.length;
         }
         console.log(`first load: ${transferred} bytes in brotli, at most ${FIRST_LOAD_BYTES_MAX}`);
-        if (transferred > FIRST_LOAD_BYTES_MAX) throw new Error("the first load is above its budget");
+        if (transferred > FIRST_LOAD_BYTES_MAX) {
+          throw new Error("the first load is above its budget");
+        }
       },
     },
   };

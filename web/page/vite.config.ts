@@ -1,7 +1,6 @@
 /**
- * The page's build: one entry, no source of the story or the bench in it.
- * The Content-Security-Policy is written into the built page, because Vite's
- * development server needs inline styles that the product does not.
+ * The page's build: one entry, without the story and the bench. Only the built page has the
+ * Content-Security-Policy, because Vite's development server needs inline styles.
  */
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
@@ -12,7 +11,7 @@ const policy = [
   "script-src 'self' 'wasm-unsafe-eval'",
   "style-src 'self'",
   "img-src 'self' data:",
-  // Relays are trusted for nothing, so any address may be dialled.
+  // Relays need no trust, so the node may dial any address.
   "connect-src 'self' http: https: ws: wss:",
   "worker-src 'self'",
   "base-uri 'none'",
@@ -22,13 +21,23 @@ const policy = [
 const contentSecurityPolicy: Plugin = {
   name: "content-security-policy",
   apply: "build",
-  transformIndexHtml: () => [{ tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: policy }, injectTo: "head-prepend" }],
+  transformIndexHtml: () => [
+    {
+      tag: "meta",
+      attrs: { "http-equiv": "Content-Security-Policy", content: policy },
+      injectTo: "head-prepend",
+    },
+  ],
 };
 
 export default defineConfig({
-  // Relative, so that the page works under any path of any static host.
+  // A relative base lets the page work under any path of a static host.
   base: "./",
-  plugins: [contentSecurityPolicy, preloads, precompressed(fileURLToPath(new URL("dist", import.meta.url)))],
+  plugins: [
+    contentSecurityPolicy,
+    preloads,
+    precompressed(fileURLToPath(new URL("dist", import.meta.url))),
+  ],
   worker: { format: "es", rolldownOptions: { output: hashedNames } },
   build: {
     target: "es2022",

@@ -1,6 +1,6 @@
 /**
- * Builds the bench, runs it in Chromium and prints its JSON as the last line.
- * Exits non-zero where a measurement fails. Arguments: --n 512 --ms 2000 --no-build
+ * Builds the bench, runs it in Chromium and prints its JSON as the last line. Exits non-zero if a
+ * measurement fails. Arguments: --n 512 --ms 2000 --no-build
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -8,7 +8,11 @@ import { build, preview } from "vite";
 import { launch } from "./chromium.mjs";
 
 const { values } = parseArgs({
-  options: { n: { type: "string", default: "512" }, ms: { type: "string", default: "2000" }, build: { type: "boolean", default: true } },
+  options: {
+    n: { type: "string", default: "512" },
+    ms: { type: "string", default: "2000" },
+    build: { type: "boolean", default: true },
+  },
   allowNegative: true,
 });
 const root = fileURLToPath(new URL("../page", import.meta.url));
@@ -20,7 +24,9 @@ const server = await preview({ ...common, preview: { port: 0, host: "127.0.0.1" 
 const browser = await launch();
 try {
   const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${server.httpServer.address().port}/bench.html?n=${values.n}&ms=${values.ms}`);
+  await page.goto(
+    `http://127.0.0.1:${server.httpServer.address().port}/bench.html?n=${values.n}&ms=${values.ms}`,
+  );
   const result = page.locator("[data-testid=bench][data-done]");
   await result.waitFor({ timeout: 60_000 + 5 * Number(values.ms) });
   const text = await result.textContent();

@@ -1,4 +1,4 @@
-/** Starts the system's Chromium for the tests of this folder, quiet and without a network of its own. */
+/** Starts the system's Chromium for the tests of this folder, without background networking. */
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
@@ -13,9 +13,19 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 
+/** Launches the browser. */
 export function launch() {
-  const candidates = [process.env.TEQUIO_CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const candidates = [
+    process.env.TEQUIO_CHROMIUM,
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/usr/bin/google-chrome",
+  ];
   const executablePath = candidates.find((path) => path && existsSync(path));
-  if (!executablePath) throw new Error("no Chromium found: install the package `chromium`, or set TEQUIO_CHROMIUM to its path");
+  if (!executablePath) {
+    throw new Error(
+      "no Chromium found: install the package `chromium`, or set TEQUIO_CHROMIUM to its path",
+    );
+  }
   return chromium.launch({ executablePath, args: ARGUMENTS });
 }

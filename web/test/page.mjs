@@ -1,9 +1,9 @@
 /**
- * Looks at the page in Chromium with the story's invented data, in every scene: no violation
- * that axe finds, no horizontal scroll at 320 px, English and Spanish, light and dark; the
- * keyboard's focus, live regions that are not flooded, drawing, forms, and formats.
- * Exits non-zero on a failure. With --shots FOLDER it also writes screenshots there; --scene and
- * --check, which may occur several times, choose scenes and checks.
+ * Tests the page in Chromium with the story's invented data, in every scene: no axe violation, no
+ * horizontal scroll at 320 px, English and Spanish, light and dark; the keyboard's focus, quiet
+ * live regions, drawing, forms, and formats. Exits non-zero on a failure. With --shots FOLDER it
+ * also writes screenshots there. --scene and --check, which may occur several times, select scenes
+ * and checks.
  */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const SCENES = [
   "row",
 ];
 const WIDTHS = [320, 768, 1280];
-/** Both colours and both languages in every scene; --all-looks takes each with each. */
+/** Both colour schemes and both languages in every scene; --all-looks adds the other pairs. */
 const LOOKS = [["light", "en"], ["dark", "es"]];
 const { values } = parseArgs({
   options: {
@@ -59,7 +59,7 @@ async function open(scene, { width = 1280, scheme = "light", locale = "en-US" } 
   return page;
 }
 
-/** The violations that axe finds, each as one line. */
+/** The violations that axe finds, one line each. */
 async function violations(page) {
   const found = await page.evaluate(async () => {
     const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
@@ -131,17 +131,18 @@ async function drawing() {
   await page.locator("[data-testid=prediction]:not([data-label])").waitFor();
   await page.close();
 
-  // What a person keeps: the proof of the own part, the model, its record.
+  // The person's files: the proof of the contribution, the model, its record.
   const own = await open("final");
   assert.match(await testId(own, "my-share").textContent(), /^You did 27% of the operations/);
-  for (const [file, part] of [["proof", ".mine"], ["model", ".draw"], ["record", ".draw"]]) {
+  const files = { proof: ".contribution", model: ".draw", record: ".draw" };
+  for (const [file, part] of Object.entries(files)) {
     await testId(own, `save-${file}`).click();
     const saved = own.locator(`${part} [data-testid=saved]`, { hasText: "is saved" });
     await saved.waitFor();
   }
   await own.close();
 
-  // Without a model the board says so, and what is drawn waits.
+  // Without a model the board shows that, and the drawing stays.
   const early = await open("running");
   assert.match(await testId(early, "model-state").textContent(), /no model yet.*round 23 of 40/);
   assert.equal(await testId(early, "prediction").textContent(), "No model yet");
@@ -162,14 +163,14 @@ async function languageAndColours() {
   await page.locator("html[lang=es][data-theme=dark]").waitFor();
   await page.close();
 
-  // "es" alone is Spain's in browsers: this page formats as Mexico does.
+  // Browsers format "es" alone as in Spain; this page formats as in Mexico.
   for (const locale of ["es-MX", "es"]) {
     const mexico = await open("final", { locale });
     assert.match(await testId(mexico, "accuracy").textContent(), /^\d\d\.\d\s?%$/, locale);
     assert.equal(await testId(mexico, "head-height").textContent(), "1,284", locale);
     await mexico.close();
   }
-  console.log("page: language and colours turn, are kept, and numbers are written as in Mexico");
+  console.log("page: language and colours change and are kept; numbers are formatted as in Mexico");
 }
 
 async function forms() {
@@ -198,13 +199,16 @@ async function forms() {
   console.log("page: a model of another shape takes numbers by column, or as a row");
 }
 
-/** After each action the focus is on something that is seen, in the part where it was. */
+/** After each action the focus is on a visible element of the same part. */
 async function focus() {
   const page = await open("away");
   const active = () =>
     page.evaluate(() => {
       const element = document.activeElement;
-      return { id: element.dataset.testid ?? element.dataset.part, seen: element.checkVisibility() };
+      return {
+        id: element.dataset.testid ?? element.dataset.part,
+        seen: element.checkVisibility(),
+      };
     });
   const press = async (id, phase) => {
     await testId(page, id).focus();
@@ -222,7 +226,7 @@ async function focus() {
   console.log("page: the focus stays in its part after each action");
 }
 
-/** The state line and the tab's title state what the node does, and since when it does not. */
+/** The state line and the tab's title show the node's activity, and the start of an outage. */
 async function stateLine() {
   const expectLine = async (scene, status, title) => {
     const page = await open(scene);
@@ -240,10 +244,10 @@ async function stateLine() {
   await testId(page, "data-cap").selectOption("500000000");
   await page.locator(".join[data-cap='500000000']").waitFor();
   await page.close();
-  console.log("page: the state line and the title say what the node does");
+  console.log("page: the state line and the title show the node's activity");
 }
 
-/** An outage makes few lines and accuses nobody; the list is no live region. */
+/** An outage makes few lines, none of them red; the list is no live region. */
 async function quietLog() {
   const page = await open("outage");
   const log = testId(page, "log");
@@ -252,15 +256,15 @@ async function quietLog() {
   const red = await log.locator("li[data-tone=bad]").evaluateAll((all) =>
     all.map((line) => line.dataset.kind),
   );
-  assert.deepEqual(red.sort(), ["log.lie"]);
+  assert.deepEqual(red.sort(), ["log.invalidData"]);
   const late = log.locator("li[data-kind='log.late']");
   assert.deepEqual([await late.count(), await late.getAttribute("data-count")], [1, "4"]);
   assert.equal(await page.locator("[role=log], [aria-live]").count(), 0);
   await page.close();
-  console.log(`page: an outage of 210 s makes ${lines} lines, and none is red for lateness`);
+  console.log(`page: an outage of 210 s makes ${lines} lines, and no late result is red`);
 }
 
-/** A curve of one round is drawn as a point, and words stand in for the picture. */
+/** A curve of one round is a point, and has a text alternative. */
 async function oneRound() {
   const page = await open("one");
   await page.locator(".plot canvas").waitFor();
@@ -280,7 +284,7 @@ async function oneRound() {
   console.log("page: a curve of one round is drawn");
 }
 
-/** An error has its cause and what to do in the page's language, and keeps the package's text. */
+/** An error shows cause and remedy in the page's language, and the package's text. */
 async function errors() {
   const page = await open("failed", { locale: "es-MX" });
   assert.match(await page.locator("[role=alert]").textContent(), /Ningún relé respondió.*intenta/);
@@ -291,7 +295,7 @@ async function errors() {
   console.log("page: errors are in the page's language, with what to do");
 }
 
-/** A busy node: few drawings a second, no flood of a live region, no long task. */
+/** With a busy node there are few drawings a second, few announcements and no long task. */
 async function busy() {
   const page = await open("running");
   const client = await page.context().newCDPSession(page);

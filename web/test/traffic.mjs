@@ -1,9 +1,9 @@
 /**
- * Measures what one tab of a running network costs: bytes a minute, and how busy its thread is.
- * The figures of `page/src/figures.ts` come from it.
+ * Measures the cost of one tab of a running network: bytes a minute, and the load of its thread.
+ * The figures of `page/src/measurements.ts` come from this script.
  *
  * Usage: node test/traffic.mjs --url URL [--minutes 5] [--workers 1] [--watch] [--cpu 4]
- * With --watch the tab only looks. --cpu slows the processor down by that factor.
+ * With --watch the tab does not compute. --cpu slows the processor down by that factor.
  * Prints one JSON object.
  */
 import { parseArgs } from "node:util";
@@ -21,7 +21,7 @@ const { values } = parseArgs({
 const minutes = Number(values.minutes);
 const browser = await launch();
 const page = await browser.newPage();
-// A person may have allowed less than a long measurement needs.
+// The default limits may be too low for a long measurement.
 await page.addInitScript((workers) => {
   const preferences = { workers, dataCapPerDay: 100e9, pauseOnMetered: false };
   localStorage.setItem("tequio-preferences", JSON.stringify(preferences));

@@ -1,15 +1,21 @@
 /**
- * Packs the npm package, installs it into an empty Vite project in a temporary
- * folder, and uses it in Chromium: by Vite's development server, and as builds by
- * Vite, webpack and esbuild under the Content-Security-Policy that the package's
- * README names. Each page must get the typed error for a missing checkpoint, and a
- * worker must run. The README's examples and the React example must compile.
+ * Packs the npm package, installs it into an empty Vite project in a temporary folder, and uses it
+ * in Chromium: with Vite's development server, and as builds by Vite, webpack and esbuild under the
+ * README's Content-Security-Policy. Each page must get the typed error for a missing checkpoint,
+ * and a worker must run. The README's examples and the React example must compile.
  *
- * Needs a built package (`npm run build -w tequio`) and the generated wasm.
- * Exits non-zero on the first thing that fails.
+ * Needs a built package (`npm run build -w tequio`) and the generated wasm. Exits non-zero on the
+ * first failure.
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -29,17 +35,20 @@ const examples = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) =>
 if (examples.length === 0) throw new Error("the README has no example");
 
 for (const needed of ["dist/index.js", "wasm/tequio_wasm.js", "wasm/tequio_wasm_bg.wasm"]) {
-  if (!existsSync(join(packageFolder, needed))) throw new Error(`web/package/${needed} is missing: \`cargo xtask test --only web\` builds it`);
+  if (!existsSync(join(packageFolder, needed))) {
+    throw new Error(`web/package/${needed} is missing: \`cargo xtask test --only web\` builds it`);
+  }
 }
 
-/** As the README says for esbuild. */
-const ESBUILD_URLS = readme.match(/```ts\n(import wasmUrl[\s\S]*?)```/)?.[1] ?? missing("an example for esbuild");
+/** The README's example for esbuild. */
+const ESBUILD_URLS =
+  readme.match(/```ts\n(import wasmUrl[\s\S]*?)```/)?.[1] ?? missing("an example for esbuild");
 
 function missing(what) {
   throw new Error(`the README has no ${what}`);
 }
 
-/** The page; `urls` declares \`URLS\`, where the bundler must be told where the package's code lies. */
+/** The page's script; `urls` declares `URLS`, the code's URLs for bundlers that need them. */
 const main = (urls) => `
 import { connect, benchCompute, CheckpointError, TequioError } from "tequio";
 ${urls}
@@ -59,9 +68,19 @@ try {
 document.body.dataset.result = JSON.stringify(result);
 `;
 
+/** A page with one module script. */
+function html(script) {
+  const body = `<script type="module" src="${script}"></script>`;
+  return `<!doctype html><title>empty</title><body>${body}</body>`;
+}
+
 function run(command, args, cwd) {
   try {
-    return execFileSync(command, args, { cwd, stdio: ["ignore", "pipe", "inherit"], encoding: "utf8" });
+    return execFileSync(command, args, {
+      cwd,
+      stdio: ["ignore", "pipe", "inherit"],
+      encoding: "utf8",
+    });
   } catch (error) {
     throw new Error(`${command} ${args.join(" ")}: ${error.message}\n${error.stdout}`);
   }
@@ -71,34 +90,87 @@ const project = mkdtempSync(join(tmpdir(), "tequio-install-"));
 let browser;
 try {
   step("npm pack");
-  const [{ filename, files }] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", project], packageFolder));
+  const [{ filename, files }] = JSON.parse(
+    run("npm", ["pack", "--json", "--pack-destination", project], packageFolder),
+  );
   const names = files.map(({ path }) => path);
-  for (const needed of ["dist/index.js", "dist/index.js.map", "dist/index.d.ts", "dist/worker.js", "wasm-url.d.ts", "wasm/tequio_wasm_bg.wasm", "README.md", "LICENSE"]) {
+  const required = [
+    "dist/index.js",
+    "dist/index.js.map",
+    "dist/index.d.ts",
+    "dist/worker.js",
+    "wasm-url.d.ts",
+    "wasm/tequio_wasm_bg.wasm",
+    "README.md",
+    "LICENSE",
+  ];
+  for (const needed of required) {
     if (!names.includes(needed)) throw new Error(`the package lacks ${needed}`);
   }
   const map = JSON.parse(readFileSync(join(packageFolder, "dist/node.js.map"), "utf8"));
-  if (!map.sourcesContent?.[0]?.includes("class TequioNode")) throw new Error("the source maps carry no sources");
+  if (!map.sourcesContent?.[0]?.includes("class TequioNode")) {
+    throw new Error("the source maps carry no sources");
+  }
 
   step("npm install into an empty Vite project");
-  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
+  writeFileSync(
+    join(project, "package.json"),
+    JSON.stringify({ name: "empty", private: true, type: "module" }),
+  );
   run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", `./${filename}`], project);
-  run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", "-D", `vite@${devDependencies.vite}`, `typescript@${devDependencies.typescript}`, ...["react", "@types/react"].map((name) => `${name}@${devDependencies[name]}`)], project);
-  writeFileSync(join(project, "index.html"), '<!doctype html><title>empty</title><body><script type="module" src="/main.ts"></script></body>');
+  run(
+    "npm",
+    [
+      "install",
+      "--no-audit",
+      "--no-fund",
+      "--prefer-offline",
+      "-D",
+      `vite@${devDependencies.vite}`,
+      `typescript@${devDependencies.typescript}`,
+      ...["react", "@types/react"].map((name) => `${name}@${devDependencies[name]}`),
+    ],
+    project,
+  );
+  writeFileSync(join(project, "index.html"), html("/main.ts"));
   writeFileSync(join(project, "main.ts"), main("const URLS = {};"));
   writeFileSync(join(project, "esbuild.ts"), main(ESBUILD_URLS));
-  for (const [index, code] of examples.entries()) writeFileSync(join(project, `readme-${index}.ts`), `declare const joinButton: HTMLButtonElement;\n${code}`);
+  for (const [index, code] of examples.entries()) {
+    writeFileSync(
+      join(project, `readme-${index}.ts`),
+      `declare const joinButton: HTMLButtonElement;\n${code}`,
+    );
+  }
   copyFileSync(join(web, "examples/contribute.tsx"), join(project, "contribute.tsx"));
   writeFileSync(
     join(project, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: { target: "ES2022", lib: ["ES2023", "DOM"], module: "ESNext", moduleResolution: "bundler", strict: true, noEmit: true, jsx: "react-jsx", types: [] }, include: ["*.ts", "*.tsx"] }),
+    JSON.stringify({
+      compilerOptions: {
+        target: "ES2022",
+        lib: ["ES2023", "DOM"],
+        module: "ESNext",
+        moduleResolution: "bundler",
+        strict: true,
+        noEmit: true,
+        jsx: "react-jsx",
+        types: [],
+      },
+      include: ["*.ts", "*.tsx"],
+    }),
   );
   step("tsc, strict: the README's examples, the React example and the package's declarations");
   run("npx", ["tsc", "-p", "."], project);
 
-  const vite = await import(pathToFileURL(createRequire(join(project, "package.json")).resolve("vite")).href);
+  const vite = await import(
+    pathToFileURL(createRequire(join(project, "package.json")).resolve("vite")).href
+  );
   browser = await launch();
 
-  const dev = await vite.createServer({ root: project, logLevel: "warn", server: { port: 0, host: "127.0.0.1" } });
+  const dev = await vite.createServer({
+    root: project,
+    logLevel: "warn",
+    server: { port: 0, host: "127.0.0.1" },
+  });
   await dev.listen();
   await check("dev", dev.httpServer.address().port);
   await dev.close();
@@ -122,7 +194,7 @@ try {
   rmSync(project, { recursive: true, force: true });
 }
 
-/** webpack knows the package's `new URL(…, import.meta.url)`; the types are stripped beforehand. */
+/** webpack supports the package's `new URL(…, import.meta.url)`; esbuild strips the types first. */
 async function buildWithWebpack() {
   const { code } = await esbuild.transform(main("const URLS = {};"), { loader: "ts" });
   writeFileSync(join(project, "main.js"), code);
@@ -135,11 +207,16 @@ async function buildWithWebpack() {
     optimization: { minimize: false },
     performance: false,
   });
-  const stats = await new Promise((resolve, reject) => compiler.run((error, stats) => (error ? reject(error) : resolve(stats))));
+  const stats = await new Promise((resolve, reject) =>
+    compiler.run((error, stats) => (error ? reject(error) : resolve(stats))),
+  );
   if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString("errors-warnings"));
 }
 
-/** esbuild leaves `new URL(…, import.meta.url)` as it stands, so worker and code are named as the README says. */
+/**
+ * esbuild does not resolve `new URL(…, import.meta.url)`, so worker and code have URLs as in the
+ * README.
+ */
 async function buildWithEsbuild() {
   const { warnings } = await esbuild.build({
     absWorkingDir: project,
@@ -153,16 +230,19 @@ async function buildWithEsbuild() {
   if (warnings.length > 0) throw new Error(JSON.stringify(warnings));
 }
 
-/** Looks at a folder that holds a built `main.js`, under the README's policy. */
+/** Checks a folder with a built `main.js` under the README's policy. */
 async function checkFolder(mode) {
   const folder = join(project, mode);
-  writeFileSync(join(folder, "index.html"), '<!doctype html><title>empty</title><body><script type="module" src="main.js"></script></body>');
+  writeFileSync(join(folder, "index.html"), html("main.js"));
   const types = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm" };
   const server = createServer((request, response) => {
     const name = request.url === "/" ? "index.html" : basename(request.url);
     const path = join(folder, name);
     if (!existsSync(path)) return void response.writeHead(404).end();
-    response.writeHead(200, { "Content-Type": types[extname(name)] ?? "application/octet-stream", "Content-Security-Policy": policy });
+    response.writeHead(200, {
+      "Content-Type": types[extname(name)] ?? "application/octet-stream",
+      "Content-Security-Policy": policy,
+    });
     response.end(readFileSync(path));
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -174,16 +254,27 @@ async function checkFolder(mode) {
 async function check(mode, port) {
   const page = await browser.newPage();
   const complaints = [];
-  page.on("console", (message) => message.type() === "error" && complaints.push(`${message.text()} ${message.location().url}`));
+  page.on("console", (message) => {
+    if (message.type() !== "error") return;
+    complaints.push(`${message.text()} ${message.location().url}`);
+  });
   page.on("pageerror", (error) => complaints.push(error.message));
   await page.goto(`http://127.0.0.1:${port}/`);
   const body = page.locator("body[data-result]");
   await body.waitFor({ state: "attached", timeout: 60_000 }).catch(() => {
-    throw new Error(`${mode}: the page did not finish: ${complaints.join("; ") || "no error was logged"}`);
+    throw new Error(
+      `${mode}: the page did not finish: ${complaints.join("; ") || "no error was logged"}`,
+    );
   });
   const result = JSON.parse(await body.getAttribute("data-result"));
-  if (result.code !== "CHECKPOINT_REQUIRED" || result.typed !== true) throw new Error(`${mode}: no typed error: ${JSON.stringify(result)}`);
-  if (typeof result.kernel !== "string") throw new Error(`${mode}: the worker did not run: ${result.kernelError}; ${complaints.join("; ")}`);
+  if (result.code !== "CHECKPOINT_REQUIRED" || result.typed !== true) {
+    throw new Error(`${mode}: no typed error: ${JSON.stringify(result)}`);
+  }
+  if (typeof result.kernel !== "string") {
+    throw new Error(
+      `${mode}: the worker did not run: ${result.kernelError}; ${complaints.join("; ")}`,
+    );
+  }
   step(`${mode}: ${JSON.stringify(result)}`);
   await page.close();
 }

@@ -1,8 +1,8 @@
-//! `cargo xtask bench-peer`: our consensus and a peer's, one after the other on the same machine,
-//! in release builds.
+//! `cargo xtask bench-peer`: benchmarks our consensus and that of a peer one after the other on the
+//! same machine, in release builds.
 //!
-//! The peer is a workspace of its own, so it is built here and by nothing else: `cargo xtask test`
-//! does not wait for it, and its dependencies are in no lock file of what is shipped.
+//! The peer is a workspace of its own, and only this command builds it. So `cargo xtask test` does
+//! not wait for it, and its dependencies are in no lock file of the shipped programs.
 
 use std::{
     env, fs,
@@ -21,10 +21,10 @@ use crate::{
 
 const PEER: &str = "simplex-peer";
 const PEER_MANIFEST: &str = "tests/peers/simplex/Cargo.toml";
-/// Linux's averages over one, five and fifteen minutes.
+/// Reads Linux's load averages over one, five and fifteen minutes.
 const LOAD: &str = "/proc/loadavg";
 
-/// Builds both, runs both, and prints the peer's figures beside ours as one line of JSON.
+/// Builds and runs both, and prints the peer's figures beside ours as one line of JSON.
 pub fn run(options: &BenchPeerOptions) -> Result<()> {
     let workspace = Workspace::locate()?;
     let mut steps = Steps::new(4);
@@ -46,7 +46,7 @@ pub fn run(options: &BenchPeerOptions) -> Result<()> {
     })?;
     let dir = match &options.dir {
         Some(dir) => dir.clone(),
-        None => emptied(&workspace.peers_target().join("stores"))?,
+        None => emptied_dir(&workspace.peers_target().join("stores"))?,
     };
     let load = fs::read_to_string(LOAD).ok();
     let ours = steps.run("our consensus", || {
@@ -62,12 +62,12 @@ pub fn run(options: &BenchPeerOptions) -> Result<()> {
         let mut command = Command::new(release(&workspace.peers_target(), PEER));
         last_line(&output(command.args(&options.peers).arg("--dir").arg(dir.join("peer")))?)
     })?;
-    println!("{}", beside(ours, peer, load.as_deref()));
+    println!("{}", merge_results(ours, peer, load.as_deref()));
     Ok(())
 }
 
-/// Where nothing is left of an earlier run.
-fn emptied(dir: &Path) -> Result<PathBuf> {
+/// Returns a folder without remains of an earlier run.
+fn emptied_dir(dir: &Path) -> Result<PathBuf> {
     if dir.exists() {
         fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
@@ -86,9 +86,13 @@ fn last_line(output: &str) -> Result<Map<String, Value>> {
     }
 }
 
-/// Our fields as they are, the peer's with `peer_` before them, and the load that the machine had
-/// before either.
-fn beside(mut ours: Map<String, Value>, peer: Map<String, Value>, load: Option<&str>) -> Value {
+/// Merges our fields, the peer's with the prefix `peer_`, and the load of the machine before both
+/// runs.
+fn merge_results(
+    mut ours: Map<String, Value>,
+    peer: Map<String, Value>,
+    load: Option<&str>,
+) -> Value {
     for (name, value) in peer {
         let name = if name == "peer" { name } else { format!("peer_{name}") };
         ours.insert(name, value);
@@ -109,7 +113,7 @@ mod tests {
         let ours = last_line("building\n{\"nodes\":4,\"p50_ms\":9.5}\n").unwrap();
         let peer =
             last_line("{\"peer\":\"commonware simplex\",\"nodes\":4,\"p50_ms\":14.0}").unwrap();
-        let both = beside(ours, peer, Some("0.25 0.10 0.05 1/200 4711\n"));
+        let both = merge_results(ours, peer, Some("0.25 0.10 0.05 1/200 4711\n"));
         assert_eq!(both["p50_ms"], 9.5);
         assert_eq!(both["peer"], "commonware simplex");
         assert_eq!(both["peer_p50_ms"], 14.0);

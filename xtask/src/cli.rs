@@ -1,11 +1,11 @@
-//! The command line: parsed by hand over lexopt, because everything waits for this crate to
-//! compile.
+//! The command line, parsed by hand over lexopt to keep the crate small, because everything else
+//! waits for its compilation.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::prelude::*;
 
-/// What `cargo xtask --help` prints.
+/// The text of `cargo xtask --help`.
 pub const HELP: &str = "\
 cargo xtask demo [--headless] [--json] [--built] [--port N] [--rounds N] [--keep DIR]
     builds everything, starts a relay and four validators, waits for your browser, and trains the digits model with it;
@@ -24,7 +24,7 @@ cargo xtask test [--only STEP]... [--long] [--list]
       --list       print the steps and end
 
 cargo xtask simulate [--nodes N] [--seeds N] [--json] [...]
-    runs committees in virtual time under faults and liars; `cargo xtask simulate --help` says more
+    runs committees in virtual time under faults and Byzantine members; see `cargo xtask simulate --help`
 
 cargo xtask bench-peer [--nodes N] [--seconds S] [--interval-ms MS] [...]
     builds our consensus and commonware's simplex in release, runs one after the other, and prints both as a line of JSON
@@ -33,7 +33,7 @@ cargo xtask bench-peer [--nodes N] [--seconds S] [--interval-ms MS] [...]
       --dir DIR              where both keep their stores: the disk to measure (default: in the target folder)
 
 cargo xtask preflight
-    says what is missing on this machine, and changes nothing
+    lists what is missing on this machine, and changes nothing
 ";
 
 /// One parsed command.
@@ -41,7 +41,7 @@ pub enum Command {
     Help,
     Demo(DemoOptions),
     Test(TestOptions),
-    /// Its arguments are the simulator's.
+    /// Runs the simulator with these arguments.
     Simulate(Vec<OsString>),
     BenchPeer(BenchPeerOptions),
     Preflight,
@@ -66,7 +66,7 @@ pub struct TestOptions {
     pub list: bool,
 }
 
-/// Options of `cargo xtask bench-peer`: what goes on to each of the two benches, which check it.
+/// Options of `cargo xtask bench-peer`: arguments for each of the two benchmarks, which check them.
 #[derive(Debug, Default)]
 pub struct BenchPeerOptions {
     pub ours: Vec<OsString>,
@@ -74,7 +74,7 @@ pub struct BenchPeerOptions {
     pub dir: Option<PathBuf>,
 }
 
-/// Reads the process's arguments.
+/// Parses the process's arguments.
 pub fn parse() -> Result<Command, lexopt::Error> {
     parse_from(lexopt::Parser::from_env())
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask`: the two commands of the README, the simulator, and what they are made of.
+//! `cargo xtask`: the two commands of the README, the simulator, and their parts.
 //!
-//! This crate knows how the repository is built, started and tested, and nothing of the protocol.
-//! It refuses to begin before the preflight has found everything it needs, and it leaves no process
+//! This crate builds, starts and tests the repository, and contains nothing of the protocol. It
+//! starts only after the preflight has found everything that it needs, and it leaves no process
 //! behind, however it ends.
 
 mod bench_peer;
@@ -21,7 +21,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use cli::Command;
-use progress::say;
+use progress::print_line;
 
 fn main() -> ExitCode {
     if let Err(error) = process::install_signal_handler() {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if process::interrupted() => ExitCode::from(process::EXIT_INTERRUPTED),
         Err(error) => {
-            say(&format!("\nerror: {error:#}"));
+            print_line(&format!("\nerror: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -1,12 +1,11 @@
-//! Processes that run beside this one: each in a group of its own, its standard output read as JSON
-//! lines, everything it prints kept in a log file.
+//! Processes beside this one. Each is in a group of its own, its standard output is read as JSON
+//! lines, and a log file keeps everything that it prints.
 //!
-//! None outlives this program. A handle that is dropped ends its group; a signal or the end of
-//! `main` ends every descendant; and on Linux orphans of our children become ours
-//! (`PR_SET_CHILD_SUBREAPER`), while our own sudden death is told to them by the kernel
-//! (`PR_SET_PDEATHSIG`).
+//! None outlives this program. Dropping a handle ends its group; a signal or the end of `main` ends
+//! every descendant. On Linux, orphans of our children become ours (`PR_SET_CHILD_SUBREAPER`), and
+//! the kernel signals them if this program dies suddenly (`PR_SET_PDEATHSIG`).
 //!
-//! A command that ends in an orderly way by itself asks for the first signal with [`on_interrupt`];
+//! A command that ends in an orderly way by itself receives the first signal with [`on_interrupt`];
 //! the second signal ends everything at once.
 
 use std::{
@@ -32,36 +31,36 @@ use signal_hook::{
 };
 
 use crate::{
-    progress::say,
+    progress::print_line,
     unix::{self, Pid, Signal, signal_group},
 };
 
-/// How long a process may take to end when it is asked to, before it is made to.
+/// Time between asking a process to end and killing it.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often the end of a process is looked for.
+/// Interval between checks whether a process has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The exit code of a program that a signal ended, as shells report Ctrl-C.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// The groups that are running now, for the signal handler.
+/// The running process groups, for the signal handler.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-/// Set by the signal itself, before any child's end can be seen here.
+/// Set by the signal handler first, before this program can see the end of a child.
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
-/// Takes the first signal, if a command wants it.
+/// Callback for the first signal, if a command has set one.
 static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 
 type Listener = Box<dyn FnOnce() + Send>;
 
-/// The two things that a process does.
+/// Report of a process.
 #[derive(Debug)]
-pub enum What {
-    /// It printed one line of JSON.
+pub enum ProcessReport {
+    /// The process printed one line of JSON.
     Line(Value),
-    /// It closed its standard output, which our programs do only by ending.
+    /// The process closed its standard output; our programs do so only when they end.
     Ended,
 }
 
-/// A running process. Dropping it ends the process and all that it started.
+/// A running process. Dropping it ends the process and all its descendants.
 pub struct Process {
     name: String,
     child: process::Child,
@@ -69,13 +68,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a process. `report` gets each line of JSON that it prints, and then its end; other
-    /// lines are only logged.
+    /// Starts a process. `report` receives each line of JSON that it prints, and then its end.
+    /// Other lines are only logged.
     pub fn spawn(
         name: &str,
         command: &mut Command,
         log: &Path,
-        report: impl FnMut(What) + Send + 'static,
+        report: impl FnMut(ProcessReport) + Send + 'static,
     ) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let errors = file.try_clone().context("cannot share a log file")?;
@@ -105,8 +104,8 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for a process that has closed its output; one that still runs after the grace is
-    /// ended.
+    /// Waits for a process that has closed its output. A process that still runs after the grace
+    /// period is killed.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.wait_until(Instant::now() + GRACE)? {
             return Ok(status);
@@ -127,15 +126,15 @@ impl Process {
     }
 
     /// Asks the whole group to end.
-    fn ask_to_end(&self) {
+    fn send_terminate(&self) {
         signal_group(group_of(&self.child), Signal::Terminate);
     }
 
     fn end(&mut self) {
         let group = group_of(&self.child);
-        self.ask_to_end();
+        self.send_terminate();
         let _ = self.wait_until(Instant::now() + GRACE);
-        // The leader may be gone and others of its group not.
+        // The leader may have ended before others of its group.
         signal_group(group, Signal::Kill);
         let _ = self.child.wait();
         groups().retain(|running| *running != group);
@@ -148,15 +147,15 @@ impl Drop for Process {
     }
 }
 
-/// Ends several processes in the time of one.
+/// Ends several processes at the same time.
 pub fn end_all(processes: Vec<Process>) {
     for process in &processes {
-        process.ask_to_end();
+        process.send_terminate();
     }
     drop(processes);
 }
 
-/// How a process ended, in words.
+/// Describes how a process ended.
 pub fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with code {code}"),
@@ -182,7 +181,7 @@ pub fn install_signal_handler() -> Result<()> {
         for _ in signals.forever() {
             let listener = LISTENER.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(listener) = listener else {
-                say("\ninterrupted: ending everything that was started");
+                print_line("\ninterrupted: ending everything that was started");
                 end_descendants();
                 process::exit(EXIT_INTERRUPTED.into());
             };
@@ -197,15 +196,15 @@ pub fn on_interrupt(listener: impl FnOnce() + Send + 'static) {
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
 }
 
-/// Whether a signal has asked this program to end. An error is then no news: processes end because
-/// they were asked to.
+/// Returns whether a signal has asked this program to end. Errors are then expected, because
+/// processes were asked to end.
 pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Ends every process that was started from here, and what those started in turn.
+/// Ends all descendants of this program.
 pub fn end_descendants() {
-    // Held throughout: nothing new is registered while everything ends, and a second caller waits
+    // Held throughout: no process is registered while everything ends, and a second caller waits
     // for the first.
     let mut groups = groups();
     for group in groups.iter() {
@@ -226,15 +225,15 @@ pub fn end_descendants() {
     }
 }
 
-fn forward(output: ChildStdout, mut log: File, mut report: impl FnMut(What)) {
+fn forward(output: ChildStdout, mut log: File, mut report: impl FnMut(ProcessReport)) {
     for line in BufReader::new(output).split(b'\n') {
         let Ok(line) = line else { break };
         let _ = log.write_all(&line).and_then(|()| log.write_all(b"\n"));
         if let Ok(json) = serde_json::from_slice(&line) {
-            report(What::Line(json));
+            report(ProcessReport::Line(json));
         }
     }
-    report(What::Ended);
+    report(ProcessReport::Ended);
 }
 
 fn groups() -> MutexGuard<'static, Vec<Pid>> {
@@ -245,7 +244,7 @@ fn group_of(child: &process::Child) -> Pid {
     child.id().cast_signed()
 }
 
-/// Every living process below this one, from proc(5).
+/// Returns all living descendants, by proc(5).
 #[cfg(target_os = "linux")]
 fn descendants() -> Vec<Pid> {
     let parents: Vec<(i32, i32)> = std::fs::read_dir("/proc")
@@ -270,14 +269,14 @@ fn descendants() -> Vec<Pid> {
     found.split_off(1)
 }
 
-/// Elsewhere only the registered groups are known.
+/// On other systems only the registered groups are known.
 #[cfg(not(target_os = "linux"))]
 fn descendants() -> Vec<Pid> {
     Vec::new()
 }
 
-/// The parent in a line of `/proc/N/stat`, unless the process has ended and waits to be reaped.
-/// The name, which may hold spaces and parentheses, stands in the outermost parentheses.
+/// Reads the parent from a line of `/proc/N/stat`, unless the process is a zombie. The name, which
+/// may contain spaces and parentheses, stands in the outermost parentheses.
 #[cfg(target_os = "linux")]
 fn living_parent(stat: &str) -> Option<i32> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -293,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    fn shell(script: &str) -> (Process, mpsc::Receiver<What>) {
+    fn shell(script: &str) -> (Process, mpsc::Receiver<ProcessReport>) {
         let (sender, reports) = mpsc::channel();
         let log = env::temp_dir().join(format!(
             "xtask-{}-{:?}.log",
@@ -309,9 +308,9 @@ mod tests {
     #[test]
     fn json_lines_are_reported_and_the_rest_is_logged() {
         let (mut process, reports) = shell("echo plain; echo '{\"a\":1}'; echo wrong >&2; exit 3");
-        let What::Line(line) = reports.recv().unwrap() else { panic!("no line") };
+        let ProcessReport::Line(line) = reports.recv().unwrap() else { panic!("no line") };
         assert_eq!(line["a"], 1);
-        assert!(matches!(reports.recv().unwrap(), What::Ended));
+        assert!(matches!(reports.recv().unwrap(), ProcessReport::Ended));
         assert_eq!(describe(process.wait().unwrap()), "ended with code 3");
         let log = std::fs::read_to_string(process.log()).unwrap();
         assert!(log.contains("plain") && log.contains("wrong") && log.contains("\"a\""), "{log}");
@@ -321,7 +320,7 @@ mod tests {
     #[test]
     fn dropping_ends_grandchildren_too() {
         let (process, reports) = shell("sleep 600 & echo $!; wait");
-        let What::Line(line) = reports.recv().unwrap() else { panic!("no line") };
+        let ProcessReport::Line(line) = reports.recv().unwrap() else { panic!("no line") };
         let grandchild = Pid::try_from(line.as_i64().unwrap()).unwrap();
         assert!(runs(grandchild));
         let log = process.log().to_path_buf();
@@ -337,7 +336,7 @@ mod tests {
     fn runs(process: Pid) -> bool {
         let mut ps = Command::new("ps");
         let state = ps.args(["-o", "state=", "-p", &process.to_string()]).output().unwrap().stdout;
-        // Whoever adopted it reaps it; until then it is a zombie.
+        // The process that adopted it reaps it; until then it is a zombie.
         !state.is_empty() && !state.starts_with(b"Z")
     }
 

@@ -1,4 +1,4 @@
-//! What the terminal shows: numbered steps with the time that each took. All of it goes to standard
+//! Progress on the terminal: numbered steps with the duration of each. All of it goes to standard
 //! error, so that standard output stays free for `--json`.
 
 use std::{
@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::interrupted;
 
-/// Prints a line for people. A reader that has gone away is no reason to end.
-pub fn say(text: &str) {
+/// Prints a line for people. A closed output is not an error.
+pub fn print_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -29,37 +29,37 @@ impl Steps {
         Self { total, current: 0, began: Instant::now() }
     }
 
-    /// Time since the first step could begin.
+    /// Returns the time since the steps were created.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Runs one step, saying what it does, how far the whole is, and how long it took.
+    /// Runs one step, and prints its name, the overall progress, and its duration.
     pub fn run<T>(&mut self, title: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
         self.current += 1;
         let position = format!("[{:>2}/{}]", self.current, self.total);
-        say(&format!("{position} {title} (at {})", Clock(self.began.elapsed())));
+        print_line(&format!("{position} {title} (at {})", Clock(self.began.elapsed())));
         let began = Instant::now();
         let outcome =
             step().with_context(|| format!("step {} of {}, {title}", self.current, self.total));
         let verdict = match &outcome {
             Ok(_) => "done",
-            // What failed was asked to end.
+            // The step failed because the program was interrupted.
             Err(_) if interrupted() => return outcome,
             Err(_) => "FAILED",
         };
-        say(&format!("{position} {verdict} in {}", Clock(began.elapsed())));
+        print_line(&format!("{position} {verdict} in {}", Clock(began.elapsed())));
         outcome
     }
 
-    /// Counts a step that is left out, and says why.
+    /// Counts a step that is skipped, and prints the reason.
     pub fn skip(&mut self, title: &str, reason: &str) {
         self.current += 1;
-        say(&format!("[{:>2}/{}] {title}: left out, {reason}", self.current, self.total));
+        print_line(&format!("[{:>2}/{}] {title}: left out, {reason}", self.current, self.total));
     }
 }
 
-/// A duration as minutes and seconds.
+/// Formats a duration as minutes and seconds.
 pub struct Clock(pub Duration);
 
 impl fmt::Display for Clock {
@@ -73,8 +73,8 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Runs a command to its end, all its output on standard error; a non-zero end is an error that
-/// names the command.
+/// Runs a command to its end, with all its output on standard error. A non-zero exit is an error
+/// that names the command.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -87,8 +87,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and hands back its standard output; what it writes to standard error
-/// stays visible.
+/// Runs a command to its end and returns its standard output. Its standard error stays visible.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -102,7 +101,7 @@ pub fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("{} did not print UTF-8", Line(command)))
 }
 
-/// A command as a person would type it.
+/// Formats a command as a person would type it.
 struct Line<'a>(&'a Command);
 
 impl fmt::Display for Line<'_> {

@@ -9,10 +9,11 @@ use crate::workspace::Workspace;
 
 /// The package of the simulator.
 pub const PACKAGE: &str = "tequio-simulation";
-/// Core's part of it must not reach a program, so it is on for this package alone.
+/// The feature changes core and must not reach any other program, so it is enabled for this package
+/// alone.
 pub const FEATURE: &str = "simulator";
 
-/// Runs the simulator with these arguments; its standard output is this command's.
+/// Runs the simulator with these arguments. Its standard output is that of this command.
 pub fn run(arguments: &[OsString]) -> Result<()> {
     let status = command(&Workspace::locate()?, arguments.iter().cloned())
         .status()
@@ -23,7 +24,7 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// The command that does.
+/// Returns the command that runs the simulator.
 pub fn command(workspace: &Workspace, arguments: impl IntoIterator<Item = OsString>) -> Command {
     let mut cargo = workspace.cargo();
     cargo

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: every gate and every test of the repository, in an order in which later
-//! steps find what earlier ones built. A failed step does not stop those that do not need it: one
-//! run names all that is wrong.
+//! `cargo xtask test`: every gate and every test of the repository, ordered so that later steps use
+//! the output of earlier ones. A failed step does not stop independent steps, so one run shows all
+//! errors.
 
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
@@ -18,14 +18,14 @@ use crate::{
 /// Crates that compile for the browser and so are linted for it too.
 const BROWSER_CRATES: [&str; 4] =
     ["tequio-core", "tequio-p2p", "tequio-wasm", "tequio-webrtc-page"];
-/// Crates outside the workspace: kept in form and in licence like the rest.
+/// Crates outside the workspace, whose format and licences are checked like the rest.
 const OUTSIDE_CRATES: [&str; 2] = ["xtask/bindgen/Cargo.toml", "tests/fuzz/Cargo.toml"];
-/// Tests that measure on a quiet machine, or take minutes.
+/// Tests that need a quiet machine, or take minutes.
 const LONG_TESTS: &str = "binary(first_load) or test(each_way_with_offers_that_nobody_changes)";
 /// Folders with npm packages of their own.
 const NPM_FOLDERS: [&str; 3] = ["web", "tests/browser", "tests/js-libp2p"];
 
-/// What every step gets to see.
+/// Context of every step.
 struct Context {
     workspace: Workspace,
     environment: Environment,
@@ -35,7 +35,7 @@ struct Context {
 struct Step {
     name: &'static str,
     title: &'static str,
-    /// Steps whose products this one uses.
+    /// Steps whose output this step uses.
     needs: &'static [&'static str],
     run: fn(&Context) -> Result<()>,
 }
@@ -74,7 +74,7 @@ const STEPS: [Step; 16] = [
     },
     Step {
         name: "simulate",
-        title: "consensus in virtual time, under faults and liars",
+        title: "consensus in virtual time, under faults and Byzantine members",
         needs: &[],
         run: simulation,
     },
@@ -104,10 +104,10 @@ const STEPS: [Step; 16] = [
         run: long_campaigns,
     },
 ];
-/// The steps of `--long`. They need those that they name, and nothing needs them.
+/// The steps of `--long`. They depend on the steps that they name; no step depends on them.
 const LONG_STEPS: [&str; 1] = ["long-campaigns"];
 
-/// Runs the steps that the options ask for.
+/// Runs the steps that the options select.
 pub fn run(options: &TestOptions) -> Result<()> {
     if options.list {
         STEPS.iter().for_each(|step| println!("{:<12} {}", step.name, step.title));
@@ -145,8 +145,8 @@ pub fn run(options: &TestOptions) -> Result<()> {
     bail!("failed: {}; run one alone with `cargo xtask test --only STEP`", failed.join(", "));
 }
 
-/// The steps named and those that they need, in the order of the table. If none is named: those of
-/// `--long` or all others.
+/// Returns the named steps and those that they depend on, in the order of the table. Without names:
+/// the steps of `--long`, or all others.
 fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
     if let Some(unknown) = only.iter().find(|name| STEPS.iter().all(|step| step.name != *name)) {
         let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
@@ -160,7 +160,7 @@ fn select(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
     } else if long {
         wanted.extend(LONG_STEPS);
     }
-    // A step needs only steps that stand before it, so one pass backwards finds all.
+    // A step depends only on steps before it, so one pass backwards finds all.
     for step in STEPS.iter().rev() {
         if wanted.contains(step.name) {
             wanted.extend(step.needs);
@@ -253,8 +253,8 @@ fn web(context: &Context) -> Result<()> {
     run_command(npm(&web).args(["run", "build"]))
 }
 
-/// Tests and programs in one call: built apart, their dependencies' features could differ and be
-/// compiled twice.
+/// Builds tests and programs in one call. In separate builds, the features of dependencies could
+/// differ, and they would be compiled twice.
 fn build(context: &Context) -> Result<()> {
     run_command(context.workspace.cargo().args([
         "build",
@@ -273,7 +273,7 @@ fn test(context: &Context) -> Result<()> {
     ))
 }
 
-/// Tests behind the feature `long`, one after the other, with what they measure on the screen.
+/// Runs tests behind the feature `long` one after the other, with their measurements on the screen.
 fn long_campaigns(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
     // With the whole workspace, dependencies keep the features with which they are already built.
@@ -282,7 +282,7 @@ fn long_campaigns(context: &Context) -> Result<()> {
     run_command(with_chromium(&mut nextest, context))
 }
 
-/// Apart from the other tests, because nothing else may be built with the simulator's feature.
+/// Runs apart from the other tests, because nothing else may be built with the simulator's feature.
 fn simulation(context: &Context) -> Result<()> {
     let mut nextest = tools::nextest(&context.workspace)?;
     let package = ["--package", simulate::PACKAGE, "--features", simulate::FEATURE];
@@ -315,7 +315,7 @@ fn web_page(context: &Context) -> Result<()> {
     ))
 }
 
-/// Tells tests which browser to start.
+/// Passes the browser to the tests.
 fn with_chromium<'a>(command: &'a mut Command, context: &Context) -> &'a mut Command {
     let chromium =
         context.environment.chromium.clone().unwrap_or_else(|| PathBuf::from("chromium"));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn longer_campaigns_run_only_when_they_are_asked_for() {
+    fn longer_campaigns_run_only_on_request() {
         assert_eq!(names(&[]).len(), STEPS.len() - LONG_STEPS.len());
         let long: Vec<&str> = select(&[], true).unwrap().iter().map(|step| step.name).collect();
         assert_eq!(long, ["npm", "wasm", "web", "build", "long-campaigns"]);

@@ -1,6 +1,6 @@
-//! Programs that the tests need and that crates.io has: used where the machine has them, else
-//! compiled in their pinned version into the target folder, unoptimised, because compiling them is
-//! most of what they cost.
+//! Programs that the tests need and that crates.io has. A program on the machine is used; a missing
+//! one is compiled in its pinned version into the target folder, unoptimised, because compiling
+//! takes most of its time.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::{preflight::WASM_TARGET, progress, workspace::Workspace};
 
-/// A Cargo subcommand in the version that the gates were written against.
+/// A Cargo subcommand in the version for which the gates were written.
 struct Tool {
     name: &'static str,
     version: &'static str,
@@ -21,7 +21,7 @@ struct Tool {
 const NEXTEST: Tool = Tool { name: "cargo-nextest", version: "0.9.143" };
 const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
-/// `cargo nextest`, ready to take its arguments. Any version on the machine will do: its options
+/// Returns `cargo nextest` without arguments. Any installed version will do, because its options
 /// are stable.
 pub fn nextest(workspace: &Workspace) -> Result<Command> {
     let found = version(&mut Command::new(NEXTEST.name), "nextest").is_some();
@@ -34,8 +34,8 @@ pub fn nextest(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// `cargo deny`, ready to take its arguments. Its configuration changes between minor versions, so
-/// the pinned one it is.
+/// Returns `cargo deny` without arguments. Its configuration changes between minor versions, so
+/// this is always the pinned one.
 pub fn deny(workspace: &Workspace) -> Result<Command> {
     let found =
         version(&mut Command::new(DENY.name), "").is_some_and(|version| version == DENY.version);
@@ -45,7 +45,7 @@ pub fn deny(workspace: &Workspace) -> Result<Command> {
     Ok(command)
 }
 
-/// The writer of wasm bindings in `xtask/bindgen`, compiled when it changed.
+/// Returns the generator of wasm bindings in `xtask/bindgen`, compiled again when it has changed.
 pub fn bindgen(workspace: &Workspace) -> Result<Command> {
     let target = workspace.tools().join("bindgen");
     let mut cargo = workspace.cargo();
@@ -54,18 +54,18 @@ pub fn bindgen(workspace: &Workspace) -> Result<Command> {
     Ok(Command::new(target.join("debug/bindgen")))
 }
 
-/// A check of `core` alone, for a target without an operating system or for a browser.
+/// Returns a check of `core` alone, for a target without an operating system or for a browser.
 pub fn bare_core(workspace: &Workspace, target: &str) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["check", "--package", "tequio-core", "--no-default-features", "--target", target]);
     if target == WASM_TARGET {
-        // Without SIMD: the scalar kernels have to compile for a browser too.
+        // Without SIMD, because the scalar kernels must compile for a browser too.
         cargo.env("RUSTFLAGS", "");
     }
     cargo
 }
 
-/// The folder's own copy of a tool, compiled if it is not there yet.
+/// Returns the folder's own copy of a tool, compiled if it is missing.
 fn installed(workspace: &Workspace, tool: &Tool) -> Result<PathBuf> {
     let root = workspace.tools().join(format!("{}-{}", tool.name, tool.version));
     let program = root.join("bin").join(tool.name);
@@ -85,12 +85,12 @@ fn installed(workspace: &Workspace, tool: &Tool) -> Result<PathBuf> {
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
         .env("CARGO_INCREMENTAL", "0");
     progress::run(&mut cargo)?;
-    // Only the program is kept: what it was compiled from is a gigabyte.
+    // Only the program is kept: its build takes a gigabyte.
     fs::remove_dir_all(root.join("build")).context("cannot remove the build of a tool")?;
     Ok(program)
 }
 
-/// The version that a program on the machine says it has.
+/// Returns the version that an installed program reports.
 fn version(command: &mut Command, subcommand: &str) -> Option<String> {
     if !subcommand.is_empty() {
         command.arg(subcommand);

@@ -1,17 +1,17 @@
-//! The few system calls that the standard library does not offer, each behind a safe function.
-//! Everything waits for this crate to compile, so it calls libc itself.
+//! The few system calls that the standard library does not offer, each behind a safe function. The
+//! crate calls libc itself to stay small, because everything else waits for its compilation.
 
 use std::{ffi::CString, io, os::unix::ffi::OsStrExt, path::Path, process::Command};
 
 /// A process, or the group that it leads.
 pub type Pid = libc::pid_t;
 
-/// What a process can be told.
+/// A signal to a process.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal {
-    /// Asks it to end.
+    /// Requests the process to end (SIGTERM).
     Terminate,
-    /// Ends it.
+    /// Kills the process (SIGKILL).
     Kill,
 }
 
@@ -24,7 +24,7 @@ impl Signal {
     }
 }
 
-/// Signals one process. One that has ended already is no error: that is what the caller wants.
+/// Signals one process. It is no error if the process has already ended.
 pub fn signal(process: Pid, signal: Signal) {
     // SAFETY: kill(2) takes numbers and touches no memory of ours.
     unsafe { libc::kill(process, signal.number()) };
@@ -36,19 +36,19 @@ pub fn signal_group(group: Pid, signal: Signal) {
     unsafe { libc::killpg(group, signal.number()) };
 }
 
-/// Whether anything of a group is left, zombies included.
+/// Returns whether a process of a group is left, zombies included.
 pub fn group_exists(group: Pid) -> bool {
-    // SAFETY: signal 0 only asks.
+    // SAFETY: signal 0 only checks for existence.
     unsafe { libc::killpg(group, 0) == 0 }
 }
 
-/// Whether this process may install packages.
+/// Returns whether this process may install packages.
 pub fn is_root() -> bool {
     // SAFETY: geteuid(2) cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Free space for this user on the disk of an existing path.
+/// Returns the free space for this user on the disk of an existing path.
 pub fn free_bytes(path: &Path) -> Option<u64> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     // SAFETY: an all-zero statvfs is a valid value of that plain struct; the call reads the path
@@ -62,7 +62,7 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     Some((disk.f_bavail as u64).saturating_mul(disk.f_frsize as u64))
 }
 
-/// Whether this process was started with a signal ignored.
+/// Returns whether this process was started with a signal ignored.
 pub fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: an all-zero sigaction is a valid value of that plain struct; the call only writes
     // into it.
@@ -73,14 +73,13 @@ pub fn is_ignored(signal: libc::c_int) -> bool {
     }
 }
 
-/// Makes a read from the terminal fail, instead of stopping this process, while it is in the
-/// background.
+/// Makes a read from the terminal fail in the background, instead of stopping this process.
 pub fn fail_background_reads() {
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { libc::signal(libc::SIGTTIN, libc::SIG_IGN) };
 }
 
-/// Makes orphans of our children ours, so that none is lost (Linux).
+/// Makes orphans of our children our own children, so that none is lost (Linux).
 pub fn adopt_orphans() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     // SAFETY: this prctl(2) takes numbers and touches no memory of ours.
@@ -90,7 +89,7 @@ pub fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel ask a child to end when the thread that started it is gone (Linux).
+/// Makes the kernel signal a child when the thread that started it ends (Linux).
 pub fn end_with_parent(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {

@@ -1,5 +1,5 @@
-//! The browser's module: compiled small, bound to JavaScript, shrunk by wasm-opt, and held to its
-//! budget.
+//! The browser's module: compiled for size, bound to JavaScript, shrunk by wasm-opt, and checked
+//! against its size budget.
 
 use std::{
     fs,
@@ -13,22 +13,21 @@ use serde_json::Value;
 
 use crate::{preflight::WASM_TARGET, progress, tools, workspace::Workspace};
 
-/// The most that a person may have to download before the light node runs, in the encoding that
-/// servers send.
+/// Largest download of the light node, in the encoding that servers send.
 const BROTLI_BYTES_MAX: u64 = 660_000;
 
-/// Where the package's TypeScript looks for the module.
+/// The folder in which the package's TypeScript finds the module.
 const OUTPUT: &str = "web/package/wasm";
-/// The crate's name as the linker and the bindings spell it.
+/// The crate's name in the linker's and the bindings' spelling.
 const MODULE: &str = "tequio_wasm";
-/// The module that a test of the WebRTC transport runs in a tab, by its crate's name, and where its
-/// test finds it.
+/// The module that a test of the WebRTC transport runs in a tab, by its crate's name, and the
+/// folder in which the test finds it.
 const TEST_MODULE: &str = "tequio_webrtc_page";
 const TEST_OUTPUT: &str = "webrtc-page";
-/// The fingerprint of what the output was made from.
+/// The fingerprint of the inputs of the build.
 const STAMP: &str = ".made-from";
 
-/// What LLVM emits for this target today; wasm-opt must know it to accept the module.
+/// Features that LLVM emits for this target; wasm-opt must support them to accept the module.
 const FEATURES: [&str; 7] = [
     "--enable-simd",
     "--enable-bulk-memory",
@@ -39,10 +38,10 @@ const FEATURES: [&str; 7] = [
     "--enable-sign-ext",
 ];
 
-/// Once over: `--converge` takes minutes more.
+/// One pass, because `--converge` takes minutes more.
 const SHRINK: &str = "-Oz";
 
-/// Node brings both encoders, so that this crate need not compile them.
+/// Node.js contains both encoders, so this crate need not compile them.
 const MEASURE: &str = "
     const zlib = require('zlib'), bytes = require('fs').readFileSync(process.argv[1]);
     const brotli = zlib.brotliCompressSync(bytes, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: 11 } });
@@ -77,8 +76,8 @@ pub fn build(workspace: &Workspace) -> Result<()> {
     fs::write(output.join(STAMP), made_from).context("cannot write the module's fingerprint")
 }
 
-/// Lets the glue name the module's size, which a server that compresses it does not: the measure of
-/// a download's progress.
+/// Writes the module's size into the glue, as the measure of a download's progress. A server that
+/// compresses the module does not send this size.
 fn name_size(glue: &Path, module: &Path) -> Result<()> {
     let size =
         fs::metadata(module).with_context(|| format!("cannot read {}", module.display()))?.len();
@@ -88,8 +87,8 @@ fn name_size(glue: &Path, module: &Path) -> Result<()> {
     fs::write(glue, text).with_context(|| format!("cannot write {}", glue.display()))
 }
 
-/// Builds the module that drives the WebRTC transport in a test. Nobody downloads it, so it is not
-/// shrunk.
+/// Builds the module that drives the WebRTC transport in a test. It is not shrunk, because nobody
+/// downloads it.
 pub fn build_for_test(workspace: &Workspace) -> Result<()> {
     let compiled = compile(workspace, TEST_MODULE)?;
     let output = workspace.target().join(TEST_OUTPUT);
@@ -118,7 +117,7 @@ fn compile(workspace: &Workspace, module: &str) -> Result<PathBuf> {
     let mut cargo = workspace.cargo();
     let package = module.replace('_', "-");
     cargo.args(["build", "--package", &package, "--target", WASM_TARGET, "--profile", "wasm"]);
-    // The flags that the kernels need stand in .cargo/config.toml, which RUSTFLAGS would override.
+    // The kernels' flags are in .cargo/config.toml, which RUSTFLAGS would override.
     cargo
         .env("CARGO_TARGET_DIR", &folder)
         .env_remove("RUSTFLAGS")
@@ -136,8 +135,7 @@ fn measure(module: &Path) -> Result<Sizes> {
     Ok(Sizes { raw: size("raw")?, gzip: size("gzip")?, brotli: size("brotli")? })
 }
 
-/// A hash of everything that decides the output: the compiled module, the binder, and the
-/// shrinker's options.
+/// Hashes all inputs of the output: the compiled module, the binder, and the options of wasm-opt.
 fn fingerprint(workspace: &Workspace, compiled: &Path) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     let inputs = [

@@ -1,5 +1,4 @@
-//! Where things are: the repository, the target folder, and the folders that builds of another kind
-//! keep to themselves.
+//! Paths: the repository, the target folder, and the separate folders of builds of another kind.
 
 use std::{
     env,
@@ -17,8 +16,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the repository from the manifest of this crate; `CARGO_TARGET_DIR` is honoured as
-    /// Cargo does it.
+    /// Finds the repository from the manifest of this crate. `CARGO_TARGET_DIR` applies as in
+    /// Cargo.
     pub fn locate() -> Result<Self> {
         let manifest = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
@@ -28,7 +27,7 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// Folders of a test's own.
+    /// Uses the given folders, for tests.
     #[cfg(test)]
     pub fn at(root: PathBuf, target: PathBuf) -> Self {
         Self { root, target }
@@ -48,33 +47,33 @@ impl Workspace {
         &self.target
     }
 
-    /// The optimised wasm build: other flags and profile, so a folder of its own.
+    /// Returns the folder of the optimised wasm build, separate because of its flags and profile.
     pub fn wasm_target(&self) -> PathBuf {
         self.target.join("wasm")
     }
 
-    /// Peers that benches run beside ours, each from a workspace of its own.
+    /// Returns the folder of peers for benchmarks, each from a workspace of its own.
     pub fn peers_target(&self) -> PathBuf {
         self.target.join("peers")
     }
 
-    /// Programs that are built once and kept: the bindings' writer, and pinned tools that the
-    /// machine lacks.
+    /// Returns the folder of programs that are built once and kept: the generator of bindings, and
+    /// pinned tools that the machine lacks.
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")
     }
 
-    /// A program of the workspace, as the dev profile leaves it.
+    /// Returns a program of the workspace in the dev profile.
     pub fn binary(&self, name: &str) -> PathBuf {
         self.binaries().join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
 
-    /// The folder of the workspace's programs, as the dev profile leaves them.
+    /// Returns the folder of the workspace's programs in the dev profile.
     pub fn binaries(&self) -> PathBuf {
         self.target.join("debug")
     }
 
-    /// Cargo, in the root of the repository, building into the target folder of this workspace.
+    /// Returns a Cargo command in the root of the repository that builds into this target folder.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);

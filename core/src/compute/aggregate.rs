@@ -1,29 +1,29 @@
-//! The coordinator's part of a round: each lane or unit counted once, then the weights moved.
+//! The coordinator's part of a round: counts each work unit once, then moves the weights.
 //!
-//! Sums do not depend on the order of arrival, and a part that comes twice is counted once, so
-//! every coordinator that has accepted the same parts has the same weights.
+//! Sums do not depend on the order of arrival, and a work unit that arrives twice is counted once.
+//! Coordinators that have accepted the same units therefore have the same weights.
 
 use super::{
     error::{ComputeError, check_count, check_position},
-    exact::UnitResult,
+    exact::ExactStepResult,
     fixed::{GRADIENT_FRACTION, LIM, rshr},
-    lane::LaneResult,
+    local_steps::LocalStepsResult,
     params::{Mode, Plan},
-    state::{LaneState, Weights},
+    state::{TrainingState, Weights},
     step::update_layer,
 };
 use alloc::{vec, vec::Vec};
 
-/// What became of a part.
+/// The outcome of adding a work unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// Counted.
     New,
-    /// Was there already; ignored.
+    /// Already counted; ignored.
     Duplicate,
 }
 
-/// The parts of a round that have come, and their sum.
+/// The work units of a round that have arrived, and their sum.
 #[derive(Clone, Debug)]
 struct Sum {
     round: u32,
@@ -36,23 +36,23 @@ impl Sum {
         check_position("round", round, plan.rounds())?;
         Ok(Self {
             round,
-            seen: vec![false; plan.lanes() as usize],
+            seen: vec![false; plan.units_per_round() as usize],
             sums: vec![0; plan.topology().parameters()],
         })
     }
 
-    fn claim(&mut self, part: u32) -> Result<Added, ComputeError> {
+    fn mark(&mut self, unit: u32) -> Result<Added, ComputeError> {
         let count = self.seen.len() as u32;
-        let seen = self.seen.get_mut(part as usize).ok_or(ComputeError::Position {
-            what: "lane",
-            value: part,
+        let seen = self.seen.get_mut(unit as usize).ok_or(ComputeError::Position {
+            what: "work unit",
+            value: unit,
             count,
         })?;
         Ok(if core::mem::replace(seen, true) { Added::Duplicate } else { Added::New })
     }
 
     fn missing(&self) -> Vec<u32> {
-        (0u32..).zip(&self.seen).filter(|(_, seen)| !**seen).map(|(part, _)| part).collect()
+        (0u32..).zip(&self.seen).filter(|(_, seen)| !**seen).map(|(unit, _)| unit).collect()
     }
 
     fn require_complete(&self) -> Result<(), ComputeError> {
@@ -82,12 +82,12 @@ macro_rules! round_state {
     };
 }
 
-/// A round of local lanes.
+/// A round of local steps.
 #[derive(Clone, Debug)]
-pub struct LaneRound(Sum);
+pub struct LocalStepsRound(Sum);
 
-impl LaneRound {
-    /// No lane yet.
+impl LocalStepsRound {
+    /// A round without any work unit.
     pub fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
         match plan.params().mode {
             Mode::Local { .. } => Sum::new(plan, round).map(Self),
@@ -97,10 +97,10 @@ impl LaneRound {
 
     round_state!();
 
-    /// Counts a lane's result, whose form has been checked.
-    pub fn add(&mut self, lane: u32, result: &LaneResult) -> Result<Added, ComputeError> {
+    /// Counts a work unit's result, whose form has been checked.
+    pub fn add(&mut self, unit: u32, result: &LocalStepsResult) -> Result<Added, ComputeError> {
         check_count("delta", result.delta.len(), self.0.sums.len())?;
-        let added = self.0.claim(lane)?;
+        let added = self.0.mark(unit)?;
         if added == Added::New {
             for (sum, delta) in self.0.sums.iter_mut().zip(result.delta.iter()) {
                 *sum += i64::from(*delta);
@@ -109,7 +109,7 @@ impl LaneRound {
         Ok(added)
     }
 
-    /// Moves the weights by the mean of the lanes' moves.
+    /// Moves the weights by the mean of the units' deltas.
     pub fn finish(self, weights: &mut Weights) -> Result<(), ComputeError> {
         self.0.require_complete()?;
         check_count("weights", weights.as_slice().len(), self.0.sums.len())?;
@@ -123,12 +123,12 @@ impl LaneRound {
     }
 }
 
-/// A round of exact units.
+/// A round of exact steps.
 #[derive(Clone, Debug)]
-pub struct UnitRound(Sum);
+pub struct ExactRound(Sum);
 
-impl UnitRound {
-    /// No unit yet.
+impl ExactRound {
+    /// A round without any work unit.
     pub fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
         match plan.params().mode {
             Mode::Exact { .. } => Sum::new(plan, round).map(Self),
@@ -138,16 +138,16 @@ impl UnitRound {
 
     round_state!();
 
-    /// Counts a unit's gradients, aligned to one exponent.
+    /// Counts a work unit's gradients, aligned to one exponent.
     pub fn add(
         &mut self,
         plan: &Plan,
         unit: u32,
-        result: &UnitResult,
+        result: &ExactStepResult,
     ) -> Result<Added, ComputeError> {
         result.check_form(plan)?;
         check_count("sums", self.0.sums.len(), plan.topology().parameters())?;
-        let added = self.0.claim(unit)?;
+        let added = self.0.mark(unit)?;
         if added == Added::New {
             for (layer, exponent) in plan.topology().layers().iter().zip(result.exponents.iter()) {
                 let shift = GRADIENT_FRACTION - u32::from(*exponent);
@@ -170,10 +170,10 @@ impl UnitRound {
     }
 
     /// Moves momentum and weights by the round's gradient.
-    pub fn finish(self, plan: &Plan, state: &mut LaneState) -> Result<(), ComputeError> {
+    pub fn finish(self, plan: &Plan, state: &mut TrainingState) -> Result<(), ComputeError> {
         self.0.require_complete()?;
         state.check(plan.topology())?;
-        check_position("batch", 0, plan.lanes())?;
+        check_position("batch", 0, plan.units_per_round())?;
         let learning_rate = plan.learning_rate(self.0.round);
         for layer in plan.topology().layers() {
             let sums = self.0.sums.get(layer.range()).unwrap_or_default().iter().copied();
@@ -181,7 +181,7 @@ impl UnitRound {
                 layer,
                 plan.params(),
                 learning_rate,
-                plan.batch_rows().trailing_zeros(),
+                plan.rows_per_batch().trailing_zeros(),
                 sums,
                 state,
             );
@@ -196,16 +196,16 @@ mod tests {
     use crate::compute::params::tests::params;
 
     #[test]
-    fn rounds_refuse_the_other_mode_and_unknown_places() {
-        let local = params(&[4, 2], Mode::Local { lanes: 2, steps: 3 }).validate().unwrap();
+    fn rounds_refuse_the_other_mode_and_unknown_units() {
+        let local = params(&[4, 2], Mode::Local { units: 2, steps: 3 }).validate().unwrap();
         let exact = params(&[4, 2], Mode::Exact { units: 2 }).validate().unwrap();
-        assert_eq!(UnitRound::new(&local, 0).unwrap_err(), ComputeError::Mode);
-        assert_eq!(LaneRound::new(&exact, 0).unwrap_err(), ComputeError::Mode);
+        assert_eq!(ExactRound::new(&local, 0).unwrap_err(), ComputeError::Mode);
+        assert_eq!(LocalStepsRound::new(&exact, 0).unwrap_err(), ComputeError::Mode);
         assert!(matches!(
-            LaneRound::new(&local, 880).unwrap_err(),
+            LocalStepsRound::new(&local, 880).unwrap_err(),
             ComputeError::Position { what: "round", .. }
         ));
-        let round = LaneRound::new(&local, 0).unwrap();
+        let round = LocalStepsRound::new(&local, 0).unwrap();
         assert_eq!(round.missing(), [0, 1]);
         let error = round.finish(&mut Weights::initial(&local)).unwrap_err();
         assert_eq!(error, ComputeError::Incomplete { missing: 2, count: 2 });

@@ -1,7 +1,7 @@
-//! Bounded arrays of integers, encoded as borsh encodes a `Vec` of them, but by blocks instead of
-//! item by item.
+//! Bounded arrays of integers. Their encoding is borsh's encoding of a `Vec`, but written and read
+//! by blocks instead of item by item.
 //!
-//! The cap is checked before memory is taken, and memory is taken only as bytes arrive.
+//! The cap is checked before memory is allocated, and memory is allocated only as bytes arrive.
 
 use alloc::vec::Vec;
 use borsh::{
@@ -12,11 +12,11 @@ use core::ops::Deref;
 
 /// An integer with a fixed little-endian form.
 pub trait Element: Copy {
-    /// Bytes of its form.
+    /// Bytes of the encoding.
     const BYTES: usize;
-    /// Writes the form into exactly `BYTES` bytes.
+    /// Writes the encoding into exactly `BYTES` bytes.
     fn put(self, out: &mut [u8]);
-    /// Reads it from exactly `BYTES` bytes.
+    /// Reads the encoding from exactly `BYTES` bytes.
     fn take(bytes: &[u8]) -> Self;
 }
 
@@ -37,10 +37,10 @@ macro_rules! element {
 }
 element!(i8, u8, i32, i64);
 
-/// Bytes converted at a time: BLAKE3 is fastest when it is fed many of its chunks at once.
+/// Bytes converted at a time: BLAKE3 is fastest with many of its chunks at once.
 const BLOCK_BYTES: usize = 16 << 10;
 
-/// Hands the little-endian bytes of `items` to `sink`, block by block.
+/// Passes the little-endian bytes of `items` to `sink`, block by block.
 pub fn for_each_block<T: Element, E>(
     items: &[T],
     mut sink: impl FnMut(&[u8]) -> core::result::Result<(), E>,
@@ -71,7 +71,7 @@ pub fn update_hash<T: Element>(hasher: &mut blake3::Hasher, items: &[T]) {
 pub struct Array<T, const N: usize>(Vec<T>);
 
 impl<T, const N: usize> Array<T, N> {
-    /// Wraps `items`, or hands them back if they are too many.
+    /// Wraps `items`, or returns them if there are too many.
     pub fn new(items: Vec<T>) -> core::result::Result<Self, Vec<T>> {
         if items.len() > N { Err(items) } else { Ok(Self(items)) }
     }

@@ -1,9 +1,9 @@
-//! Why a computation is refused. Nothing here happens to inputs that went through
-//! [`super::params::Plan`] and the checks of their types; all of it can happen to what a peer sent.
+//! Why a computation is refused. Inputs that passed [`super::params::Plan`] and the checks of their
+//! types never cause these errors; data from a peer can cause all of them.
 
 use super::{kernel::ShapeError, params::ParamsError, state::StateError};
 
-/// A computation that cannot be done as asked, or a result that has not the form of one.
+/// A computation that is impossible as requested, or a result of the wrong form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ComputeError {

@@ -1,43 +1,44 @@
-//! Units of one step, for jobs that exchange every step: what a worker computes and hands in.
+//! Work units of one exact step, for jobs that exchange every step: the worker's computation and
+//! its result.
 //!
-//! The trace holds all products of the step, so that a verifier can check them faster than it could
-//! compute them (see [`super::freivalds`]); the result is the part that enters the weights.
+//! The trace holds all products of the step, so that checking is faster than computing them (see
+//! [`super::freivalds`]). The result is the part that enters the weights.
 
 use super::{
     array::{Array, update_hash},
     dataset::Samples,
     error::{ComputeError, check_count, check_position},
     fixed::GRADIENT_FRACTION,
-    lane::{LaneId, check_rows},
+    local_steps::{WorkUnitId, check_rows},
     params::{DIMS_MAX, Mode, PARAMETERS_MAX, Plan},
-    state::Published,
+    state::QuantisedWeights,
     step::{Position, Workspace},
 };
 use crate::{
     codec::{self, BoundedVec},
-    crypto::hash::Context,
+    crypto::hash::HashContext,
     types::Digest,
 };
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Most numbers in the products of a unit.
+/// Most numbers in the products of a work unit.
 pub const TRACE_VALUES_MAX: usize = 1 << 22;
-/// Every sum of products stays below this, by section 6 of the specification; a claim at or above
-/// it is false.
+/// Every sum of products stays below this, by section 6 of the specification; a sum at or above it
+/// is false.
 pub const PRODUCT_LIMIT: u32 = 1 << 30;
 
-/// The gradients of a unit, layer after layer, and the exponent of each layer.
+/// The gradients of a work unit, layer after layer, and the exponent of each layer.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct UnitResult {
+pub struct ExactStepResult {
     /// `G_l`, in the layout of the weights.
     pub gradients: Array<i32, PARAMETERS_MAX>,
     /// `s_l`.
     pub exponents: BoundedVec<u8, DIMS_MAX>,
 }
 
-impl UnitResult {
-    /// Refuses wrong lengths and numbers that no honest unit has.
+impl ExactStepResult {
+    /// Refuses wrong lengths and numbers that no honest result has.
     pub fn check_form(&self, plan: &Plan) -> Result<(), ComputeError> {
         check_count("gradients", self.gradients.len(), plan.topology().parameters())?;
         check_count("exponents", self.exponents.len(), plan.topology().layers().len())?;
@@ -56,21 +57,21 @@ pub(super) fn check_products(what: &'static str, values: &[i32]) -> Result<(), C
     }
 }
 
-/// All products of a unit.
+/// All products of a work unit.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct UnitTrace {
+pub struct ExactStepTrace {
     /// `Z_l` of every layer, one after another.
     pub forward: Array<i32, TRACE_VALUES_MAX>,
     /// `E_l` of every layer but the first, one after another.
     pub backward: Array<i32, TRACE_VALUES_MAX>,
-    /// What enters the weights.
-    pub result: UnitResult,
+    /// The part that enters the weights.
+    pub result: ExactStepResult,
 }
 
-impl UnitTrace {
+impl ExactStepTrace {
     /// The digest that a worker commits to before the verifier draws its secrets.
-    pub fn digest(&self, id: &LaneId) -> Digest {
-        let mut hasher = Context::LaneResult.hasher();
+    pub fn digest(&self, id: &WorkUnitId) -> Digest {
+        let mut hasher = HashContext::LaneResult.hasher();
         let lengths = [
             self.forward.len() as u32,
             self.backward.len() as u32,
@@ -83,9 +84,9 @@ impl UnitTrace {
         Digest(*hasher.finalize().as_bytes())
     }
 
-    /// Refuses wrong lengths and numbers that no honest unit has.
+    /// Refuses wrong lengths and numbers that no honest trace has.
     pub fn check_form(&self, plan: &Plan) -> Result<(), ComputeError> {
-        let (rows, layers) = (plan.unit_rows(), plan.topology().layers());
+        let (rows, layers) = (plan.rows_per_step(), plan.topology().layers());
         check_count(
             "forward products",
             self.forward.len(),
@@ -102,29 +103,29 @@ impl UnitTrace {
     }
 }
 
-/// Computes a unit of a round from the published weights; `rows` are those of
-/// [`super::lane::EpochOrder::lane_rows`].
-pub fn run_unit(
+/// Computes a work unit of a round from the quantised weights; `rows` are those of
+/// [`super::local_steps::EpochOrder::rows_of_unit`].
+pub fn run_exact_step(
     plan: &Plan,
     round: u32,
     unit: u32,
-    published: &Published,
+    quantised: &QuantisedWeights,
     rows: &Samples,
-) -> Result<UnitTrace, ComputeError> {
+) -> Result<ExactStepTrace, ComputeError> {
     if !matches!(plan.params().mode, Mode::Exact { .. }) {
         return Err(ComputeError::Mode);
     }
     check_position("round", round, plan.rounds())?;
-    check_position("unit", unit, plan.lanes())?;
-    check_rows(plan, rows, plan.unit_rows())?;
-    published.check(plan.topology())?;
+    check_position("unit", unit, plan.units_per_round())?;
+    check_rows(plan, rows, plan.rows_per_step())?;
+    quantised.check(plan.topology())?;
     let mut workspace = Workspace::new(plan.topology());
-    workspace.forward(plan.topology(), published, rows.values())?;
-    workspace.backward(plan, published, Position { round, unit }, rows.labels())?;
-    Ok(UnitTrace {
+    workspace.forward(plan.topology(), quantised, rows.values())?;
+    workspace.backward(plan, quantised, Position { round, unit }, rows.labels())?;
+    Ok(ExactStepTrace {
         forward: bounded("forward products", workspace.products.concat())?,
         backward: bounded("backward products", workspace.back.concat())?,
-        result: UnitResult {
+        result: ExactStepResult {
             gradients: bounded("gradients", workspace.gradients.concat())?,
             exponents: BoundedVec::truncated(workspace.exponents.iter().map(|e| *e as u8)),
         },

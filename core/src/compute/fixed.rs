@@ -2,7 +2,7 @@
 
 /// Fraction bits of the master weights.
 pub const WEIGHT_FRACTION: u32 = 24;
-/// Fraction bits at which gradients of different units are added up.
+/// Fraction bits at which gradients of different work units are summed.
 pub const GRADIENT_FRACTION: u32 = 20;
 /// Master weights, momenta and clipped gradients stay within plus or minus this.
 pub const LIM: i32 = (1 << 30) - 1;

@@ -1,7 +1,7 @@
-//! Batch inference as work: the products of every layer, so that a checker can be sure for less
-//! than the work costs.
+//! Batch inference as work: the products of every layer are included, so that checking costs less
+//! than the work.
 //!
-//! A batch is cut into parts, whose size follows from the network's shape alone. The worker sends
+//! A batch is split into parts, whose size follows from the network's shape alone. The worker sends
 //! all products of a part, and [`super::freivalds::check_inference`] checks them.
 
 use super::{
@@ -9,22 +9,22 @@ use super::{
     dataset::{ROWS_MAX, Samples},
     error::{ComputeError, check_count},
     exact::{TRACE_VALUES_MAX, bounded, check_products},
-    params::{LANE_MACS_MAX, Topology},
+    params::{Topology, UNIT_MACS_MAX},
     predict::{Classifier, argmax},
     step::Workspace,
 };
-use crate::{codec, crypto::hash::Context, types::Digest};
+use crate::{codec, crypto::hash::HashContext, types::Digest};
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 use core::ops::Range;
 
-/// Most numbers in the products of a part: what a phone on a slow line still hands in within
+/// Most numbers in the products of a part: a phone on a slow line still submits them within
 /// seconds.
 pub const PART_VALUES_MAX: usize = 1 << 17;
 /// Most rows of a part.
 pub const PART_ROWS_MAX: u32 = 512;
 
-/// How a batch is cut into parts.
+/// The split of a batch into parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     rows: u32,
@@ -32,18 +32,18 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// For a batch of `rows`; none where there is no row, or where even one is too large.
+    /// The parts of a batch of `rows`; none if there is no row, or if even one row is too large.
     pub fn new(topology: &Topology, rows: u32) -> Option<Self> {
         let widths: usize = topology.layers().iter().map(|l| l.outputs).sum();
         let values = widths.max(topology.features()).max(1);
         let rows_per_part = u32::try_from(PART_VALUES_MAX / values).ok()?.min(PART_ROWS_MAX);
         let fits = (1..=ROWS_MAX).contains(&(rows as usize))
             && rows_per_part > 0
-            && topology.forward_macs(rows_per_part.into()) <= LANE_MACS_MAX;
+            && topology.forward_macs(rows_per_part.into()) <= UNIT_MACS_MAX;
         fits.then_some(Self { rows, rows_per_part })
     }
 
-    /// Parts in all.
+    /// Number of parts.
     pub const fn count(&self) -> u32 {
         self.rows.div_ceil(self.rows_per_part)
     }
@@ -54,13 +54,13 @@ impl Parts {
         first..first.saturating_add(self.rows_per_part).min(self.rows)
     }
 
-    /// The same, out of the batch.
+    /// The rows of a part, selected from the batch.
     pub fn select(&self, batch: &Samples, part: u32) -> Samples {
         batch.select(&self.rows_of(part).collect::<Vec<_>>())
     }
 }
 
-/// The answers for a part of a batch, with the products that led to them.
+/// The answers for a part of a batch, with the products that they follow from.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Inference {
     /// `Z_l` of every layer, one after another.
@@ -72,7 +72,7 @@ pub struct Inference {
 impl Inference {
     /// The digest that a worker commits to before the checker draws its secrets.
     pub fn digest(&self, job: &Digest, part: u32) -> Digest {
-        let mut hasher = Context::LaneResult.hasher();
+        let mut hasher = HashContext::LaneResult.hasher();
         hasher.update(&codec::encode(&(
             job,
             part,
@@ -95,19 +95,19 @@ impl Inference {
     }
 }
 
-/// Answers a part of a batch. Its size is limited by [`TRACE_VALUES_MAX`] and [`LANE_MACS_MAX`].
+/// Answers a part of a batch. Its size is limited by [`TRACE_VALUES_MAX`] and [`UNIT_MACS_MAX`].
 pub fn infer(classifier: &Classifier, rows: &Samples) -> Result<Inference, ComputeError> {
     let topology = classifier.topology();
     check_count("features", rows.features() as usize, topology.features())?;
     let values: u64 =
         topology.layers().iter().map(|l| u64::from(rows.rows()) * l.outputs as u64).sum();
     if values > TRACE_VALUES_MAX as u64
-        || topology.forward_macs(u64::from(rows.rows())) > LANE_MACS_MAX
+        || topology.forward_macs(u64::from(rows.rows())) > UNIT_MACS_MAX
     {
         return Err(ComputeError::Range { what: "rows of the batch", index: rows.rows() as usize });
     }
     let mut workspace = Workspace::new(topology);
-    workspace.forward(topology, classifier.published(), rows.values())?;
+    workspace.forward(topology, classifier.quantised(), rows.values())?;
     let logits = workspace.products.last().map_or(&[][..], |z| z);
     let classes: Vec<u8> = logits.chunks_exact(topology.classes()).map(argmax).collect();
     let found = classes.len();

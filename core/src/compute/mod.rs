@@ -1,15 +1,15 @@
 //! Verifiable computation: integer training and inference that give the same bits on every machine.
 //!
-//! All that a network computes is a chain of int8 x int8 → int32 matrix products ([`kernel`]) with
-//! cheap element-wise integer steps between ([`step`](self)). From a table of numbers ([`dataset`])
-//! and parameters ([`params`]), a job is split into rounds, and a round into lanes of local steps
-//! ([`lane`]) or units of one step ([`exact`]); the coordinator adds them up ([`aggregate`]). Lanes
-//! are checked by recomputation and replay of one disputed step, units and batch inference
-//! ([`infer`]) by Freivalds' method ([`freivalds`]). [`train`] does a whole job alone, and
-//! [`predict`] answers with what was learnt.
+//! A network computes a chain of int8 x int8 → int32 matrix products ([`kernel`]) with cheap
+//! element-wise integer steps between ([`step`](self)). A table of numbers ([`dataset`]) and
+//! parameters ([`params`]) define a job. It is split into rounds, and a round into work units of
+//! local steps ([`local_steps`]) or of one exact step ([`exact`]); the coordinator sums their
+//! results ([`aggregate`]). Local steps are checked by recomputation and replay of one disputed
+//! step. Exact steps and batch inference ([`infer`]) are checked by Freivalds' method
+//! ([`freivalds`]). [`train`] does a whole job alone, and [`predict`] applies the trained network.
 //!
 //! No floating point enters a result: it occurs only where a table becomes int8 bytes, once, and
-//! only in operations that IEEE 754 rounds in one way.
+//! only in operations for which IEEE 754 defines one rounding.
 
 pub mod aggregate;
 pub mod array;
@@ -20,7 +20,7 @@ pub mod fixed;
 pub mod freivalds;
 pub mod infer;
 pub mod kernel;
-pub mod lane;
+pub mod local_steps;
 pub mod params;
 pub mod predict;
 pub mod prng;

@@ -1,10 +1,10 @@
-//! What a training job fixes before it starts: the shape of the network and the constants of its
+//! The fixed parameters of a training job: the shape of the network and the constants of its
 //! arithmetic.
 //!
-//! [`JobParams`] is what travels and what the job's digest binds; it may say anything. [`Plan`] is
-//! the same after every limit of the specification's section 1 has been checked: only a plan
-//! reaches the arithmetic, so that section 6's proof that nothing overflows holds for whatever a
-//! peer sent.
+//! [`JobParams`] is the encoded form that the job's digest binds; its values are unchecked.
+//! [`Plan`] is the same after every limit of the specification's section 1 has been checked. Only a
+//! plan reaches the arithmetic, so section 6's proof that nothing overflows also covers parameters
+//! from a peer.
 
 pub use super::topology::{Architecture, Layer, Topology};
 
@@ -25,71 +25,71 @@ pub const WIDTH_MAX: u32 = 65_535;
 pub const CLASSES_MAX: u32 = 255;
 /// Most weights and biases: 16 MiB of master weights.
 pub const PARAMETERS_MAX: usize = 1 << 22;
-/// Most rows in a unit.
-pub const UNIT_ROWS_MAX: u32 = 65_536;
-/// Most lanes, or units, in a round.
-pub const LANES_MAX: u32 = 4096;
-/// Most local steps in a lane.
+/// Most rows in a step of a work unit.
+pub const ROWS_PER_STEP_MAX: u32 = 65_536;
+/// Most work units in a round.
+pub const UNITS_PER_ROUND_MAX: u32 = 4096;
+/// Most local steps in a work unit.
 pub const STEPS_MAX: usize = 1024;
 /// Most rounds; with [`STEPS_MAX`] the number of a step stays within 32 bits.
 pub const ROUNDS_MAX: u32 = 1 << 20;
-/// Most multiply-accumulates in one lane or unit: about ten seconds of one browser core.
-pub const LANE_MACS_MAX: u64 = 1 << 38;
-/// By default, tables with fewer training rows than this are small: they get more passes, and
-/// pixels the learning rate of other tables.
+/// Most multiply-accumulates in one work unit: about ten seconds of one browser core.
+pub const UNIT_MACS_MAX: u64 = 1 << 38;
+/// By default, tables with fewer training rows than this are small: they get more passes, and small
+/// tables of pixels the learning rate of other tables.
 const SMALL_TABLE_ROWS: u32 = 1000;
-/// Steps in a lane by default, for small tables over several passes: a step of a lane takes
-/// microseconds, what belongs to a round milliseconds.
+/// Steps in a work unit by default, for small tables over several passes: a step takes
+/// microseconds, the overhead of a round milliseconds.
 const STEPS_DEFAULT: u32 = 16;
 /// Fewest steps of a job by default.
 const STEPS_TOTAL_MIN: u32 = 800;
 
-/// How the workers of a round share the work.
+/// The split of a round's work among workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Mode {
-    /// Each lane makes `steps` steps of its own from the published weights; the lanes' moves are
+    /// Each work unit makes `steps` steps of its own from the same weights; the units' deltas are
     /// averaged.
     Local {
-        /// Lanes in a round, a power of two.
-        lanes: u32,
-        /// Steps in a lane.
+        /// Work units in a round, a power of two.
+        units: u32,
+        /// Steps in a work unit.
         steps: u32,
     },
-    /// Each round is one step; its batch is `units` units whose gradients are added up.
+    /// Each round is one step; its batch is `units` work units whose gradients are summed.
     Exact {
-        /// Units in a batch, a power of two.
+        /// Work units in a batch, a power of two.
         units: u32,
     },
 }
 
-/// How a gradient is rounded to int8.
+/// The rounding of a gradient to int8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Rounding {
-    /// Up with the probability of the fraction that is cut off.
+    /// Up with the probability of the fraction that is dropped.
     Stochastic,
     /// To the nearest, halves up.
     Nearest,
 }
 
-/// Everything that decides a training run, apart from its data.
+/// Everything that determines a training run, apart from its data.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct JobParams {
     /// The network.
     pub architecture: Architecture,
-    /// Rows in a unit, a power of two.
-    pub unit_rows: u32,
-    /// How a round is shared.
+    /// Rows in a step of a work unit, a power of two.
+    pub rows_per_step: u32,
+    /// The split of a round.
     pub mode: Mode,
     /// Learning rate with 16 fraction bits; halved after half of the rounds and again after three
     /// quarters.
     pub learning_rate: u32,
     /// Momentum with 8 fraction bits.
     pub momentum: u16,
-    /// Rounds in all.
+    /// Number of rounds.
     pub rounds: u32,
     /// Seed of initial weights, order and rounding.
     pub seed: u32,
-    /// How gradients are rounded.
+    /// Rounding of gradients.
     pub rounding: Rounding,
 }
 
@@ -111,9 +111,11 @@ pub enum ParamsError {
     PowerOfTwo { what: &'static str, value: u32, max: u32 },
     #[error("{what} is {value}, but must be {min} to {max}")]
     Range { what: &'static str, value: u32, min: u32, max: u32 },
-    #[error("a lane costs {macs} multiply-accumulates, but at most {LANE_MACS_MAX} are allowed")]
+    #[error(
+        "a work unit costs {macs} multiply-accumulates, but at most {UNIT_MACS_MAX} are allowed"
+    )]
     Work { macs: u64 },
-    #[error("a lane holds {values} {what}, but at most {max} are allowed")]
+    #[error("a work unit holds {values} {what}, but at most {max} are allowed")]
     Memory { what: &'static str, values: u64, max: u64 },
     #[error("the data has {found} {what}, the job {expected}")]
     Data { what: &'static str, found: u32, expected: u32 },
@@ -126,14 +128,14 @@ impl JobParams {
     /// least 800 steps.
     pub fn for_dataset(data: &Dataset, hidden: &[u32], seed: u32) -> Result<Self, ParamsError> {
         let rows = data.train().rows();
-        let (mut unit_rows, mut lanes) = (8u32, 8u32);
-        while unit_rows * lanes > rows && lanes > 1 {
-            lanes /= 2;
+        let (mut rows_per_step, mut units) = (8u32, 8u32);
+        while rows_per_step * units > rows && units > 1 {
+            units /= 2;
         }
-        while unit_rows * lanes > rows && unit_rows > 1 {
-            unit_rows /= 2;
+        while rows_per_step * units > rows && rows_per_step > 1 {
+            rows_per_step /= 2;
         }
-        let steps_per_pass = (rows / (unit_rows * lanes)).max(1);
+        let steps_per_pass = (rows / (rows_per_step * units)).max(1);
         let small = rows < SMALL_TABLE_ROWS;
         let passes = if small { 80 } else { 40 };
         let steps_total = steps_per_pass.saturating_mul(passes).max(STEPS_TOTAL_MIN);
@@ -149,8 +151,8 @@ impl JobParams {
                 input_exponent: data.normalizer().input_exponent(),
                 hidden_exponent: 5,
             },
-            unit_rows,
-            mode: Mode::Local { lanes, steps: STEPS_DEFAULT },
+            rows_per_step,
+            mode: Mode::Local { units, steps: STEPS_DEFAULT },
             learning_rate: match data.normalizer().scaling() {
                 Scaling::Global if !small => 6554,
                 Scaling::Global | Scaling::PerColumn => 3277,
@@ -164,11 +166,11 @@ impl JobParams {
         Ok(params)
     }
 
-    /// The same training with an exchange after every step: as many units as there were lanes, as
-    /// many steps in all.
+    /// The same training with an exchange after every step: the same number of work units and of
+    /// total steps.
     pub fn exact(mut self) -> Self {
-        if let Mode::Local { lanes, steps } = self.mode {
-            self.mode = Mode::Exact { units: lanes };
+        if let Mode::Local { units, steps } = self.mode {
+            self.mode = Mode::Exact { units };
             self.rounds = self.rounds.saturating_mul(steps).min(ROUNDS_MAX);
         }
         self
@@ -177,16 +179,16 @@ impl JobParams {
     /// Checks every limit.
     pub fn validate(self) -> Result<Plan, ParamsError> {
         let topology = Topology::new(self.architecture.clone())?;
-        power_of_two("unit rows", self.unit_rows, UNIT_ROWS_MAX)?;
+        power_of_two("unit rows", self.rows_per_step, ROWS_PER_STEP_MAX)?;
         range("learning rate", self.learning_rate, 1, 1 << 20)?;
         range("momentum", u32::from(self.momentum), 0, 256)?;
         range("rounds", self.rounds, 1, ROUNDS_MAX)?;
         match self.mode {
-            Mode::Local { lanes, steps } => {
-                power_of_two("lanes", lanes, LANES_MAX)?;
+            Mode::Local { units, steps } => {
+                power_of_two("lanes", units, UNITS_PER_ROUND_MAX)?;
                 range("steps", steps, 1, STEPS_MAX as u32)?;
             }
-            Mode::Exact { units } => power_of_two("units", units, LANES_MAX)?,
+            Mode::Exact { units } => power_of_two("units", units, UNITS_PER_ROUND_MAX)?,
         }
         let plan = Plan { params: self, topology };
         // The shift that brings a sum to the weights' format must not be negative.
@@ -196,14 +198,18 @@ impl JobParams {
                 .iter()
                 .all(|l| l.exponent + GRADIENT_FRACTION >= WEIGHT_FRACTION)
         );
-        let rows = plan.lane_rows() as u64;
+        let rows = plan.rows_per_unit() as u64;
         memory("rows", rows, ROWS_MAX)?;
         memory("input values", rows * plan.topology.features() as u64, VALUES_MAX)?;
         let widths: u64 =
             plan.topology.layers().iter().map(|l| l.inputs.max(l.outputs) as u64).sum();
-        memory("intermediate values", u64::from(plan.params.unit_rows) * widths, TRACE_VALUES_MAX)?;
-        let macs = plan.macs_per_lane();
-        if macs > LANE_MACS_MAX {
+        memory(
+            "intermediate values",
+            u64::from(plan.params.rows_per_step) * widths,
+            TRACE_VALUES_MAX,
+        )?;
+        let macs = plan.macs_per_unit();
+        if macs > UNIT_MACS_MAX {
             return Err(ParamsError::Work { macs });
         }
         Ok(plan)
@@ -239,7 +245,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The parameters as they travel.
+    /// The parameters in their encoded form.
     pub fn params(&self) -> &JobParams {
         &self.params
     }
@@ -249,52 +255,53 @@ impl Plan {
         &self.topology
     }
 
-    /// Rounds in all.
+    /// Number of rounds.
     pub fn rounds(&self) -> u32 {
         self.params.rounds
     }
 
-    /// Lanes, or units, in a round.
-    pub fn lanes(&self) -> u32 {
+    /// Work units in a round.
+    pub fn units_per_round(&self) -> u32 {
         match self.params.mode {
-            Mode::Local { lanes, .. } => lanes,
+            Mode::Local { units, .. } => units,
             Mode::Exact { units } => units,
         }
     }
 
-    /// Steps in a lane; one where every step is exchanged.
-    pub fn steps_per_lane(&self) -> u32 {
+    /// Steps in a work unit; one where every step is exchanged.
+    pub fn steps_per_unit(&self) -> u32 {
         match self.params.mode {
             Mode::Local { steps, .. } => steps,
             Mode::Exact { .. } => 1,
         }
     }
 
-    /// Rows in a unit.
-    pub fn unit_rows(&self) -> usize {
-        self.params.unit_rows as usize
+    /// Rows in a step of a work unit.
+    pub fn rows_per_step(&self) -> usize {
+        self.params.rows_per_step as usize
     }
 
-    /// Rows that a step over all lanes uses up.
-    pub fn batch_rows(&self) -> u64 {
-        u64::from(self.params.unit_rows) * u64::from(self.lanes())
+    /// Rows that a step over all work units uses up.
+    pub fn rows_per_batch(&self) -> u64 {
+        u64::from(self.params.rows_per_step) * u64::from(self.units_per_round())
     }
 
-    /// Rows that one lane of one round reads.
-    pub fn lane_rows(&self) -> usize {
-        self.unit_rows() * self.steps_per_lane() as usize
+    /// Rows that one work unit of one round reads.
+    pub fn rows_per_unit(&self) -> usize {
+        self.rows_per_step() * self.steps_per_unit() as usize
     }
 
-    /// Multiply-accumulates of one step of one lane: forward, weight gradients, input gradients.
+    /// Multiply-accumulates of one step of one work unit: forward, weight gradients, input
+    /// gradients.
     pub fn macs_per_step(&self) -> u64 {
         let inner: u64 =
             self.topology.layers().iter().skip(1).map(|l| (l.inputs * l.outputs) as u64).sum();
-        u64::from(self.params.unit_rows) * (2 * self.topology.parameters() as u64 + inner)
+        u64::from(self.params.rows_per_step) * (2 * self.topology.parameters() as u64 + inner)
     }
 
-    /// Multiply-accumulates of one lane of one round.
-    pub fn macs_per_lane(&self) -> u64 {
-        self.macs_per_step().saturating_mul(u64::from(self.steps_per_lane()))
+    /// Multiply-accumulates of one work unit of one round.
+    pub fn macs_per_unit(&self) -> u64 {
+        self.macs_per_step().saturating_mul(u64::from(self.steps_per_unit()))
     }
 
     /// Checks that the data fits the network and fills at least one batch.
@@ -314,8 +321,8 @@ impl Plan {
                 expected: classes,
             });
         }
-        if u64::from(data.rows()) < self.batch_rows() {
-            return Err(ParamsError::Rows { rows: data.rows(), batch: self.batch_rows() });
+        if u64::from(data.rows()) < self.rows_per_batch() {
+            return Err(ParamsError::Rows { rows: data.rows(), batch: self.rows_per_batch() });
         }
         Ok(())
     }
@@ -346,7 +353,7 @@ pub(super) mod tests {
                 input_exponent: 6,
                 hidden_exponent: 5,
             },
-            unit_rows: 8,
+            rows_per_step: 8,
             mode,
             learning_rate: 6554,
             momentum: 230,
@@ -358,7 +365,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_limit_is_a_typed_error() {
-        let good = params(&[64, 64, 10], Mode::Local { lanes: 8, steps: 16 });
+        let good = params(&[64, 64, 10], Mode::Local { units: 8, steps: 16 });
         assert!(good.clone().validate().is_ok());
         let refused = |change: &dyn Fn(&mut JobParams)| {
             let mut bad = good.clone();
@@ -390,9 +397,9 @@ pub(super) mod tests {
             refused(&|p| p.architecture.hidden_exponent = 3),
             ParamsError::HiddenExponent(3)
         );
-        assert!(matches!(refused(&|p| p.unit_rows = 12), ParamsError::PowerOfTwo { .. }));
+        assert!(matches!(refused(&|p| p.rows_per_step = 12), ParamsError::PowerOfTwo { .. }));
         assert!(matches!(
-            refused(&|p| p.mode = Mode::Local { lanes: 0, steps: 1 }),
+            refused(&|p| p.mode = Mode::Local { units: 0, steps: 1 }),
             ParamsError::PowerOfTwo { .. }
         ));
         assert!(matches!(
@@ -400,25 +407,25 @@ pub(super) mod tests {
             ParamsError::PowerOfTwo { .. }
         ));
         assert!(matches!(
-            refused(&|p| p.mode = Mode::Local { lanes: 1, steps: 0 }),
+            refused(&|p| p.mode = Mode::Local { units: 1, steps: 0 }),
             ParamsError::Range { .. }
         ));
         assert!(matches!(refused(&|p| p.learning_rate = 0), ParamsError::Range { .. }));
         assert!(matches!(refused(&|p| p.momentum = 257), ParamsError::Range { .. }));
         assert!(matches!(refused(&|p| p.rounds = 0), ParamsError::Range { .. }));
         let rows =
-            refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 16 }));
+            refused(&|p| (p.rows_per_step, p.mode) = (65_536, Mode::Local { units: 1, steps: 16 }));
         assert!(matches!(rows, ParamsError::Memory { what: "rows", .. }));
         let values =
-            refused(&|p| (p.unit_rows, p.mode) = (32_768, Mode::Local { lanes: 1, steps: 16 }));
+            refused(&|p| (p.rows_per_step, p.mode) = (32_768, Mode::Local { units: 1, steps: 16 }));
         assert!(matches!(values, ParamsError::Memory { what: "input values", .. }));
         let wide =
-            refused(&|p| (p.unit_rows, p.mode) = (65_536, Mode::Local { lanes: 1, steps: 1 }));
+            refused(&|p| (p.rows_per_step, p.mode) = (65_536, Mode::Local { units: 1, steps: 1 }));
         assert!(matches!(wide, ParamsError::Memory { what: "intermediate values", .. }));
         assert!(matches!(
             refused(&|p| {
-                p.unit_rows = 1024;
-                p.mode = Mode::Local { lanes: 1, steps: 512 };
+                p.rows_per_step = 1024;
+                p.mode = Mode::Local { units: 1, steps: 512 };
                 p.architecture.dims = vec_of(&[4, 1000, 1000, 10]);
             }),
             ParamsError::Work { .. }
@@ -442,8 +449,8 @@ pub(super) mod tests {
             let params =
                 JobParams::for_dataset(&prepare(csv.as_bytes(), &options).unwrap(), &[16], 0)
                     .unwrap();
-            let Mode::Local { lanes, steps } = params.mode else { panic!("{params:?}") };
-            (params.unit_rows, lanes, steps, params.rounds, params.learning_rate)
+            let Mode::Local { units, steps } = params.mode else { panic!("{params:?}") };
+            (params.rows_per_step, units, steps, params.rounds, params.learning_rate)
         };
         assert_eq!(table(150, 4), (8, 8, 16, 50, 3277));
         assert_eq!(table(50, 4), (8, 4, 16, 50, 3277));
@@ -461,7 +468,7 @@ pub(super) mod tests {
             [0, 439, 440, 659, 660, 879].map(|r| exact.learning_rate(r)),
             [6554, 6554, 3277, 3277, 1638, 1638]
         );
-        let mut local = params(&[4, 2], Mode::Local { lanes: 8, steps: 16 });
+        let mut local = params(&[4, 2], Mode::Local { units: 8, steps: 16 });
         local.rounds = 55;
         let local = local.validate().unwrap();
         assert_eq!(

@@ -1,10 +1,10 @@
-//! What a trained network says of a row, and how often it is right.
+//! Inference with a trained network, and its accuracy.
 
 use super::{
     dataset::Samples,
     error::{ComputeError, check_count},
     params::{Architecture, Topology},
-    state::Published,
+    state::QuantisedWeights,
     step::{Workspace, softmax},
 };
 use alloc::{vec, vec::Vec};
@@ -22,36 +22,39 @@ pub struct Prediction {
     pub confidences: Vec<u16>,
 }
 
-/// Right answers out of all.
+/// Number of correct answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Accuracy {
-    /// Rows answered with their own class.
+    /// Rows whose answer is their own class.
     pub correct: u32,
-    /// Rows asked.
+    /// Rows answered.
     pub total: u32,
 }
 
 impl Accuracy {
-    /// As a share of one, for people.
-    pub fn share(&self) -> f64 {
+    /// The accuracy as a fraction of one, for people.
+    pub fn fraction(&self) -> f64 {
         if self.total == 0 { 0.0 } else { f64::from(self.correct) / f64::from(self.total) }
     }
 }
 
-/// A network that answers: its shape and its int8 weights. As bytes, it is the architecture and the
-/// published weights.
+/// A network for inference: its shape and its int8 weights. Encoded as the architecture and the
+/// quantised weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classifier {
     topology: Topology,
-    published: Published,
+    quantised: QuantisedWeights,
 }
 
 impl Classifier {
     /// Checks that the weights fit the architecture.
-    pub fn new(architecture: Architecture, published: Published) -> Result<Self, ComputeError> {
+    pub fn new(
+        architecture: Architecture,
+        quantised: QuantisedWeights,
+    ) -> Result<Self, ComputeError> {
         let topology = Topology::new(architecture)?;
-        published.check(&topology)?;
-        Ok(Self { topology, published })
+        quantised.check(&topology)?;
+        Ok(Self { topology, quantised })
     }
 
     /// The network's shape.
@@ -60,17 +63,17 @@ impl Classifier {
     }
 
     /// The int8 weights.
-    pub fn published(&self) -> &Published {
-        &self.published
+    pub fn quantised(&self) -> &QuantisedWeights {
+        &self.quantised
     }
 
     /// Answers one row of int8 features.
     pub fn classify(&self, row: &[i8]) -> Result<Prediction, ComputeError> {
         check_count("features", row.len(), self.topology.features())?;
         let mut workspace = Workspace::new(&self.topology);
-        workspace.forward(&self.topology, &self.published, row)?;
+        workspace.forward(&self.topology, &self.quantised, row)?;
         let last = self.topology.layers().len() - 1;
-        let exponent = self.topology.layers()[last].exponent + self.published.exponent(last);
+        let exponent = self.topology.layers()[last].exponent + self.quantised.exponent(last);
         let logits = &workspace.products[last];
         let mut confidences = vec![0; logits.len()];
         softmax(logits, exponent, &mut confidences);
@@ -85,14 +88,14 @@ impl Classifier {
         let mut workspace = Workspace::new(&self.topology);
         let mut classes = Vec::with_capacity(rows.rows() as usize);
         for part in rows.values().chunks(ROWS_AT_ONCE * self.topology.features()) {
-            workspace.forward(&self.topology, &self.published, part)?;
+            workspace.forward(&self.topology, &self.quantised, part)?;
             let logits = workspace.products.last().map_or(&[][..], |z| z);
             classes.extend(logits.chunks_exact(self.topology.classes()).map(argmax));
         }
         Ok(classes)
     }
 
-    /// How many rows get their own class.
+    /// Counts the rows whose answer is their own class.
     pub fn accuracy(&self, rows: &Samples) -> Result<Accuracy, ComputeError> {
         let correct = self.classes(rows)?.iter().zip(rows.labels()).filter(|(a, b)| a == b).count();
         Ok(Accuracy { correct: correct as u32, total: rows.rows() })

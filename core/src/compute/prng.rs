@@ -1,14 +1,15 @@
 //! The training specification's pseudo-random numbers: 32-bit words from a key and a position.
 //!
-//! They spread initial weights, shuffle rows and round gradients. They are not cryptographic, and
-//! nothing depends on their being unpredictable: everybody must be able to draw the same ones.
+//! The numbers fill initial weights, shuffle rows and round gradients. They are not cryptographic,
+//! and nothing depends on their being unpredictable: everybody must be able to compute the same
+//! ones.
 
-/// 2^32 divided by the golden ratio: neighbouring positions land far apart.
+/// 2^32 divided by the golden ratio: neighbouring positions map far apart.
 const PHI: u32 = 0x9E37_79B9;
 /// The first hexadecimal digits of pi: a start without a hidden purpose.
 const START: u32 = 0x243F_6A88;
 
-/// What a key is for; the second word of each key, after the job's seed.
+/// The purpose of a key: the second word of each key, after the job's seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Purpose {
@@ -16,7 +17,7 @@ pub enum Purpose {
     Weights = 1,
     /// Order of the rows in an epoch.
     Order = 2,
-    /// Stochastic rounding in one unit's block.
+    /// Stochastic rounding in one work unit's block.
     Rounding = 3,
     /// Split of a class into training and test rows.
     Split = 4,

@@ -1,8 +1,8 @@
-//! The state of a network in training: master weights and momentum, and the int8 form that is
-//! computed with.
+//! The state of a network in training: master weights, momentum, and the int8 form that the
+//! arithmetic uses.
 //!
 //! Specification, sections 3 (initial state) and 4 (publish). Values outside ±[`LIM`] are refused
-//! on decoding, lengths that do not fit the network are refused wherever a state meets a
+//! on decoding. Lengths that do not fit the network are refused wherever a state meets a
 //! [`Topology`].
 
 use super::{
@@ -11,12 +11,12 @@ use super::{
     params::{DIMS_MAX, Layer, PARAMETERS_MAX, Plan, Topology},
     prng::{self, Purpose},
 };
-use crate::{codec::BoundedVec, crypto::hash::Context, types::Digest};
+use crate::{codec::BoundedVec, crypto::hash::HashContext, types::Digest};
 use alloc::{vec, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize, io};
 use sha2::{Digest as _, Sha256};
 
-/// Why a state, or something to be computed with one, is refused.
+/// Why a state, or an input to a computation on one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum StateError {
@@ -62,13 +62,13 @@ impl Weights {
         Self(Array::new(values).unwrap_or_default())
     }
 
-    /// Takes weights from outside.
+    /// Checks weights from outside.
     pub fn new(topology: &Topology, values: Vec<i32>) -> Result<Self, StateError> {
         check_length("weights", values.len(), topology.parameters())?;
         Self::of(values)
     }
 
-    /// Takes weights of any network.
+    /// Checks weights of any network.
     pub(crate) fn of(values: Vec<i32>) -> Result<Self, StateError> {
         check_range("weights", &values)?;
         let found = values.len();
@@ -93,9 +93,9 @@ impl Weights {
         check_length("weights", self.0.len(), topology.parameters())
     }
 
-    /// The digest by which the protocol names these weights.
+    /// The digest that names these weights in the protocol.
     pub fn hash(&self) -> Digest {
-        let mut hasher = Context::Weights.hasher();
+        let mut hasher = HashContext::Weights.hasher();
         update_hash(&mut hasher, &self.0);
         Digest(*hasher.finalize().as_bytes())
     }
@@ -112,12 +112,12 @@ impl Weights {
         }
     }
 
-    /// The int8 form that is computed with.
-    pub fn publish(&self, topology: &Topology) -> Result<Published, StateError> {
+    /// The int8 form of these weights.
+    pub fn quantise(&self, topology: &Topology) -> Result<QuantisedWeights, StateError> {
         self.check(topology)?;
-        let mut published = Published::zero(topology);
-        published.quantise(topology, &self.0);
-        Ok(published)
+        let mut quantised = QuantisedWeights::zero(topology);
+        quantised.quantise(topology, &self.0);
+        Ok(quantised)
     }
 }
 
@@ -129,14 +129,15 @@ impl BorshDeserialize for Weights {
     }
 }
 
-/// Published weights: int8 in the same layout, and one exponent a layer. All that inference needs.
+/// Quantised weights: int8 in the same layout, and one exponent per layer. They suffice for
+/// inference.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Published {
+pub struct QuantisedWeights {
     weights: Array<i8, PARAMETERS_MAX>,
     exponents: BoundedVec<u8, DIMS_MAX>,
 }
 
-impl Published {
+impl QuantisedWeights {
     pub(super) fn zero(topology: &Topology) -> Self {
         Self {
             weights: Array::new(vec![0; topology.parameters()]).unwrap_or_default(),
@@ -162,16 +163,16 @@ impl Published {
         self.exponents = BoundedVec::truncated(exponents);
     }
 
-    /// Refuses what did not come from publishing weights of this network.
+    /// Refuses weights that do not come from quantising weights of this network.
     pub fn check(&self, topology: &Topology) -> Result<(), StateError> {
-        check_length("published weights", self.weights.len(), topology.parameters())?;
-        check_length("published exponents", self.exponents.len(), topology.layers().len())?;
+        check_length("quantised weights", self.weights.len(), topology.parameters())?;
+        check_length("quantised exponents", self.exponents.len(), topology.layers().len())?;
         if let Some(index) = self.exponents.iter().position(|e| !(1..=8).contains(e)) {
-            return Err(StateError::Range { what: "published exponents", index });
+            return Err(StateError::Range { what: "quantised exponents", index });
         }
         match self.weights.iter().position(|w| *w == i8::MIN) {
             None => Ok(()),
-            Some(index) => Err(StateError::Range { what: "published weights", index }),
+            Some(index) => Err(StateError::Range { what: "quantised weights", index }),
         }
     }
 
@@ -186,21 +187,22 @@ impl Published {
     }
 }
 
-/// Master weights and momentum: the whole state between two steps. Encoded in eight bytes a weight.
+/// Master weights and momentum: the whole state between two steps. Encoded in eight bytes per
+/// weight.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct LaneState {
+pub struct TrainingState {
     weights: Weights,
     momentum: Weights,
 }
 
-impl LaneState {
-    /// A state of both parts, which must be of one length to be of use.
+impl TrainingState {
+    /// A state of both parts; it is usable only if they have one length.
     pub(crate) const fn of(weights: Weights, momentum: Weights) -> Self {
         Self { weights, momentum }
     }
 
-    /// The start of a lane, or of a run: no momentum.
-    pub fn at_rest(weights: Weights) -> Self {
+    /// The state at the start of a work unit or of a run: no momentum.
+    pub fn without_momentum(weights: Weights) -> Self {
         let momentum = Weights(Array::new(vec![0; weights.0.len()]).unwrap_or_default());
         Self { weights, momentum }
     }
@@ -247,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn published_weights_use_their_seven_bits() {
+    fn quantised_weights_use_their_seven_bits() {
         let plan = params(&[64, 64, 10], Mode::Exact { units: 8 }).validate().unwrap();
-        let published = Weights::initial(&plan).publish(plan.topology()).unwrap();
-        assert!(published.check(plan.topology()).is_ok());
+        let quantised = Weights::initial(&plan).quantise(plan.topology()).unwrap();
+        assert!(quantised.check(plan.topology()).is_ok());
         for (l, layer) in plan.topology().layers().iter().enumerate() {
-            let largest = published.matrix(layer).iter().map(|w| w.unsigned_abs()).max().unwrap();
+            let largest = quantised.matrix(layer).iter().map(|w| w.unsigned_abs()).max().unwrap();
             assert!((64..=127).contains(&largest), "{largest}");
-            assert!((1..=8).contains(&published.exponent(l)));
+            assert!((1..=8).contains(&quantised.exponent(l)));
         }
     }
 
@@ -262,9 +264,9 @@ mod tests {
     fn the_largest_weights_publish_without_overflow() {
         let plan = params(&[2, 2], Mode::Exact { units: 1 }).validate().unwrap();
         let weights = Weights::new(plan.topology(), vec![LIM, -LIM, 0, 1, -1, LIM / 2]).unwrap();
-        let published = weights.publish(plan.topology()).unwrap();
+        let quantised = weights.quantise(plan.topology()).unwrap();
         assert_eq!(
-            (&published.weights[..], published.exponent(0)),
+            (&quantised.weights[..], quantised.exponent(0)),
             (&[127, -127, 0, 0, 0, 64][..], 1)
         );
     }
@@ -278,7 +280,7 @@ mod tests {
             let bytes = encode(&vec![0, bad]);
             assert!(decode::<Weights>(&bytes, 64).is_err());
         }
-        let state = LaneState::at_rest(Weights::initial(&plan));
-        assert_eq!(decode::<LaneState>(&encode(&state), 64).unwrap(), state);
+        let state = TrainingState::without_momentum(Weights::initial(&plan));
+        assert_eq!(decode::<TrainingState>(&encode(&state), 64).unwrap(), state);
     }
 }

@@ -1,9 +1,9 @@
-//! One training step of one unit: forward, error, backward, update. Section 4 of the training
+//! One training step of one work unit: forward, error, backward, update. Section 4 of the training
 //! specification.
 //!
-//! The element-wise rules stand here as functions of their own, because a checker applies them to a
-//! worker's claimed products: see [`super::freivalds`]. All lengths come from a checked plan;
-//! section 6 of the specification proves that no sum overflows.
+//! The element-wise rules are separate functions, because a checker applies them to a worker's
+//! reported products: see [`super::freivalds`]. All lengths come from a checked plan; section 6 of
+//! the specification proves that no sum overflows.
 
 use super::{
     error::{ComputeError, check_count},
@@ -11,25 +11,25 @@ use super::{
     kernel::{self, Kernel, Scratch},
     params::{JobParams, Layer, Plan, Rounding, Topology},
     prng::{self, Purpose},
-    state::{LaneState, Published},
+    state::{QuantisedWeights, TrainingState},
 };
 use alloc::{vec, vec::Vec};
 
 /// Exponent of the output error.
 pub(super) const ERROR_EXPONENT: u32 = 15;
-/// One, in confidences and errors.
+/// The value one, in confidences and errors.
 pub const ONE: i32 = 1 << ERROR_EXPONENT;
 
-/// Where a unit stands in the sequence of random numbers.
+/// The position of a work unit in the sequence of random numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Position {
     /// Round, or global number of the local step.
     pub(super) round: u32,
-    /// Unit, or lane.
+    /// The work unit.
     pub(super) unit: u32,
 }
 
-/// Everything that one unit computes; the buffers are reused from step to step.
+/// All intermediate values of one work unit; the buffers are reused from step to step.
 pub(super) struct Workspace {
     kernel: &'static dyn Kernel,
     scratch: Scratch,
@@ -66,7 +66,7 @@ impl Workspace {
     pub(super) fn forward(
         &mut self,
         topology: &Topology,
-        published: &Published,
+        quantised: &QuantisedWeights,
         rows: &[i8],
     ) -> Result<(), ComputeError> {
         let count = rows.len() / topology.features().max(1);
@@ -81,14 +81,14 @@ impl Workspace {
             }
             product.resize(count * layer.outputs, 0);
             let (left, right) =
-                kernel::a_b(inputs, published.matrix(layer), count, layer.rows(), layer.outputs)?;
+                kernel::a_b(inputs, quantised.matrix(layer), count, layer.rows(), layer.outputs)?;
             self.kernel.product(left, right, product, &mut self.scratch)?;
             if let (Some(next), Some(outputs)) = (topology.layers().get(l + 1), from.get_mut(1)) {
                 activate(
                     outputs,
                     next,
                     product,
-                    layer.exponent + published.exponent(l) - next.exponent,
+                    layer.exponent + quantised.exponent(l) - next.exponent,
                 );
             }
         }
@@ -100,36 +100,36 @@ impl Workspace {
     pub(super) fn backward(
         &mut self,
         plan: &Plan,
-        published: &Published,
+        quantised: &QuantisedWeights,
         at: Position,
         labels: &[u8],
     ) -> Result<(), ComputeError> {
         let topology = plan.topology();
         let (rows, last) = (labels.len(), topology.layers().len() - 1);
         let logits_exponent =
-            topology.layers().get(last).map_or(0, |l| l.exponent) + published.exponent(last);
+            topology.layers().get(last).map_or(0, |l| l.exponent) + quantised.exponent(last);
         let mut error =
             output_error(&self.products[last], topology.classes(), logits_exponent, labels);
         let mut exponent = ERROR_EXPONENT;
         for (l, layer) in topology.layers().iter().enumerate().rev() {
-            let quantised = &mut self.errors[l];
-            exponent = quantise(quantised, &error, exponent, plan.params(), at, l);
+            let int8_errors = &mut self.errors[l];
+            exponent = quantise(int8_errors, &error, exponent, plan.params(), at, l);
             self.exponents[l] = exponent;
             let gradient = &mut self.gradients[l];
             gradient.resize(layer.len(), 0);
             let (left, right) =
-                kernel::at_b(&self.activations[l], quantised, layer.rows(), rows, layer.outputs)?;
+                kernel::at_b(&self.activations[l], int8_errors, layer.rows(), rows, layer.outputs)?;
             self.kernel.product(left, right, gradient, &mut self.scratch)?;
             if l > 0 {
-                let weights = without_bias(published.matrix(layer), layer);
+                let weights = without_bias(quantised.matrix(layer), layer);
                 let back = &mut self.back[l];
                 back.resize(rows * layer.inputs, 0);
                 let (left, right) =
-                    kernel::a_bt(quantised, weights, rows, layer.outputs, layer.inputs)?;
+                    kernel::a_bt(int8_errors, weights, rows, layer.outputs, layer.inputs)?;
                 self.kernel.product(left, right, back, &mut self.scratch)?;
                 error.clone_from(back);
                 mask(&mut error, &self.activations[l], layer);
-                exponent += published.exponent(l);
+                exponent += quantised.exponent(l);
             }
         }
         Ok(())
@@ -183,7 +183,7 @@ pub(super) const fn exp2_negative(u: i32) -> i32 {
     (ONE - ((f * (22662 - ((f * (7575 - ((f * 1296) >> 8))) >> 8))) >> 8)) >> whole
 }
 
-/// Probabilities minus the wanted ones.
+/// Probabilities minus the target probabilities.
 pub(super) fn output_error(
     logits: &[i32],
     classes: usize,
@@ -214,7 +214,7 @@ pub(super) fn mask(errors: &mut [i32], activations: &[i8], layer: &Layer) {
     }
 }
 
-/// Rounds a unit's block of errors to int8 with one exponent for all, which it returns.
+/// Rounds a work unit's block of errors to int8 with one exponent for all, which it returns.
 pub(super) fn quantise(
     out: &mut Vec<i8>,
     errors: &[i32],
@@ -252,15 +252,15 @@ pub(super) fn quantise(
 
 /// Moves a state by a layer's summed gradient: momentum, then weights.
 ///
-/// `sums` yields the gradient at [`GRADIENT_FRACTION`] plus the layer's exponent; `batch_log2` says
-/// how many rows are in it.
+/// `sums` yields the gradient at [`GRADIENT_FRACTION`] plus the layer's exponent; `batch_log2` is
+/// the logarithm of the number of rows in it.
 pub(super) fn update_layer(
     layer: &Layer,
     params: &JobParams,
     learning_rate: u32,
     batch_log2: u32,
     sums: impl Iterator<Item = i64>,
-    state: &mut LaneState,
+    state: &mut TrainingState,
 ) {
     let lim = i64::from(LIM);
     let shift = (layer.exponent + GRADIENT_FRACTION + batch_log2).saturating_sub(WEIGHT_FRACTION);

@@ -1,5 +1,5 @@
-//! The shape of a network: layer widths and exponents, checked once, and where each layer lies in
-//! the flat arrays.
+//! The shape of a network: layer widths and exponents, checked once, and the position of each layer
+//! in the flat arrays.
 //!
 //! Limits are those of section 1 of the training specification; widths, exponents and sizes outside
 //! them are refused.
@@ -27,7 +27,7 @@ pub struct Layer {
     pub inputs: usize,
     /// Outputs.
     pub outputs: usize,
-    /// Where its weights start in the flat array.
+    /// Start of its weights in the flat array.
     pub offset: usize,
     /// Exponent of its input activations.
     pub exponent: u32,
@@ -44,12 +44,12 @@ impl Layer {
         self.rows() * self.outputs
     }
 
-    /// Never: a layer has a bias at least.
+    /// Always false: a layer has at least a bias.
     pub const fn is_empty(&self) -> bool {
         false
     }
 
-    /// Where its weights lie in the flat array.
+    /// Range of its weights in the flat array.
     pub const fn range(&self) -> core::ops::Range<usize> {
         self.offset..self.offset + self.len()
     }
@@ -102,7 +102,7 @@ impl Topology {
         Ok(Self { architecture, layers, parameters: offset })
     }
 
-    /// The architecture as it travels.
+    /// The architecture in its encoded form.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
@@ -112,7 +112,7 @@ impl Topology {
         &self.layers
     }
 
-    /// Weights and biases in all.
+    /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
         self.parameters
     }

@@ -1,18 +1,18 @@
-//! A whole job done by one process: the yardstick for every distributed run, and what an auditor
-//! recomputes.
+//! A whole job in one process: the reference for every distributed run, and the computation of an
+//! auditor.
 
 use super::{
-    aggregate::{LaneRound, UnitRound},
+    aggregate::{ExactRound, LocalStepsRound},
     dataset::Samples,
     error::ComputeError,
-    exact::run_unit,
-    lane::{EpochOrder, LaneId, run_lane},
+    exact::run_exact_step,
+    local_steps::{EpochOrder, WorkUnitId, run_local_steps},
     params::{Mode, Plan},
-    state::{LaneState, Weights},
+    state::{TrainingState, Weights},
 };
 use crate::types::Digest;
 
-/// Trains from the initial weights to the last round; `on_round` sees the weights after each.
+/// Trains from the initial weights to the last round; `on_round` receives the weights after each.
 pub fn train(
     plan: &Plan,
     data: &Samples,
@@ -20,7 +20,7 @@ pub fn train(
 ) -> Result<Weights, ComputeError> {
     plan.check_data(data)?;
     let mut order = EpochOrder::new(data.rows());
-    let mut state = LaneState::at_rest(Weights::initial(plan));
+    let mut state = TrainingState::without_momentum(Weights::initial(plan));
     for round in 0..plan.rounds() {
         match plan.params().mode {
             Mode::Local { .. } => state = local_round(plan, data, &mut order, state, round)?,
@@ -35,32 +35,32 @@ fn local_round(
     plan: &Plan,
     data: &Samples,
     order: &mut EpochOrder,
-    state: LaneState,
+    state: TrainingState,
     round: u32,
-) -> Result<LaneState, ComputeError> {
+) -> Result<TrainingState, ComputeError> {
     let mut weights = state.into_weights();
-    let mut sum = LaneRound::new(plan, round)?;
-    for lane in 0..plan.lanes() {
-        let rows = data.select(&order.lane_rows(plan, round, lane)?);
-        let id = LaneId { job: Digest::default(), round, lane };
-        sum.add(lane, &run_lane(plan, &id, &weights, &rows)?)?;
+    let mut sum = LocalStepsRound::new(plan, round)?;
+    for unit in 0..plan.units_per_round() {
+        let rows = data.select(&order.rows_of_unit(plan, round, unit)?);
+        let id = WorkUnitId { job: Digest::default(), round, unit };
+        sum.add(unit, &run_local_steps(plan, &id, &weights, &rows)?)?;
     }
     sum.finish(&mut weights)?;
-    Ok(LaneState::at_rest(weights))
+    Ok(TrainingState::without_momentum(weights))
 }
 
 fn exact_round(
     plan: &Plan,
     data: &Samples,
     order: &mut EpochOrder,
-    state: &mut LaneState,
+    state: &mut TrainingState,
     round: u32,
 ) -> Result<(), ComputeError> {
-    let published = state.weights().publish(plan.topology())?;
-    let mut sum = UnitRound::new(plan, round)?;
-    for unit in 0..plan.lanes() {
-        let rows = data.select(&order.lane_rows(plan, round, unit)?);
-        sum.add(plan, unit, &run_unit(plan, round, unit, &published, &rows)?.result)?;
+    let quantised = state.weights().quantise(plan.topology())?;
+    let mut sum = ExactRound::new(plan, round)?;
+    for unit in 0..plan.units_per_round() {
+        let rows = data.select(&order.rows_of_unit(plan, round, unit)?);
+        sum.add(plan, unit, &run_exact_step(plan, round, unit, &quantised, &rows)?.result)?;
     }
     sum.finish(plan, state)
 }

@@ -1,66 +1,68 @@
-//! What can happen to a replica.
+//! The inputs of a replica.
 
 use super::replica::{Head, SeatKeys};
 use crate::{
-    ledger::{Block, Certificate, Checked, SignedTransaction},
+    ledger::{Block, Certificate, SignedTransaction, VerifiedSignature},
     types::{Digest, Height, NodeId, Unverified, Verified, View},
     wire::consensus::Message,
 };
 use alloc::{boxed::Box, vec::Vec};
 
-/// One input.
+/// An event that a replica handles.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Input {
-    /// A message came.
+    /// A message arrived.
     Received {
-        /// The authenticated peer that said it.
+        /// The authenticated sender.
         from: NodeId,
-        /// What it says.
+        /// The message.
         message: Unverified<Message>,
     },
-    /// The oldest [`super::Output::Persist`], [`super::Output::Finalised`] or
-    /// [`super::Output::Adopted`] that was polled is on disk.
+    /// The oldest polled [`super::Output::Persist`], [`super::Output::Finalised`] or
+    /// [`super::Output::InstallSnapshot`] is on disk.
     Persisted,
-    /// Answers [`super::BuildBlock`], also where there is nothing to put into a block.
+    /// Answers [`super::BuildBlock`], also if no transaction is available.
     Built {
-        /// As asked.
+        /// Height of the request.
         height: Height,
-        /// As asked.
+        /// View of the request.
         view: View,
-        /// As asked.
+        /// Parent of the request.
         parent: Digest,
-        /// The mempool's choice, in the order of application. What exceeds the limits is left out.
+        /// The mempool's choice, in order of application. Transactions above the limits are left
+        /// out.
         transactions: Vec<Verified<SignedTransaction>>,
-        /// Inputs that wait for the machine at this moment. A leader with much to do opens no
-        /// height ahead of time.
-        waiting: usize,
+        /// Inputs queued for the replica at this moment. A busy leader does not pipeline.
+        queued_inputs: usize,
     },
-    /// Whether more tasks want this host's processors than they can serve, until the host says
-    /// otherwise. Then a leader opens no height ahead of time, and rests before the next,
-    /// unless it is to hurry by [`super::Pipeline::On`].
+    /// Whether more tasks compete for this host's processors than they can serve; holds until the
+    /// next such input. Under contention a leader does not pipeline and delays its proposals,
+    /// unless [`super::Pipeline::On`] is set.
     Contended(bool),
-    /// Final blocks from a peer, ascending and without gaps. Nothing about them is believed.
+    /// Final blocks from a peer, ascending and without gaps. The replica verifies all of them.
     Synced {
-        /// Who sent them.
+        /// The peer.
         from: NodeId,
         /// The blocks; those that are final here already are skipped.
         blocks: Vec<(Block, Certificate)>,
     },
-    /// The state of a later final block, to go on from: the blocks between are passed over.
+    /// The state of a later final block. The replica continues from there and skips the blocks
+    /// between.
     Snapshot(Box<Verified<Head>>),
-    /// Of the transactions in the block that the next message brings, those that the host has
-    /// verified before: their signatures need no second look. Nothing but time depends on it.
-    Checked(Vec<Checked>),
-    /// More keys of this node's: they are on disk already, and will be registered for its seat.
+    /// Transactions of the block in the next message whose signatures the host has verified
+    /// already. This input only saves time.
+    SignaturesVerified(Vec<VerifiedSignature>),
+    /// Additional seat keys of this node. They are on disk already and will be registered for its
+    /// seat.
     SeatKeys(Box<SeatKeys>),
-    /// The mempool holds something: a block is due after the shortest interval.
+    /// The mempool holds transactions: a block is due after the shortest interval.
     WantBlock {
-        /// The height wanted, one above the block up to which the mempool has been emptied. For
-        /// any other height the wish has been overtaken: what was waiting may be in that
-        /// block.
+        /// One above the last height whose transactions the mempool has removed. The replica
+        /// ignores any other height, because a later block may contain the waiting transactions
+        /// already.
         height: Height,
     },
-    /// The deadline has come.
+    /// The deadline has passed.
     Tick,
 }

@@ -1,25 +1,24 @@
-//! What the machine wants done, in one order. A barrier holds back all that comes after it until
-//! the host has it on disk: a vote cannot reach the wire before the record that keeps it from being
-//! cast twice.
+//! The ordered queue of outputs. A barrier holds back all later outputs until the host has written
+//! it to disk. So a vote cannot be sent before the record that prevents a second, conflicting vote.
 
 use super::{
     error::Error,
-    output::{Event, Offence, Output, To},
+    output::{Event, Offence, Output, Recipient},
     wal::WalRecord,
 };
 use crate::{types::NodeId, wire::consensus::Message};
 use alloc::{boxed::Box, collections::VecDeque};
 
-/// Outputs that may wait for the disk before the machine takes no more messages.
+/// Most queued outputs before the replica accepts no more messages.
 pub const OUTBOX_ITEMS_MAX: usize = 4096;
-/// Bytes that may wait likewise.
+/// Most queued bytes before the replica accepts no more messages.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<(Output, usize)>,
     bytes: usize,
-    waiting: bool,
+    awaiting_persist: bool,
 }
 
 impl Outbox {
@@ -29,7 +28,7 @@ impl Outbox {
         self.queue.push_back((output, len));
     }
 
-    pub(super) fn send(&mut self, to: To, message: Message) {
+    pub(super) fn send(&mut self, to: Recipient, message: Message) {
         self.push(Output::Send { to, message });
     }
 
@@ -46,31 +45,31 @@ impl Outbox {
     }
 
     pub(super) fn poll(&mut self) -> Option<Output> {
-        if self.waiting {
+        if self.awaiting_persist {
             return None;
         }
         let (output, len) = self.queue.pop_front()?;
         self.bytes = self.bytes.saturating_sub(len);
-        self.waiting = output.is_barrier();
+        self.awaiting_persist = output.is_barrier();
         Some(output)
     }
 
     pub(super) fn persisted(&mut self) -> Result<(), Error> {
-        if !self.waiting {
+        if !self.awaiting_persist {
             return Err(Error::NothingToPersist);
         }
-        self.waiting = false;
+        self.awaiting_persist = false;
         Ok(())
     }
 
-    /// Whether the disk has all that it was given.
+    /// Whether everything is on disk.
     pub(super) fn is_on_disk(&self) -> bool {
-        !self.waiting && !self.queue.iter().any(|(output, _)| output.is_barrier())
+        !self.awaiting_persist && !self.queue.iter().any(|(output, _)| output.is_barrier())
     }
 
-    /// Whether something is still on its way: then there is no use in saying it again.
+    /// Whether no output is queued or being written. Otherwise a retransmission is of no use.
     pub(super) fn is_idle(&self) -> bool {
-        !self.waiting && self.queue.is_empty()
+        !self.awaiting_persist && self.queue.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -1,84 +1,85 @@
-//! What a replica wants done. [`Output::Persist`], [`Output::Finalised`] and [`Output::Adopted`]
-//! are barriers: nothing that comes after them is polled before [`super::Input::Persisted`].
+//! The outputs of a replica. [`Output::Persist`], [`Output::Finalised`] and
+//! [`Output::InstallSnapshot`] are barriers: later outputs are not polled before
+//! [`super::Input::Persisted`].
 
 use super::{replica::Head, validate::BlockError, wal::WalRecord};
 use crate::{
     ledger::{Block, Certificate, Evidence, Outcome, State, committee::CertificateError},
     types::{Digest, Epoch, Height, NodeId, View},
-    wire::consensus::{Message, SignedClaim, SignedViewChange, SignedVote},
+    wire::consensus::{Message, SignedProposalHeader, SignedViewChange, SignedVote},
 };
 use alloc::boxed::Box;
 
-/// One output.
+/// An action for the host, or an event.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Output {
-    /// Say this. It may be lost: the machine says it again where that matters.
+    /// Send this message. It may be lost: the replica retransmits where that matters.
     Send {
-        /// To whom.
-        to: To,
-        /// What.
+        /// The recipients.
+        to: Recipient,
+        /// The message.
         message: Message,
     },
-    /// Append this durably, then answer [`super::Input::Persisted`].
+    /// Append this record durably, then answer with [`super::Input::Persisted`].
     Persist(Box<WalRecord>),
-    /// A block is final: store block, certificate and changes in one atomic write, drop the records
-    /// of this height and of those below, then answer [`super::Input::Persisted`].
+    /// A block is final. Store block, certificate and changes in one atomic write, drop the records
+    /// of this height and of lower ones, then answer with [`super::Input::Persisted`].
     Finalised(Box<Finalised>),
-    /// The replica goes on from this state: make it the store's in one atomic write, drop the
-    /// records of its height and of those below, then answer [`super::Input::Persisted`].
-    Adopted(Box<Head>),
-    /// Ask the mempool. [`super::Input::Built`] answers.
-    Request(BuildBlock),
-    /// Ask this peer for final blocks. At most one such request is under way.
+    /// The replica continues from this state. Replace the stored state in one atomic write, drop
+    /// the records of its height and of lower ones, then answer with [`super::Input::Persisted`].
+    InstallSnapshot(Box<Head>),
+    /// Request transactions from the mempool, which answers with [`super::Input::Built`].
+    BuildBlock(BuildBlock),
+    /// Request final blocks from this peer. At most one such request is pending.
     SyncNeeded {
-        /// The first height wanted.
+        /// The first missing height.
         from: Height,
-        /// Who has shown signs of having it.
+        /// A peer that seems to have that height.
         peer: NodeId,
     },
-    /// A peer did what no correct one does.
+    /// A peer did something that no correct peer does.
     Misbehaviour {
-        /// Who.
+        /// The peer.
         peer: NodeId,
-        /// What.
+        /// The offence.
         offence: Box<Offence>,
     },
-    /// For people and metrics.
+    /// Progress, for logs and metrics.
     Event(Event),
 }
 
-/// To whom a message goes.
+/// Recipients of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// To every other seat of the committee: the [audience](super::Replica::audience) of the
+pub enum Recipient {
+    /// Every other seat of the committee: the [recipients](super::Replica::recipients) of the
     /// message.
     All,
-    /// To one.
+    /// One node.
     One(NodeId),
 }
 
-/// A final block and what it does.
+/// A final block and its effects.
 #[derive(Clone, Debug)]
 pub struct Finalised {
     /// The block.
     pub block: Block,
-    /// Shows that it is final.
+    /// The commit certificate.
     pub certificate: Certificate,
-    /// The next state, the entries that changed, and what became of each transaction.
+    /// The next state, the entries that changed, and the result of each transaction.
     pub outcome: Outcome,
 }
 
 /// A request for transactions.
 #[derive(Clone, Debug)]
 pub struct BuildBlock {
-    /// Of the block: the height that is being decided, or the next one.
+    /// Height of the block: the height that is being decided, or the next one.
     pub height: Height,
     /// The view that this node leads.
     pub view: View,
-    /// The block before it.
+    /// Digest of the parent block.
     pub parent: Digest,
-    /// The state after that: what can be applied to it is wanted. It need not be final yet.
+    /// The state after the parent, to which the transactions must apply. It need not be final yet.
     pub state: State,
     /// Most bytes of encoded transactions.
     pub len_max: usize,
@@ -86,48 +87,48 @@ pub struct BuildBlock {
     pub transactions_max: usize,
 }
 
-/// Progress, for people and metrics.
+/// Progress, for logs and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A proposal is accepted and gets this node's prepare vote.
     Accepted {
-        /// Its height.
+        /// Height of the block.
         height: Height,
-        /// Its view.
+        /// View of the proposal.
         view: View,
-        /// Its block.
+        /// Digest of the block.
         digest: Digest,
     },
-    /// Likewise of the next height, before the present one is decided.
-    Ahead {
-        /// Its height.
+    /// A proposal of the next height is accepted before the present height is decided.
+    PipelinedAccepted {
+        /// Height of the block.
         height: Height,
-        /// Its block.
+        /// Digest of the block.
         digest: Digest,
     },
-    /// Another block became final than the one upon which this node has voted ahead: that vote was
-    /// in vain.
+    /// Another block became final than the parent of a pipelined block. This node's vote for the
+    /// pipelined block has no effect.
     Orphaned {
         /// The height of the vote.
         height: Height,
-        /// The block that it was for.
+        /// Digest of the block that got the vote.
         digest: Digest,
     },
     /// A quorum has prepared the block.
     Prepared {
-        /// Its height.
+        /// Height of the block.
         height: Height,
-        /// Its view.
+        /// View of the quorum.
         view: View,
-        /// The block.
+        /// Digest of the block.
         digest: Digest,
     },
-    /// The collector of this block's votes did not answer in time: votes of this height go to all
-    /// from here on.
-    FellBack {
+    /// The collector did not certify the votes for this block in time. Votes of this height go to
+    /// all members from now on.
+    CollectorBypassed {
         /// The height.
         height: Height,
-        /// The block.
+        /// Digest of the block.
         digest: Digest,
     },
     /// This node gives up on earlier views.
@@ -136,73 +137,74 @@ pub enum Event {
         height: Height,
         /// The new view.
         view: View,
-        /// Who leads it.
+        /// The leader of the new view.
         leader: NodeId,
     },
-    /// Another committee decides from here on.
+    /// A new committee takes over.
     Epoch {
-        /// Its number.
+        /// The new epoch.
         epoch: Epoch,
-        /// How many seats it has.
+        /// Number of seats.
         seats: usize,
-        /// This node's, if it has one and the keys for it.
+        /// This node's seat, if it has one and the keys for it.
         seat: Option<usize>,
     },
 }
 
-/// What a peer did wrong.
+/// An offence of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Offence {
-    /// Two votes of one phase of one view, both validly signed.
+    /// Two votes in one phase of one view, both validly signed.
     #[error("voted twice in one phase of a view")]
     DoubleVote(SignedVote, SignedVote),
     /// Two blocks in one view, both validly signed.
     #[error("proposed two blocks in one view")]
-    DoubleProposal(SignedClaim, SignedClaim),
-    /// Two statements about one view change, both validly signed.
+    DoubleProposal(SignedProposalHeader, SignedProposalHeader),
+    /// Two different view changes to one view, both validly signed.
     #[error("changed its mind about a view change")]
     DoubleViewChange(Box<SignedViewChange>, Box<SignedViewChange>),
-    /// A commit vote, and a later view change that does not show what was committed, both validly
-    /// signed.
+    /// A commit vote, and a later view change that does not show the lock of that vote, both
+    /// validly signed.
     #[error("hides in a view change what it has committed")]
     HiddenLock(SignedVote, Box<SignedViewChange>),
-    /// The vote spoiled an aggregate.
+    /// A vote with an invalid signature, which broke an aggregate.
     #[error("sent a vote whose signature is not valid")]
     BadVote(SignedVote),
-    /// Of another network or period.
+    /// A message of another chain or epoch.
     #[error("sent a message of another chain or epoch")]
-    Foreign,
-    /// Has no seat.
+    WrongChainOrEpoch,
+    /// A message of a node without a seat.
     #[error("has no seat in the committee")]
     NotSeated,
     /// An Ed25519 signature does not verify.
     #[error("sent a message whose signature is not valid")]
     BadSignature,
-    /// Another member's turn.
+    /// A proposal of a node that does not lead the view.
     #[error("proposed out of turn")]
     NotLeader,
-    /// Its votes are not that member's to collect.
+    /// A certificate of a node that does not collect the votes of the view.
     #[error("sent a certificate of votes that it does not collect")]
     NotCollector,
-    /// The proposal's justification does not hold.
+    /// The proposal's justification is invalid.
     #[error("justified a new view wrongly")]
     BadJustification,
     /// The view change contradicts itself.
     #[error("sent a view change that contradicts itself")]
     BadViewChange,
-    /// A certificate does not hold.
+    /// A certificate is invalid.
     #[error("sent a bad certificate: {0}")]
     BadCertificate(#[from] CertificateError),
-    /// The proposed or synced block does not hold.
+    /// A proposed or synced block is invalid.
     #[error("sent a bad block: {0}")]
     BadBlock(#[from] BlockError),
     /// Synced blocks with a gap, or with certificates of other blocks.
     #[error("sent blocks that do not follow each other")]
-    Gap,
+    NonContiguousBlocks,
 }
 
 impl Offence {
-    /// What convinces anybody, where it authenticates itself. All else only lowers a local score.
+    /// Evidence that convicts the peer in the ledger, if the offence proves itself. Any other
+    /// offence only lowers a local score.
     pub fn evidence(&self) -> Option<Evidence> {
         let evidence = match self {
             Self::DoubleVote(first, second) => Some(Evidence::Votes(*first, *second)),
@@ -221,10 +223,10 @@ impl Offence {
 
 impl Output {
     pub(super) fn is_barrier(&self) -> bool {
-        matches!(self, Self::Persist(_) | Self::Finalised(_) | Self::Adopted(_))
+        matches!(self, Self::Persist(_) | Self::Finalised(_) | Self::InstallSnapshot(_))
     }
 
-    /// About how many bytes it holds in memory.
+    /// Approximate size in memory, bytes.
     pub(super) fn len(&self) -> usize {
         const SMALL: usize = 1024;
         let large = match self {

@@ -1,25 +1,24 @@
-//! The machine itself: its state, its construction from what the store has, and the way of an input
-//! through it.
+//! The replica: its state, its construction from the stored head, and the dispatch of inputs.
 
 use super::{
-    ahead::Asked,
     catch_up::CatchUp,
-    collect::VotesTo,
     error::{Error, RestoreError, SnapshotError},
-    future::Future,
+    height_state::HeightState,
     input::Input,
-    instance::Instance,
     outbox::Outbox,
     output::Output,
-    pace::{Pace, Pipeline},
+    pacing::{Pacing, Pipeline},
+    pending_messages::PendingMessages,
+    pipelining::BlockRequest,
     timing::Timing,
-    validate::Remembered,
+    validate::VerificationCache,
+    vote_aggregation::VoteRouting,
 };
 use crate::{
     crypto::{NodeKey, bls, vrf},
     ledger::{
         Block, Certificate, Committee, Header, Params, Phase, Seat, State, Vote,
-        committee::CommitteeRecord, epoch, genesis::Start, leader, seed,
+        committee::CommitteeRecord, epoch, genesis::GenesisState, leader, leader_seed,
     },
     machine::Machine,
     types::{Digest, Height, NodeId, TimeMs, Unverified, Verified, View},
@@ -27,43 +26,45 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 
-/// Sets of keys that are held at once: the present ones, those of the next epoch, and some of which
-/// nothing came.
+/// Most sets of seat keys that a replica holds: the present keys, those of the next epoch, and keys
+/// that were never registered.
 pub(super) const SEAT_KEYS_MAX: usize = 8;
 
-/// The keys of a node, and what its operator decides.
+/// The keys of a node, and the choices of its operator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its identity.
+    /// Identity key of the node.
     pub node_key: NodeKey,
-    /// Those of its seat, and those that it will have after a turn; without any that fit, or
-    /// without a seat, it follows and says nothing.
+    /// Keys of its seat, now and after later epoch boundaries. Without a seat, or without keys that
+    /// match it, the node follows the chain and sends nothing.
     pub seat_keys: Vec<SeatKeys>,
-    /// Where its votes go.
-    pub votes_to: VotesTo,
-    /// Whether it opens the next height while one is being decided, and whether it may rest.
+    /// Where the node sends its votes.
+    pub vote_routing: VoteRouting,
+    /// Whether the node opens the next height before the present one is decided, and whether it
+    /// delays proposals under contention.
     pub pipeline: Pipeline,
 }
 
-/// The secrets of a seat.
+/// The secret keys of a seat.
 #[derive(Clone, Debug)]
 pub struct SeatKeys {
-    /// Signs votes.
+    /// Key that signs votes.
     pub vote: bls::SecretKey,
-    /// Makes the seed of the next term, when this seat proposes the last block of one.
+    /// Key that proves the seed of the next leader term, if this seat proposes the last block of a
+    /// term.
     pub vrf: vrf::SecretKey,
 }
 
-/// The newest final block, and what follows from it.
+/// The newest final block and the state derived from it.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// Its header.
+    /// Header of the block.
     pub header: Header,
-    /// What made it final; genesis has none.
+    /// The commit certificate; genesis has none.
     pub certificate: Option<Certificate>,
-    /// The state after it.
+    /// The state after the block.
     pub state: State,
-    /// Decides the next block.
+    /// The committee that decides the next block.
     pub committee: Committee,
     digest: Digest,
     seed: Digest,
@@ -73,43 +74,43 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Replica {
     pub(super) config: Config,
-    /// Its seat, if it has one and the keys for it.
+    /// This node's seat, if it has one and the keys for it.
     pub(super) seat: Option<usize>,
-    /// Those keys.
+    /// Keys of that seat.
     pub(super) keys: Option<SeatKeys>,
     pub(super) head: Head,
     pub(super) params: Params,
-    pub(super) instance: Instance,
-    /// The next height, where this node has voted for a block of it already.
-    pub(super) ahead: Option<Instance>,
-    /// Whether the mempool was asked for a block of it.
-    pub(super) asked: Asked,
-    /// Whether that has been worth it, and how long blocks take.
-    pub(super) pace: Pace,
-    /// What the host has said of its processors.
+    pub(super) height_state: HeightState,
+    /// The next height, once this node has voted for a block of it.
+    pub(super) pipelined: Option<HeightState>,
+    /// State of the request to the mempool for a block of the next height.
+    pub(super) block_request: BlockRequest,
+    /// Recent block times, with and without pipelining.
+    pub(super) pacing: Pacing,
+    /// Whether the host reports contended processors.
     pub(super) is_contended: bool,
-    pub(super) future: Future,
+    pub(super) pending_messages: PendingMessages,
     pub(super) catch_up: CatchUp,
-    /// Saves work on signatures.
-    pub(super) remembered: Remembered,
+    /// Results of earlier signature checks.
+    pub(super) verification_cache: VerificationCache,
     pub(super) timing: Timing,
     pub(super) outbox: Outbox,
-    /// When each peer that is behind was last told so.
-    pub(super) told_ms: BTreeMap<NodeId, TimeMs>,
+    /// Time of the last reply to each peer that lags behind.
+    pub(super) last_reply_ms: BTreeMap<NodeId, TimeMs>,
     pub(super) now_ms: TimeMs,
-    /// Set once a final block executed differently here.
+    /// Height of a final block that executed differently on this node.
     pub(super) halted: Option<Height>,
 }
 
 impl SeatKeys {
-    /// Whether they are those that the committee knows for a seat.
-    pub fn fit(&self, seat: &Seat) -> bool {
+    /// Whether these keys are the registered keys of a seat.
+    pub fn matches(&self, seat: &Seat) -> bool {
         seat.key == self.vote.public() && seat.vrf_key == self.vrf.public()
     }
 }
 
 impl Head {
-    /// As the store has it: the state is known to be the header's.
+    /// Restores a head from the store. The caller guarantees that `state` is the state of `header`.
     pub fn new(
         header: Header,
         certificate: Option<Certificate>,
@@ -117,11 +118,11 @@ impl Head {
     ) -> Result<Self, SnapshotError> {
         let record = next_record(&header, &state).ok_or(SnapshotError::Incomplete)?;
         let committee =
-            Committee::of_state(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+            Committee::from_state(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
         Ok(Self::of_parts(header, certificate, state, committee))
     }
 
-    /// What follows from the next final block and its state.
+    /// The head after the next final block.
     pub fn after(
         &self,
         block: &Block,
@@ -130,8 +131,10 @@ impl Head {
     ) -> Result<Self, SnapshotError> {
         if block.header.next_committee != self.header.next_committee {
             let record = next_record(&block.header, &state).ok_or(SnapshotError::Incomplete)?;
-            let committee =
-                self.committee.next(record.clone()).map_err(|_| SnapshotError::Incomplete)?;
+            let committee = self
+                .committee
+                .successor_from_state(record.clone())
+                .map_err(|_| SnapshotError::Incomplete)?;
             return Ok(Self::of_parts(block.header.clone(), Some(certificate), state, committee));
         }
         Ok(Self::of_parts(block.header.clone(), Some(certificate), state, self.committee.clone()))
@@ -144,22 +147,22 @@ impl Head {
         committee: Committee,
     ) -> Self {
         let digest = header.digest();
-        // A proof that is no point has no seed after it, and is in no header that was verified.
-        let seed = seed::after(&header).unwrap_or(header.seed);
+        // The proof of a verified header is always a point, so the fallback never applies to one.
+        let seed = leader_seed::next(&header).unwrap_or(header.seed);
         Self { header, certificate, state, committee, digest, seed }
     }
 
-    /// What would follow, were this block of the same term final already.
-    pub(super) fn after_undecided(&self, block: &Block, state: State) -> Self {
+    /// The head after this block of the same term, as if the block were final already.
+    pub(super) fn after_prepared(&self, block: &Block, state: State) -> Self {
         Self::of_parts(block.header.clone(), None, state, self.committee.clone())
     }
 
-    /// Of a new chain.
-    pub fn genesis(start: &Start) -> Self {
+    /// The head of a new chain.
+    pub fn genesis(start: &GenesisState) -> Self {
         Self::of_parts(start.header.clone(), None, start.state.clone(), start.committee.clone())
     }
 
-    /// Of a state that was fetched whole, under a header that was found to be final.
+    /// The head of a state snapshot under a header that was verified as final.
     pub fn of_snapshot(
         header: Verified<FinalHeader>,
         state: State,
@@ -177,12 +180,12 @@ impl Head {
         Ok(Unverified::new(Self::of_parts(header, certificate, state, committee)).into_verified())
     }
 
-    /// Digest of its header.
+    /// Digest of the header.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The seed of the next block's term.
+    /// Seed of the next block's leader term.
     pub fn seed(&self) -> &Digest {
         &self.seed
     }
@@ -191,7 +194,7 @@ impl Head {
 impl Replica {
     pub(super) fn empty(config: Config, head: Head, now_ms: TimeMs) -> Result<Self, RestoreError> {
         let params = head.state.params().cloned().ok_or(RestoreError::NoParams)?;
-        let (seat, keys) = seated(&config, &head.committee).unzip();
+        let (seat, keys) = seat_with_keys(&config, &head.committee).unzip();
         let own = own_seat(&config, &head.committee)
             .filter(|_| seat.is_none() && !config.seat_keys.is_empty());
         if let Some(own) = own {
@@ -205,44 +208,44 @@ impl Replica {
         let timing = Timing::new(&params);
         Ok(Self {
             keys,
-            instance: Instance::new(head.header.height.saturating_add(1), now_ms),
-            ahead: None,
-            asked: Asked::default(),
-            pace: Pace::default(),
+            height_state: HeightState::new(head.header.height.saturating_add(1), now_ms),
+            pipelined: None,
+            block_request: BlockRequest::default(),
+            pacing: Pacing::default(),
             is_contended: false,
             config,
             seat,
             head,
             params,
-            future: Future::default(),
+            pending_messages: PendingMessages::default(),
             catch_up: CatchUp::default(),
-            remembered: Remembered::default(),
+            verification_cache: VerificationCache::default(),
             timing,
             outbox: Outbox::default(),
-            told_ms: BTreeMap::new(),
+            last_reply_ms: BTreeMap::new(),
             now_ms,
             halted: None,
         })
     }
 
-    /// The newest final block.
+    /// The newest final block and its state.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
     /// The height that is being decided.
     pub fn height(&self) -> Height {
-        self.instance.height
+        self.height_state.height
     }
 
-    /// The attempt at it.
+    /// The present view.
     pub fn view(&self) -> View {
-        self.instance.view
+        self.height_state.view
     }
 
-    /// Who leads this attempt.
+    /// The leader of the present view.
     pub fn leader(&self) -> NodeId {
-        self.node_at(self.leader_seat(self.instance.view))
+        self.node_at(self.leader_seat(self.height_state.view))
     }
 
     /// This node's seat, if it votes.
@@ -250,17 +253,17 @@ impl Replica {
         self.seat
     }
 
-    /// How long blocks with transactions take this node from its vote to the end, milliseconds:
-    /// alone, and beside another height. `None` where none has been seen.
-    pub fn pace_ms(&self) -> (Option<u64>, Option<u64>) {
-        self.pace.means_ms()
+    /// Mean time from this node's vote to finality of blocks with transactions, milliseconds:
+    /// without and with pipelining. `None` without samples.
+    pub fn mean_block_ms(&self) -> (Option<u64>, Option<u64>) {
+        self.pacing.means_ms()
     }
 
     pub(super) fn leader_seat(&self, view: View) -> usize {
-        self.leader_at(self.instance.height, view)
+        self.leader_at(self.height_state.height, view)
     }
 
-    /// Who leads a view of the present height, or of a later one of the same term.
+    /// The leader of a view of the present height, or of a later one of the same term.
     pub(super) fn leader_at(&self, height: Height, view: View) -> usize {
         leader(&self.head.committee, &self.head.seed, height, view)
     }
@@ -275,7 +278,7 @@ impl Replica {
     }
 
     pub(super) fn vote(&self, view: View, phase: Phase, digest: Digest) -> Vote {
-        self.vote_at(self.instance.height, view, phase, digest)
+        self.vote_at(self.height_state.height, view, phase, digest)
     }
 
     /// A vote of the present height, or of a later one of the same epoch.
@@ -284,24 +287,25 @@ impl Replica {
         Vote { chain, epoch, height, view, phase, digest }
     }
 
-    /// The nodes that a message to all goes to. What is said of the last height of an epoch is for
-    /// those who decided it: who has lost the seat at the turn waits for it as well.
-    pub fn audience(&self, message: &Message) -> Vec<NodeId> {
+    /// The recipients of a broadcast message. Messages of an epoch's last height also go to members
+    /// that lose their seats, because they wait for its decision as well.
+    pub fn recipients(&self, message: &Message) -> Vec<NodeId> {
         let (committee, height) = (&self.head.committee, message.height());
-        let decided = (height < self.instance.height).then(|| epoch::of(&self.params, height));
-        let before = decided
+        let decided =
+            (height < self.height_state.height).then(|| epoch::at_height(&self.params, height));
+        let previous_seats = decided
             .and_then(|epoch| self.head.state.committee(epoch))
             .map_or(&[][..], |record| &record.seats);
-        let gone = before.iter().filter(|seat| committee.seat_of(&seat.node).is_none());
-        committee.seats().iter().chain(gone).map(|seat| seat.node).collect()
+        let removed = previous_seats.iter().filter(|seat| committee.seat_of(&seat.node).is_none());
+        committee.seats().iter().chain(removed).map(|seat| seat.node).collect()
     }
 
     fn dispatch(&mut self, input: Input) -> Result<(), Error> {
         match input {
             Input::Received { from, message } => self.on_received(from, message),
             Input::Persisted => self.outbox.persisted(),
-            Input::Built { height, view, parent, transactions, waiting } => {
-                let is_busy = self.is_busy(waiting);
+            Input::Built { height, view, parent, transactions, queued_inputs } => {
+                let is_busy = self.is_busy(queued_inputs);
                 self.on_built((height, view, parent), transactions, is_busy)
             }
             Input::Contended(is_contended) => {
@@ -309,7 +313,7 @@ impl Replica {
                 Ok(())
             }
             Input::Synced { from, blocks } => self.on_synced(from, blocks),
-            Input::Checked(transactions) => self.on_checked(transactions),
+            Input::SignaturesVerified(transactions) => self.on_signatures_verified(transactions),
             Input::Snapshot(head) => self.on_snapshot(*head),
             Input::SeatKeys(keys) => {
                 self.on_seat_keys(*keys);
@@ -326,15 +330,15 @@ fn own_seat<'a>(config: &Config, committee: &'a Committee) -> Option<&'a Seat> {
 }
 
 /// This node's seat in a committee, with the keys for it.
-pub(super) fn seated(config: &Config, committee: &Committee) -> Option<(usize, SeatKeys)> {
+pub(super) fn seat_with_keys(config: &Config, committee: &Committee) -> Option<(usize, SeatKeys)> {
     let seat = own_seat(config, committee)?;
-    let keys = config.seat_keys.iter().find(|keys| keys.fit(seat))?;
+    let keys = config.seat_keys.iter().find(|keys| keys.matches(seat))?;
     Some((committee.seat_of(&seat.node)?, keys.clone()))
 }
 
 /// The record of the committee that decides the block after this header.
 pub(super) fn next_record<'a>(header: &Header, state: &'a State) -> Option<&'a CommitteeRecord> {
-    let epoch = epoch::of(state.params()?, header.height.checked_add(1)?);
+    let epoch = epoch::at_height(state.params()?, header.height.checked_add(1)?);
     state.committee(epoch).filter(|record| record.digest() == header.next_committee)
 }
 
@@ -348,23 +352,23 @@ impl Machine for Replica {
             return Err(Error::Diverged { height });
         }
         self.now_ms = self.now_ms.max(now_ms);
-        let silent = matches!(
+        let is_always_accepted = matches!(
             input,
             Input::Persisted
                 | Input::WantBlock { .. }
                 | Input::Contended(_)
-                | Input::Checked(_)
+                | Input::SignaturesVerified(_)
                 | Input::Tick
         );
-        if self.outbox.is_full() && !silent {
+        if self.outbox.is_full() && !is_always_accepted {
             return Err(Error::Overloaded);
         }
-        let handled = self.dispatch(input).and_then(|()| self.on_kept_messages());
-        let handled = handled.map(|()| self.on_kept_proposal()).and_then(|()| self.on_time());
-        if let Err(Error::Diverged { height }) = handled {
+        let result = self.dispatch(input).and_then(|()| self.on_pending_messages());
+        let result = result.map(|()| self.on_pending_proposal()).and_then(|()| self.run_timers());
+        if let Err(Error::Diverged { height }) = result {
             self.halted = Some(height);
         }
-        handled
+        result
     }
 
     fn poll(&mut self) -> Option<Output> {

@@ -1,8 +1,8 @@
-//! Starting, for the first time or after a crash. What the log has is what this node may have said:
-//! it takes up exactly there, says it again, and says nothing else in that view.
+//! Restores a replica at the first start or after a crash. The log holds everything that this node
+//! may have sent. The replica resumes there, retransmits it, and sends nothing else in that view.
 //!
-//! A host may give the records by height, and only those of one height in the order in which they
-//! were written.
+//! A host may return the records grouped by height. Only the order of records within one height
+//! matters.
 
 use super::{
     error::RestoreError,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Replica {
-    /// Takes up where the store and the log end. Records of final heights are passed over.
+    /// Resumes from the store and the log. Records of final heights are skipped.
     pub fn restore(
         config: Config,
         head: Head,
@@ -27,11 +27,11 @@ impl Replica {
         let mut replica = Self::empty(config, head, now_ms)?;
         for record in wal {
             let height = record.height();
-            if height > replica.instance.height {
-                replica.replay_ahead(record)?;
+            if height > replica.height_state.height {
+                replica.replay_pipelined(record)?;
                 continue;
             }
-            if height < replica.instance.height || replica.seat.is_none() {
+            if height < replica.height_state.height || replica.seat.is_none() {
                 continue;
             }
             match record {
@@ -40,31 +40,31 @@ impl Replica {
                 WalRecord::ViewChange(signed) => replica.replay_view_change(signed)?,
             }
         }
-        replica.timing.back_off(replica.instance.view);
+        replica.timing.back_off(replica.height_state.view);
         replica.start_timers();
-        replica.leave_orphan().map_err(|_| RestoreError::Damaged)?;
-        replica.say_again();
+        replica.abandon_orphan().map_err(|_| RestoreError::Damaged)?;
+        replica.retransmit();
         Ok(replica)
     }
 
-    /// Of the next height there can be one vote, for a block upon one that this node has locked.
-    fn replay_ahead(&mut self, record: WalRecord) -> Result<(), RestoreError> {
+    /// The next height has at most one vote, for a block whose parent this node has locked.
+    fn replay_pipelined(&mut self, record: WalRecord) -> Result<(), RestoreError> {
         let height = record.height();
-        let is_next = height == self.instance.height.saturating_add(1);
+        let is_next = height == self.height_state.height.saturating_add(1);
         match record {
             WalRecord::Accepted(proposal)
-                if is_next && self.may_be_ahead(height, proposal.view) =>
+                if is_next && self.may_be_pipelined(height, proposal.view) =>
             {
                 if self.seat.is_none() {
                     return Ok(());
                 }
-                if self.instance.lock.is_none() {
+                if self.height_state.lock.is_none() {
                     return Err(RestoreError::StoreBehindLog { height });
                 }
-                if self.ahead.is_some() {
+                if self.pipelined.is_some() {
                     return Err(RestoreError::Damaged);
                 }
-                self.vote_ahead(proposal, None);
+                self.record_pipelined_vote(proposal, None);
                 Ok(())
             }
             _ => Err(RestoreError::StoreBehindLog { height }),
@@ -72,46 +72,48 @@ impl Replica {
     }
 
     fn replay_accepted(&mut self, proposal: Proposal) -> Result<(), RestoreError> {
-        if proposal.view < self.instance.view
-            || self.instance.accepted.is_some() && proposal.view == self.instance.view
+        if proposal.view < self.height_state.view
+            || self.height_state.accepted.is_some() && proposal.view == self.height_state.view
         {
             return Err(RestoreError::Damaged);
         }
-        if proposal.view > self.instance.view {
-            self.instance.enter(proposal.view, self.now_ms);
+        if proposal.view > self.height_state.view {
+            self.height_state.enter_view(proposal.view, self.now_ms);
         }
-        let outcome = match validate::again(
+        let outcome = match validate::prepared_block(
             &self.head,
             &self.params,
-            &mut self.remembered,
+            &mut self.verification_cache,
             &proposal.block,
         ) {
             Ok(outcome) => Some(outcome),
-            // It was voted for ahead of a decision that went the other way.
-            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, proposal.view) => {
+            // The vote was for a pipelined block, and another block than its parent became final.
+            Err(BlockError::Parent)
+                if self.may_be_pipelined(self.height_state.height, proposal.view) =>
+            {
                 None
             }
             Err(_) => return Err(RestoreError::Damaged),
         };
         let digest = proposal.block.header.digest();
-        self.instance.hold(digest, proposal.block.clone(), outcome);
-        self.instance.accepted = Some(digest);
-        self.instance.seen.insert(proposal.view, proposal.signed_claim());
-        self.enter_own_vote(Phase::Prepare, digest);
+        self.height_state.insert_candidate(digest, proposal.block.clone(), outcome);
+        self.height_state.accepted = Some(digest);
+        self.height_state.seen_proposals.insert(proposal.view, proposal.signed_claim());
+        self.insert_own_vote(Phase::Prepare, digest);
         if self.leads(proposal.view) {
-            self.instance.proposal = Some(proposal);
+            self.height_state.proposal = Some(proposal);
         }
         Ok(())
     }
 
     fn replay_locked(&mut self, certificate: Certificate) -> Result<(), RestoreError> {
         let vote = certificate.vote;
-        if vote.view != self.instance.view || self.instance.accepted != Some(vote.digest) {
+        if vote.view != self.height_state.view || self.height_state.accepted != Some(vote.digest) {
             return Err(RestoreError::Damaged);
         }
-        self.instance.lock = Some(certificate);
-        self.instance.committed = true;
-        self.enter_own_vote(Phase::Commit, vote.digest);
+        self.height_state.lock = Some(certificate);
+        self.height_state.commit_vote_cast = true;
+        self.insert_own_vote(Phase::Commit, vote.digest);
         Ok(())
     }
 
@@ -119,20 +121,21 @@ impl Replica {
         let Some(seat) = self.seat.filter(|seat| self.node_at(*seat) == signed.node) else {
             return Err(RestoreError::Damaged);
         };
-        if signed.change.view <= self.instance.view || signed.change.prepared != self.instance.lock
+        if signed.change.view <= self.height_state.view
+            || signed.change.prepared != self.height_state.lock
         {
             return Err(RestoreError::Damaged);
         }
-        self.instance.enter(signed.change.view, self.now_ms);
-        self.instance.changes.insert(seat, signed);
+        self.height_state.enter_view(signed.change.view, self.now_ms);
+        self.height_state.view_changes.insert(seat, signed);
         Ok(())
     }
 
-    fn enter_own_vote(&mut self, phase: Phase, digest: Digest) {
-        let vote = self.vote(self.instance.view, phase, digest);
+    fn insert_own_vote(&mut self, phase: Phase, digest: Digest) {
+        let vote = self.vote(self.height_state.view, phase, digest);
         if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
-            let ballot = self.instance.ballots.entry((vote.view, phase)).or_default();
-            ballot.enter(seat, SignedVote::sign(vote, &keys.vote));
+            let vote_set = self.height_state.vote_sets.entry((vote.view, phase)).or_default();
+            vote_set.insert(seat, SignedVote::sign(vote, &keys.vote));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! How long to wait. A view that fails doubles the patience for the next one; a block that becomes
-//! final sets it back to what that block needed. Everything is relative to this node's own clock.
+//! Timeouts. A failed view doubles the timeout of the next one. A final block resets it to the time
+//! that block needed. All times are relative to this node's own clock.
 
 use crate::ledger::Params;
 
-/// Longest patience with a view, milliseconds.
+/// Longest view timeout, milliseconds.
 pub const VIEW_TIMEOUT_MS_MAX: u64 = 120_000;
 const DOUBLINGS_MAX: u32 = 16;
-/// What is said again is said at ever longer intervals: up to 2^3 times the first.
+/// Retransmission intervals grow up to 2^3 times the first.
 const RESEND_DOUBLINGS_MAX: u32 = 3;
 
 #[derive(Debug)]
@@ -20,23 +20,23 @@ impl Timing {
         Self { base_ms: params.view_timeout_ms.max(2), doublings: 0 }
     }
 
-    /// Patience with a view once it can start.
+    /// Timeout of a view, counted from its start, milliseconds.
     pub(super) fn view_timeout_ms(&self) -> u64 {
         shifted(self.base_ms, self.doublings).min(VIEW_TIMEOUT_MS_MAX.max(self.base_ms))
     }
 
-    /// How long to wait before a message is said again, for the n-th time.
+    /// Delay before the n-th retransmission, milliseconds.
     pub(super) fn resend_ms(&self, resends: u32) -> u64 {
         shifted(self.base_ms / 2, resends.min(RESEND_DOUBLINGS_MAX))
     }
 
-    /// Some views were given up.
+    /// Increases the timeout after failed views.
     pub(super) fn back_off(&mut self, views: u64) {
         let views = u32::try_from(views).unwrap_or(DOUBLINGS_MAX);
         self.doublings = self.doublings.saturating_add(views).min(DOUBLINGS_MAX);
     }
 
-    /// A block became final so long after its view had begun.
+    /// Reduces the timeout after a block that became final `took_ms` after its view began.
     pub(super) fn recover(&mut self, took_ms: u64) {
         let needed = (0..DOUBLINGS_MAX).find(|d| shifted(self.base_ms, *d) / 2 >= took_ms);
         self.doublings = self.doublings.min(needed.unwrap_or(DOUBLINGS_MAX));

@@ -1,25 +1,24 @@
-//! What a block must be to get a vote. A block proposed in the present view is judged afresh, with
-//! its time against this node's clock; one that a quorum has prepared before is judged by
-//! everything but the clock and the view, because it is proposed again byte for byte.
+//! Validation of blocks before a vote. A block of the present view is also checked against this
+//! node's clock. A block that a quorum has prepared before is proposed again byte for byte, so its
+//! time and view are not checked again.
 
 use super::replica::Head;
 use crate::{
-    crypto::KnownKeys,
+    crypto::KeyCache,
     ledger::{
-        Block, BlockContext, Certificate, Checked, CheckedSet, Header, Outcome, Params, Phase,
-        SignedTransaction,
+        Block, BlockContext, Certificate, Header, Outcome, Params, Phase, SignedTransaction,
+        VerifiedSignature, VerifiedSignatureCache,
         block::{BLOCK_LEN_MAX, transactions_root},
         committee::CertificateError,
-        epoch,
-        fault::{self, Fault},
-        leader, seed,
-        transaction::{Claims, InvalidTransaction},
+        epoch, leader, leader_seed,
+        mutation::{self, Mutation},
+        transaction::{InvalidTransaction, TransactionBatch},
     },
     types::{Digest, Height, TimeMs, Unverified, Verified, View},
 };
 use alloc::vec::Vec;
 
-/// Why a block gets no vote. The fault is the proposer's.
+/// Why a block gets no vote. The proposer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum BlockError {
@@ -58,24 +57,24 @@ pub enum BlockError {
 }
 
 impl BlockError {
-    /// A block that was under way for long is nobody's fault.
-    pub(super) fn is_fault(&self) -> bool {
+    /// Whether the proposer is at fault. A delayed block is nobody's fault.
+    pub(super) fn is_misbehaviour(&self) -> bool {
         !matches!(self, Self::TimeBehind(_))
     }
 }
 
-/// What earlier checks leave, so that later ones cost less and find the same.
+/// Results of earlier checks. They make later checks cheaper and do not change their outcome.
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
-    pub(super) checked: CheckedSet,
-    pub(super) keys: KnownKeys,
+pub(super) struct VerificationCache {
+    pub(super) signatures: VerifiedSignatureCache,
+    pub(super) keys: KeyCache,
 }
 
-/// A block that was made in the present view.
-pub(super) fn fresh(
+/// Validates a block that was made in the present view.
+pub(super) fn new_block(
     head: &Head,
     params: &Params,
-    remembered: &mut Remembered,
+    cache: &mut VerificationCache,
     block: &Block,
     view: View,
     now_ms: TimeMs,
@@ -92,31 +91,31 @@ pub(super) fn fresh(
     if behind_ms > params.clock_skew_ms_max {
         return Err(BlockError::TimeBehind(behind_ms));
     }
-    again(head, params, remembered, block)
+    prepared_block(head, params, cache, block)
 }
 
-/// A block that was prepared before, or is final. Its signatures are remembered: should its view
-/// fail, it may come again.
-pub(super) fn again(
+/// Validates a block that was prepared before, or is final. Caches its verified signatures, because
+/// the block may return after a failed view.
+pub(super) fn prepared_block(
     head: &Head,
     params: &Params,
-    remembered: &mut Remembered,
+    cache: &mut VerificationCache,
     block: &Block,
 ) -> Result<Outcome, BlockError> {
-    check_place(head, params, &block.header)?;
-    let transactions = check_transactions(block, remembered)?;
+    check_header(head, params, &block.header)?;
+    let transactions = check_transactions(block, cache)?;
     for transaction in &transactions {
-        remembered.checked.insert(Checked::of(transaction));
+        cache.signatures.insert(VerifiedSignature::of(transaction));
     }
     execute(head, params, block, &transactions)
 }
 
-/// A block with the certificate that makes it final: `Ok(Err(()))` where the block is genuine and
-/// executes differently here, which only this node's own fault can explain.
-pub(super) fn certified(
+/// Validates a block with its commit certificate. `Ok(Err(()))`: the block is genuine but executes
+/// differently here, so this node is at fault.
+pub(super) fn certified_block(
     head: &Head,
     params: &Params,
-    remembered: &mut Remembered,
+    cache: &mut VerificationCache,
     block: &Block,
     certificate: &Certificate,
 ) -> Result<Result<Outcome, ()>, CertifiedError> {
@@ -129,13 +128,13 @@ pub(super) fn certified(
         Phase::Commit,
         &head.committee,
     )?;
-    let transactions = check_transactions(block, remembered)?;
-    let executed = check_place(head, params, header)
+    let transactions = check_transactions(block, cache)?;
+    let executed = check_header(head, params, header)
         .and_then(|()| execute(head, params, block, &transactions));
     Ok(executed.map_err(|_| ()))
 }
 
-/// Why a certified block is refused. The fault is the sender's.
+/// Why a certified block is refused. The sender is at fault.
 #[derive(Debug)]
 pub(super) enum CertifiedError {
     Certificate(CertificateError),
@@ -154,24 +153,24 @@ impl From<BlockError> for CertifiedError {
     }
 }
 
-/// The digest of the committee that decides the block after one with this outcome.
+/// Digest of the committee that decides the block after one with this outcome.
 pub(super) fn next_committee(
     head: &Head,
     params: &Params,
     height: Height,
     outcome: &Outcome,
 ) -> Digest {
-    let next = if epoch::ends(params, height) {
-        // The ledger has just made it.
+    let next = if epoch::is_last_height(params, height) {
+        // The ledger has just formed the next committee.
         head.committee.epoch().checked_add(1).and_then(|epoch| outcome.state.committee(epoch))
     } else {
-        // As it stands in the header before.
+        // The committee stays the same.
         return head.header.next_committee;
     };
     next.map_or(Digest::default(), |record| record.digest())
 }
 
-fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), BlockError> {
+fn check_header(head: &Head, params: &Params, header: &Header) -> Result<(), BlockError> {
     let parent = &head.header;
     if header.chain != parent.chain {
         return Err(BlockError::Chain);
@@ -190,8 +189,10 @@ fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), Bloc
         return Err(BlockError::Proposer);
     }
     let key = head.committee.vrf_key(seat).ok_or(BlockError::Proposer)?;
-    let is_proved = fault::is(Fault::UncheckedProof) || seed::verify(header, key).is_ok();
-    if header.proof.is_some() != seed::ends_term(params, header.height) || !is_proved {
+    let is_proved = mutation::is_active(Mutation::SkipSeedProofCheck)
+        || leader_seed::verify_proof(header, key).is_ok();
+    if header.proof.is_some() != leader_seed::ends_leader_term(params, header.height) || !is_proved
+    {
         return Err(BlockError::SeedProof);
     }
     if header.time_ms < earliest_ms(parent, params) {
@@ -200,14 +201,14 @@ fn check_place(head: &Head, params: &Params, header: &Header) -> Result<(), Bloc
     Ok(())
 }
 
-/// The earliest time that the next block may bear.
+/// The earliest valid time of the next block.
 pub(super) fn earliest_ms(parent: &Header, params: &Params) -> TimeMs {
     parent.time_ms.saturating_add(params.block_interval_ms_min.max(1))
 }
 
 fn check_transactions(
     block: &Block,
-    remembered: &mut Remembered,
+    cache: &mut VerificationCache,
 ) -> Result<Vec<Verified<SignedTransaction>>, BlockError> {
     if borsh::object_length(block).map_or(true, |len| len > BLOCK_LEN_MAX) {
         return Err(BlockError::TooLarge);
@@ -215,8 +216,9 @@ fn check_transactions(
     if block.header.transactions != transactions_root(&block.transactions) {
         return Err(BlockError::TransactionsRoot);
     }
-    let Remembered { checked, keys } = remembered;
-    Ok(Claims::new(block.transactions.to_vec(), &block.header.chain, checked, keys)?.verify()?)
+    let VerificationCache { signatures, keys } = cache;
+    Ok(TransactionBatch::new(block.transactions.to_vec(), &block.header.chain, signatures, keys)?
+        .verify()?)
 }
 
 fn execute(

@@ -1,7 +1,8 @@
-//! What a replica writes down before it speaks, so that after a crash it never says the opposite.
+//! Write-ahead log records. A replica writes them before it sends, so that after a crash it never
+//! contradicts itself.
 //!
-//! Records are appended in order; those of a height may be dropped once its block is stored.
-//! Restoring is replaying: the last view entered, the proposal accepted in it, and the newest lock.
+//! Records are appended in order. Those of a height may be dropped once its block is stored.
+//! Replaying them restores the last view entered, the proposal accepted in it, and the newest lock.
 
 use crate::{
     ledger::Certificate,
@@ -10,17 +11,16 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// One step that must survive a crash.
+/// A step that must survive a crash.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum WalRecord {
-    /// This proposal, of this node or of another, is the one that gets its prepare vote in that
-    /// view.
+    /// This proposal, of this node or of another, gets this node's prepare vote in its view.
     Accepted(Proposal),
-    /// A quorum has prepared the block that was accepted: it gets the commit vote, and later view
-    /// changes carry it.
+    /// A quorum has prepared the accepted block. It gets the commit vote, and later view changes
+    /// carry the certificate.
     Locked(Certificate),
-    /// No vote is cast any more in the views below.
+    /// This node votes no more in the views below.
     ViewChange(SignedViewChange),
 }
 
@@ -28,7 +28,7 @@ impl WalRecord {
     /// Largest encoded record, bytes.
     pub const LEN_MAX: usize = REQUEST_LEN_MAX + 1024;
 
-    /// The height that it belongs to.
+    /// Height of the record.
     pub fn height(&self) -> Height {
         match self {
             Self::Accepted(proposal) => proposal.block.header.height,

@@ -4,11 +4,11 @@ use crate::{codec, types::Digest};
 use blake3::hazmat::HasherExt;
 use borsh::{BorshSerialize, io};
 
-/// What a digest or signature is for. The strings are part of the protocol and never change
-/// meaning.
+/// The purpose of a digest or signature. The strings are part of the protocol and never change
+/// their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Context {
+pub enum HashContext {
     Genesis,
     Checkpoint,
     Committee,
@@ -43,7 +43,7 @@ pub enum Context {
     VrfPossession,
 }
 
-impl Context {
+impl HashContext {
     /// The BLAKE3 context string.
     pub const fn name(self) -> &'static str {
         match self {
@@ -82,8 +82,8 @@ impl Context {
         }
     }
 
-    /// What BLAKE3 makes of the name first. Written down, because most of what is hashed is hardly
-    /// longer than the name, and the tree of the state is made of such digests.
+    /// The key that BLAKE3 derives from the name. It is a constant, because most hashed inputs are
+    /// hardly longer than the name, and the tree of the state consists of such digests.
     const fn key(self) -> blake3::hazmat::ContextKey {
         match self {
             Self::Genesis => {
@@ -198,12 +198,12 @@ const fn key(hex: &[u8; 64]) -> [u8; 32] {
 }
 
 /// The digest of some bytes.
-pub fn hash(context: Context, bytes: &[u8]) -> Digest {
+pub fn hash(context: HashContext, bytes: &[u8]) -> Digest {
     Digest(*context.hasher().update(bytes).finalize().as_bytes())
 }
 
 /// The digest of a value's canonical encoding.
-pub fn hash_of<T: BorshSerialize + ?Sized>(context: Context, value: &T) -> Digest {
+pub fn hash_of<T: BorshSerialize + ?Sized>(context: HashContext, value: &T) -> Digest {
     struct Sink(blake3::Hasher);
     impl io::Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -228,38 +228,38 @@ mod tests {
     #[test]
     fn the_keys_are_those_of_the_names() {
         let all = [
-            Context::Genesis,
-            Context::Checkpoint,
-            Context::Committee,
-            Context::BlockHeader,
-            Context::Transaction,
-            Context::TransactionLeaf,
-            Context::TransactionNode,
-            Context::StateKey,
-            Context::StateValue,
-            Context::StateLeaf,
-            Context::StateNode,
-            Context::Vote,
-            Context::BlsPossession,
-            Context::BlsSecret,
-            Context::ViewChange,
-            Context::Proposal,
-            Context::AuditDraw,
-            Context::Admission,
-            Context::Job,
-            Context::LaneStep,
-            Context::LaneResult,
-            Context::LaneCommitment,
-            Context::ProductCheck,
-            Context::CheckerDraw,
-            Context::Weights,
-            Context::Dataset,
-            Context::Keystore,
-            Context::SignatureBatch,
-            Context::Seed,
-            Context::SeedProof,
-            Context::Leader,
-            Context::VrfPossession,
+            HashContext::Genesis,
+            HashContext::Checkpoint,
+            HashContext::Committee,
+            HashContext::BlockHeader,
+            HashContext::Transaction,
+            HashContext::TransactionLeaf,
+            HashContext::TransactionNode,
+            HashContext::StateKey,
+            HashContext::StateValue,
+            HashContext::StateLeaf,
+            HashContext::StateNode,
+            HashContext::Vote,
+            HashContext::BlsPossession,
+            HashContext::BlsSecret,
+            HashContext::ViewChange,
+            HashContext::Proposal,
+            HashContext::AuditDraw,
+            HashContext::Admission,
+            HashContext::Job,
+            HashContext::LaneStep,
+            HashContext::LaneResult,
+            HashContext::LaneCommitment,
+            HashContext::ProductCheck,
+            HashContext::CheckerDraw,
+            HashContext::Weights,
+            HashContext::Dataset,
+            HashContext::Keystore,
+            HashContext::SignatureBatch,
+            HashContext::Seed,
+            HashContext::SeedProof,
+            HashContext::Leader,
+            HashContext::VrfPossession,
         ];
         for (number, context) in all.into_iter().enumerate() {
             assert_eq!(context as usize, number, "one is left out before {context:?}");
@@ -270,6 +270,6 @@ mod tests {
             );
             assert_eq!(hash(context, b"x").0, blake3::derive_key(context.name(), b"x"));
         }
-        assert_eq!(all.last(), Some(&Context::VrfPossession));
+        assert_eq!(all.last(), Some(&HashContext::VrfPossession));
     }
 }

@@ -6,21 +6,21 @@ use std::cell::Cell;
 /// Operations since the last [`take`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
-    /// BLS signatures made.
+    /// BLS signatures created.
     pub bls_signed: u64,
     /// Pairing checks of an aggregate.
     pub bls_verified: u64,
-    /// Keys added up for them.
+    /// Keys summed for these checks.
     pub bls_keys: u64,
-    /// Signatures decoded and added up into aggregates.
+    /// Signatures decoded and summed into aggregates.
     pub bls_aggregated: u64,
-    /// Ed25519 signatures made.
+    /// Ed25519 signatures created.
     pub ed25519_signed: u64,
     /// Ed25519 signatures checked.
     pub ed25519_verified: u64,
-    /// Outputs of a VRF proved.
+    /// VRF outputs proved.
     pub vrf_proved: u64,
-    /// Proofs of them checked.
+    /// VRF proofs checked.
     pub vrf_verified: u64,
 }
 
@@ -28,7 +28,7 @@ thread_local! {
     static OPERATIONS: Cell<Operations> = Cell::default();
 }
 
-/// What was done since the last call.
+/// The operations since the last call.
 pub fn take() -> Operations {
     OPERATIONS.take()
 }

@@ -1,18 +1,19 @@
-//! Cryptography by kept crates: BLAKE3 with a context per purpose, Ed25519 identities, BLS12-381
-//! votes, and a verifiable random function and batches of signatures put together from a kept curve
-//! and hash. No primitive is written here; what is ours is which bytes are signed under which name.
+//! Cryptography by adopted crates: BLAKE3 with a context per purpose, Ed25519 identities and
+//! BLS12-381 votes. A verifiable random function and batch verification are built from the curve
+//! and hash of adopted crates. No primitive is implemented here; Tequio defines only which bytes
+//! are signed under which name.
 
-pub mod batch;
 pub mod bls;
 pub mod hash;
-pub mod known_keys;
+pub mod key_cache;
 #[cfg(feature = "simulation")]
 pub mod meter;
 pub mod node_key;
+pub mod signature_batch;
 #[cfg(feature = "simulation")]
-mod recent;
+mod verdict_cache;
 pub mod vrf;
 
-pub use hash::{Context, hash};
-pub use known_keys::{KeyPoint, Keys, KnownKeys};
+pub use hash::{HashContext, hash};
+pub use key_cache::{KeyCache, KeyLookup, KeyPoint};
 pub use node_key::{NodeKey, Signature};

@@ -1,11 +1,12 @@
-//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`Context`], so it
-//! cannot be moved to another purpose. Verification follows [ZIP-215](https://zips.z.cash/zip-0215), which leaves no case open: a signature
-//! has the same verdict alone and in a [`batch`](super::batch), in every implementation.
+//! Ed25519 identities (RFC 8032). A signature covers a digest made under one [`HashContext`], so it
+//! cannot be moved to another purpose. Verification follows
+//! [ZIP-215](https://zips.z.cash/zip-0215), which leaves no case open: a signature has the same
+//! verdict alone and in a [batch](super::signature_batch), in every implementation.
 //!
-//! Keys are made and used for signing by a crate that erases them; a signature alone is verified by
-//! one that follows ZIP-215.
+//! One crate creates keys, signs with them and erases them; another, which follows ZIP-215,
+//! verifies single signatures.
 
-use super::hash::{Context, hash};
+use super::hash::{HashContext, hash};
 use crate::types::{Digest, NodeId};
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signer, SigningKey};
@@ -41,11 +42,11 @@ impl NodeKey {
     }
 
     /// Signs bytes for one purpose.
-    pub fn sign(&self, context: Context, bytes: &[u8]) -> Signature {
+    pub fn sign(&self, context: HashContext, bytes: &[u8]) -> Signature {
         self.sign_digest(&hash(context, bytes))
     }
 
-    /// The same, of the digest of the bytes, which was made under the context of its purpose.
+    /// Like [`Self::sign`], for the digest of the bytes, made under the context of its purpose.
     pub(crate) fn sign_digest(&self, digest: &Digest) -> Signature {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.ed25519_signed += 1);
@@ -69,14 +70,14 @@ impl NodeId {
     /// Checks that the holder of this identity signed `bytes` for this purpose.
     pub fn verify(
         &self,
-        context: Context,
+        context: HashContext,
         bytes: &[u8],
         signature: &Signature,
     ) -> Result<(), BadSignature> {
         self.verify_digest(&hash(context, bytes), signature)
     }
 
-    /// The same, of the digest of the bytes, which was made under the context of its purpose.
+    /// Like [`Self::verify`], for the digest of the bytes, made under the context of its purpose.
     pub(crate) fn verify_digest(
         &self,
         digest: &Digest,
@@ -90,7 +91,10 @@ impl NodeId {
         #[cfg(feature = "simulation")]
         let check = || {
             super::meter::count(|operations| operations.ed25519_verified += 1);
-            super::recent::verdict(&[b"ed25519", &self.0, &signature.0, message], check)
+            super::verdict_cache::cached_verdict(
+                &[b"ed25519", &self.0, &signature.0, message],
+                check,
+            )
         };
         if check() { Ok(()) } else { Err(BadSignature) }
     }
@@ -109,27 +113,31 @@ mod tests {
     #[test]
     fn a_signature_is_bound_to_key_bytes_and_purpose() {
         let (a, b) = (NodeKey::from_bytes(&[1; 32]), NodeKey::from_bytes(&[2; 32]));
-        let signature = a.sign(Context::Transaction, b"x");
-        assert_eq!(a.id().verify(Context::Transaction, b"x", &signature), Ok(()));
-        assert!(a.id().verify(Context::Transaction, b"y", &signature).is_err());
-        assert!(a.id().verify(Context::Vote, b"x", &signature).is_err());
-        assert!(b.id().verify(Context::Transaction, b"x", &signature).is_err());
+        let signature = a.sign(HashContext::Transaction, b"x");
+        assert_eq!(a.id().verify(HashContext::Transaction, b"x", &signature), Ok(()));
+        assert!(a.id().verify(HashContext::Transaction, b"y", &signature).is_err());
+        assert!(a.id().verify(HashContext::Vote, b"x", &signature).is_err());
+        assert!(b.id().verify(HashContext::Transaction, b"x", &signature).is_err());
     }
 
     #[test]
     fn the_edges_have_the_verdict_of_zip_215_alone_and_in_a_batch() {
         use crate::crypto::{
-            KnownKeys,
-            batch::tests::{speccheck, verdict_in_a_batch, zip215},
+            KeyCache,
+            signature_batch::tests::{speccheck, verdict_in_a_batch, zip215},
         };
         let cases: Vec<_> = zip215().into_iter().chain(speccheck()).collect();
         assert_eq!(cases.len(), 196 + 12);
         for (valid, key, signature, message) in &cases {
             assert_eq!(key.verify_message(message, signature).is_ok(), *valid, "{key:?}");
-            let mut known = KnownKeys::default();
-            assert_eq!(verdict_in_a_batch(&mut known, key, signature, message), *valid, "{key:?}");
+            let mut key_cache = KeyCache::default();
             assert_eq!(
-                verdict_in_a_batch(&mut known, key, signature, message),
+                verdict_in_a_batch(&mut key_cache, key, signature, message),
+                *valid,
+                "{key:?}"
+            );
+            assert_eq!(
+                verdict_in_a_batch(&mut key_cache, key, signature, message),
                 *valid,
                 "{key:?} is known"
             );

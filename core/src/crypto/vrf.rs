@@ -1,12 +1,12 @@
-//! ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381: the holder of a key turns an input into an output
+//! ECVRF-EDWARDS25519-SHA512-TAI of RFC 9381. The holder of a key turns an input into an output
 //! that nobody else can foresee, and proves that it is the only one. Section numbers below are the
 //! RFC's.
 //!
-//! No kept crate has this suite without `std` and with its checks (ADR 17), so the construction
-//! stands here; the curve and the hash are those of kept crates. Refused: keys of small order
-//! (5.4.5), points that are not canonically encoded, and scalars at or above the order (5.4.4).
-//! Secrets are used in constant time and erased; inputs are public, as section 7.1 asks of the
-//! suites that try and increment.
+//! No adopted crate has this suite without `std` and with its checks (ADR 17), so the construction
+//! is implemented here; the curve and the hash are those of adopted crates. Refused: keys of small
+//! order (5.4.5), points that are not canonically encoded, and scalars at or above the order
+//! (5.4.4). Secrets are used in constant time and erased. Inputs are public, as section 7.1
+//! requires of the suites that try and increment.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use curve25519_dalek::{
@@ -22,11 +22,11 @@ pub const PROOF_LEN: usize = 80;
 pub const OUTPUT_LEN: usize = 64;
 /// `suite_string` of this suite (5.5).
 const SUITE: u8 = 0x03;
-/// Domain separators (5.4.1.1, 5.4.3, 5.2), each closed by [`BACK`].
+/// Domain separators (5.4.1.1, 5.4.3, 5.2), each closed by [`DOMAIN_SEPARATOR_BACK`].
 const ENCODE_TO_CURVE: u8 = 0x01;
 const CHALLENGE: u8 = 0x02;
 const PROOF_TO_HASH: u8 = 0x03;
-const BACK: u8 = 0x00;
+const DOMAIN_SEPARATOR_BACK: u8 = 0x00;
 /// `cLen`.
 const CHALLENGE_LEN: usize = 16;
 
@@ -45,12 +45,12 @@ pub struct PublicKey {
     point: EdwardsPoint,
 }
 
-/// Shows that an output belongs to a key and an input.
+/// Proves that an output belongs to a key and an input.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Proof(pub [u8; PROOF_LEN]);
 
-/// What comes out: for whoever does not hold the key, indistinguishable from chance until the proof
-/// is shown.
+/// The output of the VRF: indistinguishable from chance for anyone without the key, until the proof
+/// is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Output(pub [u8; OUTPUT_LEN]);
 
@@ -60,20 +60,20 @@ pub enum VrfError {
     /// Not a point of the curve, not canonical, or of small order.
     #[error("not a valid VRF public key")]
     BadKey,
-    /// Malformed, or of another key or input.
+    /// Malformed, or made for another key or input.
     #[error("the VRF proof is not valid")]
     BadProof,
 }
 
-/// A proof taken apart (5.4.4).
-struct Parts {
+/// A decoded proof (5.4.4).
+struct DecodedProof {
     gamma: EdwardsPoint,
     challenge: Scalar,
     response: Scalar,
 }
 
 impl SecretKey {
-    /// From 32 secret bytes.
+    /// The key with these 32 secret bytes.
     pub fn from_bytes(secret: &[u8; 32]) -> Self {
         Self(Zeroizing::new(*secret))
     }
@@ -89,8 +89,8 @@ impl SecretKey {
         PublicKeyBytes(EdwardsPoint::mul_base(&x).compress().0)
     }
 
-    /// Proves what comes out for an input (5.1). Fails only for an input that no counter takes to
-    /// the curve, which has a chance of about 2^-256.
+    /// Proves the output for an input (5.1). Fails only for an input that no counter maps to the
+    /// curve, which has a chance of about 2^-256.
     pub fn prove(&self, input: &[u8]) -> Result<Proof, VrfError> {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.vrf_proved += 1);
@@ -98,8 +98,8 @@ impl SecretKey {
         let key = EdwardsPoint::mul_base(&x);
         let h = encode_to_curve(&key.compress(), input).ok_or(VrfError::BadProof)?;
         let gamma = h * *x;
-        // The nonce of RFC 8032 (5.4.2.2): fixed by key and input, so that it can never be used for
-        // two inputs.
+        // The nonce of RFC 8032 (5.4.2.2): fixed by key and input, so it can never be used for two
+        // inputs.
         let mut wide = Zeroizing::new([0; 64]);
         Sha512::new()
             .chain_update(prefix.as_ref())
@@ -118,7 +118,7 @@ impl SecretKey {
         Ok(Proof(proof))
     }
 
-    /// The secret scalar, and what the nonces are made from (RFC 8032, 5.1.5).
+    /// The secret scalar, and the prefix that nonces are derived from (RFC 8032, 5.1.5).
     fn expand(&self) -> (Zeroizing<Scalar>, Zeroizing<[u8; 32]>) {
         let mut hashed = Zeroizing::new([0; 64]);
         Sha512::new().chain_update(self.0.as_ref()).finalize_into((&mut *hashed).into());
@@ -127,7 +127,8 @@ impl SecretKey {
         low.copy_from_slice(first);
         prefix.copy_from_slice(second);
         let clamped = Zeroizing::new(clamp_integer(*low));
-        // Every point that it multiplies is in the subgroup, so reducing it changes nothing.
+        // Every point that the scalar multiplies is in the subgroup, so reducing it changes
+        // nothing.
         (Zeroizing::new(Scalar::from_bytes_mod_order(*clamped)), prefix)
     }
 }
@@ -148,19 +149,21 @@ impl PublicKey {
         self.bytes
     }
 
-    /// What comes out for an input, if the proof holds (5.3).
+    /// The output for an input, if the proof is valid (5.3).
     pub fn verify(&self, input: &[u8], proof: &Proof) -> Result<Output, VrfError> {
         #[cfg(feature = "simulation")]
         super::meter::count(|operations| operations.vrf_verified += 1);
         let parts = proof.decode()?;
-        let check = || self.holds(input, &parts);
+        let check = || self.is_valid(input, &parts);
         #[cfg(feature = "simulation")]
-        let check = || super::recent::verdict(&[b"vrf", &self.bytes.0, &proof.0, input], check);
-        if check() { Ok(output(&parts.gamma)) } else { Err(VrfError::BadProof) }
+        let check = || {
+            super::verdict_cache::cached_verdict(&[b"vrf", &self.bytes.0, &proof.0, input], check)
+        };
+        if check() { Ok(proof_to_hash(&parts.gamma)) } else { Err(VrfError::BadProof) }
     }
 
-    fn holds(&self, input: &[u8], parts: &Parts) -> bool {
-        let Parts { gamma, challenge: c, response: s } = parts;
+    fn is_valid(&self, input: &[u8], parts: &DecodedProof) -> bool {
+        let DecodedProof { gamma, challenge: c, response: s } = parts;
         let Some(h) = encode_to_curve(&CompressedEdwardsY(self.bytes.0), input) else {
             return false;
         };
@@ -171,16 +174,16 @@ impl PublicKey {
 }
 
 impl Proof {
-    /// What a proof that has been verified says (5.2). Of any other proof it says nothing.
+    /// The output of a verified proof (5.2). For any other proof it is meaningless.
     pub fn output(&self) -> Result<Output, VrfError> {
-        Ok(output(&self.decode()?.gamma))
+        Ok(proof_to_hash(&self.decode()?.gamma))
     }
 
-    fn decode(&self) -> Result<Parts, VrfError> {
+    fn decode(&self) -> Result<DecodedProof, VrfError> {
         let (point, rest) = self.0.split_first_chunk().ok_or(VrfError::BadProof)?;
         let (c, s) = rest.split_first_chunk().ok_or(VrfError::BadProof)?;
         let s = <[u8; 32]>::try_from(s).map_err(|_| VrfError::BadProof)?;
-        Ok(Parts {
+        Ok(DecodedProof {
             gamma: decode_point(point).ok_or(VrfError::BadProof)?,
             challenge: scalar(c),
             response: Option::from(Scalar::from_canonical_bytes(s)).ok_or(VrfError::BadProof)?,
@@ -188,7 +191,7 @@ impl Proof {
     }
 }
 
-/// RFC 8032, 5.1.3: the one encoding of a point.
+/// RFC 8032, 5.1.3: decodes the only encoding of a point.
 fn decode_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
     CompressedEdwardsY(*bytes).decompress().filter(|point| point.compress().0 == *bytes)
 }
@@ -200,19 +203,19 @@ fn encode_to_curve(key: &CompressedEdwardsY, input: &[u8]) -> Option<EdwardsPoin
         .chain_update(key.0)
         .chain_update(input);
     (0..=u8::MAX).find_map(|counter| {
-        let hashed = start.clone().chain_update([counter, BACK]).finalize();
+        let hashed = start.clone().chain_update([counter, DOMAIN_SEPARATOR_BACK]).finalize();
         let candidate = hashed.first_chunk().and_then(decode_point)?.mul_by_cofactor();
         (!candidate.is_identity()).then_some(candidate)
     })
 }
 
-/// 5.4.3.
+/// Challenge generation (5.4.3).
 fn challenge(points: [&EdwardsPoint; 5]) -> [u8; CHALLENGE_LEN] {
     let start = Sha512::new().chain_update([SUITE, CHALLENGE]);
     let hashed = points.iter().fold(start, |hash, point| hash.chain_update(point.compress().0));
     let mut challenge = [0; CHALLENGE_LEN];
     hashed
-        .chain_update([BACK])
+        .chain_update([DOMAIN_SEPARATOR_BACK])
         .finalize()
         .iter()
         .zip(&mut challenge)
@@ -224,12 +227,12 @@ fn scalar(challenge: &[u8; CHALLENGE_LEN]) -> Scalar {
     Scalar::from(u128::from_le_bytes(*challenge))
 }
 
-fn output(gamma: &EdwardsPoint) -> Output {
+fn proof_to_hash(gamma: &EdwardsPoint) -> Output {
     let point = gamma.mul_by_cofactor().compress();
     let hashed = Sha512::new()
         .chain_update([SUITE, PROOF_TO_HASH])
         .chain_update(point.0)
-        .chain_update([BACK]);
+        .chain_update([DOMAIN_SEPARATOR_BACK]);
     Output(hashed.finalize().into())
 }
 

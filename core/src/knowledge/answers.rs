@@ -1,5 +1,5 @@
-//! The answers object: what a batch inference leaves, one DAG-CBOR block. It names the model and
-//! the batch, and holds one class number a row; names of classes stand in the model.
+//! The answers object: the output of a batch inference, one DAG-CBOR block. It names the model and
+//! the batch, and holds one class number per row; the model holds the names of the classes.
 
 use super::{
     Cid,
@@ -18,12 +18,12 @@ use alloc::{
 use ipld_core::cid::Cid as AnyCid;
 use serde::{Deserialize, Serialize};
 
-/// What the block says it is.
+/// The kind field of the block.
 const KIND: &str = "tequio/answers";
-/// Version of the block's form.
+/// Version of the block's format.
 const VERSION: u32 = 1;
 const WRONG_FORM: ObjectError = ObjectError::WrongForm("answers");
-/// The largest batch, with room for the names, is one block.
+/// The largest batch, with room for the names, fits into one block.
 const _: () = assert!(ROWS_MAX + 1024 <= object::BLOCK_LEN_MAX);
 
 /// The answers for a batch.
@@ -31,9 +31,9 @@ const _: () = assert!(ROWS_MAX + 1024 <= object::BLOCK_LEN_MAX);
 pub struct Answers {
     /// The job that made them.
     pub job: JobId,
-    /// The model that answers.
+    /// The model that answered.
     pub model: Cid,
-    /// The rows that were asked.
+    /// The rows of the batch.
     pub batch: Cid,
     /// The class of every row, in the model's numbering.
     pub classes: Vec<u8>,

@@ -17,7 +17,7 @@ const PREFIX_LEN: usize = 4;
 /// Bytes of a [`Cid`].
 pub const CID_LEN: usize = PREFIX_LEN + 32;
 
-/// What an object's bytes are.
+/// The encoding of an object's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CidCodec {
     /// Bytes without structure.
@@ -29,7 +29,7 @@ pub enum CidCodec {
 /// The name of an object: its codec and the BLAKE3 digest of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cid {
-    /// How to read the bytes.
+    /// Encoding of the bytes.
     pub codec: CidCodec,
     /// BLAKE3 of the bytes.
     pub digest: [u8; 32],
@@ -38,15 +38,15 @@ pub struct Cid {
 /// The text or bytes are no CID that Tequio uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a CIDv1 with BLAKE3 (32 bytes) and codec raw or dag-cbor")]
-pub struct NotACid;
+pub struct InvalidCid;
 
 impl Cid {
-    /// Names some bytes.
+    /// The CID of some bytes.
     pub fn of(codec: CidCodec, bytes: &[u8]) -> Self {
         Self { codec, digest: *blake3::hash(bytes).as_bytes() }
     }
 
-    /// Whether these are the bytes that this name stands for.
+    /// Whether this CID names these bytes.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         *blake3::hash(bytes).as_bytes() == self.digest
     }
@@ -60,16 +60,16 @@ impl Cid {
     }
 
     /// Reads the binary form.
-    pub fn from_bytes(bytes: &[u8; CID_LEN]) -> Result<Self, NotACid> {
+    pub fn from_bytes(bytes: &[u8; CID_LEN]) -> Result<Self, InvalidCid> {
         let [version, codec, hash, len, digest @ ..] = *bytes;
         let codec = match codec {
             0x55 => CidCodec::Raw,
             0x71 => CidCodec::DagCbor,
-            _ => return Err(NotACid),
+            _ => return Err(InvalidCid),
         };
         match (version, u64::from(hash), len) {
             (1, BLAKE3, 32) => Ok(Self { codec, digest }),
-            _ => Err(NotACid),
+            _ => Err(InvalidCid),
         }
     }
 }
@@ -82,10 +82,10 @@ impl From<Cid> for AnyCid {
 }
 
 impl TryFrom<AnyCid> for Cid {
-    type Error = NotACid;
+    type Error = InvalidCid;
 
-    fn try_from(cid: AnyCid) -> Result<Self, NotACid> {
-        let bytes: [u8; CID_LEN] = cid.to_bytes().try_into().map_err(|_| NotACid)?;
+    fn try_from(cid: AnyCid) -> Result<Self, InvalidCid> {
+        let bytes: [u8; CID_LEN] = cid.to_bytes().try_into().map_err(|_| InvalidCid)?;
         Self::from_bytes(&bytes)
     }
 }
@@ -105,10 +105,10 @@ impl fmt::Debug for Cid {
 }
 
 impl core::str::FromStr for Cid {
-    type Err = NotACid;
+    type Err = InvalidCid;
 
-    fn from_str(s: &str) -> Result<Self, NotACid> {
-        AnyCid::try_from(s).map_err(|_| NotACid)?.try_into()
+    fn from_str(s: &str) -> Result<Self, InvalidCid> {
+        AnyCid::try_from(s).map_err(|_| InvalidCid)?.try_into()
     }
 }
 
@@ -140,9 +140,9 @@ mod tests {
         for (at, byte) in [(0, 0), (1, 0x70), (2, 0x12), (3, 31)] {
             let mut bytes = cid.to_bytes();
             bytes[at] = byte;
-            assert_eq!(Cid::from_bytes(&bytes), Err(NotACid));
+            assert_eq!(Cid::from_bytes(&bytes), Err(InvalidCid));
         }
-        // SHA-256 and version 0 are CIDs, but not ours.
+        // CIDs with SHA-256 or version 0 exist, but Tequio does not use them.
         assert!(
             "bafkreifw7plhl6mofk6sfvhnfh64qmkq73oeqwl6sloru6rehaoujituke".parse::<Cid>().is_err()
         );

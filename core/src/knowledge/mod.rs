@@ -1,5 +1,5 @@
-//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and those that jobs
-//! leave: a training its [`model`] and its [`record`], an inference its [`answers`].
+//! Content-addressed objects: their names ([`Cid`]), their bytes ([`object`]), and the outputs of
+//! jobs: a [`model`] and a [`record`] of a training, the [`answers`] of an inference.
 
 pub mod answers;
 mod cid;
@@ -7,4 +7,4 @@ pub mod model;
 pub mod object;
 pub mod record;
 
-pub use cid::{Cid, CidCodec, NotACid};
+pub use cid::{Cid, CidCodec, InvalidCid};

@@ -1,9 +1,9 @@
-//! The model object: what training leaves for those who use it, one DAG-CBOR block under one CID.
+//! The model object: the output of training, one DAG-CBOR block under one CID.
 //!
-//! It holds all that inference needs (names, scaling, int8 weights) and names what verification
-//! needs besides: the master weights, as an object of their own, and their digest. Numbers are
+//! It holds all that inference needs (names, scaling, int8 weights). It also names what
+//! verification needs: the master weights, as a separate object, and their digest. Numbers are
 //! integers and bytes; an IEEE binary64 is stored as its 64 bits. Refused: blocks whose parts
-//! contradict one another, whatever their name says.
+//! contradict one another, even if the CID matches.
 
 use super::{
     Cid,
@@ -17,7 +17,7 @@ use crate::{
         dataset::{Dataset, FEATURES_MAX, Name, Normalizer, Scaling},
         params::{Architecture, CLASSES_MAX, DIMS_MAX, PARAMETERS_MAX, Plan, Topology},
         predict::{Accuracy, Classifier},
-        state::{Published, Weights},
+        state::{QuantisedWeights, Weights},
     },
     ledger::job::JobId,
     types::{Digest, Verified},
@@ -29,9 +29,9 @@ use alloc::{
 use ipld_core::cid::Cid as AnyCid;
 use serde::{Deserialize, Serialize};
 
-/// What the block says it is.
+/// The kind field of the block.
 const KIND: &str = "tequio/model";
-/// Version of the block's form.
+/// Version of the block's format.
 const VERSION: u32 = 1;
 const WRONG_FORM: ObjectError = ObjectError::WrongForm("model");
 
@@ -44,7 +44,7 @@ pub struct Model {
     pub dataset: Cid,
     /// The master weights, as bytes in borsh.
     pub weights: Cid,
-    /// Their digest, as the protocol names them.
+    /// Digest of the master weights, as the protocol names them.
     pub weights_digest: Digest,
     /// Names of the classes.
     pub classes: Vec<String>,
@@ -52,7 +52,7 @@ pub struct Model {
     pub columns: Vec<String>,
     /// Name of the column that held the class.
     pub label: String,
-    /// On the test rows.
+    /// Accuracy on the test rows.
     pub accuracy: Accuracy,
     normalizer: Normalizer,
     classifier: Classifier,
@@ -78,7 +78,7 @@ struct Form {
     /// int8, layer after layer, `(inputs + 1) x outputs` row-major, the bias last.
     #[serde(with = "bytes")]
     int8_weights: Vec<u8>,
-    /// One a layer: a weight `w` means `w / 2^e`.
+    /// One exponent per layer: a weight `w` means `w / 2^e`.
     int8_exponents: Vec<u8>,
     weights: AnyCid,
     #[serde(with = "bytes")]
@@ -134,8 +134,8 @@ impl Model {
         accuracy: Accuracy,
     ) -> Result<(Self, Vec<Block>), ObjectError> {
         let wrong = |_| WRONG_FORM;
-        let published = weights.publish(plan.topology()).map_err(wrong)?;
-        let classifier = Classifier::new(plan.topology().architecture().clone(), published)
+        let quantised = weights.quantise(plan.topology()).map_err(wrong)?;
+        let classifier = Classifier::new(plan.topology().architecture().clone(), quantised)
             .map_err(|_| ObjectError::WrongForm("network"))?;
         let mut blocks = object::split(&codec::encode(weights))?;
         let first = blocks.first().ok_or(WRONG_FORM)?.cid;
@@ -152,7 +152,7 @@ impl Model {
             normalizer: data.normalizer().clone(),
             classifier,
         };
-        model.consistent()?;
+        model.check_consistent()?;
         blocks.insert(0, model.to_block()?);
         Ok((model, blocks))
     }
@@ -160,7 +160,7 @@ impl Model {
     /// The block of this model.
     pub fn to_block(&self) -> Result<Block, ObjectError> {
         let architecture = self.classifier.topology().architecture();
-        let (int8, exponents) = int8_parts(self.classifier.published())?;
+        let (int8, exponents) = int8_parts(self.classifier.quantised())?;
         object::encode(&Form {
             kind: KIND.to_string(),
             version: VERSION,
@@ -194,9 +194,9 @@ impl Model {
         if form.kind != KIND || form.version != VERSION {
             return Err(WRONG_FORM);
         }
-        let published = codec::encode(&(&form.int8_weights, &form.int8_exponents));
-        let published: Published =
-            codec::decode(&published, published.len()).map_err(|_| WRONG_FORM)?;
+        let quantised = codec::encode(&(&form.int8_weights, &form.int8_exponents));
+        let quantised: QuantisedWeights =
+            codec::decode(&quantised, quantised.len()).map_err(|_| WRONG_FORM)?;
         let architecture = Architecture {
             dims: form.dims.try_into().map_err(|_| WRONG_FORM)?,
             input_exponent: form.input_exponent,
@@ -216,18 +216,18 @@ impl Model {
             label: form.label,
             accuracy: Accuracy { correct: form.correct, total: form.tested },
             normalizer: codec::decode(&normalizer, normalizer.len()).map_err(|_| WRONG_FORM)?,
-            classifier: Classifier::new(architecture, published).map_err(|_| WRONG_FORM)?,
+            classifier: Classifier::new(architecture, quantised).map_err(|_| WRONG_FORM)?,
         };
-        model.consistent()?;
+        model.check_consistent()?;
         Ok(model)
     }
 
-    /// The network that answers.
+    /// The network for inference.
     pub fn classifier(&self) -> &Classifier {
         &self.classifier
     }
 
-    /// What turns measured numbers into its inputs.
+    /// Turns measured numbers into inputs of the network.
     pub fn normalizer(&self) -> &Normalizer {
         &self.normalizer
     }
@@ -237,15 +237,15 @@ impl Model {
         self.classifier.topology().features()
     }
 
-    /// Whether these master weights are the ones that it names, and its int8 weights come from
-    /// them.
+    /// Whether these master weights are the ones that the model names, and its int8 weights follow
+    /// from them.
     pub fn weights_match(&self, weights: &Weights) -> Result<bool, ComputeError> {
-        let published = weights.publish(self.classifier.topology())?;
-        Ok(weights.hash() == self.weights_digest && published == *self.classifier.published())
+        let quantised = weights.quantise(self.classifier.topology())?;
+        Ok(weights.hash() == self.weights_digest && quantised == *self.classifier.quantised())
     }
 
-    /// The parts fit one another.
-    fn consistent(&self) -> Result<(), ObjectError> {
+    /// Checks that the parts fit one another.
+    fn check_consistent(&self) -> Result<(), ObjectError> {
         let topology: &Topology = self.classifier.topology();
         let moments = match self.normalizer.scaling() {
             Scaling::PerColumn => topology.features(),
@@ -269,9 +269,9 @@ const fn scaling_name(scaling: Scaling) -> &'static str {
     }
 }
 
-/// Published weights as bytes and exponents; their borsh form is exactly these two lists.
-fn int8_parts(published: &Published) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
-    let bytes = codec::encode(published);
+/// Quantised weights as bytes and exponents; their borsh form is exactly these two lists.
+fn int8_parts(quantised: &QuantisedWeights) -> Result<(Vec<u8>, Vec<u8>), ObjectError> {
+    let bytes = codec::encode(quantised);
     let (weights, exponents): (Array<u8, PARAMETERS_MAX>, codec::BoundedVec<u8, DIMS_MAX>) =
         codec::decode(&bytes, bytes.len()).map_err(|_| WRONG_FORM)?;
     Ok((weights.into_vec(), exponents.into_vec()))
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(read.columns, ["w", "h"]);
         let row = read.normalizer().apply(&[4.0, 30.0]).unwrap();
         assert_eq!(read.classes[read.classifier().classify(&row).unwrap().class as usize], "high");
-        assert!(read.classifier().accuracy(data.test()).unwrap().share() > 0.9);
+        assert!(read.classifier().accuracy(data.test()).unwrap().fraction() > 0.9);
         assert_eq!(read.weights_match(&weights), Ok(true));
         assert_eq!(blocks[1].cid, read.weights);
         let stored: Weights = codec::decode(&blocks[1].bytes, 1 << 20).unwrap();

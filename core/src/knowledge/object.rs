@@ -1,8 +1,8 @@
 //! Objects as they are stored and sent: one block of bytes under one [`Cid`]; larger contents are
-//! cut into raw parts under a DAG-CBOR list.
+//! split into raw parts under a DAG-CBOR list.
 //!
-//! Refused: blocks above [`BLOCK_LEN_MAX`], lists of another form, and bytes that do not hash to
-//! the name.
+//! Refused: blocks above [`BLOCK_LEN_MAX`], lists of another form, and bytes that do not match the
+//! CID.
 
 use super::{Cid, CidCodec};
 use crate::types::{Unverified, Verified};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Largest block, bytes.
 pub const BLOCK_LEN_MAX: usize = 1024 * 1024;
-/// Raw parts have this many bytes, but for the last.
+/// Length of every raw part but the last, bytes.
 pub const PART_LEN: usize = 256 * 1024;
 /// Largest contents made of parts, bytes.
 pub const CONTENT_LEN_MAX: usize = 64 * 1024 * 1024;
@@ -26,7 +26,7 @@ pub struct Block {
     pub bytes: Vec<u8>,
 }
 
-/// Why bytes are not the wanted object.
+/// Why bytes are not the requested object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
     /// Above a limit.
@@ -51,7 +51,7 @@ struct List {
     parts: Vec<AnyCid>,
 }
 
-/// Cuts contents into blocks. The first one names the whole.
+/// Splits contents into blocks. The first block's CID names the whole.
 pub fn split(contents: &[u8]) -> Result<Vec<Block>, ObjectError> {
     if contents.len() > CONTENT_LEN_MAX {
         return Err(ObjectError::TooLarge { len: contents.len(), len_max: CONTENT_LEN_MAX });
@@ -67,14 +67,14 @@ pub fn split(contents: &[u8]) -> Result<Vec<Block>, ObjectError> {
     Ok(parts)
 }
 
-/// What a block of [`split`] says: the contents, or the names of their parts.
+/// The content of the first block of [`split`]: all bytes, or the CIDs of their parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
-    /// All of it.
+    /// All bytes.
     Whole(Vec<u8>),
-    /// To be joined in this order; together `len` bytes.
+    /// Parts to join in this order; together `len` bytes.
     Parts {
-        /// Bytes in all.
+        /// Total bytes.
         len: usize,
         /// Raw blocks.
         parts: Vec<Cid>,
@@ -114,8 +114,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Block, ObjectError> {
     Ok(Block { cid: Cid::of(CidCodec::DagCbor, &bytes), bytes })
 }
 
-/// Reads a value from DAG-CBOR and insists on its canonical form: encoding it again gives the same
-/// bytes.
+/// Reads a value from DAG-CBOR in its canonical form only: encoding it again gives the same bytes.
 pub fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, ObjectError> {
     if bytes.len() > BLOCK_LEN_MAX {
         return Err(ObjectError::TooLarge { len: bytes.len(), len_max: BLOCK_LEN_MAX });
@@ -131,7 +130,7 @@ pub fn decode<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T,
 impl Unverified<Block> {
     /// Checks size and digest.
     pub fn verify(self) -> Result<Verified<Block>, ObjectError> {
-        let Block { cid, bytes } = self.claim();
+        let Block { cid, bytes } = self.unverified();
         if bytes.len() > BLOCK_LEN_MAX {
             return Err(ObjectError::TooLarge { len: bytes.len(), len_max: BLOCK_LEN_MAX });
         }

@@ -1,9 +1,9 @@
-//! The training record: who computed and checked what, how the accuracy rose, what was rejected.
-//! One DAG-CBOR block, named by the ledger's result beside the model.
+//! The training record: contributors, checks, the accuracy curve and rejected results. One DAG-CBOR
+//! block, named by the ledger's result beside the model.
 //!
-//! It is the coordinator's account, signed for by the transaction that names it; the weights'
-//! digests in it can be recomputed by anyone from data set and parameters. [`STATEMENT`] stands in
-//! every record, so that nobody reads more into it than it says.
+//! The record is the coordinator's account; the transaction that names it is signed. Anybody can
+//! recompute the weights' digests in it from data set and parameters. Every record contains
+//! [`STATEMENT`], which limits what it claims.
 
 use super::{
     Cid,
@@ -23,23 +23,23 @@ use alloc::{
 use ipld_core::cid::Cid as AnyCid;
 use serde::{Deserialize, Serialize};
 
-/// What the block says it is.
+/// The kind field of the block.
 const KIND: &str = "tequio/training-record";
-/// Version of the block's form.
+/// Version of the block's format.
 const VERSION: u32 = 1;
 const WRONG_FORM: ObjectError = ObjectError::WrongForm("training record");
 /// Most points of the curve.
 const CURVE_LEN_MAX: usize = 1024;
-/// Most rejections by name.
+/// Most rejections listed.
 const REJECTIONS_MAX: usize = 256;
 /// Longest reason, bytes.
 const REASON_LEN_MAX: usize = 160;
 
-/// What "verified" means, and what it does not.
+/// The meaning of "verified", and its limits.
 pub const STATEMENT: &str = "Verified means: computed as the parameters specify, from the named data set. \
 It says nothing about whether the data are honest, correct or fit for a purpose.";
 
-/// What happened in a job.
+/// The record of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrainingRecord {
     /// The job.
@@ -48,40 +48,40 @@ pub struct TrainingRecord {
     pub name: BoundedString<JOB_NAME_LEN_MAX>,
     /// The data set.
     pub dataset: Cid,
-    /// What was asked.
+    /// The requested training.
     pub task: TrainingTask,
-    /// Who leased the lanes.
+    /// The node that leased the work units.
     pub coordinator: NodeId,
-    /// Lanes accepted.
+    /// Work units accepted.
     pub units: u64,
-    /// Of these, lanes that another recomputed before they counted.
+    /// Of these, work units that another node recomputed before they counted.
     pub checks: u64,
-    /// Of these, lanes computed by browsers.
-    pub units_guest: u64,
-    /// Who did what, most first.
+    /// Of these, work units computed by browsers.
+    pub browser_units: u64,
+    /// The contributors, largest contribution first.
     pub contributors: Vec<Contribution>,
     /// Accuracy and weights, round by round.
     pub curve: Vec<Point>,
     /// The first results that were rejected.
     pub rejections: Vec<Rejected>,
-    /// Results that were rejected, all of them.
+    /// Number of all rejected results.
     pub rejected: u32,
 }
 
-/// One member's part.
+/// One node's part in the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// Lanes computed and accepted.
+    /// Work units computed and accepted.
     pub units: u32,
-    /// Lanes of others recomputed.
+    /// Work units of others recomputed.
     pub checks: u32,
     /// Multiply-accumulates of both.
     pub macs: u64,
 }
 
-/// Accuracy after some rounds.
+/// The accuracy after some rounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     /// Rounds done.
@@ -97,13 +97,13 @@ pub struct Point {
 /// A result that was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
-    /// Of which round.
+    /// The round.
     pub round: u32,
-    /// Of which lane.
-    pub lane: u32,
-    /// Whose.
+    /// The work unit.
+    pub unit: u32,
+    /// The worker that submitted it.
     pub worker: NodeId,
-    /// Why, for people.
+    /// Reason, for people.
     pub reason: String,
 }
 
@@ -118,7 +118,7 @@ struct Form {
     dataset: AnyCid,
     training_rows: u32,
     parameters: Parameters,
-    /// Share of lanes that the job declares to be recomputed, in 1/65536.
+    /// Share of work units that the job declares to be recomputed, in 1/65536.
     checked: u32,
     #[serde(with = "bytes")]
     coordinator: Vec<u8>,
@@ -177,14 +177,14 @@ struct RejectedForm {
 impl Parameters {
     fn of(params: &JobParams) -> Self {
         let (mode, lanes, steps) = match params.mode {
-            Mode::Local { lanes, steps } => ("local", lanes, steps),
+            Mode::Local { units: lanes, steps } => ("local", lanes, steps),
             Mode::Exact { units } => ("exact", units, 1),
         };
         Self {
             dims: params.architecture.dims.to_vec(),
             input_exponent: params.architecture.input_exponent,
             hidden_exponent: params.architecture.hidden_exponent,
-            unit_rows: params.unit_rows,
+            unit_rows: params.rows_per_step,
             mode: mode.to_string(),
             lanes,
             steps,
@@ -198,7 +198,7 @@ impl Parameters {
 
     fn read(self) -> Option<JobParams> {
         let mode = match (self.mode.as_str(), self.steps) {
-            ("local", steps) => Mode::Local { lanes: self.lanes, steps },
+            ("local", steps) => Mode::Local { units: self.lanes, steps },
             ("exact", 1) => Mode::Exact { units: self.lanes },
             _ => return None,
         };
@@ -208,7 +208,7 @@ impl Parameters {
                 input_exponent: self.input_exponent,
                 hidden_exponent: self.hidden_exponent,
             },
-            unit_rows: self.unit_rows,
+            rows_per_step: self.unit_rows,
             mode,
             learning_rate: self.learning_rate,
             momentum: self.momentum,
@@ -239,7 +239,7 @@ fn node(bytes: &[u8]) -> Result<NodeId, ObjectError> {
 }
 
 impl TrainingRecord {
-    /// The block of this record; what is beyond the caps is left out of the lists, not out of the
+    /// The block of this record. Entries beyond the caps are left out of the lists, but not of the
     /// counts.
     pub fn to_block(&self) -> Result<Block, ObjectError> {
         let contribution = |c: &Contribution| ContributionForm {
@@ -256,7 +256,7 @@ impl TrainingRecord {
         };
         let rejection = |r: &Rejected| RejectedForm {
             round: r.round,
-            lane: r.lane,
+            lane: r.unit,
             worker: r.worker.0.to_vec(),
             reason: shortened(&r.reason),
         };
@@ -269,11 +269,11 @@ impl TrainingRecord {
             dataset: self.dataset.into(),
             training_rows: self.task.training_rows,
             parameters: Parameters::of(&self.task.params),
-            checked: self.task.checked,
+            checked: self.task.spot_check_share,
             coordinator: self.coordinator.0.to_vec(),
             units: self.units,
             checks: self.checks,
-            units_guest: self.units_guest,
+            units_guest: self.browser_units,
             contributors: self
                 .contributors
                 .iter()
@@ -304,7 +304,7 @@ impl TrainingRecord {
         let task = TrainingTask {
             params: form.parameters.read().ok_or(WRONG_FORM)?,
             training_rows: form.training_rows,
-            checked: form.checked,
+            spot_check_share: form.checked,
         };
         let contribution = |c: &ContributionForm| {
             Ok(Contribution {
@@ -321,7 +321,7 @@ impl TrainingRecord {
         let rejection = |r: RejectedForm| {
             Ok(Rejected {
                 round: r.round,
-                lane: r.lane,
+                unit: r.lane,
                 worker: node(&r.worker)?,
                 reason: r.reason,
             })
@@ -334,7 +334,7 @@ impl TrainingRecord {
             coordinator: node(&form.coordinator)?,
             units: form.units,
             checks: form.checks,
-            units_guest: form.units_guest,
+            browser_units: form.units_guest,
             contributors: form
                 .contributors
                 .iter()
@@ -364,8 +364,8 @@ mod tests {
                 input_exponent: 6,
                 hidden_exponent: 5,
             },
-            unit_rows: 8,
-            mode: Mode::Local { lanes: 8, steps: 16 },
+            rows_per_step: 8,
+            mode: Mode::Local { units: 8, steps: 16 },
             learning_rate: 6554,
             momentum: 230,
             rounds: 55,
@@ -377,16 +377,16 @@ mod tests {
             job: Digest([1; 32]),
             name: "digits".try_into().unwrap(),
             dataset: Cid::of(CidCodec::Raw, b"digits"),
-            task: TrainingTask { params, training_rows: 1437, checked: 65536 },
+            task: TrainingTask { params, training_rows: 1437, spot_check_share: 65536 },
             coordinator: NodeId([2; 32]),
             units: 440,
             checks: 440,
-            units_guest: 120,
+            browser_units: 120,
             contributors: vec![Contribution { node, units: 440, checks: 0, macs: 1 << 40 }],
             curve: vec![Point { round: 1, correct: 100, total: 360, weights: Digest([4; 32]) }],
             rejections: vec![Rejected {
                 round: 0,
-                lane: 7,
+                unit: 7,
                 worker: node,
                 reason: "step 3 is computed wrongly".into(),
             }],

@@ -1,10 +1,10 @@
-//! Blocks and what their headers commit to.
+//! Blocks and the contents that their headers commit to.
 
 use super::transaction::{SignedTransaction, TransactionId};
 use crate::{
     codec::BoundedVec,
     crypto::{
-        hash::{Context, hash_of},
+        hash::{HashContext, hash_of},
         vrf,
     },
     merkle::list,
@@ -18,22 +18,22 @@ pub const BLOCK_TRANSACTIONS_MAX: usize = 2048;
 /// Largest encoded block, bytes.
 pub const BLOCK_LEN_MAX: usize = 2 * 1024 * 1024;
 
-/// What a certificate signs, by its digest, and what every proof starts from.
+/// The header of a block. Certificates sign its digest, and every proof starts from it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Header {
-    /// The network.
+    /// The chain.
     pub chain: ChainId,
     /// Number of the block.
     pub height: Height,
     /// The view in which the block was first proposed; never rewritten when it is proposed again.
     pub view: View,
-    /// The period whose committee decides this block.
+    /// The epoch whose committee decides this block.
     pub epoch: Epoch,
-    /// Digest of the header before.
+    /// Digest of the parent header.
     pub parent: Digest,
-    /// When it was proposed; later than the parent's.
+    /// Time of the proposal; later than the parent's.
     pub time_ms: TimeMs,
-    /// Who proposed it first.
+    /// The node that first proposed the block.
     pub proposer: NodeId,
     /// Root of the list of transactions.
     pub transactions: Digest,
@@ -41,9 +41,10 @@ pub struct Header {
     pub state: Digest,
     /// Digest of the committee that decides the next block.
     pub next_committee: Digest,
-    /// Fixes the order of leaders in this block's term.
+    /// Seed of the leader order in this block's leader term.
     pub seed: Digest,
-    /// In a term's last block: the proposer's VRF proof, from which the next term's seed follows.
+    /// In the last block of a leader term: the proposer's VRF proof, from which the next seed
+    /// follows.
     pub proof: Option<vrf::Proof>,
 }
 
@@ -57,13 +58,13 @@ pub struct Block {
 }
 
 impl Header {
-    /// Names the block.
+    /// The digest that names the block.
     pub fn digest(&self) -> Digest {
-        hash_of(Context::BlockHeader, self)
+        hash_of(HashContext::BlockHeader, self)
     }
 }
 
-/// The root that a header has for these transactions.
+/// Root of the list of these transactions, as a header carries it.
 pub fn transactions_root(transactions: &[SignedTransaction]) -> Digest {
     let leaves: Vec<Digest> = transactions.iter().map(|t| leaf(&t.id())).collect();
     list::root(&leaves)

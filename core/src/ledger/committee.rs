@@ -1,4 +1,4 @@
-//! Who decides, and the certificates that show that enough of them did.
+//! The committee of an epoch, and the certificates of its votes.
 //!
 //! A vote signs chain, epoch, height, view, phase and digest, and nothing else; all votes of a
 //! phase sign identical bytes. A quorum is `floor(2W/3) + 1` of the weight that is frozen for the
@@ -10,7 +10,7 @@ use crate::{
     codec::{self, BoundedVec},
     crypto::{
         bls,
-        hash::{Context, hash_of},
+        hash::{HashContext, hash_of},
         vrf,
     },
     types::{ChainId, Digest, Epoch, Height, NodeId, TimeMs, Unverified, Verified, View, Weight},
@@ -20,7 +20,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Most seats of a committee.
 pub const SEATS_MAX: usize = 256;
-/// Seats below which no fault is borne: nobody leaves such a committee.
+/// With fewer seats no fault is tolerated: no member may leave such a committee.
 pub const SEATS_MIN: usize = 4;
 const BITMAP_LEN: usize = SEATS_MAX / 8;
 /// Largest weight of one seat; 256 of them stay far below 2^64.
@@ -31,30 +31,30 @@ pub const SEAT_WEIGHT_MAX: Weight = 1 << 48;
 pub struct Seat {
     /// The member.
     pub node: NodeId,
-    /// Its BLS key.
+    /// The member's BLS key.
     pub key: bls::PublicKeyBytes,
-    /// Shows that the member holds the key.
+    /// Proof that the member holds the BLS key.
     pub possession: bls::Signature,
-    /// Its VRF key: what it makes of the seed of a term is the seed of the next, if its turn is
-    /// the last.
+    /// Its VRF key. If the member proposes the last block of a leader term, this key derives the
+    /// next seed from the current one.
     pub vrf_key: vrf::PublicKeyBytes,
-    /// Its share of the decision.
+    /// The voting weight.
     pub weight: Weight,
 }
 
-/// The seats of an epoch as they travel and are committed to.
+/// The seats of an epoch, as they are encoded and committed to.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct CommitteeRecord {
-    /// The period.
+    /// The epoch.
     pub epoch: Epoch,
-    /// The time of the block before the turn that made it; the committee before it decided until
-    /// then.
+    /// Time of the block before the epoch boundary that formed this committee. The previous
+    /// committee decided until then.
     pub formed_ms: TimeMs,
     /// The seats; a certificate's bits follow this order.
     pub seats: BoundedVec<Seat, SEATS_MAX>,
 }
 
-/// A committee whose keys are decoded and whose proofs are checked.
+/// A committee with decoded keys and checked proofs of possession.
 #[derive(Clone, Debug)]
 pub struct Committee {
     record: CommitteeRecord,
@@ -73,16 +73,16 @@ pub enum Phase {
     Commit,
 }
 
-/// What is voted on.
+/// The content of a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Vote {
-    /// The network.
+    /// The chain.
     pub chain: ChainId,
-    /// The period.
+    /// The epoch.
     pub epoch: Epoch,
-    /// The height that is being decided.
+    /// The height being decided.
     pub height: Height,
-    /// The attempt.
+    /// The view.
     pub view: View,
     /// The phase.
     pub phase: Phase,
@@ -90,12 +90,12 @@ pub struct Vote {
     pub digest: Digest,
 }
 
-/// A quorum's aggregated votes. With phase commit it makes the block final.
+/// The aggregated votes of a quorum. With phase commit it makes the block final.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Certificate {
-    /// What was voted on.
+    /// The vote that all signers cast.
     pub vote: Vote,
-    /// Who voted: bit `i % 8` of byte `i / 8` is seat `i`.
+    /// The seats that signed: bit `i % 8` of byte `i / 8` is seat `i`.
     pub signers: [u8; BITMAP_LEN],
     /// Sum of their signatures.
     pub signature: bls::Signature,
@@ -107,39 +107,40 @@ pub enum CommitteeError {
     /// No seats.
     #[error("a committee needs a seat")]
     Empty,
-    /// A node or key twice.
+    /// A node or key appears twice.
     #[error("seat {0} repeats a node or key")]
     Duplicate(usize),
-    /// Zero or too large.
+    /// The weight is zero or too large.
     #[error("seat {0} has a weight outside the limits")]
     Weight(usize),
-    /// The VRF key is no point, or one of small order, for which anybody could make proofs.
+    /// The VRF key is not on the curve, or has small order, so that anybody could make proofs for
+    /// it.
     #[error("seat {0} has an invalid VRF key")]
     VrfKey(usize),
-    /// The key does not decode or its proof does not hold.
+    /// The BLS key does not decode, or its proof of possession is invalid.
     #[error("seat {0} has not proved that it holds its BLS key")]
     Possession(usize),
 }
 
-/// Why a certificate is refused. The fault is always the sender's.
+/// Why a certificate is refused. The sender is always at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// Another network.
+    /// The certificate is of another chain.
     #[error("the certificate is of another chain")]
     WrongChain,
-    /// Another period's committee.
+    /// The certificate is of another epoch.
     #[error("the certificate is of epoch {0}, the committee of another")]
     WrongEpoch(Epoch),
-    /// Prepare where commit is needed, or the other way round.
+    /// The phase is prepare instead of commit, or the other way round.
     #[error("the certificate is of the other phase")]
     WrongPhase,
-    /// Of another block.
+    /// The certificate is of another block.
     #[error("the certificate is of another block")]
     WrongBlock,
     /// Bits beyond the last seat.
     #[error("the certificate names seats that do not exist")]
     UnknownSeat,
-    /// Not enough.
+    /// The signers weigh less than a quorum.
     #[error("the signers weigh {weight}, a quorum needs {quorum}")]
     NoQuorum {
         /// Weight of the signers.
@@ -147,21 +148,21 @@ pub enum CertificateError {
         /// Weight needed.
         quorum: Weight,
     },
-    /// The sum does not verify.
+    /// The aggregate signature does not verify.
     #[error("the aggregate signature is not valid")]
     BadSignature,
 }
 
 impl Committee {
-    /// Checks every seat. Costs a pairing a seat: done once an epoch.
+    /// Checks every seat. Costs one pairing per seat; done once per epoch.
     pub fn new(record: CommitteeRecord, chain: &ChainId) -> Result<Self, CommitteeError> {
-        Self::checked(record, |seat| {
+        Self::with_keys(record, |seat| {
             seat.key.verify_possession(chain, &seat.node, &seat.possession)
         })
     }
 
-    /// The one after this. Costs a pairing for each seat that is new or has new keys; what was
-    /// checked holds on. Equal seats cost a comparison.
+    /// The next committee. Costs one pairing for each seat that is new or has new keys. An
+    /// unchanged seat is already checked and costs a comparison.
     pub fn successor(
         &self,
         record: CommitteeRecord,
@@ -176,27 +177,30 @@ impl Committee {
             };
             self.seats().iter().position(same).and_then(|at| self.key(at)).cloned()
         };
-        Self::checked(record, |seat| {
+        Self::with_keys(record, |seat| {
             known(seat)
                 .map_or_else(|| seat.key.verify_possession(chain, &seat.node, &seat.possession), Ok)
         })
     }
 
-    /// Of a state of our own, whose ledger has checked every proof of possession when the key was
-    /// registered.
-    pub(crate) fn of_state(record: CommitteeRecord) -> Result<Self, CommitteeError> {
-        Self::checked(record, |seat| seat.key.decode())
+    /// The committee of a local state, whose ledger checked every proof of possession at
+    /// registration.
+    pub(crate) fn from_state(record: CommitteeRecord) -> Result<Self, CommitteeError> {
+        Self::with_keys(record, |seat| seat.key.decode())
     }
 
-    /// Likewise, with the decoded keys of those who were there before.
-    pub(crate) fn next(&self, record: CommitteeRecord) -> Result<Self, CommitteeError> {
+    /// The next committee of a local state. Seats that stay keep their decoded keys.
+    pub(crate) fn successor_from_state(
+        &self,
+        record: CommitteeRecord,
+    ) -> Result<Self, CommitteeError> {
         let known = |seat: &Seat| {
             self.seats().iter().position(|old| old.key == seat.key).and_then(|at| self.key(at))
         };
-        Self::checked(record, |seat| known(seat).cloned().map_or_else(|| seat.key.decode(), Ok))
+        Self::with_keys(record, |seat| known(seat).cloned().map_or_else(|| seat.key.decode(), Ok))
     }
 
-    fn checked(
+    fn with_keys(
         record: CommitteeRecord,
         decode: impl Fn(&Seat) -> Result<bls::PublicKey, bls::BlsError>,
     ) -> Result<Self, CommitteeError> {
@@ -227,12 +231,12 @@ impl Committee {
         &self.record.seats
     }
 
-    /// What was checked.
+    /// The checked record.
     pub fn record(&self) -> &CommitteeRecord {
         &self.record
     }
 
-    /// The period.
+    /// The epoch.
     pub fn epoch(&self) -> Epoch {
         self.record.epoch
     }
@@ -257,20 +261,20 @@ impl Committee {
         self.weight
     }
 
-    /// Weight that decides: any two such sets share a correct member while less than a third is
+    /// Weight of a quorum: any two quorums share a correct member while less than a third is
     /// faulty.
     pub fn quorum(&self) -> Weight {
         quorum_of(self.weight)
     }
 
     /// Weight that contains at least one correct member while less than a third is faulty.
-    pub fn blocking(&self) -> Weight {
+    pub fn blocking_weight(&self) -> Weight {
         self.weight - self.quorum() + 1
     }
 
-    /// Aggregates votes of one message that were each received from the seat they name.
-    /// The result is unverified: one bad part spoils it.
-    pub fn certify(
+    /// Aggregates votes of one message, each received from the seat that it names. The result is
+    /// unverified: one bad vote invalidates it.
+    pub fn aggregate_votes(
         &self,
         vote: Vote,
         parts: &[(usize, bls::Signature)],
@@ -297,16 +301,16 @@ impl CommitteeRecord {
         self.seats.iter().position(|seat| seat.node == *node)
     }
 
-    /// What headers commit to.
+    /// The digest that headers commit to.
     pub fn digest(&self) -> Digest {
-        hash_of(Context::Committee, self)
+        hash_of(HashContext::Committee, self)
     }
 }
 
 impl Vote {
     /// The signed bytes.
     pub fn message(&self) -> Vec<u8> {
-        codec::encode(&(Context::Vote.name(), self))
+        codec::encode(&(HashContext::Vote.name(), self))
     }
 }
 
@@ -326,7 +330,7 @@ impl Unverified<Certificate> {
         phase: Phase,
         committee: &Committee,
     ) -> Result<Verified<Certificate>, CertificateError> {
-        let certificate = self.claim();
+        let certificate = self.unverified();
         let vote = &certificate.vote;
         if vote.chain != *chain {
             return Err(CertificateError::WrongChain);
@@ -402,13 +406,16 @@ pub(crate) mod tests {
     ) -> Certificate {
         let parts: Vec<_> =
             seats.iter().map(|i| (*i, keys[*i].1.sign(&vote().message()))).collect();
-        committee.certify(vote(), &parts).unwrap()
+        committee.aggregate_votes(vote(), &parts).unwrap()
     }
 
     #[test]
     fn quorum_is_of_weight_never_a_count() {
         let (keys, committee) = members(&[1, 1, 1, 10]);
-        assert_eq!((committee.weight(), committee.quorum(), committee.blocking()), (13, 9, 5));
+        assert_eq!(
+            (committee.weight(), committee.quorum(), committee.blocking_weight()),
+            (13, 9, 5)
+        );
         let three = certificate(&keys, &committee, &[0, 1, 2]);
         assert_eq!(
             Unverified::new(three).verify(&CHAIN, Phase::Commit, &committee),
@@ -421,7 +428,7 @@ pub(crate) mod tests {
     #[test]
     fn certificates_of_other_chain_phase_epoch_or_seats_are_refused() {
         let (keys, committee) = members(&[1; 4]);
-        assert_eq!((committee.quorum(), committee.blocking()), (3, 2));
+        assert_eq!((committee.quorum(), committee.blocking_weight()), (3, 2));
         let good = certificate(&keys, &committee, &[0, 2, 3]);
         let verify = |c: &Certificate, chain, phase| {
             Unverified::new(c.clone()).verify(chain, phase, &committee).err()

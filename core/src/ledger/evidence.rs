@@ -1,42 +1,42 @@
-//! Two statements that no correct member makes together, with the signatures that show who made
-//! them.
+//! Evidence: two statements that no correct member makes together, with the signatures that
+//! attribute them to their member.
 //!
-//! Evidence authenticates itself: it is judged by the keys of the committee alone, whoever reports
-//! it and wherever they got it. What convicts is what the log of votes makes impossible for a
-//! member that keeps its log: a second vote or proposal in one view, a second view change to one
-//! view, and a view change that hides a block committed before. Refused: statements of other chains
-//! and epochs, equal statements, statements of different members. Everything else that a member can
-//! do wrong (silence, bad blocks, bad shares) proves nothing to others.
+//! Evidence authenticates itself: only the committee's keys judge it, regardless of reporter and
+//! source. A member that keeps its vote log cannot make two statements that convict it: a second
+//! vote or proposal in one view, a second view change to one view, or a view change that hides a
+//! block committed before. Refused: statements of other chains and epochs, equal statements,
+//! statements of different members. All other misbehaviour (silence, bad blocks, bad signature
+//! shares) proves nothing to others.
 
 use super::{
     committee::{Certificate, Committee, Phase, Vote},
-    statement::{SignedClaim, SignedViewChange, SignedVote},
+    statement::{SignedProposalHeader, SignedViewChange, SignedVote},
 };
 use crate::types::{ChainId, Epoch, NodeId, Unverified};
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Why a member is convicted.
+/// Two contradicting statements of one member.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Evidence {
     /// Two votes of one phase of one view, for different blocks.
     Votes(SignedVote, SignedVote),
     /// Two proposals of one view, of different blocks.
-    Proposals(SignedClaim, SignedClaim),
+    Proposals(SignedProposalHeader, SignedProposalHeader),
     /// Two different view changes to one view.
     ViewChanges(SignedViewChange, SignedViewChange),
-    /// A commit vote, and a view change to a later view that shows no certificate of its view or a
-    /// later one.
+    /// A commit vote, and a view change to a later view without a certificate of the vote's view or
+    /// a later one.
     HiddenLock(SignedVote, SignedViewChange),
-    /// Two certificates of one phase of one view, for different blocks: whoever signed both is
-    /// convicted.
+    /// Two certificates of one phase of one view, for different blocks: every member that signed
+    /// both is convicted.
     Certificates(Certificate, Certificate),
 }
 
-/// What a conviction was for.
+/// Why a member was convicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
-pub enum Crime {
+pub enum ConvictionReason {
     /// [`Evidence::Votes`] or [`Evidence::Certificates`].
     DoubleVote,
     /// [`Evidence::Proposals`].
@@ -47,55 +47,56 @@ pub enum Crime {
     HiddenLock,
 }
 
-/// Why evidence convicts nobody. The fault is the reporter's.
+/// Why evidence convicts no member. The reporter is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum EvidenceError {
-    /// Has no seat.
+    /// The accused has no seat.
     #[error("the accused has no seat in the committee")]
     NotSeated,
-    /// Of another chain or epoch.
+    /// The statements are of another chain or epoch.
     #[error("the statements are of another chain or epoch")]
-    Foreign,
+    WrongChainOrEpoch,
     /// A correct member may have made both.
     #[error("the statements do not contradict each other")]
     NoContradiction,
-    /// Not both by the accused.
+    /// A statement is not signed by the accused.
     #[error("a statement is not signed by the accused")]
     BadSignature,
-    /// The bonds of that epoch's members are free; who has their keys today, nobody knows.
+    /// The bonds of that epoch's members are released, and their keys may have leaked since.
     #[error("the statements are too old to convict anybody")]
     TooOld,
 }
 
 impl Evidence {
-    /// What it is evidence of.
-    pub fn crime(&self) -> Crime {
+    /// The offence that the evidence shows.
+    pub fn conviction_reason(&self) -> ConvictionReason {
         match self {
-            Self::Votes(..) | Self::Certificates(..) => Crime::DoubleVote,
-            Self::Proposals(..) => Crime::DoubleProposal,
-            Self::ViewChanges(..) => Crime::DoubleViewChange,
-            Self::HiddenLock(..) => Crime::HiddenLock,
+            Self::Votes(..) | Self::Certificates(..) => ConvictionReason::DoubleVote,
+            Self::Proposals(..) => ConvictionReason::DoubleProposal,
+            Self::ViewChanges(..) => ConvictionReason::DoubleViewChange,
+            Self::HiddenLock(..) => ConvictionReason::HiddenLock,
         }
     }
 
-    /// Whether no correct member makes both statements. Says nothing about who has made them.
+    /// Whether no correct member makes both statements. Does not check the signatures.
     pub fn is_contradiction(&self) -> bool {
         match self {
-            Self::Votes(first, second) => is_double(&first.vote, &second.vote),
-            Self::Certificates(first, second) => is_double(&first.vote, &second.vote),
+            Self::Votes(first, second) => is_equivocation(&first.vote, &second.vote),
+            Self::Certificates(first, second) => is_equivocation(&first.vote, &second.vote),
             Self::Proposals(
-                SignedClaim { claim: first, .. },
-                SignedClaim { claim: second, .. },
+                SignedProposalHeader { header: first, .. },
+                SignedProposalHeader { header: second, .. },
             ) => {
-                let place =
-                    |c: &super::statement::ProposalClaim| (c.chain, c.epoch, c.height, c.view);
-                place(first) == place(second) && first.digest != second.digest
+                let position =
+                    |c: &super::statement::ProposalHeader| (c.chain, c.epoch, c.height, c.view);
+                position(first) == position(second) && first.digest != second.digest
             }
             Self::ViewChanges(first, second) => {
                 let (first, second) = (&first.change, &second.change);
-                let place = |c: &super::statement::ViewChange| (c.chain, c.epoch, c.height, c.view);
-                place(first) == place(second) && first.prepared != second.prepared
+                let position =
+                    |c: &super::statement::ViewChange| (c.chain, c.epoch, c.height, c.view);
+                position(first) == position(second) && first.prepared != second.prepared
             }
             Self::HiddenLock(commit, change) => {
                 let (vote, change) = (&commit.vote, &change.change);
@@ -108,23 +109,23 @@ impl Evidence {
         }
     }
 
-    /// The epoch of what it says was signed: its committee's keys judge it.
+    /// The epoch of the statements; its committee's keys judge them.
     pub fn epoch(&self) -> Epoch {
-        let [(_, epoch), _] = self.places();
+        let [(_, epoch), _] = self.chains_and_epochs();
         epoch
     }
 
-    /// Judges it: costs up to two pairings.
+    /// Verifies the evidence. Costs up to two pairings.
     pub fn verify(
         &self,
         accused: &NodeId,
         chain: &ChainId,
         committee: &Committee,
-    ) -> Result<Crime, EvidenceError> {
+    ) -> Result<ConvictionReason, EvidenceError> {
         let seat = committee.seat_of(accused).ok_or(EvidenceError::NotSeated)?;
         let key = committee.key(seat).ok_or(EvidenceError::NotSeated)?;
-        if self.places().iter().any(|place| *place != (*chain, committee.epoch())) {
-            return Err(EvidenceError::Foreign);
+        if self.chains_and_epochs().iter().any(|pair| *pair != (*chain, committee.epoch())) {
+            return Err(EvidenceError::WrongChainOrEpoch);
         }
         if !self.is_contradiction() {
             return Err(EvidenceError::NoContradiction);
@@ -147,17 +148,17 @@ impl Evidence {
             Self::HiddenLock(commit, change) => changed(change) && voted(commit),
             Self::Certificates(first, second) => certified(first) && certified(second),
         };
-        if is_signed { Ok(self.crime()) } else { Err(EvidenceError::BadSignature) }
+        if is_signed { Ok(self.conviction_reason()) } else { Err(EvidenceError::BadSignature) }
     }
 
-    fn places(&self) -> [(ChainId, Epoch); 2] {
+    fn chains_and_epochs(&self) -> [(ChainId, Epoch); 2] {
         let vote = |vote: &Vote| (vote.chain, vote.epoch);
         let change = |signed: &SignedViewChange| (signed.change.chain, signed.change.epoch);
         match self {
             Self::Votes(first, second) => [vote(&first.vote), vote(&second.vote)],
             Self::Certificates(first, second) => [vote(&first.vote), vote(&second.vote)],
             Self::Proposals(first, second) => {
-                [first, second].map(|signed| (signed.claim.chain, signed.claim.epoch))
+                [first, second].map(|signed| (signed.header.chain, signed.header.epoch))
             }
             Self::ViewChanges(first, second) => [change(first), change(second)],
             Self::HiddenLock(commit, later) => [vote(&commit.vote), change(later)],
@@ -165,9 +166,9 @@ impl Evidence {
     }
 }
 
-fn is_double(first: &Vote, second: &Vote) -> bool {
-    let place = |vote: &Vote| (vote.chain, vote.epoch, vote.height, vote.view, vote.phase);
-    place(first) == place(second) && first.digest != second.digest
+fn is_equivocation(first: &Vote, second: &Vote) -> bool {
+    let position = |vote: &Vote| (vote.chain, vote.epoch, vote.height, vote.view, vote.phase);
+    position(first) == position(second) && first.digest != second.digest
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Where a chain starts, and where a light node may start later.
+//! The start of a chain (genesis), and later starts for light nodes (checkpoints).
 
 use super::{
     block::{Header, transactions_root},
     committee::{Certificate, Committee, CommitteeError, CommitteeRecord, Phase, SEATS_MAX, Seat},
-    epoch::largest_share,
+    epoch::weight_cap,
+    leader_seed,
     membership::{Member, MemberKeys, MemberStatus},
-    seed,
     state::{Account, Entry, Key, State},
 };
 use crate::{
     codec::{self, BoundedString, BoundedVec, DecodeError},
     crypto::{
         bls,
-        hash::{Context, hash_of},
+        hash::{HashContext, hash_of},
         vrf,
     },
     types::{ChainId, Digest, Height, NodeId, TimeMs, Unverified, View, Weight},
@@ -28,17 +28,17 @@ const MAGIC_CHECKPOINT: [u8; 8] = *b"TEQUIOC3";
 /// Constants of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Params {
-    /// A block is proposed at least this often, empty if need be.
+    /// Longest time between two proposals; a block may be empty.
     pub block_interval_ms_max: u64,
-    /// And at most this often.
+    /// Shortest time between two proposals.
     pub block_interval_ms_min: u64,
-    /// How long a view may take before its leader is given up; doubles with each view.
+    /// Time before the leader of a view is replaced; doubles with each view.
     pub view_timeout_ms: u64,
-    /// How far a fresh proposal's time may be from the voter's clock.
+    /// Largest difference between a fresh proposal's time and the voter's clock.
     pub clock_skew_ms_max: u64,
-    /// A result stays pending for at least so many blocks.
+    /// A result stays pending for at least this many blocks.
     pub audit_blocks_min: Height,
-    /// And fails after so many.
+    /// A pending result fails after this many blocks.
     pub audit_blocks_max: Height,
     /// Leading zero bits of the admission puzzle.
     pub admission_bits: u8,
@@ -46,21 +46,21 @@ pub struct Params {
     pub mint_max: u64,
     /// How long a light node may trust a checkpoint.
     pub trust_period_ms: u64,
-    /// Blocks of a term: one seed fixes the order of its leaders.
-    pub term_blocks: Height,
-    /// Blocks of an epoch, a multiple of those of a term: one committee decides them.
+    /// Blocks of a leader term: one seed fixes the order of its leaders.
+    pub leader_term_blocks: Height,
+    /// Blocks of an epoch, a multiple of `leader_term_blocks`: one committee decides them.
     pub epoch_blocks: Height,
     /// Least bond of a seat.
     pub bond_min: u64,
-    /// Least reputation of whoever asks for a seat.
+    /// Least reputation of a node that requests a seat.
     pub reputation_min: u64,
-    /// How long a bond is bound after its seat has gone: longer than anybody trusts the committee
-    /// that it had.
+    /// How long a bond stays locked after its seat is gone: longer than any light node trusts that
+    /// seat's committee.
     pub unbonding_ms: u64,
 }
 
 impl Params {
-    /// Those of no chain: they admit nothing.
+    /// Parameters that admit nothing, for a state without any.
     pub(crate) const EMPTY: Self = Self {
         block_interval_ms_max: 0,
         block_interval_ms_min: 0,
@@ -71,7 +71,7 @@ impl Params {
         admission_bits: u8::MAX,
         mint_max: 0,
         trust_period_ms: 0,
-        term_blocks: 1,
+        leader_term_blocks: 1,
         epoch_blocks: Height::MAX,
         bond_min: u64::MAX,
         reputation_min: u64::MAX,
@@ -79,7 +79,8 @@ impl Params {
     };
 
     fn is_consistent(&self) -> bool {
-        let terms = self.term_blocks > 0 && self.epoch_blocks.is_multiple_of(self.term_blocks);
+        let terms = self.leader_term_blocks > 0
+            && self.epoch_blocks.is_multiple_of(self.leader_term_blocks);
         terms
             && self.epoch_blocks > 1
             && self.bond_min > 0
@@ -90,26 +91,26 @@ impl Params {
 /// A seat of the first committee.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct GenesisSeat {
-    /// Who.
+    /// The member.
     pub node: NodeId,
-    /// Its BLS key, for votes.
+    /// The member's BLS key, for votes.
     pub key: bls::PublicKeyBytes,
-    /// Its VRF key, for seeds.
+    /// The member's VRF key, for seeds.
     pub vrf_key: vrf::PublicKeyBytes,
-    /// Its share of decisions.
+    /// The voting weight.
     pub weight: Weight,
 }
 
-/// What a chain starts from. Its digest is the chain's id, so it holds no proofs bound to that id.
+/// The start of a chain. Its digest is the chain's id, so it holds no proofs bound to that id.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Genesis {
-    /// For people.
+    /// Name for people.
     pub name: BoundedString<64>,
-    /// When.
+    /// Time of the first header.
     pub time_ms: TimeMs,
-    /// Constants.
+    /// Constants of the chain.
     pub params: Params,
-    /// First accounts: who, balance, bond.
+    /// First accounts: node, balance, bond.
     pub accounts: BoundedVec<(NodeId, u64, u64), 1024>,
     /// First seats.
     pub seats: BoundedVec<GenesisSeat, SEATS_MAX>,
@@ -119,52 +120,52 @@ pub struct Genesis {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct GenesisFile {
     magic: [u8; 8],
-    /// What the chain starts from.
+    /// The genesis.
     pub genesis: Genesis,
-    /// One for each seat.
+    /// BLS proofs of possession, one for each seat.
     pub possessions: BoundedVec<bls::Signature, SEATS_MAX>,
 }
 
-/// A block that a light node takes as given: its hash comes by a trusted way.
+/// A block that a light node accepts without proof: its hash comes from a trusted source.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Checkpoint {
     magic: [u8; 8],
     /// The header.
     pub header: Header,
-    /// Shows that it is final; genesis has none.
+    /// Proves that the header is final; genesis has none.
     pub certificate: Option<Certificate>,
-    /// Decides the blocks that follow.
+    /// The committee that decides the following blocks.
     pub committee: CommitteeRecord,
-    /// How long it may be trusted, from its header's time on.
+    /// How long the checkpoint may be trusted, from its header's time on.
     pub trust_period_ms: u64,
 }
 
 /// Why a genesis or checkpoint is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
-    /// Not such a file.
+pub enum BootstrapError {
+    /// Not a file of this kind.
     #[error("not a Tequio {0} file")]
     Magic(&'static str),
     /// Malformed.
     #[error("{0}")]
     Decode(#[from] DecodeError),
-    /// A seat is wrong.
+    /// A seat is invalid.
     #[error("{0}")]
     Committee(#[from] CommitteeError),
-    /// Counts or certificates that do not fit together.
+    /// Counts or certificates are inconsistent.
     #[error("the file contradicts itself")]
     Inconsistent,
-    /// One seat alone could stop the others.
+    /// One seat alone could block the others.
     #[error("a seat weighs more than a third of all four or more")]
     TooHeavy,
-    /// The pinned hash is another.
+    /// The hash differs from the pinned one.
     #[error(
         "the checkpoint's hash is {found}, expected {expected}: it is not the one you were given"
     )]
     WrongHash {
-        /// Of the file.
+        /// Hash of the file.
         found: Digest,
-        /// Pinned.
+        /// Pinned hash.
         expected: Digest,
     },
     /// Older than its trust period.
@@ -172,16 +173,16 @@ pub enum StartError {
         "the checkpoint is {age_ms} ms old and may be trusted for {trust_ms} ms: take a newer one from a source you trust"
     )]
     Stale {
-        /// Its age.
+        /// Age of the checkpoint.
         age_ms: u64,
         /// Longest age.
         trust_ms: u64,
     },
 }
 
-/// A chain's first block and everything that follows from it.
+/// A chain's first block and everything derived from it.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct GenesisState {
     /// The chain.
     pub chain: ChainId,
     /// The first header.
@@ -195,7 +196,7 @@ pub struct Start {
 }
 
 impl GenesisFile {
-    /// Puts proofs beside a genesis.
+    /// Combines a genesis with its proofs of possession.
     pub fn new(genesis: Genesis, possessions: Vec<bls::Signature>) -> Result<Self, DecodeError> {
         Ok(Self { magic: MAGIC_GENESIS, genesis, possessions: possessions.try_into()? })
     }
@@ -206,19 +207,19 @@ impl GenesisFile {
     }
 
     /// Reads the file's bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StartError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, BootstrapError> {
         if !bytes.starts_with(&MAGIC_GENESIS) {
-            return Err(StartError::Magic("genesis"));
+            return Err(BootstrapError::Magic("genesis"));
         }
         Ok(codec::decode(bytes, FILE_LEN_MAX)?)
     }
 
-    /// Checks the seats and makes the first block and state.
-    pub fn start(&self) -> Result<Start, StartError> {
+    /// Checks the seats and builds the first block and state.
+    pub fn build_state(&self) -> Result<GenesisState, BootstrapError> {
         let Genesis { time_ms, params, accounts, seats, .. } = &self.genesis;
         let chain = self.genesis.chain();
         if seats.len() != self.possessions.len() || !params.is_consistent() {
-            return Err(StartError::Inconsistent);
+            return Err(BootstrapError::Inconsistent);
         }
         let record = CommitteeRecord {
             epoch: 0,
@@ -232,15 +233,15 @@ impl GenesisFile {
         };
         let committee = Committee::new(record.clone(), &chain)?;
         let weights: Vec<Weight> = seats.iter().map(|seat| seat.weight).collect();
-        if weights.iter().any(|weight| *weight > largest_share(&weights)) {
-            return Err(StartError::TooHeavy);
+        if weights.iter().any(|weight| *weight > weight_cap(&weights)) {
+            return Err(BootstrapError::TooHeavy);
         }
         let mut state = State::default();
         state.insert(Entry::Params(params.clone()));
         state.insert(Entry::Committee(record.clone()));
         for (node, balance, bond) in accounts.iter() {
             if state.entry(&Key::Account(*node)).is_some() {
-                return Err(StartError::Inconsistent);
+                return Err(BootstrapError::Inconsistent);
             }
             state.insert(Entry::Account(Account {
                 balance: *balance,
@@ -248,14 +249,14 @@ impl GenesisFile {
                 ..Account::new(*node, 0)
             }));
         }
-        state.insert(Entry::Roster(BoundedVec::truncated(seats.iter().map(|seat| seat.node))));
+        state.insert(Entry::MemberSet(BoundedVec::truncated(seats.iter().map(|seat| seat.node))));
         for Seat { node, key, possession, vrf_key, weight } in record.seats.iter().cloned() {
             // Weight follows bond, from the first block on.
             if state
                 .account(&node)
                 .is_none_or(|account| account.bond != weight || weight < params.bond_min)
             {
-                return Err(StartError::Inconsistent);
+                return Err(BootstrapError::Inconsistent);
             }
             state.insert(Entry::VotingKey(key));
             state.insert(Entry::VrfKey(vrf_key));
@@ -263,8 +264,8 @@ impl GenesisFile {
             let member = Member {
                 node,
                 keys,
-                next: None,
-                more: None,
+                pending_keys: None,
+                pending_bond: None,
                 since: 0,
                 status: MemberStatus::Active,
             };
@@ -281,22 +282,22 @@ impl GenesisFile {
             transactions: transactions_root(&[]),
             state: state.root(),
             next_committee: record.digest(),
-            seed: seed::first(&chain),
+            seed: leader_seed::initial(&chain),
             proof: None,
         };
-        Ok(Start { chain, header, state, committee, params: params.clone() })
+        Ok(GenesisState { chain, header, state, committee, params: params.clone() })
     }
 }
 
 impl Genesis {
     /// The chain's id.
     pub fn chain(&self) -> ChainId {
-        ChainId(hash_of(Context::Genesis, self).0)
+        ChainId(hash_of(HashContext::Genesis, self).0)
     }
 }
 
 impl Checkpoint {
-    /// Of a final block.
+    /// The checkpoint of a final block.
     pub fn new(
         header: Header,
         certificate: Option<Certificate>,
@@ -316,24 +317,24 @@ impl Checkpoint {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
-    /// Reads a file and checks that it fits together; whether it is the right one, only its hash
-    /// can say.
+    /// Reads a file and checks that it is consistent. Only its hash shows whether it is the right
+    /// one.
     pub fn open(
         bytes: &[u8],
         expected: Option<&Digest>,
         now_ms: TimeMs,
-    ) -> Result<(Self, Committee), StartError> {
+    ) -> Result<(Self, Committee), BootstrapError> {
         let found = Self::hash(bytes);
         if let Some(expected) = expected.filter(|e| **e != found) {
-            return Err(StartError::WrongHash { found, expected: *expected });
+            return Err(BootstrapError::WrongHash { found, expected: *expected });
         }
         if !bytes.starts_with(&MAGIC_CHECKPOINT) {
-            return Err(StartError::Magic("checkpoint"));
+            return Err(BootstrapError::Magic("checkpoint"));
         }
         let checkpoint: Self = codec::decode(bytes, FILE_LEN_MAX)?;
         let Self { header, certificate, committee, trust_period_ms, .. } = &checkpoint;
-        if committee.digest() != header.next_committee || seed::after(header).is_err() {
-            return Err(StartError::Inconsistent);
+        if committee.digest() != header.next_committee || leader_seed::next(header).is_err() {
+            return Err(BootstrapError::Inconsistent);
         }
         let committee = Committee::new(committee.clone(), &header.chain)?;
         match certificate {
@@ -342,22 +343,22 @@ impl Checkpoint {
                 if certificate.vote.digest == header.digest()
                     && certificate.vote.height == header.height =>
             {
-                // At a turn the committee of the file is the one that follows; the one that decided
-                // is not in it, and would show nothing: whoever makes up a file
-                // makes up the committee too.
+                // At an epoch boundary the file holds the next committee. The committee that
+                // decided is not in it and would prove nothing: a forger of the file forges the
+                // committee too.
                 if header.epoch == committee.epoch() {
                     Unverified::new(certificate.clone())
                         .verify(&header.chain, Phase::Commit, &committee)
-                        .map_err(|_| StartError::Inconsistent)?;
+                        .map_err(|_| BootstrapError::Inconsistent)?;
                 } else if header.epoch.checked_add(1) != Some(committee.epoch()) {
-                    return Err(StartError::Inconsistent);
+                    return Err(BootstrapError::Inconsistent);
                 }
             }
-            _ => return Err(StartError::Inconsistent),
+            _ => return Err(BootstrapError::Inconsistent),
         }
         let age_ms = now_ms.saturating_sub(header.time_ms);
         if age_ms > *trust_period_ms {
-            return Err(StartError::Stale { age_ms, trust_ms: *trust_period_ms });
+            return Err(BootstrapError::Stale { age_ms, trust_ms: *trust_period_ms });
         }
         Ok((checkpoint, committee))
     }

@@ -1,4 +1,4 @@
-//! Jobs as the ledger knows them: what was asked, how far it is, who did what.
+//! Jobs in the ledger: the request, its progress and its contributors.
 
 use super::transaction::RefName;
 use crate::{
@@ -12,9 +12,9 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Names a job: the id of the transaction that submitted it.
+/// The id of a job: the id of the transaction that submitted it.
 pub type JobId = Digest;
-/// Most contributors that a result lists; the rest are summed up under nobody.
+/// Most contributors that a result lists; further ones are credited to no node.
 pub const CONTRIBUTORS_MAX: usize = 256;
 /// Most auditors of a result.
 pub const AUDITORS_MAX: usize = 64;
@@ -22,44 +22,44 @@ pub const AUDITORS_MAX: usize = 64;
 pub const JOB_NAME_LEN_MAX: usize = 64;
 /// Name space of trained models: `models/<job>`.
 pub const MODELS: &str = "models/";
-/// Name space of answered batches: `answers/<job>`.
+/// Name space of inference results: `answers/<job>`.
 pub const ANSWERS: &str = "answers/";
 /// Largest whole job, multiply-accumulates: every job up to this size is recomputed as a whole by
 /// its auditors.
 pub const JOB_MACS_MAX: u64 = 200_000_000_000;
 
-/// What is asked. Bound to the data by the digest in its name.
+/// A job request. The digest in `dataset` binds it to the data.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct JobSpec {
-    /// For people.
+    /// Name for people.
     pub name: BoundedString<JOB_NAME_LEN_MAX>,
-    /// The encoded data: a [`Dataset`](crate::compute::dataset::Dataset) to train on, or the
-    /// [`Samples`](crate::compute::dataset::Samples) to answer.
+    /// The encoded data: a [`Dataset`](crate::compute::dataset::Dataset) for training, or
+    /// [`Samples`](crate::compute::dataset::Samples) for inference.
     pub dataset: Cid,
-    /// What is done with it.
+    /// The task.
     pub task: JobTask,
 }
 
-/// What is done with the data.
+/// The task of a job.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JobTask {
     /// Train a model.
     Train(TrainingTask),
-    /// Answer a batch of rows with a model that the ledger holds.
+    /// Classify a batch of rows with a model that the ledger holds.
     Infer(InferenceTask),
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JobKind {
     /// Trains a model.
     Train,
-    /// Answers a batch.
+    /// Classifies a batch.
     Infer,
 }
 
 impl JobKind {
-    /// As it is written.
+    /// The kind as text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -67,7 +67,7 @@ impl JobKind {
         }
     }
 
-    /// Name of the ref that the end of such a job sets.
+    /// Name of the ref that a final job of this kind sets.
     pub fn output_ref(self, id: &JobId) -> Option<RefName> {
         let space = match self {
             Self::Train => MODELS,
@@ -77,50 +77,50 @@ impl JobKind {
     }
 }
 
-/// Training.
+/// A training task.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct TrainingTask {
     /// Shape, optimiser, rounds, seed, mode.
     pub params: JobParams,
-    /// Training rows of the data set; with the parameters they fix what is computed.
+    /// Training rows of the data set; with the parameters they fix the computation.
     pub training_rows: u32,
-    /// Share of lanes that is recomputed, in 1/65536; 65536 is all.
-    pub checked: u32,
+    /// Share of work units that is recomputed, in 1/65536; 65536 is all.
+    pub spot_check_share: u32,
 }
 
-/// Batch inference.
+/// A batch inference task.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct InferenceTask {
     /// The job that trained the model; it must be final.
-    pub trained: JobId,
-    /// Its model.
+    pub training_job: JobId,
+    /// The model object of that job.
     pub model: Cid,
-    /// The model's shape: it fixes the parts of the batch and what they cost.
+    /// The model's shape: it fixes the parts of the batch and their cost.
     pub architecture: Architecture,
     /// Rows of the batch.
     pub rows: u32,
 }
 
-/// How much a job is.
+/// The amount of work in a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// Lanes of all rounds.
+pub struct JobWork {
+    /// Work units of all rounds.
     pub units: u64,
     /// Multiply-accumulates of all units, each computed once.
     pub macs: u64,
 }
 
 impl JobSpec {
-    /// How much the job is; none where its parameters are outside the limits or ask for more rows
-    /// than there are.
-    pub fn work(&self) -> Option<Work> {
+    /// The amount of work; none where the parameters are outside the limits or need more rows than
+    /// exist.
+    pub fn work(&self) -> Option<JobWork> {
         match &self.task {
             JobTask::Train(task) => task.work(),
             JobTask::Infer(task) => task.work(),
         }
     }
 
-    /// What is trained, if anything is.
+    /// The training task, if the job trains.
     pub const fn training(&self) -> Option<&TrainingTask> {
         match &self.task {
             JobTask::Train(task) => Some(task),
@@ -136,7 +136,7 @@ impl JobSpec {
         }
     }
 
-    /// What the job does.
+    /// The kind of the job.
     pub const fn kind(&self) -> JobKind {
         match self.task {
             JobTask::Train(_) => JobKind::Train,
@@ -146,41 +146,41 @@ impl JobSpec {
 }
 
 impl TrainingTask {
-    fn work(&self) -> Option<Work> {
+    fn work(&self) -> Option<JobWork> {
         let plan = self.params.clone().validate().ok()?;
-        if plan.batch_rows() > self.training_rows.into() {
+        if plan.rows_per_batch() > self.training_rows.into() {
             return None;
         }
-        let units = u64::from(plan.lanes()).checked_mul(plan.rounds().into())?;
-        Some(Work { units, macs: plan.macs_per_lane().checked_mul(units)? })
+        let units = u64::from(plan.units_per_round()).checked_mul(plan.rounds().into())?;
+        Some(JobWork { units, macs: plan.macs_per_unit().checked_mul(units)? })
     }
 }
 
 impl InferenceTask {
-    fn work(&self) -> Option<Work> {
+    fn work(&self) -> Option<JobWork> {
         let topology = Topology::new(self.architecture.clone()).ok()?;
         let parts = Parts::new(&topology, self.rows)?;
-        Some(Work { units: parts.count().into(), macs: topology.forward_macs(self.rows.into()) })
+        Some(JobWork { units: parts.count().into(), macs: topology.forward_macs(self.rows.into()) })
     }
 }
 
-/// What came out of a job.
+/// The result of a job.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct JobResult {
-    /// What was asked for.
+    /// The requested output.
     pub output: JobOutput,
-    /// Who computed and checked, largest first.
+    /// Nodes that computed and checked, largest contribution first.
     pub contributors: BoundedVec<Contributor, CONTRIBUTORS_MAX>,
-    /// Results that were refused.
+    /// Number of rejected results.
     pub rejected: u32,
 }
 
-/// What was asked for.
+/// The output of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JobOutput {
-    /// Of a training.
+    /// The output of a training.
     Model(TrainedModel),
-    /// Of a batch: the answers object.
+    /// The answers object of a batch.
     Answers(Cid),
 }
 
@@ -208,7 +208,7 @@ impl JobOutput {
         }
     }
 
-    /// The model, of a training.
+    /// The trained model, if the job trained one.
     pub const fn model(&self) -> Option<&TrainedModel> {
         match self {
             Self::Model(trained) => Some(trained),
@@ -216,8 +216,8 @@ impl JobOutput {
         }
     }
 
-    /// Whether it is what this task asks for, and possible.
-    pub fn fits(&self, task: &JobTask) -> bool {
+    /// Whether the output matches the task and is possible.
+    pub fn matches_task(&self, task: &JobTask) -> bool {
         match (self, task) {
             (Self::Model(trained), JobTask::Train(_)) => trained.correct <= trained.tested,
             (Self::Answers(_), JobTask::Infer(_)) => true,
@@ -226,81 +226,81 @@ impl JobOutput {
     }
 }
 
-/// One member's part in a job.
+/// One node's part in a job.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Contributor {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// Lanes computed and accepted.
+    /// Work units computed and accepted.
     pub units: u32,
-    /// Lanes of others recomputed.
+    /// Work units of others recomputed.
     pub checks: u32,
     /// Multiply-accumulates of both.
     pub macs: u64,
 }
 
-/// What an auditor found.
+/// The finding of an auditor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum Verdict {
     /// Recomputing gave the same output.
     Agree,
-    /// It gave another.
+    /// Recomputing gave another output.
     Disagree,
 }
 
 /// A job in the state.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Job {
-    /// What was asked.
+    /// The request.
     pub spec: JobSpec,
-    /// Who asked and coordinates.
+    /// The node that submitted the job and coordinates it.
     pub coordinator: NodeId,
-    /// When.
+    /// Height of the submission.
     pub submitted: Height,
-    /// How far it is.
+    /// Status of the job.
     pub status: JobStatus,
 }
 
-/// How far a job is.
+/// The status of a job.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JobStatus {
     /// Being computed.
     Running,
     /// A result waits for its auditors.
     Pending {
-        /// What the coordinator says.
+        /// The coordinator's result.
         result: JobResult,
-        /// When it came.
+        /// Height of the result.
         since: Height,
         /// Drawn from a block later than the result; empty until then.
         auditors: BoundedVec<NodeId, AUDITORS_MAX>,
-        /// What they found so far.
+        /// The verdicts so far.
         verdicts: BoundedVec<(NodeId, Verdict), AUDITORS_MAX>,
     },
     /// Audited; `models/<job>` points to the model, or `answers/<job>` to the answers.
     Final {
-        /// What came out.
+        /// The result.
         result: JobResult,
-        /// When it became final.
+        /// Height at which the result became final.
         at: Height,
         /// Reputation that was minted for it.
         minted: u64,
     },
     /// Cancelled, refused by its auditors, or never audited in time.
     Failed {
-        /// When.
+        /// Height of the failure.
         at: Height,
-        /// Why.
+        /// Reason of the failure.
         reason: FailReason,
     },
 }
 
-/// Why a job ended without a model.
+/// Why a job failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
 pub enum FailReason {
-    /// By its coordinator.
+    /// Cancelled by its coordinator.
     Cancelled,
     /// Auditors of blocking weight disagree.
     Refuted,

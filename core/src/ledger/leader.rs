@@ -1,46 +1,47 @@
-//! Whose turn it is. The one place that knows.
+//! The leader of each view. No other module decides it.
 
 use super::{
     Committee, Seat,
-    fault::{self, Fault},
+    mutation::{self, Mutation},
 };
 use crate::{
-    crypto::hash::{Context, hash_of},
+    crypto::hash::{HashContext, hash_of},
     types::{Digest, Height, View, Weight},
 };
 use alloc::vec;
 
 /// The seat that leads a view of a height in the term of this seed.
 ///
-/// The views of a height walk through the seats in an order drawn by weight without replacement:
-/// the first view's leader is each seat with a chance of its share of the weight, the second view's
-/// each of the others with its share of the rest, and so on. So as many views in a row as there are
-/// seats have different leaders, and a view beyond starts over. A draw is a digest of 128 bits
-/// modulo a weight below 2^56, so no chance is off by more than 2^-72.
+/// The views of a height take the seats in an order drawn by weight without replacement. Each seat
+/// leads the first view with a chance equal to its share of the weight; each of the others leads
+/// the second view with its share of the rest, and so on. As many consecutive views as there are
+/// seats have different leaders; later views start over. A draw is a digest of 128 bits modulo a
+/// weight below 2^56, so no chance is off by more than 2^-72.
 pub fn leader(committee: &Committee, seed: &Digest, height: Height, view: View) -> usize {
     leader_among(committee.seats(), seed, height, view)
 }
 
-/// Likewise, of seats whose keys need not be decoded.
+/// Like [`leader`], for seats whose keys are not decoded.
 pub fn leader_among(seats: &[Seat], seed: &Digest, height: Height, view: View) -> usize {
     let mut is_drawn = vec![false; seats.len()];
     let sum = seats.iter().map(|seat| seat.weight).fold(0, Weight::saturating_add);
-    let even = fault::is(Fault::UnweightedLeaders).then(|| sum / (seats.len() as u64).max(1));
+    let even =
+        mutation::is_active(Mutation::UnweightedLeaders).then(|| sum / (seats.len() as u64).max(1));
     let weight = |seat: &Seat| even.unwrap_or(seat.weight);
     let mut rest = u128::from(even.map_or(sum, |weight| weight.saturating_mul(seats.len() as u64)));
     let mut drawn = 0;
-    for turn in 0..=view % (seats.len() as u64).max(1) {
-        let slot = draw(seed, height, turn) % rest.max(1);
+    for index in 0..=view % (seats.len() as u64).max(1) {
+        let slot = random_draw(seed, height, index) % rest.max(1);
         let mut end = 0;
         let left = seats
             .iter()
             .zip(&is_drawn)
             .map(|(seat, is_drawn)| if *is_drawn { 0 } else { weight(seat).into() });
-        let place = left.enumerate().find_map(|(seat, weight)| {
+        let choice = left.enumerate().find_map(|(seat, weight)| {
             end += weight;
             (slot < end).then_some((seat, weight))
         });
-        let Some((seat, weight)) = place else { break };
+        let Some((seat, weight)) = choice else { break };
         rest -= weight;
         drawn = seat;
         if let Some(is_drawn) = is_drawn.get_mut(seat) {
@@ -50,8 +51,8 @@ pub fn leader_among(seats: &[Seat], seed: &Digest, height: Height, view: View) -
     drawn
 }
 
-fn draw(seed: &Digest, height: Height, turn: View) -> u128 {
-    let digest = hash_of(Context::Leader, &(seed, height, turn));
+fn random_draw(seed: &Digest, height: Height, index: View) -> u128 {
+    let digest = hash_of(HashContext::Leader, &(seed, height, index));
     digest.0.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
 }
 
@@ -63,8 +64,8 @@ mod tests {
 
     const SEED: Digest = Digest([5; 32]);
 
-    /// How often each seat leads the first view.
-    fn firsts(weights: &[u64], heights: u64) -> Vec<u64> {
+    /// Counts how often each seat leads the first view.
+    fn first_view_counts(weights: &[u64], heights: u64) -> Vec<u64> {
         let (_, committee) = members(weights);
         let mut counts = vec![0; weights.len()];
         (0..heights).for_each(|height| counts[leader(&committee, &SEED, height, 0)] += 1);
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn shares_follow_weight() {
         // Within four standard deviations of 10,000 draws.
-        for (seat, count) in firsts(&[1, 2, 3, 4], 10_000).into_iter().enumerate() {
+        for (seat, count) in first_view_counts(&[1, 2, 3, 4], 10_000).into_iter().enumerate() {
             let expected = 1000 * (seat as u64 + 1);
             assert!(count.abs_diff(expected) < 200, "seat {seat}: {count}");
         }
@@ -108,18 +109,18 @@ mod tests {
         let orders: BTreeSet<Vec<usize>> =
             (0..10).flat_map(|n| [order(n, 1), order(1, n.into())]).collect();
         assert!(orders.len() > 15, "{orders:?}");
-        // Written down: it must never change.
+        // Pinned values: they must never change.
         let (_, committee) = members(&[2, 1, 1, 3, 1, 1, 1]);
         let order: Vec<usize> = (0..7).map(|view| leader(&committee, &SEED, 1, view)).collect();
         assert_eq!(order, [4, 3, 2, 6, 0, 5, 1]);
     }
 
-    /// What docs/consensus.md says about withholding. A conspiracy with a third of the weight
-    /// takes, at each end of a term, the one of the seeds in its reach that gives it the most
-    /// first views of the next term. Two samples, one without withholding and one with it, are
-    /// compared with what follows exactly from the rule.
+    /// Checks the cost of withholding that docs/consensus.md states. At each end of a leader term,
+    /// a coalition with a third of the weight takes the reachable seed that gives it the most first
+    /// views of the next term. Two samples, one without withholding and one with it, are compared
+    /// with the exact prediction of the rule.
     #[test]
-    fn bias_by_withholding_is_what_follows_from_the_rule() {
+    fn bias_by_withholding_follows_from_the_rule() {
         const TERMS: u64 = 20_000;
         const TERM_BLOCKS: u64 = 64;
         const SEATS: usize = 48;
@@ -138,10 +139,10 @@ mod tests {
             let views = (0..).map_while(|view| {
                 Some(leader(&committee, &seed, TERM_BLOCKS - 1, view)).filter(|s| is_liar(*s))
             });
-            // The first correct leader's seed is unforeseen, and so is worth what chance gives.
+            // The first correct leader's seed is unpredictable, so it is worth its expected value.
             let outputs = views.count() as u64;
             let before = seed;
-            let of_view = |view: u64| hash_of(Context::Seed, &(before, term, view));
+            let of_view = |view: u64| hash_of(HashContext::Seed, &(before, term, view));
             let best = (0..outputs).map(of_view).max_by(|a, b| share(a).total_cmp(&share(b)));
             let unforeseen = of_view(outputs);
             seed = best.filter(|best| share(best) > fair).unwrap_or(unforeseen);
@@ -164,15 +165,16 @@ mod tests {
         );
     }
 
-    /// The share of first views that so many of equal seats get if they always choose.
+    /// The share of first views that this many equal seats get if they always choose.
     ///
-    /// With `k` of them in a row in the last height of a term they choose among `k` known seeds,
-    /// each of which gives them a binomial number of the next term's first views, and an
-    /// unforeseen one, which is worth their fair share `p`. They gain the mean of what the best
-    /// of `k` has above `p`. Their share `s` of first views is also their chance of leading the
-    /// first view of that height: `s = p + s G`, with `G` the gain once they lead it.
-    fn withheld_share(seats: usize, liars: usize, term: usize) -> f64 {
-        let p = liars as f64 / seats as f64;
+    /// With `k` of them in a row in the last height of a leader term they choose among `k` known
+    /// seeds and one unpredictable seed. Each known seed gives them a binomial number of the next
+    /// term's first views; the unpredictable one is worth their fair share `p`. They gain the mean
+    /// of what the best of `k` has above `p`. Their share `s` of first views is also their chance
+    /// of leading the first view of that height: `s = p + s G`, with `G` the gain once they lead
+    /// it.
+    fn withheld_share(seats: usize, byzantine: usize, term: usize) -> f64 {
+        let p = byzantine as f64 / seats as f64;
         let mut chance = (1.0 - p).powi(term as i32);
         let mut below = vec![0.0; term + 1];
         for (led, below) in below.iter_mut().enumerate() {
@@ -187,8 +189,8 @@ mod tests {
             (1..=term).map(|led| above(led) * (below[led].powi(k) - below[led - 1].powi(k))).sum()
         };
         let (mut gain, mut in_a_row) = (0.0, 1.0);
-        for k in 1..=liars {
-            let and_the_next = (liars - k) as f64 / (seats - k) as f64;
+        for k in 1..=byzantine {
+            let and_the_next = (byzantine - k) as f64 / (seats - k) as f64;
             gain += in_a_row * (1.0 - and_the_next) * best_of(k as i32);
             in_a_row *= and_the_next;
         }

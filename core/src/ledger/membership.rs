@@ -1,11 +1,11 @@
-//! Members: who has asked for a seat, with which keys, and since when. What becomes of the wish is
-//! decided at the turn of an epoch, see [`super::epoch`].
+//! Members: their seat requests, keys and bonds. The epoch boundary decides on the requests, see
+//! [`super::epoch`].
 
 use crate::{
     codec,
     crypto::{
         bls,
-        hash::Context,
+        hash::HashContext,
         vrf::{self, VrfError},
     },
     types::{ChainId, Height, NodeId, TimeMs},
@@ -13,69 +13,69 @@ use crate::{
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Most members at once: seated, waiting for a seat, and waiting for their bond.
+/// Most members at once: seated, waiting for a seat, or waiting for the release of their bond.
 pub const MEMBERS_MAX: usize = 512;
 
 /// The public keys of a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct MemberKeys {
-    /// For votes.
+    /// BLS key for votes.
     pub key: bls::PublicKeyBytes,
-    /// Shows that the member holds it.
+    /// Proof that the member holds the BLS key.
     pub possession: bls::Signature,
-    /// For seeds.
+    /// VRF key for seeds.
     pub vrf_key: vrf::PublicKeyBytes,
 }
 
-/// Keys as they are registered: for both there is a proof that the sender holds them, so that
-/// nobody can take up another's keys before their owner does.
+/// Keys as they are registered. Both have a proof that the sender holds them, so that nobody can
+/// register another's keys before their owner does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct KeyClaim {
+pub struct KeyRegistration {
     /// The keys.
     pub keys: MemberKeys,
-    /// Shows that the sender holds the VRF key.
+    /// Proof that the sender holds the VRF key.
     pub vrf_possession: vrf::Proof,
 }
 
-/// Somebody with a bond and a wish.
+/// A node that has requested a seat and bonded for it.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Member {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// The keys of its seat, or of the one that it has asked for.
+    /// The keys of its seat, or of the requested one.
     pub keys: MemberKeys,
-    /// Keys to be taken up at a turn, and when they were registered.
-    pub next: Option<(MemberKeys, Height)>,
-    /// Bond that was added to the seat's, and when: it weighs at the turn at which that is old
-    /// enough.
-    pub more: Option<(u64, Height)>,
-    /// When it asked for a seat.
+    /// Keys that take effect at an epoch boundary, and the height of their registration.
+    pub pending_keys: Option<(MemberKeys, Height)>,
+    /// Bond added to the seat's, and the height of the addition. It counts at the first epoch
+    /// boundary at which it is effective.
+    pub pending_bond: Option<(u64, Height)>,
+    /// Height of the seat request.
     pub since: Height,
-    /// How far it is.
+    /// Status of the member.
     pub status: MemberStatus,
 }
 
-/// How far a member is.
+/// The status of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum MemberStatus {
     /// Has a seat or waits for one.
     Active,
-    /// Has asked to leave; decides on until a turn takes the seat.
+    /// Has asked to leave; keeps voting until an epoch boundary takes the seat.
     Leaving {
-        /// When it asked.
+        /// Height of the request.
         since: Height,
     },
-    /// Has no seat any more; the bond still answers for what it did.
+    /// Has no seat any more; the bond is still liable.
     Unbonding {
-        /// When the bond is free.
+        /// Time at which the bond is released.
         until_ms: TimeMs,
     },
-    /// Has left, or was thrown out.
+    /// Has left, or was expelled.
     Left,
 }
 
-impl KeyClaim {
-    /// For a sender that holds both secrets.
+impl KeyRegistration {
+    /// Registers the keys of a sender that holds both secrets.
     pub fn new(
         chain: &ChainId,
         node: &NodeId,
@@ -88,7 +88,7 @@ impl KeyClaim {
     }
 
     /// Whether the sender holds both keys. Costs a pairing.
-    pub(super) fn is_held_by(&self, chain: &ChainId, node: &NodeId) -> bool {
+    pub(super) fn proves_possession(&self, chain: &ChainId, node: &NodeId) -> bool {
         let MemberKeys { key, possession, vrf_key } = &self.keys;
         key.verify_possession(chain, node, possession).is_ok()
             && vrf_key
@@ -98,5 +98,5 @@ impl KeyClaim {
 }
 
 fn vrf_input(chain: &ChainId, node: &NodeId) -> Vec<u8> {
-    codec::encode(&(Context::VrfPossession.name(), chain, node))
+    codec::encode(&(HashContext::VrfPossession.name(), chain, node))
 }

@@ -1,5 +1,4 @@
-//! The state: accounts, jobs, refs and the committee, under one root from which any part can be
-//! proved.
+//! The state: accounts, jobs, refs and the committee, under one root that proves every part.
 
 mod chunk;
 
@@ -7,7 +6,7 @@ pub use chunk::{CHUNK_ENTRIES_MAX, CHUNK_LEN_MAX, ChunkError, StateChunk};
 
 use super::{
     committee::CommitteeRecord,
-    evidence::Crime,
+    evidence::ConvictionReason,
     genesis::Params,
     job::{Job, JobId},
     membership::{MEMBERS_MAX, Member},
@@ -17,7 +16,7 @@ use crate::{
     codec::{self, BoundedVec, DecodeError},
     crypto::{
         bls::PublicKeyBytes,
-        hash::{Context, hash, hash_of},
+        hash::{HashContext, hash, hash_of},
         vrf,
     },
     knowledge::Cid,
@@ -29,7 +28,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Largest encoded entry, bytes.
 pub const ENTRY_LEN_MAX: usize = 128 * 1024;
-/// Blocks whose digests the state remembers: anchors for admission, seeds for draws.
+/// Blocks whose digests the state keeps: anchors for admission, seeds for draws.
 pub const RECENT_BLOCKS: Height = 256;
 /// Blocks over which [`Params::mint_max`] counts.
 pub const MINT_WINDOW: Height = 10_000;
@@ -38,7 +37,7 @@ pub const REFS_PER_OWNER_MAX: u32 = 1024;
 /// Most running or pending jobs of one coordinator.
 pub const JOBS_PER_OWNER_MAX: u32 = 16;
 
-/// Names an entry.
+/// The key of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Key {
     /// A member's account.
@@ -51,24 +50,24 @@ pub enum Key {
     Committee(Epoch),
     /// The chain's constants.
     Params,
-    /// A BLS key that has been used; it is unique for ever.
+    /// A BLS key that was registered; it stays unique for ever.
     VotingKey(PublicKeyBytes),
     /// A recent block: slot `height % RECENT_BLOCKS`.
     Recent(u8),
     /// Jobs whose results wait for auditors.
     PendingJobs,
-    /// That a member was convicted.
+    /// The conviction of a member.
     Conviction(NodeId),
-    /// A VRF key that has been used; it is unique for ever.
+    /// A VRF key that was registered; it stays unique for ever.
     VrfKey(vrf::PublicKeyBytes),
-    /// What a member has asked for.
+    /// A member's requests, keys and status.
     Member(NodeId),
     /// All members that have not left.
-    Roster,
+    MemberSet,
 }
 
-/// A value of the state; it knows its own [`Key`]. Nearly all are accounts and refs, so what is
-/// larger and rare is in a box.
+/// An entry of the state; it determines its own [`Key`]. Nearly all entries are accounts and refs,
+/// so larger and rare ones are boxed.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Entry {
     /// Under [`Key::Account`].
@@ -93,41 +92,41 @@ pub enum Entry {
     VrfKey(vrf::PublicKeyBytes),
     /// Under [`Key::Member`].
     Member(Box<Member>),
-    /// Under [`Key::Roster`].
-    Roster(BoundedVec<NodeId, MEMBERS_MAX>),
+    /// Under [`Key::MemberSet`].
+    MemberSet(BoundedVec<NodeId, MEMBERS_MAX>),
 }
 
-/// A member.
+/// The account of a node.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Account {
-    /// Who.
+    /// The node.
     pub node: NodeId,
-    /// Whether it may send transactions: members of genesis and those admitted by
+    /// Whether the node may send transactions: members of genesis and nodes admitted by
     /// [`super::Action::Register`].
     pub registered: bool,
-    /// The next transaction's number.
+    /// The nonce of the next transaction.
     pub nonce: u64,
-    /// Stake that is free.
+    /// Free balance.
     pub balance: u64,
-    /// Stake behind the seat.
+    /// Balance bonded for the seat.
     pub bond: u64,
-    /// Earned by checked work; admits and ranks, never votes.
+    /// Earned by checked work. Reputation admits and ranks members, but gives no votes.
     pub reputation: u64,
-    /// Lanes computed in final jobs.
+    /// Work units computed in final jobs.
     pub units: u64,
-    /// Lanes of others recomputed in final jobs.
+    /// Work units of others recomputed in final jobs.
     pub checks: u64,
     /// Multiply-accumulates in final jobs.
     pub macs: u64,
-    /// Refs it owns.
+    /// Number of refs it owns.
     pub refs: u32,
-    /// Its jobs that are running or pending.
+    /// Number of its jobs that are running or pending.
     pub jobs: u32,
-    /// Window and amount of reputation that its jobs have minted.
+    /// Mint window, and reputation that its jobs have minted in that window.
     pub minted: (u64, u64),
 }
 
-/// A named pointer, moved only by its owner or, under `models/`, by a job's finalisation.
+/// A named pointer. Only its owner moves it or, under `models/`, a job that becomes final.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Ref {
     /// Full name.
@@ -136,13 +135,13 @@ pub struct Ref {
     pub owner: Option<NodeId>,
     /// Number of moves.
     pub sequence: u64,
-    /// Where it points.
+    /// The object it points to.
     pub cid: Cid,
-    /// Last move.
+    /// Height of the last move.
     pub height: Height,
 }
 
-/// What the state remembers of a block.
+/// A block that the state keeps.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct RecentBlock {
     /// Number.
@@ -151,23 +150,23 @@ pub struct RecentBlock {
     pub digest: Digest,
 }
 
-/// A member that has made two statements that contradict each other. It stands for ever.
+/// The conviction of a member for two contradicting statements. It is permanent.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Conviction {
-    /// Who.
+    /// The member.
     pub node: NodeId,
-    /// Of what.
-    pub crime: Crime,
-    /// Since when.
+    /// The offence.
+    pub reason: ConvictionReason,
+    /// Height of the conviction.
     pub height: Height,
-    /// Who reported it.
+    /// The node that reported it.
     pub reporter: NodeId,
-    /// The bond that it lost.
+    /// The bond that the member lost.
     pub bond: u64,
 }
 
 impl Account {
-    /// Without anything.
+    /// An empty account.
     pub fn new(node: NodeId, nonce: u64) -> Self {
         Self {
             node,
@@ -187,33 +186,33 @@ impl Account {
 }
 
 impl Key {
-    /// Its place in the tree.
+    /// The state key: the digest under which the tree holds the entry.
     pub fn digest(&self) -> Digest {
-        hash_of(Context::StateKey, self)
+        hash_of(HashContext::StateKey, self)
     }
 }
 
-/// The digest of an account's key.
-pub(super) fn account_place(node: &NodeId) -> Digest {
+/// The state key of an account.
+pub(super) fn account_state_key(node: &NodeId) -> Digest {
     Key::Account(*node).digest()
 }
 
-/// The digest of a ref's key, without a copy of its name.
-pub(super) fn ref_place(name: &RefName) -> Digest {
+/// The state key of a ref, without a copy of its name.
+pub(super) fn ref_state_key(name: &RefName) -> Digest {
     // As borsh encodes the second variant of `Key`.
-    hash_of(Context::StateKey, &(1u8, name))
+    hash_of(HashContext::StateKey, &(1u8, name))
 }
 
 impl Entry {
-    /// Its place in the tree.
-    pub fn place(&self) -> Digest {
+    /// The state key: the digest under which the tree holds the entry.
+    pub fn state_key(&self) -> Digest {
         match self {
-            Self::Ref(r) => ref_place(&r.name),
+            Self::Ref(r) => ref_state_key(&r.name),
             other => other.key().digest(),
         }
     }
 
-    /// Where it belongs.
+    /// The key of the entry.
     pub fn key(&self) -> Key {
         match self {
             Self::Account(account) => Key::Account(account.node),
@@ -227,7 +226,7 @@ impl Entry {
             Self::Conviction(conviction) => Key::Conviction(conviction.node),
             Self::VrfKey(key) => Key::VrfKey(*key),
             Self::Member(member) => Key::Member(member.node),
-            Self::Roster(_) => Key::Roster,
+            Self::MemberSet(_) => Key::MemberSet,
         }
     }
 }
@@ -236,90 +235,92 @@ impl Entry {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     tree: Map<Entry>,
-    /// What a block that is being applied has changed, see [`State::draft`], each in its place;
-    /// nothing at any other time.
-    drafts: BTreeMap<Digest, Entry>,
+    /// Entries that the block being applied has changed, by state key, see [`State::stage`]. Empty
+    /// at any other time.
+    staged: BTreeMap<Digest, Entry>,
 }
 
-/// An entry that a block has put in its place.
+/// An entry that a block has set.
 #[derive(Clone, Debug)]
-pub struct Change {
-    /// The tree has it, too.
+pub struct StateChange {
+    /// The leaf, shared with the tree.
     leaf: Arc<Leaf<Entry>>,
-    /// Its encoding.
+    /// The encoded entry.
     pub bytes: Vec<u8>,
 }
 
-impl Change {
-    /// This entry, in its place.
+impl StateChange {
+    /// The change that sets this entry.
     pub fn new(entry: Entry) -> Self {
-        Self::at(entry.place(), entry)
+        Self::at(entry.state_key(), entry)
     }
 
-    fn at(place: Digest, entry: Entry) -> Self {
+    fn at(state_key: Digest, entry: Entry) -> Self {
         let bytes = codec::encode(&entry);
-        Self { leaf: Arc::new(Leaf::new(place, value_digest(&bytes), entry)), bytes }
+        Self { leaf: Arc::new(Leaf::new(state_key, value_digest(&bytes), entry)), bytes }
     }
 
-    /// The place: the digest of the entry's key.
-    pub fn place(&self) -> &Digest {
+    /// The state key: the digest of the entry's key.
+    pub fn state_key(&self) -> &Digest {
         self.leaf.key()
     }
 
-    /// What stands there now.
+    /// The new entry.
     pub fn entry(&self) -> &Entry {
         self.leaf.item()
     }
 }
 
 impl State {
-    /// What headers commit to.
+    /// The digest that headers commit to.
     pub fn root(&self) -> Digest {
-        debug_assert!(self.drafts.is_empty(), "the root of a block that is half applied");
+        debug_assert!(self.staged.is_empty(), "the root of a block that is half applied");
         self.tree.root()
     }
 
-    /// Puts an entry in its place.
+    /// Sets an entry.
     pub fn insert(&mut self, entry: Entry) {
-        self.tree.insert(entry.place(), value_digest(&codec::encode(&entry)), entry);
+        self.tree.insert(entry.state_key(), value_digest(&codec::encode(&entry)), entry);
     }
 
-    /// Puts an entry in its place for those who read it, but not yet into the tree: a block changes
-    /// some entries again and again, and many at once cost less there.
-    pub(super) fn draft(&mut self, place: Digest, entry: Entry) {
-        debug_assert_eq!(place, entry.place(), "a draft in another entry's place");
-        self.drafts.insert(place, entry);
+    /// Sets an entry for readers, but not yet in the tree. A block changes some entries repeatedly,
+    /// and inserting many at once is cheaper.
+    pub(super) fn stage(&mut self, state_key: Digest, entry: Entry) {
+        debug_assert_eq!(state_key, entry.state_key(), "an entry staged under another state key");
+        self.staged.insert(state_key, entry);
     }
 
-    /// Takes all drafts into the tree, and returns them in the order of their places.
-    pub(super) fn settle(&mut self) -> Vec<Change> {
-        let drafts = core::mem::take(&mut self.drafts).into_iter();
-        let changes: Vec<Change> = drafts.map(|(place, entry)| Change::at(place, entry)).collect();
+    /// Moves all staged entries into the tree and returns them in the order of their state keys.
+    pub(super) fn commit_staged(&mut self) -> Vec<StateChange> {
+        let staged = core::mem::take(&mut self.staged).into_iter();
+        let changes: Vec<StateChange> =
+            staged.map(|(state_key, entry)| StateChange::at(state_key, entry)).collect();
         self.tree.insert_all(changes.iter().map(|change| change.leaf.clone()));
         changes
     }
 
-    /// What stands under a key.
+    /// The entry under a key.
     pub fn entry(&self, key: &Key) -> Option<&Entry> {
-        self.at(&key.digest())
+        self.entry_at(&key.digest())
     }
 
-    /// Brings what stands in these places close to the processor, and says how many there are.
-    pub(super) fn fetch(&self, places: &[Digest]) -> usize {
-        core::hint::black_box(self.tree.values_of(places).count())
+    /// Prefetches the entries under these state keys into the processor's caches and returns their
+    /// number.
+    pub(super) fn prefetch(&self, state_keys: &[Digest]) -> usize {
+        core::hint::black_box(self.tree.values_of(state_keys).count())
     }
 
-    fn at(&self, place: &Digest) -> Option<&Entry> {
-        self.drafts.get(place).or_else(|| self.tree.value(place))
+    fn entry_at(&self, state_key: &Digest) -> Option<&Entry> {
+        self.staged.get(state_key).or_else(|| self.tree.value(state_key))
     }
 
     /// All entries, in no meaningful order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        debug_assert!(self.drafts.is_empty(), "the entries of a block that is half applied");
+        debug_assert!(self.staged.is_empty(), "the entries of a block that is half applied");
         self.tree.values()
     }
 
-    /// The bytes under a key, if any, with the proof that they are or that nothing is there.
+    /// The bytes under a key, if any, with the proof of their presence or absence.
     pub fn prove(&self, key: &Key) -> ProvedEntry {
         ProvedEntry {
             entry: self.entry(key).map(|entry| BoundedVec::truncated(codec::encode(entry))),
@@ -329,11 +330,11 @@ impl State {
 
     /// A member's account.
     pub fn account(&self, node: &NodeId) -> Option<&Account> {
-        self.account_at(&account_place(node))
+        self.account_at(&account_state_key(node))
     }
 
-    pub(super) fn account_at(&self, place: &Digest) -> Option<&Account> {
-        match self.at(place)? {
+    pub(super) fn account_at(&self, state_key: &Digest) -> Option<&Account> {
+        match self.entry_at(state_key)? {
             Entry::Account(account) => Some(account),
             _ => None,
         }
@@ -357,11 +358,11 @@ impl State {
 
     /// A ref.
     pub fn reference(&self, name: &RefName) -> Option<&Ref> {
-        self.reference_at(&ref_place(name))
+        self.reference_at(&ref_state_key(name))
     }
 
-    pub(super) fn reference_at(&self, place: &Digest) -> Option<&Ref> {
-        match self.at(place)? {
+    pub(super) fn reference_at(&self, state_key: &Digest) -> Option<&Ref> {
+        match self.entry_at(state_key)? {
             Entry::Ref(r) => Some(r),
             _ => None,
         }
@@ -375,7 +376,7 @@ impl State {
         }
     }
 
-    /// What a member has asked for, also after it has left.
+    /// A member, also after it has left.
     pub fn member(&self, node: &NodeId) -> Option<&Member> {
         match self.entry(&Key::Member(*node))? {
             Entry::Member(member) => Some(member),
@@ -384,9 +385,9 @@ impl State {
     }
 
     /// All members that have not left.
-    pub fn roster(&self) -> &[NodeId] {
-        match self.entry(&Key::Roster) {
-            Some(Entry::Roster(nodes)) => nodes,
+    pub fn member_set(&self) -> &[NodeId] {
+        match self.entry(&Key::MemberSet) {
+            Some(Entry::MemberSet(nodes)) => nodes,
             _ => &[],
         }
     }
@@ -399,7 +400,7 @@ impl State {
         }
     }
 
-    /// The digest of a block that is still remembered.
+    /// The digest of a block that the state still keeps.
     pub fn recent(&self, height: Height) -> Option<Digest> {
         match self.entry(&Key::Recent((height % RECENT_BLOCKS) as u8))? {
             Entry::Recent(block) if block.height == height => Some(block.digest),
@@ -429,49 +430,49 @@ impl State {
 pub struct ProvedEntry {
     /// The encoded [`Entry`]; none where the key is absent.
     pub entry: Option<BoundedVec<u8, ENTRY_LEN_MAX>>,
-    /// Leads to the state root.
+    /// Proof that leads to the state root.
     pub proof: MapProof,
 }
 
-/// Why a proved entry is refused. The fault is the sender's.
+/// Why a proved entry is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// Does not lead to the root.
+    /// The proof does not lead to the root.
     #[error("{0}")]
     Proof(#[from] BadProof),
     /// Proved, but not decodable by this version.
     #[error("{0}")]
     Decode(#[from] DecodeError),
-    /// Stands under a key that is not its own.
+    /// The entry is under a key that is not its own.
     #[error("the entry stands under another entry's key")]
-    Misplaced,
+    WrongKey,
 }
 
 impl ProvedEntry {
-    /// What `key` holds in the state with this root.
+    /// Verifies the proof and returns the entry under `key` in the state with this root.
     pub fn verify(&self, root: &Digest, key: &Key) -> Result<Option<Entry>, EntryError> {
         let value = self.entry.as_ref().map(|bytes| value_digest(bytes));
         self.proof.verify(root, &key.digest(), value)?;
         let Some(bytes) = &self.entry else { return Ok(None) };
         let entry: Entry = codec::decode(bytes, ENTRY_LEN_MAX)?;
         if entry.key() != *key {
-            return Err(EntryError::Misplaced);
+            return Err(EntryError::WrongKey);
         }
         Ok(Some(entry))
     }
 }
 
 fn value_digest(bytes: &[u8]) -> Digest {
-    hash(Context::StateValue, bytes)
+    hash(HashContext::StateValue, bytes)
 }
 
 /// The digest whose leading zero bits admit a new identity. It is bound to the identity and to a
 /// recent block, so solutions cannot be stockpiled.
 pub fn admission_digest(chain: &ChainId, node: &NodeId, anchor: &Digest, solution: u64) -> Digest {
-    hash_of(Context::Admission, &(chain, node, anchor, solution))
+    hash_of(HashContext::Admission, &(chain, node, anchor, solution))
 }
 
-/// Looks for a solution of the admission puzzle among `tries` numbers from `start` on.
+/// Searches `tries` numbers from `start` on for a solution of the admission puzzle.
 pub fn solve_admission(
     chain: &ChainId,
     node: &NodeId,
@@ -490,9 +491,9 @@ pub fn leading_zeros(digest: &Digest) -> u32 {
     whole + digest.0.iter().find(|b| **b != 0).map_or(0, |b| b.leading_zeros())
 }
 
-/// Sorts nodes by a seed that nobody could know when they registered.
-pub fn draw(
-    context: Context,
+/// Shuffles nodes by a seed that was unpredictable when they registered.
+pub fn seeded_shuffle(
+    context: HashContext,
     seed: &Digest,
     salt: &Digest,
     nodes: impl IntoIterator<Item = NodeId>,

@@ -1,6 +1,5 @@
-//! What a member of the committee signs about the decision of a height. Consensus carries these
-//! statements; the ledger judges them where two of them convict their member, see
-//! [`super::evidence`].
+//! The statements that a committee member signs about the decision of a height. Consensus carries
+//! them; the ledger judges two that convict their member, see [`super::evidence`].
 
 use super::{
     block::Block,
@@ -8,18 +7,18 @@ use super::{
 };
 use crate::{
     codec,
-    crypto::{NodeKey, Signature, bls, hash::Context, node_key::BadSignature},
+    crypto::{NodeKey, Signature, bls, hash::HashContext, node_key::BadSignature},
     types::{ChainId, Digest, Epoch, Height, NodeId, View},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// What the leader's signature on a proposal covers. Two of one view with different digests convict
-/// it.
+/// The content of the leader's signature on a proposal. Two in one view with different digests
+/// convict the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ProposalClaim {
-    /// The network.
+pub struct ProposalHeader {
+    /// The chain.
     pub chain: ChainId,
-    /// The period.
+    /// The epoch.
     pub epoch: Epoch,
     /// The height.
     pub height: Height,
@@ -31,33 +30,33 @@ pub struct ProposalClaim {
 
 /// A proposal without its block, for evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct SignedClaim {
-    /// What was signed.
-    pub claim: ProposalClaim,
-    /// By the leader.
+pub struct SignedProposalHeader {
+    /// The signed header.
+    pub header: ProposalHeader,
+    /// Signature of the leader.
     pub signature: Signature,
 }
 
-/// A vote as it travels.
+/// A vote with its signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SignedVote {
-    /// What is voted on.
+    /// The vote.
     pub vote: Vote,
-    /// By the seat of the sender.
+    /// Signature of the sender's seat.
     pub signature: bls::Signature,
 }
 
-/// "I have left all views below this one, and this is the newest block that I know a quorum to have
-/// prepared."
+/// States that its member has left all views below this one. Carries the certificate of the newest
+/// block that the member has seen prepared by a quorum.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ViewChange {
-    /// The network.
+    /// The chain.
     pub chain: ChainId,
-    /// The period.
+    /// The epoch.
     pub epoch: Epoch,
     /// The height.
     pub height: Height,
-    /// The view that is entered; above 0.
+    /// The view being entered; above 0.
     pub view: View,
     /// Prepare certificate of the newest earlier view, if there is one.
     pub prepared: Option<Certificate>,
@@ -66,16 +65,16 @@ pub struct ViewChange {
 /// A view change with its member's signature.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SignedViewChange {
-    /// What is signed.
+    /// The signed view change.
     pub change: ViewChange,
-    /// Who.
+    /// The member.
     pub node: NodeId,
-    /// By that member.
+    /// Signature of the member.
     pub signature: Signature,
 }
 
-impl ProposalClaim {
-    /// Of a block that is proposed in a view.
+impl ProposalHeader {
+    /// The header of a block that is proposed in a view.
     pub fn of(view: View, block: &Block) -> Self {
         let header = &block.header;
         Self {
@@ -88,10 +87,10 @@ impl ProposalClaim {
     }
 }
 
-impl SignedClaim {
+impl SignedProposalHeader {
     /// Checks that `leader` signed it.
     pub fn verify(&self, leader: &NodeId) -> Result<(), BadSignature> {
-        leader.verify(Context::Proposal, &codec::encode(&self.claim), &self.signature)
+        leader.verify(HashContext::Proposal, &codec::encode(&self.header), &self.signature)
     }
 }
 
@@ -101,7 +100,7 @@ impl SignedVote {
         Self { vote, signature: key.sign(&vote.message()) }
     }
 
-    /// Checks one vote by itself. Costs a pairing: done only to assign blame.
+    /// Checks one vote alone. Costs a pairing: used only to assign blame.
     pub fn verify(&self, key: &bls::PublicKey) -> Result<(), bls::BlsError> {
         bls::verify_aggregate([key], &self.vote.message(), &self.signature)
     }
@@ -110,14 +109,14 @@ impl SignedVote {
 impl ViewChange {
     /// Signs as a member.
     pub fn sign(self, key: &NodeKey) -> SignedViewChange {
-        let signature = key.sign(Context::ViewChange, &codec::encode(&self));
+        let signature = key.sign(HashContext::ViewChange, &codec::encode(&self));
         SignedViewChange { change: self, node: key.id(), signature }
     }
 }
 
 impl SignedViewChange {
-    /// Checks the member's signature, and nothing of what it says.
+    /// Checks the member's signature, but not the certificate inside.
     pub fn verify_signature(&self) -> Result<(), BadSignature> {
-        self.node.verify(Context::ViewChange, &codec::encode(&self.change), &self.signature)
+        self.node.verify(HashContext::ViewChange, &codec::encode(&self.change), &self.signature)
     }
 }

@@ -1,16 +1,16 @@
-//! What can be asked of the ledger. Every transaction names its chain, its sender's next nonce and
-//! the height at which it expires, and is signed with the sender's Ed25519 key.
+//! Transactions: the requests to the ledger. Each names its chain, its sender's next nonce and the
+//! height at which it expires, and is signed with the sender's Ed25519 key.
 
-use super::checked::CheckedSet;
 use super::evidence::Evidence;
 use super::job::{JobId, JobResult, JobSpec, Verdict};
-use super::membership::KeyClaim;
+use super::membership::KeyRegistration;
+use super::verified_signatures::VerifiedSignatureCache;
 use crate::{
     codec::BoundedString,
     crypto::{
-        Keys, NodeKey, Signature,
-        batch::Batch,
-        hash::{Context, hash_of},
+        KeyLookup, NodeKey, Signature,
+        hash::{HashContext, hash_of},
+        signature_batch::SignatureBatch,
     },
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
@@ -24,48 +24,48 @@ use core::ops::Deref;
 
 /// Largest encoded transaction, bytes.
 pub const TRANSACTION_LEN_MAX: usize = 64 * 1024;
-/// Longest life of a transaction, blocks.
-pub const LIFE_MAX: Height = 4096;
+/// Longest validity of a transaction, blocks.
+pub const VALIDITY_BLOCKS_MAX: Height = 4096;
 /// Longest name of a ref, bytes.
 pub const REF_NAME_LEN_MAX: usize = 160;
 
-/// Names a transaction: the digest of what is signed.
+/// The id of a transaction: the digest of the signed content.
 pub type TransactionId = Digest;
 /// Name of a ref: `<owner's NodeId in hex>/<path>`, or `models/<job>`.
 pub type RefName = BoundedString<REF_NAME_LEN_MAX>;
 
-/// What is signed.
+/// The signed content of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Transaction {
-    /// The network.
+    /// The chain.
     pub chain: ChainId,
-    /// Who asks.
+    /// The sender.
     pub sender: NodeId,
-    /// The sender's next number.
+    /// The sender's next nonce.
     pub nonce: u64,
     /// Last height at which it may be applied.
     pub expires: Height,
-    /// What is asked.
+    /// The requested action.
     pub action: Action,
 }
 
-/// What a transaction asks for.
+/// The action of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Action {
-    /// Opens an account. The puzzle limits the rate of new identities; it is no vote.
+    /// Opens an account. The puzzle limits the rate of new identities; it gives no votes.
     Register {
         /// A recent block.
         anchor: Height,
         /// Solves the puzzle, see [`super::state::admission_digest`].
         solution: u64,
     },
-    /// Asks for a seat: moves balance into the bond from which seats follow, and registers the
+    /// Requests a seat: moves balance into the bond, which determines the weight, and registers the
     /// seat's keys.
     Join {
-        /// How much.
+        /// Amount to bond.
         amount: u64,
         /// The keys.
-        keys: KeyClaim,
+        keys: KeyRegistration,
     },
     /// Announces a job; the sender coordinates it.
     SubmitJob(JobSpec),
@@ -73,71 +73,71 @@ pub enum Action {
     JobResult {
         /// The job.
         job: JobId,
-        /// What came out.
+        /// The result.
         result: JobResult,
     },
     /// An auditor's finding about a pending result.
     Audit {
         /// The job.
         job: JobId,
-        /// What recomputing gave.
+        /// The auditor's finding.
         verdict: Verdict,
     },
-    /// Gives up a job of one's own.
+    /// Cancels a job of the sender.
     CancelJob {
         /// The job.
         job: JobId,
     },
-    /// Moves a ref of one's own name space if its sequence is still the expected one.
+    /// Moves a ref in the sender's name space if its sequence is still the expected one.
     UpdateRef {
         /// Full name.
         name: RefName,
         /// Sequence before the move; 0 where the ref is new.
         expected: u64,
-        /// Where it points afterwards.
+        /// The object it points to afterwards.
         cid: Cid,
     },
-    /// Accuses a member of the committee of what nobody does by mistake.
+    /// Accuses a committee member of an offence that no member commits by mistake.
     Report {
-        /// Who.
+        /// The accused member.
         accused: NodeId,
-        /// Shows it.
+        /// The proof of the offence.
         evidence: Box<Evidence>,
     },
-    /// More bond behind a seat.
+    /// Adds bond to a seat.
     Bond {
-        /// How much.
+        /// Amount to add.
         amount: u64,
     },
-    /// Gives the seat up. It is kept until a turn takes it, and the bond is bound for longer.
+    /// Gives up the seat. The member keeps it until an epoch boundary takes it, and the bond stays
+    /// locked for longer.
     Leave,
-    /// Registers other keys for the seat; the present ones hold until the turn.
+    /// Registers new keys for the seat; the current ones hold until the epoch boundary.
     RotateKeys {
         /// The keys.
-        keys: KeyClaim,
+        keys: KeyRegistration,
     },
-    /// Gives balance to another account.
+    /// Transfers balance to another account.
     Transfer {
-        /// Whose.
+        /// The receiver.
         to: NodeId,
-        /// How much.
+        /// The amount.
         amount: u64,
     },
 }
 
-/// A transaction and its id, which is worked out once, here, and from nothing but the transaction:
-/// it goes from the network to the mempool, through proposals and into blocks, and is asked for its
-/// id at each step. Nothing changes it, and copies share it.
+/// A transaction with its id. The id is computed once, from the transaction alone, and reused by
+/// the network, the mempool, proposals and blocks. The value is immutable, and copies share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedTransaction(Arc<(TransactionId, Transaction)>);
+pub struct HashedTransaction(Arc<(TransactionId, Transaction)>);
 
-impl From<Transaction> for NamedTransaction {
+impl From<Transaction> for HashedTransaction {
     fn from(transaction: Transaction) -> Self {
-        Self(Arc::new((hash_of(Context::Transaction, &transaction), transaction)))
+        Self(Arc::new((hash_of(HashContext::Transaction, &transaction), transaction)))
     }
 }
 
-impl Deref for NamedTransaction {
+impl Deref for HashedTransaction {
     type Target = Transaction;
 
     fn deref(&self) -> &Transaction {
@@ -145,13 +145,13 @@ impl Deref for NamedTransaction {
     }
 }
 
-impl BorshSerialize for NamedTransaction {
+impl BorshSerialize for HashedTransaction {
     fn serialize<W: Write>(&self, writer: &mut W) -> IoResult<()> {
         self.0.1.serialize(writer)
     }
 }
 
-impl BorshDeserialize for NamedTransaction {
+impl BorshDeserialize for HashedTransaction {
     fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
         Transaction::deserialize_reader(reader).map(Self::from)
     }
@@ -160,19 +160,19 @@ impl BorshDeserialize for NamedTransaction {
 /// A transaction with its sender's signature.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SignedTransaction {
-    /// What is signed.
-    pub transaction: NamedTransaction,
-    /// By its sender.
+    /// The transaction.
+    pub transaction: HashedTransaction,
+    /// Signature of the sender.
     pub signature: Signature,
 }
 
-/// Why a transaction is not even looked at. The fault is the sender's.
+/// Why a transaction is invalid in every state. The sender is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTransaction {
-    /// Another network.
+    /// The transaction is of another chain.
     #[error("the transaction is of another chain")]
     WrongChain,
-    /// Not by its sender.
+    /// The sender did not sign it.
     #[error("the transaction's signature is not valid")]
     BadSignature,
 }
@@ -180,14 +180,14 @@ pub enum InvalidTransaction {
 impl Transaction {
     /// Signs with the sender's key.
     pub fn sign(self, key: &NodeKey) -> SignedTransaction {
-        let transaction = NamedTransaction::from(self);
+        let transaction = HashedTransaction::from(self);
         let signature = key.sign_digest(&transaction.0.0);
         SignedTransaction { transaction, signature }
     }
 }
 
 impl SignedTransaction {
-    /// Names it.
+    /// The id of the transaction.
     pub fn id(&self) -> TransactionId {
         self.transaction.0.0
     }
@@ -199,7 +199,7 @@ impl Unverified<SignedTransaction> {
         self,
         chain: &ChainId,
     ) -> Result<Verified<SignedTransaction>, InvalidTransaction> {
-        let SignedTransaction { transaction, signature } = self.claim();
+        let SignedTransaction { transaction, signature } = self.unverified();
         if transaction.chain != *chain {
             return Err(InvalidTransaction::WrongChain);
         }
@@ -211,27 +211,27 @@ impl Unverified<SignedTransaction> {
     }
 }
 
-/// Transactions of one chain, with what is to be checked of their signatures, at once.
-pub struct Claims {
+/// Transactions of one chain whose signatures are checked at once.
+pub struct TransactionBatch {
     transactions: Vec<SignedTransaction>,
-    batch: Batch,
+    batch: SignatureBatch,
 }
 
-impl Claims {
-    /// Checks the chain. Signatures that have been checked before will not be looked at again.
+impl TransactionBatch {
+    /// Checks the chain. Signatures already in the cache are not checked again.
     pub fn new(
         transactions: Vec<SignedTransaction>,
         chain: &ChainId,
-        checked: &CheckedSet,
-        keys: &mut impl Keys,
+        cache: &VerifiedSignatureCache,
+        keys: &mut impl KeyLookup,
     ) -> Result<Self, InvalidTransaction> {
-        let mut batch = Batch::default();
+        let mut batch = SignatureBatch::default();
         for signed in &transactions {
             let SignedTransaction { transaction, signature } = signed;
             if transaction.chain != *chain {
                 return Err(InvalidTransaction::WrongChain);
             }
-            if checked.contains(signed) {
+            if cache.contains(signed) {
                 continue;
             }
             batch.add_digest(keys, &transaction.sender, &transaction.0.0, signature);
@@ -239,7 +239,7 @@ impl Claims {
         Ok(Self { transactions, batch })
     }
 
-    /// Checks the signatures: all of them are right, or none is taken for it.
+    /// Checks the signatures: either all are valid, or none is accepted.
     pub fn verify(self) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
         self.batch.verify().map_err(|_| InvalidTransaction::BadSignature)?;
         Ok(self.transactions.into_iter().map(|t| Unverified::new(t).into_verified()).collect())

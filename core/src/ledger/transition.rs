@@ -1,9 +1,9 @@
-//! The state transition: one pure function from a state, a block's place and its transactions to
+//! The state transition: one pure function from a state, a block's context and its transactions to
 //! the next state.
 //!
-//! A transaction that does not fit (nonce, expiry, unknown account) changes nothing; one that fits
-//! but fails uses up its nonce and leaves a receipt that says why. Every replica gets the same
-//! receipts.
+//! An inadmissible transaction (nonce, expiry, unknown account) changes nothing. An admissible one
+//! that fails uses up its nonce and leaves a receipt with the reason. Every replica computes the
+//! same receipts.
 
 use super::{
     block::Header,
@@ -16,14 +16,17 @@ use super::{
     },
     membership::Member,
     state::{
-        Account, Change, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX,
-        RecentBlock, Ref, State, account_place, admission_digest, draw, leading_zeros, ref_place,
+        Account, Entry, JOBS_PER_OWNER_MAX, MINT_WINDOW, RECENT_BLOCKS, REFS_PER_OWNER_MAX,
+        RecentBlock, Ref, State, StateChange, account_state_key, admission_digest, leading_zeros,
+        ref_state_key, seeded_shuffle,
     },
-    transaction::{Action, LIFE_MAX, RefName, SignedTransaction, Transaction, TransactionId},
+    transaction::{
+        Action, RefName, SignedTransaction, Transaction, TransactionId, VALIDITY_BLOCKS_MAX,
+    },
 };
 use crate::{
     codec::BoundedVec,
-    crypto::hash::Context,
+    crypto::hash::HashContext,
     knowledge::Cid,
     types::{ChainId, Digest, Height, NodeId, TimeMs, Verified, hex},
 };
@@ -35,58 +38,58 @@ pub const REGISTRATIONS_PER_BLOCK_MAX: usize = 8;
 /// Multiply-accumulates that earn one point of reputation.
 pub const MACS_PER_POINT: u64 = 1_000_000;
 
-/// Where a block stands.
+/// The context of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockContext<'a> {
-    /// The header before.
+    /// The parent header.
     pub parent: &'a Header,
     /// The committee that decides this block.
     pub committee: &'a Committee,
 }
 
-/// What a block does.
+/// The effects of a block.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The next state.
     pub state: State,
-    /// The entries that changed, for the store, in the order of their places. Nothing is ever
+    /// The changed entries for the store, in the order of their state keys. Entries are never
     /// removed.
-    pub changes: Vec<Change>,
-    /// What became of each transaction.
+    pub changes: Vec<StateChange>,
+    /// The result of each transaction.
     pub receipts: Vec<Receipt>,
 }
 
-/// What became of a transaction.
+/// The result of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Receipt {
-    /// Which.
+    /// The transaction.
     pub transaction: TransactionId,
-    /// Applied, or why not.
+    /// Applied, or the reason why not.
     pub result: Result<(), TransactionError>,
 }
 
-/// Why a transaction was not applied. The fault is the sender's.
+/// Why a transaction was not applied. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, BorshSerialize, BorshDeserialize)]
 #[allow(missing_docs)]
 pub enum TransactionError {
     #[error("the sender has no account: register first")]
     UnknownSender,
     #[error("nonce {found}, expected {expected}")]
-    Nonce { found: u64, expected: u64 },
+    WrongNonce { found: u64, expected: u64 },
     #[error("expired at height {0}")]
     Expired(Height),
-    #[error("expires more than {LIFE_MAX} blocks ahead")]
-    LivesTooLong,
+    #[error("expires more than {VALIDITY_BLOCKS_MAX} blocks ahead")]
+    ExpiresTooLate,
     #[error("already registered")]
     AlreadyRegistered,
     #[error("the admission puzzle is not solved for a recent block")]
-    Admission,
+    InvalidAdmission,
     #[error("this block admits no more identities")]
     TooManyRegistrations,
     #[error("the balance is {0}")]
-    Balance(u64),
+    InsufficientBalance(u64),
     #[error("the sender has not proved that it holds the keys")]
-    Possession,
+    InvalidPossession,
     #[error("a key has been used before")]
     KeyUsed,
     #[error("no such job")]
@@ -94,27 +97,27 @@ pub enum TransactionError {
     #[error("a job of this size is not accepted: {0} multiply-accumulates")]
     JobTooLarge(u64),
     #[error("the job's parameters are not valid")]
-    JobParams,
+    InvalidJobParams,
     #[error("only the job's coordinator may do this")]
     NotCoordinator,
     #[error("the job is in another state")]
-    JobStatus,
+    WrongJobStatus,
     #[error("not drawn as an auditor of this result")]
     NotAuditor,
     #[error("has audited this result already")]
-    AuditedAlready,
+    AlreadyAudited,
     #[error("the quota of {0} is used up: end one of them first, or wait until one ends")]
-    Quota(u32),
+    QuotaExceeded(u32),
     #[error("the result contradicts itself")]
     BadResult,
     #[error("the name is not in a name space of the sender")]
     NotOwner,
     #[error("the ref has sequence {found}, expected {expected}")]
-    RefMoved { found: u64, expected: u64 },
+    WrongRefSequence { found: u64, expected: u64 },
     #[error("the job that should have trained the model is not final, or its model is another")]
-    JobModel,
+    WrongModel,
     #[error("the accused was convicted at height {0}")]
-    ConvictedAlready(Height),
+    AlreadyConvicted(Height),
     #[error("{0}")]
     Evidence(EvidenceError),
     #[error("this block judges no more reports")]
@@ -122,35 +125,35 @@ pub enum TransactionError {
     #[error("a convicted member cannot bond")]
     Convicted,
     #[error("is a member already, or waits for its bond")]
-    MemberAlready,
+    AlreadyMember,
     #[error("is no member, or has asked to leave")]
     NotMember,
     #[error("a seat needs a bond of at least {0}")]
     BondTooSmall(u64),
     #[error("a seat needs a reputation of at least {0}")]
-    Reputation(u64),
-    #[error("other keys are waiting for the turn already")]
-    KeysWait,
+    ReputationTooLow(u64),
+    #[error("other keys are already waiting for the epoch boundary")]
+    KeyRotationPending,
     #[error("this block checks no more keys")]
     TooManyKeys,
-    #[error("more bond is waiting for the turn already")]
-    BondWaits,
+    #[error("more bond is already waiting for the epoch boundary")]
+    BondPending,
     #[error("the receiver has no account, and so little opens none")]
     UnknownReceiver,
 }
 
-type Applied = Result<(), TransactionError>;
+type TransactionResult = Result<(), TransactionError>;
 
 impl State {
-    /// Whether a transaction could be in the next block, for the mempool: sender, nonce not yet
-    /// used, expiry.
-    pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
-        self.standing(&transaction.sender).admits(transaction, height)
+    /// Whether the next block could include a transaction: checks sender, expiry, and that the
+    /// nonce is unused. For the mempool.
+    pub fn admits(&self, transaction: &Transaction, height: Height) -> TransactionResult {
+        self.sender_view(&transaction.sender).admits(transaction, height)
     }
 
-    /// What the state says of a sender, for many of its transactions.
-    pub fn standing(&self, sender: &NodeId) -> Standing<'_> {
-        Standing(self.account(sender))
+    /// The state's view of a sender, for many of its transactions.
+    pub fn sender_view(&self, sender: &NodeId) -> SenderView<'_> {
+        SenderView(self.account(sender))
     }
 
     /// Applies a block.
@@ -159,39 +162,43 @@ impl State {
         context: BlockContext<'_>,
         transactions: &[Verified<SignedTransaction>],
     ) -> Outcome {
-        let mut block = Applying::new(self, context);
-        block.remember_parent();
-        let places: Vec<Places> = transactions.iter().map(|t| Places::of(&t.transaction)).collect();
+        let mut block = BlockExecutor::new(self, context);
+        block.record_parent();
+        let state_keys: Vec<TransactionStateKeys> =
+            transactions.iter().map(|t| TransactionStateKeys::of(&t.transaction)).collect();
         let all: Vec<Digest> =
-            places.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
-        self.fetch(&all);
+            state_keys.iter().flat_map(|p| [Some(p.sender), p.name]).flatten().collect();
+        self.prefetch(&all);
         let receipts = transactions
             .iter()
-            .zip(&places)
-            .map(|(t, places)| {
+            .zip(&state_keys)
+            .map(|(t, state_keys)| {
                 let id = t.id();
-                Receipt { transaction: id, result: block.transaction(&t.transaction, id, places) }
+                Receipt {
+                    transaction: id,
+                    result: block.apply_transaction(&t.transaction, id, state_keys),
+                }
             })
             .collect();
-        block.settle_jobs();
-        block.turn();
+        block.finalize_jobs();
+        block.apply_epoch_boundary();
         let mut state = block.state;
-        let changes = state.settle();
+        let changes = state.commit_staged();
         Outcome { state, changes, receipts }
     }
 }
 
-/// What the state says of one sender.
+/// The state's view of one sender.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a>(Option<&'a Account>);
+pub struct SenderView<'a>(Option<&'a Account>);
 
-impl Standing<'_> {
-    /// The same as [`State::admits`], for a transaction of this sender.
-    pub fn admits(&self, transaction: &Transaction, height: Height) -> Applied {
-        check_life(transaction, height)?;
+impl SenderView<'_> {
+    /// Like [`State::admits`], for a transaction of this sender.
+    pub fn admits(&self, transaction: &Transaction, height: Height) -> TransactionResult {
+        check_expiry(transaction, height)?;
         match (self.nonce(), &transaction.action) {
             (Some(expected), _) if transaction.nonce < expected => {
-                Err(TransactionError::Nonce { found: transaction.nonce, expected })
+                Err(TransactionError::WrongNonce { found: transaction.nonce, expected })
             }
             (Some(_), Action::Register { .. }) => Err(TransactionError::AlreadyRegistered),
             (Some(_), _) | (None, Action::Register { .. }) => Ok(()),
@@ -199,38 +206,38 @@ impl Standing<'_> {
         }
     }
 
-    /// The number of its next transaction, if it may send any.
+    /// The nonce of its next transaction, if it may send any.
     pub fn nonce(&self) -> Option<u64> {
         self.0.filter(|account| account.registered).map(|account| account.nonce)
     }
 
-    /// What it has earned.
+    /// The sender's reputation.
     pub fn reputation(&self) -> u64 {
         self.0.map_or(0, |account| account.reputation)
     }
 }
 
-/// Where the state has what most transactions change, known before the first is applied: all are
-/// looked up together, which waits for memory once and not for each.
-struct Places {
+/// State keys of the entries that most transactions change, known before the first transaction is
+/// applied. Looking all of them up together waits for memory once instead of once for each.
+struct TransactionStateKeys {
     /// The sender's account.
     sender: Digest,
-    /// The ref that is moved.
+    /// The ref to move.
     name: Option<Digest>,
 }
 
-impl Places {
+impl TransactionStateKeys {
     fn of(transaction: &Transaction) -> Self {
         let name = match &transaction.action {
-            Action::UpdateRef { name, .. } => Some(ref_place(name)),
+            Action::UpdateRef { name, .. } => Some(ref_state_key(name)),
             _ => None,
         };
-        Self { sender: account_place(&transaction.sender), name }
+        Self { sender: account_state_key(&transaction.sender), name }
     }
 }
 
-struct Applying<'a> {
-    /// With what the block has changed so far as drafts.
+struct BlockExecutor<'a> {
+    /// The state, with the block's changes so far staged.
     state: State,
     chain: ChainId,
     height: Height,
@@ -243,9 +250,9 @@ struct Applying<'a> {
     keys_checked: usize,
 }
 
-impl<'a> Applying<'a> {
+impl<'a> BlockExecutor<'a> {
     fn new(state: &State, context: BlockContext<'a>) -> Self {
-        // Genesis writes the parameters; a state without them is none of ours and admits nothing.
+        // Genesis writes the parameters; a state without them is invalid and admits nothing.
         let params = state.params().cloned().unwrap_or(Params::EMPTY);
         Self {
             state: state.clone(),
@@ -262,7 +269,7 @@ impl<'a> Applying<'a> {
     }
 
     fn put(&mut self, entry: Entry) {
-        self.state.draft(entry.place(), entry);
+        self.state.stage(entry.state_key(), entry);
     }
 
     fn put_job(&mut self, id: JobId, job: Job) {
@@ -273,35 +280,35 @@ impl<'a> Applying<'a> {
         self.put(Entry::Member(member.into()));
     }
 
-    fn remember_parent(&mut self) {
+    fn record_parent(&mut self) {
         self.put(Entry::Recent(RecentBlock { height: self.height - 1, digest: self.parent }));
     }
 
-    fn transaction(
+    fn apply_transaction(
         &mut self,
         transaction: &Transaction,
         id: TransactionId,
-        places: &Places,
-    ) -> Applied {
-        check_life(transaction, self.height)?;
+        state_keys: &TransactionStateKeys,
+    ) -> TransactionResult {
+        check_expiry(transaction, self.height)?;
         if let Action::Register { anchor, solution } = transaction.action {
             return self.register(transaction.sender, anchor, solution);
         }
         let mut account = self
             .state
-            .account_at(&places.sender)
+            .account_at(&state_keys.sender)
             .filter(|a| a.registered)
             .cloned()
             .ok_or(TransactionError::UnknownSender)?;
         if transaction.nonce != account.nonce {
-            return Err(TransactionError::Nonce {
+            return Err(TransactionError::WrongNonce {
                 found: transaction.nonce,
                 expected: account.nonce,
             });
         }
-        // From here on the nonce is used up, whatever comes of the action.
+        // From here on the nonce is used up, whatever the result of the action.
         account.nonce += 1;
-        self.state.draft(places.sender, Entry::Account(account.clone()));
+        self.state.stage(state_keys.sender, Entry::Account(account.clone()));
         match &transaction.action {
             Action::Register { .. } => Err(TransactionError::AlreadyRegistered),
             Action::SubmitJob(spec) => self.submit_job(account, id, spec),
@@ -309,7 +316,7 @@ impl<'a> Applying<'a> {
             Action::Audit { job, verdict } => self.audit(account.node, *job, *verdict),
             Action::CancelJob { job } => self.cancel_job(account, *job),
             Action::UpdateRef { name, expected, cid } => {
-                self.update_ref(account, places, name, *expected, *cid)
+                self.update_ref(account, state_keys, name, *expected, *cid)
             }
             Action::Report { accused, evidence } => self.report(account.node, *accused, evidence),
             Action::Join { amount, keys } => self.join(account, *amount, keys),
@@ -320,7 +327,7 @@ impl<'a> Applying<'a> {
         }
     }
 
-    fn register(&mut self, node: NodeId, anchor: Height, solution: u64) -> Applied {
+    fn register(&mut self, node: NodeId, anchor: Height, solution: u64) -> TransactionResult {
         let known = self.state.account(&node).cloned();
         if known.as_ref().is_some_and(|a| a.registered) {
             return Err(TransactionError::AlreadyRegistered);
@@ -328,10 +335,10 @@ impl<'a> Applying<'a> {
         if self.registrations >= REGISTRATIONS_PER_BLOCK_MAX {
             return Err(TransactionError::TooManyRegistrations);
         }
-        let digest = self.state.recent(anchor).ok_or(TransactionError::Admission)?;
+        let digest = self.state.recent(anchor).ok_or(TransactionError::InvalidAdmission)?;
         let puzzle = admission_digest(&self.chain, &node, &digest, solution);
         if leading_zeros(&puzzle) < self.params.admission_bits.into() {
-            return Err(TransactionError::Admission);
+            return Err(TransactionError::InvalidAdmission);
         }
         self.registrations += 1;
         // A nonce that starts at the height cannot replay what a pruned account once sent.
@@ -340,18 +347,18 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn submit_job(&mut self, account: Account, id: JobId, spec: &JobSpec) -> Applied {
+    fn submit_job(&mut self, account: Account, id: JobId, spec: &JobSpec) -> TransactionResult {
         if account.jobs >= JOBS_PER_OWNER_MAX {
-            return Err(TransactionError::Quota(JOBS_PER_OWNER_MAX));
+            return Err(TransactionError::QuotaExceeded(JOBS_PER_OWNER_MAX));
         }
-        let work = spec.work().ok_or(TransactionError::JobParams)?;
+        let work = spec.work().ok_or(TransactionError::InvalidJobParams)?;
         if work.macs > JOB_MACS_MAX {
             return Err(TransactionError::JobTooLarge(work.macs));
         }
         if let JobTask::Infer(task) = &spec.task
             && !self.has_model(task)
         {
-            return Err(TransactionError::JobModel);
+            return Err(TransactionError::WrongModel);
         }
         let coordinator = account.node;
         self.put(Entry::Account(Account { jobs: account.jobs + 1, ..account }));
@@ -367,11 +374,10 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    /// Whether the job that an inference names has ended with the model that it names, of this
-    /// shape.
+    /// Whether the training job of an inference is final with the named model, of this shape.
     fn has_model(&self, task: &InferenceTask) -> bool {
         let Some(Job { spec, status: JobStatus::Final { result, .. }, .. }) =
-            self.state.job(&task.trained)
+            self.state.job(&task.training_job)
         else {
             return false;
         };
@@ -388,15 +394,15 @@ impl<'a> Applying<'a> {
         }
     }
 
-    fn job_result(&mut self, account: Account, id: JobId, result: &JobResult) -> Applied {
+    fn job_result(&mut self, account: Account, id: JobId, result: &JobResult) -> TransactionResult {
         let job = self.own_job(&account.node, id)?;
         if job.status != JobStatus::Running {
-            return Err(TransactionError::JobStatus);
+            return Err(TransactionError::WrongJobStatus);
         }
         check_result(&job.spec, result)?;
         let mut pending = self.state.pending_jobs().to_vec();
         pending.push(id);
-        let pending = pending.try_into().map_err(|_| TransactionError::Quota(4096))?;
+        let pending = pending.try_into().map_err(|_| TransactionError::QuotaExceeded(4096))?;
         self.put(Entry::PendingJobs(pending));
         let status = JobStatus::Pending {
             result: result.clone(),
@@ -408,29 +414,29 @@ impl<'a> Applying<'a> {
         Ok(())
     }
 
-    fn audit(&mut self, auditor: NodeId, id: JobId, verdict: Verdict) -> Applied {
+    fn audit(&mut self, auditor: NodeId, id: JobId, verdict: Verdict) -> TransactionResult {
         let job = self.state.job(&id).cloned().ok_or(TransactionError::UnknownJob)?;
         let JobStatus::Pending { result, since, auditors, mut verdicts } = job.status else {
-            return Err(TransactionError::JobStatus);
+            return Err(TransactionError::WrongJobStatus);
         };
         if !auditors.contains(&auditor) {
             return Err(TransactionError::NotAuditor);
         }
         if verdicts.iter().any(|(node, _)| *node == auditor) {
-            return Err(TransactionError::AuditedAlready);
+            return Err(TransactionError::AlreadyAudited);
         }
         verdicts
             .push((auditor, verdict))
-            .map_err(|_| TransactionError::Quota(AUDITORS_MAX as u32))?;
+            .map_err(|_| TransactionError::QuotaExceeded(AUDITORS_MAX as u32))?;
         let status = JobStatus::Pending { result, since, auditors, verdicts };
         self.put_job(id, Job { status, ..job });
         Ok(())
     }
 
-    fn cancel_job(&mut self, account: Account, id: JobId) -> Applied {
+    fn cancel_job(&mut self, account: Account, id: JobId) -> TransactionResult {
         let job = self.own_job(&account.node, id)?;
         if job.status != JobStatus::Running {
-            return Err(TransactionError::JobStatus);
+            return Err(TransactionError::WrongJobStatus);
         }
         self.end_job(id, job, JobStatus::Failed { at: self.height, reason: FailReason::Cancelled });
         Ok(())
@@ -439,25 +445,25 @@ impl<'a> Applying<'a> {
     fn update_ref(
         &mut self,
         account: Account,
-        places: &Places,
+        state_keys: &TransactionStateKeys,
         name: &RefName,
         expected: u64,
         cid: Cid,
-    ) -> Applied {
+    ) -> TransactionResult {
         if !is_own(name, &account.node) {
             return Err(TransactionError::NotOwner);
         }
-        let place = places.name.unwrap_or_else(|| ref_place(name));
-        let found = self.state.reference_at(&place).map_or(0, |r| r.sequence);
+        let state_key = state_keys.name.unwrap_or_else(|| ref_state_key(name));
+        let found = self.state.reference_at(&state_key).map_or(0, |r| r.sequence);
         if found != expected {
-            return Err(TransactionError::RefMoved { found, expected });
+            return Err(TransactionError::WrongRefSequence { found, expected });
         }
         if found == 0 {
             if account.refs >= REFS_PER_OWNER_MAX {
-                return Err(TransactionError::Quota(REFS_PER_OWNER_MAX));
+                return Err(TransactionError::QuotaExceeded(REFS_PER_OWNER_MAX));
             }
-            self.state.draft(
-                places.sender,
+            self.state.stage(
+                state_keys.sender,
                 Entry::Account(Account { refs: account.refs + 1, ..account.clone() }),
             );
         }
@@ -468,12 +474,12 @@ impl<'a> Applying<'a> {
             cid,
             height: self.height,
         };
-        self.state.draft(place, Entry::Ref(r));
+        self.state.stage(state_key, Entry::Ref(r));
         Ok(())
     }
 
-    /// Draws auditors, and ends the jobs that have been audited or have waited too long.
-    fn settle_jobs(&mut self) {
+    /// Draws auditors, and ends jobs that are audited or have waited too long.
+    fn finalize_jobs(&mut self) {
         for id in self.state.pending_jobs().to_vec() {
             let Some(job) = self.state.job(&id).cloned() else { continue };
             let JobStatus::Pending { result, since, auditors, verdicts } = &job.status else {
@@ -482,7 +488,7 @@ impl<'a> Applying<'a> {
             // The parent of the block after the next one: a digest that did not exist when the
             // result was made.
             if auditors.is_empty() && self.height >= since + 2 {
-                let auditors = self.draw_auditors(&id, &job.coordinator);
+                let auditors = self.select_auditors(&id, &job.coordinator);
                 let status = JobStatus::Pending {
                     result: result.clone(),
                     since: *since,
@@ -496,26 +502,26 @@ impl<'a> Applying<'a> {
                 self.weight_of(verdicts.iter().filter(|(_, v)| *v == wanted).map(|(n, _)| n))
             };
             let waited = self.height - since;
-            if weight(Verdict::Disagree) >= self.committee.blocking() {
-                self.fail(id, job, FailReason::Refuted);
-            } else if weight(Verdict::Agree) >= self.committee.blocking()
+            if weight(Verdict::Disagree) >= self.committee.blocking_weight() {
+                self.fail_job(id, job, FailReason::Refuted);
+            } else if weight(Verdict::Agree) >= self.committee.blocking_weight()
                 && waited >= self.params.audit_blocks_min
             {
-                self.finalise(id, job.clone(), result.clone());
+                self.finalize_job(id, job.clone(), result.clone());
             } else if waited > self.params.audit_blocks_max {
-                self.fail(id, job, FailReason::Unaudited);
+                self.fail_job(id, job, FailReason::Unaudited);
             }
         }
     }
 
     /// Seats other than the coordinator's, in drawn order, until they weigh a quorum or none is
-    /// left: some may be down, and only a blocking weight of them has to answer.
-    fn draw_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
+    /// left. Some may be offline, and only a blocking weight of them must answer.
+    fn select_auditors(&self, id: &JobId, coordinator: &NodeId) -> Vec<NodeId> {
         let seats =
             self.committee.seats().iter().map(|s| s.node).filter(|node| node != coordinator);
         let seats = seats.filter(|node| self.state.conviction(node).is_none());
         let mut weight = 0;
-        draw(Context::AuditDraw, &self.parent, id, seats)
+        seeded_shuffle(HashContext::AuditDraw, &self.parent, id, seats)
             .into_iter()
             .take(AUDITORS_MAX)
             .take_while(|node| {
@@ -533,11 +539,11 @@ impl<'a> Applying<'a> {
         nodes.into_iter().map(weight).sum()
     }
 
-    fn fail(&mut self, id: JobId, job: Job, reason: FailReason) {
+    fn fail_job(&mut self, id: JobId, job: Job, reason: FailReason) {
         self.end_job(id, job, JobStatus::Failed { at: self.height, reason });
     }
 
-    fn finalise(&mut self, id: JobId, job: Job, result: JobResult) {
+    fn finalize_job(&mut self, id: JobId, job: Job, result: JobResult) {
         let minted = self.mint(&job.coordinator, &result.contributors);
         if let Some(name) = job.spec.kind().output_ref(&id) {
             self.put(Entry::Ref(Ref {
@@ -596,25 +602,25 @@ impl<'a> Applying<'a> {
     }
 }
 
-/// Whether a name begins with its owner's and goes on.
+/// Whether a name begins with its owner's id and a path follows.
 fn is_own(name: &RefName, owner: &NodeId) -> bool {
     let Some((own, [b'/', _, ..])) = name.as_bytes().split_first_chunk() else { return false };
     *own == hex(&owner.0)
 }
 
-fn check_life(transaction: &Transaction, height: Height) -> Applied {
+fn check_expiry(transaction: &Transaction, height: Height) -> TransactionResult {
     if transaction.expires < height {
         return Err(TransactionError::Expired(transaction.expires));
     }
-    if transaction.expires > height.saturating_add(LIFE_MAX) {
-        return Err(TransactionError::LivesTooLong);
+    if transaction.expires > height.saturating_add(VALIDITY_BLOCKS_MAX) {
+        return Err(TransactionError::ExpiresTooLate);
     }
     Ok(())
 }
 
-/// A result may not claim more work than the job has, nor list anybody twice.
-fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
-    let work = spec.work().ok_or(TransactionError::JobParams)?;
+/// A result may not claim more work than the job has, nor list a node twice.
+fn check_result(spec: &JobSpec, result: &JobResult) -> TransactionResult {
+    let work = spec.work().ok_or(TransactionError::InvalidJobParams)?;
     let sum = |f: fn(&Contributor) -> u64| {
         result.contributors.iter().map(f).fold(0u64, u64::saturating_add)
     };
@@ -628,7 +634,7 @@ fn check_result(spec: &JobSpec, result: &JobResult) -> Applied {
     let fits = sum(|c| c.units.into()) <= work.units
         && sum(|c| c.checks.into()) <= work.units.saturating_mul(2)
         && sum(|c| c.macs) <= work.macs.saturating_mul(3)
-        && result.output.fits(&spec.task)
+        && result.output.matches_task(&spec.task)
         && result.contributors.len() <= CONTRIBUTORS_MAX;
     if distinct && fits { Ok(()) } else { Err(TransactionError::BadResult) }
 }

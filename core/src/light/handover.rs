@@ -2,7 +2,7 @@
 //!
 //! The last header of an epoch carries the digest of the next committee, and the epoch's committee
 //! certifies that header. So one certificate per epoch leads a client on. A handover is refused
-//! unless it is that of the epoch the client knows, gives the record that the header names, and
+//! unless it is that of the known epoch, gives the record that the header names, and
 //! keeps a quorum of the weight.
 
 use super::{LightClient, LightError, Progress};
@@ -100,8 +100,9 @@ impl CommitteeHandover {
 }
 
 impl LightClient {
-    /// Follows handovers, from that of the known epoch on, and returns how many held. `count_max`:
-    /// how many were requested. Those that hold are kept also where a later one does not.
+    /// Follows handovers, starting with that of the known epoch, and returns how many are valid.
+    /// `count_max`: how many were requested. The client keeps the valid ones even if a later one is
+    /// invalid.
     pub fn follow_handovers(
         &mut self,
         count_max: usize,
@@ -111,9 +112,9 @@ impl LightClient {
         if handovers.len() > count_max {
             return Err(LightError::Count { asked: count_max, found: handovers.len() });
         }
-        handovers
-            .into_iter()
-            .try_fold(0, |held, handover| self.follow_handover(handover, now_ms).map(|()| held + 1))
+        handovers.into_iter().try_fold(0, |valid, handover| {
+            self.follow_handover(handover, now_ms).map(|()| valid + 1)
+        })
     }
 
     fn follow_handover(
@@ -121,7 +122,7 @@ impl LightClient {
         handover: CommitteeHandover,
         now_ms: TimeMs,
     ) -> Result<(), LightError> {
-        self.halted()?;
+        self.check_not_forked()?;
         let CommitteeHandover { header, formed_ms, seats } = handover;
         let (found, expected) = (header.header.epoch, self.committee.epoch());
         let next_epoch = expected.checked_add(1).filter(|_| found == expected);
@@ -133,7 +134,7 @@ impl LightClient {
             return Err(HandoverError::WrongCommittee.into());
         }
         let verified = self.verify(Unverified::new(header))?;
-        match self.judge(&verified, now_ms)? {
+        match self.compare_with_head(&verified, now_ms)? {
             Progress::Advanced => {}
             // The client followed every handover below its head.
             _ => return Err(HandoverError::WrongCommittee.into()),
@@ -143,8 +144,8 @@ impl LightClient {
         }
         let committee =
             self.committee.successor(record, &self.chain).map_err(HandoverError::from)?;
-        let before = core::mem::replace(&mut self.committee, committee);
-        self.before = Some((before, verified.header.height));
+        let previous = core::mem::replace(&mut self.committee, committee);
+        self.previous_committee = Some((previous, verified.header.height));
         self.digest = verified.header.digest();
         self.head = verified.into_inner();
         Ok(())
@@ -159,7 +160,7 @@ pub fn verify_epoch_end(
     chain: &ChainId,
     state: &State,
 ) -> Option<Verified<FinalHeader>> {
-    let FinalHeader { header: claimed, certificate } = header.claim();
+    let FinalHeader { header: claimed, certificate } = header.unverified();
     let last_height = epoch::last_height(state.params()?, claimed.epoch)?;
     let record = state.committee(claimed.epoch)?;
     let next = state.committee(claimed.epoch.checked_add(1)?)?;
@@ -171,7 +172,7 @@ pub fn verify_epoch_end(
     if !same || claimed.height != last_height || claimed.next_committee != next.digest() {
         return None;
     }
-    let committee = Committee::of_state(record.clone()).ok()?;
+    let committee = Committee::from_state(record.clone()).ok()?;
     Unverified::new(certificate).verify(chain, Phase::Commit, &committee).ok()?;
     Some(header.into_verified())
 }

@@ -1,12 +1,13 @@
 //! The light client: follows final headers from a checkpoint and reads proved entries of the state.
 //!
-//! It holds one header, one committee (and the one before, to notice a fork at an epoch's end) and
-//! the chain's id, whatever the length of the chain. It enters later epochs by their committee
-//! handovers, see [`handover`]. It refuses headers without a quorum's certificate of the committee
-//! it knows, headers that do not carry what the certificate signs or whose proposer did not lead by
-//! their seed, and entries whose proof does not lead to such a header. Two certified headers of one
-//! height are an alarm: it halts, because more than a third of the weight has then signed both
-//! (DESIGN rule 8: only inside the trust period, so that old keys can't halt anyone).
+//! The client stores one header, one committee (and the one before, to detect a fork at an epoch's
+//! end) and the chain's id, whatever the length of the chain. It enters later epochs by their
+//! committee handovers, see [`handover`]. It refuses headers without a quorum's certificate of the
+//! known committee. It refuses headers that do not match their certificate, or whose proposer did
+//! not lead by their seed. It refuses entries whose proof does not lead to such a header. Two
+//! certified headers of one height prove a fork, and the client halts: more than a third of the
+//! weight has signed both (DESIGN rule 8: only inside the trust period, so that old keys cannot
+//! halt a client).
 
 pub mod contribution;
 pub mod handover;
@@ -18,8 +19,8 @@ use crate::{
     ledger::{
         Certificate, Checkpoint, Committee, Entry, Header, Key, Phase,
         committee::CertificateError,
-        genesis::StartError,
-        leader, seed,
+        genesis::BootstrapError,
+        leader, leader_seed,
         state::{EntryError, ProvedEntry},
     },
     types::{ChainId, Digest, Epoch, Height, TimeMs, Unverified, Verified},
@@ -31,45 +32,45 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// Largest saved state, bytes.
 pub const SAVED_LEN_MAX: usize = 512 * 1024;
 
-/// Follows the chain. Cheap to copy but for the committee's keys.
+/// A light client. Cheap to clone except for the committee's keys.
 #[derive(Clone, Debug)]
 pub struct LightClient {
     chain: ChainId,
     committee: Committee,
     /// The committee of the previous epoch and that epoch's last height, if this client followed
     /// the handover.
-    before: Option<(Committee, Height)>,
+    previous_committee: Option<(Committee, Height)>,
     head: FinalHeader,
     digest: Digest,
     trust_period_ms: u64,
-    alarm: Option<Alarm>,
+    fork: Option<ForkEvidence>,
 }
 
-/// Two final headers of one height. Somebody holds more than a third of the voting weight and signs
+/// Two final headers of one height. Members with more than a third of the voting weight have signed
 /// both.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Alarm {
-    /// Followed until now.
+pub struct ForkEvidence {
+    /// The header that the client follows.
     pub ours: FinalHeader,
-    /// As well certified.
+    /// Another certified header of the same height.
     pub theirs: FinalHeader,
 }
 
-/// What a verified header changes.
+/// Relation of a verified header to the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// A new head.
     Advanced,
-    /// The head that is known.
+    /// The present head.
     Known,
     /// Final, but older than the head.
     Older,
-    /// Final, and the last of its epoch: the committee of the next block is not known yet. The head
-    /// stays; [`LightClient::follow_handovers`] advances it.
+    /// Final, and the last header of its epoch. The committee of the next block is still unknown,
+    /// so the head stays; [`LightClient::follow_handovers`] advances it.
     EpochEnd,
 }
 
-/// Why something is refused.
+/// Why the light client refuses a header or an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LightError {
     /// The peer's fault: the header is not what its certificate signs.
@@ -93,10 +94,10 @@ pub enum LightError {
     /// The peer's fault.
     #[error("{0}")]
     Entry(#[from] EntryError),
-    /// The peer's fault: another number of entries than was asked for.
+    /// The peer's fault: the number of entries differs from the number of requested keys.
     #[error("asked for {asked} entries, got {found}")]
     Count {
-        /// Keys asked.
+        /// Keys requested.
         asked: usize,
         /// Entries received.
         found: usize,
@@ -105,24 +106,24 @@ pub enum LightError {
     #[error(
         "the header is of epoch {found}, the known committee of epoch {known}: the committee handovers between are needed"
     )]
-    Ahead {
-        /// Of the header.
+    LaterEpoch {
+        /// Epoch of the header.
         found: Epoch,
-        /// Of the committee.
+        /// Epoch of the committee.
         known: Epoch,
     },
-    /// Nobody's fault: of an epoch whose committee is not known any more.
+    /// Nobody's fault: the header is of an epoch whose committee is not known any more.
     #[error("the header is of the past epoch {0}, whose committee is not known any more")]
-    Past(Epoch),
+    PastEpoch(Epoch),
     /// The peer's fault, or the old committee's, if it has certified it.
     #[error("{0}")]
     Handover(#[from] HandoverError),
-    /// Nobody's fault: the head is too old to believe its committee.
+    /// Nobody's fault: the head is too old to trust its committee.
     #[error(
         "the newest known head is older than the trust period: take a newer checkpoint from a source you trust"
     )]
     Outdated,
-    /// Nobody's fault that can be named: the chain has forked.
+    /// No culprit is known: the chain has forked.
     #[error(
         "two final headers of height {0}: the chain has forked; do not trust it, tell its operators"
     )]
@@ -130,9 +131,9 @@ pub enum LightError {
 }
 
 #[derive(BorshSerialize, BorshDeserialize)]
-struct Saved {
+struct SavedState {
     checkpoint: Checkpoint,
-    alarm: Option<Alarm>,
+    fork: Option<ForkEvidence>,
 }
 
 impl LightClient {
@@ -141,31 +142,35 @@ impl LightClient {
         checkpoint: &[u8],
         expected: Option<&Digest>,
         now_ms: TimeMs,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, BootstrapError> {
         let (checkpoint, committee) = Checkpoint::open(checkpoint, expected, now_ms)?;
         Ok(Self::from_parts(checkpoint, committee, None))
     }
 
-    fn from_parts(checkpoint: Checkpoint, committee: Committee, alarm: Option<Alarm>) -> Self {
+    fn from_parts(
+        checkpoint: Checkpoint,
+        committee: Committee,
+        fork: Option<ForkEvidence>,
+    ) -> Self {
         let Checkpoint { header, certificate, trust_period_ms, .. } = checkpoint;
         let (chain, digest) = (header.chain, header.digest());
         let head = FinalHeader { header, certificate };
-        Self { chain, committee, before: None, head, digest, trust_period_ms, alarm }
+        Self { chain, committee, previous_committee: None, head, digest, trust_period_ms, fork }
     }
 
-    /// What to keep for [`LightClient::resume`]: the head as a checkpoint.
+    /// The state to store for [`LightClient::resume`]: the head as a checkpoint.
     pub fn save(&self) -> Vec<u8> {
-        codec::encode(&Saved { checkpoint: self.checkpoint(), alarm: self.alarm.clone() })
+        codec::encode(&SavedState { checkpoint: self.checkpoint(), fork: self.fork.clone() })
     }
 
-    /// Goes on from a saved state of the same chain. It is checked like a checkpoint.
-    pub fn resume(saved: &[u8], chain: &ChainId, now_ms: TimeMs) -> Result<Self, StartError> {
-        let Saved { checkpoint, alarm } = codec::decode(saved, SAVED_LEN_MAX)?;
+    /// Continues from a saved state of the same chain. It is checked like a checkpoint.
+    pub fn resume(saved: &[u8], chain: &ChainId, now_ms: TimeMs) -> Result<Self, BootstrapError> {
+        let SavedState { checkpoint, fork } = codec::decode(saved, SAVED_LEN_MAX)?;
         let (checkpoint, committee) = Checkpoint::open(&checkpoint.encode(), None, now_ms)?;
         if checkpoint.header.chain != *chain {
-            return Err(StartError::Inconsistent);
+            return Err(BootstrapError::Inconsistent);
         }
-        Ok(Self::from_parts(checkpoint, committee, alarm))
+        Ok(Self::from_parts(checkpoint, committee, fork))
     }
 
     /// The head as a checkpoint for others.
@@ -184,33 +189,33 @@ impl LightClient {
         &self.head.header
     }
 
-    /// Its certificate; genesis has none.
+    /// The head's certificate; genesis has none.
     pub fn certificate(&self) -> Option<&Certificate> {
         self.head.certificate.as_ref()
     }
 
-    /// Its digest.
+    /// The head's digest.
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// The committee that decides.
+    /// The committee that decides the next block.
     pub fn committee(&self) -> &Committee {
         &self.committee
     }
 
     /// The committee that decided the head. At the end of an epoch it is the previous one, which is
     /// known only if this client followed the handover.
-    pub fn deciders(&self) -> Option<&Committee> {
-        let before = self.before.as_ref().map(|(committee, _)| committee);
+    pub fn head_committee(&self) -> Option<&Committee> {
+        let before = self.previous_committee.as_ref().map(|(committee, _)| committee);
         core::iter::once(&self.committee)
             .chain(before)
             .find(|committee| committee.epoch() == self.head.header.epoch)
     }
 
-    /// The fork that made it halt, if any.
-    pub fn alarm(&self) -> Option<&Alarm> {
-        self.alarm.as_ref()
+    /// The fork that halted the client, if any.
+    pub fn fork_evidence(&self) -> Option<&ForkEvidence> {
+        self.fork.as_ref()
     }
 
     /// Whether the head is older than three times the longest time between blocks.
@@ -224,15 +229,15 @@ impl LightClient {
         header: Unverified<FinalHeader>,
         now_ms: TimeMs,
     ) -> Result<Progress, LightError> {
-        self.halted()?;
-        let claimed = &header.claim().header;
+        self.check_not_forked()?;
+        let claimed = &header.unverified().header;
         if claimed.height == self.head.header.height && claimed.digest() == self.digest {
             // It is trusted already. A checkpoint of an epoch's end has no committee to check it
             // with.
             return Ok(Progress::Known);
         }
         let verified = self.verify(header)?;
-        let progress = self.judge(&verified, now_ms)?;
+        let progress = self.compare_with_head(&verified, now_ms)?;
         if progress != Progress::Advanced {
             return Ok(progress);
         }
@@ -250,8 +255,8 @@ impl LightClient {
         header.next_committee != self.committee.record().digest()
     }
 
-    /// What a final header is to the head. Raises the alarm where the two contradict each other.
-    fn judge(
+    /// The relation of a final header to the head. Records a fork if the two contradict each other.
+    fn compare_with_head(
         &mut self,
         verified: &Verified<FinalHeader>,
         now_ms: TimeMs,
@@ -264,15 +269,17 @@ impl LightClient {
         if found.epoch != self.committee.epoch()
             && now_ms.saturating_sub(self.committee.record().formed_ms) > self.trust_period_ms
         {
-            // Those who have left since then answer for nothing any more.
-            return Err(LightError::Past(found.epoch));
+            // Members that have left since then are no longer accountable.
+            return Err(LightError::PastEpoch(found.epoch));
         }
         if found.height == ours.height {
             if now_ms.saturating_sub(found.time_ms) > self.trust_period_ms {
                 return Ok(Progress::Older);
             }
-            self.alarm =
-                Some(Alarm { ours: self.head.clone(), theirs: FinalHeader::clone(verified) });
+            self.fork = Some(ForkEvidence {
+                ours: self.head.clone(),
+                theirs: FinalHeader::clone(verified),
+            });
             return Err(LightError::Forked(self.head.header.height));
         }
         if found.height < ours.height {
@@ -283,7 +290,7 @@ impl LightClient {
         }
         self.check_leader(found)?;
         if now_ms.saturating_sub(ours.time_ms) > self.trust_period_ms {
-            // Whoever could be made to pay for a false header may have left, and sold the keys.
+            // Members accountable for a false header may have left and sold their keys.
             return Err(LightError::Outdated);
         }
         Ok(Progress::Advanced)
@@ -294,7 +301,7 @@ impl LightClient {
         &self,
         header: Unverified<FinalHeader>,
     ) -> Result<Verified<FinalHeader>, LightError> {
-        let FinalHeader { header: claimed, certificate } = header.claim();
+        let FinalHeader { header: claimed, certificate } = header.unverified();
         let Some(certificate) = certificate else {
             // Only the header that is trusted already needs none.
             let known =
@@ -318,14 +325,14 @@ impl LightClient {
 
     fn committee_of(&self, epoch: Epoch, height: Height) -> Result<&Committee, LightError> {
         let known = self.committee.epoch();
-        match &self.before {
-            _ if epoch > known => Err(LightError::Ahead { found: epoch, known }),
+        match &self.previous_committee {
+            _ if epoch > known => Err(LightError::LaterEpoch { found: epoch, known }),
             _ if epoch == known => Ok(&self.committee),
             Some((committee, last)) if committee.epoch() == epoch => {
                 // A committee decides nothing above the last height of its epoch.
                 if height <= *last { Ok(committee) } else { Err(LightError::WrongHeader) }
             }
-            _ => Err(LightError::Past(epoch)),
+            _ => Err(LightError::PastEpoch(epoch)),
         }
     }
 
@@ -334,10 +341,10 @@ impl LightClient {
         let seat = leader(&self.committee, &header.seed, header.height, header.view);
         let led = self.committee.seats().get(seat).filter(|seat| seat.node == header.proposer);
         let key = led.and_then(|_| self.committee.vrf_key(seat)).ok_or(LightError::Leader)?;
-        seed::verify(header, key).map_err(|_| LightError::Leader)?;
+        leader_seed::verify_proof(header, key).map_err(|_| LightError::Leader)?;
         let ours = &self.head.header;
         let is_next = ours.height.checked_add(1) == Some(header.height);
-        if is_next && seed::after(ours) != Ok(header.seed) {
+        if is_next && leader_seed::next(ours) != Ok(header.seed) {
             return Err(LightError::Leader);
         }
         Ok(())
@@ -354,14 +361,14 @@ impl LightClient {
         if keys.len() != entries.len() {
             return Err(LightError::Count { asked: keys.len(), found: entries.len() });
         }
-        let root = header.claim().header.state;
+        let root = header.unverified().header.state;
         self.follow(header, now_ms)?;
         keys.iter().zip(entries).map(|(key, entry)| Ok(entry.verify(&root, key)?)).collect()
     }
 
-    fn halted(&self) -> Result<(), LightError> {
-        match &self.alarm {
-            Some(alarm) => Err(LightError::Forked(alarm.ours.header.height)),
+    fn check_not_forked(&self) -> Result<(), LightError> {
+        match &self.fork {
+            Some(fork) => Err(LightError::Forked(fork.ours.header.height)),
             None => Ok(()),
         }
     }

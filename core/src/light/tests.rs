@@ -1,4 +1,4 @@
-//! The light client against every way of lying that a data source has.
+//! Tests of the light client against a lying data source.
 
 use super::*;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
         Genesis, Params, State, Vote,
         block::transactions_root,
         committee::CommitteeError,
-        genesis::{GenesisFile, GenesisSeat, Start},
+        genesis::{GenesisFile, GenesisSeat, GenesisState},
     },
     types::NodeId,
     wire::light::CommitteeHandover,
@@ -25,7 +25,7 @@ const TERM: Height = 8;
 const EPOCH: Height = 40;
 
 struct Chain {
-    start: Start,
+    start: GenesisState,
     secrets: Vec<bls::SecretKey>,
     vrf: Vec<vrf::SecretKey>,
 }
@@ -53,7 +53,7 @@ impl Chain {
             bond_min: 1,
             reputation_min: 0,
             unbonding_ms: TRUST_MS + 1,
-            term_blocks: TERM,
+            leader_term_blocks: TERM,
         };
         let genesis = Genesis {
             name: "test".try_into().unwrap(),
@@ -70,7 +70,7 @@ impl Chain {
         let chain = genesis.chain();
         let possessions =
             nodes.iter().zip(&secrets).map(|(n, s)| s.prove_possession(&chain, &n.id())).collect();
-        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
+        let start = GenesisFile::new(genesis, possessions).unwrap().build_state().unwrap();
         Self { start, secrets, vrf }
     }
 
@@ -85,16 +85,16 @@ impl Chain {
         LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 2000).unwrap()
     }
 
-    /// Of the first terms, whose seeds follow from each other.
+    /// Headers of the first terms, whose seeds follow from each other.
     fn header(&self, height: Height, state: &State) -> Header {
         let before = height.checked_sub(1).map(|_| height / TERM * TERM).filter(|first| *first > 0);
         let seed = match before {
-            Some(first) => seed::after(&self.header(first - 1, state)).unwrap(),
+            Some(first) => leader_seed::next(&self.header(first - 1, state)).unwrap(),
             None => self.start.header.seed,
         };
         let seat = leader(&self.start.committee, &seed, height, 0);
-        let input = seed::input(&self.start.chain, height, &seed);
-        let proof = seed::ends_term(&self.start.params, height)
+        let input = leader_seed::vrf_input(&self.start.chain, height, &seed);
+        let proof = leader_seed::ends_leader_term(&self.start.params, height)
             .then(|| self.vrf[seat].prove(&input).unwrap());
         Header {
             seed,
@@ -122,7 +122,7 @@ impl Chain {
             signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
         FinalHeader {
             header: header.clone(),
-            certificate: Some(self.start.committee.certify(vote, &parts).unwrap()),
+            certificate: Some(self.start.committee.aggregate_votes(vote, &parts).unwrap()),
         }
     }
 
@@ -196,7 +196,7 @@ fn reads_entries_with_proofs_and_their_absence() {
     };
     let found = read(&entries).unwrap();
     assert_eq!(found, [state.entry(&known).cloned(), None, state.entry(&Key::Params).cloned()]);
-    // Withheld, exchanged, or changed in any byte: refused.
+    // A withheld, exchanged or changed answer is refused.
     assert_eq!(read(&entries[..2]), Err(LightError::Count { asked: 3, found: 2 }));
     let mut swapped = entries.clone();
     swapped.swap(0, 1);
@@ -223,7 +223,7 @@ fn two_final_headers_of_a_height_raise_the_alarm_inside_the_trust_period_only() 
     let late = fork.header.time_ms + TRUST_MS + 1;
     assert_eq!(client.clone().follow(Unverified::new(fork.clone()), late), Ok(Progress::Older));
     assert_eq!(follow(&mut client, fork), Err(LightError::Forked(5)));
-    // Halted, also after a restart.
+    // The client stays halted after a restart.
     assert_eq!(follow(&mut client, chain.certified(6)), Err(LightError::Forked(5)));
     let mut resumed = LightClient::resume(&client.save(), client.chain(), 10_000).unwrap();
     assert_eq!(follow(&mut resumed, chain.certified(6)), Err(LightError::Forked(5)));
@@ -238,14 +238,14 @@ fn checkpoints_are_pinned_and_age() {
     let again = LightClient::start(&bytes, Some(&Checkpoint::hash(&bytes)), 10_000).unwrap();
     assert_eq!(again.digest(), client.digest());
     let wrong = LightClient::start(&bytes, Some(&Digest([0; 32])), 10_000).err();
-    assert!(matches!(wrong, Some(StartError::WrongHash { .. })));
+    assert!(matches!(wrong, Some(BootstrapError::WrongHash { .. })));
     let stale = LightClient::start(&bytes, None, 10_000 + TRUST_MS).err();
-    assert!(matches!(stale, Some(StartError::Stale { .. })));
+    assert!(matches!(stale, Some(BootstrapError::Stale { .. })));
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
         let opened = LightClient::start(&changed, Some(&Checkpoint::hash(&bytes)), 10_000);
-        assert!(matches!(opened, Err(StartError::WrongHash { .. })), "byte {at}");
+        assert!(matches!(opened, Err(BootstrapError::WrongHash { .. })), "byte {at}");
     }
 }
 
@@ -275,14 +275,14 @@ fn the_order_of_leaders_is_checked_though_blocks_were_skipped() {
     // A term's last block with another's proof, or with one of another height.
     let last = chain.header(31, state);
     for secret in &chain.vrf {
-        let input = seed::input(&chain.start.chain, 31, &last.seed);
+        let input = leader_seed::vrf_input(&chain.start.chain, 31, &last.seed);
         let proof = Some(secret.prove(&input).unwrap());
         if proof != last.proof {
             refused(&client, &Header { proof, ..last.clone() });
         }
     }
     refused(&client, &Header { proof: chain.header(23, state).proof, ..last.clone() });
-    // The next block must go on from the proof.
+    // The next block must continue from the proof.
     follow(&mut client, chain.certified(31)).unwrap();
     let next = chain.header(32, state);
     assert_ne!(next.seed, last.seed);
@@ -299,26 +299,25 @@ fn stolen_keys_of_a_quorum_raise_the_alarm_and_lead_nobody_who_was_away_for_too_
     forged.parent = Digest([99; 32]);
     let forged = chain.certify(&forged, &[1, 2, 3]);
     let last = truth.header.time_ms + TRUST_MS;
-    // Whichever of the two comes first, at the last moment at which the keys are worth something
-    // and after it.
+    // Either header may arrive first, at the last moment of the trust period and after it.
     for (first, second) in [(&truth, &forged), (&forged, &truth)] {
         let mut client = chain.client();
         assert_eq!(follow(&mut client, first.clone()), Ok(Progress::Advanced));
         let mut late = client.clone();
         assert_eq!(late.follow(Unverified::new(second.clone()), last + 1), Ok(Progress::Older));
-        assert_eq!((late.alarm(), late.digest()), (None, client.digest()));
+        assert_eq!((late.fork_evidence(), late.digest()), (None, client.digest()));
         assert_eq!(
             client.follow(Unverified::new(second.clone()), last),
             Err(LightError::Forked(5))
         );
-        let alarm = client.alarm().unwrap();
+        let alarm = client.fork_evidence().unwrap();
         assert_eq!((&alarm.ours, &alarm.theirs), (first, second));
     }
-    // Later still they could make up any chain: a client that was away follows nobody, and says
-    // what to do.
+    // Later, sold keys could certify any chain. A client that was away follows no header, and its
+    // error says what to do.
     let mut away = chain.client();
     let left = away.head().time_ms + TRUST_MS;
     assert_eq!(away.clone().follow(Unverified::new(forged.clone()), left), Ok(Progress::Advanced));
     assert_eq!(away.follow(Unverified::new(forged), left + 1), Err(LightError::Outdated));
-    assert_eq!((away.head().height, away.alarm()), (0, None));
+    assert_eq!((away.head().height, away.fork_evidence()), (0, None));
 }

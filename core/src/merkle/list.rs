@@ -3,7 +3,7 @@
 
 use crate::{
     codec::BoundedVec,
-    crypto::hash::{Context, hash},
+    crypto::hash::{HashContext, hash},
     types::Digest,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -24,10 +24,10 @@ pub struct ListProof {
 
 /// The digest of an item.
 pub fn leaf(item: &[u8]) -> Digest {
-    hash(Context::TransactionLeaf, item)
+    hash(HashContext::TransactionLeaf, item)
 }
 
-/// The root of a list of leaf digests. An empty list has the digest of no bytes.
+/// The root of a list of leaf digests. An empty list has the digest of the empty string.
 pub fn root(leaves: &[Digest]) -> Digest {
     match leaves {
         [] => leaf(&[]),
@@ -62,7 +62,7 @@ pub fn prove(leaves: &[Digest], index: usize) -> Option<ListProof> {
 }
 
 impl ListProof {
-    /// The root that this proof gives an item; compare it with the one that is trusted.
+    /// The root that follows from an item and this proof; compare it with the trusted root.
     pub fn root(&self, leaf: Digest) -> Option<Digest> {
         if self.index >= self.len {
             return None;
@@ -97,7 +97,7 @@ fn node(left: &Digest, right: &Digest) -> Digest {
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&left.0);
     bytes[32..].copy_from_slice(&right.0);
-    hash(Context::TransactionNode, &bytes)
+    hash(HashContext::TransactionNode, &bytes)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! An authenticated map: a compact sparse Merkle tree over 256-bit keys.
 //!
-//! A subtree with one entry is that entry's leaf, wherever it stands, so depth follows the
-//! logarithm of the size and not the length of keys. Versions share their structure: an update
-//! copies one path. A proof shows either that a key has a value or that it has none; both use the
-//! same [`MapProof`]. A whole map travels in [`ChunkProof`]s. How the tree lies in memory is the
-//! matter of `node`.
+//! A subtree with one entry is that entry's leaf, at any depth, so depth follows the logarithm of
+//! the size and not the length of keys. Versions share their structure: an update copies one path.
+//! A proof shows either that a key has a value or that it has none; both use the same [`MapProof`].
+//! A whole map travels in [`ChunkProof`]s. Module `node` defines the layout in memory.
 
 mod chunk;
 mod node;
@@ -14,12 +13,12 @@ pub use node::Leaf;
 
 use crate::{
     codec::BoundedVec,
-    crypto::hash::{Context, hash},
+    crypto::hash::{HashContext, hash},
     types::Digest,
 };
 use alloc::{sync::Arc, vec::Vec};
 use borsh::{BorshDeserialize, BorshSerialize};
-use node::{Link, Place, Seen};
+use node::{Link, Node, NodeRef};
 
 /// Keys have 256 bits.
 const DEPTH_MAX: usize = 256;
@@ -45,12 +44,12 @@ impl<V> Clone for Map<V> {
     }
 }
 
-/// The path from a key's place up to the root.
+/// The path from a key's position up to the root.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct MapProof {
     /// Siblings from the root downwards.
     siblings: BoundedVec<Digest, DEPTH_MAX>,
-    /// The other leaf that stands in the key's place, where the key is absent and one does.
+    /// The other leaf in the key's position, if the key is absent and there is one.
     other: Option<(Digest, Digest)>,
 }
 
@@ -62,7 +61,7 @@ pub struct BadProof;
 impl<V> Map<V> {
     /// The digest that commits to all entries.
     pub fn root(&self) -> Digest {
-        self.top().digest()
+        self.root_node().digest()
     }
 
     /// Number of entries.
@@ -80,8 +79,8 @@ impl<V> Map<V> {
         self.insert_all([Arc::new(Leaf::new(key, digest, item))]);
     }
 
-    /// Sets the values of many keys; of equal keys the last counts. The same as one after the
-    /// other, but each node on their ways is made and hashed once.
+    /// Sets the values of many keys; of equal keys the last counts. Equivalent to single inserts,
+    /// but each node on their paths is created and hashed once.
     pub fn insert_all(&mut self, leaves: impl IntoIterator<Item = Arc<Leaf<V>>>) {
         let mut leaves: Vec<_> = leaves.into_iter().collect();
         leaves.sort_by_key(|leaf| *leaf.key());
@@ -108,40 +107,40 @@ impl<V> Map<V> {
         self.root.find(key).map(Leaf::item)
     }
 
-    /// The values of many keys, those that there are, in the order of `keys`: faster than one after
-    /// the other where the map is larger than the processor's caches.
+    /// The existing values of many keys, in the order of `keys`. Faster than single lookups where
+    /// the map exceeds the processor's caches.
     pub fn values_of(&self, keys: &[Digest]) -> impl Iterator<Item = &V> {
         self.root.find_all(keys).map(Leaf::item)
     }
 
     /// All values, in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.top().items()
+        self.root_node().items()
     }
 
     /// Proves that a key has its value, or that it has none.
     pub fn prove(&self, key: &Digest) -> MapProof {
         let mut siblings = Vec::new();
-        let mut place = self.top();
+        let mut node = self.root_node();
         let other = loop {
-            match place.look() {
-                Seen::Empty => break None,
-                Seen::Leaf(leaf) => {
+            match node.resolve() {
+                Node::Empty => break None,
+                Node::Leaf(leaf) => {
                     break (leaf.key() != key).then(|| (*leaf.key(), *leaf.value()));
                 }
-                Seen::Branch(left, right) => {
+                Node::Branch(left, right) => {
                     let (inside, outside) =
                         if bit(key, siblings.len()) { (right, left) } else { (left, right) };
                     siblings.push(outside.digest());
-                    place = inside;
+                    node = inside;
                 }
             }
         };
         MapProof { siblings: BoundedVec::truncated(siblings), other }
     }
 
-    fn top(&self) -> Place<'_, V> {
-        Place::of(&self.root)
+    fn root_node(&self) -> NodeRef<'_, V> {
+        NodeRef::of(&self.root)
     }
 }
 
@@ -158,7 +157,7 @@ impl MapProof {
         let start = match (value, self.other) {
             (Some(value), None) => leaf_digest(key, &value),
             (None, None) => EMPTY,
-            // Another leaf stands here: it must belong here, and must not be the key itself.
+            // Another leaf is here: it must belong here, and must not be the key itself.
             (None, Some((k, v))) if k != *key && (0..depth).all(|i| bit(&k, i) == bit(key, i)) => {
                 leaf_digest(&k, &v)
             }
@@ -177,14 +176,14 @@ impl MapProof {
 }
 
 fn leaf_digest(key: &Digest, value: &Digest) -> Digest {
-    pair(Context::StateLeaf, key, value)
+    pair(HashContext::StateLeaf, key, value)
 }
 
 fn branch_digest(left: &Digest, right: &Digest) -> Digest {
-    pair(Context::StateNode, left, right)
+    pair(HashContext::StateNode, left, right)
 }
 
-fn pair(context: Context, a: &Digest, b: &Digest) -> Digest {
+fn pair(context: HashContext, a: &Digest, b: &Digest) -> Digest {
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&a.0);
     bytes[32..].copy_from_slice(&b.0);

@@ -1,37 +1,37 @@
-//! One ordered queue of outputs with barriers: what stands behind a barrier waits until the driver
+//! An ordered queue of outputs with barriers. Outputs after a barrier wait until the driver
 //! confirms it.
 
 use alloc::collections::VecDeque;
 
-/// Outputs in the order in which they are to be performed.
+/// Outputs in the order of execution.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox<T> {
     queue: VecDeque<T>,
-    held: bool,
+    is_blocked: bool,
 }
 
 impl<T> Outbox<T> {
     pub(super) const fn new() -> Self {
-        Self { queue: VecDeque::new(), held: false }
+        Self { queue: VecDeque::new(), is_blocked: false }
     }
 
     pub(super) fn push(&mut self, output: T) {
         self.queue.push_back(output);
     }
 
-    /// The next output; after a barrier nothing, until [`Outbox::release`].
+    /// The next output; after a barrier none, until [`Outbox::confirm_barrier`].
     pub(super) fn poll(&mut self, is_barrier: impl FnOnce(&T) -> bool) -> Option<T> {
-        if self.held {
+        if self.is_blocked {
             return None;
         }
         let output = self.queue.pop_front()?;
-        self.held = is_barrier(&output);
+        self.is_blocked = is_barrier(&output);
         Some(output)
     }
 
-    /// The barrier has been confirmed.
-    pub(super) fn release(&mut self) {
-        self.held = false;
+    /// Confirms the barrier.
+    pub(super) fn confirm_barrier(&mut self) {
+        self.is_blocked = false;
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
             [outbox.poll(barrier), outbox.poll(barrier), outbox.poll(barrier)],
             [Some(1), Some(2), None]
         );
-        outbox.release();
+        outbox.confirm_barrier();
         assert_eq!([outbox.poll(barrier), outbox.poll(barrier)], [Some(3), None]);
     }
 }

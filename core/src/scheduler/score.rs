@@ -1,26 +1,26 @@
-//! How good a worker is for the next lane: 0.4 · compute + 0.3 · 1/latency + 0.3 · reputation, each
-//! term normalised over the candidates to at most one. The choice is drawn with these weights, so
-//! the best is preferred and nobody is starved.
+//! Scores of workers for the next work unit: 0.4 · compute + 0.3 · 1/latency + 0.3 · reputation,
+//! each term normalised over the candidates to at most one. Workers are drawn with these weights,
+//! so the best one is preferred and none starves.
 
 use alloc::vec::Vec;
 
 /// One, in scores.
 pub const ONE: u64 = 1 << 16;
-/// What every candidate keeps, however bad: a sixteenth.
-const LEAST: u64 = ONE / 16;
+/// The minimum score of a candidate: a sixteenth.
+const SCORE_MIN: u64 = ONE / 16;
 
-/// What is known of a worker that waits.
+/// Measurements of a waiting worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Multiply-accumulates a second; 0 if not measured yet.
     pub compute: u64,
     /// Round trip, milliseconds; none if not measured yet.
     pub latency_ms: Option<u32>,
-    /// Standing here and in the ledger.
+    /// Reputation here and in the ledger.
     pub reputation: u64,
 }
 
-/// The score of each candidate, in 1/65536. What is not measured counts as half of the best.
+/// The score of each candidate, in 1/65536. An unknown value counts as half of the best.
 pub fn scores(candidates: &[Candidate]) -> Vec<u64> {
     let compute_max = candidates.iter().map(|c| c.compute).max().unwrap_or(0).max(1);
     let latency_min =
@@ -32,7 +32,7 @@ pub fn scores(candidates: &[Candidate]) -> Vec<u64> {
         let compute = if c.compute == 0 { ONE / 2 } else { part(c.compute, compute_max) };
         let nearness = c.latency_ms.map_or(ONE / 2, |ms| part(latency_min, u64::from(ms.max(1))));
         let reputation = part(c.reputation, reputation_max);
-        ((4 * compute + 3 * nearness + 3 * reputation) / 10).max(LEAST)
+        ((4 * compute + 3 * nearness + 3 * reputation) / 10).max(SCORE_MIN)
     };
     candidates.iter().map(score).collect()
 }
@@ -55,7 +55,7 @@ mod tests {
             assert!(found.abs_diff(expected) <= 2, "{found} {expected}");
         }
         let worst = Candidate { compute: 1, latency_ms: Some(60_000), reputation: 0 };
-        assert_eq!(scores(&[best, worst])[1], LEAST);
+        assert_eq!(scores(&[best, worst])[1], SCORE_MIN);
         assert_eq!(scores(&[]), [] as [u64; 0]);
         let extreme = Candidate { compute: u64::MAX, latency_ms: Some(0), reputation: u64::MAX };
         assert_eq!(scores(&[extreme, best])[0], ONE);

@@ -1,19 +1,18 @@
-//! Integers on the wire in as many bits as they need: the weights of leases, and the numbers of
-//! products.
+//! Variable-width encoding of integers: the weights of leases, and the numbers of task outputs.
 //!
 //! An array is its length (u32 LE) and blocks of 128 numbers. A block is a width (one byte, 8 to
-//! 32) and the numbers, zig-zag coded, in that many bits each, least significant bits first, up to
-//! a whole byte. The form is canonical: the width is the least that fits, and the last bits are 0.
-//! A byte never stands for more than one number, so that what is allocated is at most four times
-//! what was received; the cap on the length is checked before.
+//! 32) and the numbers, zig-zag coded, in that many bits each, least significant bits first, padded
+//! to a whole byte. The form is canonical: the width is the least that fits, and the padding bits
+//! are 0. One byte never encodes more than one number, so the decoder allocates at most four times
+//! the received bytes. It checks the length cap first.
 
 use crate::compute::{
     array::Array,
-    exact::{UnitResult, UnitTrace},
+    exact::{ExactStepResult, ExactStepTrace},
     infer::Inference,
-    lane::LaneResult,
+    local_steps::LocalStepsResult,
     params::PARAMETERS_MAX,
-    state::{LaneState, Weights},
+    state::{TrainingState, Weights},
 };
 use alloc::vec::Vec;
 use borsh::{
@@ -116,70 +115,71 @@ pub fn read_weights<R: Read>(reader: &mut R) -> Result<Weights> {
 }
 
 /// Writes a state.
-pub fn write_state<W: Write>(state: &LaneState, writer: &mut W) -> Result<()> {
+pub fn write_state<W: Write>(state: &TrainingState, writer: &mut W) -> Result<()> {
     write_weights(state.weights(), writer)?;
     write_ints(state.momentum(), writer)
 }
 
 /// Reads a state.
-pub fn read_state<R: Read>(reader: &mut R) -> Result<LaneState> {
+pub fn read_state<R: Read>(reader: &mut R) -> Result<TrainingState> {
     let (weights, momentum) = (read_weights(reader)?, read_weights(reader)?);
-    Ok(LaneState::of(weights, momentum))
+    Ok(TrainingState::of(weights, momentum))
 }
 
 /// Writes a state, if there is one.
-#[allow(clippy::ref_option)] // Its form is what the derived encoding calls.
-pub fn write_optional_state<W: Write>(state: &Option<LaneState>, writer: &mut W) -> Result<()> {
+#[allow(clippy::ref_option)] // The derived encoding requires this signature.
+pub fn write_optional_state<W: Write>(state: &Option<TrainingState>, writer: &mut W) -> Result<()> {
     state.is_some().serialize(writer)?;
     state.iter().try_for_each(|state| write_state(state, writer))
 }
 
 /// Reads a state, if there is one.
-pub fn read_optional_state<R: Read>(reader: &mut R) -> Result<Option<LaneState>> {
+pub fn read_optional_state<R: Read>(reader: &mut R) -> Result<Option<TrainingState>> {
     if bool::deserialize_reader(reader)? { read_state(reader).map(Some) } else { Ok(None) }
 }
 
-/// Writes what a lane came to.
-pub fn write_lane<W: Write>(lane: &LaneResult, writer: &mut W) -> Result<()> {
-    let LaneResult { step_digests, delta, macs, digest } = lane;
+/// Writes the result of local steps.
+pub fn write_local_steps<W: Write>(result: &LocalStepsResult, writer: &mut W) -> Result<()> {
+    let LocalStepsResult { step_digests, delta, macs, digest } = result;
     (step_digests, macs, digest).serialize(writer)?;
     write_ints(delta, writer)
 }
 
-/// Reads what a lane came to.
-pub fn read_lane<R: Read>(reader: &mut R) -> Result<LaneResult> {
+/// Reads the result of local steps.
+pub fn read_local_steps<R: Read>(reader: &mut R) -> Result<LocalStepsResult> {
     let (step_digests, macs, digest) = BorshDeserialize::deserialize_reader(reader)?;
-    Ok(LaneResult { step_digests, macs, digest, delta: read_array(reader)? })
+    Ok(LocalStepsResult { step_digests, macs, digest, delta: read_array(reader)? })
 }
 
-/// Writes what a unit came to.
-pub fn write_unit<W: Write>(unit: &UnitTrace, writer: &mut W) -> Result<()> {
-    let UnitTrace { forward, backward, result: UnitResult { gradients, exponents } } = unit;
+/// Writes the trace of an exact step.
+pub fn write_exact_step<W: Write>(trace: &ExactStepTrace, writer: &mut W) -> Result<()> {
+    let ExactStepTrace { forward, backward, result: ExactStepResult { gradients, exponents } } =
+        trace;
     exponents.serialize(writer)?;
     [&**forward, &**backward, &**gradients]
         .iter()
         .try_for_each(|numbers| write_ints(numbers, writer))
 }
 
-/// Reads what a unit came to.
-pub fn read_unit<R: Read>(reader: &mut R) -> Result<UnitTrace> {
+/// Reads the trace of an exact step.
+pub fn read_exact_step<R: Read>(reader: &mut R) -> Result<ExactStepTrace> {
     let exponents = BorshDeserialize::deserialize_reader(reader)?;
     let (forward, backward) = (read_array(reader)?, read_array(reader)?);
-    Ok(UnitTrace {
+    Ok(ExactStepTrace {
         forward,
         backward,
-        result: UnitResult { gradients: read_array(reader)?, exponents },
+        result: ExactStepResult { gradients: read_array(reader)?, exponents },
     })
 }
 
-/// Writes the answers to a part of a batch.
-pub fn write_answers<W: Write>(answers: &Inference, writer: &mut W) -> Result<()> {
+/// Writes the answers to an inference part.
+pub fn write_inference<W: Write>(answers: &Inference, writer: &mut W) -> Result<()> {
     answers.classes.serialize(writer)?;
     write_ints(&answers.products, writer)
 }
 
-/// Reads the answers to a part of a batch.
-pub fn read_answers<R: Read>(reader: &mut R) -> Result<Inference> {
+/// Reads the answers to an inference part.
+pub fn read_inference<R: Read>(reader: &mut R) -> Result<Inference> {
     let classes = BorshDeserialize::deserialize_reader(reader)?;
     Ok(Inference { classes, products: read_array(reader)? })
 }

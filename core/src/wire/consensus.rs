@@ -1,18 +1,17 @@
-//! `/tequio/consensus/2`: what the members of a committee say to each other, one way and on one
-//! stream for each direction. Nothing is acknowledged: a lost message is sent again by the machine
-//! that said it.
+//! `/tequio/consensus/2`: messages among the members of a committee, one way and on one stream for
+//! each direction. Nothing is acknowledged: the sender retransmits lost messages.
 //!
-//! A vote is signed with the BLS key of its seat, and names the seat by the peer that it came from:
-//! nobody passes on the votes of others. Proposals and view changes are signed with Ed25519,
-//! because they are shown to third parties: view changes justify a new view, two proposals of one
-//! view convict a leader.
+//! A vote is signed with the BLS key of its seat. The sending peer identifies the seat, so members
+//! do not forward votes of others. Proposals and view changes are signed with Ed25519, because
+//! third parties verify them: view changes justify a new view, and two proposals of one view
+//! convict a leader.
 
 pub use crate::ledger::statement::{
-    ProposalClaim, SignedClaim, SignedViewChange, SignedVote, ViewChange,
+    ProposalHeader, SignedProposalHeader, SignedViewChange, SignedVote, ViewChange,
 };
 use crate::{
     codec::{self, BoundedVec},
-    crypto::{NodeKey, Signature, hash::Context},
+    crypto::{NodeKey, Signature, hash::HashContext},
     ledger::{Block, Certificate, block::BLOCK_LEN_MAX, committee::SEATS_MAX},
     types::{Height, View},
 };
@@ -23,14 +22,14 @@ pub const REQUEST_LEN_MAX: usize = BLOCK_LEN_MAX + 256 * 1024;
 /// Largest encoded response, bytes.
 pub const RESPONSE_LEN_MAX: usize = 0;
 
-/// One message.
+/// A message, which is the only request of this protocol.
 pub type Request = Message;
 
 /// An empty acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Response;
 
-/// What members say.
+/// A message among committee members.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Message {
@@ -40,27 +39,27 @@ pub enum Message {
     Vote(SignedVote),
     /// A member gives up all earlier views.
     ViewChange {
-        /// What it says about it.
+        /// The signed view change.
         change: SignedViewChange,
-        /// The block of the certificate in it; only the leader of the new view gets it.
+        /// The block of its certificate. Only the leader of the new view gets it.
         block: Option<Block>,
     },
-    /// Tells a member that is behind which block is final.
-    Finalised(Certificate),
+    /// Shows a member that lags behind which block is final.
+    CommitCertificate(Certificate),
     /// The collector shows that a quorum has prepared a block.
-    Prepared(Certificate),
+    PrepareCertificate(Certificate),
 }
 
 /// A block for one view of its height.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Proposal {
-    /// The view; the header keeps the view in which the block was proposed first.
+    /// The view. The header keeps the view in which the block was first proposed.
     pub view: View,
     /// The block.
     pub block: Block,
-    /// Why this block may be proposed; none in view 0.
+    /// The view changes that justify this proposal; none in view 0.
     pub justification: Option<NewView>,
-    /// By the leader, over the [`ProposalClaim`].
+    /// The leader's signature over the [`ProposalHeader`].
     pub signature: Signature,
 }
 
@@ -68,32 +67,37 @@ pub struct Proposal {
 pub type NewView = BoundedVec<SignedViewChange, SEATS_MAX>;
 
 impl Message {
-    /// The height that it speaks of. Believe it only once the message is verified.
+    /// The height of the message. Do not rely on it before the message is verified.
     pub fn height(&self) -> Height {
         match self {
             Self::Proposal(proposal) => proposal.block.header.height,
             Self::Vote(signed) => signed.vote.height,
             Self::ViewChange { change, .. } => change.change.height,
-            Self::Finalised(certificate) | Self::Prepared(certificate) => certificate.vote.height,
+            Self::CommitCertificate(certificate) | Self::PrepareCertificate(certificate) => {
+                certificate.vote.height
+            }
         }
     }
 }
 
 impl Proposal {
-    /// Signs as the leader of `view`.
+    /// Signs a proposal as the leader of `view`.
     pub fn sign(view: View, block: Block, justification: Option<NewView>, key: &NodeKey) -> Self {
-        let claim = ProposalClaim::of(view, &block);
+        let header = ProposalHeader::of(view, &block);
         Self {
             view,
             block,
             justification,
-            signature: key.sign(Context::Proposal, &codec::encode(&claim)),
+            signature: key.sign(HashContext::Proposal, &codec::encode(&header)),
         }
     }
 
-    /// What convicts, without the block.
-    pub fn signed_claim(&self) -> SignedClaim {
-        SignedClaim { claim: ProposalClaim::of(self.view, &self.block), signature: self.signature }
+    /// The signed header, which convicts an equivocating leader without the block.
+    pub fn signed_claim(&self) -> SignedProposalHeader {
+        SignedProposalHeader {
+            header: ProposalHeader::of(self.view, &self.block),
+            signature: self.signature,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! `/tequio/light/3`: what a light node asks of anyone. Nothing in an answer is believed: headers
-//! come with certificates, entries with proofs, objects under the digest of their bytes. The
-//! exceptions, advice for display and for routing only, are marked as such.
+//! `/tequio/light/3`: requests of a light node to any full node. Answers are verified: headers by
+//! certificates, entries by proofs, objects by the digest of their bytes. The exceptions are marked
+//! as advice, for display and routing only.
 
 use super::work::{JobProgress, RejectionKind};
 use crate::{
@@ -31,50 +31,49 @@ pub const ADDRESS_LEN_MAX: usize = 256;
 /// Longest that a node holds back its answer to [`Request::Head`], milliseconds.
 pub const HEAD_WAIT_MS_MAX: u32 = 15_000;
 
-/// A question.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Request {
     /// The newest final header above `after`; held back for up to `wait_ms` while there is none.
     Head {
-        /// The highest header that is known already.
+        /// The highest header that the light node has.
         after: Height,
         /// How long to wait.
         wait_ms: u32,
     },
     /// The final header of one height.
     Header {
-        /// Which.
+        /// The height.
         height: Height,
     },
     /// Entries of the newest state, with proofs and the header that they lead to.
     Prove {
-        /// Which.
+        /// The keys of the entries.
         keys: BoundedVec<Key, KEYS_MAX>,
     },
     /// A block of the knowledge base.
     Object {
-        /// Which.
+        /// The content identifier of the block.
         cid: Cid,
     },
-    /// Passes a transaction on.
+    /// Submits a transaction.
     Submit {
-        /// Which.
+        /// The transaction.
         transaction: SignedTransaction,
     },
-    /// Advice: the jobs of this node's ledger, running and pending ones first, then by age, newest
-    /// first.
+    /// Advice: the jobs of this node's ledger, running and pending ones first, then newest first.
     Jobs,
-    /// Advice: the newest refused results and other events after a number.
+    /// Advice: rejected results and other events after a number.
     Events {
-        /// Number of the last event that is known already.
+        /// The number of the last event that the light node has.
         after: u64,
     },
-    /// Advice: full nodes that can be reached through the asked node.
+    /// Advice: full nodes that can be reached through this node.
     Members,
     /// The committee handovers at the ends of epochs.
     Handovers {
-        /// The first epoch whose handover is wanted.
+        /// The first epoch whose handover is requested.
         from: Epoch,
         /// Most handovers to send; at most [`HANDOVERS_MAX`] are sent.
         count: u16,
@@ -82,20 +81,20 @@ pub enum Request {
     /// Advice: addresses that connected peers claim for themselves.
     Addresses {
         /// The peers in question.
-        of: AddressesOf,
+        of: AddressQuery,
     },
 }
 
-/// The peers whose addresses are wanted.
+/// The peers whose addresses are requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum AddressesOf {
+pub enum AddressQuery {
     /// This node, which must coordinate a job that is not over.
     Coordinator(NodeId),
     /// Relays.
     Relays,
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Response {
@@ -124,7 +123,7 @@ pub enum Response {
     /// To [`Request::Addresses`]: multiaddresses, each with the peer's id at its end; none where
     /// the peer is not connected.
     Addresses(BoundedVec<BoundedString<ADDRESS_LEN_MAX>, ADDRESSES_MAX>),
-    /// Not there, not yet, or not accepted; the text is for people.
+    /// No answer, for the given reason.
     Refused(Refusal),
 }
 
@@ -164,30 +163,30 @@ pub enum Refusal {
     /// The transaction was not accepted.
     #[error("not accepted: {0}")]
     NotAccepted(BoundedString<256>),
-    /// Too much at once; ask again later.
+    /// Too many requests at once; retry later.
     #[error("busy")]
     Busy,
-    /// Not a request that this node understands.
+    /// The node cannot decode the request.
     #[error("malformed request")]
     Malformed,
 }
 
-/// Something worth showing. Advice: nobody is blamed in the ledger for it.
+/// An event for display. Advice: it has no effect in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Event {
-    /// A worker's result was refused, or did not come in time.
+    /// A worker's result was rejected, or was late.
     Rejected {
-        /// Which job.
+        /// The job.
         job: crate::ledger::job::JobId,
-        /// Which round.
+        /// The round.
         round: u32,
-        /// Which lane.
-        lane: u32,
-        /// Whose.
+        /// The work unit.
+        unit: u32,
+        /// The worker.
         worker: NodeId,
-        /// What the rejection says of the worker.
+        /// What the rejection implies about the worker.
         kind: RejectionKind,
-        /// Why, for people.
+        /// The reason, for display.
         reason: BoundedString<160>,
     },
 }
@@ -195,7 +194,7 @@ pub enum Event {
 /// A full node.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Member {
-    /// Who.
+    /// Identity of the node.
     pub node: NodeId,
     /// Its agent string.
     pub agent: BoundedString<64>,

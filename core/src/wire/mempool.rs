@@ -1,5 +1,5 @@
-//! `/tequio/mempool/4` and `/tequio/want/1`: full nodes tell each other of the transactions that
-//! wait for a block, some in full and some by their names, and ask for those that they lack.
+//! `/tequio/mempool/4` and `/tequio/want/1`: full nodes send each other the transactions that wait
+//! for a block, some in full and some by their ids. They request the transactions that they lack.
 
 use crate::{
     codec::BoundedVec,
@@ -7,39 +7,39 @@ use crate::{
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Largest encoded message and answer, bytes, before they are packed.
+/// Largest encoded message and answer, bytes, before compression.
 pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
-/// Largest encoded question, bytes.
-pub const WANT_LEN_MAX: usize = 4 + NAMES_MAX * 32;
+/// Largest encoded [`GetTransactions`], bytes.
+pub const GET_TRANSACTIONS_LEN_MAX: usize = 4 + TRANSACTION_IDS_MAX * 32;
 /// Most transactions in one message or answer.
 pub const TRANSACTIONS_MAX: usize = 1024;
-/// Most names in one message or question.
-pub const NAMES_MAX: usize = 2048;
+/// Most ids in one message or request.
+pub const TRANSACTION_IDS_MAX: usize = 2048;
 
-/// Transactions, in the order in which they came.
+/// Transactions, in order of arrival.
 pub type Transactions = BoundedVec<SignedTransaction, TRANSACTIONS_MAX>;
-/// Names of transactions, the oldest first.
-pub type Names = BoundedVec<TransactionId, NAMES_MAX>;
+/// Ids of transactions, the oldest first.
+pub type TransactionIds = BoundedVec<TransactionId, TRANSACTION_IDS_MAX>;
 
-/// What is told one way.
+/// A one-way message.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Message {
     /// New transactions, in full.
     New {
         /// The transactions.
         transactions: Transactions,
-        /// The teller does not reach who makes the next block: who hears them first passes them on
-        /// as if they were its own.
-        pass_on: bool,
+        /// Whether the sender cannot reach the next proposers. The first receivers then forward the
+        /// transactions as if they were their own.
+        forward: bool,
     },
-    /// Transactions that have waited for a while with the teller and may be lacking elsewhere.
-    Offer(Names),
+    /// Ids of transactions that have waited at the sender for a while and may be missing elsewhere.
+    Announce(TransactionIds),
 }
 
-/// Asks for transactions by their names. The answer is a packed [`Transactions`]: those that wait
-/// there, as many as fit.
+/// Requests transactions by their ids. The answer is a compressed [`Transactions`]: the requested
+/// transactions that wait at the receiver, as many as fit.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Want {
-    /// Their names.
-    pub names: Names,
+pub struct GetTransactions {
+    /// The ids.
+    pub ids: TransactionIds,
 }

@@ -18,40 +18,40 @@ pub const CURVE_LEN_MAX: usize = 1024;
 /// Most contributors that a progress report names.
 pub const TOP_CONTRIBUTORS_MAX: usize = 32;
 /// A worker counts as taking part for this long after its last request, milliseconds.
-pub const TAKING_PART_MS: u64 = 60_000;
+pub const ACTIVE_WORKER_MS: u64 = 60_000;
 
-/// How a job is going. Advice for display: what counts is in the ledger.
+/// Progress of a job. Advice for display: only the ledger counts.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct JobProgress {
     /// The job.
     pub id: JobId,
-    /// What the job does.
+    /// Kind of the job.
     pub kind: JobKind,
-    /// Its name, for people.
+    /// Name of the job, for display.
     pub name: BoundedString<JOB_NAME_LEN_MAX>,
-    /// The node that leases its lanes.
+    /// The coordinator, which leases the work units.
     pub coordinator: NodeId,
     /// The data set that the job trains on, or the rows that it answers.
     pub dataset: Cid,
     /// Time of the block that holds the job; none where that block is not known.
     pub submitted_ms: Option<TimeMs>,
-    /// Where in its life the job is.
+    /// State of the job.
     pub state: JobState,
     /// Why the job makes no progress; none while it does, and after its end.
     pub waiting: Option<WaitingFor>,
     /// Workers that take part now.
-    pub workers: WorkersNow,
+    pub workers: ActiveWorkers,
     /// Rounds done.
     pub round: u32,
     /// Rounds in all.
     pub rounds: u32,
     /// Accuracy so far.
     pub curve: BoundedVec<CurvePoint, CURVE_LEN_MAX>,
-    /// Lanes accepted.
+    /// Accepted work units.
     pub units: u64,
-    /// Lanes in all.
+    /// All work units of the job.
     pub units_total: u64,
-    /// Lanes recomputed by another before they counted.
+    /// Work units that another worker recomputed before they were accepted.
     pub checks: u64,
     /// The largest contributors, largest first.
     pub contributors: BoundedVec<Contributor, TOP_CONTRIBUTORS_MAX>,
@@ -76,7 +76,7 @@ impl JobProgress {
     }
 }
 
-/// Where in its life a job is.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum JobState {
     /// Being computed.
@@ -128,9 +128,11 @@ impl From<&JobStatus> for JobState {
     }
 }
 
-/// The first job to forget where there is no room for all: the job that ended first; if none has
-/// ended, the oldest.
-pub fn first_to_forget<'a>(jobs: impl IntoIterator<Item = (&'a JobId, &'a Job)>) -> Option<JobId> {
+/// The job to evict when the store is full: the job that ended first; if none has ended, the
+/// oldest.
+pub fn eviction_candidate<'a>(
+    jobs: impl IntoIterator<Item = (&'a JobId, &'a Job)>,
+) -> Option<JobId> {
     let rank = |job: &Job| match &job.status {
         JobStatus::Final { at, .. } | JobStatus::Failed { at, .. } => (false, *at),
         JobStatus::Running | JobStatus::Pending { .. } => (true, job.submitted),
@@ -138,19 +140,19 @@ pub fn first_to_forget<'a>(jobs: impl IntoIterator<Item = (&'a JobId, &'a Job)>)
     jobs.into_iter().min_by_key(|(id, job)| (rank(job), **id)).map(|(id, _)| *id)
 }
 
-/// What a job waits for, and since when.
+/// The reason why a job waits, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct WaitingFor {
-    /// What is missing.
-    pub what: Waiting,
-    /// Since when it has been missing, by the clock of the node that says so.
+    /// The reason.
+    pub reason: WaitReason,
+    /// Since when the job has waited, by the clock of the reporting node.
     pub since_ms: TimeMs,
 }
 
-/// What a job can wait for.
+/// Reasons why a job waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Waiting {
-    /// No worker has asked the coordinator for work lately.
+pub enum WaitReason {
+    /// No worker has requested work from the coordinator lately.
     Workers,
     /// Every result of the round waits for a second worker that recomputes it.
     Checker,
@@ -166,7 +168,7 @@ pub enum Waiting {
     Quorum,
 }
 
-impl Waiting {
+impl WaitReason {
     /// A word for programs.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -181,8 +183,8 @@ impl Waiting {
     }
 }
 
-/// What completes the sentence "The job waits for …".
-impl fmt::Display for Waiting {
+/// Completes the sentence "The job waits for …".
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Workers => "workers: none has asked the coordinator for work",
@@ -196,10 +198,10 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// How many workers take part now: those that asked the coordinator within [`TAKING_PART_MS`], or
-/// hold a lease.
+/// Number of active workers: those that requested work within [`ACTIVE_WORKER_MS`], or hold a
+/// lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct WorkersNow {
+pub struct ActiveWorkers {
     /// Full nodes.
     pub full: u32,
     /// Browsers.
@@ -231,7 +233,7 @@ mod tests {
     fn job(submitted: u64, status: JobStatus) -> Job {
         let dims = vec![1, 2].try_into().unwrap();
         let task = InferenceTask {
-            trained: Digest([1; 32]),
+            training_job: Digest([1; 32]),
             model: Cid::of(CidCodec::DagCbor, b"model"),
             architecture: Architecture { dims, input_exponent: 4, hidden_exponent: 4 },
             rows: 1,
@@ -250,7 +252,7 @@ mod tests {
             .map(|(n, status)| (Digest([n; 32]), job(n.into(), status)))
             .collect();
         let mut forgotten = Vec::new();
-        while let Some(id) = first_to_forget(&jobs) {
+        while let Some(id) = eviction_candidate(&jobs) {
             jobs.remove(&id);
             forgotten.push(id.0[0]);
         }

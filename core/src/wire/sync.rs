@@ -1,6 +1,6 @@
-//! `/tequio/sync/3`: full nodes catch up on final blocks, each with the certificate that makes it
-//! final; or, where that would take too long or nobody has the blocks any more, on the state of a
-//! final block, in proved chunks.
+//! `/tequio/sync/3`: full nodes fetch final blocks, each with its commit certificate. If that takes
+//! too long, or if no peer has the blocks any more, they fetch the state of a final block in proved
+//! chunks.
 
 use super::light::FinalHeader;
 use crate::{
@@ -19,28 +19,28 @@ pub const BLOCKS_MAX: usize = 256;
 /// Most snapshots that a node offers.
 pub const SNAPSHOTS_MAX: usize = 8;
 
-/// A question.
+/// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Request {
-    /// Asks for final blocks.
+    /// Requests final blocks.
     Blocks {
-        /// The first height wanted.
+        /// The first missing height.
         from: Height,
-        /// How many at most.
+        /// Most blocks to send.
         count: u16,
     },
-    /// Asks which states can be had whole.
+    /// Requests the list of available snapshots.
     Snapshots,
-    /// Asks for a part of one.
+    /// Requests a chunk of a snapshot.
     Chunk {
-        /// The height of its header.
+        /// The height of the snapshot's header.
         height: Height,
-        /// Where the part begins: zero, or where the last one ended.
+        /// Where the chunk begins: zero, or the end of the previous chunk.
         from: Digest,
     },
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Response {
@@ -50,11 +50,11 @@ pub enum Response {
     Snapshots(Snapshots),
     /// To [`Request::Chunk`].
     Chunk(StateChunk),
-    /// To [`Request::Chunk`]: that snapshot is not here, or no longer.
+    /// To [`Request::Chunk`]: the node does not have that snapshot, or has dropped it.
     Gone,
 }
 
-/// Final blocks without gaps, from the asked height on; none where there are none.
+/// Final blocks without gaps, from the requested height on. Empty if the node has none.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Blocks {
     /// The sender's final height.
@@ -65,13 +65,13 @@ pub struct Blocks {
     pub blocks: BoundedVec<(Block, Certificate), BLOCKS_MAX>,
 }
 
-/// The states that a node keeps for others to fetch.
+/// The snapshots that a node offers.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Snapshots {
     /// The sender's final height.
     pub head: Height,
     /// The lowest block that the sender still has, or will have.
     pub lowest: Height,
-    /// The final headers whose states they are, ascending.
+    /// The final headers of the snapshots, ascending.
     pub headers: BoundedVec<FinalHeader, SNAPSHOTS_MAX>,
 }

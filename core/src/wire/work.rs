@@ -1,33 +1,33 @@
-//! `/tequio/work/2`: how a worker gets lanes from a job's coordinator and hands in what they come
-//! to.
+//! `/tequio/work/2`: how a worker leases work units from a job's coordinator and submits the
+//! results.
 //!
-//! The worker asks, always: it is leased a task, commits to the result's digest under a salt, and
-//! opens the commitment when told to. Whether it computes a lane for the first time, checks
-//! another's, or backs up a slow one, the messages are the same, so that it cannot treat a check
-//! differently. News of its earlier leases ([`Notice`]) ride on whatever answer goes to it next.
+//! The worker sends every request: it leases a task, commits to the result's digest under a salt,
+//! and reveals the result on request. The messages are the same for a first computation, a check
+//! and a backup, so a worker cannot treat a check differently. Events of earlier leases
+//! ([`LeaseEvent`]) travel with the next response to the worker.
 //!
-//! Also here: [`Task`] and [`Product`], the bytes that go to and come from the thread or Web Worker
-//! that computes.
+//! This module also defines [`Task`] and [`TaskOutput`], the encoded input and output of the thread
+//! or Web Worker that computes.
 
 use super::compact;
 pub use super::progress::{
-    CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX, Waiting, WaitingFor,
-    WorkersNow,
+    ActiveWorkers, CURVE_LEN_MAX, CurvePoint, JobProgress, JobState, TOP_CONTRIBUTORS_MAX,
+    WaitReason, WaitingFor,
 };
 use crate::{
     codec::{self, BoundedVec, DecodeError},
     compute::{
         ComputeError,
         dataset::Samples,
-        exact::{TRACE_VALUES_MAX, UnitTrace, run_unit},
+        exact::{ExactStepTrace, TRACE_VALUES_MAX, run_exact_step},
         infer::{Inference, infer},
-        lane::{
-            LANE_INPUT_BYTES_MAX, LANE_RESULT_BYTES_MAX, LaneId, LaneInput, LaneResult,
-            lane_state_at,
+        local_steps::{
+            LOCAL_STEPS_INPUT_BYTES_MAX, LOCAL_STEPS_RESULT_BYTES_MAX, LocalStepsInput,
+            LocalStepsResult, WorkUnitId, state_before_step,
         },
         params::{Architecture, JobParams, PARAMETERS_MAX},
         predict::Classifier,
-        state::{LaneState, Published, Weights},
+        state::{QuantisedWeights, TrainingState, Weights},
     },
     ledger::job::JobId,
     types::Digest,
@@ -40,198 +40,200 @@ use core::fmt;
 pub const REQUEST_LEN_MAX: usize = 4 * 1024 * 1024;
 /// Largest encoded response, bytes.
 pub const RESPONSE_LEN_MAX: usize = 4 * 1024 * 1024;
-/// Training rows are sent all at once, to be held, if they take at most so many bytes.
-pub const ROWS_HELD_LEN_MAX: usize = 256 * 1024;
-/// Most notices in one response.
-pub const NOTICES_MAX: usize = 32;
+/// All training rows are sent at once, to be cached, if they take at most this many bytes.
+pub const CACHED_ROWS_LEN_MAX: usize = 256 * 1024;
+/// Most lease events in one response.
+pub const LEASE_EVENTS_MAX: usize = 32;
 /// Largest encoded [`Task`], bytes.
-pub const TASK_LEN_MAX: usize = LANE_INPUT_BYTES_MAX + 64;
-/// Largest encoded [`Product`], bytes: that of a trace, larger than that of a result or a state.
-pub const PRODUCT_LEN_MAX: usize = 4 * (2 * TRACE_VALUES_MAX + PARAMETERS_MAX) + 1024;
+pub const TASK_LEN_MAX: usize = LOCAL_STEPS_INPUT_BYTES_MAX + 64;
+/// Largest encoded [`TaskOutput`], bytes: that of a trace, which is larger than a result or a
+/// state.
+pub const TASK_OUTPUT_LEN_MAX: usize = 4 * (2 * TRACE_VALUES_MAX + PARAMETERS_MAX) + 1024;
 const _: () = assert!(
-    PRODUCT_LEN_MAX >= LANE_RESULT_BYTES_MAX + 64 && PRODUCT_LEN_MAX >= 8 * PARAMETERS_MAX + 64
+    TASK_OUTPUT_LEN_MAX >= LOCAL_STEPS_RESULT_BYTES_MAX + 64
+        && TASK_OUTPUT_LEN_MAX >= 8 * PARAMETERS_MAX + 64
 );
 
-/// Names a lease. The number is random, so that one from before a coordinator's restart is never
-/// taken for a new one.
+/// Identifies a lease. The number is random, so a lease from before a coordinator's restart never
+/// matches a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct LeaseId {
-    /// Of which job.
+    /// The job.
     pub job: JobId,
-    /// Which of its leases.
+    /// The number of the lease within the job.
     pub number: u64,
 }
 
-/// What a worker says.
+/// A message of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Request {
-    /// May I have a lane? The answer may be held back while there is none.
-    Ask {
-        /// Of which job.
+    /// Requests a lease. The coordinator may hold the answer back while no work unit is free.
+    RequestLease {
+        /// The job.
         job: JobId,
-        /// How many the worker computes side by side; 0 asks for notices only.
-        lanes: u8,
-        /// What the worker need not be sent again.
-        holds: Holds,
+        /// How many work units the worker computes in parallel; 0 requests lease events only.
+        slots: u8,
+        /// The inputs that the worker has cached.
+        cached: CachedInputs,
     },
-    /// The lane is done; the commitment is
-    /// [`lane_commitment`](crate::compute::lane::lane_commitment).
+    /// Commits to a result by its
+    /// [`result_commitment`](crate::compute::local_steps::result_commitment).
     Commit {
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Binds [`Product::digest`], worker and salt.
+        /// Commitment to [`TaskOutput::digest`], the worker and the salt.
         commitment: Digest,
     },
-    /// Opens the commitment.
-    Open {
-        /// Which lease.
+    /// Reveals the committed result.
+    Reveal {
+        /// The lease.
         lease: LeaseId,
         /// The salt of the commitment.
         salt: [u8; 32],
-        /// What the task came to.
-        #[borsh(serialize_with = "write_product", deserialize_with = "read_product")]
-        product: Product,
+        /// The output of the task.
+        #[borsh(serialize_with = "write_task_output", deserialize_with = "read_task_output")]
+        output: TaskOutput,
     },
-    /// Opens the commitment by the digest alone, where the coordinator wants no more at first.
-    OpenDigest {
-        /// Which lease.
+    /// Reveals only the digest of the result, if the coordinator requests no more at first.
+    RevealDigest {
+        /// The lease.
         lease: LeaseId,
         /// The salt of the commitment.
         salt: [u8; 32],
-        /// The digest of what the task came to.
+        /// The digest of the output.
         digest: Digest,
     },
-    /// Answers [`Notice::NeedState`].
+    /// Answers [`LeaseEvent::StateRequested`].
     State {
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Before which step, from 0.
+        /// The step whose start state is requested, from 0.
         step: u32,
-        /// The state; none if the worker no longer has what it takes to compute it, by which it
-        /// loses.
+        /// The state; none if the worker can no longer compute it, which loses the dispute.
         #[borsh(
             serialize_with = "compact::write_optional_state",
             deserialize_with = "compact::read_optional_state"
         )]
-        state: Option<LaneState>,
+        state: Option<TrainingState>,
     },
 }
 
 impl Request {
-    /// Which job it is about.
+    /// The job of the request.
     pub fn job(&self) -> JobId {
         match self {
-            Self::Ask { job, .. } => *job,
+            Self::RequestLease { job, .. } => *job,
             Self::Commit { lease, .. }
-            | Self::Open { lease, .. }
-            | Self::OpenDigest { lease, .. }
+            | Self::Reveal { lease, .. }
+            | Self::RevealDigest { lease, .. }
             | Self::State { lease, .. } => lease.job,
         }
     }
 
-    /// The job of an encoded request, without decoding the rest: in all of them it stands first.
+    /// The job of an encoded request, without decoding the rest: every request starts with it.
     pub fn job_of(encoded: &[u8]) -> Option<JobId> {
         let job = encoded.get(1..1 + size_of::<JobId>())?;
         job.try_into().ok().map(Digest)
     }
 }
 
-/// What a worker holds of a job of lanes, so that leases need not carry it.
+/// Inputs of a job that a worker has cached, so that leases need not carry them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Holds {
-    /// The weights at the start of this round.
-    pub weights_of: Option<u32>,
-    /// All training rows.
+pub struct CachedInputs {
+    /// The round whose start weights are cached.
+    pub weights_round: Option<u32>,
+    /// Whether all training rows are cached.
     pub rows: bool,
 }
 
-/// What the coordinator answers.
+/// A response of the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Response {
-    /// To the request.
+    /// The answer to the request.
     pub answer: Answer,
-    /// What else has happened since.
-    pub notices: BoundedVec<Notice, NOTICES_MAX>,
+    /// Events of earlier leases.
+    pub events: BoundedVec<LeaseEvent, LEASE_EVENTS_MAX>,
 }
 
 impl Response {
-    /// An answer without news.
-    pub fn of(answer: Answer) -> Self {
-        Self { answer, notices: BoundedVec::new() }
+    /// A response without events.
+    pub fn from_answer(answer: Answer) -> Self {
+        Self { answer, events: BoundedVec::new() }
     }
 
-    /// A refusal without news.
+    /// A refusal without events.
     pub fn refused(refusal: Refusal) -> Self {
-        Self::of(Answer::Refused(refusal))
+        Self::from_answer(Answer::Refused(refusal))
     }
 }
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Answer {
-    /// To [`Request::Ask`].
+    /// To [`Request::RequestLease`].
     Lease(Box<Lease>),
-    /// To [`Request::Ask`]: nothing to do at present.
+    /// To [`Request::RequestLease`]: no work unit is free.
     Idle {
-        /// When to ask again.
+        /// When to send the next request, milliseconds.
         retry_ms: u32,
     },
-    /// To [`Request::Commit`], and to [`Request::OpenDigest`] where the digest is not enough.
-    OpenIt {
-        /// Whether the product is wanted, or its digest first: what another has handed in already
-        /// need not travel again.
-        product: bool,
+    /// To [`Request::Commit`], and to [`Request::RevealDigest`] if the digest is not enough.
+    RevealRequested {
+        /// Whether the full output is requested, or only its digest. A digest is enough if another
+        /// worker has already submitted a result to compare with.
+        full_output: bool,
     },
-    /// To [`Request::Open`] and [`Request::State`]: it will be checked, a notice follows.
+    /// To [`Request::Reveal`] and [`Request::State`]: the coordinator checks the submission, and an
+    /// event follows.
     Received,
     /// Not accepted.
     Refused(Refusal),
 }
 
-/// A lane lent for a time.
+/// A work unit leased for a time.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Lease {
-    /// Its name.
+    /// The lease.
     pub id: LeaseId,
-    /// What to do.
+    /// The work.
     pub assignment: Assignment,
-    /// How long the worker has until it commits.
+    /// Time until the worker must commit, milliseconds.
     pub deadline_ms: u32,
 }
 
-/// What a lease asks for.
+/// The work of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Assignment {
-    /// A task with all that it needs.
+    /// A task with all its inputs.
     Task(Task),
-    /// A lane, without what the worker holds already.
-    Lane(LaneAssignment),
+    /// A work unit of local steps, without the inputs that the worker has cached.
+    LocalSteps(LocalStepsAssignment),
 }
 
-/// A lane, without what the worker holds already.
+/// A work unit of local steps, without the inputs that the worker has cached.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct LaneAssignment {
+pub struct LocalStepsAssignment {
     /// The job's parameters.
     pub params: JobParams,
-    /// Which lane.
-    pub id: LaneId,
+    /// The work unit.
+    pub id: WorkUnitId,
     /// Digest of the weights at the start of the round.
     pub weights_hash: Digest,
-    /// These weights.
-    pub weights: SentWeights,
+    /// The weights with that digest.
+    pub weights: LeaseWeights,
     /// The training rows.
-    pub rows: SentRows,
+    pub rows: LeaseRows,
 }
 
-/// The weights of a [`LaneAssignment`].
+/// The weights of a [`LocalStepsAssignment`].
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum SentWeights {
-    /// The worker holds them, or they are on their way to it.
-    Held,
-    /// Here they are.
-    Here(
+pub enum LeaseWeights {
+    /// The worker has cached them, or an earlier lease carries them.
+    Cached,
+    /// The weights themselves.
+    Inline(
         #[borsh(
             serialize_with = "compact::write_weights",
             deserialize_with = "compact::read_weights"
@@ -240,82 +242,83 @@ pub enum SentWeights {
     ),
 }
 
-/// The rows of a [`LaneAssignment`].
+/// The rows of a [`LocalStepsAssignment`].
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum SentRows {
-    /// The worker holds all training rows.
-    Held,
-    /// Those of the lane.
-    Lane(Samples),
-    /// All training rows: it is to hold them.
+pub enum LeaseRows {
+    /// The worker has cached all training rows.
+    Cached,
+    /// The rows of the work unit.
+    Unit(Samples),
+    /// All training rows, which the worker caches.
     All(Samples),
 }
 
 impl Assignment {
-    /// Which lane or unit it is about.
-    pub const fn id(&self) -> LaneId {
+    /// The work unit.
+    pub const fn id(&self) -> WorkUnitId {
         match self {
             Self::Task(task) => task.id(),
-            Self::Lane(lane) => lane.id,
+            Self::LocalSteps(assignment) => assignment.id,
         }
     }
 }
 
-/// News of an earlier lease.
+/// An event of an earlier lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Notice {
-    /// Checked and counted.
+pub enum LeaseEvent {
+    /// The result was checked and counts.
     Accepted {
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
         /// Multiply-accumulates credited.
         macs: u64,
     },
-    /// Refused.
+    /// The result was rejected.
     Rejected {
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
-        /// Why.
+        /// Why the result was rejected.
         reason: Reason,
     },
-    /// Somebody else was faster; nothing is held against the worker.
+    /// Another worker was faster. The worker is not penalised.
     Superseded {
-        /// Which lease.
+        /// The lease.
         lease: LeaseId,
     },
-    /// Two results differ: the state before a step is wanted, as [`Request::State`].
-    NeedState {
-        /// Which lease.
+    /// Two results differ: the coordinator requests the state before a step, see
+    /// [`Request::State`].
+    StateRequested {
+        /// The lease.
         lease: LeaseId,
-        /// Before which step, from 0.
+        /// The step, from 0.
         step: u32,
-        /// How long the worker has.
+        /// Time until the answer must arrive, milliseconds.
         within_ms: u32,
     },
 }
 
-/// Why a request is not served.
+/// Why the coordinator refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum Refusal {
-    /// No such job here.
+    /// The node does not coordinate such a job.
     #[error("no such job here")]
     UnknownJob,
-    /// Over, or not begun.
+    /// The job is over or has not begun.
     #[error("the job is not running")]
     NotRunning,
-    /// Never granted to this worker, expired, or settled.
+    /// The lease was never granted to this worker, has expired, or is settled.
     #[error("no such lease, or it has expired")]
     UnknownLease,
-    /// Not the message that this lease waits for.
+    /// The lease expects another message.
     #[error("out of turn")]
-    OutOfTurn,
+    UnexpectedMessage,
     /// This worker's results were wrong.
     #[error("barred from this job for wrong results")]
     Banned,
-    /// Too many ask.
+    /// Too many requests.
     #[error("busy")]
     Busy,
-    /// Not a request that this node understands.
+    /// The node cannot decode the request.
     #[error("malformed request")]
     Malformed,
 }
@@ -323,30 +326,31 @@ pub enum Refusal {
 /// Why a result was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Reason {
-    /// This step, from 0, was computed wrongly: proved by replaying it.
+    /// This step, from 0, is wrong: proved by replaying it.
     WrongStep(u32),
     /// The steps are right, but the delta is not their sum.
     WrongDelta,
-    /// Result and salt are not what was committed to.
-    WrongOpening,
-    /// No honest result has this form.
+    /// Result and salt do not match the commitment.
+    WrongReveal,
+    /// The form of the result is invalid.
     Malformed,
-    /// Committed, but did not open in time.
-    NotOpened,
-    /// Did not show the state before the disputed step in time.
+    /// The worker committed, but did not reveal in time.
+    NotRevealed,
+    /// The worker did not send the state before the disputed step in time.
     StateWithheld,
-    /// Showed a state that is not the one committed to.
+    /// The worker sent a state that does not match its commitment.
     WrongState,
-    /// A product of matrices is wrong: found by Freivalds' check.
+    /// A matrix product is wrong: found by Freivalds' check.
     WrongProduct,
 }
 
-/// What a rejection says of the worker.
+/// What a rejection implies about the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum RejectionKind {
-    /// The result did not come in time: a frozen tab, a slow line. Nothing was found wrong.
+    /// The result was late, for example because of a frozen tab or a slow connection. Nothing was
+    /// found wrong.
     Late,
-    /// The worker did not show what a dispute asked for. Nothing was found wrong.
+    /// The worker did not send what a dispute required. Nothing was found wrong.
     Withheld,
     /// The result was found wrong.
     Wrong,
@@ -364,14 +368,14 @@ impl RejectionKind {
 }
 
 impl Reason {
-    /// What this reason says of the worker.
+    /// What this reason implies about the worker.
     pub const fn kind(self) -> RejectionKind {
         match self {
-            Self::NotOpened => RejectionKind::Late,
+            Self::NotRevealed => RejectionKind::Late,
             Self::StateWithheld => RejectionKind::Withheld,
             Self::WrongStep(_)
             | Self::WrongDelta
-            | Self::WrongOpening
+            | Self::WrongReveal
             | Self::Malformed
             | Self::WrongState
             | Self::WrongProduct => RejectionKind::Wrong,
@@ -384,9 +388,9 @@ impl fmt::Display for Reason {
         match self {
             Self::WrongStep(step) => write!(f, "step {step} is computed wrongly"),
             Self::WrongDelta => f.write_str("the delta is not that of its steps"),
-            Self::WrongOpening => f.write_str("what was opened is not what was committed to"),
+            Self::WrongReveal => f.write_str("what was opened is not what was committed to"),
             Self::Malformed => f.write_str("the result has not the form of one"),
-            Self::NotOpened => f.write_str("the commitment was not opened in time"),
+            Self::NotRevealed => f.write_str("the commitment was not opened in time"),
             Self::StateWithheld => f.write_str("the disputed state was not shown in time"),
             Self::WrongProduct => f.write_str("a matrix product is wrong"),
             Self::WrongState => f.write_str("the disputed state is not the one committed to"),
@@ -394,151 +398,152 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Something to compute.
+/// A task to compute.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Task {
-    /// A lane.
-    Lane(LaneInput),
-    /// The state of a lane before a step.
+    /// Local steps.
+    LocalSteps(LocalStepsInput),
+    /// The state of local steps before a given step.
     State {
-        /// Which lane.
-        input: LaneInput,
-        /// Which step, from 0.
+        /// The local steps.
+        input: LocalStepsInput,
+        /// The step, from 0.
         step: u32,
     },
-    /// A unit of one step, of a job in exact mode.
-    Unit(UnitInput),
-    /// A part of a batch to be answered.
-    Infer(InferInput),
+    /// An exact step, of a job in exact mode.
+    ExactStep(ExactStepInput),
+    /// A part of an inference batch.
+    InferencePart(InferencePartInput),
 }
 
-/// All that a worker needs to answer a part of a batch.
+/// The complete input of an inference part.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct InferInput {
-    /// Which part, as a lane of the only round.
-    pub id: LaneId,
+pub struct InferencePartInput {
+    /// The work unit; the batch is a single round.
+    pub id: WorkUnitId,
     /// The model's shape.
     pub architecture: Architecture,
-    /// Its weights.
-    pub published: Published,
+    /// The model's weights.
+    pub quantised: QuantisedWeights,
     /// The rows of the part.
     pub rows: Samples,
 }
 
-/// All that a worker needs to compute a unit.
+/// The complete input of an exact step.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct UnitInput {
+pub struct ExactStepInput {
     /// The job's parameters.
     pub params: JobParams,
-    /// Which unit.
-    pub id: LaneId,
+    /// The work unit.
+    pub id: WorkUnitId,
     /// The weights of this round.
-    pub published: Published,
-    /// The rows of the unit.
+    pub quantised: QuantisedWeights,
+    /// The rows of the work unit.
     pub rows: Samples,
 }
 
-/// What a task comes to.
+/// The output of a task.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Product {
-    /// Of [`Task::Lane`].
-    Lane(LaneResult),
+pub enum TaskOutput {
+    /// Of [`Task::LocalSteps`].
+    LocalSteps(LocalStepsResult),
     /// Of [`Task::State`].
-    State(LaneState),
-    /// Of [`Task::Unit`].
-    Unit(UnitTrace),
-    /// Of [`Task::Infer`].
-    Answers(Inference),
+    State(TrainingState),
+    /// Of [`Task::ExactStep`].
+    ExactStep(ExactStepTrace),
+    /// Of [`Task::InferencePart`].
+    InferencePart(Inference),
 }
 
-/// Writes a product as it travels: each number in as many bits as it needs.
-fn write_product<W: io::Write>(product: &Product, writer: &mut W) -> io::Result<()> {
-    match product {
-        Product::Lane(lane) => {
+/// Writes a task output, each number in as many bits as it needs.
+fn write_task_output<W: io::Write>(output: &TaskOutput, writer: &mut W) -> io::Result<()> {
+    match output {
+        TaskOutput::LocalSteps(result) => {
             0u8.serialize(writer)?;
-            compact::write_lane(lane, writer)
+            compact::write_local_steps(result, writer)
         }
-        Product::State(state) => {
+        TaskOutput::State(state) => {
             1u8.serialize(writer)?;
             compact::write_state(state, writer)
         }
-        Product::Unit(unit) => {
+        TaskOutput::ExactStep(trace) => {
             2u8.serialize(writer)?;
-            compact::write_unit(unit, writer)
+            compact::write_exact_step(trace, writer)
         }
-        Product::Answers(answers) => {
+        TaskOutput::InferencePart(answers) => {
             3u8.serialize(writer)?;
-            compact::write_answers(answers, writer)
+            compact::write_inference(answers, writer)
         }
     }
 }
 
-/// Reads a product as it travels.
-fn read_product<R: io::Read>(reader: &mut R) -> io::Result<Product> {
+/// Reads a task output.
+fn read_task_output<R: io::Read>(reader: &mut R) -> io::Result<TaskOutput> {
     match u8::deserialize_reader(reader)? {
-        0 => compact::read_lane(reader).map(Product::Lane),
-        1 => compact::read_state(reader).map(Product::State),
-        2 => compact::read_unit(reader).map(Product::Unit),
-        3 => compact::read_answers(reader).map(Product::Answers),
+        0 => compact::read_local_steps(reader).map(TaskOutput::LocalSteps),
+        1 => compact::read_state(reader).map(TaskOutput::State),
+        2 => compact::read_exact_step(reader).map(TaskOutput::ExactStep),
+        3 => compact::read_inference(reader).map(TaskOutput::InferencePart),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "unknown product")),
     }
 }
 
-impl Product {
-    /// What a worker commits to; states are not committed to, they answer for what was.
-    pub fn digest(&self, id: &LaneId) -> Option<Digest> {
+impl TaskOutput {
+    /// The digest that a worker commits to. States have none, because a worker sends them only in
+    /// disputes.
+    pub fn digest(&self, id: &WorkUnitId) -> Option<Digest> {
         match self {
-            Self::Lane(result) => Some(result.digest),
-            Self::Unit(trace) => Some(trace.digest(id)),
-            Self::Answers(answers) => Some(answers.digest(&id.job, id.lane)),
+            Self::LocalSteps(result) => Some(result.digest),
+            Self::ExactStep(trace) => Some(trace.digest(id)),
+            Self::InferencePart(answers) => Some(answers.digest(&id.job, id.unit)),
             Self::State(_) => None,
         }
     }
 }
 
-/// Why an encoded task came to nothing.
+/// Why an encoded task has no output.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TaskError {
-    /// Not a task.
+    /// The bytes are not a task.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// A task that cannot be computed.
+    /// The task cannot be computed.
     #[error(transparent)]
     Compute(#[from] ComputeError),
 }
 
 impl Task {
-    /// Which lane or unit it is about.
-    pub const fn id(&self) -> LaneId {
+    /// The work unit.
+    pub const fn id(&self) -> WorkUnitId {
         match self {
-            Self::Lane(input) | Self::State { input, .. } => input.id,
-            Self::Unit(input) => input.id,
-            Self::Infer(input) => input.id,
+            Self::LocalSteps(input) | Self::State { input, .. } => input.id,
+            Self::ExactStep(input) => input.id,
+            Self::InferencePart(input) => input.id,
         }
     }
 
-    /// Computes it.
-    pub fn run(&self) -> Result<Product, ComputeError> {
+    /// Computes the task.
+    pub fn run(&self) -> Result<TaskOutput, ComputeError> {
         match self {
-            Self::Lane(input) => input.run().map(Product::Lane),
+            Self::LocalSteps(input) => input.run().map(TaskOutput::LocalSteps),
             Self::State { input, step } => {
                 let plan = input.params.clone().validate()?;
-                lane_state_at(&plan, &input.id, &input.weights, &input.rows, *step)
-                    .map(Product::State)
+                state_before_step(&plan, &input.id, &input.weights, &input.rows, *step)
+                    .map(TaskOutput::State)
             }
-            Self::Unit(UnitInput { params, id, published, rows }) => {
+            Self::ExactStep(ExactStepInput { params, id, quantised, rows }) => {
                 let plan = params.clone().validate()?;
-                run_unit(&plan, id.round, id.lane, published, rows).map(Product::Unit)
+                run_exact_step(&plan, id.round, id.unit, quantised, rows).map(TaskOutput::ExactStep)
             }
-            Self::Infer(InferInput { architecture, published, rows, .. }) => {
-                infer(&Classifier::new(architecture.clone(), published.clone())?, rows)
-                    .map(Product::Answers)
+            Self::InferencePart(InferencePartInput { architecture, quantised, rows, .. }) => {
+                infer(&Classifier::new(architecture.clone(), quantised.clone())?, rows)
+                    .map(TaskOutput::InferencePart)
             }
         }
     }
 }
 
-/// Computes an encoded [`Task`] to an encoded [`Product`]: what a Web Worker does.
+/// Computes an encoded [`Task`] to an encoded [`TaskOutput`], in a Web Worker for example.
 pub fn run_encoded(task: &[u8]) -> Result<Vec<u8>, TaskError> {
     Ok(codec::encode(&codec::decode::<Task>(task, TASK_LEN_MAX)?.run()?))
 }
@@ -553,9 +558,9 @@ mod tests {
         let job = Digest([7; 32]);
         let lease = LeaseId { job, number: 1 };
         for request in [
-            Request::Ask { job, lanes: 1, holds: Holds::default() },
+            Request::RequestLease { job, slots: 1, cached: CachedInputs::default() },
             Request::Commit { lease, commitment: Digest([1; 32]) },
-            Request::OpenDigest { lease, salt: [2; 32], digest: Digest([3; 32]) },
+            Request::RevealDigest { lease, salt: [2; 32], digest: Digest([3; 32]) },
             Request::State { lease, step: 1, state: None },
         ] {
             assert_eq!(Request::job_of(&codec::encode(&request)), Some(job));

@@ -1,9 +1,9 @@
-//! Each attack on rule 5 of the design, "Checks of work": what is wrong never counts, who is wrong
-//! is named.
+//! Attacks on rule 5 of the design, "Checks of work": wrong results never count, and their workers
+//! are named.
 
-use crate::sim::{Lie, Profile, Sim, node_id};
+use crate::sim::{ByzantineFault, Profile, Sim, node_id};
 use tequio_core::{
-    compute::lane::{EpochOrder, LaneInput},
+    compute::local_steps::{EpochOrder, LocalStepsInput},
     compute::params::Plan,
     scheduler::coordinator::{Outcome, Rejection},
     wire::work::{Reason, RejectionKind},
@@ -11,51 +11,54 @@ use tequio_core::{
 
 const ROUNDS: u32 = 5;
 
-/// Two honest workers and a liar: the weights must be right, the liar named, nobody else.
-fn caught(seed: u64, lie: Lie) -> (Sim, Outcome) {
-    let mut sim = Sim::new(seed, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::lying(lie)]);
+/// Runs two honest workers and a Byzantine one. The weights must be correct, and only the Byzantine
+/// worker may be rejected.
+fn run_with_fault(seed: u64, fault: ByzantineFault) -> (Sim, Outcome) {
+    let mut sim =
+        Sim::new(seed, ROUNDS, &[Profile::HONEST, Profile::HONEST, Profile::byzantine(fault)]);
     let outcome = sim.run_exact(300_000);
-    assert!(!sim.rejections.is_empty(), "seed {seed}: {lie:?} was not noticed");
+    assert!(!sim.rejections.is_empty(), "seed {seed}: {fault:?} was not noticed");
     assert!(
         sim.rejections.iter().all(|r| r.worker == node_id(2)),
         "seed {seed}: {:?}",
         sim.rejections
     );
-    // The record accuses nobody of having been late.
+    // The record lists no late results.
     let refused: Vec<Rejection> =
         sim.rejections.iter().filter(|r| r.reason.kind() != RejectionKind::Late).copied().collect();
     assert_eq!(outcome.rejected as usize, refused.len());
     assert_eq!(outcome.rejections, refused);
-    // Lies that are proved bar the liar, so nothing of it is ever accepted.
-    no_wrong_lane(&sim);
+    // A proved fault bans its worker, so no later result of that worker is accepted.
+    assert_units_correct(&sim);
     (sim, outcome)
 }
 
-/// Every lane on disk is what an honest worker computes from the weights of its round.
-fn no_wrong_lane(sim: &Sim) {
+/// Checks that every accepted unit on disk is what an honest worker computes from the weights of
+/// its round.
+fn assert_units_correct(sim: &Sim) {
     let plan: Plan = sim.plan();
     let mut starts = vec![tequio_core::compute::state::Weights::initial(&plan)];
     tequio_core::compute::train::train(&plan, sim.data().train(), |_, w| starts.push(w.clone()))
         .unwrap();
     let mut order = EpochOrder::new(sim.data().train().rows());
-    for lane in &sim.accepted {
-        let id = tequio_core::compute::lane::LaneId {
+    for accepted in &sim.accepted {
+        let id = tequio_core::compute::local_steps::WorkUnitId {
             job: crate::sim::JOB,
-            round: lane.round,
-            lane: lane.lane,
+            round: accepted.round,
+            unit: accepted.unit,
         };
-        let input = LaneInput::assemble(
+        let input = LocalStepsInput::assemble(
             &plan,
             &mut order,
             sim.data().train(),
-            &starts[lane.round as usize],
+            &starts[accepted.round as usize],
             id,
         )
         .unwrap();
         assert_eq!(
             input.run().unwrap().digest,
-            lane.result.digest,
-            "seed {}: wrong lane {id:?}",
+            accepted.result.digest,
+            "seed {}: wrong unit {id:?}",
             sim.seed
         );
     }
@@ -65,8 +68,9 @@ fn no_wrong_lane(sim: &Sim) {
 fn a_wrong_step_is_found_whichever_it_is() {
     for step in 0..4 {
         for seed in 0..4 {
-            let (sim, _) = caught(100 + 10 * seed + u64::from(step), Lie::Step(step));
-            // Each lane that it had in hand when it was found out is settled by itself.
+            let (sim, _) =
+                run_with_fault(100 + 10 * seed + u64::from(step), ByzantineFault::Step(step));
+            // Each unit that the worker held when it was caught is settled by itself.
             let wrong = |r: &Rejection| r.reason == Reason::WrongStep(step) && r.round == 0;
             assert!(sim.rejections.iter().all(wrong), "{:?}", sim.rejections);
         }
@@ -76,51 +80,51 @@ fn a_wrong_step_is_found_whichever_it_is() {
 #[test]
 fn a_wrong_delta_under_honest_digests_is_found() {
     for seed in 0..4 {
-        let (sim, _) = caught(200 + seed, Lie::Delta);
+        let (sim, _) = run_with_fault(200 + seed, ByzantineFault::Delta);
         assert_eq!(sim.rejections[0].reason, Reason::WrongDelta);
-        let (sim, _) = caught(210 + seed, Lie::Poison);
+        let (sim, _) = run_with_fault(210 + seed, ByzantineFault::Poison);
         assert_eq!(sim.rejections[0].reason, Reason::WrongDelta);
     }
 }
 
 #[test]
-fn a_commitment_that_is_not_opened_costs_the_lease() {
-    let (sim, outcome) = caught(220, Lie::NeverOpens);
-    assert!(sim.rejections.iter().all(|r| r.reason == Reason::NotOpened));
+fn a_commitment_that_is_not_revealed_costs_the_lease() {
+    let (sim, outcome) = run_with_fault(220, ByzantineFault::NeverReveals);
+    assert!(sim.rejections.iter().all(|r| r.reason == Reason::NotRevealed));
     assert_eq!(outcome.rejected, 0);
-    let (sim, outcome) = caught(221, Lie::OpensLate(30_000));
-    assert!(sim.rejections.iter().all(|r| r.reason == Reason::NotOpened));
+    let (sim, outcome) = run_with_fault(221, ByzantineFault::RevealsLate(30_000));
+    assert!(sim.rejections.iter().all(|r| r.reason == Reason::NotRevealed));
     assert_eq!(outcome.rejected, 0);
 }
 
 #[test]
-fn a_commitment_that_is_opened_a_little_late_is_good() {
+fn a_commitment_that_is_revealed_a_little_late_counts() {
     let mut sim = Sim::new(
         222,
         ROUNDS,
-        &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::OpensLate(500))],
+        &[Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::RevealsLate(500))],
     );
     assert_eq!(sim.run_exact(300_000).rejected, 0);
 }
 
 #[test]
 fn another_salt_or_form_is_refused() {
-    let (sim, _) = caught(230, Lie::WrongSalt);
-    assert_eq!(sim.rejections[0].reason, Reason::WrongOpening);
-    let (sim, _) = caught(231, Lie::Malformed);
+    let (sim, _) = run_with_fault(230, ByzantineFault::WrongSalt);
+    assert_eq!(sim.rejections[0].reason, Reason::WrongReveal);
+    let (sim, _) = run_with_fault(231, ByzantineFault::Malformed);
     assert_eq!(sim.rejections[0].reason, Reason::Malformed);
 }
 
 #[test]
-fn who_does_not_show_the_disputed_state_loses() {
+fn a_worker_without_the_disputed_state_loses_the_dispute() {
     let mut reasons = Vec::new();
     for seed in 240..250 {
-        let (sim, _) = caught(seed, Lie::Withholds(2));
+        let (sim, _) = run_with_fault(seed, ByzantineFault::WithholdsState(2));
         reasons.extend(sim.rejections.iter().map(|r| r.reason));
-        let (sim, _) = caught(seed + 10, Lie::WrongState(2));
+        let (sim, _) = run_with_fault(seed + 10, ByzantineFault::WrongState(2));
         reasons.extend(sim.rejections.iter().map(|r| r.reason));
     }
-    // As the first of a dispute it is asked, as the second it is just proved wrong.
+    // The first worker of a dispute must send the state; the second one is simply proved wrong.
     for reason in [Reason::StateWithheld, Reason::WrongState, Reason::WrongStep(2)] {
         assert!(reasons.contains(&reason), "{reasons:?}");
     }
@@ -134,8 +138,8 @@ fn vanishing_workers_cost_time_only() {
         &[
             Profile::HONEST,
             Profile::HONEST,
-            Profile::lying(Lie::Vanishes),
-            Profile { guest: true, ..Profile::lying(Lie::Vanishes) },
+            Profile::byzantine(ByzantineFault::Vanishes),
+            Profile { is_browser: true, ..Profile::byzantine(ByzantineFault::Vanishes) },
         ],
     );
     let outcome = sim.run_exact(60_000);
@@ -143,32 +147,33 @@ fn vanishing_workers_cost_time_only() {
 }
 
 #[test]
-fn a_crowd_that_takes_leases_and_vanishes_cannot_hold_the_job_up() {
-    // New identities keep coming and each takes what it can get.
-    let mut crowd = vec![Profile { latency_ms: 1, ..Profile::lying(Lie::Vanishes) }; 40];
+fn many_vanishing_workers_cannot_stall_the_job() {
+    // New identities keep joining, and each takes as many leases as it can get.
+    let mut crowd =
+        vec![Profile { latency_ms: 1, ..Profile::byzantine(ByzantineFault::Vanishes) }; 40];
     crowd.push(Profile::HONEST);
     let mut sim = Sim::new(261, ROUNDS, &crowd);
     let outcome = sim.run_exact(120_000);
-    println!("{} ms, of {} lanes the host computed {}", sim.now, outcome.units, sim.host_computed);
+    println!("{} ms, of {} units the host computed {}", sim.now, outcome.units, sim.host_computed);
     assert_eq!(outcome.rejected, 0);
 }
 
 #[test]
-fn liars_at_different_steps_do_not_save_one_another() {
-    // Whoever wins a dispute is checked again: the opponent of a liar may be a liar.
+fn byzantine_workers_at_different_steps_do_not_save_one_another() {
+    // The winner of a dispute is checked again, because both workers may be Byzantine.
     for seed in 270..280 {
         let mut sim = Sim::new(
             seed,
             ROUNDS,
             &[
-                Profile::lying(Lie::Step(1)),
-                Profile::lying(Lie::Step(3)),
-                Profile::lying(Lie::Delta),
+                Profile::byzantine(ByzantineFault::Step(1)),
+                Profile::byzantine(ByzantineFault::Step(3)),
+                Profile::byzantine(ByzantineFault::Delta),
                 Profile::HONEST,
             ],
         );
         let outcome = sim.run_exact(300_000);
-        no_wrong_lane(&sim);
+        assert_units_correct(&sim);
         let honest = node_id(3);
         assert!(
             sim.rejections.iter().all(|r| r.worker != honest),
@@ -184,37 +189,50 @@ fn one_honest_worker_and_the_host_are_enough() {
     let mut sim = Sim::new(
         281,
         2,
-        &[Profile::lying(Lie::Step(0)), Profile::lying(Lie::Delta), Profile::HONEST],
+        &[
+            Profile::byzantine(ByzantineFault::Step(0)),
+            Profile::byzantine(ByzantineFault::Delta),
+            Profile::HONEST,
+        ],
     );
     sim.run_exact(300_000);
-    no_wrong_lane(&sim);
+    assert_units_correct(&sim);
 }
 
 #[test]
-fn colluders_are_caught_by_canaries() {
-    // Two workers who lie alike agree; only this host's own computation tells.
-    let colluders = [Profile::lying(Lie::Step(2)), Profile::lying(Lie::Step(2)), Profile::HONEST];
-    let mut sim = Sim::with(290, ROUNDS, &colluders, |_, config| config.canary = 65536);
+fn colluders_are_caught_by_spot_checks() {
+    // Two workers with the same wrong result agree. Only this host's own computation detects it.
+    let colluders = [
+        Profile::byzantine(ByzantineFault::Step(2)),
+        Profile::byzantine(ByzantineFault::Step(2)),
+        Profile::HONEST,
+    ];
+    let mut sim = Sim::with(290, ROUNDS, &colluders, |_, config| config.spot_check = 65536);
     sim.run_exact(300_000);
-    no_wrong_lane(&sim);
-    for liar in [node_id(0), node_id(1)] {
-        assert!(sim.rejections.iter().any(|r| r.worker == liar), "{:?}", sim.rejections);
+    assert_units_correct(&sim);
+    for byzantine in [node_id(0), node_id(1)] {
+        assert!(sim.rejections.iter().any(|r| r.worker == byzantine), "{:?}", sim.rejections);
     }
-    // The mitigation off, the lie goes through.
-    let mut sim = Sim::with(291, ROUNDS, &colluders, |_, config| config.canary = 0);
+    // Without spot checks, the wrong result is accepted.
+    let mut sim = Sim::with(291, ROUNDS, &colluders, |_, config| config.spot_check = 0);
     let outcome = sim.run(300_000);
     assert_ne!(outcome.trained().unwrap().weights.hash(), sim.expected().hash());
 }
 
 #[test]
-fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
-    let crowd = [Profile::HONEST, Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Poison)];
+fn one_wrong_unit_ruins_an_unchecked_job_and_no_checked_one() {
+    let crowd = [
+        Profile::HONEST,
+        Profile::HONEST,
+        Profile::HONEST,
+        Profile::byzantine(ByzantineFault::Poison),
+    ];
     let honest = Sim::new(300, 30, &crowd).expected();
-    // Checks off: nothing is drawn, everybody has a history, no canary.
+    // Checks are off: no unit is drawn, every worker has a history, and there are no spot checks.
     let mut sim = Sim::with(300, 30, &crowd, |task, config| {
-        task.checked = 0;
-        config.history = 0;
-        config.canary = 0;
+        task.spot_check_share = 0;
+        config.history_min = 0;
+        config.spot_check = 0;
     });
     let unchecked = sim.run(300_000);
     assert_ne!(unchecked.trained().unwrap().weights.hash(), honest.hash());
@@ -222,8 +240,8 @@ fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
     let checked = sim.run_exact(300_000);
     assert!(checked.rejected >= 1);
     let (bad, good) = (
-        unchecked.trained().unwrap().accuracy.share(),
-        checked.trained().unwrap().accuracy.share(),
+        unchecked.trained().unwrap().accuracy.fraction(),
+        checked.trained().unwrap().accuracy.fraction(),
     );
     println!("accuracy unchecked {bad:.3}, checked {good:.3}");
     assert!(bad + 0.2 < good, "unchecked {bad}, checked {good}");
@@ -232,9 +250,9 @@ fn one_bad_lane_ruins_an_unchecked_job_and_no_checked_one() {
 #[test]
 fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
     let mut sim = Sim::with(310, 40, &[Profile::HONEST; 3], |task, config| {
-        task.checked = 65536 / 4;
-        config.canary = 0;
-        config.history = 10;
+        task.spot_check_share = 65536 / 4;
+        config.spot_check = 0;
+        config.history_min = 10;
     });
     let outcome = sim.run_exact(300_000);
     let share = outcome.checks as f64 / outcome.units as f64;
@@ -250,13 +268,18 @@ fn a_share_is_checked_once_there_is_a_history_and_all_of_the_last_round() {
 
 #[test]
 fn honest_majorities_are_not_needed() {
-    let liars =
-        (0..6).map(|i| Profile::lying(if i % 2 == 0 { Lie::Step(i / 2) } else { Lie::Delta }));
-    let crowd: Vec<Profile> = liars.chain([Profile::HONEST, Profile::HONEST]).collect();
+    let byzantine = (0..6).map(|i| {
+        Profile::byzantine(if i % 2 == 0 {
+            ByzantineFault::Step(i / 2)
+        } else {
+            ByzantineFault::Delta
+        })
+    });
+    let crowd: Vec<Profile> = byzantine.chain([Profile::HONEST, Profile::HONEST]).collect();
     for seed in 320..324 {
-        // Of these, numbers 1, 3 and 5 lie alike: only canaries are sure to tell.
-        let mut sim = Sim::with(seed, ROUNDS, &crowd, |_, config| config.canary = 65536);
+        // Workers 1, 3 and 5 submit the same wrong results, so only spot checks surely detect them.
+        let mut sim = Sim::with(seed, ROUNDS, &crowd, |_, config| config.spot_check = 65536);
         sim.run_exact(300_000);
-        no_wrong_lane(&sim);
+        assert_units_correct(&sim);
     }
 }

@@ -1,34 +1,40 @@
-//! Batch inference: every part is checked by Freivalds, and the answers are those of one process.
+//! Batch inference: Freivalds' check verifies every part, and the answers equal those of one
+//! process.
 
-use crate::sim::{JOB, Lie, Profile, Sim, node_id};
+use crate::sim::{ByzantineFault, JOB, Profile, Sim, node_id};
 use tequio_core::{
     machine::Machine,
-    scheduler::coordinator::{Concluded, Coordinator, Material, Outcome, Output, StartError},
+    scheduler::coordinator::{Completion, Coordinator, JobInput, Outcome, Output, StartError},
     wire::work::Reason,
 };
 
-/// Some more than ten parts of 512.
+/// Somewhat more rows than ten parts of 512.
 const ROWS: u32 = 5_300;
 const PARTS: u64 = 11;
 
 fn run(sim: &mut Sim) -> Outcome {
     let outcome = sim.run(300_000);
-    assert_eq!(outcome.concluded, Concluded::Answered(sim.expected_answers()), "seed {}", sim.seed);
+    assert_eq!(
+        outcome.completion,
+        Completion::Inferred(sim.expected_answers()),
+        "seed {}",
+        sim.seed
+    );
     assert_eq!(outcome.units, PARTS);
     outcome
 }
 
 #[test]
 fn any_mix_gives_the_answers_of_one_process() {
-    let guest = Profile { guest: true, slots: 1, lane_ms: 40, ..Profile::HONEST };
+    let browser = Profile { is_browser: true, slots: 1, unit_ms: 40, ..Profile::HONEST };
     for (seed, crowd) in
-        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]]
+        [vec![Profile::HONEST], vec![Profile::HONEST, browser], vec![Profile::HONEST; 6]]
             .iter()
             .enumerate()
     {
         let mut sim = Sim::batch(700 + seed as u64, ROWS, crowd);
         let outcome = run(&mut sim);
-        // All is checked, and nothing is computed twice.
+        // All parts are checked, and no part is computed twice.
         assert_eq!((outcome.checks, outcome.rejected, sim.host_computed), (PARTS, 0, 0));
         // Each part is credited with its own size: the last one is shorter.
         let macs: u64 = outcome.contributors.iter().map(|c| c.macs).sum();
@@ -39,7 +45,8 @@ fn any_mix_gives_the_answers_of_one_process() {
 #[test]
 fn a_wrong_product_and_a_wrong_class_are_found() {
     for which in 0..2 {
-        let crowd = [Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Product(which))];
+        let crowd =
+            [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Product(which))];
         let mut sim = Sim::batch(710, ROWS, &crowd);
         run(&mut sim);
         assert!(!sim.rejections.is_empty());
@@ -56,7 +63,11 @@ fn vanished_workers_do_not_hold_a_batch_up() {
     let mut sim = Sim::batch(
         720,
         ROWS,
-        &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Twice)],
+        &[
+            Profile::HONEST,
+            Profile::byzantine(ByzantineFault::Vanishes),
+            Profile::byzantine(ByzantineFault::Duplicates),
+        ],
     );
     assert_eq!(run(&mut sim).rejected, 0);
 }
@@ -75,15 +86,13 @@ fn answers_survive_a_crash_at_any_write() {
 #[test]
 fn a_batch_of_other_rows_or_another_model_is_refused() {
     let sim = Sim::batch(740, 100, &[]);
-    let Material::Inference { classifier, .. } = &sim.material else { unreachable!() };
-    let Material::Inference { rows, .. } = Sim::batch(740, 99, &[]).material else {
-        unreachable!()
-    };
-    let other = Material::Inference { classifier: classifier.clone(), rows };
-    let start = |material| Coordinator::new(0, JOB, sim.spec.clone(), material, sim.config.clone());
-    assert!(matches!(start(other), Err(StartError::OtherData { expected: 100, found: 99 })));
+    let JobInput::Inference { classifier, .. } = &sim.input else { unreachable!() };
+    let JobInput::Inference { rows, .. } = Sim::batch(740, 99, &[]).input else { unreachable!() };
+    let other = JobInput::Inference { classifier: classifier.clone(), rows };
+    let start = |input| Coordinator::new(0, JOB, sim.spec.clone(), input, sim.config.clone());
+    assert!(matches!(start(other), Err(StartError::WrongDataset { expected: 100, found: 99 })));
     let training = crate::sim::data();
-    assert_eq!(start(training.into()).unwrap_err(), StartError::OtherKind);
-    let mut honest = start(sim.material.clone()).unwrap();
+    assert_eq!(start(training.into()).unwrap_err(), StartError::WrongInput);
+    let mut honest = start(sim.input.clone()).unwrap();
     assert!(!matches!(honest.poll(), Some(Output::Finished(_))));
 }

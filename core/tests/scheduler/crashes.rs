@@ -1,12 +1,11 @@
-//! The coordinator dies at every point at which it writes, before and after the write: the weights
-//! are the same.
+//! Crashes of the coordinator before and after every write: the weights stay the same.
 
-use crate::sim::{JOB, Lie, Profile, Sim};
+use crate::sim::{ByzantineFault, JOB, Profile, Sim};
 use tequio_core::{
     codec,
     machine::Machine,
     scheduler::coordinator::{
-        Coordinator, Event, LANES_WRITTEN_MACS_MIN, Output, Record, StartError,
+        Coordinator, Event, Output, Record, StartError, UNIT_RECORDS_MACS_MIN,
     },
     types::NodeId,
 };
@@ -14,8 +13,8 @@ use tequio_core::{
 const ROUNDS: u32 = 3;
 
 #[test]
-fn killed_at_any_write_it_goes_on_to_the_same_weights() {
-    let crowd = [Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Step(2))];
+fn a_kill_at_any_write_leads_to_the_same_weights() {
+    let crowd = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
     let mut undisturbed = Sim::new(400, ROUNDS, &crowd);
     undisturbed.run_exact(120_000);
     let writes = undisturbed.persists;
@@ -32,13 +31,13 @@ fn killed_at_any_write_it_goes_on_to_the_same_weights() {
     }
 }
 
-/// A job as in the other tests, whose rounds are so small that each is written as a whole.
+/// A job as in the other tests, with rounds so small that each is written as a whole.
 fn small_rounds(seed: u64) -> Sim {
-    let crowd = [Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Step(2))];
+    let crowd = [Profile::HONEST, Profile::HONEST, Profile::byzantine(ByzantineFault::Step(2))];
     let sim = Sim::with(seed, ROUNDS, &crowd, |_, config| {
-        config.lanes_written_macs_min = LANES_WRITTEN_MACS_MIN
+        config.unit_records_macs_min = UNIT_RECORDS_MACS_MIN
     });
-    assert!(sim.plan().macs_per_lane() * 8 < LANES_WRITTEN_MACS_MIN);
+    assert!(sim.plan().macs_per_unit() * 8 < UNIT_RECORDS_MACS_MIN);
     sim
 }
 
@@ -65,9 +64,9 @@ fn nothing_of_a_small_round_is_acknowledged_before_it_is_written() {
     let (mut accepted, mut wait_ms) = (0, 1);
     while sim.disk.is_empty() {
         accepted = sim.events.iter().filter(|e| matches!(e, Event::Accepted { .. })).count();
-        let told: Vec<NodeId> =
+        let notified: Vec<NodeId> =
             sim.nodes.iter().filter(|n| n.worker.totals().units > 0).map(|n| n.id).collect();
-        assert!(told.is_empty(), "told of a lane that is not written: {told:?}");
+        assert!(notified.is_empty(), "notified of an unwritten unit: {notified:?}");
         let before = sim.now;
         sim.settle(wait_ms);
         wait_ms = if sim.now == before { wait_ms + 1 } else { 1 };
@@ -84,9 +83,9 @@ fn what_was_written_is_not_computed_again() {
     let mut sim = Sim::new(410, ROUNDS, &[Profile::HONEST; 3]);
     sim.crash_at = Some((6, true));
     sim.run_exact(120_000);
-    // Each lane is accepted once over both lives: the five or six before the crash are kept.
+    // Each unit is accepted once across both runs: the five or six before the crash are kept.
     let mut seen = std::collections::BTreeSet::new();
-    assert!(sim.accepted.iter().all(|lane| seen.insert((lane.round, lane.lane))));
+    assert!(sim.accepted.iter().all(|accepted| seen.insert((accepted.round, accepted.unit))));
 }
 
 #[test]
@@ -97,7 +96,7 @@ fn a_finished_job_is_finished_again_after_a_restart() {
         sim.now,
         JOB,
         sim.spec.clone(),
-        sim.material.clone(),
+        sim.input.clone(),
         sim.config.clone(),
         sim.disk.clone(),
     )
@@ -113,23 +112,23 @@ fn a_finished_job_is_finished_again_after_a_restart() {
 fn records_of_another_job_are_refused() {
     let mut sim = Sim::new(430, ROUNDS, &[Profile::HONEST; 2]);
     sim.settle(90);
-    let lane = sim.accepted.first().expect("a lane was accepted").clone();
+    let accepted = sim.accepted.first().expect("a unit was accepted").clone();
     let restore = |records: Vec<Record>| {
         Coordinator::restore(
             0,
             JOB,
             sim.spec.clone(),
-            sim.material.clone(),
+            sim.input.clone(),
             sim.config.clone(),
             records,
         )
     };
-    assert!(restore(vec![Record::Lane(lane.clone())]).is_ok());
-    let twice = vec![Record::Lane(lane.clone()), Record::Lane(lane.clone())];
+    assert!(restore(vec![Record::LocalSteps(accepted.clone())]).is_ok());
+    let twice = vec![Record::LocalSteps(accepted.clone()), Record::LocalSteps(accepted.clone())];
     assert!(matches!(restore(twice), Err(StartError::Corrupt(_))));
-    let mut changed = lane.clone();
-    changed.lane ^= 1;
-    assert!(matches!(restore(vec![Record::Lane(changed)]), Err(StartError::Corrupt(_))));
-    let bytes = codec::encode(&Record::Lane(lane));
+    let mut changed = accepted.clone();
+    changed.unit ^= 1;
+    assert!(matches!(restore(vec![Record::LocalSteps(changed)]), Err(StartError::Corrupt(_))));
+    let bytes = codec::encode(&Record::LocalSteps(accepted));
     assert!(codec::decode::<Record>(&bytes[1..], usize::MAX).is_err());
 }

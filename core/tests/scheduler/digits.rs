@@ -1,7 +1,7 @@
-//! The specification's full run with local steps, by a crowd of workers: the published digest must
-//! come out.
+//! The specification's full run with local steps by many workers. It must produce the published
+//! digest.
 
-use crate::sim::{Lie, Profile, Sim, seed_bytes};
+use crate::sim::{ByzantineFault, Profile, Sim, seed_bytes};
 use tequio_core::{
     codec,
     compute::{
@@ -30,7 +30,7 @@ fn digits() -> Dataset {
     let (train, test) = (take(word(0)), take(word(1)));
     let columns: Vec<String> = (0..features).map(|i| format!("p{i}")).collect();
     let classes: Vec<String> = (0..10).map(|i| i.to_string()).collect();
-    // The file was split and scaled elsewhere, so the set is put together field by field.
+    // The file was split and scaled elsewhere, so the data set is built field by field.
     let moments = vec![(0f64.to_bits(), 1f64.to_bits())];
     let parts =
         (columns, "digit".to_string(), classes, (Scaling::Global, moments), 0u32, train, test);
@@ -38,7 +38,7 @@ fn digits() -> Dataset {
 }
 
 #[test]
-fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
+fn many_workers_and_a_byzantine_one_give_the_published_digest() {
     let data = digits();
     let params = JobParams {
         architecture: Architecture {
@@ -46,17 +46,17 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
             input_exponent: 6,
             hidden_exponent: 5,
         },
-        unit_rows: 8,
-        mode: Mode::Local { lanes: 8, steps: 16 },
+        rows_per_step: 8,
+        mode: Mode::Local { units: 8, steps: 16 },
         learning_rate: 6554,
         momentum: 230,
         rounds: 55,
         seed: 0,
         rounding: Rounding::Stochastic,
     };
-    let tab = Profile { guest: true, slots: 1, lane_ms: 12, latency_ms: 8, ..Profile::HONEST };
-    let node = Profile { lane_ms: 3, latency_ms: 1, ..Profile::HONEST };
-    let crowd = [node, node, node, tab, tab, Profile::lying(Lie::Step(11))];
+    let tab = Profile { is_browser: true, slots: 1, unit_ms: 12, latency_ms: 8, ..Profile::HONEST };
+    let node = Profile { unit_ms: 3, latency_ms: 1, ..Profile::HONEST };
+    let crowd = [node, node, node, tab, tab, Profile::byzantine(ByzantineFault::Step(11))];
     let mut sim = Sim::of(600, data, params, &crowd, |_, _| {});
     assert_eq!(sim.config.seed, seed_bytes(600, 0));
     let outcome = sim.run(300_000);
@@ -67,33 +67,33 @@ fn the_published_digest_comes_out_of_a_crowd_with_a_liar() {
         "{} ms, {} messages, accuracy {:.4}, units by tabs {} of {}, checks {}, rejected {}",
         sim.now,
         sim.messages,
-        outcome.trained().unwrap().accuracy.share(),
-        outcome.units_guest,
+        outcome.trained().unwrap().accuracy.fraction(),
+        outcome.browser_units,
         outcome.units,
         outcome.checks,
         outcome.rejected
     );
-    // What travels for a lane that is computed once and checked once, against leases that carry all
-    // weights and rows, and openings that carry whole products, each number in four bytes: 27,7 KB
-    // down and 19,8 KB up, twice.
+    // Traffic of a unit that is computed once and checked once. Leases with all weights and rows,
+    // and reveals with full outputs, each number in four bytes, would take 27.7 KB down and 19.8 KB
+    // up, twice.
     for (kind, (messages, bytes)) in &sim.traffic {
         println!("{kind}: {messages} messages, {bytes} bytes, {} each", bytes / messages);
     }
     let sum = |way: &str| {
         sim.traffic.iter().filter(|(k, _)| k.starts_with(way)).map(|(_, (_, bytes))| bytes).sum()
     };
-    let per_lane = |way: &str| -> u64 {
+    let per_unit = |way: &str| -> u64 {
         let sum: u64 = sum(way);
         sum.div_ceil(outcome.units)
     };
-    println!("{} bytes down and {} up a lane", per_lane("down"), per_lane("up"));
-    assert!(per_lane("down") < 30_000 && per_lane("up") < 16_000, "too much travels");
-    assert!(outcome.trained().unwrap().accuracy.share() >= 0.96);
+    println!("{} bytes down and {} up a unit", per_unit("down"), per_unit("up"));
+    assert!(per_unit("down") < 30_000 && per_unit("up") < 16_000, "too much travels");
+    assert!(outcome.trained().unwrap().accuracy.fraction() >= 0.96);
     assert!(outcome.rejected >= 1);
     assert!(
-        4 * outcome.units_guest >= outcome.units,
+        4 * outcome.browser_units >= outcome.units,
         "{} of {}",
-        outcome.units_guest,
+        outcome.browser_units,
         outcome.units
     );
 }

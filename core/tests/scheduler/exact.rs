@@ -1,7 +1,7 @@
-//! Jobs in exact mode: every unit is checked by Freivalds, and the weights are those of one
-//! process.
+//! Jobs in exact mode: Freivalds' check verifies every exact step, and the weights equal those of
+//! one process.
 
-use crate::sim::{Lie, Profile, Sim, node_id};
+use crate::sim::{ByzantineFault, Profile, Sim, node_id};
 use tequio_core::{compute::params::Mode, wire::work::Reason};
 
 const ROUNDS: u32 = 24;
@@ -12,16 +12,16 @@ fn exact(seed: u64, crowd: &[Profile]) -> Sim {
 
 #[test]
 fn any_mix_gives_the_weights_of_one_process() {
-    let guest = Profile { guest: true, slots: 1, lane_ms: 40, ..Profile::HONEST };
+    let browser = Profile { is_browser: true, slots: 1, unit_ms: 40, ..Profile::HONEST };
     for (seed, crowd) in
-        [vec![Profile::HONEST], vec![Profile::HONEST, guest], vec![Profile::HONEST; 6]]
+        [vec![Profile::HONEST], vec![Profile::HONEST, browser], vec![Profile::HONEST; 6]]
             .iter()
             .enumerate()
     {
         let mut sim = exact(500 + seed as u64, crowd);
         let outcome = sim.run_exact(120_000);
         assert_eq!((outcome.checks, outcome.rejected), (outcome.units, 0));
-        // Nothing is computed twice.
+        // No step is computed twice.
         assert_eq!(sim.host_computed, 0);
         assert!(outcome.contributors.iter().all(|c| c.checks == 0));
     }
@@ -33,7 +33,11 @@ fn a_wrong_product_is_found_whichever_it_is() {
         for seed in 510..513 {
             let mut sim = exact(
                 seed,
-                &[Profile::HONEST, Profile::HONEST, Profile::lying(Lie::Product(which))],
+                &[
+                    Profile::HONEST,
+                    Profile::HONEST,
+                    Profile::byzantine(ByzantineFault::Product(which)),
+                ],
             );
             sim.run_exact(120_000);
             assert!(!sim.rejections.is_empty(), "seed {seed}: product {which} was not noticed");
@@ -49,16 +53,21 @@ fn a_wrong_product_is_found_whichever_it_is() {
 
 #[test]
 fn silence_salt_and_absence_cost_what_they_cost_elsewhere() {
-    for (lie, reason) in
-        [(Lie::WrongSalt, Reason::WrongOpening), (Lie::NeverOpens, Reason::NotOpened)]
-    {
-        let mut sim = exact(520, &[Profile::HONEST, Profile::lying(lie)]);
+    for (fault, reason) in [
+        (ByzantineFault::WrongSalt, Reason::WrongReveal),
+        (ByzantineFault::NeverReveals, Reason::NotRevealed),
+    ] {
+        let mut sim = exact(520, &[Profile::HONEST, Profile::byzantine(fault)]);
         sim.run_exact(300_000);
         assert!(!sim.rejections.is_empty() && sim.rejections.iter().all(|r| r.reason == reason));
     }
     let mut sim = exact(
         521,
-        &[Profile::HONEST, Profile::lying(Lie::Vanishes), Profile::lying(Lie::Vanishes)],
+        &[
+            Profile::HONEST,
+            Profile::byzantine(ByzantineFault::Vanishes),
+            Profile::byzantine(ByzantineFault::Vanishes),
+        ],
     );
     assert_eq!(sim.run_exact(300_000).rejected, 0);
 }

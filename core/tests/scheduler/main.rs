@@ -1,5 +1,5 @@
-//! The coordinator and its workers in a simulated network: whoever takes part, whoever lies,
-//! whoever dies, the weights are those of one process that trains alone.
+//! The coordinator and its workers in a simulated network. Whichever workers take part, misbehave
+//! or crash, the weights equal those of one process that trains alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,6 +1,6 @@
-//! Honest workers of every kind and number: the result is always that of one process alone.
+//! Honest workers of every kind and number: the result always equals that of one process.
 
-use crate::sim::{JOB, Lie, Profile, Sim, data, node_id, spec_of, task};
+use crate::sim::{ByzantineFault, JOB, Profile, Sim, data, node_id, spec_of, task};
 use tequio_core::{
     ledger::job::{JobTask, TrainingTask},
     machine::Machine,
@@ -10,15 +10,15 @@ use tequio_core::{
     },
     types::Digest,
     wire::work::{
-        Answer, Assignment, Holds, LaneAssignment, Refusal, Request, Response, SentRows,
-        SentWeights, Waiting, WaitingFor, WorkersNow,
+        ActiveWorkers, Answer, Assignment, CachedInputs, LeaseRows, LeaseWeights,
+        LocalStepsAssignment, Refusal, Request, Response, WaitReason, WaitingFor,
     },
 };
 
 const ROUNDS: u32 = 6;
 
-fn guest(lane_ms: u64, latency_ms: u64) -> Profile {
-    Profile { guest: true, lane_ms, latency_ms, slots: 1, ..Profile::HONEST }
+fn browser(lane_ms: u64, latency_ms: u64) -> Profile {
+    Profile { is_browser: true, unit_ms: lane_ms, latency_ms, slots: 1, ..Profile::HONEST }
 }
 
 #[test]
@@ -27,14 +27,14 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
         vec![Profile::HONEST],
         vec![Profile::HONEST; 2],
         vec![Profile::HONEST; 8],
-        vec![Profile::HONEST, guest(40, 15), guest(300, 80)],
-        vec![guest(30, 10), Profile { slots: 8, ..Profile::HONEST }],
+        vec![Profile::HONEST, browser(40, 15), browser(300, 80)],
+        vec![browser(30, 10), Profile { slots: 8, ..Profile::HONEST }],
     ];
     for (n, mix) in mixes.iter().enumerate() {
         let mut sim = Sim::new(10 + n as u64, ROUNDS, mix);
         let outcome = sim.run_exact(120_000);
         assert_eq!(outcome.rejected, 0);
-        // All lanes are checked, by another worker or, where there is none, by the host.
+        // All units are checked, by another worker or, without one, by the host.
         assert_eq!(outcome.checks, outcome.units);
         assert_eq!(outcome.trained().unwrap().curve.len() as u32, ROUNDS);
         assert_eq!(
@@ -42,7 +42,7 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
             outcome.trained().unwrap().weights.hash()
         );
         assert!(
-            outcome.trained().unwrap().accuracy.share() > 0.8,
+            outcome.trained().unwrap().accuracy.fraction() > 0.8,
             "{:?}",
             outcome.trained().unwrap().accuracy
         );
@@ -60,7 +60,7 @@ fn any_mix_of_workers_gives_the_weights_of_one_process() {
 
 #[test]
 fn every_accepted_unit_is_known_to_its_worker() {
-    let mut sim = Sim::new(20, ROUNDS, &[Profile::HONEST, Profile::HONEST, guest(20, 10)]);
+    let mut sim = Sim::new(20, ROUNDS, &[Profile::HONEST, Profile::HONEST, browser(20, 10)]);
     let outcome = sim.run_exact(60_000);
     sim.settle(5_000);
     assert!(sim.unanswered() <= 3 * 3, "questions are forgotten: {}", sim.unanswered());
@@ -74,23 +74,23 @@ fn every_accepted_unit_is_known_to_its_worker() {
 }
 
 #[test]
-fn news_of_a_lane_does_not_keep_its_worker_from_the_next() {
-    let fast = Profile { lane_ms: 1, latency_ms: 1, slots: 1, ..Profile::HONEST };
+fn events_of_a_unit_do_not_delay_the_next_lease() {
+    let fast = Profile { unit_ms: 1, latency_ms: 1, slots: 1, ..Profile::HONEST };
     let rounds = 40;
     for seed in 22..26 {
         let mut sim = Sim::new(seed, rounds, &[fast; 4]);
         sim.run_exact(60_000);
         println!("seed {seed}: {} ms for {rounds} rounds, {} messages", sim.now, sim.messages);
-        // Sixteen computations by four workers, each a handful of milliseconds away, and eight
-        // writes of one.
+        // Sixteen computations by four workers, each some milliseconds away, and eight writes of
+        // one millisecond.
         assert!(sim.now <= u64::from(rounds) * 30, "seed {seed}: {} ms", sim.now);
     }
 }
 
-/// A job is in the ledger before its coordinator has begun: whoever asks in between does not stay
-/// away for long.
+/// A job is in the ledger before its coordinator has started. A worker that requests a lease in
+/// between retries soon.
 #[test]
-fn a_job_that_its_coordinator_does_not_know_yet_is_asked_for_soon_again() {
+fn a_job_unknown_to_its_coordinator_is_requested_again_soon() {
     let mut config = worker::Config::new(node_id(1), [1; 32]);
     config.slots = 1;
     let mut worker = Worker::new(config);
@@ -99,14 +99,16 @@ fn a_job_that_its_coordinator_does_not_know_yet_is_asked_for_soon_again() {
     let mut pauses = Vec::new();
     let mut now = 0;
     for _ in 0..8 {
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         while let Some(output) = worker.poll() {
-            if let worker::Output::Request { id, request: Request::Ask { .. }, .. } = output {
-                asked.push(id);
+            if let worker::Output::Request { id, request: Request::RequestLease { .. }, .. } =
+                output
+            {
+                requests.push(id);
             }
         }
-        assert!(!asked.is_empty(), "it does not ask after {pauses:?}");
-        for id in asked {
+        assert!(!requests.is_empty(), "it does not ask after {pauses:?}");
+        for id in requests {
             let outcome = Ok(Response::refused(Refusal::UnknownJob));
             let Ok(()) = worker.handle(now, worker::Input::Response { id, outcome });
         }
@@ -137,41 +139,41 @@ fn a_checker_is_never_the_worker_and_both_halves_are_recorded() {
 
 #[test]
 fn one_slow_browser_beside_four_fast_nodes_does_its_share() {
-    let natives = Profile { lane_ms: 2, latency_ms: 1, ..Profile::HONEST };
+    let natives = Profile { unit_ms: 2, latency_ms: 1, ..Profile::HONEST };
     for seed in 30..35 {
-        let mut sim = Sim::new(seed, 12, &[natives, natives, natives, natives, guest(25, 10)]);
+        let mut sim = Sim::new(seed, 12, &[natives, natives, natives, natives, browser(25, 10)]);
         let outcome = sim.run_exact(120_000);
         assert!(
-            4 * outcome.units_guest >= outcome.units,
+            4 * outcome.browser_units >= outcome.units,
             "seed {seed}: {} of {}",
-            outcome.units_guest,
+            outcome.browser_units,
             outcome.units
         );
     }
-    // Without the reserve it is starved: the knob is what does it.
+    // Without the reserve the browser starves, so the reserve makes the difference.
     let mut sim =
-        Sim::with(36, 12, &[natives, natives, natives, natives, guest(25, 10)], |_, config| {
-            config.guest_share = 0;
+        Sim::with(36, 12, &[natives, natives, natives, natives, browser(25, 10)], |_, config| {
+            config.browser_share = 0;
         });
     let outcome = sim.run_exact(120_000);
     assert!(
-        4 * outcome.units_guest < outcome.units,
+        4 * outcome.browser_units < outcome.units,
         "{} of {}",
-        outcome.units_guest,
+        outcome.browser_units,
         outcome.units
     );
 }
 
 #[test]
-fn a_guest_that_does_not_come_back_delays_each_round_only_so_long() {
-    let mut sim = Sim::new(37, 4, &[Profile::HONEST, Profile::HONEST, guest(10, 5)]);
+fn a_vanished_browser_delays_each_round_for_a_bounded_time() {
+    let mut sim = Sim::new(37, 4, &[Profile::HONEST, Profile::HONEST, browser(10, 5)]);
     sim.closes(2, 40);
     sim.run_exact(10_000);
 }
 
 #[test]
 fn faster_workers_get_more() {
-    let slow = Profile { lane_ms: 400, ..Profile::HONEST };
+    let slow = Profile { unit_ms: 400, ..Profile::HONEST };
     let mut sim = Sim::new(38, 12, &[Profile::HONEST, Profile::HONEST, slow]);
     let outcome = sim.run_exact(120_000);
     let done = |n: usize| {
@@ -182,9 +184,9 @@ fn faster_workers_get_more() {
 }
 
 #[test]
-fn a_tab_closed_in_the_middle_of_a_lane_loses_nothing() {
+fn a_tab_closed_in_the_middle_of_a_unit_loses_nothing() {
     for at in [1, 8, 12, 17, 23, 40, 61] {
-        let mut sim = Sim::new(at, ROUNDS, &[Profile::HONEST, Profile::HONEST, guest(30, 3)]);
+        let mut sim = Sim::new(at, ROUNDS, &[Profile::HONEST, Profile::HONEST, browser(30, 3)]);
         sim.closes(2, at);
         let outcome = sim.run_exact(60_000);
         assert_eq!(outcome.units, u64::from(ROUNDS) * 8);
@@ -195,7 +197,7 @@ fn a_tab_closed_in_the_middle_of_a_lane_loses_nothing() {
 
 #[test]
 fn stragglers_get_a_backup_copy() {
-    let stuck = Profile { lane_ms: 50_000, guest: true, slots: 1, ..Profile::HONEST };
+    let stuck = Profile { unit_ms: 50_000, is_browser: true, slots: 1, ..Profile::HONEST };
     let mut sim = Sim::with(39, 2, &[Profile::HONEST, Profile::HONEST, stuck], |_, config| {
         config.lease_ms_min = 60_000;
     });
@@ -208,11 +210,15 @@ fn strangers_and_other_jobs_are_answered_and_change_nothing() {
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator =
         Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
-    let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
+    let from = Peer { node: node_id(1), is_browser: false, rtt_ms: None, reputation: 0 };
     let lease = |job| tequio_core::wire::work::LeaseId { job, number: 7 };
     let cases = [
         (
-            Request::Ask { job: Digest([1; 32]), lanes: 1, holds: Holds::default() },
+            Request::RequestLease {
+                job: Digest([1; 32]),
+                slots: 1,
+                cached: CachedInputs::default(),
+            },
             Refusal::UnknownJob,
         ),
         (
@@ -236,7 +242,9 @@ fn strangers_and_other_jobs_are_answered_and_change_nothing() {
     }
     assert!(coordinator.handle(2, Input::Persisted).is_ok());
     assert!(
-        coordinator.handle(2, Input::Computed { unit: 3, product: Err(ComputeFailed) }).is_err()
+        coordinator
+            .handle(2, Input::Computed { compute_id: 3, output: Err(ComputeFailed) })
+            .is_err()
     );
 }
 
@@ -246,43 +254,50 @@ fn progress_names_what_is_missing_and_how_many_take_part() {
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator =
         Coordinator::new(1_000, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
-    let missing = |since_ms| Some(WaitingFor { what: Waiting::Workers, since_ms });
+    let missing = |since_ms| Some(WaitingFor { reason: WaitReason::Workers, since_ms });
     coordinator.handle(5_000, Input::Tick).unwrap();
     assert_eq!(coordinator.progress().waiting, missing(1_000));
-    let from = Peer { node: node_id(1), guest: true, rtt_ms: None, reputation: 0 };
-    let request = Request::Ask { job: JOB, lanes: 1, holds: Holds::default() };
+    let from = Peer { node: node_id(1), is_browser: true, rtt_ms: None, reputation: 0 };
+    let request = Request::RequestLease { job: JOB, slots: 1, cached: CachedInputs::default() };
     coordinator.handle(6_000, Input::Request { id: 1, from, request }).unwrap();
     let progress = coordinator.progress();
-    assert_eq!((progress.waiting, progress.workers), (None, WorkersNow { full: 0, browsers: 1 }));
-    let told = std::iter::from_fn(|| coordinator.poll())
+    assert_eq!(
+        (progress.waiting, progress.workers),
+        (None, ActiveWorkers { full: 0, browsers: 1 })
+    );
+    let reported = std::iter::from_fn(|| coordinator.poll())
         .any(|o| matches!(o, Output::Event(Event::Activity)));
-    assert!(told, "a change is told");
-    // The tab is closed: it counts until its lease has ended.
-    coordinator.handle(7_000, Input::Gone(from.node)).unwrap();
+    assert!(reported, "a change is reported");
+    // A closed tab counts until its lease has ended.
+    coordinator.handle(7_000, Input::Disconnected(from.node)).unwrap();
     assert_eq!(coordinator.progress().workers.browsers, 1);
     coordinator.handle(9_000, Input::Tick).unwrap();
     let progress = coordinator.progress();
-    assert_eq!((progress.waiting, progress.workers), (missing(9_000), WorkersNow::default()));
+    assert_eq!((progress.waiting, progress.workers), (missing(9_000), ActiveWorkers::default()));
     coordinator.handle(9_500, Input::Cancel).unwrap();
     let progress = coordinator.progress();
     assert_eq!((progress.waiting, progress.state.as_str()), (None, "cancelled"));
 }
 
 #[test]
-fn a_worker_is_not_sent_again_what_it_holds_or_what_is_on_its_way() {
+fn cached_inputs_and_inputs_in_transit_are_not_sent_again() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator =
         Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
-    let from = Peer { node: node_id(1), guest: false, rtt_ms: None, reputation: 0 };
-    let mut lease = |now, holds, gone: bool| {
+    let from = Peer { node: node_id(1), is_browser: false, rtt_ms: None, reputation: 0 };
+    let mut lease = |now, cached, gone: bool| {
         if gone {
-            coordinator.handle(now, Input::Gone(from.node)).unwrap();
+            coordinator.handle(now, Input::Disconnected(from.node)).unwrap();
         }
         coordinator
             .handle(
                 now,
-                Input::Request { id: 1, from, request: Request::Ask { job: JOB, lanes: 3, holds } },
+                Input::Request {
+                    id: 1,
+                    from,
+                    request: Request::RequestLease { job: JOB, slots: 3, cached },
+                },
             )
             .unwrap();
         let lease = std::iter::from_fn(|| coordinator.poll()).find_map(|output| match output {
@@ -291,41 +306,47 @@ fn a_worker_is_not_sent_again_what_it_holds_or_what_is_on_its_way() {
             }
             _ => None,
         });
-        let lease = lease.expect("a lane is free");
-        // So that the next is not kept back.
+        let lease = lease.expect("a work unit is free");
+        // Commits, so that the lease limit does not delay the next request.
         let request = Request::Commit { lease: lease.id, commitment: Digest::default() };
         coordinator.handle(now, Input::Request { id: 2, from, request }).unwrap();
         match lease.assignment {
-            Assignment::Lane(LaneAssignment { weights, rows, .. }) => {
+            Assignment::LocalSteps(LocalStepsAssignment { weights, rows, .. }) => {
                 let rows = match rows {
-                    SentRows::Held => "held",
-                    SentRows::Lane(_) => "lane",
-                    SentRows::All(_) => "all",
+                    LeaseRows::Cached => "cached",
+                    LeaseRows::Unit(_) => "unit",
+                    LeaseRows::All(_) => "all",
                 };
-                (matches!(weights, SentWeights::Here(_)), rows)
+                (matches!(weights, LeaseWeights::Inline(_)), rows)
             }
             Assignment::Task(task) => panic!("{task:?}"),
         }
     };
-    let (nothing, everything) = (Holds::default(), Holds { weights_of: Some(0), rows: true });
+    let (nothing, everything) =
+        (CachedInputs::default(), CachedInputs { weights_round: Some(0), rows: true });
     assert_eq!(lease(0, nothing, false), (true, "all"));
-    assert_eq!(lease(100, nothing, false), (false, "lane"), "both are on their way");
-    assert_eq!(lease(200, everything, false), (false, "held"));
-    assert_eq!(lease(2_500, nothing, false), (true, "lane"), "the weights must have been lost");
+    assert_eq!(lease(100, nothing, false), (false, "unit"), "both are on their way");
+    assert_eq!(lease(200, everything, false), (false, "cached"));
+    assert_eq!(lease(2_500, nothing, false), (true, "unit"), "the weights must have been lost");
     assert_eq!(lease(2_600, nothing, true), (true, "all"), "another connection");
 }
 
 #[test]
-fn a_flood_of_questions_is_answered_without_growing() {
+fn a_flood_of_requests_is_answered_in_bounded_memory() {
     let data = data();
     let spec = spec_of(&data, JobTask::Train(task(&data, 1)));
     let mut coordinator =
         Coordinator::new(0, JOB, spec, data, Config::new(node_id(200), [1; 32])).unwrap();
     let mut answered = 0u64;
     for id in 0..5_000u64 {
-        let from =
-            Peer { node: node_id((id % 100) as usize), guest: false, rtt_ms: None, reputation: 0 };
-        let request = Request::Ask { job: JOB, lanes: 255, holds: Holds::default() };
+        let from = Peer {
+            node: node_id((id % 100) as usize),
+            is_browser: false,
+            rtt_ms: None,
+            reputation: 0,
+        };
+        let request =
+            Request::RequestLease { job: JOB, slots: 255, cached: CachedInputs::default() };
         coordinator.handle(id / 100, Input::Request { id, from, request }).unwrap();
         answered += replies(&mut coordinator);
     }
@@ -335,7 +356,7 @@ fn a_flood_of_questions_is_answered_without_growing() {
     assert_eq!(answered, 5_000);
 }
 
-/// Answers that wait in a coordinator.
+/// Responses that wait in a coordinator.
 fn replies(coordinator: &mut Coordinator) -> u64 {
     std::iter::from_fn(|| coordinator.poll())
         .filter(|output| matches!(output, Output::Reply { .. }))
@@ -357,10 +378,10 @@ fn jobs_that_cannot_be_coordinated_are_refused() {
     };
     let mut other = task(&data, 1);
     other.training_rows += 1;
-    assert!(matches!(coordinate(&other).unwrap_err(), StartError::OtherData { .. }));
+    assert!(matches!(coordinate(&other).unwrap_err(), StartError::WrongDataset { .. }));
     let mut wide = task(&data, 1);
     wide.params.architecture.dims = vec![4, 700, 700, 3].try_into().unwrap();
-    wide.params.unit_rows = 1;
+    wide.params.rows_per_step = 1;
     assert!(coordinate(&wide).is_ok());
     wide.params.architecture.dims = vec![4, 730, 730, 3].try_into().unwrap();
     assert!(matches!(coordinate(&wide).unwrap_err(), StartError::TooLarge { .. }));
@@ -371,14 +392,18 @@ fn a_worker_that_sends_everything_twice_does_no_harm() {
     let mut sim = Sim::new(
         40,
         ROUNDS,
-        &[Profile::lying(Lie::Twice), Profile::HONEST, Profile::lying(Lie::Twice)],
+        &[
+            Profile::byzantine(ByzantineFault::Duplicates),
+            Profile::HONEST,
+            Profile::byzantine(ByzantineFault::Duplicates),
+        ],
     );
     let outcome = sim.run_exact(300_000);
     assert_eq!(outcome.rejected, 0);
 }
 
 #[test]
-fn a_cancelled_job_sends_everybody_home() {
+fn a_cancelled_job_ends_all_work() {
     let mut sim = Sim::new(41, ROUNDS, &[Profile::HONEST; 2]);
     sim.settle(30);
     assert!(sim.nodes.iter().any(|n| n.worker.busy() > 0));

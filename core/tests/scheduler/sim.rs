@@ -1,5 +1,5 @@
-//! A simulated network around one real coordinator and real workers. Dishonest workers are honest
-//! machines whose outputs are rewritten. Everything follows from the seed.
+//! A simulated network around one real coordinator and real workers. Byzantine workers are honest
+//! machines with rewritten outputs. Every run follows from its seed.
 
 use borsh::BorshSerialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,74 +8,80 @@ use tequio_core::{
     compute::{
         array::{Array, update_hash},
         dataset::{CsvOptions, Dataset, Label, Samples, Scaling, prepare},
-        lane::{LaneInput, LaneResult, lane_state_at, replay_step},
+        local_steps::{LocalStepsInput, LocalStepsResult, replay_step, state_before_step},
         params::{JobParams, Mode, Plan},
         predict::Classifier,
-        state::{LaneState, Weights},
+        state::{TrainingState, Weights},
         train::train,
     },
-    crypto::hash::Context,
+    crypto::hash::HashContext,
     knowledge::{Cid, CidCodec},
     ledger::job::{InferenceTask, JobSpec, JobTask, TrainingTask},
     machine::Machine,
     scheduler::{
         coordinator::{
-            self, AcceptedLane, Config, Coordinator, Material, Outcome, Peer, Record, Rejection,
+            self, AcceptedLocalSteps, Config, Coordinator, JobInput, Outcome, Peer, Record,
+            Rejection,
         },
-        worker::{self, Failed, Offer, Worker},
+        worker::{self, Offer, RequestFailed, Worker},
     },
     types::{Digest, NodeId, TimeMs},
-    wire::work::{Answer, Product, Request, Response, Task},
+    wire::work::{Answer, Request, Response, Task, TaskOutput},
 };
 
 pub const JOB: Digest = Digest([9; 32]);
 
-/// What a worker does that it should not.
+/// The fault of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum ByzantineFault {
     None,
-    /// Computes this step wrongly and goes on honestly from there.
+    /// Computes this step wrongly and the later steps honestly from there.
     Step(u32),
-    /// Computes rightly, but hands in another delta.
+    /// Computes correctly, but submits another delta.
     Delta,
-    /// Hands in a delta that throws the model far off.
+    /// Submits a delta that moves the model far off.
     Poison,
-    /// Commits and never opens.
-    NeverOpens,
-    /// Opens, but after this many milliseconds.
-    OpensLate(u64),
-    /// Opens with another salt.
+    /// Commits and never reveals.
+    NeverReveals,
+    /// Reveals, but after this many milliseconds.
+    RevealsLate(u64),
+    /// Reveals with another salt.
     WrongSalt,
-    /// Hands in something that is no result at all.
+    /// Submits a malformed result.
     Malformed,
-    /// Takes leases and does nothing.
+    /// Takes leases and computes nothing.
     Vanishes,
-    /// Lies, and shows no state when asked.
-    Withholds(u32),
-    /// Lies, and shows a wrong state when asked.
+    /// Computes this step wrongly, and sends no state on request.
+    WithholdsState(u32),
+    /// Computes this step wrongly, and sends a wrong state on request.
     WrongState(u32),
-    /// Of a unit in exact mode: a number of this product is wrong; 3 are the exponents. Of a part
-    /// of a batch: a product (0) or a class is wrong.
+    /// For an exact step: a number of this product is wrong; 3 means the exponents. For an
+    /// inference part: a product (0) or a class is wrong.
     Product(usize),
-    /// Honest, but sends everything twice.
-    Twice,
+    /// Honest, but sends every message twice.
+    Duplicates,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    pub lie: Lie,
+    pub fault: ByzantineFault,
     pub latency_ms: u64,
-    pub lane_ms: u64,
-    pub guest: bool,
+    pub unit_ms: u64,
+    pub is_browser: bool,
     pub slots: u8,
 }
 
 impl Profile {
-    pub const HONEST: Self =
-        Self { lie: Lie::None, latency_ms: 5, lane_ms: 10, guest: false, slots: 2 };
+    pub const HONEST: Self = Self {
+        fault: ByzantineFault::None,
+        latency_ms: 5,
+        unit_ms: 10,
+        is_browser: false,
+        slots: 2,
+    };
 
-    pub const fn lying(lie: Lie) -> Self {
-        Self { lie, ..Self::HONEST }
+    pub const fn byzantine(fault: ByzantineFault) -> Self {
+        Self { fault, ..Self::HONEST }
     }
 }
 
@@ -91,9 +97,9 @@ pub struct Node {
 #[allow(clippy::large_enum_variant)]
 enum Event {
     Arrives { node: usize, id: u64, request: Request },
-    Answered { node: usize, id: u64, outcome: Result<Response, Failed> },
-    Computed { node: usize, unit: u64, product: Product },
-    HostComputed { life: u32, unit: u64, product: Product },
+    Answered { node: usize, id: u64, outcome: Result<Response, RequestFailed> },
+    Computed { node: usize, compute_id: u64, output: TaskOutput },
+    HostComputed { life: u32, compute_id: u64, output: TaskOutput },
     Persisted { life: u32 },
     Closes { node: usize },
 }
@@ -102,12 +108,12 @@ pub struct Sim {
     pub now: TimeMs,
     pub seed: u64,
     pub spec: JobSpec,
-    pub material: Material,
+    pub input: JobInput,
     pub config: Config,
     pub coordinator: Coordinator,
     pub nodes: Vec<Node>,
     pub disk: Vec<Record>,
-    pub accepted: Vec<AcceptedLane>,
+    pub accepted: Vec<AcceptedLocalSteps>,
     pub events: Vec<coordinator::Event>,
     pub rejections: Vec<Rejection>,
     pub outcome: Option<Outcome>,
@@ -116,7 +122,7 @@ pub struct Sim {
     pub messages: u64,
     /// Messages and bytes by kind.
     pub traffic: BTreeMap<&'static str, (u64, u64)>,
-    /// Kill the coordinator at this persist; before or after the write.
+    /// The write at which the coordinator crashes; before or after it.
     pub crash_at: Option<(u32, bool)>,
     life: u32,
     queue: BTreeMap<(TimeMs, u64), Event>,
@@ -152,14 +158,14 @@ pub fn data() -> Dataset {
 
 pub fn task(data: &Dataset, rounds: u32) -> TrainingTask {
     let mut params = JobParams::for_dataset(data, &[8], 0).unwrap();
-    params.unit_rows = 4;
-    params.mode = Mode::Local { lanes: 8, steps: 4 };
+    params.rows_per_step = 4;
+    params.mode = Mode::Local { units: 8, steps: 4 };
     params.rounds = rounds;
     task_of(data, params)
 }
 
 fn task_of(data: &Dataset, params: JobParams) -> TrainingTask {
-    TrainingTask { params, training_rows: data.train().rows(), checked: 65536 }
+    TrainingTask { params, training_rows: data.train().rows(), spot_check_share: 65536 }
 }
 
 pub fn spec_of(data: &impl BorshSerialize, task: JobTask) -> JobSpec {
@@ -198,9 +204,8 @@ impl Sim {
     ) -> Self {
         let mut task = task_of(&data, params);
         let mut config = Config::new(node_id(200), seed_bytes(seed, 0));
-        // The jobs here are tiny; what is tested is what holds for large ones, unless a test says
-        // otherwise.
-        config.lanes_written_macs_min = 0;
+        // The jobs here are tiny. Unless a test overrides it, they are treated like large ones.
+        config.unit_records_macs_min = 0;
         change(&mut task, &mut config);
         let spec = spec_of(&data, JobTask::Train(task));
         Self::start(seed, spec, data.into(), config, profiles)
@@ -212,7 +217,7 @@ impl Sim {
         let plan = task(&data, 4).params.validate().unwrap();
         let weights = train(&plan, data.train(), |_, _| {}).unwrap();
         let architecture = plan.params().architecture.clone();
-        let published = weights.publish(plan.topology()).unwrap();
+        let published = weights.quantise(plan.topology()).unwrap();
         let classifier = Classifier::new(architecture.clone(), published).unwrap();
         let values = (0..4 * rows)
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8 as i8)
@@ -220,22 +225,22 @@ impl Sim {
         let rows = Samples::new(4, values.collect(), vec![0; rows as usize]).unwrap();
         let model = Cid::of(CidCodec::DagCbor, b"model");
         let task =
-            InferenceTask { trained: Digest([8; 32]), model, architecture, rows: rows.rows() };
+            InferenceTask { training_job: Digest([8; 32]), model, architecture, rows: rows.rows() };
         let spec = spec_of(&rows, JobTask::Infer(task));
         let config = Config::new(node_id(200), seed_bytes(seed, 0));
-        Self::start(seed, spec, Material::Inference { classifier, rows }, config, profiles)
+        Self::start(seed, spec, JobInput::Inference { classifier, rows }, config, profiles)
     }
 
     fn start(
         seed: u64,
         spec: JobSpec,
-        material: Material,
+        input: JobInput,
         config: Config,
         profiles: &[Profile],
     ) -> Self {
         println!("seed {seed}");
         let coordinator =
-            Coordinator::new(0, JOB, spec.clone(), material.clone(), config.clone()).unwrap();
+            Coordinator::new(0, JOB, spec.clone(), input.clone(), config.clone()).unwrap();
         let nodes = profiles
             .iter()
             .enumerate()
@@ -255,7 +260,7 @@ impl Sim {
             now: 0,
             seed,
             spec,
-            material,
+            input,
             config,
             coordinator,
             nodes,
@@ -286,7 +291,7 @@ impl Sim {
         self.spec.training().unwrap().params.clone().validate().unwrap()
     }
 
-    /// Questions that nobody has answered.
+    /// Number of unanswered requests.
     pub fn unanswered(&self) -> usize {
         self.replies.len()
     }
@@ -295,19 +300,19 @@ impl Sim {
         self.replies.values().filter(|(n, _)| *n == node).count()
     }
 
-    /// What one process alone comes to.
+    /// The result of one process that trains alone.
     pub fn expected(&self) -> Weights {
         train(&self.plan(), self.data().train(), |_, _| {}).unwrap()
     }
 
     pub fn data(&self) -> &Dataset {
-        let Material::Training(data) = &self.material else { panic!("nothing is trained") };
+        let JobInput::Training(data) = &self.input else { panic!("nothing is trained") };
         data
     }
 
-    /// What one process alone answers.
+    /// The answers of one process.
     pub fn expected_answers(&self) -> Vec<u8> {
-        let Material::Inference { classifier, rows } = &self.material else {
+        let JobInput::Inference { classifier, rows } = &self.input else {
             panic!("nothing is answered")
         };
         classifier.classes(rows).unwrap()
@@ -333,7 +338,7 @@ impl Sim {
         self.outcome.clone().unwrap()
     }
 
-    /// Runs to the end, and the result must be that of one process alone.
+    /// Runs to the end, and checks that the result equals that of one process.
     pub fn run_exact(&mut self, until: TimeMs) -> Outcome {
         let outcome = self.run(until);
         assert_eq!(
@@ -343,11 +348,11 @@ impl Sim {
             self.seed
         );
         let plan = self.plan();
-        assert_eq!(outcome.units, u64::from(plan.lanes() * plan.rounds()));
+        assert_eq!(outcome.units, u64::from(plan.units_per_round() * plan.rounds()));
         outcome
     }
 
-    /// Lets the network be idle for a while, so that everybody hears what there is to hear.
+    /// Runs the idle network for a while, so that all pending events arrive.
     pub fn settle(&mut self, for_ms: u64) {
         self.drain();
         let until = self.now + for_ms;
@@ -365,7 +370,7 @@ impl Sim {
     fn step(&mut self) {
         let time = self
             .next_time()
-            .unwrap_or_else(|| panic!("seed {}: everybody waits for ever", self.seed));
+            .unwrap_or_else(|| panic!("seed {}: all machines wait for ever", self.seed));
         assert!(time >= self.now);
         self.now = time;
         if let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= time) {
@@ -404,17 +409,17 @@ impl Sim {
                 let Node { id: node, profile, .. } = &self.nodes[node];
                 let from = Peer {
                     node: *node,
-                    guest: profile.guest,
+                    is_browser: profile.is_browser,
                     rtt_ms: Some(2 * profile.latency_ms as u32),
                     reputation: 0,
                 };
-                // Through bytes, as on the wire.
+                // Encode and decode, as on the wire.
                 let bytes = codec::encode(&request);
                 let kind = match &request {
-                    Request::Ask { .. } => "up ask",
+                    Request::RequestLease { .. } => "up request lease",
                     Request::Commit { .. } => "up commit",
-                    Request::Open { .. } => "up open",
-                    Request::OpenDigest { .. } => "up open digest",
+                    Request::Reveal { .. } => "up reveal",
+                    Request::RevealDigest { .. } => "up reveal digest",
                     Request::State { .. } => "up state",
                 };
                 self.count(kind, bytes.len());
@@ -425,13 +430,16 @@ impl Sim {
                     .unwrap();
             }
             Event::Answered { node, id, outcome } => self.answered(node, id, outcome),
-            Event::Computed { node, unit, product } => {
-                self.deliver(node, worker::Input::Computed { unit, product: Ok(product) });
+            Event::Computed { node, compute_id, output } => {
+                self.deliver(node, worker::Input::Computed { compute_id, output: Ok(output) });
             }
-            Event::HostComputed { life, unit, product } if life == self.life => {
+            Event::HostComputed { life, compute_id, output } if life == self.life => {
                 self.host_computed += 1;
                 self.coordinator
-                    .handle(self.now, coordinator::Input::Computed { unit, product: Ok(product) })
+                    .handle(
+                        self.now,
+                        coordinator::Input::Computed { compute_id, output: Ok(output) },
+                    )
                     .unwrap();
             }
             Event::Persisted { life } if life == self.life => {
@@ -441,7 +449,7 @@ impl Sim {
             Event::Closes { node } => {
                 self.nodes[node].alive = false;
                 let id = self.nodes[node].id;
-                self.coordinator.handle(self.now, coordinator::Input::Gone(id)).unwrap();
+                self.coordinator.handle(self.now, coordinator::Input::Disconnected(id)).unwrap();
             }
         }
     }
@@ -451,10 +459,10 @@ impl Sim {
         (*messages, *bytes) = (*messages + 1, *bytes + len as u64);
     }
 
-    fn answered(&mut self, n: usize, id: u64, outcome: Result<Response, Failed>) {
-        let lie = self.nodes[n].profile.lie;
+    fn answered(&mut self, n: usize, id: u64, outcome: Result<Response, RequestFailed>) {
+        let fault = self.nodes[n].profile.fault;
         if let Ok(Response { answer: Answer::Lease(_), .. }) = &outcome
-            && lie == Lie::Vanishes
+            && fault == ByzantineFault::Vanishes
         {
             self.nodes[n].alive = false;
             return;
@@ -470,18 +478,18 @@ impl Sim {
 
     fn drain(&mut self) {
         while let Some(output) = self.coordinator.poll() {
-            self.coordinator_wants(output);
+            self.perform_coordinator_output(output);
         }
         for n in 0..self.nodes.len() {
             while let Some(output) = self.nodes[n].worker.poll() {
                 if self.nodes[n].alive {
-                    self.worker_wants(n, output);
+                    self.perform_worker_output(n, output);
                 }
             }
         }
     }
 
-    fn coordinator_wants(&mut self, output: coordinator::Output) {
+    fn perform_coordinator_output(&mut self, output: coordinator::Output) {
         match output {
             coordinator::Output::Reply { id, response } => {
                 let (node, id) = self.replies.remove(&id).expect("each request is answered once");
@@ -490,7 +498,7 @@ impl Sim {
                 let kind = match &response.answer {
                     Answer::Lease(_) => "down lease",
                     Answer::Idle { .. } => "down idle",
-                    Answer::OpenIt { .. } => "down open it",
+                    Answer::RevealRequested { .. } => "down reveal requested",
                     Answer::Received => "down received",
                     Answer::Refused(_) => "down refused",
                 };
@@ -500,9 +508,9 @@ impl Sim {
                 self.at(self.now + latency_ms, Event::Answered { node, id, outcome: Ok(response) });
             }
             coordinator::Output::Persist(record) => self.persist(record),
-            coordinator::Output::Compute { unit, task } => {
-                let product = task.run().unwrap();
-                self.at(self.now + 10, Event::HostComputed { life: self.life, unit, product });
+            coordinator::Output::Compute { compute_id, task } => {
+                let output = task.run().unwrap();
+                self.at(self.now + 10, Event::HostComputed { life: self.life, compute_id, output });
             }
             coordinator::Output::Event(event) => {
                 if let coordinator::Event::Rejected(rejection) = event {
@@ -520,8 +528,8 @@ impl Sim {
         if !matches!(crash, Some((_, false))) {
             let bytes = codec::encode(&record);
             let record: Record = codec::decode(&bytes, coordinator::RECORD_LEN_MAX).unwrap();
-            if let Record::Lane(lane) = &record {
-                self.accepted.push(lane.clone());
+            if let Record::LocalSteps(accepted) = &record {
+                self.accepted.push(accepted.clone());
             }
             if record.ends_round() {
                 self.disk.clear();
@@ -534,8 +542,7 @@ impl Sim {
         self.at(self.now + 1, Event::Persisted { life: self.life });
     }
 
-    /// The coordinator dies and is started again from its disk; requests that it had not answered
-    /// fail.
+    /// Crashes the coordinator and restores it from its disk. Its unanswered requests fail.
     fn crash(&mut self) {
         self.life += 1;
         let seed = seed_bytes(self.seed, 100 + self.life as u8);
@@ -544,25 +551,25 @@ impl Sim {
             self.now,
             JOB,
             self.spec.clone(),
-            self.material.clone(),
+            self.input.clone(),
             self.config.clone(),
             self.disk.clone(),
         )
         .unwrap();
         for (_, (node, id)) in std::mem::take(&mut self.replies) {
-            self.at(self.now + 50, Event::Answered { node, id, outcome: Err(Failed) });
+            self.at(self.now + 50, Event::Answered { node, id, outcome: Err(RequestFailed) });
         }
     }
 
-    fn worker_wants(&mut self, n: usize, output: worker::Output) {
-        let Profile { lie, latency_ms, lane_ms, .. } = self.nodes[n].profile;
+    fn perform_worker_output(&mut self, n: usize, output: worker::Output) {
+        let Profile { fault, latency_ms, unit_ms, .. } = self.nodes[n].profile;
         match output {
             worker::Output::Request { id, to: _, request } => {
                 let (request, delay) = self.rewrite(n, request);
                 let Some(request) = request else { return };
                 let time = self.now + latency_ms + delay;
-                if lie == Lie::Twice {
-                    // The answer to the copy goes to nobody.
+                if fault == ByzantineFault::Duplicates {
+                    // The answer to the copy is discarded.
                     self.at(
                         time,
                         Event::Arrives { node: n, id: u64::MAX, request: request.clone() },
@@ -570,30 +577,34 @@ impl Sim {
                 }
                 self.at(time, Event::Arrives { node: n, id, request });
             }
-            worker::Output::Compute { unit, task } => {
-                let product = compute(lie, &task);
-                self.at(self.now + lane_ms, Event::Computed { node: n, unit, product });
+            worker::Output::Compute { compute_id, task } => {
+                let output = compute(fault, &task);
+                self.at(self.now + unit_ms, Event::Computed { node: n, compute_id, output });
             }
             worker::Output::Event(event) => self.nodes[n].events.push(event),
         }
     }
 
     fn rewrite(&mut self, n: usize, request: Request) -> (Option<Request>, u64) {
-        match (self.nodes[n].profile.lie, request) {
-            (Lie::NeverOpens, Request::Open { .. } | Request::OpenDigest { .. }) => (None, 0),
-            (Lie::OpensLate(ms), request @ (Request::Open { .. } | Request::OpenDigest { .. })) => {
-                (Some(request), ms)
-            }
-            (Lie::WrongSalt, Request::OpenDigest { lease, mut salt, digest }) => {
+        match (self.nodes[n].profile.fault, request) {
+            (
+                ByzantineFault::NeverReveals,
+                Request::Reveal { .. } | Request::RevealDigest { .. },
+            ) => (None, 0),
+            (
+                ByzantineFault::RevealsLate(ms),
+                request @ (Request::Reveal { .. } | Request::RevealDigest { .. }),
+            ) => (Some(request), ms),
+            (ByzantineFault::WrongSalt, Request::RevealDigest { lease, mut salt, digest }) => {
                 salt[0] ^= 1;
-                (Some(Request::OpenDigest { lease, salt, digest }), 0)
+                (Some(Request::RevealDigest { lease, salt, digest }), 0)
             }
-            (Lie::WrongSalt, Request::Open { lease, mut salt, product }) => {
+            (ByzantineFault::WrongSalt, Request::Reveal { lease, mut salt, output }) => {
                 salt[0] ^= 1;
-                (Some(Request::Open { lease, salt, product }), 0)
+                (Some(Request::Reveal { lease, salt, output }), 0)
             }
-            (Lie::Withholds(_), Request::State { lease, step, .. }) => {
-                // The first time it admits, then it keeps silent.
+            (ByzantineFault::WithholdsState(_), Request::State { lease, step, .. }) => {
+                // The first time the worker admits that it has no state, then it stays silent.
                 let admits = self.withheld.insert(n);
                 (admits.then_some(Request::State { lease, step, state: None }), 0)
             }
@@ -608,48 +619,57 @@ pub fn seed_bytes(seed: u64, salt: u8) -> [u8; 32] {
     bytes
 }
 
-fn compute(lie: Lie, task: &Task) -> Product {
+fn compute(fault: ByzantineFault, task: &Task) -> TaskOutput {
     let honest = task.run().unwrap();
-    match (lie, task, honest) {
-        (Lie::Step(step) | Lie::Withholds(step) | Lie::WrongState(step), Task::Lane(input), _) => {
-            Product::Lane(lying_at(input, step))
+    match (fault, task, honest) {
+        (
+            ByzantineFault::Step(step)
+            | ByzantineFault::WithholdsState(step)
+            | ByzantineFault::WrongState(step),
+            Task::LocalSteps(input),
+            _,
+        ) => TaskOutput::LocalSteps(result_with_wrong_step(input, step)),
+        (ByzantineFault::WrongState(_), Task::State { .. }, TaskOutput::State(state)) => {
+            TaskOutput::State(corrupt_state(state))
         }
-        (Lie::WrongState(_), Task::State { .. }, Product::State(state)) => {
-            Product::State(bent(state))
-        }
-        (Lie::Delta, Task::Lane(input), Product::Lane(result)) => {
+        (ByzantineFault::Delta, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
             let mut delta = result.delta.to_vec();
             delta[3] += 1;
-            Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
+            TaskOutput::LocalSteps(sealed(input, result.step_digests.to_vec(), delta, result.macs))
         }
-        (Lie::Poison, Task::Lane(input), Product::Lane(result)) => {
-            // As far off as the form allows, every other weight to the other side.
+        (ByzantineFault::Poison, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
+            // As far off as the form allows, with alternating signs.
             let far = |(i, w): (usize, &i32)| {
                 if i % 2 == 0 { (1 << 30) - 1 - w } else { -(1 << 30) + 1 - w }
             };
             let delta = input.weights.as_slice().iter().enumerate().map(far).collect();
-            Product::Lane(sealed(input, result.step_digests.to_vec(), delta, result.macs))
+            TaskOutput::LocalSteps(sealed(input, result.step_digests.to_vec(), delta, result.macs))
         }
-        (Lie::Malformed, Task::Lane(input), Product::Lane(result)) => {
-            Product::Lane(sealed(input, result.step_digests.to_vec(), vec![1, 2, 3], result.macs))
+        (ByzantineFault::Malformed, Task::LocalSteps(input), TaskOutput::LocalSteps(result)) => {
+            TaskOutput::LocalSteps(sealed(
+                input,
+                result.step_digests.to_vec(),
+                vec![1, 2, 3],
+                result.macs,
+            ))
         }
-        (Lie::Product(0), _, Product::Answers(mut answers)) => {
-            answers.products = Array::new(bend(answers.products.into_vec())).unwrap();
-            Product::Answers(answers)
+        (ByzantineFault::Product(0), _, TaskOutput::InferencePart(mut answers)) => {
+            answers.products = Array::new(flip_bit(answers.products.into_vec())).unwrap();
+            TaskOutput::InferencePart(answers)
         }
-        (Lie::Product(_), _, Product::Answers(mut answers)) => {
+        (ByzantineFault::Product(_), _, TaskOutput::InferencePart(mut answers)) => {
             let mut classes = answers.classes.into_vec();
             classes[0] = (classes[0] + 1) % 3;
             answers.classes = Array::new(classes).unwrap();
-            Product::Answers(answers)
+            TaskOutput::InferencePart(answers)
         }
-        (Lie::Product(which), _, Product::Unit(mut trace)) => {
+        (ByzantineFault::Product(which), _, TaskOutput::ExactStep(mut trace)) => {
             match which {
-                0 => trace.forward = Array::new(bend(trace.forward.into_vec())).unwrap(),
-                1 => trace.backward = Array::new(bend(trace.backward.into_vec())).unwrap(),
+                0 => trace.forward = Array::new(flip_bit(trace.forward.into_vec())).unwrap(),
+                1 => trace.backward = Array::new(flip_bit(trace.backward.into_vec())).unwrap(),
                 2 => {
                     trace.result.gradients =
-                        Array::new(bend(trace.result.gradients.into_vec())).unwrap()
+                        Array::new(flip_bit(trace.result.gradients.into_vec())).unwrap()
                 }
                 _ => {
                     let exponents =
@@ -657,27 +677,27 @@ fn compute(lie: Lie, task: &Task) -> Product {
                     trace.result.exponents = exponents.try_into().unwrap();
                 }
             }
-            Product::Unit(trace)
+            TaskOutput::ExactStep(trace)
         }
         (_, _, honest) => honest,
     }
 }
 
-fn bend(mut values: Vec<i32>) -> Vec<i32> {
+fn flip_bit(mut values: Vec<i32>) -> Vec<i32> {
     let middle = values.len() / 2;
     values[middle] ^= 1;
     values
 }
 
-/// One bit of one weight is wrong after `step`; from there everything follows honestly.
-fn lying_at(input: &LaneInput, step: u32) -> LaneResult {
+/// Flips one bit of one weight after `step` and computes the rest honestly.
+fn result_with_wrong_step(input: &LocalStepsInput, step: u32) -> LocalStepsResult {
     let plan = input.params.clone().validate().unwrap();
-    let mut state = lane_state_at(&plan, &input.id, &input.weights, &input.rows, 0).unwrap();
+    let mut state = state_before_step(&plan, &input.id, &input.weights, &input.rows, 0).unwrap();
     let mut digests = Vec::new();
-    for s in 0..plan.steps_per_lane() {
+    for s in 0..plan.steps_per_unit() {
         state = replay_step(&plan, &input.id, &state, &input.rows, s).unwrap();
         if s == step {
-            state = bent(state);
+            state = corrupt_state(state);
         }
         digests.push(state.digest(&input.id, s));
     }
@@ -688,22 +708,27 @@ fn lying_at(input: &LaneInput, step: u32) -> LaneResult {
         .zip(input.weights.as_slice())
         .map(|(e, s)| e - s)
         .collect();
-    sealed(input, digests, delta, plan.macs_per_lane())
+    sealed(input, digests, delta, plan.macs_per_unit())
 }
 
-fn bent(state: LaneState) -> LaneState {
+fn corrupt_state(state: TrainingState) -> TrainingState {
     let mut weights = state.weights().as_slice().to_vec();
     weights[0] ^= 1 << 20;
     codec::decode(&codec::encode(&(weights, state.momentum().to_vec())), usize::MAX).unwrap()
 }
 
-/// A result whose digest fits its contents, whatever they are.
-fn sealed(input: &LaneInput, step_digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> LaneResult {
-    let mut hasher = Context::LaneResult.hasher();
+/// A result whose digest matches its contents, whatever they are.
+fn sealed(
+    input: &LocalStepsInput,
+    step_digests: Vec<Digest>,
+    delta: Vec<i32>,
+    macs: u64,
+) -> LocalStepsResult {
+    let mut hasher = HashContext::LaneResult.hasher();
     hasher.update(&codec::encode(&(input.id, input.weights.hash(), &step_digests)));
     hasher.update(&macs.to_le_bytes());
     update_hash(&mut hasher, &delta);
-    LaneResult {
+    LocalStepsResult {
         step_digests: step_digests.try_into().unwrap(),
         delta: Array::new(delta).unwrap(),
         macs,

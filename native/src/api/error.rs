@@ -1,8 +1,8 @@
-//! Errors as callers see them: a status and `{"error": {"code", "message"}}`.
+//! Errors as clients see them: a status and `{"error": {"code", "message"}}`.
 
 use crate::{
     node::{context::NotAccepted, mempool::Rejected},
-    store::QueueError,
+    store::OutboxError,
 };
 use axum::{
     Json,
@@ -11,10 +11,10 @@ use axum::{
 };
 use serde_json::json;
 
-/// When a client whose transaction found no room may try again: some blocks later.
+/// Seconds after which a client may retry when the mempool had no room: a few blocks.
 const BUSY_RETRY_S: u32 = 2;
 
-/// Characters of an unknown `Host` that the error repeats.
+/// Characters of an unknown `Host` that the error message repeats.
 const HOST_SHOWN_CHARS_MAX: usize = 80;
 
 /// An error of the API.
@@ -27,7 +27,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// The caller's fault.
+    /// The request is invalid.
     pub fn bad(message: impl ToString) -> Self {
         Self::of(StatusCode::BAD_REQUEST, "BAD_REQUEST", message.to_string())
     }
@@ -43,7 +43,7 @@ impl ApiError {
         Self::of(status, code, message.to_owned())
     }
 
-    /// Not here.
+    /// The requested item does not exist.
     pub fn not_found(what: impl ToString) -> Self {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", format!("{} not found", what.to_string()))
     }
@@ -56,12 +56,12 @@ impl ApiError {
         Self::of(StatusCode::NOT_FOUND, "NOT_FOUND", message)
     }
 
-    /// Was here once.
+    /// The requested item existed, but was pruned.
     pub fn pruned(message: impl ToString) -> Self {
         Self::of(StatusCode::GONE, "PRUNED", message.to_string())
     }
 
-    /// Without the token.
+    /// The request lacks the token.
     pub fn unauthorized() -> Self {
         let message = format!(
             "this needs the header `Authorization: Bearer TOKEN`, TOKEN as in {}",
@@ -70,16 +70,16 @@ impl ApiError {
         Self::of(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
-    /// Too often.
+    /// The address exceeds its rate limit.
     pub fn limited() -> Self {
         let error =
             Self::of(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", "too many requests".into());
         Self { retry_after_s: Some(1), ..error }
     }
 
-    /// By a name that is not ours.
+    /// The `Host` is not a name of this node.
     pub fn host(host: &str) -> Self {
-        // Only a part of the client's text.
+        // Repeats only a part of the client's text.
         let host: String = host.chars().take(HOST_SHOWN_CHARS_MAX).collect();
         let message = format!(
             "the Host header is {host:?}, but must be an IP address, localhost, or a name in the node's `http_hosts` \
@@ -88,17 +88,17 @@ impl ApiError {
         Self::of(StatusCode::MISDIRECTED_REQUEST, "HOST", message)
     }
 
-    /// The ledger does not take it.
+    /// The ledger refuses the request.
     pub fn conflict(message: impl ToString) -> Self {
         Self::of(StatusCode::CONFLICT, "NOT_APPLIED", message.to_string())
     }
 
-    /// The caller's key stands for another submission.
+    /// The client's key belongs to another submission.
     pub fn key_reused(message: impl ToString) -> Self {
         Self::of(StatusCode::UNPROCESSABLE_ENTITY, "KEY_REUSED", message.to_string())
     }
 
-    /// This sender has enough of its own waiting; others find room.
+    /// Too many transactions of this sender wait already; there is room for other senders.
     pub fn sender_full(message: impl ToString) -> Self {
         let error = Self::of(StatusCode::TOO_MANY_REQUESTS, "SENDER_FULL", message.to_string());
         Self { retry_after_s: Some(BUSY_RETRY_S), ..error }
@@ -110,12 +110,12 @@ impl ApiError {
         Self { retry_after_s: Some(BUSY_RETRY_S), ..error }
     }
 
-    /// The disk takes no more.
+    /// The disk is full.
     pub fn storage(message: impl ToString) -> Self {
         Self::of(StatusCode::INSUFFICIENT_STORAGE, "STORAGE", message.to_string())
     }
 
-    /// Ours.
+    /// An internal error.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         tracing::error!(%error, "the API cannot answer");
         let message = "the node cannot answer; its log says why".into();
@@ -137,12 +137,12 @@ impl From<NotAccepted> for ApiError {
     }
 }
 
-impl From<QueueError> for ApiError {
-    fn from(error: QueueError) -> Self {
+impl From<OutboxError> for ApiError {
+    fn from(error: OutboxError) -> Self {
         match error {
-            QueueError::Full => Self::busy(error),
-            QueueError::KeyReused(_) => Self::key_reused(error),
-            QueueError::Store(error) => Self::internal(error),
+            OutboxError::Full => Self::busy(error),
+            OutboxError::KeyReused(_) => Self::key_reused(error),
+            OutboxError::Store(error) => Self::internal(error),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What stands before every handler: the rate of each address, the `Host` header, and the token for
-//! what changes state.
+//! Checks before every handler: the rate limit of each address, the `Host` header, and the token
+//! for requests that change state.
 
 use super::{Api, error::ApiError};
-use crate::{config::HostName, node::context::Context};
+use crate::{config::HostName, node::context::NodeContext};
 use anyhow::Context as _;
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
@@ -22,26 +22,26 @@ use tequio_host::{RateLimit, files};
 pub const TOKEN_FILE: &str = "api-token";
 const TOKEN_LEN_MAX: usize = 256;
 const TOKEN_CHARS_MIN: usize = 16;
-/// Requests of one address in a second.
+/// Requests of one address per second.
 pub const RATE_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// Requests of one address at once.
+/// Largest burst of requests of one address.
 pub const BURST: NonZeroU32 = NonZeroU32::new(300).unwrap();
 
-/// Counts requests by address, and knows the names of this node.
+/// Counts requests by address, and checks `Host` against the names of this node.
 pub struct Guard {
-    context: Arc<Context>,
+    context: Arc<NodeContext>,
     hosts: Vec<HostName>,
     rate: RateLimit,
 }
 
 impl Guard {
-    /// Nobody has asked yet.
-    pub fn new(context: Arc<Context>, hosts: Vec<HostName>) -> Self {
+    /// A guard without any counted requests.
+    pub fn new(context: Arc<NodeContext>, hosts: Vec<HostName>) -> Self {
         Self { context, hosts, rate: RateLimit::start(RATE_PER_SECOND, BURST) }
     }
 }
 
-/// The middleware.
+/// The middleware that runs the checks.
 pub async fn check(
     State(guard): State<Arc<Guard>>,
     ConnectInfo(addr): ConnectInfo<SocketAddr>,
@@ -57,7 +57,7 @@ pub async fn check(
         return ApiError::host(&host).into_response();
     }
     let response = as_api_error(next.run(request).await).await;
-    // Whatever a handler has failed at: this is the cause, and the node ends for it.
+    // If a write failed, it is the cause of any handler's error, and the node ends because of it.
     match guard.context.store.failures().borrow().clone() {
         Some(failure) if response.status() == StatusCode::INTERNAL_SERVER_ERROR => {
             ApiError::storage(failure).into_response()
@@ -89,8 +89,8 @@ async fn as_api_error(response: Response) -> Response {
 
 /// Refuses a request whose `Host` may come from foreign DNS (rebinding), and returns that `Host`.
 ///
-/// HTTP/1.0 knows no `Host`: health probes of load balancers send none. Browsers, which DNS
-/// rebinding attacks, send HTTP/1.1 or later with a `Host` always.
+/// HTTP/1.0 requests need no `Host`: health probes of load balancers send none. DNS rebinding
+/// attacks browsers, which use HTTP/1.1 or later and always send a `Host`.
 fn check_host(request: &Request, names: &[HostName]) -> Result<(), String> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -113,11 +113,11 @@ fn is_allowed(host: &str, names: &[HostName]) -> bool {
         || names.iter().any(|allowed| allowed.is(name))
 }
 
-/// What proves that a caller may change state. Its text is never shown.
+/// The token that allows a client to change state. It is never shown.
 pub struct Token(String);
 
 impl Token {
-    /// Reads the file.
+    /// Reads the token from its file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let place = || {
             format!(
@@ -144,19 +144,19 @@ impl Token {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// For the header of this program's own requests.
+    /// The `Authorization` header of this program's own requests.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.0)
     }
 
-    /// Compares in a time that says nothing about where the difference is.
+    /// Compares in constant time.
     fn is(&self, other: &str) -> bool {
         let differences = self.0.bytes().zip(other.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
         self.0.len() == other.len() && std::hint::black_box(differences) == 0
     }
 }
 
-/// An argument of handlers that change state: there only if the token is right.
+/// An extractor for handlers that change state. It succeeds only with the right token.
 pub struct Authorized;
 
 impl FromRequestParts<Api> for Authorized {
@@ -175,7 +175,7 @@ impl FromRequestParts<Api> for Authorized {
 mod tests {
     use super::*;
 
-    /// A request of this version, with these `Host` headers.
+    /// A request of this HTTP version, with these `Host` headers.
     fn request(version: Version, hosts: &[&str]) -> Request {
         let mut request = Request::new(axum::body::Body::empty());
         *request.version_mut() = version;

@@ -1,4 +1,4 @@
-//! Jobs: submitting a data set, watching, cancelling, and the proof of a result.
+//! Jobs: submission of a data set, progress, cancellation, and the proof of a result.
 
 use super::{
     Api,
@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     data,
-    node::{context::Context, light, objects, queue},
-    store::{Stage, Write},
+    node::{context::NodeContext, light, objects, write_outbox},
+    store::{ClientWrite, WriteStage},
 };
 use axum::{
     Json,
@@ -40,15 +40,15 @@ use tequio_core::{
         Action, TransactionId,
         job::{InferenceTask, JOB_NAME_LEN_MAX, JobId, JobSpec, JobStatus, JobTask, TrainingTask},
     },
-    scheduler::coordinator::ALL,
+    scheduler::coordinator::FULL_SHARE,
     types::Height,
     wire::light::Response,
 };
 
-/// Silence on a stream of events after which a comment keeps it alive: clients give up after three
-/// of them.
+/// Idle time on an event stream after which a comment keeps it alive. Clients time out after three
+/// times this.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// How long other nodes are asked for a model that is not here.
+/// How long other nodes are asked for a model that is missing here.
 const MODEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// Options of a training, as query parameters.
@@ -85,7 +85,7 @@ const fn yes() -> bool {
 }
 
 pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
-    let views = |context: &Context| {
+    let views = |context: &NodeContext| {
         let listed = crate::node::jobs::progress_of_all(context);
         listed.iter().map(|progress| view::in_list(context, progress)).collect::<Vec<_>>()
     };
@@ -93,8 +93,8 @@ pub async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
     Ok(Json(json!({"jobs": jobs})))
 }
 
-/// Prepares the data, keeps it as an object and announces the job. Answers once the job is in the
-/// ledger.
+/// Prepares the data, stores it as an object and submits the job. Responds when the job is in the
+/// ledger, or its write is queued.
 pub async fn train(
     _: Authorized,
     State(api): State<Api>,
@@ -106,10 +106,11 @@ pub async fn train(
     if let Some(answer) = key.known(&api).await? {
         return Ok(answer);
     }
-    submit(&api, key, reading(&api, move |_| specify(&options, body.to_vec())).await??).await
+    submit(&api, key, reading(&api, move |_| prepare_training(&options, body.to_vec())).await??)
+        .await
 }
 
-/// Prepares rows for the model of a final training, keeps them as an object and announces the job.
+/// Prepares rows for the model of a final training, stores them as an object and submits the job.
 pub async fn infer(
     _: Authorized,
     State(api): State<Api>,
@@ -138,47 +139,53 @@ pub async fn infer(
     let block = block.map_err(missing)?.map_err(ApiError::internal)?;
     let model = Model::from_block(block).map_err(ApiError::internal)?;
     let architecture = task.params.architecture.clone();
-    let task = InferenceTask { trained: id, model: cid, architecture, rows: 0 };
+    let task = InferenceTask { training_job: id, model: cid, architecture, rows: 0 };
     let specified =
-        reading(&api, move |_| specify_batch(&options, task, &model, body.to_vec())).await??;
+        reading(&api, move |_| prepare_inference(&options, task, &model, body.to_vec())).await??;
     submit(&api, key, specified).await
 }
 
-/// What became of a write by the time that its client is answered.
-pub(super) enum Done {
+/// The state of a write when its client is answered.
+pub(super) enum WriteResult {
     Applied {
         transaction: TransactionId,
         height: Height,
     },
-    /// It is kept, and in no block yet: this is the number to ask after.
+    /// Stored, but in no block yet. The client can query the outcome by this number.
     Queued(u64),
 }
 
-/// Brings a write of this node into the ledger, or says that it is kept until there is a quorum.
-pub(super) async fn write(api: &Api, action: Action) -> Result<(StatusCode, Done), ApiError> {
-    outcome(api, queue::submit(&api.context, Write::Own(action)).await?).await
+/// Submits a write of this node to the ledger, or reports that it is queued until there is a
+/// quorum.
+pub(super) async fn write(
+    api: &Api,
+    action: Action,
+) -> Result<(StatusCode, WriteResult), ApiError> {
+    outcome(api, write_outbox::submit(&api.context, ClientWrite::Own(action)).await?).await
 }
 
-/// What becomes of a queued write while its client waits.
-pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, Done), ApiError> {
-    match queue::outcome(&api.context, number).await.map_err(ApiError::internal)? {
-        Stage::Applied { transaction, height } => {
-            Ok((StatusCode::OK, Done::Applied { transaction, height }))
+/// Waits for the outcome of a queued write while its client waits.
+pub(super) async fn outcome(api: &Api, number: u64) -> Result<(StatusCode, WriteResult), ApiError> {
+    match write_outbox::wait_for_outcome(&api.context, number).await.map_err(ApiError::internal)? {
+        WriteStage::Applied { transaction, height } => {
+            Ok((StatusCode::OK, WriteResult::Applied { transaction, height }))
         }
-        Stage::Refused { reason } => Err(ApiError::conflict(reason)),
-        Stage::Waiting | Stage::Sent { .. } => Ok((StatusCode::ACCEPTED, Done::Queued(number))),
+        WriteStage::Refused { reason } => Err(ApiError::conflict(reason)),
+        WriteStage::Waiting | WriteStage::Sent { .. } => {
+            Ok((StatusCode::ACCEPTED, WriteResult::Queued(number)))
+        }
     }
 }
 
-/// A job, its data, and what there is to say of them.
-pub(super) type Specified = (JobSpec, Vec<object::Block>, Value);
+/// A job, its data, and its description in the answer.
+pub(super) type PreparedJob = (JobSpec, Vec<object::Block>, Value);
 
-fn specify_batch(
+fn prepare_inference(
     options: &Infer,
     task: InferenceTask,
     model: &Model,
     body: Vec<u8>,
-) -> Result<Specified, ApiError> {
+) -> Result<PreparedJob, ApiError> {
     let csv = data::unpack(body).map_err(ApiError::bad)?;
     let rows =
         read_batch(&csv, options.header, options.separator, &model.columns, model.normalizer());
@@ -213,7 +220,7 @@ fn job_name(name: &str) -> Result<BoundedString<JOB_NAME_LEN_MAX>, ApiError> {
     })
 }
 
-fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
+fn prepare_training(options: &Train, body: Vec<u8>) -> Result<PreparedJob, ApiError> {
     let csv = data::unpack(body).map_err(ApiError::bad)?;
     let mut reading = CsvOptions::new(Label::Name(&options.label));
     reading.header = options.header;
@@ -245,18 +252,22 @@ fn specify(options: &Train, body: Vec<u8>) -> Result<Specified, ApiError> {
     let blocks = object::split(&codec::encode(&dataset)).map_err(ApiError::bad)?;
     let cid = blocks.first().ok_or_else(|| ApiError::internal("no block of the data set"))?.cid;
     let name = if options.name.is_empty() { dataset.label() } else { &options.name };
-    let task = TrainingTask { params, training_rows: dataset.train().rows(), checked: ALL };
+    let task = TrainingTask {
+        params,
+        training_rows: dataset.train().rows(),
+        spot_check_share: FULL_SHARE,
+    };
     let spec = JobSpec { name: job_name(name)?, dataset: cid, task: JobTask::Train(task) };
     let about = json!({
         "name": spec.name.to_string(), "dataset_cid": cid.to_string(), "features": dataset.features(),
         "classes": dataset.classes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "training_rows": dataset.train().rows(), "test_rows": dataset.test().rows(),
-        "rounds": plan.rounds(), "units_total": u64::from(plan.rounds()) * u64::from(plan.lanes()),
+        "rounds": plan.rounds(), "units_total": u64::from(plan.rounds()) * u64::from(plan.units_per_round()),
     });
     Ok((spec, blocks, about))
 }
 
-/// `64,32` as widths; empty for none.
+/// Parses widths such as `64,32`. Empty for none.
 fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     let width = |part: &str| {
         part.trim().parse::<u32>().map_err(|_| {
@@ -266,7 +277,10 @@ fn layers(text: &str) -> Result<Vec<u32>, ApiError> {
     text.split(',').filter(|part| !part.trim().is_empty()).map(width).collect()
 }
 
-fn known(context: &Context, id: &str) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
+fn known(
+    context: &NodeContext,
+    id: &str,
+) -> Result<(JobId, tequio_core::ledger::job::Job), ApiError> {
     let id: JobId = id.parse().map_err(ApiError::bad)?;
     context.job(&id).map(|job| (id, job)).ok_or_else(|| ApiError::no_job(id))
 }
@@ -284,10 +298,10 @@ pub async fn cancel(
     let (id, _) = known(&api.context, &id)?;
     let (status, done) = write(&api, Action::CancelJob { job: id }).await?;
     let view = match done {
-        Done::Applied { transaction, height } => {
+        WriteResult::Applied { transaction, height } => {
             json!({"id": id.to_string(), "transaction": transaction.to_string(), "height": height})
         }
-        Done::Queued(number) => {
+        WriteResult::Queued(number) => {
             let reduced = api.context.is_reduced();
             json!({"id": id.to_string(), "queued": number, "final": false, "reduced": reduced})
         }
@@ -295,7 +309,7 @@ pub async fn cancel(
     Ok((status, Json(view)))
 }
 
-/// The newest proof of a job and its ref, with the header that they lead to, in the protocol's own
+/// The newest proof of a job and its ref, with the header that proves them, in the protocol's own
 /// encoding.
 pub async fn proof(
     State(api): State<Api>,
@@ -309,25 +323,25 @@ pub async fn proof(
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], codec::encode(&response)))
 }
 
-/// How a job goes, each time that it changes, until it is over.
+/// Streams the progress of a job at each change, until the job is over.
 pub async fn events(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<impl IntoResponse, ApiError> {
     let (id, _) = known(&api.context, &id)?;
-    let watch = Watch { context: api.context.clone(), id, last: Value::Null, over: false };
-    Ok(Sse::new(stream::unfold(watch, Watch::next))
+    let watch = JobStream { context: api.context.clone(), id, last: Value::Null, over: false };
+    Ok(Sse::new(stream::unfold(watch, JobStream::next))
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-struct Watch {
-    context: Arc<Context>,
+struct JobStream {
+    context: Arc<NodeContext>,
     id: JobId,
     last: Value,
     over: bool,
 }
 
-impl Watch {
+impl JobStream {
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         let mut tips = self.context.watch_tip();
         let mut reports = self.context.reports.watch();

@@ -1,6 +1,6 @@
 //! The API's listening socket, which limits the number of connections and their idle time.
 //!
-//! Without these limits a client that has no token could use up the node's file descriptors, and
+//! Without these limits a client without a token could use up the node's file descriptors, and
 //! other nodes could not connect.
 
 use std::{
@@ -19,9 +19,9 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Connections at once. The node closes further ones, whose clients may try again.
+/// Most connections at a time. The node closes further ones; their clients may try again.
 pub const CONNECTIONS_MAX: usize = 256;
-/// The same from one address, so that none can take all of them.
+/// Most connections of one address, so that no address can take all of them.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
 /// A connection ends after this time without a byte in either direction. Event streams send
 /// keep-alive messages more often.
@@ -37,7 +37,7 @@ pub struct Listener {
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// The share of a connection. Dropping it makes room.
+/// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 struct Permit {
     _of_all: OwnedSemaphorePermit,
@@ -67,7 +67,7 @@ impl Listener {
         }
     }
 
-    /// A share for a connection from this address, unless either limit is reached.
+    /// A slot for a connection from this address, unless either limit is reached.
     fn permit(&self, address: IpAddr) -> Option<Permit> {
         let of_all = self.permits.clone().try_acquire_owned().ok()?;
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);

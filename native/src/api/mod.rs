@@ -1,7 +1,8 @@
-//! The HTTP API: what an operator and their programs ask of their own node. On localhost by
-//! default; what changes state needs the token of the directory's `api-token`; every address has a
-//! rate, every body a cap, and a `Host` that is a name other than localhost and those that the
-//! operator allows is refused, so that no web page can reach it by DNS rebinding.
+//! The HTTP API that an operator and the operator's programs use to control their node. It listens
+//! on localhost by default. Requests that change state need the token of the directory's
+//! `api-token`. Every address has a rate limit and every body a cap. A `Host` name other than
+//! localhost and the names that the operator allows is refused, so no web page can reach the API by
+//! DNS rebinding.
 
 mod error;
 mod guard;
@@ -21,7 +22,7 @@ pub use submission::FREE_BYTES_MIN;
 use crate::{
     config::{HostName, HttpAddr},
     data::DATA_LEN_MAX,
-    node::context::Context,
+    node::context::NodeContext,
 };
 use axum::{
     Router,
@@ -37,39 +38,39 @@ use std::{io::ErrorKind, net::SocketAddr, path::Path, sync::Arc};
 use tequio_host::files;
 use tokio::{net::TcpListener, sync::watch};
 
-/// The description of this API; a test compares it with the routes.
+/// The OpenAPI description; a test compares it with the routes.
 pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
-/// Largest body but for data sets, bytes.
+/// Largest request body, except for data sets, bytes.
 pub const BODY_LEN_MAX: usize = 256 * 1024;
 
-/// What handlers need.
+/// Shared state of the handlers.
 #[derive(Clone)]
 struct Api {
-    context: Arc<Context>,
+    context: Arc<NodeContext>,
     token: Arc<Token>,
 }
 
-/// What this program's own requests say who they are with.
+/// The `Authorization` header of this program's own requests.
 pub fn bearer(dir: &Path) -> anyhow::Result<String> {
     Ok(Token::read(&dir.join(TOKEN_FILE))?.bearer())
 }
 
-/// A serving API.
+/// A running API server.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// The address on which it listens.
     pub addr: SocketAddr,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
-    /// Opens the socket and serves. The token's file is made if there is none.
+    /// Opens the socket and serves. Creates the token file if it is missing.
     pub async fn start(
         dir: &Path,
         addr: &HttpAddr,
         hosts: Vec<HostName>,
-        context: Arc<Context>,
+        context: Arc<NodeContext>,
     ) -> anyhow::Result<Self> {
         let token = token(dir)?;
         let listener =
@@ -81,7 +82,8 @@ impl Server {
             .into_make_service_with_connect_info::<SocketAddr>();
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            // axum passes on the client's address only from its own listeners and from tapped ones.
+            // axum gives handlers the client's address only from its own listeners and from tapped
+            // ones.
             let listener = listener::Listener::new(listener).tap_io(|_| {});
             let until = async move { drop(stopped.wait_for(|stop| *stop).await) };
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until).await {
@@ -91,7 +93,7 @@ impl Server {
         Ok(Self { addr, stop, task })
     }
 
-    /// Serves no new requests; long ones are cut off.
+    /// Accepts no new requests, and cuts off long ones.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         let grace = std::time::Duration::from_secs(1);
@@ -102,7 +104,7 @@ impl Server {
     }
 }
 
-/// Why the socket cannot be opened, and what to change.
+/// The cause of a failed bind, with a remedy.
 fn cannot_listen(addr: &HttpAddr, error: std::io::Error) -> anyhow::Error {
     let mend = match error.kind() {
         ErrorKind::AddrInUse => {
@@ -173,7 +175,7 @@ async fn openapi() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    /// The routes above, as the source spells them.
+    /// The routes above, as written in the source.
     fn routes() -> Vec<String> {
         let source = include_str!("mod.rs");
         let quoted =

@@ -1,5 +1,4 @@
-//! Checkpoints, from which light clients start, and the committee handovers that lead from them to
-//! the head.
+//! Checkpoints, from which light clients start, and the committee handovers from there to the head.
 
 use super::{Api, error::ApiError, read::reading};
 use crate::node::light;
@@ -20,7 +19,7 @@ const BYTES: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/octe
 /// The query of `/v1/checkpoint`.
 #[derive(Deserialize)]
 pub struct Checkpoint {
-    /// The file that the node was started with, whatever its age.
+    /// Return the file that the node was started with, whatever its age.
     #[serde(default)]
     root: bool,
 }
@@ -46,8 +45,8 @@ pub struct Page {
     count: Option<u16>,
 }
 
-/// Committee handovers in the encoding of the light protocol, at most [`HANDOVERS_MAX`] and what
-/// fits its answer.
+/// Committee handovers in the encoding of the light protocol, at most [`HANDOVERS_MAX`] and as many
+/// as fit into an answer.
 pub async fn handovers(
     State(api): State<Api>,
     Query(Page { from, count }): Query<Page>,

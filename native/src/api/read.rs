@@ -1,9 +1,9 @@
-//! Everything but jobs: status, ledger, objects, transactions, metrics.
+//! Read-only requests except for jobs: status, ledger, objects, transactions, metrics.
 
 use super::{Api, error::ApiError, guard::Authorized, view};
 use crate::{
-    node::{context::Context, queue},
-    store::{StoreError, Write},
+    node::{context::NodeContext, write_outbox},
+    store::{ClientWrite, StoreError},
 };
 use axum::{
     Json,
@@ -25,12 +25,12 @@ use tequio_p2p::{Path as PeerPath, identity};
 
 type Answer = Result<Json<Value>, ApiError>;
 
-/// Runs what reads the disk where it may block.
+/// Runs a function that reads the disk on a thread that may block.
 pub async fn reading<T: Send + 'static>(
     api: &Api,
-    read: impl FnOnce(&Context) -> T + Send + 'static,
+    read: impl FnOnce(&NodeContext) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let context: Arc<Context> = api.context.clone();
+    let context: Arc<NodeContext> = api.context.clone();
     tokio::task::spawn_blocking(move || read(&context)).await.map_err(ApiError::internal)
 }
 
@@ -39,7 +39,7 @@ pub async fn status(State(api): State<Api>) -> Answer {
     let tip = context.tip();
     let head = &tip.header.header;
     let age_ms = context.head_age_ms();
-    let queue = reading(&api, |c| c.store.queue()).await?.map_err(ApiError::internal)?;
+    let queue = reading(&api, |c| c.store.outbox_entries()).await?.map_err(ApiError::internal)?;
     let queued = queue.iter().filter(|(_, queued)| !queued.stage.is_settled()).count();
     let account = tip.state.account(&context.id).map(view::account);
     let lowest = reading(&api, |c| c.store.lowest_block()).await?.map_err(ApiError::internal)?;
@@ -64,15 +64,15 @@ pub async fn status(State(api): State<Api>) -> Answer {
     })))
 }
 
-/// How a node catches up that is behind; null where it does not.
-fn sync(context: &Context) -> Value {
-    if let Some(shown) = context.sync.shown() {
+/// How a node catches up that is behind; null if it is not behind.
+fn sync(context: &NodeContext) -> Value {
+    if let Some(shown) = context.sync_status.fetch_progress() {
         return json!({
             "how": "snapshot", "target": shown.height, "entries": shown.entries, "share": shown.share, "peers": shown.peers,
         });
     }
-    let target = context.sync.named();
-    // One block behind is what everybody is now and then.
+    let target = context.sync_status.reported_head();
+    // Being one block behind is normal.
     if target > context.tip().height() + 1 {
         json!({"how": "blocks", "target": target})
     } else {
@@ -132,12 +132,12 @@ pub async fn object(
 }
 
 pub async fn block(State(api): State<Api>, Path(height): Path<u64>) -> Answer {
-    let read = move |c: &Context| -> Result<_, StoreError> {
+    let read = move |c: &NodeContext| -> Result<_, StoreError> {
         Ok((c.store.final_header(height)?, c.store.block(height)?, c.store.lowest_block()?))
     };
     let (header, block, lowest) = reading(&api, read).await?.map_err(ApiError::internal)?;
     if block.is_none() && (1..lowest).contains(&height) {
-        // Its header may still be here, but what was in the block is not.
+        // The header may still be stored, but the block's contents are not.
         return Err(ApiError::pruned(format!(
             "block {height} is gone: this node keeps blocks from {lowest} on; ask one that keeps all"
         )));
@@ -174,7 +174,7 @@ pub async fn transact(
         codec::decode(&body, TRANSACTION_LEN_MAX).map_err(ApiError::bad)?;
     if api.context.is_reduced() {
         let id = reading(&api, move |c| c.check(transaction)).await??;
-        let number = queue::submit(&api.context, Write::Signed(id.1)).await?;
+        let number = write_outbox::submit(&api.context, ClientWrite::Signed(id.1)).await?;
         let about = json!({"id": id.0.to_string(), "queued": number, "final": false});
         return Ok((StatusCode::ACCEPTED, Json(about)));
     }
@@ -182,15 +182,15 @@ pub async fn transact(
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id.to_string(), "final": false}))))
 }
 
-/// The writes that wait, and those that were settled last.
+/// Queued writes, and the newest finished ones.
 pub async fn queue(State(api): State<Api>) -> Answer {
-    let queue = reading(&api, |c| c.store.queue()).await?.map_err(ApiError::internal)?;
+    let queue = reading(&api, |c| c.store.outbox_entries()).await?.map_err(ApiError::internal)?;
     Ok(Json(json!({"writes": queue.iter().map(|(n, q)| view::queued(*n, q)).collect::<Vec<_>>()})))
 }
 
 pub async fn queued(State(api): State<Api>, Path(number): Path<u64>) -> Answer {
     let found =
-        reading(&api, move |c| c.store.queued(number)).await?.map_err(ApiError::internal)?;
+        reading(&api, move |c| c.store.outbox_entry(number)).await?.map_err(ApiError::internal)?;
     found.map(|q| Json(view::queued(number, &q))).ok_or_else(|| ApiError::not_found("queued write"))
 }
 
@@ -206,7 +206,7 @@ pub async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind)], api.context.metrics.encode())
 }
 
-/// Alive and not behind.
+/// Succeeds if the node is alive and not behind.
 pub async fn health(State(api): State<Api>) -> impl IntoResponse {
     match api.context.is_reduced() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stale\n"),

@@ -1,14 +1,14 @@
-//! The seat of this node: asking for one, giving it up, its keys and its bond; and balance for
-//! those who come later.
+//! The seat of this node: requesting it, giving it up, its keys and its bond. Also transfers of
+//! balance, for example to new members.
 
 use super::{
     Api,
     error::ApiError,
     guard::Authorized,
-    jobs::{Done, write},
+    jobs::{WriteResult, write},
     read::reading,
 };
-use crate::node::context::Context;
+use crate::node::context::NodeContext;
 use axum::{
     Json,
     extract::{Query, State},
@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use std::sync::PoisonError;
 use tequio_core::{
     consensus::{Input, SeatKeys},
-    ledger::{Action, Key, KeyClaim, MemberStatus},
+    ledger::{Action, Key, KeyRegistration, MemberStatus},
     types::NodeId,
 };
 
-/// How much, as a query parameter.
+/// An amount, as a query parameter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {
@@ -32,7 +32,7 @@ pub struct Amount {
     amount: u64,
 }
 
-/// To whom, and how much.
+/// Recipient and amount, as query parameters.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
@@ -61,30 +61,31 @@ pub async fn show(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
         "weight": seat.map(|(_, seat)| seat.weight),
         "voting_key": seat.map(|(_, seat)| hex(&seat.key.0)),
         "member": status,
-        "keys_wait": member.is_some_and(|member| member.next.is_some()),
+        "keys_wait": member.is_some_and(|member| member.pending_keys.is_some()),
         "balance": account.map(|account| account.balance),
         "bond": account.map(|account| account.bond),
     })))
 }
 
-/// Asks for a seat with the keys of the keystore that nobody knows yet, or with new ones.
+/// Requests a seat with keys of the keystore that are not registered yet, or with new ones.
 pub async fn join(
     _: Authorized,
     State(api): State<Api>,
     Query(Amount { amount }): Query<Amount>,
 ) -> Result<impl IntoResponse, ApiError> {
     let keys = claim(&api).await?;
-    done(&api, write(&api, Action::Join { amount, keys }).await?)
+    respond(&api, write(&api, Action::Join { amount, keys }).await?)
 }
 
-/// Other keys from the turn on. They are in the keystore before the ledger hears of them.
+/// Registers other keys from the next epoch boundary on. They are in the keystore before they are
+/// sent.
 pub async fn rotate(_: Authorized, State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let keys = claim(&api).await?;
-    done(&api, write(&api, Action::RotateKeys { keys }).await?)
+    respond(&api, write(&api, Action::RotateKeys { keys }).await?)
 }
 
 pub async fn leave(_: Authorized, State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
-    done(&api, write(&api, Action::Leave).await?)
+    respond(&api, write(&api, Action::Leave).await?)
 }
 
 pub async fn bond(
@@ -92,7 +93,7 @@ pub async fn bond(
     State(api): State<Api>,
     Query(Amount { amount }): Query<Amount>,
 ) -> Result<impl IntoResponse, ApiError> {
-    done(&api, write(&api, Action::Bond { amount }).await?)
+    respond(&api, write(&api, Action::Bond { amount }).await?)
 }
 
 pub async fn transfer(
@@ -101,22 +102,21 @@ pub async fn transfer(
     Query(Transfer { to, amount }): Query<Transfer>,
 ) -> Result<impl IntoResponse, ApiError> {
     let to: NodeId = to.parse().map_err(ApiError::bad)?;
-    done(&api, write(&api, Action::Transfer { to, amount }).await?)
+    respond(&api, write(&api, Action::Transfer { to, amount }).await?)
 }
 
-/// Keys that the ledger does not know, on disk and with the replica, and the proofs that this node
-/// holds them.
-async fn claim(api: &Api) -> Result<KeyClaim, ApiError> {
+/// Unregistered keys, stored on disk and added to the replica, with their proofs of possession.
+async fn claim(api: &Api) -> Result<KeyRegistration, ApiError> {
     let keys = reading(api, fresh_keys).await?.map_err(ApiError::internal)?;
     let context = &api.context;
-    let claim = KeyClaim::new(&context.chain, &context.id, &keys.vote, &keys.vrf)
+    let claim = KeyRegistration::new(&context.chain, &context.id, &keys.vote, &keys.vrf)
         .map_err(ApiError::internal)?;
     context.replica.send(Input::SeatKeys(Box::new(keys)));
     Ok(claim)
 }
 
-fn fresh_keys(context: &Context) -> anyhow::Result<SeatKeys> {
-    let mut vault = context.vault.lock().unwrap_or_else(PoisonError::into_inner);
+fn fresh_keys(context: &NodeContext) -> anyhow::Result<SeatKeys> {
+    let mut vault = context.stored_keys.lock().unwrap_or_else(PoisonError::into_inner);
     let (tip, committee) = (context.tip(), context.committee());
     let is_new = |keys: &SeatKeys| {
         let known = [Key::VotingKey(keys.vote.public()), Key::VrfKey(keys.vrf.public())];
@@ -125,27 +125,28 @@ fn fresh_keys(context: &Context) -> anyhow::Result<SeatKeys> {
     if let Some(keys) = vault.of_seat().into_iter().rev().find(is_new) {
         return Ok(keys);
     }
-    // Those of the seat, and those that wait for the turn, stay; so do the ones of the node's first
-    // seat.
+    // Keeps the keys of the seat, those that wait for the epoch boundary, and those of the node's
+    // first seat.
     let member = tip.state.member(&context.id);
     let kept = |keys: &SeatKeys| {
         let key = keys.vote.public();
-        let waits = member
-            .is_some_and(|m| m.keys.key == key || m.next.is_some_and(|(next, _)| next.key == key));
+        let waits = member.is_some_and(|m| {
+            m.keys.key == key || m.pending_keys.is_some_and(|(next, _)| next.key == key)
+        });
         waits || committee.seats.iter().any(|seat| seat.key == key)
     };
-    vault.add_later(&context.keystore, kept)
+    vault.add_seat_keys(&context.keystore, kept)
 }
 
-fn done(
+fn respond(
     api: &Api,
-    (status, done): (StatusCode, Done),
+    (status, done): (StatusCode, WriteResult),
 ) -> Result<impl IntoResponse + use<>, ApiError> {
     let view = match done {
-        Done::Applied { transaction, height } => {
+        WriteResult::Applied { transaction, height } => {
             json!({"transaction": transaction.to_string(), "height": height})
         }
-        Done::Queued(number) => {
+        WriteResult::Queued(number) => {
             json!({"queued": number, "final": false, "reduced": api.context.is_reduced()})
         }
     };

@@ -1,17 +1,20 @@
 //! Submissions and the keys that make them safe to repeat: the header `Idempotency-Key` of a
-//! request that makes a job (draft-ietf-httpapi-idempotency-key-header). A request that is repeated
-//! under its key gets the first answer, with the header `Idempotent-Replayed`; a key that comes
-//! with other content is refused.
+//! request that creates a job (draft-ietf-httpapi-idempotency-key-header). A request that is
+//! repeated under its key gets the first answer, with the header `Idempotent-Replayed`. A key that
+//! comes with other content is refused.
 
 use super::{
     Api,
     error::ApiError,
-    jobs::{Done, Specified, outcome},
+    jobs::{PreparedJob, WriteResult, outcome},
     read::reading,
 };
 use crate::{
-    node::{machine::now_ms, objects, queue},
-    store::{Enqueued, KEY_LEN_MAX, Keyed, QueueError, Submission, SubmissionKey, Write},
+    node::{machine::now_ms, objects, write_outbox},
+    store::{
+        ClientWrite, Enqueued, IdempotencyKey, KEY_LEN_MAX, KeyedSubmission, OutboxError,
+        Submission,
+    },
 };
 use axum::{
     Json,
@@ -28,15 +31,15 @@ use tequio_core::{
     ledger::Action,
 };
 
-/// The header with the caller's key.
+/// The header with the client's key.
 pub const KEY_HEADER: &str = "idempotency-key";
-/// Free bytes of the disk below which no submission is taken: blocks and votes need them.
+/// Free bytes of the disk below which no submission is accepted: blocks and votes need them.
 pub const FREE_BYTES_MIN: u64 = 64 << 20;
-/// The header of an answer that was given before.
+/// The header that marks a repeated answer.
 const REPLAYED_HEADER: &str = "idempotent-replayed";
 
 /// The key of a request, if it has one.
-pub struct ClientKey(Option<SubmissionKey>);
+pub struct ClientKey(Option<IdempotencyKey>);
 
 impl FromRequestParts<Api> for ClientKey {
     type Rejection = ApiError;
@@ -44,9 +47,9 @@ impl FromRequestParts<Api> for ClientKey {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, ApiError> {
         let Some(header) = parts.headers.get(KEY_HEADER) else { return Ok(Self(None)) };
         let text = header.to_str().unwrap_or_default().trim();
-        // The draft's form is a string in quotation marks; most clients leave them out.
+        // The draft puts the key in quotation marks; most clients omit them.
         let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-        SubmissionKey::parse(bare).map(|key| Self(Some(key))).ok_or_else(|| {
+        IdempotencyKey::parse(bare).map(|key| Self(Some(key))).ok_or_else(|| {
             ApiError::bad(format!(
                 "Idempotency-Key must have 1 to {KEY_LEN_MAX} visible ASCII characters, without quotation marks inside"
             ))
@@ -54,11 +57,11 @@ impl FromRequestParts<Api> for ClientKey {
     }
 }
 
-/// A key and the digest of what came with it.
-pub struct ContentKey(Option<(SubmissionKey, [u8; 32])>);
+/// A key and the digest of the submission's content.
+pub struct ContentKey(Option<(IdempotencyKey, [u8; 32])>);
 
 impl ClientKey {
-    /// Binds the key to everything that decides what the submission is; gives the body back.
+    /// Binds the key to everything that determines the submission. Returns the body.
     pub async fn of_content(
         self,
         api: &Api,
@@ -78,7 +81,7 @@ impl ClientKey {
 }
 
 impl ContentKey {
-    /// The answer of the submission that was made under this key, if there is one.
+    /// The answer to the earlier submission under this key, if there is one.
     pub async fn known(&self, api: &Api) -> Result<Option<Response>, ApiError> {
         let Some((key, content)) = self.0.clone() else { return Ok(None) };
         let wanted = key.clone();
@@ -86,27 +89,33 @@ impl ContentKey {
         match found.map_err(ApiError::internal)? {
             None => Ok(None),
             Some(known) if known.content == content => replay(api, known).await.map(Some),
-            Some(_) => Err(QueueError::KeyReused(key.as_str().to_owned()).into()),
+            Some(_) => Err(OutboxError::KeyReused(key.as_str().to_owned()).into()),
         }
     }
 }
 
-/// Keeps a job's data, and brings the job into the ledger once for each key.
+/// Stores a job's data, and submits the job to the ledger once for each key.
 pub async fn submit(
     api: &Api,
     ContentKey(key): ContentKey,
-    (spec, blocks, about): Specified,
+    (spec, blocks, about): PreparedJob,
 ) -> Result<Response, ApiError> {
     let len: usize = blocks.iter().map(|block| block.bytes.len()).sum();
     check_room(api, len as u64).await?;
-    objects::keep(&api.context, blocks).await.map_err(ApiError::internal)?;
-    let write = Write::Own(Action::SubmitJob(spec));
+    objects::store_blocks(&api.context, blocks).await.map_err(ApiError::internal)?;
+    let write = ClientWrite::Own(Action::SubmitJob(spec));
     let number = match key {
-        None => queue::submit(&api.context, write).await?,
+        None => write_outbox::submit(&api.context, write).await?,
         Some((key, content)) => {
             let about =
                 BoundedVec::try_from(about.to_string().into_bytes()).map_err(ApiError::internal)?;
-            match queue::submit_keyed(&api.context, write, Keyed { key, content, about }).await? {
+            match write_outbox::submit_keyed(
+                &api.context,
+                write,
+                KeyedSubmission { key, content, about },
+            )
+            .await?
+            {
                 Enqueued::New(number) => number,
                 Enqueued::Known(known) => return replay(api, known).await,
             }
@@ -116,8 +125,7 @@ pub async fn submit(
     Ok(answer(api, done, about))
 }
 
-/// Refuses a submission for which the disk has no room, so that it does not take the room that
-/// blocks need.
+/// Refuses a submission if the disk lacks room for it, so that blocks keep theirs.
 async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
     let needed = FREE_BYTES_MIN + 2 * len;
     let (free, path) =
@@ -133,11 +141,11 @@ async fn check_room(api: &Api, len: u64) -> Result<(), ApiError> {
     }
 }
 
-/// Answers as the first time.
+/// Repeats the first answer.
 async fn replay(api: &Api, known: Submission) -> Result<Response, ApiError> {
     let about: Value = serde_json::from_slice(&known.about).map_err(ApiError::internal)?;
     let done = match known.applied {
-        Some((transaction, height)) => Done::Applied { transaction, height },
+        Some((transaction, height)) => WriteResult::Applied { transaction, height },
         None => outcome(api, known.number).await?.1,
     };
     let mut response = answer(api, done, about);
@@ -145,15 +153,15 @@ async fn replay(api: &Api, known: Submission) -> Result<Response, ApiError> {
     Ok(response)
 }
 
-fn answer(api: &Api, done: Done, about: Value) -> Response {
+fn answer(api: &Api, done: WriteResult, about: Value) -> Response {
     let mut view = about;
     let status = match done {
-        Done::Applied { transaction, height } => {
+        WriteResult::Applied { transaction, height } => {
             view["id"] = json!(transaction.to_string());
             view["submitted"] = json!(height);
             StatusCode::CREATED
         }
-        Done::Queued(number) => {
+        WriteResult::Queued(number) => {
             view["queued"] = json!(number);
             view["final"] = json!(false);
             view["reduced"] = json!(api.context.is_reduced());

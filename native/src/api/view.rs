@@ -1,9 +1,8 @@
-//! What the API shows of the ledger's values, as JSON. Identities and digests are hexadecimal,
-//! shares are 0 to 1.
+//! JSON views of the ledger's values. Identities and digests are hexadecimal, shares are 0 to 1.
 
 use crate::{
-    node::{context::Context, jobs},
-    store::{Queued, Stage},
+    node::{context::NodeContext, jobs},
+    store::{OutboxEntry, WriteStage},
 };
 use serde_json::{Value, json};
 use tequio_core::{
@@ -17,8 +16,8 @@ use tequio_core::{
     wire::{light::Event, work::JobProgress},
 };
 
-/// A job: what the ledger has, and how far its coordinator says it is.
-pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
+/// A job: its entry in the ledger, and the progress that its coordinator reports.
+pub fn job(context: &NodeContext, id: &JobId, job: &Job) -> Value {
     let progress = jobs::progress(context, id, job);
     let mut view = progress_view(&progress);
     view["submitted"] = json!(job.submitted);
@@ -32,7 +31,7 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
         JobTask::Infer(task) => {
             view["layers"] = json!(task.architecture.dims.to_vec());
             view["rows"] = json!(task.rows);
-            view["trained_by"] = json!(task.trained.to_string());
+            view["trained_by"] = json!(task.training_job.to_string());
             view["model_cid"] = json!(task.model.to_string());
         }
     }
@@ -57,7 +56,7 @@ pub fn job(context: &Context, id: &JobId, job: &Job) -> Value {
     view
 }
 
-/// The parameters of a job, apart from its data.
+/// The parameters of a job, without its data.
 fn params_of(job: &Job) -> Value {
     match &job.spec.task {
         JobTask::Train(task) => params(&task.params),
@@ -72,7 +71,7 @@ fn params(params: &JobParams) -> Value {
         "layers": params.architecture.dims.to_vec(),
         "rounds": params.rounds,
         "seed": params.seed,
-        "unit_rows": params.unit_rows,
+        "unit_rows": params.rows_per_step,
         "learning_rate": f64::from(params.learning_rate) / 65536.0,
         "momentum": f64::from(params.momentum) / 256.0,
         "rounding": match params.rounding {
@@ -81,7 +80,7 @@ fn params(params: &JobParams) -> Value {
         },
     });
     match params.mode {
-        Mode::Local { lanes, steps } => {
+        Mode::Local { units: lanes, steps } => {
             view["mode"] = json!("local");
             view["lanes"] = json!(lanes);
             view["steps"] = json!(steps);
@@ -108,13 +107,13 @@ fn add_result(view: &mut Value, result: &tequio_core::ledger::job::JobResult) {
 }
 
 /// A job in a list: its progress and its parameters.
-pub fn in_list(context: &Context, progress: &JobProgress) -> Value {
+pub fn in_list(context: &NodeContext, progress: &JobProgress) -> Value {
     let mut view = progress_view(progress);
     view["params"] = context.job(&progress.id).as_ref().map_or(Value::Null, params_of);
     view
 }
 
-/// How far a job is.
+/// The progress of a job.
 fn progress_view(progress: &JobProgress) -> Value {
     let point = |p: &tequio_core::wire::work::CurvePoint| json!({"round": p.round, "accuracy": share(p.correct, p.total)});
     json!({
@@ -126,8 +125,8 @@ fn progress_view(progress: &JobProgress) -> Value {
         "submitted_ms": progress.submitted_ms,
         "state": progress.state.as_str(),
         "reason": progress.state.reason(),
-        "waiting_for": progress.waiting.map(|w| w.what.as_str()),
-        "waiting_text": progress.waiting.map(|w| w.what.to_string()),
+        "waiting_for": progress.waiting.map(|w| w.reason.as_str()),
+        "waiting_text": progress.waiting.map(|w| w.reason.to_string()),
         "waiting_since_ms": progress.waiting.map(|w| w.since_ms),
         "workers_now": {"full": progress.workers.full, "browsers": progress.workers.browsers},
         "round": progress.round,
@@ -175,39 +174,39 @@ pub fn header(h: &Header) -> Value {
     })
 }
 
-/// What became of a transaction.
+/// The receipt of a transaction.
 pub fn receipt(height: Height, r: &Receipt) -> Value {
     let error = r.result.as_ref().err().map(ToString::to_string);
     json!({"id": r.transaction.to_string(), "height": height, "applied": error.is_none(), "error": error})
 }
 
-/// A write that was queued.
-pub fn queued(number: u64, queued: &Queued) -> Value {
+/// A write in the outbox.
+pub fn queued(number: u64, queued: &OutboxEntry) -> Value {
     let mut view = json!({"number": number, "queued_ms": queued.queued_ms});
     view["state"] = json!(match &queued.stage {
-        Stage::Waiting => "waiting",
-        Stage::Sent { .. } => "sent",
-        Stage::Applied { .. } => "applied",
-        Stage::Refused { .. } => "refused",
+        WriteStage::Waiting => "waiting",
+        WriteStage::Sent { .. } => "sent",
+        WriteStage::Applied { .. } => "applied",
+        WriteStage::Refused { .. } => "refused",
     });
     match &queued.stage {
-        Stage::Waiting => {}
-        Stage::Sent { transaction, .. } => {
+        WriteStage::Waiting => {}
+        WriteStage::Sent { transaction, .. } => {
             view["transaction"] = json!(transaction.id().to_string())
         }
-        Stage::Applied { transaction, height } => {
+        WriteStage::Applied { transaction, height } => {
             view["transaction"] = json!(transaction.to_string());
             view["height"] = json!(height);
         }
-        Stage::Refused { reason } => view["error"] = json!(reason.to_string()),
+        WriteStage::Refused { reason } => view["error"] = json!(reason.to_string()),
     }
     view
 }
 
-/// Something worth showing.
+/// An event of the node's event log.
 pub fn event(number: u64, time_ms: u64, event: &Event) -> Value {
     match event {
-        Event::Rejected { job, round, lane, worker, kind, reason } => json!({
+        Event::Rejected { job, round, unit: lane, worker, kind, reason } => json!({
             "number": number, "time_ms": time_ms, "event": "rejected", "job": job.to_string(), "round": round,
             "lane": lane, "worker": worker.to_string(), "kind": kind.as_str(), "reason": reason.to_string(),
         }),

@@ -1,11 +1,11 @@
-//! `tequio checkpoint`: makes fresh checkpoints from a running node, shows what a file holds, and
-//! checks a file against an older one. A checkpoint expires after its trust period; whoever holds
-//! one that has not can follow the committee handovers to a newer one.
+//! `tequio checkpoint`: exports fresh checkpoints from a running node, shows checkpoint files, and
+//! checks a file against an older one. A checkpoint expires after its trust period. An unexpired
+//! checkpoint leads to newer ones along the committee handovers.
 
 use super::{
     Json,
     client::Client,
-    handovers, say,
+    handovers, print,
     trust::{self, Root, TrustOptions},
 };
 use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
@@ -30,14 +30,14 @@ pub struct CheckpointCommand {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a fresh checkpoint of a running node, verified from an older one on
+    /// Write a fresh checkpoint of a running node, verified from an older one
     Export(Export),
-    /// Show what a checkpoint file holds. Nothing of it is verified
+    /// Show the contents of a checkpoint file, without verifying them
     Show(Show),
-    /// Check a checkpoint file against an older one, by the committee handovers between them
+    /// Check a checkpoint file against an older one along the committee handovers between them
     Verify(Verify),
-    /// Remember a checkpoint as the root of trust of its network, for `tequio verify` and
-    /// `tequio checkpoint verify`
+    /// Store a checkpoint as the root of trust of its network, for `tequio verify` and `tequio
+    /// checkpoint verify`
     Pin(Pin),
 }
 
@@ -59,13 +59,13 @@ struct Export {
     #[arg(long)]
     replace: bool,
     /// Write the committee handovers from the root to the new checkpoint into this file, for
-    /// others who have the root
+    /// verifiers that have the root
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
     /// The checkpoint to start from; by default checkpoint.bin of the node's directory
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
-    /// BLAKE3 hash of the checkpoint to start from, as you were given it by a trusted way
+    /// BLAKE3 hash of the checkpoint to start from, from a source that you trust
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
     /// Take the node's checkpoint without verifying it. For a node of your own whose
@@ -96,8 +96,8 @@ struct Verify {
     file: PathBuf,
     #[command(flatten)]
     trust: TrustOptions,
-    /// Committee handovers, as `tequio checkpoint export --handovers` or an export of a model has
-    /// them
+    /// Committee handovers: a file of `tequio checkpoint export --handovers`, or handovers.bin of
+    /// an exported model
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
     /// Pin the file if it is valid
@@ -111,7 +111,7 @@ struct Verify {
 struct Pin {
     /// The checkpoint file
     file: PathBuf,
-    /// Its BLAKE3 hash, as you were given it by a trusted way
+    /// Its BLAKE3 hash, from a source that you trust
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Digest,
     #[command(flatten)]
@@ -125,7 +125,7 @@ impl CheckpointCommand {
             Command::Export(export) => export.execute(),
             Command::Show(show) => {
                 let bytes = read(&show.file)?;
-                print(show.json, "shown", &bytes, json!({}))
+                print_checkpoint(show.json, "shown", &bytes, json!({}))
                     .with_context(|| show.file.display().to_string())
             }
             Command::Verify(verify) => verify.execute(),
@@ -146,7 +146,7 @@ impl Export {
         let now_ms = now_ms();
         let mut more = json!({"out": self.out});
         let bytes = if self.trust_node {
-            // Checks its form and its age only.
+            // Checks only the format and the age.
             LightClient::start(&newest, None, now_ms)?;
             more["root"] = json!("the node, not verified");
             newest
@@ -171,7 +171,7 @@ impl Export {
         };
         files::write_atomic(&self.out, &bytes, files::PUBLIC)
             .with_context(|| self.out.display().to_string())?;
-        print(self.json, "exported", &bytes, more)
+        print_checkpoint(self.json, "exported", &bytes, more)
     }
 
     fn root(&self) -> anyhow::Result<Root> {
@@ -205,7 +205,7 @@ impl Verify {
         if self.pin {
             more["pinned"] = json!(trust::pin(&bytes, &chain)?);
         }
-        print(self.json, "verified", &bytes, more)
+        print_checkpoint(self.json, "verified", &bytes, more)
     }
 
     fn follow(&self, light: &mut LightClient, epoch: u64, now_ms: TimeMs) -> anyhow::Result<()> {
@@ -235,12 +235,12 @@ impl Pin {
         let (checkpoint, _) =
             Checkpoint::open(&bytes, Some(&self.checkpoint_hash), now_ms()).with_context(place)?;
         let path = trust::pin(&bytes, &checkpoint.header.chain)?;
-        print(self.json, "pinned", &bytes, json!({"pinned": path}))
+        print_checkpoint(self.json, "pinned", &bytes, json!({"pinned": path}))
     }
 }
 
-/// Whether a checkpoint is of the chain that a light client has followed to the checkpoint's epoch.
-/// The client's head advances to it.
+/// Whether a checkpoint is on the chain that a light client has followed to the checkpoint's epoch.
+/// Advances the client's head to the checkpoint.
 fn agrees(light: &mut LightClient, checkpoint: &Checkpoint, now_ms: TimeMs) -> anyhow::Result<()> {
     let Checkpoint { header, certificate, committee, trust_period_ms, .. } = checkpoint;
     ensure!(
@@ -272,8 +272,8 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     files::read_capped(path, FILE_LEN_MAX).with_context(|| path.display().to_string())
 }
 
-/// Prints what a checkpoint file holds, and more.
-fn print(json: Json, event: &str, bytes: &[u8], more: Value) -> anyhow::Result<()> {
+/// Prints the contents of a checkpoint file and the fields of `more`.
+fn print_checkpoint(json: Json, event: &str, bytes: &[u8], more: Value) -> anyhow::Result<()> {
     let Checkpoint { header, committee, trust_period_ms, .. } = trust::open(bytes)?;
     let age_ms = now_ms().saturating_sub(header.time_ms);
     let until_ms = header.time_ms.saturating_add(trust_period_ms);
@@ -287,7 +287,7 @@ fn print(json: Json, event: &str, bytes: &[u8], more: Value) -> anyhow::Result<(
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
     }
-    say(json, &object, || {
+    print(json, &object, || {
         let expired = if is_expired { " (expired)" } else { "" };
         format!(
             "checkpoint {}\nnetwork {}\nheight {} of {}, {} ago; epoch {} with {} seats\nmay be trusted until {}{expired}",

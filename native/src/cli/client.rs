@@ -1,14 +1,13 @@
-//! The commands' side of the HTTP API: they find their node by its directory.
+//! Client of the HTTP API for the commands. A command finds its node by the node's directory.
 //!
-//! Every request has bounds on silence: a node that sends nothing for [`SILENCE`] is taken for
-//! dead, whatever is under way, and the error says so. Large bodies may take longer, as long as
-//! bytes move.
+//! Every request has a limit on silence. If a node sends nothing for [`RESPONSE_TIMEOUT`], the
+//! request fails, and the error states the cause. Large bodies may take longer while bytes move.
 
 use crate::{
     api,
     config::{self, Config},
     data::DATA_LEN_MAX,
-    node::neighbours::{RUN_FILE, RUN_FILE_LEN_MAX},
+    node::devnet_peers::{RUN_FILE, RUN_FILE_LEN_MAX},
 };
 use anyhow::bail;
 use serde_json::Value;
@@ -21,63 +20,63 @@ use tequio_host::{directory_lock, files};
 use ureq::{Agent, Body, http::Response};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which a node is taken for dead; a small answer has no longer as a whole.
-pub const SILENCE: Duration = Duration::from_secs(15);
-/// How much longer a node may prepare each MiB of data before it answers.
+/// Limit on silence, and on the whole of a small response.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Extra time for each MiB of data that the node prepares before it answers.
 const PREPARE_PER_MIB: Duration = Duration::from_secs(1);
-/// For the whole of an answer that may be large.
+/// Limit on the whole of a response that may be large.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a submission is sent again under its key.
-const SENT_AGAIN_MAX: u32 = 2;
-/// Before a submission is sent again; longer before the second time, so that a node that is started
-/// anew is ready.
-const SEND_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const RETRIES_MAX: u32 = 2;
+/// Delay before a submission is sent again. The second delay is longer, so that a restarted node is
+/// ready.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest line of an event stream, bytes.
 const LINE_LEN_MAX: u64 = 4 * 1024 * 1024;
 
-/// Speaks to one running node.
+/// HTTP client of one running node.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
     base: String,
     token: Option<String>,
     dir: PathBuf,
-    silence: Duration,
+    response_timeout: Duration,
 }
 
 /// The node has not answered.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
-pub struct Unanswered {
+pub struct NoResponse {
     text: String,
-    /// Whether the node may have done what it was asked for.
+    /// Whether the node may have executed the request.
     was_sent: bool,
 }
 
-/// The request has failed, and not at its data.
+/// The request failed for a reason other than its data.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotOfData(String);
+pub struct RequestFailed(String);
 
 impl Client {
-    /// The node that runs on a directory.
+    /// A client of the node that runs on a directory.
     pub fn of(dir: &Path) -> anyhow::Result<Self> {
-        Self::with_silence(dir, SILENCE)
+        Self::with_response_timeout(dir, RESPONSE_TIMEOUT)
     }
 
-    fn with_silence(dir: &Path, silence: Duration) -> anyhow::Result<Self> {
+    fn with_response_timeout(dir: &Path, response_timeout: Duration) -> anyhow::Result<Self> {
         let base = base(dir)?;
-        // Reading needs no token, and another user may be allowed to read only.
+        // Reads need no token, and another user may have the right to read only.
         let token = api::bearer(dir).ok();
         let config = Agent::config_builder()
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_per_read(Some(silence))
-            .timeout_per_write(Some(silence))
-            // The node is on this machine, whatever proxy leads out of it.
+            .timeout_per_read(Some(response_timeout))
+            .timeout_per_write(Some(response_timeout))
+            // The node is on this machine, so no proxy applies.
             .proxy(None)
             .http_status_as_error(false)
             .build();
-        Ok(Self { agent: config.into(), base, token, dir: dir.to_path_buf(), silence })
+        Ok(Self { agent: config.into(), base, token, dir: dir.to_path_buf(), response_timeout })
     }
 
     /// The node's directory.
@@ -89,18 +88,22 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    /// A JSON answer.
+    /// Gets a JSON response.
     pub fn json(&self, path: &str) -> anyhow::Result<Value> {
-        let request =
-            self.agent.get(self.url(path)).config().timeout_global(Some(self.silence)).build();
-        self.read_json(self.sent(request.call())?)
+        let request = self
+            .agent
+            .get(self.url(path))
+            .config()
+            .timeout_global(Some(self.response_timeout))
+            .build();
+        self.read_json(self.check_transport(request.call())?)
     }
 
-    /// The bytes of an answer, and nothing where there is nothing.
+    /// Gets the bytes of a response; `None` for 404.
     pub fn bytes(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
         let request =
             self.agent.get(self.url(path)).config().timeout_global(Some(TRANSFER_TIMEOUT)).build();
-        let mut response = self.sent(request.call())?;
+        let mut response = self.check_transport(request.call())?;
         if response.status() == 404 {
             return Ok(None);
         }
@@ -108,7 +111,7 @@ impl Client {
             return Err(refused(response));
         }
         let read = response.body_mut().with_config().limit(DATA_LEN_MAX as u64).read_to_vec();
-        Ok(Some(read.map_err(|error| self.unanswered(&error))?))
+        Ok(Some(read.map_err(|error| self.no_response(&error))?))
     }
 
     /// Posts bytes.
@@ -116,9 +119,9 @@ impl Client {
         self.post_with_key(path, query, body, None)
     }
 
-    /// Posts a submission under a key. Where the answer is lost, the submission is sent again: the
-    /// key keeps the node from doing it twice. The node may have been started anew meanwhile, on
-    /// another port.
+    /// Posts a submission under an idempotency key. If the response is lost, sends the submission
+    /// again: the key prevents a second execution. The node may have restarted on another port in
+    /// the meantime.
     pub fn submit(
         &mut self,
         path: &str,
@@ -129,15 +132,15 @@ impl Client {
         let mut again = 0;
         loop {
             let error = match self.post_with_key(path, query, body, Some(key)) {
-                Err(error) if error.is::<Unanswered>() => error,
+                Err(error) if error.is::<NoResponse>() => error,
                 answered => return answered,
             };
             if again == 0
-                && error.downcast_ref::<Unanswered>().is_some_and(|unanswered| !unanswered.was_sent)
+                && error.downcast_ref::<NoResponse>().is_some_and(|unanswered| !unanswered.was_sent)
             {
                 return Err(error);
             }
-            if again == SENT_AGAIN_MAX {
+            if again == RETRIES_MAX {
                 return Err(error.context(format!(
                     "it is not known whether the job was submitted: give the same command again with --key {key}, which makes \
                      no second job"
@@ -147,7 +150,7 @@ impl Client {
             eprintln!(
                 "{error}\nsending the submission again under its key {key}, which makes no second job ..."
             );
-            std::thread::sleep(SEND_AGAIN_AFTER * again.pow(2));
+            std::thread::sleep(RETRY_AFTER * again.pow(2));
             if let Ok(base) = base(&self.dir) {
                 self.base = base;
             }
@@ -161,8 +164,8 @@ impl Client {
         body: &[u8],
         key: Option<&str>,
     ) -> anyhow::Result<Value> {
-        let answer_within =
-            self.silence + PREPARE_PER_MIB * u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
+        let answer_within = self.response_timeout
+            + PREPARE_PER_MIB * u32::try_from(body.len() >> 20).unwrap_or(u32::MAX);
         let request = self.agent.post(self.url(path)).config();
         let request = request
             .timeout_per_read(Some(answer_within))
@@ -173,18 +176,24 @@ impl Client {
         let request = request.header("authorization", self.bearer()?);
         let request =
             key.into_iter().fold(request, |request, key| request.header("idempotency-key", key));
-        self.read_json(self.sent(request.send(body))?)
+        self.read_json(self.check_transport(request.send(body))?)
     }
 
-    /// Deletes.
+    /// Sends a DELETE request.
     pub fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        let request =
-            self.agent.delete(self.url(path)).config().timeout_global(Some(self.silence)).build();
-        self.read_json(self.sent(request.header("authorization", self.bearer()?).call())?)
+        let request = self
+            .agent
+            .delete(self.url(path))
+            .config()
+            .timeout_global(Some(self.response_timeout))
+            .build();
+        self.read_json(
+            self.check_transport(request.header("authorization", self.bearer()?).call())?,
+        )
     }
 
-    /// The data of a stream of events, one after the other. The node sends comments while nothing
-    /// happens, so that silence is a fault.
+    /// The data of an event stream, one event after the other. An idle node sends comments, so
+    /// silence is an error.
     pub fn events(
         &self,
         path: &str,
@@ -193,9 +202,9 @@ impl Client {
             .agent
             .get(self.url(path))
             .config()
-            .timeout_recv_response(Some(self.silence))
+            .timeout_recv_response(Some(self.response_timeout))
             .build();
-        let response = self.sent(request.call())?;
+        let response = self.check_transport(request.call())?;
         if !response.status().is_success() {
             return Err(refused(response));
         }
@@ -206,7 +215,7 @@ impl Client {
                 match std::io::Read::take(&mut reader, LINE_LEN_MAX).read_line(&mut line) {
                     Ok(0) => return None,
                     Err(error) => {
-                        return Some(Err(self.unanswered(&ureq::Error::Io(error)).into()));
+                        return Some(Err(self.no_response(&ureq::Error::Io(error)).into()));
                     }
                     Ok(_) => {}
                 }
@@ -219,7 +228,7 @@ impl Client {
         }))
     }
 
-    /// The token, unless no process holds the directory's lock: a killed node leaves its address in
+    /// The token, unless no process holds the directory's lock. A killed node leaves its address in
     /// the run file, and another user's program may listen there now.
     fn bearer(&self) -> anyhow::Result<&str> {
         if directory_lock::is_held(&self.dir) == Some(false) {
@@ -227,7 +236,7 @@ impl Client {
             let text = format!(
                 "no node runs on {dir}: it has ended without removing its run file. Start it with `tequio run --dir {dir}`"
             );
-            return Err(Unanswered { text, was_sent: false }.into());
+            return Err(NoResponse { text, was_sent: false }.into());
         }
         self.token.as_deref().ok_or_else(|| {
             let path = self.dir.join(api::TOKEN_FILE);
@@ -235,39 +244,42 @@ impl Client {
                 "cannot read {}, without which nothing can be changed: run the command as the node's user",
                 path.display()
             );
-            Unanswered { text, was_sent: false }.into()
+            NoResponse { text, was_sent: false }.into()
         })
     }
 
-    fn sent(&self, result: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
+    fn check_transport(
+        &self,
+        result: Result<Response<Body>, ureq::Error>,
+    ) -> anyhow::Result<Response<Body>> {
         result.map_err(|error| match &error {
             ureq::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => {
                 let (base, dir) = (&self.base, self.dir.display());
                 let text = format!(
                     "no node answers on {base}: the node of {dir} has ended. Start it with `tequio run --dir {dir}`"
                 );
-                Unanswered { text, was_sent: false }.into()
+                NoResponse { text, was_sent: false }.into()
             }
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => damaged(&self.dir.join(RUN_FILE), &error),
-            _ => self.unanswered(&error).into(),
+            _ => self.no_response(&error).into(),
         })
     }
 
-    /// What a lost answer means, and what to do.
-    fn unanswered(&self, error: &ureq::Error) -> Unanswered {
+    /// The error for a lost response: its meaning and the remedy.
+    fn no_response(&self, error: &ureq::Error) -> NoResponse {
         let (base, dir) = (&self.base, self.dir.display());
         let text = match is_timeout(error) {
             true => format!(
                 "the node of {dir} is silent: nothing has come from {base} for {} s. Its process is stopped, or its machine is \
                  overloaded: see its log and `tequio status --dir {dir}`",
-                self.silence.as_secs_f64()
+                self.response_timeout.as_secs_f64()
             ),
             false => format!(
                 "the connection to the node of {dir} on {base} is lost ({error}): see its log, and whether it runs, with \
                  `tequio status --dir {dir}`"
             ),
         };
-        Unanswered { text, was_sent: true }
+        NoResponse { text, was_sent: true }
     }
 
     fn read_json(&self, mut response: Response<Body>) -> anyhow::Result<Value> {
@@ -276,11 +288,11 @@ impl Client {
         }
         response.body_mut().read_json().map_err(|error| match error {
             ureq::Error::Json(error) if !error.is_io() => self.foreign(&error),
-            error => self.unanswered(&error).into(),
+            error => self.no_response(&error).into(),
         })
     }
 
-    /// Something else listens where the node did.
+    /// The error if another program listens at the node's address.
     fn foreign(&self, error: &serde_json::Error) -> anyhow::Error {
         anyhow::anyhow!(
             "what answers on {} is not a node of this version ({error}): another program has its port now, or tequio was \
@@ -291,7 +303,7 @@ impl Client {
     }
 }
 
-/// Whether it is time that has run out. Readers of bodies wrap the error of the connection.
+/// Whether the error is a time-out. Body readers wrap the connection's error.
 fn is_timeout(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Timeout(_) => true,
@@ -304,7 +316,7 @@ fn is_timeout(error: &ureq::Error) -> bool {
     }
 }
 
-/// Where the node of a directory serves HTTP.
+/// Base URL of the HTTP API of a directory's node.
 fn base(dir: &Path) -> anyhow::Result<String> {
     let path = dir.join(RUN_FILE);
     let bytes =
@@ -328,7 +340,7 @@ fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
     )
 }
 
-/// Why a directory has no running node.
+/// The error for a directory without a running node.
 fn not_running(dir: &Path) -> anyhow::Error {
     match Config::load(dir) {
         Err(error) if !dir.join(config::FILE_NAME).exists() => error,
@@ -342,16 +354,17 @@ fn not_running(dir: &Path) -> anyhow::Error {
     }
 }
 
-/// The API's own words. Only a request that the node finds wrong is wrong in its data.
+/// The API's own error text. Only a request that the node rejects as invalid has an error in its
+/// data.
 fn refused(mut response: Response<Body>) -> anyhow::Error {
     let status = response.status();
     let answer: Option<Value> = response.body_mut().read_json().ok();
     let message = answer.as_ref().and_then(|a| a["error"]["message"].as_str());
     let message = message.map_or_else(|| format!("the node answers {status}"), str::to_owned);
-    if status == 400 { anyhow::anyhow!(message) } else { NotOfData(message).into() }
+    if status == 400 { anyhow::anyhow!(message) } else { RequestFailed(message).into() }
 }
 
-/// A path segment as it came from the command line, if it can stand in a URL.
+/// Checks that a command-line argument can be a path segment of a URL.
 pub fn segment(text: &str) -> anyhow::Result<&str> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./".contains(&b);
     if text.is_empty() || !text.bytes().all(plain) {
@@ -362,7 +375,7 @@ pub fn segment(text: &str) -> anyhow::Result<&str> {
     Ok(text)
 }
 
-/// A job's id as it came from the command line.
+/// Checks a job id from the command line.
 pub fn job_id(text: &str) -> anyhow::Result<&str> {
     const DIGITS: usize = 64;
     if text.len() != DIGITS || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -385,10 +398,10 @@ mod tests {
     };
 
     const SHORT: Duration = Duration::from_millis(400);
-    /// Far above what a loaded machine needs.
+    /// Far more than a loaded machine needs.
     const SOON: Duration = Duration::from_secs(20);
 
-    /// The directory of a node whose API is `serve`, which gets each connection and its number.
+    /// The directory of a node whose API is `serve`; `serve` gets each connection and its number.
     struct Fake {
         dir: tempfile::TempDir,
         requests: Receiver<String>,
@@ -403,7 +416,7 @@ mod tests {
             std::fs::write(dir.path().join(api::TOKEN_FILE), "0123456789abcdef").unwrap();
             let (sender, requests) = channel();
             std::thread::spawn(move || {
-                // Connections stay open when they are served: whoever closes them is not the test.
+                // Served connections stay open: the test must not be the side that closes them.
                 let mut open = Vec::new();
                 for (number, stream) in listener.incoming().enumerate() {
                     let mut stream = stream.unwrap();
@@ -416,11 +429,11 @@ mod tests {
         }
 
         fn client(&self) -> Client {
-            Client::with_silence(self.dir.path(), SHORT).unwrap()
+            Client::with_response_timeout(self.dir.path(), SHORT).unwrap()
         }
     }
 
-    /// A request up to the end of its headers.
+    /// Reads a request up to the end of its headers.
     fn head(stream: &mut TcpStream) -> String {
         let mut bytes = Vec::new();
         let mut byte = [0];
@@ -452,11 +465,11 @@ mod tests {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").unwrap();
     }
 
-    /// The error, which came in time.
+    /// The text of the error, which must arrive in time.
     fn silent<T>(began: Instant, result: anyhow::Result<T>) -> String {
         assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
         let error = result.err().unwrap();
-        assert!(error.is::<Unanswered>(), "{error:#}");
+        assert!(error.is::<NoResponse>(), "{error:#}");
         format!("{error:#}")
     }
 
@@ -488,7 +501,7 @@ mod tests {
         let fake = Fake::new(|_, stream| {
             stream_head(stream);
             stream.write_all(b"data: {\"round\":1}\n\n").unwrap();
-            // Longer than the silence that is allowed, in comments.
+            // The comments last longer than the limit on silence.
             for _ in 0..5 {
                 std::thread::sleep(SHORT / 3);
                 stream.write_all(b":\n\n").unwrap();
@@ -547,7 +560,7 @@ mod tests {
             text.contains("not known") && text.contains("--key my-key") && text.contains("is lost"),
             "{text}"
         );
-        assert_eq!(fake.requests.try_iter().count(), 1 + SENT_AGAIN_MAX as usize);
+        assert_eq!(fake.requests.try_iter().count(), 1 + RETRIES_MAX as usize);
     }
 
     #[test]

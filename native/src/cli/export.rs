@@ -1,16 +1,16 @@
-//! An exported model: a directory with everything that shows what the model is, and nothing that
-//! has to be believed.
+//! An exported model: a directory with the model and every proof about it. A verifier need not
+//! trust the export.
 //!
-//! | file | what |
+//! | file | contents |
 //! |---|---|
-//! | `checkpoint.bin` | where the handovers start; it proves nothing by itself |
+//! | `checkpoint.bin` | start of the handovers; proves nothing by itself |
 //! | `handovers.bin` | the committee handovers from the checkpoint's epoch to that of the proof |
 //! | `proof.bin` | final header with certificate, and the proved entries of the ref and the job |
 //! | `model.cbor` | the model object that the ref points to |
-//! | `record.cbor` | the training record: who did what |
+//! | `record.cbor` | the training record: each worker's contribution |
 //! | `weights.bin` | the exact weights before rounding, named by the model |
-//! | `manifest.json` | the same for people |
-//! | `BLAKE3SUMS` | BLAKE3 of the files above, as `b3sum` prints it, to tell damage from forgery |
+//! | `manifest.json` | a readable summary of the above |
+//! | `BLAKE3SUMS` | BLAKE3 of the files above, as `b3sum` prints it, to detect damage |
 
 use super::{
     client::{Client, segment},
@@ -29,7 +29,7 @@ use tequio_core::{
     knowledge::{Cid, CidCodec, model::Model},
     ledger::{
         Checkpoint, Entry, Header,
-        genesis::StartError,
+        genesis::BootstrapError,
         job::{Job, JobId, JobKind, JobStatus},
     },
     light::{LightClient, handover::HandoverFile},
@@ -38,26 +38,26 @@ use tequio_core::{
 };
 use tequio_host::files;
 
-/// Where the handovers start.
+/// File with the checkpoint at which the handovers start.
 pub const CHECKPOINT: &str = "checkpoint.bin";
-/// The committee handovers from the checkpoint on. Older exports lack this file.
+/// File with the committee handovers from the checkpoint on. Older exports lack this file.
 pub const HANDOVERS: &str = "handovers.bin";
-/// Header, certificate and proved entries.
+/// File with header, certificate and proved entries.
 pub const PROOF: &str = "proof.bin";
-/// The model object.
+/// File with the model object.
 pub const MODEL: &str = "model.cbor";
-/// The training record.
+/// File with the training record.
 pub const RECORD: &str = "record.cbor";
-/// The exact weights.
+/// File with the exact weights.
 pub const WEIGHTS: &str = "weights.bin";
-/// For people.
+/// File with the readable summary.
 pub const MANIFEST: &str = "manifest.json";
-/// Digests of all others.
+/// File with the digests of all other files.
 pub const SUMS: &str = "BLAKE3SUMS";
-/// All files but [`SUMS`], in its order.
+/// All files except [`SUMS`], in the order of [`SUMS`].
 pub const FILES: [&str; 7] = [CHECKPOINT, HANDOVERS, PROOF, MODEL, RECORD, WEIGHTS, MANIFEST];
 
-/// Reads a final job from a node, checks it, and writes the directory.
+/// Reads a final job from a node, verifies it, and writes the directory.
 pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = segment(id)?.parse().context("a job's id has 64 hexadecimal digits")?;
     ensure!(
@@ -100,7 +100,7 @@ pub fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     Ok(manifest)
 }
 
-/// Creates a directory with these files atomically: `out` either has all of them or does not exist.
+/// Creates a directory with these files atomically: `out` has all of them or does not exist.
 fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()> {
     let folder = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = OsString::from(".");
@@ -129,24 +129,24 @@ fn write_directory(out: &Path, contents: &[(&str, &[u8])]) -> anyhow::Result<()>
     })
 }
 
-/// BLAKE3 in hexadecimal.
+/// BLAKE3 hash in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {
     Cid::of(CidCodec::Raw, bytes).digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A job that a light client has read, and what it has read it from.
+/// A job that a light client has read, with the proof and its start.
 pub struct Proved {
     checkpoint: Vec<u8>,
     handovers: Vec<u8>,
     proof: Vec<u8>,
     /// The job.
     pub job: Job,
-    /// Height of the header that the proof leads to.
+    /// Height of the header to which the proof leads.
     pub height: Height,
 }
 
-/// Reads a job from a node with its proof, checked from the node's checkpoint on by way of the
-/// committee handovers.
+/// Reads a job with its proof from a node. Verifies the proof from the node's checkpoint on, along
+/// the committee handovers.
 pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<Proved> {
     let shown = client.json(&format!("/v1/jobs/{id}"))?;
     let found = shown["kind"].as_str().unwrap_or("unknown");
@@ -174,14 +174,14 @@ pub fn proved_job(client: &Client, id: &JobId, kind: JobKind) -> anyhow::Result<
     }
 }
 
-/// The checkpoint that the node was started with, so that whoever has the same one can verify the
-/// export; where that one has expired, the node's newest.
+/// The checkpoint with which the node was started, so that any holder of that checkpoint can verify
+/// the export. If it has expired, the node's newest checkpoint.
 fn root(client: &Client, now_ms: TimeMs) -> anyhow::Result<(Vec<u8>, LightClient)> {
     let fetch = |path| client.bytes(path)?.context("the node has no checkpoint");
     let given = fetch("/v1/checkpoint?root=true")?;
     match LightClient::start(&given, None, now_ms) {
         Ok(light) => Ok((given, light)),
-        Err(StartError::Stale { .. }) => {
+        Err(BootstrapError::Stale { .. }) => {
             let newest = fetch("/v1/checkpoint")?;
             let light = LightClient::start(&newest, None, now_ms)?;
             Ok((newest, light))

@@ -1,4 +1,4 @@
-//! Committee handovers for commands: from a running node, or from a file.
+//! Reads committee handovers from a running node or from a file.
 
 use super::client::Client;
 use anyhow::{Context as _, bail, ensure};
@@ -14,8 +14,7 @@ use tequio_core::{
 };
 use tequio_host::files;
 
-/// Follows a node's handovers up to an epoch, page by page. Returns those that it followed; each
-/// has been verified.
+/// Follows a node's handovers up to an epoch, page by page. Returns the verified handovers.
 pub fn follow(
     client: &Client,
     light: &mut LightClient,
@@ -46,8 +45,8 @@ pub fn follow(
     Ok(followed)
 }
 
-/// Follows those of the given handovers that the client does not know yet, up to an epoch or as far
-/// as they lead.
+/// Follows the given handovers up to an epoch, or as far as they lead. Skips those that the client
+/// has already followed.
 pub fn follow_given(
     light: &mut LightClient,
     handovers: Vec<CommitteeHandover>,
@@ -68,7 +67,7 @@ pub fn follow_given(
     Ok(())
 }
 
-/// Reads a file of handovers. Nothing of it is verified yet.
+/// Reads a file of handovers without verifying them.
 pub fn read(path: &Path) -> anyhow::Result<Vec<CommitteeHandover>> {
     let place = || path.display().to_string();
     let bytes = files::read_capped(path, FILE_LEN_MAX).with_context(place)?;

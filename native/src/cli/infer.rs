@@ -1,9 +1,9 @@
-//! `tequio job infer`: a batch of rows is answered by a model that the network has trained.
+//! `tequio job infer`: a model that the network has trained classifies a batch of rows.
 
 use super::{
     Dir, Json,
     client::{Client, job_id},
-    export, job, kb, queued, say,
+    export, job, kb, print, queued,
 };
 use crate::data;
 use anyhow::{Context as _, bail, ensure};
@@ -19,7 +19,7 @@ use tequio_core::{
 };
 use tequio_host::files;
 
-/// Answer the rows of a CSV with a model that a job has trained
+/// Classify the rows of a CSV with a model that a job has trained
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   tequio job infer --dir net/node1 --model JOB --data new.csv --out classes.csv
@@ -37,7 +37,7 @@ pub struct Infer {
     /// The first line is data; columns are named by their positions from 0
     #[arg(long)]
     no_header: bool,
-    /// What stands between fields; guessed where nothing is said
+    /// Separator of fields; detected by default
     #[arg(long, value_name = "CHAR")]
     separator: Option<char>,
     /// Name of the job; by default the file's
@@ -48,7 +48,7 @@ pub struct Infer {
     /// Wait until the answers are final
     #[arg(long)]
     wait: bool,
-    /// Wait, check the answers' proof, and write the class of each row into this file
+    /// Wait, check the proof of the answers, and write the class of each row into this file
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -56,12 +56,12 @@ pub struct Infer {
 }
 
 impl Infer {
-    /// Submits the batch, and waits for its answers if it is told to.
+    /// Submits the batch, and waits for its answers on request.
     pub fn execute(self) -> anyhow::Result<()> {
         if let Some(out) = self.out.as_deref().filter(|out| out.exists()) {
             bail!("{} exists already: remove it, or give --out another name", out.display());
         }
-        // A path that cannot be written fails before the batch is computed, not after.
+        // An unwritable path fails before the batch is computed.
         if let Some(folder) = self.out.as_deref().and_then(Path::parent) {
             fs::create_dir_all(folder).with_context(|| {
                 format!(
@@ -75,7 +75,7 @@ impl Infer {
         let trained = format!("/v1/jobs/{}", job_id(&self.model)?);
         let mut client = Client::of(&self.dir.dir)?;
         let key = self.key.take()?;
-        // Whose fault it is: what follows is about the file.
+        // Distinguishes errors of the model from errors of the file below.
         client.json(&trained).with_context(|| format!("the model of job {}", self.model))?;
         let mut query = vec![
             ("header", (!self.no_header).to_string()),
@@ -83,7 +83,7 @@ impl Infer {
         ];
         query.extend(self.separator.map(|s| ("separator", s.to_string())));
         let submitted = client.submit(&format!("{trained}/infer"), &query, &body, &key);
-        let submitted = submitted.map_err(|error| job::blame(error, place))?;
+        let submitted = submitted.map_err(|error| job::locate_error(error, place))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
             return Ok(());
@@ -92,7 +92,7 @@ impl Infer {
         event["event"] = json!("submitted");
         event["id"] = json!(id);
         event["key"] = json!(key);
-        say(self.json, &event, || {
+        print(self.json, &event, || {
             format!("job {id}\n{} rows in {} parts", submitted["rows"], submitted["units_total"])
         });
         if !wait {
@@ -103,15 +103,15 @@ impl Infer {
             last["counts"] = write(&client, &id, out)?;
         }
         last["out"] = json!(self.out);
-        say(self.json, &last, || {
+        print(self.json, &last, || {
             format!("answers {}", last["answers_cid"].as_str().unwrap_or_default())
         });
         Ok(())
     }
 }
 
-/// Reads the answers with their proof and writes the class names, a row a line; how often each
-/// class is among them.
+/// Reads the answers with their proof and writes one class name a line. Returns how often each
+/// class occurs.
 fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     let job_id: JobId = id.parse().context("a job's id has 64 hexadecimal digits")?;
     let job = export::proved_job(client, &job_id, JobKind::Infer)?.job;
@@ -139,7 +139,7 @@ fn write(client: &Client, id: &str, out: &Path) -> anyhow::Result<Value> {
     Ok(model.classes.iter().zip(counts).map(|(name, count)| (name.clone(), json!(count))).collect())
 }
 
-/// A field of a CSV, quoted where it must be (RFC 4180).
+/// A CSV field, quoted if necessary (RFC 4180).
 fn field(text: &str) -> String {
     match text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),

@@ -1,11 +1,11 @@
-//! `tequio init`: a directory with keys and configuration, for a network on this machine or to join
-//! one.
+//! `tequio init`: makes a directory with keys and configuration, for a new network on this machine
+//! or to join a network.
 
-use super::{Json, PassphraseFile, say};
+use super::{Json, PassphraseFile, print};
 use crate::{
     config::{self, Config},
     keys::{self, Keys},
-    node::{CHECKPOINT_FILE, GENESIS_FILE, machine::now_ms, neighbours::PeerName},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, devnet_peers::ConfiguredPeer, machine::now_ms},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -29,13 +29,13 @@ use tequio_host::{Passphrase, PassphraseSource};
 use tequio_p2p::identity;
 use zeroize::Zeroizing;
 
-/// What each validator of a devnet has besides, for those who come later.
+/// Balance of each validator of a devnet besides its bond, for nodes that join later.
 const DEVNET_BALANCE: u64 = 10_000;
-/// Bond of each validator of a devnet; all weigh the same.
+/// Bond of each validator of a devnet: all have the same weight.
 const DEVNET_BOND: u64 = 1000;
-/// Blocks of an epoch where the network is for trying things out.
+/// Blocks of an epoch of a network for experiments.
 const EPOCH_BLOCKS: Height = 64;
-/// Shortest epoch of a network that stays, milliseconds.
+/// Shortest epoch of a long-lived network, milliseconds.
 const EPOCH_MS_MIN: u64 = 60 * 60 * 1000;
 const BLOCK_INTERVAL_MS_MIN: u64 = 150;
 const PASSPHRASE_FILE_NAME: &str = "passphrase";
@@ -61,13 +61,13 @@ pub struct Init {
     /// Blocks for which one seed fixes the order of leaders
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     term_blocks: Height,
-    /// Blocks for which one committee decides, a multiple of --term-blocks; by default 64, which
-    /// is two minutes without load, or with --long-lived the least that is an hour at full
-    /// load
+    /// Blocks for which one committee decides, a multiple of --term-blocks. The default is 64,
+    /// which is two minutes without load; with --long-lived it is the least number that lasts an
+    /// hour at full load
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     epoch_blocks: Option<Height>,
-    /// For a network that stays: epochs of an hour at least, so that a month of committee
-    /// handovers stays small
+    /// For a long-lived network: epochs of at least an hour, so that the committee handovers of a
+    /// month stay small
     #[arg(long, requires = "devnet")]
     long_lived: bool,
     /// Join the network of this checkpoint file, as a full node without a seat
@@ -76,7 +76,7 @@ pub struct Init {
     /// The network's genesis file
     #[arg(long, value_name = "GENESIS")]
     genesis: Option<PathBuf>,
-    /// The checkpoint's BLAKE3 hash, as you were given it by a trusted way
+    /// The checkpoint's BLAKE3 hash, from a source that you trust
     #[arg(long, value_name = "HASH")]
     checkpoint_hash: Option<Digest>,
     /// A node of the network, with /p2p/..., or the directory of one on this machine; may be
@@ -109,21 +109,21 @@ impl Init {
             None => self.fill(|| self.devnet()),
         };
         if made.is_err() && is_new {
-            // Removes nothing but an empty directory.
+            // Removes only an empty directory.
             let _ = fs::remove_dir(dir);
         }
         made
     }
 
-    /// Writes a node's files, and removes them if that fails. Fails and removes nothing if the
-    /// directory is not empty any more: a person may have put files there during the passphrase
+    /// Writes a node's files, and removes them on failure. Fails and removes nothing if the
+    /// directory is no longer empty: the user may have put files there during the passphrase
     /// prompt.
     fn fill(&self, write: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         check_empty(&self.dir)?;
         let written = write();
         if written.is_err() {
-            // The directory was empty, so all that it contains now is an incomplete node, which
-            // would block the next try.
+            // The directory was empty, so it now contains only an incomplete node. That node would
+            // block the next attempt.
             clear(&self.dir);
         }
         written.map_err(|error| match error.is::<io::Error>() {
@@ -149,7 +149,7 @@ impl Init {
         let place = || format!("{} cannot be used as the checkpoint", checkpoint.display());
         let opened = Checkpoint::open(&checkpoint_bytes, self.checkpoint_hash.as_ref(), now_ms());
         let (opened, _) = opened.with_context(place)?;
-        let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.start());
+        let start = GenesisFile::decode(&genesis_bytes).and_then(|g| g.build_state());
         let start = start
             .with_context(|| format!("{} cannot be used as the genesis", genesis.display()))?;
         ensure!(
@@ -187,7 +187,7 @@ impl Init {
             "event": "initialised", "dir": self.dir, "chain": start.chain.to_string(), "node": keys.id().to_string(),
             "peer_id": peer_id(&keys)?, "checkpoint_hash": hash.to_string(),
         });
-        say(self.json, &object, || {
+        print(self.json, &object, || {
             format!(
                 "node {} of network {}\ncheckpoint {hash}{}\nrun it: tequio run --dir {}",
                 keys.id(),
@@ -209,7 +209,7 @@ impl Init {
             (0..self.validators).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
         let params = devnet_params(self.term_blocks, self.epoch_blocks());
         let genesis = devnet_genesis(&self.name, &members, params)?;
-        let start = genesis.start()?;
+        let start = genesis.build_state()?;
         let trust_period_ms = start.params.trust_period_ms;
         let checkpoint =
             Checkpoint::new(start.header, None, start.committee.record().clone(), trust_period_ms)
@@ -224,7 +224,7 @@ impl Init {
             let others = (0..members.len()).filter(|j| *j != i);
             let config = Config {
                 listen: vec![format!("/ip4/{}/tcp/0", Ipv4Addr::LOCALHOST)],
-                // A port that was free now may be taken when the node starts; nodes of one machine
+                // A port that is free now may be taken when the node starts. Nodes of one machine
                 // find each other by their directories instead.
                 peers: others.map(|j| format!("../{}", devnet_folder(j))).collect(),
                 http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
@@ -242,11 +242,11 @@ impl Init {
             "genesis": self.dir.join(GENESIS_FILE), "checkpoint": self.dir.join(CHECKPOINT_FILE),
             "checkpoint_hash": hash.to_string(),
         });
-        say(self.json, &object, || self.devnet_text(&nodes, &hash));
+        print(self.json, &object, || self.devnet_text(&nodes, &hash));
         Ok(())
     }
 
-    /// As given, or the default of the network's purpose.
+    /// The given value, or the default for the network's purpose.
     fn epoch_blocks(&self) -> Height {
         let default = if self.long_lived {
             EPOCH_MS_MIN.div_ceil(BLOCK_INTERVAL_MS_MIN)
@@ -264,7 +264,8 @@ impl Init {
         format!("checkpoint {hash}\nrun each of them:\n{}", run.collect::<String>().trim_end())
     }
 
-    /// Given, or drawn and left in a file beside the network, which is for trying things out.
+    /// The given passphrase, or a random one in a file beside the network, which is for
+    /// experiments.
     fn devnet_passphrase(&self) -> anyhow::Result<(Passphrase, Option<PathBuf>)> {
         let given = self.passphrase.passphrase_file.as_deref();
         if given.is_some()
@@ -286,7 +287,7 @@ impl Init {
     }
 }
 
-/// Refuses a directory with anything in it, and says what the directory is.
+/// Rejects a directory that is not empty; the error describes the directory.
 fn check_empty(dir: &Path) -> anyhow::Result<()> {
     let mut entries = fs::read_dir(dir)
         .with_context(|| format!("cannot read the directory {}", dir.display()))?;
@@ -310,7 +311,7 @@ fn check_empty(dir: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Removes what a failed `init` has left in a directory.
+/// Removes the files that a failed `init` has left in a directory.
 fn clear(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
@@ -322,25 +323,25 @@ fn clear(dir: &Path) {
     }
 }
 
-/// A peer as the new node's configuration names it: an address that says whom it leads to, or an
-/// absolute path.
+/// A peer as the new node's configuration names it: an address with its peer id, or an absolute
+/// path.
 fn join_peer(peer: &str) -> anyhow::Result<String> {
-    match PeerName::parse(Path::new(""), peer)? {
-        PeerName::Address(addr) => {
+    match ConfiguredPeer::parse(Path::new(""), peer)? {
+        ConfiguredPeer::Address(addr) => {
             ensure!(
                 identity::node_of(&addr).is_some(),
                 "--peer {peer} does not name the node that it leads to: add /p2p/ and the peer id, as that node prints it"
             );
             Ok(addr.to_string())
         }
-        PeerName::Directory(dir) => {
+        ConfiguredPeer::Directory(dir) => {
             let dir = std::path::absolute(dir)?;
             Ok(dir.to_str().with_context(|| format!("{peer} is no UTF-8"))?.to_owned())
         }
     }
 }
 
-/// Name of a validator's directory in that of its network.
+/// Name of a validator's directory inside its network's directory.
 fn devnet_folder(index: usize) -> String {
     format!("node{}", index + 1)
 }
@@ -349,7 +350,7 @@ fn peer_id(keys: &Keys) -> anyhow::Result<String> {
     Ok(identity::peer_id(keys.id()).context("the key is no point of the curve")?.to_string())
 }
 
-/// Constants for a network whose nodes share one machine: quick blocks, patient views.
+/// Parameters for a network whose nodes share one machine: short block times, long view timeouts.
 fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
     Params {
         block_interval_ms_max: 2_000,
@@ -361,11 +362,11 @@ fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
         admission_bits: 14,
         mint_max: 10_000_000,
         trust_period_ms: 30 * 24 * 60 * 60 * 1000,
-        term_blocks,
+        leader_term_blocks: term_blocks,
         epoch_blocks,
         bond_min: DEVNET_BOND / 10,
         reputation_min: 0,
-        // Half as long again as anybody trusts a committee.
+        // 1.5 times the trust period.
         unbonding_ms: 45 * 24 * 60 * 60 * 1000,
     }
 }
@@ -373,10 +374,10 @@ fn devnet_params(term_blocks: Height, epoch_blocks: Height) -> Params {
 fn devnet_genesis(name: &str, members: &[Keys], params: Params) -> anyhow::Result<GenesisFile> {
     ensure!(members.len() <= SEATS_MAX, "at most {SEATS_MAX} validators");
     ensure!(
-        params.epoch_blocks.is_multiple_of(params.term_blocks),
+        params.epoch_blocks.is_multiple_of(params.leader_term_blocks),
         "--epoch-blocks is {}, but must be a multiple of --term-blocks, which is {}",
         params.epoch_blocks,
-        params.term_blocks
+        params.leader_term_blocks
     );
     let genesis = Genesis {
         name: name.try_into().with_context(|| format!("the --name {name:?} is too long"))?,
@@ -414,7 +415,7 @@ mod tests {
         };
         assert!(init.fill(fail).is_err());
         assert!(files::is_empty(dir.path()));
-        // A file that was put there during the passphrase prompt.
+        // A file that the user put there during the passphrase prompt.
         fs::write(dir.path().join("letter"), b"mine").unwrap();
         assert!(init.fill(fail).unwrap_err().to_string().contains("not empty"));
         assert_eq!(fs::read(dir.path().join("letter")).unwrap(), b"mine");

@@ -1,40 +1,41 @@
-//! Ctrl-C while a command waits for a job: the command ends, and says that the job does not.
+//! Handles Ctrl-C while a command waits for a job: the command ends, and prints that the job
+//! continues.
 
-use super::{Json, say};
+use super::{Json, print};
 use serde_json::{Value, json};
 use std::{
     path::Path,
     sync::{Mutex, Once, PoisonError},
 };
 
-/// Exit code of a command that Ctrl-C has ended: 128 and the number of SIGINT.
+/// Exit code of a command that Ctrl-C has ended: 128 plus the number of SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// What goes on when the command ends.
-struct Remaining {
+/// The message about the work that continues after the command ends.
+struct PendingNotice {
     event: Value,
     text: String,
     json: Json,
 }
 
-static REMAINING: Mutex<Option<Remaining>> = Mutex::new(None);
+static PENDING_NOTICE: Mutex<Option<PendingNotice>> = Mutex::new(None);
 static START: Once = Once::new();
 
-/// While it lives, Ctrl-C says what goes on.
+/// While the guard exists, Ctrl-C prints what continues.
 #[derive(Debug)]
 #[must_use]
-pub struct Waiting(());
+pub struct InterruptGuard(());
 
-impl Drop for Waiting {
+impl Drop for InterruptGuard {
     fn drop(&mut self) {
-        *REMAINING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *PENDING_NOTICE.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// The command waits for a job.
-pub fn waiting_for_job(dir: &Path, id: &str, json: Json) -> Waiting {
+/// Guards a command that waits for a job.
+pub fn waiting_for_job(dir: &Path, id: &str, json: Json) -> InterruptGuard {
     let dir = dir.display();
-    waiting(Remaining {
+    waiting(PendingNotice {
         event: json!({"event": "interrupted", "job": id, "goes_on": true}),
         text: format!(
             "interrupted: job {id} goes on\nfollow it: tequio job watch --dir {dir} {id}\ngive it up: tequio job cancel --dir \
@@ -44,9 +45,9 @@ pub fn waiting_for_job(dir: &Path, id: &str, json: Json) -> Waiting {
     })
 }
 
-/// The command waits for a queued write.
-pub fn waiting_for_write(dir: &Path, number: u64, json: Json) -> Waiting {
-    waiting(Remaining {
+/// Guards a command that waits for a queued write.
+pub fn waiting_for_write(dir: &Path, number: u64, json: Json) -> InterruptGuard {
+    waiting(PendingNotice {
         event: json!({"event": "interrupted", "queued": number, "goes_on": true}),
         text: format!(
             "interrupted: write {number} stays queued, and the node sends it when there is a quorum\nsee what becomes of it: \
@@ -57,14 +58,14 @@ pub fn waiting_for_write(dir: &Path, number: u64, json: Json) -> Waiting {
     })
 }
 
-fn waiting(remaining: Remaining) -> Waiting {
-    *REMAINING.lock().unwrap_or_else(PoisonError::into_inner) = Some(remaining);
+fn waiting(notice: PendingNotice) -> InterruptGuard {
+    *PENDING_NOTICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice);
     START.call_once(listen);
-    Waiting(())
+    InterruptGuard(())
 }
 
-/// Takes SIGINT on a thread of its own. Without one the signal's default ends the command,
-/// silently.
+/// Handles SIGINT on a thread. If the thread cannot start, the signal's default action ends the
+/// command silently.
 fn listen() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else {
         return;
@@ -78,9 +79,9 @@ fn listen() {
     drop(entered);
     std::thread::spawn(move || {
         runtime.block_on(interrupt.recv());
-        let remaining = REMAINING.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Remaining { event, text, json }) = remaining {
-            say(json, &event, || text);
+        let notice = PENDING_NOTICE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(PendingNotice { event, text, json }) = notice {
+            print(json, &event, || text);
         }
         std::process::exit(INTERRUPTED);
     });

@@ -2,12 +2,12 @@
 
 use super::{
     Dir, Json,
-    client::{Client, Unanswered, job_id},
+    client::{Client, NoResponse, job_id},
     export,
     infer::Infer,
-    interrupt, job_text, queued, say,
+    interrupt, job_text, print, queued,
 };
-use crate::{data, store::SubmissionKey};
+use crate::{data, store::IdempotencyKey};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -24,15 +24,15 @@ pub struct Job {
 enum Command {
     /// Train a classifier on a CSV of numbers with a class column
     Train(Box<Train>),
-    /// Answer the rows of a CSV with a model that a job has trained
+    /// Classify the rows of a CSV with a model that a job has trained
     Infer(Infer),
     /// List the network's jobs: running ones first, then pending ones, then ended ones
     List(List),
     /// Show a job
     Show(One),
-    /// Follow a job until it is over
+    /// Follow a job until it ends
     Watch(One),
-    /// Give up a job of this node
+    /// Cancel a job of this node
     Cancel(One),
     /// Write a finished job's model and its proofs into a directory, for `tequio verify`
     Export(Export),
@@ -53,7 +53,7 @@ struct Train {
     /// The first line is data; columns are named by their positions from 0
     #[arg(long)]
     no_header: bool,
-    /// The separator of fields; guessed by default
+    /// Separator of fields; detected by default
     #[arg(long, value_name = "CHAR")]
     separator: Option<char>,
     /// Widths of the hidden layers
@@ -65,11 +65,11 @@ struct Train {
     /// Seed of the split, the first weights and the order of rows
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u32,
-    /// What is brought to mean 0 and deviation 1 together; pixels are recognised
+    /// Which columns are standardized (mean 0, deviation 1) together; pixel data is detected
     #[arg(long, value_name = "HOW")]
     scale: Option<Scale>,
-    /// How workers share the training: lanes of many steps that others recompute, or an exchange
-    /// after every step, each checked by Freivalds' algorithm
+    /// How workers share the training: units of many local steps that other workers recompute, or
+    /// an exchange after every step, each checked by Freivalds' algorithm
     #[arg(long, value_name = "MODE", default_value = "local")]
     mode: Mode,
     /// Name of the job; by default the file's
@@ -87,18 +87,17 @@ struct Train {
     json: Json,
 }
 
-/// A key that makes a submission safe to repeat.
+/// Options for a submission that is safe to repeat.
 #[derive(Debug, Args)]
 pub struct Key {
-    /// A name of your own for this submission: the same command with the same key makes no second
-    /// job, and answers with the first, for 7 days. By default a random one, which the command
-    /// uses where it has to send again
+    /// Key of this submission: for 7 days, the same command with the same key makes no second job
+    /// and returns the first. By default a random key, which the command uses if it sends again
     #[arg(long, value_name = "KEY", value_parser = submission_key)]
     key: Option<String>,
 }
 
 fn submission_key(text: &str) -> Result<String, String> {
-    SubmissionKey::parse(text).map(|key| key.as_str().to_owned()).ok_or_else(|| {
+    IdempotencyKey::parse(text).map(|key| key.as_str().to_owned()).ok_or_else(|| {
         format!(
             "a key has 1 to {} visible ASCII characters, without spaces and quotation marks",
             crate::store::KEY_LEN_MAX
@@ -107,7 +106,7 @@ fn submission_key(text: &str) -> Result<String, String> {
 }
 
 impl Key {
-    /// The key that was given, or a random one.
+    /// The given key, or a random one.
     pub fn take(self) -> anyhow::Result<String> {
         let random =
             || Ok(tequio_host::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect());
@@ -159,7 +158,7 @@ struct Export {
 }
 
 impl Job {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(train) => train.execute(),
@@ -170,19 +169,19 @@ impl Job {
                 let client = one.client()?;
                 let mut job = client.json(&format!("/v1/jobs/{id}"))?;
                 job["events"] = events(&client, id)?;
-                say(one.json, &job, || job_text::in_full(&job));
+                print(one.json, &job, || job_text::in_full(&job));
                 Ok(())
             }
             Command::Watch(one) => {
                 job_id(&one.job)?;
                 let last = watch(&one.client()?, &one.job, one.json, ClosedOutput::End)?;
-                say(one.json, &last, || job_text::in_full(&last));
+                print(one.json, &last, || job_text::in_full(&last));
                 Ok(())
             }
             Command::Cancel(one) => {
                 let id = job_id(&one.job)?;
                 let answer = one.client()?.delete(&format!("/v1/jobs/{id}"))?;
-                say(one.json, &answer, || match answer["queued"].as_u64() {
+                print(one.json, &answer, || match answer["queued"].as_u64() {
                     Some(number) => queued::text(&answer, number),
                     None => format!("cancelled at height {}", answer["height"]),
                 });
@@ -191,7 +190,7 @@ impl Job {
             Command::Export(Export { one, out }) => {
                 job_id(&one.job)?;
                 let exported = export::write(&one.client()?, &one.job, &out)?;
-                say(one.json, &exported, || format!("exported to {}", out.display()));
+                print(one.json, &exported, || format!("exported to {}", out.display()));
                 Ok(())
             }
         }
@@ -207,7 +206,7 @@ impl One {
 impl List {
     fn execute(self) -> anyhow::Result<()> {
         let answer = Client::of(&self.dir.dir)?.json("/v1/jobs")?;
-        say(self.json, &answer, || {
+        print(self.json, &answer, || {
             let jobs = answer["jobs"].as_array().map(Vec::as_slice).unwrap_or_default();
             if jobs.is_empty() {
                 "no jobs".into()
@@ -228,8 +227,9 @@ impl Train {
         let body = data::read_file(&self.data).with_context(place)?;
         let (query, key) = (self.query(), self.key.take()?);
         let mut client = Client::of(&self.dir.dir)?;
-        let submitted =
-            client.submit("/v1/jobs", &query, &body, &key).map_err(|error| blame(error, place))?;
+        let submitted = client
+            .submit("/v1/jobs", &query, &body, &key)
+            .map_err(|error| locate_error(error, place))?;
         let wait = self.wait || self.out.is_some();
         let Some(id) = queued::submitted_id(&client, &submitted, wait, self.json)? else {
             return Ok(());
@@ -238,7 +238,7 @@ impl Train {
         event["event"] = json!("submitted");
         event["id"] = json!(id);
         event["key"] = json!(key);
-        say(self.json, &event, || {
+        print(self.json, &event, || {
             format!(
                 "job {id}\n{} training and {} test rows, {} features, {} classes; {} rounds",
                 submitted["training_rows"],
@@ -257,7 +257,7 @@ impl Train {
         }
         let mut last = last;
         last["out"] = json!(self.out);
-        say(self.json, &last, || {
+        print(self.json, &last, || {
             format!("model {}", last["model_cid"].as_str().unwrap_or_default())
         });
         Ok(())
@@ -283,13 +283,13 @@ impl Train {
     }
 }
 
-/// The default name of a job: that of its file.
+/// The default name of a job: the name of its file.
 pub fn name_of(data: &Path) -> String {
     let stem = data.file_stem().map(|s| s.to_string_lossy().trim_end_matches(".csv").to_owned());
     stem.unwrap_or_default().chars().take(16).collect()
 }
 
-/// Results of a job that the node has seen come late or refused.
+/// Late and refused results of a job that the node has seen.
 fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
     let mut all = client.json("/v1/events")?["events"].take();
     if let Some(events) = all.as_array_mut() {
@@ -298,19 +298,19 @@ fn events(client: &Client, id: &str) -> anyhow::Result<Value> {
     Ok(all)
 }
 
-/// Adds the file to an error that the node has found in the data; other errors stay as they are.
-pub fn blame(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
-    if error.is::<Unanswered>() || error.is::<super::client::NotOfData>() {
+/// Adds the file to an error that the node found in the data; leaves other errors unchanged.
+pub fn locate_error(error: anyhow::Error, place: impl FnOnce() -> String) -> anyhow::Error {
+    if error.is::<NoResponse>() || error.is::<super::client::RequestFailed>() {
         error
     } else {
         error.context(place())
     }
 }
 
-/// What [`watch`] does when standard output is closed, as by `| head -1`.
+/// What [`watch`] does when standard output is closed, for example by `| head -1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClosedOutput {
-    /// Keeps waiting: the caller has more to do once the job has ended.
+    /// Keeps waiting: the caller has more to do after the job has ended.
     Continue,
     /// Stops waiting: the output is the command's only purpose.
     End,
@@ -340,14 +340,14 @@ pub fn watch(
                 "event": "round", "job": id, "round": number, "rounds": job["rounds"], "accuracy": job["accuracy"],
                 "units": job["units"], "units_total": job["units_total"], "rejected": job["rejected"],
             });
-            is_read &= say(json, &event, || job_text::line(&job));
+            is_read &= print(json, &event, || job_text::line(&job));
         }
         let waiting = job["waiting_text"].as_str().unwrap_or_default();
         if waiting != waits {
             waits = waiting.to_owned();
             if !waits.is_empty() {
                 let event = json!({"event": "waiting", "job": id, "for": job["waiting_for"], "text": waits});
-                is_read &= say(json, &event, || format!("waits for {waits}"));
+                is_read &= print(json, &event, || format!("waits for {waits}"));
             }
         }
         if !is_read && closed_output == ClosedOutput::End {
@@ -362,7 +362,7 @@ pub fn watch(
                 job["event"] = json!("final");
                 job["job"] = json!(id);
                 if !json.json {
-                    say(json, &job, || job_text::line(&job));
+                    print(json, &job, || job_text::line(&job));
                 }
                 return Ok(job);
             }
@@ -376,7 +376,7 @@ pub fn watch(
                 );
             }
             "pending" => {
-                say(json, &json!({"event": "pending", "job": id}), || {
+                print(json, &json!({"event": "pending", "job": id}), || {
                     "waiting for its auditors".into()
                 });
             }

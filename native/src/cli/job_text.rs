@@ -1,10 +1,10 @@
-//! Jobs as text for people: a line in a list, a line of progress, and everything that is known.
+//! Jobs as text: a line in a list, a line of progress, and the full description.
 
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// A job in a list: what it is and how far it is, and below it who coordinates it and why it stands
-/// where it stands.
+/// A job in a list: its kind and progress, and below them its coordinator and the reason for its
+/// state.
 pub fn in_list(job: &Value) -> String {
     let mut lines = vec![format!(
         "{} {:9} {} {}",
@@ -27,15 +27,15 @@ pub fn in_list(job: &Value) -> String {
     lines.join("\n")
 }
 
-/// A job's progress, in a line.
+/// A job's progress as one line.
 pub fn line(job: &Value) -> String {
     format!("{} {:9} {}", text(job, "id"), text(job, "state"), progress(job))
 }
 
-/// Events that are shown of a job, the newest.
+/// How many of a job's newest events are shown.
 const EVENTS_SHOWN_MAX: usize = 8;
 
-/// Everything known of a job.
+/// The full description of a job.
 pub fn in_full(job: &Value) -> String {
     let mut lines = vec![
         format!("job         {}", text(job, "id")),
@@ -70,7 +70,7 @@ pub fn in_full(job: &Value) -> String {
     lines.join("\n")
 }
 
-/// A result that was late or refused. Late is nobody's fault.
+/// A late or refused result. A late result is not the worker's fault.
 fn event(event: &Value) -> String {
     let what = match text(event, "kind") {
         kind @ ("late" | "withheld" | "wrong") => kind,
@@ -80,7 +80,7 @@ fn event(event: &Value) -> String {
     format!("{what}: lane {lane} of round {round} by {worker}: {}", text(event, "reason"))
 }
 
-/// Why a job waits, or why it has ended without a result.
+/// Why a job waits, or why it ended without a result.
 pub fn why(job: &Value) -> Option<String> {
     let reason = job["reason"].as_str().map(|reason| match reason {
         "cancelled" => "cancelled by its coordinator".to_owned(),
@@ -95,7 +95,7 @@ fn text<'a>(job: &'a Value, name: &str) -> &'a str {
     job[name].as_str().unwrap_or_default()
 }
 
-/// A job's name, safe to print on a terminal. Strangers choose names: control characters, line
+/// A job's name, safe to print on a terminal. Anybody can choose a name: control characters, line
 /// separators and bidirectional overrides could forge output, so each is replaced.
 fn name(job: &Value) -> String {
     let is_shown = |c: char| {
@@ -137,7 +137,7 @@ fn curve(job: &Value) -> Option<String> {
         .filter_map(|point| Some((point["round"].as_u64()?, point["accuracy"].as_f64()?)))
         .collect();
     let (round, last) = points.last().copied()?;
-    // The first of equal ones: training after it has gained nothing.
+    // The first of equal points: the training after it gained nothing.
     let best =
         points.iter().copied().reduce(|best, point| if point.1 > best.1 { point } else { best })?;
     Some(format!(

@@ -3,7 +3,7 @@
 use super::{
     Dir, Json,
     client::{Client, segment},
-    say,
+    print,
 };
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -27,7 +27,7 @@ pub struct Kb {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read an object by its CID, or what a ref points to
+    /// Read an object by its CID, or the object to which a ref points
     Get(Get),
 }
 
@@ -39,10 +39,10 @@ struct Get {
     dir: Dir,
     /// A CID, or the name of a ref
     what: String,
-    /// Write into this file instead of to standard output
+    /// Write into this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Join contents that were cut into parts
+    /// Join contents that are split into parts
     #[arg(long)]
     contents: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ struct Get {
 }
 
 impl Kb {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self) -> anyhow::Result<()> {
         let Command::Get(get) = self.command;
         let client = Client::of(&get.dir.dir)?;
@@ -72,7 +72,7 @@ impl Kb {
                     format!("cannot write {}: give --output another path", path.display())
                 })?;
                 let object = json!({"cid": cid.to_string(), "bytes": bytes.len(), "output": path});
-                say(get.json, &object, || format!("{cid}: {} bytes", bytes.len()));
+                print(get.json, &object, || format!("{cid}: {} bytes", bytes.len()));
             }
             None => std::io::stdout().lock().write_all(&bytes)?,
         }
@@ -80,7 +80,7 @@ impl Kb {
     }
 }
 
-/// A block, checked against its name.
+/// Fetches a block and checks it against its CID.
 pub fn fetch(client: &Client, cid: Cid) -> anyhow::Result<Verified<Block>> {
     let bytes = client.bytes(&format!("/v1/objects/{cid}"))?;
     let bytes = bytes.with_context(|| {
@@ -92,7 +92,7 @@ pub fn fetch(client: &Client, cid: Cid) -> anyhow::Result<Verified<Block>> {
     Ok(Unverified::new(Block { cid, bytes }).verify()?)
 }
 
-/// Contents, whole.
+/// Fetches contents and joins their parts.
 pub fn join(client: &Client, block: Verified<Block>) -> anyhow::Result<Vec<u8>> {
     Ok(match contents(block)? {
         Contents::Whole(bytes) => bytes,

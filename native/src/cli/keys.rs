@@ -1,6 +1,6 @@
-//! `tequio keys`: shows who a node is, and moves its keys in sealed files only.
+//! `tequio keys`: shows a node's public keys, and moves its keys in sealed files only.
 
-use super::{Dir, Json, PassphraseFile, say};
+use super::{Dir, Json, PassphraseFile, print};
 use crate::{
     config::Config,
     keys::{self, Keys as NodeKeys},
@@ -25,8 +25,8 @@ enum Command {
     Show(Show),
     /// Write the keys into a file, sealed with a passphrase of its own
     Export(Export),
-    /// Take over keys from such a file. The node they came from must never run again: two nodes
-    /// with one key contradict each other, and lose their bond
+    /// Import keys from such a file. The node that exported them must never run again: two nodes
+    /// with one key sign conflicting votes and lose their bond
     Import(Import),
 }
 
@@ -47,7 +47,7 @@ struct Export {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// File with the new file's passphrase; the same passphrase where nothing is said
+    /// File with the new file's passphrase; by default the same passphrase
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
 }
@@ -59,13 +59,13 @@ struct Import {
     /// The file to read
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
-    /// Replace the keys that are there
+    /// Replace existing keys
     #[arg(long)]
     force: bool,
 }
 
 impl Keys {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Show(show) => {
@@ -134,7 +134,7 @@ impl Show {
             "event": event, "node": keys.id().to_string(), "peer_id": peer.to_string(), "voting_key": voting,
             "vrf_key": vrf,
         });
-        say(self.json, &object, || {
+        print(self.json, &object, || {
             format!("node    {}\npeer    {peer}\nvoting  {voting}\nvrf     {vrf}", keys.id())
         });
         Ok(())

@@ -1,5 +1,5 @@
-//! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`; `--json` makes
-//! every command end with one line of JSON. Secrets are never arguments.
+//! The command line. Options are flags, variables `TEQUIO_*`, or `config.toml`. With `--json` every
+//! command ends with one line of JSON. Secrets are never arguments.
 
 mod bench;
 mod checkpoint;
@@ -28,8 +28,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// A full node of Tequio: machine learning on many machines, agreed on by consensus, provable to
-/// any browser.
+/// A full node of Tequio: machine learning on many machines, agreed by consensus, provable to any
+/// browser.
 #[derive(Debug, Parser)]
 #[command(name = "tequio", version, about, after_help = EXAMPLES, propagate_version = true)]
 pub struct Cli {
@@ -53,13 +53,13 @@ enum Command {
     Init(init::Init),
     /// Run a node
     Run(run::Run),
-    /// Show how a running node is
+    /// Show the state of a running node
     Status(status::Status),
     /// Train models, and watch them being trained
     Job(job::Job),
     /// Read the knowledge base
     Kb(kb::Kb),
-    /// Ask for a seat in the committee, leave it, change its keys
+    /// Request a seat in the committee, leave it, change its keys
     Seat(seat::Seat),
     /// Show, export and import a node's keys
     Keys(keys::Keys),
@@ -73,7 +73,7 @@ enum Command {
     Bench(bench::Bench),
 }
 
-/// The node's directory.
+/// The option for the node's directory.
 #[derive(Debug, Args)]
 pub struct Dir {
     /// The node's directory
@@ -81,7 +81,7 @@ pub struct Dir {
     pub dir: PathBuf,
 }
 
-/// For programs rather than people.
+/// The option for machine-readable output.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Json {
     /// Print JSON, one object a line
@@ -89,7 +89,7 @@ pub struct Json {
     pub json: bool,
 }
 
-/// Where the passphrase is.
+/// The option for the passphrase file.
 #[derive(Debug, Args)]
 pub struct PassphraseFile {
     /// File whose first line is the passphrase of the keys
@@ -98,7 +98,7 @@ pub struct PassphraseFile {
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Init(init) => init.execute(),
@@ -116,11 +116,11 @@ impl Cli {
     }
 }
 
-/// Whether output was lost for another reason than a closed pipe.
+/// Whether output was lost for a reason other than a closed pipe.
 static IS_OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line for people, or an object for programs. Returns false if it could not be written.
-pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) -> bool {
+/// Prints text, or with `--json` an object, as a line. Returns false if writing failed.
+pub fn print(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String) -> bool {
     let line = if json.json { object.to_string() } else { text() };
     let mut out = io::stdout().lock();
     let written = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -135,7 +135,7 @@ pub fn say(json: Json, object: &serde_json::Value, text: impl FnOnce() -> String
     written.is_ok()
 }
 
-/// Whether no output was lost. A closed pipe loses none: its reader has finished.
+/// Whether no output was lost. A closed pipe does not count: its reader has finished.
 pub fn is_output_whole() -> bool {
     !IS_OUTPUT_LOST.load(Ordering::Relaxed)
 }

@@ -1,14 +1,14 @@
-//! Submissions that a node has only queued, because there is no quorum.
+//! Submissions that a node has only queued because there is no quorum.
 
-use super::{Json, client::Client, interrupt, say};
+use super::{Json, client::Client, interrupt, print};
 use anyhow::bail;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The id of what was submitted. Where the node has only queued it: says so, and waits until it is
-/// in the ledger if `wait`, or gives nothing.
+/// The id of a submission. If the node has only queued it, prints that; then waits until the
+/// submission is in the ledger if `wait` is set, or returns `None`.
 pub fn submitted_id(
     client: &Client,
     submitted: &Value,
@@ -26,7 +26,7 @@ pub fn submitted_id(
     };
     let mut event = submitted.clone();
     event["event"] = json!("queued");
-    say(json, &event, || text(submitted, number));
+    print(json, &event, || text(submitted, number));
     if !wait {
         return Ok(None);
     }
@@ -36,12 +36,12 @@ pub fn submitted_id(
         match queued["state"].as_str() {
             Some("applied") => return Ok(queued["transaction"].as_str().map(str::to_owned)),
             Some("refused") => bail!("refused: {}", queued["error"].as_str().unwrap_or("unknown")),
-            _ => std::thread::sleep(ASK_AGAIN),
+            _ => std::thread::sleep(POLL_INTERVAL),
         }
     }
 }
 
-/// What a queued write means.
+/// The message about a queued write.
 pub fn text(answer: &Value, number: u64) -> String {
     let why = match answer["reduced"].as_bool() {
         Some(false) => "no block has taken it up yet",

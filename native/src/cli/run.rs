@@ -1,13 +1,13 @@
-//! `tequio run`: a node until it is told to stop.
+//! `tequio run`: runs a node until a signal stops it.
 
-use super::{Dir, Json, PassphraseFile, say};
+use super::{Dir, Json, PassphraseFile, print};
 use crate::{
     api,
-    config::{self, Config, HostName, HttpAddr, Pipelining, Votes},
+    config::{self, Config, HostName, HttpAddr, Pipelining, VoteRoutingConfig},
     descriptors,
     keys::{self, Keys},
     log,
-    node::{Node, neighbours::RUN_FILE, prune::KEEP_BLOCKS_MIN},
+    node::{Node, devnet_peers::RUN_FILE, prune::KEEP_BLOCKS_MIN},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -31,10 +31,10 @@ pub struct Run {
     /// Address to listen on; may be repeated
     #[arg(long, env = "TEQUIO_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
     listen: Vec<String>,
-    /// Address announced to others, where it differs; may be repeated
+    /// Address announced to other nodes, if it differs from those listened on; may be repeated
     #[arg(long, env = "TEQUIO_EXTERNAL", value_name = "MULTIADDR", value_delimiter = ',')]
     external: Vec<String>,
-    /// Node to stay connected with, or the directory of one on this machine; may be repeated
+    /// Node to stay connected with, or the directory of a node on this machine; may be repeated
     #[arg(
         long = "peer",
         env = "TEQUIO_PEERS",
@@ -42,18 +42,18 @@ pub struct Run {
         value_delimiter = ','
     )]
     peers: Vec<String>,
-    /// Relay to be reachable through; may be repeated
+    /// Relay through which other nodes reach this node; may be repeated
     #[arg(long = "relay", env = "TEQUIO_RELAYS", value_name = "MULTIADDR", value_delimiter = ',')]
     relays: Vec<String>,
-    /// Circuits between other peers that this node carries at once, so that workers reach
+    /// Concurrent circuits between other peers that this node carries, so that workers reach
     /// coordinators; 0 for none
     #[arg(long, env = "TEQUIO_CIRCUITS", value_name = "N")]
     circuits: Option<usize>,
-    /// Where the HTTP API listens, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the
+    /// Address of the HTTP API, for example 127.0.0.1:4811 or localhost:4811; port 0 lets the
     /// system choose
     #[arg(long, env = "TEQUIO_HTTP", value_name = "HOST:PORT")]
     http: Option<HttpAddr>,
-    /// Name besides localhost by which requests may reach the HTTP API, such as the service name
+    /// Host name besides localhost that requests to the HTTP API may use, such as the service name
     /// that Prometheus scrapes; may be repeated
     #[arg(
         long = "http-host",
@@ -62,23 +62,23 @@ pub struct Run {
         value_delimiter = ','
     )]
     http_hosts: Vec<HostName>,
-    /// What is in the log, for example info or tequio=debug
+    /// Log filter, for example info or tequio=debug
     #[arg(long, env = "TEQUIO_LOG", value_name = "FILTER")]
     log: Option<String>,
     /// Threads that compute for jobs
     #[arg(long, env = "TEQUIO_WORKERS", value_name = "N")]
     workers: Option<usize>,
-    /// Where this node's votes go while it has a seat
+    /// Recipients of this node's votes while it has a seat
     #[arg(long, env = "TEQUIO_VOTES_TO", value_name = "WHOM")]
-    votes_to: Option<Votes>,
+    votes_to: Option<VoteRoutingConfig>,
     /// Whether this node opens the next height while one is being decided; with on it does not
-    /// rest where processors are contended either
+    /// delay proposals where processors are contended either
     #[arg(long, env = "TEQUIO_PIPELINE", value_name = "WHEN")]
     pipeline: Option<Pipelining>,
-    /// Newest blocks to keep, at least 256; older ones go, but for their headers. 0 keeps all
+    /// Newest blocks to keep, at least 256; of older blocks only the headers stay. 0 keeps all
     #[arg(long, env = "TEQUIO_KEEP_BLOCKS", value_name = "N")]
     keep_blocks: Option<u64>,
-    /// Fetch a whole state when more than N blocks are missing, instead of each of them
+    /// Fetch a whole state instead of single blocks when more than N blocks are missing
     #[arg(long, env = "TEQUIO_SNAPSHOT_WHEN_BEHIND", value_name = "N")]
     snapshot_when_behind: Option<u64>,
     #[command(flatten)]
@@ -88,12 +88,12 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs until a signal or a failure of our own.
+    /// Runs until a signal or a failure of the node.
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = self.dir.dir.as_path();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        // Before anything else: SIGHUP ends no node, not even one that starts. Ctrl-C ends one that
-        // asks for its passphrase.
+        // This comes first: SIGHUP must not end a starting node. Ctrl-C does end a node that
+        // prompts for its passphrase.
         let hangup = {
             let _entered = runtime.enter();
             signal(SignalKind::hangup())?
@@ -114,7 +114,7 @@ impl Run {
         descriptors::raise();
         let keys = open_keys(dir, config.passphrase_file.as_deref())?;
         let ended = runtime.block_on(serve(dir, &config, keys, hangup, fixed, self.json));
-        // Lanes under way are worth nothing now.
+        // Running work units have no value any more.
         runtime.shutdown_background();
         ended
     }
@@ -154,7 +154,7 @@ impl Run {
     }
 }
 
-/// Opens the keystore of a directory. A relative passphrase file starts there.
+/// Opens the keystore of a directory. A relative passphrase file is relative to the directory.
 pub fn open_keys(dir: &Path, passphrase_file: Option<&Path>) -> anyhow::Result<Keys> {
     let file: Option<PathBuf> = passphrase_file.map(|file| dir.join(file));
     let what = format!("the keys in {}", dir.display());
@@ -162,7 +162,7 @@ pub fn open_keys(dir: &Path, passphrase_file: Option<&Path>) -> anyhow::Result<K
     Keys::open(&dir.join(keys::FILE_NAME), &passphrase)
 }
 
-/// The signals that a node reacts to.
+/// The signals that a node handles.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -178,8 +178,8 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that stops the node. SIGHUP reads the log's filter again; `fixed` names
-    /// what overrides the configuration, if anything does.
+    /// Waits for a signal that stops the node. SIGHUP reads the log filter again; `fixed` names the
+    /// setting that overrides the configuration, if there is one.
     async fn stopped(&mut self, dir: &Path, fixed: Option<&str>) {
         loop {
             tokio::select! {
@@ -191,7 +191,8 @@ impl Signals {
     }
 }
 
-/// Reads the log's filter from the configuration. What cannot be read changes nothing.
+/// Reads the log filter from the configuration. A configuration that cannot be read changes
+/// nothing.
 fn reload(dir: &Path, fixed: Option<&str>) {
     if let Some(name) = fixed {
         return tracing::info!("SIGHUP: the log keeps its filter, which {name} has set");
@@ -213,7 +214,7 @@ async fn serve(
     fixed: Option<&str>,
     json: Json,
 ) -> anyhow::Result<()> {
-    // Before anything that is worth an orderly stop.
+    // The handlers come before everything that needs an orderly stop.
     let mut signals = Signals::new(hangup)?;
     let mut node = Node::start(dir, config, keys).await?;
     let server =
@@ -228,7 +229,7 @@ async fn serve(
     });
     let run_file = dir.join(RUN_FILE);
     files::write_atomic(&run_file, ready.to_string().as_bytes(), files::PUBLIC)?;
-    say(json, &ready, || {
+    print(json, &ready, || {
         format!(
             "node {id} is ready at height {}\nlistening on {}\nHTTP on {}",
             ready["height"],

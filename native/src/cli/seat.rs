@@ -1,11 +1,11 @@
-//! `tequio seat`: asks the ledger for a seat in the committee, gives it up, changes its keys.
+//! `tequio seat`: requests a seat in the committee, gives it up, changes its keys.
 
-use super::{Dir, Json, client::Client, queued, say};
+use super::{Dir, Json, client::Client, print, queued};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 use tequio_core::types::NodeId;
 
-/// Ask for a seat in the committee, leave it, change its keys
+/// Request a seat in the committee, leave it, change its keys
 #[derive(Debug, Args)]
 pub struct Seat {
     #[command(subcommand)]
@@ -14,18 +14,18 @@ pub struct Seat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the seat, the bond and what waits for the end of the epoch
+    /// Show the seat, the bond, and the changes that are due at the end of the epoch
     Show(Common),
-    /// Bond balance and ask for a seat; it is given at the end of an epoch
+    /// Bond balance and request a seat, which begins at the end of an epoch
     Join(Amount),
-    /// Put more bond behind the seat; its weight follows at the end of an epoch
+    /// Increase the bond of the seat; its weight follows at the end of an epoch
     Bond(Amount),
-    /// Give the seat up at the end of an epoch; the bond is free some time after it
+    /// Give the seat up at the end of an epoch; the bond is released some time later
     Leave(Common),
-    /// Register new keys for the seat, taken up at the end of an epoch; they are in the keystore
-    /// before
+    /// Register new keys for the seat, effective at the end of an epoch; the keystore has them
+    /// first
     Rotate(Common),
-    /// Give balance to another node's account
+    /// Transfer balance to another node's account
     Fund(Fund),
 }
 
@@ -39,7 +39,7 @@ struct Common {
 
 #[derive(Debug, Args)]
 struct Amount {
-    /// How much of the balance
+    /// Amount of the balance
     #[arg(long, value_name = "N")]
     amount: u64,
     #[command(flatten)]
@@ -58,12 +58,12 @@ struct Fund {
 }
 
 impl Seat {
-    /// Does what was asked.
+    /// Runs the subcommand.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Show(common) => {
                 let seat = Client::of(&common.dir.dir)?.json("/v1/seat")?;
-                say(common.json, &seat, || text(&seat));
+                print(common.json, &seat, || text(&seat));
                 Ok(())
             }
             Command::Join(Amount { amount, common }) => {
@@ -88,7 +88,7 @@ fn amount_query(amount: u64) -> [(&'static str, String); 1] {
 
 fn post(common: &Common, path: &str, query: &[(&str, String)]) -> anyhow::Result<()> {
     let done = Client::of(&common.dir.dir)?.post(path, query, &[])?;
-    say(common.json, &done, || match done["height"].as_u64() {
+    print(common.json, &done, || match done["height"].as_u64() {
         Some(height) => format!("in block {height}"),
         None => queued::text(&done, done["queued"].as_u64().unwrap_or_default()),
     });

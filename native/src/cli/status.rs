@@ -1,10 +1,10 @@
-//! `tequio status`: how a running node is.
+//! `tequio status`: shows the state of a running node.
 
-use super::{Dir, Json, client::Client, say};
+use super::{Dir, Json, client::Client, print};
 use clap::Args;
 use serde_json::Value;
 
-/// Show how a running node is
+/// Show the state of a running node
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
@@ -14,17 +14,17 @@ pub struct Status {
 }
 
 impl Status {
-    /// Asks and shows.
+    /// Queries and prints the status.
     pub fn execute(self) -> anyhow::Result<()> {
         let client = Client::of(&self.dir.dir)?;
         let mut status = client.json("/v1/status")?;
         status["peer_list"] = client.json("/v1/peers")?["peers"].take();
-        say(self.json, &status, || text(&status));
+        print(self.json, &status, || text(&status));
         Ok(())
     }
 }
 
-/// Nothing where blocks become final and nothing is queued.
+/// Describes a missing quorum or queued writes; empty if there is neither.
 fn mode_text(status: &Value) -> String {
     let queued = status["queued_writes"].as_u64().unwrap_or_default();
     match (status["mode"] == "reduced", queued) {
@@ -36,7 +36,7 @@ fn mode_text(status: &Value) -> String {
     }
 }
 
-/// Nothing where the node does not catch up.
+/// Describes the progress of syncing; empty if the node is in sync.
 fn sync_text(sync: &Value) -> String {
     match sync["how"].as_str() {
         Some("snapshot") => {

@@ -1,7 +1,7 @@
-//! Where verification starts: the root of trust, and the date as of which trust periods count.
+//! Start of a verification: the root of trust, and the date as of which trust periods count.
 //!
-//! A root is a checkpoint that the caller names or has pinned. A checkpoint that comes with what is
-//! to be verified is never one by itself: a forged export has a forged checkpoint.
+//! A root is a checkpoint that the caller names or has pinned. A checkpoint inside the data to be
+//! verified is never a root by itself: a forged export has a forged checkpoint.
 
 use crate::node::{CHECKPOINT_FILE, machine::now_ms, read_public};
 use anyhow::{Context as _, bail, ensure};
@@ -22,10 +22,10 @@ use time::{
 /// Options that choose the root of trust.
 #[derive(Debug, Default, clap::Args)]
 pub struct TrustOptions {
-    /// A checkpoint file that you got by a trusted way; verification starts from it
+    /// A checkpoint file from a source that you trust; verification starts from it
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
-    /// BLAKE3 hash of the checkpoint to start from, as you were given it by a trusted way
+    /// BLAKE3 hash of the checkpoint to start from, from a source that you trust
     #[arg(long, value_name = "HASH")]
     pub checkpoint_hash: Option<Digest>,
     /// Start from the checkpoint.bin of this node's directory
@@ -43,17 +43,17 @@ pub struct Root {
 }
 
 impl Root {
-    /// A light client that starts there.
+    /// A light client that starts at this checkpoint.
     pub fn start(&self, hash: Option<&Digest>, as_of_ms: TimeMs) -> anyhow::Result<LightClient> {
         LightClient::start(&self.bytes, hash, as_of_ms).with_context(|| self.source.clone())
     }
 
-    /// The hash that names it.
+    /// The hash of the checkpoint.
     pub fn hash(&self) -> Digest {
         Checkpoint::hash(&self.bytes)
     }
 
-    /// A root from a file.
+    /// Reads a root from a file.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let source = path.display().to_string();
         let bytes = files::read_capped(path, FILE_LEN_MAX).with_context(|| source.clone())?;
@@ -62,7 +62,7 @@ impl Root {
 }
 
 impl TrustOptions {
-    /// The root that the options name, else the one that is pinned for the chain.
+    /// The root that the options name, or else the pinned root of the chain.
     pub fn root(&self, chain: &ChainId) -> anyhow::Result<Option<Root>> {
         match (&self.checkpoint, &self.dir) {
             (Some(path), _) => Root::read(path).map(Some),
@@ -80,15 +80,14 @@ impl TrustOptions {
     }
 }
 
-/// Where the checkpoint that the user has pinned for a chain is kept; nowhere without a home
-/// directory.
+/// Path of the user's pinned checkpoint for a chain; `None` without a home directory.
 pub fn pin_path(chain: &ChainId) -> Option<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")))?;
     Some(config.join("tequio").join("checkpoints").join(format!("{chain}.bin")))
 }
 
-/// Pins a checkpoint for its chain. Returns the pin's place.
+/// Pins a checkpoint for its chain. Returns the path of the pin.
 pub fn pin(bytes: &[u8], chain: &ChainId) -> anyhow::Result<PathBuf> {
     let path = pin_path(chain)
         .context("neither XDG_CONFIG_HOME nor HOME is set: there is no place for the pin")?;
@@ -107,7 +106,8 @@ pub struct AsOf(pub TimeMs);
 impl std::str::FromStr for AsOf {
     type Err = anyhow::Error;
 
-    /// A date (the end of that day, UTC) or a time of RFC 3339, not in the future.
+    /// Parses a date (the end of that day, UTC) or a time in RFC 3339 format; neither may be in the
+    /// future.
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let day = format_description!("[year]-[month]-[day]");
         let end_of_day = Time::from_hms(23, 59, 59)?;
@@ -125,13 +125,13 @@ impl std::str::FromStr for AsOf {
     }
 }
 
-/// A time for people, as in RFC 3339.
+/// A time as text, in RFC 3339 format.
 pub fn date(time_ms: TimeMs) -> String {
     let time = OffsetDateTime::from_unix_timestamp((time_ms / 1000) as i64).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| format!("{time_ms} ms"))
 }
 
-/// An age for people.
+/// An age as text.
 pub fn age(age_ms: u64) -> String {
     match age_ms / 1000 {
         s @ 0..120 => format!("{s} s"),
@@ -141,7 +141,7 @@ pub fn age(age_ms: u64) -> String {
     }
 }
 
-/// A checkpoint file as it is, without a judgement of its age.
+/// Reads a checkpoint file without checking its age.
 pub fn open(bytes: &[u8]) -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::open(bytes, None, 0)?.0)
 }
@@ -169,7 +169,7 @@ pub fn another_root(embedded: &[u8], named: &Digest) -> anyhow::Error {
     )
 }
 
-/// Fails unless both are of one chain.
+/// Fails unless both chain ids are equal.
 pub fn same_chain(root: &ChainId, other: &ChainId) -> anyhow::Result<()> {
     if root != other {
         bail!(

@@ -3,7 +3,7 @@
 //! everything else.
 
 use super::{
-    Json, export, handovers, say,
+    Json, export, handovers, print,
     trust::{self, AsOf, Root, TrustOptions},
 };
 use crate::{
@@ -56,7 +56,7 @@ pub struct Verify {
     /// Start from the export's own checkpoint, which must have this BLAKE3 hash
     #[arg(long, value_name = "HASH", conflicts_with_all = ["checkpoint", "checkpoint_hash", "dir"])]
     trust_embedded: Option<Digest>,
-    /// Committee handovers beside those of the export, where your checkpoint is older than the
+    /// Committee handovers besides those of the export, if your checkpoint is older than the
     /// export's
     #[arg(long, value_name = "FILE")]
     handovers: Option<PathBuf>,
@@ -71,36 +71,39 @@ pub struct Verify {
 const AS_OF_WARNING: &str = "trust periods count as of that date: keys released since then could have forged \
      this export. Trust it only if you have had it, or its hash, since that date";
 
-/// How far the clocks of exporter and verifier may differ, milliseconds.
+/// Largest difference between the clocks of exporter and verifier, milliseconds.
 const CLOCK_SKEW_MS: u64 = 600_000;
 
-/// Which part is wrong, and why.
+/// The part of the export that is wrong, and the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{part}: {reason}")]
-struct Wrong {
+struct VerifyFailure {
     part: &'static str,
     reason: String,
 }
 
-fn wrong(part: &'static str) -> impl Fn(String) -> Wrong {
-    move |reason| Wrong { part, reason }
+fn wrong(part: &'static str) -> impl Fn(String) -> VerifyFailure {
+    move |reason| VerifyFailure { part, reason }
 }
 
-/// The result of a part, with its name in the error.
-fn of<T, E: std::fmt::Display>(part: &'static str, result: Result<T, E>) -> Result<T, Wrong> {
-    result.map_err(|e| Wrong { part, reason: e.to_string() })
+/// Adds the name of a part to an error.
+fn in_part<T, E: std::fmt::Display>(
+    part: &'static str,
+    result: Result<T, E>,
+) -> Result<T, VerifyFailure> {
+    result.map_err(|e| VerifyFailure { part, reason: e.to_string() })
 }
 
-fn ensure(part: &'static str, holds: bool, reason: &str) -> Result<(), Wrong> {
+fn ensure(part: &'static str, holds: bool, reason: &str) -> Result<(), VerifyFailure> {
     if holds { Ok(()) } else { Err(wrong(part)(reason.into())) }
 }
 
 impl Verify {
-    /// Checks everything, and says what is wrong first.
+    /// Checks everything, and fails with the first error.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.check() {
             Ok(found) => {
-                say(self.json, &found, || {
+                print(self.json, &found, || {
                     format!(
                         "verified: model {} of job {}, {} of {} test rows right\nfrom checkpoint {} ({}) on",
                         found["model_cid"].as_str().unwrap_or_default(),
@@ -117,7 +120,7 @@ impl Verify {
             }
             Err(error) => {
                 if self.json.json {
-                    say(
+                    print(
                         self.json,
                         &json!({"verified": false, "part": error.part, "error": error.reason}),
                         String::new,
@@ -128,21 +131,21 @@ impl Verify {
         }
     }
 
-    fn check(&self) -> Result<Value, Wrong> {
+    fn check(&self) -> Result<Value, VerifyFailure> {
         let files = Files::read(&self.export)?;
         self.step("the files are those that were exported");
-        let manifest: Value = of("manifest", serde_json::from_slice(&files.manifest))?;
+        let manifest: Value = in_part("manifest", serde_json::from_slice(&files.manifest))?;
         let text = |name: &str| manifest[name].as_str().unwrap_or_default();
-        let id: JobId = of("manifest", text("job").parse())?;
+        let id: JobId = in_part("manifest", text("job").parse())?;
         let (root, proved) = self.prove(&files, &id)?;
         self.step("the committee handovers, the certificate of the header and the proofs hold");
         let model = check_objects(&files, &id, &proved)?;
         self.step("model, weights and training record are those of the ledger");
-        let dataset = of("data", data::read_file(&self.data).and_then(data::unpack))?;
+        let dataset = in_part("data", data::read_file(&self.data).and_then(data::unpack))?;
         let dataset = dataset_of(&dataset, &model, &proved.job)?;
         self.step("the data is what the job was trained on");
         self.step("training again, as the ledger describes it ...");
-        let (found, _) = of("training", audit::compute(id, &proved.job, &dataset))?;
+        let (found, _) = in_part("training", audit::recompute_training(id, &proved.job, &dataset))?;
         let result = &proved.trained;
         ensure("weights", found.weights == result.weights, "training again gives other weights")?;
         ensure("model", found.model == result.model, "training again gives another model")?;
@@ -167,18 +170,21 @@ impl Verify {
         Ok(found)
     }
 
-    /// The root of trust, and what the ledger says by the proofs that lead from there to the job.
-    fn prove(&self, files: &Files, id: &JobId) -> Result<(Root, Proved), Wrong> {
+    /// Finds the root of trust, and proves the ledger's entries along the handovers from the root
+    /// to the job.
+    fn prove(&self, files: &Files, id: &JobId) -> Result<(Root, Proved), VerifyFailure> {
         let (now_ms, as_of_ms) = (now_ms(), self.as_of.map(|AsOf(time_ms)| time_ms));
         let as_of_ms = as_of_ms.unwrap_or(now_ms);
-        let embedded = of("checkpoint", trust::open(&files.checkpoint))?;
-        let root = of("checkpoint", self.root(files, &embedded.header.chain))?;
+        let embedded = in_part("checkpoint", trust::open(&files.checkpoint))?;
+        let root = in_part("checkpoint", self.root(files, &embedded.header.chain))?;
         let hash = self.trust.checkpoint_hash.as_ref().or(self.trust_embedded.as_ref());
-        let mut light = of("checkpoint", root.start(hash, as_of_ms).map_err(|e| format!("{e:#}")))?;
-        of("checkpoint", trust::same_chain(light.chain(), &embedded.header.chain))?;
+        let mut light =
+            in_part("checkpoint", root.start(hash, as_of_ms).map_err(|e| format!("{e:#}")))?;
+        in_part("checkpoint", trust::same_chain(light.chain(), &embedded.header.chain))?;
         let mut handovers = files.handovers.clone();
         if let Some(path) = &self.handovers {
-            handovers.extend(of("handovers", handovers::read(path).map_err(|e| format!("{e:#}")))?);
+            handovers
+                .extend(in_part("handovers", handovers::read(path).map_err(|e| format!("{e:#}")))?);
             handovers.sort_by_key(CommitteeHandover::epoch);
             handovers.dedup_by_key(|handover| handover.epoch());
         }
@@ -189,7 +195,7 @@ impl Verify {
     fn root(&self, files: &Files, chain: &ChainId) -> anyhow::Result<Root> {
         let embedded =
             Root { bytes: files.checkpoint.clone(), source: "the export's own".to_owned() };
-        // The caller has named it by its hash, which is compared again at the start.
+        // The caller named the checkpoint by its hash, which is compared again at the start.
         let TrustOptions { checkpoint, checkpoint_hash, dir } = &self.trust;
         let is_named_by_hash =
             checkpoint.is_none() && dir.is_none() && *checkpoint_hash == Some(embedded.hash());
@@ -210,7 +216,7 @@ impl Verify {
     }
 }
 
-/// The files of an export, as they are.
+/// The unverified files of an export.
 struct Files {
     checkpoint: Vec<u8>,
     handovers: Vec<CommitteeHandover>,
@@ -222,9 +228,9 @@ struct Files {
 }
 
 impl Files {
-    fn read(dir: &Path) -> Result<Self, Wrong> {
+    fn read(dir: &Path) -> Result<Self, VerifyFailure> {
         let read = |part: &'static str, name: &str, len_max: usize| {
-            of(
+            in_part(
                 part,
                 files::read_capped(&dir.join(name), len_max).map_err(|e| format!("{name}: {e}")),
             )
@@ -240,7 +246,7 @@ impl Files {
         let weights = read("weights", export::WEIGHTS, object::CONTENT_LEN_MAX)?;
         let manifest = read("manifest", export::MANIFEST, FILE_LEN_MAX)?;
         let sums = String::from_utf8(read("sums", export::SUMS, FILE_LEN_MAX)?);
-        let sums = of("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
+        let sums = in_part("sums", sums.map_err(|_| format!("{} is not text", export::SUMS)))?;
         // Older exports have neither the file nor its line.
         let has_handovers =
             dir.join(export::HANDOVERS).exists() || sums.contains(export::HANDOVERS);
@@ -262,21 +268,21 @@ impl Files {
             let Some(bytes) = bytes else { continue };
             let line = lines.next().unwrap_or_default();
             let expected = format!("{}  {name}\n", export::digest(bytes));
-            // Which of the two has changed: a line of another form is damaged itself.
+            // Decides which of the two has changed: a line of another form is damaged itself.
             let form = line.len() == expected.len() && line.ends_with(&format!("  {name}\n"));
             ensure("sums", form, &format!("{} is damaged", export::SUMS))?;
             ensure(part, line == expected, &format!("{name} is not the file that was exported"))?;
         }
         ensure("sums", lines.next().is_none(), &format!("{} is damaged", export::SUMS))?;
         let handovers = match handovers {
-            Some(bytes) => of("handovers", HandoverFile::decode(&bytes))?.handovers.into_vec(),
+            Some(bytes) => in_part("handovers", HandoverFile::decode(&bytes))?.handovers.into_vec(),
             None => Vec::new(),
         };
         Ok(Self { checkpoint, handovers, proof, model, record, weights, manifest })
     }
 }
 
-/// What the ledger says.
+/// The proved entries of the ledger.
 struct Proved {
     job: Job,
     trained: TrainedModel,
@@ -289,8 +295,8 @@ fn prove(
     light: &mut LightClient,
     handovers: Vec<CommitteeHandover>,
     as_of_ms: TimeMs,
-) -> Result<Proved, Wrong> {
-    let response = of("proof", codec::decode::<Response>(&files.proof, RESPONSE_LEN_MAX))?;
+) -> Result<Proved, VerifyFailure> {
+    let response = in_part("proof", codec::decode::<Response>(&files.proof, RESPONSE_LEN_MAX))?;
     let Response::Proved { header, entries } = response else {
         return Err(wrong("proof")("is no proof".into()));
     };
@@ -302,20 +308,20 @@ fn prove(
         is_known_then,
         &format!("is of {}, later than the date to count as of", trust::date(time_ms)),
     )?;
-    of(
+    in_part(
         "handovers",
         handovers::follow_given(light, handovers, epoch, as_of_ms).map_err(|e| format!("{e:#}")),
     )?;
     let keys =
-        of("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
+        in_part("proof", jobs::proof_keys(id, JobKind::Train).ok_or("the job's name is too long"))?;
     let found = light.read(&keys, Unverified::new(header), &entries, as_of_ms).map_err(|error| match error {
-        LightError::Past(_) => wrong("proof")(format!(
+        LightError::PastEpoch(_) => wrong("proof")(format!(
             "is of epoch {epoch} ({}), before the checkpoint, which is of epoch {}: export the job again, or name a checkpoint \
              of that time, with --as-of where it has expired",
             trust::date(time_ms),
             light.committee().epoch()
         )),
-        LightError::Ahead { .. } => wrong("handovers")(format!(
+        LightError::LaterEpoch { .. } => wrong("handovers")(format!(
             "lead to epoch {}, and the proof is of epoch {epoch}: older exports have no handovers, export the job again",
             light.committee().epoch()
         )),
@@ -339,44 +345,46 @@ fn prove(
     Ok(Proved { job: *job, trained, height })
 }
 
-fn check_objects(files: &Files, id: &JobId, proved: &Proved) -> Result<Model, Wrong> {
-    let block = |part, cid: Cid, bytes: &[u8]| -> Result<Verified<Block>, Wrong> {
-        of(part, Unverified::new(Block { cid, bytes: bytes.to_vec() }).verify())
+fn check_objects(files: &Files, id: &JobId, proved: &Proved) -> Result<Model, VerifyFailure> {
+    let block = |part, cid: Cid, bytes: &[u8]| -> Result<Verified<Block>, VerifyFailure> {
+        in_part(part, Unverified::new(Block { cid, bytes: bytes.to_vec() }).verify())
     };
     let Proved { job, trained: result, .. } = proved;
-    let model = of("model", Model::from_block(block("model", result.model, &files.model)?))?;
+    let model = in_part("model", Model::from_block(block("model", result.model, &files.model)?))?;
     ensure("model", model.job == *id && model.dataset == job.spec.dataset, "is of another job")?;
     ensure(
         "model",
         model.weights_digest == result.weights,
         "has other weights than the ledger's result",
     )?;
-    let weights = of("weights", object::split(&files.weights))?;
+    let weights = in_part("weights", object::split(&files.weights))?;
     ensure(
         "weights",
         weights.first().is_some_and(|b| b.cid == model.weights),
         "are not those that the model names",
     )?;
-    let record =
-        of("record", TrainingRecord::from_block(block("record", result.record, &files.record)?))?;
+    let record = in_part(
+        "record",
+        TrainingRecord::from_block(block("record", result.record, &files.record)?),
+    )?;
     ensure("record", record.job == *id, "is of another job")?;
     Ok(model)
 }
 
-/// The encoded data set that this data gives, if it is the job's.
-fn dataset_of(csv: &[u8], model: &Model, job: &Job) -> Result<Vec<u8>, Wrong> {
+/// Encodes the data set of a CSV; fails if it is not the job's data set.
+fn dataset_of(csv: &[u8], model: &Model, job: &Job) -> Result<Vec<u8>, VerifyFailure> {
     let label = model.label.to_string();
     let mut options = CsvOptions::new(Label::Name(&label));
     options.scaling = Some(model.normalizer().scaling());
     options.seed = job.spec.training().map_or(0, |task| task.params.seed);
     let mut failure = None;
-    // The ledger names the data set by its hash alone; whether the file has a header is found out.
+    // The ledger names the data set by its hash alone, so both settings of the header are tried.
     for header in [true, false] {
         options.header = header;
         match prepare(csv, &options) {
             Ok(dataset) => {
                 let bytes = codec::encode(&dataset);
-                let blocks = of("data", object::split(&bytes))?;
+                let blocks = in_part("data", object::split(&bytes))?;
                 if blocks.first().is_some_and(|b| b.cid == job.spec.dataset) {
                     return Ok(bytes);
                 }

@@ -1,7 +1,7 @@
-//! `tequio verify-chain`: replays the blocks of a store by the rules by which they came in, and
-//! compares the state.
+//! `tequio verify-chain`: replays the blocks of a store by the rules of consensus, and compares the
+//! state.
 
-use super::{Dir, Json, say};
+use super::{Dir, Json, print};
 use crate::{
     config::Config,
     node::{GENESIS_FILE, machine::now_ms, read_public},
@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use tequio_core::{
-    consensus::{Config as ReplicaConfig, Head, Input, Output, Pipeline, Replica, VotesTo},
+    consensus::{Config as ReplicaConfig, Head, Input, Output, Pipeline, Replica, VoteRouting},
     crypto::NodeKey,
     ledger::genesis::GenesisFile,
     machine::Machine,
@@ -20,8 +20,8 @@ use tequio_core::{
 use tequio_host::DirectoryLock;
 
 /// Blocks between lines of progress.
-const TELL_EVERY: Height = 1000;
-/// Blocks handed to the replica at once.
+const PROGRESS_INTERVAL: Height = 1000;
+/// Blocks that the replica gets in one call.
 const BLOCKS_AT_ONCE: usize = 64;
 
 /// Replay a stopped node's blocks from genesis, or from its kept state, and compare the state
@@ -38,14 +38,14 @@ pub struct VerifyChain {
 }
 
 impl VerifyChain {
-    /// Replays and compares.
+    /// Replays the blocks and compares the state.
     pub fn execute(self) -> anyhow::Result<()> {
         let dir = &self.dir.dir;
-        // Says what the directory is, where it is no node's.
+        // Its error describes a directory that is not a node's.
         Config::load(dir)?;
         let _lock = DirectoryLock::take(dir)?;
         let start = GenesisFile::decode(&read_public(dir, GENESIS_FILE)?)
-            .and_then(|g| g.start())
+            .and_then(|g| g.build_state())
             .context(GENESIS_FILE)?;
         let path = dir.join(store::FILE_NAME);
         ensure!(
@@ -57,17 +57,17 @@ impl VerifyChain {
         let store = Store::open(&path, &start.chain).map_err(|error| error.with_path(&path))?;
         // Checks that the entries on disk lead to the head's state root.
         let newest = store.load_head(&start).map_err(|error| error.with_path(&path))?;
-        let head = match store.kept()? {
+        let head = match store.replay_base()? {
             Some((header, state)) => Head::new(header.header, header.certificate, state)?,
             None => Head::genesis(&start),
         };
         let (from, to) = (head.header.height, newest.header.header.height);
-        // A follower: it checks everything and says nothing.
+        // A follower: it verifies everything and sends nothing.
         let node_key = NodeKey::from_bytes(&*tequio_host::random::<32>()?);
         let config = ReplicaConfig {
             node_key,
             seat_keys: Vec::new(),
-            votes_to: VotesTo::All,
+            vote_routing: VoteRouting::All,
             pipeline: Pipeline::Off,
         };
         let mut replica = Replica::restore(config, head, [], now_ms()).context("cannot begin")?;
@@ -86,9 +86,9 @@ impl VerifyChain {
                     Output::Finalised(finalised) => {
                         transactions += finalised.block.transactions.len();
                         let at = finalised.block.header.height;
-                        if at.is_multiple_of(TELL_EVERY) {
+                        if at.is_multiple_of(PROGRESS_INTERVAL) {
                             let event = json!({"event": "progress", "height": at, "of": to});
-                            say(self.json, &event, || format!("block {at} of {to}"));
+                            print(self.json, &event, || format!("block {at} of {to}"));
                         }
                         replica.handle(now_ms(), Input::Persisted)?;
                     }
@@ -118,7 +118,7 @@ impl VerifyChain {
         } else {
             format!("the kept state of height {from}")
         };
-        say(self.json, &event, || {
+        print(self.json, &event, || {
             format!(
                 "{} blocks from {begin} to {to}, {transactions} transactions: state {root}, as in the store",
                 to - from

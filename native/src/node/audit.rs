@@ -1,11 +1,11 @@
-//! Audits: when this node is drawn for a pending result, it recomputes the whole job from its data
-//! and says in the ledger whether the output is that of the result: weights, model and accuracy, or
-//! the answers to a batch.
+//! Audits: if this node is drawn for a pending result, it recomputes the whole job from its data.
+//! It then submits its verdict to the ledger: whether the output equals that of the result. The
+//! output is weights, model and accuracy, or the answers to a batch.
 
 use super::{
-    context::Context,
+    context::NodeContext,
     objects,
-    transactor::{self, TransactError},
+    transaction_submitter::{self, SubmitError},
 };
 use anyhow::Context as _;
 use std::{
@@ -28,11 +28,11 @@ use tequio_core::{
     types::Verified,
 };
 
-/// Between tries, where an object or a quorum is missing.
-const AGAIN: Duration = Duration::from_secs(3);
+/// Pause between attempts while an object or a quorum is missing.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Watches for draws of this node, until it stops.
-pub async fn run(context: Arc<Context>) {
+/// Audits the results for which this node is drawn, until the node stops.
+pub async fn run(context: Arc<NodeContext>) {
     let busy: Arc<Mutex<BTreeSet<JobId>>> = Arc::default();
     let mut tips = context.watch_tip();
     loop {
@@ -42,7 +42,7 @@ pub async fn run(context: Arc<Context>) {
             if busy.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
                 let (context, busy) = (context.clone(), busy.clone());
                 tokio::spawn(async move {
-                    settle(&context, id, &job).await;
+                    audit_and_submit(&context, id, &job).await;
                     busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 });
             }
@@ -53,8 +53,8 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Whether this node is drawn and has not spoken.
-fn is_due(job: &Job, context: &Context) -> bool {
+/// Whether this node is drawn and has not submitted its verdict.
+fn is_due(job: &Job, context: &NodeContext) -> bool {
     match &job.status {
         JobStatus::Pending { auditors, verdicts, .. } => {
             auditors.contains(&context.id) && !verdicts.iter().any(|(node, _)| *node == context.id)
@@ -63,7 +63,7 @@ fn is_due(job: &Job, context: &Context) -> bool {
     }
 }
 
-async fn settle(context: &Arc<Context>, id: JobId, job: &Job) {
+async fn audit_and_submit(context: &Arc<NodeContext>, id: JobId, job: &Job) {
     let JobStatus::Pending { result, .. } = &job.status else { return };
     let verdict = loop {
         if !context.job(&id).is_some_and(|job| is_due(&job, context)) {
@@ -73,27 +73,29 @@ async fn settle(context: &Arc<Context>, id: JobId, job: &Job) {
             Ok(verdict) => break verdict,
             Err(error) => {
                 tracing::warn!(job = %id, error = format!("{error:#}"), "cannot audit yet");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     };
     context.metrics.audits.inc();
     tracing::info!(job = %id, ?verdict, "audited");
     while context.job(&id).is_some_and(|job| is_due(&job, context)) {
-        match transactor::perform(context, Action::Audit { job: id, verdict }).await {
-            Ok(_) | Err(TransactError::Stopping | TransactError::NotApplied(_)) => return,
+        match transaction_submitter::submit_and_wait(context, Action::Audit { job: id, verdict })
+            .await
+        {
+            Ok(_) | Err(SubmitError::Stopping | SubmitError::NotApplied(_)) => return,
             Err(error) => {
                 tracing::warn!(job = %id, %error, "the audit is not in the ledger yet");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 }
 
-/// Computes the job from its beginning and compares. An error means that something is missing here,
-/// not a verdict.
+/// Recomputes the job from its beginning and compares. An error means that something is missing
+/// locally, not a verdict.
 async fn recompute(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     id: JobId,
     job: &Job,
     result: &JobResult,
@@ -103,8 +105,8 @@ async fn recompute(
         .context("the data")?;
     let blocks = match result.output {
         JobOutput::Model(expected) => {
-            // A record that nobody can read is no result; one that is not a record of this job is a
-            // wrong one.
+            // An unavailable record gives no verdict. A record of another job makes the result
+            // wrong.
             let record = objects::fetch(context, expected.record, job.coordinator)
                 .await
                 .context("the record")?;
@@ -112,7 +114,8 @@ async fn recompute(
                 return Ok(Verdict::Disagree);
             }
             let job = job.clone();
-            let computed = tokio::task::spawn_blocking(move || compute(id, &job, &bytes)).await?;
+            let computed =
+                tokio::task::spawn_blocking(move || recompute_training(id, &job, &bytes)).await?;
             computed.ok().filter(|(found, _)| found.is(&expected)).map(|(_, blocks)| blocks)
         }
         JobOutput::Answers(expected) => {
@@ -121,16 +124,17 @@ async fn recompute(
                 objects::fetch(context, task.model, job.coordinator).await.context("the model")?;
             let job = job.clone();
             let computed =
-                tokio::task::spawn_blocking(move || answer(id, &job, model, &bytes)).await?;
+                tokio::task::spawn_blocking(move || recompute_answers(id, &job, model, &bytes))
+                    .await?;
             computed.ok().filter(|block| block.cid == expected).map(|block| vec![block])
         }
     };
     let Some(blocks) = blocks else { return Ok(Verdict::Disagree) };
-    objects::keep(context, blocks).await?;
+    objects::store_blocks(context, blocks).await?;
     Ok(Verdict::Agree)
 }
 
-/// What an honest computation of a training gives.
+/// The output of an honest computation of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recomputed {
     /// Digest of the final weights.
@@ -151,7 +155,11 @@ impl Recomputed {
 }
 
 /// Trains alone, from the data set.
-pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomputed, Vec<Block>)> {
+pub fn recompute_training(
+    id: JobId,
+    job: &Job,
+    dataset: &[u8],
+) -> anyhow::Result<(Recomputed, Vec<Block>)> {
     let task = job.spec.training().context("the job is no training")?;
     let dataset: Dataset = codec::decode(dataset, DATASET_BYTES_MAX)?;
     let plan = task.params.clone().validate()?;
@@ -162,7 +170,7 @@ pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomput
     );
     let weights = train(&plan, dataset.train(), |_, _| {})?;
     let classifier =
-        Classifier::new(plan.params().architecture.clone(), weights.publish(plan.topology())?)?;
+        Classifier::new(plan.params().architecture.clone(), weights.quantise(plan.topology())?)?;
     let accuracy = classifier.accuracy(dataset.test())?;
     let (model, blocks) = Model::build(id, job.spec.dataset, &dataset, &plan, &weights, accuracy)?;
     let cid = blocks.first().context("a model is a block")?.cid;
@@ -170,8 +178,13 @@ pub fn compute(id: JobId, job: &Job, dataset: &[u8]) -> anyhow::Result<(Recomput
     Ok((Recomputed { weights: model.weights_digest, model: cid, correct, tested }, blocks))
 }
 
-/// Answers a batch alone, from the model and the rows.
-fn answer(id: JobId, job: &Job, model: Verified<Block>, rows: &[u8]) -> anyhow::Result<Block> {
+/// Computes the answers to a batch alone, from the model and the rows.
+fn recompute_answers(
+    id: JobId,
+    job: &Job,
+    model: Verified<Block>,
+    rows: &[u8],
+) -> anyhow::Result<Block> {
     let rows: Samples = codec::decode(rows, DATASET_BYTES_MAX)?;
     answers_block(id, job, Model::from_block(model)?.classifier().classes(&rows)?)
 }

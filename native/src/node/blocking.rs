@@ -1,21 +1,21 @@
-//! Calls of the store from asynchronous code.
+//! Store calls from asynchronous code.
 
-use super::context::Context;
+use super::context::NodeContext;
 use crate::store::StoreError;
 use std::sync::Arc;
 use tokio::task::JoinError;
 
-/// Runs an action on a thread that may block. While the node stops, the runtime starts no more of
-/// them: that is [`StoreError::Stopping`], not a panic.
+/// Runs a closure on a thread that may block. While the node stops, the runtime starts no more of
+/// them, and the result is [`StoreError::Stopping`] instead of a panic.
 pub async fn blocking<T: Send + 'static, E: From<StoreError> + Send + 'static>(
-    context: &Arc<Context>,
-    action: impl FnOnce(&Context) -> Result<T, E> + Send + 'static,
+    context: &Arc<NodeContext>,
+    action: impl FnOnce(&NodeContext) -> Result<T, E> + Send + 'static,
 ) -> Result<T, E> {
     let context = context.clone();
     flatten(tokio::task::spawn_blocking(move || action(&context)).await)
 }
 
-/// The result of a task. A panic goes on in the caller.
+/// The result of a task. A panic is resumed in the caller.
 fn flatten<T, E: From<StoreError>>(joined: Result<Result<T, E>, JoinError>) -> Result<T, E> {
     match joined {
         Ok(result) => result,
@@ -30,7 +30,8 @@ fn flatten<T, E: From<StoreError>>(joined: Result<Result<T, E>, JoinError>) -> R
 mod tests {
     use super::*;
 
-    /// A node that ends right after its start printed a panic: the runtime had cancelled the task.
+    /// Regression: a node that stopped right after its start panicked, because the runtime had
+    /// cancelled the task.
     #[tokio::test]
     async fn a_task_that_the_runtime_cancels_is_a_node_that_stops() {
         let task = tokio::spawn(std::future::pending::<Result<(), StoreError>>());

@@ -1,16 +1,14 @@
-//! Drives the consensus replica: its votes go to disk before the wire, its blocks to the store in
-//! one write.
+//! Drives the consensus replica. Its votes go to disk before they are sent, and each block goes to
+//! the store in one write.
 //!
-//! The replica runs on a thread of its own; sending and fetching is spawned from there, and what
-//! comes back is an input again. A failing disk, or a block that executes differently here, ends
-//! the node.
+//! The replica runs on its own thread. Sending and fetching is spawned from there, and results come
+//! back as inputs. A failing disk, or a block that executes differently here, ends the node.
 
 use super::{
-    context::{Context, Tip},
-    machine::{self, Inbox, Mail, Performer},
-    mempool,
-    pressure::Pressure,
-    sync, transactor,
+    context::{NodeContext, Tip},
+    cpu_pressure::CpuPressure,
+    machine::{self, Inbox, InboxReceiver, OutputHandler},
+    mempool, sync, transaction_submitter,
 };
 use crate::{config::Config as Options, store::FinalBlock};
 use anyhow::Context as _;
@@ -18,98 +16,107 @@ use std::{collections::BTreeSet, sync::Arc, thread::JoinHandle};
 use tequio_core::{
     codec,
     consensus::{
-        BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Replica, To, WalRecord,
+        BuildBlock, Config, Error, Event, Finalised, Head, Input, Output, Recipient, Replica,
+        WalRecord,
     },
-    ledger::{Action, Checked, Entry, Evidence},
+    ledger::{Action, Entry, Evidence, VerifiedSignature},
     types::{Height, NodeId, Unverified},
     wire::{
         consensus::{Message, Proposal, REQUEST_LEN_MAX},
         light::FinalHeader,
     },
 };
-use tequio_p2p::{Channel, Tells, Told};
+use tequio_p2p::{Notification, NotificationProtocol, NotificationStream};
 use tokio::runtime::Handle;
 
-/// Messages that are handed to the replica at once, so that neither it nor the worker waits long
-/// for the other.
-const TOGETHER_MAX: usize = 128;
+/// Most messages of one batch for the replica, so that neither it nor its feeder waits long.
+const BATCH_MAX: usize = 128;
 
 /// Restores the replica from the store and starts its thread.
 pub fn start(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     options: &Options,
     inbox: &Inbox<Input>,
-    mail: Mail<Input>,
+    receiver: InboxReceiver<Input>,
     ended: impl FnOnce(anyhow::Result<()>) + Send + 'static,
 ) -> anyhow::Result<JoinHandle<()>> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
     let head = Head::new(header, certificate, tip.state.clone())
         .context("the store's state is not usable")?;
-    let (votes_to, pipeline) = (options.votes_to.into(), options.pipeline.into());
+    let (vote_routing, pipeline) = (options.votes_to.into(), options.pipeline.into());
     let config = Config {
         node_key: context.keys.node.clone(),
         seat_keys: context.keys.of_seat(),
-        votes_to,
+        vote_routing,
         pipeline,
     };
-    let records = context.store.log_records()?;
+    let records = context.store.wal_records()?;
     let decode = |bytes: Vec<u8>| codec::decode::<WalRecord>(&bytes, WalRecord::LEN_MAX);
-    let log = records
+    let wal = records
         .into_iter()
         .map(decode)
         .collect::<Result<Vec<_>, _>>()
         .context("the consensus log is damaged")?;
-    let replica = Replica::restore(config, head, log, machine::now_ms())
+    let replica = Replica::restore(config, head, wal, machine::now_ms())
         .context("cannot resume consensus")?;
-    let performer = Replicating {
+    let handler = ReplicaOutputs {
         context: context.clone(),
         inbox: inbox.clone(),
         runtime: Handle::current(),
-        reported: BTreeSet::new(),
-        pressure: Pressure::default(),
+        accused_members: BTreeSet::new(),
+        pressure: CpuPressure::default(),
     };
-    // Members speak to members; nobody else has anything to say here.
-    context.network.hear(context.speakers());
-    tokio::spawn(want_blocks(context.clone(), inbox.clone()));
-    Ok(machine::spawn("consensus".into(), replica, mail, performer, ended)?)
+    // Only members send consensus messages; the network drops those of other peers.
+    context.network.set_consensus_peers(context.consensus_peers());
+    tokio::spawn(request_blocks(context.clone(), inbox.clone()));
+    Ok(machine::spawn("consensus".into(), replica, receiver, handler, ended)?)
 }
 
-/// Hands the members' messages to the replica, in each member's order, until the network ends.
-pub async fn listen(context: Arc<Context>, inbox: Inbox<Input>, mut tells: Tells) {
-    let checked = |proposal: &Proposal| context.mempool.checked(&proposal.block.transactions);
-    while let Some(first) = tells.next().await {
-        // Votes come in bursts. Connections that are ready now are looked at first, so that one
-        // waking serves them all.
+/// Delivers the members' messages to the replica, in each member's order, until the network ends.
+pub async fn listen(
+    context: Arc<NodeContext>,
+    inbox: Inbox<Input>,
+    mut notifications: NotificationStream,
+) {
+    let checked =
+        |proposal: &Proposal| context.mempool.verified_signatures(&proposal.block.transactions);
+    while let Some(first) = notifications.next().await {
+        // Votes come in bursts. Yielding lets ready connections be read first, so one wake-up
+        // serves all.
         tokio::task::yield_now().await;
-        let told = std::iter::once(first).chain(std::iter::from_fn(|| tells.try_next()));
-        let inputs = together(told.map(|Told { peer, body, share }| (peer, body, share)), checked);
+        let messages =
+            std::iter::once(first).chain(std::iter::from_fn(|| notifications.try_next()));
+        let inputs = decode_batch(
+            messages.map(|Notification { peer, body, permit }| (peer, body, permit)),
+            checked,
+        );
         if !inputs.is_empty() {
-            inbox.send_told(inputs);
+            inbox.send_from_peers(inputs);
         }
     }
 }
 
-/// What is handed over at once, of messages with their shares of memory: no more are taken than
-/// that.
-fn together<S>(
-    told: impl Iterator<Item = (NodeId, Vec<u8>, S)>,
-    checked: impl Fn(&Proposal) -> Vec<Checked>,
+/// Decodes at most one batch of messages with their memory permits, and takes no more than that
+/// from the iterator.
+fn decode_batch<S>(
+    messages: impl Iterator<Item = (NodeId, Vec<u8>, S)>,
+    checked: impl Fn(&Proposal) -> Vec<VerifiedSignature>,
 ) -> Vec<(Input, Option<S>)> {
     let mut inputs = Vec::new();
-    // Malformed ones count as well, so that many of them keep no vote waiting.
-    for (from, body, share) in told.take(TOGETHER_MAX) {
+    // Malformed messages count too, so that many of them cannot delay a vote.
+    for (from, body, permit) in messages.take(BATCH_MAX) {
         match codec::decode::<Message>(&body, REQUEST_LEN_MAX) {
             Ok(message) => {
                 if let Message::Proposal(proposal) = &message {
                     let checked = checked(proposal);
                     if !checked.is_empty() {
-                        inputs.push((Input::Checked(checked), None));
+                        inputs.push((Input::SignaturesVerified(checked), None));
                     }
                 }
                 inputs.push((
                     Input::Received { from, message: Unverified::new(message) },
-                    Some(share),
+                    Some(permit),
                 ));
             }
             Err(error) => {
@@ -120,63 +127,68 @@ fn together<S>(
     inputs
 }
 
-/// Tells the replica of waiting transactions.
-async fn want_blocks(context: Arc<Context>, inbox: Inbox<Input>) {
-    let mut wish = Wish::default();
+/// Notifies the replica of waiting transactions.
+async fn request_blocks(context: Arc<NodeContext>, inbox: Inbox<Input>) {
+    let mut dedup = WantBlockDedup::default();
     loop {
-        context.mempool.arrival().await;
+        context.mempool.wait_for_insert().await;
         let height = context.tip().height() + 1;
-        let builds = || context.next_builders(1).iter().any(|(_, leader)| *leader == context.id);
-        if wish.is_new(height, builds) {
+        let builds =
+            || context.upcoming_proposers(1).iter().any(|(_, leader)| *leader == context.id);
+        if dedup.should_send(height, builds) {
             inbox.send(Input::WantBlock { height });
         }
     }
 }
 
-/// The height for which a block was last wished for.
+/// The height for which a block was last requested.
 #[derive(Debug, Default)]
-struct Wish(Height);
+struct WantBlockDedup(Height);
 
-impl Wish {
-    /// A wish holds for its height, so it is said once: each time that the replica's thread is
-    /// woken costs more than what it is told. Only who builds the next block may have found
-    /// nothing before, and is told of all that comes.
-    fn is_new(&mut self, height: Height, builds: impl FnOnce() -> bool) -> bool {
+impl WantBlockDedup {
+    /// Sends `WantBlock` once per height, because waking the replica's thread costs more than the
+    /// message. Only the next proposer may have found nothing before, so it gets one for every new
+    /// transaction.
+    fn should_send(&mut self, height: Height, builds: impl FnOnce() -> bool) -> bool {
         std::mem::replace(&mut self.0, height) != height || builds()
     }
 }
 
-struct Replicating {
-    context: Arc<Context>,
+struct ReplicaOutputs {
+    context: Arc<NodeContext>,
     inbox: Inbox<Input>,
     runtime: Handle,
     /// Members that this node has accused since it started.
-    reported: BTreeSet<NodeId>,
-    pressure: Pressure,
+    accused_members: BTreeSet<NodeId>,
+    pressure: CpuPressure,
 }
 
-impl Performer<Replica> for Replicating {
+impl OutputHandler<Replica> for ReplicaOutputs {
     fn tick() -> Input {
         Input::Tick
     }
 
-    fn perform(&mut self, replica: &Replica, output: Output) -> anyhow::Result<Option<Input>> {
+    fn handle_output(
+        &mut self,
+        replica: &Replica,
+        output: Output,
+    ) -> anyhow::Result<Option<Input>> {
         match output {
             Output::Send { to, message } => self.send(replica, to, &message),
             Output::Persist(record) => {
-                self.context.store.log_append(record.height(), &codec::encode(&*record))?;
+                self.context.store.wal_append(record.height(), &codec::encode(&*record))?;
                 return Ok(Some(Input::Persisted));
             }
             Output::Finalised(finalised) => {
                 self.finalise(*finalised)?;
-                self.show_pace(replica);
+                self.update_pacing_metrics(replica);
                 return Ok(Some(Input::Persisted));
             }
-            Output::Adopted(head) => {
+            Output::InstallSnapshot(head) => {
                 self.adopt(*head)?;
                 return Ok(Some(Input::Persisted));
             }
-            Output::Request(wanted) => return Ok(Some(self.build(&wanted))),
+            Output::BuildBlock(wanted) => return Ok(Some(self.build(&wanted))),
             Output::SyncNeeded { from, peer } => {
                 let (context, inbox) = (self.context.clone(), self.inbox.clone());
                 self.runtime.spawn(async move { sync::fetch(&context, &inbox, peer, from).await });
@@ -186,19 +198,19 @@ impl Performer<Replica> for Replicating {
                 let evidence = offence.evidence();
                 tracing::warn!(peer = %peer.short(), evidence = evidence.is_some(), %offence, "misbehaviour");
                 if let Some(evidence) = evidence {
-                    self.report(peer, evidence);
+                    self.submit_evidence(peer, evidence);
                 }
             }
-            Output::Event(event) => self.tell(&event),
+            Output::Event(event) => self.log_event(&event),
         }
         Ok(None)
     }
 
-    fn refused(&mut self, error: Error) -> anyhow::Result<()> {
+    fn handle_error(&mut self, error: Error) -> anyhow::Result<()> {
         match error {
             Error::Diverged { .. } => Err(error.into()),
-            // Ours, but without harm: the view was over, or the disk is behind and the message
-            // comes again.
+            // A harmless local error: the view was over, or the disk is behind and the message will
+            // be retransmitted.
             Error::NotRequested | Error::Overloaded => Ok(()),
             Error::NothingToPersist => {
                 tracing::error!(%error, "the consensus driver is out of step");
@@ -208,26 +220,28 @@ impl Performer<Replica> for Replicating {
     }
 }
 
-impl Replicating {
-    fn send(&self, replica: &Replica, to: To, message: &Message) {
+impl ReplicaOutputs {
+    fn send(&self, replica: &Replica, to: Recipient, message: &Message) {
         let body: Arc<[u8]> = codec::encode(message).into();
         let network = &self.context.network;
         match to {
-            To::One(peer) => network.tell(Channel::Consensus, [peer], &body),
-            To::All => network.tell(Channel::Consensus, replica.audience(message), &body),
+            Recipient::One(peer) => network.notify(NotificationProtocol::Consensus, [peer], &body),
+            Recipient::All => {
+                network.notify(NotificationProtocol::Consensus, replica.recipients(message), &body)
+            }
         }
     }
 
-    /// Takes evidence to the ledger, once for each member.
-    fn report(&mut self, accused: NodeId, evidence: Evidence) {
+    /// Submits evidence to the ledger, once per member.
+    fn submit_evidence(&mut self, accused: NodeId, evidence: Evidence) {
         let known = self.context.tip().state.conviction(&accused).is_some();
-        if known || !self.reported.insert(accused) {
+        if known || !self.accused_members.insert(accused) {
             return;
         }
         let context = self.context.clone();
         self.runtime.spawn(async move {
             let action = Action::Report { accused, evidence: Box::new(evidence) };
-            match transactor::perform(&context, action).await {
+            match transaction_submitter::submit_and_wait(&context, action).await {
                 Ok((_, height)) => tracing::warn!(accused = %accused.short(), height, "convicted"),
                 Err(error) => {
                     tracing::info!(accused = %accused.short(), %error, "the report came to nothing")
@@ -252,7 +266,7 @@ impl Replicating {
         }
         self.context.metrics.blocks.inc();
         self.context.metrics.transactions.inc_by(count as u64);
-        self.context.mempool.settled(receipts.iter().map(|receipt| receipt.transaction));
+        self.context.mempool.on_included(receipts.iter().map(|receipt| receipt.transaction));
         let tip = Tip::new(
             FinalHeader { header: block.header, certificate: Some(certificate) },
             outcome.state,
@@ -260,21 +274,21 @@ impl Replicating {
         self.context.advance(tip, changes);
         if changes
             .iter()
-            .any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::Roster(_)))
+            .any(|change| matches!(change.entry(), Entry::Committee(_) | Entry::MemberSet(_)))
         {
-            self.context.network.hear(self.context.speakers());
+            self.context.network.set_consensus_peers(self.context.consensus_peers());
         }
-        self.say_pressure();
-        self.want_block();
+        self.report_cpu_pressure();
+        self.request_block();
         Ok(())
     }
 
-    /// What `pipeline = "auto"` goes by.
-    fn show_pace(&self, replica: &Replica) {
+    /// Updates the measurements that `pipeline = "auto"` uses.
+    fn update_pacing_metrics(&self, replica: &Replica) {
         let ms = |mean: Option<u64>| mean.unwrap_or_default() as i64;
-        let ((alone, beside), metrics) = (replica.pace_ms(), &self.context.metrics);
-        metrics.block_alone_ms.set(ms(alone));
-        metrics.block_beside_ms.set(ms(beside));
+        let ((alone, beside), metrics) = (replica.mean_block_ms(), &self.context.metrics);
+        metrics.sequential_block_ms.set(ms(alone));
+        metrics.pipelined_block_ms.set(ms(beside));
     }
 
     fn adopt(&self, head: Head) -> anyhow::Result<()> {
@@ -282,24 +296,24 @@ impl Replicating {
         let header = FinalHeader { header, certificate };
         self.context.store.adopt(&header)?;
         self.context.adopt(Tip::new(header, state));
-        self.context.network.hear(self.context.speakers());
-        self.want_block();
+        self.context.network.set_consensus_peers(self.context.consensus_peers());
+        self.request_block();
         Ok(())
     }
 
-    /// What the machine does not know yet of the processors.
-    fn say_pressure(&self) {
-        if let Some(is_high) = self.pressure.news() {
+    /// Reports changes of the CPU pressure to the machine.
+    fn report_cpu_pressure(&self) {
+        if let Some(is_high) = self.pressure.poll_change() {
             self.context.metrics.contended.set(i64::from(is_high));
             self.inbox.send(Input::Contended(is_high));
         }
     }
 
-    /// A wish holds for one height: it is repeated while something waits that could be applied, or
-    /// a result for the blocks that draw its auditors and settle it.
-    fn want_block(&self) {
+    /// `WantBlock` holds for one height. It is repeated while an applicable transaction waits, or a
+    /// result waits for the blocks that draw its auditors and finalise it.
+    fn request_block(&self) {
         let tip = self.context.tip();
-        let waiting = self.context.mempool.is_wanted(&tip.state, tip.height() + 1);
+        let waiting = self.context.mempool.has_applicable(&tip.state, tip.height() + 1);
         if waiting || !tip.state.pending_jobs().is_empty() {
             self.inbox.send(Input::WantBlock { height: tip.height() + 1 });
         }
@@ -308,25 +322,25 @@ impl Replicating {
     fn build(&self, wanted: &BuildBlock) -> Input {
         let BuildBlock { height, view, parent, state, len_max, transactions_max } = wanted;
         let (height, view, parent) = (*height, *view, *parent);
-        mempool::check_for_block(&self.context);
+        mempool::verify_for_proposal(&self.context);
         let transactions = self.context.mempool.select(state, height, *len_max, *transactions_max);
-        Input::Built { height, view, parent, transactions, waiting: self.inbox.waiting() }
+        Input::Built { height, view, parent, transactions, queued_inputs: self.inbox.waiting() }
     }
 
-    fn tell(&self, event: &Event) {
+    fn log_event(&self, event: &Event) {
         match event {
             Event::ViewChange { height, view, leader } => {
                 self.context.metrics.view.set(*view as i64);
                 tracing::info!(height, view, leader = %leader.short(), "view change");
             }
             Event::Accepted { height, view, .. } => {
-                self.context.note_proposal(*height);
+                self.context.record_proposal(*height);
                 self.context.metrics.view.set(*view as i64);
                 tracing::trace!(height, view, "proposal accepted");
             }
-            Event::Ahead { height, .. } => {
-                self.context.note_proposal(*height);
-                self.context.metrics.ahead.inc();
+            Event::PipelinedAccepted { height, .. } => {
+                self.context.record_proposal(*height);
+                self.context.metrics.pipelined_votes.inc();
                 tracing::trace!(height, "proposal accepted ahead of the decision below");
             }
             Event::Orphaned { height, .. } => {
@@ -338,8 +352,8 @@ impl Replicating {
             Event::Epoch { epoch, seats, seat } => {
                 tracing::info!(epoch, seats, ?seat, "another committee decides")
             }
-            Event::FellBack { height, .. } => {
-                self.context.metrics.fallbacks.inc();
+            Event::CollectorBypassed { height, .. } => {
+                self.context.metrics.collector_fallbacks.inc();
                 tracing::debug!(height, "the collector has not answered in time: votes go to all");
             }
             Event::Prepared { height, view, .. } => tracing::trace!(height, view, "prepared"),
@@ -353,7 +367,7 @@ mod tests {
     use crate::node::fixture::Fixture;
     use std::{fs, time::Duration};
     use tequio_core::{
-        consensus::{Pipeline, VotesTo},
+        consensus::{Pipeline, VoteRouting},
         crypto::{NodeKey, bls::SecretKey},
         ledger::{Phase, SignedTransaction, Vote},
         machine::Machine,
@@ -367,38 +381,38 @@ mod tests {
         codec::encode(&Message::Vote(SignedVote::sign(vote, &SecretKey::from_seed(&[1; 32]))))
     }
 
-    /// The heights of the votes that are handed over from a stream, with their numbers in it, and
-    /// how many messages were taken.
+    /// The heights of the votes that are decoded from a stream, with their positions in it, and the
+    /// number of messages taken.
     fn taken(bodies: impl Iterator<Item = Vec<u8>>) -> (Vec<(u64, usize)>, usize) {
         let mut count = 0;
-        let told = bodies
+        let messages = bodies
             .enumerate()
             .inspect(|_| count += 1)
             .map(|(number, body)| (NodeId([1; 32]), body, number));
-        let inputs = together(told, |_| Vec::new());
+        let inputs = decode_batch(messages, |_| Vec::new());
         let height = |input: &Input| match input {
-            Input::Received { message, .. } => message.claim().height(),
+            Input::Received { message, .. } => message.unverified().height(),
             other => panic!("{other:?}"),
         };
-        (inputs.iter().map(|(input, share)| (height(input), share.unwrap())).collect(), count)
+        (inputs.iter().map(|(input, permit)| (height(input), permit.unwrap())).collect(), count)
     }
 
     #[test]
     fn malformed_messages_keep_no_vote_waiting() {
-        let rubbish = || std::iter::repeat_n(vec![0xff; 3], 10 * TOGETHER_MAX);
-        assert_eq!(taken(std::iter::once(vote(7)).chain(rubbish())), (vec![(7, 0)], TOGETHER_MAX));
-        assert_eq!(taken(rubbish()), (vec![], TOGETHER_MAX));
-        // They take nobody's place but their own.
+        let rubbish = || std::iter::repeat_n(vec![0xff; 3], 10 * BATCH_MAX);
+        assert_eq!(taken(std::iter::once(vote(7)).chain(rubbish())), (vec![(7, 0)], BATCH_MAX));
+        assert_eq!(taken(rubbish()), (vec![], BATCH_MAX));
+        // Malformed messages use up no slots of valid ones.
         let between = (1..=3).flat_map(|height| [vec![0xff; 3], vote(height)]);
         assert_eq!(taken(between), (vec![(1, 1), (2, 3), (3, 5)], 6));
-        let votes = (1..=2 * TOGETHER_MAX as u64).map(vote);
-        assert_eq!(taken(votes).1, TOGETHER_MAX);
+        let votes = (1..=2 * BATCH_MAX as u64).map(vote);
+        assert_eq!(taken(votes).1, BATCH_MAX);
     }
 
     #[test]
-    fn a_block_is_wished_for_once_a_height_and_again_by_who_builds_it() {
-        let mut wish = Wish::default();
-        let mut said = |height, builds| wish.is_new(height, || builds);
+    fn want_block_is_sent_once_per_height_and_again_by_the_proposer() {
+        let mut dedup = WantBlockDedup::default();
+        let mut said = |height, builds| dedup.should_send(height, || builds);
         assert_eq!(
             [said(1, false), said(1, false), said(1, true), said(1, false)],
             [true, false, true, false]
@@ -409,26 +423,30 @@ mod tests {
         );
     }
 
-    fn performer(fixture: &Fixture, pressure: Pressure) -> (Replicating, Replica) {
+    fn handler(fixture: &Fixture, pressure: CpuPressure) -> (ReplicaOutputs, Replica) {
         let (context, start) = (&fixture.context, &fixture.start);
         let (node_key, seat_keys) = (context.keys.node.clone(), context.keys.of_seat());
-        let config =
-            Config { node_key, seat_keys, votes_to: VotesTo::All, pipeline: Pipeline::Auto };
+        let config = Config {
+            node_key,
+            seat_keys,
+            vote_routing: VoteRouting::All,
+            pipeline: Pipeline::Auto,
+        };
         let replica =
             Replica::restore(config, Head::genesis(start), [], machine::now_ms()).unwrap();
-        let performer = Replicating {
+        let handler = ReplicaOutputs {
             context: context.clone(),
             inbox: fixture.inbox.clone(),
             runtime: fixture.runtime.handle().clone(),
-            reported: BTreeSet::new(),
+            accused_members: BTreeSet::new(),
             pressure,
         };
-        (performer, replica)
+        (handler, replica)
     }
 
-    /// What the machine is given where it asks for a block.
+    /// Transactions that the machine gets when it requests a block.
     fn built(fixture: &Fixture) -> Vec<SignedTransaction> {
-        let (mut performer, replica) = performer(fixture, Pressure::default());
+        let (mut handler, replica) = handler(fixture, CpuPressure::default());
         let (parent, state) = (*replica.head().digest(), fixture.start.state.clone());
         let wanted = BuildBlock {
             height: 1,
@@ -438,7 +456,7 @@ mod tests {
             len_max: 1 << 20,
             transactions_max: 100,
         };
-        match performer.perform(&replica, Output::Request(wanted)).unwrap() {
+        match handler.handle_output(&replica, Output::BuildBlock(wanted)).unwrap() {
             Some(Input::Built { height: 1, view: 0, parent: upon, transactions, .. })
                 if upon == parent =>
             {
@@ -449,19 +467,20 @@ mod tests {
     }
 
     #[test]
-    fn what_members_have_told_and_nobody_has_checked_yet_is_in_a_block() {
-        let mut fixture = Fixture::of(mempool::SMALL + 1);
-        let mut tells = fixture.tells();
+    fn unverified_transactions_of_members_are_in_a_block() {
+        let mut fixture = Fixture::of(mempool::SMALL_COMMITTEE_MAX + 1);
+        let mut notifications = fixture.notifications();
         let (member, stranger) =
             (fixture.members[1].node.clone(), NodeKey::from_bytes(&[0x77; 32]));
         let (of_member, of_stranger) = (fixture.signed(0), fixture.signed(1));
         for (key, transaction) in [(member, &of_member), (stranger, &of_stranger)] {
             let peer = fixture.peer(&key);
-            fixture.told(&peer, transaction);
-            let told = async { tokio::time::timeout(Duration::from_secs(60), tells.next()).await };
-            let told = fixture.runtime.block_on(told).expect("in time").unwrap();
-            assert_eq!(told.peer, key.id());
-            mempool::hear(&fixture.context, told);
+            fixture.notify(&peer, transaction);
+            let notification =
+                async { tokio::time::timeout(Duration::from_secs(60), notifications.next()).await };
+            let notification = fixture.runtime.block_on(notification).expect("in time").unwrap();
+            assert_eq!(notification.peer, key.id());
+            mempool::receive(&fixture.context, notification);
         }
         assert!(fixture.context.mempool.is_empty());
         assert_eq!(built(&fixture), [of_member]);
@@ -469,18 +488,18 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_hears_of_pressure_on_the_host_after_a_block() {
+    fn cpu_pressure_is_reported_to_the_machine_after_a_block() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, total_us: u64| {
             let path = dir.path().join(name);
             fs::write(&path, format!("some avg10=0.00 total={total_us}\n")).unwrap();
             path
         };
-        let said = |pressure: Pressure| {
+        let said = |pressure: CpuPressure| {
             let fixture = Fixture::of(1);
-            let (mut performer, mut replica) = performer(&fixture, pressure);
-            let (inbox, mail) = machine::inbox();
-            performer.inbox = inbox;
+            let (mut handler, mut replica) = handler(&fixture, pressure);
+            let (inbox, receiver) = machine::inbox();
+            handler.inbox = inbox;
             let later_ms = machine::now_ms() + 1_000;
             let mut next = Some(Input::WantBlock { height: 1 });
             while let Some(input) = next {
@@ -489,14 +508,14 @@ mod tests {
                 while next.is_none()
                     && let Some(output) = replica.poll()
                 {
-                    next = performer.perform(&replica, output).unwrap();
+                    next = handler.handle_output(&replica, output).unwrap();
                 }
             }
             assert_eq!(replica.height(), 2);
-            mail.waiting()
+            receiver.waiting()
         };
-        assert!(said(Pressure::until_now(file("idle", 5))).is_empty());
-        let pressure = Pressure::until_now(file("busy", 5));
+        assert!(said(CpuPressure::until_now(file("idle", 5))).is_empty());
+        let pressure = CpuPressure::until_now(file("busy", 5));
         file("busy", 1_000_000_000_000);
         let said = said(pressure);
         assert!(matches!(said[..], [Input::Contended(true)]), "{said:?}");

@@ -1,17 +1,17 @@
-//! What the parts of a node share: keys, store, network, the newest final state, waiting
+//! State shared by the parts of a node: keys, store, network, the newest final state, waiting
 //! transactions, known jobs.
 
 use super::{
-    admission::Admission,
     coordinator::Coordinators,
     events::EventLog,
     jobs::Reports,
     machine::{Inbox, now_ms},
     mempool::{Mempool, Rejected, Source},
     metrics::Metrics,
-    queue::Queue,
-    snapshot::Catching,
-    snapshots::Snapshots,
+    signature_batcher::SignatureBatcher,
+    snapshot_cache::SnapshotCache,
+    state_sync::SyncStatus,
+    write_outbox::WriteOutbox,
 };
 use crate::{keys::Keys, store::Store};
 use std::{
@@ -25,14 +25,14 @@ use std::{
 use tequio_core::{
     codec::BoundedVec,
     consensus::Input,
-    crypto::{KeyPoint, Keys as KeyPoints, KnownKeys, NodeKey},
+    crypto::{KeyCache, KeyLookup as KeyPoints, KeyPoint, NodeKey},
     ledger::{
-        Change, CheckedSet, Entry, Params, SignedTransaction, State,
+        Entry, Params, SignedTransaction, State, StateChange, VerifiedSignatureCache,
         committee::CommitteeRecord,
         epoch,
         job::{Job, JobId},
-        leader, seed,
-        transaction::{Claims, InvalidTransaction},
+        leader, leader_seed,
+        transaction::{InvalidTransaction, TransactionBatch},
     },
     types::{ChainId, Digest, Height, NodeId, Unverified, Verified},
     wire::light::FinalHeader,
@@ -40,48 +40,47 @@ use tequio_core::{
 use tequio_p2p::Network;
 use tokio::sync::watch;
 
-/// Known keys for several threads: none of them keeps the others waiting while it works a point
-/// out.
+/// A key cache for several threads. None of them blocks the others while it decompresses a point.
 #[derive(Debug, Default)]
-pub struct SharedKeys(Mutex<KnownKeys>);
+pub struct SharedKeyCache(Mutex<KeyCache>);
 
-impl KeyPoints for &SharedKeys {
+impl KeyPoints for &SharedKeyCache {
     fn point(&mut self, key: &NodeId) -> Option<KeyPoint> {
-        // A change of them is one assignment: nothing is left half done.
-        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known().get(key);
+        // Each change is one assignment, so a panic leaves no partial change.
+        let cached = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = cached().get(key);
         found.or_else(|| {
             let point = KeyPoint::of(key)?;
-            known().insert(key, point);
+            cached().insert(key, point);
             Some(point)
         })
     }
 }
 
-/// Longest intervals between blocks after which a head is stale (DESIGN rule 9).
+/// Longest block intervals after which a head is stale (DESIGN rule 9).
 const STALE_INTERVALS: u64 = 3;
 
 /// Heights that can have a proposal before the first of them is final.
-const AT_ONCE: Height = 2;
+const HEIGHTS_IN_FLIGHT: Height = 2;
 
-/// Where the chain stands.
+/// The head of the chain.
 #[derive(Clone, Debug)]
 pub struct Tip {
     /// The newest final header.
     pub header: FinalHeader,
-    /// Its digest.
+    /// Digest of the header.
     pub digest: Digest,
-    /// The state after it.
+    /// The state after the block.
     pub state: State,
 }
 
 impl Tip {
-    /// Of a final block.
+    /// The tip after a final block.
     pub fn new(header: FinalHeader, state: State) -> Self {
         Self { digest: header.header.digest(), header, state }
     }
 
-    /// The number of the block.
+    /// The height of the block.
     pub fn height(&self) -> Height {
         self.header.header.height
     }
@@ -89,76 +88,76 @@ impl Tip {
 
 /// Shared by all parts of one node.
 #[derive(Debug)]
-pub struct Context {
-    /// Its keys.
+pub struct NodeContext {
+    /// The node's keys.
     pub keys: Keys,
-    /// Who it is.
+    /// The node's identity.
     pub id: NodeId,
-    /// The network it belongs to.
+    /// The chain of the node's network.
     pub chain: ChainId,
-    /// Constants of the chain.
+    /// Parameters of the chain.
     pub params: Params,
-    /// The file from which light nodes start.
+    /// The checkpoint file from which light nodes start.
     pub checkpoint: Vec<u8>,
-    /// Its disk.
+    /// The store on disk.
     pub store: Store,
-    /// Its peers.
+    /// The network of peers.
     pub network: Network,
     /// Waiting transactions.
     pub mempool: Mempool,
-    /// What is worth showing.
+    /// Events for people.
     pub events: EventLog,
-    /// What is counted.
+    /// Counters and gauges.
     pub metrics: Metrics,
-    /// What coordinators say of their jobs.
+    /// Progress reports of coordinators.
     pub reports: Reports,
     /// The coordinators of this node's own jobs.
     pub coordinators: Coordinators,
-    /// The states that others may fetch whole.
-    pub snapshots: Snapshots,
-    /// What is done to catch up.
-    pub sync: Catching,
-    /// Blocks behind which a whole state is fetched instead.
+    /// States that other nodes may fetch whole.
+    pub snapshots: SnapshotCache,
+    /// Progress of catching up.
+    pub sync_status: SyncStatus,
+    /// Number of blocks behind the head from which a whole state is fetched instead.
     pub snapshot_when_behind: Height,
-    /// Tells of writes that wait.
-    pub queue: Queue,
-    /// The keys as they are in the keystore, and where that is: those of the seat may become more.
-    pub vault: Mutex<Keys>,
-    /// Its path.
+    /// The outbox of queued writes.
+    pub outbox: WriteOutbox,
+    /// The keys in the keystore. Rotation adds keys of the seat.
+    pub stored_keys: Mutex<Keys>,
+    /// Path of the keystore.
     pub keystore: PathBuf,
     /// The consensus replica.
     pub replica: Inbox<Input>,
-    /// Takes what clients bring.
-    pub admission: Admission,
-    /// Keys of those whose transactions came.
-    pub known_keys: SharedKeys,
-    /// Held while a transaction is numbered and signed.
-    pub signing: Mutex<()>,
+    /// Checks the transactions of clients.
+    pub signature_batcher: SignatureBatcher,
+    /// Cached keys of transaction senders.
+    pub key_cache: SharedKeyCache,
+    /// Held while a transaction gets its nonce and signature.
+    pub signing_lock: Mutex<()>,
     /// Held while the account is opened.
-    pub registering: tokio::sync::Mutex<()>,
+    pub registration_lock: tokio::sync::Mutex<()>,
     tip: watch::Sender<Arc<Tip>>,
-    /// The newest height of which this node has taken a proposal.
-    proposed: AtomicU64,
-    /// Of the newest block, see [`Self::block_took_ms`].
-    took_ms: AtomicU64,
+    /// The newest height for which this node has accepted a proposal.
+    highest_proposed: AtomicU64,
+    /// Latency of the newest block, see [`Self::block_latency_ms`].
+    latest_block_ms: AtomicU64,
     jobs: RwLock<BTreeMap<JobId, Job>>,
 }
 
 /// Why a transaction is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAccepted {
-    /// Not even looked at.
+    /// The transaction is invalid whatever the state.
     #[error("{0}")]
     Invalid(#[from] InvalidTransaction),
-    /// Does not fit the state, or there is no room.
+    /// The transaction does not fit the state, or the mempool has no room.
     #[error("{0}")]
     Rejected(#[from] Rejected),
 }
 
-/// What a [`Context`] is made of.
+/// The parts of a [`NodeContext`].
 #[derive(Debug)]
 #[allow(missing_docs)]
-pub struct Parts {
+pub struct ContextParts {
     pub keys: Keys,
     pub params: Params,
     pub checkpoint: Vec<u8>,
@@ -170,10 +169,10 @@ pub struct Parts {
     pub replica: Inbox<Input>,
 }
 
-impl Context {
-    /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts {
+impl NodeContext {
+    /// Assembles the context.
+    pub fn new(parts: ContextParts) -> Self {
+        let ContextParts {
             keys,
             params,
             checkpoint,
@@ -185,8 +184,8 @@ impl Context {
             replica,
         } = parts;
         let tip = Arc::new(tip);
-        let snapshots = Snapshots::default();
-        snapshots.note(&tip, true);
+        let snapshots = SnapshotCache::default();
+        snapshots.add_tip(&tip, true);
         let jobs = tip.state.jobs().map(|(id, job)| (*id, job.clone())).collect();
         Self {
             id: keys.id(),
@@ -201,110 +200,110 @@ impl Context {
             reports: Reports::default(),
             coordinators: Coordinators::default(),
             snapshots,
-            sync: Catching::default(),
+            sync_status: SyncStatus::default(),
             snapshot_when_behind,
-            queue: Queue::default(),
-            vault: Mutex::new(keys.clone()),
+            outbox: WriteOutbox::default(),
+            stored_keys: Mutex::new(keys.clone()),
             keystore,
             replica,
             keys,
-            admission: Admission::default(),
-            known_keys: SharedKeys::default(),
-            signing: Mutex::default(),
-            registering: tokio::sync::Mutex::default(),
+            signature_batcher: SignatureBatcher::default(),
+            key_cache: SharedKeyCache::default(),
+            signing_lock: Mutex::default(),
+            registration_lock: tokio::sync::Mutex::default(),
             tip: watch::channel(tip).0,
-            proposed: AtomicU64::default(),
-            took_ms: AtomicU64::default(),
+            highest_proposed: AtomicU64::default(),
+            latest_block_ms: AtomicU64::default(),
             jobs: RwLock::new(jobs),
         }
     }
 
-    /// Who decides the next block.
+    /// The committee that decides the next block.
     pub fn committee(&self) -> CommitteeRecord {
         let tip = self.tip();
-        let record = tip.state.committee(epoch::of(&self.params, tip.height() + 1)).cloned();
-        // Every state that was verified has it.
+        let record = tip.state.committee(epoch::at_height(&self.params, tip.height() + 1)).cloned();
+        // Every verified state has it.
         record.unwrap_or(CommitteeRecord { epoch: 0, formed_ms: 0, seats: BoundedVec::new() })
     }
 
-    /// How many seats it has.
+    /// Number of seats of that committee.
     pub fn committee_len(&self) -> usize {
         let tip = self.tip();
         tip.state
-            .committee(epoch::of(&self.params, tip.height() + 1))
+            .committee(epoch::at_height(&self.params, tip.height() + 1))
             .map_or(0, |record| record.seats.len())
     }
 
-    /// This node's seat in it.
+    /// This node's seat in that committee.
     pub fn seat(&self) -> Option<usize> {
         self.committee().seat_of(&self.id)
     }
 
-    /// Whether a node has a seat in it.
+    /// Whether a node has a seat in that committee.
     pub fn committee_has(&self, node: &NodeId) -> bool {
         let tip = self.tip();
-        let record = tip.state.committee(epoch::of(&self.params, tip.height() + 1));
+        let record = tip.state.committee(epoch::at_height(&self.params, tip.height() + 1));
         record.is_some_and(|record| record.seats.iter().any(|seat| seat.node == *node))
     }
 
-    /// Who leads the first views of the next blocks, as far as the term and the epoch reach.
-    pub fn next_leaders(&self, count: Height) -> Vec<(Height, NodeId)> {
+    /// Leaders of the first views of the next blocks, within the leader term and the epoch.
+    pub fn upcoming_leaders(&self, count: Height) -> Vec<(Height, NodeId)> {
         let tip = self.tip();
-        let Ok(seed) = seed::after(&tip.header.header) else { return Vec::new() };
+        let Ok(seed) = leader_seed::next(&tip.header.header) else { return Vec::new() };
         let next = tip.height() + 1;
         let within_term = (next..next + count)
-            .take_while(|h| *h == next || !seed::ends_term(&self.params, h - 1));
+            .take_while(|h| *h == next || !leader_seed::ends_leader_term(&self.params, h - 1));
         let leader = |height| {
-            let record = tip.state.committee(epoch::of(&self.params, height))?;
+            let record = tip.state.committee(epoch::at_height(&self.params, height))?;
             let seat = leader::leader_among(&record.seats, &seed, height, 0);
             record.seats.get(seat).map(|seat| (height, seat.node))
         };
         within_term.map_while(leader).collect()
     }
 
-    /// Who builds the next blocks: as [`Self::next_leaders`], but without the heights that have a
-    /// proposal already, while others are known. A node without a seat hears of no proposal,
-    /// and of blocks late: so many more are named to it.
-    pub fn next_builders(&self, count: Height) -> Vec<(Height, NodeId)> {
+    /// Proposers of the next blocks: as [`Self::upcoming_leaders`], but without the heights that
+    /// already have a proposal, if other leaders are known. A node without a seat receives no
+    /// proposals, and blocks late, so it gets additional leaders.
+    pub fn upcoming_proposers(&self, count: Height) -> Vec<(Height, NodeId)> {
         if self.seat().is_none() {
-            return self.next_leaders(count + AT_ONCE);
+            return self.upcoming_leaders(count + HEIGHTS_IN_FLIGHT);
         }
         let tip = self.tip().height();
-        let begun = self.begun(tip);
-        let mut leaders = self.next_leaders(count + (begun - tip).min(AT_ONCE));
-        if leaders.last().is_some_and(|(height, _)| *height > begun) {
-            leaders.retain(|(height, _)| *height > begun);
+        let proposed = self.proposed_height(tip);
+        let mut leaders = self.upcoming_leaders(count + (proposed - tip).min(HEIGHTS_IN_FLIGHT));
+        if leaders.last().is_some_and(|(height, _)| *height > proposed) {
+            leaders.retain(|(height, _)| *height > proposed);
         }
         leaders.truncate(count as usize);
         leaders
     }
 
-    /// The newest height whose block nobody can put anything into any more, as far as this node
+    /// The newest height to whose block no transaction can be added any more, as far as this node
     /// knows.
-    pub fn begun(&self, tip: Height) -> Height {
-        self.proposed.load(Ordering::Relaxed).max(tip)
+    pub fn proposed_height(&self, tip: Height) -> Height {
+        self.highest_proposed.load(Ordering::Relaxed).max(tip)
     }
 
-    /// A proposal of this height was taken.
-    pub fn note_proposal(&self, height: Height) {
-        self.proposed.fetch_max(height, Ordering::Relaxed);
+    /// Records that a proposal of this height was accepted.
+    pub fn record_proposal(&self, height: Height) {
+        self.highest_proposed.fetch_max(height, Ordering::Relaxed);
     }
 
-    /// From the time that the newest block bears until it was final here, milliseconds: what blocks
-    /// take, where clocks agree; of one that came by sync, more.
-    pub fn block_took_ms(&self) -> u64 {
-        self.took_ms.load(Ordering::Relaxed)
+    /// Time from the timestamp of the newest block until it was final here, milliseconds. This is
+    /// the block latency if clocks agree; for a block received by sync it is longer.
+    pub fn block_latency_ms(&self) -> u64 {
+        self.latest_block_ms.load(Ordering::Relaxed)
     }
 
-    /// Whose word on consensus is worth reading: those who decide, and those who may from the next
-    /// turn on.
-    pub fn speakers(&self) -> BTreeSet<NodeId> {
+    /// Peers whose consensus messages are accepted: the committee, and the members that may get a
+    /// seat at the next epoch boundary.
+    pub fn consensus_peers(&self) -> BTreeSet<NodeId> {
         let tip = self.tip();
         self.committee()
             .seats
             .iter()
             .map(|seat| seat.node)
-            .chain(tip.state.roster().iter().copied())
+            .chain(tip.state.member_set().iter().copied())
             .collect()
     }
 
@@ -313,30 +312,31 @@ impl Context {
         &self.keys.node
     }
 
-    /// Where the chain stands.
+    /// The head of the chain.
     pub fn tip(&self) -> Arc<Tip> {
         self.tip.borrow().clone()
     }
 
-    /// How old the newest final block is, milliseconds.
+    /// Age of the newest final block, milliseconds.
     pub fn head_age_ms(&self) -> u64 {
         now_ms().saturating_sub(self.tip.borrow().header.header.time_ms)
     }
 
     /// Whether no block has become final for so long that there seems to be no quorum, or this node
-    /// is cut off from it (DESIGN rule 9): then reads go on, and writes are queued.
+    /// is cut off from it (DESIGN rule 9). Reads then continue, and writes are queued.
     pub fn is_reduced(&self) -> bool {
         self.head_age_ms() > self.params.block_interval_ms_max.saturating_mul(STALE_INTERVALS)
     }
 
-    /// Tells of each new tip.
+    /// Notifies of each new tip.
     pub fn watch_tip(&self) -> watch::Receiver<Arc<Tip>> {
         self.tip.subscribe()
     }
 
-    /// Makes a final block known, after it is on disk.
-    pub fn advance(&self, tip: Tip, changes: &[Change]) {
-        self.took_ms.store(now_ms().saturating_sub(tip.header.header.time_ms), Ordering::Relaxed);
+    /// Publishes a final block that is already on disk.
+    pub fn advance(&self, tip: Tip, changes: &[StateChange]) {
+        self.latest_block_ms
+            .store(now_ms().saturating_sub(tip.header.header.time_ms), Ordering::Relaxed);
         {
             let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
@@ -345,21 +345,21 @@ impl Context {
                 }
             }
         }
-        self.show(tip);
+        self.publish_tip(tip);
     }
 
-    /// Makes a final state known that was fetched whole, after it is on disk.
+    /// Publishes a fetched final state that is already on disk.
     pub fn adopt(&self, tip: Tip) {
         let jobs = tip.state.jobs().map(|(id, job)| (*id, job.clone())).collect();
         *self.jobs.write().unwrap_or_else(PoisonError::into_inner) = jobs;
-        self.show(tip);
+        self.publish_tip(tip);
     }
 
-    fn show(&self, tip: Tip) {
+    fn publish_tip(&self, tip: Tip) {
         self.mempool.prune(&tip.state, tip.height() + 1);
         self.metrics.height.set(tip.height() as i64);
         let tip = Arc::new(tip);
-        self.snapshots.note(&tip, false);
+        self.snapshots.add_tip(&tip, false);
         self.tip.send_replace(tip);
     }
 
@@ -374,23 +374,28 @@ impl Context {
         self.jobs.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// Checks chain and signatures at once: all of them are right, or the first fault is told.
+    /// Checks chain and signatures in one batch. Fails with the first error.
     pub(super) fn verify_all(
         &self,
         transactions: Vec<SignedTransaction>,
     ) -> Result<Vec<Verified<SignedTransaction>>, InvalidTransaction> {
-        Claims::new(transactions, &self.chain, &CheckedSet::default(), &mut &self.known_keys)?
-            .verify()
+        TransactionBatch::new(
+            transactions,
+            &self.chain,
+            &VerifiedSignatureCache::default(),
+            &mut &self.key_cache,
+        )?
+        .verify()
     }
 
-    /// Takes in what peers tell and counts what is new: all signatures at once; where that fails,
-    /// those of one message at once; and where that fails, one by one, so that who tells a
-    /// false one slows down its own words only.
-    pub fn accept_told(&self, told: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
+    /// Inserts transactions of peers and returns the number of new ones. All signatures are checked
+    /// in one batch. If it fails, each message is a batch; if that fails too, its signatures are
+    /// checked singly. So a peer that sends a false signature delays only its own messages.
+    pub fn accept_from_peers(&self, received: Vec<(Source, Vec<SignedTransaction>)>) -> usize {
         let tip = self.tip();
         let height = tip.height() + 1;
-        // Only the first copy is worth a look at its signature; one with another signature is
-        // another, and may be the right one.
+        // Only the first copy needs a signature check. A copy with another signature counts as
+        // different, because that signature may be the valid one.
         let mut seen = BTreeSet::new();
         let mut is_possible = |t: &SignedTransaction| {
             let id = t.id();
@@ -398,13 +403,13 @@ impl Context {
                 && tip.state.admits(&t.transaction, height).is_ok()
                 && seen.insert((id, t.signature.0))
         };
-        let mut messages = told;
+        let mut messages = received;
         messages.iter_mut().for_each(|(_, transactions)| transactions.retain(&mut is_possible));
         let all: Vec<_> =
             messages.iter().flat_map(|(_, transactions)| transactions).cloned().collect();
-        self.metrics.told.inc_by(all.len() as u64);
+        self.metrics.peer_transactions.inc_by(all.len() as u64);
         let check = |transactions: Vec<SignedTransaction>| {
-            self.metrics.told_checks.inc_by(u64::from(!transactions.is_empty()));
+            self.metrics.peer_verifications.inc_by(u64::from(!transactions.is_empty()));
             self.verify_all(transactions)
         };
         let mut verified: Vec<(Source, Verified<SignedTransaction>)> = Vec::new();
@@ -417,7 +422,7 @@ impl Context {
             Err(_) => {
                 for (source, transactions) in messages {
                     let right = check(transactions.clone()).unwrap_or_else(|_| {
-                        self.metrics.told_checks.inc_by(transactions.len() as u64);
+                        self.metrics.peer_verifications.inc_by(transactions.len() as u64);
                         transactions
                             .into_iter()
                             .filter_map(|t| Unverified::new(t).verify(&self.chain).ok())
@@ -432,13 +437,13 @@ impl Context {
         verified.into_iter().map(insert).filter(|new| *new).count()
     }
 
-    /// Connected peers that say they are full nodes.
+    /// Connected peers that claim to be full nodes.
     pub fn full_nodes(&self) -> Vec<NodeId> {
         self.network.peers_by_agent(|agent| agent.starts_with(AGENT_PREFIX))
     }
 }
 
-/// How full nodes introduce themselves.
+/// Prefix of the agent string of full nodes.
 pub const AGENT_PREFIX: &str = "tequio-node/";
 
 #[cfg(test)]
@@ -446,25 +451,25 @@ mod tests {
     use crate::node::fixture::Fixture;
 
     #[test]
-    fn who_leads_a_height_that_has_a_proposal_builds_no_more() {
+    fn leaders_of_proposed_heights_are_not_upcoming_proposers() {
         let fixture = Fixture::of(4);
         let context = &fixture.context;
-        let leaders = context.next_leaders(5);
+        let leaders = context.upcoming_leaders(5);
         assert_eq!(leaders.iter().map(|(height, _)| *height).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-        assert_eq!(context.next_builders(2), leaders[..2]);
-        context.note_proposal(1);
-        assert_eq!(context.next_builders(2), leaders[1..3]);
-        context.note_proposal(2);
-        context.note_proposal(1);
-        assert_eq!(context.next_builders(2), leaders[2..4]);
-        // Where no others are known, they are better than nobody.
-        context.note_proposal(100);
-        assert_eq!(context.next_builders(2), leaders[..2]);
+        assert_eq!(context.upcoming_proposers(2), leaders[..2]);
+        context.record_proposal(1);
+        assert_eq!(context.upcoming_proposers(2), leaders[1..3]);
+        context.record_proposal(2);
+        context.record_proposal(1);
+        assert_eq!(context.upcoming_proposers(2), leaders[2..4]);
+        // If no other leaders are known, leaders of proposed heights are better than none.
+        context.record_proposal(100);
+        assert_eq!(context.upcoming_proposers(2), leaders[..2]);
     }
 
     #[test]
-    fn a_node_without_a_seat_reckons_with_what_it_has_not_heard() {
+    fn a_node_without_a_seat_considers_more_leaders() {
         let fixture = Fixture::without_seat(4);
-        assert_eq!(fixture.context.next_builders(2), fixture.context.next_leaders(4));
+        assert_eq!(fixture.context.upcoming_proposers(2), fixture.context.upcoming_leaders(4));
     }
 }

@@ -1,14 +1,14 @@
-//! Coordinates this node's jobs: a machine and a thread for each, restored from the store after a
-//! restart. When the last round is done, model and record become objects and the result goes to the
-//! ledger.
+//! Coordinates this node's jobs. Each job has a machine on its own thread, which is restored from
+//! the store after a restart. After the last round, model and record become objects and the result
+//! goes to the ledger.
 
 use super::{
     audit,
-    context::Context,
+    context::NodeContext,
     jobs,
-    machine::{self, Inbox, Performer, now_ms},
+    machine::{self, Inbox, OutputHandler, now_ms},
     objects,
-    transactor::{self, TransactError},
+    transaction_submitter::{self, SubmitError},
 };
 use anyhow::Context as _;
 use std::{
@@ -28,7 +28,7 @@ use tequio_core::{
         job::{Job, JobId, JobOutput, JobResult, JobStatus, JobTask, TrainedModel},
     },
     scheduler::coordinator::{
-        ComputeFailed, Concluded, Config, Coordinator, Error, Event, Input, Material, Outcome,
+        Completion, ComputeFailed, Config, Coordinator, Error, Event, Input, JobInput, Outcome,
         Output, Peer, RECORD_LEN_MAX, Record,
     },
     types::NodeId,
@@ -40,21 +40,21 @@ use tequio_core::{
 use tequio_p2p::Reply;
 use tokio::{runtime::Handle, task::JoinSet};
 
-/// Between tries to start a coordinator, or to send a result to the ledger.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Longest pause between tries to start a coordinator.
-const START_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Pause between attempts to start a coordinator, or to submit a result to the ledger.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Longest pause between attempts to start a coordinator.
+const START_BACKOFF_MAX: Duration = Duration::from_secs(60);
 
-/// Who waits for an answer.
+/// Destination of a response.
 #[derive(Debug)]
-enum Asker {
+enum Responder {
     Peer(Reply),
-    /// This node's own worker, by the number of its request.
+    /// This node's own worker, with the id of its request.
     Own(Inbox<tequio_core::scheduler::worker::Input>, u64),
 }
 
-impl Asker {
-    fn answer(self, response: Response) {
+impl Responder {
+    fn respond(self, response: Response) {
         match self {
             Self::Peer(reply) => reply.send(codec::encode(&response)),
             Self::Own(worker, id) => {
@@ -69,114 +69,115 @@ impl Asker {
 
 /// The coordinators of this node's jobs.
 #[derive(Debug, Default)]
-pub struct Coordinators(Mutex<BTreeMap<JobId, Arc<Desk>>>);
+pub struct Coordinators(Mutex<BTreeMap<JobId, Arc<CoordinatorHandle>>>);
 
-/// The way to one coordinator's thread.
+/// Access to one coordinator's thread.
 #[derive(Debug)]
-struct Desk {
+struct CoordinatorHandle {
     inbox: Inbox<Input>,
-    askers: Mutex<BTreeMap<u64, Asker>>,
+    responders: Mutex<BTreeMap<u64, Responder>>,
     next: AtomicU64,
 }
 
-impl Desk {
-    fn ask(&self, from: Peer, request: Request, asker: Asker) {
+impl CoordinatorHandle {
+    fn send_request(&self, from: Peer, request: Request, responder: Responder) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner).insert(id, asker);
+        self.responders.lock().unwrap_or_else(PoisonError::into_inner).insert(id, responder);
         self.inbox.send(Input::Request { id, from, request });
     }
 
-    fn take(&self, id: u64) -> Option<Asker> {
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    fn take_responder(&self, id: u64) -> Option<Responder> {
+        self.responders.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 }
 
 impl Coordinators {
-    fn desk(&self, job: &JobId) -> Option<Arc<Desk>> {
+    fn handle(&self, job: &JobId) -> Option<Arc<CoordinatorHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(job).cloned()
     }
 
-    /// Jobs that are coordinated here now.
+    /// Jobs that this node coordinates now.
     pub fn jobs(&self) -> Vec<JobId> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// A worker's connection is lost.
-    pub fn gone(&self, worker: NodeId) {
-        for desk in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            desk.inbox.send(Input::Gone(worker));
+    /// Reports a lost connection of a worker.
+    pub fn worker_disconnected(&self, worker: NodeId) {
+        for handle in self.0.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            handle.inbox.send(Input::Disconnected(worker));
         }
     }
 
-    /// Ends a coordinator's thread; its records stay.
+    /// Ends a coordinator's thread. Its records stay.
     pub fn stop(&self, job: &JobId) {
-        if let Some(desk) = self.desk(job) {
-            desk.inbox.stop();
+        if let Some(handle) = self.handle(job) {
+            handle.inbox.stop();
         }
     }
 
-    /// Gives a job up, after the ledger has.
+    /// Cancels a job that has ended in the ledger.
     fn cancel(&self, job: &JobId) {
-        if let Some(desk) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(job) {
-            desk.inbox.send(Input::Cancel);
-            desk.inbox.stop();
+        if let Some(handle) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(job) {
+            handle.inbox.send(Input::Cancel);
+            handle.inbox.stop();
         }
     }
 }
 
-/// Requests from this length on are decoded beside the network's events, which they would hold up.
-const LONG: usize = 64 * 1024;
+/// Requests of at least this length are decoded on another thread, because they would delay network
+/// events.
+const LARGE_REQUEST_LEN: usize = 64 * 1024;
 
-/// A worker elsewhere asks. Whoever asks for a job that is not coordinated here costs no decoding:
-/// anybody can.
-pub fn receive(context: &Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
+/// Handles the request of a remote worker. A request for a job that is not coordinated here costs
+/// no decoding, because any peer can send one.
+pub fn receive(context: &Arc<NodeContext>, from: NodeId, body: Vec<u8>, reply: Reply) {
     let Some(job) = Request::job_of(&body) else {
         return reply.send(codec::encode(&Response::refused(Refusal::Malformed)));
     };
-    let Some(desk) = context.coordinators.desk(&job) else {
+    let Some(handle) = context.coordinators.handle(&job) else {
         return reply.send(codec::encode(&Response::refused(Refusal::UnknownJob)));
     };
-    let (peer, is_long) = (peer(context, from), body.len() >= LONG);
+    let (peer, is_long) = (peer(context, from), body.len() >= LARGE_REQUEST_LEN);
     let take = move || match codec::decode::<Request>(&body, REQUEST_LEN_MAX) {
-        Ok(request) => desk.ask(peer, request, Asker::Peer(reply)),
+        Ok(request) => handle.send_request(peer, request, Responder::Peer(reply)),
         Err(_) => reply.send(codec::encode(&Response::refused(Refusal::Malformed))),
     };
-    // The network bounds the requests that wait for an answer, and so these tasks.
+    // The network bounds the number of unanswered requests, and so the number of these tasks.
     if is_long { drop(tokio::task::spawn_blocking(take)) } else { take() }
 }
 
-/// This node's own worker asks.
+/// Handles the request of this node's own worker.
 pub fn receive_own(
-    context: &Context,
+    context: &NodeContext,
     worker: &Inbox<tequio_core::scheduler::worker::Input>,
     id: u64,
     request: Request,
 ) {
-    let asker = Asker::Own(worker.clone(), id);
-    match context.coordinators.desk(&request.job()) {
-        Some(desk) => desk.ask(peer(context, context.id), request, asker),
-        None => asker.answer(Response::refused(Refusal::UnknownJob)),
+    let responder = Responder::Own(worker.clone(), id);
+    match context.coordinators.handle(&request.job()) {
+        Some(handle) => handle.send_request(peer(context, context.id), request, responder),
+        None => responder.respond(Response::refused(Refusal::UnknownJob)),
     }
 }
 
-/// What is known of a worker.
-fn peer(context: &Context, node: NodeId) -> Peer {
+/// Properties of a worker.
+fn peer(context: &NodeContext, node: NodeId) -> Peer {
     let info = context.network.peer(node);
     let full = |agent: &String| agent.starts_with(super::context::AGENT_PREFIX);
     Peer {
         node,
-        guest: node != context.id
+        is_browser: node != context.id
             && !info.as_ref().and_then(|i| i.agent.as_ref()).is_some_and(full),
         rtt_ms: info.and_then(|i| i.rtt).map(|rtt| rtt.as_millis().try_into().unwrap_or(u32::MAX)),
         reputation: context.tip().state.account(&node).map_or(0, |a| a.reputation),
     }
 }
 
-/// Starts and resumes this node's jobs as the ledger has them, until the node stops.
-pub async fn run(context: Arc<Context>) {
+/// Starts and resumes this node's jobs from the ledger, until the node stops.
+pub async fn run(context: Arc<NodeContext>) {
     let (mut started, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut tips = context.watch_tip();
-    // An account has few running jobs (a quota of the ledger), and so has this set tasks.
+    // A quota of the ledger bounds the running jobs of an account, and so the tasks in this set.
     let mut starting = JoinSet::new();
     loop {
         while starting.try_join_next().is_some() {}
@@ -184,11 +185,11 @@ pub async fn run(context: Arc<Context>) {
         {
             match job.status {
                 JobStatus::Running if started.insert(id) => {
-                    starting.spawn(start_until_it_runs(context.clone(), id, job));
+                    starting.spawn(start_with_retries(context.clone(), id, job));
                 }
                 JobStatus::Final { .. } | JobStatus::Failed { .. } if ended.insert(id) => {
                     context.coordinators.cancel(&id);
-                    if let Err(error) = forget(&context, id).await {
+                    if let Err(error) = delete_records(&context, id).await {
                         tracing::error!(job = %id, error = format!("{error:#}"), "cannot forget the job's records");
                     }
                 }
@@ -201,15 +202,15 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-/// Starts a job's coordinator; where its data are not to be had yet, tries again, less and less
-/// often, until the job is over.
-async fn start_until_it_runs(context: Arc<Context>, id: JobId, job: Job) {
+/// Starts a job's coordinator. If its data are not available yet, retries with growing pauses until
+/// the job is over.
+async fn start_with_retries(context: Arc<NodeContext>, id: JobId, job: Job) {
     let over = || context.job(&id).is_none_or(|job| JobState::from(&job.status).is_over());
-    let mut pause = AGAIN;
+    let mut pause = RETRY_INTERVAL;
     while let Err(error) = start(&context, id, &job).await {
         tracing::error!(job = %id, error = format!("{error:#}"), "cannot coordinate the job yet");
         tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(START_PAUSE_MAX);
+        pause = (2 * pause).min(START_BACKOFF_MAX);
         if over() {
             return;
         }
@@ -220,24 +221,24 @@ async fn start_until_it_runs(context: Arc<Context>, id: JobId, job: Job) {
     }
 }
 
-/// A job that is over needs no records of its rounds.
-async fn forget(context: &Arc<Context>, id: JobId) -> anyhow::Result<()> {
+/// Deletes the round records of a job that is over.
+async fn delete_records(context: &Arc<NodeContext>, id: JobId) -> anyhow::Result<()> {
     let context = context.clone();
     let done =
         tokio::task::spawn_blocking(move || match context.store.job_records(&id)?.is_empty() {
             true => Ok(()),
-            false => context.store.job_forget(&id),
+            false => context.store.delete_job_records(&id),
         });
     Ok(done.await??)
 }
 
-/// Fetches what a job is about.
-async fn material(context: &Arc<Context>, job: &Job) -> anyhow::Result<Material> {
+/// Fetches the input of a job.
+async fn load_input(context: &Arc<NodeContext>, job: &Job) -> anyhow::Result<JobInput> {
     let bytes = objects::fetch_contents(context, job.spec.dataset, context.id)
         .await
         .context("the job's data")?;
     match &job.spec.task {
-        JobTask::Train(_) => Ok(Material::Training(
+        JobTask::Train(_) => Ok(JobInput::Training(
             codec::decode(&bytes, DATASET_BYTES_MAX).context("the job's data set")?,
         )),
         JobTask::Infer(task) => {
@@ -245,38 +246,42 @@ async fn material(context: &Arc<Context>, job: &Job) -> anyhow::Result<Material>
             let block =
                 objects::fetch(context, task.model, context.id).await.context("the job's model")?;
             let classifier = Model::from_block(block)?.classifier().clone();
-            Ok(Material::Inference { classifier, rows })
+            Ok(JobInput::Inference { classifier, rows })
         }
     }
 }
 
-async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<()> {
-    let material = material(context, job).await?;
+async fn start(context: &Arc<NodeContext>, id: JobId, job: &Job) -> anyhow::Result<()> {
+    let input = load_input(context, job).await?;
     let config = Config::new(context.id, *tequio_host::random()?);
     let decode = |bytes: Vec<u8>| codec::decode::<Record>(&bytes, RECORD_LEN_MAX);
     let records =
         context.store.job_records(&id)?.into_iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let resumed = !records.is_empty();
     let coordinator =
-        Coordinator::restore(now_ms(), id, job.spec.clone(), material.clone(), config, records)?;
+        Coordinator::restore(now_ms(), id, job.spec.clone(), input.clone(), config, records)?;
     tracing::info!(job = %id, round = coordinator.progress().round, resumed, "coordinating");
-    jobs::take_report(context, coordinator.progress());
-    let (inbox, mail) = machine::inbox();
-    let desk = Arc::new(Desk { inbox, askers: Mutex::default(), next: AtomicU64::new(0) });
-    let performer = Coordinating {
+    jobs::store_report(context, coordinator.progress());
+    let (inbox, receiver) = machine::inbox();
+    let handle = Arc::new(CoordinatorHandle {
+        inbox,
+        responders: Mutex::default(),
+        next: AtomicU64::new(0),
+    });
+    let handler = CoordinatorOutputs {
         context: context.clone(),
-        desk: desk.clone(),
+        handle: handle.clone(),
         job: (id, job.clone()),
-        material: Arc::new(material),
+        input: Arc::new(input),
         runtime: Handle::current(),
     };
-    context.coordinators.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, desk);
+    context.coordinators.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, handle);
     let owner = context.clone();
     machine::spawn(
         format!("job {}", &id.to_string()[..8]),
         coordinator,
-        mail,
-        performer,
+        receiver,
+        handler,
         move |ended| {
             if let Err(error) = ended {
                 tracing::error!(job = %id, error = format!("{error:#}"), "the coordinator has stopped");
@@ -287,88 +292,88 @@ async fn start(context: &Arc<Context>, id: JobId, job: &Job) -> anyhow::Result<(
     Ok(())
 }
 
-struct Coordinating {
-    context: Arc<Context>,
-    desk: Arc<Desk>,
+struct CoordinatorOutputs {
+    context: Arc<NodeContext>,
+    handle: Arc<CoordinatorHandle>,
     job: (JobId, Job),
-    material: Arc<Material>,
+    input: Arc<JobInput>,
     runtime: Handle,
 }
 
-impl Performer<Coordinator> for Coordinating {
+impl OutputHandler<Coordinator> for CoordinatorOutputs {
     fn tick() -> Input {
         Input::Tick
     }
 
-    fn perform(
+    fn handle_output(
         &mut self,
         coordinator: &Coordinator,
         output: Output,
     ) -> anyhow::Result<Option<Input>> {
         match output {
             Output::Reply { id, response } => {
-                if let Some(asker) = self.desk.take(id) {
-                    asker.answer(response);
+                if let Some(responder) = self.handle.take_responder(id) {
+                    responder.respond(response);
                 }
             }
             Output::Persist(record) => {
                 let begins_round = record.ends_round();
-                self.context.store.job_append(
+                self.context.store.append_job_record(
                     &self.job.0,
                     begins_round,
                     &codec::encode(&record),
                 )?;
                 return Ok(Some(Input::Persisted));
             }
-            Output::Compute { unit, task } => {
-                let inbox = self.desk.inbox.clone();
+            Output::Compute { compute_id, task } => {
+                let inbox = self.handle.inbox.clone();
                 self.runtime.spawn_blocking(move || {
                     let product = task.run().map_err(|_| ComputeFailed);
-                    inbox.send(Input::Computed { unit, product });
+                    inbox.send(Input::Computed { compute_id, output: product });
                 });
             }
-            Output::Event(event) => self.tell(coordinator, event),
+            Output::Event(event) => self.log_event(coordinator, event),
             Output::Finished(outcome) => {
-                jobs::take_report(&self.context, coordinator.progress());
-                let (context, job, material) =
-                    (self.context.clone(), self.job.clone(), self.material.clone());
+                jobs::store_report(&self.context, coordinator.progress());
+                let (context, job, input) =
+                    (self.context.clone(), self.job.clone(), self.input.clone());
                 self.runtime.spawn(async move {
-                    commit(&context, job.0, &job.1, &material, *outcome).await
+                    submit_result(&context, job.0, &job.1, &input, *outcome).await
                 });
             }
         }
         Ok(None)
     }
 
-    fn refused(&mut self, error: Error) -> anyhow::Result<()> {
+    fn handle_error(&mut self, error: Error) -> anyhow::Result<()> {
         tracing::debug!(%error, "coordinator refused an input");
         Ok(())
     }
 }
 
-impl Coordinating {
-    fn tell(&self, coordinator: &Coordinator, event: Event) {
+impl CoordinatorOutputs {
+    fn log_event(&self, coordinator: &Coordinator, event: Event) {
         let job = self.job.0;
         match event {
-            Event::Accepted { round, lane, worker, checker, guest, .. } => {
-                self.context.metrics.lanes_accepted.inc();
+            Event::Accepted { round, unit, worker, checker, is_browser, .. } => {
+                self.context.metrics.units_accepted.inc();
                 let checker = checker.map(|c| c.short());
-                tracing::debug!(job = ?job, round, lane, worker = %worker.short(), ?checker, guest, "lane accepted");
+                tracing::debug!(job = ?job, round, unit, worker = %worker.short(), ?checker, is_browser, "unit accepted");
             }
             Event::Rejected(rejection) => {
-                let (round, lane, worker) = (rejection.round, rejection.lane, rejection.worker);
+                let (round, unit, worker) = (rejection.round, rejection.unit, rejection.worker);
                 let (kind, reason) = (rejection.reason.kind(), rejection.reason);
                 if kind == RejectionKind::Late {
-                    tracing::info!(job = ?job, round, lane, worker = %worker.short(), %reason, "result late");
+                    tracing::info!(job = ?job, round, unit, worker = %worker.short(), %reason, "result late");
                 } else {
                     self.context.metrics.results_rejected.inc();
-                    tracing::warn!(job = ?job, round, lane, worker = %worker.short(), %reason, "result refused");
+                    tracing::warn!(job = ?job, round, unit, worker = %worker.short(), %reason, "result refused");
                 }
-                let reason = super::light::shortened(&reason.to_string());
+                let reason = super::light::truncated(&reason.to_string());
                 self.context.events.push(light::Event::Rejected {
                     job,
                     round,
-                    lane,
+                    unit,
                     worker,
                     kind,
                     reason,
@@ -379,19 +384,19 @@ impl Coordinating {
             }
             Event::Activity => {}
         }
-        jobs::take_report(&self.context, coordinator.progress());
+        jobs::store_report(&self.context, coordinator.progress());
     }
 }
 
-/// Makes objects of an outcome and sends the result, until the ledger has it.
-async fn commit(
-    context: &Arc<Context>,
+/// Stores the objects of an outcome and submits the result until it is in the ledger.
+async fn submit_result(
+    context: &Arc<NodeContext>,
     id: JobId,
     job: &Job,
-    material: &Material,
+    input: &JobInput,
     outcome: Outcome,
 ) {
-    let result = match publish(context, id, job, material, &outcome).await {
+    let result = match publish(context, id, job, input, &outcome).await {
         Ok(result) => result,
         Err(error) => {
             tracing::error!(job = %id, error = format!("{error:#}"), "cannot publish the result");
@@ -400,26 +405,26 @@ async fn commit(
     };
     while context.job(&id).is_some_and(|job| job.status == JobStatus::Running) {
         let action = Action::JobResult { job: id, result: result.clone() };
-        match transactor::perform(context, action).await {
+        match transaction_submitter::submit_and_wait(context, action).await {
             Ok((_, height)) => tracing::info!(job = %id, height, "the result is in the ledger"),
-            Err(TransactError::Stopping) => return,
+            Err(SubmitError::Stopping) => return,
             Err(error) => {
                 tracing::warn!(job = %id, %error, "the result is not in the ledger yet");
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(RETRY_INTERVAL).await;
             }
         }
     }
 }
 
 async fn publish(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     id: JobId,
     job: &Job,
-    material: &Material,
+    input: &JobInput,
     outcome: &Outcome,
 ) -> anyhow::Result<JobResult> {
-    let (output, blocks) = match (&outcome.concluded, material) {
-        (Concluded::Trained(trained), Material::Training(dataset)) => {
+    let (output, blocks) = match (&outcome.completion, input) {
+        (Completion::Trained(trained), JobInput::Training(dataset)) => {
             let record = outcome
                 .record(id, &job.spec, job.coordinator)
                 .context("a training has a record")?;
@@ -439,14 +444,14 @@ async fn publish(
             blocks.push(record);
             (JobOutput::Model(trained), blocks)
         }
-        (Concluded::Answered(classes), _) => {
+        (Completion::Inferred(classes), _) => {
             let answers = audit::answers_block(id, job, classes.clone())?;
             (JobOutput::Answers(answers.cid), vec![answers])
         }
-        (Concluded::Trained(_), Material::Inference { .. }) => {
+        (Completion::Trained(_), JobInput::Inference { .. }) => {
             anyhow::bail!("an inference trains nothing")
         }
     };
-    objects::keep(context, blocks).await?;
+    objects::store_blocks(context, blocks).await?;
     Ok(outcome.result(output))
 }

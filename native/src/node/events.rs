@@ -1,5 +1,4 @@
-//! What is worth showing to people: refused results and the like. Kept in memory, the newest few
-//! hundred.
+//! Events for people, such as refused results. The newest few hundred are kept in memory.
 
 use super::machine::now_ms;
 use std::{
@@ -11,8 +10,8 @@ use tequio_core::{
     wire::light::{Event, LIST_MAX},
 };
 
-/// Events that are kept.
-const KEPT_MAX: usize = 512;
+/// Number of events that are kept.
+const EVENTS_MAX: usize = 512;
 
 /// Numbered events.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl EventLog {
         log.last += 1;
         let number = log.last;
         log.events.push_back((number, now_ms(), event));
-        if log.events.len() > KEPT_MAX {
+        if log.events.len() > EVENTS_MAX {
             log.events.pop_front();
         }
     }
@@ -71,7 +70,7 @@ mod tests {
             log.push(Event::Rejected {
                 job,
                 round: 0,
-                lane,
+                unit: lane,
                 worker,
                 kind: RejectionKind::Late,
                 reason,

@@ -1,8 +1,8 @@
-//! For tests: a full node of a new chain that takes no part in consensus, and peers that speak to
-//! it over real sockets.
+//! Test fixture: a full node of a new chain that takes no part in consensus, and peers that connect
+//! to it over real sockets.
 
 use super::{
-    context::{Context, Parts, Tip},
+    context::{ContextParts, NodeContext, Tip},
     machine::{self, Inbox, now_ms},
 };
 use crate::{
@@ -18,20 +18,22 @@ use tequio_core::{
     knowledge::{Cid, CidCodec},
     ledger::{
         Action, Genesis, Params, SignedTransaction, Transaction,
-        genesis::{GenesisFile, Start},
+        genesis::{GenesisFile, GenesisState},
     },
-    wire::{mempool::Message, packed},
+    wire::{compression, mempool::Message},
 };
-use tequio_p2p::{Channel, Config, Events, Multiaddr, Network, Tells, identity};
+use tequio_p2p::{
+    Config, Events, Multiaddr, Network, NotificationProtocol, NotificationStream, identity,
+};
 use tokio::runtime::Runtime;
 
 const BOND: u64 = 1000;
 const CLIENTS: u8 = 16;
 
 pub struct Fixture {
-    pub context: Arc<Context>,
-    pub start: Start,
-    /// The first of them is this node, if it has a seat.
+    pub context: Arc<NodeContext>,
+    pub start: GenesisState,
+    /// The members; the first is this node if it has a seat.
     pub members: Vec<Keys>,
     pub inbox: Inbox<Input>,
     pub runtime: Runtime,
@@ -41,13 +43,13 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// In a committee of so many seats.
+    /// A node in a committee with this number of seats.
     pub fn of(seats: usize) -> Self {
         let members: Vec<Keys> = (0..seats).map(|_| Keys::generate().unwrap()).collect();
         Self::new(members[0].clone(), members)
     }
 
-    /// Without a seat, beside a committee of so many.
+    /// A node without a seat, beside a committee with this number of seats.
     pub fn without_seat(seats: usize) -> Self {
         Self::new(
             Keys::generate().unwrap(),
@@ -68,7 +70,7 @@ impl Fixture {
         let chain = genesis.chain();
         let possessions =
             members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
-        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
+        let start = GenesisFile::new(genesis, possessions).unwrap().build_state().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join(store::FILE_NAME), &start.chain).unwrap();
         let head = store.load_head(&start).unwrap();
@@ -78,7 +80,7 @@ impl Fixture {
             runtime.block_on(network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())).unwrap();
         let addr = identity::with_peer(addr, keys.id());
         let (inbox, _) = machine::inbox();
-        let context = Context::new(Parts {
+        let context = NodeContext::new(ContextParts {
             keys,
             params: start.params.clone(),
             checkpoint: Vec::new(),
@@ -92,9 +94,9 @@ impl Fixture {
         Self { context: Arc::new(context), start, members, inbox, runtime, addr, events, _dir: dir }
     }
 
-    /// What is told to the mempool.
-    pub fn tells(&mut self) -> Tells {
-        self.events.take_tells(Channel::Mempool).unwrap()
+    /// Notifications of the mempool protocol.
+    pub fn notifications(&mut self) -> NotificationStream {
+        self.events.take_notifications(NotificationProtocol::Mempool).unwrap()
     }
 
     /// A peer that is connected.
@@ -115,11 +117,15 @@ impl Fixture {
             .sign(&key)
     }
 
-    /// Lets a peer tell it.
-    pub fn told(&self, peer: &Peer, transaction: &SignedTransaction) {
+    /// Sends the transaction from a peer to the node.
+    pub fn notify(&self, peer: &Peer, transaction: &SignedTransaction) {
         let transactions = BoundedVec::truncated([transaction.clone()]);
-        let message = Message::New { transactions, pass_on: false };
-        peer.network.tell(Channel::Mempool, [self.context.id], &packed::encode(&message).into());
+        let message = Message::New { transactions, forward: false };
+        peer.network.notify(
+            NotificationProtocol::Mempool,
+            [self.context.id],
+            &compression::encode(&message).into(),
+        );
     }
 }
 
@@ -137,7 +143,7 @@ fn client(number: u8) -> NodeKey {
     NodeKey::from_bytes(&[number + 1; 32])
 }
 
-/// Of a chain whose blocks are as seldom as can be.
+/// Parameters with the longest possible block interval.
 fn params() -> Params {
     Params {
         block_interval_ms_max: 60_000,
@@ -149,7 +155,7 @@ fn params() -> Params {
         admission_bits: 14,
         mint_max: 0,
         trust_period_ms: 24 * 60 * 60 * 1000,
-        term_blocks: 64,
+        leader_term_blocks: 64,
         epoch_blocks: 64,
         bond_min: 1,
         reputation_min: 0,

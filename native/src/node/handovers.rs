@@ -1,13 +1,13 @@
 //! Keeps the committee handovers of the trust period, so that every light client with a usable
 //! checkpoint can be served.
 //!
-//! A node that began with a fetched state has no headers below it. The state names the committees
-//! of all epochs, so the last header of an epoch can be taken from any peer: its certificate is
-//! checked against the committee in the state. The headers go into the table of headers, which is
-//! never pruned. Refused: headers that do not end their epoch, that name another committee, or that
-//! lack a quorum's certificate.
+//! A node that started from a fetched state has no headers below it. The state names the committees
+//! of all epochs, so any peer can supply the last header of an epoch: its certificate is checked
+//! against the committee in the state. The headers are stored in the header table, which is never
+//! pruned. Refused: headers that do not end their epoch, that name another committee, or that lack
+//! a quorum's certificate.
 
-use super::{blocking::blocking, context::Context, machine::now_ms};
+use super::{blocking::blocking, context::NodeContext, machine::now_ms};
 use crate::store::StoreError;
 use std::{
     collections::BTreeSet,
@@ -24,16 +24,15 @@ use tequio_core::{
 use tequio_p2p::Protocol;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a round gives each peer: one that sends little, and late, must not keep others from being
-/// asked.
+/// Time for each peer in a round. A slow peer that sends little must not delay requests to others.
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
-/// After a round over all peers that left something missing; doubles up to the longest.
+/// Pause after a round over all peers that left something missing; doubles up to the maximum.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
-/// Requests handovers from a peer. Nothing of them is checked yet.
+/// Requests handovers from a peer. They are not verified yet.
 pub async fn request(
-    context: &Context,
+    context: &NodeContext,
     peer: NodeId,
     from: Epoch,
     count: u16,
@@ -46,8 +45,8 @@ pub async fn request(
     }
 }
 
-/// Fetches missing handovers now, and again after each state that is fetched whole.
-pub async fn keep(context: Arc<Context>) {
+/// Fetches missing handovers now, and again after each fetched state.
+pub async fn backfill(context: Arc<NodeContext>) {
     let mut tips = context.watch_tip();
     let (mut complete_from, mut retry_after) = (None, RETRY_AFTER);
     loop {
@@ -57,10 +56,10 @@ pub async fn keep(context: Arc<Context>) {
                 return tracing::error!(%error, "cannot look for missing committee handovers");
             }
         };
-        // A fetched state is in the store before it is the tip.
+        // A fetched state is in the store before it becomes the tip.
         let is_tip_current = context.tip().height().saturating_add(1) >= lowest;
         if is_tip_current && complete_from != Some(lowest) {
-            match fill(&context).await {
+            match request_missing(&context).await {
                 Ok(true) => (complete_from, retry_after) = (Some(lowest), RETRY_AFTER),
                 Ok(false) => {
                     tokio::time::sleep(retry_after).await;
@@ -76,8 +75,8 @@ pub async fn keep(context: Arc<Context>) {
     }
 }
 
-/// One round over the peers. Returns whether nothing is missing any more.
-async fn fill(context: &Arc<Context>) -> Result<bool, StoreError> {
+/// Runs one round over the peers. Returns whether no handover is missing any more.
+async fn request_missing(context: &Arc<NodeContext>) -> Result<bool, StoreError> {
     let mut missing = blocking(context, missing).await?;
     for peer in context.full_nodes() {
         let until = Instant::now() + PEER_TIMEOUT;
@@ -96,7 +95,7 @@ async fn fill(context: &Arc<Context>) -> Result<bool, StoreError> {
 }
 
 /// The epochs of the trust period whose last header is not in the store.
-fn missing(context: &Context) -> Result<Vec<Epoch>, StoreError> {
+fn missing(context: &NodeContext) -> Result<Vec<Epoch>, StoreError> {
     let tip = context.tip();
     let lowest = context.store.lowest_block()?;
     let trusted_from_ms = now_ms().saturating_sub(context.params.trust_period_ms);
@@ -116,10 +115,10 @@ fn missing(context: &Context) -> Result<Vec<Epoch>, StoreError> {
         .collect())
 }
 
-/// Stores those of the received headers that hold and are missing. Returns the epochs that are
-/// still missing.
+/// Stores the received headers that are valid and missing. Returns the epochs that are still
+/// missing.
 fn store(
-    context: &Context,
+    context: &NodeContext,
     handovers: Vec<CommitteeHandover>,
     missing: &[Epoch],
 ) -> Result<Vec<Epoch>, StoreError> {
@@ -139,6 +138,6 @@ fn store(
     Ok(missing.iter().copied().filter(|epoch| !stored.contains(epoch)).collect())
 }
 
-fn last_height(context: &Context, epoch: Epoch) -> Height {
+fn last_height(context: &NodeContext, epoch: Epoch) -> Height {
     epoch::last_height(&context.params, epoch).unwrap_or(Height::MAX)
 }

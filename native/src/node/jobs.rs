@@ -1,7 +1,7 @@
 //! The state of jobs as this node shows it: from the ledger, from the progress reports of
 //! coordinators and, for ended jobs, from their records.
 
-use super::{context::Context, machine::now_ms};
+use super::{context::NodeContext, machine::now_ms};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
@@ -21,36 +21,34 @@ use tequio_core::{
     types::{Height, NodeId, TimeMs, Unverified},
     wire::{
         light,
-        work::{CurvePoint, JobProgress, JobState, Waiting, WaitingFor, WorkersNow},
+        work::{ActiveWorkers, CurvePoint, JobProgress, JobState, WaitReason, WaitingFor},
     },
 };
 use tequio_p2p::Protocol;
 use tokio::{sync::watch, task::JoinSet};
 
-/// How often the coordinators of running jobs are asked how far they are.
-const ASK_INTERVAL: Duration = Duration::from_secs(1);
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// Coordinators that are asked at the same time: some that do not answer must not make the others
-/// seem silent.
-const ASKED_MAX: usize = 64;
-/// Reports that are kept: those of jobs that are over make room first, then those that came longest
-/// ago.
+/// Interval at which the coordinators of running jobs are polled for progress.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+const POLL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Coordinators polled at the same time. Some that do not answer must not make others seem silent.
+const POLLS_MAX: usize = 64;
+/// Most reports that are kept. Reports of ended jobs are evicted first, then the oldest ones.
 const REPORTS_MAX: usize = 256;
-/// A coordinator elsewhere is asked every second: after this time without an answer it counts as
+/// A remote coordinator is polled every second. After this time without an answer it counts as
 /// silent, milliseconds.
-const SILENT_MS: TimeMs = 15_000;
-/// A coordinator that has not reported counts as missing once its job is this long in the ledger,
+const SILENT_AFTER_MS: TimeMs = 15_000;
+/// A coordinator without a report counts as missing once its job has been in the ledger this long,
 /// milliseconds.
-const FIRST_REPORT_MS: TimeMs = 5_000;
+const FIRST_REPORT_WITHIN_MS: TimeMs = 5_000;
 
-/// Progress reports of coordinators. Advice.
+/// Progress reports of coordinators. They are unproved.
 #[derive(Debug, Default)]
 pub struct Reports {
     reports: RwLock<BTreeMap<JobId, Report>>,
     changes: watch::Sender<u64>,
 }
 
-/// A report, and when it came.
+/// A report with its time of arrival.
 #[derive(Clone, Debug)]
 struct Report {
     received_ms: TimeMs,
@@ -58,7 +56,7 @@ struct Report {
 }
 
 impl Reports {
-    /// Takes a report; `over` returns whether a job is over.
+    /// Stores a report; `over` returns whether a job is over.
     pub fn put(&self, now: TimeMs, progress: JobProgress, over: impl Fn(&JobId) -> bool) {
         let mut reports = self.reports.write().unwrap_or_else(PoisonError::into_inner);
         let (id, report) = (progress.id, Report { received_ms: now, progress });
@@ -76,7 +74,7 @@ impl Reports {
         }
     }
 
-    /// Changes whenever a report has changed.
+    /// Notifies of changed reports.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -86,22 +84,22 @@ impl Reports {
     }
 }
 
-/// Takes a report of a coordinator.
-pub fn take_report(context: &Context, report: JobProgress) {
+/// Stores a coordinator's report.
+pub fn store_report(context: &NodeContext, report: JobProgress) {
     let over = |id: &JobId| context.job(id).is_none_or(|job| JobState::from(&job.status).is_over());
     context.reports.put(now_ms(), report, over);
 }
 
-/// What proves a job's output: its ref and the job itself, in this order.
+/// Keys of the entries that prove a job's output: its ref and the job itself, in this order.
 pub fn proof_keys(id: &JobId, kind: JobKind) -> Option<[Key; 2]> {
     Some([Key::Ref(kind.output_ref(id)?), Key::Job(*id)])
 }
 
-/// The jobs that this node lists: those that are not over first, then by age, newest first.
-pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
+/// The jobs that this node lists: running and pending ones first, then by age, newest first.
+pub fn progress_of_all(context: &NodeContext) -> Vec<JobProgress> {
     let is_reporting = |id: &JobId, job: &Job| {
         job.coordinator == context.id
-            || context.reports.of(id).is_some_and(|report| !silent(&report))
+            || context.reports.of(id).is_some_and(|report| !is_silent(&report))
     };
     listed(context.jobs(), is_reporting)
         .iter()
@@ -109,9 +107,9 @@ pub fn progress_of_all(context: &Context) -> Vec<JobProgress> {
         .collect()
 }
 
-/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. A list
-/// that browsers find their work by must not be filled by a few accounts: running jobs whose
-/// coordinators are heard of come first, and of each coordinator one before the second of any.
+/// Chooses the jobs of a list, in order: running ones, then pending ones, then ended ones. Browsers
+/// find work by this list, so a few accounts must not fill it. Running jobs whose coordinators
+/// report come first, and each coordinator has one before any has a second.
 fn listed(
     mut jobs: Vec<(JobId, Job)>,
     is_reporting: impl Fn(&JobId, &Job) -> bool,
@@ -132,69 +130,70 @@ fn listed(
         status => (rank(status), false, 0),
     };
     let mut placed: Vec<_> = jobs.into_iter().map(|job| (place(&job), job)).collect();
-    // The sort is stable: jobs of one place stay in the order of their age.
+    // The sort is stable: jobs of equal rank stay in the order of their age.
     placed.sort_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, job)| job).take(light::LIST_MAX).collect()
 }
 
-/// Time of a block, where its header is here.
-fn time_of(context: &Context, height: Height) -> Option<TimeMs> {
+/// Time of a block, if its header is stored.
+fn block_time_ms(context: &NodeContext, height: Height) -> Option<TimeMs> {
     context.store.final_header(height).ok().flatten().map(|header| header.header.time_ms)
 }
 
-/// What a job waits for, as this node sees it.
+/// What delays a job, as far as this node knows.
 fn waits_for(
-    context: &Context,
+    context: &NodeContext,
     job: &Job,
     report: Option<&Report>,
     submitted: Option<TimeMs>,
 ) -> Option<WaitingFor> {
-    let since = |what, since_ms| Some(WaitingFor { what, since_ms });
+    let since = |what, since_ms| Some(WaitingFor { reason: what, since_ms });
     let own = job.coordinator == context.id;
     match (&job.status, report) {
         (JobStatus::Final { .. } | JobStatus::Failed { .. }, _) => None,
         (JobStatus::Pending { .. }, _) if context.is_reduced() => {
-            since(Waiting::Quorum, head_ms(context))
+            since(WaitReason::Quorum, head_ms(context))
         }
-        (JobStatus::Pending { since: height, .. }, _) => {
-            since(Waiting::Auditors, time_of(context, *height).unwrap_or_else(|| head_ms(context)))
-        }
+        (JobStatus::Pending { since: height, .. }, _) => since(
+            WaitReason::Auditors,
+            block_time_ms(context, *height).unwrap_or_else(|| head_ms(context)),
+        ),
         (JobStatus::Running, Some(report)) => match report.progress.waiting {
-            _ if !own && silent(report) => since(Waiting::Coordinator, report.received_ms),
-            Some(WaitingFor { what: Waiting::Ledger, .. }) if context.is_reduced() => {
-                since(Waiting::Quorum, head_ms(context))
+            _ if !own && is_silent(report) => since(WaitReason::Coordinator, report.received_ms),
+            Some(WaitingFor { reason: WaitReason::Ledger, .. }) if context.is_reduced() => {
+                since(WaitReason::Quorum, head_ms(context))
             }
             other => other,
         },
         (JobStatus::Running, None) => {
             let submitted = submitted.unwrap_or_else(|| head_ms(context));
             match own {
-                true => since(Waiting::Data, submitted),
-                false if now_ms().saturating_sub(submitted) < FIRST_REPORT_MS => None,
-                false => since(Waiting::Coordinator, submitted),
+                true => since(WaitReason::Data, submitted),
+                false if now_ms().saturating_sub(submitted) < FIRST_REPORT_WITHIN_MS => None,
+                false => since(WaitReason::Coordinator, submitted),
             }
         }
     }
 }
 
-fn head_ms(context: &Context) -> TimeMs {
+fn head_ms(context: &NodeContext) -> TimeMs {
     context.tip().header.header.time_ms
 }
 
-fn silent(report: &Report) -> bool {
-    now_ms().saturating_sub(report.received_ms) > SILENT_MS
+fn is_silent(report: &Report) -> bool {
+    now_ms().saturating_sub(report.received_ms) > SILENT_AFTER_MS
 }
 
 /// The progress of a job. State and result come from the ledger.
-pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
+pub fn progress(context: &NodeContext, id: &JobId, job: &Job) -> JobProgress {
     let work = job.spec.work();
     let report = context.reports.of(id).filter(|r| r.progress.coordinator == job.coordinator);
-    let submitted_ms = time_of(context, job.submitted);
+    let submitted_ms = block_time_ms(context, job.submitted);
     let state = JobState::from(&job.status);
     let waiting = waits_for(context, job, report.as_ref(), submitted_ms);
     let own = job.coordinator == context.id;
-    let current = report.as_ref().filter(|r| state == JobState::Running && (own || !silent(r)));
-    let workers = current.map_or_else(WorkersNow::default, |r| r.progress.workers);
+    let current = report.as_ref().filter(|r| state == JobState::Running && (own || !is_silent(r)));
+    let workers = current.map_or_else(ActiveWorkers::default, |r| r.progress.workers);
     let report = report.map(|r| r.progress);
     let empty = JobProgress {
         id: *id,
@@ -220,7 +219,7 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
         JobStatus::Running | JobStatus::Failed { .. } => None,
     };
     let Some(result) = result else {
-        // What the ledger has is not the coordinator's to tell.
+        // The ledger takes precedence over the coordinator's report.
         let JobProgress { kind, dataset, rounds, units_total, .. } = empty;
         let name = empty.name.clone();
         let told = report.unwrap_or(empty);
@@ -244,7 +243,7 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     let checks = match (&job.spec.task, &record) {
         (_, Some(record)) => record.checks,
         (JobTask::Train(_), None) => sum(|c| c.checks),
-        // Each part counts by its products alone.
+        // Each part is checked by its matrix products alone.
         (JobTask::Infer(_), None) => units,
     };
     let curve = match report {
@@ -269,8 +268,8 @@ pub fn progress(context: &Context, id: &JobId, job: &Job) -> JobProgress {
     }
 }
 
-/// The training record of a result, if it is here.
-pub fn record(context: &Context, result: &JobResult) -> Option<TrainingRecord> {
+/// The training record of a result, if it is stored.
+pub fn record(context: &NodeContext, result: &JobResult) -> Option<TrainingRecord> {
     let cid = result.output.model()?.record;
     let bytes = context.store.object(&cid).ok()??;
     let block = Unverified::new(Block { cid, bytes }).verify().ok()?;
@@ -281,13 +280,13 @@ fn curve_point(point: &Point) -> CurvePoint {
     CurvePoint { round: point.round, correct: point.correct, total: point.total }
 }
 
-/// Asks the coordinators of running jobs how far they are, so that any node can tell. Each is asked
-/// again once it has answered, or failed to.
-pub async fn ask(context: Arc<Context>) {
+/// Polls the coordinators of running jobs for progress, so that any node can show it. Each is
+/// polled again after its answer or failure.
+pub async fn poll_coordinators(context: Arc<NodeContext>) {
     let mut asked: JoinSet<NodeId> = JoinSet::new();
     let mut under_way: BTreeSet<NodeId> = BTreeSet::new();
     let mut last: Option<NodeId> = None;
-    let mut interval = tokio::time::interval(ASK_INTERVAL);
+    let mut interval = tokio::time::interval(POLL_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -310,31 +309,31 @@ pub async fn ask(context: Arc<Context>) {
         };
         let coordinators: BTreeSet<NodeId> =
             running.map(|(_, job)| job.coordinator).filter(is_asked).collect();
-        // In turn: those after the one that was asked last come first.
+        // Round robin: jobs after the last polled one come first.
         let (first, later): (Vec<_>, Vec<_>) =
             coordinators.into_iter().partition(|c| last.is_none_or(|l| *c > l));
         for coordinator in
-            first.into_iter().chain(later).take(ASKED_MAX.saturating_sub(asked.len()))
+            first.into_iter().chain(later).take(POLLS_MAX.saturating_sub(asked.len()))
         {
             last = Some(coordinator);
             under_way.insert(coordinator);
-            asked.spawn(ask_one(context.clone(), coordinator));
+            asked.spawn(poll_coordinator(context.clone(), coordinator));
         }
     }
 }
 
-async fn ask_one(context: Arc<Context>, coordinator: NodeId) -> NodeId {
+async fn poll_coordinator(context: Arc<NodeContext>, coordinator: NodeId) -> NodeId {
     let body = codec::encode(&light::Request::Jobs);
-    let answer = context.network.request(coordinator, Protocol::Light, body, ASK_TIMEOUT).await;
+    let answer = context.network.request(coordinator, Protocol::Light, body, POLL_TIMEOUT).await;
     let decoded = answer.map(|body| codec::decode(&body, light::RESPONSE_LEN_MAX));
     if let Ok(Ok(light::Response::Jobs(jobs))) = decoded {
-        // A node speaks for its own jobs only, and only for those in the ledger.
+        // A node may report only its own jobs, and only those in the ledger.
         let of_its_own =
             |r: &JobProgress| context.job(&r.id).is_some_and(|j| j.coordinator == coordinator);
         for report in
             jobs.into_vec().into_iter().filter(|r| r.coordinator == coordinator && of_its_own(r))
         {
-            take_report(&context, report);
+            store_report(&context, report);
         }
     }
     coordinator
@@ -352,7 +351,7 @@ mod tests {
 
     fn job(submitted: Height, status: JobStatus) -> Job {
         let task = InferenceTask {
-            trained: Digest([1; 32]),
+            training_job: Digest([1; 32]),
             model: Cid::of(CidCodec::DagCbor, b"model"),
             architecture: Architecture {
                 dims: vec![1, 2].try_into().unwrap(),
@@ -383,7 +382,7 @@ mod tests {
             submitted_ms: None,
             state: JobState::Running,
             waiting: None,
-            workers: WorkersNow::default(),
+            workers: ActiveWorkers::default(),
             round: 0,
             rounds: 1,
             curve: BoundedVec::new(),
@@ -413,7 +412,8 @@ mod tests {
             coordinator: NodeId([byte; 32]),
             ..job(submitted, JobStatus::Running)
         };
-        // The honest job is the oldest: many newer ones of one coordinator, and of silent ones.
+        // The honest job is the oldest. Many newer ones belong to one coordinator, or to silent
+        // ones.
         let mut jobs = vec![(id(1), of(1, 1))];
         jobs.extend((10..80).map(|n| (id(n), of(2, n))));
         jobs.extend((100..200).map(|n| (id(n), of(n as u8, n))));
@@ -430,7 +430,7 @@ mod tests {
         for number in 0..max {
             reports.put(number, report(number, 0), over);
         }
-        // The oldest is renewed, without a change.
+        // The oldest report is renewed without a change.
         let mut changes = reports.watch();
         changes.borrow_and_update();
         reports.put(max, report(0, 0), over);

@@ -1,10 +1,10 @@
-//! `/tequio/light/3`: answers light nodes from the newest final state. They verify what they get,
-//! so an answer needs no care but for cost: proofs are capped, objects are whole blocks, and
-//! waiting for a head holds nothing but a task.
+//! `/tequio/light/3`: answers light nodes from the newest final state. Light nodes verify the
+//! answers, so only their cost must be bounded: proofs are capped, objects are whole blocks, and a
+//! request that waits for a head occupies only a task.
 
 use super::{
-    context::{Context, Tip},
-    reachable,
+    context::{NodeContext, Tip},
+    relay_reservations,
 };
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
@@ -13,7 +13,7 @@ use tequio_core::{
     types::{Epoch, Height, NodeId},
     wire::{
         light::{
-            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressesOf, CommitteeHandover, FinalHeader,
+            ADDRESS_LEN_MAX, ADDRESSES_MAX, AddressQuery, CommitteeHandover, FinalHeader,
             HANDOVERS_MAX, HEAD_WAIT_MS_MAX, LIST_MAX, Member, REQUEST_LEN_MAX, RESPONSE_LEN_MAX,
             Refusal, Request, Response,
         },
@@ -25,8 +25,8 @@ use tequio_p2p::{PeerInfo, Reply, identity};
 /// Most bytes of committee handovers in an answer.
 const HANDOVERS_LEN_MAX: usize = RESPONSE_LEN_MAX - 1024;
 
-/// Answers a question.
-pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
+/// Answers a request.
+pub async fn serve(context: Arc<NodeContext>, body: Vec<u8>, reply: Reply) {
     let response = match codec::decode::<Request>(&body, REQUEST_LEN_MAX) {
         Ok(Request::Head { after, wait_ms }) => head(&context, after, wait_ms).await,
         Ok(request) => {
@@ -38,8 +38,8 @@ pub async fn serve(context: Arc<Context>, body: Vec<u8>, reply: Reply) {
     reply.send(codec::encode(&response));
 }
 
-/// The newest header above `after`, waited for.
-async fn head(context: &Context, after: Height, wait_ms: u32) -> Response {
+/// The newest header above `after`; waits for it.
+async fn head(context: &NodeContext, after: Height, wait_ms: u32) -> Response {
     let mut tip = context.watch_tip();
     let wait = Duration::from_millis(wait_ms.min(HEAD_WAIT_MS_MAX).into());
     match tokio::time::timeout(wait, tip.wait_for(|tip| tip.height() > after)).await {
@@ -48,8 +48,8 @@ async fn head(context: &Context, after: Height, wait_ms: u32) -> Response {
     }
 }
 
-/// All but [`Request::Head`]. May read the disk.
-fn answer(context: &Context, request: Request) -> Response {
+/// Answers all requests except [`Request::Head`]. May read the disk.
+fn answer(context: &NodeContext, request: Request) -> Response {
     match request {
         Request::Head { .. } => Response::Refused(Refusal::Malformed),
         Request::Header { height } => {
@@ -65,7 +65,7 @@ fn answer(context: &Context, request: Request) -> Response {
         }
         Request::Submit { transaction } => match context.submit(transaction) {
             Ok(id) => Response::Submitted(id),
-            Err(error) => Response::Refused(Refusal::NotAccepted(shortened(&error.to_string()))),
+            Err(error) => Response::Refused(Refusal::NotAccepted(truncated(&error.to_string()))),
         },
         Request::Jobs => {
             let mut jobs = super::jobs::progress_of_all(context);
@@ -83,9 +83,9 @@ fn answer(context: &Context, request: Request) -> Response {
     }
 }
 
-/// The committee handovers from this epoch on, as many as there are and fit an answer.
+/// The committee handovers from this epoch on, as many as exist and fit into an answer.
 pub fn handovers(
-    context: &Context,
+    context: &NodeContext,
     from: Epoch,
     count: u16,
 ) -> BoundedVec<CommitteeHandover, HANDOVERS_MAX> {
@@ -106,9 +106,9 @@ pub fn handovers(
     BoundedVec::truncated(handovers)
 }
 
-/// The handover at the end of an epoch. The state names the committees of all epochs; the store has
+/// The handover at the end of an epoch. The state supplies the committees of all epochs, the store
 /// the headers.
-fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHandover> {
+fn handover(context: &NodeContext, tip: &Tip, epoch: Epoch) -> Option<CommitteeHandover> {
     let height =
         epoch::last_height(&context.params, epoch).filter(|height| *height <= tip.height())?;
     let (before, next) = (tip.state.committee(epoch)?, tip.state.committee(epoch.checked_add(1)?)?);
@@ -122,43 +122,45 @@ fn handover(context: &Context, tip: &Tip, epoch: Epoch) -> Option<CommitteeHando
 }
 
 /// The newest head as a checkpoint file.
-pub fn checkpoint(context: &Context) -> Option<Vec<u8>> {
+pub fn checkpoint(context: &NodeContext) -> Option<Vec<u8>> {
     let tip = context.tip();
     let FinalHeader { header, certificate } = tip.header.clone();
-    let committee =
-        tip.state.committee(epoch::of(&context.params, header.height.checked_add(1)?))?.clone();
+    let committee = tip
+        .state
+        .committee(epoch::at_height(&context.params, header.height.checked_add(1)?))?
+        .clone();
     Some(Checkpoint::new(header, certificate, committee, context.params.trust_period_ms).encode())
 }
 
-/// Entries of the newest state with their proofs, and the header they lead to.
+/// Entries of the newest state with their proofs, and the header that proves them.
 pub fn prove(
-    context: &Context,
+    context: &NodeContext,
     keys: &[Key],
 ) -> (FinalHeader, Vec<tequio_core::ledger::state::ProvedEntry>) {
     let tip = context.tip();
     (tip.header.clone(), keys.iter().map(|key| tip.state.prove(key)).collect())
 }
 
-/// This node and the full nodes that it is connected with.
-fn members(context: &Context) -> Vec<Member> {
-    let own = Member { node: context.id, agent: shortened(&super::agent()) };
+/// This node and the full nodes to which it is connected.
+fn members(context: &NodeContext) -> Vec<Member> {
+    let own = Member { node: context.id, agent: truncated(&super::agent()) };
     let full = context.full_nodes();
     let peers = context.network.peers().into_iter().filter(|p| full.contains(&p.id));
     let others = peers
-        .map(|p| Member { node: p.id, agent: shortened(p.agent.as_deref().unwrap_or_default()) });
+        .map(|p| Member { node: p.id, agent: truncated(p.agent.as_deref().unwrap_or_default()) });
     std::iter::once(own).chain(others).take(LIST_MAX).collect()
 }
 
-/// Addresses that connected peers claim for themselves: relays, or the coordinator of a job that is
-/// not over. The addresses of other peers are not given.
-fn addresses(context: &Context, of: AddressesOf) -> Vec<BoundedString<ADDRESS_LEN_MAX>> {
+/// Addresses that connected peers claim for themselves, if they are relays, or the coordinator of a
+/// job that is not over. Addresses of other peers are not returned.
+fn addresses(context: &NodeContext, of: AddressQuery) -> Vec<BoundedString<ADDRESS_LEN_MAX>> {
     let peers = match of {
-        AddressesOf::Coordinator(node) if coordinates(context, node) => {
+        AddressQuery::Coordinator(node) if is_coordinator(context, node) => {
             context.network.peer(node).into_iter().collect()
         }
-        AddressesOf::Coordinator(_) => Vec::new(),
-        AddressesOf::Relays => {
-            context.network.peers().into_iter().filter(reachable::is_relay).collect()
+        AddressQuery::Coordinator(_) => Vec::new(),
+        AddressQuery::Relays => {
+            context.network.peers().into_iter().filter(relay_reservations::is_relay).collect()
         }
     };
     let text = |peer: &PeerInfo| {
@@ -178,7 +180,7 @@ fn addresses(context: &Context, of: AddressesOf) -> Vec<BoundedString<ADDRESS_LE
 }
 
 /// Whether a node coordinates a job that is not over.
-fn coordinates(context: &Context, node: NodeId) -> bool {
+fn is_coordinator(context: &NodeContext, node: NodeId) -> bool {
     context
         .jobs()
         .iter()
@@ -196,8 +198,8 @@ fn found<E: std::fmt::Display>(result: Result<Option<Response>, E>) -> Response 
     }
 }
 
-/// As much of a text as there is room for.
-pub fn shortened<const N: usize>(text: &str) -> BoundedString<N> {
+/// The text, cut to the capacity of the result.
+pub fn truncated<const N: usize>(text: &str) -> BoundedString<N> {
     let mut end = text.len().min(N);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -1,11 +1,11 @@
-//! The one driver of core's machines on native hosts: a thread that owns a machine, feeds it inputs
-//! in the order in which they come, and performs its outputs. A machine that waits for the disk
-//! waits here and blocks nobody else.
+//! The driver of core's machines on native hosts: a thread that owns a machine, feeds it inputs in
+//! the order of arrival, and performs its outputs. A machine that waits for the disk blocks only
+//! its own thread.
 //!
-//! What peers tell brings its [`Share`] of the network's memory along. It comes back only once the
-//! machine has taken the message, so the network's own bounds on what waits are the bounds of this
-//! queue. What has come together is handed over together ([`Inbox::send_told`]): to wake a sleeping
-//! thread costs more than most messages do.
+//! Messages of peers carry a [`MemoryPermit`] of the network. It is released only after the machine
+//! has taken the message, so the network's bounds on unread messages also bound this queue.
+//! Messages that arrive together are delivered together ([`Inbox::send_from_peers`]), because
+//! waking a sleeping thread costs more than most messages.
 
 use std::{
     sync::{
@@ -17,28 +17,28 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tequio_core::{machine::Machine, types::TimeMs};
-use tequio_p2p::Share;
+use tequio_p2p::MemoryPermit;
 
-/// How long a machine without a deadline sleeps at most; it wakes for every input anyway.
-const IDLE: Duration = Duration::from_secs(60);
+/// Longest sleep of a machine without a deadline. Every input wakes it anyway.
+const IDLE_SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// Something for a machine's thread.
+/// A message to a machine's thread.
 #[derive(Debug)]
 enum Envelope<I> {
-    /// An input of our own.
-    Own(I),
-    /// What peers have told, and what goes with it; the share of the memory comes back as each is
+    /// A local input.
+    Local(I),
+    /// Messages of peers with their memory permits. Each permit is released when its message is
     /// taken.
-    Told(Vec<(I, Option<Share>)>),
-    /// The thread ends.
+    FromPeers(Vec<(I, Option<MemoryPermit>)>),
+    /// Ends the thread.
     Stop,
 }
 
-/// Hands inputs to a machine's thread.
+/// Sends inputs to a machine's thread.
 #[derive(Debug)]
 pub struct Inbox<I> {
     sender: Sender<Envelope<I>>,
-    /// What has been sent and not taken.
+    /// Inputs that are sent but not taken yet.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -49,23 +49,23 @@ impl<I> Clone for Inbox<I> {
 }
 
 impl<I> Inbox<I> {
-    /// An input of our own. Nothing happens if the thread has ended.
+    /// Sends a local input. Does nothing if the thread has ended.
     pub fn send(&self, input: I) {
-        self.put(1, Envelope::Own(input));
+        self.put(1, Envelope::Local(input));
     }
 
-    /// What peers have told, in its order, and the memory that each holds until the machine has
-    /// taken it. Inputs of our own that belong between them hold none.
-    pub fn send_told(&self, inputs: Vec<(I, Option<Share>)>) {
-        self.put(inputs.len(), Envelope::Told(inputs));
+    /// Sends messages of peers in their order. Each holds its memory permit until the machine has
+    /// taken it. Local inputs between them have no permit.
+    pub fn send_from_peers(&self, inputs: Vec<(I, Option<MemoryPermit>)>) {
+        self.put(inputs.len(), Envelope::FromPeers(inputs));
     }
 
-    /// Ends the thread after what it has been sent so far.
+    /// Ends the thread after the inputs sent so far.
     pub fn stop(&self) {
         self.put(0, Envelope::Stop);
     }
 
-    /// How many inputs wait for the machine.
+    /// Number of inputs that wait for the machine.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -76,110 +76,114 @@ impl<I> Inbox<I> {
     }
 }
 
-/// An inbox and what to give to [`spawn`].
-pub fn inbox<I>() -> (Inbox<I>, Mail<I>) {
+/// An inbox, and the receiver for [`spawn`].
+pub fn inbox<I>() -> (Inbox<I>, InboxReceiver<I>) {
     let (sender, receiver) = channel();
     let waiting = Arc::<AtomicUsize>::default();
-    (Inbox { sender, waiting: waiting.clone() }, Mail { receiver, waiting })
+    (Inbox { sender, waiting: waiting.clone() }, InboxReceiver { receiver, waiting })
 }
 
 /// The receiving end of an [`Inbox`].
 #[derive(Debug)]
-pub struct Mail<I> {
+pub struct InboxReceiver<I> {
     receiver: Receiver<Envelope<I>>,
     waiting: Arc<AtomicUsize>,
 }
 
 #[cfg(test)]
-impl<I> Mail<I> {
-    /// The inputs of our own that wait.
+impl<I> InboxReceiver<I> {
+    /// The waiting local inputs.
     pub fn waiting(&self) -> Vec<I> {
-        let own = |envelope| if let Envelope::Own(input) = envelope { Some(input) } else { None };
+        let own = |envelope| if let Envelope::Local(input) = envelope { Some(input) } else { None };
         self.receiver.try_iter().filter_map(own).collect()
     }
 }
 
-/// Performs what a machine asks for, and says what the machine's faults mean.
-pub trait Performer<M: Machine>: Send + 'static {
-    /// Performs an output. What it returns is handed in at once, before anything else.
-    fn perform(&mut self, machine: &M, output: M::Output) -> anyhow::Result<Option<M::Input>>;
+/// Performs a machine's outputs, and decides which of its errors are fatal.
+pub trait OutputHandler<M: Machine>: Send + 'static {
+    /// Performs an output. A returned input is handled at once, before any other.
+    fn handle_output(&mut self, machine: &M, output: M::Output)
+    -> anyhow::Result<Option<M::Input>>;
 
-    /// The input that says that time has passed.
+    /// The input that reports the passing of time.
     fn tick() -> M::Input;
 
-    /// Takes note of a refused input; an error ends the thread.
-    fn refused(&mut self, error: M::Error) -> anyhow::Result<()>;
+    /// Handles the error of a refused input. Returning an error ends the thread.
+    fn handle_error(&mut self, error: M::Error) -> anyhow::Result<()>;
 
-    /// Called when all outputs of an input are performed. True ends the thread.
-    fn settled(&mut self, machine: &M) -> bool {
+    /// Called after all outputs of an input are performed. True ends the thread.
+    fn should_stop(&mut self, machine: &M) -> bool {
         let _ = machine;
         false
     }
 }
 
-/// Starts the thread. `ended` learns why it ended; an error there is ours, and grave.
-pub fn spawn<M, P>(
+/// Starts the thread. `ended` receives the result; an error is local and fatal.
+pub fn spawn<M, H>(
     name: String,
     machine: M,
-    mail: Mail<M::Input>,
-    performer: P,
+    receiver: InboxReceiver<M::Input>,
+    handler: H,
     ended: impl FnOnce(anyhow::Result<()>) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>>
 where
     M: Machine + Send + 'static,
     M::Input: Send + 'static,
-    P: Performer<M>,
+    H: OutputHandler<M>,
 {
-    std::thread::Builder::new().name(name).spawn(move || ended(run(machine, &mail, performer)))
+    std::thread::Builder::new().name(name).spawn(move || ended(run(machine, &receiver, handler)))
 }
 
-fn run<M: Machine, P: Performer<M>>(
+fn run<M: Machine, H: OutputHandler<M>>(
     mut machine: M,
-    mail: &Mail<M::Input>,
-    mut performer: P,
+    receiver: &InboxReceiver<M::Input>,
+    mut handler: H,
 ) -> anyhow::Result<()>
 where
     M::Input: Send,
 {
     let mut clock = Clock::default();
-    let taken = || mail.waiting.fetch_sub(1, Ordering::Relaxed);
+    let taken = || receiver.waiting.fetch_sub(1, Ordering::Relaxed);
     let mut feed =
-        |machine: &mut M, performer: &mut P, input: Option<M::Input>| -> anyhow::Result<()> {
+        |machine: &mut M, handler: &mut H, input: Option<M::Input>| -> anyhow::Result<()> {
             let mut next = input;
             loop {
                 if let Some(input) = next.take()
                     && let Err(error) = machine.handle(clock.now_ms(), input)
                 {
-                    performer.refused(error)?;
+                    handler.handle_error(error)?;
                 }
                 let Some(output) = machine.poll() else { return Ok(()) };
-                next = performer.perform(machine, output)?;
+                next = handler.handle_output(machine, output)?;
             }
         };
-    // A restored machine has things to say before anything comes in.
-    feed(&mut machine, &mut performer, None)?;
-    let mut together = Vec::new().into_iter();
-    while !performer.settled(&machine) {
-        if let Some((input, share)) = together.next() {
+    // A restored machine may have outputs before its first input.
+    feed(&mut machine, &mut handler, None)?;
+    let mut batch = Vec::new().into_iter();
+    while !handler.should_stop(&machine) {
+        if let Some((input, permit)) = batch.next() {
             taken();
-            feed(&mut machine, &mut performer, Some(input))?;
-            drop::<Option<Share>>(share);
+            feed(&mut machine, &mut handler, Some(input))?;
+            drop::<Option<MemoryPermit>>(permit);
         } else {
             let wait = machine
                 .deadline()
-                .map_or(IDLE, |at| Duration::from_millis(at.saturating_sub(now_ms())));
-            match mail.receiver.recv_timeout(wait.clamp(Duration::from_millis(1), IDLE)) {
-                Ok(Envelope::Own(input)) => {
+                .map_or(IDLE_SLEEP_MAX, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+            match receiver
+                .receiver
+                .recv_timeout(wait.clamp(Duration::from_millis(1), IDLE_SLEEP_MAX))
+            {
+                Ok(Envelope::Local(input)) => {
                     taken();
-                    feed(&mut machine, &mut performer, Some(input))?;
+                    feed(&mut machine, &mut handler, Some(input))?;
                 }
-                Ok(Envelope::Told(inputs)) => together = inputs.into_iter(),
+                Ok(Envelope::FromPeers(inputs)) => batch = inputs.into_iter(),
                 Ok(Envelope::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
         if machine.deadline().is_some_and(|at| at <= now_ms()) {
-            feed(&mut machine, &mut performer, Some(P::tick()))?;
+            feed(&mut machine, &mut handler, Some(H::tick()))?;
         }
     }
     Ok(())
@@ -190,7 +194,7 @@ pub fn now_ms() -> TimeMs {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as TimeMs)
 }
 
-/// A clock that never goes back, whatever the system's does.
+/// A clock that never goes back, even if the system's clock does.
 #[derive(Debug, Default)]
 struct Clock(TimeMs);
 
@@ -207,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// Says what it is given, and wants to be called at once all the time.
+    /// Outputs its inputs; its deadline has always passed.
     #[derive(Default)]
     struct Echo(Vec<Option<u8>>);
 
@@ -230,11 +234,15 @@ mod tests {
         }
     }
 
-    /// Notes what the machine said, and how much waited then.
+    /// Records the machine's outputs, and how many inputs waited at each.
     struct Notes(Inbox<Option<u8>>, Sender<(Option<u8>, usize)>);
 
-    impl Performer<Echo> for Notes {
-        fn perform(&mut self, _: &Echo, said: Option<u8>) -> anyhow::Result<Option<Option<u8>>> {
+    impl OutputHandler<Echo> for Notes {
+        fn handle_output(
+            &mut self,
+            _: &Echo,
+            said: Option<u8>,
+        ) -> anyhow::Result<Option<Option<u8>>> {
             self.1.send((said, self.0.waiting()))?;
             Ok(None)
         }
@@ -243,21 +251,21 @@ mod tests {
             None
         }
 
-        fn refused(&mut self, error: Infallible) -> anyhow::Result<()> {
+        fn handle_error(&mut self, error: Infallible) -> anyhow::Result<()> {
             match error {}
         }
     }
 
     #[test]
-    fn what_is_sent_together_is_taken_one_by_one_in_its_order_with_time_in_between() {
-        let (inbox, mail) = inbox();
+    fn inputs_sent_together_are_taken_in_order_with_ticks_in_between() {
+        let (inbox, receiver) = inbox();
         let (notes, noted) = channel();
         inbox.send(Some(1));
-        inbox.send_told((2..5).map(|n| (Some(n), None)).collect());
+        inbox.send_from_peers((2..5).map(|n| (Some(n), None)).collect());
         inbox.send(Some(5));
         inbox.stop();
         assert_eq!(inbox.waiting(), 5);
-        run(Echo::default(), &mail, Notes(inbox, notes)).unwrap();
+        run(Echo::default(), &receiver, Notes(inbox, notes)).unwrap();
         let noted: Vec<_> = noted.into_iter().collect();
         let inputs: Vec<_> = noted.iter().filter(|(said, _)| said.is_some()).copied().collect();
         assert_eq!(inputs, [(Some(1), 4), (Some(2), 3), (Some(3), 2), (Some(4), 1), (Some(5), 0)]);

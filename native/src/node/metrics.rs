@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What a node counts.
+/// The metrics of a node.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub struct Metrics {
@@ -20,22 +20,22 @@ pub struct Metrics {
     pub blocks: Counter,
     pub transactions: Counter,
     pub submitted: Counter,
-    pub submit_rounds: Counter,
-    pub submit_checks: Counter,
-    pub told: Counter,
-    pub told_checks: Counter,
-    pub lanes: Counter,
-    pub lanes_accepted: Counter,
+    pub submit_batches: Counter,
+    pub submit_verifications: Counter,
+    pub peer_transactions: Counter,
+    pub peer_verifications: Counter,
+    pub units_computed: Counter,
+    pub units_accepted: Counter,
     pub results_rejected: Counter,
     pub audits: Counter,
     pub http_requests: Counter,
     pub http_limited: Counter,
     pub misbehaviour: Counter,
     pub path_changes: Family<[(&'static str, &'static str); 1], Counter>,
-    pub fallbacks: Counter,
-    pub ahead: Counter,
-    pub block_alone_ms: Gauge,
-    pub block_beside_ms: Gauge,
+    pub collector_fallbacks: Counter,
+    pub pipelined_votes: Counter,
+    pub sequential_block_ms: Gauge,
+    pub pipelined_block_ms: Gauge,
     pub contended: Gauge,
 }
 
@@ -52,22 +52,22 @@ impl Default for Metrics {
             blocks: Counter::default(),
             transactions: Counter::default(),
             submitted: Counter::default(),
-            submit_rounds: Counter::default(),
-            submit_checks: Counter::default(),
-            told: Counter::default(),
-            told_checks: Counter::default(),
-            lanes: Counter::default(),
-            lanes_accepted: Counter::default(),
+            submit_batches: Counter::default(),
+            submit_verifications: Counter::default(),
+            peer_transactions: Counter::default(),
+            peer_verifications: Counter::default(),
+            units_computed: Counter::default(),
+            units_accepted: Counter::default(),
             results_rejected: Counter::default(),
             audits: Counter::default(),
             http_requests: Counter::default(),
             http_limited: Counter::default(),
             misbehaviour: Counter::default(),
             path_changes: Family::default(),
-            fallbacks: Counter::default(),
-            ahead: Counter::default(),
-            block_alone_ms: Gauge::default(),
-            block_beside_ms: Gauge::default(),
+            collector_fallbacks: Counter::default(),
+            pipelined_votes: Counter::default(),
+            sequential_block_ms: Gauge::default(),
+            pipelined_block_ms: Gauge::default(),
             contended: Gauge::default(),
         };
         let m = &metrics;
@@ -92,28 +92,32 @@ impl Default for Metrics {
         registry.register(
             "submit_rounds",
             "Rounds in which they were checked",
-            m.submit_rounds.clone(),
+            m.submit_batches.clone(),
         );
         registry.register(
             "submit_checks",
             "Checks of signatures, of any number at once",
-            m.submit_checks.clone(),
+            m.submit_verifications.clone(),
         );
         registry.register(
             "told",
             "Transactions that full nodes have told and were new here",
-            m.told.clone(),
+            m.peer_transactions.clone(),
         );
         registry.register(
             "told_checks",
             "Checks of their signatures, of any number at once",
-            m.told_checks.clone(),
+            m.peer_verifications.clone(),
         );
-        registry.register("lanes_computed", "Lanes computed by this node", m.lanes.clone());
+        registry.register(
+            "lanes_computed",
+            "Lanes computed by this node",
+            m.units_computed.clone(),
+        );
         registry.register(
             "lanes_accepted",
             "Lanes accepted by this node's jobs",
-            m.lanes_accepted.clone(),
+            m.units_accepted.clone(),
         );
         registry.register(
             "results_rejected",
@@ -136,19 +140,23 @@ impl Default for Metrics {
         registry.register(
             "fallbacks",
             "Heights whose collector did not answer in time",
-            m.fallbacks.clone(),
+            m.collector_fallbacks.clone(),
         );
         registry.register(
             "ahead",
             "Heights voted for before the one below was final",
-            m.ahead.clone(),
+            m.pipelined_votes.clone(),
         );
         registry.register(
             "block_alone_ms",
             "Mean from vote to finality, alone",
-            m.block_alone_ms.clone(),
+            m.sequential_block_ms.clone(),
         );
-        registry.register("block_beside_ms", "Likewise, beside another", m.block_beside_ms.clone());
+        registry.register(
+            "block_beside_ms",
+            "Likewise, beside another",
+            m.pipelined_block_ms.clone(),
+        );
         registry.register(
             "processors_contended",
             "1 while tasks wait for a processor half of the time",
@@ -160,12 +168,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The path to a connected peer has changed.
+    /// Records a change of the path to a connected peer.
     pub fn path_changed(&self, reason: &tequio_p2p::PathReason) {
         self.path_changes.get_or_create(&[("reason", reason.as_str())]).inc();
     }
 
-    /// OpenMetrics text.
+    /// The metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut out = String::new();
         // Writing into a String does not fail.

@@ -1,16 +1,19 @@
-//! A running full node: the machines of core, each with its driver, around one [`Context`].
+//! A running full node: the machines of core, each with its driver, around one [`NodeContext`].
 //!
 //! Start order: lock, keys, store, network, consensus, then everything that follows the head. A
-//! crash at any point loses nothing that has been promised; an orderly stop only says goodbye.
+//! crash at any point loses no promise that the node has made. An orderly stop only closes
+//! connections cleanly.
 
-pub mod admission;
 pub mod audit;
 mod blocking;
 pub mod consensus;
 pub mod context;
 pub mod coordinator;
+mod coordinator_discovery;
+mod cpu_pressure;
+pub mod devnet_peers;
+mod error_hints;
 pub mod events;
-mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod handovers;
@@ -19,19 +22,17 @@ pub mod light;
 pub mod machine;
 pub mod mempool;
 pub mod metrics;
-pub mod neighbours;
 pub mod objects;
-mod pressure;
 pub mod prune;
-pub mod queue;
-mod reach;
-mod reachable;
+mod relay_reservations;
 mod router;
-pub mod snapshot;
-pub mod snapshots;
+pub mod signature_batcher;
+pub mod snapshot_cache;
+pub mod state_sync;
 pub mod sync;
-pub mod transactor;
+pub mod transaction_submitter;
 pub mod worker;
+pub mod write_outbox;
 
 use crate::{
     config::Config,
@@ -39,8 +40,8 @@ use crate::{
     store::{self, Store, WriteFailure},
 };
 use anyhow::Context as _;
-use context::{Context, Parts, Tip};
-use neighbours::PeerName;
+use context::{ContextParts, NodeContext, Tip};
+use devnet_peers::ConfiguredPeer;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -48,21 +49,21 @@ use std::{
 };
 use tequio_core::ledger::genesis::{Checkpoint, FILE_LEN_MAX, GenesisFile};
 use tequio_host::{DirectoryLock, files};
-use tequio_p2p::{Channel, Multiaddr, WebRtcCertificate, identity};
+use tequio_p2p::{Multiaddr, NotificationProtocol, WebRtcCertificate, identity};
 use tokio::{sync::oneshot, task::JoinSet};
 
-/// Name of the genesis in a node's directory, or above it.
+/// Name of the genesis file in a node's directory, or in the directory above it.
 pub const GENESIS_FILE: &str = "genesis.bin";
-/// Name of the checkpoint in a node's directory, or above it.
+/// Name of the checkpoint file in a node's directory, or in the directory above it.
 pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
 const WEBRTC_FILE: &str = "webrtc.pem";
 
-/// A node that runs.
+/// A running node.
 #[derive(Debug)]
 pub struct Node {
-    /// Shared by its parts.
-    pub context: Arc<Context>,
-    /// Addresses it listens on, with its peer id.
+    /// State shared by the node's parts.
+    pub context: Arc<NodeContext>,
+    /// Listening addresses, with the node's peer id.
     pub listen: Vec<Multiaddr>,
     replica: machine::Inbox<tequio_core::consensus::Input>,
     worker: machine::Inbox<tequio_core::scheduler::worker::Input>,
@@ -72,7 +73,7 @@ pub struct Node {
     _lock: DirectoryLock,
 }
 
-/// How this program introduces itself.
+/// Agent string of this program.
 pub fn agent() -> String {
     format!("{}{}", context::AGENT_PREFIX, env!("CARGO_PKG_VERSION"))
 }
@@ -82,7 +83,7 @@ impl Node {
     pub async fn start(dir: &Path, config: &Config, keys: Keys) -> anyhow::Result<Self> {
         let lock = DirectoryLock::take(dir)?;
         let genesis = read_public(dir, GENESIS_FILE)?;
-        let start = GenesisFile::decode(&genesis).and_then(|g| g.start());
+        let start = GenesisFile::decode(&genesis).and_then(|g| g.build_state());
         let start = start.with_context(|| {
             format!(
                 "{} is damaged, or not a genesis; copy it again from another node",
@@ -91,7 +92,7 @@ impl Node {
         })?;
         let checkpoint = read_public(dir, CHECKPOINT_FILE)?;
         if let Err(error) = Checkpoint::open(&checkpoint, None, machine::now_ms()) {
-            // The store knows where the chain stands; only a node that was away for long needs the
+            // The store has the head of the chain; only a node that was offline for long needs the
             // file.
             tracing::warn!(%error, "{CHECKPOINT_FILE}; once the node is at the head, `tequio checkpoint export` makes a newer one");
         }
@@ -101,15 +102,15 @@ impl Node {
         let peers = config
             .peers
             .iter()
-            .map(|peer| PeerName::parse(dir, peer))
+            .map(|peer| ConfiguredPeer::parse(dir, peer))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let (network, mut events) = tequio_p2p::spawn(network_config(dir, config, &peers, &keys)?)?;
         let tip = Tip::new(head.header, head.state);
         let params = start.params;
         let (snapshot_when_behind, keystore) =
             (config.snapshot_when_behind, dir.join(keys::FILE_NAME));
-        let (replica, replica_mail) = machine::inbox();
-        let parts = Parts {
+        let (replica, replica_receiver) = machine::inbox();
+        let parts = ContextParts {
             keys,
             params,
             checkpoint,
@@ -120,49 +121,49 @@ impl Node {
             keystore,
             replica: replica.clone(),
         };
-        let context = Arc::new(Context::new(parts));
+        let context = Arc::new(NodeContext::new(parts));
 
-        let (worker, worker_mail) = machine::inbox();
+        let (worker, worker_receiver) = machine::inbox();
         let (fail, failed) = oneshot::channel();
         let ended = move |result| drop(fail.send(result));
-        let replica_thread = consensus::start(&context, config, &replica, replica_mail, ended)?;
+        let replica_thread = consensus::start(&context, config, &replica, replica_receiver, ended)?;
         worker::start(
             &context,
             &worker,
-            worker_mail,
+            worker_receiver,
             config.workers.try_into().unwrap_or(u8::MAX),
         )?;
 
         let mut tasks = JoinSet::new();
         for peer in peers {
-            if let PeerName::Directory(peer) = peer {
-                tasks.spawn(neighbours::keep(context.network.clone(), peer));
+            if let ConfiguredPeer::Directory(peer) = peer {
+                tasks.spawn(devnet_peers::stay_connected(context.network.clone(), peer));
             }
         }
-        if let Some(tells) = events.take_tells(Channel::Consensus) {
-            tasks.spawn(consensus::listen(context.clone(), replica.clone(), tells));
+        if let Some(notifications) = events.take_notifications(NotificationProtocol::Consensus) {
+            tasks.spawn(consensus::listen(context.clone(), replica.clone(), notifications));
         }
-        if let Some(tells) = events.take_tells(Channel::Mempool) {
-            tasks.spawn(mempool::listen(context.clone(), tells));
+        if let Some(notifications) = events.take_notifications(NotificationProtocol::Mempool) {
+            tasks.spawn(mempool::listen(context.clone(), notifications));
         }
         tasks.spawn(router::run(context.clone(), events));
-        tasks.spawn(reachable::run(context.clone(), relays(&config.relays)?));
-        tasks.spawn(reach::run(context.clone()));
-        tasks.spawn(mempool::gossip(context.clone()));
-        tasks.spawn(objects::hold(context.clone()));
-        tasks.spawn(jobs::ask(context.clone()));
+        tasks.spawn(relay_reservations::run(context.clone(), relays(&config.relays)?));
+        tasks.spawn(coordinator_discovery::run(context.clone()));
+        tasks.spawn(mempool::disseminate(context.clone()));
+        tasks.spawn(objects::replicate(context.clone()));
+        tasks.spawn(jobs::poll_coordinators(context.clone()));
         tasks.spawn(coordinator::run(context.clone()));
         tasks.spawn(audit::run(context.clone()));
-        tasks.spawn(queue::run(context.clone()));
+        tasks.spawn(write_outbox::run(context.clone()));
         tasks.spawn(prune::run(context.clone(), config.keep_blocks));
         tasks.spawn(sync::follow(context.clone(), replica.clone()));
-        tasks.spawn(handovers::keep(context.clone()));
+        tasks.spawn(handovers::backfill(context.clone()));
         let listen = listen(&context, config).await?;
         Ok(Self { context, listen, replica, worker, replica_thread, failed, tasks, _lock: lock })
     }
 
-    /// Comes back when the node cannot go on. A disk that takes no more is the cause of whatever
-    /// follows from it.
+    /// Returns when the node cannot go on. A failed write is reported as the cause of all errors
+    /// that follow from it.
     pub async fn failed(&mut self) -> anyhow::Error {
         let mut failures = self.context.store.failures();
         let ended = tokio::select! {
@@ -181,7 +182,7 @@ impl Node {
         }
     }
 
-    /// Stops in order: no new work, the last write to its end, then the network.
+    /// Stops in order: no new work, completion of the last write, then the network.
     pub async fn stop(mut self) {
         self.worker.stop();
         for job in self.context.coordinators.jobs() {
@@ -199,7 +200,8 @@ fn cause(failure: &Option<WriteFailure>) -> anyhow::Error {
     failure.clone().map_or_else(|| anyhow::anyhow!("the store fails"), anyhow::Error::new)
 }
 
-/// A file of the directory, or of the one above it, as `tequio init --devnet` lays them.
+/// Reads a file of the directory, or of the directory above it, where `tequio init --devnet` puts
+/// it.
 pub(crate) fn read_public(dir: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let path = public(dir, name);
     files::read_capped(&path, FILE_LEN_MAX).with_context(|| {
@@ -220,18 +222,18 @@ fn public(dir: &Path, name: &str) -> PathBuf {
 fn network_config(
     dir: &Path,
     config: &Config,
-    peers: &[PeerName],
+    peers: &[ConfiguredPeer],
     keys: &Keys,
 ) -> anyhow::Result<tequio_p2p::Config> {
     let mut network = tequio_p2p::Config::new(*keys.node.to_bytes());
     network.agent = agent();
-    network.keep = relays(&config.relays)?;
-    network.keep.extend(peers.iter().filter_map(|peer| match peer {
-        PeerName::Address(addr) => Some(addr.clone()),
-        PeerName::Directory(_) => None,
+    network.persistent_peers = relays(&config.relays)?;
+    network.persistent_peers.extend(peers.iter().filter_map(|peer| match peer {
+        ConfiguredPeer::Address(addr) => Some(addr.clone()),
+        ConfiguredPeer::Directory(_) => None,
     }));
-    network.external = addresses(&config.external)?;
-    network.relay = reachable::relay_limits(config.circuits);
+    network.external_addrs = addresses(&config.external)?;
+    network.relay = relay_reservations::relay_limits(config.circuits);
     if config.listen.iter().any(|a| a.contains("webrtc-direct")) {
         network.webrtc = Some(webrtc_certificate(&dir.join(WEBRTC_FILE))?);
     }
@@ -249,7 +251,8 @@ fn addresses<'a>(texts: impl IntoIterator<Item = &'a String>) -> anyhow::Result<
         .collect()
 }
 
-/// Relays to be reachable through. Their addresses name them: a circuit is bound to its relay.
+/// Parses the configured relays. Each address must name its relay, because a circuit is bound to
+/// it.
 fn relays(texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
     let relays = addresses(texts)?;
     match relays.iter().find(|relay| identity::node_of(relay).is_none()) {
@@ -260,7 +263,7 @@ fn relays(texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
     }
 }
 
-/// The certificate's hash is part of the node's address, so it is kept.
+/// Loads or creates the certificate. It is stored because its hash is part of the node's address.
 fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
     const LEN_MAX: usize = 64 * 1024;
     if path.exists() {
@@ -280,8 +283,8 @@ fn webrtc_certificate(path: &Path) -> anyhow::Result<WebRtcCertificate> {
     Ok(certificate)
 }
 
-/// Opens the sockets.
-async fn listen(context: &Arc<Context>, config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
+/// Opens the listening sockets.
+async fn listen(context: &Arc<NodeContext>, config: &Config) -> anyhow::Result<Vec<Multiaddr>> {
     let mut listening = Vec::new();
     for addr in addresses(&config.listen)? {
         let actual = context.network.listen(addr.clone()).await.with_context(|| {

@@ -1,9 +1,8 @@
-//! Objects that full nodes keep: the data of every running job, and what every finished one has
-//! left: model and record, or answers.
-//! They are fetched from the job's coordinator or any other full node; what does not hash to its
-//! name is refused.
+//! Objects that full nodes replicate: the data of every running job, and the output of every
+//! finished one: model and record, or answers. They are fetched from the job's coordinator or any
+//! other full node. Bytes that do not match the CID are refused.
 
-use super::{blocking::blocking, context::Context};
+use super::{blocking::blocking, context::NodeContext};
 use crate::store::{ReadError, StoreError};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tequio_core::{
@@ -20,16 +19,16 @@ use tequio_core::{
 use tequio_p2p::Protocol;
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
-/// Between tries to fetch what nobody had.
-const AGAIN: Duration = Duration::from_secs(2);
+/// Pause between attempts to fetch an object that no peer had.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Why an object is not here.
+/// Why an object is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No connected node gave it.
+    /// No connected node had it.
     #[error("no connected node has object {0}")]
-    Nowhere(Cid),
-    /// What it says is not what it should be.
+    NotFound(Cid),
+    /// The contents are malformed.
     #[error("{0}")]
     Read(#[from] ReadError),
 }
@@ -40,21 +39,24 @@ impl From<StoreError> for FetchError {
     }
 }
 
-/// Puts blocks made here into the store.
-pub async fn keep(context: &Arc<Context>, blocks: Vec<Block>) -> Result<(), FetchError> {
+/// Stores blocks that this node made.
+pub async fn store_blocks(
+    context: &Arc<NodeContext>,
+    blocks: Vec<Block>,
+) -> Result<(), FetchError> {
     let verify = |b: Block| Unverified::new(b).verify();
     let blocks =
         blocks.into_iter().map(verify).collect::<Result<Vec<_>, _>>().map_err(ReadError::from)?;
     put(context, blocks).await
 }
 
-async fn put(context: &Arc<Context>, blocks: Vec<Verified<Block>>) -> Result<(), FetchError> {
+async fn put(context: &Arc<NodeContext>, blocks: Vec<Verified<Block>>) -> Result<(), FetchError> {
     Ok(blocking(context, move |context| context.store.put_objects(&blocks)).await?)
 }
 
-/// The contents under a name, from the store or from peers; then they are in the store.
+/// The contents under a CID, from the store or from peers. Fetched contents are stored.
 pub async fn fetch_contents(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     cid: Cid,
     first: NodeId,
 ) -> Result<Vec<u8>, FetchError> {
@@ -70,14 +72,14 @@ pub async fn fetch_contents(
             blocks.push(fetch(context, part, first).await?);
         }
     }
-    // All at once: where the first block is, the others are.
+    // In one write: if the first block is stored, the others are too.
     put(context, blocks).await?;
-    Ok(tokio::task::spawn_blocking(read).await.map_err(|_| FetchError::Nowhere(cid))??)
+    Ok(tokio::task::spawn_blocking(read).await.map_err(|_| FetchError::NotFound(cid))??)
 }
 
 /// A single block, from the store or from peers. It is not stored.
 pub async fn fetch(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     cid: Cid,
     first: NodeId,
 ) -> Result<Verified<Block>, FetchError> {
@@ -100,49 +102,49 @@ pub async fn fetch(
             Err(error) => tracing::warn!(peer = %peer.short(), %error, "a peer sent wrong bytes"),
         }
     }
-    Err(FetchError::Nowhere(cid))
+    Err(FetchError::NotFound(cid))
 }
 
-/// Fetches what the ledger's jobs name, until the node stops.
-pub async fn hold(context: Arc<Context>) {
+/// Fetches the objects that the ledger's jobs name, until the node stops.
+pub async fn replicate(context: Arc<NodeContext>) {
     let mut held = BTreeSet::new();
     let mut tips = context.watch_tip();
     loop {
         let mut missing = false;
         for (_, job) in context.jobs() {
-            missing |= !hold_job(&context, &job, &mut held).await;
+            missing |= !replicate_job(&context, &job, &mut held).await;
         }
         if missing {
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         } else if tips.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// Whether all of a job's objects are here.
-async fn hold_job(context: &Arc<Context>, job: &Job, held: &mut BTreeSet<Cid>) -> bool {
+/// Fetches the missing objects of a job. Returns whether all are stored.
+async fn replicate_job(context: &Arc<NodeContext>, job: &Job, held: &mut BTreeSet<Cid>) -> bool {
     let first = job.coordinator;
     let mut all = match job.status {
         JobStatus::Running | JobStatus::Pending { .. } => {
-            hold_contents(context, job.spec.dataset, first, held).await
+            ensure_contents(context, job.spec.dataset, first, held).await
         }
         JobStatus::Final { .. } | JobStatus::Failed { .. } => true,
     };
     if let JobStatus::Pending { result, .. } | JobStatus::Final { result, .. } = &job.status {
-        all &= hold_block(context, result.output.cid(), first, held).await;
+        all &= ensure_block(context, result.output.cid(), first, held).await;
         if let Some(trained) = result.output.model() {
-            all &= hold_block(context, trained.record, first, held).await;
+            all &= ensure_block(context, trained.record, first, held).await;
             if let Some(weights) = weights_of(context, trained.model) {
-                all &= hold_contents(context, weights, first, held).await;
+                all &= ensure_contents(context, weights, first, held).await;
             }
         }
     }
     all
 }
 
-async fn hold_block(
-    context: &Arc<Context>,
+async fn ensure_block(
+    context: &Arc<NodeContext>,
     cid: Cid,
     first: NodeId,
     held: &mut BTreeSet<Cid>,
@@ -160,8 +162,8 @@ async fn hold_block(
     }
 }
 
-async fn hold_contents(
-    context: &Arc<Context>,
+async fn ensure_contents(
+    context: &Arc<NodeContext>,
     cid: Cid,
     first: NodeId,
     held: &mut BTreeSet<Cid>,
@@ -181,8 +183,8 @@ async fn hold_contents(
     }
 }
 
-/// The name of a model's exact weights.
-fn weights_of(context: &Context, model: Cid) -> Option<Cid> {
+/// The CID of a model's exact weights.
+fn weights_of(context: &NodeContext, model: Cid) -> Option<Cid> {
     if model.codec != CidCodec::DagCbor {
         return None;
     }

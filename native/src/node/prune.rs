@@ -1,22 +1,22 @@
-//! Keeps the store from growing without end, where its operator wants that: the blocks below a kept
-//! state go, in steps that make no decision wait.
+//! Bounds the size of the store if its operator requests it: blocks below a replay base are
+//! removed, in steps that delay no decision.
 //!
-//! A state is written beside the chain when its height comes, and becomes the kept one once
-//! `keep_blocks` blocks follow it. So at least that many blocks are here, at most about twice as
-//! many, and they can always be replayed from it.
+//! A state is written beside the chain at its height, and becomes the replay base once
+//! `keep_blocks` blocks follow it. So the store keeps at least that many blocks and at most about
+//! twice as many, and can always replay them from the replay base.
 
-use super::context::Context;
+use super::context::NodeContext;
 use crate::store::StoreError;
 use std::sync::Arc;
 use tequio_core::{ledger::state::RECENT_BLOCKS, types::Height};
 
-/// Least blocks to keep: the state speaks of so many.
+/// Least number of blocks to keep: the state refers to this many.
 pub const KEEP_BLOCKS_MIN: Height = RECENT_BLOCKS;
 /// Blocks removed in one write.
 const BLOCKS_AT_ONCE: usize = 64;
 
-/// Prunes until the node stops. `keep_blocks` 0 keeps all that is here.
-pub async fn run(context: Arc<Context>, keep_blocks: Height) {
+/// Prunes until the node stops. `keep_blocks` 0 keeps all blocks.
+pub async fn run(context: Arc<NodeContext>, keep_blocks: Height) {
     let mut tips = context.watch_tip();
     loop {
         let context = context.clone();
@@ -33,10 +33,10 @@ pub async fn run(context: Arc<Context>, keep_blocks: Height) {
     }
 }
 
-/// One write, if one is due. Says whether another may be due at once.
-fn step(context: &Context, keep_blocks: Height) -> Result<bool, StoreError> {
+/// Performs one write if it is due. Returns whether another may be due at once.
+fn step(context: &NodeContext, keep_blocks: Height) -> Result<bool, StoreError> {
     let store = &context.store;
-    // Also without the option: a state that was fetched whole leaves older blocks behind.
+    // Even without the option: older blocks may remain below a fetched state.
     if store.prune_blocks(BLOCKS_AT_ONCE)? > 0 {
         return Ok(true);
     }
@@ -44,15 +44,15 @@ fn step(context: &Context, keep_blocks: Height) -> Result<bool, StoreError> {
         return Ok(false);
     }
     let tip = context.tip();
-    match store.next_kept()? {
+    match store.next_replay_base()? {
         Some(next) if tip.height() >= next + keep_blocks => {
-            store.keep_next()?;
+            store.promote_next_replay_base()?;
             tracing::info!(lowest = next + 1, "older blocks go");
             Ok(true)
         }
         Some(_) => Ok(false),
         None => {
-            store.write_next(&tip.header, &tip.state)?;
+            store.write_next_replay_base(&tip.header, &tip.state)?;
             tracing::debug!(height = tip.height(), "a state is kept to replay from");
             Ok(true)
         }

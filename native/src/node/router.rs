@@ -1,24 +1,25 @@
-//! Takes the network's events to the parts of the node that they concern.
+//! Routes the network's events to the parts of the node.
 
-use super::{context::Context, coordinator, light, mempool, sync};
+use super::{context::NodeContext, coordinator, light, mempool, sync};
 use std::sync::Arc;
 use tequio_p2p::{Event, Events, Protocol};
 
-/// Answers events until the network ends.
-pub async fn run(context: Arc<Context>, mut events: Events) {
+/// Handles events until the network ends.
+pub async fn run(context: Arc<NodeContext>, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Inbound { peer, protocol, body, reply } => match protocol {
-                // What is told on channels wants no answer, and does not come this way.
+            Event::InboundRequest { peer, protocol, body, reply } => match protocol {
+                // Notification protocols expect no response and do not arrive as requests.
                 Protocol::Consensus | Protocol::Mempool => drop(reply),
                 Protocol::Work => coordinator::receive(&context, peer, body, reply),
                 Protocol::Light => drop(tokio::spawn(light::serve(context.clone(), body, reply))),
                 Protocol::Sync => drop(tokio::spawn(sync::serve(context.clone(), body, reply))),
-                Protocol::Want => {
+                Protocol::GetTransactions => {
                     drop(tokio::spawn(mempool::serve(context.clone(), peer, body, reply)))
                 }
             },
-            // Addresses are for `tequio status`: a log outlives a connection.
+            // No addresses in the log, because it outlives the connection; `tequio status` shows
+            // them.
             Event::Connected { peer, path, .. } => {
                 tracing::info!(peer = %peer.short(), ?path, "connected")
             }
@@ -32,7 +33,7 @@ pub async fn run(context: Arc<Context>, mut events: Events) {
             }
             Event::Disconnected { peer, reason } => {
                 tracing::info!(peer = %peer.short(), ?reason, "disconnected");
-                context.coordinators.gone(peer);
+                context.coordinators.worker_disconnected(peer);
             }
             Event::Listening { addr } => tracing::info!(%addr, "listening"),
             Event::ListenEnded { addr, cause } => {

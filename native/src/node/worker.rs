@@ -1,10 +1,10 @@
-//! Computes for the jobs of the network: the worker machine on a thread of its own, its lanes on
-//! blocking threads, at most as many at a time as the operator allows.
+//! Computes work units for the jobs of the network: the worker machine on its own thread, its units
+//! on blocking threads, at most as many at a time as the operator allows.
 
 use super::{
-    context::Context,
+    context::NodeContext,
     coordinator,
-    machine::{self, Inbox, Mail, Performer},
+    machine::{self, Inbox, InboxReceiver, OutputHandler},
 };
 use std::{sync::Arc, time::Duration};
 use tequio_core::{
@@ -12,7 +12,7 @@ use tequio_core::{
     ledger::job::JobStatus,
     scheduler::{
         coordinator::ComputeFailed,
-        worker::{Config, Event, Failed, Input, Offer, Output, Worker},
+        worker::{Config, Event, Input, Offer, Output, RequestFailed, Worker},
     },
     types::NodeId,
     wire::work::{RESPONSE_LEN_MAX, RejectionKind, Request, Response},
@@ -20,31 +20,34 @@ use tequio_core::{
 use tequio_p2p::Protocol;
 use tokio::runtime::Handle;
 
-/// Coordinators hold questions back while there is nothing to do.
+/// Longer than coordinators hold a request while there is no work.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Starts the worker's thread.
 pub fn start(
-    context: &Arc<Context>,
+    context: &Arc<NodeContext>,
     inbox: &Inbox<Input>,
-    mail: Mail<Input>,
+    receiver: InboxReceiver<Input>,
     slots: u8,
 ) -> anyhow::Result<()> {
     let mut config = Config::new(context.id, *tequio_host::random()?);
     config.slots = slots;
-    let performer =
-        Working { context: context.clone(), inbox: inbox.clone(), runtime: Handle::current() };
-    machine::spawn("worker".into(), Worker::new(config), mail, performer, |ended| {
+    let handler = WorkerOutputs {
+        context: context.clone(),
+        inbox: inbox.clone(),
+        runtime: Handle::current(),
+    };
+    machine::spawn("worker".into(), Worker::new(config), receiver, handler, |ended| {
         if let Err(error) = ended {
             tracing::error!(error = format!("{error:#}"), "the worker has stopped");
         }
     })?;
-    tokio::spawn(offer(context.clone(), inbox.clone()));
+    tokio::spawn(announce_running_jobs(context.clone(), inbox.clone()));
     Ok(())
 }
 
-/// Tells the worker of the running jobs, whenever they change.
-async fn offer(context: Arc<Context>, inbox: Inbox<Input>) {
+/// Sends the running jobs to the worker whenever they change.
+async fn announce_running_jobs(context: Arc<NodeContext>, inbox: Inbox<Input>) {
     let mut tips = context.watch_tip();
     let mut before = Vec::new();
     loop {
@@ -62,18 +65,18 @@ async fn offer(context: Arc<Context>, inbox: Inbox<Input>) {
     }
 }
 
-struct Working {
-    context: Arc<Context>,
+struct WorkerOutputs {
+    context: Arc<NodeContext>,
     inbox: Inbox<Input>,
     runtime: Handle,
 }
 
-impl Performer<Worker> for Working {
+impl OutputHandler<Worker> for WorkerOutputs {
     fn tick() -> Input {
         Input::Tick
     }
 
-    fn perform(&mut self, _: &Worker, output: Output) -> anyhow::Result<Option<Input>> {
+    fn handle_output(&mut self, _: &Worker, output: Output) -> anyhow::Result<Option<Input>> {
         match output {
             Output::Request { id, to, request } if to == self.context.id => {
                 coordinator::receive_own(&self.context, &self.inbox, id, request);
@@ -81,24 +84,24 @@ impl Performer<Worker> for Working {
             Output::Request { id, to, request } => {
                 let (context, inbox) = (self.context.clone(), self.inbox.clone());
                 self.runtime.spawn(async move {
-                    let outcome = ask(&context, to, &request).await;
+                    let outcome = send_request(&context, to, &request).await;
                     inbox.send(Input::Response { id, outcome });
                 });
             }
-            Output::Compute { unit, task } => {
+            Output::Compute { compute_id, task } => {
                 let (context, inbox) = (self.context.clone(), self.inbox.clone());
                 self.runtime.spawn_blocking(move || {
                     let product = task.run().map_err(|_| ComputeFailed);
-                    context.metrics.lanes.inc();
-                    inbox.send(Input::Computed { unit, product });
+                    context.metrics.units_computed.inc();
+                    inbox.send(Input::Computed { compute_id, output: product });
                 });
             }
-            Output::Event(event) => tell(&event),
+            Output::Event(event) => log_event(&event),
         }
         Ok(None)
     }
 
-    fn refused(
+    fn handle_error(
         &mut self,
         error: <Worker as tequio_core::machine::Machine>::Error,
     ) -> anyhow::Result<()> {
@@ -107,28 +110,32 @@ impl Performer<Worker> for Working {
     }
 }
 
-async fn ask(context: &Context, to: NodeId, request: &Request) -> Result<Response, Failed> {
+async fn send_request(
+    context: &NodeContext,
+    to: NodeId,
+    request: &Request,
+) -> Result<Response, RequestFailed> {
     let body = codec::encode(request);
     let body = context.network.request(to, Protocol::Work, body, REQUEST_TIMEOUT).await.map_err(
         |error| {
             tracing::debug!(coordinator = %to.short(), %error, "no answer");
-            Failed
+            RequestFailed
         },
     )?;
-    codec::decode(&body, RESPONSE_LEN_MAX).map_err(|_| Failed)
+    codec::decode(&body, RESPONSE_LEN_MAX).map_err(|_| RequestFailed)
 }
 
-fn tell(event: &Event) {
+fn log_event(event: &Event) {
     match event {
-        Event::Accepted { job, round, lane, .. } => {
-            tracing::trace!(?job, round, lane, "own lane accepted")
+        Event::Accepted { job, round, unit, .. } => {
+            tracing::trace!(?job, round, unit, "own unit accepted")
         }
-        Event::Rejected { job, round, lane, reason } if reason.kind() == RejectionKind::Late => {
-            tracing::info!(?job, round, lane, "own result came too late");
+        Event::Rejected { job, round, unit, reason } if reason.kind() == RejectionKind::Late => {
+            tracing::info!(?job, round, unit, "own result came too late");
         }
-        Event::Rejected { job, round, lane, reason } => {
-            tracing::warn!(?job, round, lane, %reason, "own result refused: is this machine sound?");
+        Event::Rejected { job, round, unit, reason } => {
+            tracing::warn!(?job, round, unit, %reason, "own result refused: is this machine sound?");
         }
-        Event::Lost { job, round, lane } => tracing::debug!(?job, round, lane, "lease lost"),
+        Event::Lost { job, round, unit } => tracing::debug!(?job, round, unit, "lease lost"),
     }
 }

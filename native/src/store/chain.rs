@@ -2,16 +2,16 @@
 
 use super::{
     Store, StoreError,
-    entries::Unmerged,
-    tables::{BLOCKS, CHANGES, ENTRIES, HEAD_KEY, HEADERS, LOG, LOWEST_KEY, META},
+    state_table::UnmergedChanges,
+    tables::{BLOCKS, CHANGES, CONSENSUS_WAL, ENTRIES, HEAD_KEY, HEADERS, LOWEST_KEY, META},
 };
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tequio_core::{
     codec::{self, BoundedVec},
     ledger::{
-        Block, Certificate, Change, Receipt, SignedTransaction, State,
+        Block, Certificate, Receipt, SignedTransaction, State, StateChange,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX},
-        genesis::Start,
+        genesis::GenesisState,
         state::ENTRY_LEN_MAX,
     },
     types::Height,
@@ -20,50 +20,50 @@ use tequio_core::{
 
 pub(super) const HEADER_LEN_MAX: usize = 4096;
 
-/// A block that has become final, with everything that follows from it.
+/// A final block with its effects.
 #[derive(Clone, Copy, Debug)]
 pub struct FinalBlock<'a> {
     /// The block.
     pub block: &'a Block,
-    /// Makes it final.
+    /// The commit certificate that makes the block final.
     pub certificate: &'a Certificate,
-    /// Entries that it changes.
-    pub changes: &'a [Change],
-    /// What became of its transactions.
+    /// State entries that the block changes.
+    pub changes: &'a [StateChange],
+    /// Receipts of the block's transactions.
     pub receipts: &'a [Receipt],
 }
 
-/// Where the chain stands.
+/// The head of the chain.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The newest final header.
     pub header: FinalHeader,
-    /// The state after it.
+    /// The state after the newest final block.
     pub state: State,
 }
 
 impl Store {
-    /// Where the chain stands; an empty store takes the genesis.
-    pub fn load_head(&self, start: &Start) -> Result<Head, StoreError> {
-        let loaded = crate::panics::caught(|| self.read_head(start));
+    /// The head of the chain. An empty store starts at the genesis.
+    pub fn load_head(&self, start: &GenesisState) -> Result<Head, StoreError> {
+        let loaded = crate::panics::catch(|| self.read_head(start));
         loaded.unwrap_or_else(|panic| Err(StoreError::of_panic(&self.path, &panic)))
     }
 
-    fn read_head(&self, start: &Start) -> Result<Head, StoreError> {
+    fn read_head(&self, start: &GenesisState) -> Result<Head, StoreError> {
         let Some(height) = self.head_height()? else {
             return self.begin_chain(start);
         };
         let header = self.final_header(height)?.ok_or(StoreError::Damaged("the head"))?;
         let read = self.read()?;
         let mut state = read_entries(&read, ENTRIES)?;
-        Unmerged::load(&read.open_table(CHANGES)?, height)?.complete(&mut state)?;
+        UnmergedChanges::load(&read.open_table(CHANGES)?, height)?.complete(&mut state)?;
         if state.root() != header.header.state {
             return Err(StoreError::WrongRoot);
         }
         Ok(Head { header, state })
     }
 
-    fn begin_chain(&self, start: &Start) -> Result<Head, StoreError> {
+    fn begin_chain(&self, start: &GenesisState) -> Result<Head, StoreError> {
         let header = FinalHeader { header: start.header.clone(), certificate: None };
         let write = self.write()?;
         {
@@ -71,7 +71,7 @@ impl Store {
             write.open_table(META)?.insert(HEAD_KEY, 0u64.to_le_bytes().as_slice())?;
             let mut entries = write.open_table(ENTRIES)?;
             for entry in start.state.entries() {
-                entries.insert(&entry.place().0, codec::encode(entry).as_slice())?;
+                entries.insert(&entry.state_key().0, codec::encode(entry).as_slice())?;
             }
         }
         write.commit()?;
@@ -83,7 +83,8 @@ impl Store {
         height_in(&self.read()?.open_table(META)?, HEAD_KEY)
     }
 
-    /// Appends a final block. Its predecessor must be the head. The log up to it is dropped.
+    /// Appends a final block. Its predecessor must be the head. WAL records up to its height are
+    /// deleted.
     pub fn append(&self, last: FinalBlock<'_>) -> Result<(), StoreError> {
         let height = last.block.header.height;
         let write = self.write()?;
@@ -91,8 +92,8 @@ impl Store {
         self.append_changes(&write, height, last.changes)?;
         let prefixes = self.append_receipts(&write, height, last.receipts)?;
         write.commit()?;
-        self.changes_appended(height, last.changes);
-        self.receipts_appended(height, prefixes);
+        self.on_changes_committed(height, last.changes);
+        self.on_receipts_committed(height, prefixes);
         Ok(())
     }
 
@@ -104,14 +105,14 @@ impl Store {
         header.map_err(|_| StoreError::Damaged("a header"))
     }
 
-    /// Whether the header of each height is here.
+    /// Whether the store has the final header of each height.
     pub fn has_headers(&self, heights: &[Height]) -> Result<Vec<bool>, StoreError> {
         let table = self.read()?.open_table(HEADERS)?;
         heights.iter().map(|height| Ok(table.get(height)?.is_some())).collect()
     }
 
-    /// Keeps final headers below the lowest block: those that end epochs, so that light clients can
-    /// follow the committee handovers.
+    /// Stores final headers below the lowest block: those that end epochs, so that light clients
+    /// can follow the committee handovers.
     pub fn keep_headers(&self, headers: &[FinalHeader]) -> Result<(), StoreError> {
         let lowest = self.lowest_block()?;
         let write = self.write()?;
@@ -124,8 +125,7 @@ impl Store {
         Ok(write.commit()?)
     }
 
-    /// A final block with its certificate; genesis is none, and those below the lowest are here no
-    /// longer.
+    /// A final block with its certificate. None for the genesis and for pruned blocks.
     pub fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
         if height < self.lowest_block()? {
             return Ok(None);
@@ -144,7 +144,7 @@ impl Store {
     }
 }
 
-/// Appends a final block to a write, but for what it changes and its receipts.
+/// Adds a final block to a write transaction, without its changes and receipts.
 fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreError> {
     let FinalBlock { block, certificate, .. } = last;
     let height = block.header.height;
@@ -158,7 +158,7 @@ fn append(write: &WriteTransaction, last: FinalBlock<'_>) -> Result<(), StoreErr
     meta.insert(HEAD_KEY, height.to_le_bytes().as_slice())?;
     write.open_table(HEADERS)?.insert(height, codec::encode(&header).as_slice())?;
     write.open_table(BLOCKS)?.insert(height, codec::encode(&block.transactions).as_slice())?;
-    write.open_table(LOG)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
+    write.open_table(CONSENSUS_WAL)?.retain_in(..=(height, u64::MAX), |_, _| false)?;
     Ok(())
 }
 
@@ -178,7 +178,7 @@ pub(super) fn read_entries(
     Ok(state)
 }
 
-/// The lowest block from which on all are here.
+/// The lowest height from which on the store has all blocks.
 pub(super) fn lowest_in(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
 ) -> Result<Height, StoreError> {

@@ -1,5 +1,6 @@
-//! The file under the database. It remembers the first write that the disk refuses: redb answers
-//! everything after it with "Previous I/O error", which names neither the disk nor the cause.
+//! The storage backend of the database. It records the first write that the disk refuses, because
+//! redb answers every later call with "Previous I/O error", which names neither the disk nor the
+//! cause.
 
 use redb::{BackendError, DatabaseError, StorageBackend, backends::FileBackend};
 use std::{
@@ -11,15 +12,15 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// A write that the disk has refused.
+/// A write that the disk refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot write {}: {reason}. {}", path.display(), self.mend())]
 pub struct WriteFailure {
     /// The file.
     pub path: PathBuf,
-    /// What kind of failure it is.
+    /// Kind of the I/O error.
     pub kind: ErrorKind,
-    /// The words of the system.
+    /// The system's error message.
     pub reason: String,
 }
 
@@ -44,10 +45,10 @@ impl WriteFailure {
     }
 }
 
-/// Where the first failure of a store is kept.
+/// The first write failure of a store.
 pub type Failures = watch::Receiver<Option<WriteFailure>>;
 
-/// A file, or in tests anything else that redb can write to.
+/// A file, or in tests any other redb backend.
 #[derive(Debug)]
 pub(super) struct Disk<B> {
     inner: B,
@@ -55,7 +56,7 @@ pub(super) struct Disk<B> {
     failure: Arc<watch::Sender<Option<WriteFailure>>>,
 }
 
-/// Opens or makes the file.
+/// Opens the file, or creates it.
 pub(super) fn open(path: &Path) -> Result<(Disk<FileBackend>, Failures), DatabaseError> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     let file = file.map_err(|error| DatabaseError::Storage(error.into()))?;
@@ -68,7 +69,7 @@ impl<B> Disk<B> {
         (Self { inner, path: path.to_path_buf(), failure: Arc::new(failure) }, failures)
     }
 
-    fn noted<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    fn record_failure<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
             let failure = WriteFailure {
                 path: self.path.clone(),
@@ -98,15 +99,15 @@ impl<B: StorageBackend> StorageBackend for Disk<B> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.noted(self.inner.set_len(len))
+        self.record_failure(self.inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.noted(self.inner.sync_data())
+        self.record_failure(self.inner.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.noted(self.inner.write(offset, data))
+        self.record_failure(self.inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_is_told_whatever_fails_after_it() {
+    fn the_first_failure_is_reported_whatever_fails_after_it() {
         const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("t");
         let full = Arc::<AtomicBool>::default();
         let (disk, failures) =

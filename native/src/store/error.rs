@@ -1,4 +1,5 @@
-//! Why the store fails. All of these are ours: the node stops rather than go on without its memory.
+//! Errors of the store. All of them are local faults: the node stops, because it cannot run without
+//! its store.
 
 use super::{VERSION, WriteFailure};
 use redb::{DatabaseError, StorageError};
@@ -7,19 +8,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What to do about a damaged store.
+/// What the operator can do about a damaged store.
 pub(super) const MEND_DAMAGED: &str = "Move store.redb out of the node's directory and start the node again: it fetches the \
     chain from its peers. A validator waits some minutes before it starts (docs/operating.md, Backup)";
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Made by a newer tequio.
+    /// Made by a newer version of Tequio.
     #[error(
         "the store has version {found}, this tequio reads version {VERSION}: run the tequio that made it, or a newer one"
     )]
     Version {
-        /// Of the file.
+        /// Version of the file.
         found: u32,
     },
     /// Made for another genesis.
@@ -28,7 +29,7 @@ pub enum StoreError {
          and put the genesis.bin back with which its store was made"
     )]
     OtherChain,
-    /// Contents that do not fit together.
+    /// The tables contradict each other.
     #[error("the store is damaged: {0} cannot be read. {MEND_DAMAGED}")]
     Damaged(&'static str),
     /// The state does not have the root that the head's header commits to.
@@ -39,18 +40,18 @@ pub enum StoreError {
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         reason: String,
-        /// What to do.
+        /// The remedy.
         mend: &'static str,
     },
-    /// The disk takes no more.
+    /// The disk refused a write.
     #[error("{0}")]
     Write(WriteFailure),
-    /// The process ends, and with it what the store was asked for.
+    /// The process ends, so the call was not executed.
     #[error("the node stops")]
     Stopping,
-    /// A block that does not follow the head.
+    /// The block does not follow the head.
     #[error("block {found} does not follow the head {head}")]
     NotNext {
         /// Final height of the store.
@@ -58,7 +59,7 @@ pub enum StoreError {
         /// Height of the block.
         found: u64,
     },
-    /// The database or the disk.
+    /// An error of the database or the disk.
     #[error("the store fails: {0}")]
     Database(Box<redb::Error>),
 }
@@ -78,7 +79,7 @@ impl StoreError {
         Self::Open { path: path.to_path_buf(), reason, mend: MEND_DAMAGED }
     }
 
-    /// Why the file cannot be opened, and what to do about it.
+    /// The cause of a failed open, with a remedy.
     pub(super) fn of_open(path: &Path, error: DatabaseError) -> Self {
         let open = |reason: String, mend| Self::Open { path: path.to_path_buf(), reason, mend };
         match error {

@@ -1,4 +1,4 @@
-//! What a coordinator must remember of its jobs: records in the order in which they came.
+//! Persistent records of a coordinator's jobs, in the order in which they were appended.
 
 use super::{Store, StoreError, tables::JOBS};
 use redb::ReadableTable;
@@ -11,8 +11,8 @@ fn all(job: &JobId) -> RangeInclusive<(&[u8; 32], u64)> {
 }
 
 impl Store {
-    /// Appends a record. One that begins a round makes the records of earlier rounds superfluous.
-    pub fn job_append(
+    /// Appends a record. A record that begins a round deletes those of earlier rounds.
+    pub fn append_job_record(
         &self,
         job: &JobId,
         begins_round: bool,
@@ -39,8 +39,8 @@ impl Store {
         records.map(|item| Ok(item?.1.value().to_vec())).collect()
     }
 
-    /// Forgets all of a job.
-    pub fn job_forget(&self, job: &JobId) -> Result<(), StoreError> {
+    /// Deletes all records of a job.
+    pub fn delete_job_records(&self, job: &JobId) -> Result<(), StoreError> {
         let write = self.write()?;
         write.open_table(JOBS)?.retain_in(all(job), |_, _| false)?;
         Ok(write.commit()?)

@@ -1,34 +1,36 @@
-//! What a node keeps: one redb file with the chain, the state's entries, the consensus log, jobs
-//! and objects.
+//! The persistent store of a node: one redb file with the chain, the state entries, the consensus
+//! WAL, jobs and objects.
 //!
 //! A final block, its certificate, the entries it changes and the new head go to disk in one
-//! transaction, so that a crash leaves the chain before it or after it, never between. Refused:
-//! stores of newer versions or of other chains, and a state whose root is not the one that its
-//! head's header commits to.
+//! transaction, so after a crash the chain has all of a block or none of it. Refused: stores of
+//! newer versions or of other chains, and a state whose root differs from the one in the head's
+//! header.
 
 mod chain;
+mod consensus_wal;
 mod disk;
-mod entries;
 mod error;
 mod jobs;
-mod log;
 mod objects;
-mod queue;
 mod receipts;
 mod snapshot;
+mod state_table;
 mod submissions;
 mod tables;
 mod upgrade;
+mod write_outbox;
 
 pub use chain::{FinalBlock, Head};
 pub use disk::{Failures, WriteFailure};
 pub use error::StoreError;
 pub use objects::ReadError;
-pub use queue::{Enqueued, OPEN_MAX, QueueError, Queued, SETTLED_MAX, Stage, Write};
-pub use snapshot::Progress;
+pub use snapshot::SnapshotProgress;
 pub use submissions::{
-    ABOUT_LEN_MAX, KEY_LEN_MAX, Keyed, SUBMISSION_AGE_MS_MAX, SUBMISSIONS_MAX, Submission,
-    SubmissionKey,
+    ABOUT_LEN_MAX, IdempotencyKey, KEY_LEN_MAX, KeyedSubmission, SUBMISSION_AGE_MS_MAX,
+    SUBMISSIONS_MAX, Submission,
+};
+pub use write_outbox::{
+    ClientWrite, Enqueued, OPEN_MAX, OutboxEntry, OutboxError, SETTLED_MAX, WriteStage,
 };
 
 use crate::panics;
@@ -40,12 +42,13 @@ use std::{
     sync::Mutex,
 };
 use tables::{
-    BLOCK_RECEIPTS, BLOCKS, CHANGES, ENTRIES, HEADERS, JOBS, KEPT, LOG, META, NEXT, OBJECTS, QUEUE,
-    RECEIPT_INDEX, STAGED, STAGED_KEPT, SUBMISSION_KEYS, SUBMISSIONS,
+    BLOCK_RECEIPTS, BLOCKS, CHANGES, CONSENSUS_WAL, ENTRIES, HEADERS, JOBS, META, NEXT_REPLAY_BASE,
+    OBJECTS, RECEIPT_INDEX, REPLAY_BASE, STAGED, STAGED_REPLAY_BASE, SUBMISSION_KEYS, SUBMISSIONS,
+    WRITE_OUTBOX,
 };
 use tequio_core::types::ChainId;
 
-/// Version of the tables and of what is in them.
+/// Version of the tables and their contents.
 pub const VERSION: u32 = 4;
 /// Stores of this version and later ones are upgraded when they are opened.
 const VERSION_MIN: u32 = 1;
@@ -60,16 +63,16 @@ pub struct Store {
     db: Database,
     path: PathBuf,
     failures: Failures,
-    pending: Mutex<receipts::Pending>,
-    unmerged: Mutex<entries::Unmerged>,
+    unindexed: Mutex<receipts::UnindexedReceipts>,
+    unmerged_changes: Mutex<state_table::UnmergedChanges>,
 }
 
 impl Store {
-    /// Opens or makes the file, and checks that it is of this version and chain.
+    /// Opens or creates the file, and checks its version and chain.
     pub fn open(path: &Path, chain: &ChainId) -> Result<Self, StoreError> {
-        // redb trusts a file that was closed in order; where such a file is damaged it may panic
-        // instead of failing.
-        let opened = panics::caught(|| {
+        // redb trusts a file that was closed in order. If such a file is damaged, redb may panic
+        // instead of returning an error.
+        let opened = panics::catch(|| {
             let (disk, failures) = disk::open(path)?;
             Ok((Database::builder().set_cache_size(CACHE_LEN).create_with_backend(disk)?, failures))
         });
@@ -78,14 +81,14 @@ impl Store {
             Ok(Err(error)) => return Err(StoreError::of_open(path, error)),
             Err(panic) => return Err(StoreError::of_panic(path, &panic)),
         };
-        let checked = panics::caught(|| Self::of_database(db, path, failures.clone(), chain));
+        let checked = panics::catch(|| Self::of_database(db, path, failures.clone(), chain));
         checked.unwrap_or_else(|panic| Err(StoreError::of_panic(path, &panic))).map_err(|error| {
-            // A full disk is told by its own name.
+            // The recorded write failure names a full disk.
             failures.borrow().clone().map_or(error, StoreError::Write)
         })
     }
 
-    /// Checks what a database has, and makes the tables that it does not have.
+    /// Checks the contents of a database, and creates missing tables.
     fn of_database(
         db: Database,
         path: &Path,
@@ -93,21 +96,26 @@ impl Store {
         chain: &ChainId,
     ) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
-        let store =
-            Self { db, path, failures, pending: Mutex::default(), unmerged: Mutex::default() };
+        let store = Self {
+            db,
+            path,
+            failures,
+            unindexed: Mutex::default(),
+            unmerged_changes: Mutex::default(),
+        };
         let write = store.write()?;
         if let Some(version) = check(&write, chain)? {
             upgrade::upgrade(&write, version)?;
         }
-        // Reading needs the tables to exist.
-        for by_height in [HEADERS, BLOCKS, BLOCK_RECEIPTS, CHANGES, QUEUE] {
+        // Reads need existing tables.
+        for by_height in [HEADERS, BLOCKS, BLOCK_RECEIPTS, CHANGES, WRITE_OUTBOX] {
             write.open_table(by_height)?;
         }
-        for entries in [ENTRIES, STAGED, STAGED_KEPT, KEPT, NEXT] {
+        for entries in [ENTRIES, STAGED, STAGED_REPLAY_BASE, REPLAY_BASE, NEXT_REPLAY_BASE] {
             write.open_table(entries)?;
         }
         write.open_table(RECEIPT_INDEX)?;
-        write.open_table(LOG)?;
+        write.open_table(CONSENSUS_WAL)?;
         write.open_table(JOBS)?;
         write.open_table(OBJECTS)?;
         write.open_table(SUBMISSIONS)?;
@@ -116,19 +124,21 @@ impl Store {
         if let Some(head) = store.head_height()? {
             let read = store.read()?;
             let receipts = read.open_table(BLOCK_RECEIPTS)?;
-            *store.pending() = receipts::Pending::load(&receipts, store.lowest_block()?, head)?;
-            *store.unmerged() = entries::Unmerged::load(&read.open_table(CHANGES)?, head)?;
+            *store.unindexed() =
+                receipts::UnindexedReceipts::load(&receipts, store.lowest_block()?, head)?;
+            *store.unmerged_changes() =
+                state_table::UnmergedChanges::load(&read.open_table(CHANGES)?, head)?;
         }
         Ok(store)
     }
 
-    /// The first write that the disk refuses: after it the store takes no other.
+    /// The first write that the disk refused. The store accepts no writes after it.
     pub fn failures(&self) -> Failures {
         self.failures.clone()
     }
 
-    /// Bytes that the file system of the store has left for this user; nothing where the system
-    /// does not say.
+    /// Bytes that the file system of the store has left for this user. None if the system does not
+    /// report it.
     pub fn free_bytes(&self) -> Option<u64> {
         #[cfg(unix)]
         {
@@ -139,7 +149,7 @@ impl Store {
         None
     }
 
-    /// The file.
+    /// The database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -148,7 +158,7 @@ impl Store {
         Ok(self.db.begin_read()?)
     }
 
-    /// A transaction that is on disk once it has committed.
+    /// A write transaction that is on disk once it has committed.
     fn write(&self) -> Result<WriteTransaction, StoreError> {
         let mut write = self.db.begin_write()?;
         write
@@ -158,8 +168,8 @@ impl Store {
     }
 }
 
-/// Checks that a store is of this version and chain, or says what older version it is of. An empty
-/// one becomes of this version.
+/// Checks that a store has this version and chain, and returns an older version. An empty store
+/// gets this version.
 fn check(write: &WriteTransaction, chain: &ChainId) -> Result<Option<u32>, StoreError> {
     let mut meta = write.open_table(META)?;
     let found = meta

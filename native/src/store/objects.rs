@@ -1,4 +1,4 @@
-//! Blocks of the knowledge base under their names. Callers verify bytes before they put them here.
+//! Blocks of the knowledge base by CID. Callers verify the bytes before they store them.
 
 use super::{Store, StoreError, tables::OBJECTS};
 use redb::ReadableTableMetadata;
@@ -11,19 +11,19 @@ use tequio_core::types::{Unverified, Verified};
 /// Why contents cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A block is not here.
+    /// A block is missing.
     #[error("object {0} is not stored here")]
     Missing(Cid),
-    /// Not contents in parts.
+    /// The block is not a list of parts.
     #[error("{0}")]
     Object(#[from] ObjectError),
-    /// Ours.
+    /// A failure of the store.
     #[error("{0}")]
     Store(#[from] StoreError),
 }
 
 impl Store {
-    /// Keeps verified blocks.
+    /// Stores verified blocks.
     pub fn put_objects(&self, blocks: &[Verified<Block>]) -> Result<(), StoreError> {
         let write = self.write()?;
         {
@@ -41,7 +41,7 @@ impl Store {
         Ok(read.open_table(OBJECTS)?.get(&cid.to_bytes())?.map(|bytes| bytes.value().to_vec()))
     }
 
-    /// Whether a block is here.
+    /// Whether the store has a block.
     pub fn has_object(&self, cid: &Cid) -> Result<bool, StoreError> {
         Ok(self.read()?.open_table(OBJECTS)?.get(&cid.to_bytes())?.is_some())
     }
@@ -51,11 +51,11 @@ impl Store {
         Ok(self.read()?.open_table(OBJECTS)?.len()?)
     }
 
-    /// Contents that may have been cut into parts.
+    /// Contents that may be split into parts.
     pub fn contents(&self, cid: &Cid) -> Result<Vec<u8>, ReadError> {
         let block = |cid: Cid| -> Result<Verified<Block>, ReadError> {
             let bytes = self.object(&cid)?.ok_or(ReadError::Missing(cid))?;
-            // Read again under its name: a disk may lie.
+            // Checked again against its CID, because a disk may return wrong bytes.
             Ok(Unverified::new(Block { cid, bytes }).verify()?)
         };
         match contents(block(*cid)?)? {

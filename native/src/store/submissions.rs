@@ -1,13 +1,14 @@
-//! Keys that clients choose for their submissions: a request that is sent again under its key
-//! enqueues nothing and gets the first answer.
+//! Idempotency keys that clients choose for their submissions: a request that is repeated under its
+//! key enqueues nothing and gets the first answer.
 //!
-//! A key is written in the transaction that enqueues its write, so two requests with one key have
-//! one write whichever comes first, and a crash leaves both or neither. The job's id joins the
-//! record in the transaction that settles the write. A write that the ledger refuses frees its key:
-//! nothing was done under it. Bounded in items, in bytes each, and in age.
+//! A key is written in the transaction that enqueues its write. So two requests with one key have
+//! one write, whichever comes first, and a crash leaves both or neither. The job's id is added to
+//! the record in the transaction that records the write's outcome. If the ledger refuses the write,
+//! its key is free again, because nothing was done under it. Keys are bounded in number, length and
+//! age.
 
 use super::{
-    Queued, Stage, Store, StoreError,
+    OutboxEntry, Store, StoreError, WriteStage,
     tables::{SUBMISSION_KEYS, SUBMISSIONS},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -18,21 +19,21 @@ use tequio_core::{
     types::{Height, TimeMs},
 };
 
-/// Submissions that are remembered; the oldest goes first.
+/// Most stored submissions; the oldest is evicted first.
 pub const SUBMISSIONS_MAX: usize = 4096;
-/// How long a submission is remembered, milliseconds: 7 days.
+/// How long a submission is stored, milliseconds: 7 days.
 pub const SUBMISSION_AGE_MS_MAX: TimeMs = 7 * 24 * 60 * 60 * 1000;
 /// Longest key, bytes.
 pub const KEY_LEN_MAX: usize = 128;
-/// Largest description of a submission, bytes: the names of all classes of a data set find room.
+/// Largest description of a submission, bytes: room for the names of all classes of a data set.
 pub const ABOUT_LEN_MAX: usize = 256 * 1024;
 const RECORD_LEN_MAX: usize = ABOUT_LEN_MAX + 256;
 
 /// A key that a client has chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubmissionKey(String);
+pub struct IdempotencyKey(String);
 
-impl SubmissionKey {
+impl IdempotencyKey {
     /// Takes 1 to [`KEY_LEN_MAX`] visible ASCII characters, without quotation marks.
     pub fn parse(text: &str) -> Option<Self> {
         let plain = |b: u8| b.is_ascii_graphic() && b != b'"';
@@ -40,83 +41,83 @@ impl SubmissionKey {
         fits.then(|| Self(text.to_owned()))
     }
 
-    /// The text.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What a client submits under a key.
+/// A client's submission under a key.
 #[derive(Clone, Debug)]
-pub struct Keyed {
+pub struct KeyedSubmission {
     /// The key.
-    pub key: SubmissionKey,
-    /// BLAKE3 of everything that the client has sent.
+    pub key: IdempotencyKey,
+    /// BLAKE3 of the client's whole request.
     pub content: [u8; 32],
-    /// What the answer says besides the job's id.
+    /// Contents of the answer besides the job's id.
     pub about: BoundedVec<u8, ABOUT_LEN_MAX>,
 }
 
-/// A submission that was made under a key.
+/// A stored submission under a key.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Submission {
-    /// BLAKE3 of everything that the client has sent.
+    /// BLAKE3 of the client's whole request.
     pub content: [u8; 32],
-    /// When it came.
+    /// Time of the request.
     pub made_ms: TimeMs,
-    /// Number of its queued write.
+    /// Number of its write in the outbox.
     pub number: u64,
     /// The transaction and its height, once it is final.
     pub applied: Option<(TransactionId, Height)>,
-    /// What the answer says besides the job's id.
+    /// Contents of the answer besides the job's id.
     pub about: BoundedVec<u8, ABOUT_LEN_MAX>,
 }
 
 impl Submission {
-    /// Whether it may be forgotten. A submission under way never may.
-    fn is_old(&self, now_ms: TimeMs) -> bool {
+    /// Whether it may be evicted. A submission in flight never may.
+    fn is_expired(&self, now_ms: TimeMs) -> bool {
         self.applied.is_some() && now_ms.saturating_sub(self.made_ms) > SUBMISSION_AGE_MS_MAX
     }
 }
 
 impl Store {
-    /// What was submitted under a key.
+    /// The submission under a key, if any.
     pub fn submission(
         &self,
-        key: &SubmissionKey,
+        key: &IdempotencyKey,
         now_ms: TimeMs,
     ) -> Result<Option<Submission>, StoreError> {
         let found = self.read()?.open_table(SUBMISSIONS)?.get(key.as_str())?;
         let found = found.map(|bytes| decode(bytes.value())).transpose()?;
-        Ok(found.filter(|submission| !submission.is_old(now_ms)))
+        Ok(found.filter(|submission| !submission.is_expired(now_ms)))
     }
 
-    /// Submissions that are remembered.
+    /// Number of stored submissions.
     pub fn submission_count(&self) -> Result<u64, StoreError> {
         Ok(self.read()?.open_table(SUBMISSIONS)?.len()?)
     }
 }
 
-/// What was submitted under a key, as a write sees it.
+/// The submission under a key, read within a write transaction.
 pub(super) fn find(
     write: &WriteTransaction,
-    key: &SubmissionKey,
+    key: &IdempotencyKey,
     now_ms: TimeMs,
 ) -> Result<Option<Submission>, StoreError> {
     let table = write.open_table(SUBMISSIONS)?;
     let found = table.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
-    Ok(found.filter(|submission| !submission.is_old(now_ms)))
+    Ok(found.filter(|submission| !submission.is_expired(now_ms)))
 }
 
-/// Remembers a submission, and forgets those that are too old or too many.
-pub(super) fn remember(
+/// Stores a submission, and evicts those that are too old or too many.
+pub(super) fn insert(
     write: &WriteTransaction,
-    keyed: &Keyed,
+    keyed: &KeyedSubmission,
     number: u64,
     now_ms: TimeMs,
 ) -> Result<(), StoreError> {
-    forget_old(write, now_ms)?;
-    let Keyed { key, content, about } = keyed;
+    evict_expired(write, now_ms)?;
+    let KeyedSubmission { key, content, about } = keyed;
     let submission = Submission {
         content: *content,
         made_ms: now_ms,
@@ -126,8 +127,8 @@ pub(super) fn remember(
     };
     let (mut submissions, mut keys) =
         (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
-    // An old one may still be here, where the clock was set back since: its number must not stand
-    // for the new one.
+    // An expired submission may still be stored if the clock was set back since. Its number must
+    // not replace the new one.
     let old = submissions.insert(key.as_str(), codec::encode(&submission).as_slice())?;
     if let Some(old) = old.map(|bytes| decode(bytes.value())).transpose()? {
         keys.remove(old.number)?;
@@ -136,9 +137,8 @@ pub(super) fn remember(
     Ok(())
 }
 
-/// Forgets settled submissions, oldest first, until all are young enough and there is room for one
-/// more.
-fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError> {
+/// Evicts finished submissions, oldest first, until all are young enough and one more fits.
+fn evict_expired(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError> {
     let (mut submissions, mut keys) =
         (write.open_table(SUBMISSIONS)?, write.open_table(SUBMISSION_KEYS)?);
     let mut left = keys.len()? as usize;
@@ -147,11 +147,11 @@ fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError
         let (number, key) = item?;
         let found = submissions.get(key.value())?.map(|bytes| decode(bytes.value())).transpose()?;
         let found = found.ok_or(StoreError::Damaged("a submission"))?;
-        // One that is under way is needed more than any other; the queue bounds how many there are.
+        // A submission in flight is never evicted; the outbox bounds their number.
         if found.applied.is_none() {
             continue;
         }
-        if !found.is_old(now_ms) && left < SUBMISSIONS_MAX {
+        if !found.is_expired(now_ms) && left < SUBMISSIONS_MAX {
             break;
         }
         gone.push((number.value(), key.value().to_owned()));
@@ -164,11 +164,11 @@ fn forget_old(write: &WriteTransaction, now_ms: TimeMs) -> Result<(), StoreError
     Ok(())
 }
 
-/// Notes what became of a write that may have a key.
-pub(super) fn settle(
+/// Records the outcome of a write that may have a key.
+pub(super) fn record_outcome(
     write: &WriteTransaction,
     number: u64,
-    queued: &Queued,
+    queued: &OutboxEntry,
 ) -> Result<(), StoreError> {
     if !queued.stage.is_settled() {
         return Ok(());
@@ -176,7 +176,7 @@ pub(super) fn settle(
     let mut keys = write.open_table(SUBMISSION_KEYS)?;
     let Some(key) = keys.get(number)?.map(|key| key.value().to_owned()) else { return Ok(()) };
     let mut submissions = write.open_table(SUBMISSIONS)?;
-    if let Stage::Applied { transaction, height } = &queued.stage {
+    if let WriteStage::Applied { transaction, height } = &queued.stage {
         let found =
             submissions.get(key.as_str())?.map(|bytes| decode(bytes.value())).transpose()?;
         let found = found.ok_or(StoreError::Damaged("a submission"))?;
@@ -196,7 +196,7 @@ fn decode(bytes: &[u8]) -> Result<Submission, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Enqueued, FILE_NAME, QueueError, Write, tests::start};
+    use crate::store::{ClientWrite, Enqueued, FILE_NAME, OutboxError, tests::start};
     use std::path::Path;
     use tequio_core::{ledger::Action, types::Digest};
 
@@ -204,21 +204,21 @@ mod tests {
         Store::open(&dir.join(FILE_NAME), &start().chain).unwrap()
     }
 
-    fn keyed(key: &str, content: u8) -> Keyed {
+    fn keyed(key: &str, content: u8) -> KeyedSubmission {
         let about = b"{}".to_vec().try_into().unwrap();
-        Keyed { key: SubmissionKey::parse(key).unwrap(), content: [content; 32], about }
+        KeyedSubmission { key: IdempotencyKey::parse(key).unwrap(), content: [content; 32], about }
     }
 
-    fn put(store: &Store, key: &str, content: u8, now_ms: TimeMs) -> Result<Enqueued, QueueError> {
-        store.enqueue_keyed(Write::Own(Action::Leave), &keyed(key, content), now_ms)
+    fn put(store: &Store, key: &str, content: u8, now_ms: TimeMs) -> Result<Enqueued, OutboxError> {
+        store.enqueue_keyed(ClientWrite::Own(Action::Leave), &keyed(key, content), now_ms)
     }
 
-    fn settle(store: &Store, number: u64, stage: Stage) {
-        let queued = store.queued(number).unwrap().unwrap();
-        store.queue_set(number, &Queued { stage, write: None, ..queued }).unwrap();
+    fn settle(store: &Store, number: u64, stage: WriteStage) {
+        let queued = store.outbox_entry(number).unwrap().unwrap();
+        store.update_outbox_entry(number, &OutboxEntry { stage, write: None, ..queued }).unwrap();
     }
 
-    const APPLIED: Stage = Stage::Applied { transaction: Digest([7; 32]), height: 9 };
+    const APPLIED: WriteStage = WriteStage::Applied { transaction: Digest([7; 32]), height: 9 };
 
     #[test]
     fn a_key_enqueues_once_whatever_happens_between() {
@@ -229,7 +229,7 @@ mod tests {
             put(&store, "a", 1, 6).unwrap(),
             Enqueued::Known(Submission { number: 1, applied: None, .. })
         ));
-        assert!(matches!(put(&store, "a", 2, 6), Err(QueueError::KeyReused(key)) if key == "a"));
+        assert!(matches!(put(&store, "a", 2, 6), Err(OutboxError::KeyReused(key)) if key == "a"));
         assert_eq!(put(&store, "b", 1, 6).unwrap(), Enqueued::New(2));
         drop(store);
         let store = open(dir.path());
@@ -242,7 +242,7 @@ mod tests {
             (known.made_ms, known.number, known.applied),
             (5, 1, Some((Digest([7; 32]), 9)))
         );
-        assert_eq!(store.queue().unwrap().len(), 2, "nothing was enqueued twice");
+        assert_eq!(store.outbox_entries().unwrap().len(), 2, "nothing was enqueued twice");
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         put(&store, "a", 1, 5).unwrap();
-        settle(&store, 1, Stage::Refused { reason: "no".try_into().unwrap() });
+        settle(&store, 1, WriteStage::Refused { reason: "no".try_into().unwrap() });
         assert_eq!(store.submission_count().unwrap(), 0);
         assert_eq!(put(&store, "a", 2, 6).unwrap(), Enqueued::New(2));
     }
@@ -270,12 +270,12 @@ mod tests {
             "another content under an old key"
         );
         assert!(matches!(put(&store, "open", 1, old).unwrap(), Enqueued::Known(_)));
-        // As many as there may be, in one write.
+        // The maximum number, in one write.
         let write = store.write().unwrap();
-        let queued = Queued { queued_ms: old, write: None, stage: APPLIED };
+        let queued = OutboxEntry { queued_ms: old, write: None, stage: APPLIED };
         for number in 10..10 + SUBMISSIONS_MAX as u64 + 50 {
-            remember(&write, &keyed(&format!("k{number}"), 1), number, old).unwrap();
-            super::settle(&write, number, &queued).unwrap();
+            insert(&write, &keyed(&format!("k{number}"), 1), number, old).unwrap();
+            super::record_outcome(&write, number, &queued).unwrap();
         }
         write.commit().unwrap();
         assert_eq!(store.submission_count().unwrap(), SUBMISSIONS_MAX as u64);
@@ -288,7 +288,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         let later = SUBMISSION_AGE_MS_MAX + 2;
-        // The first came while the clock was ahead, and hides from the sweep the old one behind it.
+        // The first came while the clock was ahead, and hides the expired one behind it from
+        // eviction.
         put(&store, "ahead", 1, 10 * later).unwrap();
         settle(&store, 1, APPLIED);
         put(&store, "again", 1, 0).unwrap();
@@ -304,10 +305,10 @@ mod tests {
         for good in
             ["a", "order-7", "8e03978e-40d5-43dd-bc93-6894a57f9324", &"k".repeat(KEY_LEN_MAX)]
         {
-            assert_eq!(SubmissionKey::parse(good).unwrap().as_str(), good);
+            assert_eq!(IdempotencyKey::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", " ", "a b", "\"a\"", "ä", "a\n", &"k".repeat(KEY_LEN_MAX + 1)] {
-            assert!(SubmissionKey::parse(bad).is_none(), "{bad:?}");
+            assert!(IdempotencyKey::parse(bad).is_none(), "{bad:?}");
         }
     }
 }

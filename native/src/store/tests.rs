@@ -6,13 +6,13 @@ use tequio_core::{
     knowledge::object,
     ledger::{
         Block, Certificate, Genesis, Outcome, Params, Phase, Receipt, State, Vote,
-        genesis::{GenesisFile, GenesisSeat, Start},
+        genesis::{GenesisFile, GenesisSeat, GenesisState},
     },
     types::{Digest, Height, Unverified},
     wire::light::FinalHeader,
 };
 
-pub(super) fn start() -> Start {
+pub(super) fn start() -> GenesisState {
     let (node, voting) = (NodeKey::from_bytes(&[1; 32]).id(), bls::SecretKey::from_seed(&[1; 32]));
     let vrf_key = vrf::SecretKey::from_bytes(&[1; 32]).public();
     let genesis = Genesis {
@@ -28,7 +28,7 @@ pub(super) fn start() -> Start {
             admission_bits: 0,
             mint_max: 0,
             trust_period_ms: 1,
-            term_blocks: 1,
+            leader_term_blocks: 1,
             epoch_blocks: 64,
             bond_min: 1,
             reputation_min: 0,
@@ -40,11 +40,11 @@ pub(super) fn start() -> Start {
             .unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
-    GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap()
+    GenesisFile::new(genesis, vec![possession]).unwrap().build_state().unwrap()
 }
 
-/// An empty block on top of a header, with what it changes.
-pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, Outcome) {
+/// An empty block on top of a header, with its changes.
+pub(super) fn next(start: &GenesisState, head: &Head) -> (Block, Certificate, Outcome) {
     let context = tequio_core::ledger::BlockContext {
         parent: &head.header.header,
         committee: &start.committee,
@@ -65,14 +65,15 @@ pub(super) fn next(start: &Start, head: &Head) -> (Block, Certificate, Outcome) 
         phase: Phase::Commit,
         digest: header.digest(),
     };
-    let certificate = start.committee.certify(vote, &[(0, voting.sign(&vote.message()))]).unwrap();
+    let certificate =
+        start.committee.aggregate_votes(vote, &[(0, voting.sign(&vote.message()))]).unwrap();
     (Block { header, transactions: BoundedVec::new() }, certificate, outcome)
 }
 
-/// A store with its chain, to which blocks with anything in them are appended.
+/// A store with its chain, to which the tests append blocks.
 pub(super) struct Chain {
     pub path: PathBuf,
-    pub start: Start,
+    pub start: GenesisState,
     pub store: Store,
     pub head: Head,
     _dir: tempfile::TempDir,
@@ -87,7 +88,7 @@ impl Chain {
         Self { path, start, store, head, _dir: dir }
     }
 
-    /// Closed and opened again: its head is the same.
+    /// Closes and reopens the store, and checks that its head is the same.
     pub fn reopened(self) -> Self {
         let Self { path, start, store, head, _dir } = self;
         drop(store);
@@ -97,7 +98,7 @@ impl Chain {
         Self { path, start, store, head, _dir }
     }
 
-    /// Appends a block after something was put into it.
+    /// Appends a block after adding contents to it.
     pub fn append_with(
         &mut self,
         receipts: &[Receipt],
@@ -192,11 +193,11 @@ fn the_log_keeps_its_order_until_its_height_is_final() {
     let start = start();
     let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
     let head = store.load_head(&start).unwrap();
-    // The next height has a record before this one has had all of its own.
+    // The next height has a record before this one has all of its records.
     for (height, record) in [(1, b"a"), (1, b"b"), (2, b"c"), (1, b"x"), (1, b"y")] {
-        store.log_append(height, record).unwrap();
+        store.wal_append(height, record).unwrap();
     }
-    assert_eq!(store.log_records().unwrap(), [b"a", b"b", b"x", b"y", b"c"]);
+    assert_eq!(store.wal_records().unwrap(), [b"a", b"b", b"x", b"y", b"c"]);
     let (block, certificate, outcome) = next(&start, &head);
     let last = FinalBlock {
         block: &block,
@@ -205,22 +206,22 @@ fn the_log_keeps_its_order_until_its_height_is_final() {
         receipts: &[],
     };
     store.append(last).unwrap();
-    store.log_append(2, b"d").unwrap();
-    assert_eq!(store.log_records().unwrap(), [b"c", b"d"]);
+    store.wal_append(2, b"d").unwrap();
+    assert_eq!(store.wal_records().unwrap(), [b"c", b"d"]);
 }
 
 #[test]
-fn a_round_makes_the_records_before_it_superfluous() {
+fn a_round_deletes_the_records_of_earlier_rounds() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join(FILE_NAME), &ChainId([1; 32])).unwrap();
     let (job, other) = (Digest([3; 32]), Digest([4; 32]));
-    store.job_append(&job, true, b"r0").unwrap();
-    store.job_append(&job, false, b"l0").unwrap();
-    store.job_append(&other, true, b"r7").unwrap();
-    store.job_append(&job, true, b"r1").unwrap();
-    store.job_append(&job, false, b"l1").unwrap();
+    store.append_job_record(&job, true, b"r0").unwrap();
+    store.append_job_record(&job, false, b"l0").unwrap();
+    store.append_job_record(&other, true, b"r7").unwrap();
+    store.append_job_record(&job, true, b"r1").unwrap();
+    store.append_job_record(&job, false, b"l1").unwrap();
     assert_eq!(store.job_records(&job).unwrap(), [b"r1", b"l1"]);
-    store.job_forget(&job).unwrap();
+    store.delete_job_records(&job).unwrap();
     assert!(store.job_records(&job).unwrap().is_empty());
     assert_eq!(store.job_records(&other).unwrap(), [b"r7"]);
 }
@@ -241,7 +242,7 @@ fn contents_in_parts_are_joined() {
 }
 
 /// Appends empty blocks to a store, and returns the head after each.
-fn grow(store: &Store, start: &Start, count: usize) -> Vec<Head> {
+fn grow(store: &Store, start: &GenesisState, count: usize) -> Vec<Head> {
     let mut head = store.load_head(start).unwrap();
     let mut heads = Vec::new();
     for _ in 0..count {
@@ -273,8 +274,8 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
 
     let store = Store::open(&path, &start.chain).unwrap();
     grow(&store, &start, 2);
-    store.log_append(4, b"a vote").unwrap();
-    store.log_append(6, b"a later vote").unwrap();
+    store.wal_append(4, b"a vote").unwrap();
+    store.wal_append(6, b"a later vote").unwrap();
     let all = entries(&target.state);
     let (first, rest) = all.split_at(2);
     let at = store.stage_begin(&target.header).unwrap();
@@ -285,7 +286,7 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
     );
     drop(store);
 
-    // After a crash: the old head, and the chunks that were there.
+    // After a crash: the old head and the staged chunks.
     let store = Store::open(&path, &start.chain).unwrap();
     assert_eq!(store.load_head(&start).unwrap().header.header.height, 2);
     assert_eq!(store.staged().unwrap(), Some(at.clone()));
@@ -303,9 +304,9 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
         (target.header.clone(), target.state.root())
     );
     assert_eq!(store.staged().unwrap(), None);
-    assert_eq!(store.log_records().unwrap(), [b"a later vote"]);
+    assert_eq!(store.wal_records().unwrap(), [b"a later vote"]);
     assert_eq!((store.lowest_block().unwrap(), store.block(2).unwrap()), (6, None));
-    let (kept, state) = store.kept().unwrap().unwrap();
+    let (kept, state) = store.replay_base().unwrap().unwrap();
     assert_eq!((kept, state.root()), (target.header, target.state.root()));
     assert_eq!(
         (
@@ -315,31 +316,31 @@ fn a_state_that_is_fetched_is_never_taken_for_the_newest_before_it_is_whole() {
         ),
         (1, 1, 0)
     );
-    // The chain goes on from there.
+    // The chain continues from there.
     assert_eq!(grow(&store, &start, 3).last().unwrap().header.header.height, 8);
     assert_eq!(store.load_head(&start).unwrap().header.header.height, 8);
 }
 
 #[test]
-fn blocks_go_once_a_state_is_kept_to_replay_from() {
+fn blocks_are_pruned_once_there_is_a_replay_base() {
     let dir = tempfile::tempdir().unwrap();
     let start = start();
     let store = Store::open(&dir.path().join(FILE_NAME), &start.chain).unwrap();
     let heads = grow(&store, &start, 9);
-    store.keep_next().unwrap();
-    assert_eq!((store.lowest_block().unwrap(), store.kept().unwrap().is_none()), (1, true));
+    store.promote_next_replay_base().unwrap();
+    assert_eq!((store.lowest_block().unwrap(), store.replay_base().unwrap().is_none()), (1, true));
     let chosen = &heads[3];
-    store.write_next(&chosen.header, &chosen.state).unwrap();
-    assert_eq!((store.next_kept().unwrap(), store.lowest_block().unwrap()), (Some(4), 1));
+    store.write_next_replay_base(&chosen.header, &chosen.state).unwrap();
+    assert_eq!((store.next_replay_base().unwrap(), store.lowest_block().unwrap()), (Some(4), 1));
     assert_eq!(store.prune_blocks(100).unwrap(), 0, "nothing goes before the state is kept");
-    store.keep_next().unwrap();
-    assert_eq!((store.next_kept().unwrap(), store.lowest_block().unwrap()), (None, 5));
+    store.promote_next_replay_base().unwrap();
+    assert_eq!((store.next_replay_base().unwrap(), store.lowest_block().unwrap()), (None, 5));
     assert_eq!(
         (store.block(4).unwrap().is_none(), store.block(5).unwrap().is_some()),
         (true, true)
     );
     assert_eq!((store.prune_blocks(3).unwrap(), store.prune_blocks(3).unwrap()), (3, 1));
-    let (header, state) = store.kept().unwrap().unwrap();
+    let (header, state) = store.replay_base().unwrap().unwrap();
     assert_eq!((header.header.height, state.root()), (4, chosen.state.root()));
     assert!(store.final_header(2).unwrap().is_some(), "headers stay");
     assert_eq!(store.load_head(&start).unwrap().header.header.height, 9);
@@ -357,7 +358,7 @@ fn an_older_store_is_upgraded_in_place() {
         .unwrap()
         .insert(tables::VERSION_KEY, 1u32.to_le_bytes().as_slice())
         .unwrap();
-    for table in [STAGED, STAGED_KEPT, KEPT, NEXT] {
+    for table in [STAGED, STAGED_REPLAY_BASE, REPLAY_BASE, NEXT_REPLAY_BASE] {
         write.delete_table(table).unwrap();
     }
     write.commit().unwrap();

@@ -1,9 +1,9 @@
-//! Stores of earlier versions become ones of this version, in the write that opens them.
+//! Upgrades stores of earlier versions, in the write transaction that opens them.
 //!
-//! Version 2 has added tables, which opening makes. Until version 3 every transaction had a row
-//! under its id with its height and receipt; now they are [in the order of
+//! Version 2 added tables, which are created at opening. Until version 3 every transaction had a
+//! row under its id with its height and receipt; now receipts are [stored in the order of
 //! blocks](super::receipts). Until version 4 the table of entries had all of the newest state; now
-//! it [lags behind](super::entries), by nothing at first.
+//! it [lags behind](super::state_table), by nothing right after the upgrade.
 
 use super::{
     StoreError,
@@ -22,13 +22,13 @@ use tequio_core::{
     types::Height,
 };
 
-/// The version since which receipts are in the order of blocks.
+/// The first version with receipts in the order of blocks.
 const RECEIPTS_SINCE: u32 = 3;
 /// Transaction → its height and encoded receipt.
 pub(super) const RECEIPTS_2: TableDefinition<&[u8; 32], (u64, &[u8])> =
     TableDefinition::new("receipts");
 const RECEIPT_LEN_MAX: usize = 4096;
-/// Entries of the index that are sorted and written together: 16 MiB of memory.
+/// Index entries that are sorted and written together: 16 MiB of memory.
 const ENTRIES_AT_ONCE: usize = 1 << 20;
 
 /// Upgrades a store of an earlier version.
@@ -54,7 +54,7 @@ fn receipts(write: &WriteTransaction, lowest: Height) -> Result<(), StoreError> 
         (write.open_table(BLOCK_RECEIPTS)?, write.open_table(RECEIPT_INDEX)?);
     let mut entries: Vec<(Prefix, Height)> = Vec::new();
     let mut flush = |entries: &mut Vec<(Prefix, Height)>| -> Result<(), StoreError> {
-        // In their order: one page is taken up after the other.
+        // Sorted, so that one page is written after the other.
         entries.sort_unstable();
         entries.drain(..).try_for_each(|entry| Ok(index.insert(entry, ()).map(drop)?))
     };
@@ -66,7 +66,7 @@ fn receipts(write: &WriteTransaction, lowest: Height) -> Result<(), StoreError> 
                 .map_err(|_| StoreError::Damaged("a block"))?;
         let (mut receipts, mut seen) = (Vec::<Receipt>::new(), BTreeSet::new());
         for id in transactions.iter().map(SignedTransaction::id).filter(|id| seen.insert(*id)) {
-            // A transaction may stand in several blocks; its receipt is of one of them.
+            // A transaction may be in several blocks; its receipt belongs to one of them.
             let found = old.get(&id.0)?.filter(|found| found.value().0 == height);
             if let Some(found) = found {
                 let receipt = codec::decode(found.value().1, RECEIPT_LEN_MAX);

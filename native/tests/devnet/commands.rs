@@ -1,5 +1,5 @@
-//! The command line and the API in the environments that they meet: submissions that are repeated,
-//! nodes that fall silent, signals, variables, probes, and a disk that fills.
+//! The command line and the API in realistic environments: repeated submissions, silent nodes,
+//! signals, variables, probes, and a full disk.
 
 use crate::{
     WITHIN, data,
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The time in which a command notices a silent node, and what a loaded machine may add.
+/// The time-out for a silent node; below it the margin for a loaded machine.
 const SILENCE: Duration = Duration::from_secs(15);
 const SLACK: Duration = Duration::from_secs(15);
 
@@ -31,7 +31,7 @@ fn signal(pid: u32, name: &str) {
     );
 }
 
-/// A command that runs, and its lines as they come.
+/// A running command, and its lines as they are printed.
 struct Running {
     child: Child,
     lines: Receiver<String>,
@@ -55,7 +55,7 @@ impl Running {
         Self { child, lines: receiver }
     }
 
-    /// The next line that has this text.
+    /// The next line that contains this text.
     fn line(&self, text: &str) -> String {
         let deadline = Instant::now() + WITHIN;
         loop {
@@ -73,7 +73,7 @@ impl Running {
     }
 }
 
-/// A process that ends with the test, however that ends.
+/// A process that is killed when the test ends, on success or failure.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -83,7 +83,7 @@ impl Drop for Killed {
     }
 }
 
-/// Everything that a connection answers with, until it is closed or `enough` of it has come.
+/// Reads a connection until it is closed or `enough` returns true.
 fn raw(net: &Devnet, request: &str, enough: impl Fn(&str) -> bool) -> String {
     let mut stream = TcpStream::connect(net.http(1).trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(WITHIN)).unwrap();
@@ -122,7 +122,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     net.wait_height(1, 1, WITHIN);
     let iris = fs::read(data("iris.csv")).unwrap();
     let query = "label=class&layers=8&rounds=1&name=once&mode=local";
-    // Four at once, as a client sends them that loses its patience.
+    // Four at once, like an impatient client.
     let answers: Vec<_> = std::thread::scope(|scope| {
         let posts: Vec<_> =
             (0..4).map(|_| scope.spawn(|| submit(&net, query, Some("order-7"), &iris))).collect();
@@ -137,7 +137,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
         1,
         "{answers:?}"
     );
-    // The form of the draft, and the order of the parameters, do not matter; everything else does.
+    // The key's quoting and the order of the parameters do not matter; everything else does.
     let (status, replayed, answer) = submit(
         &net,
         "mode=local&name=once&rounds=1&layers=8&label=class",
@@ -157,7 +157,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
     }
     assert_eq!(submit(&net, query, Some(&"k".repeat(129)), &iris).0, 400);
     assert_eq!(submit(&net, query, Some(""), &iris).0, 400);
-    // After a restart as well, and the command line has the same keys.
+    // The key works after a restart too, and on the command line.
     net.kill(1);
     net.restart(1);
     net.wait_height(1, 1, WITHIN);
@@ -179,7 +179,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
         "{again}"
     );
     assert_eq!(net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().len(), 1);
-    // Without a key each is another one.
+    // Without a key each submission is a new job.
     net.client(1, &[&train[..], &["--data", iris.to_str().unwrap()]].concat());
     assert_eq!(net.get(1, "/v1/jobs")["jobs"].as_array().unwrap().len(), 2);
 }
@@ -187,7 +187,7 @@ fn a_submission_that_is_repeated_under_its_key_makes_one_job() {
 #[test]
 fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     let mut net = Devnet::make(1);
-    // Nobody computes: the job stays where it is.
+    // No worker computes, so the job does not progress.
     net.restart_with(1, &["--workers", "0"]);
     net.wait_height(1, 1, WITHIN);
     let iris = data("iris.csv");
@@ -195,7 +195,7 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     let train = ["job", "train", "--json", "--label", "class", "--layers", "8", "--data", iris];
     let id = net.client(1, &train)["id"].as_str().unwrap().to_owned();
 
-    // Comments come while nothing happens.
+    // The node sends comments while nothing happens.
     let request = format!("GET /v1/jobs/{id}/events HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let began = Instant::now();
     raw(&net, &request, |text| text.contains("\n:"));
@@ -205,8 +205,8 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     let waiting = Running::start(&net, &[&train[..], &["--wait"]].concat());
     let submitted: Value = serde_json::from_str(&waiting.line("\"submitted\"")).unwrap();
     let second = submitted["id"].as_str().unwrap().to_owned();
-    // The handler stands once the stream is asked for; the node has seen that request when it tells
-    // of the job.
+    // The command installs its handler before it requests the stream. The node has received that
+    // request when it sends the job's event.
     let watching = Running::start(&net, &["job", "watch", "--json", &id]);
     for (running, id) in [(waiting, &second), (watching, &id)] {
         let pid = running.child.id();
@@ -229,7 +229,7 @@ fn a_frozen_node_is_noticed_and_ctrl_c_says_that_the_job_goes_on() {
     drop(unread.0.stdout.take());
     assert!(unread.0.wait().unwrap().success());
 
-    // A process that is stopped accepts connections, and never answers.
+    // A stopped process accepts connections and never answers.
     let watching = Running::start(&net, &["job", "watch", &id]);
     wait_for_stream(watching.child.id());
     let pid = net.pid(1);
@@ -294,7 +294,7 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     net.wait_height(1, 1, WITHIN);
     let dir = net.dir(1).to_owned();
 
-    // A load balancer's probe, and a Prometheus that scrapes by the name of the service.
+    // A load balancer's probe, and a Prometheus that scrapes by the service name.
     let status =
         |request: &str| raw(&net, request, |_| false).lines().next().unwrap_or_default().to_owned();
     assert!(status("GET /healthz HTTP/1.0\r\n\r\n").contains("200"));
@@ -319,7 +319,7 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
         "{refused}"
     );
 
-    // Variables.
+    // Environment variables.
     let show = |name: &str, value: &str| {
         let output =
             command().env(name, value).args(["status", "--dir"]).arg(&dir).output().unwrap();
@@ -344,7 +344,7 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     };
     assert!(keys(command().env("TEQUIO_PASSPHRASE_FILE", "")));
 
-    // SIGHUP reads the log's filter again and ends nothing.
+    // SIGHUP reads the log filter again and does not end the node.
     net.kill(1);
     set_line(&dir.join("config.toml"), "log = ", "log = \"warn\"");
     let mut run = command();
@@ -379,7 +379,7 @@ fn variables_names_probes_and_signals_are_as_services_have_them() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Replaces the line of a file that begins so.
+/// Replaces the line of a file that starts with `begins`.
 fn set_line(path: &Path, begins: &str, line: &str) {
     let text = fs::read_to_string(path).unwrap();
     let changed: Vec<&str> =
@@ -394,8 +394,8 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     let height = net.wait_height(1, 2, WITHIN);
     net.kill(1);
     let dir = net.dir(1).to_owned();
-    // The system refuses to let the file grow, as a full disk does; the signal that comes with it
-    // is ignored.
+    // The system refuses to grow the file, as with a full disk. The signal that accompanies the
+    // refusal is ignored.
     let blocks = fs::metadata(dir.join("store.redb")).unwrap().len().div_ceil(1024) + 256;
     let script = format!(
         "trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" run --json --http 127.0.0.1:0 --dir \"$1\""
@@ -409,7 +409,7 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
     let mut ready = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     assert!(ready.contains("\"ready\":true"), "{ready}");
-    // Larger than what the file may still grow by, and hard to pack.
+    // Larger than the space left for the file, and hard to compress.
     let digit = |i: u32| i.wrapping_mul(2_654_435_761) >> 29;
     let row =
         |i: u32| (0..32).map(|column| format!("{},", digit(32 * i + column))).collect::<String>();
@@ -434,7 +434,7 @@ fn a_disk_that_fills_in_mid_submission_ends_the_node_with_its_cause_and_loses_no
         assert!(error.contains(part), "{part}: {error}\n{log}");
     }
     assert!(!error.contains("Previous I/O"), "{error}");
-    // With room, the node goes on where it was, and the submission can be sent again.
+    // With free space, the node continues where it was, and the submission can be repeated.
     net.restart(1);
     assert!(net.height(1) >= height);
     let key =

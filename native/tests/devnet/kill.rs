@@ -1,7 +1,7 @@
-//! Processes die by SIGKILL again and again while clients write: whatever a client was told is
-//! final is in every ledger, once, and all ledgers agree.
+//! SIGKILL ends processes again and again while clients write. Every transaction that a client has
+//! seen as final is in every ledger exactly once, and all ledgers agree.
 //!
-//! `TEQUIO_KILL_SECONDS` makes it longer, `TEQUIO_KILL_SEED` repeats the choice of victims.
+//! `TEQUIO_KILL_SECONDS` sets the duration, `TEQUIO_KILL_SEED` repeats the choice of victims.
 
 use crate::{WITHIN, support::Devnet};
 use serde_json::Value;
@@ -24,12 +24,12 @@ use tequio_core::{
 
 const NODES: usize = 4;
 const CLIENTS: u8 = 3;
-/// Transactions of one client under way at once.
+/// Concurrent transactions of one client.
 const BATCH: u64 = 8;
 const SECONDS: u64 = 12;
 const ADMISSION_BITS: u8 = 14;
-const ASK_AGAIN: Duration = Duration::from_millis(100);
-const SEND_AGAIN: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const RESEND_AFTER: Duration = Duration::from_secs(2);
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
@@ -37,8 +37,8 @@ fn number(variable: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
-/// Where each node answers, and with which token; none while it is down.
-type Board = Arc<Mutex<Vec<Option<(String, String)>>>>;
+/// HTTP address and token of each node; `None` while the node is down.
+type NodeAddresses = Arc<Mutex<Vec<Option<(String, String)>>>>;
 
 #[test]
 fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
@@ -50,11 +50,12 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
     let mut net = Devnet::start(NODES);
     net.wait_height(1, 1, WITHIN);
     let chain: ChainId = net.get(1, "/v1/status")["chain"].as_str().unwrap().parse().unwrap();
-    let board: Board = Arc::new(Mutex::new((1..=NODES).map(|n| Some(net.access(n))).collect()));
+    let addresses: NodeAddresses =
+        Arc::new(Mutex::new((1..=NODES).map(|n| Some(net.access(n))).collect()));
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (1..=CLIENTS)
         .map(|n| {
-            let client = Client::new(n, chain, board.clone(), stop.clone());
+            let client = Client::new(n, chain, addresses.clone(), stop.clone());
             thread::spawn(move || client.run())
         })
         .collect();
@@ -62,28 +63,28 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
     let mut random = seed;
     let (mut kills, mut leaders, mut quorums) = (0, 0, 0);
     let until = Instant::now() + Duration::from_secs(seconds);
-    // And until a leader was among the victims, and a quorum was gone.
+    // The loop also continues until a leader was among the victims and a quorum was lost.
     while Instant::now() < until || leaders == 0 || quorums == 0 {
         assert!(
             Instant::now() < until + WITHIN,
             "seed {seed}: {kills} kills, {leaders} leaders, {quorums} quorums"
         );
-        // Mostly one node, now and then two: then nothing is final until they are back.
-        let victims = 1 + usize::from(draw(&mut random).is_multiple_of(4));
-        let first = draw(&mut random) as usize % NODES;
+        // Mostly one node, sometimes two: then no block is final until they are back.
+        let victims = 1 + usize::from(next_random(&mut random).is_multiple_of(4));
+        let first = next_random(&mut random) as usize % NODES;
         let victims: Vec<usize> = (0..victims).map(|i| (first + i) % NODES + 1).collect();
         for victim in &victims {
-            board.lock().unwrap()[victim - 1] = None;
+            addresses.lock().unwrap()[victim - 1] = None;
             net.kill(*victim);
             kills += 1;
         }
         if victims.len() == 1 {
             let other = victims[0] % NODES + 1;
             let before = net.height(other);
-            let reached = net.wait_height(other, before + 1 + draw(&mut random) % 3, WITHIN);
-            // A view is given up where its leader does not speak: the others do.
+            let reached = net.wait_height(other, before + 1 + next_random(&mut random) % 3, WITHIN);
+            // The other members give up a view whose leader is silent.
             let view = |height: u64| {
-                net.get_patiently(other, &format!("/v1/blocks/{height}"), WITHIN)["view"].as_u64()
+                net.get_within(other, &format!("/v1/blocks/{height}"), WITHIN)["view"].as_u64()
             };
             leaders += u64::from((before + 1..=reached).any(|height| view(height) > Some(0)));
         } else {
@@ -91,7 +92,7 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         }
         for victim in &victims {
             net.restart(*victim);
-            board.lock().unwrap()[victim - 1] = Some(net.access(*victim));
+            addresses.lock().unwrap()[victim - 1] = Some(net.access(*victim));
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -109,7 +110,7 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
         net.wait_height(node, head, WITHIN);
         let mut found: BTreeMap<TransactionId, Vec<Height>> = BTreeMap::new();
         for height in 1..=head {
-            let block = net.get_patiently(node, &format!("/v1/blocks/{height}"), WITHIN);
+            let block = net.get_within(node, &format!("/v1/blocks/{height}"), WITHIN);
             for id in block["transactions"].as_array().unwrap() {
                 found.entry(id.as_str().unwrap().parse().unwrap()).or_default().push(height);
             }
@@ -128,8 +129,8 @@ fn what_was_acknowledged_is_in_every_ledger_once_whoever_was_killed() {
     assert!(states.iter().all(|state| *state == states[0]), "seed {seed}: {states:?}");
 }
 
-/// The next of a sequence of numbers that a seed fixes (splitmix64).
-fn draw(state: &mut u64) -> u64 {
+/// The next number of a seeded sequence (splitmix64).
+fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -137,12 +138,12 @@ fn draw(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Writes a ref of its own again and again, through whoever answers, and remembers what it was told
-/// is final.
+/// Updates a ref of its own repeatedly, through any node that answers. Records the transactions
+/// that a node has reported as final.
 struct Client {
     key: NodeKey,
     chain: ChainId,
-    board: Board,
+    addresses: NodeAddresses,
     stop: Arc<AtomicBool>,
     agent: ureq::Agent,
     turn: usize,
@@ -150,14 +151,14 @@ struct Client {
 }
 
 impl Client {
-    fn new(n: u8, chain: ChainId, board: Board, stop: Arc<AtomicBool>) -> Self {
+    fn new(n: u8, chain: ChainId, addresses: NodeAddresses, stop: Arc<AtomicBool>) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(10)))
             .build()
             .into();
         let key = NodeKey::from_bytes(&[200 + n; 32]);
-        Self { key, chain, board, stop, agent, turn: n.into(), acknowledged: BTreeMap::new() }
+        Self { key, chain, addresses, stop, agent, turn: n.into(), acknowledged: BTreeMap::new() }
     }
 
     fn run(mut self) -> BTreeMap<TransactionId, Height> {
@@ -174,7 +175,7 @@ impl Client {
         self.acknowledged
     }
 
-    /// Opens the account. Returns its first nonce.
+    /// Registers the account. Returns its first nonce.
     fn register(&mut self) -> u64 {
         let account = format!("/v1/accounts/{}", self.key.id());
         let status = self.ask("/v1/status");
@@ -198,7 +199,7 @@ impl Client {
             .sign(&self.key)
     }
 
-    /// Sends transactions until some node says of each that it is final and applied.
+    /// Sends transactions until a node reports each as final and applied.
     fn settle(&mut self, batch: Vec<SignedTransaction>) {
         let deadline = Instant::now() + WITHIN;
         let mut open: Vec<(TransactionId, Vec<u8>)> =
@@ -210,11 +211,11 @@ impl Client {
                 "not final: {:?}",
                 open.iter().map(|(id, _)| id).collect::<Vec<_>>()
             );
-            if sent.is_none_or(|at| at.elapsed() >= SEND_AGAIN) {
+            if sent.is_none_or(|at| at.elapsed() >= RESEND_AFTER) {
                 sent = Some(Instant::now());
                 open.iter().for_each(|(_, body)| self.send(body));
             }
-            // In the order of nonces: where the first is not final, the others are not.
+            // In the order of nonces: if the first is not final, the others are not.
             let (id, _) = &open[0];
             match self.get(&format!("/v1/transactions/{id}")) {
                 Some((200, receipt)) => {
@@ -222,21 +223,21 @@ impl Client {
                     self.acknowledged.insert(*id, receipt["height"].as_u64().unwrap());
                     open.remove(0);
                 }
-                _ => thread::sleep(ASK_AGAIN),
+                _ => thread::sleep(POLL_INTERVAL),
             }
         }
     }
 
-    /// The next node that is up.
+    /// The next running node.
     fn access(&mut self) -> Option<(String, String)> {
-        let board = self.board.lock().unwrap();
+        let addresses = self.addresses.lock().unwrap();
         self.turn += 1;
-        board.iter().cycle().skip(self.turn % NODES).take(NODES).flatten().next().cloned()
+        addresses.iter().cycle().skip(self.turn % NODES).take(NODES).flatten().next().cloned()
     }
 
     fn send(&mut self, body: &[u8]) {
         let Some((http, token)) = self.access() else { return };
-        // A node that is killed at this moment answers nothing: then it is sent again.
+        // A node that is killed at this moment does not answer. The transaction is then sent again.
         let _ = self
             .agent
             .post(format!("{http}/v1/transactions"))
@@ -258,7 +259,7 @@ impl Client {
                 Some((200, value)) => return value,
                 _ => assert!(Instant::now() < deadline, "nobody answers {path}"),
             }
-            thread::sleep(ASK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }

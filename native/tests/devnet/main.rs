@@ -1,28 +1,27 @@
-//! Four validators as processes of their own, as `tequio init --devnet` makes them: they agree,
-//! survive the SIGKILL of any one, train a model together, and the exported model verifies without
-//! a network.
+//! Four validators in separate processes, made by `tequio init --devnet`. They agree, survive the
+//! SIGKILL of any one, and train a model together. The exported model verifies without a network.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod cli_errors;
 mod commands;
 mod kill;
-mod mistakes;
-mod past;
-mod pressure;
+mod mempool_limits;
+mod prebuilt_chain;
 mod proofs;
 mod prune;
 mod reach;
 mod reduced;
-mod rumour;
 mod seats;
 mod support;
 mod sync;
+mod transaction_propagation;
 
 use serde_json::Value;
 use std::{fs, path::Path, process::Command, time::Duration};
 use support::{Devnet, PASSPHRASE, tequio};
 
-/// Generous: the machine may be busy with other tests. Every wait is for an event.
+/// Generous, because the machine may be busy with other tests. Every wait is for an event.
 const WITHIN: Duration = Duration::from_secs(120);
 const JOB_WITHIN: Duration = Duration::from_secs(600);
 
@@ -40,8 +39,8 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.wait_height(node, height, WITHIN);
         assert_eq!(hash(node, &net), hash(1, &net), "node {node} has another block {height}");
     }
-    // Killed without a warning, whoever leads; the others go on; restarted, it catches up from its
-    // store and peers.
+    // A node is killed without warning, leader or not, and the others continue. After a restart it
+    // catches up from its store and its peers.
     for victim in [1, 3] {
         net.kill(victim);
         let other = victim % 4 + 1;
@@ -54,7 +53,7 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
             net.get(other, &format!("/v1/blocks/{reached}"))["hash"]
         );
     }
-    // A node that joins without a seat follows, and says what the others say.
+    // A node that joins without a seat follows, and reports the same state as the others.
     let joined = net.join();
     let height = net.wait_height(joined, net.height(1), WITHIN);
     assert_eq!(net.get(joined, "/v1/status")["seat"], Value::Null);
@@ -62,8 +61,8 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
         net.get(joined, &format!("/v1/blocks/{height}"))["hash"],
         net.get(1, &format!("/v1/blocks/{height}"))["hash"]
     );
-    // It coordinates jobs of its own, too, for which it opens an account first. Nobody has to know
-    // which options suit a small table: with none it makes few rounds.
+    // It also coordinates jobs of its own, for which it registers an account first. The default
+    // options suit a small table: they give few rounds.
     let iris = data("iris.csv");
     let job = net.client(
         joined,
@@ -86,7 +85,7 @@ fn four_validators_agree_and_survive_the_kill_of_any() {
     );
     assert_eq!((&job["rounds"], &job["units_total"]), (&50.into(), &400.into()));
     assert!(job["accuracy"].as_f64().unwrap() >= 0.9, "{job}");
-    // Two processes on one directory would sign with one key.
+    // Two processes in one directory would sign with one key.
     let second = net.try_second(1);
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another"), "{second:?}");
@@ -101,7 +100,7 @@ fn votes_by_way_of_collectors_survive_the_kill_of_any_and_members_may_differ() {
         net.kill(victim);
         let other = victim % 4 + 1;
         let reached = net.wait_height(other, net.height(other) + 3, WITHIN);
-        // It comes back with the other way of voting.
+        // It restarts with the other vote routing.
         net.restart(victim);
         let height = net.wait_height(victim, reached + 2, WITHIN);
         net.wait_height(other, height, WITHIN);
@@ -130,7 +129,7 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
         ],
     );
     let id = submitted["id"].as_str().unwrap().to_owned();
-    // In the middle of the job, the node that coordinates it is killed.
+    // The job's coordinator is killed in the middle of the job.
     let path = format!("/v1/jobs/{id}");
     net.wait_until(1, &path, JOB_WITHIN, |job| job["round"].as_u64() >= Some(3));
     net.kill(1);
@@ -157,7 +156,7 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
     assert!(verified.0, "{}", verified.1);
     assert_eq!(verified.1["model_cid"], job["model_cid"]);
 
-    // Any changed byte is found, and the error names the file's part.
+    // Every changed byte is detected, and the error names the part.
     for (file, part) in [
         ("checkpoint.bin", "checkpoint"),
         ("handovers.bin", "handovers"),
@@ -187,7 +186,7 @@ fn a_job_survives_its_coordinator_and_its_model_verifies_offline() {
     assert_eq!(answer["part"], "data", "{answer}");
 }
 
-/// `tequio verify`: whether it succeeded, and the last line it printed.
+/// Runs `tequio verify`. Returns whether it succeeded, and the last line it printed.
 fn verify(export: &Path, data: &Path, root: &Path) -> (bool, Value) {
     let mut command = Command::new(tequio());
     command

@@ -1,10 +1,10 @@
-//! Readers of proofs on a chain of many epochs: exports, answers and checkpoints follow the
-//! committee handovers, start from a root that the caller names, and a node that came late serves
-//! the handovers from before its time.
+//! Verification on a chain of many epochs. Exports, answers and checkpoints follow the committee
+//! handovers from a root that the caller names. A node that joined late serves the handovers from
+//! before it joined.
 
 use crate::{
     JOB_WITHIN, WITHIN, data,
-    past::Past,
+    prebuilt_chain::PrebuiltChain,
     seats::ask,
     support::{Devnet, tequio},
 };
@@ -20,14 +20,14 @@ use tequio_core::{
     wire::light::{Request, Response},
 };
 
-/// Some hundred epochs, of more than one page of the node's answers.
+/// Hundreds of epochs: the handovers take more than one page.
 const EPOCHS: u64 = 300;
 const EPOCH_BLOCKS: u64 = 2;
-/// An epoch before that of the states which the members offer.
+/// An epoch before that of the snapshots which the members offer.
 const MIDDLE: u64 = EPOCHS / 2;
 
-/// A command without a node; `config` is the home of its pins. Whether it succeeded, its last line,
-/// and its errors.
+/// Runs a command without a node; `config` is the home of its pins. Returns whether it succeeded,
+/// its last line, and its errors.
 fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
     let mut command = Command::new(tequio());
     let output: Output =
@@ -37,7 +37,7 @@ fn run(config: &Path, arguments: &[&str]) -> (bool, Value, String) {
     (output.status.success(), last, String::from_utf8(output.stderr).unwrap())
 }
 
-/// A copy of an export as versions without handovers wrote it.
+/// A copy of an export in the format of versions without handovers.
 fn without_handovers(export: &Path, copy: PathBuf) -> PathBuf {
     fs::create_dir(&copy).unwrap();
     for entry in fs::read_dir(export)
@@ -58,15 +58,15 @@ fn without_handovers(export: &Path, copy: PathBuf) -> PathBuf {
 fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present() {
     let epoch = EPOCH_BLOCKS.to_string();
     let mut net = Devnet::make_with(4, &["--term-blocks", &epoch, "--epoch-blocks", &epoch]);
-    let past = Past::of(&net, 4);
+    let past = PrebuiltChain::of(&net, 4);
     drop(past.make(
-        &Past::store(&net, 1),
+        &PrebuiltChain::store(&net, 1),
         EPOCHS * EPOCH_BLOCKS + 1,
         &mut |_| Vec::new(),
         &mut |_, _| (),
     ));
     for node in [2, 3, 4] {
-        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+        fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();
     }
     // The first node's own checkpoint has expired.
     let genesis = net.path().join("net/checkpoint.bin");
@@ -103,14 +103,14 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
 
     verify_needs_a_root(&config, &export, &iris, &genesis);
     let old = without_handovers(&export, path("old"));
-    let (ok, said, _) = run(
+    let (ok, printed, _) = run(
         &config,
         &["verify", &text(&old), "--data", &text(&iris), "--checkpoint", &text(&genesis)],
     );
-    assert!(!ok && said["part"] == "handovers", "{said}");
-    assert!(said["error"].as_str().unwrap().contains("export the job again"), "{said}");
+    assert!(!ok && printed["part"] == "handovers", "{printed}");
+    assert!(printed["error"].as_str().unwrap().contains("export the job again"), "{printed}");
 
-    // Answers are read by the same proofs.
+    // The same proofs verify answers.
     let rows = path("rows.csv");
     fs::write(
         &rows,
@@ -134,20 +134,20 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
     );
     assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 4);
 
-    // A node whose checkpoint has expired exports from its newest one on.
+    // A node whose checkpoint has expired exports from its newest checkpoint on.
     net.wait_until(1, &format!("/v1/jobs/{id}"), JOB_WITHIN, |job| job["state"] == "final");
     let fresh = path("fresh");
     net.client(1, &["job", "export", &id, "--out", &text(&fresh), "--json"]);
-    let (ok, said, error) = run(
+    let (ok, printed, error) = run(
         &config,
         &["verify", &text(&fresh), "--data", &text(&iris), "--dir", &text(net.dir(1))],
     );
-    assert!(!ok && said["error"].as_str().unwrap().contains("trust"), "{said} {error}");
+    assert!(!ok && printed["error"].as_str().unwrap().contains("trust"), "{printed} {error}");
 
     checkpoints(&net, &config, &genesis);
 
-    // A node that joins with a later checkpoint and a whole state serves the handovers from the
-    // first epoch on.
+    // A node that joins with a later checkpoint and a snapshot serves the handovers from the first
+    // epoch on.
     let middle = follow_handovers(&net, 2, &genesis, MIDDLE).checkpoint();
     let peers: Vec<String> =
         (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
@@ -164,7 +164,7 @@ fn proofs_of_a_chain_of_many_epochs_lead_from_a_named_checkpoint_to_the_present(
     follow_handovers(&net, joined, &genesis, EPOCHS);
 }
 
-/// Nothing is believed because the export says so.
+/// Verification trusts nothing in the export itself.
 fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path) {
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let (export, data, genesis_text) = (text(export), text(data), text(genesis));
@@ -174,9 +174,9 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
     let hash = Checkpoint::hash(&fs::read(genesis).unwrap()).to_string();
     let wrong = "0".repeat(64);
 
-    let (ok, said, _) = verify(&[]);
-    assert!(!ok && said["part"] == "checkpoint", "{said}");
-    let error = said["error"].as_str().unwrap();
+    let (ok, printed, _) = verify(&[]);
+    assert!(!ok && printed["part"] == "checkpoint", "{printed}");
+    let error = printed["error"].as_str().unwrap();
     assert!(
         error.contains("no root of trust") && error.contains(&format!("--trust-embedded {hash}")),
         "{error}"
@@ -190,45 +190,44 @@ fn verify_needs_a_root(config: &Path, export: &Path, data: &Path, genesis: &Path
         (&["--checkpoint-hash", &wrong], false),
         (&["--trust-embedded", &wrong], false),
     ] {
-        let (ok, said, _) = verify(root);
-        assert_eq!(ok, holds, "{root:?}: {said}");
-        assert!(holds || said["part"] == "checkpoint", "{root:?}: {said}");
-        // The error of a command that names a root does not advise trusting another one.
+        let (ok, printed, _) = verify(root);
+        assert_eq!(ok, holds, "{root:?}: {printed}");
+        assert!(holds || printed["part"] == "checkpoint", "{root:?}: {printed}");
+        // An error for a command that names a root does not recommend another root.
         let advises =
-            said["error"].as_str().is_some_and(|error| error.contains("--trust-embedded"));
-        assert!(!advises || root[0] == "--trust-embedded", "{root:?}: {said}");
-        assert!(!holds || said["root"]["hash"] == hash.as_str(), "{root:?}: {said}");
+            printed["error"].as_str().is_some_and(|error| error.contains("--trust-embedded"));
+        assert!(!advises || root[0] == "--trust-embedded", "{root:?}: {printed}");
+        assert!(!holds || printed["root"]["hash"] == hash.as_str(), "{root:?}: {printed}");
     }
-    // Archives: the caller is told what the date cannot show, and a date before the export is
-    // refused.
+    // Archives: the output states the limits of the date, and a date before the export is rejected.
     let today = tequio::node::machine::now_ms() / 1000;
     let today = time::OffsetDateTime::from_unix_timestamp(today as i64).unwrap().date().to_string();
-    let (ok, said, _) = verify(&["--checkpoint", &genesis_text, "--as-of", &today]);
-    assert!(ok && said["warning"].as_str().unwrap().contains("could have forged"), "{said}");
-    let (ok, said, _) = verify(&["--checkpoint", &genesis_text, "--as-of", "2020-01-01"]);
-    assert!(!ok && said["part"] == "proof", "{said}");
-    // A pin is remembered for the network.
+    let (ok, printed, _) = verify(&["--checkpoint", &genesis_text, "--as-of", &today]);
+    assert!(ok && printed["warning"].as_str().unwrap().contains("could have forged"), "{printed}");
+    let (ok, printed, _) = verify(&["--checkpoint", &genesis_text, "--as-of", "2020-01-01"]);
+    assert!(!ok && printed["part"] == "proof", "{printed}");
+    // A pin is stored for the network.
     let (ok, _, error) =
         run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &wrong]);
     assert!(!ok && error.contains("not the one you were given"), "{error}");
-    let (ok, said, _) =
+    let (ok, printed, _) =
         run(config, &["checkpoint", "pin", &genesis_text, "--checkpoint-hash", &hash]);
     assert!(
-        ok && said["pinned"].as_str().is_some_and(|pin| Path::new(pin).starts_with(config)),
-        "{said}"
+        ok && printed["pinned"].as_str().is_some_and(|pin| Path::new(pin).starts_with(config)),
+        "{printed}"
     );
-    let (ok, said, _) = verify(&[]);
-    assert!(ok && said["root"]["hash"] == hash.as_str(), "{said}");
+    let (ok, printed, _) = verify(&[]);
+    assert!(ok && printed["root"]["hash"] == hash.as_str(), "{printed}");
     fs::remove_dir_all(config).unwrap();
 }
 
-/// Fresh checkpoints come from a running node, verified from an older one on.
+/// Exports fresh checkpoints from a running node, verified from an older one.
 fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     let path = |name: &str| net.path().join(name).to_str().unwrap().to_owned();
     let genesis = genesis.to_str().unwrap();
     let (new, handovers) = (path("new.bin"), path("handovers.bin"));
     let export = ["checkpoint", "export", "--out", &new, "--handovers", &handovers, "--json"];
-    // Node 1 has an expired one, and no better root is named.
+    // Node 1 has an expired checkpoint, and the command names no other root.
     let refused = net.client_output(1, &export);
     let error = String::from_utf8(refused.stderr).unwrap();
     assert!(
@@ -251,18 +250,18 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     for field in ["checkpoint_hash", "height", "chain", "trusted_until"] {
         assert_eq!(shown[field], exported[field], "{field}");
     }
-    // Offline by the file of handovers, or by a node; not backwards, not without a root, not with a
-    // gap.
+    // Verified offline with the file of handovers, or through a node. Not backwards, not without a
+    // root, not with a gap.
     let verify =
         |more: &[&str]| run(config, &[["checkpoint", "verify", &new].as_slice(), more].concat());
-    let (ok, said, error) = verify(&["--checkpoint", genesis, "--handovers", &handovers]);
-    assert!(ok && said["checkpoint_hash"] == exported["checkpoint_hash"], "{said} {error}");
+    let (ok, printed, error) = verify(&["--checkpoint", genesis, "--handovers", &handovers]);
+    assert!(ok && printed["checkpoint_hash"] == exported["checkpoint_hash"], "{printed} {error}");
     net.client(2, &["checkpoint", "verify", &new, "--json"]);
     assert!(verify(&[]).2.contains("no root of trust"));
     assert!(verify(&["--checkpoint", genesis]).2.contains("--handovers"));
     let (ok, _, error) = run(config, &["checkpoint", "verify", genesis, "--checkpoint", &new]);
     assert!(!ok && error.contains("before the root of trust"), "{error}");
-    // One that makes up its committee, or its trust period.
+    // A checkpoint with a forged committee or trust period.
     let whole = Checkpoint::open(&fs::read(&new).unwrap(), None, 0).unwrap().0;
     let Checkpoint { header, certificate, committee, trust_period_ms, .. } = whole;
     let longer = Checkpoint::new(header, certificate, committee, trust_period_ms + 1);
@@ -274,8 +273,8 @@ fn checkpoints(net: &Devnet, config: &Path, genesis: &Path) {
     assert!(!ok && error.contains("trust period"), "{error}");
 }
 
-/// A light client that has followed what one node serves, from the first checkpoint to an epoch at
-/// least, in pages.
+/// A light client that has followed one node's handovers, in pages, from the first checkpoint to at
+/// least `epoch`.
 fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> LightClient {
     const PAGE: u16 = 128;
     let checkpoint = fs::read(genesis).unwrap();
@@ -286,7 +285,7 @@ fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> Li
         tokio::spawn(async move { while events.next().await.is_some() {} });
         let addr: tequio_p2p::Multiaddr = net.listen(node).parse().unwrap();
         let peer = tequio_p2p::identity::node_of(&addr).unwrap();
-        network.keep(addr).await;
+        network.add_persistent_peer(addr).await;
         while light.committee().epoch() < epoch {
             let request = Request::Handovers { from: light.committee().epoch(), count: PAGE };
             let Response::Handovers(page) = ask(&network, peer, &request).await else {
@@ -297,7 +296,7 @@ fn follow_handovers(net: &Devnet, node: usize, genesis: &Path, epoch: u64) -> Li
                 "the seats have not changed"
             );
             assert!(light.follow_handovers(PAGE.into(), page.into_vec(), now_ms()).unwrap() > 0);
-            // Saved and resumed at the end of an epoch.
+            // The client is saved and resumed at the end of an epoch.
             light = LightClient::resume(&light.save(), light.chain(), now_ms()).unwrap();
         }
         light

@@ -1,9 +1,9 @@
-//! Nodes that keep few blocks: what is gone is said to be gone, what stays is still proved from the
-//! first committee on, and who joins takes the state from them.
+//! Nodes that keep few blocks. They report pruned blocks as pruned, still prove the remaining state
+//! from the first committee on, and provide the state to joining nodes.
 
 use crate::{
     WITHIN,
-    past::Past,
+    prebuilt_chain::PrebuiltChain,
     seats::ask,
     support::{Devnet, tequio},
 };
@@ -18,37 +18,37 @@ use tequio_core::{
     wire::light::{HANDOVERS_MAX, Request, Response},
 };
 
-/// The block whose state is to be kept.
+/// The block whose state is the replay base.
 const KEPT: u64 = 150;
 
 #[test]
 fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     let keep = ["--keep-blocks", &KEEP_BLOCKS_MIN.to_string()];
     let mut net = Devnet::make(4);
-    let past = Past::of(&net, 4);
-    // As if the nodes had begun to keep a state at that block. A few blocks are missing until it
-    // may be relied upon.
+    let past = PrebuiltChain::of(&net, 4);
+    // The nodes have already begun to store the state at that block. It becomes the replay base a
+    // few blocks later.
     let write_kept = &mut |store: &tequio::store::Store, head: &tequio::store::Head| {
         if head.header.header.height == KEPT {
-            store.write_next(&head.header, &head.state).unwrap();
+            store.write_next_replay_base(&head.header, &head.state).unwrap();
         }
     };
     let end = KEPT + KEEP_BLOCKS_MIN - 2;
-    drop(past.make(&Past::store(&net, 1), end, &mut |_| Vec::new(), write_kept));
+    drop(past.make(&PrebuiltChain::store(&net, 1), end, &mut |_| Vec::new(), write_kept));
     for node in [2, 3, 4] {
-        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+        fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();
     }
     (1..=4).for_each(|node| net.restart_with(node, &keep));
     for node in 1..=4 {
         net.wait_until(node, "/v1/status", WITHIN, |status| status["lowest_block"] == KEPT + 1);
     }
 
-    // The oldest that stays is whole, and of what is gone nobody says that it was empty.
+    // The oldest kept block is complete, and pruned blocks are not reported as empty.
     assert_eq!(net.get(1, &format!("/v1/blocks/{}", KEPT + 1))["height"], KEPT + 1);
     for gone in [1, KEPT] {
-        let (status, said) = net.ask(1, &format!("/v1/blocks/{gone}")).unwrap();
-        let error = &said["error"];
-        assert_eq!((status, &error["code"]), (410, &"PRUNED".into()), "{said}");
+        let (status, body) = net.ask(1, &format!("/v1/blocks/{gone}")).unwrap();
+        let error = &body["error"];
+        assert_eq!((status, &error["code"]), (410, &"PRUNED".into()), "{body}");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(&format!("keeps blocks from {} on", KEPT + 1)), "{message}");
     }
@@ -56,7 +56,7 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
 
     light_node_reads(&net, past.keys[2].id());
 
-    // Nobody has the first block any more.
+    // No node has the first block any more.
     let peer = net.listen(1).to_owned();
     let joined = net.init_join(&[peer]);
     net.restart(joined);
@@ -64,9 +64,9 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     let lowest = net.get(joined, "/v1/status")["lowest_block"].as_u64().unwrap();
     assert!(lowest > KEPT, "it began with a state, not with block {lowest}");
     let path = format!("/v1/blocks/{}", net.height(joined));
-    assert_eq!(net.get(joined, &path), net.get_patiently(1, &path, WITHIN));
+    assert_eq!(net.get(joined, &path), net.get_within(1, &path, WITHIN));
 
-    // What is left can be replayed from the kept state.
+    // The kept blocks can be replayed from the replay base.
     net.kill(1);
     let output = Command::new(tequio())
         .args(["verify-chain", "--json", "--dir"])
@@ -79,8 +79,8 @@ fn a_node_that_keeps_few_blocks_proves_its_state_and_lets_others_join() {
     assert_eq!(replayed["from"], KEPT, "{replayed}");
 }
 
-/// A light client that knows the first committee only follows the handovers of epochs whose blocks
-/// are gone, and reads an account with a proof.
+/// A light client that knows only the first committee follows the handovers of epochs whose blocks
+/// are pruned, and reads an account with a proof.
 fn light_node_reads(net: &Devnet, account: NodeId) {
     let checkpoint = fs::read(net.path().join("net").join("checkpoint.bin")).unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -88,7 +88,7 @@ fn light_node_reads(net: &Devnet, account: NodeId) {
         tokio::spawn(async move { while events.next().await.is_some() {} });
         let addr: tequio_p2p::Multiaddr = net.listen(1).parse().unwrap();
         let peer = tequio_p2p::identity::node_of(&addr).unwrap();
-        network.keep(addr).await;
+        network.add_persistent_peer(addr).await;
         let now_ms = tequio::node::machine::now_ms;
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
         let keys = [Key::Account(account)];

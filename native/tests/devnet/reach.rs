@@ -1,5 +1,5 @@
-//! A coordinator and a worker that nobody can dial, connected with different members: work travels
-//! between them, and the job says what it waits for.
+//! A coordinator and a worker that accept no connections, connected with different members. Work
+//! units travel between them, and the job states what it waits for.
 
 use crate::{JOB_WITHIN, WITHIN, data, support::Devnet};
 
@@ -24,7 +24,7 @@ fn work_travels_between_nodes_that_nobody_can_dial() {
     ];
     let job = net.client(coordinator, &train);
     let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
-    // A member that is not connected with the coordinator hears from it all the same.
+    // A member without a connection to the coordinator gets the state too.
     let waiting = net.wait_until(3, &path, WITHIN, |job| job["waiting_for"] == "workers");
     assert_eq!((&waiting["state"], &waiting["round"]), (&"running".into(), &0.into()));
     assert!(waiting["waiting_text"].as_str().unwrap().contains("worker"), "{waiting}");

@@ -1,7 +1,7 @@
-//! Without a quorum a node says so, answers reads, and keeps writes on disk; when the quorum is
-//! back each is applied once.
+//! Without a quorum a node reports that, serves reads, and stores writes on disk. When the quorum
+//! is back, each write is applied once.
 
-use crate::{WITHIN, data, past::Past, support::Devnet};
+use crate::{WITHIN, data, prebuilt_chain::PrebuiltChain, support::Devnet};
 use serde_json::Value;
 use tequio_core::{
     codec,
@@ -12,7 +12,7 @@ use tequio_core::{
 #[test]
 fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back() {
     let mut net = Devnet::start(4);
-    let keys = Past::keys(&net, 4);
+    let keys = PrebuiltChain::keys(&net, 4);
     net.wait_height(1, 2, WITHIN);
     net.kill(3);
     net.kill(4);
@@ -20,7 +20,7 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     assert!(net.client_text(1, &["status"]).contains("REDUCED"));
     net.wait_status(1, "/healthz", 503, WITHIN);
 
-    // Two jobs in the node's own name, and a write that somebody else has signed.
+    // Two jobs in the node's own name, and a transaction that another account has signed.
     let iris = data("iris.csv");
     let train = |net: &Devnet, name: &str| {
         let arguments = [
@@ -36,7 +36,7 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
         answer["queued"].as_u64().unwrap()
     };
     let mut numbers = vec![train(&net, "first"), train(&net, "second")];
-    // One under a key, twice: it waits once, and is remembered while it waits.
+    // A submission with a key, sent twice: it is queued once, and the key is known while it waits.
     let keyed = |net: &Devnet| {
         let arguments = [
             "job", "train", "--label", "class", "--layers", "8", "--rounds", "1", "--json",
@@ -62,7 +62,7 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     let (status, answer) = net.post(1, "/v1/transactions", &codec::encode(&signed)).unwrap();
     assert_eq!((status, &answer["final"]), (202, &false.into()), "{answer}");
     numbers.push(answer["queued"].as_u64().unwrap());
-    // Nothing of it is in the ledger, and reads go on.
+    // None of the writes is in the ledger, and reads still work.
     assert_eq!(net.get(1, "/v1/jobs")["jobs"], Value::Array(Vec::new()));
     assert_eq!(net.get(1, &format!("/v1/accounts/{}", keys[1].id()))["nonce"], 0);
 
@@ -75,7 +75,7 @@ fn writes_without_a_quorum_survive_sigkill_and_are_applied_once_when_it_is_back(
     assert_eq!(keyed(&net)["queued"].as_u64(), Some(waits), "after a restart as well");
     net.restart(3);
     net.restart(4);
-    // Killed once more on the way: what was signed is on disk, and is not signed again.
+    // The node is killed again on the way. Signed writes are on disk and are not signed again.
     net.wait_until(1, &format!("/v1/queue/{}", numbers[0]), WITHIN, |write| {
         write["state"] != "waiting"
     });

@@ -1,10 +1,10 @@
-//! The committee changes while the chain goes on: a node that came late gets a seat, another gives
-//! its up, a third changes its keys; a light node that knows the first committee only follows into
-//! the epochs of the later ones.
+//! The committee changes while the chain continues. A node that joined late gets a seat, another
+//! leaves, a third rotates its keys. A light node that knows only the first committee follows into
+//! the later epochs.
 
 use crate::{
     WITHIN,
-    past::Past,
+    prebuilt_chain::PrebuiltChain,
     support::{Devnet, PASSPHRASE},
 };
 use serde_json::Value;
@@ -23,15 +23,15 @@ use tequio_host::Passphrase;
 use tequio_p2p::{Network, Protocol};
 
 const EPOCH: &str = "8";
-/// Blocks before anybody comes: some epochs.
+/// Blocks before the new node joins: several epochs.
 const PAST: u64 = 70;
 
 fn seat(net: &Devnet, node: usize) -> Value {
     net.get(node, "/v1/seat")
 }
 
-/// Waits until a node shows this of its seat. Blocks come sooner where there is something to put
-/// into them.
+/// Waits until the status of a node's seat satisfies `done`. Pending transactions make blocks come
+/// sooner.
 fn wait(net: &Devnet, node: usize, done: impl Fn(&Value) -> bool) -> Value {
     let own = net.get(node, "/v1/status")["node"].as_str().unwrap().to_owned();
     let deadline = Instant::now() + WITHIN;
@@ -48,14 +48,20 @@ fn wait(net: &Devnet, node: usize, done: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let mut net = Devnet::make_with(4, &["--term-blocks", "4", "--epoch-blocks", EPOCH]);
-    // The chain is some epochs old before the fifth node comes: it walks to the state that it
-    // fetches.
-    drop(Past::of(&net, 4).make(&Past::store(&net, 1), PAST, &mut |_| Vec::new(), &mut |_, _| ()));
+    // The chain is several epochs old when the fifth node joins. The node follows the handovers to
+    // the state that it fetches.
+    drop(PrebuiltChain::of(&net, 4).make(
+        &PrebuiltChain::store(&net, 1),
+        PAST,
+        &mut |_| Vec::new(),
+        &mut |_, _| (),
+    ));
     for node in [2, 3, 4] {
-        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+        fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();
     }
     (1..=4).for_each(|node| net.restart(node));
-    // Votes go to members directly: whoever wants a seat has to be connected with all of them.
+    // Votes go directly to members, so a node that requests a seat must be connected with all of
+    // them.
     let peers: Vec<String> =
         (1..=4).map(|node| net.dir(node).to_str().unwrap().to_owned()).collect();
     let fifth = net.init_join(&peers);
@@ -64,7 +70,7 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let status = net.get(fifth, "/v1/status");
     assert!(status["lowest_block"].as_u64() > Some(PAST), "{status}");
 
-    // Without anything to bond there is no seat; with it the seat comes at a turn.
+    // Without a bond there is no seat; with a bond the seat begins at an epoch boundary.
     let refused = net.client_output(fifth, &["seat", "join", "--amount", "1000", "--json"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("the balance is 0"), "{refused:?}");
     let node = status["node"].as_str().unwrap().to_owned();
@@ -79,14 +85,15 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     );
     assert!(net.whole_log(fifth).contains("another committee decides"));
 
-    // Five seats need four: with one of the first four dead, the new one's vote is needed.
+    // Five seats need four votes. One of the first four is dead, so the new seat's vote is needed.
     net.kill(4);
     let before = net.height(1);
     net.wait_height(1, before + 3, WITHIN);
     net.restart(4);
     net.wait_height(4, before + 3, WITHIN);
 
-    // New keys: in the keystore before the ledger has them, and used from the turn on.
+    // New keys are in the keystore before they are in the ledger, and take effect at the epoch
+    // boundary.
     let old = seat(&net, 2)["voting_key"].clone();
     net.client(2, &["seat", "rotate", "--json"]);
     let passphrase = Passphrase::new(PASSPHRASE.to_owned());
@@ -95,7 +102,7 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     let new: String = new.0.iter().map(|byte| format!("{byte:02x}")).collect();
     wait(&net, 2, |seat| seat["voting_key"] == new.as_str());
     assert_ne!(old, new.as_str());
-    // Another leaves; it follows on, and its bond waits.
+    // Another member leaves. It still follows the chain, and its bond stays locked.
     net.client(3, &["seat", "leave", "--json"]);
     let shown = wait(&net, 3, |seat| seat["seat"].is_null());
     assert_eq!(
@@ -105,26 +112,27 @@ fn members_join_leave_and_change_their_keys_while_the_chain_goes_on() {
     );
     let height = net.height(1);
     net.wait_height(3, height + 3, WITHIN);
-    // The three others of the new committee decide with the new keys: one of the four is dead.
+    // The three others of the new committee decide with the new keys, because one of the four is
+    // dead.
     wait(&net, 1, |seat| seat["seats"] == 4);
     net.kill(1);
     let before = net.height(2);
     net.wait_height(2, before + 3, WITHIN);
-    // The keys are those of the keystore after a crash, too.
+    // After a crash the keys still match the keystore.
     net.kill(2);
     net.restart(1);
     net.restart(2);
     let after = net.wait_height(2, before + 6, WITHIN);
     net.wait_height(fifth, after, WITHIN);
 
-    // It has fetched the handovers below its state, and serves them.
+    // The node has fetched the handovers before its state, and serves them.
     light_node_follows(&net, fifth);
     net.kill(fifth);
     let replayed = net.client_output(fifth, &["verify-chain", "--json"]);
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
 }
 
-/// From the genesis checkpoint, by what one node shows.
+/// A light client follows from the genesis checkpoint with the handovers of one node.
 fn light_node_follows(net: &Devnet, node: usize) {
     let checkpoint = fs::read(net.path().join("net").join("checkpoint.bin")).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -133,7 +141,7 @@ fn light_node_follows(net: &Devnet, node: usize) {
         tokio::spawn(async move { while events.next().await.is_some() {} });
         let addr: tequio_p2p::Multiaddr = net.listen(node).parse().unwrap();
         let peer = tequio_p2p::identity::node_of(&addr).unwrap();
-        network.keep(addr).await;
+        network.add_persistent_peer(addr).await;
         let now_ms = tequio::node::machine::now_ms;
         let mut light = LightClient::start(&checkpoint, None, now_ms()).unwrap();
         let Response::Header(head) =
@@ -144,9 +152,9 @@ fn light_node_follows(net: &Devnet, node: usize) {
         let (found, known) = (head.header.epoch, 0);
         assert!(found > 4);
         let ahead = light.follow(Unverified::new(head.clone()), now_ms());
-        assert_eq!(ahead, Err(LightError::Ahead { found, known }));
+        assert_eq!(ahead, Err(LightError::LaterEpoch { found, known }));
         while light.committee().epoch() < found {
-            // A few at a time, so that it takes several questions.
+            // A few at a time, so that several requests are necessary.
             let request = Request::Handovers { from: light.committee().epoch(), count: 3 };
             let Response::Handovers(page) = ask(&network, peer, &request).await else {
                 panic!("no handovers")
@@ -160,7 +168,7 @@ fn light_node_follows(net: &Devnet, node: usize) {
             matches!(followed, Progress::Advanced | Progress::Known | Progress::EpochEnd),
             "{followed:?}"
         );
-        // No answer has more than fits, nor handovers that have not come.
+        // No answer exceeds the limit or contains handovers of the future.
         let request = Request::Handovers { from: 0, count: u16::MAX };
         let Response::Handovers(page) = ask(&network, peer, &request).await else {
             panic!("no handovers")
@@ -186,7 +194,7 @@ pub async fn ask(
         let body = codec::encode(request);
         match network.request(peer, Protocol::Light, body, Duration::from_secs(20)).await {
             Ok(body) => return codec::decode(&body, RESPONSE_LEN_MAX).unwrap(),
-            // Not connected yet.
+            // The node is not connected yet.
             Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,5 +1,5 @@
-//! Starts and kills the processes of a devnet, and asks them over HTTP. Waits poll the real API
-//! with a deadline.
+//! Starts and kills the processes of a devnet, and sends them HTTP requests. Waits poll the real
+//! API with a deadline.
 
 use serde_json::Value;
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 pub const PASSPHRASE: &str = "only for tests";
 const START_WITHIN: Duration = Duration::from_secs(60);
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The program under test.
 pub fn tequio() -> &'static str {
@@ -39,12 +39,12 @@ impl Devnet {
         devnet
     }
 
-    /// Made, and not started.
+    /// Makes a devnet without starting it.
     pub fn make(validators: usize) -> Self {
         Self::make_with(validators, &[])
     }
 
-    /// Likewise, with options of `init`.
+    /// Makes a devnet with options of `init`, without starting it.
     pub fn make_with(validators: usize, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let net = dir.path().join("net");
@@ -68,12 +68,12 @@ impl Devnet {
         devnet
     }
 
-    /// Where a node keeps what it has.
+    /// A node's directory.
     pub fn dir(&self, node: usize) -> &Path {
         &self.nodes[node - 1].dir
     }
 
-    /// An address of a node that runs.
+    /// An address of a running node.
     pub fn listen(&self, node: usize) -> &str {
         &self.nodes[node - 1].listen
     }
@@ -87,7 +87,7 @@ impl Devnet {
         self.nodes.len()
     }
 
-    /// A full node without a seat, made by `init --join`.
+    /// Makes a full node without a seat with `init --join`, and starts it.
     pub fn join(&mut self) -> usize {
         let peer = self.nodes[1].listen.clone();
         let node = self.init_join(&[peer]);
@@ -95,12 +95,12 @@ impl Devnet {
         node
     }
 
-    /// Likewise, not started.
+    /// Makes a full node without a seat with `init --join`.
     pub fn init_join(&mut self, peers: &[String]) -> usize {
         self.init_join_in("joined", peers)
     }
 
-    /// A full node without a seat that listens nowhere, as one behind a NAT.
+    /// Starts a full node without a seat that does not listen, like one behind a NAT.
     pub fn join_hidden(&mut self, name: &str, peer: usize, arguments: &[&str]) -> usize {
         let peer = self.nodes[peer - 1].listen.clone();
         let node = self.init_join_in(name, &[peer]);
@@ -164,19 +164,19 @@ impl Devnet {
         running.listen = ready["listen"][0].as_str().unwrap_or_default().to_owned();
     }
 
-    /// SIGKILL: no goodbye, no flush.
+    /// Kills a node with SIGKILL: it cannot close or flush anything.
     pub fn kill(&mut self, node: usize) {
         let mut child = self.nodes[node - 1].child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// A second process on a directory that is in use.
+    /// Starts a second process on a directory that is in use.
     pub fn try_second(&self, node: usize) -> Output {
         command().args(["run", "--dir"]).arg(&self.nodes[node - 1].dir).output().unwrap()
     }
 
-    /// The process of a node that runs.
+    /// The process id of a running node.
     pub fn pid(&self, node: usize) -> u32 {
         self.nodes[node - 1].child.as_ref().unwrap().id()
     }
@@ -185,7 +185,7 @@ impl Devnet {
         &self.nodes[node - 1].http
     }
 
-    /// Status and body of an answer.
+    /// Status and body of a response.
     pub fn ask(&self, node: usize, path: &str) -> Option<(u16, Value)> {
         let mut response = self.agent.get(format!("{}{path}", self.http(node))).call().ok()?;
         let value = response.body_mut().read_json().unwrap_or(Value::Null);
@@ -217,7 +217,7 @@ impl Devnet {
                 "node {node}: no {status} from {path}\n{}",
                 self.log(node)
             );
-            std::thread::sleep(ASK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -238,12 +238,12 @@ impl Devnet {
                 assert_ne!(value["state"], "failed", "{value}\n{}", self.log(node));
                 last = value;
             }
-            std::thread::sleep(ASK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
         panic!("node {node}: {path} stays at {last}\n{}", self.log(node));
     }
 
-    /// Where a node answers, and what proves that a request is its operator's.
+    /// A node's address, and the header that proves that a request is its operator's.
     pub fn access(&self, node: usize) -> (String, String) {
         (self.http(node).to_owned(), tequio::api::bearer(self.dir(node)).unwrap())
     }
@@ -261,17 +261,17 @@ impl Devnet {
         Some((response.status().as_u16(), value))
     }
 
-    /// As [`Devnet::get`], for more questions than a node takes at once.
-    pub fn get_patiently(&self, node: usize, path: &str, within: Duration) -> Value {
+    /// Like [`Devnet::get`], for more requests than a node accepts at once.
+    pub fn get_within(&self, node: usize, path: &str, within: Duration) -> Value {
         self.wait_until(node, path, within, |_| true)
     }
 
-    /// What a command of node's operator prints for people.
+    /// The text output of a command of a node's operator.
     pub fn client_text(&self, node: usize, arguments: &[&str]) -> String {
         String::from_utf8(self.client_output(node, arguments).stdout).unwrap()
     }
 
-    /// All that a node has logged.
+    /// The complete log of a node.
     pub fn whole_log(&self, node: usize) -> String {
         fs::read_to_string(self.nodes[node - 1].dir.join("log")).unwrap_or_default()
     }
@@ -284,7 +284,7 @@ impl Devnet {
                 "node {node} does not log {text:?}\n{}",
                 self.log(node)
             );
-            std::thread::sleep(ASK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -298,7 +298,7 @@ impl Devnet {
         command().args(arguments).arg("--dir").arg(&self.nodes[node - 1].dir).output().unwrap()
     }
 
-    /// A command of node's operator that must succeed: its last line.
+    /// Runs a command of a node's operator that must succeed. Returns its last line.
     pub fn client(&self, node: usize, arguments: &[&str]) -> Value {
         let output = self.client_output(node, arguments);
         let error = String::from_utf8_lossy(&output.stderr);

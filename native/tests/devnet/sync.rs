@@ -1,10 +1,10 @@
-//! Nodes that were away, or come late: they catch up on blocks while the others go on, or on a
-//! proved state where nobody has the blocks any more, with a liar among their peers and a crash on
-//! the way; and what is in a store can be replayed.
+//! Nodes that were down or join late. They catch up on blocks while the others continue, or on a
+//! proved state if no node has the blocks any more, despite a byzantine peer and a crash. The
+//! blocks in a store can be replayed.
 
 use crate::{
     WITHIN,
-    past::{Made, Past},
+    prebuilt_chain::{FinalChain, PrebuiltChain},
     support::{Devnet, tequio},
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ use std::{
 };
 use tequio::{
     keys::Keys,
-    node::{context::AGENT_PREFIX, sync::LOOK_AGAIN},
+    node::{context::AGENT_PREFIX, sync::RETRY_INTERVAL},
     store::{Head, Store},
 };
 use tequio_core::{
@@ -25,7 +25,7 @@ use tequio_core::{
     ledger::{Action, Entry, SignedTransaction, State, Transaction, epoch},
     types::{ChainId, Digest, Unverified, Verified},
     wire::{
-        light, packed,
+        compression, light,
         sync::{Blocks, Request, Response, Snapshots},
     },
 };
@@ -39,7 +39,7 @@ fn verify_chain(net: &Devnet, node: usize) -> Output {
         .unwrap()
 }
 
-/// The last line of a chain's verification that must succeed.
+/// The last line of `verify-chain`, which must succeed.
 fn verified(net: &Devnet, node: usize) -> Value {
     let output = verify_chain(net, node);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -49,17 +49,17 @@ fn verified(net: &Devnet, node: usize) -> Value {
 #[test]
 fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on() {
     let mut net = Devnet::make(4);
-    let past = Past::of(&net, 4);
-    let made = past.make(&Past::store(&net, 1), 1000, &mut |_| Vec::new(), &mut |_, _| ());
+    let past = PrebuiltChain::of(&net, 4);
+    let made = past.make(&PrebuiltChain::store(&net, 1), 1000, &mut |_| Vec::new(), &mut |_, _| ());
     drop(made);
     for node in [2, 3] {
-        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+        fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();
     }
     (1..=4).for_each(|node| net.restart(node));
     let before = net.height(1);
     assert!(before >= 1000);
     net.wait_height(4, before, WITHIN);
-    // The three others decide without waiting for it, and it decides with them then.
+    // The three others decide without this node, and it takes part in later decisions.
     let after = net.wait_height(1, before + 2, WITHIN);
     net.wait_height(4, after, WITHIN);
     let status = net.get(4, "/v1/status");
@@ -77,19 +77,19 @@ fn a_node_that_was_away_for_a_thousand_blocks_catches_up_while_the_others_go_on(
     );
 }
 
-/// Whoever asks a peer that has nothing to give waits before it asks again. A busy machine only
-/// makes the questions fewer, so this counts them against the least time that they must have taken.
+/// A node backs off after a peer that has no blocks to give. A busy machine sends fewer requests,
+/// so the test compares their number with the least time that they take.
 #[test]
 fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
     const QUESTIONS: u32 = 7;
     let mut net = Devnet::make(4);
-    let past = Past::of(&net, 4);
-    let Made { head, store } =
+    let past = PrebuiltChain::of(&net, 4);
+    let FinalChain { head, store } =
         past.make(&net.path().join("made.redb"), 3, &mut |_| Vec::new(), &mut |_, _| ());
     drop(store);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (boaster, questions) = runtime.block_on(boaster(head));
-    let joined = net.init_join(&[boaster]);
+    let (false_head, questions) = runtime.block_on(false_head_peer(head));
+    let joined = net.init_join(&[false_head]);
     let began = Instant::now();
     net.restart(joined);
     for question in 1..=QUESTIONS {
@@ -97,14 +97,15 @@ fn a_peer_that_is_ahead_and_has_nothing_to_show_is_asked_again_with_pauses() {
             .recv_timeout(WITHIN)
             .unwrap_or_else(|_| panic!("no question {question}\n{}", net.whole_log(joined)));
     }
-    let least = LOOK_AGAIN * (QUESTIONS - 1);
+    let least = RETRY_INTERVAL * (QUESTIONS - 1);
     assert!(began.elapsed() >= least, "{QUESTIONS} questions in {:?}", began.elapsed());
     assert_eq!(net.height(joined), 0);
 }
 
-/// A full node as it looks from outside that says it is ahead. Asked for blocks it has none, or
-/// gives no answer at all. Its address, and a word for each time that it was asked for them.
-async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
+/// A peer that looks like a full node and claims a head that is ahead. It answers requests for
+/// blocks with none, or not at all. Returns its address, and one message for each request for
+/// blocks.
+async fn false_head_peer(head: Head) -> (String, mpsc::Receiver<()>) {
     let (sender, questions) = mpsc::channel();
     let mut config = tequio_p2p::Config::new([76; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
@@ -115,7 +116,7 @@ async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
         let _network = network;
         let mut asked = 0u32;
         while let Some(event) = events.next().await {
-            let Event::Inbound { protocol, body, reply, .. } = event else { continue };
+            let Event::InboundRequest { protocol, body, reply, .. } = event else { continue };
             match protocol {
                 Protocol::Light => {
                     reply.send(codec::encode(&light::Response::Header(head.header.clone())))
@@ -127,7 +128,7 @@ async fn boaster(head: Head) -> (String, mpsc::Receiver<()>) {
                     let _ = sender.send(());
                     if asked.is_multiple_of(2) {
                         let (head, blocks) = (head.header.header.height, BoundedVec::new());
-                        reply.send(packed::encode(&Response::Blocks(Blocks {
+                        reply.send(compression::encode(&Response::Blocks(Blocks {
                             head,
                             lowest: 1,
                             blocks,
@@ -163,32 +164,33 @@ fn refs(keys: &[Keys], chain: ChainId) -> Vec<Verified<SignedTransaction>> {
 fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies() {
     const PRUNED: u64 = 150;
     let mut net = Devnet::make(4);
-    let past = Past::of(&net, 4);
+    let past = PrebuiltChain::of(&net, 4);
     let load = refs(&past.keys, past.start.chain);
     let write_kept = &mut |store: &Store, head: &Head| {
         if head.header.header.height == PRUNED {
-            store.write_next(&head.header, &head.state).unwrap();
+            store.write_next_replay_base(&head.header, &head.state).unwrap();
         }
     };
     let once = &mut |height| if height == 5 { load.clone() } else { Vec::new() };
-    let Made { head, store } = past.make(&Past::store(&net, 1), 320, once, write_kept);
+    let FinalChain { head, store } =
+        past.make(&PrebuiltChain::store(&net, 1), 320, once, write_kept);
     let handovers = handovers(&store, &head.state);
-    // What a node does in steps once it has enough newer blocks.
-    store.keep_next().unwrap();
+    // A node does this in steps once it has enough newer blocks.
+    store.promote_next_replay_base().unwrap();
     while store.prune_blocks(64).unwrap() > 0 {}
     drop(store);
     for node in [2, 3, 4] {
-        fs::copy(Past::store(&net, 1), Past::store(&net, node)).unwrap();
+        fs::copy(PrebuiltChain::store(&net, 1), PrebuiltChain::store(&net, node)).unwrap();
     }
     assert!(head.state.entries().count() > 2000);
     (1..=4).for_each(|node| net.restart(node));
     assert_eq!(net.get(1, "/v1/status")["lowest_block"], PRUNED + 1);
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (liar, asked) = runtime.block_on(liar(head.clone(), handovers));
-    let joined = net.init_join(&[liar]);
-    // As if it had crashed after the first chunk.
-    let crashed = Store::open(&Past::store(&net, joined), &past.start.chain).unwrap();
+    let (byzantine, asked) = runtime.block_on(byzantine_peer(head.clone(), handovers));
+    let joined = net.init_join(&[byzantine]);
+    // The store of a node that crashed after the first chunk.
+    let crashed = Store::open(&PrebuiltChain::store(&net, joined), &past.start.chain).unwrap();
     crashed.load_head(&past.start).unwrap();
     let at = crashed.stage_begin(&head.header).unwrap();
     let zero = Digest([0; 32]);
@@ -198,7 +200,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     let here = crashed.stage(at, &entries, next).unwrap().entries;
     drop(crashed);
 
-    // With nobody but a liar it gets nowhere.
+    // With only a byzantine peer the node makes no progress.
     net.restart(joined);
     net.wait_log(joined, "sent a bad chunk of the state", WITHIN);
     assert_eq!(net.height(joined), 0);
@@ -213,7 +215,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(
         asked,
         [next.unwrap()],
-        "the chunk on disk is not asked for again, and a liar is asked once"
+        "the chunk on disk is not requested again, and a byzantine peer is asked once"
     );
     assert_eq!(
         log.matches(&format!("entries={here}")).count(),
@@ -222,7 +224,7 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     );
     let hash = |node| net.get(node, &format!("/v1/blocks/{height}"))["hash"].clone();
     assert_eq!(hash(joined), hash(3));
-    // Killed and started again, it goes on from there.
+    // After a kill and a restart it continues from there.
     net.kill(joined);
     net.restart_with(joined, &["--peer", &one, "--peer", &two]);
     net.wait_height(joined, net.height(1) + 1, WITHIN);
@@ -233,12 +235,15 @@ fn a_node_that_joins_late_takes_a_proved_state_though_it_crashes_and_a_peer_lies
     assert_eq!(verified(&net, 1)["from"], PRUNED);
 }
 
-type Asked = Arc<std::sync::Mutex<Vec<Digest>>>;
+type RequestedChunks = Arc<std::sync::Mutex<Vec<Digest>>>;
 
-/// A full node as it looks from outside that offers the true header and gives chunks of another
-/// state. Its address, and where the chunks began that it was asked for.
-async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, Asked) {
-    let asked = Asked::default();
+/// A peer that looks like a full node, offers the true header, and sends chunks of another state.
+/// Returns its address, and the starts of the requested chunks.
+async fn byzantine_peer(
+    head: Head,
+    handovers: Vec<light::CommitteeHandover>,
+) -> (String, RequestedChunks) {
+    let asked = RequestedChunks::default();
     let mut config = tequio_p2p::Config::new([77; 32]);
     config.agent = format!("{AGENT_PREFIX}0");
     let (network, mut events) = tequio_p2p::spawn(config).unwrap();
@@ -247,9 +252,9 @@ async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, 
     let seen = asked.clone();
     tokio::spawn(async move {
         let _network = network;
-        let lie = changed(head.state.clone());
+        let forged = changed(head.state.clone());
         while let Some(event) = events.next().await {
-            let Event::Inbound { protocol, body, reply, .. } = event else { continue };
+            let Event::InboundRequest { protocol, body, reply, .. } = event else { continue };
             match protocol {
                 Protocol::Light => {
                     let answer = match codec::decode(&body, light::REQUEST_LEN_MAX).unwrap() {
@@ -267,7 +272,7 @@ async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, 
                     if let Request::Chunk { from, .. } = request {
                         seen.lock().unwrap().push(from);
                     }
-                    reply.send(packed::encode(&answer(request, &head, &lie)));
+                    reply.send(compression::encode(&answer(request, &head, &forged)));
                 }
                 _ => reply.send(Vec::new()),
             }
@@ -276,7 +281,7 @@ async fn liar(head: Head, handovers: Vec<light::CommitteeHandover>) -> (String, 
     (addr, asked)
 }
 
-fn answer(request: Request, head: &Head, lie: &State) -> Response {
+fn answer(request: Request, head: &Head, forged: &State) -> Response {
     let height = head.header.header.height;
     match request {
         Request::Blocks { .. } => {
@@ -286,11 +291,11 @@ fn answer(request: Request, head: &Head, lie: &State) -> Response {
             let headers = BoundedVec::truncated([head.header.clone()]);
             Response::Snapshots(Snapshots { head: height, lowest: height + 1, headers })
         }
-        Request::Chunk { from, .. } => lie.chunk(&from).map_or(Response::Gone, Response::Chunk),
+        Request::Chunk { from, .. } => forged.chunk(&from).map_or(Response::Gone, Response::Chunk),
     }
 }
 
-/// The committee handovers of all epochs that have ended.
+/// The committee handovers of all ended epochs.
 fn handovers(store: &Store, state: &State) -> Vec<light::CommitteeHandover> {
     let params = state.params().unwrap();
     let handover = |epoch| {
@@ -301,7 +306,7 @@ fn handovers(store: &Store, state: &State) -> Vec<light::CommitteeHandover> {
     (0..).map_while(handover).collect()
 }
 
-/// The same, but that everybody is richer.
+/// The same state, except that every balance is higher.
 fn changed(mut state: State) -> State {
     let rich = |entry: &Entry| match entry {
         Entry::Account(account) => {

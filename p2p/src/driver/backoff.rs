@@ -1,5 +1,5 @@
-//! Exponential backoff with jitter, so that peers that lost the same neighbour do not come back in
-//! one moment.
+//! Exponential backoff with jitter, so that peers that lost the same neighbour do not all reconnect
+//! at once.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use web_time::Instant;
 
 const FIRST: Duration = Duration::from_millis(500);
 const MAX: Duration = Duration::from_secs(30);
-/// Between two occasions on which a long pause is cut short.
-const HASTE_INTERVAL: Duration = Duration::from_secs(60);
+/// Minimum interval between two backoff resets.
+const BACKOFF_RESET_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A deterministic source of jitter (splitmix64): the same node makes the same choices in a replay.
+/// A deterministic source of jitter (splitmix64): the same node draws the same values in a replay.
 #[derive(Clone, Debug)]
 pub struct Backoff(u64);
 
@@ -19,7 +19,7 @@ impl Backoff {
         Self(seed)
     }
 
-    /// The pause before attempt `attempt` (from 0): half of it is certain, half is chance.
+    /// Returns the pause before attempt `attempt` (from 0). Half of it is fixed, half is random.
     pub fn pause(&mut self, attempt: u32) -> Duration {
         let full = FIRST.saturating_mul(1 << attempt.min(16)).min(MAX);
         full.mul_f64(0.5 + 0.5 * self.fraction())
@@ -34,15 +34,16 @@ impl Backoff {
     }
 }
 
-/// When a pause was last cut short, so that what comes and goes all the time does not take the
-/// backoff away.
+/// Limits how often a backoff is reset, so that a relay that reconnects all the time does not
+/// disable it. Holds the time of the last reset.
 #[derive(Debug, Default)]
-pub struct Haste(Option<Instant>);
+pub struct BackoffReset(Option<Instant>);
 
-impl Haste {
-    /// Whether it may be done now; then it is taken as done.
-    pub fn may(&mut self, now: Instant) -> bool {
-        let may = self.0.is_none_or(|last| now.saturating_duration_since(last) >= HASTE_INTERVAL);
+impl BackoffReset {
+    /// Returns whether a reset is allowed now, and if so records it.
+    pub fn try_reset(&mut self, now: Instant) -> bool {
+        let may =
+            self.0.is_none_or(|last| now.saturating_duration_since(last) >= BACKOFF_RESET_INTERVAL);
         if may {
             self.0 = Some(now);
         }

@@ -14,10 +14,10 @@ use libp2p::{
 #[cfg(not(target_arch = "wasm32"))]
 use libp2p::{memory_connection_limits, swarm::behaviour::toggle::Toggle};
 
-use super::{per_ip, pings::Pings, prompt::Prompt};
-use crate::{config::Config, rpc, tell::Hub};
+use super::{ip_limits, ping_waker::PingWaker, pings::Pings};
+use crate::{config::Config, notifications::NotificationRouter, rpc};
 
-/// Name and version of the protocols spoken here, for identify.
+/// Name and version of the protocol family, sent in identify.
 const PROTOCOL_VERSION: &str = "tequio/1";
 #[cfg(not(target_arch = "wasm32"))]
 const MINUTE: Duration = Duration::from_secs(60);
@@ -26,28 +26,28 @@ const MINUTE: Duration = Duration::from_secs(60);
 type Memory = Toggle<memory_connection_limits::Behaviour>;
 #[cfg(not(target_arch = "wasm32"))]
 type RelayServer = Toggle<relay::Behaviour>;
-// Only tabs find each other by signalling.
+// Only browser tabs use signalling.
 #[cfg(not(target_arch = "wasm32"))]
 pub type Signalling = libp2p::swarm::dummy::Behaviour;
 #[cfg(target_arch = "wasm32")]
 pub type Signalling = crate::signalling::Behaviour;
-// A browser tab can be no relay, and cannot see its memory.
+// A browser tab cannot be a relay, and cannot read its memory use.
 #[cfg(target_arch = "wasm32")]
 type Memory = libp2p::swarm::dummy::Behaviour;
 #[cfg(target_arch = "wasm32")]
 type RelayServer = libp2p::swarm::dummy::Behaviour;
 
-/// Order matters: the limits are asked first.
+/// The order matters: the limits come first.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
     connections: connection_limits::Behaviour,
-    per_ip: per_ip::Behaviour,
+    ip_limits: ip_limits::Behaviour,
     memory: Memory,
     relay_client: relay::client::Behaviour,
     relay_server: RelayServer,
     signalling: Signalling,
     identify: identify::Behaviour,
-    ping: Prompt<Pings>,
+    ping: PingWaker<Pings>,
     pub rpc: rpc::Behaviour,
 }
 
@@ -57,7 +57,7 @@ impl Behaviour {
         keys: &Keypair,
         relay_client: relay::client::Behaviour,
         signalling: Signalling,
-        hub: Arc<Hub>,
+        notifications: Arc<NotificationRouter>,
     ) -> Self {
         let limits = &config.limits;
         let connections = ConnectionLimits::default()
@@ -72,14 +72,14 @@ impl Behaviour {
             .with_cache_size(0);
         Self {
             connections: connection_limits::Behaviour::new(connections),
-            per_ip: per_ip::Behaviour::new(limits.inbound_per_ip),
+            ip_limits: ip_limits::Behaviour::new(limits.inbound_per_ip),
             memory: memory(config),
             relay_client,
             relay_server: relay_server(config, keys),
             signalling,
             identify: identify::Behaviour::new(identify),
-            ping: Prompt(Pings::new()),
-            rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), hub),
+            ping: PingWaker(Pings::new()),
+            rpc: rpc::Behaviour::new(config.serve.clone(), config.rates.clone(), notifications),
         }
     }
 }
@@ -99,13 +99,14 @@ fn relay_server(config: &Config, keys: &Keypair) -> RelayServer {
             reservation_rate_limiters: Vec::new(),
             max_circuits: limits.circuits,
             max_circuits_per_peer: limits.circuits_per_peer,
-            // The wire has 32 bits for it.
+            // The protocol encodes the duration in 32 bits.
             max_circuit_duration: limits.circuit_duration.min(Duration::from_secs(u32::MAX.into())),
             max_circuit_bytes: limits.circuit_bytes,
             circuit_src_rate_limiters: Vec::new(),
         };
-        let per_peer = NonZeroU32::new(limits.asks_per_peer_per_minute).unwrap_or(NonZeroU32::MIN);
-        let per_ip = NonZeroU32::new(limits.asks_per_ip_per_minute).unwrap_or(NonZeroU32::MIN);
+        let per_peer =
+            NonZeroU32::new(limits.requests_per_peer_per_minute).unwrap_or(NonZeroU32::MIN);
+        let per_ip = NonZeroU32::new(limits.requests_per_ip_per_minute).unwrap_or(NonZeroU32::MIN);
         let config = empty
             .reservation_rate_per_peer(per_peer, MINUTE)
             .reservation_rate_per_ip(per_ip, MINUTE)

@@ -1,23 +1,23 @@
-//! The one task that owns the swarm.
+//! The task that owns the swarm.
 //!
-//! It takes commands from the handles, turns what libp2p reports into [`Event`]s, and keeps
-//! connections to kept peers and reservations at relays alive. Nothing in here waits: while the
-//! application does not take its events, the swarm is not polled, and so peers wait instead of
-//! memory growing.
+//! It executes the commands of the handles and turns libp2p's reports into [`Event`]s. It also
+//! maintains the connections to persistent peers and the reservations at relays. Nothing here
+//! blocks. While the application does not take its events, the driver does not poll the swarm:
+//! peers then wait, and memory does not grow.
 
+mod address_filter;
 mod backoff;
 mod behaviour;
-mod claims;
-mod dials;
-mod keep;
-mod listens;
+mod happy_eyeballs;
+mod ip_limits;
+mod listeners;
 mod peers;
-mod per_ip;
+mod pending_dials;
+mod persistent_peers;
+mod ping_waker;
 mod pings;
-mod prompt;
-mod race;
-mod react;
-mod upgrade;
+mod swarm_events;
+mod webrtc_upgrade;
 
 use std::{
     collections::VecDeque,
@@ -33,38 +33,38 @@ use tequio_core::types::NodeId;
 use web_time::Instant;
 
 pub(crate) use self::behaviour::Signalling;
+pub(crate) use self::peers::PeerSnapshot;
 #[cfg(target_arch = "wasm32")]
-pub(crate) use self::dials::root_cause;
-pub(crate) use self::peers::Snapshot;
+pub(crate) use self::pending_dials::root_cause;
+pub use self::{address_filter::may_dial, peers::PeerInfo};
 use self::{
     behaviour::{Behaviour, BehaviourEvent},
-    dials::{DIALS_MAX, Dials, Origin},
-    keep::Keep,
-    listens::Listens,
+    listeners::Listeners,
     peers::Peers,
-    upgrade::Upgrades,
+    pending_dials::{DIALS_MAX, Origin, PendingDials},
+    persistent_peers::PersistentPeers,
+    webrtc_upgrade::WebRtcUpgrades,
 };
-pub use self::{claims::may_try, peers::PeerInfo};
 use crate::{
-    circuits::CircuitMeter,
     config::Config,
     error::{RequestError, SpawnError},
     event::{DisconnectReason, Event},
     identity::peer_id,
     network::Command,
+    notifications::NotificationRouter,
     path::{self, TransportKind},
-    rpc::Outbound,
-    tell::Hub,
+    relay_metrics::RelayMetrics,
+    rpc::OutboundRequest,
     timer::Delay,
-    traffic::Meter,
+    traffic::TrafficMeter,
     transport,
 };
 
-/// Events that may wait for the application before the swarm pauses.
+/// Events queued for the application before the swarm pauses.
 pub const EVENTS_MAX: usize = 1024;
-/// Steps after which other tasks get a turn: in a browser tab they share our thread.
-const STEPS_PER_TURN: u32 = 64;
-/// For connections to close once the network ends.
+/// Steps after which the driver yields to other tasks: in a browser tab they share its thread.
+const STEPS_PER_YIELD: u32 = 64;
+/// Time limit for closing the connections when the network ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Driver {
@@ -72,32 +72,32 @@ pub struct Driver {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
-    /// What did not fit into `events`; the swarm is polled only while it is empty.
+    /// Events that did not fit into `events`. The swarm is polled only while this is empty.
     outbox: VecDeque<Event>,
     peers: Peers,
-    circuits: CircuitMeter,
-    dials: Dials,
+    relay_metrics: RelayMetrics,
+    pending_dials: PendingDials,
     dials_max: usize,
-    /// To give up the dial that was started last.
-    newest_dial: transport::cancel::Newest,
-    keep: Keep,
-    upgrades: Upgrades,
-    listens: Listens,
-    /// Announced as given instead of what we listen on.
-    external: Vec<Multiaddr>,
-    /// What this host can dial over.
+    /// Handle to cancel the dial that was started last.
+    last_dial: transport::cancel::LastDial,
+    persistent_peers: PersistentPeers,
+    webrtc_upgrades: WebRtcUpgrades,
+    listeners: Listeners,
+    /// Addresses announced as given, instead of the listening addresses.
+    external_addrs: Vec<Multiaddr>,
+    /// The transports that this host can dial.
     dialable: Vec<TransportKind>,
     timer: Timer,
     steps: u32,
 }
 
-/// What the driver shares with the handles of the network.
+/// State that the driver shares with the handles of the network.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub peers: Snapshot,
-    pub meter: Meter,
-    pub circuits: CircuitMeter,
-    pub hub: Arc<Hub>,
+    pub peers: PeerSnapshot,
+    pub meter: TrafficMeter,
+    pub relay_metrics: RelayMetrics,
+    pub notifications: Arc<NotificationRouter>,
     pub ice_servers: tequio_webrtc::IceServers,
     #[cfg(target_arch = "wasm32")]
     pub signaller: tequio_webrtc::Signaller,
@@ -107,8 +107,8 @@ enum Step {
     Command(Option<Command>),
     Swarm(Box<SwarmEvent<BehaviourEvent>>),
     Deadline,
-    /// The application has dropped its events.
-    Abandoned,
+    /// The application has dropped its event stream.
+    EventsDropped,
 }
 
 impl Driver {
@@ -121,44 +121,47 @@ impl Driver {
     ) -> Result<Self, SpawnError> {
         let local = keys.public().to_peer_id();
         let (relay_transport, relay_client) = relay::client::new(local);
-        let newest_dial = transport::cancel::Newest::default();
+        let newest_dial = transport::cancel::LastDial::default();
         let (transport, signalling) = transport::build(&config, keys, relay_transport, &shared)?;
         let transport = transport::cancel::Cancellable::new(transport, newest_dial.clone()).boxed();
-        let behaviour = Behaviour::new(&config, keys, relay_client, signalling, shared.hub.clone());
-        let mut swarm = Swarm::new(transport, behaviour, local, swarm_config(config.standby));
-        // Announced with each reservation, by whose circuits it is reached.
+        let behaviour =
+            Behaviour::new(&config, keys, relay_client, signalling, shared.notifications.clone());
+        let mut swarm =
+            Swarm::new(transport, behaviour, local, swarm_config(config.standby_timeout));
+        // Announced with each reservation, whose circuits carry the signalling.
         #[cfg(target_arch = "wasm32")]
         swarm
             .listen_on(Multiaddr::empty().with(libp2p::multiaddr::Protocol::WebRTC))
             .map_err(|error| SpawnError::Transport(error.to_string()))?;
-        config.external.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
+        config.external_addrs.iter().for_each(|addr| swarm.add_external_address(addr.clone()));
 
         let dialable = TransportKind::ALL
             .into_iter()
-            .filter(|kind| transport::dials(&config, *kind))
+            .filter(|kind| transport::can_dial(&config, *kind))
             .collect();
 
         let now = Instant::now();
         let seed = seed_of(&local);
-        let mut keep = Keep::new(seed);
-        let others = config.keep.iter().filter(|addr| path::target_of(addr) != Some(local));
-        others.for_each(|addr| keep.add(addr.clone(), false, now));
+        let mut persistent_peers = PersistentPeers::new(seed);
+        let others =
+            config.persistent_peers.iter().filter(|addr| path::target_of(addr) != Some(local));
+        others.for_each(|addr| persistent_peers.add(addr.clone(), false, now));
         Ok(Self {
             local,
             swarm,
             commands,
             events,
             outbox: VecDeque::new(),
-            peers: Peers::new(shared.peers, shared.hub),
-            circuits: shared.circuits,
-            dials: Dials::default(),
+            peers: Peers::new(shared.peers, shared.notifications),
+            relay_metrics: shared.relay_metrics,
+            pending_dials: PendingDials::default(),
             dials_max: DIALS_MAX
                 .min(usize::try_from(config.limits.pending_outbound).unwrap_or(DIALS_MAX)),
-            newest_dial,
-            keep,
-            upgrades: Upgrades::default(),
-            listens: Listens::new(!seed),
-            external: config.external,
+            last_dial: newest_dial,
+            persistent_peers,
+            webrtc_upgrades: WebRtcUpgrades::default(),
+            listeners: Listeners::new(!seed),
+            external_addrs: config.external_addrs,
             dialable,
             timer: Timer::default(),
             steps: 0,
@@ -167,12 +170,12 @@ impl Driver {
 
     pub async fn run(mut self) {
         let closed = loop {
-            self.pursue();
+            self.poll_timers();
             match poll_fn(|cx| self.poll(cx)).await {
                 Step::Command(Some(Command::Close(done))) => break Some(done),
                 Step::Command(Some(command)) => self.command(command),
-                Step::Command(None) | Step::Abandoned => break None,
-                Step::Swarm(event) => self.react(*event),
+                Step::Command(None) | Step::EventsDropped => break None,
+                Step::Swarm(event) => self.on_swarm_event(*event),
                 Step::Deadline => {}
             }
         };
@@ -185,12 +188,11 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.steps = self.steps.wrapping_add(1);
-        if self.steps.is_multiple_of(STEPS_PER_TURN) {
+        if self.steps.is_multiple_of(STEPS_PER_YIELD) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Commands and the swarm take turns in being asked first, so that neither starves the
-        // other.
+        // Alternates the order of commands and swarm, so that neither starves the other.
         let step = match self.steps % 2 {
             0 => self.poll_commands(cx).or_else(|| self.poll_swarm(cx)),
             _ => self.poll_swarm(cx).or_else(|| self.poll_commands(cx)),
@@ -198,9 +200,9 @@ impl Driver {
         if let Some(step) = step {
             return Poll::Ready(step);
         }
-        // Without room for a dial, the end of one is waited for.
-        let dials = self.keep.deadline().filter(|_| self.room() > 0);
-        let deadlines = [dials, self.upgrades.deadline(), self.listens.deadline()];
+        // Without a free dial slot the driver waits for a dial to end.
+        let dials = self.persistent_peers.deadline().filter(|_| self.free_dial_slots() > 0);
+        let deadlines = [dials, self.webrtc_upgrades.deadline(), self.listeners.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
         self.timer.poll(deadline, cx).map(|()| Step::Deadline)
     }
@@ -212,47 +214,47 @@ impl Driver {
         }
     }
 
-    /// Hands over events first; the swarm goes on only when all have been taken.
+    /// Delivers queued events first; polls the swarm only when none is left.
     fn poll_swarm(&mut self, cx: &mut Context<'_>) -> Option<Step> {
         while !self.outbox.is_empty() {
             match self.events.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
                     if let Some(event) = self.outbox.pop_front() {
-                        // There is room, or the receiver is gone and the next round sees it.
+                        // There is room, or the receiver is gone, which the next step detects.
                         let _ = self.events.start_send(event);
                     }
                 }
-                Poll::Ready(Err(_)) => return Some(Step::Abandoned),
+                Poll::Ready(Err(_)) => return Some(Step::EventsDropped),
                 Poll::Pending => return None,
             }
         }
         match self.swarm.poll_next_unpin(cx) {
             Poll::Ready(Some(event)) => Some(Step::Swarm(Box::new(event))),
-            Poll::Ready(None) => Some(Step::Abandoned),
+            Poll::Ready(None) => Some(Step::EventsDropped),
             Poll::Pending => None,
         }
     }
 
-    /// Dials kept peers and renews reservations, as far as they are due.
-    fn pursue(&mut self) {
+    /// Dials the persistent peers and renews the reservations that are due.
+    fn poll_timers(&mut self) {
         let now = Instant::now();
         for (peer, connection, is_standby) in self.peers.standby_changes() {
             self.swarm.behaviour_mut().rpc.set_standby(peer, connection, is_standby);
         }
-        for addr in self.keep.due(now, self.room()) {
-            self.dial(addr, Origin::Keep);
+        for addr in self.persistent_peers.due(now, self.free_dial_slots()) {
+            self.dial(addr, Origin::PersistentPeer);
         }
-        for addr in self.upgrades.due(now) {
-            self.dial(addr, Origin::Upgrade);
+        for addr in self.webrtc_upgrades.due(now) {
+            self.dial(addr, Origin::WebRtcUpgrade);
         }
-        for addr in self.listens.due(now) {
+        for addr in self.listeners.due(now) {
             self.listen(addr, None);
         }
     }
 
-    /// How many dials may be started.
-    fn room(&self) -> usize {
-        self.dials_max.saturating_sub(self.dials.len())
+    /// How many more dials may start.
+    fn free_dial_slots(&self) -> usize {
+        self.dials_max.saturating_sub(self.pending_dials.len())
     }
 
     fn emit(&mut self, event: Event) {
@@ -265,16 +267,16 @@ impl Driver {
             Command::Unlisten(addr) => self.unlisten(&addr),
             Command::Dial(addr, reply) => self.dial(addr, Origin::Caller(reply)),
             Command::Request(peer, outbound) => self.request(peer, outbound),
-            Command::Keep(addr) => {
+            Command::AddPersistentPeer(addr) => {
                 let target = path::target_of(&addr);
                 if target != Some(self.local) {
                     let is_connected = target.is_some_and(|peer| self.peers.best(&peer).is_some());
-                    self.keep.add(addr, is_connected, Instant::now());
+                    self.persistent_peers.add(addr, is_connected, Instant::now());
                 }
             }
-            Command::Unkeep(peer) => {
+            Command::RemovePersistentPeer(peer) => {
                 if let Some(peer) = peer_id(peer) {
-                    self.keep.remove(&peer);
+                    self.persistent_peers.remove(&peer);
                 }
             }
             Command::Disconnect(peer, done) => {
@@ -287,7 +289,7 @@ impl Driver {
         }
     }
 
-    fn request(&mut self, peer: NodeId, outbound: Outbound) {
+    fn request(&mut self, peer: NodeId, outbound: OutboundRequest) {
         let best = peer_id(peer).and_then(|peer| Some((peer, self.peers.best(&peer)?)));
         match best {
             Some((peer, (connection, _))) => {
@@ -298,7 +300,7 @@ impl Driver {
     }
 
     fn disconnect(&mut self, peer: &PeerId, reason: &DisconnectReason) {
-        for connection in self.peers.closing_all(peer, reason) {
+        for connection in self.peers.mark_all_closing(peer, reason) {
             self.swarm.close_connection(connection);
         }
     }
@@ -324,7 +326,7 @@ impl Driver {
     }
 }
 
-/// A timer that is set anew only when the deadline moves.
+/// A timer that is reset only when the deadline changes.
 #[derive(Default)]
 struct Timer {
     at: Option<Instant>,
@@ -350,13 +352,14 @@ fn seed_of(peer: &PeerId) -> u64 {
     })
 }
 
-/// What streams no longer use, and is only a standby, is closed after this time.
+/// A standby connection without streams is closed after this time.
 fn swarm_config(standby: Duration) -> libp2p::swarm::Config {
     #[cfg(not(target_arch = "wasm32"))]
     let config = libp2p::swarm::Config::with_tokio_executor();
     #[cfg(target_arch = "wasm32")]
     let config = libp2p::swarm::Config::with_wasm_executor();
     let config = config.with_idle_connection_timeout(standby);
-    // Negotiation rides along with a request's first bytes: an exchange is one round trip, not two.
+    // Protocol negotiation is sent with a request's first bytes: an exchange takes one round trip,
+    // not two.
     config.with_substream_upgrade_protocol_override(libp2p::core::upgrade::Version::V1Lazy)
 }

@@ -1,9 +1,9 @@
-//! The connected peers: which connections each has, which of them is used, and what is known about
-//! the peer.
+//! The table of connected peers: their connections, the connection in use, and the peer's
+//! properties.
 //!
-//! Requests take the direct connection, among several the oldest. While there is a circuit, a
-//! direct connection is used only once it has answered a ping, and no more when it misses one; the
-//! circuit it has replaced stands by.
+//! Requests use the direct connection, among several the oldest. While there is a circuit, a direct
+//! connection is used only once it has answered a ping, and no longer once it misses one. The
+//! circuit that it replaces becomes a standby.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,37 +16,37 @@ use tequio_core::types::NodeId;
 
 use crate::{
     event::{DisconnectReason, PathReason},
+    notifications::NotificationRouter,
     path::{Path, without_secrets, without_target},
-    tell::Hub,
 };
 
-/// Consecutive unanswered pings after which a connection is given up.
+/// Consecutive unanswered pings after which a connection counts as dead.
 const PINGS_MISSED_MAX: u32 = 2;
-/// Bounds on what identify may make us remember of a peer.
+/// Bounds on what the node stores from a peer's identify message.
 const AGENT_CHARS_MAX: usize = 64;
 const ADDRS_MAX: usize = 16;
 
-/// What is known about a connected peer.
+/// Properties of a connected peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Who it is.
+    /// The peer's node id.
     pub id: NodeId,
-    /// How requests reach it.
+    /// The path that requests to the peer take.
     pub path: Path,
-    /// The address dialled, or that it came from; nothing secret in it.
+    /// The dialled or the remote address, without secrets.
     pub addr: Multiaddr,
-    /// How it introduces itself; its own claim.
+    /// The peer's agent string; unverified.
     pub agent: Option<String>,
     /// Round-trip time of the last ping.
     pub rtt: Option<Duration>,
-    /// Where it says it can be reached; its own claim.
+    /// The addresses that the peer advertises; unverified.
     pub addrs: Vec<Multiaddr>,
 }
 
-/// The table as the handles see it.
-pub(crate) type Snapshot = Arc<Mutex<BTreeMap<NodeId, PeerInfo>>>;
+/// The peer table that the handles read.
+pub(crate) type PeerSnapshot = Arc<Mutex<BTreeMap<NodeId, PeerInfo>>>;
 
-/// What a change of connections means to the application.
+/// The effect of a changed connection on the application.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
     None,
@@ -61,8 +61,8 @@ struct Connection {
     path: Path,
     remote: Multiaddr,
     is_dialled: bool,
-    /// Whether it has carried traffic: the last ping was answered. The first connection to a peer
-    /// replaces nothing and need not prove itself.
+    /// Whether the last ping was answered, so that the connection is known to carry traffic. The
+    /// first connection to a peer replaces no other and counts as proven from the start.
     is_proven: bool,
     is_standby: bool,
     pings_missed: u32,
@@ -87,25 +87,30 @@ impl Peer {
 
 /// What to do after a ping.
 #[derive(Debug, PartialEq, Eq)]
-pub enum AfterPing {
-    /// It may have changed the path.
-    Stays(Change),
+pub enum PingOutcome {
+    /// The connection is alive; the path may have changed.
+    Alive(Change),
     /// The connection is dead.
-    Close,
+    Dead,
 }
 
 #[derive(Debug, Default)]
 pub struct Peers {
     table: HashMap<PeerId, Peer>,
-    snapshot: Snapshot,
-    hub: Option<Arc<Hub>>,
+    snapshot: PeerSnapshot,
+    notifications: Option<Arc<NotificationRouter>>,
     /// Peers whose connections have changed, see [`Peers::standby_changes`].
-    moved: BTreeSet<PeerId>,
+    changed: BTreeSet<PeerId>,
 }
 
 impl Peers {
-    pub fn new(snapshot: Snapshot, hub: Arc<Hub>) -> Self {
-        Self { table: HashMap::new(), snapshot, hub: Some(hub), moved: BTreeSet::new() }
+    pub fn new(snapshot: PeerSnapshot, notifications: Arc<NotificationRouter>) -> Self {
+        Self {
+            table: HashMap::new(),
+            snapshot,
+            notifications: Some(notifications),
+            changed: BTreeSet::new(),
+        }
     }
 
     pub fn opened(
@@ -147,12 +152,12 @@ impl Peers {
             self.publish(&peer);
             return Change::Connected(path, addr);
         }
-        // Only where all others are being closed.
+        // Happens only when all other connections are being closed.
         self.refresh(&peer, PathReason::Lost(DisconnectReason::Local))
     }
 
-    /// `reason` is what the transport said; our own reason for closing, if there is one, counts
-    /// more.
+    /// Handles a closed connection. `reason` comes from the transport; a recorded local reason
+    /// takes precedence.
     pub fn closed(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
         let Some(position) = entry.connections.iter().position(|c| c.id == id) else {
@@ -169,8 +174,13 @@ impl Peers {
         Change::Disconnected(reason)
     }
 
-    /// Notes why we close a connection; it is used no more from now on.
-    pub fn closing(&mut self, peer: &PeerId, id: ConnectionId, reason: DisconnectReason) -> Change {
+    /// Records why the node closes a connection. The connection is not used from now on.
+    pub fn mark_closing(
+        &mut self,
+        peer: &PeerId,
+        id: ConnectionId,
+        reason: DisconnectReason,
+    ) -> Change {
         let Some(entry) = self.table.get_mut(peer) else { return Change::None };
         if let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) {
             connection.closing.get_or_insert_with(|| reason.clone());
@@ -179,8 +189,12 @@ impl Peers {
         self.refresh(peer, PathReason::Lost(reason))
     }
 
-    /// The same for all of a peer's connections, which are returned.
-    pub fn closing_all(&mut self, peer: &PeerId, reason: &DisconnectReason) -> Vec<ConnectionId> {
+    /// Calls [`Peers::mark_closing`] for all connections of a peer and returns them.
+    pub fn mark_all_closing(
+        &mut self,
+        peer: &PeerId,
+        reason: &DisconnectReason,
+    ) -> Vec<ConnectionId> {
         let Some(entry) = self.table.get_mut(peer) else { return Vec::new() };
         for connection in &mut entry.connections {
             connection.closing.get_or_insert_with(|| reason.clone());
@@ -190,28 +204,28 @@ impl Peers {
         all
     }
 
-    /// One-way messages take the best connection, too.
+    /// Routes notifications over the best connection, too.
     fn route(&mut self, peer: &PeerId) {
-        self.moved.insert(*peer);
-        if let (Some(hub), Some(entry)) = (&self.hub, self.table.get(peer)) {
-            hub.route(&entry.info.id, entry.best().map(|c| c.id));
+        self.changed.insert(*peer);
+        if let (Some(notifications), Some(entry)) = (&self.notifications, self.table.get(peer)) {
+            notifications.route(&entry.info.id, entry.best().map(|c| c.id));
         }
     }
 
-    /// The connection for requests to a peer.
+    /// The connection that carries requests to a peer.
     pub fn best(&self, peer: &PeerId) -> Option<(ConnectionId, Path)> {
         self.table.get(peer)?.best().map(|c| (c.id, c.path))
     }
 
-    /// A direct connection to a peer, proven or not.
+    /// The path of a direct connection to a peer, proven or not.
     pub fn direct(&self, peer: &PeerId) -> Option<Path> {
         let mut open = self.table.get(peer)?.connections.iter().filter(|c| c.closing.is_none());
         open.find(|c| c.path.is_direct()).map(|c| c.path)
     }
 
-    /// Whether we have dialled this peer before over a path as good as `path`. One that the peer
-    /// has dialled does not count: if both closed their own for the other's sake, none would be
-    /// left.
+    /// Whether the node has an open connection to this peer that it dialled over a path as good as
+    /// `path`. A connection that the peer dialled does not count: if both sides closed their own
+    /// one in favour of the other's, none would be left.
     pub fn has_dialled(&self, peer: &PeerId, path: Path) -> bool {
         let mut all = self.table.get(peer).into_iter().flat_map(|p| &p.connections);
         all.any(|c| {
@@ -219,10 +233,10 @@ impl Peers {
         })
     }
 
-    /// The circuits that have become a standby, or are none any more, since this was asked last.
+    /// Returns the circuits that have become, or no longer are, a standby since the last call.
     pub fn standby_changes(&mut self) -> Vec<(PeerId, ConnectionId, bool)> {
         let mut out = Vec::new();
-        for peer in std::mem::take(&mut self.moved) {
+        for peer in std::mem::take(&mut self.changed) {
             let Some(entry) = self.table.get_mut(&peer) else { continue };
             let is_replaced = entry.best().is_some_and(|best| best.path.is_direct());
             for circuit in entry.connections.iter_mut().filter(|c| !c.path.is_direct()) {
@@ -235,8 +249,8 @@ impl Peers {
         out
     }
 
-    /// A peer and the way to it, by the address that a connection was dialled at or accepted from.
-    pub fn at_remote(&self, remote: &Multiaddr) -> Option<(NodeId, Path)> {
+    /// Finds a peer, and the path to it, by the dialled or remote address of a connection.
+    pub fn find_by_addr(&self, remote: &Multiaddr) -> Option<(NodeId, Path)> {
         let bare = without_target(remote.clone());
         self.table.values().find_map(|peer| {
             let found =
@@ -245,19 +259,19 @@ impl Peers {
         })
     }
 
-    /// The address by which a peer is reached now.
-    pub fn addr_of(&self, peer: &PeerId) -> Option<Multiaddr> {
+    /// The address of the connection in use.
+    pub fn best_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
         Some(self.table.get(peer)?.best()?.remote.clone())
     }
 
-    /// The address that a peer was reached at directly.
-    pub fn remote_of(&self, peer: &PeerId) -> Option<Multiaddr> {
+    /// The address of a direct connection.
+    pub fn direct_addr(&self, peer: &PeerId) -> Option<Multiaddr> {
         let connection = self.table.get(peer)?.connections.iter().find(|c| c.path.is_direct())?;
         Some(without_target(connection.remote.clone()))
     }
 
-    /// The address of the circuit by which we reach a peer, if it is we who dialled it, and nothing
-    /// better is there.
+    /// The address of the circuit to a peer, if this node dialled it and no better connection
+    /// exists.
     pub fn circuit_to(&self, peer: &PeerId) -> Option<Multiaddr> {
         let best = self.table.get(peer)?.best()?;
         (best.is_dialled && !best.path.is_direct()).then(|| best.remote.clone())
@@ -265,15 +279,20 @@ impl Peers {
 
     pub fn identified(&mut self, peer: &PeerId, agent: &str, addrs: Vec<Multiaddr>) {
         let Some(entry) = self.table.get_mut(peer) else { return };
-        // Shown to people, in logs too: nothing but printable characters.
+        // Shown to users and written to logs: keep printable characters only.
         let agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_CHARS_MAX).collect();
         entry.info.agent = Some(agent);
         entry.info.addrs = addrs.into_iter().take(ADDRS_MAX).collect();
         self.publish(peer);
     }
 
-    pub fn pinged(&mut self, peer: &PeerId, id: ConnectionId, rtt: Option<Duration>) -> AfterPing {
-        let nothing = AfterPing::Stays(Change::None);
+    pub fn pinged(
+        &mut self,
+        peer: &PeerId,
+        id: ConnectionId,
+        rtt: Option<Duration>,
+    ) -> PingOutcome {
+        let nothing = PingOutcome::Alive(Change::None);
         let Some(entry) = self.table.get_mut(peer) else { return nothing };
         let Some(connection) = entry.connections.iter_mut().find(|c| c.id == id) else {
             return nothing;
@@ -281,7 +300,7 @@ impl Peers {
         connection.is_proven = rtt.is_some();
         connection.pings_missed = if rtt.is_some() { 0 } else { connection.pings_missed + 1 };
         if connection.pings_missed >= PINGS_MISSED_MAX {
-            return AfterPing::Close;
+            return PingOutcome::Dead;
         }
         self.route(peer);
         let change = self
@@ -293,10 +312,10 @@ impl Peers {
             entry.info.rtt = rtt;
             self.publish(peer);
         }
-        AfterPing::Stays(change)
+        PingOutcome::Alive(change)
     }
 
-    /// Removes a peer that will not be waited for.
+    /// Removes a peer without waiting for its connections to close.
     pub fn forget(&mut self, peer: &PeerId) {
         if let Some(gone) = self.table.remove(peer) {
             self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).remove(&gone.info.id);
@@ -364,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direct_connection_takes_over_when_it_has_answered_and_its_loss_is_told() {
+    fn a_direct_connection_takes_over_after_a_ping_and_its_loss_is_reported() {
         let mut peers = Peers::default();
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked;
@@ -376,11 +395,11 @@ mod tests {
             (peers.best(&peer), peers.direct(&peer)),
             (Some((id(1), relayed())), Some(DIRECT))
         );
-        assert_eq!(peers.pinged(&peer, id(1), rtt), AfterPing::Stays(Change::None));
+        assert_eq!(peers.pinged(&peer, id(1), rtt), PingOutcome::Alive(Change::None));
         assert_eq!(peers.standby_changes(), []);
         assert_eq!(
             peers.pinged(&peer, id(2), rtt),
-            AfterPing::Stays(changed(DIRECT, 2, PathReason::Proven))
+            PingOutcome::Alive(changed(DIRECT, 2, PathReason::Proven))
         );
         assert_eq!(peers.standby_changes(), [(peer, id(1), true)]);
         assert_eq!(open(&mut peers, peer, 3, DIRECT), Change::None);
@@ -392,12 +411,12 @@ mod tests {
         assert_eq!(peers.standby_changes(), [(peer, id(1), false)]);
         assert_eq!(
             peers.pinged(&peer, id(3), rtt),
-            AfterPing::Stays(changed(DIRECT, 3, PathReason::Proven))
+            PingOutcome::Alive(changed(DIRECT, 3, PathReason::Proven))
         );
         let fallen = changed(relayed(), 1, PathReason::Unanswered);
         assert_eq!(
             peers.pinged(&peer, id(3), None),
-            AfterPing::Stays(fallen),
+            PingOutcome::Alive(fallen),
             "a missed ping is enough to fall back"
         );
         assert_eq!(peers.closed(&peer, id(3), DisconnectReason::Remote), Change::None);
@@ -415,9 +434,9 @@ mod tests {
         open(&mut peers, peer, 2, DIRECT);
         assert_eq!(
             peers.pinged(&peer, id(2), Some(Duration::ZERO)),
-            AfterPing::Stays(Change::None)
+            PingOutcome::Alive(Change::None)
         );
-        assert_eq!(peers.pinged(&peer, id(1), None), AfterPing::Stays(Change::None));
+        assert_eq!(peers.pinged(&peer, id(1), None), PingOutcome::Alive(Change::None));
         assert_eq!(peers.best(&peer), Some((id(1), DIRECT)));
     }
 
@@ -427,10 +446,10 @@ mod tests {
         let peer = PeerId::random();
         let id = ConnectionId::new_unchecked(1);
         open(&mut peers, peer, 1, DIRECT);
-        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Stays(Change::None));
-        assert_eq!(peers.pinged(&peer, id, Some(Duration::ZERO)), AfterPing::Stays(Change::None));
-        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Stays(Change::None));
-        assert_eq!(peers.pinged(&peer, id, None), AfterPing::Close);
+        assert_eq!(peers.pinged(&peer, id, None), PingOutcome::Alive(Change::None));
+        assert_eq!(peers.pinged(&peer, id, Some(Duration::ZERO)), PingOutcome::Alive(Change::None));
+        assert_eq!(peers.pinged(&peer, id, None), PingOutcome::Alive(Change::None));
+        assert_eq!(peers.pinged(&peer, id, None), PingOutcome::Dead);
     }
 
     #[test]
@@ -438,7 +457,7 @@ mod tests {
         let mut peers = Peers::default();
         let peer = PeerId::random();
         open(&mut peers, peer, 1, DIRECT);
-        assert_eq!(peers.closing_all(&peer, &DisconnectReason::RateLimited).len(), 1);
+        assert_eq!(peers.mark_all_closing(&peer, &DisconnectReason::RateLimited).len(), 1);
         assert_eq!(peers.best(&peer), None, "a closing connection takes no requests");
         let change = peers.closed(&peer, ConnectionId::new_unchecked(1), DisconnectReason::Remote);
         assert_eq!(change, Change::Disconnected(DisconnectReason::RateLimited));

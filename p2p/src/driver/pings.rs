@@ -1,11 +1,11 @@
-//! Pings, so that a peer that has gone is noticed by its silence: often by the side that was
-//! dialled, seldom by the one that has dialled.
+//! Pings, so that a vanished peer is noticed by its silence. The listener of a connection pings
+//! often, the dialer seldom.
 //!
-//! A ping and its answer are heard on both sides, so one side is enough. A browser slows the timers
-//! of a tab that is not looked at, and tabs dial; so it is the other side that pings. The dialler
-//! does so as well, for the path's round-trip time, and for peers that never ping. A path that
-//! looks open but carries nothing, which only an answer that does not come can show, it notices
-//! some seconds later than the other side.
+//! Both sides receive traffic from a ping and its answer, so one side is enough. A browser slows
+//! down the timers of a hidden tab, and tabs dial; therefore the listener pings. The dialer pings
+//! as well, to measure the path's round-trip time, and for peers that never ping. A path that looks
+//! open but carries nothing shows only by a missing answer. The dialer notices this some seconds
+//! later than the listener.
 
 use std::{
     task::{Context, Poll},
@@ -22,36 +22,37 @@ use libp2p::{
     },
 };
 
-/// How long after a ping is answered comes the next.
+/// Time between the answer to a ping and the next ping.
 #[derive(Clone, Copy)]
 struct Intervals {
-    of_dialled: Duration,
-    of_dialler: Duration,
+    listener: Duration,
+    dialer: Duration,
 }
 
-/// A third of the silence after which the transports give a peer up, and within that silence.
+/// A third of the transports' idle timeout for the listener, and less than that timeout for the
+/// dialer.
 const INTERVALS: Intervals =
-    Intervals { of_dialled: Duration::from_secs(3), of_dialler: Duration::from_secs(7) };
-/// Generous: an answer may wait behind a large message. That nothing at all comes is noticed by the
-/// transports.
+    Intervals { listener: Duration::from_secs(3), dialer: Duration::from_secs(7) };
+/// Generous: an answer may wait behind a large message. The transports detect complete silence
+/// themselves.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// See the module's documentation.
+/// The ping behaviours of both roles, see the module's documentation.
 pub struct Pings {
-    often: ping::Behaviour,
-    seldom: ping::Behaviour,
+    listener: ping::Behaviour,
+    dialer: ping::Behaviour,
 }
 
 impl Pings {
     pub fn new() -> Self {
-        Self::every(INTERVALS)
+        Self::with_intervals(INTERVALS)
     }
 
-    fn every(Intervals { of_dialled, of_dialler }: Intervals) -> Self {
+    fn with_intervals(Intervals { listener, dialer }: Intervals) -> Self {
         let pings = |interval| {
             ping::Behaviour::new(ping::Config::new().with_interval(interval).with_timeout(TIMEOUT))
         };
-        Self { often: pings(of_dialled), seldom: pings(of_dialler) }
+        Self { listener: pings(listener), dialer: pings(dialer) }
     }
 }
 
@@ -66,7 +67,7 @@ impl NetworkBehaviour for Pings {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.often.handle_established_inbound_connection(connection, peer, local, remote)
+        self.listener.handle_established_inbound_connection(connection, peer, local, remote)
     }
 
     fn handle_established_outbound_connection(
@@ -77,14 +78,14 @@ impl NetworkBehaviour for Pings {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        // Of two that dial each other at once, one takes the listener's part.
-        let pings = if role.is_listener() { &mut self.often } else { &mut self.seldom };
+        // If two peers dial each other at once, one of them takes the listener role.
+        let pings = if role.is_listener() { &mut self.listener } else { &mut self.dialer };
         pings.handle_established_outbound_connection(connection, peer, address, role, port)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
-        self.often.on_swarm_event(event);
-        self.seldom.on_swarm_event(event);
+        self.listener.on_swarm_event(event);
+        self.dialer.on_swarm_event(event);
     }
 
     fn on_connection_handler_event(
@@ -93,12 +94,12 @@ impl NetworkBehaviour for Pings {
         connection: ConnectionId,
         event: THandlerOutEvent<Self>,
     ) {
-        // Either would pass it on.
-        self.often.on_connection_handler_event(peer, connection, event);
+        // Either behaviour would handle the event.
+        self.listener.on_connection_handler_event(peer, connection, event);
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<ping::Event, THandlerInEvent<Self>>> {
-        self.often.poll(cx)
+        self.listener.poll(cx)
     }
 }
 
@@ -127,16 +128,16 @@ mod tests {
     };
 
     use super::*;
-    use crate::transport::silence::SILENCE_MAX;
+    use crate::transport::idle_timeout::IDLE_TIMEOUT;
 
-    /// Generous: the machine may be busy.
+    /// Generous, because the machine may be busy.
     const WITHIN: Duration = Duration::from_secs(60);
     const NEVER: Duration = Duration::from_secs(1_000_000);
-    /// More than the first one, which waits for nothing.
+    /// More than the first ping, which does not wait for an interval.
     const MANY: usize = 20;
 
-    /// Upgrades what it has dialled as a dialler, whatever part the swarm takes it for: there is no
-    /// listener on either side of a connection that both have dialled.
+    /// Upgrades a dialled connection in the dialer role, whatever role the swarm assigns: a
+    /// connection that both sides dialled has no listener.
     struct AsDialler(Boxed<(PeerId, StreamMuxerBox)>);
 
     type Inner = Boxed<(PeerId, StreamMuxerBox)>;
@@ -185,14 +186,14 @@ mod tests {
         let config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(NEVER);
         Swarm::new(
             AsDialler(transport).boxed(),
-            Pings::every(intervals),
+            Pings::with_intervals(intervals),
             keys.public().to_peer_id(),
             config,
         )
     }
 
-    /// How often the side that was dialled has pinged, and the one that has dialled, once each has
-    /// done so as often as is asked for.
+    /// Counts the pings of the listener and of the dialer, until each has sent the requested
+    /// number.
     async fn count(intervals: Intervals, at_once: bool, until: [usize; 2]) -> [usize; 2] {
         static PORT: AtomicU64 = AtomicU64::new(0x7e91_0001);
         let address = Multiaddr::from(Protocol::Memory(PORT.fetch_add(1, Ordering::Relaxed)));
@@ -230,22 +231,19 @@ mod tests {
     #[tokio::test]
     async fn each_side_pings_again_after_its_own_interval() {
         let (often, seldom) = (Duration::ZERO, NEVER);
-        let dialled = Intervals { of_dialled: often, of_dialler: seldom };
+        let dialled = Intervals { listener: often, dialer: seldom };
         assert_eq!(counted(dialled, false, [MANY, 1]).await[1], 1);
-        let dialler = Intervals { of_dialled: seldom, of_dialler: often };
+        let dialler = Intervals { listener: seldom, dialer: often };
         assert_eq!(counted(dialler, false, [1, MANY]).await[0], 1);
-        // Who has dialled, and takes the listener's part, pings as one that was dialled.
+        // A dialer in the listener role pings at the listener's interval.
         counted(dialled, true, [MANY; 2]).await;
     }
 
     #[test]
     fn the_side_that_was_dialled_pings_often_and_the_other_seldom_but_before_it_is_given_up() {
-        let Intervals { of_dialled, of_dialler } = INTERVALS;
-        assert_eq!(of_dialled * 3, SILENCE_MAX);
-        // Two of the others are heard, as a rule, before it says something itself.
-        assert!(
-            of_dialled * 2 < of_dialler && of_dialler < SILENCE_MAX,
-            "{of_dialled:?}, {of_dialler:?}"
-        );
+        let Intervals { listener, dialer } = INTERVALS;
+        assert_eq!(listener * 3, IDLE_TIMEOUT);
+        // The dialer usually receives two of the listener's pings before it sends its own.
+        assert!(listener * 2 < dialer && dialer < IDLE_TIMEOUT, "{listener:?}, {dialer:?}");
     }
 }

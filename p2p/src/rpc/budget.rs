@@ -1,5 +1,5 @@
-//! Bounds on what waits in memory, in items and in bytes: a share is taken before anything is
-//! allocated, and comes back when its [`Permit`] is dropped.
+//! Bounds on queued data, in items and in bytes. A share is taken before anything is allocated, and
+//! is returned when its [`Permit`] is dropped.
 
 use std::{
     future::poll_fn,
@@ -10,14 +10,14 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// A pool of items and bytes.
+/// A budget of items and bytes.
 #[derive(Debug)]
 pub struct Budget {
     items: AtomicUsize,
     bytes: AtomicUsize,
     items_max: usize,
     bytes_max: usize,
-    /// Of those who wait for room.
+    /// Wakers of tasks that wait for room.
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -27,8 +27,8 @@ impl Budget {
         Arc::new(Self { items, bytes, items_max, bytes_max, wakers: Mutex::default() })
     }
 
-    /// Takes one item of `bytes`, or nothing if either bound would be passed.
-    pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+    /// Takes one item of `bytes`; `None` if that would exceed a bound.
+    pub fn try_acquire(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let add = |counter: &AtomicUsize, n: usize, max: usize| {
             counter.try_update(Ordering::AcqRel, Ordering::Acquire, |held| {
                 held.checked_add(n).filter(|sum| *sum <= max)
@@ -42,15 +42,16 @@ impl Budget {
         Some(Permit { budget: self.clone(), bytes })
     }
 
-    /// The same, once there is room. `bytes` must be below the bound.
-    pub async fn wait(self: &Arc<Self>, bytes: usize) -> Permit {
+    /// As [`Budget::try_acquire`], but waits for room. `bytes` must be below the bound.
+    pub async fn acquire(self: &Arc<Self>, bytes: usize) -> Permit {
         poll_fn(|cx| {
-            if let Some(permit) = self.take(bytes) {
+            if let Some(permit) = self.try_acquire(bytes) {
                 return Poll::Ready(permit);
             }
-            // Held while looking again, so that a share that comes back now finds the waker.
+            // The lock is held during the second attempt, so that a share released now finds the
+            // waker.
             let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
-            match self.take(bytes) {
+            match self.try_acquire(bytes) {
                 Some(permit) => Poll::Ready(permit),
                 None => {
                     if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -88,26 +89,26 @@ mod tests {
     #[test]
     fn both_bounds_hold_and_shares_come_back() {
         let budget = Budget::new(2, 10);
-        let first = budget.take(4).unwrap();
-        assert!(budget.take(7).is_none(), "bytes");
-        let second = budget.take(6).unwrap();
-        assert!(budget.take(0).is_none(), "items");
+        let first = budget.try_acquire(4).unwrap();
+        assert!(budget.try_acquire(7).is_none(), "bytes");
+        let second = budget.try_acquire(6).unwrap();
+        assert!(budget.try_acquire(0).is_none(), "items");
         drop(first);
-        assert!(budget.take(5).is_none(), "bytes are still held by the second");
+        assert!(budget.try_acquire(5).is_none(), "bytes are still held by the second");
         drop(second);
-        assert!(budget.take(10).is_some());
-        assert!(budget.take(usize::MAX).is_none(), "no overflow");
+        assert!(budget.try_acquire(10).is_some());
+        assert!(budget.try_acquire(usize::MAX).is_none(), "no overflow");
     }
 
     #[test]
     fn who_waits_is_woken_when_there_is_room() {
         use futures::{FutureExt, executor::block_on, future::join};
         let budget = Budget::new(2, 10);
-        let held = budget.take(9).unwrap();
-        assert!(budget.wait(2).now_or_never().is_none());
-        let waited = block_on(join(budget.wait(2), async { drop(held) })).0;
-        assert!(budget.take(9).is_none(), "the share was taken");
+        let held = budget.try_acquire(9).unwrap();
+        assert!(budget.acquire(2).now_or_never().is_none());
+        let waited = block_on(join(budget.acquire(2), async { drop(held) })).0;
+        assert!(budget.try_acquire(9).is_none(), "the share was taken");
         drop(waited);
-        assert!(budget.take(10).is_some());
+        assert!(budget.try_acquire(10).is_some());
     }
 }

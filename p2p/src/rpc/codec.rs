@@ -1,8 +1,8 @@
 //! The bytes of one exchange on its substream; lengths are unsigned 32-bit little-endian.
 //!
-//! Requester: length, body, then it closes its half. Responder: one status byte, and if that is
-//! [`Status::Ok`] length and body; then it closes. A length above the protocol's cap is refused
-//! before anything is allocated, and a body is allocated only as fast as it arrives.
+//! The requester sends length and body, then closes its half. The responder sends one status byte,
+//! and with [`Status::Ok`] length and body; then it closes. A length above the protocol's cap is
+//! refused before anything is allocated. A body is allocated only as fast as it arrives.
 
 use std::io;
 
@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub enum Status {
     /// Length and body follow.
     Ok = 0,
-    /// The application declined.
+    /// The application declined to answer.
     Refused = 1,
     /// The responder's queue is full.
     Busy = 2,
@@ -62,7 +62,7 @@ pub async fn read_body<R: AsyncRead + Unpin>(stream: &mut R, len: usize) -> io::
     Ok(body)
 }
 
-/// Reads the length of a request; `Err(len)` inside if it is above the cap.
+/// Reads the length of a request; returns `Err(len)` inside if it exceeds the cap.
 pub async fn read_request_len<R: AsyncRead + Unpin>(
     stream: &mut R,
     protocol: Protocol,
@@ -85,7 +85,7 @@ async fn write_framed<W: AsyncWrite + Unpin>(
     stream.close().await
 }
 
-/// Writes a response and closes our half.
+/// Writes a response and closes the local half.
 pub async fn write_response<W: AsyncWrite + Unpin>(
     stream: &mut W,
     response: Result<&[u8], Status>,
@@ -99,14 +99,14 @@ pub async fn write_response<W: AsyncWrite + Unpin>(
     }
 }
 
-/// Reads a whole response; `request_len` is only for the error.
+/// Reads a whole response; `request_len` is used only in the error.
 pub async fn read_response<R: AsyncRead + Unpin>(
     stream: &mut R,
     protocol: Protocol,
     request_len: usize,
 ) -> Result<Vec<u8>, RequestError> {
     let mut status = [0];
-    stream.read_exact(&mut status).await.map_err(lost)?;
+    stream.read_exact(&mut status).await.map_err(stream_error)?;
     match Status::from_byte(status[0]).ok_or(RequestError::Malformed)? {
         Status::Ok => {}
         Status::Refused => return Err(RequestError::Refused),
@@ -122,16 +122,16 @@ pub async fn read_response<R: AsyncRead + Unpin>(
             return Err(RequestError::ResponseTooLarge { max: protocol.response_max() });
         }
     }
-    let len = read_len(stream).await.map_err(lost)?;
+    let len = read_len(stream).await.map_err(stream_error)?;
     if len > protocol.response_max() {
         return Err(RequestError::ResponseTooLarge { max: protocol.response_max() });
     }
-    read_body(stream, len).await.map_err(lost)
+    read_body(stream, len).await.map_err(stream_error)
 }
 
-/// The requester's whole side of an exchange.
+/// Runs an exchange on the requester's side.
 ///
-/// It reads while it writes, because a refusal comes before the request has been taken.
+/// It reads while it writes, because a refusal may arrive before the request is sent completely.
 pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     protocol: Protocol,
@@ -141,14 +141,14 @@ pub async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let write = std::pin::pin!(write_framed(&mut writer, None, body));
     let read = std::pin::pin!(read_response(&mut reader, protocol, body.len()));
     match futures::future::select(write, read).await {
-        // Also after a failed write: the responder may have said why before it left.
+        // Read also after a failed write: the responder may have sent a status before it left.
         Either::Left((_written, read)) => read.await,
         Either::Right((response, _)) => response,
     }
 }
 
-/// An unknown protocol shows only here, because the negotiation rides along with the first bytes.
-fn lost(error: io::Error) -> RequestError {
+/// An unknown protocol shows only here, because the negotiation is sent with the first bytes.
+fn stream_error(error: io::Error) -> RequestError {
     use libp2p::core::upgrade::NegotiationError;
     match error.get_ref().and_then(|inner| inner.downcast_ref::<NegotiationError>()) {
         Some(NegotiationError::Failed) => RequestError::Unsupported,
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn response(bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
-        block_on(read_response(&mut Cursor::new(bytes), Protocol::Want, 3))
+        block_on(read_response(&mut Cursor::new(bytes), Protocol::GetTransactions, 3))
     }
 
     #[test]
@@ -182,8 +182,13 @@ mod tests {
                 1 => RequestError::Refused,
                 2 => RequestError::Busy,
                 3 => RequestError::Throttled,
-                4 => RequestError::RequestTooLarge { len: 3, max: Protocol::Want.request_max() },
-                5 => RequestError::ResponseTooLarge { max: Protocol::Want.response_max() },
+                4 => RequestError::RequestTooLarge {
+                    len: 3,
+                    max: Protocol::GetTransactions.request_max(),
+                },
+                5 => {
+                    RequestError::ResponseTooLarge { max: Protocol::GetTransactions.response_max() }
+                }
                 _ => RequestError::Malformed,
             };
             assert_eq!(response(&[byte]), Err(error), "status {byte}");
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn lengths_are_refused_before_the_body() {
-        let max = Protocol::Want.response_max();
+        let max = Protocol::GetTransactions.response_max();
         assert_eq!(
             response(&[0, 0xff, 0xff, 0xff, 0xff]),
             Err(RequestError::ResponseTooLarge { max })
@@ -210,7 +215,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever arrives, the reader ends with an error or a body within the cap.
+        /// For any input, the reader ends with an error or a body within the cap.
         #[test]
         fn readers_are_total(bytes: Vec<u8>, body: Vec<u8>) {
             for protocol in Protocol::ALL {

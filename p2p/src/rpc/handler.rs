@@ -1,8 +1,8 @@
 //! The exchanges of one connection.
 //!
-//! Outbound requests wait here until a substream is free. Inbound requests are read
-//! only as the peer's rate and the application's queue allow; the rest is answered with a status
-//! and not read.
+//! Outbound requests wait here until a substream is free. Inbound requests are read only as the
+//! peer's rate and the application's queue allow. The others receive an error status and are not
+//! read.
 
 use std::{
     collections::VecDeque,
@@ -32,67 +32,66 @@ use libp2p::{
 use web_time::Instant;
 
 use super::{
-    Served,
+    SharedState,
     budget::Permit,
     codec::{self, Status},
-    limits::{PeerLimits, Verdict},
+    limits::{PeerLimits, RateDecision},
 };
 use crate::{
     error::RequestError,
     event::Reply,
-    protocol::{Channel, Protocol},
-    tell::{
-        reader::{self, End},
+    notifications::{
+        reader::{self, ReadError},
         writer::Writer,
     },
+    protocol::{NotificationProtocol, Protocol},
     timer::Delay,
 };
 use tequio_core::types::NodeId;
 
-/// Our own requests in progress on one connection; more wait. Below [`INBOUND_MAX`], so that honest
-/// peers never meet it.
+/// Outbound requests in progress on one connection; further ones wait. Below [`INBOUND_MAX`], so
+/// that honest peers never reach that limit.
 const OUTBOUND_MAX: usize = 64;
-/// The peer's requests in progress on one connection; more are reset, each a strike.
+/// Inbound requests in progress on one connection; further ones are reset, each with a strike.
 const INBOUND_MAX: usize = 128;
-/// For a request to arrive, and for a response to be taken.
+/// Time limit to read a request, and to write a response.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(60);
-/// For the application to answer.
+/// Time limit for the application's response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request on its way out. Dropping it unanswered tells the requester that the connection is
-/// gone.
-pub struct Outbound {
+/// An outbound request. Dropping it without a response reports a lost connection to the requester.
+pub struct OutboundRequest {
     pub protocol: Protocol,
     pub body: Vec<u8>,
     pub response: oneshot::Sender<Result<Vec<u8>, RequestError>>,
     pub permit: Permit,
 }
 
-impl fmt::Debug for Outbound {
+impl fmt::Debug for OutboundRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outbound({:?}, {} bytes)", self.protocol, self.body.len())
     }
 }
 
-/// What the connection is told.
+/// Messages from the behaviour to the connection.
 #[derive(Debug)]
 pub enum ToHandler {
-    Request(Outbound),
-    /// Whether it is kept only while streams use it.
+    Request(OutboundRequest),
+    /// Whether the connection is a standby, which is kept only while streams use it.
     Standby(bool),
 }
 
-/// What the connection reports.
+/// Messages from the connection to the behaviour.
 pub enum FromHandler {
-    Inbound { protocol: Protocol, body: Vec<u8>, reply: Reply },
+    InboundRequest { protocol: Protocol, body: Vec<u8>, reply: Reply },
     Flooding(Protocol),
 }
 
 impl fmt::Debug for FromHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FromHandler::Inbound { protocol, body, .. } => {
+            FromHandler::InboundRequest { protocol, body, .. } => {
                 write!(f, "Inbound({protocol:?}, {} bytes)", body.len())
             }
             FromHandler::Flooding(protocol) => write!(f, "Flooding({protocol:?})"),
@@ -100,9 +99,9 @@ impl fmt::Debug for FromHandler {
     }
 }
 
-/// Accepts the served protocols and remembers which one it was.
+/// Accepts the served protocols and returns the negotiated one.
 #[derive(Clone)]
-pub struct Accept(Arc<Served>);
+pub struct Accept(Arc<SharedState>);
 
 impl UpgradeInfo for Accept {
     type Info = StreamProtocol;
@@ -119,7 +118,7 @@ impl InboundUpgrade<Stream> for Accept {
     type Future = Ready<Result<Self::Output, Infallible>>;
 
     fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
-        // It is one of those that were offered, and they are all among these.
+        // The negotiated protocol is one of the offered ones, and all of those are in this list.
         let protocol = Protocol::ALL
             .into_iter()
             .find(|p| p.name() == name.as_ref())
@@ -128,26 +127,26 @@ impl InboundUpgrade<Stream> for Accept {
     }
 }
 
-/// What we open one for.
+/// The purpose of an outbound substream.
 #[derive(Debug)]
-pub enum Opening {
-    Exchange(Outbound),
-    Tell(Channel),
+pub enum OpenInfo {
+    Request(OutboundRequest),
+    Notifications(NotificationProtocol),
 }
 
 pub struct Handler {
-    served: Arc<Served>,
+    shared: Arc<SharedState>,
     limits: Arc<PeerLimits>,
     peer: NodeId,
-    writers: [Writer; Channel::COUNT],
+    writers: [Writer; NotificationProtocol::COUNT],
     is_standby: bool,
-    /// What ends the newest stream of the peer's messages, of each channel; it has given up those
-    /// before.
-    newest: [Option<AbortHandle>; Channel::COUNT],
-    /// Those streams. As everything here, a stream is looked at only when something has come on
-    /// it.
-    reading: FuturesUnordered<BoxFuture<'static, Option<(Channel, End)>>>,
-    waiting: VecDeque<Outbound>,
+    /// For each notification protocol: aborts the newest inbound stream. Starting that stream
+    /// aborted the one before it.
+    reader_aborts: [Option<AbortHandle>; NotificationProtocol::COUNT],
+    /// The inbound notification streams. As with the other sets here, a stream is polled only when
+    /// it is woken.
+    readers: FuturesUnordered<BoxFuture<'static, Option<(NotificationProtocol, ReadError)>>>,
+    pending_requests: VecDeque<OutboundRequest>,
     opening: usize,
     outbound: FuturesUnordered<BoxFuture<'static, ()>>,
     inbound: FuturesUnordered<BoxFuture<'static, ()>>,
@@ -158,21 +157,21 @@ pub struct Handler {
 impl Handler {
     pub fn new(
         peer: NodeId,
-        served: Arc<Served>,
+        served: Arc<SharedState>,
         limits: Arc<PeerLimits>,
-        writers: [Writer; Channel::COUNT],
+        writers: [Writer; NotificationProtocol::COUNT],
     ) -> Self {
-        // At most one event per inbound stream, and those are bounded.
+        // At most one event per inbound stream, and the number of streams is bounded.
         let (events_tx, events) = mpsc::unbounded();
         Self {
-            served,
+            shared: served,
             limits,
             peer,
             writers,
             is_standby: false,
-            newest: Default::default(),
-            reading: FuturesUnordered::new(),
-            waiting: VecDeque::new(),
+            reader_aborts: Default::default(),
+            readers: FuturesUnordered::new(),
+            pending_requests: VecDeque::new(),
             opening: 0,
             outbound: FuturesUnordered::new(),
             inbound: FuturesUnordered::new(),
@@ -181,7 +180,7 @@ impl Handler {
         }
     }
 
-    fn accept(&mut self, stream: Stream, protocol: Protocol) {
+    fn accept_request(&mut self, stream: Stream, protocol: Protocol) {
         if self.inbound.len() >= INBOUND_MAX {
             drop(stream);
             if self.limits.strike(Instant::now()) {
@@ -190,7 +189,7 @@ impl Handler {
             return;
         }
         let (served, limits, events) =
-            (self.served.clone(), self.limits.clone(), self.events_tx.clone());
+            (self.shared.clone(), self.limits.clone(), self.events_tx.clone());
         self.inbound.push(
             async move {
                 if let Err(error) = serve(stream, protocol, served, limits, events).await {
@@ -201,26 +200,28 @@ impl Handler {
         );
     }
 
-    /// From a peer whom nobody listens to nothing is read.
-    fn listen_to(&mut self, stream: Stream, channel: Channel) {
-        if self.served.hub.hears(channel, &self.peer) {
-            let (limits, hub, peer) = (self.limits.clone(), self.served.hub.clone(), self.peer);
-            let reading =
-                async move { (channel, reader::read(stream, channel, peer, limits, hub).await) };
+    /// Streams of peers that may not send this protocol are dropped unread.
+    fn accept_notifications(&mut self, stream: Stream, channel: NotificationProtocol) {
+        if self.shared.notifications.accepts_from(channel, &self.peer) {
+            let (limits, notifications, peer) =
+                (self.limits.clone(), self.shared.notifications.clone(), self.peer);
+            let reading = async move {
+                (channel, reader::read(stream, channel, peer, limits, notifications).await)
+            };
             let (reading, end) = abortable(reading);
-            if let Some(before) = self.newest[channel.index()].replace(end) {
+            if let Some(before) = self.reader_aborts[channel.index()].replace(end) {
                 before.abort();
             }
-            self.reading.push(reading.map(Result::ok).boxed());
+            self.readers.push(reading.map(Result::ok).boxed());
         } else if self.limits.strike(Instant::now()) {
             let _ = self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
         }
     }
 
-    fn poll_reading(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(ended)) = self.reading.poll_next_unpin(cx) {
+    fn poll_readers(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(ended)) = self.readers.poll_next_unpin(cx) {
             match ended {
-                Some((channel, End::Flooding)) => {
+                Some((channel, ReadError::Flooding)) => {
                     let _ =
                         self.events_tx.unbounded_send(FromHandler::Flooding(channel.protocol()));
                 }
@@ -232,12 +233,12 @@ impl Handler {
         }
     }
 
-    fn begin(&mut self, stream: Stream, request: Outbound) {
+    fn start_request(&mut self, stream: Stream, request: OutboundRequest) {
         self.outbound.push(
             async move {
-                let Outbound { protocol, body, mut response, permit } = request;
+                let OutboundRequest { protocol, body, mut response, permit } = request;
                 let exchange = std::pin::pin!(codec::exchange(stream, protocol, &body));
-                // Requesters that have given up (timeout) free the substream at once.
+                // A requester that has given up (timeout) frees the substream at once.
                 let result = match select(exchange, response.cancellation()).await {
                     Either::Left((result, _)) => result,
                     Either::Right(_) => return,
@@ -249,12 +250,12 @@ impl Handler {
         );
     }
 
-    fn next_request(&mut self) -> Option<Outbound> {
+    fn next_request(&mut self) -> Option<OutboundRequest> {
         if self.opening + self.outbound.len() >= OUTBOUND_MAX {
             return None;
         }
         loop {
-            let request = self.waiting.pop_front()?;
+            let request = self.pending_requests.pop_front()?;
             if !request.response.is_canceled() {
                 return Some(request);
             }
@@ -268,56 +269,56 @@ impl ConnectionHandler for Handler {
     type InboundProtocol = Accept;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Opening;
+    type OutboundOpenInfo = OpenInfo;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
-        SubstreamProtocol::new(Accept(self.served.clone()), ())
+        SubstreamProtocol::new(Accept(self.shared.clone()), ())
     }
 
-    /// Connections live until one side wants them gone, or stops answering pings. The swarm keeps a
-    /// standby for as long as streams of either side use it, and some time after; requests that
-    /// wait for a substream count here.
+    /// Connections live until one side closes them or stops answering pings. The swarm keeps a
+    /// standby while streams of either side use it, and some time after. Requests that wait for a
+    /// substream count as use.
     fn connection_keep_alive(&self) -> bool {
-        !self.is_standby || self.opening > 0 || !self.waiting.is_empty()
+        !self.is_standby || self.opening > 0 || !self.pending_requests.is_empty()
     }
 
     fn on_behaviour_event(&mut self, event: ToHandler) {
         match event {
-            ToHandler::Request(request) => self.waiting.push_back(request),
+            ToHandler::Request(request) => self.pending_requests.push_back(request),
             ToHandler::Standby(is_standby) => self.is_standby = is_standby,
         }
     }
 
     fn on_connection_event(
         &mut self,
-        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>,
+        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), OpenInfo>,
     ) {
         match event {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol: (stream, protocol),
                 ..
-            }) => match protocol.channel() {
-                Some(channel) => self.listen_to(stream, channel),
-                None => self.accept(stream, protocol),
+            }) => match protocol.notification_protocol() {
+                Some(channel) => self.accept_notifications(stream, channel),
+                None => self.accept_request(stream, protocol),
             },
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: stream,
                 info,
             }) => match info {
-                Opening::Exchange(request) => {
+                OpenInfo::Request(request) => {
                     self.opening = self.opening.saturating_sub(1);
-                    self.begin(stream, request);
+                    self.start_request(stream, request);
                 }
-                Opening::Tell(channel) => self.writers[channel.index()].opened(stream),
+                OpenInfo::Notifications(channel) => self.writers[channel.index()].opened(stream),
             },
             ConnectionEvent::DialUpgradeError(DialUpgradeError {
-                info: Opening::Tell(channel),
+                info: OpenInfo::Notifications(channel),
                 ..
             }) => {
                 self.writers[channel.index()].failed();
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError {
-                info: Opening::Exchange(info),
+                info: OpenInfo::Request(info),
                 error,
             }) => {
                 self.opening = self.opening.saturating_sub(1);
@@ -336,16 +337,16 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, FromHandler>> {
-        for channel in Channel::ALL {
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, OpenInfo, FromHandler>> {
+        for channel in NotificationProtocol::ALL {
             if self.writers[channel.index()].poll(cx).is_ready() {
                 let upgrade = ReadyUpgrade::new(channel.protocol().stream_protocol());
-                let protocol = SubstreamProtocol::new(upgrade, Opening::Tell(channel))
+                let protocol = SubstreamProtocol::new(upgrade, OpenInfo::Notifications(channel))
                     .with_timeout(OPEN_TIMEOUT);
                 return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
             }
         }
-        self.poll_reading(cx);
+        self.poll_readers(cx);
         while let Poll::Ready(Some(())) = self.outbound.poll_next_unpin(cx) {}
         while let Poll::Ready(Some(())) = self.inbound.poll_next_unpin(cx) {}
         if let Poll::Ready(Some(event)) = self.events.poll_next_unpin(cx) {
@@ -354,7 +355,7 @@ impl ConnectionHandler for Handler {
         if let Some(request) = self.next_request() {
             self.opening += 1;
             let upgrade = ReadyUpgrade::new(request.protocol.stream_protocol());
-            let protocol = SubstreamProtocol::new(upgrade, Opening::Exchange(request))
+            let protocol = SubstreamProtocol::new(upgrade, OpenInfo::Request(request))
                 .with_timeout(OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
@@ -362,25 +363,26 @@ impl ConnectionHandler for Handler {
     }
 }
 
-/// The responder's side of an exchange.
+/// Runs an exchange on the responder's side.
 async fn serve(
     mut stream: Stream,
     protocol: Protocol,
-    served: Arc<Served>,
+    served: Arc<SharedState>,
     limits: Arc<PeerLimits>,
     events: mpsc::UnboundedSender<FromHandler>,
 ) -> io::Result<()> {
     match limits.admit(protocol, Instant::now()) {
-        Verdict::Go => {}
-        Verdict::Wait(delay) => Delay::new(delay).await,
-        Verdict::Refuse => return refuse(&mut stream, Status::Throttled).await,
-        Verdict::CutOff => {
+        RateDecision::Allow => {}
+        RateDecision::Delay(delay) => Delay::new(delay).await,
+        RateDecision::Reject => return refuse(&mut stream, Status::Throttled).await,
+        RateDecision::Disconnect => {
             let _ = events.unbounded_send(FromHandler::Flooding(protocol));
             return Ok(());
         }
     }
 
-    let len = match within(TRANSFER_TIMEOUT, codec::read_request_len(&mut stream, protocol)).await?
+    let len = match with_timeout(TRANSFER_TIMEOUT, codec::read_request_len(&mut stream, protocol))
+        .await?
     {
         Ok(len) => len,
         Err(len) => {
@@ -388,15 +390,15 @@ async fn serve(
             return refuse(&mut stream, Status::RequestTooLarge).await;
         }
     };
-    let Some(permit) = served.inbound[protocol.index()].take(len) else {
+    let Some(permit) = served.inbound_budgets[protocol.index()].try_acquire(len) else {
         return refuse(&mut stream, Status::Busy).await;
     };
-    let body = within(TRANSFER_TIMEOUT, codec::read_body(&mut stream, len)).await?;
+    let body = with_timeout(TRANSFER_TIMEOUT, codec::read_body(&mut stream, len)).await?;
     limits.charge(protocol, len, Instant::now());
 
     let (response, answer) = oneshot::channel();
     let reply = Reply { response, permit };
-    if events.unbounded_send(FromHandler::Inbound { protocol, body, reply }).is_err() {
+    if events.unbounded_send(FromHandler::InboundRequest { protocol, body, reply }).is_err() {
         return Ok(());
     }
     let answer = match select(answer, Delay::new(ANSWER_TIMEOUT)).await {
@@ -414,20 +416,23 @@ async fn serve(
         return refuse(&mut stream, Status::ResponseTooLarge).await;
     }
     let (Some(_peer), Some(_all)) =
-        (limits.hold_response(answer.len()), served.responses.take(answer.len()))
+        (limits.reserve_response(answer.len()), served.response_budget.try_acquire(answer.len()))
     else {
         drop(answer);
         return refuse(&mut stream, Status::Busy).await;
     };
     limits.charge(protocol, answer.len(), Instant::now());
-    within(TRANSFER_TIMEOUT, codec::write_response(&mut stream, Ok(&answer))).await
+    with_timeout(TRANSFER_TIMEOUT, codec::write_response(&mut stream, Ok(&answer))).await
 }
 
 async fn refuse(stream: &mut Stream, status: Status) -> io::Result<()> {
-    within(TRANSFER_TIMEOUT, codec::write_response(stream, Err(status))).await
+    with_timeout(TRANSFER_TIMEOUT, codec::write_response(stream, Err(status))).await
 }
 
-async fn within<T>(limit: Duration, io: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+async fn with_timeout<T>(
+    limit: Duration,
+    io: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
     match select(std::pin::pin!(io), Delay::new(limit)).await {
         Either::Left((result, _)) => result,
         Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),

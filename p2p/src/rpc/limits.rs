@@ -1,8 +1,8 @@
-//! What one peer may ask per protocol: a token bucket for requests and one for bytes, shared by all
-//! its connections.
+//! Request limits of one peer per protocol: a token bucket for requests and one for bytes, shared
+//! by all its connections.
 //!
-//! A peer above its rate is held back first; then its requests are refused, each refusal a strike;
-//! too many strikes and it is cut off. Buckets outlive the connection, so that reconnecting gains
+//! Requests of a peer above its rate are delayed first, then refused, each refusal with a strike.
+//! Too many strikes disconnect the peer. Buckets outlive the connection, so that reconnecting gains
 //! nothing.
 
 use std::{
@@ -13,27 +13,27 @@ use std::{
 use web_time::Instant;
 
 use crate::{
-    protocol::{Channel, Protocol, Rate, Rates},
+    protocol::{NotificationProtocol, Protocol, Rate, Rates},
     rpc::budget::{Budget, Permit},
 };
 
 /// Strikes forgotten per second.
-const FORGIVENESS_PER_S: f64 = 0.5;
-/// Response bytes that may wait in memory for one slow peer.
+const STRIKE_DECAY_PER_S: f64 = 0.5;
+/// Bytes of queued responses to one slow peer.
 const RESPONSE_BYTES_MAX: usize = 32 * 1024 * 1024;
 const RESPONSES_MAX: usize = 512;
 
-/// What to do with a request.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RateDecision {
     /// Read it.
-    Go,
+    Allow,
     /// Read it after this long.
-    Wait(Duration),
-    /// Answer that the peer is over its rate.
-    Refuse,
+    Delay(Duration),
+    /// Respond that the peer exceeds its rate.
+    Reject,
     /// Close the peer's connections.
-    CutOff,
+    Disconnect,
 }
 
 /// The buckets of one peer.
@@ -42,8 +42,8 @@ pub struct PeerLimits {
     rates: Arc<Rates>,
     state: Mutex<State>,
     responses: Arc<Budget>,
-    /// One-way messages that the application has not yet taken.
-    told: [Arc<Budget>; Channel::COUNT],
+    /// Budgets of notifications that the application has not yet taken.
+    unread_notifications: [Arc<Budget>; NotificationProtocol::COUNT],
 }
 
 #[derive(Debug)]
@@ -67,22 +67,22 @@ impl PeerLimits {
         });
         let state = Mutex::new(State { buckets, strikes: 0.0, at: now });
         let responses = Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX);
-        let told = Channel::ALL.map(|channel| {
-            let (items, bytes) = channel.peer_max();
+        let told = NotificationProtocol::ALL.map(|channel| {
+            let (items, bytes) = channel.unread_max_per_peer();
             Budget::new(items, bytes)
         });
-        Arc::new(Self { rates, state, responses, told })
+        Arc::new(Self { rates, state, responses, unread_notifications: told })
     }
 
-    /// The memory for what the peer has said on a channel and nobody has taken yet.
-    pub fn told(&self, channel: Channel) -> &Arc<Budget> {
-        &self.told[channel.index()]
+    /// The budget of the peer's notifications that were read and not yet taken.
+    pub fn unread_notifications(&self, channel: NotificationProtocol) -> &Arc<Budget> {
+        &self.unread_notifications[channel.index()]
     }
 
-    /// Judges a new request.
-    pub fn admit(&self, protocol: Protocol, now: Instant) -> Verdict {
+    /// Decides on a new request.
+    pub fn admit(&self, protocol: Protocol, now: Instant) -> RateDecision {
         let rate = self.rates.of(protocol);
-        self.with(now, |state| {
+        self.with_state(now, |state| {
             let bucket = &mut state.buckets[protocol.index()];
             let wait_s = ((1.0 - bucket.requests) / rate.requests_per_s)
                 .max(-bucket.bytes / rate.bytes_per_s)
@@ -90,40 +90,46 @@ impl PeerLimits {
             if wait_s > self.rates.delay_max.as_secs_f64() {
                 state.strikes += 1.0;
                 return if state.strikes > f64::from(self.rates.strikes_max) {
-                    Verdict::CutOff
+                    RateDecision::Disconnect
                 } else {
-                    Verdict::Refuse
+                    RateDecision::Reject
                 };
             }
-            // Taken in advance also while waiting: later requests queue up behind this one.
+            // The token is taken in advance even if the request is delayed: later requests queue up
+            // behind it.
             bucket.requests -= 1.0;
-            if wait_s > 0.0 { Verdict::Wait(Duration::from_secs_f64(wait_s)) } else { Verdict::Go }
+            if wait_s > 0.0 {
+                RateDecision::Delay(Duration::from_secs_f64(wait_s))
+            } else {
+                RateDecision::Allow
+            }
         })
     }
 
-    /// Counts bytes that were moved for the peer. The balance may become negative: the next request
-    /// waits.
+    /// Charges bytes that were moved for the peer. The balance may become negative; then the next
+    /// request waits.
     pub fn charge(&self, protocol: Protocol, bytes: usize, now: Instant) {
-        self.with(now, |state| state.buckets[protocol.index()].bytes -= bytes as f64);
+        self.with_state(now, |state| state.buckets[protocol.index()].bytes -= bytes as f64);
     }
 
-    /// A strike for what a well-behaved peer never does; `true` if it was one too many.
+    /// Adds a strike for behaviour that no correct peer shows. Returns `true` if the strikes exceed
+    /// the limit.
     pub fn strike(&self, now: Instant) -> bool {
-        self.with(now, |state| {
+        self.with_state(now, |state| {
             state.strikes += 1.0;
             state.strikes > f64::from(self.rates.strikes_max)
         })
     }
 
-    /// Room for a response that waits to be written.
-    pub fn hold_response(&self, bytes: usize) -> Option<Permit> {
-        self.responses.take(bytes)
+    /// Reserves memory for a queued response.
+    pub fn reserve_response(&self, bytes: usize) -> Option<Permit> {
+        self.responses.try_acquire(bytes)
     }
 
-    /// Whether forgetting the peer would change nothing.
-    pub fn is_rested(&self, now: Instant) -> bool {
+    /// Whether the peer's state equals the initial one, so that it can be dropped.
+    pub fn is_replenished(&self, now: Instant) -> bool {
         let rates = self.rates.clone();
-        self.with(now, |state| {
+        self.with_state(now, |state| {
             let full = |(p, b): (&Protocol, &Bucket)| {
                 b.requests >= rates.of(*p).requests_burst && b.bytes >= rates.of(*p).bytes_burst
             };
@@ -131,11 +137,11 @@ impl PeerLimits {
         })
     }
 
-    fn with<T>(&self, now: Instant, f: impl FnOnce(&mut State) -> T) -> T {
+    fn with_state<T>(&self, now: Instant, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed_s = now.saturating_duration_since(state.at).as_secs_f64();
         state.at = now.max(state.at);
-        state.strikes = (state.strikes - elapsed_s * FORGIVENESS_PER_S).max(0.0);
+        state.strikes = (state.strikes - elapsed_s * STRIKE_DECAY_PER_S).max(0.0);
         for (protocol, bucket) in Protocol::ALL.iter().zip(&mut state.buckets) {
             bucket.refill(&self.rates.of(*protocol), elapsed_s);
         }
@@ -170,10 +176,13 @@ mod tests {
         let now = Instant::now();
         let limits = limits(now);
         let verdicts: Vec<_> = (0..8).map(|_| limits.admit(Protocol::Light, now)).collect();
-        let wait = |ms| Verdict::Wait(Duration::from_millis(ms));
-        use Verdict::{CutOff, Go, Refuse};
-        assert_eq!(verdicts, [Go, Go, Go, wait(500), wait(1000), Refuse, Refuse, CutOff]);
-        assert_eq!(limits.admit(Protocol::Work, now), Go, "protocols have buckets of their own");
+        let wait = |ms| RateDecision::Delay(Duration::from_millis(ms));
+        use RateDecision::{Allow, Disconnect, Reject};
+        assert_eq!(
+            verdicts,
+            [Allow, Allow, Allow, wait(500), wait(1000), Reject, Reject, Disconnect]
+        );
+        assert_eq!(limits.admit(Protocol::Work, now), Allow, "protocols have buckets of their own");
     }
 
     #[test]
@@ -181,10 +190,13 @@ mod tests {
         let now = Instant::now();
         let limits = limits(now);
         limits.charge(Protocol::Light, 25, now);
-        assert_eq!(limits.admit(Protocol::Light, now), Verdict::Wait(Duration::from_millis(500)));
-        assert!(!limits.is_rested(now));
+        assert_eq!(
+            limits.admit(Protocol::Light, now),
+            RateDecision::Delay(Duration::from_millis(500))
+        );
+        assert!(!limits.is_replenished(now));
         let later = now + Duration::from_secs(60);
-        assert_eq!(limits.admit(Protocol::Light, later), Verdict::Go);
-        assert!(limits.is_rested(later + Duration::from_secs(60)));
+        assert_eq!(limits.admit(Protocol::Light, later), RateDecision::Allow);
+        assert!(limits.is_replenished(later + Duration::from_secs(60)));
     }
 }

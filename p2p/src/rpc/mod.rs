@@ -1,8 +1,8 @@
-//! Exchanges and channels, as one libp2p behaviour.
+//! Exchanges and notifications, as one libp2p behaviour.
 //!
-//! libp2p's own request-response crate tells a codec neither who asks nor lets it pause, and it
-//! spreads requests over all connections to a peer. Here the caller names the connection, and each
-//! peer has its buckets ([`limits`]).
+//! libp2p's own request-response crate neither names the requester to a codec nor lets a codec
+//! pause, and it spreads requests over all connections to a peer. Here the caller names the
+//! connection, and each peer has its buckets ([`limits`]).
 
 pub mod budget;
 pub mod codec;
@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-pub use handler::{FromHandler, Handler, Outbound, ToHandler};
+pub use handler::{FromHandler, Handler, OutboundRequest, ToHandler};
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -31,52 +31,51 @@ use self::{budget::Budget, limits::PeerLimits};
 use crate::{
     event::Reply,
     identity::node_id,
-    protocol::{Channel, Protocol, Rates},
-    tell::{Hub, Outlets, writer::Writer},
+    notifications::{NotificationRouter, SendQueues, writer::Writer},
+    protocol::{NotificationProtocol, Protocol, Rates},
 };
 
-/// Above this many remembered peers, the absent ones are forgotten as soon as their buckets are
-/// full.
-const REMEMBERED: usize = 1024;
-/// Above this many, any absent one is.
-const REMEMBERED_MAX: usize = 8192;
-/// Responses of all connections that wait to be written.
+/// Above this many peers in the table, absent peers are removed as soon as their buckets are full.
+const PEERS_SOFT_MAX: usize = 1024;
+/// Above this many, any absent peer is removed.
+const PEERS_MAX: usize = 8192;
+/// Queued responses of all connections.
 const RESPONSES_MAX: usize = 4096;
 const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
-pub struct Served {
+pub struct SharedState {
     pub protocols: Vec<Protocol>,
-    pub inbound: [Arc<Budget>; Protocol::COUNT],
-    pub responses: Arc<Budget>,
-    pub hub: Arc<Hub>,
+    pub inbound_budgets: [Arc<Budget>; Protocol::COUNT],
+    pub response_budget: Arc<Budget>,
+    pub notifications: Arc<NotificationRouter>,
 }
 
-/// What the behaviour reports.
+/// Events of the behaviour.
 #[derive(Debug)]
 pub enum Event {
     /// A request was read.
-    Inbound { peer: NodeId, protocol: Protocol, body: Vec<u8>, reply: Reply },
-    /// A peer was cut off for flooding.
+    InboundRequest { peer: NodeId, protocol: Protocol, body: Vec<u8>, reply: Reply },
+    /// A peer exceeded its limits and is disconnected.
     Flooding { peer: NodeId, protocol: Protocol },
 }
 
 struct Peer {
     limits: Arc<PeerLimits>,
-    outlets: Arc<Outlets>,
+    send_queues: Arc<SendQueues>,
     connections: usize,
-    barred_until: Option<Instant>,
+    banned_until: Option<Instant>,
 }
 
 impl Peer {
-    fn is_barred(&self, now: Instant) -> bool {
-        self.barred_until.is_some_and(|until| now < until)
+    fn is_banned(&self, now: Instant) -> bool {
+        self.banned_until.is_some_and(|until| now < until)
     }
 }
 
 pub struct Behaviour {
-    served: Arc<Served>,
+    shared: Arc<SharedState>,
     rates: Arc<Rates>,
     peers: HashMap<PeerId, Peer>,
     queue: VecDeque<ToSwarm<Event, ToHandler>>,
@@ -86,24 +85,28 @@ pub struct Behaviour {
 /// The peer's key is not an Ed25519 key.
 #[derive(Debug, thiserror::Error)]
 #[error("only Ed25519 peers are admitted")]
-struct ForeignKey;
+struct UnsupportedKey;
 
-/// The peer was cut off a moment ago.
+/// The peer was disconnected for flooding and is still banned.
 #[derive(Debug, thiserror::Error)]
 #[error("the peer has been cut off for flooding")]
-struct Barred;
+struct Banned;
 
 impl Behaviour {
-    pub fn new(protocols: Vec<Protocol>, rates: Rates, hub: Arc<Hub>) -> Self {
-        let served = Served {
+    pub fn new(
+        protocols: Vec<Protocol>,
+        rates: Rates,
+        notifications: Arc<NotificationRouter>,
+    ) -> Self {
+        let served = SharedState {
             protocols,
-            inbound: Protocol::ALL
+            inbound_budgets: Protocol::ALL
                 .map(|p| Budget::new(p.inbound_items_max(), p.inbound_bytes_max())),
-            responses: Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX),
-            hub,
+            response_budget: Budget::new(RESPONSES_MAX, RESPONSE_BYTES_MAX),
+            notifications,
         };
         Self {
-            served: Arc::new(served),
+            shared: Arc::new(served),
             rates: Arc::new(rates),
             peers: HashMap::new(),
             queue: VecDeque::new(),
@@ -111,17 +114,17 @@ impl Behaviour {
         }
     }
 
-    /// Sends a request on the given connection. If that has just closed, the request is dropped.
-    pub fn send(&mut self, peer: PeerId, connection: ConnectionId, request: Outbound) {
-        self.notify(peer, connection, ToHandler::Request(request));
+    /// Sends a request on the given connection. If it has just closed, the request is dropped.
+    pub fn send(&mut self, peer: PeerId, connection: ConnectionId, request: OutboundRequest) {
+        self.notify_handler(peer, connection, ToHandler::Request(request));
     }
 
-    /// Whether a connection is only a standby: it closes once no stream has used it for a while.
+    /// Sets whether a connection is a standby, which closes once no stream has used it for a while.
     pub fn set_standby(&mut self, peer: PeerId, connection: ConnectionId, is_standby: bool) {
-        self.notify(peer, connection, ToHandler::Standby(is_standby));
+        self.notify_handler(peer, connection, ToHandler::Standby(is_standby));
     }
 
-    fn notify(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
+    fn notify_handler(&mut self, peer_id: PeerId, connection: ConnectionId, event: ToHandler) {
         self.push(ToSwarm::NotifyHandler {
             peer_id,
             handler: NotifyHandler::One(connection),
@@ -141,41 +144,42 @@ impl Behaviour {
         peer: PeerId,
         connection: ConnectionId,
     ) -> Result<Handler, ConnectionDenied> {
-        let node = node_id(&peer).ok_or_else(|| ConnectionDenied::new(ForeignKey))?;
+        let node = node_id(&peer).ok_or_else(|| ConnectionDenied::new(UnsupportedKey))?;
         let now = Instant::now();
-        self.forget(now);
+        self.evict_absent(now);
         let known = self.peers.entry(peer).or_insert_with(|| Peer {
             limits: PeerLimits::new(self.rates.clone(), now),
-            outlets: Arc::default(),
+            send_queues: Arc::default(),
             connections: 0,
-            barred_until: None,
+            banned_until: None,
         });
-        if known.is_barred(now) {
-            return Err(ConnectionDenied::new(Barred));
+        if known.is_banned(now) {
+            return Err(ConnectionDenied::new(Banned));
         }
-        let writers =
-            Channel::ALL.map(|channel| Writer::new(connection, known.outlets.of(channel).clone()));
-        Ok(Handler::new(node, self.served.clone(), known.limits.clone(), writers))
+        let writers = NotificationProtocol::ALL
+            .map(|channel| Writer::new(connection, known.send_queues.of(channel).clone()));
+        Ok(Handler::new(node, self.shared.clone(), known.limits.clone(), writers))
     }
 
-    fn forget(&mut self, now: Instant) {
-        if self.peers.len() >= REMEMBERED {
-            self.peers
-                .retain(|_, p| p.connections > 0 || p.is_barred(now) || !p.limits.is_rested(now));
+    fn evict_absent(&mut self, now: Instant) {
+        if self.peers.len() >= PEERS_SOFT_MAX {
+            self.peers.retain(|_, p| {
+                p.connections > 0 || p.is_banned(now) || !p.limits.is_replenished(now)
+            });
         }
-        if self.peers.len() >= REMEMBERED_MAX {
-            self.peers.retain(|_, p| p.connections > 0 || p.is_barred(now));
+        if self.peers.len() >= PEERS_MAX {
+            self.peers.retain(|_, p| p.connections > 0 || p.is_banned(now));
         }
     }
 
-    fn cut_off(&mut self, peer_id: PeerId, peer: NodeId, protocol: Protocol) {
+    fn ban(&mut self, peer_id: PeerId, peer: NodeId, protocol: Protocol) {
         let now = Instant::now();
         let penalty = self.rates.penalty;
         let Some(known) = self.peers.get_mut(&peer_id) else { return };
-        if known.is_barred(now) {
+        if known.is_banned(now) {
             return;
         }
-        known.barred_until = Some(now + penalty);
+        known.banned_until = Some(now + penalty);
         self.push(ToSwarm::GenerateEvent(Event::Flooding { peer, protocol }));
         self.push(ToSwarm::CloseConnection { peer_id, connection: CloseConnection::All });
     }
@@ -212,7 +216,7 @@ impl NetworkBehaviour for Behaviour {
                 if let Some(peer) = self.peers.get_mut(&e.peer_id) {
                     peer.connections += 1;
                     if let Some(node) = node_id(&e.peer_id) {
-                        self.served.hub.connected(node, &peer.outlets);
+                        self.shared.notifications.connected(node, &peer.send_queues);
                     }
                 }
             }
@@ -220,7 +224,7 @@ impl NetworkBehaviour for Behaviour {
                 if let Some(peer) = self.peers.get_mut(&e.peer_id) {
                     peer.connections = peer.connections.saturating_sub(1);
                     if let Some(node) = node_id(&e.peer_id).filter(|_| peer.connections == 0) {
-                        self.served.hub.disconnected(&node);
+                        self.shared.notifications.disconnected(&node);
                     }
                 }
             }
@@ -236,10 +240,15 @@ impl NetworkBehaviour for Behaviour {
     ) {
         let Some(peer) = node_id(&peer_id) else { return };
         match event {
-            FromHandler::Inbound { protocol, body, reply } => {
-                self.push(ToSwarm::GenerateEvent(Event::Inbound { peer, protocol, body, reply }));
+            FromHandler::InboundRequest { protocol, body, reply } => {
+                self.push(ToSwarm::GenerateEvent(Event::InboundRequest {
+                    peer,
+                    protocol,
+                    body,
+                    reply,
+                }));
             }
-            FromHandler::Flooding(protocol) => self.cut_off(peer_id, peer, protocol),
+            FromHandler::Flooding(protocol) => self.ban(peer_id, peer, protocol),
         }
     }
 

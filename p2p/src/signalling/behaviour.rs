@@ -1,5 +1,5 @@
-//! Finds the circuit to a peer, or dials one, and opens the substream for the transport; hands over
-//! what peers open.
+//! Finds or dials the circuit to a peer and opens the signalling substream for the transport.
+//! Passes inbound substreams on to the transport.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,16 +20,16 @@ use libp2p::{
 use web_time::Instant;
 
 use super::{
-    handler::{Handler, Opened, Opening},
+    handler::{Handler, OpenInfo, Opened},
     slots::{Direction, Slots},
-    transport::{Failed, Incoming, Wish},
+    transport::{Incoming, OpenStream, SignallingError},
 };
 use crate::{
     driver::root_cause,
     path::{is_circuit, over_webrtc},
 };
 
-/// A circuit that stands.
+/// An open circuit.
 struct Circuit {
     id: ConnectionId,
     local: Multiaddr,
@@ -38,33 +38,33 @@ struct Circuit {
 
 pub struct Behaviour {
     slots: Slots,
-    wishes: mpsc::UnboundedReceiver<Wish>,
+    open_requests: mpsc::UnboundedReceiver<OpenStream>,
     incoming: mpsc::UnboundedSender<Incoming>,
     circuits: HashMap<PeerId, Vec<Circuit>>,
-    /// Who waits for a circuit that is being dialled.
-    dialling: HashMap<PeerId, (ConnectionId, Opening)>,
-    queue: VecDeque<ToSwarm<Infallible, Opening>>,
+    /// Requests that wait for a circuit that is being dialled.
+    dialling: HashMap<PeerId, (ConnectionId, OpenInfo)>,
+    queue: VecDeque<ToSwarm<Infallible, OpenInfo>>,
     waker: Option<Waker>,
 }
 
 impl Behaviour {
     pub fn new(
         slots: Slots,
-        wishes: mpsc::UnboundedReceiver<Wish>,
+        open_requests: mpsc::UnboundedReceiver<OpenStream>,
         incoming: mpsc::UnboundedSender<Incoming>,
     ) -> Self {
         let (circuits, dialling, queue) = Default::default();
-        Self { slots, wishes, incoming, circuits, dialling, queue, waker: None }
+        Self { slots, open_requests, incoming, circuits, dialling, queue, waker: None }
     }
 
-    fn push(&mut self, action: ToSwarm<Infallible, Opening>) {
+    fn push(&mut self, action: ToSwarm<Infallible, OpenInfo>) {
         self.queue.push_back(action);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    fn open(&mut self, peer_id: PeerId, connection: ConnectionId, opening: Opening) {
+    fn open(&mut self, peer_id: PeerId, connection: ConnectionId, opening: OpenInfo) {
         self.push(ToSwarm::NotifyHandler {
             peer_id,
             handler: NotifyHandler::One(connection),
@@ -72,17 +72,17 @@ impl Behaviour {
         });
     }
 
-    fn wish(&mut self, wish: Wish) {
-        let Wish { peer, circuit, reply } = wish;
+    fn open_stream(&mut self, request: OpenStream) {
+        let OpenStream { peer, circuit, reply } = request;
         if let Some(id) = self.circuits.get(&peer).and_then(|c| c.last()).map(|c| c.id) {
-            return self.open(peer, id, Opening(reply));
+            return self.open(peer, id, OpenInfo(reply));
         }
         let opts = DialOpts::peer_id(peer)
             .addresses(vec![circuit])
             .condition(PeerCondition::Always)
             .build();
-        // One at most: who waited before has given up.
-        self.dialling.insert(peer, (opts.connection_id(), Opening(reply)));
+        // One at most: an earlier request for the peer has been given up.
+        self.dialling.insert(peer, (opts.connection_id(), OpenInfo(reply)));
         self.push(ToSwarm::Dial { opts });
     }
 }
@@ -146,7 +146,7 @@ impl NetworkBehaviour for Behaviour {
                     .find(|(_, (id, _))| *id == e.connection_id)
                     .map(|(peer, _)| *peer);
                 if let Some((_, opening)) = waiting.and_then(|peer| self.dialling.remove(&peer)) {
-                    let _ = opening.0.send(Err(Failed::Circuit(root_cause(e.error))));
+                    let _ = opening.0.send(Err(SignallingError::Circuit(root_cause(e.error))));
                 }
             }
             _ => {}
@@ -179,8 +179,8 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
-        while let Poll::Ready(Some(wish)) = self.wishes.poll_next_unpin(cx) {
-            self.wish(wish);
+        while let Poll::Ready(Some(request)) = self.open_requests.poll_next_unpin(cx) {
+            self.open_stream(request);
         }
         match self.queue.pop_front() {
             Some(action) => Poll::Ready(action),

@@ -1,5 +1,5 @@
-//! The signalling of one connection. Only circuits take part: others need none, or must not vouch
-//! for one.
+//! The signalling of one connection. Only circuits take part: other connections do not need
+//! signalling, and must not authenticate it.
 
 use std::{
     collections::VecDeque,
@@ -24,20 +24,20 @@ use libp2p::{
     },
 };
 
-use super::{PROTOCOL, transport::Failed};
+use super::{PROTOCOL, transport::SignallingError};
 
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who waits for a substream.
-pub struct Opening(pub oneshot::Sender<Result<Stream, Failed>>);
+/// A request that waits for a substream.
+pub struct OpenInfo(pub oneshot::Sender<Result<Stream, SignallingError>>);
 
-impl fmt::Debug for Opening {
+impl fmt::Debug for OpenInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Opening")
+        f.write_str("OpenInfo")
     }
 }
 
-/// A substream that the peer has opened.
+/// An inbound signalling substream.
 pub struct Opened(pub Stream);
 
 impl fmt::Debug for Opened {
@@ -46,7 +46,7 @@ impl fmt::Debug for Opened {
     }
 }
 
-/// Offers the protocol on circuits, and nothing elsewhere.
+/// Offers the protocol on circuits only.
 #[derive(Clone, Debug)]
 pub struct Accept {
     is_circuit: bool,
@@ -73,39 +73,39 @@ impl InboundUpgrade<Stream> for Accept {
 
 pub struct Handler {
     is_circuit: bool,
-    wanted: VecDeque<Opening>,
+    pending: VecDeque<OpenInfo>,
     opened: VecDeque<Opened>,
 }
 
 impl Handler {
     pub fn new(is_circuit: bool) -> Self {
-        Self { is_circuit, wanted: VecDeque::new(), opened: VecDeque::new() }
+        Self { is_circuit, pending: VecDeque::new(), opened: VecDeque::new() }
     }
 }
 
 impl ConnectionHandler for Handler {
-    type FromBehaviour = Opening;
+    type FromBehaviour = OpenInfo;
     type ToBehaviour = Opened;
     type InboundProtocol = Accept;
     type OutboundProtocol = ReadyUpgrade<StreamProtocol>;
     type InboundOpenInfo = ();
-    type OutboundOpenInfo = Opening;
+    type OutboundOpenInfo = OpenInfo;
 
     fn listen_protocol(&self) -> SubstreamProtocol<Accept> {
         SubstreamProtocol::new(Accept { is_circuit: self.is_circuit }, ())
     }
 
-    fn on_behaviour_event(&mut self, opening: Opening) {
-        self.wanted.push_back(opening);
+    fn on_behaviour_event(&mut self, opening: OpenInfo) {
+        self.pending.push_back(opening);
     }
 
     fn on_connection_event(
         &mut self,
-        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), Opening>,
+        event: ConnectionEvent<Accept, Self::OutboundProtocol, (), OpenInfo>,
     ) {
         match event {
-            // Handed on with the next poll, which follows at once; more than one at a time is none
-            // of ours.
+            // The next poll, which follows at once, passes it on. This implementation never opens
+            // more than one at a time.
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
                 protocol, ..
             }) => {
@@ -120,8 +120,8 @@ impl ConnectionHandler for Handler {
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) => {
                 let failed = match error {
-                    StreamUpgradeError::NegotiationFailed => Failed::Unsupported,
-                    other => Failed::Substream(other.to_string()),
+                    StreamUpgradeError::NegotiationFailed => SignallingError::Unsupported,
+                    other => SignallingError::Substream(other.to_string()),
                 };
                 let _ = info.0.send(Err(failed));
             }
@@ -132,11 +132,11 @@ impl ConnectionHandler for Handler {
     fn poll(
         &mut self,
         _: &mut Context<'_>,
-    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, Opening, Opened>> {
+    ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, OpenInfo, Opened>> {
         if let Some(opened) = self.opened.pop_back() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(opened));
         }
-        if let Some(opening) = self.wanted.pop_front() {
+        if let Some(opening) = self.pending.pop_front() {
             let protocol = SubstreamProtocol::new(ReadyUpgrade::new(PROTOCOL), opening)
                 .with_timeout(OPEN_TIMEOUT);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });

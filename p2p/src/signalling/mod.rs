@@ -1,13 +1,13 @@
-//! Browser-to-browser `/webrtc`: a transport that signals over circuits, and the behaviour that
-//! finds those.
+//! Browser-to-browser `/webrtc`: a transport that signals over circuits, and a behaviour that finds
+//! the circuits.
 //!
-//! Two tabs that reach each other through a relay's circuit open a substream of it, tell each other
-//! session descriptions ([`tequio_webrtc`] judges and connects), and have a connection of their
-//! own. Its peer is the circuit's, which is authenticated. Only tabs do this: a native node neither
-//! offers the protocol nor dials such addresses.
+//! Two tabs that are connected through a relay's circuit open a substream on it and exchange
+//! session descriptions, which [`tequio_webrtc`] checks before it connects. The new direct
+//! connection has the peer id of the circuit, which is authenticated. Only tabs do this: a native
+//! node neither offers the protocol nor dials such addresses.
 //!
-//! The addresses are `<relay>/p2p-circuit/webrtc/p2p/<peer>`. The transport stands before the relay
-//! client's, which would take them for circuits.
+//! The addresses are `<relay>/p2p-circuit/webrtc/p2p/<peer>`. This transport precedes the relay
+//! client's transport, which would treat them as circuits.
 
 #[cfg(target_arch = "wasm32")]
 mod behaviour;
@@ -26,14 +26,14 @@ use libp2p::StreamProtocol;
 /// The libp2p protocol name.
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new(tequio_webrtc::SIGNALLING_PROTOCOL);
 
-/// A transport and its behaviour, which belong into one swarm.
+/// Returns a transport and its behaviour, which belong to the same swarm.
 #[cfg(target_arch = "wasm32")]
 pub fn new(signaller: tequio_webrtc::Signaller) -> (Transport, Behaviour) {
     use futures::channel::mpsc;
     let slots = slots::Slots::default();
-    // Each message holds a slot, so neither queue grows beyond their number.
-    let (wishes_tx, wishes) = mpsc::unbounded();
+    // Each message holds a slot, so neither queue grows beyond the number of slots.
+    let (open_requests_tx, open_requests) = mpsc::unbounded();
     let (incoming_tx, incoming) = mpsc::unbounded();
-    let transport = Transport::new(signaller, slots.clone(), wishes_tx, incoming);
-    (transport, Behaviour::new(slots, wishes, incoming_tx))
+    let transport = Transport::new(signaller, slots.clone(), open_requests_tx, incoming);
+    (transport, Behaviour::new(slots, open_requests, incoming_tx))
 }

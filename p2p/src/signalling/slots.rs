@@ -1,5 +1,5 @@
-//! How much signalling there may be: one exchange each way with a peer, a few with all, and each
-//! peer at a modest rate.
+//! Limits of signalling: one exchange per peer and direction, a few in total, and a low rate per
+//! peer.
 
 use std::{
     collections::HashMap,
@@ -10,39 +10,40 @@ use std::{
 use libp2p::PeerId;
 use web_time::Instant;
 
-/// Exchanges at once, both ways together.
+/// Exchanges in progress, both directions together.
 pub const ALL_MAX: usize = 8;
-/// Exchanges of one peer and direction at once after a pause, and how long it takes until one more
-/// is granted.
+/// Burst of exchanges of one peer and direction after a pause, and the time until one more is
+/// granted.
 const BURST: f64 = 4.0;
 const REFILL: Duration = Duration::from_secs(10);
-/// Peers whose rate is remembered; beyond that nobody new is served until one of them is rested.
+/// Peers in the rate table; beyond that new peers are refused until the bucket of one is full
+/// again.
 const REMEMBERED_MAX: usize = 256;
 
-/// Who began.
+/// The side that starts an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// The remote.
+    /// The remote starts it.
     Incoming,
-    /// We.
+    /// This node starts it.
     Outgoing,
 }
 
-/// Why there is no place.
+/// The reason why no slot is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is one in this direction already.
+    /// An exchange in this direction is in progress already.
     #[error("signalling with this peer is under way already")]
     Busy,
-    /// [`ALL_MAX`] are under way.
+    /// [`ALL_MAX`] exchanges are in progress.
     #[error("{ALL_MAX} other peers are being signalled with; try again")]
     Full,
-    /// The peer, or we, began too often.
+    /// The peer, or this node, started too many exchanges.
     #[error("too much signalling with this peer; wait some seconds")]
     Rate,
 }
 
-/// The places of one node.
+/// The signalling slots of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Slots(Arc<Mutex<State>>);
 
@@ -65,7 +66,7 @@ impl Bucket {
     }
 }
 
-/// A place; it is free again when this is dropped.
+/// A slot, released when dropped.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
@@ -73,7 +74,7 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// Takes a place.
+    /// Takes a slot.
     pub fn take(&self, peer: PeerId, direction: Direction, now: Instant) -> Result<Slot, Refused> {
         let key = (peer, direction);
         let mut state = self.state();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_cannot_fill_the_memory() {
+    fn unknown_peers_cannot_fill_the_table() {
         let (slots, now) = (Slots::default(), Instant::now());
         for _ in 0..REMEMBERED_MAX {
             drop(slots.take(PeerId::random(), Incoming, now).unwrap());

@@ -1,5 +1,5 @@
-//! Dials `<relay>/p2p-circuit/webrtc/p2p/<peer>` and accepts what peers signal. It listens on
-//! `/webrtc`, which stands for every circuit that reaches us.
+//! Dials `<relay>/p2p-circuit/webrtc/p2p/<peer>` and accepts inbound signalling. It listens on
+//! `/webrtc`, which covers every circuit to this node.
 
 use std::{
     pin::Pin,
@@ -23,15 +23,15 @@ use web_time::Instant;
 use super::slots::{Direction, Refused, Slot, Slots};
 use crate::path::{circuit_of, target_of};
 
-/// A substream that the transport needs.
-pub struct Wish {
+/// A request of the transport for a substream.
+pub struct OpenStream {
     pub peer: PeerId,
-    /// To be dialled if no circuit to the peer stands.
+    /// The circuit to dial if none to the peer is open.
     pub circuit: Multiaddr,
-    pub reply: oneshot::Sender<Result<Stream, Failed>>,
+    pub reply: oneshot::Sender<Result<Stream, SignallingError>>,
 }
 
-/// A substream that a peer has opened.
+/// An inbound signalling substream.
 pub struct Incoming {
     pub peer: PeerId,
     pub stream: Stream,
@@ -40,19 +40,19 @@ pub struct Incoming {
     pub remote: Multiaddr,
 }
 
-/// Why there is no connection.
+/// The reason why a signalled dial failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
-    /// Our own bounds.
+pub enum SignallingError {
+    /// The local limits forbid it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The circuit could not be had.
+    /// The circuit could not be established.
     #[error("no circuit to signal over: {0}")]
     Circuit(String),
-    /// The peer is no tab, or of another kind.
+    /// The peer is no tab, or does not support the protocol.
     #[error("the peer does not speak {}", super::PROTOCOL)]
     Unsupported,
-    /// The circuit stands, but the substream does not.
+    /// The circuit is open, but the substream failed.
     #[error("the circuit failed: {0}")]
     Substream(String),
     /// Signalling or ICE failed.
@@ -65,7 +65,7 @@ type Output = (PeerId, Connection);
 pub struct Transport {
     signaller: Signaller,
     slots: Slots,
-    wishes: mpsc::UnboundedSender<Wish>,
+    open_requests: mpsc::UnboundedSender<OpenStream>,
     incoming: mpsc::UnboundedReceiver<Incoming>,
     listener: Option<ListenerId>,
 }
@@ -74,20 +74,24 @@ impl Transport {
     pub fn new(
         signaller: Signaller,
         slots: Slots,
-        wishes: mpsc::UnboundedSender<Wish>,
+        open_requests: mpsc::UnboundedSender<OpenStream>,
         incoming: mpsc::UnboundedReceiver<Incoming>,
     ) -> Self {
-        Self { signaller, slots, wishes, incoming, listener: None }
+        Self { signaller, slots, open_requests, incoming, listener: None }
     }
 }
 
 impl libp2p::Transport for Transport {
     type Output = Output;
-    type Error = Failed;
-    type ListenerUpgrade = BoxFuture<'static, Result<Output, Failed>>;
-    type Dial = BoxFuture<'static, Result<Output, Failed>>;
+    type Error = SignallingError;
+    type ListenerUpgrade = BoxFuture<'static, Result<Output, SignallingError>>;
+    type Dial = BoxFuture<'static, Result<Output, SignallingError>>;
 
-    fn listen_on(&mut self, id: ListenerId, addr: Multiaddr) -> Result<(), TransportError<Failed>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        addr: Multiaddr,
+    ) -> Result<(), TransportError<SignallingError>> {
         if !addr.iter().eq([Protocol::WebRTC]) {
             return Err(TransportError::MultiaddrNotSupported(addr));
         }
@@ -99,17 +103,21 @@ impl libp2p::Transport for Transport {
         self.listener.take_if(|listener| *listener == id).is_some()
     }
 
-    fn dial(&mut self, addr: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<Failed>> {
+    fn dial(
+        &mut self,
+        addr: Multiaddr,
+        _: DialOpts,
+    ) -> Result<Self::Dial, TransportError<SignallingError>> {
         let (Some(circuit), Some(peer)) = (circuit_of(&addr), target_of(&addr)) else {
             return Err(TransportError::MultiaddrNotSupported(addr));
         };
         let slot = self.slots.take(peer, Direction::Outgoing, Instant::now());
-        let (signaller, wishes) = (self.signaller.clone(), self.wishes.clone());
+        let (signaller, open_requests) = (self.signaller.clone(), self.open_requests.clone());
         Ok(async move {
             let _slot = slot?;
             let (reply, stream) = oneshot::channel();
-            let _ = wishes.unbounded_send(Wish { peer, circuit, reply });
-            let closed = || Failed::Substream("the circuit has closed".into());
+            let _ = open_requests.unbounded_send(OpenStream { peer, circuit, reply });
+            let closed = || SignallingError::Substream("the circuit has closed".into());
             let stream = stream.await.map_err(|_| closed())??;
             Ok((peer, signaller.connect(peer, stream, Role::Dialer).await?))
         }

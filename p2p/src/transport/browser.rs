@@ -1,5 +1,5 @@
-//! WebRTC to other tabs and to nodes, WebSocket and circuits, as far as a browser tab can: it
-//! dials, and listens only through relays.
+//! The transports of a browser tab: WebRTC to other tabs and to nodes, WebSocket and circuits. A
+//! tab dials, and listens only through relays.
 
 use libp2p::{
     Multiaddr, Transport, core::muxing::StreamMuxerBox, core::upgrade::Version, identity::Keypair,
@@ -7,7 +7,8 @@ use libp2p::{
 };
 
 use super::{
-    CONNECT_TIMEOUT, Connections, circuits, deferred_noise, quiet::Quiet, silence::Heard, yamux,
+    CONNECT_TIMEOUT, Connections, circuits, deferred_close::DeferredClose, deferred_noise,
+    idle_timeout::IdleTimeout, yamux,
 };
 use crate::{
     config::Config,
@@ -18,16 +19,17 @@ use crate::{
 };
 
 /// Whether this host can dial over a transport.
-pub fn dials(_: &Config, kind: TransportKind) -> bool {
+pub fn can_dial(_: &Config, kind: TransportKind) -> bool {
     matches!(kind, TransportKind::WebRtc | TransportKind::WebSocket)
 }
 
-/// A browser opens no sockets of its own.
+/// Always succeeds: a browser opens no sockets of its own.
 pub fn probe(_: &Multiaddr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Must be called on a thread with a window: workers have no `RTCPeerConnection`.
+/// Builds the transports. Must be called on a thread with a window: workers have no
+/// `RTCPeerConnection`.
 pub fn build(
     _: &Config,
     keys: &Keypair,
@@ -50,7 +52,7 @@ pub fn build(
 
     let counter = meter.clone();
     let websocket = websocket_websys::Transport::default()
-        .map(|socket, _| Heard::new(Quiet::new(socket)))
+        .map(|socket, _| IdleTimeout::new(DeferredClose::new(socket)))
         .upgrade(Version::V1Lazy)
         .authenticate(deferred_noise(keys)?)
         .multiplex(yamux())

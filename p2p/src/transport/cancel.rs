@@ -1,5 +1,5 @@
-//! Dials that can be given up one by one. The swarm gives up only all of a peer's at once, its
-//! connections included.
+//! Dials that can be cancelled one by one. The swarm can only cancel all dials of a peer at once,
+//! and closes its connections with them.
 
 use std::{
     io,
@@ -19,26 +19,26 @@ use libp2p::{
 
 use super::Connections;
 
-/// Where the handle of the newest dial is left. The swarm calls the transport while it is told to
-/// dial, so who takes the handle right after that has its own.
+/// The abort handle of the last dial. The swarm calls the transport while it starts a dial, so a
+/// caller that takes the handle right after that gets the handle of its own dial.
 #[derive(Clone, Debug, Default)]
-pub struct Newest(Arc<Mutex<Option<AbortHandle>>>);
+pub struct LastDial(Arc<Mutex<Option<AbortHandle>>>);
 
-impl Newest {
+impl LastDial {
     pub fn take(&self) -> Option<AbortHandle> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// See the module's documentation.
+/// A transport whose dials can be cancelled, see the module's documentation.
 pub struct Cancellable {
     inner: Connections,
-    newest: Newest,
+    last_dial: LastDial,
 }
 
 impl Cancellable {
-    pub fn new(inner: Connections, newest: Newest) -> Self {
-        Self { inner, newest }
+    pub fn new(inner: Connections, last_dial: LastDial) -> Self {
+        Self { inner, last_dial }
     }
 }
 
@@ -67,7 +67,7 @@ impl Transport for Cancellable {
     ) -> Result<Self::Dial, TransportError<io::Error>> {
         let dial = self.inner.dial(addr, options)?;
         let (handle, registration) = AbortHandle::new_pair();
-        *self.newest.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        *self.last_dial.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
         let given_up =
             |_| Err(io::Error::new(io::ErrorKind::Interrupted, "given up for a better connection"));
         Ok(Abortable::new(dial, registration)

@@ -25,7 +25,7 @@ use libp2p::{
 /// A stream whose first flush after a write waits for the next poll of the task.
 pub struct DeferredFlush<C> {
     inner: C,
-    /// Something was written since the last request for a flush.
+    /// Data was written since the last request for a flush.
     is_written: bool,
 }
 

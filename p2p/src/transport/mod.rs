@@ -1,37 +1,36 @@
-//! The transports of a host, composed by hand so that each address is claimed by exactly one of
-//! them.
+//! The transports of a host, composed by hand so that exactly one of them accepts each address.
 //!
-//! Order: in a browser what is signalled over circuits, then circuits, WebRTC-direct, WebSocket,
-//! and last what resolves names, because a DNS transport accepts every address and fails only
-//! later. Everything below the circuits is metered per transport.
+//! Order: in a browser signalled connections, then circuits, WebRTC-direct and WebSocket. The
+//! transport that resolves names is the last, because a DNS transport accepts every address and
+//! fails only later. All transports below the circuits are metered.
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
 pub mod cancel;
+#[cfg(target_arch = "wasm32")]
+mod deferred_close;
 mod deferred_flush;
+pub mod idle_timeout;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
-#[cfg(target_arch = "wasm32")]
-mod quiet;
 #[cfg(not(target_arch = "wasm32"))]
 mod reload;
-pub mod silence;
 
 use std::time::Duration;
 
 #[cfg(target_arch = "wasm32")]
-pub use browser::{build, dials, probe};
+pub use browser::{build, can_dial, probe};
 use libp2p::{
     PeerId, Transport, core::muxing::StreamMuxerBox, core::transport::Boxed,
     core::upgrade::Version, identity::Keypair, noise, relay, yamux,
 };
 #[cfg(not(target_arch = "wasm32"))]
-pub use native::{build, dials, probe};
+pub use native::{build, can_dial, probe};
 
-use self::{deferred_flush::DeferredFlushNoise, silence::Heard};
+use self::{deferred_flush::DeferredFlushNoise, idle_timeout::IdleTimeout};
 use crate::error::SpawnError;
 
-/// For a connection and its upgrades, dialled or accepted.
+/// Time limit for a connection and its upgrades, dialled or accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Substreams of one connection; both sides together use fewer.
 const SUBSTREAMS_MAX: usize = 512;
@@ -42,7 +41,7 @@ fn noise(keys: &Keypair) -> Result<noise::Config, SpawnError> {
     noise::Config::new(keys).map_err(|error| SpawnError::Transport(error.to_string()))
 }
 
-/// Noise for transports where a message costs more than one more poll of the task that writes it.
+/// Noise for transports where an extra message costs more than an extra poll of the writing task.
 fn deferred_noise(keys: &Keypair) -> Result<DeferredFlushNoise, SpawnError> {
     noise(keys).map(DeferredFlushNoise)
 }
@@ -53,10 +52,10 @@ fn yamux() -> yamux::Config {
     config
 }
 
-/// End to end through a relay: authenticated and encrypted again inside the circuit.
+/// Circuits through a relay, authenticated and encrypted end to end inside the circuit.
 fn circuits(relay: relay::client::Transport, keys: &Keypair) -> Result<Connections, SpawnError> {
-    let heard = relay.map(|circuit, _| Heard::new(circuit));
-    Ok(heard
+    let transport = relay.map(|circuit, _| IdleTimeout::new(circuit));
+    Ok(transport
         .upgrade(Version::V1Lazy)
         .authenticate(deferred_noise(keys)?)
         .multiplex(yamux())

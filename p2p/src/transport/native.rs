@@ -1,4 +1,5 @@
-//! TCP, QUIC, WebSocket (with TLS where a certificate is given), WebRTC-direct and circuits.
+//! The native transports: TCP, QUIC, WebSocket (with TLS where a certificate is given),
+//! WebRTC-direct and circuits.
 
 use std::net::{IpAddr, TcpListener};
 
@@ -8,9 +9,10 @@ use libp2p::{
 };
 
 use super::{
-    CONNECT_TIMEOUT, Connections, circuits, deferred_noise, noise,
+    CONNECT_TIMEOUT, Connections, circuits, deferred_noise,
+    idle_timeout::{IDLE_TIMEOUT, IdleTimeout},
+    noise,
     reload::ReloadableWebSocket,
-    silence::{Heard, SILENCE_MAX},
     yamux,
 };
 use crate::{
@@ -21,12 +23,12 @@ use crate::{
 };
 
 /// Whether this host can dial over a transport.
-pub fn dials(config: &Config, kind: TransportKind) -> bool {
+pub fn can_dial(config: &Config, kind: TransportKind) -> bool {
     kind != TransportKind::WebRtc || config.webrtc.is_some()
 }
 
-/// Whether a listener can have this address for itself. libp2p's TCP sockets share their port with
-/// any other that does the same, so a node started twice would silently get half of the
+/// Checks that a listener can bind this address exclusively. libp2p's TCP sockets share their port
+/// with any other socket that does the same, so a node started twice would silently get half of the
 /// connections.
 pub fn probe(addr: &Multiaddr) -> std::io::Result<()> {
     if is_circuit(addr) {
@@ -44,7 +46,7 @@ pub fn probe(addr: &Multiaddr) -> std::io::Result<()> {
     }
 }
 
-/// Must be called inside a tokio runtime.
+/// Builds the transports. Must be called inside a tokio runtime.
 pub fn build(
     config: &Config,
     keys: &Keypair,
@@ -54,7 +56,7 @@ pub fn build(
     let meter = &shared.meter;
     let tcp = || {
         let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-        transport.map(|stream, _| Heard::new(stream))
+        transport.map(|stream, _| IdleTimeout::new(stream))
     };
 
     let counter = meter.clone();
@@ -68,10 +70,10 @@ pub fn build(
 
     let counter = meter.clone();
     let mut quic = quic::Config::new(keys);
-    quic.max_idle_timeout = u32::try_from(SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
-    // Its own default of 5 s is less than the others have.
-    quic.handshake_timeout = SILENCE_MAX;
-    quic.keep_alive_interval = SILENCE_MAX / 3;
+    quic.max_idle_timeout = u32::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    // QUIC's default of 5 s is shorter than the other transports' timeout.
+    quic.handshake_timeout = IDLE_TIMEOUT;
+    quic.keep_alive_interval = IDLE_TIMEOUT / 3;
     let quic = quic::tokio::Transport::new(quic).map(move |(peer, muxer), _| {
         (peer, counter.count(TransportKind::Quic, StreamMuxerBox::new(muxer)))
     });
@@ -111,7 +113,7 @@ pub fn build(
     Ok((transport, Signalling {}))
 }
 
-/// Resolves names as the system does. A system without resolvers can still dial IP addresses.
+/// Adds the system's name resolution. A system without resolvers can still dial IP addresses.
 fn with_names<T>(transport: T) -> Result<dns::tokio::Transport<T>, SpawnError> {
     if let Err(error) = dns::tokio::Transport::system(()) {
         tracing::warn!(%error, "names cannot be resolved");

@@ -1,8 +1,8 @@
 //! The WebSocket transport with a TLS certificate that can be renewed while it listens.
 //!
 //! libp2p's transport reads its TLS configuration for each connection that it accepts. This wrapper
-//! looks for a newer identity before it lets that transport accept, so a renewed certificate counts
-//! from the next connection on.
+//! checks for a newer identity before that transport accepts, so a renewed certificate applies from
+//! the next connection on.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ use crate::{
     error::SpawnError,
 };
 
-/// The transport with the identity that it uses now.
+/// The transport with the TLS identity in use.
 pub struct ReloadableWebSocket<T: Transport>
 where
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -40,7 +40,7 @@ where
     T::ListenerUpgrade: Send + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    /// Without `tls` it listens without TLS only.
+    /// Returns the transport. Without `tls` it listens without TLS only.
     ///
     /// # Errors
     /// If the identity cannot be used.
@@ -56,7 +56,7 @@ where
         else {
             return Ok(());
         };
-        // One that cannot be used is not tried again.
+        // An unusable identity is not tried again.
         self.used = Some(generation);
         self.inner.set_tls_config(tls_config(&identity)?);
         Ok(())

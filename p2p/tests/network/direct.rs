@@ -1,4 +1,4 @@
-//! Two nodes and a connection between them, over each transport.
+//! Connections between two nodes over each transport.
 
 use tequio_p2p::{
     DialError, DisconnectReason, Event, Path, Protocol, RequestError, TlsIdentity, TransportKind,
@@ -30,14 +30,14 @@ async fn exchange_over(listen: &str, kind: TransportKind) {
         let answer = client.ask(peer, Protocol::Work, body.clone()).await.unwrap();
         assert!(answer == body, "{len} bytes over {kind} came back changed");
     }
-    // The other way, over the same connection.
+    // The other direction, over the same connection.
     assert_eq!(server.ask(client.id(), Protocol::Sync, b"back".to_vec()).await.unwrap(), b"back");
 
     let traffic = client.net.traffic().of(kind);
     assert!(traffic.sent > 4 << 20 && traffic.received > 4 << 20, "{traffic:?}");
     assert_eq!(client.net.traffic().total(), traffic, "no other transport was used");
 
-    // A second dial finds the connection.
+    // A second dial returns the existing connection.
     assert_eq!(within(client.net.dial(addr)).await.unwrap(), (peer, path));
     within(client.net.disconnect(peer)).await;
     server.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await;
@@ -90,7 +90,7 @@ async fn peers_introduce_themselves_and_answer_pings() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    // Both come without an event of their own.
+    // Both values arrive without an event of their own.
     let info = within(async {
         loop {
             match client.net.peer(peer) {
@@ -108,7 +108,7 @@ async fn peers_introduce_themselves_and_answer_pings() {
 #[tokio::test]
 async fn every_failure_of_a_request_has_its_error() {
     let mut server_config = config();
-    server_config.serve = vec![Protocol::Light, Protocol::Work, Protocol::Want];
+    server_config.serve = vec![Protocol::Light, Protocol::Work, Protocol::GetTransactions];
     let server = Node::answering(server_config, |protocol, _| match protocol {
         Protocol::Light => None,
         protocol => Some(vec![0; protocol.response_max() + 1]),
@@ -123,10 +123,10 @@ async fn every_failure_of_a_request_has_its_error() {
     assert_eq!(client.ask(peer, Protocol::Sync, vec![]).await, Err(RequestError::Unsupported));
     let over = client.ask(peer, Protocol::Work, vec![]).await;
     assert_eq!(over, Err(RequestError::ResponseTooLarge { max: Protocol::Work.response_max() }));
-    let max = Protocol::Want.request_max();
-    let over = client.ask(peer, Protocol::Want, vec![0; max + 1]).await;
+    let max = Protocol::GetTransactions.request_max();
+    let over = client.ask(peer, Protocol::GetTransactions, vec![0; max + 1]).await;
     assert_eq!(over, Err(RequestError::RequestTooLarge { len: max + 1, max }));
-    // The connection is none the worse for it.
+    // The connection is unaffected.
     assert_eq!(client.ask(peer, Protocol::Light, vec![]).await, Err(RequestError::Refused));
 
     let (net, _events) = (client.net.clone(), client.events);
@@ -148,11 +148,11 @@ async fn a_silent_application_times_out_and_others_are_served_meanwhile() {
         client.net.request(peer, Protocol::Light, vec![1], short).await,
         Err(RequestError::Timeout)
     );
-    // The one that timed out is still held by the application; a second one passes it.
+    // The application still holds the request that timed out; a second one overtakes it.
     let answers = tokio::spawn(async move {
         let mut first = None;
         while let Some(event) = held.next().await {
-            if let Event::Inbound { body, reply, .. } = event {
+            if let Event::InboundRequest { body, reply, .. } = event {
                 match body.as_slice() {
                     [1] => first = Some(reply),
                     _ => reply.send(vec![9]),

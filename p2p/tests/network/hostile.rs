@@ -1,4 +1,4 @@
-//! Peers that do not keep to the rules. The raw ones speak bytes on substreams of their own making.
+//! Peers that break the protocol. The raw ones write bytes on bare substreams.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn an_oversized_request_is_refused_unread_and_the_connection_survives() {
     within(over.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(answer, [4], "status: request too large");
 
-    // Cut off in the middle of the length, and of the body: no answer, no harm.
+    // Truncated inside the length, and inside the body: no answer, and no damage.
     for bytes in [&[3u8, 0][..], &[3, 0, 0, 0, b'y']] {
         let mut short = within(control.open_stream(peer, name(Protocol::Sync))).await.unwrap();
         short.write_all(bytes).await.unwrap();
@@ -68,7 +68,8 @@ async fn an_oversized_request_is_refused_unread_and_the_connection_survives() {
 #[tokio::test]
 async fn a_response_above_the_cap_is_refused_unread() {
     let mut swarm = raw();
-    let mut incoming = swarm.behaviour().new_control().accept(name(Protocol::Want)).unwrap();
+    let mut incoming =
+        swarm.behaviour().new_control().accept(name(Protocol::GetTransactions)).unwrap();
     swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
     let addr = within(async {
         loop {
@@ -79,7 +80,7 @@ async fn a_response_above_the_cap_is_refused_unread() {
     })
     .await;
     tokio::spawn(async move { while swarm.next().await.is_some() {} });
-    let over = (Protocol::Want.response_max() as u32 + 1).to_le_bytes();
+    let over = (Protocol::GetTransactions.response_max() as u32 + 1).to_le_bytes();
     let answers = [
         b"\0\xff\xff\xff\xff".to_vec(),
         [&[0], over.as_slice()].concat(),
@@ -98,11 +99,15 @@ async fn a_response_above_the_cap_is_refused_unread() {
 
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    let too_large = RequestError::ResponseTooLarge { max: Protocol::Want.response_max() };
+    let too_large =
+        RequestError::ResponseTooLarge { max: Protocol::GetTransactions.response_max() };
     for expected in
         [too_large.clone(), too_large, RequestError::Malformed, RequestError::ConnectionLost]
     {
-        assert_eq!(client.ask(peer, Protocol::Want, b"names".to_vec()).await, Err(expected));
+        assert_eq!(
+            client.ask(peer, Protocol::GetTransactions, b"names".to_vec()).await,
+            Err(expected)
+        );
     }
     assert_eq!(client.net.peers().len(), 1, "the connection survives");
 }
@@ -128,19 +133,19 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
     let (peer, _) = within(client.net.dial(addr.clone())).await.unwrap();
     within(bystander.net.dial(addr.clone())).await.unwrap();
 
-    // Slowly above the rate: everything is answered, only later.
+    // Slightly above the rate: every request is answered, with a delay.
     let start = std::time::Instant::now();
     for n in 0..8 {
         assert_eq!(client.ask(peer, Protocol::Light, vec![n]).await, Ok(vec![n]));
     }
     assert!(start.elapsed() >= Duration::from_millis(50), "held back: {:?}", start.elapsed());
 
-    // Far above it: what would have to wait too long is refused.
+    // Far above the rate: requests that would wait too long are refused.
     let results = flood(&client, peer, 12).await;
     assert!(results.contains(&Err(RequestError::Throttled)), "{results:?}");
     assert!(!results.contains(&Err(RequestError::ConnectionLost)), "{results:?}");
 
-    // And on: the connection goes.
+    // Further requests: the connection is closed.
     let results = flood(&client, peer, 60).await;
     assert!(results.contains(&Err(RequestError::ConnectionLost)), "{results:?}");
 
@@ -157,10 +162,10 @@ async fn a_flooding_peer_is_held_back_then_refused_then_cut_off() {
     assert_eq!(reason, DisconnectReason::RateLimited);
     client.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await;
 
-    // It is not let in again; others are not affected.
+    // The peer stays banned; others are not affected.
     let again = within(client.net.dial(addr)).await;
     match again {
-        // The refusal may come right after the handshake.
+        // The refusal may arrive right after the handshake.
         Ok(_) => client.until(|e| matches!(e, Event::Disconnected { .. }).then_some(())).await,
         Err(error) => assert!(matches!(error, DialError::Failed(_)), "{error:?}"),
     }
@@ -179,8 +184,8 @@ async fn bytes_are_limited_as_requests_are() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let client = Node::new(config());
     let (peer, _) = within(client.net.dial(addr)).await.unwrap();
-    // Four megabytes up and down at one a second: the first request is free, the next would have to
-    // wait too long.
+    // Four megabytes up and down at one per second: the first request passes, the next would have
+    // to wait too long.
     assert!(client.ask(peer, Protocol::Work, vec![0; 4 << 20]).await.is_ok());
     assert_eq!(client.ask(peer, Protocol::Work, vec![]).await, Err(RequestError::Throttled));
 }
@@ -205,7 +210,7 @@ async fn an_application_that_is_full_says_busy() {
     let mut held = Vec::new();
     within(async {
         while held.len() < 16 {
-            if let Some(Event::Inbound { reply, .. }) = events.next().await {
+            if let Some(Event::InboundRequest { reply, .. }) = events.next().await {
                 held.push(reply);
             }
         }

@@ -1,15 +1,15 @@
-//! The network over real sockets on loopback. Everything waits on events; a limit only ends a test
-//! that hangs.
+//! The network over real sockets on loopback. All tests wait for events; a time limit only ends a
+//! test that hangs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod direct;
+mod happy_eyeballs;
 mod hostile;
+mod idle_timeout;
+mod notifications;
 mod persistent;
-mod race;
 mod relayed;
-mod silent;
-mod tells;
 mod upgrade;
 
 use std::{
@@ -21,19 +21,18 @@ use tequio_core::types::NodeId;
 use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, spawn};
 use tokio::sync::mpsc;
 
-/// Far above what any step takes, on a machine that has other things to do as well: a process that
-/// gets a hundredth of a core empties its sockets so seldom that the system drops datagrams, and 4
-/// MiB over QUIC took 50 s.
+/// Far above the duration of any step, even on a busy machine: a process with a hundredth of a core
+/// reads its sockets so rarely that the system drops datagrams, and 4 MiB over QUIC took 50 s.
 const LIMIT: Duration = Duration::from_secs(300);
 const REQUEST: Duration = Duration::from_secs(280);
 
-/// A node that answers every request by a function, and hands out its other events.
+/// A node that answers every request by a function, and exposes its other events.
 struct Node {
     net: Network,
     events: mpsc::UnboundedReceiver<Event>,
 }
 
-/// A secret that no other node of this run has.
+/// A secret that is unique in this run.
 fn secret() -> [u8; 32] {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut secret = [0x5a; 32];
@@ -45,7 +44,7 @@ fn config() -> Config {
     Config::new(secret())
 }
 
-/// Answers with the request itself, as far as the protocol's cap lets it.
+/// Answers with the request itself, up to the protocol's cap.
 fn echo(protocol: Protocol, body: Vec<u8>) -> Option<Vec<u8>> {
     Some(body.into_iter().take(protocol.response_max()).collect())
 }
@@ -64,7 +63,7 @@ impl Node {
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
-                    Event::Inbound { protocol, body, reply, .. } => {
+                    Event::InboundRequest { protocol, body, reply, .. } => {
                         if let Some(body) = answer(protocol, body) {
                             reply.send(body);
                         }
@@ -80,13 +79,13 @@ impl Node {
         self.net.local_id()
     }
 
-    /// Listens and returns the address with our peer id.
+    /// Listens and returns the address with the local peer id.
     async fn listen(&self, addr: &str) -> Multiaddr {
         let addr = within(self.net.listen(addr.parse().unwrap())).await.unwrap();
         tequio_p2p::identity::with_peer(addr, self.id())
     }
 
-    /// The next event that `pick` accepts; the others are dropped.
+    /// Returns the next event that `pick` accepts; drops the others.
     async fn until<T>(&mut self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
         within(async {
             loop {
@@ -113,7 +112,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future).await.expect("still waiting")
 }
 
-/// Bytes that differ from one place to the next.
+/// Bytes that differ from one position to the next.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
 }

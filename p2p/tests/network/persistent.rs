@@ -1,4 +1,4 @@
-//! Kept peers come back after a loss.
+//! Persistent peers are reconnected after a loss.
 
 use tequio_p2p::{Config, Event, Path, Protocol, TransportKind};
 
@@ -12,7 +12,7 @@ async fn a_peer_that_restarts_on_its_port_is_found_again() {
     let addr = server.listen("/ip4/127.0.0.1/tcp/0").await;
     let bare: String = addr.iter().take(2).map(|part| part.to_string()).collect();
     let mut client_config = config();
-    client_config.keep = vec![addr];
+    client_config.persistent_peers = vec![addr];
     let mut client = Node::new(client_config);
 
     for round in 0..3 {
@@ -29,12 +29,12 @@ async fn a_peer_that_restarts_on_its_port_is_found_again() {
 async fn the_second_address_is_used_when_the_first_is_dead() {
     let server = Node::new(config());
     let websocket = server.listen("/ip4/127.0.0.1/tcp/0/ws").await;
-    // The discard port: TCP would be preferred, but nobody listens there.
+    // The discard port: TCP would be preferred, but no socket listens there.
     let dead =
         tequio_p2p::identity::with_peer("/ip4/127.0.0.1/tcp/9".parse().unwrap(), server.id());
     let mut client = Node::new(config());
-    client.net.keep(dead).await;
-    client.net.keep(websocket).await;
+    client.net.add_persistent_peer(dead).await;
+    client.net.add_persistent_peer(websocket).await;
     let path = client
         .until(|e| if let Event::Connected { path, .. } = e { Some(path) } else { None })
         .await;
@@ -42,14 +42,14 @@ async fn the_second_address_is_used_when_the_first_is_dead() {
 }
 
 #[tokio::test]
-async fn two_nodes_that_keep_each_other_stay_connected() {
+async fn two_mutually_persistent_peers_stay_connected() {
     for round in 0..10u8 {
         let (mut a, mut b) = (Node::new(config()), Node::new(config()));
         let (at_a, at_b) =
             (a.listen("/ip4/127.0.0.1/tcp/0").await, b.listen("/ip4/127.0.0.1/tcp/0").await);
-        // Both dial in the same moment, and neither may close its connection because of the
+        // Both dial at the same moment, and neither may close its connection in favour of the
         // other's.
-        tokio::join!(a.net.keep(at_b), b.net.keep(at_a));
+        tokio::join!(a.net.add_persistent_peer(at_b), b.net.add_persistent_peer(at_a));
         a.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         b.until(|e| matches!(e, Event::Connected { .. }).then_some(())).await;
         for n in 0..20 {
@@ -78,7 +78,7 @@ async fn a_crowd_from_one_address_is_turned_away() {
     assert!(within(third.net.dial(addr.clone())).await.is_err());
     let [first, second] = guests;
     within(first.net.close()).await;
-    // The place is free once the server has noticed.
+    // The slot is free once the server has detected the disconnect.
     within(async { while third.net.dial(addr.clone()).await.is_err() {} }).await;
     assert_eq!(second.ask(server.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }

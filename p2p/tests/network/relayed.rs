@@ -1,5 +1,4 @@
-//! A node behind a relay: reservation, circuits, and what happens when the relay or the need for it
-//! goes.
+//! A node behind a relay: reservation, circuits, and the end of the relay or of the circuit.
 
 use tequio_p2p::{
     Config, Event, ListenError, Multiaddr, Path, Protocol, RelayLimits, TransportKind,
@@ -86,7 +85,7 @@ async fn a_reservation_is_made_again_after_the_relay_restarts() {
     }
 }
 
-/// Two reservations at one relay ended each other, again and again.
+/// Two reservations at one relay would end each other again and again.
 #[tokio::test]
 async fn a_second_reservation_at_the_same_relay_is_refused_and_the_first_one_stays() {
     let relay = Node::new(relay_config(secret()));
@@ -103,7 +102,7 @@ async fn a_second_reservation_at_the_same_relay_is_refused_and_the_first_one_sta
     }
     let client = Node::new(config());
     within(client.net.dial(via(&tcp, &target))).await.unwrap();
-    // Once it is given up, there is room for the other.
+    // Once the first is released, the other can be made.
     target.net.unlisten(circuit(&tcp)).await;
     within(target.net.listen(circuit(&ws))).await.unwrap();
 }
@@ -130,19 +129,19 @@ async fn the_direct_path_takes_over_from_the_circuit() {
         within(client.net.dial(via(&relay_addr, &target))).await.unwrap(),
         (target.id(), direct)
     );
-    // The relay may go now.
+    // The relay is no longer needed.
     within(relay.net.close()).await;
     assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));
 }
 
 #[tokio::test]
-async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
+async fn a_persistent_peer_behind_a_relay_is_reached_directly_once_that_works() {
     let relay = Node::new(relay_config(secret()));
     let relay_addr = relay.listen("/ip4/127.0.0.1/tcp/0").await;
     let target = Node::new(config());
     within(target.net.listen(circuit(&relay_addr))).await.unwrap();
     let mut client = Node::new(config());
-    client.net.keep(via(&relay_addr, &target)).await;
+    client.net.add_persistent_peer(via(&relay_addr, &target)).await;
     let path_of = |e| match e {
         Event::Connected { peer, path, .. } | Event::PathChanged { peer, path, .. }
             if peer == target.id() =>
@@ -153,7 +152,7 @@ async fn a_kept_peer_behind_a_relay_is_reached_directly_once_that_works() {
     };
     let relayed = Path::Relayed { via: relay.id(), transport: TransportKind::Tcp };
     assert_eq!(client.until(path_of).await, relayed);
-    // The target becomes reachable, and says so by itself.
+    // The target becomes reachable, and advertises it by itself.
     target.listen("/ip4/127.0.0.1/tcp/0/ws").await;
     assert_eq!(client.until(path_of).await, Path::Direct(TransportKind::WebSocket));
     assert_eq!(client.ask(target.id(), Protocol::Sync, vec![1]).await, Ok(vec![1]));

@@ -1,4 +1,4 @@
-//! From a circuit to a direct connection and back, with requests under way.
+//! Upgrades from a circuit to a direct connection and back, with requests in progress.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tequio_p2p::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Node, config, secret, silent::Wire, within};
+use crate::{Node, config, idle_timeout::PartitionProxy, secret, within};
 
 const DIRECT: Path = Path::Direct(TransportKind::WebSocket);
 
@@ -22,7 +22,8 @@ async fn relay() -> (Node, Multiaddr) {
     (relay, addr)
 }
 
-/// The first path to a peer, or the next one and the reason; the end of the connection is an error.
+/// Returns the first path to a peer, or the next one and the reason; the end of the connection is
+/// an error.
 async fn path_to(node: &mut Node, id: NodeId) -> (Path, Multiaddr, Option<PathReason>) {
     node.until(|event| match event {
         Event::Connected { peer, path, addr } if peer == id => Some((path, addr, None)),
@@ -43,11 +44,11 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     let (net, mut events) = tequio_p2p::spawn(Config::new(key)).unwrap();
     let target = net.local_id();
     within(net.listen(format!("{relay_addr}/p2p-circuit").parse().unwrap())).await.unwrap();
-    // Requests that begin with 1 are held until they are let go.
+    // Requests that begin with 1 are held until they are released.
     let (held, mut holds) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            let Event::Inbound { body, reply, .. } = event else { continue };
+            let Event::InboundRequest { body, reply, .. } = event else { continue };
             match body.as_slice() {
                 [1, ..] => drop(held.send((body, reply))),
                 _ => reply.send(body),
@@ -55,8 +56,8 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
         }
     });
     let mut config = config();
-    config.standby = standby;
-    config.keep = vec![circuit(&relay_addr, target).unwrap()];
+    config.standby_timeout = standby;
+    config.persistent_peers = vec![circuit(&relay_addr, target).unwrap()];
     let mut client = Node::new(config);
     let relayed = Path::Relayed { via: relay.id(), transport: TransportKind::Tcp };
     assert_eq!(path_to(&mut client, target).await.0, relayed);
@@ -82,22 +83,22 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     );
     assert_eq!(client.net.peer(target).unwrap().addr, direct);
 
-    // New requests go directly, for many times as long as a circuit without use would stand by.
+    // New requests use the direct path, for many times the standby timeout of an unused circuit.
     let began = Instant::now();
     let before = client.net.traffic().of(TransportKind::WebSocket).sent;
     while began.elapsed() < standby * 10 {
         assert_eq!(client.ask(target, Protocol::Work, vec![2; 1000]).await, Ok(vec![2; 1000]));
     }
     assert!(client.net.traffic().of(TransportKind::WebSocket).sent > before + 1000);
-    assert_eq!(relay.net.circuits().circuits_open, 1, "the circuit is in use");
+    assert_eq!(relay.net.relay_stats().circuits_open, 1, "the circuit is in use");
     for (body, reply) in waiting {
         reply.send(body);
     }
     let answers = within(answers).await.unwrap();
     assert!(answers.into_iter().enumerate().all(|(n, answer)| answer == Ok(vec![1, n as u8])));
-    // Now nothing uses it.
+    // The circuit is unused from here on.
     within(async {
-        while relay.net.circuits().circuits_open > 0 {
+        while relay.net.relay_stats().circuits_open > 0 {
             tokio::task::yield_now().await
         }
     })
@@ -106,7 +107,7 @@ async fn requests_under_way_on_the_circuit_are_answered_and_then_it_closes() {
     assert!(client.events.try_recv().is_err(), "its end changes no path");
 }
 
-/// As a tab reaches the coordinator of a job.
+/// This is how a tab reaches the coordinator of a job.
 #[tokio::test]
 async fn a_peer_that_was_dialled_through_a_relay_is_reached_directly_once_it_says_where() {
     let (_relay, relay_addr) = relay().await;
@@ -127,15 +128,15 @@ async fn when_the_direct_path_is_cut_the_circuit_takes_over_and_the_direct_path_
     let mut target = Node::new(config());
     within(target.net.listen(format!("{relay_addr}/p2p-circuit").parse().unwrap())).await.unwrap();
     let mut client = Node::new(config());
-    client.net.keep(circuit(&relay_addr, target.id()).unwrap()).await;
+    client.net.add_persistent_peer(circuit(&relay_addr, target.id()).unwrap()).await;
     let relayed = Path::Relayed { via: relay.id(), transport: TransportKind::Tcp };
     assert_eq!(path_to(&mut client, target.id()).await.0, relayed);
     assert_eq!(path_to(&mut target, client.id()).await.0, relayed);
 
-    let wire = Wire::to(&target.listen("/ip4/127.0.0.1/tcp/0/ws").await).await;
-    // By this address only: what the target says of itself leads around the wire, so it says
-    // nothing new.
-    client.net.keep(wire.addr.clone()).await;
+    let wire = PartitionProxy::to(&target.listen("/ip4/127.0.0.1/tcp/0/ws").await).await;
+    // By this address only: the addresses that the target advertises bypass the proxy, so it
+    // advertises no new one.
+    client.net.add_persistent_peer(wire.addr.clone()).await;
     let (path, addr, reason) = path_to(&mut client, target.id()).await;
     assert_eq!((path, reason), (DIRECT, Some(PathReason::Proven)));
     assert_eq!(path_to(&mut target, client.id()).await.0, DIRECT);

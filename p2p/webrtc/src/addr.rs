@@ -1,7 +1,8 @@
-//! Multiaddresses `/ip4|ip6/…/udp/…/webrtc-direct[/certhash/…][/p2p/…]` and fingerprints.
+//! Parses and builds multiaddresses `/ip4|ip6/…/udp/…/webrtc-direct[/certhash/…][/p2p/…]` and
+//! fingerprints.
 //!
-//! Everything else is refused, addresses with a circuit behind them too. Only SHA-256
-//! certificate hashes are understood; others are skipped.
+//! All other addresses are refused, also those with a circuit at the end. Only SHA-256 certificate
+//! hashes are supported; others are skipped.
 
 use libp2p_core::multiaddr::{Multiaddr, Protocol};
 use libp2p_identity::PeerId;
@@ -15,7 +16,7 @@ const SHA2_256: u64 = 0x12;
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// As in `/certhash`.
+    /// The digest as it appears in `/certhash`.
     pub fn multihash(&self) -> Multihash<64> {
         // Only a digest of more than 64 bytes is refused; ours has 32.
         Multihash::wrap(SHA2_256, &self.0).unwrap_or_default()
@@ -34,7 +35,7 @@ pub struct DirectAddr {
     pub peer: Option<PeerId>,
 }
 
-/// `None` unless the address is exactly a WebRTC-direct address (no circuit after it).
+/// Parses an address; `None` unless it is exactly a WebRTC-direct address (no circuit after it).
 pub fn parse(addr: &Multiaddr) -> Option<DirectAddr> {
     let mut parts = addr.iter();
     let ip: IpAddr = match parts.next()? {
@@ -48,7 +49,7 @@ pub fn parse(addr: &Multiaddr) -> Option<DirectAddr> {
     for part in parts {
         match part {
             Protocol::Certhash(hash) => {
-                // Keep the first hash we can use; others may use other algorithms.
+                // Keep the first usable hash; others may use other algorithms.
                 out.fingerprint = out.fingerprint.or_else(|| Fingerprint::from_multihash(&hash));
             }
             Protocol::P2p(peer) => out.peer = Some(peer),

@@ -1,15 +1,15 @@
 //! Noise XX on data channel 0, bound to both DTLS certificates by its prologue.
 //!
-//! DTLS proves nothing to us about the client (its fingerprint travels nowhere before), and only
-//! a hash about the server. The Noise handshake proves both libp2p identities, and the prologue
-//! `libp2p-webrtc-noise:<client fingerprint><server fingerprint>` proves that no one sits between
-//! (`webrtc/webrtc-direct.md`, "Connection Security").
+//! DTLS alone proves nothing about the client (its fingerprint is not sent in advance), and only a
+//! hash about the server. The Noise handshake proves both libp2p identities. The prologue
+//! `libp2p-webrtc-noise:<client fingerprint><server fingerprint>` proves that there is no man in
+//! the middle (`webrtc/webrtc-direct.md`, "Connection Security").
 //!
-//! Once our last message is out, the remote may know that it has been let in before we get to say
-//! so, and may send as much as a peer may. So the limits of a stranger end with that message, not
-//! with the end of the handshake. A listener has checked all of the remote's proof by then but for
-//! the signature of its libp2p key, which follows at once; a dialer has the certificate that the
-//! address named. Who fails from there on loses the connection.
+//! Once our last handshake message is sent, the remote may complete the handshake before we do, and
+//! may then send as much as an authenticated peer. So the limits of an unauthenticated remote end
+//! with that message, not with the end of the handshake. By then a listener has checked all of the
+//! remote's proof except the signature of its libp2p key, which follows at once. A dialer has the
+//! certificate that the address named. A remote that fails after this point loses the connection.
 
 use crate::{Error, addr::Fingerprint, stream::Stream};
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -21,7 +21,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The name by which `libp2p-noise` knows its one protocol; the upgrades ignore it.
+/// The name of the one protocol of `libp2p-noise`; the upgrades ignore it.
 const NOISE: &str = "/noise";
 
 fn prologue(client: &Fingerprint, server: &Fingerprint) -> Vec<u8> {
@@ -39,7 +39,8 @@ fn config(
     Ok(libp2p_noise::Config::new(keys)?.with_prologue(prologue(client, server)))
 }
 
-/// The WebRTC server is the Noise initiator: with DTLS 1.2 it is the first able to send.
+/// Authenticates as the WebRTC server, which is the Noise initiator: with DTLS 1.2 it is the first
+/// that can send.
 #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
 pub async fn as_server(
     keys: &Keypair,
@@ -48,14 +49,15 @@ pub async fn as_server(
     server: Fingerprint,
     let_in: impl FnOnce() + Unpin + Send + 'static,
 ) -> Result<PeerId, Error> {
-    let stream = Answering::new(stream, let_in);
+    let stream = NotifyOnReply::new(stream, let_in);
     let (peer, mut io) = config(keys, &client, &server)?.upgrade_outbound(stream, NOISE).await?;
-    // Close, do not just drop: a reset would let the client discard our last message.
+    // Close instead of dropping: a reset would make the client discard our last message.
     io.close().await?;
     Ok(peer)
 }
 
-/// The dialer answers, and learns the server's identity first.
+/// Authenticates as the dialer, which is the Noise responder and receives the server's identity
+/// first.
 pub async fn as_client(
     keys: &Keypair,
     stream: Stream,
@@ -63,27 +65,27 @@ pub async fn as_client(
     server: Fingerprint,
     let_in: impl FnOnce() + Unpin + Send + 'static,
 ) -> Result<PeerId, Error> {
-    let stream = Answering::new(stream, let_in);
+    let stream = NotifyOnReply::new(stream, let_in);
     let (peer, mut io) = config(keys, &client, &server)?.upgrade_inbound(stream, NOISE).await?;
     io.close().await?;
     Ok(peer)
 }
 
-/// A stream that says, before it goes out, when the first message after one of the remote's is
-/// written. With Noise XX that is our last one, for either side.
-struct Answering<S, F> {
+/// A stream that calls a function just before the first write that follows a read. With Noise XX
+/// that write is the last handshake message of either side.
+struct NotifyOnReply<S, F> {
     stream: S,
     has_read: bool,
     let_in: Option<F>,
 }
 
-impl<S, F> Answering<S, F> {
+impl<S, F> NotifyOnReply<S, F> {
     fn new(stream: S, let_in: F) -> Self {
         Self { stream, has_read: false, let_in: Some(let_in) }
     }
 }
 
-impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Answering<S, F> {
+impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for NotifyOnReply<S, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,7 +97,7 @@ impl<S: AsyncRead + Unpin, F: Unpin> AsyncRead for Answering<S, F> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, F: FnOnce() + Unpin> AsyncWrite for Answering<S, F> {
+impl<S: AsyncWrite + Unpin, F: FnOnce() + Unpin> AsyncWrite for NotifyOnReply<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,12 +1,12 @@
-//! How many bytes the streams of one connection, and of all connections, may hold for a remote.
+//! Bounds the bytes that the streams of one connection, and of all connections, hold for a remote.
 //!
 //! A stream's own window bounds one stream; this bounds their sum. Received bytes that the
-//! application has not read are charged to the connection's [`Budget`] and to the [`Pool`] that
-//! all connections of a transport share; a stream whose charge does not fit is reset. Before
-//! the remote is authenticated a connection may hold no more than [`UNAUTHENTICATED_MAX`].
+//! application has not read are charged to the connection's [`Budget`] and to the [`Pool`] that all
+//! connections of a transport share. A stream whose charge does not fit is reset. Before the remote
+//! is authenticated, a connection may hold at most [`UNAUTHENTICATED_MAX`].
 //!
-//! Output is not refused but slowed: a connection that holds a lot of it gives each stream room
-//! for one frame at a time.
+//! Output is not refused but slowed: if a connection holds much output, each of its streams has
+//! room for one frame at a time.
 
 use std::sync::{
     Arc,
@@ -15,23 +15,23 @@ use std::sync::{
 
 /// Unread bytes of a connection whose remote has not proved its identity. Noise needs under 1 KiB.
 pub const UNAUTHENTICATED_MAX: usize = 64 * 1024;
-/// What an entry of an inbox is charged beyond its bytes, so that tiny messages are not free.
+/// Charge of an inbox entry in addition to its bytes, so that tiny messages are not free.
 pub const ENTRY_COST: usize = 128;
 /// Unsent bytes of one stream before its writer must wait.
 const OUTBOX_MAX: usize = 256 * 1024;
-/// The same once the connection holds more than [`OUTPUT_MAX`].
+/// The same limit once the connection holds more than [`OUTPUT_MAX`].
 const OUTBOX_MIN: usize = 1;
-/// Unsent bytes of a connection before its streams get less room each.
+/// Unsent bytes of a connection above which its streams get less room each.
 const OUTPUT_MAX: usize = 8 * 1024 * 1024;
 
-/// The account of a whole transport.
+/// The memory budget of a whole transport.
 pub struct Pool {
     held: AtomicUsize,
     max: usize,
 }
 
 impl Pool {
-    /// At most `max` unread bytes over all connections.
+    /// Creates a pool of at most `max` unread bytes over all connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { held: AtomicUsize::new(0), max })
     }
@@ -43,7 +43,7 @@ impl Pool {
     }
 }
 
-/// The account of one connection.
+/// The memory budget of one connection.
 pub struct Budget {
     pool: Arc<Pool>,
     unread: AtomicUsize,
@@ -53,7 +53,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The account of a connection that is not authenticated yet.
+    /// Creates the budget of a connection that is not authenticated yet.
     pub fn new(pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Self {
             pool,
@@ -64,7 +64,7 @@ impl Budget {
         })
     }
 
-    /// The remote is who it says: from now on it may use `max` bytes.
+    /// Raises the limit to `max` bytes: the remote is authenticated.
     pub fn authenticated(&self, max: usize) {
         self.unread_max.store(max, Ordering::Relaxed);
         self.authenticated.store(true, Ordering::Relaxed);
@@ -88,7 +88,7 @@ impl Budget {
         fits
     }
 
-    /// Gives back what [`Budget::charge`] took.
+    /// Releases what [`Budget::charge`] took.
     pub fn release(&self, bytes: usize) {
         self.unread.fetch_sub(bytes, Ordering::Relaxed);
         self.pool.held.fetch_sub(bytes, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Budget {
         self.unsent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts them out: sent or discarded.
+    /// Subtracts bytes that were sent or discarded.
     pub fn unqueued(&self, bytes: usize) {
         self.unsent.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -110,7 +110,7 @@ impl Budget {
     }
 }
 
-/// Adds unless the sum would exceed `max`. Only the count itself is shared, so `Relaxed` will do.
+/// Adds unless the sum would exceed `max`. Only the count itself is shared, so `Relaxed` suffices.
 fn take(counter: &AtomicUsize, bytes: usize, max: usize) -> bool {
     counter
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_get_little() {
+    fn unauthenticated_connections_get_little() {
         let budget = Budget::new(Pool::new(usize::MAX));
         assert!(!budget.charge(UNAUTHENTICATED_MAX + 1));
         budget.authenticated(usize::MAX);

@@ -1,7 +1,7 @@
-//! The errors of the transport: who is at fault stays visible in the type.
+//! The errors of the transport. The type shows the responsible side.
 //!
-//! [`Closed`] is the ordinary end of a connection, [`Violation`] is the remote's fault, and the
-//! rest is ours or our caller's.
+//! [`Closed`] is the ordinary end of a connection, [`Violation`] is an error of the remote, and the
+//! rest are local errors or errors of the caller.
 
 use crate::signal::BadSignal;
 use libp2p_identity::PeerId;
@@ -16,13 +16,13 @@ pub enum Error {
     /// The remote broke the protocol.
     #[error("protocol violation: {0}")]
     Violation(#[from] Violation),
-    /// The remote's signalling of a browser-to-browser connection is not as it should be.
+    /// The remote's signalling of a browser-to-browser connection is invalid.
     #[error("signalling: {0}")]
     Signal(#[from] BadSignal),
     /// Noise authentication failed.
     #[error("noise: {0}")]
     Noise(#[from] libp2p_noise::Error),
-    /// The address names another peer than the one that answered.
+    /// The peer that answered is not the one that the address names.
     #[error("another peer answered: {0}")]
     WrongPeer(PeerId),
     /// The handshake took too long.
@@ -34,36 +34,36 @@ pub enum Error {
     /// The socket failed.
     #[error("socket: {0}")]
     Io(#[from] std::io::Error),
-    /// The WebRTC engine (the browser, or str0m) refused what we asked of it.
+    /// The WebRTC engine (the browser, or str0m) refused an operation.
     #[error("WebRTC engine: {0}")]
     Engine(String),
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Closed {
-    /// We closed it.
+    /// This side closed it.
     #[error("by this side")]
     Locally,
-    /// The remote said goodbye.
+    /// The remote closed it.
     #[error("by the remote")]
     ByRemote,
-    /// Nothing came from the remote for too long.
+    /// The remote was silent for too long.
     #[error("the remote fell silent")]
-    Silent,
+    TimedOut,
     /// The listener, and with it the socket, was removed.
     #[error("the listener was removed")]
     ListenerRemoved,
     /// It ended before it was authenticated.
     #[error("before the handshake ended")]
     InHandshake,
-    /// The reason was reported elsewhere, to whoever asked first.
+    /// The reason was already returned to an earlier caller.
     #[error("lost")]
     Lost,
 }
 
-/// What the remote did wrong.
+/// A protocol violation of the remote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {

@@ -1,20 +1,20 @@
 //! The message framing of libp2p's `webrtc/README.md`, written by hand (the schema is tiny).
 //!
-//! It owns the bytes of a frame, nothing of their meaning. It refuses frames above
-//! [`MAX_MESSAGE`], lengths that run past their container and varints above ten bytes. The schema:
+//! It handles the bytes of a frame, not their meaning. It refuses frames above [`MAX_MESSAGE`],
+//! lengths that run past their container and varints above ten bytes. The schema:
 //!
 //! ```proto
 //! message Message { optional Flag flag = 1; optional bytes message = 2; }
 //! ```
 //!
-//! plus one field of our own, `optional uint64 window = 1021`. Protobuf readers skip fields
-//! they do not know, so peers without it (js-libp2p, go-libp2p) are not disturbed by it.
+//! plus a field of this project, `optional uint64 window = 1021`. Protobuf readers skip unknown
+//! fields, so implementations without it (js-libp2p, go-libp2p) ignore it.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Largest encoded message including its length prefix, by the specification.
+/// Largest encoded message including its length prefix, as specified.
 pub const MAX_MESSAGE: usize = 16 * 1024;
-/// Payload that fits: prefix 3, flag 2, bytes header 4, window 2 + 10 (rounded up).
+/// Largest payload: leaves room for prefix 3, flag 2, bytes header 4, window 2 + 10 (rounded up).
 pub const MAX_PAYLOAD: usize = MAX_MESSAGE - 24;
 
 /// Longest encoding of a number.
@@ -23,16 +23,16 @@ const TAG_FLAG: u64 = 1 << 3;
 const TAG_MESSAGE: u64 = 2 << 3 | 2;
 const TAG_WINDOW: u64 = 1021 << 3;
 
-/// The control half of a frame.
+/// The control flag of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flag {
     /// The sender will send no more.
     Fin = 0,
     /// The sender will read no more.
     StopSending = 1,
-    /// The sender gave up sending; what it sent may be incomplete.
+    /// The sender aborted sending; its data may be incomplete.
     Reset = 2,
-    /// The sender has seen our FIN.
+    /// The sender has received our FIN.
     FinAck = 3,
 }
 
@@ -54,16 +54,16 @@ impl Flag {
 pub struct Frame {
     pub flag: Option<Flag>,
     pub payload: Bytes,
-    /// Flow control: the absolute number of payload bytes the peer may send on this stream.
-    /// On channel 0 (Noise): the window that every new stream starts with.
+    /// Flow control: the absolute number of payload bytes the peer may send on this stream. On
+    /// channel 0 (Noise): the window that every new stream starts with.
     pub window: Option<u64>,
 }
 
-/// The remote sent what is not a frame.
+/// The remote sent bytes that are not a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadFrame;
 
-/// A frame with its length prefix; `payload` holds at most [`MAX_PAYLOAD`] bytes.
+/// Encodes a frame with its length prefix; `payload` holds at most [`MAX_PAYLOAD`] bytes.
 pub fn encode(flag: Option<Flag>, payload: &[u8], window: Option<u64>) -> Vec<u8> {
     let mut body = 0;
     if flag.is_some() {
@@ -103,7 +103,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes one data channel message; then [`Decoder::next`] returns the frames it completes.
+    /// Takes one data channel message; [`Decoder::next`] then returns the frames it completes.
     pub fn push(&mut self, message: Bytes) {
         // The usual case, without a copy: nothing left over, whole frames inside.
         if self.input.is_empty() {
@@ -116,7 +116,7 @@ impl Decoder {
         self.input = joined.freeze();
     }
 
-    /// The next complete frame, or `None` until more is pushed.
+    /// Returns the next complete frame, or `None` until more is pushed.
     pub fn next(&mut self) -> Result<Option<Frame>, BadFrame> {
         if self.input.is_empty() {
             return Ok(None);
@@ -135,21 +135,21 @@ impl Decoder {
         decode_body(self.input.split_to(len)).map(Some)
     }
 
-    /// Bytes that wait for the rest of their frame.
+    /// Bytes of an incomplete frame.
     #[cfg_attr(target_arch = "wasm32", allow(dead_code))]
     pub fn held(&self) -> usize {
         self.input.len()
     }
 
-    /// Copies an incomplete frame, so that it does not keep the message it came in alive.
+    /// Copies an incomplete frame, so that it does not keep its whole message alive.
     fn compact(&mut self) -> Option<Frame> {
         self.input = Bytes::copy_from_slice(&self.input);
         None
     }
 }
 
-/// Reads the fields. A payload that is a small part of its frame is copied for the same reason:
-/// unknown fields must not let a remote pin memory that nobody accounts for.
+/// Reads the fields. A payload that is a small part of its frame is copied, too: unknown fields
+/// must not let a remote pin unaccounted memory.
 fn decode_body(body: Bytes) -> Result<Frame, BadFrame> {
     let mut frame = Frame::default();
     let mut rest = &body[..];
@@ -182,8 +182,8 @@ pub fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], BadFrame> {
     Ok(bytes)
 }
 
-/// `None` if the input ends before the number does, or if the number is too long; bits above 64
-/// are dropped, as protobuf does.
+/// Reads a varint. `None` if the input ends before the number does, or if the number is too long;
+/// bits above 64 are dropped, as protobuf does.
 pub fn take_uvarint(input: &mut &[u8]) -> Option<u64> {
     let mut n = 0u64;
     let mut rest = *input;

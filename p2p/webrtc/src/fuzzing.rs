@@ -1,7 +1,8 @@
-//! The parsers of what a remote sends, for the fuzz targets of this repository. No part of the
-//! crate's interface: it may change with any release.
+//! The parsers of remote input, for the fuzz targets of this repository. Not part of the crate's
+//! interface: it may change with any release.
 //!
-//! Each function parses one kind of bytes and panics if the outcome breaks a promise of the parser.
+//! Each function parses one kind of input and panics if the result violates an invariant of the
+//! parser.
 
 use crate::{
     addr::Fingerprint,
@@ -23,15 +24,14 @@ use str0m::{
     ice::{StunMessage, TransId},
 };
 
-/// The largest that a listener reads at once.
+/// The largest datagram that a listener reads.
 const DATAGRAM_MAX: usize = 2048;
-/// The longest length of a frame that is read: ten bytes, most of them in vain.
+/// The longest length prefix of a frame that is read: ten bytes, although valid ones are shorter.
 const PREFIX_MAX: usize = 10;
 /// The longest USERNAME that str0m writes; it reads longer ones.
 const WRITTEN_NAME_MAX: usize = 128;
 
-/// A datagram as it comes to a listener; and its bytes once more, as the USERNAME of a request that
-/// is in order.
+/// Parses a datagram as a listener does, then uses its bytes as the USERNAME of a valid request.
 pub fn stun_username(bytes: &[u8]) {
     if is_stun(bytes)
         && let Some(name) = username(bytes)
@@ -58,8 +58,8 @@ pub fn stun_username(bytes: &[u8]) {
     }
 }
 
-/// What a USERNAME says, if it is fit for use, and whether it is: it goes into ICE, and in browsers
-/// into SDP.
+/// Returns the credentials of a valid USERNAME, and checks that they are safe: they are used in
+/// ICE, and in browsers in SDP.
 fn accepted(name: &str) -> Option<Credentials> {
     let found = credentials(name)?;
     assert_eq!(format!("{}:{}", found.server_ufrag, found.client_ufrag), name);
@@ -80,7 +80,8 @@ fn request(name: &str, password: &str) -> Vec<u8> {
     out
 }
 
-/// The bytes of a data channel, in messages of the length that the first byte says, and in one.
+/// Decodes the bytes of a data channel, once in messages of the length given by the first byte, and
+/// once in a single message.
 pub fn framing(bytes: &[u8]) {
     let Some((step, bytes)) = bytes.split_first() else { return };
     let cut = frames(bytes.chunks(usize::from(*step) + 1));
@@ -93,7 +94,7 @@ pub fn framing(bytes: &[u8]) {
     }
 }
 
-/// The frames in some messages, and whether no one of them was refused.
+/// Returns the frames in the messages, and whether all of them were valid.
 fn frames<'a>(messages: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
     let mut decoder = Decoder::default();
     let mut out = vec![];
@@ -111,8 +112,8 @@ fn frames<'a>(messages: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, bool) {
     (out, true)
 }
 
-/// An address (its family, 16 bytes, a port), then a browser's offer: what is read from it, and the
-/// answer made of it.
+/// Parses an address (its family, 16 bytes, a port), then a browser's offer, and builds the answer
+/// from them.
 pub fn session_description(bytes: &[u8]) {
     let Some((head, offer)) = bytes.split_first_chunk::<19>() else { return };
     let offer = String::from_utf8_lossy(offer);
@@ -136,7 +137,7 @@ pub fn session_description(bytes: &[u8]) {
     assert_eq!(sdp::attribute(&answer, "candidate"), Some(candidate.as_str()));
 }
 
-/// A role, then the bytes of a signalling stream, as one side reads it.
+/// Reads a role, then the bytes of a signalling stream as that side receives them.
 pub fn signalling(bytes: &[u8]) {
     let Some((role, bytes)) = bytes.split_first() else { return };
     let mut exchange = Exchange::new(if role & 1 == 0 { Role::Dialer } else { Role::Listener });

@@ -1,36 +1,36 @@
 //! The STUN and TURN servers that a browser may use to find a path to another browser.
 //!
-//! They come from whoever served the page or a relay's well-known file, and are trusted for nothing
-//! but to carry packets: DTLS and Noise run end to end above them. So they are only bounded, and
-//! limited to the schemes of RFC 7064 and RFC 7065.
+//! The list comes from the host that served the page or from a relay's well-known file. The servers
+//! are trusted only to carry packets: DTLS and Noise run end to end above them. So the list is only
+//! bounded and limited to the schemes of RFC 7064 and RFC 7065.
 
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// Servers that one node uses.
+/// Number of servers that one node uses.
 pub const ICE_SERVERS_MAX: usize = 8;
-/// URLs of one server.
+/// Number of URLs of one server.
 pub const ICE_URLS_MAX: usize = 4;
 /// Bytes of a URL, of a user name and of a credential.
 pub const ICE_TEXT_LEN_MAX: usize = 512;
 
 const SCHEMES: [&str; 4] = ["stun:", "stuns:", "turn:", "turns:"];
 
-/// One server, as `RTCIceServer` names it.
+/// One server, with the fields of `RTCIceServer`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {
-    /// `stun:host:port`, `turn:host:port?transport=udp`, ...: ways to the same server.
+    /// `stun:host:port`, `turn:host:port?transport=udp`, ...: alternative URLs of the same server.
     pub urls: Vec<String>,
-    /// TURN needs it.
+    /// The user name, which TURN requires.
     pub username: Option<String>,
-    /// The password that belongs to it.
+    /// The password of the user.
     pub credential: Option<String>,
 }
 
 impl fmt::Debug for IceServer {
-    /// Leaves out the credential.
+    /// Omits the credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IceServer")
             .field("urls", &self.urls)
@@ -39,28 +39,28 @@ impl fmt::Debug for IceServer {
     }
 }
 
-/// Why a list of servers cannot be used.
+/// The reason why a list of servers cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadIceServers {
     /// More servers than [`ICE_SERVERS_MAX`].
     #[error("{0} ICE servers; at most {ICE_SERVERS_MAX}")]
     TooMany(usize),
-    /// No URL, or more than [`ICE_URLS_MAX`].
+    /// A server has no URL, or more than [`ICE_URLS_MAX`].
     #[error("an ICE server with {0} URLs; 1 to {ICE_URLS_MAX}")]
     Urls(usize),
-    /// A URL, user name or credential above [`ICE_TEXT_LEN_MAX`].
+    /// A URL, user name or credential is longer than [`ICE_TEXT_LEN_MAX`].
     #[error("an ICE server's {0} is longer than {ICE_TEXT_LEN_MAX} bytes")]
     TooLong(&'static str),
-    /// Another scheme than those of STUN and TURN, no host, or characters that a URL does not have.
+    /// A URL has a scheme other than those of STUN and TURN, no host, or invalid characters.
     #[error("not the URL of a STUN or TURN server: {0}")]
     Url(String),
-    /// A TURN server refuses everybody who brings no credential.
+    /// A TURN server has no credential, which it requires.
     #[error("{0} needs a username and a credential")]
     NoCredential(String),
 }
 
-/// The servers that new connections use. They can be replaced at any time: credentials expire.
+/// The servers for new connections. They can be replaced at any time, because credentials expire.
 #[derive(Clone, Debug, Default)]
 pub struct IceServers(Arc<RwLock<Vec<IceServer>>>);
 
@@ -68,14 +68,14 @@ impl IceServers {
     /// Replaces the list.
     ///
     /// # Errors
-    /// As [`check_ice_servers`]; the list stays as it was.
+    /// As [`check_ice_servers`]; the list then stays unchanged.
     pub fn set(&self, servers: Vec<IceServer>) -> Result<(), BadIceServers> {
         check_ice_servers(&servers)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = servers;
         Ok(())
     }
 
-    /// The list as it is now.
+    /// The current list.
     pub fn get(&self) -> Vec<IceServer> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -2,20 +2,20 @@
 //! dialer (on `web-sys`), and browser-to-browser `/webrtc`.
 //!
 //! The specification is libp2p's `webrtc/webrtc-direct.md` (handshakes v1 and v2) and the framing
-//! of `webrtc/README.md`. Both halves share everything that is not I/O:
+//! of `webrtc/README.md`. Both halves share all code that does no I/O:
 //!
 //! - `frame`: the protobuf framing of a data channel;
 //! - `stream`: the state machine of one stream, with flow control per stream;
-//! - `budget`: how many bytes a connection, and all of them together, may hold;
+//! - `budget`: the memory limits of one connection, and of all together;
 //! - `addr`: addresses and certificate fingerprints;
 //! - `auth`: Noise on data channel 0, bound to both DTLS certificates;
 //! - `version`: the two handshakes;
-//! - `signal`: offer, answer and candidates of browser-to-browser `/webrtc`, judged before a
-//!   browser sees them;
+//! - `signal`: offer, answer and candidates of browser-to-browser `/webrtc`, checked before a
+//!   browser receives them;
 //! - `ice_server`: the STUN and TURN servers that a browser may use, bounded.
 //!
-//! Nothing that a remote sends can panic this crate or make it hold more memory than the named
-//! limits of `Config` and of these modules.
+//! No input of a remote can panic this crate or make it hold more memory than the named limits of
+//! `Config` and of these modules.
 
 mod addr;
 mod auth;

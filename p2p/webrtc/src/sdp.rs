@@ -1,7 +1,7 @@
-//! The little SDP a browser dialer needs: reading its own offer, writing the server's answer.
+//! The SDP that a browser dialer needs: reads its own offer, writes the server's answer.
 //!
-//! No SDP travels on the network; the answer is what the server would have said (RFC 8866, and
-//! `webrtc-direct.md`). Attributes with forbidden characters are refused, not escaped.
+//! No SDP is sent over the network; the answer is the one that the server would have sent (RFC
+//! 8866, and `webrtc-direct.md`). Attributes with forbidden characters are refused, not escaped.
 
 use crate::addr::Fingerprint;
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ pub fn fingerprint(sdp: &str) -> Option<Fingerprint> {
     parts.next().is_none().then_some(Fingerprint(out))
 }
 
-/// An ICE password as RFC 8839 has it.
+/// Whether the string is an ICE password as RFC 8839 defines it.
 pub fn is_ice_pwd(s: &str) -> bool {
     (22..=256).contains(&s.len())
         && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }
 
-/// The answer of the server, which never sends one: ICE-lite, DTLS server.
+/// Returns the answer of the server, which itself never sends one: ICE-lite, DTLS server.
 pub fn answer(server: SocketAddr, fingerprint: &Fingerprint, credential: &str) -> String {
     let (ip, port) = (server.ip(), server.port());
     let family = if ip.is_ipv4() { "IP4" } else { "IP6" };

@@ -1,9 +1,9 @@
-//! What connections leave behind, and what a flood costs: the memory of the whole process, so one
-//! test alone in here.
+//! The memory that connections leave behind, and the cost of a flood. It measures the whole
+//! process, so this file has only one test.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-// Not all of it is used here.
+// This test uses only a part of the module.
 #[allow(dead_code)]
 #[path = "native/peer.rs"]
 mod peer;
@@ -29,7 +29,7 @@ fn cpu_ms() -> u64 {
     (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()) * 10
 }
 
-/// A connection that is used and closed by both sides.
+/// A connection that is used, and closed by both sides.
 async fn come_and_go(server: &mut peer::Server) {
     let (mut client, mut accepted) = connected(server).await;
     let (mut near, mut far) = stream(&mut client, &mut accepted).await;
@@ -44,7 +44,7 @@ async fn come_and_go(server: &mut peer::Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
-    // No limit of rates here: it would only make the test slow.
+    // Without rate limits, which would only make the test slow.
     let many =
         Config { handshake_burst_per_source: 10_000, handshake_burst: 10_000, ..Config::default() };
     let mut busy = server(many).await;
@@ -64,8 +64,8 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
         resident_kib()
     );
 
-    // As fast as one task can send: half forged, half with a good integrity and a new name each,
-    // from many addresses.
+    // As fast as one task can send: half of the datagrams forged, half with a valid integrity and a
+    // new ufrag each, from many addresses.
     let server = server(Config::default()).await;
     let target = socket_of(&server.addr);
     let mut sockets = Vec::new();
@@ -96,7 +96,7 @@ async fn what_has_gone_leaves_nothing_and_a_flood_costs_nothing() {
         "{sent} requests in {seconds:.1} s: {cpu} ms of CPU, {} KiB more at most",
         most.saturating_sub(before)
     );
-    // 128 half-open connections are all that it can make us hold.
+    // The flood can make the listener hold at most 128 half-open connections.
     assert!(
         most.saturating_sub(before) < 32 * 1024,
         "{before} KiB before, {most} KiB in the flood"

@@ -1,9 +1,9 @@
-//! Passes light nodes' requests on to full nodes, and their answers back, byte for byte.
+//! Forwards light nodes' requests to full nodes, and the answers back, byte for byte.
 //!
-//! The relay does not look into either: what an answer is worth, the light node finds out by
-//! itself. The one question it answers alone is which full nodes can be reached through it
-//! ([`Request::Members`]), because no one else knows. A request that no full node answers is
-//! refused. Memory is bounded by the network's queue of inbound requests.
+//! The relay inspects neither: light nodes verify the answers. The relay itself answers one
+//! request, the full nodes that are reachable through it ([`Request::Members`]), because only the
+//! relay has that list. It refuses a request that no full node answers. The network's queue of
+//! inbound requests bounds the memory.
 
 mod upstreams;
 
@@ -21,12 +21,12 @@ use tequio_core::{
 };
 use tequio_p2p::{Network, Protocol, Reply, RequestError};
 
-/// Full nodes that are asked for one request, at most.
+/// Most full nodes that get one request.
 const ATTEMPTS_MAX: usize = 3;
-/// For one attempt: a full node may hold back its answer about the head.
+/// Time for one attempt: a full node may delay its answer about the head.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(HEAD_WAIT_MS_MAX as u64 + 5_000);
 
-/// Shared by the tasks of all requests.
+/// Forwards requests; the tasks of all requests share it.
 #[derive(Debug)]
 pub struct Forwarder {
     network: Network,
@@ -34,39 +34,39 @@ pub struct Forwarder {
     metrics: Arc<Metrics>,
 }
 
-/// What an error says about the node that was asked.
-enum Blame {
-    /// It is no good at the moment.
+/// Meaning of an error for the full node that got the request.
+enum ErrorClass {
+    /// The node fails at the moment.
     Node,
-    /// It is busy; another may not be.
+    /// The node is busy; another node may not be.
     Load,
-    /// Nobody else will do better.
+    /// Every node would fail.
     Request,
 }
 
 impl Forwarder {
-    /// Passes requests to these nodes.
+    /// A forwarder to these nodes.
     pub fn new(network: Network, nodes: Vec<NodeId>, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { network, upstreams: Mutex::new(Upstreams::new(nodes)), metrics })
     }
 
-    /// The full nodes, locked.
+    /// Locks the full nodes.
     pub fn upstreams(&self) -> MutexGuard<'_, Upstreams> {
         self.upstreams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers one request, or drops the reply, which refuses it.
+    /// Answers one request. Drops the reply if no full node answers, which refuses the request.
     pub async fn serve(&self, body: Vec<u8>, reply: Reply) {
         if let Some(members) = self.members(&body) {
-            self.metrics.forwarded(Outcome::Local);
+            self.metrics.count_forwarded(Outcome::Local);
             return reply.send(members);
         }
         match self.forward(body, &reply).await {
             Some(answer) => {
-                self.metrics.forwarded(Outcome::Answered);
+                self.metrics.count_forwarded(Outcome::Answered);
                 reply.send(answer);
             }
-            None => self.metrics.forwarded(Outcome::Failed),
+            None => self.metrics.count_forwarded(Outcome::Failed),
         }
     }
 
@@ -85,23 +85,23 @@ impl Forwarder {
                 Err(error) => error,
             };
             tracing::debug!(%node, %error, "full node did not answer");
-            match blame(&error) {
-                Blame::Node => self.upstreams().failed(node, Instant::now()),
-                Blame::Load => {}
-                Blame::Request => return None,
+            match classify(&error) {
+                ErrorClass::Node => self.upstreams().failed(node, Instant::now()),
+                ErrorClass::Load => {}
+                ErrorClass::Request => return None,
             }
         }
         None
     }
 
-    /// The answer to [`Request::Members`]. It has no fields, so its encoding is one byte.
+    /// The answer to [`Request::Members`]. That request has no fields, so its encoding is one byte.
     fn members(&self, body: &[u8]) -> Option<Vec<u8>> {
         if body.len() != 1 || !matches!(codec::decode(body, 1), Ok(Request::Members)) {
             return None;
         }
         let connected = self.upstreams().connected();
         let members = connected.into_iter().filter_map(|node| {
-            // Sixteen characters fit in the 64 bytes, whatever they are.
+            // Sixteen characters always fit into 64 bytes.
             let agent: String =
                 self.network.peer(node)?.agent.unwrap_or_default().chars().take(16).collect();
             Some(Member { node, agent: BoundedString::try_from(agent).ok()? })
@@ -110,12 +110,12 @@ impl Forwarder {
     }
 }
 
-fn blame(error: &RequestError) -> Blame {
+fn classify(error: &RequestError) -> ErrorClass {
     match error {
-        RequestError::Busy | RequestError::Throttled => Blame::Load,
+        RequestError::Busy | RequestError::Throttled => ErrorClass::Load,
         RequestError::QueueFull | RequestError::Closed | RequestError::RequestTooLarge { .. } => {
-            Blame::Request
+            ErrorClass::Request
         }
-        _ => Blame::Node,
+        _ => ErrorClass::Node,
     }
 }

@@ -1,22 +1,23 @@
-//! Which full node is asked next: the connected ones in turn, those that failed lately last.
+//! Selects the full node for a request: the connected ones in turn, those that failed recently
+//! last.
 //!
-//! A node that fails rests for a time that doubles with each failure in a row; it is asked all the
-//! same when no other is left. Order and times are given by the caller, so tests need no network.
+//! A node that fails backs off for a time that doubles with each consecutive failure. It still gets
+//! requests when no other node is left. The caller passes the time, so tests need no network.
 
 use std::time::{Duration, Instant};
 use tequio_core::types::NodeId;
 
-/// Rest after the first failure.
-const REST: Duration = Duration::from_millis(500);
-/// Longest rest.
-const REST_MAX: Duration = Duration::from_secs(30);
+/// Backoff after the first failure.
+const BACKOFF: Duration = Duration::from_millis(500);
+/// Longest backoff.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// The full nodes that the operator named.
+/// The full nodes in the configuration.
 #[derive(Debug)]
 pub struct Upstreams {
     nodes: Vec<Node>,
-    /// Position of the node whose turn it is.
-    turn: usize,
+    /// Index of the next node.
+    next_index: usize,
 }
 
 #[derive(Debug)]
@@ -24,68 +25,68 @@ struct Node {
     id: NodeId,
     connected: bool,
     failures: u32,
-    rests_until: Option<Instant>,
+    backoff_until: Option<Instant>,
 }
 
 impl Node {
     fn is_healthy(&self, now: Instant) -> bool {
-        self.connected && self.rests_until.is_none_or(|until| until <= now)
+        self.connected && self.backoff_until.is_none_or(|until| until <= now)
     }
 }
 
 impl Upstreams {
-    /// Nobody is connected yet. Nodes named twice count once.
+    /// Nodes of which none is connected yet. Duplicate ids count once.
     pub fn new(ids: Vec<NodeId>) -> Self {
         let mut nodes: Vec<Node> = Vec::with_capacity(ids.len());
         for id in ids {
             if nodes.iter().all(|n| n.id != id) {
-                nodes.push(Node { id, connected: false, failures: 0, rests_until: None });
+                nodes.push(Node { id, connected: false, failures: 0, backoff_until: None });
             }
         }
-        Self { nodes, turn: 0 }
+        Self { nodes, next_index: 0 }
     }
 
-    /// The node to ask, unless all that are connected have been `tried`.
+    /// The next node for a request; `None` if all connected nodes are in `tried`.
     pub fn pick(&mut self, tried: &[NodeId], now: Instant) -> Option<NodeId> {
-        let in_turn = || (0..self.nodes.len()).map(|i| (self.turn + i) % self.nodes.len());
+        let in_turn = || (0..self.nodes.len()).map(|i| (self.next_index + i) % self.nodes.len());
         let usable =
             |i: &usize| self.nodes.get(*i).is_some_and(|n| n.connected && !tried.contains(&n.id));
         let healthy = |i: &usize| self.nodes.get(*i).is_some_and(|n| n.is_healthy(now));
         let chosen = in_turn().filter(usable).find(healthy).or_else(|| in_turn().find(usable))?;
-        self.turn = chosen + 1;
+        self.next_index = chosen + 1;
         self.nodes.get(chosen).map(|n| n.id)
     }
 
-    /// A node came or went; others are ignored.
+    /// Records that a node connected or disconnected. Unknown nodes are ignored.
     pub fn set_connected(&mut self, id: NodeId, connected: bool) {
         if let Some(node) = self.node(id) {
-            *node = Node { id, connected, failures: 0, rests_until: None };
+            *node = Node { id, connected, failures: 0, backoff_until: None };
         }
     }
 
-    /// It answered.
+    /// Records an answer of a node.
     pub fn succeeded(&mut self, id: NodeId) {
         if let Some(node) = self.node(id) {
             node.failures = 0;
-            node.rests_until = None;
+            node.backoff_until = None;
         }
     }
 
-    /// It did not.
+    /// Records a failure of a node.
     pub fn failed(&mut self, id: NodeId, now: Instant) {
         if let Some(node) = self.node(id) {
-            let rest = REST.saturating_mul(1 << node.failures.min(16)).min(REST_MAX);
+            let backoff = BACKOFF.saturating_mul(1 << node.failures.min(16)).min(BACKOFF_MAX);
             node.failures = node.failures.saturating_add(1);
-            node.rests_until = Some(now + rest);
+            node.backoff_until = Some(now + backoff);
         }
     }
 
-    /// Those that are connected.
+    /// The connected nodes.
     pub fn connected(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|n| n.connected).map(|n| n.id).collect()
     }
 
-    /// How many are named, and how many of them are connected and not resting.
+    /// How many nodes are configured, and how many of them are connected and not in backoff.
     pub fn count(&self, now: Instant) -> (usize, usize) {
         (self.nodes.len(), self.nodes.iter().filter(|n| n.is_healthy(now)).count())
     }
@@ -129,13 +130,13 @@ mod tests {
         let now = Instant::now();
         upstreams.failed(id(1), now);
         assert_eq!([(); 4].map(|()| upstreams.pick(&[], now).unwrap()), [2, 3, 2, 3].map(id));
-        assert!((0..3).any(|_| upstreams.pick(&[], now + REST) == Some(id(1))));
+        assert!((0..3).any(|_| upstreams.pick(&[], now + BACKOFF) == Some(id(1))));
         upstreams.failed(id(1), now);
-        assert!((0..3).all(|_| upstreams.pick(&[], now + REST) != Some(id(1))));
+        assert!((0..3).all(|_| upstreams.pick(&[], now + BACKOFF) != Some(id(1))));
         assert_eq!(upstreams.pick(&[id(2), id(3)], now), Some(id(1)));
         assert_eq!(upstreams.pick(&[id(1), id(2), id(3)], now), None);
         (0..100).for_each(|_| upstreams.failed(id(1), now));
-        assert!((0..3).any(|_| upstreams.pick(&[], now + REST_MAX) == Some(id(1))));
+        assert!((0..3).any(|_| upstreams.pick(&[], now + BACKOFF_MAX) == Some(id(1))));
         upstreams.succeeded(id(1));
         assert_eq!(upstreams.count(now).1, 3);
     }

@@ -1,9 +1,8 @@
-//! What browsers may keep of the page, and how they ask for it again (RFC 9111, RFC 9110 section
-//! 13).
+//! Browser caching of the page and conditional requests (RFC 9111, RFC 9110 section 13).
 //!
-//! A file whose name holds the hash of its content never changes: it may be kept for ever.
-//! Everything else that is answered in whole is asked for again each time, and carries an ETag of
-//! its bytes as they travel, so the answer to who has it is "not modified".
+//! A file with the hash of its content in its name never changes, so browsers may keep it for ever.
+//! Browsers request every other complete answer again each time. It carries an ETag of its encoded
+//! bytes, and the answer to a matching ETag is "not modified".
 
 use axum::{
     body::{Body, to_bytes},
@@ -20,38 +19,38 @@ use axum::{
 };
 use sha1::{Digest, Sha1};
 
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
-/// Larger answers get no ETag: they would have to be held in memory.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+/// Larger answers get no ETag, because the ETag needs the whole answer in memory.
 const ETAG_LEN_MAX: usize = 1 << 20;
 /// Hexadecimal digits of the hash in a file's name.
 const HASH_DIGITS: usize = 16;
 
-/// Adds the headers of caching to a file of the page.
-pub async fn of_file(request: Request, next: Next) -> Response {
+/// Adds caching headers to a file of the page.
+pub async fn cache_file(request: Request, next: Next) -> Response {
     let hashed = is_hashed(request.uri().path());
     if !hashed {
-        return revalidated(request, next).await;
+        return with_etag(request, next).await;
     }
     let mut response = next.run(request).await;
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
-        response.headers_mut().insert(CACHE_CONTROL, FOR_EVER);
+        response.headers_mut().insert(CACHE_CONTROL, IMMUTABLE);
         vary(&mut response);
     }
     response
 }
 
-/// Adds an ETag to an answer that is made anew each time, and leaves the body out for whoever has
-/// it.
-pub async fn revalidated(mut request: Request, next: Next) -> Response {
+/// Adds an ETag to an answer that is generated each time. Omits the body if the client has it
+/// already.
+pub async fn with_etag(mut request: Request, next: Next) -> Response {
     let known = request.headers().get(IF_NONE_MATCH).cloned();
     if known.is_some() {
-        // The weaker condition does not count beside the stronger one.
+        // The weaker condition is ignored beside the stronger one.
         request.headers_mut().remove(IF_MODIFIED_SINCE);
     }
     let is_get = request.method() == Method::GET;
     let mut response = next.run(request).await;
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(ASK_AGAIN);
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(REVALIDATE);
     vary(&mut response);
     let may_be_kept = response.headers().get(CACHE_CONTROL).is_none_or(|value| value != "no-store");
     let len = response
@@ -71,7 +70,8 @@ pub async fn revalidated(mut request: Request, next: Next) -> Response {
         }
     };
     let tag = etag(&bytes);
-    let is_known = known.is_some_and(|known| known.to_str().is_ok_and(|known| names(known, &tag)));
+    let is_known =
+        known.is_some_and(|known| known.to_str().is_ok_and(|known| has_etag(known, &tag)));
     if let Ok(value) = HeaderValue::from_str(&tag) {
         parts.headers.insert(ETAG, value);
     }
@@ -84,7 +84,7 @@ pub async fn revalidated(mut request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// The answer depends on the encodings that the browser takes.
+/// Marks the answer as dependent on the encodings that the browser accepts.
 fn vary(response: &mut Response) {
     response.headers_mut().entry(VARY).or_insert(HeaderValue::from_static("accept-encoding"));
 }
@@ -96,15 +96,15 @@ fn etag(bytes: &[u8]) -> String {
     format!("\"{digits}\"")
 }
 
-/// Whether a list of entity tags has this one; `W/` makes no difference here.
-fn names(list: &str, tag: &str) -> bool {
+/// Whether a list of entity tags contains this one; `W/` is ignored in the comparison.
+fn has_etag(list: &str, tag: &str) -> bool {
     list.split(',')
         .map(str::trim)
         .any(|item| item == "*" || item.strip_prefix("W/").unwrap_or(item) == tag)
 }
 
-/// Whether a path ends in `-` with 16 hexadecimal digits and an extension, as the page's build
-/// names its files.
+/// Whether a path ends in `-`, 16 hexadecimal digits and an extension, as the page's build names
+/// its files.
 fn is_hashed(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let stem = name.split_once('.').map_or("", |(stem, _)| stem);
@@ -145,10 +145,10 @@ mod tests {
         let tag = etag(b"page");
         assert_ne!(tag, etag(b"other page"));
         for list in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".into()] {
-            assert!(names(&list, &tag), "{list}");
+            assert!(has_etag(&list, &tag), "{list}");
         }
         for list in ["", "\"other\"", tag.trim_matches('"')] {
-            assert!(!names(list, &tag), "{list}");
+            assert!(!has_etag(list, &tag), "{list}");
         }
     }
 }

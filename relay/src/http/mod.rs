@@ -1,17 +1,20 @@
 //! The web server: the page, the checkpoint, `/.well-known/tequio.json`, health and metrics.
 //!
-//! | path | what | who may read it |
+//! | path | contents | CORS |
 //! |---|---|---|
-//! | `/.well-known/tequio.json` | where browsers can connect, which chain, where its checkpoint is, STUN and TURN with a fresh credential | any origin (CORS) |
-//! | `/checkpoint.bin` | the file that `--checkpoint` names; trusted by its hash only | any origin (CORS) |
-//! | `/healthz` | 200 while a full node can be asked, else 503 | |
+//! | `/.well-known/tequio.json` | the document of `well_known` | any origin |
+//! | `/checkpoint.bin` | the file of `--checkpoint`; trusted by its hash only | any origin |
+//! | `/healthz` | 200 while a full node is healthy, else 503 | |
 //! | `/metrics` | OpenMetrics text | |
 //! | all else | files of the page | the page's own origin |
 //!
-//! Browsers that accept it get the compressed form (`.br`, `.gz`) of a file, if there is one;
+//! The document has the addresses for browsers, the chain, the checkpoint's path, and the STUN and
+//! TURN servers with a fresh credential.
+//!
+//! Browsers that accept it get the compressed form (`.br`, `.gz`) of a file, if there is one.
 //! `cache` decides what browsers may cache, and for how long. Every answer carries the
-//! [`CONTENT_SECURITY_POLICY`]. Each client has a rate, each connection a time-out, and their
-//! number a bound.
+//! [`CONTENT_SECURITY_POLICY`]. Each client has a rate limit, each connection a time-out, and the
+//! number of connections is bounded.
 
 mod cache;
 mod serve;
@@ -49,37 +52,37 @@ use tequio_p2p::Network;
 use tower::Layer;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 
-/// What the page, and any page that uses the package, needs: its own scripts and workers,
-/// WebAssembly, and connections to relays anywhere. WebRTC is not restricted by it.
+/// The permissions of the page, and of any page that uses the package: its own scripts and workers,
+/// WebAssembly, and connections to relays anywhere. The policy does not restrict WebRTC.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self'; \
     connect-src 'self' ws: wss: http: https:; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// Where the addresses are.
+/// Path of the document with the addresses.
 pub const WELL_KNOWN_PATH: &str = "/.well-known/tequio.json";
-/// Where the checkpoint is.
+/// Path of the checkpoint.
 pub const CHECKPOINT_PATH: &str = "/checkpoint.bin";
-/// A request must be answered within this time.
+/// Time limit for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The checkpoint as the operator gave it.
+/// The operator's checkpoint.
 #[derive(Clone, Debug)]
 pub struct CheckpointFile {
-    /// Read anew for each request: `tequio` may replace it while we run.
+    /// Path of the file. Each request reads it again: `tequio` may replace it while the relay runs.
     pub path: PathBuf,
-    /// The chain that it belongs to.
+    /// The checkpoint's chain.
     pub chain: ChainId,
-    /// Its BLAKE3 hash when the relay started, by which links to the page name it.
+    /// Its BLAKE3 hash at the relay's start. Links to the page contain this hash.
     pub hash: Digest,
 }
 
 impl CheckpointFile {
-    /// Reads it once, to find out the chain and that it is one.
+    /// Reads the file once, to check it and to get its chain.
     pub fn open(path: PathBuf) -> Result<Self, crate::StartError> {
         let bytes = files::read_capped(&path, FILE_LEN_MAX)
             .map_err(crate::StartError::file("read", &path))?;
-        // Its age is the browser's to judge: a stale one must be seen there to be reported there.
+        // The browser checks the age: it must get a stale checkpoint to report it.
         match Checkpoint::open(&bytes, None, 0) {
             Ok((checkpoint, _)) => {
                 Ok(Self { path, chain: checkpoint.header.chain, hash: Checkpoint::hash(&bytes) })
@@ -89,22 +92,22 @@ impl CheckpointFile {
     }
 }
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Debug)]
 pub struct Site {
-    /// Where we can be reached.
+    /// The relay's addresses.
     pub addresses: Arc<Addresses>,
     /// The checkpoint, if there is one.
     pub checkpoint: Option<CheckpointFile>,
-    /// For the page.
+    /// The operator, shown on the page.
     pub operator: Option<crate::Operator>,
-    /// For health.
+    /// Source of the health status.
     pub forwarder: Arc<Forwarder>,
-    /// For metrics.
+    /// Source of the network's metrics.
     pub network: Network,
-    /// For browsers, if there is one.
+    /// The TURN server for browsers, if there is one.
     pub turn: Option<Arc<TurnServer>>,
-    /// For metrics.
+    /// The relay's metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -113,7 +116,7 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
     let public = Router::new()
         .route(WELL_KNOWN_PATH, get(well_known::answer))
         .route(CHECKPOINT_PATH, get(checkpoint))
-        .layer(middleware::from_fn(cache::revalidated))
+        .layer(middleware::from_fn(cache::with_etag))
         .layer(SetResponseHeaderLayer::overriding(
             ACCESS_CONTROL_ALLOW_ORIGIN,
             HeaderValue::from_static("*"),
@@ -130,7 +133,7 @@ pub fn router(site: Arc<Site>, page: Option<&Path>, requests_per_s: u32) -> Rout
     let routes = match page {
         Some(dir) => {
             let files = ServeDir::new(dir).precompressed_br().precompressed_gzip();
-            routes.fallback_service(middleware::from_fn(cache::of_file).layer(files))
+            routes.fallback_service(middleware::from_fn(cache::cache_file).layer(files))
         }
         None => routes.fallback(no_page),
     };
@@ -163,7 +166,7 @@ async fn guard(
                 .into_response()
         }
     };
-    site.metrics.http(response.status().as_u16());
+    site.metrics.count_http(response.status().as_u16());
     response
 }
 

@@ -1,8 +1,8 @@
 //! Accepts connections, with TLS or without, and serves the router on them.
 //!
-//! Bounds: connections at once, the time for a TLS handshake and for the head of a request (which
-//! also ends idle connections), and the time for which a client may read nothing of an answer. On
-//! shutdown running requests get [`GRACE`] to finish.
+//! Limits: concurrent connections, the time for a TLS handshake and for the head of a request
+//! (which also ends idle connections), and the time during which a client reads nothing of an
+//! answer. On shutdown running requests get [`GRACE`] to finish.
 
 use super::write_timeout::WriteTimeout;
 use crate::tls::Certificate;
@@ -30,13 +30,13 @@ use tower::Layer;
 const CONNECTIONS_MAX: usize = 1024;
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a client may read nothing of an answer.
+/// Longest time during which a client may read nothing of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-const GRACE: Duration = Duration::from_secs(5);
-/// Pause after a failed accept (usually: too many open files).
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Pause after a failed accept; the usual cause is too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
-/// Who asks, as the socket says. Behind a reverse proxy that is the proxy.
+/// The client's address at the socket. Behind a reverse proxy it is the proxy's.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIp(pub IpAddr);
 
@@ -50,7 +50,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds and starts.
+    /// Binds the socket and starts the server.
     pub async fn start(
         addr: SocketAddr,
         tls: Option<Arc<Certificate>>,
@@ -63,17 +63,17 @@ impl Server {
         Ok(Self { addr, secure, stop, task })
     }
 
-    /// With the real port.
+    /// The address, with the actual port.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// For people: `http://…` or `https://…`.
+    /// The URL: `http://…` or `https://…`.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.secure { "https" } else { "http" }, self.addr)
     }
 
-    /// Accepts no more and lets running requests finish.
+    /// Stops accepting, and lets running requests finish.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.task.await;
@@ -108,7 +108,7 @@ async fn run(
                 continue;
             }
         };
-        // Above the bound a connection is closed at once: the client may try again.
+        // At the limit a connection is closed at once: the client may try again.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let service =
             TowerToHyperService::new(Extension(ClientIp(peer.ip())).layer(router.clone()));
@@ -123,10 +123,10 @@ async fn run(
         });
     }
     drop(listener);
-    let _ = timeout(GRACE, graceful.shutdown()).await;
+    let _ = timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
 }
 
-/// Either of the two kinds of connection.
+/// A connection with or without TLS.
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 

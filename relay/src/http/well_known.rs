@@ -1,6 +1,6 @@
-//! `/.well-known/tequio.json`: where browsers can connect. Addresses only (STUN and
-//! TURN servers are no more than that); nothing in it is trusted for data, and whoever checks the
-//! checkpoint's hash need not trust it for that either.
+//! `/.well-known/tequio.json`: the addresses at which browsers can connect, including STUN and TURN
+//! servers. Browsers trust nothing in it for data. A browser that checks the checkpoint's hash need
+//! not trust the document for the checkpoint either.
 
 use super::{CHECKPOINT_PATH, Site};
 use crate::turn::IceServer;
@@ -23,13 +23,14 @@ struct WellKnown {
     /// Path of the checkpoint on this server.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<&'static str>,
-    /// As the operator calls themselves; unproved.
+    /// The operator as named in the configuration; not verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<crate::Operator>,
-    /// STUN and TURN, each time with a new credential.
+    /// STUN and TURN servers, with a new credential in each document.
     #[serde(rename = "iceServers", skip_serializing_if = "Vec::is_empty")]
     ice_servers: Vec<IceServer>,
-    /// For so many seconds from now: a duration, because a browser's clock may be wrong.
+    /// Seconds for which the credential is valid. It is a duration because a browser's clock may be
+    /// wrong.
     #[serde(rename = "iceLifetimeS", skip_serializing_if = "Option::is_none")]
     ice_lifetime_s: Option<u64>,
 }
@@ -42,7 +43,7 @@ pub(super) async fn answer(State(site): State<Arc<Site>>) -> impl IntoResponse {
         .as_ref()
         .filter(|_| !ice_servers.is_empty())
         .map(|turn| turn.credential_lifetime());
-    // A credential is for the one who asked.
+    // A credential is for one client only.
     let cache = if ice_servers.is_empty() { "no-cache" } else { "no-store" };
     let chain = site.checkpoint.as_ref().map(|c| c.chain.to_string());
     let document = WellKnown {

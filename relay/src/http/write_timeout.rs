@@ -1,7 +1,7 @@
 //! A connection that fails once its client has read nothing of an answer for too long.
 //!
 //! Without this limit a client that never reads holds one of the server's connections, and
-//! megabytes of the system's memory, for as long as it likes.
+//! megabytes of the system's memory, indefinitely.
 
 use std::{
     io,
@@ -24,12 +24,12 @@ pub struct WriteTimeout<S> {
 }
 
 impl<S: Unpin> WriteTimeout<S> {
-    /// Lets a write be pending for at most `timeout`.
+    /// Limits the time for which a write is pending to `timeout`.
     pub fn new(inner: S, timeout: Duration) -> Self {
         Self { inner, timeout, timer: None }
     }
 
-    /// Polls a write, and fails once writes have been pending for the timeout.
+    /// Polls a write, and fails once writes have been pending for the time limit.
     fn step<T>(
         &mut self,
         cx: &mut Context<'_>,

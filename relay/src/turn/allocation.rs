@@ -1,4 +1,4 @@
-//! One client's allocation: whom it may hear and by which channels, each for a time (RFC 8656,
+//! One client's allocation: its permissions and its channels, each with an expiry (RFC 8656,
 //! sections 9 and 12).
 
 use std::{
@@ -8,33 +8,33 @@ use std::{
 };
 use turn_types::stun::message::TransactionId;
 
-/// How long a permission lasts, as the RFC has it.
+/// Lifetime of a permission by the RFC.
 const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
-/// How long a channel lasts, as the RFC has it.
+/// Lifetime of a channel by the RFC.
 const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
-/// Addresses that may send to one allocation.
+/// Most addresses that may send to one allocation.
 pub const PERMISSIONS_MAX: usize = 64;
-/// Channels of one allocation.
+/// Most channels of one allocation.
 pub const CHANNELS_MAX: usize = 64;
 
-/// Names an allocation for as long as the server runs.
+/// Id of an allocation, unique while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Id(pub u64);
 
-/// See the module's documentation.
+/// A client's allocation; see the module's documentation.
 #[derive(Debug)]
 pub struct Allocation {
-    /// Whose it is; with the one listening socket this is the 5-tuple.
+    /// The client's address; with the one listening socket it forms the 5-tuple.
     pub client: SocketAddr,
-    /// All later requests must show the same.
+    /// User name of the request that made the allocation. All later requests must have the same.
     pub username: String,
-    /// The request that made it: repeated, it gets the same answer.
+    /// The request that made the allocation. A repetition of the request gets the same answer.
     pub transaction: TransactionId,
     /// The address that peers see.
     pub relayed: SocketAddr,
-    /// When it ends.
+    /// The expiry.
     pub expires: Instant,
-    /// Payload carried, both ways.
+    /// Payload bytes carried, in both directions.
     pub bytes: u64,
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, (SocketAddr, Instant)>,
@@ -52,7 +52,7 @@ impl Allocation {
         Self { client, username, transaction, relayed, expires, bytes: 0, permissions, channels }
     }
 
-    /// Lets packets pass from and to these addresses from now on: all or none of them.
+    /// Permits packets from and to these addresses: all or none of them.
     pub fn permit(&mut self, ips: &[IpAddr], now: Instant) -> bool {
         self.permissions.retain(|_, until| *until > now);
         let new = ips.iter().filter(|ip| !self.permissions.contains_key(*ip)).count();
@@ -67,7 +67,7 @@ impl Allocation {
         self.permissions.get(&ip).is_some_and(|until| *until > now)
     }
 
-    /// Ties a channel to a peer, or refreshes it; neither may be tied to another.
+    /// Binds a channel to a peer, or refreshes the binding. Neither may be bound otherwise.
     pub fn bind(&mut self, channel: u16, peer: SocketAddr, now: Instant) -> Bound {
         self.channels.retain(|_, (_, until)| *until > now);
         if self.channels.iter().any(|(other, (at, _))| (*other == channel) != (*at == peer)) {
@@ -81,23 +81,23 @@ impl Allocation {
         Bound::Done
     }
 
-    /// Whom a channel leads to.
+    /// The peer of a channel.
     pub fn peer_of(&self, channel: u16, now: Instant) -> Option<SocketAddr> {
         self.channels.get(&channel).filter(|(_, until)| *until > now).map(|(peer, _)| *peer)
     }
 
-    /// The channel that leads to a peer.
+    /// The channel of a peer.
     pub fn channel_of(&self, peer: SocketAddr, now: Instant) -> Option<u16> {
         let mut channels = self.channels.iter();
         channels.find(|(_, (at, until))| *at == peer && *until > now).map(|(channel, _)| *channel)
     }
 }
 
-/// What became of a request for a channel.
+/// Outcome of a request for a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     Done,
-    /// The channel leads elsewhere, or the peer has another one.
+    /// The channel is bound to another peer, or the peer to another channel.
     Conflict,
     Full,
 }

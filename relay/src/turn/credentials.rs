@@ -1,11 +1,11 @@
-//! Credentials that expire, and nonces, without a table of either.
+//! Credentials and nonces that expire, without a table of either.
 //!
 //! A user name is `<expiry in unix seconds>:<random>` and its password `base64(HMAC-SHA1(secret,
-//! user name))`, the form that TURN servers share under the name of a REST API: whoever knows the
-//! secret can check what it never stored. A nonce is its expiry and a MAC over that and the
-//! client's address, so a flood of forged requests leaves nothing behind.
+//! user name))`. TURN servers share this form under the name of a REST API. A holder of the secret
+//! can verify credentials without storing them. A nonce consists of its expiry and a MAC over the
+//! expiry and the client's address, so a flood of forged requests leaves no state.
 //!
-//! The secret is derived from the node's key, which rests sealed only. So credentials outlive a
+//! The secret is derived from the node's key, which is stored only sealed. So credentials outlive a
 //! restart of the relay.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -18,13 +18,13 @@ use turn_types::{
 };
 use zeroize::Zeroizing;
 
-/// What clients mix into their key (RFC 8489, section 9.2.2).
+/// The realm, which clients mix into their key (RFC 8489, section 9.2.2).
 pub const REALM: &str = "tequio";
-/// How long a credential can open and refresh allocations, unless the operator decides otherwise.
+/// Default time for which a credential can open and refresh allocations.
 pub const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a nonce is good for; RFC 8656 asks for at most an hour.
+/// Lifetime of a nonce; RFC 8656 recommends at most an hour.
 const NONCE_LIFETIME_S: u64 = 60 * 60;
-/// Longest user name that is looked at; ours have 27 bytes.
+/// Longest user name that is checked; those of this server have 27 bytes.
 const USERNAME_LEN_MAX: usize = 64;
 /// Hexadecimal digits of the time in a nonce, and bytes of its MAC.
 const NONCE_TIME_LEN: usize = 16;
@@ -32,12 +32,12 @@ const NONCE_MAC_LEN: usize = 16;
 
 type Key = Zeroizing<[u8; 20]>;
 
-/// What a client shows.
+/// A client's credential.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// Carries the expiry.
+    /// The user name, which contains the expiry.
     pub username: String,
-    /// Follows from it.
+    /// The password, derived from the user name.
     pub password: String,
 }
 
@@ -49,7 +49,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Keys that follow from the node's secret, for credentials that last so long.
+    /// An issuer with keys derived from the node's secret, for credentials of this lifetime.
     pub fn new(secret: &[u8; 32], lifetime: Duration) -> Self {
         let derive = |purpose: &str| {
             Zeroizing::new(mac(secret, &[purpose.as_bytes()]).finalize().into_bytes().into())
@@ -59,19 +59,19 @@ impl Issuer {
         Self { passwords, nonces, lifetime }
     }
 
-    /// How long credentials last.
+    /// Lifetime of a credential.
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// A credential that is good from now on for the lifetime.
+    /// Issues a credential that is valid from now on for the lifetime.
     pub fn issue(&self, unix_s: u64, random: u64) -> Credential {
         let username = format!("{}:{random:016x}", unix_s.saturating_add(self.lifetime.as_secs()));
         Credential { password: self.password(&username), username }
     }
 
-    /// The key of a user whose credential has not expired. Whether he knows it, only the message's
-    /// integrity tells.
+    /// The key of a user whose credential has not expired. Only the message's integrity proves that
+    /// the client has the key.
     pub fn key(&self, username: &str, unix_s: u64) -> Option<IntegrityKey> {
         let expiry = username.split_once(':')?.0.parse::<u64>().ok()?;
         if username.len() > USERNAME_LEN_MAX || expiry <= unix_s {
@@ -84,7 +84,7 @@ impl Issuer {
         BASE64.encode(mac(self.passwords.as_ref(), &[username.as_bytes()]).finalize().into_bytes())
     }
 
-    /// A nonce for one client.
+    /// Issues a nonce for one client.
     pub fn nonce(&self, client: SocketAddr, unix_s: u64) -> String {
         let time = format!("{:016x}", unix_s.saturating_add(NONCE_LIFETIME_S));
         let mac = self.nonce_mac(client, &time).finalize().into_bytes();
@@ -93,8 +93,8 @@ impl Issuer {
         time + &mac
     }
 
-    /// Whether it is ours, for this client, and has not expired.
-    pub fn nonce_is_good(&self, nonce: &str, client: SocketAddr, unix_s: u64) -> bool {
+    /// Whether a nonce is from this server, for this client, and has not expired.
+    pub fn is_nonce_valid(&self, nonce: &str, client: SocketAddr, unix_s: u64) -> bool {
         let Some((time, shown)) = nonce.split_at_checked(NONCE_TIME_LEN) else { return false };
         let Some(shown) = unhex(shown) else { return false };
         let fresh = u64::from_str_radix(time, 16).is_ok_and(|expiry| expiry > unix_s);
@@ -112,14 +112,14 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// MD5 over user name, realm and password: the key of RFC 8489, section 9.2.2.
+/// The key of RFC 8489, section 9.2.2: MD5 over user name, realm and password.
 pub fn integrity_key(username: &str, password: &str) -> IntegrityKey {
     let credentials = TurnCredentials::new(username, password).into_long_term_credentials(REALM);
     MessageIntegrityCredentials::from(credentials).make_key(IntegrityAlgorithm::Sha1)
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha1> {
-    // HMAC takes keys of every length; the empty one is never used.
+    // HMAC accepts keys of every length; the empty key is never used.
     let mut mac =
         Hmac::<Sha1>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
     parts.iter().for_each(|part| mac.update(part));
@@ -180,9 +180,9 @@ mod tests {
         let issuer = of(7);
         let [a, b]: [SocketAddr; 2] = ["192.0.2.1:1", "192.0.2.1:2"].map(|s| s.parse().unwrap());
         let nonce = issuer.nonce(a, NOW);
-        assert!(issuer.nonce_is_good(&nonce, a, NOW + NONCE_LIFETIME_S - 1));
-        assert!(!issuer.nonce_is_good(&nonce, a, NOW + NONCE_LIFETIME_S));
-        assert!(!issuer.nonce_is_good(&nonce, b, NOW));
+        assert!(issuer.is_nonce_valid(&nonce, a, NOW + NONCE_LIFETIME_S - 1));
+        assert!(!issuer.is_nonce_valid(&nonce, a, NOW + NONCE_LIFETIME_S));
+        assert!(!issuer.is_nonce_valid(&nonce, b, NOW));
         let other = if nonce.ends_with('0') { "1" } else { "0" };
         let forged = format!("{}{other}", &nonce[..nonce.len() - 1]);
         for bad in [
@@ -193,7 +193,7 @@ mod tests {
             &nonce.replace(|c: char| c.is_ascii_digit(), "+"),
             &"é".repeat(24),
         ] {
-            assert!(!issuer.nonce_is_good(bad, a, NOW), "{bad}");
+            assert!(!issuer.is_nonce_valid(bad, a, NOW), "{bad}");
         }
     }
 }

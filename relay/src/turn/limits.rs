@@ -1,24 +1,24 @@
-//! What clients of the TURN server may use, and the account of it.
+//! Limits for clients of the TURN server, and the accounting of their use.
 
 use std::time::{Duration, Instant};
 
-/// Bounds, all of them on what an operator pays for.
+/// Limits on the resources for which the operator pays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnLimits {
-    /// Allocations at once.
+    /// Concurrent allocations.
     pub allocations: usize,
-    /// Of those, for one client address (an IPv4 address or an IPv6 /64).
+    /// Concurrent allocations of one client address (an IPv4 address or an IPv6 /64).
     pub allocations_per_ip: usize,
-    /// Of those, for one credential.
+    /// Concurrent allocations of one credential.
     pub allocations_per_credential: usize,
-    /// Payload bytes that one allocation may carry, both ways together; then it ends.
+    /// Payload bytes that one allocation may carry, in both directions together; then it ends.
     pub allocation_bytes: u64,
-    /// Payload bytes a second for one client address, both ways together; what is above is
+    /// Payload bytes a second of one client address, in both directions together; the excess is
     /// dropped.
     pub bytes_per_s_per_ip: u64,
-    /// The same for all clients together.
+    /// Payload bytes a second of all clients together.
     pub bytes_per_s: u64,
-    /// How long an allocation lasts; clients refresh it in time.
+    /// Lifetime of an allocation unless the client refreshes it.
     pub lifetime: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for TurnLimits {
     }
 }
 
-/// A bucket that refills with time and holds what comes in one second.
+/// A token bucket with the capacity of one second.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     per_s: u64,
@@ -49,12 +49,12 @@ impl Bucket {
         Self { per_s, left: per_s, at: now }
     }
 
-    /// Whether it has so much now, after refilling.
+    /// Refills the bucket, and returns whether it holds this many bytes.
     pub fn has(&mut self, bytes: u64, now: Instant) -> bool {
         let us =
             u64::try_from(now.saturating_duration_since(self.at).as_micros()).unwrap_or(u64::MAX);
         let refill = us.min(1_000_000).saturating_mul(self.per_s) / 1_000_000;
-        // Less than a byte stays in the time, so that a slow bucket fills too.
+        // A fraction of a byte stays in the time, so that a slow bucket fills too.
         if refill > 0 {
             self.left = self.left.saturating_add(refill).min(self.per_s);
             self.at = now;

@@ -1,20 +1,19 @@
-//! The server as a machine without sockets and clock: datagrams in, datagrams out (RFC 8489, RFC
-//! 8656).
+//! The server as a state machine without sockets and clock: datagrams in, datagrams out (RFC 8489,
+//! RFC 8656).
 //!
-//! It owns all allocations and what they may use. It refuses, with the code of the RFC, whoever has
-//! no credential of ours, whatever goes to a forbidden target, and what is above a limit. Of a
-//! stranger it remembers nothing.
+//! It owns all allocations and the accounting of their limits. It refuses, with the codes of the
+//! RFC, requests without a credential of this server, forbidden targets, and everything above a
+//! limit. It keeps no state for clients that have not authenticated.
 //!
-//! Of the RFC it implements UDP to UDP in the address family of its socket. EVEN-PORT,
-//! RESERVATION-TOKEN, DONT-FRAGMENT and TCP allocations, which browsers do not ask for, are
-//! refused.
+//! It implements UDP to UDP in the address family of its socket. It refuses EVEN-PORT,
+//! RESERVATION-TOKEN, DONT-FRAGMENT and TCP allocations, which browsers do not request.
 
 use super::{
     allocation::{Allocation, Bound, Id},
-    answer,
     credentials::{Issuer, REALM},
     limits::{Bucket, TurnLimits},
-    targets::Targets,
+    responses,
+    targets::TargetPolicy,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,7 +37,7 @@ use turn_types::{
 
 /// Channels that a client may use (RFC 8656, section 12).
 const CHANNELS: std::ops::RangeInclusive<u16> = 0x4000..=0x4fff;
-/// Attributes that we understand among those that must be understood.
+/// The supported attributes among those that require comprehension.
 const KNOWN: [AttributeType; 9] = [
     Username::TYPE,
     MessageIntegrity::TYPE,
@@ -54,47 +53,47 @@ const KNOWN: [AttributeType; 9] = [
 /// The time of an input.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For what lasts.
+    /// Monotonic time, for durations.
     pub at: Instant,
-    /// For what expires at a date, in seconds since 1970.
+    /// Seconds since 1970, for dates of expiry.
     pub unix_s: u64,
 }
 
-/// What the driver is to do, in order.
+/// Actions for the driver, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Sends from the listening socket.
     ToClient { to: SocketAddr, bytes: Vec<u8> },
     /// Sends from an allocation's socket.
     ToPeer { from: Id, to: SocketAddr, bytes: Vec<u8> },
-    /// Opens a socket, and calls [`Machine::opened`] whatever comes of it.
+    /// Opens a socket, and calls [`Machine::on_socket_opened`] with the result.
     Open { id: Id },
     /// Closes an allocation's socket.
     Close { id: Id },
 }
 
-/// What happened since the start. Nothing in it identifies a client.
+/// Counters since the start. They identify no client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Binding requests answered.
     pub bindings: u64,
     /// Allocations made.
     pub allocated: u64,
-    /// Allocations refused for a credential that is wrong, or expired.
+    /// Allocations refused for a wrong or expired credential.
     pub refused_credential: u64,
     /// Allocations refused by a limit.
     pub refused_limit: u64,
-    /// Permissions and channels refused because nobody may be sent to there.
+    /// Permissions and channels refused because the target is forbidden.
     pub refused_target: u64,
-    /// Payload sent to peers.
+    /// Payload bytes sent to peers.
     pub bytes_to_peers: u64,
-    /// Payload sent to clients.
+    /// Payload bytes sent to clients.
     pub bytes_to_clients: u64,
-    /// Packets dropped by a rate.
+    /// Packets dropped by a rate limit.
     pub dropped: u64,
 }
 
-/// An Allocate request that waits for its socket.
+/// An Allocate request whose socket is not open yet.
 #[derive(Debug)]
 struct Pending {
     client: SocketAddr,
@@ -110,18 +109,18 @@ struct Client {
     bucket: Bucket,
 }
 
-/// See the module's documentation.
+/// The TURN server; see the module's documentation.
 #[derive(Debug)]
 pub struct Machine {
     issuer: Issuer,
     limits: TurnLimits,
-    targets: Targets,
+    targets: TargetPolicy,
     family: AddressFamily,
     next: u64,
     allocations: BTreeMap<Id, Allocation>,
     by_client: BTreeMap<SocketAddr, Id>,
     by_relayed: BTreeMap<SocketAddr, Id>,
-    /// Those that have an allocation.
+    /// Client addresses with an allocation.
     clients: BTreeMap<IpAddr, Client>,
     pending: BTreeMap<Id, Pending>,
     bucket: Bucket,
@@ -129,20 +128,20 @@ pub struct Machine {
     counts: Counts,
 }
 
-/// Who asks, and the key that his answers are signed with.
+/// An authenticated user, and the key that signs the answers.
 struct User {
     name: String,
     key: IntegrityKey,
 }
 
-type Answer = Result<Vec<u8>, StunWriteError>;
+type Response = Result<Vec<u8>, StunWriteError>;
 
 impl Machine {
     /// A server on a socket of one address family.
     pub fn new(
         issuer: Issuer,
         limits: TurnLimits,
-        targets: Targets,
+        targets: TargetPolicy,
         ipv6: bool,
         now: Instant,
     ) -> Self {
@@ -167,7 +166,7 @@ impl Machine {
         }
     }
 
-    /// The next thing to do.
+    /// The next action.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -180,27 +179,27 @@ impl Machine {
         self.counts
     }
 
-    /// The addresses of this machine have changed. Packets to a new one stop at once, whatever was
-    /// permitted before.
+    /// Replaces the addresses of this machine. Packets to a new one stop at once, whatever
+    /// permissions exist.
     pub fn set_interfaces(&mut self, interfaces: Vec<IpAddr>) {
-        // A failed look-up is no reason to forget what is known.
+        // A failed look-up keeps the known addresses.
         if !interfaces.is_empty() {
             self.targets.interfaces = interfaces;
         }
     }
 
-    /// Allocations at this time.
-    pub fn open(&self) -> usize {
+    /// Number of open allocations.
+    pub fn allocation_count(&self) -> usize {
         self.allocations.len()
     }
 
     /// Whether this client has an allocation.
-    pub fn knows(&self, client: SocketAddr) -> bool {
+    pub fn has_allocation(&self, client: SocketAddr) -> bool {
         self.by_client.contains_key(&client)
     }
 
-    /// A datagram on the listening socket.
-    pub fn client_sent(&mut self, client: SocketAddr, datagram: &[u8], now: Now) {
+    /// Handles a datagram on the listening socket.
+    pub fn on_client_datagram(&mut self, client: SocketAddr, datagram: &[u8], now: Now) {
         match datagram.first().map(|byte| byte >> 6) {
             Some(0) => self.stun(client, datagram, now),
             Some(1) => {
@@ -215,27 +214,27 @@ impl Machine {
         }
     }
 
-    /// A datagram on an allocation's socket. Only those whom the client has permitted are heard.
-    pub fn peer_sent(&mut self, id: Id, peer: SocketAddr, payload: &[u8], now: Instant) {
+    /// Handles a datagram on an allocation's socket. Peers without a permission are ignored.
+    pub fn on_peer_datagram(&mut self, id: Id, peer: SocketAddr, payload: &[u8], now: Instant) {
         let Some(allocation) = self.allocations.get(&id) else { return };
         if !allocation.is_permitted(peer.ip(), now) {
             return;
         }
         let to = allocation.client;
         let bytes = match allocation.channel_of(peer, now) {
-            Some(channel) => Ok(answer::channel_data(channel, payload)),
-            None => answer::data(peer, payload),
+            Some(channel) => Ok(responses::channel_data(channel, payload)),
+            None => responses::data(peer, payload),
         };
         let Ok(bytes) = bytes else { return };
-        if self.account(id, payload.len(), now) {
+        if self.charge(id, payload.len(), now) {
             self.counts.bytes_to_clients += payload.len() as u64;
             self.outputs.push_back(Output::ToClient { to, bytes });
-            self.end_if_used_up(id);
+            self.close_if_exhausted(id);
         }
     }
 
-    /// What became of [`Output::Open`]: the address that peers will see.
-    pub fn opened(&mut self, id: Id, relayed: Option<SocketAddr>, now: Instant) {
+    /// Handles the result of [`Output::Open`]: the address that peers will see.
+    pub fn on_socket_opened(&mut self, id: Id, relayed: Option<SocketAddr>, now: Instant) {
         let Some(Pending { client, username, key, request, lifetime }) = self.pending.remove(&id)
         else {
             return;
@@ -243,8 +242,9 @@ impl Machine {
         let Ok(request) = Message::from_bytes(&request) else { return };
         let Some(relayed) = relayed else {
             self.release(client);
-            let refused = answer::refused(&request, ErrorCode::INSUFFICIENT_CAPACITY, Some(&key));
-            return self.answer(client, refused);
+            let refused =
+                responses::error_response(&request, ErrorCode::INSUFFICIENT_CAPACITY, Some(&key));
+            return self.respond(client, refused);
         };
         self.counts.allocated += 1;
         let allocation =
@@ -252,10 +252,13 @@ impl Machine {
         self.allocations.insert(id, allocation);
         self.by_client.insert(client, id);
         self.by_relayed.insert(relayed, id);
-        self.answer(client, answer::allocated(&request, client, relayed, seconds(lifetime), &key));
+        self.respond(
+            client,
+            responses::allocated(&request, client, relayed, seconds(lifetime), &key),
+        );
     }
 
-    /// Ends what has expired. Once a second is often enough.
+    /// Closes expired allocations. Once a second is often enough.
     pub fn tick(&mut self, now: Instant) {
         let expired = self.allocations.iter().filter(|(_, a)| a.expires <= now).map(|(id, _)| *id);
         for id in expired.collect::<Vec<_>>() {
@@ -264,7 +267,7 @@ impl Machine {
     }
 
     fn stun(&mut self, client: SocketAddr, datagram: &[u8], now: Now) {
-        // Nothing may stand behind the message, where no integrity covers it.
+        // No bytes may follow the message, because its integrity does not cover them.
         let whole = |header: MessageHeader| {
             MessageHeader::LENGTH + usize::from(header.data_length()) == datagram.len()
         };
@@ -277,7 +280,7 @@ impl Machine {
         match message.class() {
             MessageClass::Request => {
                 if let Some(answer) = self.request(client, &message, now) {
-                    self.answer(client, answer);
+                    self.respond(client, answer);
                 }
             }
             MessageClass::Indication if message.has_method(SEND) => {
@@ -287,22 +290,22 @@ impl Machine {
         }
     }
 
-    /// The answer, unless it has to wait for a socket.
-    fn request(&mut self, client: SocketAddr, request: &Message<'_>, now: Now) -> Option<Answer> {
+    /// The answer to a request, unless it has to wait for a socket.
+    fn request(&mut self, client: SocketAddr, request: &Message<'_>, now: Now) -> Option<Response> {
         let attributes = request.iter_attributes().map(|(_, attribute)| attribute.get_type());
         let unknown =
             attributes.filter(|kind| kind.comprehension_required() && !KNOWN.contains(kind));
         let unknown: Vec<AttributeType> = unknown.take(16).collect();
         if !unknown.is_empty() {
-            return Some(answer::unknown(request, &unknown));
+            return Some(responses::unknown_attributes(request, &unknown));
         }
         let method = request.method();
         if method == BINDING {
             self.counts.bindings += 1;
-            return Some(answer::binding(request, client));
+            return Some(responses::binding(request, client));
         }
         if ![ALLOCATE, REFRESH, CREATE_PERMISSION, CHANNEL_BIND].contains(&method) {
-            return Some(answer::refused(request, ErrorCode::BAD_REQUEST, None));
+            return Some(responses::error_response(request, ErrorCode::BAD_REQUEST, None));
         }
         let user = match self.authenticate(client, request, now) {
             Ok(user) => user,
@@ -312,12 +315,20 @@ impl Machine {
         if method == ALLOCATE {
             return self.allocate(client, request, user, id, now);
         }
-        // The code is the same for a client without an allocation and for one with another's.
+        // RFC 8656: 437 for a client without an allocation, 441 for another user's allocation.
         let Some(id) = id else {
-            return Some(answer::refused(request, ErrorCode::ALLOCATION_MISMATCH, Some(&user.key)));
+            return Some(responses::error_response(
+                request,
+                ErrorCode::ALLOCATION_MISMATCH,
+                Some(&user.key),
+            ));
         };
         if self.allocations.get(&id).is_none_or(|a| a.username != user.name) {
-            return Some(answer::refused(request, ErrorCode::WRONG_CREDENTIALS, Some(&user.key)));
+            return Some(responses::error_response(
+                request,
+                ErrorCode::WRONG_CREDENTIALS,
+                Some(&user.key),
+            ));
         }
         Some(match method {
             REFRESH => self.refresh(id, request, &user, now.at),
@@ -332,9 +343,9 @@ impl Machine {
         client: SocketAddr,
         request: &Message<'_>,
         now: Now,
-    ) -> Result<User, Answer> {
+    ) -> Result<User, Response> {
         let nonce = self.issuer.nonce(client, now.unix_s);
-        let challenge = |code| Err(answer::challenge(request, code, REALM, &nonce));
+        let challenge = |code| Err(responses::challenge(request, code, REALM, &nonce));
         if !request.has_attribute(MessageIntegrity::TYPE) {
             return challenge(ErrorCode::UNAUTHORIZED);
         }
@@ -344,9 +355,9 @@ impl Machine {
             request.attribute::<Nonce>(),
         );
         let (Ok(name), Ok(realm), Ok(shown)) = (name, realm, shown) else {
-            return Err(answer::refused(request, ErrorCode::BAD_REQUEST, None));
+            return Err(responses::error_response(request, ErrorCode::BAD_REQUEST, None));
         };
-        if !self.issuer.nonce_is_good(shown.nonce(), client, now.unix_s) {
+        if !self.issuer.is_nonce_valid(shown.nonce(), client, now.unix_s) {
             return challenge(ErrorCode::STALE_NONCE);
         }
         let key = self.issuer.key(name.username(), now.unix_s).filter(|_| realm.realm() == REALM);
@@ -368,16 +379,16 @@ impl Machine {
         user: User,
         id: Option<Id>,
         now: Now,
-    ) -> Option<Answer> {
-        let refused = |code| Some(answer::refused(request, code, Some(&user.key)));
+    ) -> Option<Response> {
+        let refused = |code| Some(responses::error_response(request, code, Some(&user.key)));
         if let Some(allocation) = id.and_then(|id| self.allocations.get(&id)) {
-            // The answer was lost: it is given again.
+            // The answer was lost, so it is sent again.
             let repeated = allocation.transaction == request.transaction_id()
                 && allocation.username == user.name;
             return match repeated {
                 true => {
                     let left = seconds(allocation.expires.saturating_duration_since(now.at));
-                    Some(answer::allocated(request, client, allocation.relayed, left, &user.key))
+                    Some(responses::allocated(request, client, allocation.relayed, left, &user.key))
                 }
                 false => refused(ErrorCode::ALLOCATION_MISMATCH),
             };
@@ -391,8 +402,8 @@ impl Machine {
             Ok(family) if family.family() != self.family => {
                 return refused(ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED);
             }
-            // Whoever came by IPv6 without asking for a family can use IPv6, though the RFC would
-            // read it as IPv4.
+            // A client that connects by IPv6 without requesting a family can use IPv6, though the
+            // RFC would mean IPv4.
             Err(_) if request.has_attribute(RequestedAddressFamily::TYPE) => {
                 return refused(ErrorCode::BAD_REQUEST);
             }
@@ -425,20 +436,20 @@ impl Machine {
         None
     }
 
-    fn refresh(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Answer {
+    fn refresh(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Response {
         if request.attribute::<Lifetime>().is_ok_and(|lifetime| lifetime.seconds() == 0) {
             self.close(id);
-            return answer::refreshed(request, 0, &user.key);
+            return responses::refreshed(request, 0, &user.key);
         }
         let lifetime = self.lifetime(request);
         if let Some(allocation) = self.allocations.get_mut(&id) {
             allocation.expires = now + lifetime;
         }
-        answer::refreshed(request, seconds(lifetime), &user.key)
+        responses::refreshed(request, seconds(lifetime), &user.key)
     }
 
-    fn permit(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Answer {
-        let refused = |code| answer::refused(request, code, Some(&user.key));
+    fn permit(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Response {
+        let refused = |code| responses::error_response(request, code, Some(&user.key));
         let peers =
             request.iter_attributes().filter(|(_, raw)| raw.get_type() == XorPeerAddress::TYPE);
         let mut ips = Vec::new();
@@ -456,13 +467,13 @@ impl Machine {
             return refused(code);
         }
         match self.allocations.get_mut(&id).is_some_and(|a| a.permit(&ips, now)) {
-            true => answer::done(request, &user.key),
+            true => responses::success_response(request, &user.key),
             false => refused(ErrorCode::INSUFFICIENT_CAPACITY),
         }
     }
 
-    fn bind(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Answer {
-        let refused = |code| answer::refused(request, code, Some(&user.key));
+    fn bind(&mut self, id: Id, request: &Message<'_>, user: &User, now: Instant) -> Response {
+        let refused = |code| responses::error_response(request, code, Some(&user.key));
         let (channel, peer) =
             (request.attribute::<ChannelNumber>(), request.attribute::<XorPeerAddress>());
         let (Ok(channel), Ok(peer)) = (channel, peer) else {
@@ -473,18 +484,18 @@ impl Machine {
             return refused(ErrorCode::BAD_REQUEST);
         }
         let code = self.refusal(peer.ip());
-        if let Some(code) = code.or((!self.reaches(peer)).then_some(ErrorCode::FORBIDDEN)) {
+        if let Some(code) = code.or((!self.may_send_to(peer)).then_some(ErrorCode::FORBIDDEN)) {
             self.counts.refused_target += 1;
             return refused(code);
         }
         match self.allocations.get_mut(&id).map(|a| a.bind(channel, peer, now)) {
-            Some(Bound::Done) => answer::done(request, &user.key),
+            Some(Bound::Done) => responses::success_response(request, &user.key),
             Some(Bound::Conflict) => refused(ErrorCode::BAD_REQUEST),
             _ => refused(ErrorCode::INSUFFICIENT_CAPACITY),
         }
     }
 
-    /// A Send indication: not authenticated, so it counts only with a permission that was.
+    /// Handles a Send indication. It is not authenticated, so it needs a permission that was.
     fn send(&mut self, client: SocketAddr, message: &Message<'_>, now: Instant) {
         let Some(id) = self.by_client.get(&client).copied() else { return };
         let (Ok(peer), Ok(data)) =
@@ -500,23 +511,23 @@ impl Machine {
 
     fn forward(&mut self, id: Id, peer: SocketAddr, payload: &[u8], now: Instant) {
         let Some(from) = self.allocations.get(&id).map(|a| a.relayed) else { return };
-        if !self.reaches(peer) || !self.account(id, payload.len(), now) {
+        if !self.may_send_to(peer) || !self.charge(id, payload.len(), now) {
             return;
         }
         self.counts.bytes_to_peers += payload.len() as u64;
         match self.by_relayed.get(&peer).copied() {
-            // Both ends are ours: no router has to turn the packet round.
-            Some(other) => self.peer_sent(other, from, payload, now),
+            // Both ends are allocations of this server, so no router has to loop the packet back.
+            Some(other) => self.on_peer_datagram(other, from, payload, now),
             None => self.outputs.push_back(Output::ToPeer {
                 from: id,
                 to: peer,
                 bytes: payload.to_vec(),
             }),
         }
-        self.end_if_used_up(id);
+        self.close_if_exhausted(id);
     }
 
-    /// Why no permission can name an address.
+    /// The error code if no permission may name an address.
     fn refusal(&self, ip: IpAddr) -> Option<u16> {
         if ip.is_ipv6() != (self.family == AddressFamily::IPV6) {
             return Some(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH);
@@ -524,12 +535,12 @@ impl Machine {
         (!self.targets.permits_ip(ip)).then_some(ErrorCode::FORBIDDEN)
     }
 
-    fn reaches(&self, peer: SocketAddr) -> bool {
+    fn may_send_to(&self, peer: SocketAddr) -> bool {
         self.by_relayed.contains_key(&peer) || self.targets.permits(peer)
     }
 
-    /// Whether the rates let so many bytes pass; if so they are counted.
-    fn account(&mut self, id: Id, bytes: usize, now: Instant) -> bool {
+    /// Whether the rate limits allow this many bytes; if so, they are charged.
+    fn charge(&mut self, id: Id, bytes: usize, now: Instant) -> bool {
         let (bytes, Some(allocation)) = (bytes as u64, self.allocations.get_mut(&id)) else {
             return false;
         };
@@ -546,7 +557,7 @@ impl Machine {
         true
     }
 
-    fn end_if_used_up(&mut self, id: Id) {
+    fn close_if_exhausted(&mut self, id: Id) {
         if self.allocations.get(&id).is_some_and(|a| a.bytes >= self.limits.allocation_bytes) {
             self.close(id);
         }
@@ -560,7 +571,7 @@ impl Machine {
         self.outputs.push_back(Output::Close { id });
     }
 
-    /// One allocation less for a client.
+    /// Decrements the number of a client's allocations.
     fn release(&mut self, client: SocketAddr) {
         let ip = address_key(client.ip());
         if let Some(client) = self.clients.get_mut(&ip) {
@@ -571,7 +582,7 @@ impl Machine {
         }
     }
 
-    /// What a request asks for, within the limit.
+    /// The requested lifetime, within the limit.
     fn lifetime(&self, request: &Message<'_>) -> Duration {
         let asked = request
             .attribute::<Lifetime>()
@@ -583,7 +594,7 @@ impl Machine {
             .min(self.limits.lifetime)
     }
 
-    fn answer(&mut self, to: SocketAddr, answer: Answer) {
+    fn respond(&mut self, to: SocketAddr, answer: Response) {
         match answer {
             Ok(bytes) => self.outputs.push_back(Output::ToClient { to, bytes }),
             Err(error) => tracing::debug!(%error, "cannot write an answer"),

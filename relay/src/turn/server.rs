@@ -1,10 +1,10 @@
-//! The sockets of the TURN server: one that clients talk to, and one for each allocation.
+//! The sockets of the TURN server: one for clients, and one for each allocation.
 //!
-//! All of them feed the one [`Machine`], under a lock that is held for a packet at a time. Sending
-//! never waits: what a socket does not take at once is dropped, as UDP does anyway.
+//! All of them feed one [`Machine`], under a lock that is held for one packet at a time. Sending
+//! never waits: packets that a socket does not take at once are dropped, as UDP drops them anyway.
 
 use super::{
-    Counts, Issuer, Targets, TurnConfig,
+    Counts, Issuer, TargetPolicy, TurnConfig,
     allocation::Id,
     machine::{Machine, Now, Output},
 };
@@ -23,33 +23,33 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-/// Longest datagram that is carried; WebRTC's stay below 1500 bytes. Longer ones are dropped.
+/// Longest forwarded datagram; those of WebRTC stay below 1500 bytes. Longer ones are dropped.
 const DATAGRAM_LEN_MAX: usize = 4096;
-/// Requests a second that one address may make which has no allocation yet.
-const STRANGER_REQUESTS_PER_S: u32 = 50;
-/// How often expired allocations are ended.
+/// Requests a second from one address that has no allocation yet.
+const NEW_CLIENT_REQUESTS_PER_S: u32 = 50;
+/// How often expired allocations are closed.
 const TICK: Duration = Duration::from_secs(1);
-/// How often this machine's addresses are looked up: they come and go while the relay runs.
+/// How often this machine's addresses are looked up: they change while the relay runs.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause after an error of a socket, so that one that lasts does not take the whole processor.
+/// Pause after a socket error, so that a lasting error does not take a whole processor.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
 /// `RTCIceServer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IceServer {
-    /// STUN and TURN at the same port.
+    /// STUN and TURN URLs with the same port.
     pub urls: Vec<String>,
-    /// Good for [`TurnServer::credential_lifetime`].
+    /// User name, valid for [`TurnServer::credential_lifetime`].
     pub username: String,
-    /// Its password.
+    /// The password.
     pub credential: String,
 }
 
-/// A running server; dropping it ends it.
+/// A running server; dropping it stops it.
 #[derive(Debug)]
 pub struct TurnServer {
     shared: Arc<Shared>,
-    /// As clients reach it.
+    /// The address at which clients reach the server.
     addr: SocketAddr,
     task: JoinHandle<()>,
 }
@@ -57,9 +57,9 @@ pub struct TurnServer {
 #[derive(Debug)]
 struct Shared {
     socket: UdpSocket,
-    /// The same, for sending: tokio's own would first ask whether the socket is ready.
+    /// The same socket for sending: tokio's would first check whether the socket is ready.
     sender: std::net::UdpSocket,
-    /// Where the sockets of allocations are bound, and by which address they are reached.
+    /// The bind address of the allocations' sockets, and below it their announced address.
     bind: IpAddr,
     announced: IpAddr,
     state: Mutex<State>,
@@ -79,12 +79,13 @@ struct Socket {
 }
 
 impl TurnServer {
-    /// Binds and starts; needs a tokio runtime. `targets` lacks the port that the system chooses.
+    /// Binds the socket and starts the server; needs a tokio runtime. `targets` lacks the port that
+    /// the system chooses.
     pub(crate) fn start(
         config: &TurnConfig,
         announced: IpAddr,
         issuer: Issuer,
-        mut targets: Targets,
+        mut targets: TargetPolicy,
     ) -> io::Result<Self> {
         let sender = bind(config.listen)?;
         let socket = UdpSocket::from_std(sender.try_clone()?)?;
@@ -102,12 +103,12 @@ impl TurnServer {
         Ok(Self { shared, addr, task })
     }
 
-    /// Where clients reach it.
+    /// The address at which clients reach the server.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The server with a fresh credential; none if the system has no randomness.
+    /// The server with a fresh credential; `None` if the system has no randomness.
     pub fn ice_server(&self) -> Option<IceServer> {
         let random = getrandom::u64().ok()?;
         let credential = self.shared.lock().machine.issuer().issue(now().unix_s, random);
@@ -118,22 +119,22 @@ impl TurnServer {
         })
     }
 
-    /// How long the credential of [`TurnServer::ice_server`] is good.
+    /// Time for which the credential of [`TurnServer::ice_server`] is valid.
     pub fn credential_lifetime(&self) -> Duration {
         self.shared.lock().machine.issuer().lifetime()
     }
 
-    /// Allocations at this time, and what happened since the start.
+    /// Open allocations, and the counters since the start.
     pub fn counts(&self) -> (usize, Counts) {
         let state = self.shared.lock();
-        (state.machine.open(), state.machine.counts())
+        (state.machine.allocation_count(), state.machine.counts())
     }
 }
 
 impl Drop for TurnServer {
     fn drop(&mut self) {
         self.task.abort();
-        // The readers hold what holds them.
+        // The readers hold the state that holds the readers, so they must be aborted.
         std::mem::take(&mut self.shared.lock().sockets)
             .values()
             .for_each(|socket| socket.reader.abort());
@@ -145,7 +146,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the machine an input and does what it says.
+    /// Feeds an input to the machine and executes its outputs.
     fn step(self: &Arc<Self>, input: impl FnOnce(&mut Machine, Now)) {
         let (state, now) = (&mut *self.lock(), now());
         input(&mut state.machine, now);
@@ -161,7 +162,7 @@ impl Shared {
                     let relayed = self.open(id, &mut state.sockets);
                     let relayed = relayed
                         .inspect_err(|error| tracing::warn!(%error, "no socket for an allocation"));
-                    state.machine.opened(id, relayed.ok(), now.at);
+                    state.machine.on_socket_opened(id, relayed.ok(), now.at);
                 }
                 Output::Close { id } => {
                     if let Some(socket) = state.sockets.remove(&id) {
@@ -186,9 +187,9 @@ impl Shared {
     }
 }
 
-/// Serves the clients.
+/// Serves the clients until the server stops.
 async fn run(shared: Arc<Shared>) {
-    let strangers = rate_limit(STRANGER_REQUESTS_PER_S);
+    let strangers = rate_limit(NEW_CLIENT_REQUESTS_PER_S);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];
@@ -207,9 +208,9 @@ async fn run(shared: Arc<Shared>) {
         };
         match received {
             Ok((len, client)) if len < DATAGRAM_LEN_MAX => shared.step(|machine, now| {
-                // A flood of strangers slows down only those who have no allocation yet.
-                if machine.knows(client) || strangers.check(client.ip()).is_ok() {
-                    machine.client_sent(client, &buffer[..len], now);
+                // A flood of requests slows down only clients that have no allocation yet.
+                if machine.has_allocation(client) || strangers.check(client.ip()).is_ok() {
+                    machine.on_client_datagram(client, &buffer[..len], now);
                 }
             }),
             Ok(_) => {}
@@ -221,13 +222,15 @@ async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Reads one allocation's socket.
+/// Reads an allocation's socket.
 async fn read(shared: Arc<Shared>, id: Id, socket: UdpSocket) {
     let mut buffer = vec![0; DATAGRAM_LEN_MAX];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((len, peer)) if len < DATAGRAM_LEN_MAX => {
-                shared.step(|machine, now| machine.peer_sent(id, peer, &buffer[..len], now.at));
+                shared.step(|machine, now| {
+                    machine.on_peer_datagram(id, peer, &buffer[..len], now.at)
+                });
             }
             Ok(_) => {}
             Err(error) => {
@@ -238,7 +241,7 @@ async fn read(shared: Arc<Shared>, id: Id, socket: UdpSocket) {
     }
 }
 
-/// A socket of one address family: a client or a peer has one address only.
+/// Binds a socket of one address family: a client or a peer has only one address.
 fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(addr), socket2::Type::DGRAM, None)?;
@@ -250,12 +253,12 @@ fn bind(addr: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// The addresses of this machine as of now, those included that nothing of ours listens on.
+/// The current addresses of this machine, including those without a listener of the relay.
 fn interfaces() -> Vec<IpAddr> {
     match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces.iter().map(if_addrs::Interface::ip).collect(),
         Err(error) => {
-            // The addresses listened on and announced are refused all the same.
+            // Listening and announced addresses are refused in any case.
             tracing::warn!(%error, "cannot list this machine's addresses");
             Vec::new()
         }

@@ -1,33 +1,34 @@
-//! Whom the relay sends to for a client: the public internet, and other allocations of its own.
+//! The addresses to which the relay sends for a client: the public internet, and other allocations
+//! of the relay.
 //!
-//! Without this, a TURN server is a door into the network that it stands in (the relay's own ports,
-//! the operator's LAN, a cloud's metadata service on a link-local address).
+//! Without this check, a TURN server opens its own network to clients: the relay's own ports, the
+//! operator's LAN, a cloud's metadata service on a link-local address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What an operator permits, and what is the relay itself.
+/// The operator's permissions, and the relay's own addresses.
 #[derive(Clone, Debug, Default)]
-pub struct Targets {
-    /// Addresses by which this machine is reached: those listened on and announced.
+pub struct TargetPolicy {
+    /// Addresses at which this machine is reached: the listening and the announced ones.
     pub own: Vec<IpAddr>,
-    /// All addresses of this machine's interfaces. Behind one that nothing listens on, and nobody
-    /// announced, other programs listen, and what comes from the machine itself passes no
-    /// firewall.
+    /// All addresses of this machine's interfaces. Other programs may listen on those that the
+    /// relay neither uses nor announces, and packets from the machine itself pass no firewall.
     pub interfaces: Vec<IpAddr>,
-    /// UDP ports on them that are never a target.
+    /// UDP ports of the machine's addresses that are never a target.
     pub own_ports: Vec<u16>,
-    /// Private, loopback and link-local addresses too: for tests and for a LAN.
+    /// Whether private, loopback and link-local addresses are allowed too: for tests and for a LAN.
     pub allow_private: bool,
 }
 
-impl Targets {
-    /// Whether a permission may name this address. For the machine's own, only its ports tell.
+impl TargetPolicy {
+    /// Whether a permission may name this address. For the machine's own addresses, the ports
+    /// decide.
     pub fn permits_ip(&self, ip: IpAddr) -> bool {
         self.is_own(ip) || is_public(ip) || self.allow_private && is_private(ip)
     }
 
-    /// Whether a packet may go there. Other allocations of this relay are the caller's to recognise
-    /// first.
+    /// Whether a packet may go to this address. The caller must recognise other allocations of this
+    /// relay first.
     pub fn permits(&self, to: SocketAddr) -> bool {
         if to.port() == 0 {
             return false;
@@ -43,12 +44,13 @@ impl Targets {
     }
 }
 
-/// Reached over the internet, by IANA's registries of special-purpose addresses.
+/// Whether the address is reachable over the internet, by IANA's registries of special-purpose
+/// addresses.
 fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => is_public_v4(ip),
-        // A list of what is good, so that addresses with an IPv4 address inside (mapped, 6to4,
-        // Teredo, NAT64) and whatever comes into use later stay outside.
+        // A list of allowed ranges, so that it excludes addresses with an embedded IPv4 address
+        // (mapped, 6to4, Teredo, NAT64) and future ranges.
         IpAddr::V6(ip) => {
             let [a, b, ..] = ip.segments();
             let global_unicast = a & 0xe000 == 0x2000;
@@ -79,7 +81,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
     !special
 }
 
-/// What a LAN uses.
+/// Whether the address is in a range for LANs.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -140,8 +142,8 @@ mod tests {
 
     #[test]
     fn only_the_public_internet_by_default() {
-        let targets = Targets::default();
-        let lan = Targets { allow_private: true, ..Targets::default() };
+        let targets = TargetPolicy::default();
+        let lan = TargetPolicy { allow_private: true, ..TargetPolicy::default() };
         for ip in PUBLIC {
             assert!(targets.permits(at(ip)) && targets.permits_ip(at(ip).ip()), "{ip}");
         }
@@ -158,12 +160,12 @@ mod tests {
 
     #[test]
     fn never_the_relays_own_ports() {
-        let own = Targets {
+        let own = TargetPolicy {
             own: vec![[198, 51, 100, 1].into()],
             own_ports: vec![4820],
-            ..Targets::default()
+            ..TargetPolicy::default()
         };
-        let lan = Targets { allow_private: true, ..own.clone() };
+        let lan = TargetPolicy { allow_private: true, ..own.clone() };
         assert!(own.permits_ip(own.own[0]), "another allocation may be there");
         assert!(!own.permits(at("198.51.100.1")));
         assert!(lan.permits(at("198.51.100.1")));
@@ -176,12 +178,15 @@ mod tests {
 
     #[test]
     fn never_another_address_of_this_machine() {
-        let mut targets =
-            Targets { own: vec![[1, 1, 1, 1].into()], own_ports: vec![3478], ..Targets::default() };
+        let mut targets = TargetPolicy {
+            own: vec![[1, 1, 1, 1].into()],
+            own_ports: vec![3478],
+            ..TargetPolicy::default()
+        };
         assert!(targets.permits(at("1.1.1.2")), "a stranger's");
         targets.interfaces = vec![[1, 1, 1, 2].into(), [10, 0, 0, 2].into()];
         assert!(!targets.permits(at("1.1.1.2")) && !targets.permits(at("10.0.0.2")));
-        let lan = Targets { allow_private: true, ..targets };
+        let lan = TargetPolicy { allow_private: true, ..targets };
         assert!(
             lan.permits(at("1.1.1.2")) && !lan.permits(SocketAddr::new([1, 1, 1, 2].into(), 3478))
         );

@@ -1,7 +1,7 @@
-//! The machine in virtual time: what ends, what is bounded, and that no bytes upset it.
+//! Tests of the machine in virtual time: expiry, limits, and robustness against arbitrary bytes.
 
 use super::{
-    CREDENTIAL_LIFETIME, Credential, Issuer, Targets, TurnLimits,
+    CREDENTIAL_LIFETIME, Credential, Issuer, TargetPolicy, TurnLimits,
     credentials::{REALM, integrity_key},
     machine::{Machine, Now, Output},
 };
@@ -26,17 +26,17 @@ use turn_types::{
 const UNIX_S: u64 = 1_700_000_000;
 const PEER: &str = "1.1.1.1:9";
 
-struct World {
+struct TestServer {
     machine: Machine,
     start: Instant,
     after: Duration,
     ports: u16,
 }
 
-impl World {
+impl TestServer {
     fn new(limits: TurnLimits) -> Self {
         let (issuer, start) = (Issuer::new(&[7; 32], CREDENTIAL_LIFETIME), Instant::now());
-        let machine = Machine::new(issuer, limits, Targets::default(), false, start);
+        let machine = Machine::new(issuer, limits, TargetPolicy::default(), false, start);
         Self { machine, start, after: Duration::ZERO, ports: 50_000 }
     }
 
@@ -44,7 +44,7 @@ impl World {
         Now { at: self.start + self.after, unix_s: UNIX_S + self.after.as_secs() }
     }
 
-    /// All outputs, with sockets opened at once.
+    /// Returns all outputs; opens sockets at once.
     fn drain(&mut self) -> Vec<Output> {
         let mut outputs = vec![];
         while let Some(output) = self.machine.poll() {
@@ -52,7 +52,7 @@ impl World {
                 Output::Open { id } => {
                     self.ports += 1;
                     let relayed = SocketAddr::from(([9, 9, 9, 9], self.ports));
-                    self.machine.opened(id, Some(relayed), self.now().at);
+                    self.machine.on_socket_opened(id, Some(relayed), self.now().at);
                 }
                 other => outputs.push(other),
             }
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn ask(&mut self, client: SocketAddr, request: &[u8]) -> Vec<u8> {
-        self.machine.client_sent(client, request, self.now());
+        self.machine.on_client_datagram(client, request, self.now());
         let outputs = self.drain();
         let answer = outputs.into_iter().find_map(|output| match output {
             Output::ToClient { to, bytes } if to == client => Some(bytes),
@@ -70,7 +70,7 @@ impl World {
         answer.unwrap()
     }
 
-    /// The code that a signed request brings; 0 for a success.
+    /// The error code for a signed request; 0 for a success.
     fn code(
         &mut self,
         client: SocketAddr,
@@ -127,7 +127,7 @@ fn peer() -> XorPeerAddress {
 
 #[test]
 fn a_credential_ends_and_with_it_the_allocation() {
-    let mut world = World::new(TurnLimits::default());
+    let mut world = TestServer::new(TurnLimits::default());
     let credential = world.issue(1);
     world.after = CREDENTIAL_LIFETIME - Duration::from_secs(1);
     assert_eq!(world.allocate(client(1), &credential), 0);
@@ -135,16 +135,19 @@ fn a_credential_ends_and_with_it_the_allocation() {
     world.after = CREDENTIAL_LIFETIME;
     assert_eq!(world.code(client(1), &credential, REFRESH, &[]), 401);
     assert_eq!(world.allocate(client(2), &credential), 401);
-    assert_eq!(world.machine.open(), 1);
+    assert_eq!(world.machine.allocation_count(), 1);
     world.after += TurnLimits::default().lifetime;
     world.machine.tick(world.now().at);
     assert!(matches!(world.drain()[..], [Output::Close { .. }]));
-    assert_eq!((world.machine.open(), world.machine.counts().refused_credential), (0, 2));
+    assert_eq!(
+        (world.machine.allocation_count(), world.machine.counts().refused_credential),
+        (0, 2)
+    );
 }
 
 #[test]
 fn a_stale_nonce_and_anothers_credential_are_told_apart() {
-    let mut world = World::new(TurnLimits::default());
+    let mut world = TestServer::new(TurnLimits::default());
     let (mine, other) = (world.issue(1), world.issue(2));
     let nonce = world.machine.issuer().nonce(client(2), UNIX_S);
     let request =
@@ -153,7 +156,7 @@ fn a_stale_nonce_and_anothers_credential_are_told_apart() {
     let first = world.ask(client(2), &request);
     assert_eq!(code(&first), 0);
     assert_eq!(code(&world.ask(client(2), &request)), 0, "the answer was lost: the same again");
-    assert_eq!(world.machine.open(), 1);
+    assert_eq!(world.machine.allocation_count(), 1);
     assert_eq!(world.allocate(client(2), &mine), 437);
     assert_eq!(world.code(client(2), &other, REFRESH, &[]), 441);
     assert_eq!(world.code(client(1), &mine, REFRESH, &[]), 437);
@@ -183,21 +186,21 @@ fn allocations_have_bounds() {
         allocations_per_credential: 3,
         ..Default::default()
     };
-    let mut world = World::new(limits);
+    let mut world = TestServer::new(limits);
     let credentials: Vec<Credential> = (0..5).map(|n| world.issue(n)).collect();
     let from = |ip: u16, port| SocketAddr::new(client(ip).ip(), port);
     let codes =
         [(1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (3, 1, 0), (4, 1, 1), (5, 1, 1), (6, 1, 1)]
             .map(|(ip, port, credential)| world.allocate(from(ip, port), &credentials[credential]));
     assert_eq!(codes, [0, 0, 486, 0, 486, 0, 0, 508]);
-    assert_eq!((world.machine.open(), world.machine.counts().refused_limit), (5, 3));
+    assert_eq!((world.machine.allocation_count(), world.machine.counts().refused_limit), (5, 3));
 }
 
 #[test]
 fn bytes_have_a_rate_and_an_end() {
     let limits =
         TurnLimits { allocation_bytes: 3500, bytes_per_s_per_ip: 1000, ..Default::default() };
-    let mut world = World::new(limits);
+    let mut world = TestServer::new(limits);
     let credential = world.issue(1);
     assert_eq!(world.allocate(client(1), &credential), 0);
     assert_eq!(
@@ -205,9 +208,9 @@ fn bytes_have_a_rate_and_an_end() {
         0
     );
     let packet = [&[0x40, 0, 0x01, 0xf4][..], &[7; 500]].concat();
-    let sent = |world: &mut World| {
+    let sent = |world: &mut TestServer| {
         let now = world.now();
-        (0..10).for_each(|_| world.machine.client_sent(client(1), &packet, now));
+        (0..10).for_each(|_| world.machine.on_client_datagram(client(1), &packet, now));
         world.drain()
     };
     let two = sent(&mut world);
@@ -222,12 +225,15 @@ fn bytes_have_a_rate_and_an_end() {
     world.after += Duration::from_secs(1);
     let last = sent(&mut world);
     assert!(matches!(last[..], [Output::ToPeer { .. }, Output::Close { .. }]), "{last:?}");
-    assert_eq!((world.machine.open(), world.machine.counts().bytes_to_peers), (0, 3500));
+    assert_eq!(
+        (world.machine.allocation_count(), world.machine.counts().bytes_to_peers),
+        (0, 3500)
+    );
 }
 
 #[test]
 fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
-    let mut world = World::new(TurnLimits::default());
+    let mut world = TestServer::new(TurnLimits::default());
     let credential = world.issue(1);
     assert_eq!(world.allocate(client(1), &credential), 0);
     assert_eq!(
@@ -235,10 +241,10 @@ fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
         0
     );
     let (packet, now) = ([0x40, 0, 0, 4, 1, 2, 3, 4], world.now());
-    world.machine.client_sent(client(1), &packet, now);
+    world.machine.on_client_datagram(client(1), &packet, now);
     assert!(matches!(world.drain()[..], [Output::ToPeer { .. }]));
     world.machine.set_interfaces(vec![PEER.parse::<SocketAddr>().unwrap().ip()]);
-    world.machine.client_sent(client(1), &packet, now);
+    world.machine.on_client_datagram(client(1), &packet, now);
     assert!(world.drain().is_empty());
     assert_eq!(
         world.code(client(1), &credential, CHANNEL_BIND, &[&ChannelNumber::new(0x4000), &peer()]),
@@ -248,41 +254,42 @@ fn an_address_that_becomes_this_machines_own_is_reached_no_longer() {
 
 #[test]
 fn only_permitted_peers_are_heard_and_only_for_a_time() {
-    let mut world = World::new(TurnLimits::default());
+    let mut world = TestServer::new(TurnLimits::default());
     let credential = world.issue(1);
     let now = world.now();
-    world.machine.client_sent(client(1), &[0x40, 0, 0, 0], now);
+    world.machine.on_client_datagram(client(1), &[0x40, 0, 0, 0], now);
     assert_eq!(world.allocate(client(1), &credential), 0);
     let id = super::allocation::Id(0);
     let (at, other): (SocketAddr, SocketAddr) =
         (PEER.parse().unwrap(), "1.1.1.2:9".parse().unwrap());
-    world.machine.peer_sent(id, at, b"early", now.at);
+    world.machine.on_peer_datagram(id, at, b"early", now.at);
     assert!(world.drain().is_empty());
     assert_eq!(world.code(client(1), &credential, CREATE_PERMISSION, &[&peer()]), 0);
-    world.machine.peer_sent(id, at, b"heard", now.at);
-    world.machine.peer_sent(id, other, b"stranger", now.at);
+    world.machine.on_peer_datagram(id, at, b"heard", now.at);
+    world.machine.on_peer_datagram(id, other, b"stranger", now.at);
     assert_eq!(world.drain().len(), 1);
     let mut send = Message::builder_indication(SEND, MessageWriteVec::new());
     send.add_attribute(&XorPeerAddress::new(other, send.transaction_id())).unwrap();
     send.add_attribute(&turn_types::attribute::Data::new(b"no permission")).unwrap();
     let send = send.finish();
-    world.machine.client_sent(client(1), &send, now);
+    world.machine.on_client_datagram(client(1), &send, now);
     assert!(world.drain().is_empty());
     world.after = Duration::from_secs(300);
     let now = world.now().at;
-    world.machine.peer_sent(id, at, b"late", now);
+    world.machine.on_peer_datagram(id, at, b"late", now);
     assert!(world.drain().is_empty());
 }
 
 proptest! {
-    /// Random bytes, and a right message with some bytes changed: no panic, no allocation, at most one small answer.
+    /// Random bytes, and a valid message with some changed bytes: no panic, no allocation, at most
+    /// one small answer.
     #[test]
     fn no_bytes_upset_the_machine(
         random in proptest::collection::vec(any::<u8>(), 0..200),
         which in 0..3usize,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
     ) {
-        let mut world = World::new(TurnLimits::default());
+        let mut world = TestServer::new(TurnLimits::default());
         let mut credential = world.issue(1);
         credential.password.push('x');
         let nonce = world.machine.issuer().nonce(client(1), UNIX_S);
@@ -291,12 +298,12 @@ proptest! {
         changes.iter().for_each(|(at, value)| *at.get_mut(&mut message) = *value);
         for datagram in [&random, &message] {
             let now = world.now();
-            world.machine.client_sent(client(1), datagram, now);
+            world.machine.on_client_datagram(client(1), datagram, now);
             let outputs = world.drain();
             prop_assert!(outputs.len() <= 1);
             let small = |o: &Output| matches!(o, Output::ToClient { bytes, .. } if bytes.len() <= 200);
             prop_assert!(outputs.iter().all(small));
         }
-        prop_assert_eq!(world.machine.open(), 0);
+        prop_assert_eq!(world.machine.allocation_count(), 0);
     }
 }

@@ -9,7 +9,7 @@ use tequio_core::{
 use tequio_p2p::{Event, Multiaddr, Path, Protocol, RequestError, TransportKind, identity};
 use tequio_relay::Relay;
 
-/// Waits until the relay can ask so many nodes.
+/// Waits until this many full nodes are healthy.
 async fn ready(relay: &Relay, nodes: usize) {
     in_time(async {
         while relay.healthy_nodes() < nodes {
@@ -25,7 +25,7 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
     let (first, second) = (node(11), node(12));
     let ids = [first.id, second.id];
     let mut config = config(dir.path());
-    // One is dialled and kept, the other comes by itself.
+    // The relay dials the first node and stays connected; the second connects by itself.
     let addr = first.network.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await.unwrap();
     config.nodes = vec![identity::with_peer(addr, ids[0]), bare(ids[1])];
     let relay = Relay::start(config).await.unwrap();
@@ -47,7 +47,7 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
         assert_eq!(asked, [[1], [2]], "in turn");
         let body: Vec<u8> = (0..3000u32).flat_map(u32::to_le_bytes).take(3000).collect();
         assert!(ask(&body).await.unwrap() == body.repeat(1000), "3 MB come back as they were");
-        // The relay answers for itself who can be reached through it.
+        // The relay itself answers which full nodes are reachable through it.
         let members = ask(&codec::encode(&Request::Members)).await.unwrap();
         let Ok(Response::Members(members)) = codec::decode(&members, 1 << 20) else {
             panic!("no members")
@@ -59,7 +59,7 @@ async fn light_requests_reach_full_nodes_untouched_by_each_way_in() {
         assert_eq!(members, expected);
     }
 
-    // With one of the two gone, every request is still answered.
+    // When one of the two is gone, every request is still answered.
     let client = node(23);
     in_time(client.network.dial(address_of(&relay, TransportKind::Tcp))).await.unwrap();
     in_time(second.close()).await;

@@ -19,7 +19,7 @@ use tequio_p2p::{
 };
 use tequio_relay::{Config, Relay};
 
-/// For what must happen: generous, because the machine may be busy.
+/// A generous time-out, because the machine may be busy.
 const LONG: Duration = Duration::from_secs(60);
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
@@ -39,7 +39,7 @@ fn address_of(relay: &Relay, kind: TransportKind) -> Multiaddr {
     relay.addresses().all().into_iter().find(|a| TransportKind::of(a) == Some(kind)).unwrap()
 }
 
-/// A node that is not a relay: what a full node, or a browser, is to it.
+/// A node that is not a relay: a full node or a browser, from the relay's point of view.
 struct Node {
     network: Network,
     events: Events,
@@ -59,7 +59,7 @@ impl Node {
         let Self { network, mut events, .. } = self;
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                if let Event::Inbound { body, reply, .. } = event {
+                if let Event::InboundRequest { body, reply, .. } = event {
                     reply.send(answer(body));
                 }
             }
@@ -68,7 +68,7 @@ impl Node {
     }
 }
 
-/// `/p2p/<id>` alone.
+/// The address `/p2p/<id>` without a transport.
 fn bare(id: NodeId) -> Multiaddr {
     format!("/p2p/{}", identity::peer_id(id).unwrap()).parse().unwrap()
 }
@@ -87,7 +87,7 @@ fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
         admission_bits: 8,
         mint_max: 1000,
         trust_period_ms: 1000,
-        term_blocks: 64,
+        leader_term_blocks: 64,
         epoch_blocks: 64,
         bond_min: 1,
         reputation_min: 0,
@@ -103,7 +103,7 @@ fn checkpoint(dir: &Path) -> (std::path::PathBuf, Vec<u8>, ChainId) {
             .unwrap(),
     };
     let possession = voting.prove_possession(&genesis.chain(), &node);
-    let start = GenesisFile::new(genesis, vec![possession]).unwrap().start().unwrap();
+    let start = GenesisFile::new(genesis, vec![possession]).unwrap().build_state().unwrap();
     let bytes =
         Checkpoint::new(start.header, None, start.committee.record().clone(), 1000).encode();
     let path = dir.join("checkpoint.bin");

@@ -1,4 +1,4 @@
-//! The program: its ready line, its signals, its complaints.
+//! The program: its ready line, its signals, its error messages.
 
 use super::{LONG, checkpoint, config, dir};
 use std::{

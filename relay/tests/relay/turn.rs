@@ -1,4 +1,4 @@
-//! The STUN and TURN server over real sockets, with a client that writes each message itself.
+//! The STUN and TURN server over real sockets, with a client that encodes each message itself.
 
 use super::{LONG, config, dir, in_time};
 use std::{
@@ -66,7 +66,7 @@ async fn metric(relay: &Relay, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
 }
 
-/// Waits for what the network reports a moment later.
+/// Waits until a metric reaches a value, because the network reports with a delay.
 pub async fn metric_becomes(relay: &Relay, name: &str, wanted: u64) {
     let start = Instant::now();
     loop {
@@ -75,12 +75,12 @@ pub async fn metric_becomes(relay: &Relay, name: &str, wanted: u64) {
             return;
         }
         assert!(start.elapsed() < LONG, "{name} stays at {value} instead of {wanted}");
-        // Fewer than the web server lets pass.
+        // Stays below the web server's rate limit.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// What a server answered.
+/// A response of the server.
 #[derive(Debug)]
 struct Answer(Vec<u8>);
 
@@ -89,7 +89,7 @@ impl Answer {
         Message::from_bytes(&self.0).unwrap()
     }
 
-    /// The code of a refusal; 0 for a success.
+    /// The error code; 0 for a success.
     fn code(&self) -> u16 {
         self.message().attribute::<ErrorCode>().map_or(0, |error| error.code())
     }
@@ -134,8 +134,8 @@ impl Client {
         buffer
     }
 
-    /// Asks as it is; the answer to a signed request must be signed too, unless it asks for another
-    /// credential.
+    /// Sends one request. The response to a signed request must be signed too, unless it requires
+    /// another credential.
     async fn ask_once(&self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
         let mut request = Message::builder_request(method, MessageWriteVec::new());
         attributes.iter().for_each(|attribute| request.add_attribute(*attribute).unwrap());
@@ -159,7 +159,7 @@ impl Client {
         answer
     }
 
-    /// Asks, and once more with what a challenge brought.
+    /// Sends a request, and repeats it with the realm and nonce of a challenge.
     async fn ask(&mut self, method: Method, attributes: &[&dyn AttributeWrite]) -> Answer {
         let answer = self.ask_once(method, attributes).await;
         let Ok(nonce) = answer.message().attribute::<Nonce>().map(|n| n.nonce().to_owned()) else {
@@ -174,8 +174,8 @@ impl Client {
         self.ask(ALLOCATE, &[&RequestedTransport::new(RequestedTransport::UDP)]).await
     }
 
-    /// The code of the answer. The address is hidden by a cookie only, for IPv4, so any transaction
-    /// does.
+    /// Requests a permission, and returns the response's code. An IPv4 address is masked with the
+    /// cookie only, so any transaction id will do.
     async fn permit(&mut self, peer: SocketAddr) -> u16 {
         self.ask(CREATE_PERMISSION, &[&XorPeerAddress::new(peer, 0.into())]).await.code()
     }
@@ -192,7 +192,7 @@ impl Client {
         self.socket.send(&message.finish()).await.unwrap();
     }
 
-    /// The next Data indication.
+    /// Waits for the next Data indication.
     async fn data(&self) -> (SocketAddr, Vec<u8>) {
         let bytes = self.receive().await;
         let message = Message::from_bytes(&bytes).unwrap();
@@ -261,7 +261,7 @@ async fn data_goes_both_ways_with_a_credential_from_the_well_known_file() {
     let data = ChannelData::parse(&bytes).unwrap();
     assert_eq!((data.id(), data.data()), (0x4001, &[7; 1200][..]));
 
-    // The relay's own ports stay closed even so.
+    // The relay's own ports stay forbidden in this case too.
     assert_eq!(client.bind(0x4002, server).await, 403);
     assert_eq!(metric(&relay, "turn_relayed_bytes_total{direction=\"to_peer\"}").await, 9);
     assert_eq!(metric(&relay, "turn_relayed_bytes_total{direction=\"to_client\"}").await, 1204);
@@ -291,7 +291,7 @@ async fn two_clients_reach_each_other_and_nobody_else_on_the_relays_machine() {
     }
     assert_eq!(a.permit("[::ffff:127.0.0.1]:9".parse().unwrap()).await, 443, "another family");
     assert!(metric(&relay, "turn_refused_total{reason=\"target\"}").await >= 9);
-    // What was sent before the refusals, in order, would have come by now.
+    // Packets arrive in order, so those sent before the refusals would have arrived by now.
     assert!(peer_socket.try_recv(&mut [0; 16]).is_err());
     in_time(relay.stop()).await;
 }
@@ -339,7 +339,7 @@ async fn a_credential_that_has_expired_opens_and_refreshes_nothing() {
     )
     .unwrap();
     assert_eq!(document["iceLifetimeS"], 5);
-    // A busy machine may need more than one.
+    // A busy machine may need more than one attempt.
     let mut client = loop {
         let mut client = Client::new(&relay).await;
         if client.allocate().await.code() == 0 {

@@ -1,4 +1,4 @@
-//! The web server, asked over plain sockets.
+//! Tests of the web server over plain sockets.
 
 use super::{address_of, checkpoint, config, dir, in_time, node};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -30,7 +30,7 @@ async fn ask(io: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> Answer {
     ask_with(io, path, "").await
 }
 
-/// With further header lines, each ended.
+/// Sends a request with further header lines, each terminated.
 async fn ask_with(io: impl AsyncRead + AsyncWrite + Unpin, path: &str, headers: &str) -> Answer {
     send(
         io,
@@ -307,7 +307,7 @@ async fn a_renewed_certificate_is_used_by_web_and_websocket_from_the_next_connec
     in_time(relay.stop()).await;
 }
 
-/// Writes a new self-signed certificate and its key; the certificate in DER.
+/// Writes a new self-signed certificate and its key. Returns the certificate in DER.
 fn issue(files: &TlsFiles) -> Vec<u8> {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&files.cert, certified.cert.pem()).unwrap();
@@ -315,7 +315,7 @@ fn issue(files: &TlsFiles) -> Vec<u8> {
     certified.cert.der().to_vec()
 }
 
-/// The certificate that a server shows, whoever issued it: the handshake may end there.
+/// The certificate that a server presents, from any issuer. The handshake may end there.
 async fn certificate_of(addr: SocketAddr) -> Vec<u8> {
     let seen = Arc::new(Seen::default());
     let client =
@@ -326,7 +326,7 @@ async fn certificate_of(addr: SocketAddr) -> Vec<u8> {
     seen.0.lock().unwrap().clone()
 }
 
-/// Keeps the certificate and refuses it.
+/// A verifier that stores the certificate and rejects it.
 #[derive(Debug, Default)]
 struct Seen(std::sync::Mutex<Vec<u8>>);
 
@@ -394,7 +394,8 @@ async fn with_a_certificate_both_web_and_websocket_are_secure() {
     let tcp = TcpStream::connect(relay.http().addr()).await.unwrap();
     let tls = connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
     assert_eq!(ask(tls, "/.well-known/tequio.json").await.status, 200);
-    // A node does not trust the self-signed certificate, so it must not get in by WebSocket either.
+    // A node does not trust the self-signed certificate, so it must not connect by WebSocket
+    // either.
     let stranger = node(41);
     assert!(in_time(stranger.network.dial(listening[0].clone())).await.is_err());
     in_time(relay.stop()).await;

@@ -1,280 +1,282 @@
-//! Liars. Each wraps a correct replica and rewrites what it says, so core needs no malicious
-//! switch.
+//! Byzantine members. Each wraps a correct replica and rewrites its messages, so core needs no
+//! malicious switch.
 
-use crate::{random::Rng, world::World};
+use crate::{chain_fixture::ChainFixture, random::Rng};
 use std::collections::{BTreeMap, VecDeque};
 use tequio_core::{
     codec::BoundedVec,
-    consensus::To,
+    consensus::Recipient,
     crypto::bls,
-    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, leader, seed},
+    ledger::{Block, Certificate, Phase, Vote, block::transactions_root, leader, leader_seed},
     types::{Digest, NodeId, TimeMs, View},
     wire::consensus::{Message, NewView, Proposal, SignedVote, ViewChange},
 };
 
-/// Messages of all that a liar may say again.
-const OVERHEARD_MAX: usize = 48;
+/// Messages that Byzantine members keep for replay.
+const OBSERVED_MAX: usize = 48;
 
-/// No client gets this far.
+/// A nonce that no client reaches.
 const UNSENT_NONCE: u64 = 1 << 40;
 
-/// What is wrong with a seat.
+/// The fault of a Byzantine seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lie {
-    /// Says nothing.
+pub enum ByzantineFault {
+    /// Sends nothing.
     Silence,
-    /// As leader shows one block to half of the others and another to the rest, and votes for both.
+    /// As leader sends one block to half of the others and another to the rest, and votes for both.
     Equivocate,
-    /// As leader shows both blocks to all.
+    /// As leader sends both blocks to all.
     ProposeTwice,
     /// Signs each vote wrongly.
-    BadShare,
+    BadVoteSignature,
     /// Votes for two blocks, to all.
     VoteTwice,
-    /// Says in view changes that nothing was prepared.
+    /// Claims in view changes that nothing was prepared.
     HideLock,
-    /// Proposes blocks that do not hold, or whose transactions are forged.
+    /// Proposes invalid blocks, or blocks with forged transactions.
     BadBlock,
-    /// Proposes blocks with another seed, another's proof, an old one, a damaged one, or one where
-    /// none is due.
+    /// Proposes blocks with another seed, another member's proof, an old proof, a damaged one, or
+    /// one where none is due.
     WrongVrf,
-    /// As leader of a term's last height keeps its block back, if the seed that it makes gives it
-    /// no more than its share.
+    /// As leader of a term's last height withholds its block, if the seed that follows from it
+    /// gives this seat no more than its share.
     WithholdSeed,
-    /// Floods with forged certificates, far heights and absurd views.
+    /// Sends forged certificates, distant heights and absurd views.
     Forge,
-    /// Keeps each message from a random half of its receivers.
-    Withhold,
-    /// Says again what it or others have said long ago.
-    Stale,
-    /// Passes off others' votes, proposals and view changes as its own.
+    /// Withholds each message from a random half of its receivers.
+    SelectiveOmission,
+    /// Repeats old messages, its own and those of others.
+    Replay,
+    /// Presents others' votes, proposals and view changes as its own.
     Impersonate,
-    /// Proposes in views that others lead.
-    OutOfTurn,
-    /// As leader of a later view proposes a block of its own, though the view changes bind it to
+    /// Proposes in views that other seats lead.
+    ProposeOutOfTurn,
+    /// As leader of a later view proposes a block of its own, although the view changes bind it to
     /// another.
     IgnoreLock,
-    /// As leader of a later view justifies a block of its own by its own view change, many times,
-    /// or by too few.
+    /// As leader of a later view justifies its own block by its own view change many times, or by
+    /// too few view changes.
     BadJustification,
-    /// Says in view changes that a block of its own was prepared.
+    /// Claims in view changes that its own block was prepared.
     ForgeLock,
-    /// As collector keeps all certificates to itself.
-    KeepCertificates,
-    /// As collector shows certificates of other blocks, with forged signatures, too few signers, or
-    /// too early.
+    /// As collector withholds all certificates.
+    WithholdCertificates,
+    /// As collector sends certificates of other blocks, with forged signatures, with too few
+    /// signers, or too early.
     ForgeCertificates,
-    /// As collector gives a certificate to some only, and decides alone.
-    ChooseReceivers,
-    /// Forgets its log at each restart, and restarts often.
+    /// As collector sends a certificate to some members only, and decides alone.
+    SelectiveCertificates,
+    /// Loses its log at each restart, and restarts often.
     Amnesia,
-    /// Honest, but bits of its disk turn.
-    Rot,
+    /// Is correct, but bits of its disk flip.
+    DiskCorruption,
 }
 
-/// All of them.
-pub const LIES: [Lie; 22] = [
-    Lie::Silence,
-    Lie::Equivocate,
-    Lie::ProposeTwice,
-    Lie::BadShare,
-    Lie::VoteTwice,
-    Lie::HideLock,
-    Lie::BadBlock,
-    Lie::WrongVrf,
-    Lie::WithholdSeed,
-    Lie::Forge,
-    Lie::Withhold,
-    Lie::Stale,
-    Lie::Impersonate,
-    Lie::OutOfTurn,
-    Lie::IgnoreLock,
-    Lie::BadJustification,
-    Lie::ForgeLock,
-    Lie::KeepCertificates,
-    Lie::ForgeCertificates,
-    Lie::ChooseReceivers,
-    Lie::Amnesia,
-    Lie::Rot,
+/// All faults.
+pub const BYZANTINE_FAULTS: [ByzantineFault; 22] = [
+    ByzantineFault::Silence,
+    ByzantineFault::Equivocate,
+    ByzantineFault::ProposeTwice,
+    ByzantineFault::BadVoteSignature,
+    ByzantineFault::VoteTwice,
+    ByzantineFault::HideLock,
+    ByzantineFault::BadBlock,
+    ByzantineFault::WrongVrf,
+    ByzantineFault::WithholdSeed,
+    ByzantineFault::Forge,
+    ByzantineFault::SelectiveOmission,
+    ByzantineFault::Replay,
+    ByzantineFault::Impersonate,
+    ByzantineFault::ProposeOutOfTurn,
+    ByzantineFault::IgnoreLock,
+    ByzantineFault::BadJustification,
+    ByzantineFault::ForgeLock,
+    ByzantineFault::WithholdCertificates,
+    ByzantineFault::ForgeCertificates,
+    ByzantineFault::SelectiveCertificates,
+    ByzantineFault::Amnesia,
+    ByzantineFault::DiskCorruption,
 ];
 
-impl Lie {
-    /// For reports.
+impl ByzantineFault {
+    /// Returns the name for reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Silence => "silence",
             Self::Equivocate => "equivocate",
             Self::ProposeTwice => "propose_twice",
-            Self::BadShare => "bad_share",
+            Self::BadVoteSignature => "bad_share",
             Self::VoteTwice => "vote_twice",
             Self::HideLock => "hide_lock",
             Self::BadBlock => "bad_block",
             Self::WrongVrf => "wrong_vrf",
             Self::WithholdSeed => "withhold_seed",
             Self::Forge => "forge",
-            Self::Withhold => "withhold",
-            Self::Stale => "stale",
+            Self::SelectiveOmission => "withhold",
+            Self::Replay => "stale",
             Self::Impersonate => "impersonate",
-            Self::OutOfTurn => "out_of_turn",
+            Self::ProposeOutOfTurn => "out_of_turn",
             Self::IgnoreLock => "ignore_lock",
             Self::BadJustification => "bad_justification",
             Self::ForgeLock => "forge_lock",
-            Self::KeepCertificates => "keep_certificates",
+            Self::WithholdCertificates => "keep_certificates",
             Self::ForgeCertificates => "forge_certificates",
-            Self::ChooseReceivers => "choose_receivers",
+            Self::SelectiveCertificates => "choose_receivers",
             Self::Amnesia => "amnesia",
-            Self::Rot => "rot",
+            Self::DiskCorruption => "rot",
         }
     }
 }
 
-/// What liars share: they conspire.
+/// State that Byzantine members share: they conspire.
 #[derive(Debug, Default)]
-pub struct Conspiracy {
-    /// By digest of a block, that of the other block made beside it.
-    twins: BTreeMap<Digest, Digest>,
-    overheard: VecDeque<Message>,
-    /// By view and digest of the block that a liar's replica proposed, the block that the liar
-    /// proposed instead.
-    instead: BTreeMap<(View, Digest), Digest>,
+pub struct Coalition {
+    /// The conflicting block that was made beside each block, both by digest.
+    conflicting: BTreeMap<Digest, Digest>,
+    observed: VecDeque<Message>,
+    /// The block that a Byzantine leader proposed in place of its replica's block, by view and
+    /// digest of the latter.
+    replacements: BTreeMap<(View, Digest), Digest>,
 }
 
-/// Who speaks.
-pub struct Liar<'a> {
-    /// The seat.
+/// The Byzantine sender of a message.
+pub struct ByzantineSender<'a> {
+    /// The sender's seat.
     pub seat: usize,
-    /// Its lie.
-    pub lie: Lie,
-    /// Keys of all.
-    pub world: &'static World,
-    /// The seats it was going to speak to.
+    /// The sender's fault.
+    pub fault: ByzantineFault,
+    /// Keys of all members.
+    pub fixture: &'static ChainFixture,
+    /// The seats to which the replica would send the message.
     pub receivers: Vec<usize>,
-    /// What its clock shows.
+    /// The time of the sender's clock.
     pub now_ms: TimeMs,
-    /// Chance.
+    /// Source of random choices.
     pub rng: &'a mut Rng,
 }
 
-type Said = Vec<(usize, Message)>;
+type Outgoing = Vec<(usize, Message)>;
 
-impl Conspiracy {
-    /// Liars hear everything.
-    pub fn overhear(&mut self, message: &Message) {
-        if self.overheard.len() >= OVERHEARD_MAX {
-            self.overheard.pop_front();
+impl Coalition {
+    /// Records a message: Byzantine members receive all messages.
+    pub fn observe(&mut self, message: &Message) {
+        if self.observed.len() >= OBSERVED_MAX {
+            self.observed.pop_front();
         }
-        self.overheard.push_back(message.clone());
+        self.observed.push_back(message.clone());
     }
 
-    /// What a liar says in place of a message, and to which seats.
-    pub fn rewrite(&mut self, liar: &mut Liar<'_>, message: Message) -> Said {
-        match (liar.lie, message) {
-            (Lie::Silence, _) => Vec::new(),
-            (Lie::Equivocate, message) => {
-                let other = self.other(liar, &message);
-                // All liars show the same of the two to the same member, whichever their own
-                // replica took.
-                let (message, other) = if named(&message) <= named(&other) {
+    /// Returns the messages that a Byzantine member sends in place of this one, with their
+    /// receivers.
+    pub fn rewrite(&mut self, sender: &mut ByzantineSender<'_>, message: Message) -> Outgoing {
+        match (sender.fault, message) {
+            (ByzantineFault::Silence, _) => Vec::new(),
+            (ByzantineFault::Equivocate, message) => {
+                let other = self.conflicting_message(sender, &message);
+                // All Byzantine members send the same of the two blocks to the same member,
+                // whichever block their own replica took.
+                let (message, other) = if subject_digest(&message) <= subject_digest(&other) {
                     (message, other)
                 } else {
                     (other, message)
                 };
                 let choose =
                     |to: &usize| if to.is_multiple_of(2) { message.clone() } else { other.clone() };
-                liar.receivers.iter().map(|to| (*to, choose(to))).collect()
+                sender.receivers.iter().map(|to| (*to, choose(to))).collect()
             }
-            (Lie::ProposeTwice, message @ Message::Proposal(_)) => {
-                let other = self.other(liar, &message);
-                [liar.to_all(&message), liar.to_all(&other)].concat()
+            (ByzantineFault::ProposeTwice, message @ Message::Proposal(_)) => {
+                let other = self.conflicting_message(sender, &message);
+                [sender.to_all(&message), sender.to_all(&other)].concat()
             }
-            (Lie::VoteTwice, message @ Message::Vote(_)) => {
-                let other = self.other(liar, &message);
+            (ByzantineFault::VoteTwice, message @ Message::Vote(_)) => {
+                let other = self.conflicting_message(sender, &message);
                 let (first, second) =
-                    if liar.rng.chance(500) { (message, other) } else { (other, message) };
-                [liar.to_all(&first), liar.to_all(&second)].concat()
+                    if sender.rng.chance(500) { (message, other) } else { (other, message) };
+                [sender.to_all(&first), sender.to_all(&second)].concat()
             }
-            (Lie::BadShare, Message::Vote(signed)) => {
-                let signature = match liar.rng.chance(500) {
-                    true => bls::Signature([liar.rng.draw() as u8; 48]),
-                    false => liar.vote_key().sign(b"something else"),
+            (ByzantineFault::BadVoteSignature, Message::Vote(signed)) => {
+                let signature = match sender.rng.chance(500) {
+                    true => bls::Signature([sender.rng.next_u64() as u8; 48]),
+                    false => sender.vote_key().sign(b"something else"),
                 };
-                liar.to_all(&Message::Vote(SignedVote { signature, ..signed }))
+                sender.to_all(&Message::Vote(SignedVote { signature, ..signed }))
             }
-            (Lie::HideLock, Message::ViewChange { change, .. }) => {
+            (ByzantineFault::HideLock, Message::ViewChange { change, .. }) => {
                 let mut change = change.change;
                 change.prepared = None;
-                let change = change.sign(&liar.world.keys[liar.seat].0);
-                liar.to_all(&Message::ViewChange { change, block: None })
+                let change = change.sign(&sender.fixture.keys[sender.seat].0);
+                sender.to_all(&Message::ViewChange { change, block: None })
             }
-            (Lie::BadBlock, Message::Proposal(proposal)) => {
-                let block = spoiled(liar, proposal.block);
-                let key = &liar.world.keys[liar.seat].0;
-                liar.to_all(&Message::Proposal(Proposal::sign(
+            (ByzantineFault::BadBlock, Message::Proposal(proposal)) => {
+                let block = corrupt_block(sender, proposal.block);
+                let key = &sender.fixture.keys[sender.seat].0;
+                sender.to_all(&Message::Proposal(Proposal::sign(
                     proposal.view,
                     block,
                     proposal.justification,
                     key,
                 )))
             }
-            (Lie::WrongVrf, Message::Proposal(proposal)) => {
-                let block = wrongly_drawn(liar, proposal.block);
-                let key = &liar.world.keys[liar.seat].0;
-                liar.to_all(&Message::Proposal(Proposal::sign(
+            (ByzantineFault::WrongVrf, Message::Proposal(proposal)) => {
+                let block = corrupt_seed(sender, proposal.block);
+                let key = &sender.fixture.keys[sender.seat].0;
+                sender.to_all(&Message::Proposal(Proposal::sign(
                     proposal.view,
                     block,
                     proposal.justification,
                     key,
                 )))
             }
-            (Lie::WithholdSeed, Message::Proposal(proposal))
-                if !is_worth_showing(liar, &proposal.block) =>
+            (ByzantineFault::WithholdSeed, Message::Proposal(proposal))
+                if !gains_leadership(sender, &proposal.block) =>
             {
                 Vec::new()
             }
-            (Lie::Forge, message) => forge(liar, message),
-            (Lie::Withhold, message) => {
-                let mut said = liar.to_all(&message);
-                said.retain(|_| liar.rng.chance(500));
-                said
+            (ByzantineFault::Forge, message) => forge(sender, message),
+            (ByzantineFault::SelectiveOmission, message) => {
+                let mut outgoing = sender.to_all(&message);
+                outgoing.retain(|_| sender.rng.chance(500));
+                outgoing
             }
-            (Lie::Stale, message) => {
-                let mut said = liar.to_all(&message);
-                if let Some(old) = self.any(liar.rng) {
-                    said.extend(liar.to_all(&old));
+            (ByzantineFault::Replay, message) => {
+                let mut outgoing = sender.to_all(&message);
+                if let Some(old) = self.random_observed(sender.rng) {
+                    outgoing.extend(sender.to_all(&old));
                 }
-                said
+                outgoing
             }
-            (Lie::Impersonate, message) => {
-                let mut said = liar.to_all(&message);
-                if let Some(other) = self.any(liar.rng).map(|overheard| disguised(liar, overheard))
+            (ByzantineFault::Impersonate, message) => {
+                let mut outgoing = sender.to_all(&message);
+                if let Some(other) =
+                    self.random_observed(sender.rng).map(|observed| impersonated(sender, observed))
                 {
-                    said.extend(liar.to_all(&other));
+                    outgoing.extend(sender.to_all(&other));
                 }
-                said
+                outgoing
             }
-            (Lie::OutOfTurn, message) => {
-                let mut said = liar.to_all(&message);
-                let proposals = self.overheard.iter().rev();
+            (ByzantineFault::ProposeOutOfTurn, message) => {
+                let mut outgoing = sender.to_all(&message);
+                let proposals = self.observed.iter().rev();
                 let newest = proposals
                     .filter_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None })
                     .next();
                 if let Some(proposal) = newest {
-                    let view = proposal.view + liar.rng.range(0, 3);
-                    let block = later(&proposal.block);
-                    let key = &liar.world.keys[liar.seat].0;
+                    let view = proposal.view + sender.rng.range(0, 3);
+                    let block = conflicting_block(&proposal.block);
+                    let key = &sender.fixture.keys[sender.seat].0;
                     let own = Proposal::sign(view, block, proposal.justification.clone(), key);
-                    said.extend(liar.to_all(&Message::Proposal(own)));
+                    outgoing.extend(sender.to_all(&Message::Proposal(own)));
                 }
-                said
+                outgoing
             }
             (
-                Lie::IgnoreLock,
+                ByzantineFault::IgnoreLock,
                 Message::Proposal(Proposal {
                     view, block, justification: Some(justification), ..
                 }),
-            ) => self.propose_instead(liar, view, &block, justification),
+            ) => self.propose_instead(sender, view, &block, justification),
             (
-                Lie::BadJustification,
+                ByzantineFault::BadJustification,
                 Message::Proposal(Proposal {
                     view, block, justification: Some(justification), ..
                 }),
@@ -287,65 +289,76 @@ impl Conspiracy {
                     view,
                     prepared: None,
                 };
-                let change = change.sign(&liar.world.keys[liar.seat].0);
-                // Its own alone, many times; or beside it those of the others that bind nobody.
+                let change = change.sign(&sender.fixture.keys[sender.seat].0);
+                // Its own view change alone, many times, or with those of others that bind no
+                // leader.
                 let free = justification
                     .iter()
                     .filter(|c| c.change.prepared.is_none() && c.node != change.node);
-                let members: Vec<_> = match liar.rng.chance(500) {
-                    true => std::iter::repeat_n(change, liar.world.seats()).collect(),
+                let members: Vec<_> = match sender.rng.chance(500) {
+                    true => std::iter::repeat_n(change, sender.fixture.seats()).collect(),
                     false => free.cloned().chain([change.clone()]).collect(),
                 };
-                self.propose_instead(liar, view, &block, NewView::truncated(members))
+                self.propose_instead(sender, view, &block, NewView::truncated(members))
             }
-            (Lie::IgnoreLock | Lie::BadJustification, Message::Vote(signed)) => {
+            (
+                ByzantineFault::IgnoreLock | ByzantineFault::BadJustification,
+                Message::Vote(signed),
+            ) => {
                 let vote = signed.vote;
-                let Some(digest) = self.instead.get(&(vote.view, vote.digest)).copied() else {
-                    return liar.to_all(&Message::Vote(signed));
+                let Some(digest) = self.replacements.get(&(vote.view, vote.digest)).copied() else {
+                    return sender.to_all(&Message::Vote(signed));
                 };
                 let votes =
                     [Phase::Prepare, Phase::Commit].map(|phase| Vote { digest, phase, ..vote });
-                let said = votes.map(|vote| Message::Vote(SignedVote::sign(vote, liar.vote_key())));
-                said.iter().flat_map(|message| liar.to_all(message)).collect()
+                let outgoing =
+                    votes.map(|vote| Message::Vote(SignedVote::sign(vote, sender.vote_key())));
+                outgoing.iter().flat_map(|message| sender.to_all(message)).collect()
             }
-            (Lie::ForgeLock, Message::ViewChange { change, .. }) => {
+            (ByzantineFault::ForgeLock, Message::ViewChange { change, .. }) => {
                 let newest = self
-                    .overheard
+                    .observed
                     .iter()
                     .rev()
                     .find_map(|m| if let Message::Proposal(p) = m { Some(p) } else { None });
                 let Some(proposal) = newest else { return Vec::new() };
-                let (mut change, block) = (change.change, later(&proposal.block));
+                let (mut change, block) = (change.change, conflicting_block(&proposal.block));
                 let (chain, epoch, height) = (change.chain, change.epoch, change.height);
                 let (view, digest) = (change.view - 1, block.header.digest());
                 let vote = Vote { chain, epoch, height, view, phase: Phase::Prepare, digest };
                 let mut signers = [0; 32];
-                (0..liar.world.seats()).for_each(|seat| signers[seat / 8] |= 1 << (seat % 8));
-                let signature = liar.vote_key().sign(&vote.message());
+                (0..sender.fixture.seats()).for_each(|seat| signers[seat / 8] |= 1 << (seat % 8));
+                let signature = sender.vote_key().sign(&vote.message());
                 change.prepared = Some(Certificate { vote, signers, signature });
-                let change = change.sign(&liar.world.keys[liar.seat].0);
-                liar.to_all(&Message::ViewChange { change, block: Some(block) })
+                let change = change.sign(&sender.fixture.keys[sender.seat].0);
+                sender.to_all(&Message::ViewChange { change, block: Some(block) })
             }
-            (Lie::KeepCertificates, Message::Prepared(_) | Message::Finalised(_)) => Vec::new(),
-            (Lie::ForgeCertificates, message) => forge_certificate(liar, message),
-            (Lie::ChooseReceivers, message @ (Message::Prepared(_) | Message::Finalised(_))) => {
-                // The same half each time, so that it stays behind.
-                let mut said = liar.to_all(&message);
-                said.retain(|(to, _)| to % 2 == liar.seat % 2);
-                said
+            (
+                ByzantineFault::WithholdCertificates,
+                Message::PrepareCertificate(_) | Message::CommitCertificate(_),
+            ) => Vec::new(),
+            (ByzantineFault::ForgeCertificates, message) => forge_certificate(sender, message),
+            (
+                ByzantineFault::SelectiveCertificates,
+                message @ (Message::PrepareCertificate(_) | Message::CommitCertificate(_)),
+            ) => {
+                // The same half each time, so that these members stay behind.
+                let mut outgoing = sender.to_all(&message);
+                outgoing.retain(|(to, _)| to % 2 == sender.seat % 2);
+                outgoing
             }
-            (_, message) => liar.to_all(&message),
+            (_, message) => sender.to_all(&message),
         }
     }
 
-    /// The same kind of message for the other block.
-    fn other(&mut self, liar: &Liar<'_>, message: &Message) -> Message {
-        let (node_key, vote_key) = &liar.world.keys[liar.seat];
+    /// Returns the same kind of message for the other block.
+    fn conflicting_message(&mut self, sender: &ByzantineSender<'_>, message: &Message) -> Message {
+        let (node_key, vote_key) = &sender.fixture.keys[sender.seat];
         match message {
             Message::Proposal(proposal) => {
-                let block = later(&proposal.block);
+                let block = conflicting_block(&proposal.block);
                 let (first, second) = (proposal.block.header.digest(), block.header.digest());
-                self.twins.extend([(first, second), (second, first)]);
+                self.conflicting.extend([(first, second), (second, first)]);
                 Message::Proposal(Proposal::sign(
                     proposal.view,
                     block,
@@ -355,47 +368,47 @@ impl Conspiracy {
             }
             Message::Vote(signed) => {
                 let digest =
-                    self.twins.get(&signed.vote.digest).copied().unwrap_or(Digest([7; 32]));
+                    self.conflicting.get(&signed.vote.digest).copied().unwrap_or(Digest([7; 32]));
                 Message::Vote(SignedVote::sign(Vote { digest, ..signed.vote }, vote_key))
             }
             other => other.clone(),
         }
     }
 
-    /// A valid block of the liar's in place of the one that it is bound to, made in this view.
+    /// Makes a valid block of this member in place of the one that binds it, in this view.
     fn propose_instead(
         &mut self,
-        liar: &Liar<'_>,
+        sender: &ByzantineSender<'_>,
         view: View,
         bound: &Block,
         justification: NewView,
-    ) -> Said {
-        let key = &liar.world.keys[liar.seat].0;
+    ) -> Outgoing {
+        let key = &sender.fixture.keys[sender.seat].0;
         let mut block = bound.clone();
         block.header.view = view;
         block.header.proposer = key.id();
-        block.header.time_ms = liar.now_ms.max(block.header.time_ms + 1);
-        self.instead.insert((view, bound.header.digest()), block.header.digest());
-        liar.to_all(&Message::Proposal(Proposal::sign(view, block, Some(justification), key)))
+        block.header.time_ms = sender.now_ms.max(block.header.time_ms + 1);
+        self.replacements.insert((view, bound.header.digest()), block.header.digest());
+        sender.to_all(&Message::Proposal(Proposal::sign(view, block, Some(justification), key)))
     }
 
-    fn any(&self, rng: &mut Rng) -> Option<Message> {
-        self.overheard.get(rng.below(self.overheard.len().max(1))).cloned()
+    fn random_observed(&self, rng: &mut Rng) -> Option<Message> {
+        self.observed.get(rng.below(self.observed.len().max(1))).cloned()
     }
 }
 
-impl Liar<'_> {
-    fn to_all(&self, message: &Message) -> Said {
+impl ByzantineSender<'_> {
+    fn to_all(&self, message: &Message) -> Outgoing {
         self.receivers.iter().map(|to| (*to, message.clone())).collect()
     }
 
     fn vote_key(&self) -> &bls::SecretKey {
-        &self.world.keys[self.seat].1
+        &self.fixture.keys[self.seat].1
     }
 }
 
-/// The block that a message is about.
-fn named(message: &Message) -> Option<Digest> {
+/// Returns the block that a message concerns.
+fn subject_digest(message: &Message) -> Option<Digest> {
     match message {
         Message::Proposal(proposal) => Some(proposal.block.header.digest()),
         Message::Vote(signed) => Some(signed.vote.digest),
@@ -403,24 +416,27 @@ fn named(message: &Message) -> Option<Digest> {
     }
 }
 
-/// Another block that is as valid: one millisecond later.
-fn later(block: &Block) -> Block {
+/// Makes another block that is equally valid: one millisecond later.
+fn conflicting_block(block: &Block) -> Block {
     let mut block = block.clone();
     block.header.time_ms += 1;
     block
 }
 
-fn spoiled(liar: &mut Liar<'_>, mut block: Block) -> Block {
-    match liar.rng.range(0, 6) {
+fn corrupt_block(sender: &mut ByzantineSender<'_>, mut block: Block) -> Block {
+    match sender.rng.range(0, 6) {
         0 => block.header.state = Digest([1; 32]),
         1 => block.header.transactions = Digest([2; 32]),
         2 => block.header.parent = Digest([3; 32]),
         3 => block.header.time_ms += 1_000_000,
-        4 => block.header.proposer = liar.world.keys[(liar.seat + 1) % liar.world.seats()].0.id(),
+        4 => {
+            block.header.proposer =
+                sender.fixture.keys[(sender.seat + 1) % sender.fixture.seats()].0.id()
+        }
         _ => {
-            // A transaction whose signature is another's.
-            let mut forged = liar.world.transaction(0, UNSENT_NONCE, 0);
-            forged.signature = liar.world.transaction(1, UNSENT_NONCE, 0).signature;
+            // A transaction with the signature of another.
+            let mut forged = sender.fixture.transaction(0, UNSENT_NONCE, 0);
+            forged.signature = sender.fixture.transaction(1, UNSENT_NONCE, 0).signature;
             block.transactions = BoundedVec::truncated([forged]);
             block.header.transactions = transactions_root(&block.transactions);
         }
@@ -428,146 +444,158 @@ fn spoiled(liar: &mut Liar<'_>, mut block: Block) -> Block {
     block
 }
 
-/// A block with a seed or proof that its term does not have.
-fn wrongly_drawn(liar: &mut Liar<'_>, mut block: Block) -> Block {
+/// Makes a block with a seed or proof that does not belong to its term.
+fn corrupt_seed(sender: &mut ByzantineSender<'_>, mut block: Block) -> Block {
     let header = &mut block.header;
     let prove = |seat: usize, height, seed: &Digest| {
-        liar.world.vrf_keys[seat].prove(&seed::input(&header.chain, height, seed)).ok()
+        sender.fixture.vrf_keys[seat]
+            .prove(&leader_seed::vrf_input(&header.chain, height, seed))
+            .ok()
     };
-    let kind = liar.rng.range(0, 5);
+    let kind = sender.rng.range(0, 5);
     header.proof = match (kind, header.proof) {
-        // The seed of a term of its own choice; with a proof that fits it, where one is due.
+        // The seed of another term, with a matching proof where one is due.
         (0, due) => {
-            let seed = Digest([liar.rng.draw() as u8; 32]);
-            let proof = due.and_then(|_| prove(liar.seat, header.height, &seed));
+            let seed = Digest([sender.rng.next_u64() as u8; 32]);
+            let proof = due.and_then(|_| prove(sender.seat, header.height, &seed));
             header.seed = seed;
             proof
         }
-        // None is due.
-        (_, None) => prove(liar.seat, header.height, &header.seed),
+        // No proof is due.
+        (_, None) => prove(sender.seat, header.height, &header.seed),
         (1, Some(_)) => None,
-        (2, Some(_)) => prove((liar.seat + 1) % liar.world.seats(), header.height, &header.seed),
-        (3, Some(_)) => prove(liar.seat, header.height.saturating_sub(4), &header.seed),
+        (2, Some(_)) => {
+            prove((sender.seat + 1) % sender.fixture.seats(), header.height, &header.seed)
+        }
+        (3, Some(_)) => prove(sender.seat, header.height.saturating_sub(4), &header.seed),
         (_, Some(mut proof)) => {
-            proof.0[liar.rng.below(proof.0.len())] ^= 1;
+            proof.0[sender.rng.below(proof.0.len())] ^= 1;
             Some(proof)
         }
     };
     block
 }
 
-/// Whether the next term, by the seed that a block makes, has more first views for the liar than
-/// its share. Blocks that make none are.
-fn is_worth_showing(liar: &Liar<'_>, block: &Block) -> bool {
-    let (header, start) = (&block.header, &liar.world.start);
-    let Some(seed) = seed::after(header).ok().filter(|_| header.proof.is_some()) else {
+/// Whether the next term, by the seed that follows from this block, gives this seat more first
+/// views than its share. True for blocks from which no seed follows.
+fn gains_leadership(sender: &ByzantineSender<'_>, block: &Block) -> bool {
+    let (header, start) = (&block.header, &sender.fixture.genesis);
+    let Some(seed) = leader_seed::next(header).ok().filter(|_| header.proof.is_some()) else {
         return true;
     };
-    let heights = 1..=start.params.term_blocks;
+    let heights = 1..=start.params.leader_term_blocks;
     let led = heights
-        .filter(|n| leader(&start.committee, &seed, header.height + n, 0) == liar.seat)
+        .filter(|n| leader(&start.committee, &seed, header.height + n, 0) == sender.seat)
         .count() as u64;
     led * start.committee.weight()
-        > start.params.term_blocks * start.committee.seats()[liar.seat].weight
+        > start.params.leader_term_blocks * start.committee.seats()[sender.seat].weight
 }
 
-/// Another member's message, as if this liar had said it, or as if somebody else had.
-fn disguised(liar: &mut Liar<'_>, message: Message) -> Message {
-    let (node_key, vote_key) = &liar.world.keys[liar.seat];
-    let resign = liar.rng.chance(300);
+/// Rewrites another member's message as if this seat, or a third one, had sent it.
+fn impersonated(sender: &mut ByzantineSender<'_>, message: Message) -> Message {
+    let (node_key, vote_key) = &sender.fixture.keys[sender.seat];
+    let resign = sender.rng.chance(300);
     match message {
         Message::Vote(signed) if resign => Message::Vote(SignedVote::sign(signed.vote, vote_key)),
         Message::ViewChange { change, block } if resign => {
             let mut own = change.change.sign(node_key);
-            own.node = liar.world.keys[liar.rng.below(liar.world.seats())].0.id();
+            own.node = sender.fixture.keys[sender.rng.below(sender.fixture.seats())].0.id();
             Message::ViewChange { change: own, block }
         }
         other => other,
     }
 }
 
-fn forge(liar: &mut Liar<'_>, message: Message) -> Said {
-    let (node_key, vote_key) = &liar.world.keys[liar.seat];
-    let mut said = liar.to_all(&message);
+fn forge(sender: &mut ByzantineSender<'_>, message: Message) -> Outgoing {
+    let (node_key, vote_key) = &sender.fixture.keys[sender.seat];
+    let mut outgoing = sender.to_all(&message);
     match message {
         Message::Vote(signed) => {
             let mut vote = signed.vote;
-            vote.view = liar.rng.pick(&[vote.view + 1, vote.view + 3, u64::MAX]);
-            vote.height = liar.rng.pick(&[vote.height, vote.height + 1, vote.height + 2, u64::MAX]);
-            vote.digest = Digest([liar.rng.draw() as u8; 32]);
+            vote.view = sender.rng.pick(&[vote.view + 1, vote.view + 3, u64::MAX]);
+            vote.height =
+                sender.rng.pick(&[vote.height, vote.height + 1, vote.height + 2, u64::MAX]);
+            vote.digest = Digest([sender.rng.next_u64() as u8; 32]);
             let signature = vote_key.sign(&vote.message());
-            said.extend(liar.to_all(&Message::Vote(SignedVote { vote, signature })));
+            outgoing.extend(sender.to_all(&Message::Vote(SignedVote { vote, signature })));
             let certificate = Certificate { vote, signers: [0x0f; 32], signature };
-            said.extend(liar.to_all(&Message::Finalised(certificate)));
+            outgoing.extend(sender.to_all(&Message::CommitCertificate(certificate)));
         }
         Message::ViewChange { change, block } => {
             let mut change = change.change;
-            change.view = liar.rng.pick(&[change.view + 1, u64::MAX]);
+            change.view = sender.rng.pick(&[change.view + 1, u64::MAX]);
             let change = change.sign(node_key);
-            said.extend(liar.to_all(&Message::ViewChange { change, block }));
+            outgoing.extend(sender.to_all(&Message::ViewChange { change, block }));
         }
         Message::Proposal(proposal) => {
-            // A view that nobody has justified.
+            // A view that no view changes justify.
             let early = Proposal::sign(proposal.view + 4, proposal.block, None, node_key);
-            said.extend(liar.to_all(&Message::Proposal(early)));
+            outgoing.extend(sender.to_all(&Message::Proposal(early)));
         }
-        Message::Finalised(_) | Message::Prepared(_) => {}
+        Message::CommitCertificate(_) | Message::PrepareCertificate(_) => {}
     }
-    said
+    outgoing
 }
 
-/// Certificates that do not hold, beside the true message or in its place.
-fn forge_certificate(liar: &mut Liar<'_>, message: Message) -> Said {
+/// Makes invalid certificates, beside the true message or in its place.
+fn forge_certificate(sender: &mut ByzantineSender<'_>, message: Message) -> Outgoing {
     let mut all = [0; 32];
-    (0..liar.world.seats()).for_each(|seat| all[seat / 8] |= 1 << (seat % 8));
+    (0..sender.fixture.seats()).for_each(|seat| all[seat / 8] |= 1 << (seat % 8));
     let everybody: Vec<usize> =
-        (0..liar.world.keys.len()).filter(|member| *member != liar.seat).collect();
+        (0..sender.fixture.keys.len()).filter(|member| *member != sender.seat).collect();
     let to_everybody = |certificate: Certificate| {
-        let message = Message::Prepared(certificate);
-        everybody.iter().map(move |to| (*to, message.clone())).collect::<Said>()
+        let message = Message::PrepareCertificate(certificate);
+        everybody.iter().map(move |to| (*to, message.clone())).collect::<Outgoing>()
     };
     match message {
-        // Before anybody can have one: half of the members hear of this block, half of another.
+        // Before any certificate can exist: half of the members receive one for this block, half
+        // for another.
         Message::Vote(signed) if signed.vote.phase == Phase::Prepare => {
-            let signature = liar.vote_key().sign(&signed.vote.message());
+            let signature = sender.vote_key().sign(&signed.vote.message());
             let certificate = |digest| Certificate {
                 vote: Vote { digest, ..signed.vote },
                 signers: all,
                 signature,
             };
-            let mut said = liar.to_all(&message);
-            let digest = if liar.rng.chance(500) {
+            let mut outgoing = sender.to_all(&message);
+            let digest = if sender.rng.chance(500) {
                 signed.vote.digest
             } else {
-                Digest([liar.rng.draw() as u8; 32])
+                Digest([sender.rng.next_u64() as u8; 32])
             };
-            said.extend(to_everybody(certificate(digest)));
-            said
+            outgoing.extend(to_everybody(certificate(digest)));
+            outgoing
         }
-        Message::Prepared(mut certificate) => {
-            match liar.rng.range(0, 3) {
-                0 => certificate.signature = bls::Signature([liar.rng.draw() as u8; 48]),
+        Message::PrepareCertificate(mut certificate) => {
+            match sender.rng.range(0, 3) {
+                0 => certificate.signature = bls::Signature([sender.rng.next_u64() as u8; 48]),
                 1 => certificate.signers = [0; 32],
                 _ => certificate.vote.view += 1,
             }
-            liar.to_all(&Message::Prepared(certificate))
+            sender.to_all(&Message::PrepareCertificate(certificate))
         }
-        Message::Finalised(mut certificate) => {
-            certificate.vote.digest = Digest([liar.rng.draw() as u8; 32]);
-            liar.to_all(&Message::Finalised(certificate))
+        Message::CommitCertificate(mut certificate) => {
+            certificate.vote.digest = Digest([sender.rng.next_u64() as u8; 32]);
+            sender.to_all(&Message::CommitCertificate(certificate))
         }
-        message => liar.to_all(&message),
+        message => sender.to_all(&message),
     }
 }
 
-/// The members that a message goes to, of those that its sender takes for all.
-pub fn receivers(world: &World, audience: &[NodeId], member: usize, to: To) -> Vec<usize> {
+/// Returns the members that receive a message, if it is addressed to all members that the sender
+/// knows.
+pub fn receivers(
+    fixture: &ChainFixture,
+    audience: &[NodeId],
+    member: usize,
+    to: Recipient,
+) -> Vec<usize> {
     match to {
-        To::All => audience
+        Recipient::All => audience
             .iter()
-            .filter_map(|node| world.member(node))
+            .filter_map(|node| fixture.member(node))
             .filter(|other| *other != member)
             .collect(),
-        To::One(node) => world.member(&node).into_iter().collect(),
+        Recipient::One(node) => fixture.member(&node).into_iter().collect(),
     }
 }

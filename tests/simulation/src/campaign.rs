@@ -1,16 +1,19 @@
-//! Many runs, spread over the cores, and what came of them. The order of seeds, not of threads,
-//! fixes the result.
+//! Campaigns: many runs, spread over the cores, and their results. The order of seeds, not of
+//! threads, fixes the result.
 
 use crate::{
-    bugs::{BUGS, Bug},
-    cluster::{Cluster, Pipeline, Profile, Setup},
-    directed,
-    disk::Fate,
-    month::{self, Availability},
+    chain_fixture::ChainFixture,
+    cluster::{Cluster, PipelineProfile, Setup, VoteRoutingProfile},
+    disk::WriteFate,
+    fault_profile::{
+        CHAIN_CONFIG, PATIENT_CONFIG, churn_profile, churn_setup, mixed_profile, random_setup, run,
+        run_fault_free, run_mutant,
+    },
+    mutants::{MUTANTS, Mutant},
     network::Regions,
+    scenarios,
+    soak::{self, Availability},
     twins,
-    weather::{PACE, PATIENT, calm, churn_setup, churn_weather, draw_setup, mixed, run, run_bug},
-    world::World,
 };
 use std::{
     collections::BTreeMap,
@@ -20,59 +23,59 @@ use std::{
     },
 };
 use tequio_core::{
-    crypto::hash::{Context, hash_of},
+    crypto::hash::{HashContext, hash_of},
     types::Digest,
 };
 
-/// One run of a campaign, enough to repeat it.
+/// One run of a campaign, with everything needed to repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
-    /// Chance, with so many seats.
+pub enum SimulationRun {
+    /// A run with random faults and this many seats.
     Chaos(usize, u64),
-    /// Chance, with so many seats at first, and members that come and go.
+    /// A run with random faults, this many seats at first, and membership changes.
     Churn(usize, u64),
-    /// Nothing goes wrong: how long does a decision take?
-    Calm(Calm, u64),
-    /// So many days of ordinary trouble, with members that come and go or without.
-    Month {
-        /// How many.
+    /// A run without faults, which measures how long a decision takes.
+    FaultFree(FaultFreeRun, u64),
+    /// A soak of this many days, with or without membership changes.
+    Soak {
+        /// Number of days.
         days: u64,
-        /// Where votes go.
-        profile: Profile,
-        /// Whether members come and go.
+        /// Recipients of votes.
+        profile: VoteRoutingProfile,
+        /// Whether members join and leave.
         churn: bool,
-        /// Of all chance.
+        /// Seed of all random choices.
         seed: u64,
     },
-    /// Twins.
+    /// A run with twins.
     Twins(u64),
-    /// A schedule made by hand, by its number.
-    Directed(usize),
+    /// A scenario, by its number.
+    Scenario(usize),
     /// A crash at the n-th write of a host, with each fate.
     CrashAtWrite(usize, u64),
-    /// The same seed by pairings and without must leave the same trace.
+    /// Runs with and without pairings from the same seed, which must leave the same trace.
     SameTrace(usize, u64),
-    /// This fault of the implementation must be found by some seed from here on, within so many.
-    Found(Bug, u64, u64),
+    /// A mutant that one of the next seeds must find; the number of seeds is bounded.
+    FindMutant(Mutant, u64, u64),
 }
 
-/// A run in which nothing goes wrong.
+/// Parameters of a run without faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calm {
-    /// Seats.
+pub struct FaultFreeRun {
+    /// Number of seats.
     pub nodes: usize,
-    /// Where they stand.
+    /// Locations of the hosts.
     pub regions: Regions,
-    /// Where they send their votes.
-    pub profile: Profile,
-    /// Which of them open a height ahead.
-    pub pipeline: Pipeline,
-    /// From one transaction to the next.
+    /// Recipients of votes.
+    pub profile: VoteRoutingProfile,
+    /// Which hosts pipeline.
+    pub pipeline: PipelineProfile,
+    /// Interval between transactions.
     pub every_ms: u64,
 }
 
-impl Job {
-    /// The command that runs it again.
+impl SimulationRun {
+    /// Returns the command that repeats the run.
     pub fn command(self) -> String {
         match self {
             Self::Chaos(nodes, seed) => {
@@ -81,7 +84,7 @@ impl Job {
             Self::Churn(nodes, seed) => {
                 format!("cargo xtask simulate --churn --nodes {nodes} --seed {seed}")
             }
-            Self::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed) => {
+            Self::FaultFree(FaultFreeRun { nodes, regions, profile, pipeline, every_ms }, seed) => {
                 let (regions, profile, pipeline) =
                     (regions.name(), profile.name(), pipeline.name());
                 format!(
@@ -89,7 +92,7 @@ impl Job {
                      --every-ms {every_ms} --seed {seed}"
                 )
             }
-            Self::Month { days, profile, churn, seed } => {
+            Self::Soak { days, profile, churn, seed } => {
                 let churn = if churn { " --churn" } else { "" };
                 format!(
                     "cargo xtask simulate --days {days}{churn} --profile {} --seed {seed}",
@@ -97,34 +100,34 @@ impl Job {
                 )
             }
             Self::Twins(seed) => format!("cargo xtask simulate --twins --seed {seed}"),
-            Self::Directed(number) => format!("cargo xtask simulate --directed {number}"),
+            Self::Scenario(number) => format!("cargo xtask simulate --directed {number}"),
             Self::CrashAtWrite(host, nth) => {
                 format!("cargo xtask simulate --crash-at-write {host}:{nth}")
             }
             Self::SameTrace(nodes, seed) => {
                 format!("cargo xtask simulate --nodes {nodes} --same-trace --seed {seed}")
             }
-            Self::Found(bug, ..) => format!("cargo xtask simulate --bug {bug:?}"),
+            Self::FindMutant(mutant, ..) => format!("cargo xtask simulate --bug {mutant:?}"),
         }
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Heights that became final.
     pub decisions: u64,
-    /// By kind.
+    /// Injected faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Heights whose collector did not answer in time, by host.
     pub fallbacks: u64,
     /// Votes for a block of the next height, by host and height.
-    pub ahead: u64,
-    /// Those of them that were in vain.
-    pub orphaned: u64,
-    /// Views given up.
+    pub pipelined_votes: u64,
+    /// Pipelined votes whose block became an orphan.
+    pub orphaned_votes: u64,
+    /// Abandoned views.
     pub view_changes: u64,
-    /// Of all that happened.
+    /// Hash over all events.
     pub trace: Digest,
     /// Virtual time, milliseconds.
     pub virtual_ms: u64,
@@ -134,16 +137,16 @@ pub struct Outcome {
     pub submit_ms: Vec<u32>,
     /// Transactions that became final.
     pub included: u64,
-    /// Time that all cores have worked.
+    /// Processor time of all cores.
     pub cpu_us: u64,
-    /// What all hosts have said.
+    /// Bytes that all hosts have sent.
     pub bytes: u64,
-    /// Of runs that measure it.
+    /// Availability, for runs that measure it.
     pub availability: Option<Availability>,
-    /// What broke.
+    /// The broken rule.
     pub violation: Option<String>,
-    /// A bug that was found, and by what.
-    pub found: Option<(Bug, String)>,
+    /// A mutant that was found, and the rule that found it.
+    pub found: Option<(Mutant, String)>,
 }
 
 impl Outcome {
@@ -151,11 +154,11 @@ impl Outcome {
         Self {
             decisions: cluster.checkers.height(),
             fallbacks: cluster.fallbacks,
-            ahead: cluster.ahead,
-            orphaned: cluster.orphaned,
+            pipelined_votes: cluster.pipelined_votes,
+            orphaned_votes: cluster.orphaned_votes,
             view_changes: cluster.view_changes,
             trace: cluster.checkers.trace,
-            virtual_ms: cluster.now_us / 1000 - crate::world::GENESIS_MS,
+            virtual_ms: cluster.now_us / 1000 - crate::chain_fixture::GENESIS_MS,
             violation: cluster.checkers.violation,
             latencies_ms: cluster.latencies_ms,
             submit_ms: cluster.submit_ms,
@@ -171,8 +174,8 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.decisions += other.decisions;
         self.fallbacks += other.fallbacks;
-        self.ahead += other.ahead;
-        self.orphaned += other.orphaned;
+        self.pipelined_votes += other.pipelined_votes;
+        self.orphaned_votes += other.orphaned_votes;
         self.view_changes += other.view_changes;
         self.virtual_ms += other.virtual_ms;
         self.latencies_ms.extend(other.latencies_ms);
@@ -183,7 +186,7 @@ impl Outcome {
         if let Some(availability) = other.availability {
             self.availability.get_or_insert_default().add(&availability);
         }
-        self.trace = hash_of(Context::Vote, &(self.trace, other.trace));
+        self.trace = hash_of(HashContext::Vote, &(self.trace, other.trace));
         other
             .faults
             .into_iter()
@@ -193,22 +196,25 @@ impl Outcome {
 }
 
 /// Runs one job.
-pub fn perform(job: Job) -> Outcome {
+pub fn execute(job: SimulationRun) -> Outcome {
     match job {
-        Job::Chaos(nodes, seed) => {
-            let world = World::of(nodes, PACE);
-            Outcome::of(run(world, draw_setup(world, seed), mixed(seed)))
+        SimulationRun::Chaos(nodes, seed) => {
+            let fixture = ChainFixture::of(nodes, CHAIN_CONFIG);
+            Outcome::of(run(fixture, random_setup(fixture, seed), mixed_profile(seed)))
         }
-        Job::Churn(nodes, seed) => {
-            let world = World::of(nodes, PACE);
-            Outcome::of(run(world, churn_setup(world, seed), churn_weather(seed)))
+        SimulationRun::Churn(nodes, seed) => {
+            let fixture = ChainFixture::of(nodes, CHAIN_CONFIG);
+            Outcome::of(run(fixture, churn_setup(fixture, seed), churn_profile(seed)))
         }
-        Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed) => {
-            let setup = Setup { regions, profile, pipeline, ..Setup::calm(seed) };
-            Outcome::of(calm(World::of(nodes, PATIENT), setup, every_ms))
+        SimulationRun::FaultFree(
+            FaultFreeRun { nodes, regions, profile, pipeline, every_ms },
+            seed,
+        ) => {
+            let setup = Setup { regions, profile, pipeline, ..Setup::fault_free(seed) };
+            Outcome::of(run_fault_free(ChainFixture::of(nodes, PATIENT_CONFIG), setup, every_ms))
         }
-        Job::Month { days, profile, churn, seed } => {
-            let (cluster, availability) = month::run(days, seed, profile, churn, |day, so_far| {
+        SimulationRun::Soak { days, profile, churn, seed } => {
+            let (cluster, availability) = soak::run(days, seed, profile, churn, |day, so_far| {
                 let percent = |per_100_000: u64| per_100_000 as f64 / 1000.0;
                 eprintln!(
                     "{}: day {day} of {days}, {} clients, {:.3} % served, {:.3} % within the bound",
@@ -228,32 +234,32 @@ pub fn perform(job: Job) -> Outcome {
             }
             Outcome { availability: Some(availability), ..Outcome::of(cluster) }
         }
-        Job::Twins(seed) => Outcome::of(twins::run(seed, false)),
-        Job::Directed(number) => {
-            let schedule = directed::schedule(number, None);
+        SimulationRun::Twins(seed) => Outcome::of(twins::run(seed, false)),
+        SimulationRun::Scenario(number) => {
+            let schedule = scenarios::scenario(number, None);
             schedule.map_or_else(Outcome::default, |(_, cluster)| Outcome::of(cluster))
         }
-        Job::CrashAtWrite(host, nth) => {
+        SimulationRun::CrashAtWrite(host, nth) => {
             let mut sum = Outcome::default();
-            for fate in [Fate::Lost, Fate::Kept, Fate::Torn] {
-                sum.add(Outcome::of(directed::crash_at_write(host, nth, fate)));
+            for fate in [WriteFate::Lost, WriteFate::Kept, WriteFate::Torn] {
+                sum.add(Outcome::of(scenarios::crash_at_write(host, nth, fate)));
             }
             sum
         }
-        Job::SameTrace(nodes, seed) => same_trace(nodes, seed),
-        Job::Found(bug, from, count) => found(bug, from, count),
+        SimulationRun::SameTrace(nodes, seed) => same_trace(nodes, seed),
+        SimulationRun::FindMutant(mutant, from, count) => find_mutant(mutant, from, count),
     }
 }
 
 fn same_trace(nodes: usize, seed: u64) -> Outcome {
-    let world = World::of(nodes, PACE);
+    let fixture = ChainFixture::of(nodes, CHAIN_CONFIG);
     let [mut fast, slow] = [false, true].map(|pairings| {
-        // Members come and go in every other run.
-        let (setup, weather) = match seed % 2 {
-            0 => (draw_setup(world, seed), mixed(seed)),
-            _ => (churn_setup(world, seed), churn_weather(seed / 2)),
+        // Every other run has membership changes.
+        let (setup, fault_profile) = match seed % 2 {
+            0 => (random_setup(fixture, seed), mixed_profile(seed)),
+            _ => (churn_setup(fixture, seed), churn_profile(seed / 2)),
         };
-        Outcome::of(run(world, Setup { pairings, ..setup }, weather))
+        Outcome::of(run(fixture, Setup { pairings, ..setup }, fault_profile))
     });
     if fast.trace != slow.trace {
         fast.violation =
@@ -262,45 +268,45 @@ fn same_trace(nodes: usize, seed: u64) -> Outcome {
     fast
 }
 
-fn found(bug: Bug, from: u64, count: u64) -> Outcome {
-    let world = World::of(4, PACE);
+fn find_mutant(mutant: Mutant, from: u64, count: u64) -> Outcome {
+    let fixture = ChainFixture::of(4, CHAIN_CONFIG);
     let mut sum = Outcome::default();
     for (name, cluster) in
-        (0..directed::COUNT).filter_map(|number| directed::schedule(number, Some(bug)))
+        (0..scenarios::COUNT).filter_map(|number| scenarios::scenario(number, Some(mutant)))
     {
         if let Some(violation) = cluster.checkers.violation {
-            sum.found = Some((bug, format!("schedule \"{name}\": {violation}")));
+            sum.found = Some((mutant, format!("schedule \"{name}\": {violation}")));
             return sum;
         }
     }
     for seed in from..from + count {
-        let outcome = Outcome::of(run_bug(world, seed, bug, mixed(seed)));
+        let outcome = Outcome::of(run_mutant(fixture, seed, mutant, mixed_profile(seed)));
         if let Some(violation) = &outcome.violation {
-            sum.found = Some((bug, format!("seed {seed}: {violation}")));
+            sum.found = Some((mutant, format!("seed {seed}: {violation}")));
             return sum;
         }
         sum.add(outcome);
     }
     sum.violation =
-        Some(format!("campaign: {bug:?} was not found by {count} seeds from {from} on"));
+        Some(format!("campaign: {mutant:?} was not found by {count} seeds from {from} on"));
     sum
 }
 
 /// The results of a campaign.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Runs.
+    /// Number of runs.
     pub runs: u64,
-    /// All of them together, in the order of the jobs.
+    /// The merged results, in the order of the jobs.
     pub sum: Outcome,
-    /// Each broken run, with what broke.
-    pub violations: Vec<(Job, String)>,
-    /// Each fault of the implementation that was found, and by what.
-    pub found: Vec<(Bug, String)>,
+    /// Each broken run, with the broken rule.
+    pub violations: Vec<(SimulationRun, String)>,
+    /// Each mutant that was found, and the rule that found it.
+    pub found: Vec<(Mutant, String)>,
 }
 
 /// Runs all jobs on all cores.
-pub fn run_all(jobs: &[Job], threads: usize) -> Report {
+pub fn run_all(jobs: &[SimulationRun], threads: usize) -> Report {
     let next = AtomicUsize::new(0);
     let outcomes: Mutex<BTreeMap<usize, Outcome>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -309,7 +315,7 @@ pub fn run_all(jobs: &[Job], threads: usize) -> Report {
                 while let Some((at, job)) = Some(next.fetch_add(1, Ordering::Relaxed))
                     .and_then(|at| Some((at, jobs.get(at)?)))
                 {
-                    let outcome = perform(*job);
+                    let outcome = execute(*job);
                     if let Some(violation) = &outcome.violation {
                         eprintln!("violation: {violation}\n  again: {}", job.command());
                     }
@@ -328,23 +334,27 @@ pub fn run_all(jobs: &[Job], threads: usize) -> Report {
     report
 }
 
-/// Runs with chance.
-pub fn chaos(nodes: usize, from: u64, seeds: u64) -> Vec<Job> {
-    (from..from + seeds).map(|seed| Job::Chaos(nodes, seed)).collect()
+/// Returns runs with random faults.
+pub fn chaos(nodes: usize, from: u64, seeds: u64) -> Vec<SimulationRun> {
+    (from..from + seeds).map(|seed| SimulationRun::Chaos(nodes, seed)).collect()
 }
 
-/// Runs with chance and members that come and go.
-pub fn churn(nodes: usize, from: u64, seeds: u64) -> Vec<Job> {
-    (from..from + seeds).map(|seed| Job::Churn(nodes, seed)).collect()
+/// Returns runs with random faults and membership changes.
+pub fn churn(nodes: usize, from: u64, seeds: u64) -> Vec<SimulationRun> {
+    (from..from + seeds).map(|seed| SimulationRun::Churn(nodes, seed)).collect()
 }
 
-/// Every fault of the implementation must be found.
-pub fn all_bugs(seeds_each: u64) -> Vec<Job> {
-    BUGS.into_iter().map(|bug| Job::Found(bug, 60_000, seeds_each)).collect()
+/// Returns runs that must find every mutant.
+pub fn all_mutants(seeds_each: u64) -> Vec<SimulationRun> {
+    MUTANTS
+        .into_iter()
+        .map(|mutant| SimulationRun::FindMutant(mutant, 60_000, seeds_each))
+        .collect()
 }
 
-/// Schedules made by hand, and a crash at each of the first writes of each host.
-pub fn schedules(writes: u64) -> Vec<Job> {
-    let crashes = (0..4).flat_map(|host| (1..=writes).map(move |nth| Job::CrashAtWrite(host, nth)));
-    (0..directed::COUNT).map(Job::Directed).chain(crashes).collect()
+/// Returns all scenarios, and a crash at each of the first writes of each host.
+pub fn scenarios_and_crashes(writes: u64) -> Vec<SimulationRun> {
+    let crashes =
+        (0..4).flat_map(|host| (1..=writes).map(move |nth| SimulationRun::CrashAtWrite(host, nth)));
+    (0..scenarios::COUNT).map(SimulationRun::Scenario).chain(crashes).collect()
 }

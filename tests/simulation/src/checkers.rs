@@ -1,18 +1,18 @@
-//! What must hold, whoever lies and whatever breaks. Each rule is checked as soon as it can be
-//! broken.
+//! Rules that must hold whatever the faults. Each rule is checked as soon as it can be broken.
 
 use crate::{
-    oath::Oaths,
-    order,
-    world::{CLOCK_SKEW_MS_MAX, World},
+    chain_fixture::{CLOCK_SKEW_MS_MAX, ChainFixture},
+    leader_oracle,
+    protocol_monitor::ProtocolMonitor,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
     consensus::{Finalised, Offence},
-    crypto::hash::{Context, hash_of},
+    crypto::hash::{HashContext, hash_of},
     ledger::{
-        Committee, Crime, MemberStatus, Phase, TransactionError, block::transactions_root, epoch,
-        genesis::Checkpoint, seed, transaction::TransactionId,
+        Committee, ConvictionReason, MemberStatus, Phase, TransactionError,
+        block::transactions_root, epoch, genesis::Checkpoint, leader_seed,
+        transaction::TransactionId,
     },
     light::{LightClient, LightError, Progress},
     types::{Digest, Epoch, Height, NodeId, TimeMs, Unverified, View},
@@ -22,48 +22,48 @@ use tequio_core::{
     },
 };
 
-/// Heights whose votes are still watched, below the newest final one of the slowest host.
-const OATHS_BEHIND: Height = 64;
+/// Heights below the newest final one of the slowest host whose votes are still checked.
+const MONITOR_HEIGHTS: Height = 64;
 
-/// Correct clocks are ahead of the world's by at most this, in any weather.
+/// Largest lead of a correct clock over the true time, in any fault profile.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 1_100;
 
-/// One decision.
+/// A decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Decided {
-    /// The block.
+    /// The digest of the block.
     pub digest: Digest,
-    /// Its time.
+    /// The time of the block.
     pub time_ms: TimeMs,
-    /// When the first correct host had it, in world time.
+    /// The true time at which the first correct host had the block.
     pub at_us: u64,
-    /// The seed of the next block, where this one's proof gives one.
+    /// The seed of the next block, if the proof of this block gives one.
     next_seed: Option<Digest>,
 }
 
 /// The checkers of one run.
 #[derive(Debug)]
 pub struct Checkers {
-    world: &'static World,
-    /// By height, as the first correct host decided it.
+    fixture: &'static ChainFixture,
+    /// Decisions by height, as the first correct host made them.
     pub decided: BTreeMap<Height, Decided>,
-    /// What clients have asked for, since it was last forgotten.
+    /// Transactions that clients have submitted, since the last reset.
     pub submitted: BTreeSet<TransactionId>,
-    /// What of it is final.
+    /// Those of them that are final.
     pub included: BTreeSet<TransactionId>,
     correct: BTreeSet<NodeId>,
-    /// Who was blamed for what.
+    /// Blamed members, with the reasons.
     pub offences: Vec<(NodeId, Offence)>,
-    /// Seats that the ledger would convict, and of what.
-    pub crimes: BTreeSet<(usize, Crime)>,
+    /// Seats that the ledger would convict, with the evidence.
+    pub conviction_reasons: BTreeSet<(usize, ConvictionReason)>,
     /// The first broken rule.
     pub violation: Option<String>,
-    /// Of all that happened, in order: equal for equal seeds.
+    /// Hash over all events in order: equal for equal seeds.
     pub trace: Digest,
-    oaths: Oaths,
-    /// Follows every new final header, like a browser.
+    monitor: ProtocolMonitor,
+    /// A light client that follows every new final header, like a browser.
     light: LightClient,
-    /// By epoch.
+    /// Committees by epoch.
     committees: BTreeMap<Epoch, Committee>,
     /// The committee handover of each epoch that has ended.
     pub handovers: Vec<CommitteeHandover>,
@@ -72,103 +72,103 @@ pub struct Checkers {
 }
 
 impl Checkers {
-    /// Of a run in which these seats are at fault.
-    pub fn new(world: &'static World, faulty: &[usize]) -> Self {
-        let correct = (0..world.keys.len()).filter(|seat| !faulty.contains(seat));
-        let genesis = &world.start.header;
+    /// Creates the checkers of a run in which these seats are faulty.
+    pub fn new(fixture: &'static ChainFixture, faulty: &[usize]) -> Self {
+        let correct = (0..fixture.keys.len()).filter(|seat| !faulty.contains(seat));
+        let genesis = &fixture.genesis.header;
         let (digest, time_ms, next_seed) =
-            (genesis.digest(), genesis.time_ms, Some(order::first_seed(&genesis.chain)));
+            (genesis.digest(), genesis.time_ms, Some(leader_oracle::first_seed(&genesis.chain)));
         let first = Decided { digest, time_ms, at_us: genesis.time_ms * 1000, next_seed };
         let (committee, trust_ms) =
-            (world.start.committee.record().clone(), world.start.params.trust_period_ms);
+            (fixture.genesis.committee.record().clone(), fixture.genesis.params.trust_period_ms);
         let checkpoint = Checkpoint::new(genesis.clone(), None, committee, trust_ms);
         Self {
-            world,
+            fixture,
             decided: BTreeMap::from([(0, first)]),
             submitted: BTreeSet::new(),
             included: BTreeSet::new(),
-            correct: correct.map(|seat| world.keys[seat].0.id()).collect(),
+            correct: correct.map(|seat| fixture.keys[seat].0.id()).collect(),
             offences: Vec::new(),
-            crimes: BTreeSet::new(),
+            conviction_reasons: BTreeSet::new(),
             violation: None,
             trace: Digest::default(),
-            oaths: Oaths::default(),
+            monitor: ProtocolMonitor::default(),
             light: LightClient::start(&checkpoint.encode(), None, genesis.time_ms).unwrap(),
-            committees: BTreeMap::from([(0, world.start.committee.clone())]),
+            committees: BTreeMap::from([(0, fixture.genesis.committee.clone())]),
             handovers: Vec::new(),
             stored: BTreeMap::new(),
         }
     }
 
-    /// A rule is broken; the first one counts.
+    /// Records a broken rule; only the first one counts.
     pub fn fail(&mut self, what: String) {
         self.violation.get_or_insert(what);
     }
 
-    /// Something happened.
-    pub fn note(&mut self, what: &impl borsh::BorshSerialize) {
-        self.trace = hash_of(Context::Vote, &(self.trace, what));
+    /// Adds an event to the trace.
+    pub fn record_event(&mut self, what: &impl borsh::BorshSerialize) {
+        self.trace = hash_of(HashContext::Vote, &(self.trace, what));
     }
 
-    /// A host says something, truthful or not.
-    pub fn said(&mut self, seat: usize, is_correct: bool, message: &Message) {
-        let world = self.world;
-        let (height, said) = (message.height(), epoch_of(message));
-        let due = epoch::of(&world.start.params, height);
+    /// Checks a message of any host, correct or Byzantine.
+    pub fn message_sent(&mut self, seat: usize, is_correct: bool, message: &Message) {
+        let fixture = self.fixture;
+        let (height, named) = (message.height(), epoch_of(message));
+        let due = epoch::at_height(&fixture.genesis.params, height);
         if !is_correct {
             return self
-                .oaths
-                .hear(seat, message, self.committees.get(&due), |node| world.member(node));
+                .monitor
+                .observe(seat, message, self.committees.get(&due), |node| fixture.member(node));
         }
-        if said != due {
+        if named != due {
             return self.fail(format!(
-                "epoch: member {seat} says epoch {said} of height {height}, which is of {due}"
+                "epoch: member {seat} names epoch {named} for height {height}, which is of {due}"
             ));
         }
         let Some(committee) = self.committees.get(&due) else {
-            return self.fail(format!(
-                "epoch: member {seat} speaks of epoch {due}, which no turn has begun"
-            ));
+            return self
+                .fail(format!("epoch: member {seat} names epoch {due}, which has not begun"));
         };
-        let is_seated = committee.seat_of(&world.keys[seat].0.id()).is_some();
-        if !is_seated && !matches!(message, Message::Finalised(_)) {
+        let is_seated = committee.seat_of(&fixture.keys[seat].0.id()).is_some();
+        if !is_seated && !matches!(message, Message::CommitCertificate(_)) {
             return self
                 .fail(format!("epoch: member {seat} has no seat in epoch {due} and decides"));
         }
         let below = height.saturating_sub(1);
         let is_ahead = !self.decided.contains_key(&below);
         if is_ahead
-            && (seed::ends_term(&world.start.params, below)
+            && (leader_seed::ends_leader_term(&fixture.genesis.params, below)
                 || !self.decided.contains_key(&(height.saturating_sub(2))))
         {
-            return self
-                .fail(format!("oath: member {seat} speaks of height {height} before its time"));
+            return self.fail(format!(
+                "protocol: member {seat} sends messages of height {height} too early"
+            ));
         }
         if let Err(broken) =
-            self.oaths.say(seat, message, is_ahead, committee, |node| world.member(node))
+            self.monitor.check_sent(seat, message, is_ahead, committee, |node| fixture.member(node))
         {
             self.fail(broken);
         }
     }
 
-    /// A correct host has locked a block.
-    pub fn locked(&mut self, seat: usize, height: Height, view: View, digest: Digest) {
+    /// Records that a correct host has locked a block.
+    pub fn block_locked(&mut self, seat: usize, height: Height, view: View, digest: Digest) {
         if view == 0 {
-            self.oaths.locked(seat, height, digest);
+            self.monitor.record_lock(seat, height, digest);
         }
     }
 
-    /// A correct host says that a block is final.
+    /// Checks a block that a correct host has reported as final.
     pub fn finalised(&mut self, host: usize, finalised: &Finalised, now_us: u64) {
         let Finalised { block, certificate, outcome } = finalised;
         let header = &block.header;
         let digest = header.digest();
-        self.note(&(host as u64, digest));
+        self.record_event(&(host as u64, digest));
         let decision = Decided {
             digest,
             time_ms: header.time_ms,
             at_us: now_us,
-            next_seed: order::seed_after(header),
+            next_seed: leader_oracle::seed_after(header),
         };
         let is_first = !self.decided.contains_key(&header.height);
         let first = *self.decided.entry(header.height).or_insert(decision);
@@ -181,14 +181,14 @@ impl Checkers {
                 header.height
             ));
         }
-        // What a light client would believe, and follow where it is new.
+        // A light client must accept the header, and follow it if it is new.
         let shown = Unverified::new(FinalHeader {
             header: header.clone(),
             certificate: Some(certificate.clone()),
         });
-        let due = epoch::of(&self.world.start.params, header.height);
+        let due = epoch::at_height(&self.fixture.genesis.params, header.height);
         let verdict = self.committees.get(&due).map(|committee| {
-            let (chain, vote) = (&self.world.start.chain, &certificate.vote);
+            let (chain, vote) = (&self.fixture.genesis.chain, &certificate.vote);
             let same = (vote.height, vote.digest) == (header.height, digest) && header.epoch == due;
             same && Unverified::new(certificate.clone())
                 .verify(chain, Phase::Commit, committee)
@@ -201,12 +201,13 @@ impl Checkers {
             ));
         }
         match self.light.follow(shown, now_us / 1000) {
-            Ok(Progress::EpochEnd) if is_first => self.turned(finalised, now_us / 1000),
+            Ok(Progress::EpochEnd) if is_first => self.epoch_ended(finalised, now_us / 1000),
             Ok(Progress::Advanced | Progress::Known | Progress::Older | Progress::EpochEnd)
-            | Err(LightError::Past(_)) => {}
+            | Err(LightError::PastEpoch(_)) => {}
             Err(error) => self.fail(format!("light: {error}")),
         }
-        let next = self.committees.get(&epoch::of(&self.world.start.params, header.height + 1));
+        let next =
+            self.committees.get(&epoch::at_height(&self.fixture.genesis.params, header.height + 1));
         if next.is_none_or(|committee| committee.record().digest() != header.next_committee) {
             self.fail(format!(
                 "epoch: height {} names another committee for the next block",
@@ -218,7 +219,7 @@ impl Checkers {
                 let (seed, committee) = (parent.next_seed, self.committees.get(&due));
                 let fault = seed
                     .zip(committee)
-                    .map(|(seed, committee)| order::fault(header, committee, &seed));
+                    .map(|(seed, committee)| leader_oracle::header_error(header, committee, &seed));
                 if let Some(what) = fault.unwrap_or(Some("follows a proof that gives no seed")) {
                     self.fail(format!("order: the block of height {} {what}", header.height));
                 }
@@ -231,7 +232,9 @@ impl Checkers {
                 header.height
             ));
         }
-        if header.proof.is_some() != seed::ends_term(&self.world.start.params, header.height) {
+        if header.proof.is_some()
+            != leader_seed::ends_leader_term(&self.fixture.genesis.params, header.height)
+        {
             self.fail(format!(
                 "seed: height {} bears a proof where none is due, or none",
                 header.height
@@ -240,17 +243,17 @@ impl Checkers {
         if header.time_ms > now_us / 1000 + CLOCK_SKEW_MS_MAX + CLOCK_AHEAD_MS_MAX {
             self.fail(format!("time: the block of height {} is from the future", header.height));
         }
-        // Only what clients have asked for, and that only once.
+        // A block contains only transactions that clients have submitted, each once.
         for (signed, receipt) in block.transactions.iter().zip(&outcome.receipts) {
             let id = signed.id();
             if !self.submitted.contains(&id) {
                 self.fail(format!(
-                    "validity: height {} has a transaction that nobody submitted",
+                    "validity: height {} has a transaction that no client submitted",
                     header.height
                 ));
             }
-            // What fails for what it asks is done with, too.
-            let is_done = !matches!(receipt.result, Err(TransactionError::Nonce { .. }));
+            // A transaction that fails when it is executed is final, too.
+            let is_done = !matches!(receipt.result, Err(TransactionError::WrongNonce { .. }));
             if is_first && is_done && !self.included.insert(id) {
                 self.fail(format!(
                     "validity: height {} applies a transaction again",
@@ -260,16 +263,16 @@ impl Checkers {
         }
     }
 
-    /// The end of an epoch: the next committee is one that may follow, and those who are gone still
-    /// answer for what they did.
-    fn turned(&mut self, finalised: &Finalised, now_ms: TimeMs) {
+    /// Checks the end of an epoch: the next committee must be allowed to follow, and members that
+    /// have left must still have a locked bond.
+    fn epoch_ended(&mut self, finalised: &Finalised, now_ms: TimeMs) {
         let (header, state) = (&finalised.block.header, &finalised.outcome.state);
         let next = header.epoch + 1;
         let Some(record) = state.committee(next) else {
             return self.fail(format!("epoch: no committee follows at height {}", header.height));
         };
         let before = &self.committees[&header.epoch];
-        let committee = match before.successor(record.clone(), &self.world.start.chain) {
+        let committee = match before.successor(record.clone(), &self.fixture.genesis.chain) {
             Ok(committee) => committee,
             Err(error) => {
                 return self.fail(format!("possession: the committee of epoch {next}: {error}"));
@@ -279,20 +282,20 @@ impl Checkers {
         if !epoch::overlaps(old, committee.seats()) {
             return self.fail(format!("overlap: epoch {next} keeps too little of the one before"));
         }
-        // A conviction takes a seat at once, and what it leaves comes into balance at the next
-        // turns.
-        if self.crimes.is_empty() && !epoch::is_balanced(committee.seats()) {
+        // A conviction removes a seat at once, and the remaining weights come into balance at the
+        // next epoch boundaries.
+        if self.conviction_reasons.is_empty() && !epoch::is_balanced(committee.seats()) {
             return self.fail(format!("share: a seat of epoch {next} can stop the others alone"));
         }
-        for gone in old.iter().filter(|seat| committee.seat_of(&seat.node).is_none()) {
-            let is_bound = state.account(&gone.node).is_some_and(|account| account.bond > 0);
+        for former in old.iter().filter(|seat| committee.seat_of(&seat.node).is_none()) {
+            let is_bound = state.account(&former.node).is_some_and(|account| account.bond > 0);
             let waits = matches!(
-                state.member(&gone.node).map(|member| member.status),
-                Some(MemberStatus::Unbonding { until_ms }) if until_ms > header.time_ms + self.world.start.params.trust_period_ms / 2
+                state.member(&former.node).map(|member| member.status),
+                Some(MemberStatus::Unbonding { until_ms }) if until_ms > header.time_ms + self.fixture.genesis.params.trust_period_ms / 2
             );
-            if state.conviction(&gone.node).is_none() && !(is_bound && waits) {
+            if state.conviction(&former.node).is_none() && !(is_bound && waits) {
                 return self
-                    .fail(format!("bond: {:?} has left and answers for nothing", gone.node));
+                    .fail(format!("bond: {:?} has left and answers for nothing", former.node));
             }
         }
         let header = FinalHeader {
@@ -307,11 +310,11 @@ impl Checkers {
         self.committees.insert(next, committee);
     }
 
-    /// A client that knows the first committee only follows the handovers to the last one, and
-    /// accepts its newest header.
+    /// Checks that a client with only the first committee can follow the handovers to the last one
+    /// and accept its newest header.
     pub fn follow_handovers(&mut self) {
-        let (world, newest) = (self.world, self.light.head().clone());
-        let start = &world.start;
+        let (fixture, newest) = (self.fixture, self.light.head().clone());
+        let start = &fixture.genesis;
         let (committee, trust_ms) =
             (start.committee.record().clone(), start.params.trust_period_ms);
         let checkpoint = Checkpoint::new(start.header.clone(), None, committee, trust_ms).encode();
@@ -327,15 +330,15 @@ impl Checkers {
         }
     }
 
-    /// A correct host has acknowledged that a block is stored.
+    /// Records that a correct host has acknowledged a block as stored.
     pub fn stored(&mut self, host: usize, height: Height) {
         self.stored.insert(host, height);
         if let Some(lowest) = self.stored.values().min() {
-            self.oaths.forget_below(lowest.saturating_sub(OATHS_BEHIND));
+            self.monitor.prune_below(lowest.saturating_sub(MONITOR_HEIGHTS));
         }
     }
 
-    /// A correct host starts with this store.
+    /// Checks the store with which a correct host starts.
     pub fn restarted(&mut self, host: usize, height: Height, digest: &Digest) {
         if self.stored.get(&host).is_some_and(|stored| *stored > height) {
             self.fail(format!(
@@ -347,19 +350,21 @@ impl Checkers {
         }
     }
 
-    /// Correct members blame liars only.
+    /// Checks that correct members blame only Byzantine ones.
     pub fn offence(&mut self, by: usize, peer: NodeId, offence: &Offence) {
         if self.correct.contains(&peer) {
             self.fail(format!("blame: host {by} accuses the correct {peer:?}: it {offence}"));
         }
         if let Some(evidence) = offence.evidence() {
-            let start = &self.world.start;
+            let start = &self.fixture.genesis;
             let verdict = self
                 .committees
                 .get(&evidence.epoch())
                 .map(|c| evidence.verify(&peer, &start.chain, c));
-            match (verdict, self.world.member(&peer)) {
-                (Some(Ok(crime)), Some(seat)) => drop(self.crimes.insert((seat, crime))),
+            match (verdict, self.fixture.member(&peer)) {
+                (Some(Ok(crime)), Some(seat)) => {
+                    self.conviction_reasons.insert((seat, crime));
+                }
                 (verdict, _) => self.fail(format!(
                     "evidence: host {by}'s does not convince the ledger: {verdict:?}"
                 )),
@@ -368,24 +373,27 @@ impl Checkers {
         self.offences.push((peer, offence.clone()));
     }
 
-    /// Nobody speaks of heights this far below any more, nor of who was blamed there.
-    pub fn forget_below(&mut self, height: Height) {
-        self.committees = self.committees.split_off(&epoch::of(&self.world.start.params, height));
+    /// Drops the records of heights this far below, about which no message or blame can follow.
+    pub fn prune_below(&mut self, height: Height) {
+        self.committees =
+            self.committees.split_off(&epoch::at_height(&self.fixture.genesis.params, height));
         self.offences.clear();
     }
 
-    /// The newest decision.
+    /// Returns the newest decision.
     pub fn height(&self) -> Height {
         self.decided.keys().next_back().copied().unwrap_or_default()
     }
 }
 
-/// The epoch that a message names.
+/// Returns the epoch that a message names.
 fn epoch_of(message: &Message) -> Epoch {
     match message {
         Message::Proposal(proposal) => proposal.block.header.epoch,
         Message::Vote(signed) => signed.vote.epoch,
         Message::ViewChange { change, .. } => change.change.epoch,
-        Message::Finalised(certificate) | Message::Prepared(certificate) => certificate.vote.epoch,
+        Message::CommitCertificate(certificate) | Message::PrepareCertificate(certificate) => {
+            certificate.vote.epoch
+        }
     }
 }

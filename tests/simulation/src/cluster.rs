@@ -1,25 +1,25 @@
-//! Virtual time: a queue of what happens next, and hosts that hear, compute, write, crash and come
-//! back. The same seed gives the same run, on any machine.
+//! Virtual time: a queue of events, and hosts that receive, compute, write, crash and restart. The
+//! same seed gives the same run, on any machine.
 
 use crate::{
-    adversary::{Conspiracy, Lie},
-    bugs::Bug,
+    adversary::{ByzantineFault, Coalition},
+    chain_fixture::{ChainFixture, GENESIS_MS},
     checkers::Checkers,
-    disk::{Fate, Write},
+    disk::{Write, WriteFate},
     host::Host,
+    mutants::Mutant,
     network::{Network, Regions},
     random::Rng,
-    world::{GENESIS_MS, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tequio_core::{
-    consensus::{self, BuildBlock, Input, VotesTo},
-    crypto::bls::known,
-    ledger::{Block, Certificate, SignedTransaction, TransactionId, fault},
+    consensus::{self, BuildBlock, Input, VoteRouting},
+    crypto::bls::known_secrets,
+    ledger::{Block, Certificate, SignedTransaction, TransactionId, mutation},
     types::{Height, NodeId, Unverified, Verified},
 };
 
-/// A run that handles more than this for each pair of hosts turns in circles.
+/// A run that handles more events than this for each pair of hosts is in an endless loop.
 const EVENTS_PER_PAIR_MAX: usize = 60_000;
 /// Blocks in an answer to a peer that is behind.
 const SYNC_BLOCKS: usize = 8;
@@ -28,7 +28,7 @@ mod churn;
 mod events;
 
 #[allow(clippy::large_enum_variant)]
-enum Happening {
+enum SimulationEvent {
     Deliver {
         host: usize,
         from: NodeId,
@@ -38,8 +38,8 @@ enum Happening {
         host: usize,
         life: u32,
     },
-    /// Its core has time again.
-    Ready {
+    /// The core of the host is idle again.
+    CoreIdle {
         host: usize,
         life: u32,
     },
@@ -47,7 +47,7 @@ enum Happening {
         host: usize,
         life: u32,
     },
-    /// A disk that acknowledges too early gets to it at last.
+    /// A disk that acknowledges too early completes the write.
     WrittenLate {
         host: usize,
         life: u32,
@@ -58,7 +58,7 @@ enum Happening {
         life: u32,
         wanted: BuildBlock,
     },
-    Asked {
+    SyncRequested {
         host: usize,
         by: usize,
         life: u32,
@@ -70,8 +70,8 @@ enum Happening {
         from: NodeId,
         blocks: Vec<(Block, Certificate)>,
     },
-    /// Time to ask somebody whether there are new blocks.
-    Look {
+    /// It is time to ask a peer for new blocks.
+    PollPeers {
         host: usize,
     },
     Submitted {
@@ -80,26 +80,26 @@ enum Happening {
     },
 }
 
-/// Where the hosts of a run send their votes.
+/// Recipients of the votes of a run's hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// All to all.
+pub enum VoteRoutingProfile {
+    /// Every host sends its votes to all.
     All,
-    /// All to the collector.
+    /// Every host sends its votes to the collector.
     Collectors,
-    /// Every other host to the collector, as while a committee changes from one way to the other.
+    /// Every other host sends its votes to the collector, as while a committee changes its routing.
     Mixed,
 }
 
-impl Profile {
-    /// By its name on the command line.
+impl VoteRoutingProfile {
+    /// Finds a value by its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
         [Self::All, Self::Collectors, Self::Mixed]
             .into_iter()
             .find(|profile| profile.name() == name)
     }
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -108,37 +108,37 @@ impl Profile {
         }
     }
 
-    fn votes_to(self, host: usize) -> VotesTo {
+    fn vote_routing(self, host: usize) -> VoteRouting {
         match self {
-            Self::Collectors => VotesTo::Collectors,
-            Self::Mixed if host.is_multiple_of(2) => VotesTo::Collectors,
-            Self::All | Self::Mixed => VotesTo::All,
+            Self::Collectors => VoteRouting::Collectors,
+            Self::Mixed if host.is_multiple_of(2) => VoteRouting::Collectors,
+            Self::All | Self::Mixed => VoteRouting::All,
         }
     }
 }
 
-/// Which hosts open a height before the one below is decided.
+/// Which hosts pipeline, that is, open a height before the one below is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pipeline {
-    /// All of them wherever they may.
+pub enum PipelineProfile {
+    /// All hosts, wherever the rules allow it.
     On,
-    /// None.
+    /// No host.
     Off,
-    /// All of them where it pays.
+    /// All hosts, where it is worthwhile.
     Auto,
-    /// Two of three wherever they may, the others not.
+    /// Two of three hosts wherever the rules allow it, the others never.
     Mixed,
 }
 
-impl Pipeline {
-    /// By its name on the command line.
+impl PipelineProfile {
+    /// Finds a value by its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
         [Self::On, Self::Off, Self::Auto, Self::Mixed]
             .into_iter()
             .find(|pipeline| pipeline.name() == name)
     }
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::On => "on",
@@ -158,105 +158,108 @@ impl Pipeline {
     }
 }
 
-/// How a run is set up.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Of all chance.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Where the hosts stand.
+    /// Locations of the hosts.
     pub regions: Regions,
-    /// What is wrong with which seat.
-    pub lies: BTreeMap<usize, Lie>,
-    /// Seats that two hosts have the keys of.
+    /// The fault of each Byzantine seat.
+    pub byzantine: BTreeMap<usize, ByzantineFault>,
+    /// Seats whose keys two hosts have.
     pub twins: Vec<usize>,
-    /// Where hosts send their votes.
-    pub profile: Profile,
+    /// Recipients of the hosts' votes.
+    pub profile: VoteRoutingProfile,
     /// Which hosts open a height before the one below is decided.
-    pub pipeline: Pipeline,
-    /// A fault of the implementation.
-    pub bug: Option<Bug>,
-    /// Members join, leave and change their keys.
+    pub pipeline: PipelineProfile,
+    /// A deliberate fault of the implementation.
+    pub mutant: Option<Mutant>,
+    /// Whether members join, leave and change their keys.
     pub churn: bool,
-    /// Verifies every signature by pairings, as a check of the faster way.
+    /// Verifies every signature by pairings, as a check of the faster method.
     pub pairings: bool,
 }
 
 impl Setup {
-    /// Nobody lies, nothing is broken.
-    pub fn calm(seed: u64) -> Self {
-        let (lies, twins) = (BTreeMap::new(), Vec::new());
-        let (profile, pipeline, bug) = (Profile::All, Pipeline::On, None);
+    /// A run without Byzantine members and without faults.
+    pub fn fault_free(seed: u64) -> Self {
+        let (byzantine, twins) = (BTreeMap::new(), Vec::new());
+        let (profile, pipeline, mutant) = (VoteRoutingProfile::All, PipelineProfile::On, None);
         Self {
             seed,
             regions: Regions::Site,
-            lies,
+            byzantine,
             twins,
             profile,
             pipeline,
-            bug,
+            mutant,
             churn: false,
             pairings: false,
         }
     }
 }
 
-/// All hosts, and the world around them.
+/// All hosts, and their simulated surroundings.
 pub struct Cluster {
     /// Keys and genesis.
-    pub world: &'static World,
-    /// All chance.
+    pub fixture: &'static ChainFixture,
+    /// Source of all random choices.
     pub rng: Rng,
-    /// The world's time.
+    /// The true time.
     pub now_us: u64,
-    /// Between the hosts.
+    /// The network between the hosts.
     pub network: Network,
-    /// One for each seat, then the twins.
+    /// One host for each seat, then the twins.
     pub hosts: Vec<Host>,
-    /// What must hold.
+    /// The rules that must hold.
     pub checkers: Checkers,
-    /// What went wrong, by kind.
+    /// Number of injected faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Hosts whose collector did not answer in time, once for each height.
+    /// Heights at which a host's collector did not answer in time, counted for each host.
     pub fallbacks: u64,
     /// Votes for a block of the next height, by host and height.
-    pub ahead: u64,
-    /// Those of them that were in vain.
-    pub orphaned: u64,
-    /// So much waits for every machine, as the hosts say; otherwise what does.
-    pub waiting: Option<usize>,
-    /// How often who hears nothing of new blocks asks for them, where members come and go: from
-    /// one of these to the other.
-    pub look_us: (u64, u64),
-    /// By how much all cores are slower than the one that was measured.
+    pub pipelined_votes: u64,
+    /// Pipelined votes whose block became an orphan.
+    pub orphaned_votes: u64,
+    /// Number of waiting inputs that every host reports to its machine; the real number if `None`.
+    pub pending_override: Option<usize>,
+    /// Where the committee changes: bounds of the interval after which a host that has received no
+    /// new block requests blocks.
+    pub poll_interval_us: (u64, u64),
+    /// Factor by which all cores are slower than the measured one.
     pub slowness: u64,
-    /// Views that were given up by anybody.
+    /// Abandoned views of all hosts.
     pub view_changes: u64,
-    /// From the first proposal of a height until each correct host has it, milliseconds.
+    /// From the first proposal of a height until each correct host has the final block,
+    /// milliseconds.
     pub latencies_ms: Vec<u32>,
-    /// From a client's call until a correct host has its transaction final, milliseconds, for each
-    /// of both.
+    /// From a client's call until a correct host has its transaction final, milliseconds; a sample
+    /// for each client and host.
     pub submit_ms: Vec<u32>,
-    /// By the time of a client's call: when the first correct host had its transaction final.
+    /// The time at which the first correct host had a transaction final, by the time of the
+    /// client's call.
     pub served_us: BTreeMap<u64, u64>,
-    /// Time that the hosts' cores have worked.
+    /// Processor time of all hosts.
     pub cpu_us: u64,
-    /// What the hosts have said to each other, by receiver.
+    /// Bytes that the hosts have sent, counted once for each receiver.
     pub bytes: u64,
     /// Crashes this host in the middle of its n-th write.
-    pub crash_at_write: Option<(usize, u64, Fate)>,
+    pub crash_at_write: Option<(usize, u64, WriteFate)>,
     /// Writes that were begun, by host.
     pub writes: Vec<u64>,
-    lies: BTreeMap<usize, Lie>,
+    byzantine: BTreeMap<usize, ByzantineFault>,
     twins: Vec<usize>,
-    bug: Option<Bug>,
-    /// Members come and go: the reserves have hosts, and whoever hears nothing asks.
+    mutant: Option<Mutant>,
+    /// Whether the committee changes: the reserve members have hosts, and a host without new blocks
+    /// requests them.
     churn: bool,
     /// Members that were reported.
     reported: BTreeSet<NodeId>,
-    conspiracy: Conspiracy,
-    queue: BTreeMap<(u64, u64), Happening>,
+    coalition: Coalition,
+    queue: BTreeMap<(u64, u64), SimulationEvent>,
     sequence: u64,
-    handled: usize,
+    events_handled: usize,
     nonces: Vec<u64>,
     member_nonces: Vec<u64>,
     pending: Vec<Verified<SignedTransaction>>,
@@ -266,35 +269,38 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts all hosts.
-    pub fn new(world: &'static World, setup: Setup) -> Self {
-        let Setup { seed, regions, lies, twins, profile, pipeline, bug, churn, pairings } = setup;
-        known::learn(world.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings));
-        fault::put(bug.and_then(Bug::of_core));
+    pub fn new(fixture: &'static ChainFixture, setup: Setup) -> Self {
+        let Setup { seed, regions, byzantine, twins, profile, pipeline, mutant, churn, pairings } =
+            setup;
+        known_secrets::register(
+            fixture.seat_keys.iter().flatten().map(|keys| &keys.vote).filter(|_| !pairings),
+        );
+        mutation::set_active(mutant.and_then(Mutant::core_mutation));
         let mut rng = Rng::new(seed);
-        let members = if churn { world.keys.len() } else { world.seats() };
+        let members = if churn { fixture.keys.len() } else { fixture.seats() };
         let seats = (0..members).chain(twins.iter().copied());
-        let mut hosts: Vec<_> = seats.map(|seat| Host::new(world, seat, &mut rng)).collect();
+        let mut hosts: Vec<_> = seats.map(|seat| Host::new(fixture, seat, &mut rng)).collect();
         hosts.iter_mut().for_each(|host| {
-            host.disk.keeps_committee = bug == Some(Bug::CommitteeStands);
-            host.disk.cuts_log = bug == Some(Bug::LogCutAtBlock);
+            host.disk.keeps_first_committee = mutant == Some(Mutant::CommitteeStands);
+            host.disk.clears_log_at_block = mutant == Some(Mutant::LogCutAtBlock);
         });
         hosts.iter_mut().enumerate().for_each(|(number, host)| {
-            host.config.votes_to = profile.votes_to(number);
+            host.config.vote_routing = profile.vote_routing(number);
             host.config.pipeline = pipeline.of(number);
         });
-        let faulty: Vec<usize> = lies.keys().chain(&twins).copied().collect();
+        let faulty: Vec<usize> = byzantine.keys().chain(&twins).copied().collect();
         let mut cluster = Self {
-            world,
+            fixture,
             rng,
             now_us: (GENESIS_MS + 10) * 1000,
             network: Network::new(hosts.len(), regions),
-            checkers: Checkers::new(world, &faulty),
+            checkers: Checkers::new(fixture, &faulty),
             faults: BTreeMap::new(),
             fallbacks: 0,
-            ahead: 0,
-            orphaned: 0,
-            waiting: None,
-            look_us: (150_000, 400_000),
+            pipelined_votes: 0,
+            orphaned_votes: 0,
+            pending_override: None,
+            poll_interval_us: (150_000, 400_000),
             slowness: 1,
             view_changes: 0,
             latencies_ms: Vec::new(),
@@ -305,52 +311,52 @@ impl Cluster {
             crash_at_write: None,
             writes: vec![0; hosts.len()],
             hosts,
-            lies,
+            byzantine,
             twins,
-            bug,
+            mutant,
             churn,
             reported: BTreeSet::new(),
-            conspiracy: Conspiracy::default(),
+            coalition: Coalition::default(),
             queue: BTreeMap::new(),
             sequence: 0,
-            handled: 0,
-            nonces: vec![0; world.clients.len()],
-            member_nonces: vec![0; world.keys.len()],
+            events_handled: 0,
+            nonces: vec![0; fixture.clients.len()],
+            member_nonces: vec![0; fixture.keys.len()],
             pending: Vec::new(),
             proposed_us: BTreeMap::new(),
             submitted_us: BTreeMap::new(),
         };
         (0..cluster.hosts.len()).for_each(|host| cluster.restart(host));
         if churn {
-            (0..cluster.hosts.len()).for_each(|host| cluster.look_again(host));
+            (0..cluster.hosts.len()).for_each(|host| cluster.schedule_poll(host));
         }
         cluster
     }
 
-    /// Whether members come and go.
+    /// Whether the committee changes.
     pub fn churns(&self) -> bool {
         self.churn
     }
 
-    /// Whether nothing is wrong with a host's seat.
+    /// Whether a host's seat is correct.
     pub fn is_correct(&self, host: usize) -> bool {
         let seat = self.hosts[host].seat;
-        !self.lies.contains_key(&seat) && !self.twins.contains(&seat)
+        !self.byzantine.contains_key(&seat) && !self.twins.contains(&seat)
     }
 
-    /// What is wrong with a host's seat.
-    pub fn lie(&self, host: usize) -> Option<Lie> {
-        self.lies.get(&self.hosts[host].seat).copied()
+    /// Returns the fault of a host's seat.
+    pub fn byzantine_fault(&self, host: usize) -> Option<ByzantineFault> {
+        self.byzantine.get(&self.hosts[host].seat).copied()
     }
 
-    /// A seat that lies takes up another lie.
-    pub fn lie_otherwise(&mut self, seat: usize, lie: Lie) {
-        if let Some(old) = self.lies.get_mut(&seat) {
-            *old = lie;
+    /// Gives a Byzantine seat another fault.
+    pub fn change_byzantine_fault(&mut self, seat: usize, fault: ByzantineFault) {
+        if let Some(old) = self.byzantine.get_mut(&seat) {
+            *old = fault;
         }
     }
 
-    /// Runs for so long, or until a rule is broken.
+    /// Runs for a duration of virtual time, or until a rule is broken.
     pub fn run_ms(&mut self, ms: u64) {
         self.run_until(self.now_us + ms * 1000);
     }
@@ -364,25 +370,25 @@ impl Cluster {
             };
             let ((at_us, _), happening) = entry.remove_entry();
             self.now_us = self.now_us.max(at_us);
-            self.happen(happening);
-            self.handled += 1;
-            if self.handled > EVENTS_PER_PAIR_MAX * self.hosts.len() * self.hosts.len() {
-                self.checkers.fail("progress: turns in circles".into());
+            self.handle_event(happening);
+            self.events_handled += 1;
+            if self.events_handled > EVENTS_PER_PAIR_MAX * self.hosts.len() * self.hosts.len() {
+                self.checkers.fail("progress: the run is in an endless loop".into());
             }
         }
         self.now_us = self.now_us.max(end_us);
     }
 
-    /// Forgets how much has happened: for runs that are long on purpose.
-    pub fn forget_events(&mut self) {
-        self.handled = 0;
+    /// Resets the event counter, for runs that are long on purpose.
+    pub fn reset_event_count(&mut self) {
+        self.events_handled = 0;
         let included = &self.checkers.included;
         self.pending.retain(|transaction| !included.contains(&transaction.id()));
     }
 
-    /// Replays what all hosts have stored but for the newest `keep` blocks, and lets go of it on
-    /// all disks: for runs whose blocks would fill the memory.
-    pub fn fold(&mut self, keep: Height) {
+    /// Replays the blocks that all hosts have stored, except the newest `keep`, and drops them from
+    /// all disks. Without this, long runs would fill the memory.
+    pub fn compact_disks(&mut self, keep: Height) {
         let living = || (0..self.hosts.len()).filter(|host| !self.hosts[*host].is_dead);
         let Some(lowest) = living().map(|host| self.hosts[host].disk.height()).min() else {
             return;
@@ -392,12 +398,12 @@ impl Cluster {
         if height <= disk.base.header.height {
             return;
         }
-        let Some(base) = disk.replay(self.world, height) else {
+        let Some(base) = disk.replay(self.fixture, height) else {
             return self
                 .checkers
                 .fail(format!("replay: host {first}'s blocks lead to another state"));
         };
-        // What is replayed of one is replayed of all who have the same blocks.
+        // A replay for one host holds for all hosts that have the same blocks.
         let headers =
             |host: usize| self.hosts[host].disk.blocks.iter().map(|(block, _)| &block.header);
         let same =
@@ -407,17 +413,20 @@ impl Cluster {
                 .checkers
                 .fail(format!("agreement: the disks of hosts {first} and {other} differ"));
         }
-        self.hosts.iter_mut().filter(|host| !host.is_dead).for_each(|host| host.disk.rebase(&base));
-        self.checkers.forget_below(height);
+        self.hosts
+            .iter_mut()
+            .filter(|host| !host.is_dead)
+            .for_each(|host| host.disk.prune_to(&base));
+        self.checkers.prune_below(height);
     }
 
-    /// Whether all correct hosts have stored a height and all that clients have asked for is final.
+    /// Whether all correct hosts have stored a height and all submitted transactions are final.
     pub fn caught_up(&self, height: Height) -> bool {
         self.heights().first().is_none_or(|lowest| *lowest >= height)
             && self.checkers.included.len() == self.checkers.submitted.len()
     }
 
-    /// The heights of the correct hosts' disks, lowest first.
+    /// Returns the heights of the correct hosts' disks, lowest first.
     pub fn heights(&self) -> Vec<Height> {
         let correct = (0..self.hosts.len()).filter(|host| self.is_correct(*host));
         let mut heights: Vec<_> = correct.map(|host| self.hosts[host].disk.height()).collect();
@@ -425,61 +434,64 @@ impl Cluster {
         heights
     }
 
-    /// A client's next transaction reaches every mempool.
+    /// Submits a client's next transaction to every mempool.
     pub fn submit(&mut self, client: usize) {
-        let signed = self.world.transaction(client, self.nonces[client], self.checkers.height());
+        let signed = self.fixture.transaction(client, self.nonces[client], self.checkers.height());
         self.nonces[client] += 1;
-        self.spread(signed);
+        self.broadcast_transaction(signed);
     }
 
-    /// A host says whether its processors are contended. It forgets that when it crashes.
-    pub fn contend(&mut self, host: usize, is_contended: bool) {
-        self.feed(host, Input::Contended(is_contended));
+    /// Reports to a host whether its processors are contended. A crash resets this.
+    pub fn set_contended(&mut self, host: usize, is_contended: bool) {
+        self.enqueue_input(host, Input::Contended(is_contended));
     }
 
-    pub(crate) fn spread(&mut self, signed: SignedTransaction) {
+    pub(crate) fn broadcast_transaction(&mut self, signed: SignedTransaction) {
         self.checkers.submitted.insert(signed.id());
         self.submitted_us.insert(signed.id(), self.now_us);
-        let Ok(transaction) = Unverified::new(signed).verify(&self.world.start.chain) else {
+        let Ok(transaction) = Unverified::new(signed).verify(&self.fixture.genesis.chain) else {
             return;
         };
         self.pending.push(transaction.clone());
         for host in 0..self.hosts.len() {
             let at_us = self.now_us + self.rng.range(500, 60_000);
-            self.at(at_us, Happening::Submitted { host, transaction: transaction.clone() });
+            self.schedule(
+                at_us,
+                SimulationEvent::Submitted { host, transaction: transaction.clone() },
+            );
         }
     }
 
-    /// A host loses its memory, and perhaps what it was writing.
+    /// Crashes a host: it loses its memory, and perhaps the write in progress.
     pub fn crash(&mut self, host: usize) {
-        let fate = self.rng.pick(&[Fate::Lost, Fate::Kept, Fate::Torn]);
+        let fate = self.rng.pick(&[WriteFate::Lost, WriteFate::Kept, WriteFate::Torn]);
         self.crash_with(host, fate);
     }
 
-    /// Likewise, with a fate for what it was writing.
-    pub fn crash_with(&mut self, host: usize, fate: Fate) {
+    /// Crashes a host, with a given fate for the write in progress.
+    pub fn crash_with(&mut self, host: usize, fate: WriteFate) {
         if self.hosts[host].replica.is_none() {
             return;
         }
-        self.fault("crash");
+        self.count_fault("crash");
         if let Some(write) = self.hosts[host].crash() {
-            self.fault(match fate {
-                Fate::Lost => "lost_write",
-                Fate::Kept => "unacknowledged_write",
-                Fate::Torn => "torn_write",
+            self.count_fault(match fate {
+                WriteFate::Lost => "lost_write",
+                WriteFate::Kept => "unacknowledged_write",
+                WriteFate::Torn => "torn_write",
             });
             let Self { hosts, rng, .. } = self;
-            hosts[host].disk.interrupt(write, fate, rng);
+            hosts[host].disk.crash_during_write(write, fate, rng);
         }
     }
 
-    /// A host comes back, if it is down and its disk is sound.
+    /// Restarts a host, if it is down and its disk is sound.
     pub fn restart(&mut self, host: usize) {
         if self.hosts[host].replica.is_some() || self.hosts[host].is_dead {
             return;
         }
-        if self.lie(host) == Some(Lie::Amnesia) {
-            self.hosts[host].disk.forget_records();
+        if self.byzantine_fault(host) == Some(ByzantineFault::Amnesia) {
+            self.hosts[host].disk.clear_log();
         }
         let (is_correct, disk) = (self.is_correct(host), &mut self.hosts[host].disk);
         if is_correct {
@@ -487,8 +499,9 @@ impl Cluster {
         }
         let started = match disk.recover() {
             Ok(records) => {
-                let records =
-                    self.bug.map_or(records.clone(), |bug| bug.read(disk.height(), records));
+                let records = self
+                    .mutant
+                    .map_or(records.clone(), |mutant| mutant.on_read_log(disk.height(), records));
                 self.hosts[host].start(self.now_us, records)
             }
             Err(_) => Err("its log is damaged".into()),
@@ -501,23 +514,23 @@ impl Cluster {
             return;
         }
         if self.hosts[host].life > 1 {
-            self.fault("restart");
+            self.count_fault("restart");
         }
-        // Clients repeat what is not final yet.
+        // Clients repeat transactions that are not final yet.
         for transaction in self.pending.clone() {
             if !self.checkers.included.contains(&transaction.id()) {
-                self.at(self.now_us + 1000, Happening::Submitted { host, transaction });
+                self.schedule(self.now_us + 1000, SimulationEvent::Submitted { host, transaction });
             }
         }
-        self.drain(host);
+        self.drain_outputs(host);
     }
 
-    /// Counts a fault.
-    pub fn fault(&mut self, kind: &'static str) {
+    /// Counts an injected fault.
+    pub fn count_fault(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
     }
 
-    fn at(&mut self, at_us: u64, happening: Happening) {
+    fn schedule(&mut self, at_us: u64, happening: SimulationEvent) {
         self.sequence += 1;
         self.queue.insert((at_us.max(self.now_us), self.sequence), happening);
     }

@@ -1,24 +1,24 @@
-//! A host's disk: an append-only log of frames, each with its length and checksum. What was not
-//! synced may be lost, kept or torn by a crash; any bit may rot; the disk may be full or slow.
+//! A host's disk: an append-only log of frames, each with its length and checksum. A crash may
+//! lose, keep or tear unsynced data; any bit may rot; the disk may be full or slow.
 //!
 //! A frame that is cut off at the end is a write that never finished: recovery drops it. A bad
 //! frame with others behind it is damage: the host refuses to start, because votes may be missing.
 
-use crate::{random::Rng, world::World};
+use crate::{chain_fixture::ChainFixture, random::Rng};
 use borsh::{BorshDeserialize, BorshSerialize};
 use tequio_core::{
     codec,
     consensus::{Finalised, Head, WalRecord},
-    ledger::{Block, BlockContext, Certificate, block::BLOCK_LEN_MAX, genesis::Start},
+    ledger::{Block, BlockContext, Certificate, block::BLOCK_LEN_MAX, genesis::GenesisState},
     types::{Height, Unverified},
 };
 
 const FRAME_HEAD_LEN: usize = 12;
-/// Frames of final heights are dropped from the log once it is this long.
+/// The log drops frames of final heights once it is this long.
 const LOG_LEN_MAX: usize = 64 * 1024;
 const ENTRY_LEN_MAX: usize = BLOCK_LEN_MAX + WalRecord::LEN_MAX;
 
-/// What is written in one piece.
+/// Contents of one write.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Entry {
@@ -28,27 +28,27 @@ pub enum Entry {
     Block(Block, Certificate),
 }
 
-/// A write on its way.
+/// A write in progress.
 #[derive(Debug)]
 pub struct Write {
-    /// What the log gets.
+    /// The entry for the log.
     pub entry: Entry,
-    /// What the block does, where it is one.
+    /// The effects of the block, if the entry is a block.
     pub finalised: Option<Box<Finalised>>,
 }
 
-/// What a crash leaves of the write that was under way.
+/// What a crash leaves of the write in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// Nothing.
+pub enum WriteFate {
+    /// Nothing is written.
     Lost,
-    /// All of it.
+    /// Everything is written.
     Kept,
-    /// A part of it.
+    /// A part is written.
     Torn,
 }
 
-/// What survives a crash.
+/// The data that survive a crash.
 #[derive(Debug)]
 pub struct Disk {
     log: Vec<u8>,
@@ -56,37 +56,37 @@ pub struct Disk {
     pub head: Head,
     /// The final blocks after [`Disk::base`].
     pub blocks: Vec<(Block, Certificate)>,
-    /// The block that the oldest of them follows, with its state: genesis, unless older ones were
-    /// let go.
+    /// The block before the oldest stored one, with its state: genesis, unless older blocks were
+    /// dropped.
     pub base: Head,
     /// Whether writes fail.
     pub is_full: bool,
     /// How long a sync takes.
     pub sync_us: (u64, u64),
-    /// A fault: what is read back names the first committee for ever.
-    pub keeps_committee: bool,
-    /// A fault: a final block drops all records, as if none could be of a later height.
-    pub cuts_log: bool,
-    start: &'static Start,
+    /// Mutant: a restart always reads the first committee.
+    pub keeps_first_committee: bool,
+    /// Mutant: a final block drops all records, as if none could be of a later height.
+    pub clears_log_at_block: bool,
+    start: &'static GenesisState,
 }
 
-/// The log cannot be used.
+/// The error of an unusable log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
 impl Disk {
-    /// Empty, with the genesis block.
-    pub fn new(world: &'static World) -> Self {
+    /// Creates a disk that contains only the genesis block.
+    pub fn new(fixture: &'static ChainFixture) -> Self {
         Self {
             log: Vec::new(),
-            head: Head::genesis(&world.start),
+            head: Head::genesis(&fixture.genesis),
             blocks: Vec::new(),
-            base: Head::genesis(&world.start),
+            base: Head::genesis(&fixture.genesis),
             is_full: false,
             sync_us: (500, 8_000),
-            keeps_committee: false,
-            cuts_log: false,
-            start: &world.start,
+            keeps_first_committee: false,
+            clears_log_at_block: false,
+            start: &fixture.genesis,
         }
     }
 
@@ -97,21 +97,21 @@ impl Disk {
             let Finalised { block, certificate, outcome } = *finalised;
             let head = self.head.after(&block, certificate.clone(), outcome.state);
             self.head = head.unwrap();
-            if self.keeps_committee {
+            if self.keeps_first_committee {
                 self.head.committee = Head::genesis(self.start).committee;
             }
             self.blocks.push((block, certificate));
-            if self.cuts_log {
+            if self.clears_log_at_block {
                 self.log.clear();
             } else if self.log.len() > LOG_LEN_MAX {
-                self.prune();
+                self.compact_log();
             }
         }
     }
 
-    /// Drops what final blocks have made void. Records of the height after the next one may be
-    /// there already.
-    fn prune(&mut self) {
+    /// Drops records that final blocks have made void. Records of the height after the next one may
+    /// be there already.
+    fn compact_log(&mut self) {
         let Ok(records) = self.recover() else { return };
         self.log.clear();
         for record in records {
@@ -119,12 +119,12 @@ impl Disk {
         }
     }
 
-    /// A crash in the middle of a write.
-    pub fn interrupt(&mut self, write: Write, fate: Fate, rng: &mut Rng) {
+    /// Crashes in the middle of a write.
+    pub fn crash_during_write(&mut self, write: Write, fate: WriteFate, rng: &mut Rng) {
         match fate {
-            Fate::Lost => {}
-            Fate::Kept => self.apply(write),
-            Fate::Torn => {
+            WriteFate::Lost => {}
+            WriteFate::Kept => self.apply(write),
+            WriteFate::Torn => {
                 let frame = frame(&write.entry);
                 let kept = rng.below(frame.len());
                 self.log.extend(&frame[..kept]);
@@ -132,8 +132,8 @@ impl Disk {
         }
     }
 
-    /// One bit of the log turns, if there is one.
-    pub fn rot(&mut self, rng: &mut Rng) -> bool {
+    /// Flips one random bit of the log, if there is one.
+    pub fn flip_bit(&mut self, rng: &mut Rng) -> bool {
         if self.log.is_empty() {
             return false;
         }
@@ -142,13 +142,12 @@ impl Disk {
         true
     }
 
-    /// Forgets the records of the machine's log, as a fault of the implementation or of an
-    /// operator.
-    pub fn forget_records(&mut self) {
+    /// Deletes the records of the machine's log, as a mutant or an operator's mistake does.
+    pub fn clear_log(&mut self) {
         self.log.clear();
     }
 
-    /// What the log says after a crash: the records of heights that are not final.
+    /// Reads the log after a crash: the records of heights that are not final.
     pub fn recover(&mut self) -> Result<Vec<WalRecord>, Damaged> {
         let mut records = Vec::new();
         let mut at = 0;
@@ -175,38 +174,38 @@ impl Disk {
         }
         let height = self.head.header.height;
         records.retain(|record| record.height() > height);
-        // Some stores keep the order of writing, others sort by height.
+        // Some stores keep the order of writes, others sort by height.
         if self.log.len().is_multiple_of(2) {
             records.sort_by_key(WalRecord::height);
         }
         Ok(records)
     }
 
-    /// A block of the log must be the one in the store.
+    /// Checks that a block of the log equals the one in the store.
     fn check_block(&self, block: &Block) -> Result<(), Damaged> {
         let height = block.header.height;
-        let stored = self.from(height).first();
+        let stored = self.blocks_from(height).first();
         let is_stored = height <= self.base.header.height
             || stored.is_some_and(|(s, _)| s.header == block.header);
         if is_stored { Ok(()) } else { Err(Damaged) }
     }
 
-    /// The stored blocks from this height on.
-    pub fn from(&self, height: Height) -> &[(Block, Certificate)] {
+    /// Returns the stored blocks from this height on.
+    pub fn blocks_from(&self, height: Height) -> &[(Block, Certificate)] {
         let skipped = height.saturating_sub(self.base.header.height + 1) as usize;
         self.blocks.get(skipped..).unwrap_or_default()
     }
 
-    /// Applies all blocks again, from genesis: the state root must be the same.
-    pub fn replays(&self, world: &World) -> bool {
-        self.replay(world, self.height())
+    /// Applies all blocks again from genesis, and checks that the state root is the same.
+    pub fn replay_matches(&self, fixture: &ChainFixture) -> bool {
+        self.replay(fixture, self.height())
             .is_some_and(|head| head.state.root() == self.head.header.state)
     }
 
-    /// Where the blocks up to this height lead, applied again; nothing where one of them does not
-    /// hold.
-    pub fn replay(&self, world: &World, height: Height) -> Option<Head> {
-        let start = &world.start;
+    /// Applies the blocks up to this height again and returns the result, or nothing if a block is
+    /// invalid.
+    pub fn replay(&self, fixture: &ChainFixture, height: Height) -> Option<Head> {
+        let start = &fixture.genesis;
         let mut head = self.base.clone();
         for (block, certificate) in
             self.blocks.iter().take_while(|(block, _)| block.header.height <= height)
@@ -224,19 +223,19 @@ impl Disk {
         Some(head)
     }
 
-    /// Lets go of the blocks up to this one.
-    pub fn rebase(&mut self, base: &Head) {
-        let gone = base.header.height.saturating_sub(self.base.header.height) as usize;
-        self.blocks.drain(..gone.min(self.blocks.len()));
+    /// Drops the blocks up to this height.
+    pub fn prune_to(&mut self, base: &Head) {
+        let dropped = base.header.height.saturating_sub(self.base.header.height) as usize;
+        self.blocks.drain(..dropped.min(self.blocks.len()));
         self.base = base.clone();
     }
 
-    /// Bytes of the log.
+    /// Returns the length of the log in bytes.
     pub fn log_len(&self) -> usize {
         self.log.len()
     }
 
-    /// The height of the newest stored block.
+    /// Returns the height of the newest stored block.
     pub fn height(&self) -> Height {
         self.head.header.height
     }
@@ -244,7 +243,7 @@ impl Disk {
 
 enum Frame {
     Good(Entry, usize),
-    /// The file ends in the middle of it.
+    /// The file ends in the middle of the frame.
     CutOff,
     Bad,
 }
@@ -270,6 +269,6 @@ fn read_frame(bytes: &[u8]) -> Frame {
 }
 
 fn checksum(body: &[u8]) -> [u8; 8] {
-    let digest = tequio_core::crypto::hash(tequio_core::crypto::Context::StateValue, body).0;
+    let digest = tequio_core::crypto::hash(tequio_core::crypto::HashContext::StateValue, body).0;
     [digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], digest[6], digest[7]]
 }

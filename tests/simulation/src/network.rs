@@ -1,11 +1,11 @@
-//! The network: how long a message takes, and whether it arrives. Every message has a delay of its
-//! own, so they overtake each other.
+//! The network: how long a message takes, and whether it arrives. Each message has its own delay,
+//! so messages overtake each other.
 
 use crate::random::Rng;
 use std::collections::BTreeSet;
 use tequio_core::wire::consensus::Message;
 
-/// Where the hosts stand.
+/// Locations of the hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Regions {
     /// One building.
@@ -33,12 +33,12 @@ const AWS_ROUND_TRIP_MS: [[u64; 10]; 10] = [
 ];
 
 impl Regions {
-    /// By its name on the command line.
+    /// Finds a value by its name on the command line.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Site, Self::Us2, Self::Aws10].into_iter().find(|regions| regions.name() == name)
     }
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Site => "site",
@@ -47,7 +47,8 @@ impl Regions {
         }
     }
 
-    /// Between two hosts, one way, microseconds. Hosts are dealt to the regions in turn.
+    /// Returns the one-way delay between two hosts, in microseconds. Hosts are assigned to the
+    /// regions in turn.
     pub fn one_way_us(self, from: usize, to: usize) -> u64 {
         let regions = match self {
             Self::Site => return 250,
@@ -58,61 +59,61 @@ impl Regions {
     }
 }
 
-/// What a message meets on its way.
+/// Delays and faults of the network.
 #[derive(Debug)]
 pub struct Network {
-    /// Where the hosts stand.
+    /// Locations of the hosts.
     pub regions: Regions,
-    /// Added to every delay, evenly up to this.
+    /// Upper bound of a uniformly distributed delay that is added to every message.
     pub jitter_us: u64,
-    /// Messages that are lost.
+    /// Share of messages that are lost.
     pub loss_per_mille: u64,
-    /// Messages that arrive twice.
-    pub repeat_per_mille: u64,
-    /// Messages that take up to three seconds.
+    /// Share of messages that arrive twice.
+    pub duplicate_per_mille: u64,
+    /// Share of messages that take up to three seconds.
     pub slow_per_mille: u64,
-    /// Hosts with different numbers do not hear each other.
-    pub side: Vec<u8>,
-    /// Links that carry nothing, in one direction only: from, to.
-    pub cut: BTreeSet<(usize, usize)>,
-    /// Messages that a directed schedule keeps from arriving: from, to, what.
-    pub withheld: fn(usize, usize, &Message) -> bool,
+    /// Side of a partition, by host: hosts on different sides do not receive each other's messages.
+    pub partition_ids: Vec<u8>,
+    /// Dead links, in one direction only: from, to.
+    pub dead_links: BTreeSet<(usize, usize)>,
+    /// Messages that a scenario withholds: from, to, which.
+    pub drop_filter: fn(usize, usize, &Message) -> bool,
 }
 
 impl Network {
-    /// Without faults.
+    /// Creates a network without faults.
     pub fn new(hosts: usize, regions: Regions) -> Self {
         Self {
             regions,
             jitter_us: 500,
             loss_per_mille: 0,
-            repeat_per_mille: 0,
+            duplicate_per_mille: 0,
             slow_per_mille: 0,
-            side: vec![0; hosts],
-            cut: BTreeSet::new(),
-            withheld: |_, _, _| false,
+            partition_ids: vec![0; hosts],
+            dead_links: BTreeSet::new(),
+            drop_filter: |_, _, _| false,
         }
     }
 
-    /// All faults end.
-    pub fn mend(&mut self) {
-        self.side.fill(0);
-        self.cut.clear();
+    /// Ends all faults.
+    pub fn heal(&mut self) {
+        self.partition_ids.fill(0);
+        self.dead_links.clear();
         self.loss_per_mille = 0;
-        self.repeat_per_mille = 0;
+        self.duplicate_per_mille = 0;
         self.slow_per_mille = 0;
     }
 
-    /// How long a message takes, microseconds, if it arrives at all.
-    pub fn travel_us(&self, from: usize, to: usize, rng: &mut Rng) -> Result<u64, Lost> {
-        if self.side[from] != self.side[to] {
-            return Err(Lost::Parted);
+    /// Returns the delay of a message in microseconds, if it arrives at all.
+    pub fn delay_us(&self, from: usize, to: usize, rng: &mut Rng) -> Result<u64, DropReason> {
+        if self.partition_ids[from] != self.partition_ids[to] {
+            return Err(DropReason::Partitioned);
         }
-        if self.cut.contains(&(from, to)) {
-            return Err(Lost::Cut);
+        if self.dead_links.contains(&(from, to)) {
+            return Err(DropReason::DeadLink);
         }
         if rng.chance(self.loss_per_mille) {
-            return Err(Lost::OnTheWay);
+            return Err(DropReason::RandomLoss);
         }
         let base_us = self.regions.one_way_us(from, to) + rng.range(0, self.jitter_us.max(1));
         Ok(if rng.chance(self.slow_per_mille) {
@@ -123,13 +124,13 @@ impl Network {
     }
 }
 
-/// Why a message does not arrive.
+/// The reason why a message does not arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The two are on different sides of a partition.
-    Parted,
+pub enum DropReason {
+    /// A partition separates the two hosts.
+    Partitioned,
     /// This direction of the link is dead.
-    Cut,
-    /// By chance.
-    OnTheWay,
+    DeadLink,
+    /// The message is lost by chance.
+    RandomLoss,
 }

@@ -1,11 +1,10 @@
-//! The other side of `tests/js-libp2p/client.mjs`: a whole libp2p node of the usual protocols over
-//! our WebRTC.
+//! The peer of `tests/js-libp2p/client.mjs`: a whole libp2p node with the usual protocols over our
+//! WebRTC transport.
 //!
 //! Usage: `tequio-libp2p-peer [--relay MULTIADDR]`. Listens on WebRTC-direct, and through the relay
-//! if one is given. Speaks ping, identify and gossipsub, and does what a stream of
-//! `/tequio/tests/1` asks for. Prints a line of JSON for everything that happens: `listening`,
-//! `reserved`, `connected`, `gossip` (which it answers), `stalled`, `stream` (how it ended),
-//! `closed`.
+//! if one is given. Supports ping, identify and gossipsub, and serves requests on streams of
+//! `/tequio/tests/1`. Prints a line of JSON for each event: `listening`, `reserved`, `connected`,
+//! `gossip` (which it answers), `stalled`, `stream` (how it ended), `closed`.
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
@@ -20,7 +19,7 @@ use libp2p_gossipsub::{self as gossipsub, IdentTopic, MessageAuthenticity};
 use libp2p_stream as stream;
 use serde_json::json;
 use std::time::Duration;
-use tequio_tests::wishes::{fulfil, say};
+use tequio_tests::stream_requests::{print_event, serve_stream};
 use tequio_webrtc::{Certificate, Config, Transport};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/tequio/tests/1");
@@ -79,8 +78,8 @@ async fn main() -> Result<()> {
     tokio::spawn(async move {
         while let Some((_, stream)) = streams.next().await {
             tokio::spawn(async move {
-                let error = fulfil(stream).await.err();
-                say(&json!({"event": "stream", "error": error.map(|e| format!("{e:#}"))}));
+                let error = serve_stream(stream).await.err();
+                print_event(&json!({"event": "stream", "error": error.map(|e| format!("{e:#}"))}));
             });
         }
     });
@@ -94,24 +93,26 @@ async fn main() -> Result<()> {
                 let is_circuit = address.to_string().contains("/p2p-circuit");
                 let event = if is_circuit { "reserved" } else { "listening" };
                 let addr = address.with_p2p(*swarm.local_peer_id()).unwrap_or_else(|addr| addr);
-                say(&json!({"event": event, "addr": addr.to_string()}));
+                print_event(&json!({"event": event, "addr": addr.to_string()}));
             }
             SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
                 bail!("a listener ended: {error}")
             }
             SwarmEvent::ConnectionEstablished { peer_id, .. } => {
-                say(&json!({"event": "connected", "peer": peer_id.to_string()}));
+                print_event(&json!({"event": "connected", "peer": peer_id.to_string()}));
             }
             SwarmEvent::ConnectionClosed { peer_id, cause, .. } => {
                 let cause = cause.map(|cause| cause.to_string());
-                say(&json!({"event": "closed", "peer": peer_id.to_string(), "cause": cause}));
+                print_event(
+                    &json!({"event": "closed", "peer": peer_id.to_string(), "cause": cause}),
+                );
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {
                 message,
                 ..
             })) => {
                 let text = String::from_utf8(message.data)?;
-                say(&json!({"event": "gossip", "text": text}));
+                print_event(&json!({"event": "gossip", "text": text}));
                 swarm.behaviour_mut().gossip.publish(topic.clone(), format!("heard {text}"))?;
             }
             SwarmEvent::IncomingConnectionError { error, .. } => eprintln!("incoming: {error}"),

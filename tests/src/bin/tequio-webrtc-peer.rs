@@ -1,9 +1,9 @@
-//! The other side of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that does what a stream
-//! asks for, and a WebSocket listener that does the same, to compare with.
+//! The peer of `tests/browser/webrtc.mjs`: a WebRTC-direct listener that serves requests on
+//! streams, and a WebSocket listener that serves the same requests for comparison.
 //!
-//! Usage: `tequio-webrtc-peer [--listen ADDR] [--certificate FILE]`. Prints a line of JSON for
-//! everything that happens: `listening`, `websocket` (where that listens), `connected`, `stalled`
-//! (a reader has stopped and so have we), `closed`.
+//! Usage: `tequio-webrtc-peer [--listen ADDR] [--certificate FILE]`. Prints a line of JSON for each
+//! event: `listening`, `websocket` (the address of that listener), `connected`, `stalled` (a reader
+//! has stopped, so the peer has stopped writing), `closed`.
 
 use anyhow::{Context, Result, bail};
 use futures::future::poll_fn;
@@ -17,7 +17,7 @@ use libp2p_core::{
 use libp2p_identity::Keypair;
 use serde_json::json;
 use std::{fs, path::PathBuf, pin::Pin};
-use tequio_tests::wishes::{fulfil, say};
+use tequio_tests::stream_requests::{print_event, serve_stream};
 use tequio_webrtc::{Certificate, Closed, Config, Connection, Error, Transport};
 
 #[tokio::main]
@@ -33,13 +33,13 @@ async fn main() -> Result<()> {
     }
     let mut transport =
         Transport::new(Keypair::generate_ed25519(), certificate(file)?, Config::default());
-    // A restarted one is given the address that the first one had, certificate and all.
+    // A restarted peer gets the address and certificate of the first one.
     let listen: Multiaddr = listen.parse()?;
     transport.listen_on(ListenerId::next(), listen.iter().take(3).collect())?;
     loop {
         match poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {
             TransportEvent::NewAddress { listen_addr, .. } => {
-                say(&json!({"event": "listening", "addr": listen_addr.to_string()}));
+                print_event(&json!({"event": "listening", "addr": listen_addr.to_string()}));
                 tokio::spawn(by_websocket());
             }
             TransportEvent::Incoming { upgrade, .. } => drop(tokio::spawn(async move {
@@ -53,7 +53,7 @@ async fn main() -> Result<()> {
     }
 }
 
-/// The same wishes over WebSocket, Noise and yamux.
+/// Serves the same requests over WebSocket, Noise and yamux.
 async fn by_websocket() -> Result<()> {
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let mut transport = websocket::Config::new(tcp)
@@ -65,7 +65,7 @@ async fn by_websocket() -> Result<()> {
     loop {
         match poll_fn(|cx| Pin::new(&mut transport).poll(cx)).await {
             TransportEvent::NewAddress { listen_addr, .. } => {
-                say(&json!({"event": "websocket", "addr": listen_addr.to_string()}));
+                print_event(&json!({"event": "websocket", "addr": listen_addr.to_string()}));
             }
             TransportEvent::Incoming { upgrade, .. } => drop(tokio::spawn(async move {
                 match upgrade.await {
@@ -81,7 +81,7 @@ async fn by_websocket() -> Result<()> {
 async fn streams_of(mut connection: StreamMuxerBox) {
     while let Ok(stream) = poll_fn(|cx| Pin::new(&mut connection).poll_inbound(cx)).await {
         tokio::spawn(async move {
-            if let Err(error) = fulfil(stream).await {
+            if let Err(error) = serve_stream(stream).await {
                 eprintln!("stream: {error}");
             }
         });
@@ -99,17 +99,17 @@ fn certificate(file: Option<PathBuf>) -> Result<Certificate> {
 }
 
 async fn serve(mut connection: Connection) {
-    say(&json!({"event": "connected"}));
+    print_event(&json!({"event": "connected"}));
     let error = loop {
         match poll_fn(|cx| Pin::new(&mut connection).poll_inbound(cx)).await {
             Ok(stream) => drop(tokio::spawn(async move {
-                if let Err(error) = fulfil(stream).await {
+                if let Err(error) = serve_stream(stream).await {
                     eprintln!("stream: {error}");
                 }
             })),
             Err(error) => break error,
         }
     };
-    let silent = matches!(error, Error::Closed(Closed::Silent));
-    say(&json!({"event": "closed", "silent": silent}));
+    let silent = matches!(error, Error::Closed(Closed::TimedOut));
+    print_event(&json!({"event": "closed", "silent": silent}));
 }

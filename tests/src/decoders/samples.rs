@@ -6,10 +6,10 @@ use tequio_core::{
     compute::{
         array::Array,
         dataset::{self, CsvOptions, Dataset, Label},
-        lane::{EpochOrder, LaneId, LaneInput},
+        local_steps::{EpochOrder, LocalStepsInput, WorkUnitId},
         params::{JobParams, Mode, Plan},
         predict::Accuracy,
-        state::{LaneState, Weights},
+        state::{TrainingState, Weights},
     },
     consensus::WalRecord,
     crypto::{NodeKey, bls, vrf},
@@ -21,22 +21,23 @@ use tequio_core::{
         record::{Contribution, Point, Rejected, TrainingRecord},
     },
     ledger::{
-        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, KeyClaim, Params,
-        Phase, SignedTransaction, State, Transaction, Vote,
+        self, Action, Certificate, Checkpoint, Evidence, Genesis, Header, Key, KeyRegistration,
+        Params, Phase, SignedTransaction, State, Transaction, Vote,
         block::transactions_root,
         genesis::{GenesisFile, GenesisSeat},
         job::{
             Contributor, InferenceTask, JobKind, JobOutput, JobResult, JobSpec, JobTask,
             TrainedModel, TrainingTask, Verdict,
         },
-        seed,
+        leader_seed,
     },
     light::{LightClient, contribution::ContributionFile, handover::HandoverFile},
     types::{ChainId, Digest, NodeId},
     wire::{
+        compression,
         consensus::{Message, Proposal, SignedVote, ViewChange},
         light::{self, FinalHeader},
-        mempool, packed, sync, work,
+        mempool, sync, work,
     },
 };
 
@@ -44,19 +45,19 @@ use super::Kind;
 
 mod webrtc;
 
-/// A CSV that is small and has all that the reader looks at.
+/// A small CSV with everything that the reader handles.
 const CSV: &str = include_str!("sample.csv");
 const TIME_MS: u64 = 1_790_000_000_000;
 
 fn mempool_new(chain: &Chain) -> mempool::Message {
-    mempool::Message::New { transactions: chain.transactions().try_into().unwrap(), pass_on: true }
+    mempool::Message::New { transactions: chain.transactions().try_into().unwrap(), forward: true }
 }
 
-fn names(chain: &Chain) -> mempool::Names {
+fn names(chain: &Chain) -> mempool::TransactionIds {
     chain.transactions().iter().map(|t| t.id()).collect::<Vec<_>>().try_into().unwrap()
 }
 
-/// Encodings of real values; the first byte string of each is the plainest.
+/// Returns encodings of real values; the first byte string of each is the simplest.
 pub fn of(kind: Kind) -> Vec<Vec<u8>> {
     let chain = Chain::new();
     match kind {
@@ -67,7 +68,9 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::Task => tasks().iter().map(codec::encode).collect(),
         Kind::Product => tasks().iter().map(|task| codec::encode(&task.run().unwrap())).collect(),
         Kind::ConsensusMessage => consensus_messages(&chain).iter().map(codec::encode).collect(),
-        Kind::Packed => vec![packed::encode(&mempool_new(&chain)), packed::pack(b"small")],
+        Kind::Packed => {
+            vec![compression::encode(&mempool_new(&chain)), compression::compress(b"small")]
+        }
         Kind::SyncRequest => [
             sync::Request::Blocks { from: 1, count: 64 },
             sync::Request::Snapshots,
@@ -97,10 +100,10 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
         Kind::MempoolMessage => {
             vec![
                 codec::encode(&mempool_new(&chain)),
-                codec::encode(&mempool::Message::Offer(names(&chain))),
+                codec::encode(&mempool::Message::Announce(names(&chain))),
             ]
         }
-        Kind::Want => vec![codec::encode(&mempool::Want { names: names(&chain) })],
+        Kind::Want => vec![codec::encode(&mempool::GetTransactions { ids: names(&chain) })],
         Kind::Block => vec![codec::encode(&chain.block())],
         Kind::Transaction => chain.transactions().iter().map(codec::encode).collect(),
         Kind::Certificate => vec![codec::encode(&chain.certificate(Phase::Commit))],
@@ -155,7 +158,7 @@ pub fn of(kind: Kind) -> Vec<Vec<u8>> {
     }
 }
 
-/// A network of one member, as it starts.
+/// Returns the genesis of a network of one member.
 struct Chain {
     key: NodeKey,
     voting: bls::SecretKey,
@@ -180,7 +183,7 @@ impl Chain {
             admission_bits: 8,
             mint_max: 1_000,
             trust_period_ms: u64::MAX - 1,
-            term_blocks: 2,
+            leader_term_blocks: 2,
             epoch_blocks: 64,
             bond_min: 1,
             reputation_min: 0,
@@ -202,7 +205,7 @@ impl Chain {
         };
         let possession = voting.prove_possession(&genesis.chain(), &key.id());
         let genesis = GenesisFile::new(genesis, vec![possession]).unwrap();
-        let start = genesis.start().unwrap();
+        let start = genesis.build_state().unwrap();
         Self {
             key,
             voting,
@@ -248,7 +251,7 @@ impl Chain {
             time_ms: TIME_MS + 1_000,
             proposer: self.key.id(),
             transactions: transactions_root(&transactions),
-            proof: self.vrf.prove(&seed::input(&self.id(), 1, &self.header.seed)).ok(),
+            proof: self.vrf.prove(&leader_seed::vrf_input(&self.id(), 1, &self.header.seed)).ok(),
             ..self.header.clone()
         };
         ledger::Block { header, transactions: transactions.try_into().unwrap() }
@@ -267,7 +270,8 @@ impl Chain {
     }
 
     fn transactions(&self) -> Vec<SignedTransaction> {
-        let keys = KeyClaim::new(&self.id(), &self.key.id(), &self.voting, &self.vrf).unwrap();
+        let keys =
+            KeyRegistration::new(&self.id(), &self.key.id(), &self.voting, &self.vrf).unwrap();
         let actions = [
             Action::Register { anchor: 0, solution: 9 },
             Action::Join { amount: 5, keys },
@@ -312,8 +316,8 @@ fn light_requests(chain: &Chain) -> Vec<light::Request> {
         light::Request::Events { after: 0 },
         light::Request::Members,
         light::Request::Handovers { from: 3, count: 8 },
-        light::Request::Addresses { of: light::AddressesOf::Coordinator(chain.key.id()) },
-        light::Request::Addresses { of: light::AddressesOf::Relays },
+        light::Request::Addresses { of: light::AddressQuery::Coordinator(chain.key.id()) },
+        light::Request::Addresses { of: light::AddressQuery::Relays },
     ]
 }
 
@@ -325,7 +329,7 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
     let rejected = light::Event::Rejected {
         job: Digest([4; 32]),
         round: 1,
-        lane: 2,
+        unit: 2,
         worker: NodeId([5; 32]),
         kind: work::RejectionKind::Wrong,
         reason: "step 3 is computed wrongly".try_into().unwrap(),
@@ -350,13 +354,13 @@ fn light_responses(chain: &Chain) -> Vec<light::Response> {
     ]
 }
 
-/// One with the seats of the committee before, and one with others.
 fn contribution(chain: &Chain) -> ContributionFile {
     let (header, job) = (handovers(chain)[0].header.clone(), Digest([7; 32]));
     let entry = chain.state.prove(&Key::Job(job));
     ContributionFile::new(chain.key.id(), job, handovers(chain), header, entry).unwrap()
 }
 
+/// Returns two handovers: one with unchanged seats, and one with new seats.
 fn handovers(chain: &Chain) -> Vec<light::CommitteeHandover> {
     let header = light::FinalHeader {
         header: chain.header.clone(),
@@ -368,70 +372,89 @@ fn handovers(chain: &Chain) -> Vec<light::CommitteeHandover> {
 
 fn work_requests() -> Vec<work::Request> {
     let lease = lease_id();
-    let product = work::Product::Lane(lane().run().unwrap());
+    let product = work::TaskOutput::LocalSteps(local_steps_input().run().unwrap());
     vec![
-        work::Request::Ask { job: lease.job, lanes: 2, holds: work::Holds::default() },
-        work::Request::Ask {
+        work::Request::RequestLease {
             job: lease.job,
-            lanes: 2,
-            holds: work::Holds { weights_of: Some(3), rows: true },
+            slots: 2,
+            cached: work::CachedInputs::default(),
+        },
+        work::Request::RequestLease {
+            job: lease.job,
+            slots: 2,
+            cached: work::CachedInputs { weights_round: Some(3), rows: true },
         },
         work::Request::Commit { lease, commitment: Digest([8; 32]) },
-        work::Request::Open { lease, salt: [9; 32], product },
-        work::Request::OpenDigest { lease, salt: [9; 32], digest: Digest([8; 32]) },
+        work::Request::Reveal { lease, salt: [9; 32], output: product },
+        work::Request::RevealDigest { lease, salt: [9; 32], digest: Digest([8; 32]) },
         work::Request::State { lease, step: 1, state: None },
         work::Request::State {
             lease,
             step: 1,
-            state: Some(LaneState::at_rest(Weights::initial(&plan()))),
+            state: Some(TrainingState::without_momentum(Weights::initial(&plan()))),
         },
     ]
 }
 
-/// One of each kind.
+/// Returns one consensus message of each kind.
 fn tasks() -> Vec<work::Task> {
-    let published = Weights::initial(&plan()).publish(plan().topology()).unwrap();
+    let published = Weights::initial(&plan()).quantise(plan().topology()).unwrap();
     let exact =
-        JobParams { mode: Mode::Exact { units: 2 }, unit_rows: 2, ..plan().params().clone() };
-    let (id, architecture) = (lane().id, exact.architecture.clone());
+        JobParams { mode: Mode::Exact { units: 2 }, rows_per_step: 2, ..plan().params().clone() };
+    let (id, architecture) = (local_steps_input().id, exact.architecture.clone());
     let rows = data().train().select(&[0, 1]);
-    let unit =
-        work::UnitInput { params: exact, id, published: published.clone(), rows: rows.clone() };
+    let unit = work::ExactStepInput {
+        params: exact,
+        id,
+        quantised: published.clone(),
+        rows: rows.clone(),
+    };
     vec![
-        work::Task::Lane(lane()),
-        work::Task::State { input: lane(), step: 1 },
-        work::Task::Unit(unit),
-        work::Task::Infer(work::InferInput { id, architecture, published, rows }),
+        work::Task::LocalSteps(local_steps_input()),
+        work::Task::State { input: local_steps_input(), step: 1 },
+        work::Task::ExactStep(unit),
+        work::Task::InferencePart(work::InferencePartInput {
+            id,
+            architecture,
+            quantised: published,
+            rows,
+        }),
     ]
 }
 
 fn work_responses() -> Vec<work::Response> {
     let lease = |assignment| {
         let lease = work::Lease { id: lease_id(), assignment, deadline_ms: 30_000 };
-        work::Response::of(work::Answer::Lease(Box::new(lease)))
+        work::Response::from_answer(work::Answer::Lease(Box::new(lease)))
     };
-    let LaneInput { params, id, weights, rows } = lane();
-    let lane = |weights, rows| {
+    let LocalStepsInput { params, id, weights, rows } = local_steps_input();
+    let assignment = |weights, rows| {
         let (params, weights_hash) = (params.clone(), Digest([7; 32]));
-        work::Assignment::Lane(work::LaneAssignment { params, id, weights_hash, weights, rows })
+        work::Assignment::LocalSteps(work::LocalStepsAssignment {
+            params,
+            id,
+            weights_hash,
+            weights,
+            rows,
+        })
     };
     let notices = vec![
-        work::Notice::Accepted { lease: lease_id(), macs: 1 },
-        work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongStep(2) },
-        work::Notice::Rejected { lease: lease_id(), reason: work::Reason::WrongProduct },
-        work::Notice::Superseded { lease: lease_id() },
-        work::Notice::NeedState { lease: lease_id(), step: 1, within_ms: 5_000 },
+        work::LeaseEvent::Accepted { lease: lease_id(), macs: 1 },
+        work::LeaseEvent::Rejected { lease: lease_id(), reason: work::Reason::WrongStep(2) },
+        work::LeaseEvent::Rejected { lease: lease_id(), reason: work::Reason::WrongProduct },
+        work::LeaseEvent::Superseded { lease: lease_id() },
+        work::LeaseEvent::StateRequested { lease: lease_id(), step: 1, within_ms: 5_000 },
     ];
     vec![
         work::Response {
             answer: work::Answer::Idle { retry_ms: 500 },
-            notices: notices.try_into().unwrap(),
+            events: notices.try_into().unwrap(),
         },
-        lease(lane(work::SentWeights::Here(weights), work::SentRows::Lane(rows.clone()))),
-        lease(lane(work::SentWeights::Held, work::SentRows::All(rows))),
-        lease(lane(work::SentWeights::Held, work::SentRows::Held)),
+        lease(assignment(work::LeaseWeights::Inline(weights), work::LeaseRows::Unit(rows.clone()))),
+        lease(assignment(work::LeaseWeights::Cached, work::LeaseRows::All(rows))),
+        lease(assignment(work::LeaseWeights::Cached, work::LeaseRows::Cached)),
         lease(work::Assignment::Task(tasks().pop().unwrap())),
-        work::Response::of(work::Answer::OpenIt { product: true }),
+        work::Response::from_answer(work::Answer::RevealRequested { full_output: true }),
         work::Response::refused(work::Refusal::Busy),
     ]
 }
@@ -451,39 +474,42 @@ fn consensus_messages(chain: &Chain) -> Vec<Message> {
         Message::Proposal(chain.proposal()),
         Message::Proposal(justified),
         Message::ViewChange { change, block: Some(chain.block()) },
-        Message::Finalised(chain.certificate(Phase::Commit)),
-        Message::Prepared(chain.certificate(Phase::Prepare)),
+        Message::CommitCertificate(chain.certificate(Phase::Commit)),
+        Message::PrepareCertificate(chain.certificate(Phase::Prepare)),
     ]
 }
 
 fn coordinator_records() -> Vec<Vec<u8>> {
     use tequio_core::scheduler::coordinator::{
-        AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, Record, Rejection, Snapshot,
+        AcceptedExactStep, AcceptedInferencePart, AcceptedLocalSteps, ExactSnapshot, Record,
+        Rejection, Snapshot,
     };
     let worker = NodeId([5; 32]);
-    let accepted = AcceptedLane {
+    let accepted = AcceptedLocalSteps {
         round: 0,
-        lane: 0,
+        unit: 0,
         worker,
-        guest: true,
+        is_browser: true,
         checker: Some(worker),
-        result: lane().run().unwrap(),
+        result: local_steps_input().run().unwrap(),
     };
-    let rejection = Rejection { round: 0, lane: 1, worker, reason: work::Reason::WrongDelta };
+    let rejection = Rejection { round: 0, unit: 1, worker, reason: work::Reason::WrongDelta };
     let weights = Weights::initial(&plan());
-    let state = LaneState::at_rest(weights.clone());
-    let Some(work::Product::Unit(trace)) = tasks().get(2).map(|task| task.run().unwrap()) else {
+    let state = TrainingState::without_momentum(weights.clone());
+    let Some(work::TaskOutput::ExactStep(trace)) = tasks().get(2).map(|task| task.run().unwrap())
+    else {
         unreachable!()
     };
-    let unit = AcceptedUnit { round: 0, unit: 1, worker, guest: false, result: trace.result };
+    let unit =
+        AcceptedExactStep { round: 0, unit: 1, worker, is_browser: false, result: trace.result };
     let classes = Array::new(vec![1, 0]).unwrap();
     [
-        Record::Lane(accepted),
+        Record::LocalSteps(accepted),
         Record::Rejected(rejection),
-        Record::Round(Snapshot { round: 1, weights, book: Default::default() }),
-        Record::ExactRound(ExactSnapshot { round: 1, state, book: Default::default() }),
-        Record::Unit(unit),
-        Record::Answers(AcceptedAnswers { part: 0, worker, guest: true, classes }),
+        Record::Round(Snapshot { round: 1, weights, accounting: Default::default() }),
+        Record::ExactRound(ExactSnapshot { round: 1, state, accounting: Default::default() }),
+        Record::ExactStep(unit),
+        Record::InferencePart(AcceptedInferencePart { unit: 0, worker, is_browser: true, classes }),
     ]
     .iter()
     .map(codec::encode)
@@ -499,8 +525,8 @@ fn progress() -> work::JobProgress {
         dataset: cid(CidCodec::Raw),
         submitted_ms: Some(TIME_MS),
         state: work::JobState::Running,
-        waiting: Some(work::WaitingFor { what: work::Waiting::Workers, since_ms: TIME_MS }),
-        workers: work::WorkersNow { full: 1, browsers: 2 },
+        waiting: Some(work::WaitingFor { reason: work::WaitReason::Workers, since_ms: TIME_MS }),
+        workers: work::ActiveWorkers { full: 1, browsers: 2 },
         round: 1,
         rounds: 2,
         curve: vec![work::CurvePoint { round: 1, correct: 3, total: 4 }].try_into().unwrap(),
@@ -528,13 +554,13 @@ fn training() -> TrainingTask {
     TrainingTask {
         params: plan().params().clone(),
         training_rows: data().train().rows(),
-        checked: 1,
+        spot_check_share: 1,
     }
 }
 
 fn batch() -> JobSpec {
     let task = InferenceTask {
-        trained: Digest([4; 32]),
+        training_job: Digest([4; 32]),
         model: cid(CidCodec::DagCbor),
         architecture: plan().params().architecture.clone(),
         rows: 2,
@@ -571,11 +597,12 @@ fn plan() -> Plan {
     JobParams::for_dataset(&data(), &[2], 0).unwrap().validate().unwrap()
 }
 
-fn lane() -> LaneInput {
+fn local_steps_input() -> LocalStepsInput {
     let (data, plan) = (data(), plan());
-    let id = LaneId { job: Digest([4; 32]), round: 0, lane: 0 };
+    let id = WorkUnitId { job: Digest([4; 32]), round: 0, unit: 0 };
     let mut order = EpochOrder::new(data.train().rows());
-    LaneInput::assemble(&plan, &mut order, data.train(), &Weights::initial(&plan), id).unwrap()
+    LocalStepsInput::assemble(&plan, &mut order, data.train(), &Weights::initial(&plan), id)
+        .unwrap()
 }
 
 fn model() -> Model {
@@ -611,12 +638,12 @@ fn record() -> TrainingRecord {
         coordinator: node,
         units: 8,
         checks: 8,
-        units_guest: 3,
+        browser_units: 3,
         contributors: vec![Contribution { node, units: 8, checks: 0, macs: 1_000 }],
         curve: vec![Point { round: 1, correct: 3, total: 4, weights: Digest([3; 32]) }],
         rejections: vec![Rejected {
             round: 0,
-            lane: 1,
+            unit: 1,
             worker: node,
             reason: "step 3 is computed wrongly".into(),
         }],
@@ -624,8 +651,8 @@ fn record() -> TrainingRecord {
     }
 }
 
-/// Sealed like any keystore but for the cost, which is the least that Argon2 allows; so it opens to
-/// an error, after all the work that a wrong passphrase causes.
+/// A keystore with the least cost that Argon2 allows. Opening it fails after all the work that a
+/// wrong passphrase causes.
 fn keystore_with_small_parameters() -> Vec<u8> {
     let mut file = tequio_core::keystore::seal(b"secret", b"passphrase", [1; 16], [2; 24]).unwrap();
     file[9..13].copy_from_slice(&8u32.to_le_bytes());

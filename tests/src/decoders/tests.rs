@@ -1,16 +1,16 @@
-//! The corpus and mutations of it, replayed on stable: what the fuzzers found, and what they would
-//! find first.
+//! Replays the corpus and mutations of it on stable: inputs that the fuzzers found, and inputs that
+//! they would find first.
 //!
-//! `TEQUIO_UPDATE_CORPUS=1` writes the samples into `tests/fuzz/corpus` anew after a format has
-//! changed; what fuzzers have added under other names stays.
+//! `TEQUIO_UPDATE_CORPUS=1` writes the samples into `tests/fuzz/corpus` again after a format has
+//! changed. Files that fuzzers have added under other names stay.
 
 use std::{env, fs, path::PathBuf};
 
 use super::{Kind, check, samples};
 
-/// Mutations of each sample. Together they take some seconds.
+/// Mutations of each sample, which take some seconds altogether.
 const MUTATIONS: u32 = 400;
-/// Mutations of kinds whose checks compute on curves.
+/// Mutations of each sample whose check computes on curves.
 const MUTATIONS_SLOW: u32 = 20;
 
 fn fuzz(folder: &str) -> PathBuf {
@@ -42,7 +42,7 @@ fn every_kind_has_a_target_and_a_corpus() {
     }
     let targets = fs::read_dir(fuzz("fuzz_targets")).unwrap().count();
     assert_eq!(targets, Kind::ALL.len(), "a target without a kind");
-    // Nothing that runs on stable reads the fuzzers' manifest.
+    // No other check on stable reads the fuzzers' manifest.
     let manifest = fs::read_to_string(fuzz("Cargo.toml")).unwrap();
     let lines = |wanted: &str| manifest.lines().filter(|line| *line == wanted).count();
     for kind in Kind::ALL {
@@ -102,7 +102,7 @@ fn empty_and_endless_bytes_are_refused() {
     }
 }
 
-/// Changes bytes as fuzzers do: flips, overwrites with telling values, cuts, and doubles.
+/// Changes bytes as fuzzers do: flips, overwrites with special values, cuts, and doubles.
 fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..=random.below(3) {
@@ -127,7 +127,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// SplitMix64: enough to choose mutations with, and the same everywhere.
+/// SplitMix64: good enough to choose mutations, and the same on every machine.
 struct Random(u64);
 
 impl Random {

@@ -1,7 +1,7 @@
-//! The exports. A peer is reached by our WebRTC, or by libp2p's WebSocket with Noise and yamux, to
-//! compare it with.
+//! The exports. They reach a peer by our WebRTC transport or, for comparison, by libp2p's WebSocket
+//! with Noise and yamux.
 
-use crate::pattern::{Wish, receive, send};
+use crate::pattern::{StreamRequest, receive, send};
 use futures::{AsyncReadExt, AsyncWriteExt, future::poll_fn};
 use futures_timer::Delay;
 use libp2p::{noise, websocket_websys, yamux};
@@ -34,7 +34,7 @@ fn opts() -> DialOpts {
     DialOpts { role: Endpoint::Dialer, port_use: PortUse::New }
 }
 
-/// Dials, by handshake v1 if asked.
+/// Dials by WebRTC, with handshake v1 if `v1` is set.
 #[wasm_bindgen]
 pub async fn connect(addr: String, v1: bool) -> Result<Peer, JsError> {
     let version = if v1 { DialVersion::V1 } else { DialVersion::V2 };
@@ -56,8 +56,7 @@ pub async fn connect_websocket(addr: String) -> Result<Peer, JsError> {
     let addr = addr.parse().map_err(js)?;
     let (_, connection) = transport.dial(addr, opts()).map_err(js)?.await.map_err(js)?;
     let connection = Rc::new(RefCell::new(connection));
-    // yamux moves only when it is asked to. Until the connection ends, or the page has let go of
-    // it.
+    // yamux makes progress only when it is polled: until the connection ends, or the page drops it.
     let weak = Rc::downgrade(&connection);
     spawn_local(async move {
         let gone = poll_fn(|cx| {
@@ -72,34 +71,35 @@ pub async fn connect_websocket(addr: String) -> Result<Peer, JsError> {
 
 #[wasm_bindgen]
 impl Peer {
-    async fn open(&self, wish: Wish, len: f64) -> Result<SubstreamBox, JsError> {
+    async fn open(&self, request: StreamRequest, len: f64) -> Result<SubstreamBox, JsError> {
         let mut stream = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_outbound(cx))
             .await
             .map_err(js)?;
-        wish.write(&mut stream, len as u64).await.map_err(js)?;
+        request.write(&mut stream, len as u64).await.map_err(js)?;
         Ok(stream)
     }
 
-    /// Gets `len` bytes, the first of them read after a pause.
+    /// Receives `len` bytes, and reads the first of them after a pause.
     pub async fn download(&self, len: f64, pause_ms: u32) -> Result<(), JsError> {
-        let mut stream = self.open(Wish::Download, len).await?;
+        let mut stream = self.open(StreamRequest::Download, len).await?;
         Delay::new(Duration::from_millis(pause_ms.into())).await;
         receive(&mut stream, len as u64).await.map_err(js)?;
         finished(stream).await
     }
 
-    /// Sends `len` bytes and waits until all were received unchanged.
+    /// Sends `len` bytes and waits until the peer has received all of them unchanged.
     pub async fn upload(&self, len: f64, is_slow: bool) -> Result<(), JsError> {
-        let mut stream =
-            self.open(if is_slow { Wish::SlowUpload } else { Wish::Upload }, len).await?;
+        let mut stream = self
+            .open(if is_slow { StreamRequest::SlowUpload } else { StreamRequest::Upload }, len)
+            .await?;
         send(&mut stream, len as u64, |_| {}).await.map_err(js)?;
         stream.read_exact(&mut [0]).await.map_err(js)?;
         finished(stream).await
     }
 
-    /// Sends `len` bytes and gets them back at the same time.
+    /// Sends `len` bytes and receives them back at the same time.
     pub async fn echo(&self, len: f64) -> Result<(), JsError> {
-        let (mut read, mut write) = self.open(Wish::Echo, len).await?.split();
+        let (mut read, mut write) = self.open(StreamRequest::Echo, len).await?.split();
         let sent = async {
             send(&mut write, len as u64, |_| {}).await?;
             write.close().await
@@ -121,7 +121,7 @@ impl Peer {
     }
 }
 
-/// Both sides have said all.
+/// Both sides have sent everything.
 async fn finished(mut stream: SubstreamBox) -> Result<(), JsError> {
     stream.close().await.map_err(js)?;
     match stream.read(&mut [0; 9]).await {

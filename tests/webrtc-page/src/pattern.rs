@@ -1,5 +1,5 @@
-//! A stream's first bytes say what is wanted of it; then come bytes that repeat at a length which
-//! no buffer has, so that whatever is lost, doubled or swapped shows at once.
+//! The first bytes of a stream contain a request. Then come bytes with a period that no buffer
+//! length has, so that any lost, doubled or swapped byte shows at once.
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::{io, sync::LazyLock};
@@ -16,36 +16,37 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 const STEP: usize = 64 * 1024;
 
-/// What the opener of a stream wants.
+/// The request of a stream's opener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// All of its bytes back.
+pub enum StreamRequest {
+    /// Echo all bytes.
     Echo,
-    /// Bytes from the other side.
+    /// Send bytes to the opener.
     Download,
-    /// To send bytes.
+    /// Receive bytes of the opener.
     Upload,
-    /// To send bytes that are not read at first.
+    /// Receive bytes of the opener, and do not read them at first.
     SlowUpload,
 }
 
-impl Wish {
+impl StreamRequest {
     const ALL: [Self; 4] = [Self::Echo, Self::Download, Self::Upload, Self::SlowUpload];
 
-    /// Says it, with the number of bytes.
+    /// Writes the request, with the number of bytes.
     pub async fn write(self, stream: &mut (impl AsyncWrite + Unpin), len: u64) -> io::Result<()> {
         let mut head = vec![self as u8];
         head.extend(len.to_le_bytes());
         stream.write_all(&head).await
     }
 
-    /// Reads what [`Wish::write`] wrote.
+    /// Reads what [`StreamRequest::write`] wrote.
     pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Self, u64)> {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
-        let [wish, len @ ..] = head;
-        let wish = Self::ALL.get(usize::from(wish)).copied().ok_or(io::ErrorKind::InvalidData)?;
-        Ok((wish, u64::from_le_bytes(len)))
+        let [request, len @ ..] = head;
+        let request =
+            Self::ALL.get(usize::from(request)).copied().ok_or(io::ErrorKind::InvalidData)?;
+        Ok((request, u64::from_le_bytes(len)))
     }
 }
 
@@ -54,12 +55,12 @@ fn at(position: u64) -> &'static [u8] {
     PATTERN.get(start..).unwrap_or_default()
 }
 
-/// The first `len` bytes.
+/// Returns the first `len` bytes.
 pub fn bytes(len: usize) -> Vec<u8> {
     PATTERN.iter().copied().cycle().take(len).collect()
 }
 
-/// Writes `len` bytes and tells `progress` how many after each step.
+/// Writes `len` bytes and reports the number of written bytes to `progress` after each step.
 pub async fn send(
     stream: &mut (impl AsyncWrite + Unpin),
     len: u64,
@@ -76,7 +77,7 @@ pub async fn send(
     stream.flush().await
 }
 
-/// Reads `len` bytes; an error if one differs or the stream ends early.
+/// Reads `len` bytes. Fails if one differs or the stream ends early.
 pub async fn receive(stream: &mut (impl AsyncRead + Unpin), len: u64) -> io::Result<()> {
     let mut buffer = vec![0; STEP];
     let mut received = 0;

@@ -1,4 +1,4 @@
-//! A whole node of `tequio-p2p` in a tab, without a chain: what two tabs do with each other.
+//! A whole node of `tequio-p2p` in a tab, without a chain, for tests between two tabs.
 
 use crate::pattern::bytes;
 use js_sys::Function;
@@ -17,14 +17,14 @@ fn words(path: &Path) -> String {
     format!("{} {}", if path.is_direct() { "direct" } else { "relayed" }, path.transport())
 }
 
-/// Of a URL, a user name and a credential.
+/// Makes a server from a URL, a user name and a credential.
 fn ice_servers(ice: &[String]) -> Vec<IceServer> {
     let [url, username, credential] = ice else { return Vec::new() };
     let (username, credential) = (Some(username.clone()), Some(credential.clone()));
     vec![IceServer { urls: vec![url.clone()], username, credential }]
 }
 
-/// A node that sends everything back.
+/// A node that echoes everything.
 #[wasm_bindgen]
 pub struct Tab {
     network: Network,
@@ -34,27 +34,27 @@ pub struct Tab {
 #[wasm_bindgen]
 impl Tab {
     /// Connects to a relay. `ice` is empty, or the URL, user name and credential of a server.
-    /// `said` hears of every change: a word, the peer, and the path or reason.
+    /// `on_change` is called for every change with its kind, the peer, and the path or reason.
     pub async fn start(
         relay: String,
         ice: Vec<String>,
         relay_only: bool,
-        said: Function,
+        on_change: Function,
     ) -> Result<Tab, JsError> {
         let relay: Multiaddr = relay.parse().map_err(js)?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(js)?;
         let mut config = Config::new(secret);
         config.serve = vec![Protocol::Work];
-        // So that a test sees it go.
-        config.standby = Duration::from_secs(1);
+        // So that a test can observe its end.
+        config.standby_timeout = Duration::from_secs(1);
         config.ice_relay_only = relay_only;
         config.ice_servers = ice_servers(&ice);
         let (network, mut events) = tequio_p2p::spawn(config).map_err(js)?;
         spawn_local(async move {
             while let Some(event) = events.next().await {
-                let (word, peer, text) = match event {
-                    Event::Inbound { body, reply, .. } => {
+                let (kind, peer, text) = match event {
+                    Event::InboundRequest { body, reply, .. } => {
                         reply.send(body);
                         continue;
                     }
@@ -65,9 +65,9 @@ impl Tab {
                     }
                     _ => continue,
                 };
-                let _ = said.call3(
+                let _ = on_change.call3(
                     &JsValue::NULL,
-                    &word.into(),
+                    &kind.into(),
                     &peer.to_string().into(),
                     &text.into(),
                 );
@@ -77,7 +77,7 @@ impl Tab {
         Ok(Self { network, relay })
     }
 
-    /// Uses another server from now on, or none.
+    /// Replaces the ICE server, or removes it.
     #[wasm_bindgen(js_name = setIce)]
     pub fn set_ice(&self, ice: Vec<String>) -> Result<(), JsError> {
         self.network.set_ice_servers(ice_servers(&ice)).map_err(js)
@@ -85,11 +85,11 @@ impl Tab {
 
     /// Stays connected to the peer at this address.
     pub async fn keep(&self, addr: String) -> Result<(), JsError> {
-        self.network.keep(addr.parse().map_err(js)?).await;
+        self.network.add_persistent_peer(addr.parse().map_err(js)?).await;
         Ok(())
     }
 
-    /// Makes a reservation and returns the address by which others reach this tab.
+    /// Makes a reservation and returns the address at which others reach this tab.
     pub async fn listen(&self) -> Result<String, JsError> {
         let relayed = circuit(&self.relay, self.network.local_id())
             .ok_or_else(|| js("the relay has no name"))?;
@@ -99,13 +99,13 @@ impl Tab {
         Ok(relayed.to_string())
     }
 
-    /// Connects and says how: `relayed websocket`, `direct webrtc`.
+    /// Connects and returns the path: `relayed websocket`, `direct webrtc`.
     pub async fn dial(&self, addr: String) -> Result<Vec<String>, JsError> {
         let (peer, path) = self.network.dial(addr.parse().map_err(js)?).await.map_err(js)?;
         Ok(vec![peer.to_string(), words(&path)])
     }
 
-    /// Sends bytes to a peer and gets them back; an error if one differs.
+    /// Sends bytes to a peer and receives them back. Fails if one differs.
     pub async fn echo(&self, peer: String, len: usize) -> Result<(), JsError> {
         let body = bytes(len);
         let peer = peer.parse().map_err(js)?;
@@ -121,18 +121,18 @@ impl Tab {
         }
     }
 
-    /// How a peer is reached now.
+    /// Returns the current path to a peer.
     pub fn path(&self, peer: String) -> Result<Option<String>, JsError> {
         Ok(self.network.peer(peer.parse().map_err(js)?).map(|peer| words(&peer.path)))
     }
 
-    /// The kinds of the candidates in use, ours and the peer's: `host host`, `relay relay`.
+    /// Returns the kinds of the candidates in use, ours and the peer's: `host host`, `relay relay`.
     pub async fn route(&self, peer: String) -> Result<Option<String>, JsError> {
         let route = self.network.route(peer.parse().map_err(js)?).await;
         Ok(route.map(|route| format!("{} {}", route.local, route.remote)))
     }
 
-    /// Our name.
+    /// Returns our peer id.
     pub fn id(&self) -> String {
         self.network.local_id().to_string()
     }

@@ -1,20 +1,20 @@
 /**
- * The activity of a node in one word, for a state line: off, waiting, computing,
- * paused or disconnected, and since when. It is derived from the peers, the heads,
- * the units in the pool and the contribution; nothing of it comes from a peer's claim.
+ * The node's activity for a state line: off, waiting, computing, paused or disconnected, and its
+ * start. It is derived from the peers, the heads, the units in the pool and the contribution. No
+ * claim of a peer affects it.
  */
 import type { Clock } from "./ice-servers.js";
 import type { ContributionState, PauseReason, TequioEvent } from "./events.js";
 
-/** What a node is doing. */
+/** The kinds of activity. */
 export type ActivityState = "off" | "waiting" | "computing" | "paused" | "disconnected";
 
-/** The activity of a node, and why. */
+/** The activity of a node and its reason. */
 export interface Activity {
   /**
-   * `off`: connected, and lends nothing. `waiting`: lends, but has had no unit for some seconds.
-   * `computing`: units are computed. `paused`: see `reason`. `disconnected`: no peer is
-   * connected, or peers are but no block becomes final; see `reason`.
+   * `off`: connected without a running contribution. `waiting`: contributing, but without a unit
+   * for some seconds. `computing`: workers compute units. `paused`: see `reason`. `disconnected`:
+   * no peer is connected, or no block becomes final; see `reason`.
    */
   state: ActivityState;
   /** When the state began, in milliseconds since 1970 by the device's clock. */
@@ -27,13 +27,13 @@ export interface Activity {
   reason?: PauseReason | "noPeers" | "noQuorum";
 }
 
-/** A node without a unit for this long waits. */
+/** Time without a unit after which a node counts as waiting. */
 export const WAITING_AFTER_MS = 3_000;
 /** The shortest time between two `activity` events that differ only in the rate. */
 export const RATE_INTERVAL_MS = 5_000;
 /** The window over which the rate is measured. */
 export const RATE_WINDOW_MS = 60_000;
-/** Finished units whose times are kept. */
+/** Most finished units whose times are kept. */
 const FINISHED_MAX = 10_000;
 
 /** Follows the events of a node and reports each change of its activity. */
@@ -64,7 +64,7 @@ export class ActivityTracker {
     return this.#current;
   }
 
-  /** Takes an event of the node. */
+  /** Processes an event of the node. */
   take(event: TequioEvent): void {
     const now = this.#clock.monotonicMs();
     switch (event.type) {
@@ -79,11 +79,11 @@ export class ActivityTracker {
         this.#stale = true;
         break;
       case "unit":
-        this.#units.add(event.unit);
+        this.#units.add(event.computeId);
         this.#job = event.job;
         break;
       case "unitEnd":
-        if (this.#units.delete(event.unit)) this.#busyMs = now;
+        if (this.#units.delete(event.computeId)) this.#busyMs = now;
         if (event.ok) this.#finished.push(now);
         if (this.#finished.length > FINISHED_MAX) this.#finished.shift();
         break;
@@ -99,7 +99,7 @@ export class ActivityTracker {
     this.update();
   }
 
-  /** Looks again; called regularly, because waiting begins by the passing of time alone. */
+  /** Recomputes the activity. Called regularly, because `waiting` begins without an event. */
   update(): void {
     const now = this.#clock.monotonicMs();
     const next = this.#derive(now);
@@ -127,7 +127,7 @@ export class ActivityTracker {
   #computing(now: number): Omit<Activity, "sinceMs"> {
     this.#finished = this.#finished.filter((at) => now - at < RATE_WINDOW_MS);
     const window = Math.min(RATE_WINDOW_MS, now - Math.max(this.#startedMs, this.#lendingMs));
-    // The rate of less than five seconds says nothing.
+    // A window below five seconds gives no useful rate.
     const rate = Math.round((this.#finished.length * 60_000) / Math.max(window, RATE_INTERVAL_MS));
     const job = this.#job === undefined ? {} : { job: this.#job };
     return { state: "computing", unitsPerMinute: rate, ...job };

@@ -1,22 +1,21 @@
 /**
- * Compiles the light node's module while it downloads, and reports the progress. The bytes are
- * counted as they are after decompression, because that is how browsers hand them out; the module's
- * own size is the measure.
+ * Compiles the light node's module while it downloads, and reports the progress. Browsers deliver
+ * decompressed bytes, so the progress counts those against the module's own size.
  */
 
-/** How much of the light node's code has come, in bytes of the module. */
+/** How much of the light node's code has arrived, in bytes of the module. */
 export interface DownloadProgress {
   received: number;
   /** The size of the whole module; null while it is not known. */
   total: number | null;
 }
 
-/** The least time between two reports, apart from the last. */
+/** Shortest time between two reports, except before the last one. */
 const REPORT_INTERVAL_MS = 100;
 
 /**
- * Compiles the body of `response`. Throws `WebAssembly.CompileError` for what cannot or must not be
- * compiled, and another error for a download that breaks off.
+ * Compiles the body of `response`. Throws `WebAssembly.CompileError` for code that is invalid or
+ * that a policy forbids, and another error for an interrupted download.
  */
 export async function compileDownload(
   response: Response,
@@ -39,6 +38,7 @@ export async function compileDownload(
       flush: () => report({ received, total: received }),
     }),
   );
-  // Static hosts that do not know the type would make a browser refuse to compile what it receives.
-  return WebAssembly.compileStreaming(new Response(counted, { headers: { "content-type": "application/wasm" } }));
+  // A static host may send another content type, with which a browser refuses to compile.
+  const headers = { "content-type": "application/wasm" };
+  return WebAssembly.compileStreaming(new Response(counted, { headers }));
 }

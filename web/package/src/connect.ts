@@ -1,7 +1,7 @@
 /**
- * `connect()`: checks the options, then the surroundings, then finds relays and the
- * checkpoint, then starts the node. What a program did wrong is refused before
- * anything is loaded. Whatever fails reaches the program as a `TequioError`.
+ * `connect()` checks the options and the environment, finds relays and the checkpoint, and starts
+ * the node. Wrong options are rejected before anything is loaded. Every failure reaches the program
+ * as a `TequioError`.
  */
 import { checkCheckpoint, resolveCheckpoint, type PinnedCheckpoint } from "./checkpoint.js";
 import { DataMeter, counterStorage, type CounterStorage } from "./data-use.js";
@@ -15,14 +15,14 @@ import {
   fromBoundary,
   type TequioError,
 } from "./errors.js";
-import { guarded, type TequioEvent } from "./events.js";
+import { callGuarded, type TequioEvent } from "./events.js";
 import { checkIceServers, type IceServer } from "./ice.js";
 import { IceServerList, browserClock, type Clock } from "./ice-servers.js";
 import { TequioNode } from "./node.js";
-import { PolicyWatch, watchViolations, type Violation } from "./policy.js";
+import { CspWatch, watchViolations, type Violation } from "./csp.js";
 import type { WorkerLike } from "./pool.js";
-import { checkRelays, discover, readWellKnown, type Relay, type WayIn } from "./relays.js";
-import { OFFSET_MS_MIN, ServerClock, inWords } from "./server-clock.js";
+import { checkRelays, discover, readWellKnown, type Bootstrap, type Relay } from "./relays.js";
+import { OFFSET_MS_MIN, ServerClock, formatDuration } from "./server-clock.js";
 import { abortable, throwIfAborted } from "./signals.js";
 import { takeStore, type StoreSlot } from "./store-slot.js";
 import { load, spawnWorker, type CodeUrls, type Loaded, type Report } from "./wasm-loader.js";
@@ -30,38 +30,45 @@ import { load, spawnWorker, type CodeUrls, type Loaded, type Report } from "./wa
 /** Options of {@link connect}. */
 export interface ConnectOptions {
   /**
-   * Where trust starts: the bytes of a checkpoint, or its URL with the BLAKE3
-   * hash it must have. Get it from somebody you trust, or ship it with your page.
+   * The starting point of trust: the bytes of a checkpoint, or its URL with its BLAKE3 hash. Get it
+   * from a source you trust, or ship it with your page.
    */
   checkpoint: Uint8Array | PinnedCheckpoint;
-  /** Relay multiaddresses that end in `/p2p/…`; tried side by side. Relays are trusted for nothing. */
+  /** Relay multiaddresses that end in `/p2p/…`, tried in parallel. Relays need no trust. */
   relays?: readonly string[];
-  /** URLs of `/.well-known/tequio.json` files that name relays. They are trusted for addresses only. */
+  /** URLs of `/.well-known/tequio.json` files that name relays. Only their addresses are used. */
   wellKnown?: string | URL | readonly (string | URL)[];
   /**
-   * STUN and TURN servers for paths between browsers, before those that the well-known files name. The credentials of those
-   * of the files are renewed before they expire; for your own there is {@link TequioNode.setIceServers}. They are checked
-   * and handed to the node; this version connects to relays only, so nothing goes through them yet.
+   * STUN and TURN servers for paths between browsers, placed before those of the well-known files.
+   * The node renews the credentials of the files' servers before they expire. Replace your own with
+   * {@link TequioNode.setIceServers}. This version connects to relays only: it checks and keeps the
+   * servers, but does not use them yet.
    */
   iceServers?: readonly IceServer[];
-  /** Name of the IndexedDB database for head and identity; each further tab gets its own. Default `tequio`. */
+  /**
+   * Name of the IndexedDB database for head and identity; each further tab gets its own. Default
+   * `tequio`.
+   */
   store?: string;
-  /** How this program names itself to peers. */
+  /** The agent name that peers receive. */
   agent?: string;
-  /** Receives every event from the start on, also while connecting and if that fails. */
+  /** Receives every event, including those while connecting, even if connecting fails. */
   onEvent?: (event: TequioEvent) => void;
-  /** Gives up connecting, at once, with {@link AbortError}. */
+  /** Aborts connecting immediately with {@link AbortError}. */
   signal?: AbortSignal;
-  /** Where `tequio_wasm_bg.wasm` lies, for bundlers that do not support `new URL(…, import.meta.url)`. The first call decides. */
+  /**
+   * URL of `tequio_wasm_bg.wasm`, for bundlers that do not support `new URL(…, import.meta.url)`.
+   * Only the first call's URL counts.
+   */
   wasmUrl?: string | URL;
-  /** Where the module `tequio/worker` lies, on the page's own origin, for the same bundlers. */
+  /** URL of the module `tequio/worker`, on the page's own origin, for the same bundlers. */
   workerUrl?: string | URL;
 }
 
-/** What `connect` takes from its surroundings; tests bring their own. @internal */
-export interface Surroundings {
-  /** What is missing here for a node, or null. */
-  lacks(): string | null;
+/** What `connect` uses of its environment. Tests replace it. @internal */
+export interface Environment {
+  /** The feature that a node needs and that is missing, or null. */
+  missingFeature(): string | null;
   secure(): boolean;
   origin(): string;
   load(urls: CodeUrls, report: Report): Promise<Loaded>;
@@ -70,15 +77,15 @@ export interface Surroundings {
   takeStore(base: string): Promise<StoreSlot | null>;
   clock: Clock;
   counters(): CounterStorage | null;
-  watchViolations(heard: (violation: Violation) => void): () => void;
+  watchViolations(report: (violation: Violation) => void): () => void;
 }
 
-const NOWHERE: WayIn = { relays: [], ice: [] };
-/** How long explicit relays wait for a well-known file, once the code is there. */
+const NO_BOOTSTRAP: Bootstrap = { relays: [], ice: [] };
+/** How long a start with explicit relays waits for a well-known file, once the code is loaded. */
 export const WELL_KNOWN_GRACE_MS = 2_000;
 
-const browser: Surroundings = {
-  lacks,
+const browserEnvironment: Environment = {
+  missingFeature,
   secure: () => globalThis.isSecureContext !== false && globalThis.crypto?.subtle !== undefined,
   origin: () => globalThis.location?.origin ?? "this origin",
   load,
@@ -99,68 +106,85 @@ const browser: Surroundings = {
  * {@link UnsupportedError}, {@link NetworkError}, {@link AbortError}
  */
 export function connect(options: ConnectOptions): Promise<TequioNode> {
-  return connectWith(browser, options);
+  return connectWith(browserEnvironment, options);
 }
 
-/** `connect` in given surroundings. @internal */
-export async function connectWith(surroundings: Surroundings, options: ConnectOptions): Promise<TequioNode> {
-  const policy = new PolicyWatch((heard) => surroundings.watchViolations(heard));
-  const serverClock = new ServerClock(() => surroundings.clock.wallMs());
+/** `connect` in a given environment. @internal */
+export async function connectWith(
+  environment: Environment,
+  options: ConnectOptions,
+): Promise<TequioNode> {
+  const csp = new CspWatch((report) => environment.watchViolations(report));
+  const serverClock = new ServerClock(() => environment.clock.wallMs());
   try {
     const checked = checkOptions(options);
     throwIfAborted(checked.signal);
-    const missing = surroundings.lacks();
+    const missing = environment.missingFeature();
     if (missing !== null) throw new UnsupportedError(missing);
-    if (!surroundings.secure()) throw new InsecureOriginError(surroundings.origin());
-    return await abortable(start(surroundings, options, checked, serverClock), checked.signal);
+    if (!environment.secure()) throw new InsecureOriginError(environment.origin());
+    return await abortable(start(environment, options, checked, serverClock), checked.signal);
   } catch (error) {
-    throw withClock(await policy.explain(fromBoundary(error)), serverClock, surroundings.clock);
+    throw explainStaleCheckpoint(
+      await csp.explain(fromBoundary(error)),
+      serverClock,
+      environment.clock,
+    );
   } finally {
-    policy.stop();
+    csp.stop();
   }
 }
 
-/** Starts a node; one that is not wanted any more when it has started is closed. */
+/** Starts a node. Closes it if the signal was aborted meanwhile. */
 async function start(
-  surroundings: Surroundings,
+  environment: Environment,
   options: ConnectOptions,
-  checked: Checked,
+  checked: CheckedOptions,
   serverClock: ServerClock,
 ): Promise<TequioNode> {
   const { signal, urls } = checked;
-  const asked = findRelays(surroundings, checked, serverClock);
-  // Whoever waits for the code first must not leave this failure unhandled.
-  asked.catch(() => {});
-  const loading = surroundings.load(urls, (progress) => guarded(() => options.onEvent?.({ type: "load", ...progress })));
-  // The checkpoint travels beside the code, and waits for its hash function.
+  const finding = findBootstrap(environment, checked, serverClock);
+  // The code is awaited first; meanwhile this rejection must not count as unhandled.
+  finding.catch(() => {});
+  const loading = environment.load(urls, (progress) =>
+    callGuarded(() => options.onEvent?.({ type: "load", ...progress })),
+  );
+  // The checkpoint loads in parallel with the code, and waits for the code's hash function.
   const hasher = loading.then(({ wasm }) => wasm.hashBytes);
   const resolving = resolveCheckpoint(checked.checkpoint, hasher, signal, serverClock);
   resolving.catch(() => {});
   hasher.catch(() => {});
   const { wasm, module } = await loading;
-  const found = await (checked.relays.length > 0 ? within(asked, WELL_KNOWN_GRACE_MS, NOWHERE) : asked);
+  const hasRelays = checked.relays.length > 0;
+  const found = await (hasRelays
+    ? withTimeout(finding, WELL_KNOWN_GRACE_MS, NO_BOOTSTRAP)
+    : finding);
   const checkpoint = await resolving;
   throwIfAborted(signal);
-  const relays = [...checked.relays, ...ofNetwork(wasm.checkpointChain(checkpoint), found.relays)];
-  if (relays.length === 0) throw otherNetwork(wasm.checkpointChain(checkpoint), found.relays);
+  const relays = [
+    ...checked.relays,
+    ...relaysOfNetwork(wasm.checkpointChain(checkpoint), found.relays),
+  ];
+  if (relays.length === 0) throw otherNetworkError(wasm.checkpointChain(checkpoint), found.relays);
 
-  const slot = await surroundings.takeStore(checked.store);
-  if (slot === null) throw new StorageError("too many tabs of this origin are nodes already; close one of them");
-  const { clock } = surroundings;
+  const slot = await environment.takeStore(checked.store);
+  if (slot === null) {
+    throw new StorageError("too many tabs of this origin are nodes already; close one of them");
+  }
+  const { clock } = environment;
   const node = new TequioNode({
     module,
     wasm,
     checkpoint,
-    device: surroundings.device(),
-    spawnWorker: () => surroundings.spawnWorker(urls),
+    device: environment.device(),
+    spawnWorker: () => environment.spawnWorker(urls),
     clock,
-    meter: new DataMeter(clock, surroundings.counters(), slot.name),
-    released: () => slot.release(),
+    meter: new DataMeter(clock, environment.counters(), slot.name),
+    onClosed: () => slot.release(),
     ...(options.onEvent === undefined ? {} : { onEvent: options.onEvent }),
   });
   const ice = new IceServerList(checked.iceServers, found.ice, {
     clock,
-    ask: readWellKnown,
+    fetchWellKnown: readWellKnown,
     apply: (servers) => node.applyIceServers(servers),
     warn: (message) => node.receive({ type: "log", level: "warn", message }),
   });
@@ -185,35 +209,42 @@ async function start(
 }
 
 /**
- * The addresses of the relays that are of this network, or do not say of which they are. Data of
- * another network would not verify, so the node would report its relays as dishonest. The networks
- * that well-known files name are unproved: a false one can only keep this program from a relay.
+ * Addresses of the relays that name this network, or none. Data of another network would not
+ * verify, so the node would report its relays for invalid data. The network that a well-known file
+ * names is unproved: a false one can only hide a relay from this program.
  */
-function ofNetwork(chain: string, relays: readonly Relay[]): string[] {
-  return relays.filter((relay) => relay.chain === null || relay.chain === chain).map(({ address }) => address);
+function relaysOfNetwork(chain: string, relays: readonly Relay[]): string[] {
+  return relays
+    .filter((relay) => relay.chain === null || relay.chain === chain)
+    .map(({ address }) => address);
 }
 
-function otherNetwork(chain: string, relays: readonly Relay[]): CheckpointError {
+function otherNetworkError(chain: string, relays: readonly Relay[]): CheckpointError {
   const named = [...new Set(relays.map((relay) => relay.chain))].join(", ");
   return new CheckpointError(
     "OTHER_NETWORK",
-    `the checkpoint belongs to network ${chain}, but the well-known files name ${named}: take both from one network`,
+    `the checkpoint belongs to network ${chain}, but the well-known files name ${named}: ` +
+      "take both from one network",
   );
 }
 
-/** Where the network can be entered; with explicit relays, a file that cannot be read is no reason to stop. */
-async function findRelays(surroundings: Surroundings, checked: Checked, serverClock: ServerClock): Promise<WayIn> {
-  if (checked.wellKnown.length === 0) return NOWHERE;
+/** Reads the well-known files. With explicit relays, an unreadable file is no failure. */
+async function findBootstrap(
+  environment: Environment,
+  checked: CheckedOptions,
+  serverClock: ServerClock,
+): Promise<Bootstrap> {
+  if (checked.wellKnown.length === 0) return NO_BOOTSTRAP;
   try {
-    return await discover(checked.wellKnown, surroundings.clock, checked.signal, serverClock);
+    return await discover(checked.wellKnown, environment.clock, checked.signal, serverClock);
   } catch (error) {
-    if (checked.relays.length > 0) return NOWHERE;
+    if (checked.relays.length > 0) return NO_BOOTSTRAP;
     throw error;
   }
 }
 
 /** The result of `work`, or `otherwise` if it takes longer than `ms`. */
-async function within<T>(work: Promise<T>, ms: number, otherwise: T): Promise<T> {
+async function withTimeout<T>(work: Promise<T>, ms: number, otherwise: T): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<T>((resolve) => (timer = setTimeout(() => resolve(otherwise), ms)));
   try {
@@ -223,48 +254,80 @@ async function within<T>(work: Promise<T>, ms: number, otherwise: T): Promise<T>
   }
 }
 
-/** Adds to a checkpoint that is too old what the device's clock has to do with it. */
-function withClock(error: TequioError, serverClock: ServerClock, clock: Clock): TequioError {
+/** Adds the device's clock as a possible cause to the error of a checkpoint that is too old. */
+function explainStaleCheckpoint(
+  error: TequioError,
+  serverClock: ServerClock,
+  clock: Clock,
+): TequioError {
   if (error.code !== "STALE_CHECKPOINT") return error;
   const { offsetMs } = serverClock;
   const date = new Date(clock.wallMs()).toISOString().slice(0, 10);
   if (offsetMs === null || Math.abs(offsetMs) < OFFSET_MS_MIN) {
-    const hint = offsetMs === null ? ` If this device's clock is wrong (it says ${date}), set it first.` : "";
-    return new CheckpointError("STALE_CHECKPOINT", `${error.message}.${hint}`, error.cause, error.details);
+    const hint =
+      offsetMs === null ? ` If this device's clock is wrong (it says ${date}), set it first.` : "";
+    return new CheckpointError(
+      "STALE_CHECKPOINT",
+      `${error.message}.${hint}`,
+      error.cause,
+      error.details,
+    );
   }
-  const by = `${inWords(offsetMs)} ${offsetMs > 0 ? "ahead of" : "behind"}`;
-  const message = `this device's clock says ${date}, ${by} the host of the page: set the clock first. By this clock, ${error.message}`;
-  return new CheckpointError("STALE_CHECKPOINT", message, error.cause, { ...error.details, clockOffsetMs: offsetMs });
+  const by = `${formatDuration(offsetMs)} ${offsetMs > 0 ? "ahead of" : "behind"}`;
+  const message =
+    `this device's clock says ${date}, ${by} the host of the page: set the clock first. ` +
+    `By this clock, ${error.message}`;
+  return new CheckpointError("STALE_CHECKPOINT", message, error.cause, {
+    ...error.details,
+    clockOffsetMs: offsetMs,
+  });
 }
 
-/** What a node needs beyond what every JavaScript has. Node has a WebSocket from version 22 on. */
-function lacks(): string | null {
+/** The missing feature that a node needs, or null. Node has a WebSocket from version 22 on. */
+function missingFeature(): string | null {
   const here = typeof document === "object" ? "this browser" : "this JavaScript runtime";
-  if (typeof WebSocket !== "function") return `${here} has no WebSocket, by which relays are reached (Node has it from version 22 on)`;
-  if (globalThis.isSecureContext === undefined && globalThis.crypto?.subtle === undefined) return `${here} has no WebCrypto`;
+  if (typeof WebSocket !== "function") {
+    return `${here} has no WebSocket, by which relays are reached (Node has it from version 22 on)`;
+  }
+  if (globalThis.isSecureContext === undefined && globalThis.crypto?.subtle === undefined) {
+    return `${here} has no WebCrypto`;
+  }
   return null;
 }
 
-type Checked = ReturnType<typeof checkOptions>;
+type CheckedOptions = ReturnType<typeof checkOptions>;
 
 function checkOptions(options: ConnectOptions) {
   const given = (options ?? {}) as Partial<ConnectOptions>;
   const checkpoint = checkCheckpoint(given.checkpoint);
   const relays = checkRelays(given.relays ?? []);
   const iceServers = checkIceServers(given.iceServers ?? []);
-  const wellKnown = given.wellKnown === undefined ? [] : ([given.wellKnown].flat() as (string | URL)[]);
-  if (!wellKnown.every(isUrl)) throw new OptionsError("wellKnown is a URL, or a list of URLs, of tequio.json files");
+  const wellKnown =
+    given.wellKnown === undefined ? [] : ([given.wellKnown].flat() as (string | URL)[]);
+  if (!wellKnown.every(isUrl)) {
+    throw new OptionsError("wellKnown is a URL, or a list of URLs, of tequio.json files");
+  }
   if (relays.length === 0 && wellKnown.length === 0) {
-    throw new OptionsError("connect() needs a way into the network: relays, or wellKnown with the URL of a tequio.json");
+    throw new OptionsError(
+      "connect() needs a way into the network: relays, or wellKnown with the URL of a tequio.json",
+    );
   }
   const { signal } = given;
-  if (signal !== undefined && typeof signal.addEventListener !== "function") throw new OptionsError("signal is an AbortSignal");
-  if (given.onEvent !== undefined && typeof given.onEvent !== "function") throw new OptionsError("onEvent is a function");
-  if (given.agent !== undefined && typeof given.agent !== "string") throw new OptionsError("agent is a string");
+  if (signal !== undefined && typeof signal.addEventListener !== "function") {
+    throw new OptionsError("signal is an AbortSignal");
+  }
+  if (given.onEvent !== undefined && typeof given.onEvent !== "function") {
+    throw new OptionsError("onEvent is a function");
+  }
+  if (given.agent !== undefined && typeof given.agent !== "string") {
+    throw new OptionsError("agent is a string");
+  }
   const urls = { ...checkUrl("wasmUrl", given.wasmUrl), ...checkUrl("workerUrl", given.workerUrl) };
   const store = given.store ?? "tequio";
   if (typeof store !== "string" || !/^[\w.-]{1,64}$/.test(store)) {
-    throw new OptionsError("store is a name of 1 to 64 letters, digits, dots, dashes and underscores");
+    throw new OptionsError(
+      "store is a name of 1 to 64 letters, digits, dots, dashes and underscores",
+    );
   }
   return { checkpoint, relays, wellKnown, iceServers, store, signal, urls };
 }
@@ -275,7 +338,7 @@ function checkUrl<K extends keyof CodeUrls>(name: K, url: unknown): Pick<CodeUrl
   return { [name]: url } as Pick<CodeUrls, K>;
 }
 
-/** Whether it is a URL, or one relative to the page. */
+/** Whether `url` is a URL, absolute or relative to the page. */
 function isUrl(url: unknown): boolean {
   if (typeof url !== "string" && !(url instanceof URL)) return false;
   try {

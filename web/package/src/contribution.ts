@@ -1,13 +1,12 @@
 /**
- * A contribution: how many workers compute, and when they pause. It exists only
- * after the program has called `contribute()`, which it should do only after a
- * person has agreed.
+ * A contribution: how many workers compute, and when they pause. A program creates it with
+ * `contribute()`, which it should call only after the person has agreed.
  */
 import { defaultWorkers, type Device } from "./device.js";
 import { OptionsError, type WorkerError } from "./errors.js";
 import type { ContributionState, PauseReason } from "./events.js";
 
-/** The most workers one page may run. */
+/** The most workers of one page. */
 export const WORKERS_MAX = 64;
 
 /** Default of `dataCapPerDay`, in bytes. */
@@ -19,23 +18,29 @@ export interface ContributeOptions {
   workers?: number;
   /** Pause while the page is hidden. Default: on phones. */
   pauseWhenHidden?: boolean;
-  /** Pause while the battery is below 20 % and discharging. Default: yes, where the browser reports it. */
+  /**
+   * Pause while the battery is below 20 % and discharging. Default: yes, where the browser reports
+   * it.
+   */
   pauseOnLowBattery?: boolean;
-  /** Pause on a metered connection, or if the person saves data. Default: yes, where the browser reports it. */
+  /**
+   * Pause on a metered connection, or if the person saves data. Default: yes, where the browser
+   * reports it.
+   */
   pauseOnMetered?: boolean;
   /**
-   * Pause once the tabs of this origin have carried so many bytes today. Default
+   * Pause once the tabs of this origin have transferred this many bytes today. Default
    * {@link DATA_CAP_PER_DAY_DEFAULT}; `Infinity` is no cap.
    */
   dataCapPerDay?: number;
 }
 
-/** What a contribution drives. @internal */
+/** What a contribution controls. @internal */
 export interface ContributionHost {
   device: Device;
-  /** Bytes that this origin has carried today. */
+  /** Bytes that this origin has transferred today. */
   dataToday(): number;
-  /** Applies the number of workers that should compute now. */
+  /** Sets the number of workers that compute now. */
   apply(workers: number): void;
   changed(state: ContributionState, workers: number, reason?: PauseReason): void;
 }
@@ -44,7 +49,7 @@ export interface ContributionHost {
 export class Contribution {
   readonly #host: ContributionHost;
   readonly #paused = new Set<PauseReason>();
-  /** Reasons that the person has overruled; each holds again once it has passed. */
+  /** Reasons that the person has overruled. A reason applies again after it has ended once. */
   readonly #overruled = new Set<PauseReason>();
   readonly #unwatch: (() => void)[] = [];
   #workers: number;
@@ -60,18 +65,25 @@ export class Contribution {
     this.#workers = checkWorkers(options.workers ?? defaultWorkers(host.device));
     this.#dataCap = checkDataCap(options.dataCapPerDay ?? DATA_CAP_PER_DAY_DEFAULT);
     this.#dataStep = this.#dataCap;
-    if (options.pauseWhenHidden ?? host.device.phone) this.#unwatch.push(host.device.watchHidden((hidden) => this.#pause("hidden", hidden)));
-    if (options.pauseOnLowBattery ?? true) this.#unwatch.push(host.device.watchBattery((low) => this.#pause("battery", low)));
-    if (options.pauseOnMetered ?? true) this.#unwatch.push(host.device.watchMetered((metered) => this.#pause("metered", metered)));
+    if (options.pauseWhenHidden ?? host.device.phone) {
+      this.#unwatch.push(host.device.watchHidden((hidden) => this.#pause("hidden", hidden)));
+    }
+    if (options.pauseOnLowBattery ?? true) {
+      this.#unwatch.push(host.device.watchBattery((low) => this.#pause("battery", low)));
+    }
+    if (options.pauseOnMetered ?? true) {
+      this.#unwatch.push(host.device.watchMetered((metered) => this.#pause("metered", metered)));
+    }
     this.checkData();
     this.#apply();
   }
 
-  /** The workers asked for; while paused none of them runs. */
+  /** The requested workers; none of them runs during a pause. */
   get workers(): number {
     return this.#workers;
   }
 
+  /** Whether it runs, is paused, or has stopped. */
   get state(): ContributionState {
     if (this.#stopped) return "stopped";
     return this.pausedBy === null ? "running" : "paused";
@@ -82,7 +94,7 @@ export class Contribution {
     return [...this.#paused].find((reason) => !this.#overruled.has(reason)) ?? null;
   }
 
-  /** Bytes a day above which it pauses. */
+  /** Bytes a day from which on it pauses. */
   get dataCap(): number {
     return this.#dataCap;
   }
@@ -92,13 +104,13 @@ export class Contribution {
     return this.#error;
   }
 
-  /** Changes the number of workers; units that are being computed are finished. */
+  /** Changes the number of workers. Running units are finished. */
   setWorkers(workers: number): void {
     this.#workers = checkWorkers(workers);
     this.#apply();
   }
 
-  /** Changes the bytes a day above which it pauses. */
+  /** Changes the bytes a day from which on it pauses. */
   setDataCap(bytesPerDay: number): void {
     this.#dataCap = checkDataCap(bytesPerDay);
     this.#dataStep = this.#dataCap;
@@ -106,8 +118,8 @@ export class Contribution {
   }
 
   /**
-   * Ends the present pause at the person's request. A data cap that is used up is raised by as
-   * much again. Any other reason pauses again when it next occurs.
+   * Ends the current pause at the person's request. A data cap that is used up rises by the same
+   * amount again. Any other reason pauses again when it next occurs.
    */
   resume(): void {
     if (this.#stopped) return;
@@ -122,7 +134,7 @@ export class Contribution {
     this.#pause("dataCap", this.#host.dataToday() >= this.#dataCap);
   }
 
-  /** Stops computing. Units at hand are given back, so that others get them at once. Idempotent. */
+  /** Stops computing and returns its units, so that other workers get them at once. Idempotent. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -166,6 +178,8 @@ function checkWorkers(workers: number): number {
 }
 
 function checkDataCap(bytes: number): number {
-  if (!(typeof bytes === "number" && bytes > 0)) throw new OptionsError("dataCapPerDay must be a number of bytes above 0");
+  if (!(typeof bytes === "number" && bytes > 0)) {
+    throw new OptionsError("dataCapPerDay must be a number of bytes above 0");
+  }
   return bytes;
 }

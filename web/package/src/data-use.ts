@@ -1,12 +1,12 @@
 /**
- * The bytes a node has carried: in this visit, each minute, and today, over all
- * visits and tabs of the origin. Each store slot writes a counter of its own into
- * localStorage, so that two tabs never overwrite each other; counters of other
- * days are removed. Without localStorage, "today" is this visit.
+ * The bytes a node has transferred: in this visit, in the last minute, and today over all visits
+ * and tabs of the origin. Each store slot has a counter of its own in localStorage, so that two
+ * tabs never overwrite each other. Counters of other days are removed. Without localStorage,
+ * "today" is this visit.
  */
 import type { Clock } from "./ice-servers.js";
 
-/** The bytes that a node has carried. */
+/** The bytes that a node has transferred. */
 export interface DataUse {
   /** Bytes received in this visit. */
   received: number;
@@ -16,21 +16,21 @@ export interface DataUse {
   perMinute: number;
   /** Bytes in both directions today, by all tabs and visits of this origin. */
   today: number;
-  /** Above so many bytes a day the contribution pauses; null where nothing contributes. */
+  /** Bytes a day from which on the contribution pauses; null without a contribution. */
   capPerDay: number | null;
-  /** Bytes at the end of the day if it goes on like the last minute. */
+  /** Bytes at the end of the day at the rate of the last minute. */
   projectedToday: number;
 }
 
-/** The shortest time between two samples, and so between two `data` events. */
+/** Shortest time between two samples, and therefore between two `data` events. */
 export const SAMPLE_INTERVAL_MS = 2_000;
-/** How often the counter of the day is written. */
+/** Shortest time between two writes of the day's counter. */
 export const WRITE_INTERVAL_MS = 10_000;
 const WINDOW_MS = 60_000;
 const DAY_MS = 86_400_000;
 const PREFIX = "tequio-data:";
 
-/** The part of `Storage` that is used. */
+/** The part of `Storage` that the meter uses. */
 export type CounterStorage = Pick<Storage, "getItem" | "setItem" | "removeItem" | "key" | "length">;
 
 interface Sample {
@@ -45,34 +45,34 @@ export class DataMeter {
   readonly #slot: string;
   #samples: Sample[] = [];
   #day: string;
-  /** Of this slot today, before this visit. */
-  #earlier: number;
-  /** Bytes of this visit that belong to days before. */
-  #yesterday = 0;
+  /** Bytes of this slot today, before this visit. */
+  #todayBeforeVisit: number;
+  /** Bytes of this visit on earlier days. */
+  #beforeToday = 0;
   #total = 0;
   #received = 0;
   #sent = 0;
   #writtenMs = Number.NEGATIVE_INFINITY;
 
-  /** `slot` names this tab's store: no other tab counts under it. */
+  /** `slot` is the name of this tab's store. No other tab counts under it. */
   constructor(clock: Clock, storage: CounterStorage | null, slot: string) {
     this.#clock = clock;
     this.#storage = storage;
     this.#slot = slot;
     this.#day = dayOf(clock.wallMs());
-    this.#earlier = this.#read(this.#key());
+    this.#todayBeforeVisit = this.#read(this.#key());
     this.#removeOldDays();
   }
 
-  /** Takes the counters of the node. */
+  /** Records the node's counters. */
   sample(received: number, sent: number): void {
     const atMs = this.#clock.monotonicMs();
     const day = dayOf(this.#clock.wallMs());
     if (day !== this.#day) {
       this.#write();
       this.#day = day;
-      this.#yesterday = this.#total;
-      this.#earlier = 0;
+      this.#beforeToday = this.#total;
+      this.#todayBeforeVisit = 0;
       this.#removeOldDays();
     }
     this.#received = received;
@@ -87,7 +87,7 @@ export class DataMeter {
 
   /** The use so far. */
   use(capPerDay: number | null): DataUse {
-    const today = this.#mine() + this.#others();
+    const today = this.#ownToday() + this.#otherTabsToday();
     const perMinute = this.#perMinute();
     const leftMs = DAY_MS - msOfDay(this.#clock.wallMs());
     const projectedToday = Math.round(today + (perMinute * leftMs) / 60_000);
@@ -100,8 +100,8 @@ export class DataMeter {
     this.#write();
   }
 
-  #mine(): number {
-    return this.#earlier + this.#total - this.#yesterday;
+  #ownToday(): number {
+    return this.#todayBeforeVisit + this.#total - this.#beforeToday;
   }
 
   #perMinute(): number {
@@ -111,7 +111,7 @@ export class DataMeter {
     return Math.round((last.bytes - first.bytes) * scale);
   }
 
-  #others(): number {
+  #otherTabsToday(): number {
     let bytes = 0;
     for (const key of this.#keys()) {
       if (key.startsWith(`${PREFIX}${this.#day}:`) && key !== this.#key()) bytes += this.#read(key);
@@ -155,9 +155,9 @@ export class DataMeter {
 
   #write(): void {
     try {
-      this.#storage?.setItem(this.#key(), String(this.#mine()));
+      this.#storage?.setItem(this.#key(), String(this.#ownToday()));
     } catch {
-      // Full or forbidden: the count of this visit goes on in memory.
+      // The storage is full or forbidden: the count of this visit continues in memory.
     }
   }
 }
@@ -171,7 +171,7 @@ export function counterStorage(): CounterStorage | null {
   }
 }
 
-/** The person's day, in local time. */
+/** The day in local time. */
 function dayOf(wallMs: number): string {
   const date = new Date(wallMs);
   return `${date.getFullYear()}-${date.getMonth() + 1}-${date.getDate()}`;

@@ -1,22 +1,23 @@
 /**
- * What the package asks of the device: cores, whether it is a phone, whether the
- * page is hidden, and whether the battery runs low. Everything optional in
- * browsers is optional here.
+ * What the package reads from the device: its cores, whether it is a phone, whether the page is
+ * hidden, whether the battery is low, and whether the connection is metered. APIs that are optional
+ * in browsers are optional here.
  */
 
 /** Below this charge, while discharging, a contribution pauses. */
 export const BATTERY_LOW_LEVEL = 0.2;
-/** Shorter side, in CSS pixels, up to which a touch screen counts as a phone. */
+/** A touch screen whose shorter side has at most this many CSS pixels counts as a phone. */
 export const PHONE_SIDE_PX_MAX = 500;
 
-/** The device as the contribution sees it; tests bring their own. */
+/** The device as a contribution uses it. Tests replace it. */
 export interface Device {
   cores: number;
   phone: boolean;
-  /** Calls `changed` now and at every change; the returned function stops it. */
+  /** Calls `changed` now and at every change; the returned function ends that. */
   watchHidden(changed: (hidden: boolean) => void): () => void;
+  /** Watches whether the battery is low and discharging. */
   watchBattery(changed: (low: boolean) => void): () => void;
-  /** Whether the connection is metered, or the person asked the browser to save data. */
+  /** Watches whether the connection is metered, or the browser saves data. */
   watchMetered(changed: (metered: boolean) => void): () => void;
 }
 
@@ -37,12 +38,12 @@ type NavigatorExtras = Navigator & {
   userAgentData?: { mobile?: boolean };
 };
 
-/** How many workers a device should run when nobody said: all cores but one, and one on a phone. */
+/** The default number of workers: all cores but one, and one on a phone. */
 export function defaultWorkers(device: Pick<Device, "cores" | "phone">): number {
   return device.phone ? 1 : Math.max(1, device.cores - 1);
 }
 
-/** The device this page runs on. Node before version 21 has no `navigator`, and none has a `document`. */
+/** The device this page runs on. Node has no `navigator` before version 21, and no `document`. */
 export function browserDevice(): Device {
   const navigator = (globalThis.navigator ?? {}) as Partial<NavigatorExtras>;
   return {
@@ -50,21 +51,24 @@ export function browserDevice(): Device {
     phone: isPhone(navigator),
     watchHidden(changed) {
       if (typeof document === "undefined") return () => {};
-      const tell = () => changed(document.visibilityState === "hidden");
-      document.addEventListener("visibilitychange", tell);
-      tell();
-      return () => document.removeEventListener("visibilitychange", tell);
+      const report = () => changed(document.visibilityState === "hidden");
+      document.addEventListener("visibilitychange", report);
+      report();
+      return () => document.removeEventListener("visibilitychange", report);
     },
     watchBattery(changed) {
       const stop = new AbortController();
       void navigator.getBattery?.().then(
         (battery) => {
           if (stop.signal.aborted) return;
-          const tell = () => changed(!battery.charging && battery.level < BATTERY_LOW_LEVEL);
-          for (const type of ["levelchange", "chargingchange"]) battery.addEventListener(type, tell, { signal: stop.signal });
-          tell();
+          const { signal } = stop;
+          const report = () => changed(!battery.charging && battery.level < BATTERY_LOW_LEVEL);
+          for (const type of ["levelchange", "chargingchange"]) {
+            battery.addEventListener(type, report, { signal });
+          }
+          report();
         },
-        () => {}, // A permissions policy may forbid it; then the level is simply unknown.
+        () => {}, // A permissions policy may forbid it; then the level is unknown.
       );
       return () => stop.abort();
     },
@@ -86,6 +90,12 @@ function isMetered({ saveData, type, metered }: ConnectionLike): boolean {
 
 function isPhone(navigator: Partial<NavigatorExtras>): boolean {
   if (navigator.userAgentData?.mobile !== undefined) return navigator.userAgentData.mobile;
-  const side = Math.min(globalThis.screen?.width ?? Infinity, globalThis.screen?.height ?? Infinity);
-  return side <= PHONE_SIDE_PX_MAX && (globalThis.matchMedia?.("(pointer: coarse)").matches ?? false);
+  const side = Math.min(
+    globalThis.screen?.width ?? Infinity,
+    globalThis.screen?.height ?? Infinity,
+  );
+  return (
+    side <= PHONE_SIDE_PX_MAX &&
+    (globalThis.matchMedia?.("(pointer: coarse)").matches ?? false)
+  );
 }

@@ -1,17 +1,17 @@
 /**
- * Every error this package throws: a class for `instanceof`, a stable `code` for
- * programs, a sentence for people, and `fault`, which says where the cause lies.
+ * Every error this package throws: a class for `instanceof`, a stable `code` for programs, a
+ * sentence for people, and `fault`, the origin of the cause.
  *
- * Refuses to leak a bare `Error` of the WebAssembly side: `fromBoundary` gives each a class.
+ * `fromBoundary` gives each error of the WebAssembly side its class, so no bare `Error` leaks.
  */
 
 /**
- * Where the cause lies: in the calling program, the other end of the network, the
- * surroundings (browser, headers, origin), or this package.
+ * The origin of the cause: the calling program, a peer, the environment (browser, headers, origin),
+ * or this package.
  */
 export type Fault = "caller" | "peer" | "environment" | "internal";
 
-/** All codes, stable across versions; new ones may be added. */
+/** All codes. They are stable across versions; a version may add codes. */
 export type ErrorCode =
   | "ABORTED"
   | "CHECKPOINT_REQUIRED"
@@ -30,15 +30,16 @@ export type ErrorCode =
   | "TIMEOUT"
   | "UNAVAILABLE"
   | "NOT_FOUND"
-  | "LIE_DETECTED"
+  | "VERIFICATION_FAILED"
   | "BAD_OBJECT"
   | "FORKED"
   | "CLOSED"
   | "STORAGE"
   | "WORKER"
+  | "UNIT_FAILED"
   | "INTERNAL";
 
-/** Facts about an error as plain values, for programs that write sentences of their own. */
+/** Facts about an error as plain values, for programs with their own messages. */
 export type ErrorDetails = Readonly<Record<string, string | number>>;
 
 /** The base of every error of this package. */
@@ -47,7 +48,7 @@ export class TequioError extends Error {
   override name = "TequioError";
   /** Stable; compare this, never the message. */
   readonly code: ErrorCode;
-  /** Where the cause lies. */
+  /** The origin of the cause. */
   readonly fault: Fault;
   /**
    * Facts, by name: `url` and `directive` of CSP_BLOCKED; `clockOffsetMs`, `ageMs` and `trustMs` of
@@ -55,7 +56,13 @@ export class TequioError extends Error {
    */
   readonly details: ErrorDetails;
 
-  constructor(code: ErrorCode, message: string, fault: Fault, cause?: unknown, details: ErrorDetails = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    fault: Fault,
+    cause?: unknown,
+    details: ErrorDetails = {},
+  ) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.fault = fault;
@@ -82,8 +89,7 @@ export class OptionsError extends TequioError {
 }
 
 /**
- * The starting point of trust is missing, unreadable, too old, from another network, or not the one
- * that was pinned.
+ * The checkpoint is missing, unreadable, too old, from another network, or not the pinned one.
  */
 export class CheckpointError extends TequioError {
   override name = "CheckpointError";
@@ -100,19 +106,27 @@ export class CheckpointError extends TequioError {
     cause?: unknown,
     details?: ErrorDetails,
   ) {
-    super(code, message, code === "CHECKPOINT_UNREACHABLE" ? "environment" : "caller", cause, details);
+    super(
+      code,
+      message,
+      code === "CHECKPOINT_UNREACHABLE" ? "environment" : "caller",
+      cause,
+      details,
+    );
   }
 }
 
-/** The page is not in a secure context, so the browser withholds WebCrypto. Codes: INSECURE_ORIGIN. */
+/** The page has no secure context, so the browser withholds WebCrypto. Codes: INSECURE_ORIGIN. */
 export class InsecureOriginError extends TequioError {
   override name = "InsecureOriginError";
 
   constructor(origin: string, cause?: unknown) {
     super(
       "INSECURE_ORIGIN",
-      `${origin} is not a secure origin, so the browser gives no WebCrypto and the node's identity cannot be protected. ` +
-        "Serve the page over https (a Tequio relay takes --tls-cert and --tls-key), or open it as http://localhost or http://127.0.0.1 on the machine itself.",
+      `${origin} is not a secure origin, so the browser gives no WebCrypto and the node's ` +
+        "identity cannot be protected. Serve the page over https (a Tequio relay takes " +
+        "--tls-cert and --tls-key), or open it as http://localhost or http://127.0.0.1 on the " +
+        "machine itself.",
       "environment",
       cause,
     );
@@ -120,20 +134,25 @@ export class InsecureOriginError extends TequioError {
 }
 
 /**
- * The surroundings lack what the node needs (UNSUPPORTED), or the page's Content-Security-Policy
- * forbids it (CSP_BLOCKED). Codes: UNSUPPORTED, CSP_BLOCKED.
+ * The environment lacks a feature that the node needs (UNSUPPORTED), or the page's
+ * Content-Security-Policy forbids it (CSP_BLOCKED).
  */
 export class UnsupportedError extends TequioError {
   override name = "UnsupportedError";
 
-  constructor(message: string, cause?: unknown, code: "UNSUPPORTED" | "CSP_BLOCKED" = "UNSUPPORTED", details?: ErrorDetails) {
+  constructor(
+    message: string,
+    cause?: unknown,
+    code: "UNSUPPORTED" | "CSP_BLOCKED" = "UNSUPPORTED",
+    details?: ErrorDetails,
+  ) {
     super(code, message, "environment", cause, details);
   }
 }
 
 /**
- * No way into the network, or no peer that could answer; CODE_UNREACHABLE: the host of the page's
- * own code did not answer. Codes: NO_RELAY, WELL_KNOWN, CODE_UNREACHABLE, TIMEOUT, UNAVAILABLE.
+ * No relay was found or reached (NO_RELAY, WELL_KNOWN), no peer answered in time (TIMEOUT) or at
+ * all (UNAVAILABLE), or the host of the page's own code did not answer (CODE_UNREACHABLE).
  */
 export class NetworkError extends TequioError {
   override name = "NetworkError";
@@ -149,18 +168,23 @@ export class NetworkError extends TequioError {
 }
 
 /**
- * Data did not match its certificate, its proof or its hash, and no other source had it (LIE_DETECTED);
- * an object is not what its name promises (BAD_OBJECT); two certificates contradict each other (FORKED).
+ * Data did not match its certificate, its proof or its hash, and no other source had it
+ * (VERIFICATION_FAILED); an object does not match its name (BAD_OBJECT); two certificates
+ * contradict each other (FORKED).
  */
 export class VerificationError extends TequioError {
   override name = "VerificationError";
 
-  constructor(code: "LIE_DETECTED" | "BAD_OBJECT" | "FORKED", message: string, cause?: unknown) {
+  constructor(
+    code: "VERIFICATION_FAILED" | "BAD_OBJECT" | "FORKED",
+    message: string,
+    cause?: unknown,
+  ) {
     super(code, message, "peer", cause);
   }
 }
 
-/** The thing does not exist (yet), and the ledger proves it. Codes: NOT_FOUND. */
+/** The requested item does not exist (yet), and the ledger proves it. Codes: NOT_FOUND. */
 export class NotFoundError extends TequioError {
   override name = "NotFoundError";
 
@@ -178,7 +202,7 @@ export class ClosedError extends TequioError {
   }
 }
 
-/** IndexedDB refused. Codes: STORAGE. */
+/** The browser's storage failed. Codes: STORAGE. */
 export class StorageError extends TequioError {
   override name = "StorageError";
 
@@ -187,12 +211,12 @@ export class StorageError extends TequioError {
   }
 }
 
-/** Compute workers cannot be started. Codes: WORKER. */
+/** Compute workers cannot be started (WORKER), or a unit could not be computed (UNIT_FAILED). */
 export class WorkerError extends TequioError {
   override name = "WorkerError";
 
-  constructor(message: string, cause?: unknown) {
-    super("WORKER", message, "environment", cause);
+  constructor(message: string, cause?: unknown, code: "WORKER" | "UNIT_FAILED" = "WORKER") {
+    super(code, message, code === "WORKER" ? "environment" : "internal", cause);
   }
 }
 
@@ -205,7 +229,7 @@ export class InternalError extends TequioError {
   }
 }
 
-/** Gives an error of the WebAssembly side its class; a `TequioError` passes unchanged. */
+/** Converts an error of the WebAssembly side to its class; returns a `TequioError` unchanged. */
 export function fromBoundary(thrown: unknown): TequioError {
   if (thrown instanceof TequioError) return thrown;
   const { code, message, details } = describe(thrown);
@@ -229,7 +253,7 @@ export function fromBoundary(thrown: unknown): TequioError {
       return new NetworkError(code, message, thrown);
     case "NOT_FOUND":
       return new NotFoundError(message, thrown);
-    case "LIE_DETECTED":
+    case "VERIFICATION_FAILED":
     case "BAD_OBJECT":
     case "FORKED":
       return new VerificationError(code, message, thrown);
@@ -237,6 +261,8 @@ export function fromBoundary(thrown: unknown): TequioError {
       return new ClosedError(message, thrown);
     case "STORAGE":
       return new StorageError(message, thrown);
+    case "UNIT_FAILED":
+      return new WorkerError(message, thrown, code);
     default:
       return new InternalError(code ? `${message} (${code})` : message, thrown);
   }
@@ -245,10 +271,14 @@ export function fromBoundary(thrown: unknown): TequioError {
 /** Numbers that the WebAssembly side adds to its errors. */
 const DETAILS = ["ageMs", "trustMs"] as const;
 
-function describe(thrown: unknown): { code: string | undefined; message: string; details: ErrorDetails } {
+function describe(
+  thrown: unknown,
+): { code: string | undefined; message: string; details: ErrorDetails } {
   if (typeof thrown === "object" && thrown !== null) {
-    const { code, message, ...rest } = thrown as { code?: unknown; message?: unknown } & Record<string, unknown>;
-    const details = DETAILS.flatMap((name) => (typeof rest[name] === "number" ? [[name, rest[name]]] : []));
+    const { code, message, ...rest } = thrown as Record<string, unknown>;
+    const details = DETAILS.flatMap((name) =>
+      typeof rest[name] === "number" ? [[name, rest[name]]] : [],
+    );
     return {
       code: typeof code === "string" ? code : undefined,
       message: typeof message === "string" && message !== "" ? message : String(thrown),

@@ -1,91 +1,107 @@
 /**
- * The typed events of a node, and the hub that spreads them.
+ * The typed events of a node, and the hub that dispatches them.
  *
- * A listener that throws cannot stop the node or the other listeners; its error
- * goes to `reportError`, where the page's own handler sees it.
+ * A listener that throws cannot stop the node or the other listeners. Its error goes to
+ * `reportError`, and from there to the page's own handler.
  */
 import type { Activity } from "./activity.js";
 import type { DownloadProgress } from "./code-download.js";
 import type { DataUse } from "./data-use.js";
-import { EventQueue, type DroppedEvent } from "./queue.js";
-import type { PathKind, PathReason, Transport, WireHead, WireJob, WireRejection } from "./wasm-types.js";
+import { EventQueue, type DroppedEvent } from "./event-queue.js";
+import type {
+  PathKind,
+  PathReason,
+  Transport,
+  WireHead,
+  WireJob,
+  WireRejection,
+} from "./wasm-types.js";
 
 /**
  * Why a contribution is paused: the page is hidden, the battery is low, the connection is metered
- * or the person saves data, or the data of the day is used up.
+ * or the browser saves data, or the day's data cap is used up.
  */
 export type PauseReason = "hidden" | "battery" | "metered" | "dataCap";
 
-/** Each event's type and what it carries. */
+/** The fields of each type of event. */
 export interface TequioEventMap {
-  /** More of the light node's code has come; only `onEvent` of `connect` receives it, before there is a node. */
+  /** More of the light node's code has arrived. Only `onEvent` of `connect` receives it. */
   load: DownloadProgress;
   /** A newer block whose finality certificate this node has verified. */
   head: WireHead;
   /**
-   * How a peer is reached has become known or has changed: `via` is the relay of a relayed path, `address` the multiaddress
-   * dialled or that the peer came from, `reason` why it is this path now.
+   * The path to a peer is known or has changed: `via` is the relay of a relayed path, `address` the
+   * multiaddress that was dialled or that the peer came from, `reason` the cause of the change.
    */
-  path: { peer: string; path: PathKind; transport: Transport; via?: string; address?: string; reason?: PathReason };
-  /** A peer came or went. */
+  path: {
+    peer: string;
+    path: PathKind;
+    transport: Transport;
+    via?: string;
+    address?: string;
+    reason?: PathReason;
+  };
+  /** A peer connected or disconnected. */
   peer: { id: string; connected: boolean };
   /** A unit of work arrived; a Web Worker computes it. */
-  unit: { unit: number; job: string; round: number; lane: number; kind: "compute" | "check" };
-  /** A unit left the worker: done, or given back for another to compute. */
-  unitEnd: { unit: number; ok: boolean; elapsedMs: number; reason?: string };
+  unit: { computeId: number; job: string; round: number; unit: number; kind: "compute" | "check" };
+  /** A unit left the worker: done, or returned for another worker. */
+  unitEnd: { computeId: number; ok: boolean; elapsedMs: number; reason?: string };
   /** Work of this node was checked, accepted and credited. */
   credit: { job: string; units: number; macs: number };
-  /** A job has moved. */
+  /** A job's state or progress has changed. */
   job: WireJob;
   /**
    * A result was refused. Only the `kind` `wrong` accuses the worker; `timeMs` is the time of the
    * refusal, not of its arrival here.
    */
   rejected: WireRejection;
-  /** A peer sent something that failed verification; the node goes on with another source. */
-  lie: { peer: string; what: string; detail: string };
-  /** Two conflicting certificates: stop trusting the head until a person has looked. */
-  alarm: { detail: string };
+  /** A peer's data failed verification; the node continues with another source. */
+  invalidData: { peer: string; what: string; detail: string };
+  /** Two certificates contradict each other: do not trust the head until a person has checked. */
+  forkEvidence: { detail: string };
   /**
-   * No newer head has arrived for longer than the network promises, measured from the arrival
-   * of the newest one (`headAgeMs`), never by the device's clock.
+   * No newer head has arrived within the network's interval, measured from the arrival of the
+   * newest head (`headAgeMs`), not by the device's clock.
    */
   stale: { headAgeMs: number };
-  /** What the node is doing has changed; while it computes, at most every 5 s. */
+  /** The node's activity has changed; while it computes, at most every 5 s. */
   activity: Activity;
-  /** The bytes carried have changed; at most every 2 s. */
+  /** The transferred bytes have changed; at most every 2 s. */
   data: DataUse;
   /**
-   * The device's clock is `offsetMs` ahead of the chain's (negative: behind), as the median of
-   * some heads that arrived; sent when it becomes known and when it changes by 2 s or more.
+   * The device's clock is `offsetMs` ahead of the chain's (negative: behind), as the median over
+   * some arrived heads. Emitted when it becomes known and when it changes by 2 s or more.
    */
   clock: { offsetMs: number };
   /**
-   * `visit`: nothing can be stored, and the identity ends with this visit. `reopened`: the
-   * storage was closed by the browser and is open again. `identityLost`: the stored identity
-   * is gone, and this node has a new one.
+   * `visit`: nothing can be stored, and the identity ends with this visit. `reopened`: the browser
+   * closed the storage, and it is open again. `identityLost`: the stored identity is gone, and this
+   * node has a new one.
    */
   storage: { state: "visit" | "reopened" | "identityLost"; detail: string };
   /** The contribution started, paused, resumed or stopped. */
   contribution: { state: ContributionState; workers: number; reason?: PauseReason };
   /** A compute worker died and was replaced, or could not be started. */
   workerLost: { message: string; replaced: boolean };
-  /** A line for people who debug. */
+  /** A line for debugging. */
   log: { level: string; message: string };
 }
 
-/** What a contribution is doing. */
+/** The state of a contribution. */
 export type ContributionState = "running" | "paused" | "stopped";
 
 /** The name of an event. */
 export type TequioEventType = keyof TequioEventMap;
 
 /** One event with its name in `type`, as the async iterable yields it. */
-export type TequioEvent = { [T in TequioEventType]: { type: T } & TequioEventMap[T] }[TequioEventType];
+export type TequioEvent = {
+  [T in TequioEventType]: { type: T } & TequioEventMap[T];
+}[TequioEventType];
 
 /** Options of {@link EventHub.stream}. */
 export interface EventStreamOptions {
-  /** Only these; all by default. */
+  /** Only these types; all by default. */
   types?: readonly TequioEventType[];
   /** Events kept for a slow reader before the oldest are dropped; 256 by default. */
   capacity?: number;
@@ -95,28 +111,31 @@ export interface EventStreamOptions {
 
 type Listener<T extends TequioEventType> = (event: { type: T } & TequioEventMap[T]) => void;
 
-/** Events kept while `connect()` has not resolved, so that a listener attached then misses none. */
+/** Events kept until `connect()` resolves, so that a listener attached right after misses none. */
 export const EARLY_EVENTS_MAX = 256;
 
-/** Spreads events to listeners and to bounded queues. */
+/** Dispatches events to listeners and to bounded queues. */
 export class EventHub {
   readonly #first: ((event: TequioEvent) => void) | undefined;
   #early: TequioEvent[] | null = [];
   readonly #listeners = new Map<TequioEventType, Set<Listener<TequioEventType>>>();
-  readonly #queues = new Set<{ queue: EventQueue<TequioEvent>; types: ReadonlySet<TequioEventType> | null }>();
+  readonly #queues = new Set<{
+    queue: EventQueue<TequioEvent>;
+    types: ReadonlySet<TequioEventType> | null;
+  }>();
   #closed = false;
 
-  /** `first` hears every event at once, also those before `open`. */
+  /** `first` receives every event immediately, including those before `open`. */
   constructor(first?: (event: TequioEvent) => void) {
     this.#first = first;
   }
 
-  /** Delivers what was kept, once the code that waits for the node has had its turn to attach listeners. */
+  /** Dispatches the kept events, after the code that awaits the node could attach its listeners. */
   open(): void {
     setTimeout(() => {
       const early = this.#early ?? [];
       this.#early = null;
-      for (const event of early) this.#spread(event);
+      for (const event of early) this.#dispatch(event);
     }, 0);
   }
 
@@ -140,21 +159,23 @@ export class EventHub {
     return queue;
   }
 
+  /** Passes an event to `first`, and to the listeners and queues once the hub is open. */
   emit(event: TequioEvent): void {
     if (this.#closed) return;
-    if (this.#first) guarded(() => this.#first?.(event));
-    if (this.#early === null) this.#spread(event);
+    if (this.#first) callGuarded(() => this.#first?.(event));
+    if (this.#early === null) this.#dispatch(event);
     else if (this.#early.length < EARLY_EVENTS_MAX) this.#early.push(event);
   }
 
-  #spread(event: TequioEvent): void {
-    for (const listener of [...(this.#listeners.get(event.type) ?? [])]) guarded(() => listener(event));
+  #dispatch(event: TequioEvent): void {
+    const listeners = [...(this.#listeners.get(event.type) ?? [])];
+    for (const listener of listeners) callGuarded(() => listener(event));
     for (const { queue, types } of [...this.#queues]) {
       if (types === null || types.has(event.type)) queue.push(event);
     }
   }
 
-  /** Ends every stream and forgets every listener. */
+  /** Ends every stream and removes every listener. */
   close(): void {
     this.#closed = true;
     this.#early = null;
@@ -163,8 +184,8 @@ export class EventHub {
   }
 }
 
-/** Calls a listener, whose error is its own. @internal */
-export function guarded(call: () => void): void {
+/** Calls a listener and reports its error instead of throwing it. @internal */
+export function callGuarded(call: () => void): void {
   try {
     call();
   } catch (error) {

@@ -1,15 +1,15 @@
-/** Fetches a small body with a cap on its bytes and on its time, before anything is kept. */
+/** Fetches a small body with a limit on its bytes and on its time. */
 import type { ServerClock } from "./server-clock.js";
 import { deadline } from "./signals.js";
 
 /** How long a host may take to begin its answer. */
 export const ANSWER_TIME_MS_MAX = 8_000;
-/** How long the body may take from then on. */
+/** How long the body may take after the answer has begun. */
 export const BODY_TIME_MS_MAX = 20_000;
 
 /**
  * The body of `url`, at most `bytesMax` long. Throws a plain `Error`; callers give it a class.
- * `clock` takes the time that the server says.
+ * `clock` receives the server's `Date`.
  */
 export async function fetchCapped(
   url: string | URL,
@@ -19,7 +19,11 @@ export async function fetchCapped(
 ): Promise<Uint8Array> {
   const limit = deadline(ANSWER_TIME_MS_MAX, signal);
   try {
-    const response = await fetch(url, { signal: limit.signal, credentials: "omit", cache: "no-cache" });
+    const response = await fetch(url, {
+      signal: limit.signal,
+      credentials: "omit",
+      cache: "no-cache",
+    });
     limit.extend(BODY_TIME_MS_MAX);
     clock?.take(response.headers.get("date"));
     if (!response.ok) throw new Error(`HTTP ${response.status}`);

@@ -1,5 +1,5 @@
 /**
- * Lets the compiler pass before `cargo xtask` has generated the glue. A pattern
- * declaration yields to the real declaration file where one exists.
+ * Lets the package compile before `cargo xtask` has generated the glue. The real declaration file
+ * takes precedence over this pattern.
  */
 declare module "*/tequio_wasm.js";

@@ -1,21 +1,21 @@
 /**
- * How far the device's clock is from the chain's. A head carries the time at which
- * its block was proposed, and arrives a moment later. The median over some arrivals
- * is the offset. Only heads count that arrived as long after the one before as their
- * blocks are apart: old heads that a node catches up with, and late ones, do not.
+ * The offset of the device's clock from the chain's. A head carries the time at which its block was
+ * proposed, and arrives a moment later. The offset is the median over some arrivals. A head counts
+ * only if it arrived as long after the previous one as their blocks are apart. Old heads during a
+ * sync and late heads do not count.
  */
 import type { Clock } from "./ice-servers.js";
 
-/** Arrivals that the median is taken over. */
+/** The most arrivals of the median. */
 export const ARRIVALS_MAX = 9;
-/** Arrivals before anything is claimed. */
+/** The fewest arrivals that give an offset. */
 export const ARRIVALS_MIN = 3;
-/** Two heads may arrive so much closer or further apart than their blocks are. */
+/** The largest difference between the distance of two arrivals and that of their blocks. */
 export const JITTER_MS_MAX = 3_000;
 /** The smallest change that is reported. */
 export const OFFSET_CHANGE_MS = 2_000;
 
-/** Collects arrivals and says how far the clock is off. */
+/** Collects arrivals and reports the offset of the device's clock. */
 export class HeadClock {
   readonly #clock: Pick<Clock, "monotonicMs" | "wallMs">;
   readonly #report: (offsetMs: number) => void;
@@ -29,18 +29,20 @@ export class HeadClock {
     this.#report = report;
   }
 
-  /** Milliseconds by which the device's clock is ahead of the chain's, negative where behind; null while unknown. */
+  /** Milliseconds by which the device's clock is ahead of the chain's; null while unknown. */
   get offsetMs(): number | null {
     return this.#offsetMs;
   }
 
-  /** Takes a head at the moment of its arrival. */
+  /** Records a head at its arrival. */
   take({ height, timeMs }: { height: number; timeMs: number }): void {
     const last = this.#last;
     if (last !== null && height <= last.height) return;
     const arrivedMs = this.#clock.monotonicMs();
     this.#last = { height, timeMs, arrivedMs };
-    if (last === null || Math.abs(arrivedMs - last.arrivedMs - (timeMs - last.timeMs)) > JITTER_MS_MAX) return;
+    if (last === null) return;
+    const jitterMs = arrivedMs - last.arrivedMs - (timeMs - last.timeMs);
+    if (Math.abs(jitterMs) > JITTER_MS_MAX) return;
     this.#offsets = [...this.#offsets, this.#clock.wallMs() - timeMs].slice(-ARRIVALS_MAX);
     if (this.#offsets.length < ARRIVALS_MIN) return;
     const sorted = [...this.#offsets].sort((one, other) => one - other);

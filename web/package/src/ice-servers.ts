@@ -1,29 +1,28 @@
 /**
- * The ICE servers that a running node uses: the program's own, then those that
- * well-known files name. The credentials of the latter expire. The files say
- * after how long, and are asked again after half of that; while nobody answers,
- * what is there stays until it has expired.
+ * The ICE servers of a running node: the program's own, then those of the well-known files. The
+ * files' credentials expire after the lifetime that the file states. The list fetches a file again
+ * after half of that lifetime. If the fetch fails, the credentials stay in use until they expire.
  */
 import { ICE_SERVERS_MAX } from "./ice.js";
 import type { WellKnown } from "./relays.js";
 import type { WireIceServer } from "./wasm-types.js";
 
-/** How often it is looked whether a file is to be asked again. */
-export const LOOK_INTERVAL_MS = 15_000;
-/** The longest pause after an attempt that failed. */
+/** How often the list checks whether a file is due. */
+export const CHECK_INTERVAL_MS = 15_000;
+/** The longest pause after a failed attempt. */
 export const RETRY_MS_MAX = 10 * 60_000;
 
-/** What time it is, and a timer; tests bring their own. */
+/** Two clocks and a timer. Tests replace them. */
 export interface Clock {
-  /** Never goes back, but may stand still while a computer sleeps. */
+  /** Never goes back, but may stand still while the computer sleeps. */
   monotonicMs(): number;
-  /** Goes on then, but can be set. */
+  /** Continues while the computer sleeps, but can be set. */
   wallMs(): number;
-  /** Runs something again and again until the returned function is called. */
+  /** Calls `run` every `ms` milliseconds until the returned function is called. */
   every(ms: number, run: () => void): () => void;
 }
 
-/** The browser's. */
+/** The browser's clocks and timer. */
 export const browserClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
@@ -39,36 +38,39 @@ interface Moment {
   wallMs: number;
 }
 
+/** The current time by both clocks. */
 export function now(clock: Clock): Moment {
   return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
 }
 
-/** What a well-known file named when it was asked. */
+/** The ICE servers of a well-known file, and when it was fetched. */
 export interface IceOffer {
   url: string | URL;
   servers: WireIceServer[];
   /** How long the credentials last; null if they do not expire. */
   lifetimeMs: number | null;
-  asked: Moment;
+  fetched: Moment;
 }
 
-/** What the list needs of its surroundings. */
+/** What the list needs of its environment. */
 export interface IceHost {
   clock: Clock;
-  /** Asks a well-known file again. */
-  ask(url: string | URL, signal: AbortSignal): Promise<WellKnown>;
-  /** Hands the whole list to the node. */
+  /** Fetches a well-known file again. */
+  fetchWellKnown(url: string | URL, signal: AbortSignal): Promise<WellKnown>;
+  /** Passes the whole list to the node. */
   apply(servers: WireIceServer[]): void;
-  /** Says what a person who debugs should know. */
+  /** Logs a warning for debugging. */
   warn(message: string): void;
 }
 
 interface Source extends IceOffer {
-  /** Failed attempts since the last answer, and when the latest was. */
+  /** Failed attempts since the last answer. */
   failures: number;
+  /** When the latest attempt failed. */
   failed: Moment;
 }
 
+/** Holds the servers and renews their credentials. */
 export class IceServerList {
   #own: WireIceServer[];
   readonly #sources: Source[];
@@ -77,25 +79,31 @@ export class IceServerList {
   /** The list that the node has. */
   #applied: string;
   #stopTimer: (() => void) | null = null;
-  #looking = false;
+  #renewing = false;
 
   constructor(own: WireIceServer[], offers: readonly IceOffer[], host: IceHost) {
     this.#own = own;
     this.#host = host;
-    this.#sources = offers.filter(({ servers }) => servers.length > 0).map((offer) => ({ ...offer, failures: 0, failed: offer.asked }));
+    this.#sources = offers
+      .filter(({ servers }) => servers.length > 0)
+      .map((offer) => ({ ...offer, failures: 0, failed: offer.fetched }));
     this.#applied = JSON.stringify(this.list());
   }
 
-  /** The servers to use now; a node is started with them. */
+  /** The servers to use now, also at the start of a node. */
   list(): WireIceServer[] {
-    const offered = this.#sources.flatMap((source) => source.servers.filter((server) => server.credential === undefined || !this.#hasExpired(source)));
+    const offered = this.#sources.flatMap((source) => {
+      const hasExpired = this.#hasExpired(source);
+      return source.servers.filter(({ credential }) => credential === undefined || !hasExpired);
+    });
     return [...this.#own, ...offered].slice(0, ICE_SERVERS_MAX);
   }
 
-  /** Keeps the credentials fresh from now on. */
+  /** Renews the credentials from now on. */
   start(): void {
-    if (!this.#sources.some(({ lifetimeMs }) => lifetimeMs !== null) || this.#ended.signal.aborted) return;
-    this.#stopTimer ??= this.#host.clock.every(LOOK_INTERVAL_MS, () => void this.look());
+    const expires = this.#sources.some(({ lifetimeMs }) => lifetimeMs !== null);
+    if (!expires || this.#ended.signal.aborted) return;
+    this.#stopTimer ??= this.#host.clock.every(CHECK_INTERVAL_MS, () => void this.renewDue());
   }
 
   /** Replaces the program's own servers. */
@@ -104,28 +112,32 @@ export class IceServerList {
     this.#apply();
   }
 
-  /** Asks for what is due; one round at a time. */
-  async look(): Promise<void> {
-    if (this.#looking || this.#ended.signal.aborted) return;
-    this.#looking = true;
+  /** Fetches the files that are due; one round at a time. */
+  async renewDue(): Promise<void> {
+    if (this.#renewing || this.#ended.signal.aborted) return;
+    this.#renewing = true;
     try {
-      await Promise.all(this.#sources.filter((source) => this.#isDue(source)).map((source) => this.#renew(source)));
+      const due = this.#sources.filter((source) => this.#isDue(source));
+      await Promise.all(due.map((source) => this.#renew(source)));
       if (!this.#ended.signal.aborted) this.#apply();
     } catch (error) {
-      // Nobody waits for this round.
-      this.#host.warn(`the node did not take the STUN and TURN servers: ${(error as Error).message}`);
+      // No caller awaits this round.
+      this.#host.warn(
+        `the node did not take the STUN and TURN servers: ${(error as Error).message}`,
+      );
     } finally {
-      this.#looking = false;
+      this.#renewing = false;
     }
   }
 
+  /** Ends the renewal for good. */
   stop(): void {
     this.#ended.abort();
     this.#stopTimer?.();
     this.#stopTimer = null;
   }
 
-  /** Hands the list over if it has changed: something was renewed, or has expired. */
+  /** Passes the list to the node if a renewal or an expiry has changed it. */
   #apply(): void {
     const list = this.list();
     const text = JSON.stringify(list);
@@ -135,32 +147,37 @@ export class IceServerList {
   }
 
   async #renew(source: Source): Promise<void> {
-    const asked = now(this.#host.clock);
+    const fetched = now(this.#host.clock);
+    const { signal } = this.#ended;
     try {
-      const { iceServers, iceLifetimeS } = await this.#host.ask(source.url, this.#ended.signal);
+      const { iceServers, iceLifetimeS } = await this.#host.fetchWellKnown(source.url, signal);
       source.servers = iceServers;
       source.lifetimeMs = iceLifetimeS === null ? null : iceLifetimeS * 1_000;
-      source.asked = asked;
+      source.fetched = fetched;
       source.failures = 0;
     } catch (error) {
-      if (this.#ended.signal.aborted) return;
+      if (signal.aborted) return;
       source.failures += 1;
-      source.failed = asked;
-      this.#host.warn(`the STUN and TURN servers of ${String(source.url)} could not be renewed and will be asked for again: ${(error as Error).message}`);
+      source.failed = fetched;
+      this.#host.warn(
+        `the STUN and TURN servers of ${String(source.url)} could not be renewed and will be ` +
+          `requested again: ${(error as Error).message}`,
+      );
     }
   }
 
-  #isDue({ lifetimeMs, asked, failures, failed }: Source): boolean {
-    if (lifetimeMs === null || this.#sinceMs(asked) < lifetimeMs / 2) return false;
-    const pauseMs = failures === 0 ? 0 : Math.min(LOOK_INTERVAL_MS * 2 ** (failures - 1), RETRY_MS_MAX);
+  #isDue({ lifetimeMs, fetched, failures, failed }: Source): boolean {
+    if (lifetimeMs === null || this.#sinceMs(fetched) < lifetimeMs / 2) return false;
+    if (failures === 0) return true;
+    const pauseMs = Math.min(CHECK_INTERVAL_MS * 2 ** (failures - 1), RETRY_MS_MAX);
     return this.#sinceMs(failed) >= pauseMs;
   }
 
-  #hasExpired({ lifetimeMs, asked }: Source): boolean {
-    return lifetimeMs !== null && this.#sinceMs(asked) >= lifetimeMs;
+  #hasExpired({ lifetimeMs, fetched }: Source): boolean {
+    return lifetimeMs !== null && this.#sinceMs(fetched) >= lifetimeMs;
   }
 
-  /** By the clock that has gone further: one may have slept, the other may have been set back. */
+  /** The larger elapsed time: the monotonic clock may stand still, the wall clock be set back. */
   #sinceMs({ monotonicMs, wallMs }: Moment): number {
     const { clock } = this.#host;
     return Math.max(clock.monotonicMs() - monotonicMs, clock.wallMs() - wallMs);

@@ -1,13 +1,12 @@
 /**
- * STUN and TURN servers, by which two browsers find a path to each other. They
- * are trusted for nothing but to carry packets, which are encrypted end to end;
- * whoever runs one learns the addresses of those who use it. The bounds are
- * those of the Rust side (`tequio_webrtc::check_ice_servers`).
+ * STUN and TURN servers, by which two browsers find a path to each other. They carry packets that
+ * are encrypted end to end, and learn their users' addresses. The limits are those of the Rust side
+ * (`tequio_webrtc::check_ice_servers`).
  */
 import { OptionsError } from "./errors.js";
 import type { WireIceServer } from "./wasm-types.js";
 
-/** The most servers that are used. */
+/** The most servers of a node. */
 export const ICE_SERVERS_MAX = 8;
 /** The most URLs of one server. */
 export const ICE_URLS_MAX = 4;
@@ -18,38 +17,50 @@ export const ICE_TEXT_BYTES_MAX = 512;
 export interface IceServer {
   /** `stun:host:port`, `turn:host:port?transport=udp`, ... */
   urls: string | readonly string[];
-  /** What a TURN server asks for. */
+  /** User name for a TURN server. */
   username?: string;
+  /** Credential for a TURN server. */
   credential?: string;
 }
 
 /** Checks servers given by the program. */
 export function checkIceServers(servers: readonly unknown[]): WireIceServer[] {
   if (!Array.isArray(servers)) throw new OptionsError("iceServers is a list");
-  if (servers.length > ICE_SERVERS_MAX) throw new OptionsError(`at most ${ICE_SERVERS_MAX} ICE servers`);
+  if (servers.length > ICE_SERVERS_MAX) {
+    throw new OptionsError(`at most ${ICE_SERVERS_MAX} ICE servers`);
+  }
   return servers.map((server, index) => {
     const usable = iceServer(server);
-    // Not the server itself: it carries a credential.
-    if (usable === null) throw new OptionsError(`iceServers[${index}] is not a STUN or TURN server with 1 to ${ICE_URLS_MAX} URLs, and for TURN a username and a credential`);
-    return usable;
+    if (usable !== null) return usable;
+    // The message does not show the server, because it carries a credential.
+    throw new OptionsError(
+      `iceServers[${index}] is not a STUN or TURN server with 1 to ${ICE_URLS_MAX} URLs, and for ` +
+        "TURN a username and a credential",
+    );
   });
 }
 
-/** The usable ones among servers that a stranger names. */
+/** The valid servers of an untrusted list. */
 export function usableIceServers(value: unknown): WireIceServer[] {
   if (!Array.isArray(value)) return [];
   return value.slice(0, ICE_SERVERS_MAX).flatMap((server) => iceServer(server) ?? []);
 }
 
-/** One server in the boundary's form, or null. */
+/** The server in the boundary's form, or null if it is invalid. */
 function iceServer(value: unknown): WireIceServer | null {
   if (typeof value !== "object" || value === null) return null;
-  const { urls: given, username, credential } = value as { urls?: unknown; username?: unknown; credential?: unknown };
+  const { urls: given, username, credential } = value as Partial<Record<keyof IceServer, unknown>>;
   const urls: unknown[] = Array.isArray(given) ? given : [given];
   if (urls.length === 0 || urls.length > ICE_URLS_MAX || !urls.every(isUrl)) return null;
-  if (!(username === undefined || isText(username)) || !(credential === undefined || isText(credential))) return null;
-  if (urls.some((url) => url.startsWith("turn")) && (username === undefined || credential === undefined)) return null;
-  return { urls, ...(username === undefined ? {} : { username }), ...(credential === undefined ? {} : { credential }) };
+  if (username !== undefined && !isText(username)) return null;
+  if (credential !== undefined && !isText(credential)) return null;
+  const isTurn = urls.some((url) => url.startsWith("turn"));
+  if (isTurn && (username === undefined || credential === undefined)) return null;
+  return {
+    urls,
+    ...(username === undefined ? {} : { username }),
+    ...(credential === undefined ? {} : { credential }),
+  };
 }
 
 function isUrl(value: unknown): value is string {
@@ -57,5 +68,6 @@ function isUrl(value: unknown): value is string {
 }
 
 function isText(value: unknown): value is string {
-  return typeof value === "string" && value.length <= ICE_TEXT_BYTES_MAX && new TextEncoder().encode(value).length <= ICE_TEXT_BYTES_MAX;
+  if (typeof value !== "string" || value.length > ICE_TEXT_BYTES_MAX) return false;
+  return new TextEncoder().encode(value).length <= ICE_TEXT_BYTES_MAX;
 }

@@ -1,6 +1,6 @@
 /**
- * Tequio in the browser: a light node that verifies every answer against a
- * checkpoint, runs verified models, and computes for the network when a person agrees.
+ * Tequio in the browser: a light node that verifies every answer against a checkpoint, runs
+ * verified models, and computes for the network when a person agrees.
  *
  * @packageDocumentation
  */
@@ -51,7 +51,7 @@ export {
   type TrainingRecord,
 } from "./node.js";
 export { verifyContributionProof, type VerifyOptions } from "./proof.js";
-export type { DroppedEvent } from "./queue.js";
+export type { DroppedEvent } from "./event-queue.js";
 export { WELL_KNOWN_PATH } from "./relays.js";
 export type { CodeUrls } from "./wasm-loader.js";
 export type {

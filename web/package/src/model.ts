@@ -1,8 +1,8 @@
-/** A model that was read by name, verified against the ledger, and is ready to run in this page. */
+/** A model that has been verified against the ledger and can run in this page. */
 import { ClosedError, OptionsError, fromBoundary } from "./errors.js";
 import type { WireColumn, WireModel } from "./wasm-types.js";
 
-/** What a model answers. */
+/** The output of a model for one row. */
 export interface Prediction {
   /** The class with the highest confidence. */
   label: string;
@@ -11,21 +11,21 @@ export interface Prediction {
 }
 
 /**
- * A verified model. "Verified" means: computed as the job specified, by the
- * record that consensus committed. It says nothing about the honesty of the data.
+ * A verified model: it was computed as the job specified, according to the record that consensus
+ * committed. This does not vouch for the honesty of the data.
  */
 export class Model {
   /** The job that trained it. */
   readonly job: string;
   /** The content address of its bytes. */
   readonly cid: string;
-  /** The labels it tells apart. */
+  /** The labels of its classes. */
   readonly classes: readonly string[];
   /** How many numbers {@link predict} takes. */
   readonly features: number;
   /**
-   * The columns of a row in order, with mean and standard deviation of the training rows; those of
-   * columns that were scaled together are of all of them.
+   * The columns of a row in order, with mean and standard deviation over the training rows. Columns
+   * that were scaled together share both values.
    */
   readonly columns: readonly Readonly<WireColumn>[];
   /** Accuracy on the held-out rows, as a fraction of 1. */
@@ -43,15 +43,16 @@ export class Model {
     this.accuracy = wire.accuracy;
   }
 
-  /**
-   * Classifies one row. The numbers are in the units of the training data; the
-   * model's own normalisation is applied to them.
-   */
+  /** Classifies one row in the units of the training data; the model normalises it itself. */
   predict(features: Float64Array | readonly number[]): Prediction {
     if (this.#wire === null) throw new ClosedError("this model was closed");
-    if (features.length !== this.features) throw new OptionsError(`this model takes ${this.features} numbers, not ${features.length}`);
+    if (features.length !== this.features) {
+      throw new OptionsError(`this model takes ${this.features} numbers, not ${features.length}`);
+    }
     const row = Float64Array.from(features);
-    if (!row.every(Number.isFinite)) throw new OptionsError("every feature must be a finite number");
+    if (!row.every(Number.isFinite)) {
+      throw new OptionsError("every feature must be a finite number");
+    }
     try {
       const { label, confidences } = this.#wire.predict(row);
       return { label, confidences: Array.from(confidences) };
@@ -60,7 +61,7 @@ export class Model {
     }
   }
 
-  /** Gives the model's memory back. Idempotent. */
+  /** Frees the model's memory. Idempotent. */
   close(): void {
     this.#wire?.free();
     this.#wire = null;

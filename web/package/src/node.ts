@@ -1,44 +1,62 @@
 /**
- * The node as a program sees it. Every method refuses with CLOSED after
- * `close()`; every value it returns has been verified against the checkpoint.
+ * The public light node. Every method throws CLOSED after `close()`. Values of the chain are
+ * verified against the checkpoint.
  */
 import { ActivityTracker, type Activity } from "./activity.js";
 import { Contribution, type ContributeOptions } from "./contribution.js";
 import { SAMPLE_INTERVAL_MS, type DataMeter, type DataUse } from "./data-use.js";
 import type { Device } from "./device.js";
 import { ClosedError, NotFoundError, OptionsError, WorkerError, fromBoundary } from "./errors.js";
-import { EventHub, type EventStreamOptions, type TequioEvent, type TequioEventMap, type TequioEventType } from "./events.js";
+import {
+  EventHub,
+  type EventStreamOptions,
+  type TequioEvent,
+  type TequioEventMap,
+  type TequioEventType,
+} from "./events.js";
 import { HeadClock } from "./head-clock.js";
 import { checkIceServers, type IceServer } from "./ice.js";
 import type { Clock, IceServerList } from "./ice-servers.js";
 import { Model } from "./model.js";
 import { WorkerPool, type WorkerLike } from "./pool.js";
 import { encodeContribution } from "./proof.js";
-import type { DroppedEvent } from "./queue.js";
-import type { WireAccount, WireContribution, WireEvent, WireIceServer, WireJob, WireModelFiles, WireModule, WireNode, WireRecord, WireRef, WireStatus } from "./wasm-types.js";
+import type { DroppedEvent } from "./event-queue.js";
+import type {
+  WireAccount,
+  WireContribution,
+  WireEvent,
+  WireIceServer,
+  WireJob,
+  WireModelFiles,
+  WireModule,
+  WireNode,
+  WireRecord,
+  WireRef,
+  WireStatus,
+} from "./wasm-types.js";
 
 /** A job's id. */
 const JOB_ID = /^[0-9a-f]{64}$/i;
-/** How often a node looks at what changes by the passing of time. */
-const LOOK_INTERVAL_MS = 1_000;
+/** How often a node checks the state that changes without an event. */
+const TICK_INTERVAL_MS = 1_000;
 
-/** What a node is built from. @internal */
+/** The parts of which a node is built. @internal */
 export interface NodeParts {
   module: WebAssembly.Module;
   wasm: WireModule;
-  /** The file that the node was started with. */
+  /** The checkpoint file with which the node starts. */
   checkpoint: Uint8Array;
   device: Device;
   spawnWorker(): WorkerLike;
   clock: Clock;
   meter: DataMeter;
-  /** Hears every event from the first moment on. */
+  /** Receives every event from the start. */
   onEvent?: (event: TequioEvent) => void;
   /** Runs after the node has closed. */
-  released(): void;
+  onClosed(): void;
 }
 
-/** A light node in this page. Made by {@link connect}. */
+/** A light node in this page, created by {@link connect}. */
 export class TequioNode {
   readonly #hub: EventHub;
   readonly #parts: NodeParts;
@@ -56,15 +74,19 @@ export class TequioNode {
   constructor(parts: NodeParts) {
     this.#parts = parts;
     this.#hub = new EventHub(parts.onEvent);
-    this.#activity = new ActivityTracker(parts.clock, (activity) => this.#hub.emit({ type: "activity", ...activity }));
-    this.#headClock = new HeadClock(parts.clock, (offsetMs) => this.#hub.emit({ type: "clock", offsetMs }));
+    this.#activity = new ActivityTracker(parts.clock, (activity) =>
+      this.#hub.emit({ type: "activity", ...activity }),
+    );
+    this.#headClock = new HeadClock(parts.clock, (offsetMs) =>
+      this.#hub.emit({ type: "clock", offsetMs }),
+    );
     this.#pool = new WorkerPool(
       {
         spawn: () => parts.spawnWorker(),
-        done: (unit, result, elapsedMs) => this.#unitDone(unit, result, elapsedMs),
-        failed: (unit, reason, elapsedMs) => {
-          this.#light?.unitFailed(unit, reason);
-          this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason });
+        done: (computeId, result, elapsedMs) => this.#unitDone(computeId, result, elapsedMs),
+        failed: (computeId, reason, elapsedMs) => {
+          this.#light?.unitFailed(computeId, reason);
+          this.#emit({ type: "unitEnd", computeId, ok: false, elapsedMs, reason });
         },
         lost: (message, replaced, cause) => this.#workerLost(message, replaced, cause),
       },
@@ -72,45 +94,45 @@ export class TequioNode {
     );
   }
 
-  /** Takes the started light node. Events may have arrived before. @internal */
+  /** Attaches the started light node. It may have emitted events before. @internal */
   attach(light: WireNode, ice: IceServerList): void {
     this.#light = light;
     this.#ice = ice;
     ice.start();
-    this.#stopTimer = this.#parts.clock.every(LOOK_INTERVAL_MS, () => this.#look());
+    this.#stopTimer = this.#parts.clock.every(TICK_INTERVAL_MS, () => this.#tick());
     this.#hub.open();
   }
 
-  /** Hands STUN and TURN servers, which have been checked, to the light node. @internal */
+  /** Passes checked STUN and TURN servers to the light node. @internal */
   applyIceServers(servers: WireIceServer[]): void {
     this.#light?.setIceServers(servers);
   }
 
   /**
-   * Takes an event of the light node. It is called from inside WebAssembly, so
-   * listeners run a microtask later: what they call must not re-enter Rust. @internal
+   * Receives an event of the light node. The call comes from inside WebAssembly, so listeners run a
+   * microtask later: their calls must not re-enter Rust. @internal
    */
   receive(event: WireEvent): void {
-    queueMicrotask(() => this.#spread(event));
+    queueMicrotask(() => this.#dispatch(event));
   }
 
-  #spread(event: WireEvent): void {
+  #dispatch(event: WireEvent): void {
     if (this.#closing) return;
     if (event.type !== "unit") return this.#emit(event);
     const { input, ...unit } = event;
     this.#emit(unit);
-    this.#pool.submit(unit.unit, input);
+    this.#pool.submit(unit.computeId, input);
   }
 
-  /** Hands an event to the listeners, then to what derives other events from it. */
+  /** Passes an event to the listeners, then to the trackers that derive other events from it. */
   #emit(event: TequioEvent): void {
     this.#hub.emit(event);
     if (event.type === "head") this.#headClock.take(event);
     this.#activity.take(event);
   }
 
-  /** Looks at what changes by the passing of time, without an event. */
-  #look(): void {
+  /** Updates the state that changes without an event: the activity and the bytes. */
+  #tick(): void {
     const { clock, meter } = this.#parts;
     this.#activity.update();
     if (this.#light === null || clock.monotonicMs() - this.#sampledMs < SAMPLE_INTERVAL_MS) return;
@@ -120,14 +142,18 @@ export class TequioNode {
     meter.sample(received, sent);
     this.#contribution?.checkData();
     const use = meter.use(this.#dataCap());
-    if (use.received !== before.received || use.sent !== before.sent || use.perMinute !== before.perMinute) this.#hub.emit({ type: "data", ...use });
+    const changed = (["received", "sent", "perMinute"] as const).some(
+      (field) => use[field] !== before[field],
+    );
+    if (changed) this.#hub.emit({ type: "data", ...use });
   }
 
   #dataCap(): number | null {
-    return this.#contribution === null || this.#contribution.state === "stopped" ? null : this.#contribution.dataCap;
+    const contribution = this.#contribution;
+    return contribution === null || contribution.state === "stopped" ? null : contribution.dataCap;
   }
 
-  /** A snapshot: who this node is, the verified head, the peers, the bytes used. */
+  /** A snapshot: the node's identity, the verified head, the peers, the bytes used. */
   status(): Status {
     const light = this.#open();
     return {
@@ -139,27 +165,27 @@ export class TequioNode {
     };
   }
 
-  /** What a name of the knowledge base points to, or null where the ledger proves that it has none. */
+  /** The reference of a name of the knowledge base, or null if the ledger proves its absence. */
   ref(name: string): Promise<Ref | null> {
-    return this.#ask((light) => light.readRef(name));
+    return this.#query((light) => light.readRef(name));
   }
 
   /** The bytes of an object, checked against its content address. */
   object(cid: string): Promise<Uint8Array> {
-    return this.#ask((light) => light.readObject(cid));
+    return this.#query((light) => light.readObject(cid));
   }
 
   /**
-   * The model of a finished training, by the job's id or by its name: verified, and ready to run.
-   * Close it when done. Anybody may give a job any name: pass the coordinator's id if the model
-   * must come from one coordinator. Of its jobs with that name, the newest counts.
+   * The verified model of a finished training, by the job's id or by its name. Close it when done.
+   * Job names are not unique: pass the coordinator's id to accept jobs of that coordinator only. Of
+   * several jobs with the name, the newest counts.
    *
    * @throws {@link NotFoundError} if there is no such model (yet), {@link OptionsError} if several
    * coordinators have trainings of that name and `coordinator` is missing.
    */
   async model(job: string, options: { coordinator?: string } = {}): Promise<Model> {
     const id = JOB_ID.test(job) ? job : await this.#jobByName(job, options.coordinator);
-    return new Model(await this.#ask((light) => light.readModel(id)));
+    return new Model(await this.#query((light) => light.readModel(id)));
   }
 
   async #jobByName(name: string, coordinator?: string): Promise<string> {
@@ -170,54 +196,62 @@ export class TequioNode {
     const coordinators = new Set(named.map((job) => job.coordinator));
     if (coordinators.size > 1) {
       throw new OptionsError(
-        `${coordinators.size} coordinators have trainings with the name ${JSON.stringify(name)}: give the job's id, or ` +
-          `{ coordinator } with one of ${[...coordinators].join(", ")}`,
+        `${coordinators.size} coordinators have trainings with the name ${JSON.stringify(name)}: ` +
+          `give the job's id, or { coordinator } with one of ${[...coordinators].join(", ")}`,
       );
     }
     const [newest] = named.sort((a, b) => (b.submittedMs ?? 0) - (a.submittedMs ?? 0));
-    if (newest === undefined) throw new NotFoundError(`this node knows no finished training with the name ${JSON.stringify(name)}`);
+    if (newest === undefined) {
+      throw new NotFoundError(
+        `this node knows no finished training with the name ${JSON.stringify(name)}`,
+      );
+    }
     return newest.id;
   }
 
-  /** The committed record of a job: who did what, the accuracy of every round. */
+  /** The committed record of a job: each contributor's work and the accuracy of every round. */
   record(job: string): Promise<TrainingRecord> {
-    return this.#ask((light) => light.record(job));
+    return this.#query((light) => light.record(job));
   }
 
   /**
-   * The proof of what an identity (by default, this node's) did for a finished job: a file to
-   * keep or to share, that {@link verifyContributionProof} checks without a network.
+   * The proof of an identity's work for a finished job, by default of this node's: a file to keep
+   * or to share. {@link verifyContributionProof} checks it without a network.
    */
   async contributionProof(job: string, id?: string): Promise<ContributionProof> {
-    const proof = await this.#ask((light) => (id === undefined ? light.contributionProof(job) : light.contributionProof(job, id)));
-    const contribution = this.#call(() => this.#parts.wasm.verifyContribution(proof, this.#parts.checkpoint));
+    const proof = await this.#query((light) =>
+      id === undefined ? light.contributionProof(job) : light.contributionProof(job, id),
+    );
+    const { wasm, checkpoint } = this.#parts;
+    const contribution = this.#call(() => wasm.verifyContribution(proof, checkpoint));
     const bytes = encodeContribution(proof, contribution);
     return { bytes, contribution, fileName: `tequio-contribution-${job.slice(0, 12)}.json` };
   }
 
-  /** The model of a finished job and its record as files, each checked against its content address. */
+  /** The model and the record of a finished job, checked against their content addresses. */
   modelFiles(job: string): Promise<ModelFiles> {
-    return this.#ask((light) => light.modelFiles(job));
+    return this.#query((light) => light.modelFiles(job));
   }
 
   /**
-   * The jobs of the network, with their progress as their coordinators report it. Resolves once
-   * this node has asked for them, so an empty list means that there are none.
+   * The jobs of the network, with their progress as reported by their coordinators. Resolves once
+   * this node has received the list, so an empty list means that there are none.
    */
   jobs(): Promise<Job[]> {
-    return this.#ask((light) => light.jobs());
+    return this.#query((light) => light.jobs());
   }
 
-  /** An account of the ledger, by default this node's own; null where the ledger proves that there is none. */
+  /** An account of the ledger, by default this node's; null if the ledger proves its absence. */
   account(id?: string): Promise<Account | null> {
-    return this.#ask((light) => (id === undefined ? light.account() : light.account(id)));
+    return this.#query((light) => (id === undefined ? light.account() : light.account(id)));
   }
 
   /**
-   * Replaces the STUN and TURN servers of the option `iceServers`, whose credentials may expire. Those that the well-known
-   * files name stay, and are renewed without it. Connections that stand keep theirs.
+   * Replaces the STUN and TURN servers of the option `iceServers`, whose credentials may expire.
+   * The servers of the well-known files stay, and the node renews them itself. Existing connections
+   * keep their servers.
    *
-   * @throws {@link OptionsError} and changes nothing if one is not a STUN or TURN server.
+   * @throws {@link OptionsError}, without a change, if a server is not a STUN or TURN server.
    */
   setIceServers(servers: readonly IceServer[]): void {
     this.#open();
@@ -226,8 +260,8 @@ export class TequioNode {
   }
 
   /**
-   * Starts to compute for the network. Ask the person first: this uses their
-   * processor, battery and data. A second call replaces the first contribution.
+   * Starts to compute for the network. Ask the person first: this uses processor, battery and data.
+   * A second call replaces the first contribution.
    */
   contribute(options: ContributeOptions = {}): Contribution {
     const light = this.#open();
@@ -242,28 +276,36 @@ export class TequioNode {
         device: this.#parts.device,
         dataToday: () => this.#parts.meter.use(null).today,
         apply: (workers) => {
-          // The node must stop asking for work before the pool gives units back.
+          // The node must stop requesting work before the pool returns units.
           if (this.#closing === null) light.setWorkers(workers);
           this.#pool.resize(workers);
         },
         changed: (state, workers, reason) =>
-          this.#emit({ type: "contribution", state, workers, ...(reason === undefined ? {} : { reason }) }),
+          this.#emit({
+            type: "contribution",
+            state,
+            workers,
+            ...(reason === undefined ? {} : { reason }),
+          }),
       },
       options,
     );
   }
 
   /**
-   * Calls `listener` for every event of a type; the returned function unsubscribes.
-   * What happened before `connect()` resolved is heard by listeners attached right after it.
+   * Calls `listener` for every event of a type; the returned function unsubscribes. Listeners that
+   * are attached right after `connect()` resolves also receive the earlier events.
    */
-  on<T extends TequioEventType>(type: T, listener: (event: { type: T } & TequioEventMap[T]) => void): () => void {
+  on<T extends TequioEventType>(
+    type: T,
+    listener: (event: { type: T } & TequioEventMap[T]) => void,
+  ): () => void {
     return this.#hub.on(type, listener);
   }
 
   /**
-   * The events from now on, for `for await`. The queue is bounded: a slow reader
-   * gets `{ type: "dropped", count }` in place of the oldest ones.
+   * The events from now on, for `for await`. The queue is bounded: a slow reader gets
+   * `{ type: "dropped", count }` in place of the oldest events.
    */
   events(options?: EventStreamOptions): AsyncIterableIterator<TequioEvent | DroppedEvent> {
     return this.#hub.stream(options);
@@ -271,11 +313,11 @@ export class TequioNode {
 
   /** Stops computing, closes the connections and the store. Idempotent. */
   close(): Promise<void> {
-    this.#closing ??= this.#shut();
+    this.#closing ??= this.#closeNode();
     return this.#closing;
   }
 
-  async #shut(): Promise<void> {
+  async #closeNode(): Promise<void> {
     const light = this.#light;
     this.#ice?.stop();
     this.#stopTimer?.();
@@ -289,17 +331,18 @@ export class TequioNode {
     } catch (error) {
       throw fromBoundary(error);
     } finally {
-      this.#parts.released();
+      this.#parts.onClosed();
     }
   }
 
-  #unitDone(unit: number, result: Uint8Array, elapsedMs: number): void {
+  #unitDone(computeId: number, result: Uint8Array, elapsedMs: number): void {
     try {
-      this.#light?.unitDone(unit, result);
-      this.#emit({ type: "unitEnd", unit, ok: true, elapsedMs });
+      this.#light?.unitDone(computeId, result);
+      this.#emit({ type: "unitEnd", computeId, ok: true, elapsedMs });
     } catch (error) {
-      // The lease may have ended meanwhile: the page can do nothing about it.
-      this.#emit({ type: "unitEnd", unit, ok: false, elapsedMs, reason: fromBoundary(error).message });
+      // The lease may have ended meanwhile, which is no error of this page.
+      const reason = fromBoundary(error).message;
+      this.#emit({ type: "unitEnd", computeId, ok: false, elapsedMs, reason });
     }
   }
 
@@ -307,7 +350,8 @@ export class TequioNode {
     if (!replaced) {
       this.#contribution?.fail(
         new WorkerError(
-          `compute workers cannot be started: ${message}. If the page has a Content-Security-Policy, worker-src needs 'self'.`,
+          `compute workers cannot be started: ${message}. If the page has a ` +
+            "Content-Security-Policy, worker-src needs 'self'.",
           cause,
         ),
       );
@@ -320,17 +364,17 @@ export class TequioNode {
     return this.#light;
   }
 
-  async #ask<T>(question: (light: WireNode) => Promise<T>): Promise<T> {
+  async #query<T>(query: (light: WireNode) => Promise<T>): Promise<T> {
     try {
-      return await question(this.#open());
+      return await query(this.#open());
     } catch (error) {
       throw fromBoundary(error);
     }
   }
 
-  #call<T>(question: () => T): T {
+  #call<T>(call: () => T): T {
     try {
-      return question();
+      return call();
     } catch (error) {
       throw fromBoundary(error);
     }
@@ -339,32 +383,34 @@ export class TequioNode {
 
 /** A snapshot of a node. */
 export interface Status extends WireStatus {
-  /** The latest contribution of this page, or null if it never contributed. */
+  /** The latest contribution of this page, or null if there was none. */
   contribution: Contribution | null;
-  /** What the node is doing, as in the event `activity`. */
+  /** The node's activity, as in the event `activity`. */
   activity: Activity;
-  /** The bytes carried, as in the event `data`. */
+  /** The transferred bytes, as in the event `data`. */
   data: DataUse;
   /** Milliseconds by which the device's clock is ahead of the chain's; null while unknown. */
   clockOffsetMs: number | null;
 }
+
 /** The proof of a contribution, as a file. */
 export interface ContributionProof {
   bytes: Uint8Array;
-  /** What it proves. */
+  /** The facts that the file proves. */
   contribution: ProvedContribution;
   /** A name for the file. */
   fileName: string;
 }
-/** What a proof says; see {@link verifyContributionProof}. */
+
+/** The facts of a proof; see {@link verifyContributionProof}. */
 export type ProvedContribution = WireContribution;
-/** See {@link TequioNode.modelFiles}. */
+/** The model and the record of a job; see {@link TequioNode.modelFiles}. */
 export type ModelFiles = WireModelFiles;
-/** See {@link TequioNode.ref}. */
+/** A reference of the knowledge base; see {@link TequioNode.ref}. */
 export type Ref = WireRef;
-/** See {@link TequioNode.jobs}. */
+/** A job; see {@link TequioNode.jobs}. */
 export type Job = WireJob;
-/** See {@link TequioNode.record}. */
+/** The record of a training; see {@link TequioNode.record}. */
 export type TrainingRecord = WireRecord;
-/** See {@link TequioNode.account}. */
+/** An account of the ledger; see {@link TequioNode.account}. */
 export type Account = WireAccount;

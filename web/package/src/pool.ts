@@ -1,33 +1,32 @@
 /**
  * The pool of Web Workers that compute units, away from the page's thread.
  *
- * Every unit that enters leaves exactly once, as `done` or as `failed`, whatever
- * becomes of the worker that held it: a lost unit would keep its lease until the
- * deadline. Refuses more than `UNITS_QUEUED_MAX` waiting units, and gives up after
- * `START_FAILURES_MAX` workers in a row could not start.
+ * Every unit that enters leaves exactly once, as `done` or as `failed`, even if its worker crashes:
+ * a lost unit would keep its lease until the deadline. The pool rejects units above
+ * `UNITS_QUEUED_MAX` waiting ones, and stops after `START_FAILURES_MAX` failed starts in a row.
  */
 import type { WireBench } from "./wasm-types.js";
 
-/** Units that may wait for a free worker. */
+/** The most units that wait for a free worker. */
 export const UNITS_QUEUED_MAX = 256;
-/** A worker that is silent for this long over one unit is replaced. */
+/** Time for one unit after which its worker is replaced. */
 export const UNIT_TIME_MS_MAX = 120_000;
-/** A worker must have instantiated the module after this time. */
+/** Time within which a worker must instantiate the module. */
 export const START_TIME_MS_MAX = 30_000;
-/** Starts that may fail one after the other before the pool gives up. */
+/** Failed starts in a row after which the pool stops. */
 export const START_FAILURES_MAX = 3;
 
-/** What the pool says to a worker. */
+/** A message from the pool to a worker. */
 export type ToWorker =
   | { type: "init"; module: WebAssembly.Module }
-  | { type: "unit"; unit: number; input: Uint8Array }
+  | { type: "unit"; computeId: number; input: Uint8Array }
   | { type: "bench"; n: number; ms: number };
 
-/** What a worker says to the pool. `fatal` means its instance cannot be used again. */
+/** A message from a worker to the pool. After `fatal` the worker's instance is unusable. */
 export type FromWorker =
   | { type: "ready" }
-  | { type: "done"; unit: number; result: Uint8Array }
-  | { type: "failed"; unit: number; message: string; fatal: boolean }
+  | { type: "done"; computeId: number; result: Uint8Array }
+  | { type: "failed"; computeId: number; message: string; fatal: boolean }
   | { type: "bench"; result: WireBench }
   | { type: "broken"; message: string };
 
@@ -39,17 +38,17 @@ export interface WorkerLike {
   terminate(): void;
 }
 
-/** Where the pool reports to. */
+/** Creates workers for the pool and receives its reports. */
 export interface PoolHost {
   spawn(): WorkerLike;
-  done(unit: number, result: Uint8Array, elapsedMs: number): void;
-  failed(unit: number, reason: string, elapsedMs: number): void;
-  /** A worker died; `replaced` is false once the pool has given up. */
+  done(computeId: number, result: Uint8Array, elapsedMs: number): void;
+  failed(computeId: number, reason: string, elapsedMs: number): void;
+  /** A worker died; `replaced` is false if the pool has stopped. */
   lost(message: string, replaced: boolean, cause?: unknown): void;
 }
 
 interface Task {
-  unit: number;
+  computeId: number;
   input: Uint8Array;
 }
 
@@ -61,6 +60,7 @@ interface Slot {
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
+/** Distributes units to workers. */
 export class WorkerPool {
   readonly #host: PoolHost;
   readonly #module: WebAssembly.Module;
@@ -74,26 +74,26 @@ export class WorkerPool {
     this.#module = module;
   }
 
-  /** Workers wanted. Surplus workers finish the unit they hold; at 0 waiting units are given back. */
+  /** Sets the number of workers. Surplus workers finish their unit; at 0 the waiting units fail. */
   resize(size: number): void {
     this.#size = size;
     this.#startFailures = 0;
     this.#balance();
-    if (size === 0) this.#giveBack("paused");
+    if (size === 0) this.#failQueued("paused");
   }
 
-  /** Takes a unit, or refuses it at once through `failed`. */
-  submit(unit: number, input: Uint8Array): void {
-    if (this.#size === 0) return this.#host.failed(unit, "not contributing", 0);
-    if (this.#queue.length >= UNITS_QUEUED_MAX) return this.#host.failed(unit, "queue full", 0);
-    this.#queue.push({ unit, input });
+  /** Queues a unit, or rejects it immediately through `failed`. */
+  submit(computeId: number, input: Uint8Array): void {
+    if (this.#size === 0) return this.#host.failed(computeId, "not contributing", 0);
+    if (this.#queue.length >= UNITS_QUEUED_MAX) return this.#host.failed(computeId, "queue full", 0);
+    this.#queue.push({ computeId, input });
     this.#assign();
   }
 
-  /** Ends every worker now and gives back every unit. */
+  /** Ends every worker and fails every unit. */
   close(): void {
     this.#size = 0;
-    this.#giveBack("stopped");
+    this.#failQueued("stopped");
     for (const slot of this.#slots.splice(0)) this.#end(slot, "stopped");
   }
 
@@ -118,7 +118,7 @@ export class WorkerPool {
       this.#arm(slot, UNIT_TIME_MS_MAX, "worker timed out");
       // A copy, because the input may be a view into memory that cannot be transferred.
       const input = task.input.slice();
-      slot.worker.postMessage({ type: "unit", unit: task.unit, input }, [input.buffer]);
+      slot.worker.postMessage({ type: "unit", computeId: task.computeId, input }, [input.buffer]);
     }
   }
 
@@ -127,14 +127,20 @@ export class WorkerPool {
     try {
       worker = this.#host.spawn();
     } catch (error) {
-      // No worker can be made here at all, so there is no second attempt.
+      // This environment allows no worker at all, so there is no second attempt.
       this.close();
-      // Later: whoever called for workers must have returned before it learns that there are none.
+      // The report comes later, because the caller of `resize` must have returned before.
       return queueMicrotask(() => this.#host.lost((error as Error).message, false, error));
     }
-    const slot: Slot = { worker, state: "starting", task: null, since: performance.now(), timer: undefined };
+    const slot: Slot = {
+      worker,
+      state: "starting",
+      task: null,
+      since: performance.now(),
+      timer: undefined,
+    };
     this.#slots.push(slot);
-    worker.onmessage = (event) => this.#hear(slot, event.data);
+    worker.onmessage = (event) => this.#onMessage(slot, event.data);
     worker.onerror = (event) => {
       event.preventDefault?.();
       this.#crash(slot, event.message || "worker script could not be loaded or crashed");
@@ -143,25 +149,25 @@ export class WorkerPool {
     worker.postMessage({ type: "init", module: this.#module });
   }
 
-  #hear(slot: Slot, message: FromWorker): void {
+  #onMessage(slot: Slot, message: FromWorker): void {
     if (slot.state === "gone") return;
     switch (message.type) {
       case "ready":
         if (slot.state !== "starting") return;
         this.#startFailures = 0;
-        return this.#rest(slot);
+        return this.#release(slot);
       case "done": {
-        if (slot.task?.unit !== message.unit) return;
+        if (slot.task?.computeId !== message.computeId) return;
         const elapsedMs = performance.now() - slot.since;
-        this.#rest(slot);
-        return this.#host.done(message.unit, message.result, elapsedMs);
+        this.#release(slot);
+        return this.#host.done(message.computeId, message.result, elapsedMs);
       }
       case "failed": {
-        if (slot.task?.unit !== message.unit) return;
+        if (slot.task?.computeId !== message.computeId) return;
         if (message.fatal) return this.#crash(slot, message.message);
         const elapsedMs = performance.now() - slot.since;
-        this.#rest(slot);
-        return this.#host.failed(message.unit, message.message, elapsedMs);
+        this.#release(slot);
+        return this.#host.failed(message.computeId, message.message, elapsedMs);
       }
       case "broken":
         return this.#crash(slot, message.message);
@@ -170,8 +176,8 @@ export class WorkerPool {
     }
   }
 
-  /** The slot is free: it takes the next unit, or leaves if it is one too many. */
-  #rest(slot: Slot): void {
+  /** Frees the slot for the next unit, or removes a surplus slot. */
+  #release(slot: Slot): void {
     clearTimeout(slot.timer);
     slot.task = null;
     slot.state = "idle";
@@ -202,11 +208,11 @@ export class WorkerPool {
     slot.worker.terminate();
     const { task } = slot;
     slot.task = null;
-    if (task) this.#host.failed(task.unit, reason, performance.now() - slot.since);
+    if (task) this.#host.failed(task.computeId, reason, performance.now() - slot.since);
   }
 
-  #giveBack(reason: string): void {
-    for (const task of this.#queue.splice(0)) this.#host.failed(task.unit, reason, 0);
+  #failQueued(reason: string): void {
+    for (const task of this.#queue.splice(0)) this.#host.failed(task.computeId, reason, 0);
   }
 
   #arm(slot: Slot, ms: number, message: string): void {

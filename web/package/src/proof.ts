@@ -1,7 +1,6 @@
 /**
- * The file that proves a contribution: JSON with the facts for people, and the proof for
- * programs. Verifying takes a checkpoint, and no network. The facts are not trusted: they
- * must match those that the proof gives.
+ * The file that proves a contribution: JSON with facts for people and the proof for programs. Its
+ * verification needs a checkpoint, but no network. The facts must match those of the proof.
  */
 import { OptionsError, VerificationError, fromBoundary } from "./errors.js";
 import { load, type CodeUrls } from "./wasm-loader.js";
@@ -15,19 +14,20 @@ export const CONTRIBUTION_FILE_BYTES_MAX = 32 << 20;
 /** Options of {@link verifyContributionProof}. */
 export interface VerifyOptions extends CodeUrls {
   /**
-   * When the proof must have held, for a file that is older than the network's trust period. Keys
-   * that were given up since then could have forged it, unless you have held it since.
+   * The time for which to verify a file older than the network's trust period. Retired keys could
+   * have forged such a file since then, unless you have had it all the time.
    */
   asOf?: Date;
 }
 
-/** Makes the file out of the proof's bytes. @internal */
+/** Encodes the file. @internal */
 export function encodeContribution(proof: Uint8Array, contribution: WireContribution): Uint8Array {
   const file = {
     format: CONTRIBUTION_FORMAT,
     about:
-      "What a member did for a job, as the coordinator recorded and a quorum of validators accepted. " +
-      "Verify it with verifyContributionProof() of the npm package tequio and a checkpoint that you trust.",
+      "What a member did for a job, as the coordinator recorded and a quorum of validators " +
+      "accepted. Verify it with verifyContributionProof() of the npm package tequio and a " +
+      "checkpoint that you trust.",
     contribution,
     proof: toBase64(proof),
   };
@@ -36,12 +36,12 @@ export function encodeContribution(proof: Uint8Array, contribution: WireContribu
 
 /**
  * Verifies the bytes of {@link TequioNode.contributionProof} against a checkpoint file that the
- * caller trusts: the handovers of the committee since then, the certificate of the block, the
- * Merkle proof of the job's entry, the place of the contributor in it, and that the facts of the
- * file are those of the proof.
+ * caller trusts. It verifies the committee handovers since the checkpoint, the certificate of the
+ * block, the Merkle proof of the job's entry, the contributor in that entry, and that the facts of
+ * the file are those of the proof.
  *
- * @throws {@link VerificationError} if anything of it does not hold, {@link CheckpointError} if the
- * checkpoint is too old.
+ * @throws {@link VerificationError} if any check fails, {@link CheckpointError} if the checkpoint
+ * is too old.
  */
 export async function verifyContributionProof(
   bytes: Uint8Array,
@@ -59,13 +59,19 @@ export async function verifyContributionProof(
   }
 }
 
-/** The same, with a module. @internal */
-export function verifyWith(wasm: WireModule, bytes: Uint8Array, checkpoint: Uint8Array, asOf?: Date): WireContribution {
+/** Verifies the file with a loaded module. @internal */
+export function verifyWith(
+  wasm: WireModule,
+  bytes: Uint8Array,
+  checkpoint: Uint8Array,
+  asOf?: Date,
+): WireContribution {
   const { proof, contribution } = decode(bytes);
   const proved = wasm.verifyContribution(proof, checkpoint, asOf?.getTime());
   for (const [name, value] of Object.entries(contribution)) {
     if (proved[name as keyof WireContribution] !== value) {
-      throw new VerificationError("BAD_OBJECT", `the file says ${name} ${String(value).slice(0, 80)}, which its proof does not`);
+      const text = String(value).slice(0, 80);
+      throw bad(`the file says ${name} ${text}, which its proof does not`);
     }
   }
   return proved;
@@ -74,8 +80,11 @@ export function verifyWith(wasm: WireModule, bytes: Uint8Array, checkpoint: Uint
 function decode(bytes: Uint8Array): { proof: Uint8Array; contribution: object } {
   if (bytes.length > CONTRIBUTION_FILE_BYTES_MAX) throw bad("the file is too large");
   try {
-    const { format, contribution, proof } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as Record<string, unknown>;
-    if (format !== CONTRIBUTION_FORMAT || typeof proof !== "string" || typeof contribution !== "object" || contribution === null) {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const { format, contribution, proof } = JSON.parse(text) as Record<string, unknown>;
+    const hasFields =
+      typeof proof === "string" && typeof contribution === "object" && contribution !== null;
+    if (format !== CONTRIBUTION_FORMAT || !hasFields) {
       throw new Error(`its format is not ${CONTRIBUTION_FORMAT}`);
     }
     return { proof: fromBase64(proof), contribution };
@@ -90,8 +99,10 @@ function bad(message: string, cause?: unknown): VerificationError {
 
 function toBase64(bytes: Uint8Array): string {
   let text = "";
-  // In pieces: the arguments of one call are limited.
-  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  // Engines limit the number of arguments of one call.
+  for (let at = 0; at < bytes.length; at += 0x8000) {
+    text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  }
   return btoa(text);
 }
 

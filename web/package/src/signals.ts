@@ -1,23 +1,25 @@
 /**
- * Abort signals: a deadline beside the program's signal, without `AbortSignal.any`,
- * which Safari lacks before 17.4, and the typed error of an aborted program.
+ * Abort signals: a deadline combined with the program's signal, and the typed error of an abort.
+ * Safari lacks `AbortSignal.any` before version 17.4.
  */
 import { AbortError } from "./errors.js";
 
-/** A signal that ends with the program's signal or after some time; call `release` when done. */
+/** A signal that aborts with the program's signal or after some time; call `release` when done. */
 export interface Deadline {
   signal: AbortSignal;
-  /** Starts the time anew. */
+  /** Restarts the time. */
   extend(ms: number): void;
   release(): void;
 }
 
-/** A signal that is aborted with `signal`, or after `ms` with a `TimeoutError`. */
+/** A signal that aborts with `signal`, or after `ms` with a `TimeoutError`. */
 export function deadline(ms: number, signal?: AbortSignal): Deadline {
   const controller = new AbortController();
   const follow = () => controller.abort(signal?.reason);
   const arm = (ms: number) =>
-    setTimeout(() => controller.abort(new DOMException(`no answer within ${ms / 1_000} s`, "TimeoutError")), ms);
+    setTimeout(() => {
+      controller.abort(new DOMException(`no answer within ${ms / 1_000} s`, "TimeoutError"));
+    }, ms);
   let timer = arm(ms);
   if (signal?.aborted) follow();
   else signal?.addEventListener("abort", follow, { once: true });
@@ -39,7 +41,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new AbortError(signal.reason);
 }
 
-/** Rejects with {@link AbortError} as soon as the signal is aborted; `work` itself goes on. */
+/** Rejects with {@link AbortError} as soon as the signal is aborted; `work` itself continues. */
 export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise<T>((resolve, reject) => {

@@ -1,14 +1,13 @@
 /**
- * Loads the generated glue and compiles the module once for the page; workers
- * share the compiled module. Says in plain words what a browser or a
- * Content-Security-Policy does not allow.
+ * Loads the generated glue and compiles the module once for the page; workers share the compiled
+ * module. Its errors name what a browser or a Content-Security-Policy does not allow.
  */
 import { compileDownload, type DownloadProgress } from "./code-download.js";
 import { NetworkError, UnsupportedError, WorkerError } from "./errors.js";
 import type { WorkerLike } from "./pool.js";
 import type { WireModule } from "./wasm-types.js";
 
-/** The instantiated glue with the module it came from. */
+/** The instantiated glue and its module. */
 export interface Loaded {
   wasm: WireModule;
   module: WebAssembly.Module;
@@ -16,14 +15,15 @@ export interface Loaded {
 
 /** The smallest module with a SIMD128 instruction. */
 const SIMD_PROBE = new Uint8Array([
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
+  253, 98, 11,
 ]);
 
-/** Where the package's code lies, where a program does not leave that to its bundler. */
+/** URLs of the package's code, for programs whose bundler does not resolve them. */
 export interface CodeUrls {
-  /** Of `tequio_wasm_bg.wasm`. */
+  /** URL of `tequio_wasm_bg.wasm`. */
   wasmUrl?: string | URL;
-  /** Of the module `worker.js`, on the page's own origin. */
+  /** URL of the module `worker.js`, on the page's own origin. */
   workerUrl?: string | URL;
 }
 
@@ -34,10 +34,10 @@ let loaded: Promise<Loaded> | undefined;
 export type Report = (progress: DownloadProgress) => void;
 
 const reports = new Set<Report>();
-/** The size of the module, once the glue that names it is there. */
+/** The size of the module, once the glue that states it is loaded. */
 let moduleBytes: number | null = null;
 
-/** Compiles the module; the second call for a URL gets the same one. */
+/** Compiles the module; a second call for the same URL returns the same module. */
 export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module> {
   // Bundlers recognise this exact expression.
   const url = wasmUrl ?? new URL("../wasm/tequio_wasm_bg.wasm", import.meta.url);
@@ -52,8 +52,8 @@ export function compile({ wasmUrl }: CodeUrls = {}): Promise<WebAssembly.Module>
 }
 
 /**
- * Instantiates the light node on this thread, once: a later `wasmUrl` changes nothing. `report`
- * receives the progress of the download until it ends, also if another caller started it.
+ * Instantiates the light node on this thread, once: a later `wasmUrl` has no effect. `report`
+ * receives the download's progress until its end, even if another caller started the download.
  */
 export function load(urls: CodeUrls = {}, report?: Report): Promise<Loaded> {
   if (report) reports.add(report);
@@ -61,19 +61,26 @@ export function load(urls: CodeUrls = {}, report?: Report): Promise<Loaded> {
     loaded = undefined;
     throw error;
   });
-  const forget = () => report && reports.delete(report);
-  loaded.then(forget, forget);
+  const remove = () => report && reports.delete(report);
+  loaded.then(remove, remove);
   return loaded;
 }
 
-/** A new compute worker. */
+/** Starts a compute worker. */
 export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
-  if (typeof Worker !== "function") throw new UnsupportedError("there are no Web Workers here, so nothing can be computed for the network");
+  if (typeof Worker !== "function") {
+    throw new UnsupportedError(
+      "there are no Web Workers here, so nothing can be computed for the network",
+    );
+  }
   try {
     const options = { type: "module", name: "tequio-compute" } as const;
     if (workerUrl !== undefined) return new Worker(workerUrl, options) as WorkerLike;
     // Bundlers recognise this exact expression.
-    return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tequio-compute" }) as WorkerLike;
+    return new Worker(new URL("./worker.js", import.meta.url), {
+      type: "module",
+      name: "tequio-compute",
+    }) as WorkerLike;
   } catch (error) {
     throw new WorkerError(`a compute worker cannot be started: ${(error as Error).message}`, error);
   }
@@ -81,8 +88,8 @@ export function spawnWorker({ workerUrl }: CodeUrls = {}): WorkerLike {
 
 async function instantiate(urls: CodeUrls): Promise<Loaded> {
   const scope = globalThis as { document?: unknown; WorkerGlobalScope?: unknown };
-  // The WebSocket transport sets its timers on a window or a worker's scope. Node's scope has the
-  // same functions.
+  // The WebSocket transport sets its timers on a window or on a worker's scope. Node's global scope
+  // has the same functions.
   if (scope.document === undefined) scope.WorkerGlobalScope ??= class WorkerGlobalScope {};
   const [glue, module] = await Promise.all([importGlue(), compile(urls)]);
   const wasm = glue as unknown as WireModule;
@@ -96,34 +103,50 @@ async function importGlue(): Promise<unknown> {
     moduleBytes = (glue as unknown as WireModule).MODULE_BYTES ?? null;
     return glue;
   } catch (error) {
-    throw new NetworkError("CODE_UNREACHABLE", "the light node's script could not be loaded", error);
+    throw new NetworkError(
+      "CODE_UNREACHABLE",
+      "the light node's script could not be loaded",
+      error,
+    );
   }
 }
 
 async function compileOnce(url: string | URL): Promise<WebAssembly.Module> {
   if (typeof WebAssembly !== "object") throw new UnsupportedError("there is no WebAssembly here");
-  if (!WebAssembly.validate(SIMD_PROBE)) throw new UnsupportedError("there is no WebAssembly SIMD here; any browser from 2023 on has it");
+  if (!WebAssembly.validate(SIMD_PROBE)) {
+    throw new UnsupportedError(
+      "there is no WebAssembly SIMD here; any browser from 2023 on has it",
+    );
+  }
   try {
-    // Node's `fetch` takes no file URLs.
-    if (String(url).startsWith("file:")) return await WebAssembly.compile(await readFile(new URL(url)));
+    // Node's `fetch` does not support file URLs.
+    if (String(url).startsWith("file:")) {
+      return await WebAssembly.compile(await readFile(new URL(url)));
+    }
     const response = await fetch(url);
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const report = (progress: DownloadProgress) => reports.forEach((hear) => hear(progress));
-    return await compileDownload(response, () => moduleBytes, report);
+    const reportAll: Report = (progress) => reports.forEach((report) => report(progress));
+    return await compileDownload(response, () => moduleBytes, reportAll);
   } catch (error) {
     if (error instanceof WebAssembly.CompileError) {
       throw new UnsupportedError(
-        "the light node's code could not be compiled; if the page has a Content-Security-Policy, script-src needs 'wasm-unsafe-eval'",
+        "the light node's code could not be compiled; if the page has a Content-Security-Policy, " +
+          "script-src needs 'wasm-unsafe-eval'",
         error,
       );
     }
-    throw new NetworkError("CODE_UNREACHABLE", `the light node's code could not be loaded from ${String(url)}: ${(error as Error).message}`, error);
+    const { message } = error as Error;
+    throw new NetworkError(
+      "CODE_UNREACHABLE",
+      `the light node's code could not be loaded from ${String(url)}: ${message}`,
+      error,
+    );
   }
 }
 
 /** Reads a file in Node. */
 async function readFile(url: URL): Promise<BufferSource> {
-  // Not a literal: bundlers for browsers would look for the module.
+  // A variable, because bundlers for browsers would resolve a literal.
   const name = "node:fs/promises";
   const { readFile } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as {
     readFile(url: URL): Promise<Uint8Array<ArrayBuffer>>;

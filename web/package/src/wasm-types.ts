@@ -1,19 +1,22 @@
 /**
  * The boundary to the WebAssembly light node, declared by hand.
  *
- * The crate `tequio-wasm` implements these shapes and `cargo xtask` writes the
- * generated glue to `../wasm/`. Everything behind this boundary is verified
- * there: what crosses it as a value has already been checked against a
- * certificate or a proof. Nothing of this file is public API.
+ * The crate `tequio-wasm` implements these shapes, and `cargo xtask` writes the generated glue to
+ * `../wasm/`. The Rust side verifies the chain's data against certificates and proofs before it
+ * crosses this boundary. This file is no public API, except for the types that `index.ts` exports.
  */
 
-/** Where a message travels: straight to the peer, or through a relay. */
+/** The path to a peer: direct, or through a relay. */
 export type PathKind = "direct" | "relayed";
 
-/** The transport under a connection. A browser has WebRTC and WebSocket. */
-export type Transport = "webrtc" | "websocket" | "webtransport" | "tcp" | "quic";
+/** The transport of a connection. A browser has WebRTC and WebSocket. */
+export type Transport = "webrtc" | "websocket" | "tcp" | "quic";
 
-/** Why a path was taken: the first connection; a direct one has carried traffic and replaces a circuit; the one before has not answered, or has ended. */
+/**
+ * Why a path was chosen. `connected`: the first connection. `proven`: a direct connection has
+ * carried traffic and replaces a circuit. `unanswered`, `lost`: the previous connection did not
+ * answer, or ended.
+ */
 export type PathReason = "connected" | "proven" | "unanswered" | "lost";
 
 /** The state of a training or inference job. */
@@ -23,12 +26,19 @@ export type JobState = "pending" | "running" | "final" | "failed" | "cancelled";
 export type JobEndReason = "cancelled" | "refuted" | "unaudited";
 
 /**
- * What a job waits for: a worker, a second worker that checks, its data, a report from its
- * coordinator, the ledger to record its result, its auditors, or a quorum.
+ * What a job waits for: a worker, a second worker for the checks, its data, a report of its
+ * coordinator, its result's entry into the ledger, its auditors, or a quorum.
  */
-export type WaitingFor = "workers" | "checker" | "data" | "coordinator" | "ledger" | "auditors" | "quorum";
+export type WaitingFor =
+  | "workers"
+  | "checker"
+  | "data"
+  | "coordinator"
+  | "ledger"
+  | "auditors"
+  | "quorum";
 
-/** What a rejection says of the worker: it came too late, did not answer a dispute, or was found wrong. */
+/** Why a result was rejected: it came late, its worker did not answer a dispute, or it is wrong. */
 export type RejectionKind = "late" | "withheld" | "wrong";
 
 /** The newest block whose finality certificate this node has verified. */
@@ -37,27 +47,27 @@ export interface WireHead {
   /** The block's own time, in milliseconds since 1970. */
   timeMs: number;
   hash: string;
-  /** How many validators signed the certificate that was verified. */
+  /** Number of validators that signed the verified certificate. */
   signers?: number;
-  /** How many seats the committee has that decided it; missing where that is known no more, at the end of an epoch. */
+  /** Number of seats of the deciding committee; missing if unknown, after the end of its epoch. */
   committee?: number;
 }
 
-/** `kept`: identity and head are stored. `visit`: they end with this visit. */
+/** `kept`: identity and head are stored. `visit`: both end with this visit. */
 export type StorageKind = "kept" | "visit";
 
-/** Counters of bytes on all connections. */
+/** Byte counters over all connections. */
 export interface WireTraffic {
   received: number;
   sent: number;
 }
 
-/** One connected peer, as the node sees it. */
+/** A connected peer. */
 export interface WirePeer {
   id: string;
   path: PathKind;
   transport: Transport;
-  /** The multiaddress dialled, or that the peer came from; nothing secret in it. */
+  /** The multiaddress that was dialled, or that the peer came from. It holds no secret. */
   address?: string;
   relayedBy?: string;
   rttMs?: number;
@@ -77,7 +87,7 @@ export interface WireStatus {
   workers: number;
 }
 
-/** A name of the knowledge base and what it points to, proved at `height`. */
+/** A name of the knowledge base and its target, proved at `height`. */
 export interface WireRef {
   name: string;
   cid: string;
@@ -91,24 +101,24 @@ export interface WireCurvePoint {
   accuracy: number;
 }
 
-/** A job and how far it is. */
+/** A job and its progress. */
 export interface WireJob {
   id: string;
-  /** Trains a model, or answers a batch of rows with one. */
+  /** `train` trains a model, `infer` applies one to a batch of rows. */
   kind: "train" | "infer";
   name: string;
   /** CID of the data. */
   dataset?: string;
-  /** Time of the block that holds the job, in milliseconds since 1970; null where that block is not known. */
+  /** Time of the job's block, in milliseconds since 1970; null if that block is unknown. */
   submittedMs?: number | null;
   state: JobState;
   /** Why the job ended without a result. */
   reason?: JobEndReason | null;
   /** What the job waits for; null while it progresses. */
   waitingFor?: WaitingFor | null;
-  /** Since when, by the clock of the node that says so. */
+  /** Start of the wait, by the clock of the reporting node. */
   waitingSinceMs?: number | null;
-  /** Workers that asked for work within the last minute, or hold some. */
+  /** Workers that requested work within the last minute, or hold a lease. */
   workersNow?: { full: number; browsers: number };
   round: number;
   rounds: number;
@@ -120,26 +130,26 @@ export interface WireJob {
   units: number;
   unitsByMe: number;
   coordinator: string;
-  /** Results that were refused so far. */
+  /** Number of rejected results so far. */
   rejected?: number;
-  /** Who has done how much so far, as the coordinator tells; the committed record is the proof. */
+  /** Contributions so far, as the coordinator reports them; the committed record is the proof. */
   contributors?: WireContributor[];
 }
 
-/** A result that was refused. */
+/** A rejected result. */
 export interface WireRejection {
   worker: string;
   job: string;
   round: number;
-  lane: number;
+  unit: number;
   reason: string;
   /** Only `wrong` accuses the worker. */
   kind?: RejectionKind;
-  /** When it was refused, by the clock of the node that tells it. */
+  /** Time of the rejection, by the clock of the reporting node. */
   timeMs?: number;
 }
 
-/** What one member did for a job. */
+/** One member's contribution to a job. */
 export interface WireContributor {
   id: string;
   units: number;
@@ -148,13 +158,13 @@ export interface WireContributor {
   macs: number;
 }
 
-/** The training record that consensus committed together with the model. */
+/** The training record, which consensus commits together with the model. */
 export interface WireRecord {
   contributors: WireContributor[];
   [field: string]: unknown;
 }
 
-/** The files of a finished job. Each is checked against its content address. */
+/** The files of a finished job, checked against their content addresses. */
 export interface WireModelFiles {
   job: string;
   modelCid: string;
@@ -163,7 +173,7 @@ export interface WireModelFiles {
   record: Uint8Array;
 }
 
-/** What the proof of a contribution says, once it has been verified against a checkpoint. */
+/** The facts of a contribution's proof that has been verified against a checkpoint. */
 export interface WireContribution {
   chain: string;
   job: string;
@@ -175,15 +185,18 @@ export interface WireContribution {
   units: number;
   checks: number;
   macs: number;
-  /** Multiply-accumulate operations of all contributors together; `macs / macsOfAll` is the share. */
+  /** Multiply-accumulate operations of all contributors; `macs / macsOfAll` is the share. */
   macsOfAll: number;
   contributors: number;
-  /** Of a training: the accuracy on the held-out rows as a fraction of 1, and the content addresses of its objects. */
+  /** Accuracy of a training on the held-out rows, as a fraction of 1. */
   accuracy?: number;
+  /** Content address of a training's model. */
   model?: string;
+  /** Content address of a training's record. */
   record?: string;
-  /** The block whose state holds it, and the block's time. */
+  /** Height of the block whose state holds the job's entry. */
   height: number;
+  /** Time of that block. */
   timeMs: number;
 }
 
@@ -192,37 +205,53 @@ export interface WireAccount {
   id: string;
   reputation: number;
   units: number;
-  /** Results of others that it recomputed. */
+  /** Results of other members that this member recomputed. */
   checks?: number;
-  /** Multiply-accumulate operations it was credited with. */
+  /** Credited multiply-accumulate operations. */
   macs?: number;
   nonce: number;
   bond: number;
 }
 
-/** What the node tells the page, tagged by `type`. */
+/** An event of the node, tagged by `type`. */
 export type WireEvent =
   | ({ type: "head" } & WireHead)
-  | { type: "path"; peer: string; path: PathKind; transport: Transport; via?: string; address?: string; reason?: PathReason }
+  | {
+      type: "path";
+      peer: string;
+      path: PathKind;
+      transport: Transport;
+      via?: string;
+      address?: string;
+      reason?: PathReason;
+    }
   | { type: "peer"; id: string; connected: boolean }
-  | { type: "unit"; unit: number; job: string; round: number; lane: number; kind: "compute" | "check"; input: Uint8Array }
+  | {
+      type: "unit";
+      computeId: number;
+      job: string;
+      round: number;
+      unit: number;
+      kind: "compute" | "check";
+      input: Uint8Array;
+    }
   | { type: "credit"; job: string; units: number; macs: number }
   | ({ type: "job" } & WireJob)
   | ({ type: "rejected" } & WireRejection)
-  | { type: "lie"; peer: string; what: string; detail: string }
-  | { type: "alarm"; detail: string }
+  | { type: "invalidData"; peer: string; what: string; detail: string }
+  | { type: "forkEvidence"; detail: string }
   | { type: "stale"; headAgeMs: number }
   | { type: "storage"; state: "visit" | "reopened" | "identityLost"; detail: string }
   | { type: "log"; level: string; message: string };
 
-/** A column that a model takes, with mean and standard deviation of the training rows. */
+/** A column of a model's input, with mean and standard deviation over the training rows. */
 export interface WireColumn {
   name: string;
   mean: number;
   deviation: number;
 }
 
-/** A verified model in WebAssembly memory; `free` gives the memory back. */
+/** A verified model in WebAssembly memory; `free` frees that memory. */
 export interface WireModel {
   readonly job: string;
   readonly cid: string;
@@ -234,12 +263,12 @@ export interface WireModel {
   free(): void;
 }
 
-/** How a light node is started. */
+/** The configuration of a light node. */
 export interface WireConfig {
   checkpoint: Uint8Array;
-  /** Multiaddrs that end in `/p2p/…`; tried side by side. */
+  /** Multiaddresses that end in `/p2p/…`, tried in parallel. */
   relays: string[];
-  /** Name of the IndexedDB database; without one, nothing outlives the visit. */
+  /** Name of the IndexedDB database. Without one, nothing is stored. */
   store?: string;
   agent?: string;
   /** STUN and TURN servers for paths between browsers. */
@@ -261,25 +290,25 @@ export interface WireNode {
   readObject(cid: string): Promise<Uint8Array>;
   readModel(job: string): Promise<WireModel>;
   record(job: string): Promise<WireRecord>;
-  /** The proof of what a member did for a finished job, as the bytes of a file; by default, this node's. */
+  /** The proof of a member's work for a finished job; by default of this node's. */
   contributionProof(job: string, id?: string): Promise<Uint8Array>;
   /** The verified bytes of a job's model and of its record. */
   modelFiles(job: string): Promise<WireModelFiles>;
   jobs(): Promise<WireJob[]>;
   account(id?: string): Promise<WireAccount | null>;
   setWorkers(count: number): void;
-  unitDone(unit: number, result: Uint8Array): void;
-  unitFailed(unit: number, message: string): void;
-  /** Replaces the STUN and TURN servers; connections that stand keep theirs. */
+  unitDone(computeId: number, result: Uint8Array): void;
+  unitFailed(computeId: number, message: string): void;
+  /** Replaces the STUN and TURN servers; existing connections keep theirs. */
   setIceServers(servers: WireIceServer[]): void;
   close(): Promise<void>;
 }
 
-/** What a benchmark of the int8 kernel measured. */
+/** The result of a benchmark of the int8 kernel. */
 export interface WireBench {
   kernel: string;
   n: number;
-  /** Giga multiply-accumulates per second, on one core. */
+  /** Giga multiply-accumulate operations per second on one core. */
   gmacs: number;
 }
 
@@ -292,10 +321,10 @@ export interface WireModule {
   MODULE_BYTES?: number;
   computeUnit(input: Uint8Array): Uint8Array;
   benchCompute(n: number, ms: number): WireBench;
-  /** Plain BLAKE3 of the bytes as 64 lower-case hexadecimal digits. */
+  /** BLAKE3 of the bytes, without a context, as 64 lower-case hexadecimal digits. */
   hashBytes(bytes: Uint8Array): string;
   /** The chain id of a checkpoint file as 64 lower-case hexadecimal digits. */
   checkpointChain(checkpoint: Uint8Array): string;
-  /** Verifies the file of a contribution against a checkpoint file. */
+  /** Verifies a contribution's proof against a checkpoint file. */
   verifyContribution(proof: Uint8Array, checkpoint: Uint8Array, asOfMs?: number): WireContribution;
 }

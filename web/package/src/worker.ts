@@ -1,6 +1,6 @@
 /**
- * Entry of a compute worker: receives the compiled module once, then units.
- * It knows no network and no storage; a unit's result is a pure function of its input.
+ * Entry of a compute worker: receives the compiled module once, then units. It uses no network and
+ * no storage; a unit's result is a pure function of its input.
  */
 import * as glue from "../wasm/tequio_wasm.js";
 import type { FromWorker, ToWorker } from "./pool.js";
@@ -26,11 +26,11 @@ scope.onmessage = (event) => {
     case "unit":
       try {
         const result = wasm.computeUnit(message.input).slice();
-        scope.postMessage({ type: "done", unit: message.unit, result }, [result.buffer]);
+        scope.postMessage({ type: "done", computeId: message.computeId, result }, [result.buffer]);
       } catch (error) {
         // After a trap the instance's memory is in an unknown state.
         const fatal = error instanceof WebAssembly.RuntimeError;
-        scope.postMessage({ type: "failed", unit: message.unit, message: text(error), fatal });
+        scope.postMessage({ type: "failed", computeId: message.computeId, message: text(error), fatal });
       }
       return;
     case "bench":

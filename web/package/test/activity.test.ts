@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { ActivityTracker, RATE_INTERVAL_MS, WAITING_AFTER_MS, type Activity } from "../src/activity.js";
+import {
+  ActivityTracker,
+  RATE_INTERVAL_MS,
+  WAITING_AFTER_MS,
+  type Activity,
+} from "../src/activity.js";
 import type { TequioEvent } from "../src/events.js";
 import { FakeClock } from "./fakes.js";
 
@@ -14,17 +19,32 @@ function tracked() {
 }
 
 const peer = (connected: boolean, id = "relay"): TequioEvent => ({ type: "peer", id, connected });
-const contribution = (state: "running" | "paused" | "stopped", reason?: "hidden" | "dataCap"): TequioEvent => ({
+const contribution = (
+  state: "running" | "paused" | "stopped",
+  reason?: "hidden" | "dataCap",
+): TequioEvent => ({
   type: "contribution",
   state,
   workers: 1,
   ...(reason ? { reason } : {}),
 });
-const unit = (unit: number): TequioEvent => ({ type: "unit", unit, job: "j", round: 0, lane: 0, kind: "compute" });
-const end = (unit: number, ok = true): TequioEvent => ({ type: "unitEnd", unit, ok, elapsedMs: 1 });
+const unit = (computeId: number): TequioEvent => ({
+  type: "unit",
+  computeId,
+  job: "j",
+  round: 0,
+  unit: 0,
+  kind: "compute",
+});
+const end = (computeId: number, ok = true): TequioEvent => ({
+  type: "unitEnd",
+  computeId,
+  ok,
+  elapsedMs: 1,
+});
 const head: TequioEvent = { type: "head", height: 1, timeMs: 1, hash: "" };
 
-test("a node goes from no peer through waiting and computing, and says when each began", () => {
+test("a node goes from no peer through waiting and computing, with the start of each", () => {
   const { clock, tracker, take, state } = tracked();
   assert.equal(state(), "disconnected noPeers");
   take(peer(true));
@@ -48,9 +68,15 @@ test("a node goes from no peer through waiting and computing, and says when each
   assert.equal(state(), "off");
 });
 
-test("a pause names its reason; without a peer the node is disconnected, whatever else it is", () => {
+test("a pause has its reason; without a peer the node is disconnected in any state", () => {
   const { take, state } = tracked();
-  take(peer(true), peer(true, "other"), contribution("running"), unit(1), contribution("paused", "dataCap"));
+  take(
+    peer(true),
+    peer(true, "other"),
+    contribution("running"),
+    unit(1),
+    contribution("paused", "dataCap"),
+  );
   assert.equal(state(), "paused dataCap");
   take(peer(false));
   assert.equal(state(), "paused dataCap");
@@ -58,7 +84,7 @@ test("a pause names its reason; without a peer the node is disconnected, whateve
   assert.equal(state(), "disconnected noPeers");
 });
 
-test("peers without a new block are no connection, unless work goes on", () => {
+test("peers without a new block count as disconnected, unless units are computed", () => {
   const { clock, tracker, take, state } = tracked();
   take(peer(true), contribution("running"), unit(1), { type: "stale", headAgeMs: 9_000 });
   assert.equal(state(), "computing");
@@ -70,7 +96,7 @@ test("peers without a new block are no connection, unless work goes on", () => {
   assert.equal(state(), "waiting");
 });
 
-test("the rate is that of the last minute, and told at most every five seconds", () => {
+test("the rate is that of the last minute, and reported at most every five seconds", () => {
   const { clock, tracker, reported, take } = tracked();
   take(peer(true), contribution("running"));
   for (let index = 0; index < 120; index += 1) {
@@ -82,7 +108,7 @@ test("the rate is that of the last minute, and told at most every five seconds",
   assert.ok(computing > 1 && computing <= 120_000 / RATE_INTERVAL_MS + 1, String(computing));
 });
 
-test("a unit that fails counts as none", () => {
+test("a failed unit does not count", () => {
   const { clock, tracker, take } = tracked();
   take(peer(true), contribution("running"), unit(1), end(1, false));
   clock.pass(RATE_INTERVAL_MS);

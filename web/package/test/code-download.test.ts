@@ -1,4 +1,4 @@
-/** A module is compiled while it downloads, and its bytes are counted. */
+/** Tests that a module compiles while it downloads, and that its bytes are counted. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { compileDownload, type DownloadProgress } from "../src/code-download.js";
@@ -11,7 +11,7 @@ function moduleOf(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array([...header, ...custom, ...new Uint8Array(length)]);
 }
 
-/** A response whose body comes in pieces of `size`, and fails after them if `error` is given. */
+/** A response with a body in pieces of `size`, which ends with `error` if that is given. */
 function inPieces(bytes: Uint8Array<ArrayBuffer>, size: number, error?: Error): Response {
   let at = 0;
   return new Response(
@@ -25,24 +25,33 @@ function inPieces(bytes: Uint8Array<ArrayBuffer>, size: number, error?: Error): 
   );
 }
 
-test("what has come is told, at last all of it", async () => {
+test("the progress is reported, and the last report is complete", async () => {
   const bytes = moduleOf(2_000);
-  const told: DownloadProgress[] = [];
-  const module = await compileDownload(inPieces(bytes, 500), () => bytes.length, (progress) => told.push(progress));
+  const reported: DownloadProgress[] = [];
+  const report = (progress: DownloadProgress) => void reported.push(progress);
+  const module = await compileDownload(inPieces(bytes, 500), () => bytes.length, report);
   assert.ok(module instanceof WebAssembly.Module);
-  assert.deepEqual(told[0], { received: 500, total: bytes.length });
-  assert.deepEqual(told.at(-1), { received: bytes.length, total: bytes.length });
+  assert.deepEqual(reported[0], { received: 500, total: bytes.length });
+  assert.deepEqual(reported.at(-1), { received: bytes.length, total: bytes.length });
 });
 
 test("a size that is not known yet is null", async () => {
-  const told: DownloadProgress[] = [];
-  await compileDownload(inPieces(moduleOf(200), 100), () => null, (progress) => told.push(progress));
-  assert.equal(told[0]?.total, null);
+  const reported: DownloadProgress[] = [];
+  const report = (progress: DownloadProgress) => void reported.push(progress);
+  await compileDownload(inPieces(moduleOf(200), 100), () => null, report);
+  assert.equal(reported[0]?.total, null);
 });
 
-test("code that is no module is told from a download that breaks off", async () => {
+test("invalid code and an interrupted download have different errors", async () => {
   const nothing = () => {};
-  await assert.rejects(compileDownload(new Response("<!doctype html>"), () => null, nothing), WebAssembly.CompileError);
-  const broken = compileDownload(inPieces(moduleOf(200), 100, new Error("reset")), () => null, nothing);
+  await assert.rejects(
+    compileDownload(new Response("<!doctype html>"), () => null, nothing),
+    WebAssembly.CompileError,
+  );
+  const broken = compileDownload(
+    inPieces(moduleOf(200), 100, new Error("reset")),
+    () => null,
+    nothing,
+  );
   await assert.rejects(broken, (error: Error) => !(error instanceof WebAssembly.CompileError));
 });

@@ -5,17 +5,24 @@ import test from "node:test";
 import type { ConnectOptions } from "../src/connect.js";
 import { CHECKPOINT_BYTES_MAX } from "../src/checkpoint.js";
 import type { TequioError } from "../src/errors.js";
+import type { TequioEvent } from "../src/events.js";
 import { ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX } from "../src/ice.js";
 import { RELAYS_MAX, parseWellKnown } from "../src/relays.js";
 import { HASH, RELAY, fakeWorld, settled } from "./fakes.js";
 
 async function code(promise: Promise<unknown>): Promise<string> {
-  const error = (await promise.then(() => assert.fail("it did not throw"), (thrown: unknown) => thrown)) as TequioError;
+  const error = (await promise.then(
+    () => assert.fail("it did not throw"),
+    (thrown: unknown) => thrown,
+  )) as TequioError;
   assert.equal(typeof error.code, "string", String(error));
   return error.code;
 }
 
-async function serving(bodies: Record<string, string | Uint8Array>, run: (base: string) => Promise<void>): Promise<void> {
+async function serving(
+  bodies: Record<string, string | Uint8Array>,
+  run: (base: string) => Promise<void>,
+): Promise<void> {
   const server: Server = createServer((request, response) => {
     const body = bodies[request.url ?? ""];
     response.statusCode = body === undefined ? 404 : 200;
@@ -45,24 +52,36 @@ test("the caller's mistakes are refused before anything is loaded", async () => 
     [{ iceServers: [{ urls: [] }] }, "BAD_OPTIONS"],
     [{ iceServers: [{ urls: "http://relay.example" }] }, "BAD_OPTIONS"],
     [{ iceServers: [{ urls: "turn:relay.example", username: "a" }] }, "BAD_OPTIONS"],
-    [{ iceServers: Array.from({ length: ICE_SERVERS_MAX + 1 }, () => ({ urls: "stun:a" })) }, "BAD_OPTIONS"],
+    [
+      { iceServers: Array.from({ length: ICE_SERVERS_MAX + 1 }, () => ({ urls: "stun:a" })) },
+      "BAD_OPTIONS",
+    ],
   ];
   for (const [options, expected] of wrong) {
-    assert.equal(await code(world.connect(options as Partial<ConnectOptions>)), expected, JSON.stringify(options).slice(0, 80));
+    assert.equal(
+      await code(world.connect(options as Partial<ConnectOptions>)),
+      expected,
+      JSON.stringify(options).slice(0, 80),
+    );
   }
   assert.equal(world.loads, 0);
 });
 
-test("a lie told while connecting is named even if connecting fails", async () => {
+test("invalid data while connecting is reported even if connecting fails", async () => {
   const world = fakeWorld();
   const named: string[] = [];
-  world.whileStarting = (emit) => emit({ type: "lie", peer: "relay", what: "header", detail: "bad certificate" });
-  world.startError = Object.assign(new Error("all lied"), { code: "LIE_DETECTED" });
-  assert.equal(await code(world.connect({ onEvent: (event) => event.type === "lie" && named.push(event.peer) })), "LIE_DETECTED");
+  const invalid = { type: "invalidData", peer: "relay", what: "header" } as const;
+  world.whileStarting = (emit) => emit({ ...invalid, detail: "bad certificate" });
+  const message = "every source sent invalid data";
+  world.startError = Object.assign(new Error(message), { code: "VERIFICATION_FAILED" });
+  const onEvent = (event: TequioEvent) => {
+    if (event.type === "invalidData") named.push(event.peer);
+  };
+  assert.equal(await code(world.connect({ onEvent })), "VERIFICATION_FAILED");
   assert.deepEqual(named, ["relay"]);
 });
 
-test("an insecure origin is named", async () => {
+test("the error of an insecure origin names the origin", async () => {
   const world = fakeWorld();
   world.secure = false;
   await assert.rejects(world.connect(), { code: "INSECURE_ORIGIN", message: /192\.168\.1\.5/ });
@@ -71,8 +90,14 @@ test("an insecure origin is named", async () => {
 
 test("a pinned checkpoint must have its hash", async () => {
   const world = fakeWorld();
-  await serving({ "/good": new Uint8Array([7, 7]), "/bad": new Uint8Array([8]), "/huge": new Uint8Array(CHECKPOINT_BYTES_MAX + 1) }, async (base) => {
-    const pinned = (path: string) => world.connect({ checkpoint: { url: base + path, hash: HASH.toUpperCase() } });
+  const files = {
+    "/good": new Uint8Array([7, 7]),
+    "/bad": new Uint8Array([8]),
+    "/huge": new Uint8Array(CHECKPOINT_BYTES_MAX + 1),
+  };
+  await serving(files, async (base) => {
+    const hash = HASH.toUpperCase();
+    const pinned = (path: string) => world.connect({ checkpoint: { url: base + path, hash } });
     const node = await pinned("/good");
     assert.deepEqual([...(world.light.config?.checkpoint ?? [])], [7, 7]);
     await node.close();
@@ -84,7 +109,12 @@ test("a pinned checkpoint must have its hash", async () => {
 
 test("relays come from options and well-known files; one readable file suffices", async () => {
   const other = RELAY.replace("4001", "4002");
-  const file = JSON.stringify({ version: 1, chain: "00", relays: [other, other, "not an address", 5], checkpoint: "/checkpoint.bin" });
+  const file = JSON.stringify({
+    version: 1,
+    chain: "00",
+    relays: [other, other, "not an address", 5],
+    checkpoint: "/checkpoint.bin",
+  });
   await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
     const world = fakeWorld();
     const node = await world.connect({ wellKnown: [`${base}/a.json`, `${base}/b.json`] });
@@ -93,7 +123,10 @@ test("relays come from options and well-known files; one readable file suffices"
     const explicit = await world.connect({ wellKnown: `${base}/b.json` });
     assert.deepEqual(world.light.config?.relays, [RELAY]);
     await explicit.close();
-    assert.equal(await code(world.connect({ relays: [], wellKnown: `${base}/b.json` })), "WELL_KNOWN");
+    assert.equal(
+      await code(world.connect({ relays: [], wellKnown: `${base}/b.json` })),
+      "WELL_KNOWN",
+    );
   });
 });
 
@@ -101,16 +134,28 @@ test("a well-known file cannot flood the node", () => {
   const many = Array.from({ length: 1_000 }, (_, port) => RELAY.replace("4001", String(port + 1)));
   const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   assert.equal(parseWellKnown(bytes({ version: 1, relays: many })).relays.length, RELAYS_MAX);
-  assert.deepEqual(parseWellKnown(bytes({ version: 1, relays: [`/${"x".repeat(600)}/p2p/abc`] })).relays, []);
-  for (const bad of [null, [], { version: 2, relays: [] }, { version: 1 }]) assert.throws(() => parseWellKnown(bytes(bad)));
+  assert.deepEqual(
+    parseWellKnown(bytes({ version: 1, relays: [`/${"x".repeat(600)}/p2p/abc`] })).relays,
+    [],
+  );
+  for (const bad of [null, [], { version: 2, relays: [] }, { version: 1 }]) {
+    assert.throws(() => parseWellKnown(bytes(bad)));
+  }
 });
 
 test("ICE servers come from options and well-known files, in that order", async () => {
-  const turn = { urls: ["turn:198.51.100.1:3478?transport=udp"], username: "1700000000:a", credential: "c" };
+  const turn = {
+    urls: ["turn:198.51.100.1:3478?transport=udp"],
+    username: "1700000000:a",
+    credential: "c",
+  };
   const file = JSON.stringify({ version: 1, relays: [RELAY], iceServers: [turn] });
   await serving({ "/a.json": file, "/b.json": "{" }, async (base) => {
     const world = fakeWorld();
-    const node = await world.connect({ wellKnown: `${base}/a.json`, iceServers: [{ urls: "stun:stun.example" }] });
+    const node = await world.connect({
+      wellKnown: `${base}/a.json`,
+      iceServers: [{ urls: "stun:stun.example" }],
+    });
     assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:stun.example"] }, turn]);
     await node.close();
     const without = await world.connect({ wellKnown: `${base}/b.json` });
@@ -120,12 +165,22 @@ test("ICE servers come from options and well-known files, in that order", async 
 });
 
 test("credentials of a well-known file are renewed while the node runs", async () => {
-  const turn = (n: number) => ({ urls: ["turn:198.51.100.1:3478?transport=udp"], username: `${n}:a`, credential: `c${n}` });
-  const file = (n: number) => JSON.stringify({ version: 1, relays: [RELAY], iceServers: [turn(n)], iceLifetimeS: 3_600 });
+  const turn = (n: number) => ({
+    urls: ["turn:198.51.100.1:3478?transport=udp"],
+    username: `${n}:a`,
+    credential: `c${n}`,
+  });
+  const file = (n: number) => {
+    const fields = { version: 1, relays: [RELAY], iceServers: [turn(n)], iceLifetimeS: 3_600 };
+    return JSON.stringify(fields);
+  };
   const bodies = { "/a.json": file(1) };
   await serving(bodies, async (base) => {
     const world = fakeWorld();
-    const node = await world.connect({ wellKnown: `${base}/a.json`, iceServers: [{ urls: "stun:a" }] });
+    const node = await world.connect({
+      wellKnown: `${base}/a.json`,
+      iceServers: [{ urls: "stun:a" }],
+    });
     assert.deepEqual(world.light.config?.iceServers, [{ urls: ["stun:a"] }, turn(1)]);
     const timer = world.clock.timers[0];
     bodies["/a.json"] = file(2);
@@ -143,21 +198,37 @@ test("credentials of a well-known file are renewed while the node runs", async (
   });
 });
 
-test("of the ICE servers that a stranger names only usable ones are used, and few", () => {
-  const named = (iceServers: unknown) => parseWellKnown(new TextEncoder().encode(JSON.stringify({ version: 1, relays: [], iceServers }))).iceServers;
+test("only valid ICE servers of an untrusted file are used, and few", () => {
+  const named = (iceServers: unknown) => {
+    const text = JSON.stringify({ version: 1, relays: [], iceServers });
+    return parseWellKnown(new TextEncoder().encode(text)).iceServers;
+  };
   const stun = { urls: "stun:a" };
   const long = "é".repeat(ICE_TEXT_BYTES_MAX / 2 + 1);
   const bad: unknown[] = [
-    null, 5, "stun:a", {}, { urls: [] }, { urls: [5] }, { urls: ["stun:a", "stun:b", "stun:c", "stun:d", "stun:e"] },
-    { urls: "https://a" }, { urls: "javascript:a" }, { urls: "stun:a b" }, { urls: `stun:${"a".repeat(ICE_TEXT_BYTES_MAX)}` },
-    { urls: "turn:a" }, { urls: "turn:a", username: "u", credential: 5 }, { urls: "turn:a", username: long, credential: "c" },
+    null,
+    5,
+    "stun:a",
+    {},
+    { urls: [] },
+    { urls: [5] },
+    { urls: ["stun:a", "stun:b", "stun:c", "stun:d", "stun:e"] },
+    { urls: "https://a" },
+    { urls: "javascript:a" },
+    { urls: "stun:a b" },
+    { urls: `stun:${"a".repeat(ICE_TEXT_BYTES_MAX)}` },
+    { urls: "turn:a" },
+    { urls: "turn:a", username: "u", credential: 5 },
+    { urls: "turn:a", username: long, credential: "c" },
   ];
-  for (const one of bad) assert.deepEqual(named([one, stun]), [{ urls: ["stun:a"] }], JSON.stringify(one).slice(0, 60));
+  for (const one of bad) {
+    assert.deepEqual(named([one, stun]), [{ urls: ["stun:a"] }], JSON.stringify(one).slice(0, 60));
+  }
   assert.equal(named(Array.from({ length: 1_000 }, () => stun)).length, ICE_SERVERS_MAX);
   for (const absent of [undefined, null, {}, "stun:a"]) assert.deepEqual(named(absent), []);
 });
 
-test("a failed start gives the store back and throws a typed error", async () => {
+test("a failed start releases the store and throws a typed error", async () => {
   const world = fakeWorld();
   world.startError = Object.assign(new Error("no relay answered"), { code: "NO_RELAY" });
   assert.equal(await code(world.connect()), "NO_RELAY");
@@ -170,7 +241,9 @@ test("units go to workers and their results to the node", async () => {
   await settled();
   const ends: boolean[] = [];
   node.on("unitEnd", (event) => ends.push(event.ok));
-  const unit = (unit: number) => world.light.emit({ type: "unit", unit, job: "j", round: 1, lane: 0, kind: "compute", input: new Uint8Array([unit]) });
+  const fields = { type: "unit", job: "j", round: 1, unit: 0, kind: "compute" } as const;
+  const unit = (computeId: number) =>
+    world.light.emit({ ...fields, computeId, input: new Uint8Array([computeId]) });
 
   unit(1);
   await settled();
@@ -178,10 +251,10 @@ test("units go to workers and their results to the node", async () => {
 
   node.contribute({ workers: 1 });
   assert.deepEqual(world.light.workersSet, [1]);
-  world.host.workers[0]?.say({ type: "ready" });
+  world.host.workers[0]?.send({ type: "ready" });
   unit(2);
   await settled();
-  world.host.workers[0]?.say({ type: "done", unit: 2, result: new Uint8Array([42]) });
+  world.host.workers[0]?.send({ type: "done", computeId: 2, result: new Uint8Array([42]) });
   assert.deepEqual(world.light.results.get(2), [42]);
 
   unit(3);
@@ -192,22 +265,22 @@ test("units go to workers and their results to the node", async () => {
   await node.close();
 });
 
-test("an event raised inside a call into WebAssembly is heard after that call", async () => {
+test("an event from inside a call into WebAssembly is dispatched after that call", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   let inside = false;
   await settled();
-  const heard: boolean[] = [];
-  node.on("alarm", () => heard.push(inside));
+  const received: boolean[] = [];
+  node.on("forkEvidence", () => received.push(inside));
   inside = true;
-  world.light.emit({ type: "alarm", detail: "x" });
+  world.light.emit({ type: "forkEvidence", detail: "x" });
   inside = false;
   await settled();
-  assert.deepEqual(heard, [false]);
+  assert.deepEqual(received, [false]);
   await node.close();
 });
 
-test("a contribution whose workers cannot start stops and says why", async () => {
+test("a contribution whose workers cannot start stops with its error", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   const contribution = node.contribute({ workers: 1 });

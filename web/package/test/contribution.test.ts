@@ -4,7 +4,11 @@ import { Contribution, WORKERS_MAX, type ContributeOptions } from "../src/contri
 import { OptionsError } from "../src/errors.js";
 import { FakeDevice } from "./fakes.js";
 
-function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}, data = { today: 0 }) {
+function start(
+  options: ContributeOptions = {},
+  change: Partial<FakeDevice> = {},
+  data = { today: 0 },
+) {
   const device = Object.assign(new FakeDevice(), change);
   const applied: number[] = [];
   const states: string[] = [];
@@ -13,7 +17,9 @@ function start(options: ContributeOptions = {}, change: Partial<FakeDevice> = {}
       device,
       dataToday: () => data.today,
       apply: (workers) => void applied.push(workers),
-      changed: (state, workers, reason) => void states.push([state, workers, reason].filter((part) => part !== undefined).join(" ")),
+      changed: (state, workers, reason) => {
+        states.push([state, workers, reason].filter((part) => part !== undefined).join(" "));
+      },
     },
     options,
   );
@@ -26,7 +32,7 @@ test("a computer leaves one core free, a phone gives one, and one core still giv
   assert.deepEqual(start({}, { cores: 1 }).applied, [1]);
 });
 
-test("a hidden phone rests; a hidden computer goes on unless told otherwise", () => {
+test("a hidden phone pauses; a hidden computer continues by default", () => {
   const phone = start({}, { phone: true });
   phone.device.hide(true);
   phone.device.hide(false);
@@ -39,7 +45,7 @@ test("a hidden phone rests; a hidden computer goes on unless told otherwise", ()
   assert.equal(careful.contribution.pausedBy, "hidden");
 });
 
-test("low battery rests until it charges; two reasons must both go", () => {
+test("a low battery pauses until it charges; a pause ends after both of two reasons", () => {
   const { device, states, contribution } = start({ pauseWhenHidden: true });
   device.drain(true);
   device.hide(true);
@@ -71,11 +77,13 @@ test("stop is final, idempotent, and stops watching the device", () => {
   assert.deepEqual(states, ["running 3", "stopped 0"]);
 });
 
-test("a senseless number of workers is refused", () => {
-  for (const workers of [0, -1, 1.5, NaN, WORKERS_MAX + 1]) assert.throws(() => start({ workers }), OptionsError);
+test("an invalid number of workers is rejected", () => {
+  for (const workers of [0, -1, 1.5, NaN, WORKERS_MAX + 1]) {
+    assert.throws(() => start({ workers }), OptionsError);
+  }
 });
 
-test("a metered connection rests, unless the program or the person says otherwise", () => {
+test("a metered connection pauses, unless the program or the person overrules that", () => {
   const { device, contribution } = start();
   device.meter(true);
   assert.equal(contribution.pausedBy, "metered");
@@ -89,7 +97,7 @@ test("a metered connection rests, unless the program or the person says otherwis
   assert.equal(careless.contribution.state, "running");
 });
 
-test("the data of a day are capped; resuming raises the cap by as much again", () => {
+test("the data of a day are capped; resuming raises the cap by the same amount", () => {
   const { contribution, data, applied } = start({ dataCapPerDay: 1_000 });
   data.today = 1_000;
   contribution.checkData();
@@ -105,7 +113,10 @@ test("the data of a day are capped; resuming raises the cap by as much again", (
   assert.equal(contribution.state, "running");
   data.today = 0;
   assert.equal(start({}, {}, { today: 3e9 }).contribution.pausedBy, "dataCap");
-  assert.equal(start({ dataCapPerDay: Infinity }, {}, { today: 3e9 }).contribution.state, "running");
+  assert.equal(
+    start({ dataCapPerDay: Infinity }, {}, { today: 3e9 }).contribution.state,
+    "running",
+  );
 });
 
 test("a new day ends the pause of the data cap", () => {
@@ -117,6 +128,8 @@ test("a new day ends the pause of the data cap", () => {
   assert.equal(contribution.state, "running");
 });
 
-test("a senseless data cap is refused", () => {
-  for (const dataCapPerDay of [0, -1, NaN]) assert.throws(() => start({ dataCapPerDay }), OptionsError);
+test("an invalid data cap is rejected", () => {
+  for (const dataCapPerDay of [0, -1, NaN]) {
+    assert.throws(() => start({ dataCapPerDay }), OptionsError);
+  }
 });

@@ -15,7 +15,7 @@ class FakeStorage extends Map<string, string> implements Omit<CounterStorage, "l
   }
 }
 
-/** Noon, so that the tests' minutes stay in one day. */
+/** A clock at noon, so that the tests' minutes stay in one day. */
 function clockAtNoon(): FakeClock {
   const clock = new FakeClock();
   clock.wall = new Date(2026, 10, 30, 12).getTime();
@@ -32,10 +32,17 @@ test("today is the sum over the tabs and visits of an origin", () => {
   first.close();
   const reloaded = new DataMeter(clock, storage, "tequio");
   reloaded.sample(0, 7);
-  assert.deepEqual(reloaded.use(5), { received: 0, sent: 7, perMinute: 0, today: 1_057, capPerDay: 5, projectedToday: 1_057 });
+  assert.deepEqual(reloaded.use(5), {
+    received: 0,
+    sent: 7,
+    perMinute: 0,
+    today: 1_057,
+    capPerDay: 5,
+    projectedToday: 1_057,
+  });
 });
 
-test("a new day begins at 0 and forgets the days before", () => {
+test("a new day begins at 0 and removes earlier days", () => {
   const [clock, storage] = [clockAtNoon(), new FakeStorage()];
   const meter = new DataMeter(clock, storage as unknown as CounterStorage, "tequio");
   meter.sample(1_000, 0);
@@ -63,8 +70,12 @@ test("the rate and the projection are those of the last minute", () => {
   assert.ok(Math.abs(projectedToday - today - 60_000 * minutesLeft) < 60_000);
 });
 
-test("a full or forbidden storage changes nothing but what is remembered", () => {
-  const broken = { get length(): number { throw new DOMException("no", "SecurityError"); } } as unknown as CounterStorage;
+test("without a working storage the count of this visit stays in memory", () => {
+  const broken = {
+    get length(): number {
+      throw new DOMException("no", "SecurityError");
+    },
+  } as unknown as CounterStorage;
   const clock = clockAtNoon();
   const meter = new DataMeter(clock, broken, "tequio");
   meter.sample(1, 2);
@@ -74,9 +85,12 @@ test("a full or forbidden storage changes nothing but what is remembered", () =>
   assert.equal(meter.use(null).today, 7);
 });
 
-test("a foreign or damaged counter counts as nothing", () => {
+test("a foreign or damaged counter counts as 0", () => {
   const [clock, storage] = [clockAtNoon(), new FakeStorage()];
-  storage.set("tequio-data:2026-11-30:x", "lots").set("other", "9").set("tequio-data:2026-11-30:y", "-5");
+  storage
+    .set("tequio-data:2026-11-30:x", "lots")
+    .set("other", "9")
+    .set("tequio-data:2026-11-30:y", "-5");
   const meter = new DataMeter(clock, storage as unknown as CounterStorage, "tequio");
   assert.equal(meter.use(null).today, 0);
   assert.ok(storage.has("other"));

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import * as errors from "../src/errors.js";
 
-const boundary = (code: string, message = "told by Rust") => Object.assign(new Error(message), { code });
+const boundary = (code: string, message = "from Rust") =>
+  Object.assign(new Error(message), { code });
 
 test("each code of the boundary gets its class, keeps its code and its message", () => {
   const expected = {
@@ -11,9 +12,10 @@ test("each code of the boundary gets its class, keeps its code and its message",
     NO_RELAY: errors.NetworkError,
     TIMEOUT: errors.NetworkError,
     NOT_FOUND: errors.NotFoundError,
-    LIE_DETECTED: errors.VerificationError,
+    VERIFICATION_FAILED: errors.VerificationError,
     CLOSED: errors.ClosedError,
     STORAGE: errors.StorageError,
+    UNIT_FAILED: errors.WorkerError,
     UNAVAILABLE: errors.NetworkError,
     BAD_OBJECT: errors.VerificationError,
     FORKED: errors.VerificationError,
@@ -27,12 +29,12 @@ test("each code of the boundary gets its class, keeps its code and its message",
     assert.ok(error instanceof errors.TequioError);
     assert.equal(error.code, code);
     assert.equal(error.name, Class.name);
-    assert.equal(error.message, "told by Rust");
+    assert.equal(error.message, "from Rust");
     assert.equal(error.cause, thrown);
   }
 });
 
-test("what the boundary calls bad configuration or input is a bad option", () => {
+test("the boundary's BAD_CONFIG and BAD_INPUT are a bad option", () => {
   for (const code of ["BAD_CONFIG", "BAD_INPUT"]) {
     const error = errors.fromBoundary(boundary(code));
     assert.ok(error instanceof errors.OptionsError);
@@ -40,7 +42,7 @@ test("what the boundary calls bad configuration or input is a bad option", () =>
   }
 });
 
-test("what has no known code is ours, and keeps the code for the report", () => {
+test("an error with an unknown code is INTERNAL, and its message keeps the code", () => {
   const unknown = errors.fromBoundary(boundary("BRAND_NEW"));
   assert.equal(unknown.code, "INTERNAL");
   assert.equal(unknown.fault, "internal");
@@ -54,8 +56,8 @@ test("a typed error passes unchanged", () => {
   assert.equal(errors.fromBoundary(error), error);
 });
 
-test("faults tell whose turn it is", () => {
-  assert.equal(errors.fromBoundary(boundary("LIE_DETECTED")).fault, "peer");
+test("the fault names the origin of the cause", () => {
+  assert.equal(errors.fromBoundary(boundary("VERIFICATION_FAILED")).fault, "peer");
   assert.equal(errors.fromBoundary(boundary("BAD_CHECKPOINT")).fault, "caller");
   assert.equal(new errors.InsecureOriginError("http://x").fault, "environment");
   assert.match(new errors.InsecureOriginError("http://x").message, /https.*--tls-cert/s);

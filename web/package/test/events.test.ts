@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test, { afterEach, beforeEach, mock } from "node:test";
 import { OptionsError } from "../src/errors.js";
 import { EARLY_EVENTS_MAX, EventHub, type TequioEvent } from "../src/events.js";
-import { EventQueue } from "../src/queue.js";
+import { EventQueue } from "../src/event-queue.js";
 
 /** A hub whose node is connected. */
 function opened(): EventHub {
@@ -15,7 +15,7 @@ function opened(): EventHub {
 beforeEach(() => mock.timers.enable({ apis: ["setTimeout"] }));
 afterEach(() => mock.timers.reset());
 
-test("a slow reader loses the oldest events and is told how many", async () => {
+test("a slow reader loses the oldest events and receives their number", async () => {
   const queue = new EventQueue<number>(3);
   for (let item = 1; item <= 5; item += 1) queue.push(item);
   queue.end();
@@ -39,35 +39,37 @@ test("waiting readers are served in order and released at the end", async () => 
   assert.equal((await queue.next()).done, true);
 });
 
-test("a capacity that is no bound is refused", () => {
-  for (const capacity of [0, -1, 1.5, Infinity, 1 << 20]) assert.throws(() => new EventQueue(capacity), OptionsError);
+test("an invalid capacity is rejected", () => {
+  for (const capacity of [0, -1, 1.5, Infinity, 1 << 20]) {
+    assert.throws(() => new EventQueue(capacity), OptionsError);
+  }
 });
 
-test("listeners get their type only, until they unsubscribe", () => {
+test("listeners receive their type only, until they unsubscribe", () => {
   const hub = opened();
-  const heard: number[] = [];
-  const off = hub.on("stale", (event) => heard.push(event.headAgeMs));
+  const received: number[] = [];
+  const off = hub.on("stale", (event) => received.push(event.headAgeMs));
   hub.emit({ type: "stale", headAgeMs: 1 });
-  hub.emit({ type: "alarm", detail: "other type" });
+  hub.emit({ type: "forkEvidence", detail: "other type" });
   off();
   hub.emit({ type: "stale", headAgeMs: 2 });
-  assert.deepEqual(heard, [1]);
+  assert.deepEqual(received, [1]);
 });
 
-test("a listener that throws stops nobody else", () => {
+test("a listener that throws does not stop the others", () => {
   const reported: unknown[] = [];
   const scope = globalThis as { reportError?: (error: unknown) => void };
   const before = scope.reportError;
   scope.reportError = (error) => void reported.push(error);
   try {
     const hub = opened();
-    const heard: string[] = [];
-    hub.on("alarm", () => {
+    const received: string[] = [];
+    hub.on("forkEvidence", () => {
       throw new Error("in a listener");
     });
-    hub.on("alarm", (event) => heard.push(event.detail));
-    hub.emit({ type: "alarm", detail: "two certificates" });
-    assert.deepEqual(heard, ["two certificates"]);
+    hub.on("forkEvidence", (event) => received.push(event.detail));
+    hub.emit({ type: "forkEvidence", detail: "two certificates" });
+    assert.deepEqual(received, ["two certificates"]);
     assert.equal(reported.length, 1);
   } finally {
     if (before) scope.reportError = before;
@@ -78,55 +80,57 @@ test("a listener that throws stops nobody else", () => {
 test("streams filter by type, end with the signal, and end with the hub", async () => {
   const hub = opened();
   const abort = new AbortController();
-  const alarms = hub.stream({ types: ["alarm"], signal: abort.signal });
+  const forks = hub.stream({ types: ["forkEvidence"], signal: abort.signal });
   const all = hub.stream();
   hub.emit({ type: "stale", headAgeMs: 1 });
-  hub.emit({ type: "alarm", detail: "x" });
+  hub.emit({ type: "forkEvidence", detail: "x" });
   abort.abort();
-  hub.emit({ type: "alarm", detail: "after the abort" });
+  hub.emit({ type: "forkEvidence", detail: "after the abort" });
   const read = [];
-  for await (const event of alarms) read.push(event);
-  assert.deepEqual(read, [{ type: "alarm", detail: "x" }]);
+  for await (const event of forks) read.push(event);
+  assert.deepEqual(read, [{ type: "forkEvidence", detail: "x" }]);
   hub.close();
   const types = [];
   for await (const event of all) types.push(event.type);
-  assert.deepEqual(types, ["stale", "alarm", "alarm"]);
+  assert.deepEqual(types, ["stale", "forkEvidence", "forkEvidence"]);
 });
 
 test("break ends a stream", async () => {
   const hub = opened();
   const stream = hub.stream();
-  hub.emit({ type: "alarm", detail: "1" });
-  hub.emit({ type: "alarm", detail: "2" });
+  hub.emit({ type: "forkEvidence", detail: "1" });
+  hub.emit({ type: "forkEvidence", detail: "2" });
   for await (const event of stream) {
-    assert.equal(event.type, "alarm");
+    assert.equal(event.type, "forkEvidence");
     break;
   }
   assert.equal((await stream.next()).done, true);
 });
 
-test("what happens before the node is open reaches the first listener at once, and the others afterwards", () => {
+test("early events reach the first listener at once, and the others once the hub is open", () => {
   const first: TequioEvent[] = [];
   const hub = new EventHub((event) => first.push(event));
-  hub.emit({ type: "lie", peer: "p", what: "header", detail: "while connecting" });
+  hub.emit({ type: "invalidData", peer: "p", what: "header", detail: "while connecting" });
   assert.equal(first.length, 1);
   hub.open();
-  const heard: string[] = [];
-  hub.on("lie", (event) => heard.push(event.detail));
-  hub.emit({ type: "lie", peer: "p", what: "header", detail: "between" });
-  assert.deepEqual(heard, []);
+  const received: string[] = [];
+  hub.on("invalidData", (event) => received.push(event.detail));
+  hub.emit({ type: "invalidData", peer: "p", what: "header", detail: "between" });
+  assert.deepEqual(received, []);
   mock.timers.tick(0);
-  hub.emit({ type: "lie", peer: "p", what: "header", detail: "later" });
-  assert.deepEqual(heard, ["while connecting", "between", "later"]);
+  hub.emit({ type: "invalidData", peer: "p", what: "header", detail: "later" });
+  assert.deepEqual(received, ["while connecting", "between", "later"]);
   assert.equal(first.length, 3);
 });
 
 test("a node that never opens keeps a bounded number of events", () => {
   const hub = new EventHub();
-  for (let index = 0; index < 2 * EARLY_EVENTS_MAX; index += 1) hub.emit({ type: "stale", headAgeMs: index });
+  for (let index = 0; index < 2 * EARLY_EVENTS_MAX; index += 1) {
+    hub.emit({ type: "stale", headAgeMs: index });
+  }
   hub.open();
-  let heard = 0;
-  hub.on("stale", () => (heard += 1));
+  let received = 0;
+  hub.on("stale", () => (received += 1));
   mock.timers.tick(0);
-  assert.equal(heard, EARLY_EVENTS_MAX);
+  assert.equal(received, EARLY_EVENTS_MAX);
 });

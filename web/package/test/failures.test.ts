@@ -1,4 +1,4 @@
-/** Whatever fails, a program sees a `TequioError` with a stable code, and with its cause. */
+/** Every failure reaches the program as a `TequioError` with a stable code and its cause. */
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -12,22 +12,27 @@ const DAY_MS = 86_400_000;
 const hang = () => new Promise<never>(() => {});
 
 async function failure(promise: Promise<unknown>): Promise<TequioError> {
-  const thrown = await promise.then(() => assert.fail("it did not throw"), (error: unknown) => error);
+  const thrown = await promise.then(
+    () => assert.fail("it did not throw"),
+    (error: unknown) => error,
+  );
   assert.ok(thrown instanceof TequioError, `${String(thrown)} is no TequioError`);
   return thrown;
 }
 
-test("an abort ends connect at once, whatever it waits for, and closes what starts later", async () => {
+test("an abort ends connect in every phase, and closes a node that starts later", async () => {
   for (const waitsFor of ["the code", "the store", "the node", "nothing"] as const) {
     const world = fakeWorld();
     const abort = new AbortController();
     let started: (() => void) | undefined;
     const waiting = new Promise<void>((resolve) => (started = resolve));
     const held = () => (started?.(), hang());
-    if (waitsFor === "the code") world.surroundings.load = held;
-    if (waitsFor === "the store") world.surroundings.takeStore = held;
-    let let_go: (() => void) | undefined;
-    if (waitsFor === "the node") world.starting = () => (started?.(), new Promise<void>((resolve) => (let_go = resolve)));
+    if (waitsFor === "the code") world.environment.load = held;
+    if (waitsFor === "the store") world.environment.takeStore = held;
+    let finishStart: (() => void) | undefined;
+    if (waitsFor === "the node") {
+      world.starting = () => (started?.(), new Promise<void>((resolve) => (finishStart = resolve)));
+    }
     if (waitsFor === "nothing") abort.abort("before");
     const connecting = world.connect({ signal: abort.signal });
     if (waitsFor !== "nothing") await waiting;
@@ -37,7 +42,7 @@ test("an abort ends connect at once, whatever it waits for, and closes what star
     assert.equal(error.code, "ABORTED");
     assert.equal(error.cause, waitsFor === "nothing" ? "before" : "enough");
     if (waitsFor !== "the node") continue;
-    let_go?.();
+    finishStart?.();
     await settled();
     await settled();
     assert.equal(world.light.closed, 1, "the node that started too late is closed");
@@ -45,7 +50,7 @@ test("an abort ends connect at once, whatever it waits for, and closes what star
   }
 });
 
-test("a request that the page's policy blocks is told from a dead host", async () => {
+test("a request that the page's policy blocks has another error than a dead host", async () => {
   const world = fakeWorld();
   world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
   assert.equal((await failure(world.connect())).code, "NO_RELAY");
@@ -55,17 +60,17 @@ test("a request that the page's policy blocks is told from a dead host", async (
   assert.deepEqual(error.details, { directive: "connect-src", url: "wss://relay.example" });
   assert.match(error.message, /connect-src needs wss:\/\/relay\.example/);
   assert.equal((error.cause as TequioError).code, "NO_RELAY");
-  // What a policy does not explain keeps its own name, as do other directives.
-  world.startError = Object.assign(new Error("wrong data"), { code: "LIE_DETECTED" });
-  assert.equal((await failure(world.connect())).code, "LIE_DETECTED");
+  // A failure that a policy does not explain keeps its code, as does one with another directive.
+  world.startError = Object.assign(new Error("wrong data"), { code: "VERIFICATION_FAILED" });
+  assert.equal((await failure(world.connect())).code, "VERIFICATION_FAILED");
   world.startError = Object.assign(new Error("no relay could be reached"), { code: "NO_RELAY" });
   world.violation = { directive: "img-src", url: "https://a" };
   assert.equal((await failure(world.connect())).code, "NO_RELAY");
 });
 
-test("where a node cannot run at all, UNSUPPORTED says what is missing, before anything is loaded", async () => {
+test("UNSUPPORTED names a missing feature before anything is loaded", async () => {
   const world = fakeWorld();
-  world.lacks = "this JavaScript runtime has no WebSocket";
+  world.missingFeature = "this JavaScript runtime has no WebSocket";
   world.secure = false;
   const error = await failure(world.connect());
   assert.equal(error.code, "UNSUPPORTED");
@@ -73,7 +78,7 @@ test("where a node cannot run at all, UNSUPPORTED says what is missing, before a
   assert.equal(world.loads, 0);
 });
 
-test("a stale checkpoint names the device's clock, and by how much it is off where a host tells", async () => {
+test("the error of a stale checkpoint names the device's clock and its offset", async () => {
   const server = createServer((_, response) => response.end(new Uint8Array([7])));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
@@ -87,10 +92,12 @@ test("a stale checkpoint names the device's clock, and by how much it is off whe
     assert.match(named.message, /40 days ahead .* set the clock first.* the checkpoint is too old/);
     assert.ok(Math.abs(Number(named.details["clockOffsetMs"]) - 40 * DAY_MS) < 5_000);
     assert.equal(named.details["ageMs"], stale.ageMs);
-    // A clock that is right is not blamed, and one that nobody can compare is named as a
-    // possibility.
+    // The error omits a correct clock, and names a clock without a reference as a possible cause.
     world.clock.wall = Date.now();
-    assert.doesNotMatch((await failure(world.connect({ checkpoint: { url, hash: HASH } }))).message, /clock/);
+    assert.doesNotMatch(
+      (await failure(world.connect({ checkpoint: { url, hash: HASH } }))).message,
+      /clock/,
+    );
     assert.match((await failure(world.connect())).message, /If this device's clock is wrong/);
   } finally {
     server.close();
@@ -98,9 +105,9 @@ test("a stale checkpoint names the device's clock, and by how much it is off whe
   }
 });
 
-test("a dead well-known file does not hold up explicit relays", async () => {
+test("a dead well-known file does not delay a start with explicit relays", async () => {
   const world = fakeWorld();
-  // A host that takes the connection and says nothing.
+  // A host that accepts the connection and does not answer.
   const server = createServer(() => {});
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
@@ -115,14 +122,14 @@ test("a dead well-known file does not hold up explicit relays", async () => {
   }
 });
 
-test("whatever throws behind the package is thrown as a TequioError with its cause", async () => {
+test("every error from inside the package becomes a TequioError with its cause", async () => {
   const bare = new RangeError("bare");
-  const break_ = () => {
+  const fail = () => {
     throw bare;
   };
   for (const part of ["load", "takeStore", "device", "counters"] as const) {
     const world = fakeWorld();
-    Object.assign(world.surroundings, { [part]: break_ });
+    Object.assign(world.environment, { [part]: fail });
     const error = await failure(world.connect());
     assert.equal(error.code, "INTERNAL", part);
     assert.equal(error.cause, bare, part);
@@ -145,14 +152,26 @@ test("whatever throws behind the package is thrown as a TequioError with its cau
   }
   assert.throws(() => node.events({ capacity: 0 }), { code: "BAD_OPTIONS" });
   assert.throws(() => node.contribute({ workers: 0 }), { code: "BAD_OPTIONS" });
-  Object.assign(world.light, { status: break_, setWorkers: break_ });
-  assert.throws(() => node.status(), (error: unknown) => error instanceof TequioError && error.cause === bare);
-  assert.throws(() => node.contribute(), (error: unknown) => error instanceof TequioError && error.cause === bare);
+  Object.assign(world.light, { status: fail, setWorkers: fail });
+  assert.throws(
+    () => node.status(),
+    (error: unknown) => error instanceof TequioError && error.cause === bare,
+  );
+  assert.throws(
+    () => node.contribute(),
+    (error: unknown) => error instanceof TequioError && error.cause === bare,
+  );
 });
 
 test("wrong options have one code", async () => {
   const wrong: object[] = [
-    { signal: 5 }, { onEvent: 5 }, { agent: 5 }, { wasmUrl: 5 }, { workerUrl: "" }, { relays: "a" }, { wellKnown: 5 },
+    { signal: 5 },
+    { onEvent: 5 },
+    { agent: 5 },
+    { wasmUrl: 5 },
+    { workerUrl: "" },
+    { relays: "a" },
+    { wellKnown: 5 },
     { wellKnown: "http://[" },
   ];
   for (const options of wrong) {
@@ -161,10 +180,10 @@ test("wrong options have one code", async () => {
   }
 });
 
-test("a worker that the browser refuses to make stops the contribution with the cause", async () => {
+test("a worker that the browser does not allow stops the contribution with the cause", async () => {
   const world = fakeWorld();
   const refused = new DOMException("cross-origin", "SecurityError");
-  world.surroundings.spawnWorker = (): FakeWorker => {
+  world.environment.spawnWorker = (): FakeWorker => {
     throw refused;
   };
   const node = await world.connect();
@@ -178,7 +197,18 @@ test("a worker that the browser refuses to make stops the contribution with the 
 
 test("a name finds the newest finished training that has it", async () => {
   const world = fakeWorld();
-  const job: Omit<WireJob, "id"> = { kind: "train", name: "digits", state: "final", round: 1, rounds: 1, accuracy: 1, curve: [], units: 1, unitsByMe: 0, coordinator: "c" };
+  const job: Omit<WireJob, "id"> = {
+    kind: "train",
+    name: "digits",
+    state: "final",
+    round: 1,
+    rounds: 1,
+    accuracy: 1,
+    curve: [],
+    units: 1,
+    unitsByMe: 0,
+    coordinator: "c",
+  };
   const id = (digit: string) => digit.repeat(64);
   world.light.jobList = [
     { ...job, id: id("a"), submittedMs: 5 },
@@ -191,7 +221,7 @@ test("a name finds the newest finished training that has it", async () => {
   assert.equal((await node.model("digits")).job, id("b"));
   assert.equal((await failure(node.model("none"))).code, "NOT_FOUND");
 
-  // Anybody may give a job that name: the node does not choose between coordinators.
+  // Names are not unique: the node does not choose between coordinators.
   world.light.jobList.push({ ...job, id: id("f"), submittedMs: 20, coordinator: "stranger" });
   const refused = await failure(node.model("digits"));
   assert.equal(refused.code, "BAD_OPTIONS");
@@ -200,9 +230,11 @@ test("a name finds the newest finished training that has it", async () => {
   await node.close();
 });
 
-test("relays of another network than the checkpoint's are refused, not accused", async () => {
+test("relays of another network than the checkpoint's are rejected, not reported", async () => {
   const world = fakeWorld();
-  const relays = ["/dns4/relay.example/tcp/443/wss/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH"];
+  const relays = [
+    "/dns4/relay.example/tcp/443/wss/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH",
+  ];
   const connect = (chain: unknown) => {
     const file = new TextEncoder().encode(JSON.stringify({ version: 1, relays, chain }));
     const wellKnown = `data:application/json;base64,${btoa(String.fromCharCode(...file))}`;

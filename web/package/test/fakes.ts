@@ -1,31 +1,40 @@
-/** What the tests put at the package's boundaries: a worker, a light node, surroundings. */
-import { connectWith, type ConnectOptions, type Surroundings } from "../src/connect.js";
+/** Fakes for the package's boundaries: a worker, a light node, an environment. */
+import { connectWith, type ConnectOptions, type Environment } from "../src/connect.js";
 import type { Device } from "../src/device.js";
 import type { Clock } from "../src/ice-servers.js";
-import type { Violation } from "../src/policy.js";
+import type { Violation } from "../src/csp.js";
 import type { FromWorker, PoolHost, ToWorker, WorkerLike } from "../src/pool.js";
-import type { WireConfig, WireContribution, WireEvent, WireIceServer, WireJob, WireModule, WireNode } from "../src/wasm-types.js";
+import type {
+  WireConfig,
+  WireContribution,
+  WireEvent,
+  WireIceServer,
+  WireJob,
+  WireModule,
+  WireNode,
+} from "../src/wasm-types.js";
 
-export const RELAY = "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
+export const RELAY =
+  "/ip4/127.0.0.1/tcp/4001/ws/p2p/12D3KooWGjMCZ2tWqs1tPqoB3KpGzBPSJgCyGSpd7aVUfs9hZDUH";
 export const HASH = "ab".repeat(32);
 const MODULE = {} as WebAssembly.Module;
 
-/** A worker whose answers the test speaks. */
+/** A worker whose messages the test sends. */
 export class FakeWorker implements WorkerLike {
   onmessage: ((event: MessageEvent<FromWorker>) => void) | null = null;
   onerror: ((event: ErrorEvent) => void) | null = null;
-  readonly heard: ToWorker[] = [];
+  readonly received: ToWorker[] = [];
   terminated = false;
 
   postMessage(message: ToWorker): void {
-    this.heard.push(message);
+    this.received.push(message);
   }
 
   terminate(): void {
     this.terminated = true;
   }
 
-  say(message: FromWorker): void {
+  send(message: FromWorker): void {
     this.onmessage?.({ data: message } as MessageEvent<FromWorker>);
   }
 
@@ -34,15 +43,15 @@ export class FakeWorker implements WorkerLike {
   }
 
   get units(): number[] {
-    return this.heard.flatMap((message) => (message.type === "unit" ? [message.unit] : []));
+    return this.received.flatMap((message) => (message.type === "unit" ? [message.computeId] : []));
   }
 }
 
 /** Records what a pool reports. */
 export class FakeHost implements PoolHost {
   readonly workers: FakeWorker[] = [];
-  readonly finished: { unit: number; result: number[] }[] = [];
-  readonly refused: { unit: number; reason: string }[] = [];
+  readonly finished: { computeId: number; result: number[] }[] = [];
+  readonly refused: { computeId: number; reason: string }[] = [];
   readonly losses: { message: string; replaced: boolean }[] = [];
 
   spawn(): FakeWorker {
@@ -51,12 +60,12 @@ export class FakeHost implements PoolHost {
     return worker;
   }
 
-  done(unit: number, result: Uint8Array): void {
-    this.finished.push({ unit, result: [...result] });
+  done(computeId: number, result: Uint8Array): void {
+    this.finished.push({ computeId, result: [...result] });
   }
 
-  failed(unit: number, reason: string): void {
-    this.refused.push({ unit, reason });
+  failed(computeId: number, reason: string): void {
+    this.refused.push({ computeId, reason });
   }
 
   lost(message: string, replaced: boolean): void {
@@ -68,7 +77,7 @@ export class FakeHost implements PoolHost {
   }
 }
 
-/** A device whose visibility and battery the test turns. */
+/** A device whose visibility, battery and connection the test changes. */
 export class FakeDevice implements Device {
   cores = 4;
   phone = false;
@@ -98,12 +107,23 @@ export class FakeDevice implements Device {
   }
 }
 
-/** What the fake boundary proves. */
+/** The facts that the fake boundary proves. */
 export const PROVED: WireContribution = {
-  chain: "c", job: "j", name: "digits", coordinator: "k", id: "me", units: 4, checks: 1, macs: 40, macsOfAll: 100, contributors: 3, height: 9, timeMs: 5,
+  chain: "c",
+  job: "j",
+  name: "digits",
+  coordinator: "k",
+  id: "me",
+  units: 4,
+  checks: 1,
+  macs: 40,
+  macsOfAll: 100,
+  contributors: 3,
+  height: 9,
+  timeMs: 5,
 };
 
-/** A light node that records what it is told. */
+/** A light node that records the calls it receives. */
 export class FakeLight implements WireNode {
   readonly workersSet: number[] = [];
   readonly results = new Map<number, number[]>();
@@ -114,11 +134,27 @@ export class FakeLight implements WireNode {
   fail: unknown = null;
   config: WireConfig | null = null;
 
-  status = () => ({ node: "n", chain: "c", head: null, peers: [], bytesReceived: 1, bytesSent: 2, storage: "kept" as const, contributing: false, workers: 0 });
+  status = () => ({
+    node: "n",
+    chain: "c",
+    head: null,
+    peers: [],
+    bytesReceived: 1,
+    bytesSent: 2,
+    storage: "kept" as const,
+    contributing: false,
+    workers: 0,
+  });
   bytes = { received: 0, sent: 0 };
   traffic = () => this.bytes;
   contributionProof = (job: string) => this.#answer(Uint8Array.of(1, job.length));
-  modelFiles = (job: string) => this.#answer({ job, modelCid: "m", model: new Uint8Array([1]), recordCid: "r", record: new Uint8Array([2]) });
+  modelFiles = (job: string) => this.#answer({
+    job,
+    modelCid: "m",
+    model: new Uint8Array([1]),
+    recordCid: "r",
+    record: new Uint8Array([2]),
+  });
   readRef = (name: string) => this.#answer({ name, cid: "bafy", sequence: 1, height: 2 });
   readObject = () => this.#answer(new Uint8Array([1]));
   readModel = (job: string) =>
@@ -132,7 +168,10 @@ export class FakeLight implements WireNode {
         { name: "y", mean: 5, deviation: 2 },
       ],
       accuracy: 0.97,
-      predict: (row: Float64Array) => ({ label: (row[0] ?? 0) > 0 ? "a" : "b", confidences: [0.75, 0.25] }),
+      predict: (row: Float64Array) => ({
+        label: (row[0] ?? 0) > 0 ? "a" : "b",
+        confidences: [0.75, 0.25],
+      }),
       free: () => {},
     });
   record = () => this.#answer({ contributors: [] });
@@ -142,11 +181,11 @@ export class FakeLight implements WireNode {
   setWorkers(count: number): void {
     this.workersSet.push(count);
   }
-  unitDone(unit: number, result: Uint8Array): void {
-    this.results.set(unit, [...result]);
+  unitDone(computeId: number, result: Uint8Array): void {
+    this.results.set(computeId, [...result]);
   }
-  unitFailed(unit: number, message: string): void {
-    this.failures.set(unit, message);
+  unitFailed(computeId: number, message: string): void {
+    this.failures.set(computeId, message);
   }
   setIceServers(servers: WireIceServer[]): void {
     this.iceServersSet.push(servers);
@@ -161,7 +200,7 @@ export class FakeLight implements WireNode {
   }
 }
 
-/** Two clocks that the test sets, and a timer that it fires. */
+/** Two clocks that the test sets, and timers that it fires. */
 export class FakeClock implements Clock {
   monotonic = 1_000;
   wall = 1_700_000_000_000;
@@ -180,13 +219,27 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Surroundings around a fake light node, and everything the node did to them. */
+/** An environment with a fake light node, and a record of the node's actions. */
 export function fakeWorld() {
   const light = new FakeLight();
   const device = new FakeDevice();
   const host = new FakeHost();
   const clock = new FakeClock();
-  const world = { light, device, host, clock, secure: true, lacks: null as string | null, violation: null as Violation | null, loads: 0, taken: [] as string[], released: 0, startError: null as unknown, whileStarting: (_: (event: WireEvent) => void): void => {}, starting: settled };
+  const world = {
+    light,
+    device,
+    host,
+    clock,
+    secure: true,
+    missingFeature: null as string | null,
+    violation: null as Violation | null,
+    loads: 0,
+    taken: [] as string[],
+    released: 0,
+    startError: null as unknown,
+    whileStarting: (_: (event: WireEvent) => void): void => {},
+    starting: settled,
+  };
   const wasm: WireModule = {
     default: async () => undefined,
     initSync: () => undefined,
@@ -203,14 +256,16 @@ export function fakeWorld() {
     computeUnit: (input) => input,
     benchCompute: (n) => ({ kernel: "fake", n, gmacs: 1 }),
     verifyContribution: (proof) => {
-      if (proof[0] !== 1) throw Object.assign(new Error("the proof does not hold"), { code: "BAD_OBJECT" });
+      if (proof[0] !== 1) {
+        throw Object.assign(new Error("the proof does not hold"), { code: "BAD_OBJECT" });
+      }
       return PROVED;
     },
     checkpointChain: () => "c0".repeat(32),
     hashBytes: (bytes) => (bytes[0] === 7 ? HASH : "cd".repeat(32)),
   };
-  const surroundings: Surroundings = {
-    lacks: () => world.lacks,
+  const environment: Environment = {
+    missingFeature: () => world.missingFeature,
     secure: () => world.secure,
     origin: () => "http://192.168.1.5",
     load: async () => {
@@ -221,8 +276,8 @@ export function fakeWorld() {
     device: () => device,
     clock,
     counters: () => null,
-    watchViolations: (heard) => {
-      if (world.violation) heard(world.violation);
+    watchViolations: (report) => {
+      if (world.violation) report(world.violation);
       return () => {};
     },
     takeStore: async (name) => {
@@ -231,8 +286,8 @@ export function fakeWorld() {
     },
   };
   const connect = (options: Partial<ConnectOptions> = {}) =>
-    connectWith(surroundings, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
-  return Object.assign(world, { connect, surroundings, wasm });
+    connectWith(environment, { checkpoint: new Uint8Array([1]), relays: [RELAY], ...options });
+  return Object.assign(world, { connect, environment, wasm });
 }
 
 /** Lets queued microtasks and timers of 0 ms run. */

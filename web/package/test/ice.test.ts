@@ -1,27 +1,50 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { ICE_SERVERS_MAX } from "../src/ice.js";
-import { IceServerList, LOOK_INTERVAL_MS, RETRY_MS_MAX, now, type IceOffer } from "../src/ice-servers.js";
-import { ICE_LIFETIME_S_MAX, ICE_LIFETIME_S_MIN, parseWellKnown, type WellKnown } from "../src/relays.js";
+import {
+  CHECK_INTERVAL_MS,
+  IceServerList,
+  RETRY_MS_MAX,
+  now,
+  type IceOffer,
+} from "../src/ice-servers.js";
+import {
+  ICE_LIFETIME_S_MAX,
+  ICE_LIFETIME_S_MIN,
+  parseWellKnown,
+  type WellKnown,
+} from "../src/relays.js";
 import type { WireIceServer } from "../src/wasm-types.js";
 import { FakeClock } from "./fakes.js";
 
 const HOUR_MS = 60 * 60_000;
 const OWN: WireIceServer = { urls: ["stun:own.example"] };
 const STUN: WireIceServer = { urls: ["stun:relay.example"] };
-const turn = (n: number): WireIceServer => ({ urls: ["turn:relay.example"], username: `${n}:a`, credential: `c${n}` });
+const turn = (n: number): WireIceServer => ({
+  urls: ["turn:relay.example"],
+  username: `${n}:a`,
+  credential: `c${n}`,
+});
 
-/** A list with one file of 2 h behind it, whose answers the test chooses. */
-function world(lifetimeMs: number | null = 2 * HOUR_MS, servers: WireIceServer[] = [STUN, turn(0)]) {
+/** A list with one well-known file, whose answers the test chooses; its lifetime is 2 h. */
+function world(
+  lifetimeMs: number | null = 2 * HOUR_MS,
+  servers: WireIceServer[] = [STUN, turn(0)],
+) {
   const clock = new FakeClock();
   const asked: string[] = [];
   const applied: WireIceServer[][] = [];
   const warnings: string[] = [];
   const state = { answer: null as WellKnown | null, signal: null as AbortSignal | null };
-  const offer: IceOffer = { url: "https://relay.example/a.json", servers, lifetimeMs, asked: now(clock) };
+  const offer: IceOffer = {
+    url: "https://relay.example/a.json",
+    servers,
+    lifetimeMs,
+    fetched: now(clock),
+  };
   const list = new IceServerList([OWN], [offer], {
     clock,
-    ask: async (url, signal) => {
+    fetchWellKnown: async (url, signal) => {
       asked.push(String(url));
       state.signal = signal;
       if (state.answer === null) throw new Error("HTTP 502");
@@ -33,73 +56,83 @@ function world(lifetimeMs: number | null = 2 * HOUR_MS, servers: WireIceServer[]
   return Object.assign(state, { clock, asked, applied, warnings, list });
 }
 
-const answer = (servers: WireIceServer[], iceLifetimeS: number | null = 7_200): WellKnown => ({ relays: [], iceServers: servers, iceLifetimeS, chain: null });
+const answer = (
+  iceServers: WireIceServer[],
+  iceLifetimeS: number | null = 7_200,
+): WellKnown => ({ relays: [], iceServers, iceLifetimeS, chain: null });
 
-test("a credential is renewed after half of its life, and again after half of the next", async () => {
+test("a credential is renewed after half of its life, again and again", async () => {
   const w = world();
   assert.deepEqual(w.list.list(), [OWN, STUN, turn(0)]);
   w.answer = answer([STUN, turn(1)]);
-  await w.list.look();
+  await w.list.renewDue();
   w.clock.pass(HOUR_MS - 1);
-  await w.list.look();
+  await w.list.renewDue();
   assert.deepEqual([w.asked.length, w.applied.length], [0, 0]);
   w.clock.pass(1);
-  await w.list.look();
+  await w.list.renewDue();
   assert.deepEqual(w.applied, [[OWN, STUN, turn(1)]]);
   w.answer = answer([turn(2)], 600);
   w.clock.pass(HOUR_MS);
-  await w.list.look();
+  await w.list.renewDue();
   w.clock.pass(300_000);
-  await w.list.look();
+  await w.list.renewDue();
   assert.equal(w.asked.length, 3);
-  assert.deepEqual(w.applied, [[OWN, STUN, turn(1)], [OWN, turn(2)]], "what has not changed is not handed over again");
+  assert.deepEqual(
+    w.applied,
+    [[OWN, STUN, turn(1)], [OWN, turn(2)]],
+    "an unchanged list is not passed again",
+  );
 });
 
-test("a computer that slept, and a wall clock that was set back, delay nothing", async () => {
+test("sleep and a wall clock that was set back do not delay the renewal", async () => {
   const slept = world();
   slept.answer = answer([turn(1)]);
   slept.clock.wall += HOUR_MS;
-  await slept.list.look();
+  await slept.list.renewDue();
   assert.equal(slept.asked.length, 1);
   const setBack = world();
   setBack.answer = answer([turn(1)]);
   setBack.clock.wall -= 48 * HOUR_MS;
   setBack.clock.monotonic += HOUR_MS;
-  await setBack.list.look();
+  await setBack.list.renewDue();
   assert.equal(setBack.asked.length, 1);
 });
 
-test("while nobody answers, what is there stays until it expires; the pauses grow and end with the next answer", async () => {
+test("without an answer a credential stays until it expires, and the pauses grow", async () => {
   const w = world();
   w.clock.pass(HOUR_MS);
   const attempts: number[] = [];
-  for (let ms = 0; ms < HOUR_MS; ms += LOOK_INTERVAL_MS) {
+  for (let ms = 0; ms < HOUR_MS; ms += CHECK_INTERVAL_MS) {
     const before = w.asked.length;
-    await w.list.look();
+    await w.list.renewDue();
     if (w.asked.length > before) attempts.push(ms);
-    w.clock.pass(LOOK_INTERVAL_MS);
+    w.clock.pass(CHECK_INTERVAL_MS);
   }
   const pauses = attempts.slice(1).map((at, index) => at - attempts[index]!);
-  assert.deepEqual(pauses.slice(0, 4), [1, 2, 4, 8].map((n) => n * LOOK_INTERVAL_MS));
-  assert.ok(pauses.every((pause) => pause <= RETRY_MS_MAX) && pauses.at(-1) === RETRY_MS_MAX, String(pauses));
+  assert.deepEqual(pauses.slice(0, 4), [1, 2, 4, 8].map((n) => n * CHECK_INTERVAL_MS));
+  assert.ok(
+    pauses.every((pause) => pause <= RETRY_MS_MAX) && pauses.at(-1) === RETRY_MS_MAX,
+    String(pauses),
+  );
   assert.equal(w.warnings.length, w.asked.length);
   assert.match(w.warnings[0]!, /relay\.example.*HTTP 502/);
-  assert.ok(!w.warnings.join().includes("c0"), "no credential is told");
+  assert.ok(!w.warnings.join().includes("c0"), "a warning shows no credential");
 
-  await w.list.look();
+  await w.list.renewDue();
   assert.deepEqual(w.applied, [[OWN, STUN]], "the expired one is not used any more");
   w.answer = answer([turn(1)]);
   w.clock.pass(RETRY_MS_MAX);
-  await w.list.look();
+  await w.list.renewDue();
   assert.deepEqual(w.applied.at(-1), [OWN, turn(1)]);
 });
 
-test("what does not expire is not asked for again, and no timer runs for it", async () => {
+test("a file without expiring credentials is not fetched again, and has no timer", async () => {
   for (const w of [world(null), world(2 * HOUR_MS, [])]) {
     w.list.start();
     assert.equal(w.clock.timers.length, 0);
     w.clock.pass(1_000 * HOUR_MS);
-    await w.list.look();
+    await w.list.renewDue();
     assert.equal(w.asked.length, 0);
   }
 });
@@ -111,16 +144,19 @@ test("the timer ends with the list, and an answer on its way is not used", async
   assert.equal(w.clock.timers.length, 1);
   w.answer = answer([turn(1)]);
   w.clock.pass(HOUR_MS);
-  const looking = w.list.look();
-  await w.list.look();
+  const renewing = w.list.renewDue();
+  await w.list.renewDue();
   w.list.stop();
-  await looking;
-  assert.deepEqual([w.asked.length, w.applied.length, w.clock.timers.length, w.signal?.aborted], [1, 0, 0, true]);
+  await renewing;
+  assert.deepEqual(
+    [w.asked.length, w.applied.length, w.clock.timers.length, w.signal?.aborted],
+    [1, 0, 0, true],
+  );
   w.list.start();
   assert.equal(w.clock.timers.length, 0);
 });
 
-test("the program's own servers are replaced apart from the others, and there are never too many", () => {
+test("the program's own servers are replaced separately, within the limit", () => {
   const w = world();
   w.list.setOwn([turn(7)]);
   w.list.setOwn([turn(7)]);
@@ -129,8 +165,17 @@ test("the program's own servers are replaced apart from the others, and there ar
   assert.equal(w.applied.at(-1)?.length, ICE_SERVERS_MAX);
 });
 
-test("a lifetime that a stranger names has bounds", () => {
-  const named = (iceLifetimeS: unknown) => parseWellKnown(new TextEncoder().encode(JSON.stringify({ version: 1, relays: [], iceLifetimeS }))).iceLifetimeS;
-  assert.deepEqual([86_400, 0.5, 1e300].map(named), [86_400, ICE_LIFETIME_S_MIN, ICE_LIFETIME_S_MAX]);
-  assert.deepEqual([undefined, null, "60", -1, 0, {}].map(named), [null, null, null, null, null, null]);
+test("the lifetime of an untrusted file has limits", () => {
+  const named = (iceLifetimeS: unknown) => {
+    const text = JSON.stringify({ version: 1, relays: [], iceLifetimeS });
+    return parseWellKnown(new TextEncoder().encode(text)).iceLifetimeS;
+  };
+  assert.deepEqual(
+    [86_400, 0.5, 1e300].map(named),
+    [86_400, ICE_LIFETIME_S_MIN, ICE_LIFETIME_S_MAX],
+  );
+  assert.deepEqual(
+    [undefined, null, "60", -1, 0, {}].map(named),
+    [null, null, null, null, null, null],
+  );
 });

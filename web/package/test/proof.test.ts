@@ -7,7 +7,7 @@ const CHECKPOINT = new Uint8Array([1]);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const file = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 
-test("the file of a contribution can be read by people, and verifies", async () => {
+test("the file of a contribution is readable, and verifies", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   const { bytes, contribution, fileName } = await node.contributionProof("ab".repeat(32));
@@ -18,7 +18,7 @@ test("the file of a contribution can be read by people, and verifies", async () 
   await node.close();
 });
 
-test("a file whose facts, form or proof was changed is refused", async () => {
+test("a file with changed facts, form or proof is rejected", async () => {
   const world = fakeWorld();
   const node = await world.connect();
   const { bytes } = await node.contributionProof("ab".repeat(32));
@@ -35,9 +35,21 @@ test("a file whose facts, form or proof was changed is refused", async () => {
     [],
   ];
   for (const value of wrong) {
-    assert.throws(() => verifyWith(world.wasm, file(value), CHECKPOINT), { code: "BAD_OBJECT" }, JSON.stringify(value).slice(0, 90));
+    assert.throws(
+      () => verifyWith(world.wasm, file(value), CHECKPOINT),
+      { code: "BAD_OBJECT" },
+      JSON.stringify(value).slice(0, 90),
+    );
   }
-  assert.throws(() => verifyWith(world.wasm, bytes.subarray(1), CHECKPOINT), { code: "BAD_OBJECT" });
-  assert.throws(() => verifyWith(world.wasm, new Uint8Array(CONTRIBUTION_FILE_BYTES_MAX + 1), CHECKPOINT), { code: "BAD_OBJECT" });
-  await assert.rejects(verifyContributionProof("a" as unknown as Uint8Array, CHECKPOINT), { code: "BAD_OPTIONS" });
+  assert.throws(
+    () => verifyWith(world.wasm, bytes.subarray(1), CHECKPOINT),
+    { code: "BAD_OBJECT" },
+  );
+  assert.throws(
+    () => verifyWith(world.wasm, new Uint8Array(CONTRIBUTION_FILE_BYTES_MAX + 1), CHECKPOINT),
+    { code: "BAD_OBJECT" },
+  );
+  await assert.rejects(verifyContributionProof("a" as unknown as Uint8Array, CHECKPOINT), {
+    code: "BAD_OPTIONS",
+  });
 });

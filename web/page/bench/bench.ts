@@ -1,7 +1,7 @@
 /**
- * Compares the int8 kernel with onnxruntime-web on this device: the same product,
- * one thread each, one after the other, each in a worker of its own. The result
- * is one JSON object, in the page and as a line of the console.
+ * Compares the int8 kernel with onnxruntime-web on this device: the same matrix product, one after
+ * the other, each on one thread in a worker of its own. The result is one JSON object, in the page
+ * and as a line of the console.
  *
  * `?n=512&ms=2000` sets the size and the time of each measurement.
  */
@@ -16,7 +16,10 @@ const output = document.getElementById("result");
 function ort(kind: Task["kind"]): Promise<number> {
   const worker = new Worker(new URL("./ort-worker.ts", import.meta.url), { type: "module" });
   return new Promise<number>((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<Measured>) => ("gmacs" in data ? resolve(data.gmacs) : reject(new Error(data.error)));
+    worker.onmessage = ({ data }: MessageEvent<Measured>) => {
+      if ("gmacs" in data) resolve(data.gmacs);
+      else reject(new Error(data.error));
+    };
     worker.onerror = (event) => reject(new Error(event.message));
     worker.postMessage({ kind, n, ms } satisfies Task);
   }).finally(() => worker.terminate());

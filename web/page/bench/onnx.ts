@@ -1,6 +1,6 @@
 /**
- * Writes a one-node ONNX model by hand: C = A · B, with B inside. Field numbers
- * are those of onnx.proto3 (ir_version 8, operator set 13).
+ * Encodes an ONNX model with one node: C = A · B, with B as part of the model. Field numbers are
+ * those of onnx.proto3 (ir_version 8, operator set 13).
  */
 
 const ELEMENT = { f32: 1, uint8: 2, int8: 3, int32: 6 } as const;
@@ -8,11 +8,23 @@ const ELEMENT = { f32: 1, uint8: 2, int8: 3, int32: 6 } as const;
 /** MatMulInteger (uint8 by int8) or MatMul (f32), both n x n. */
 export function matMulModel(kind: "int8" | "f32", n: number): Uint8Array {
   const integer = kind === "int8";
+  const length = n * n;
   const weights = integer
-    ? new Uint8Array(Int8Array.from({ length: n * n }, (_, index) => ((index * 17) % 255) - 127).buffer)
-    : new Uint8Array(Float32Array.from({ length: n * n }, (_, index) => ((index * 17) % 255) / 127 - 1).buffer);
-  const node = join(text(1, "A"), text(1, "B"), text(2, "C"), text(4, integer ? "MatMulInteger" : "MatMul"));
-  const initializer = join(integerField(1, n), integerField(1, n), integerField(2, integer ? ELEMENT.int8 : ELEMENT.f32), text(8, "B"), bytes(9, weights));
+    ? Int8Array.from({ length }, (_, index) => ((index * 17) % 255) - 127)
+    : Float32Array.from({ length }, (_, index) => ((index * 17) % 255) / 127 - 1);
+  const node = join(
+    text(1, "A"),
+    text(1, "B"),
+    text(2, "C"),
+    text(4, integer ? "MatMulInteger" : "MatMul"),
+  );
+  const initializer = join(
+    integerField(1, n),
+    integerField(1, n),
+    integerField(2, integer ? ELEMENT.int8 : ELEMENT.f32),
+    text(8, "B"),
+    bytes(9, new Uint8Array(weights.buffer)),
+  );
   const graph = join(
     bytes(1, node),
     text(2, "product"),
@@ -20,7 +32,11 @@ export function matMulModel(kind: "int8" | "f32", n: number): Uint8Array {
     bytes(11, tensor("A", integer ? ELEMENT.uint8 : ELEMENT.f32, n)),
     bytes(12, tensor("C", integer ? ELEMENT.int32 : ELEMENT.f32, n)),
   );
-  return join(integerField(1, 8), bytes(7, graph), bytes(8, join(text(1, ""), integerField(2, 13))));
+  return join(
+    integerField(1, 8),
+    bytes(7, graph),
+    bytes(8, join(text(1, ""), integerField(2, 13))),
+  );
 }
 
 /** ValueInfoProto of an n x n tensor. */

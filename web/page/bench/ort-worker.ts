@@ -21,13 +21,24 @@ self.onmessage = async ({ data }: MessageEvent<Task>) => {
 async function measure({ kind, n, ms }: Task): Promise<number> {
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
-  // The second factor is part of the model, as weights are, so the runtime may pack it once.
-  const session = await ort.InferenceSession.create(matMulModel(kind, n), { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  // The second factor is part of the model, like weights, so the runtime may pack it once.
+  const session = await ort.InferenceSession.create(matMulModel(kind, n), {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+  });
   const size = n * n;
   const a =
     kind === "int8"
-      ? new ort.Tensor("uint8", Uint8Array.from({ length: size }, (_, index) => (index * 31) % 128), [n, n])
-      : new ort.Tensor("float32", Float32Array.from({ length: size }, (_, index) => ((index * 31) % 128) / 64), [n, n]);
+      ? new ort.Tensor(
+          "uint8",
+          Uint8Array.from({ length: size }, (_, index) => (index * 31) % 128),
+          [n, n],
+        )
+      : new ort.Tensor(
+          "float32",
+          Float32Array.from({ length: size }, (_, index) => ((index * 31) % 128) / 64),
+          [n, n],
+        );
   for (let warm = 0; warm < 3; warm += 1) await session.run({ A: a });
   const start = performance.now();
   let runs = 0;

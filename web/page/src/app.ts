@@ -1,40 +1,40 @@
 /**
- * Puts the views together. A view builds its element once, and changes it when something that
- * it reads of the state has changed.
+ * Assembles the views. A view builds its element once, and updates it when one of the parts of the
+ * state that it reads has changed.
  */
 import type { Device, Prediction } from "tequio";
 import { Announcer } from "./announcer.js";
 import { h } from "./dom.js";
 import { keepFocus } from "./focus.js";
 import { t } from "./i18n/index.js";
-import type { Place } from "./place.js";
+import type { LaunchParams } from "./launch-params.js";
 import type { Preferences } from "./preferences.js";
 import type { State } from "./state.js";
 import type { Store } from "./store.js";
-import { causeView } from "./views/cause.js";
+import { jobSummaryView } from "./views/job-summary.js";
 import { contributorsView } from "./views/contributors.js";
 import { drawView } from "./views/draw.js";
 import { errorView } from "./views/error.js";
-import { footerView, headerView } from "./views/frame.js";
+import { footerView, headerView } from "./views/header-footer.js";
 import { heroView, joinView } from "./views/join.js";
 import { logView } from "./views/log.js";
-import { mineView } from "./views/mine.js";
+import { contributionView } from "./views/contribution.js";
 import { networkView } from "./views/network.js";
 import { noticesView } from "./views/notices.js";
 import { titleView } from "./views/title.js";
 import { trainingView } from "./views/training.js";
 
-/** A file that was saved, or null if that failed; the state has the error. */
+/** A saved file, or null if that failed; the state holds the error. */
 export type Saved = { name: string; size: number } | null;
 
-/** What a person can do. */
+/** The person's actions. */
 export interface Actions {
   /** Connects without computing. */
   watch(): Promise<void>;
-  /** Connects where necessary, and computes within the preferences. */
+  /** Connects if necessary, and computes within the preferences. */
   join(): Promise<void>;
   setPreferences(preferences: Partial<Preferences>): void;
-  /** Goes on in spite of the reason to pause. */
+  /** Continues in spite of the reason to pause. */
   resume(): void;
   stop(): void;
   leave(): Promise<void>;
@@ -42,16 +42,16 @@ export interface Actions {
   chooseJob(job: string | null): void;
   predict(features: Float64Array | number[]): Prediction | null;
   saveProof(job: string): Promise<Saved>;
-  /** Hands the proof to the device's share sheet; without one, saves it. */
+  /** Passes the proof to the device's share sheet, or saves it without one. */
   shareProof(job: string, text: string): Promise<Saved>;
   saveModel(job: string, file: "model" | "record"): Promise<Saved>;
 }
 
-/** What every view is given. */
-export interface Context {
+/** The dependencies of the views. */
+export interface AppContext {
   store: Store;
   actions: Actions;
-  place: Place;
+  launchParams: LaunchParams;
   device: Pick<Device, "cores" | "phone">;
   announcer: Announcer;
 }
@@ -59,20 +59,21 @@ export interface Context {
 /** A part of the page. */
 export interface View {
   element?: HTMLElement;
-  /** The parts of the state that it shows. It is updated when one of them is another object. */
+  /** The parts of the state that the view shows. It updates when one of them is another object. */
   reads(state: State): readonly unknown[];
   update(state: State): void;
 }
 
-export function mount(root: HTMLElement, given: Omit<Context, "announcer">): void {
-  const context: Context = { ...given, announcer: new Announcer() };
+/** Builds the page in `root` and updates it at every change of the state. */
+export function mount(root: HTMLElement, given: Omit<AppContext, "announcer">): void {
+  const context: AppContext = { ...given, announcer: new Announcer() };
   const [header, error, notices] = [headerView(context), errorView(), noticesView()];
-  const cause = causeView(context);
-  const [hero, join] = [heroView(cause.element), joinView(context)];
+  const jobSummary = jobSummaryView(context);
+  const [hero, join] = [heroView(jobSummary.element), joinView(context)];
   const [training, draw] = [trainingView(context), drawView(context)];
-  const aside = [mineView(context), contributorsView(), networkView(), logView(context)];
+  const aside = [contributionView(context), contributorsView(), networkView(), logView(context)];
   const footer = footerView(context);
-  const views: View[] = [header, error, notices, hero, cause, join, training, draw, ...aside];
+  const views: View[] = [header, error, notices, hero, jobSummary, join, training, draw, ...aside];
   views.push(footer, titleView(context));
 
   const elements = (parts: View[]) => parts.flatMap(({ element }) => element ?? []);

@@ -1,6 +1,6 @@
-/** Hands bytes to the person as a file, by download or by the device's share sheet. */
+/** Passes bytes to the person as a file, by download or by the device's share sheet. */
 
-/** A moment in which the browser takes the file before its address is given back. */
+/** Time for the browser to read the file before its URL is revoked. */
 const URL_LIFETIME_MS = 60_000;
 
 /** Downloads a file. */
@@ -17,7 +17,8 @@ let sharesFiles: boolean | undefined;
 
 /** Whether the device has a share sheet that takes files; checked once. */
 export function canShareFiles(): boolean {
-  sharesFiles ??= typeof navigator.canShare === "function" && navigator.canShare({ files: [probe()] });
+  sharesFiles ??=
+    typeof navigator.canShare === "function" && navigator.canShare({ files: [probe()] });
   return sharesFiles;
 }
 
@@ -25,7 +26,7 @@ function probe(): File {
   return new File([""], "proof.json", { type: "application/json" });
 }
 
-/** Offers a file to the share sheet; false if the person, or the browser, did not take it. */
+/** Offers a file to the share sheet; false if the person or the browser declined. */
 export async function shareFile(
   name: string,
   bytes: Uint8Array,

@@ -1,8 +1,8 @@
-/** Keeps the keyboard's focus where the person is when an action hides the control it was on. */
+/** Keeps the keyboard's focus in its part of the page when an action hides the focused control. */
 
 const FOCUSABLE = "button, select, input, textarea, a[href], summary, [tabindex]";
 
-/** Runs `update`; if it hid or removed the focused element, focuses the next one of its part. */
+/** Runs `update`. If it hides the focused element, focuses another one of the same part. */
 export function keepFocus(update: () => void): void {
   const before = document.activeElement;
   const part = before?.closest<HTMLElement>("[data-part]") ?? null;
@@ -10,7 +10,7 @@ export function keepFocus(update: () => void): void {
   update();
   if (anchor === null || isVisible(anchor)) return;
   const next = [...(part?.querySelectorAll<HTMLElement>(FOCUSABLE) ?? [])].find(canTakeFocus);
-  // The part itself is focusable by program, so that reading goes on from here.
+  // The part itself takes focus from scripts, so that a screen reader continues from there.
   (next ?? part)?.focus({ preventScroll: true });
 }
 

@@ -1,7 +1,7 @@
 /** Numbers, sizes and times in the page's locale. */
 import { locale } from "./i18n/index.js";
 
-/** Formatters are costly to make and few. */
+/** A cache, because formatters are costly to create and few. */
 const formatters = new Map<string, Intl.NumberFormat | Intl.DateTimeFormat>();
 
 function numbers(options: Intl.NumberFormatOptions = {}): Intl.NumberFormat {
@@ -23,11 +23,12 @@ function cached<T extends Intl.NumberFormat | Intl.DateTimeFormat>(
   return formatter as T;
 }
 
+/** A whole number. */
 export function count(value: number): string {
   return numbers().format(value);
 }
 
-/** A number of a measurement with the digits that tell it from its neighbours. */
+/** A measured number with four significant digits. */
 export function measure(value: number): string {
   return numbers({ maximumSignificantDigits: 4 }).format(value);
 }
@@ -38,7 +39,7 @@ export function percent(fraction: number): string {
   return numbers({ style: "percent", ...options }).format(fraction);
 }
 
-/** A fraction of 1 as per cent: whole, but never 0 % or 100 % of what is neither. */
+/** A fraction of 1 as whole per cent; 0 % and 100 % only for exactly none and all. */
 export function share(fraction: number): string {
   const near = fraction > 0 && (fraction < 0.01 || (fraction > 0.99 && fraction < 1));
   return numbers({ style: "percent", maximumFractionDigits: near ? 1 : 0 }).format(fraction);
@@ -78,6 +79,7 @@ export function age(ms: number): string {
   return numbers({ style: "unit", unit: String(unit), unitDisplay: "short" }).format(Number(value));
 }
 
+/** A time of day with seconds. */
 export function clock(ms: number): string {
   return times({ hour: "2-digit", minute: "2-digit", second: "2-digit" }).format(ms);
 }
@@ -89,7 +91,7 @@ export function moment(ms: number, nowMs = Date.now()): string {
   return times(today ? time : { day: "numeric", month: "short", ...time }).format(ms);
 }
 
-/** Enough of an identifier to tell two apart. */
+/** An identifier shortened to its beginning and end. */
 export function short(id: string): string {
   return id.length <= 14 ? id : `${id.slice(0, 6)}…${id.slice(-5)}`;
 }

@@ -1,10 +1,10 @@
-/** Chooses the job that the page shows, and the job whose model answers. Pure. */
+/** Selects the job that the page shows, and the job whose model the page runs. Pure. */
 import type { Job } from "tequio";
 
 /**
- * The id of the job to show: the chosen one while it exists; else a running one, and among
- * several the one that is shown already; else the one shown before, so that a finished job
- * stays until another runs; else the newest finished one. `jobs` has the newest last.
+ * The id of the job to show: the chosen one while it exists; else a running one, preferably the one
+ * already shown; else the one shown before, so that a finished job stays until another runs; else
+ * the newest finished one. `jobs` has the newest last.
  */
 export function followJob(
   jobs: readonly Job[],
@@ -23,14 +23,14 @@ export function followJob(
   return job?.id ?? null;
 }
 
-/** The job whose model answers: the shown one if it is final, else the newest final one. */
+/** The job whose model the page runs: the shown one if it is final, else the newest final one. */
 export function modelJob(jobs: readonly Job[], shown: string | null): Job | null {
   const job = jobs.find(({ id }) => id === shown);
   if (job?.state === "final") return job;
   return jobs.findLast(({ state }) => state === "final") ?? null;
 }
 
-/** Units and operations of one contributor as parts of the whole, from 0 to 1. */
+/** One contributor's share from 0 to 1: of the operations, or of the units if there are none. */
 export function shareOf(
   contributors: readonly { id: string; units: number; macs: number }[],
   id: string | null,

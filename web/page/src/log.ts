@@ -1,11 +1,11 @@
 /**
- * The log for people. Repeats of one thing make one line with a count, its first and its last
- * time. A line is `bad` only if a falsehood was proven; lateness accuses nobody. Pure.
+ * The log for people. Repeated events share one line with a count, the first and the last time. A
+ * line is `bad` only for data that is proven to be false; a late result is not. Pure.
  */
 import type { TequioEvent } from "tequio";
 import type { State } from "./state.js";
 
-/** `bad` is a proven falsehood, `warn` asks for attention, `good` is progress. */
+/** `bad` is data proven to be false, `warn` needs attention, `good` is progress. */
 export type Tone = "plain" | "good" | "warn" | "bad";
 
 /** A line as a message key with its values. */
@@ -22,19 +22,19 @@ export interface LogLine {
   subject: string;
 }
 
-/** A line before it is counted. */
+/** An event's line before it is merged into the log. */
 export type Entry = Omit<LogLine, "id" | "firstMs" | "lastMs" | "count"> & { atMs: number };
 
-/** Lines that the log keeps, the newest ones. */
+/** The most lines of the log; it keeps the newest. */
 export const LOG_LINES_MAX = 60;
-/** Characters that are kept of a text by another program. */
+/** The most characters kept of another program's text. */
 const TEXT_LENGTH_MAX = 300;
-/** Parts of answers whose falsehood a signature or a hash proves. */
+/** Parts of answers that a signature or a hash proves to be false. */
 const PROVEN = new Set(["header", "certificate", "proof", "object", "committee", "chain"]);
 
 /**
- * Tone and message of a refusal by its kind. None is red: the node that was asked says so, and
- * proves nothing. Whoever shows no work may have lost it.
+ * Tone and message of a rejected result by its kind. None is red, because the reporting node gives
+ * no proof. A worker that does not show its work may have lost it.
  */
 const REFUSED = {
   wrong: ["warn", "log.rejected"],
@@ -42,7 +42,7 @@ const REFUSED = {
   unknown: ["plain", "log.refused"],
 } as const;
 
-/** Adds an entry: it joins the line of its subject, or becomes a line. The newest is last. */
+/** Merges an entry into the line of its subject, or adds a line. The newest line is last. */
 export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): LogLine[] {
   const same = lines.find(({ subject }) => subject === entry.subject);
   const line: LogLine = {
@@ -57,7 +57,7 @@ export function addEntry(lines: readonly LogLine[], { atMs, ...entry }: Entry): 
   return others.toSpliced(after, 0, line).slice(-LOG_LINES_MAX);
 }
 
-/** The log after an event; the same array if the event is no news for people. */
+/** The log after an event; the same array if the event is not logged. */
 export function logEvent(
   lines: LogLine[],
   event: TequioEvent,
@@ -77,23 +77,23 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
   });
   switch (event.type) {
     case "rejected": {
-      const { worker, round, lane, reason } = event;
-      const values = { worker, round, lane, reason: text(reason) };
+      const { worker, round, unit, reason } = event;
+      const values = { worker, round, unit, reason: text(reason) };
       const atMs = deviceTime(event.timeMs, before, nowMs);
       if (event.kind === "late") return { ...line("plain", "log.late", values), atMs };
       const [tone, key] = REFUSED[event.kind ?? "unknown"];
       return { ...line(tone, key, values, `${key} ${worker}`), atMs };
     }
-    case "lie": {
+    case "invalidData": {
       const { peer, what } = event;
       const tone = PROVEN.has(what) ? "bad" : "warn";
       const values = { peer, what, detail: text(event.detail) };
-      return line(tone, "log.lie", values, `lie ${peer} ${what}`);
+      return line(tone, "log.invalidData", values, `invalidData ${peer} ${what}`);
     }
-    case "alarm":
-      return line("bad", "log.alarm", { detail: text(event.detail) });
+    case "forkEvidence":
+      return line("bad", "log.forkEvidence", { detail: text(event.detail) });
     case "stale":
-      // One staleness is one line, however often the node repeats it.
+      // One line for each stale period, although the node repeats the event.
       return before.stale ? null : line("warn", "log.stale");
     case "head":
       return before.stale ? line("good", "log.fresh") : null;
@@ -125,7 +125,7 @@ function entryOf(event: TequioEvent, nowMs: number, before: State): Entry | null
   }
 }
 
-/** A time of the network on the device's clock, which may be wrong; never in its future. */
+/** A time of the network on the device's clock, which may be wrong; never in the future. */
 function deviceTime(timeMs: number | undefined, state: State, nowMs: number): number {
   return timeMs === undefined ? nowMs : Math.min(nowMs, timeMs + (state.clockOffsetMs ?? 0));
 }
@@ -134,7 +134,7 @@ function text(given: string): string {
   return given.length <= TEXT_LENGTH_MAX ? given : `${given.slice(0, TEXT_LENGTH_MAX)}…`;
 }
 
-/** A technical text without ids and numbers, so that its repeats are the same. */
+/** A technical text without ids and numbers, so that its repeats are equal. */
 function withoutNumbers(message: string): string {
   return message.replace(/\w*\d[\w.:/-]*/g, "#");
 }

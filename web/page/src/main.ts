@@ -5,59 +5,59 @@ import "./style/board.css";
 import { browserDevice } from "tequio";
 import { mount } from "./app.js";
 import { fetchOperator } from "./operator.js";
-import { readPlace } from "./place.js";
+import { readLaunchParams } from "./launch-params.js";
 import { readPreferences } from "./preferences.js";
-import { Session, mayWatchByItself } from "./session.js";
+import { Session, mayAutoConnect } from "./session.js";
 import { Store } from "./store.js";
 import { startTheme } from "./theme.js";
 
-/** How often ages are drawn anew. */
+/** Interval between two updates of the ages. */
 const TICK_MS = 1_000;
-/** A hidden page that computes nothing stays connected for so long. */
+/** How long a hidden page without a contribution stays connected. */
 const HIDDEN_TIME_MS_MAX = 60_000;
 
 const store = new Store();
-const place = readPlace(location.href);
+const launchParams = readLaunchParams(location.href);
 const device = browserDevice();
 const preferences = readPreferences(device.phone);
 startTheme(() => store.refresh());
 store.update((state) => ({ ...state, preferences, nowMs: Date.now() }));
 const root = document.getElementById("app");
 if (root) {
-  const session = new Session(store, place);
-  // Before the first drawing, which then shows at once that the page connects.
+  const session = new Session(store, launchParams);
+  // Before `mount`, so that the first drawing shows that the page connects.
   start(session);
   leaveWhileHidden(session);
-  mount(root, { store, actions: session, place, device });
+  mount(root, { store, actions: session, launchParams, device });
 }
-// A new fragment is another network: start afresh rather than mix two.
+// A new fragment is another network: a reload avoids mixing the two.
 addEventListener("hashchange", () => location.reload());
 setInterval(() => {
   if (!document.hidden) store.update((state) => ({ ...state, nowMs: Date.now() }));
 }, TICK_MS);
 
-/** Shows what is in training before anybody decides: the page looks by itself. */
+/** Connects without computing, so that the page shows the training before the person decides. */
 function start(session: Session): void {
-  // On such an origin connecting can only fail, and that is said at once.
+  // Without a secure context connecting always fails, so the error appears at once.
   if (!isSecureContext) {
     const error = { code: "INSECURE_ORIGIN", message: location.origin };
     store.update((state) => ({ ...state, error }));
     return;
   }
-  void fetchOperator(place.wellKnown).then((operator) => {
+  void fetchOperator(launchParams.wellKnown).then((operator) => {
     store.update((state) => ({ ...state, operator }));
   });
-  if (!mayWatchByItself()) return;
+  if (!mayAutoConnect()) return;
   whenVisible(() => void session.watch());
 }
 
-/** Runs `action` when the page is first visible: a tab in the background costs nothing. */
+/** Runs `action` when the page is first visible, so that a background tab costs nothing. */
 function whenVisible(action: () => void): void {
   if (!document.hidden) return action();
   document.addEventListener("visibilitychange", action, { once: true });
 }
 
-/** Ends the connection of a page that only looks and that nobody sees; it comes back when seen. */
+/** Disconnects a hidden page without a contribution, and connects again when it is visible. */
 function leaveWhileHidden(session: Session): void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let left = false;

@@ -1,4 +1,4 @@
-/** Reads numbers as people write them, with a decimal point or a decimal comma. Pure. */
+/** Parses numbers with a decimal point or a decimal comma. Pure. */
 
 /** The number in a text, or null if it holds none. */
 export function parseNumber(text: string): number | null {
@@ -18,7 +18,7 @@ export function parseRow(text: string, wanted: number): number[] {
   return byComma.length === wanted ? byComma : numbersOf(text.split(/[\s;]+|,(?=\s)/));
 }
 
-/** The numbers among the parts; a part that is none is left out, so that the count falls short. */
+/** The numbers among the parts. Other parts are left out, so that the count is too small. */
 function numbersOf(parts: readonly string[]): number[] {
   return parts.map(parseNumber).filter((number) => number !== null);
 }

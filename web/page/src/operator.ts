@@ -1,6 +1,6 @@
 /**
- * Reads the operator's name and address from a relay's `tequio.json`. They are unproved, and
- * shown as what the relay says of itself. Every field has a cap.
+ * Reads the operator's name and URL from a relay's `tequio.json`. The page shows them as the
+ * relay's own, unproved claim. Every field has a limit.
  */
 import type { Operator } from "./state.js";
 
@@ -9,7 +9,7 @@ const NAME_LENGTH_MAX = 80;
 const URL_LENGTH_MAX = 300;
 const FETCH_TIMEOUT_MS = 15_000;
 
-/** The operator that the first of the files with one names, or null. */
+/** The operator in the first file that names one, or null. */
 export async function fetchOperator(urls: readonly string[]): Promise<Operator | null> {
   for (const url of urls) {
     try {
@@ -18,13 +18,13 @@ export async function fetchOperator(urls: readonly string[]): Promise<Operator |
       const operator = text === null ? null : parseOperator(text);
       if (operator !== null) return operator;
     } catch {
-      // The package reports a file that cannot be read; the operator is then unknown.
+      // The package reports an unreadable file. The operator is unknown then.
     }
   }
   return null;
 }
 
-/** The text of a response, or null if it is longer than the file may be: the rest is not read. */
+/** The text of a response, or null if it exceeds the limit. Nothing beyond the limit is read. */
 export async function readCapped(response: Response): Promise<string | null> {
   const reader = response.body?.getReader();
   if (reader === undefined) return "";
@@ -63,7 +63,7 @@ function nameOf(name: unknown): string | null {
   return text === "" ? null : text.slice(0, NAME_LENGTH_MAX);
 }
 
-/** Only web addresses: a link must not run code. */
+/** Only http and https URLs, because a link must not run code. */
 function urlOf(url: unknown): string | null {
   if (typeof url !== "string" || url.length > URL_LENGTH_MAX) return null;
   if (!/^https?:\/\/\S+$/.test(url)) return null;

@@ -1,9 +1,10 @@
-/** What the person allows a contribution to use; kept for the next visit. */
+/** The person's limits for a contribution, stored for the next visit. */
 
+/** The limits of a contribution. */
 export interface Preferences {
   /** Web Workers to compute with; null for the device's default. */
   workers: number | null;
-  /** Bytes of a day, down and up together. */
+  /** Bytes a day, down and up together. */
   dataCapPerDay: number;
   pauseWhenHidden: boolean;
   pauseOnMetered: boolean;
@@ -21,7 +22,7 @@ export const defaultPreferences: Preferences = {
 
 const STORAGE_KEY = "tequio-preferences";
 
-/** The stored preferences; a value that this page does not offer falls back to the default. */
+/** The stored preferences, with the default for values that this page does not offer. */
 export function readPreferences(phone: boolean): Preferences {
   const preferences = { ...defaultPreferences, pauseWhenHidden: phone };
   try {
@@ -36,7 +37,7 @@ export function storePreferences(preferences: Preferences): void {
   try {
     localStorage.setItem(STORAGE_KEY, JSON.stringify(preferences));
   } catch {
-    // As above.
+    // Storage is forbidden, as above.
   }
 }
 

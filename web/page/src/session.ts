@@ -1,7 +1,6 @@
 /**
- * Joins the network through the public interface of the package and writes into the store what
- * it reports. It decides nothing that the views could show: errors, paths and refusals all go
- * into the state.
+ * Connects to the network through the package's public interface, and writes its reports into the
+ * store. Errors, paths and rejected results all go into the state, and the views show them.
  */
 import {
   TequioError,
@@ -17,7 +16,7 @@ import type { Actions, Saved } from "./app.js";
 import { canShareFiles, download, shareFile } from "./files.js";
 import { modelJob } from "./jobs.js";
 import { addEntry } from "./log.js";
-import type { Place } from "./place.js";
+import type { LaunchParams } from "./launch-params.js";
 import { storePreferences, type Preferences } from "./preferences.js";
 import {
   initialState,
@@ -31,29 +30,30 @@ import {
 import type { Store } from "./store.js";
 import { workersOf } from "./workers.js";
 
-/** How often facts that have no event are read: the peers, the storage. */
+/** Interval between two reads of the state that has no event: the peers, the storage. */
 const STATUS_INTERVAL_MS = 2_000;
-/** How often the list of jobs is read, besides the events that report changes. */
+/** Interval between two reads of the list of jobs, in addition to the events. */
 const JOBS_INTERVAL_MS = 10_000;
-/** The shortest time between two reads of the account, which each cost a proof. */
+/** Shortest time between two reads of the account, each of which needs a proof. */
 const ACCOUNT_INTERVAL_MS = 15_000;
 
+/** The page's node and the person's actions on it. */
 export class Session implements Actions {
   readonly #store: Store;
-  readonly #place: Place;
+  readonly #launchParams: LaunchParams;
   #node: TequioNode | null = null;
   #contribution: Contribution | null = null;
   #model: Model | null = null;
   #attempt: { controller: AbortController; done: Promise<void> } | null = null;
   #timers: ReturnType<typeof setInterval>[] = [];
   #reading = false;
-  #again = false;
+  #refreshAgain = false;
   #accountMs = -Infinity;
 
-  constructor(store: Store, place: Place) {
+  constructor(store: Store, launchParams: LaunchParams) {
     this.#store = store;
-    this.#place = place;
-    if (place.job !== null) store.update((state) => withChoice(state, place.job));
+    this.#launchParams = launchParams;
+    if (launchParams.job !== null) store.update((state) => withChoice(state, launchParams.job));
     addEventListener("pagehide", (event) => {
       if (!event.persisted) void this.#node?.close();
     });
@@ -78,7 +78,7 @@ export class Session implements Actions {
     this.#store.update((state) => ({ ...state, preferences }), true);
     const contribution = this.#contribution;
     if (contribution === null || contribution.state === "stopped") return;
-    // Other limits have no setter: they begin a new contribution.
+    // Other limits have no setter and need a new contribution.
     const { pauseWhenHidden, pauseOnMetered } = change;
     if (pauseWhenHidden !== undefined || pauseOnMetered !== undefined) return this.#contribute();
     contribution.setWorkers(workersOf(preferences, browserDevice()));
@@ -116,7 +116,7 @@ export class Session implements Actions {
 
   chooseJob(job: string | null): void {
     this.#store.update((state) => ({ ...withChoice(state, job), modelError: null }), true);
-    void this.#read();
+    void this.#refresh();
   }
 
   predict(features: Float64Array | number[]): Prediction | null {
@@ -156,14 +156,14 @@ export class Session implements Actions {
     try {
       return await run(node);
     } catch (error) {
-      this.#store.update((state) => ({ ...state, error: facts(error) }), true);
+      this.#store.update((state) => ({ ...state, error: errorFacts(error) }), true);
       return null;
     }
   }
 
-  /** Connects, or waits for the attempt that runs. */
+  /** Connects, or waits for the running attempt. */
   async #connect(): Promise<void> {
-    if (this.#place.checkpoint === null || this.#node !== null) return;
+    if (this.#launchParams.checkpoint === null || this.#node !== null) return;
     if (this.#attempt === null) {
       const controller = new AbortController();
       this.#attempt = { controller, done: this.#start(controller.signal) };
@@ -172,12 +172,12 @@ export class Session implements Actions {
   }
 
   async #start(signal: AbortSignal): Promise<void> {
-    const { checkpoint, relays, wellKnown } = this.#place;
+    const { checkpoint, relays, wellKnown } = this.#launchParams;
     if (checkpoint === null) return;
     const connecting = { phase: "connecting", error: null, load: null } as const;
     this.#store.update((state) => ({ ...state, ...connecting }), true);
     try {
-      const onEvent = (event: TequioEvent) => this.#take(event);
+      const onEvent = (event: TequioEvent) => this.#onEvent(event);
       const agent = "tequio-page";
       const node = await connect({ checkpoint, relays, wellKnown, agent, signal, onEvent });
       if (signal.aborted) return void node.close();
@@ -190,12 +190,12 @@ export class Session implements Actions {
       this.#poll();
       this.#timers = [
         setInterval(() => this.#poll(), STATUS_INTERVAL_MS),
-        setInterval(() => void this.#read(), JOBS_INTERVAL_MS),
+        setInterval(() => void this.#refresh(), JOBS_INTERVAL_MS),
       ];
-      void this.#read();
+      void this.#refresh();
     } catch (error) {
       if (signal.aborted) return;
-      const failed = { phase: "failed", error: facts(error), load: null } as const;
+      const failed = { phase: "failed", error: errorFacts(error), load: null } as const;
       this.#store.update((state) => ({ ...state, ...failed }), true);
     } finally {
       if (!signal.aborted) this.#attempt = null;
@@ -211,19 +211,19 @@ export class Session implements Actions {
       this.#contribution = this.#node?.contribute({ workers, ...limits }) ?? null;
       this.#poll();
     } catch (error) {
-      this.#store.update((state) => ({ ...state, error: facts(error) }), true);
+      this.#store.update((state) => ({ ...state, error: errorFacts(error) }), true);
     }
   }
 
-  #take(event: TequioEvent): void {
+  #onEvent(event: TequioEvent): void {
     const before = this.#store.state;
     this.#store.update((state) => reduce(state, event, Date.now()));
     if (event.type === "workerLost" && !event.replaced) {
       const error = { code: "WORKER", message: event.message };
       this.#store.update((state) => ({ ...state, error }));
     }
-    if (event.type === "job" && event.state !== "running" && isNews(event, before)) {
-      void this.#read();
+    if (event.type === "job" && event.state !== "running" && hasStateChanged(event, before)) {
+      void this.#refresh();
     }
   }
 
@@ -232,7 +232,7 @@ export class Session implements Actions {
     if (node === null) return;
     const { head, peers, storage, activity, data, clockOffsetMs } = node.status();
     this.#store.update((state) => {
-      // The same facts stay the same objects, so that nothing is drawn for them.
+      // Equal values keep their object, so that no view is drawn again.
       const same = <T>(now: T, before: T): T => {
         return JSON.stringify(now) === JSON.stringify(before) ? before : now;
       };
@@ -251,12 +251,12 @@ export class Session implements Actions {
     });
   }
 
-  /** Reads what has no event, one round at a time; the next round tries again what failed. */
-  async #read(): Promise<void> {
+  /** Reads the data that have no event, one round at a time. The next round retries failures. */
+  async #refresh(): Promise<void> {
     const node = this.#node;
     if (node === null) return;
     if (this.#reading) {
-      this.#again = true;
+      this.#refreshAgain = true;
       return;
     }
     this.#reading = true;
@@ -271,17 +271,17 @@ export class Session implements Actions {
       await this.#readRecord(node);
     } finally {
       this.#reading = false;
-      if (this.#again) {
-        this.#again = false;
-        void this.#read();
+      if (this.#refreshAgain) {
+        this.#refreshAgain = false;
+        void this.#refresh();
       }
     }
   }
 
   async #readAccount(node: TequioNode): Promise<void> {
-    // Only work changes the account, so a page that looks reads it once.
-    const { account, mine } = this.#store.state;
-    if (account !== null && mine.units === 0) return;
+    // Only work changes the account, so a page without a contribution reads it once.
+    const { account, ownWork } = this.#store.state;
+    if (account !== null && ownWork.units === 0) return;
     if (performance.now() - this.#accountMs < ACCOUNT_INTERVAL_MS) return;
     this.#accountMs = performance.now();
     const read = await node.account().catch(() => null);
@@ -315,8 +315,8 @@ export class Session implements Actions {
         return withLine(next, "good", "log.modelRead", { job: job.name || job.id });
       });
     } catch (error) {
-      const failure = facts(error);
-      // A finished job becomes readable some blocks later; that is waiting, not failure.
+      const failure = errorFacts(error);
+      // A finished job becomes readable some blocks later, so this is no failure.
       if (failure.code === "NOT_FOUND" || failure.code === "CLOSED") return;
       this.#store.update((state) => ({ ...state, modelError: failure }));
     }
@@ -333,11 +333,11 @@ function withLine(
   return { ...state, log: addEntry(state.log, { atMs: Date.now(), tone, key, values, subject }) };
 }
 
-function isNews(event: { id: string; state: string }, before: State): boolean {
+function hasStateChanged(event: { id: string; state: string }, before: State): boolean {
   return before.jobs.find(({ id }) => id === event.id)?.state !== event.state;
 }
 
-function facts(error: unknown): ErrorFacts {
+function errorFacts(error: unknown): ErrorFacts {
   if (error instanceof TequioError) {
     const { code, message, details } = error;
     return { code, message, details };
@@ -345,8 +345,8 @@ function facts(error: unknown): ErrorFacts {
   return { code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
 }
 
-/** Whether the page may look by itself: not where data is counted or saved. */
-export function mayWatchByItself(): boolean {
+/** Whether the page may connect on its own: not on a metered connection or with data saving. */
+export function mayAutoConnect(): boolean {
   let metered = false;
   browserDevice().watchMetered((now) => (metered = now))();
   return !metered;

@@ -1,6 +1,6 @@
 /**
- * The state that the page shows, as plain data, and the pure steps that change it.
- * Views read it; only `session.ts` and the development story write it.
+ * The page's state as plain data, and the pure functions that change it. Views read the state; only
+ * `session.ts` and the development story write it.
  */
 import type {
   Account,
@@ -17,7 +17,7 @@ import { followJob } from "./jobs.js";
 import { logEvent, type LogLine } from "./log.js";
 import { defaultPreferences, type Preferences } from "./preferences.js";
 
-/** How far this page is in the network. */
+/** The phase of the page's connection. */
 export type Phase = "away" | "connecting" | "connected" | "failed";
 
 /** An error by its stable code; `message` is the package's English text. */
@@ -35,7 +35,7 @@ export interface ColumnFacts {
   deviation: number;
 }
 
-/** The verified model that answers on the drawing board. */
+/** The verified model of the drawing board. */
 export interface ModelFacts {
   job: string;
   name: string;
@@ -46,15 +46,16 @@ export interface ModelFacts {
   accuracy: number;
 }
 
-/** Name and address of the operator, as the relay's own file states them: unproved. */
+/** Name and URL of the operator, as the relay's own file states them, unproved. */
 export interface Operator {
   name: string | null;
   url: string | null;
 }
 
+/** The page's state. */
 export interface State {
   phase: Phase;
-  /** Whether the person has asked to compute, and the node is not there yet. */
+  /** Whether the person has joined, but the node has not started yet. */
   joining: boolean;
   error: ErrorFacts | null;
   /** Bytes of the WebAssembly module that have arrived, while it loads. */
@@ -68,16 +69,17 @@ export interface State {
   peers: Peer[];
   activity: Status["activity"] | null;
   data: Status["data"] | null;
-  /** How far the device's clock is ahead of the network's; null while unknown. */
+  /** Milliseconds by which the device's clock is ahead of the network's; null while unknown. */
   clockOffsetMs: number | null;
   storage: Status["storage"] | null;
   identityLost: boolean;
   contribution: { state: ContributionState | "none"; workers: number; reason: PauseReason | null };
-  mine: { units: number; macs: number; busy: number; computed: number };
+  /** This device's accepted units and operations, and its running and computed units. */
+  ownWork: { units: number; macs: number; busy: number; computed: number };
   account: Account | null;
   /** Trainings, the newest last. */
   jobs: Job[];
-  /** Whether the list of jobs has been read; before that, the page cannot call it empty. */
+  /** Whether the list of jobs has been read; before that, an empty list means nothing. */
   jobsRead: boolean;
   /** The job that is shown. */
   job: string | null;
@@ -111,7 +113,7 @@ export const initialState: State = {
   storage: null,
   identityLost: false,
   contribution: { state: "none", workers: 0, reason: null },
-  mine: { units: 0, macs: 0, busy: 0, computed: 0 },
+  ownWork: { units: 0, macs: 0, busy: 0, computed: 0 },
   account: null,
   jobs: [],
   jobsRead: false,
@@ -126,7 +128,7 @@ export const initialState: State = {
   nowMs: 0,
 };
 
-/** The state after an event of the node; the same object if nothing shown has changed. */
+/** The state after an event of the node; the same object if it has not changed. */
 export function reduce(state: State, event: TequioEvent, nowMs: number): State {
   const next = reduceFacts(state, event, nowMs);
   const log = logEvent(state.log, event, { nowMs, before: state });
@@ -161,16 +163,16 @@ function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
       return withJobs(state, [...state.jobs.filter(({ id }) => id !== job.id), job]);
     }
     case "unit":
-      return { ...state, mine: { ...state.mine, busy: state.mine.busy + 1 } };
+      return { ...state, ownWork: { ...state.ownWork, busy: state.ownWork.busy + 1 } };
     case "unitEnd": {
-      const { busy, computed } = state.mine;
-      const mine = { busy: Math.max(0, busy - 1), computed: computed + (event.ok ? 1 : 0) };
-      return { ...state, mine: { ...state.mine, ...mine } };
+      const { busy, computed } = state.ownWork;
+      const ownWork = { busy: Math.max(0, busy - 1), computed: computed + (event.ok ? 1 : 0) };
+      return { ...state, ownWork: { ...state.ownWork, ...ownWork } };
     }
     case "credit": {
-      const { units, macs } = state.mine;
-      const mine = { units: units + event.units, macs: macs + event.macs };
-      return { ...state, mine: { ...state.mine, ...mine } };
+      const { units, macs } = state.ownWork;
+      const ownWork = { units: units + event.units, macs: macs + event.macs };
+      return { ...state, ownWork: { ...state.ownWork, ...ownWork } };
     }
     case "contribution": {
       const { workers, reason = null } = event;
@@ -182,8 +184,8 @@ function reduceFacts(state: State, event: TequioEvent, nowMs: number): State {
 }
 
 /**
- * Takes the trainings of a list of jobs: batches have no curve and no model to show.
- * The chosen job stays shown; without a choice the page follows the running job.
+ * Sets the jobs to the trainings of a list. Batches have no curve and no model. The chosen job
+ * stays shown; without a choice the page follows the running job.
  */
 export function withJobs(state: State, all: readonly Job[]): State {
   const jobs = all

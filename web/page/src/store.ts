@@ -1,17 +1,18 @@
 /**
  * Holds the state and notifies its readers of changes in batches: at most twice a second, in an
- * animation frame, so that a busy node costs the page's thread little.
+ * animation frame, so that a busy node takes little of the page's thread.
  */
 import { initialState, type State } from "./state.js";
 
-/** The shortest time between two batches; an action of the person does not wait for it. */
+/** Shortest time between two batches. The person's actions do not wait for it. */
 const BATCH_INTERVAL_MS = 500;
-/** The longest time that a batch waits for a frame: frames stop while a page is hidden. */
+/** Longest time that a batch waits for a frame, because frames stop while a page is hidden. */
 const FRAME_TIME_MS_MAX = 250;
 
 /** A reader; `appearance` counts the changes of language and colours. */
 export type Reader = (state: State, appearance: number) => void;
 
+/** Holds the state. */
 export class Store {
   #state = initialState;
   #appearance = 0;
@@ -24,7 +25,7 @@ export class Store {
     return this.#state;
   }
 
-  /** Replaces the state; `urgent` for what the person has just done. */
+  /** Replaces the state; `urgent` for an action of the person. */
   update(step: (state: State) => State, urgent = false): void {
     const next = step(this.#state);
     if (next === this.#state) return;
@@ -38,6 +39,7 @@ export class Store {
     this.#schedule(true);
   }
 
+  /** Calls `reader` now and after every batch of changes. */
   subscribe(reader: Reader): void {
     this.#readers.add(reader);
     reader(this.#state, this.#appearance);

@@ -1,15 +1,16 @@
-/** Light, dark, or as the device: a choice of the person, kept for the next visit. */
+/** Light, dark, or as the device: the person's choice, stored for the next visit. */
 
 export type Theme = "auto" | "light" | "dark";
 const THEMES: readonly Theme[] = ["auto", "light", "dark"];
 const STORAGE_KEY = "tequio-theme";
 let current: Theme = "auto";
 
+/** The current theme. */
 export function theme(): Theme {
   return current;
 }
 
-/** Takes the stored choice and calls `changed` whenever the colours turn, also by the device. */
+/** Applies the stored choice, and calls `changed` when the device's colour scheme changes. */
 export function startTheme(changed: () => void): void {
   try {
     apply(THEMES.find((known) => known === localStorage.getItem(STORAGE_KEY)) ?? "auto");
@@ -19,8 +20,8 @@ export function startTheme(changed: () => void): void {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
 }
 
-/** The next of the three. */
-export function turnTheme(): void {
+/** Switches to the next of the three themes, and stores the choice. */
+export function cycleTheme(): void {
   apply(THEMES[(THEMES.indexOf(current) + 1) % THEMES.length] ?? "auto");
   try {
     localStorage.setItem(STORAGE_KEY, current);
@@ -29,7 +30,7 @@ export function turnTheme(): void {
   }
 }
 
-/** A colour of the style sheet, for canvases. */
+/** A colour of the style sheet, for use in canvases. */
 export function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }

@@ -2,7 +2,7 @@
 import { defaultWorkers } from "tequio";
 import type { Preferences } from "./preferences.js";
 
-/** The workers to start: the person's number within the device's cores, or the default. */
+/** The number of workers: the person's choice within the device's cores, or the default. */
 export function workersOf(
   { workers }: Pick<Preferences, "workers">,
   device: { cores: number; phone: boolean },

@@ -1,4 +1,4 @@
-/** Invented states of the page, one for each situation that a person may meet. */
+/** Invented states of the page, one for each situation of a person. */
 import type { Job, TequioEvent } from "tequio";
 import { addEntry } from "../src/log.js";
 import { reduce, withJobs, type State } from "../src/state.js";
@@ -49,7 +49,7 @@ function take(state: State, events: readonly TequioEvent[], nowMs = Date.now()):
   return events.reduce((before, event) => reduce(before, event, nowMs), state);
 }
 
-/** Connected, and looking only. */
+/** Connected without a contribution. */
 function looking(state: State, jobs: Job[]): State {
   const nowMs = Date.now();
   const next: State = {
@@ -84,14 +84,14 @@ function looking(state: State, jobs: Job[]): State {
   return withJobs({ ...next, log }, jobs);
 }
 
-/** Computing for a job that runs. */
+/** Computing for a running job. */
 function running(state: State, jobs = [job(23, 40)]): State {
   const nowMs = Date.now();
   const next: State = {
     ...looking(state, jobs),
     activity: { state: "computing", sinceMs: nowMs - 55_000, job: "b3f1a6", unitsPerMinute: 42 },
     contribution: { state: "running", workers: 3, reason: null },
-    mine: { units: 91, macs: 4_312_000_000, busy: 3, computed: 94 },
+    ownWork: { units: 91, macs: 4_312_000_000, busy: 3, computed: 94 },
     account: { id: ME, reputation: 182, units: 91, nonce: 2, bond: 0 },
     data: {
       received: 121_843_200,
@@ -107,12 +107,17 @@ function running(state: State, jobs = [job(23, 40)]): State {
   const wrong = { worker: OTHERS[1], job, round: 15, reason: "step 11 is computed wrongly" };
   const events: TequioEvent[] = [
     { type: "path", peer: OTHERS[0], path: "direct", transport: "webrtc" },
-    ...[1, 2, 3, 4].map((lane): TequioEvent => {
-      const timeMs = nowMs - 90_000 + lane * 9_000;
-      return { type: "rejected", ...late, lane, timeMs, kind: "late" };
+    ...[1, 2, 3, 4].map((unit): TequioEvent => {
+      const timeMs = nowMs - 90_000 + unit * 9_000;
+      return { type: "rejected", ...late, unit, timeMs, kind: "late" };
     }),
-    { type: "rejected", ...wrong, lane: 3, timeMs: nowMs - 31_000, kind: "wrong" },
-    { type: "lie", peer: OTHERS[1], what: "proof", detail: "leaf does not hash to the root" },
+    { type: "rejected", ...wrong, unit: 3, timeMs: nowMs - 31_000, kind: "wrong" },
+    {
+      type: "invalidData",
+      peer: OTHERS[1],
+      what: "proof",
+      detail: "leaf does not hash to the root",
+    },
     { type: "log", level: "warn", message: "12D3KooW is not reached and will be tried again" },
   ];
   return take(next, events, nowMs - 9_000);
@@ -124,7 +129,7 @@ function finished(state: State): State {
   return {
     ...done,
     activity: { state: "waiting", sinceMs: Date.now() - 8_000 },
-    mine: { ...done.mine, busy: low },
+    ownWork: { ...done.ownWork, busy: low },
     model: {
       job: "b3f1a6",
       name: "digits",
@@ -151,7 +156,7 @@ function otherModel(state: State, columns: typeof IRIS_COLUMNS): State {
   return { ...finished(state), model: { ...model, features: 4, columns } };
 }
 
-/** An outage of some minutes: peers go and come, relays do not answer. */
+/** An outage of some minutes: peers disconnect, relays do not answer. */
 function outage(state: State): State {
   const startMs = Date.now() - 210_000;
   let next: State = running(state);

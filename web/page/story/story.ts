@@ -1,7 +1,6 @@
 /**
- * The page fed with invented data, to look at its design without a network.
- * Served by Vite's development server only; the build has no entry for it.
- * `?scene=` chooses what is seen: see `scenes.ts`.
+ * The page with invented data, for work on its design without a network. Only Vite's development
+ * server serves it; the build has no entry for it. `?scene=` selects a scene of `scenes.ts`.
  */
 import "../src/style/base.css";
 import "../src/style/parts.css";
@@ -48,13 +47,18 @@ if (root) {
   mount(root, {
     store,
     actions,
-    place: { checkpoint: scene === "nolink" ? null : checkpoint, relays: [], wellKnown: [], job: null },
+    launchParams: {
+      checkpoint: scene === "nolink" ? null : checkpoint,
+      relays: [],
+      wellKnown: [],
+      job: null,
+    },
     device: { cores: 4, phone: scene === "phone" },
   });
 }
 store.update(show);
 
-/** Feeds events as fast as a busy node does, so that the cost of drawing them can be measured. */
+/** Feeds events at the rate of a busy node, so that a test can measure the cost of drawing. */
 function flood(perSecond: number, seconds: number): Promise<void> {
   const started = performance.now();
   let sent = 0;
@@ -70,11 +74,11 @@ function flood(perSecond: number, seconds: number): Promise<void> {
 }
 
 function feed(index: number): void {
-  const unit = { unit: index, job: "b3f1a6", round: 1, lane: index % 8, kind: "compute" } as const;
+  const unit = { computeId: index, job: "b3f1a6", round: 1, unit: index % 8, kind: "compute" } as const;
   store.update((state) => {
     const nowMs = Date.now();
     const begun = reduce(state, { type: "unit", ...unit }, nowMs);
-    const ended = reduce(begun, { type: "unitEnd", unit: index, ok: true, elapsedMs: 9 }, nowMs);
+    const ended = reduce(begun, { type: "unitEnd", computeId: index, ok: true, elapsedMs: 9 }, nowMs);
     const credit = { type: "credit", job: "b3f1a6", units: 1, macs: 4_000_000 } as const;
     const credited = reduce(ended, credit, nowMs);
     const [job] = credited.jobs;
@@ -83,7 +87,11 @@ function feed(index: number): void {
       one.id === ME ? { ...one, units: one.units + 1 } : one,
     );
     const { round } = job;
-    return reduce(credited, { type: "job", ...job, round, units: job.units + 8, contributors }, nowMs);
+    return reduce(
+      credited,
+      { type: "job", ...job, round, units: job.units + 8, contributors },
+      nowMs,
+    );
   });
 }
 

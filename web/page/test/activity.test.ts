@@ -8,11 +8,11 @@ const connected: State = { ...initialState, phase: "connected" };
 const doing = (activity: NonNullable<State["activity"]>): State => ({ ...connected, activity });
 const job = { id: "a", kind: "train", state: "running", name: "iris" } as State["jobs"][number];
 
-test("the line and the title say what the node does, never more", () => {
+test("the line and the title show the node's activity and nothing else", () => {
   chooseLanguage("en");
   assert.deepEqual([activityText(initialState), titleText(initialState)], ["", "Tequio"]);
   const waiting = doing({ state: "waiting", sinceMs: 0 });
-  // Before the list of jobs has been read, the line does not mention jobs.
+  // Until the list of jobs has been read, the line does not mention jobs.
   assert.equal(activityText(waiting), "Waiting for work");
   const idle = { ...waiting, jobsRead: true };
   assert.match(activityText(idle), /^Waiting for work: no job is running now$/);
@@ -23,7 +23,7 @@ test("the line and the title say what the node does, never more", () => {
   const stuck = doing({ state: "disconnected", sinceMs: 0, reason: "noQuorum" });
   assert.match(activityText(stuck), /^Connected, but no new block has come/);
   assert.equal(titleText(stuck), "No new block · Tequio");
-  // The time is the last block's own, not that of its arrival or of a new connection.
+  // The shown time is the last block's own, not that of its arrival or of a new connection.
   const [early, late] = [0, 3_600_000].map((timeMs) => {
     const head = { height: 1, timeMs, hash: "7c" };
     return activityText({ ...stuck, head, headSeenMs: 9_000_000 });
@@ -32,14 +32,14 @@ test("the line and the title say what the node does, never more", () => {
   assert.equal(early, activityText({ ...stuck, head: { height: 1, timeMs: 0, hash: "7c" } }));
 });
 
-test("while computing, the line names the job, and the rate stands beside it", () => {
+test("while computing, the line names the job, and the rate is beside it", () => {
   const activity = { state: "computing", sinceMs: 0, job: "a", unitsPerMinute: 1 } as const;
   const contribution = { state: "running", workers: 2, reason: null } as const;
   const state: State = { ...doing(activity), jobs: [job], contribution };
   assert.equal(activityText(state), "Computing iris");
   assert.equal(rateText(state), "1 unit a minute, on 2 of your cores");
   assert.equal(titleText(state), "iris: 1 units/min · Tequio");
-  // A batch is no job of the page: it has no name here.
+  // The page does not list batches, so a batch has no name here.
   assert.equal(activityText({ ...state, jobs: [] }), "Computing");
 });
 

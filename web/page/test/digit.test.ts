@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { DIGIT_SIDE, toDigit, type Point } from "../src/digit.js";
 
-const row = (digit: Float64Array, y: number) => [...digit.slice(y * DIGIT_SIDE, (y + 1) * DIGIT_SIDE)];
+const row = (digit: Float64Array, y: number) =>
+  Array.from(digit.slice(y * DIGIT_SIDE, (y + 1) * DIGIT_SIDE));
 const line = (...points: [number, number][]): Point[] => points.map(([x, y]) => ({ x, y }));
 
 test("an empty board is all zero", () => {
@@ -16,9 +17,12 @@ test("intensities are whole numbers from 0 to 16, as in the digits set", () => {
   assert.ok(Math.max(...digit) > 8);
 });
 
-test("place and size of the drawing do not matter, its shape does", () => {
+test("position and size of the drawing have no effect", () => {
   const seven: [number, number][] = [[0, 0], [1, 0], [0.4, 1]];
-  const at = (scale: number, dx: number, dy: number) => toDigit([line(...seven.map(([x, y]): [number, number] => [dx + x * scale, dy + y * scale]))]);
+  const at = (scale: number, dx: number, dy: number) => {
+    const moved = seven.map(([x, y]): [number, number] => [dx + x * scale, dy + y * scale]);
+    return toDigit([line(...moved)]);
+  };
   assert.deepEqual(at(0.25, 0.5, 0.125), at(0.5, 0.25, 0.375));
   assert.notDeepEqual(at(0.5, 0, 0), toDigit([line([0.1, 0.1], [0.1, 0.9])]));
 });
@@ -32,7 +36,7 @@ test("a one fills the height in the middle and is not widened", () => {
   }
 });
 
-test("a dot is a dot in the middle", () => {
+test("a dot becomes a dot in the middle", () => {
   const digit = toDigit([line([0.9, 0.1])]);
   assert.deepEqual(row(digit, 0), Array(8).fill(0));
   assert.ok(digit.reduce((sum, value) => sum + value, 0) > 4);

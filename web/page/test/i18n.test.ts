@@ -16,7 +16,7 @@ test("every message has the same values in both languages", () => {
   }
 });
 
-test("values are put in as they are, once", () => {
+test("values are inserted unchanged, and once", () => {
   chooseLanguage("en");
   assert.equal(t("activity.computing", { job: "iris" }), "Computing iris");
   assert.equal(t("log.line", { message: "{message} $& <b>" }), "{message} $& <b>");
@@ -45,7 +45,7 @@ test("Spanish formats as Mexico does, unless the browser names another country",
   chooseLanguage("en");
 });
 
-test("sizes are decimal, as data plans count, and shares are never rounded to all or nothing", () => {
+test("sizes are decimal, and shares are never rounded to all or nothing", () => {
   assert.equal(bytes(999), "999 B");
   assert.equal(bytes(999_600), "1 MB");
   assert.equal(bytes(3.64e9), "3.6 GB");

@@ -9,7 +9,7 @@ const rejected = (fields: Partial<Rejection>): TequioEvent => ({
   worker: "w",
   job: "a",
   round: 1,
-  lane: 2,
+  unit: 2,
   reason: "step 3 is computed wrongly",
   kind: "wrong",
   timeMs: 50,
@@ -19,15 +19,17 @@ const after = (events: TequioEvent[], nowMs = 100, state: State = initialState) 
   events.reduce((before, event) => reduce(before, event, nowMs), state);
 const tones = ({ log }: State) => log.map(({ key, tone, count }) => [key, tone, count]);
 
-test("only a proven falsehood is red; lateness accuses nobody", () => {
+test("only data proven to be false is red; a late result is plain", () => {
   assert.deepEqual(tones(after([rejected({ kind: "wrong" })])), [["log.rejected", "warn", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "late" })])), [["log.late", "plain", 1]]);
   assert.deepEqual(tones(after([rejected({ kind: "withheld" })])), [["log.withheld", "warn", 1]]);
   const { kind: _, ...unknown } = rejected({ kind: "wrong" }) as Rejection & { type: "rejected" };
   assert.deepEqual(tones(after([unknown])), [["log.refused", "plain", 1]]);
-  const lie = (what: string): TequioEvent => ({ type: "lie", peer: "p", what, detail: "d" });
-  assert.deepEqual(tones(after([lie("proof")])), [["log.lie", "bad", 1]]);
-  assert.deepEqual(tones(after([lie("encoding")])), [["log.lie", "warn", 1]]);
+  const invalid = (what: string): TequioEvent => {
+    return { type: "invalidData", peer: "p", what, detail: "d" };
+  };
+  assert.deepEqual(tones(after([invalid("proof")])), [["log.invalidData", "bad", 1]]);
+  assert.deepEqual(tones(after([invalid("encoding")])), [["log.invalidData", "warn", 1]]);
 });
 
 test("repeats are one line, with the times of the events and not of their arrival", () => {
@@ -37,7 +39,7 @@ test("repeats are one line, with the times of the events and not of their arriva
   assert.deepEqual([log[0]?.count, log[0]?.firstMs, log[0]?.lastMs], [3, 10, 30]);
 });
 
-test("a device with a wrong clock shows times on its own clock, and none in its future", () => {
+test("a device with a wrong clock shows times on its own clock, never in the future", () => {
   const ahead = { ...initialState, clockOffsetMs: 50 };
   assert.equal(after([rejected({ timeMs: 20 })], 100, ahead).log[0]?.lastMs, 70);
   assert.equal(after([rejected({ timeMs: 900 })]).log[0]?.lastMs, 100);
@@ -70,7 +72,7 @@ test("an outage of some minutes is a few lines", () => {
   assert.equal(back.log.at(-1)?.key, "log.online");
 });
 
-test("the log has an end, and long texts of others are cut", () => {
+test("the log is bounded, and long foreign texts are cut", () => {
   let lines: LogLine[] = [];
   for (let index = 0; index < LOG_LINES_MAX + 10; index += 1) {
     const subject = String(index);

@@ -6,7 +6,10 @@ import { defaultPreferences, parsePreferences } from "../src/preferences.js";
 test("stored preferences of a wrong type or size fall back to the default", () => {
   const parse = (stored: unknown) => parsePreferences(JSON.stringify(stored), defaultPreferences);
   assert.deepEqual(parse(null), defaultPreferences);
-  assert.deepEqual(parse({ workers: -1, dataCapPerDay: 7, pauseWhenHidden: "yes" }), defaultPreferences);
+  assert.deepEqual(
+    parse({ workers: -1, dataCapPerDay: 7, pauseWhenHidden: "yes" }),
+    defaultPreferences,
+  );
   const kept = { workers: 2, dataCapPerDay: 5e9, pauseWhenHidden: true, pauseOnMetered: false };
   assert.deepEqual(parse(kept), kept);
 });
@@ -21,7 +24,7 @@ test("an operator's name is cut, and only web addresses become links", () => {
   assert.equal(parse({ url: "https://ana.example" })?.url, "https://ana.example/");
 });
 
-test("an operator's file that never ends is read no further than it may be long", async () => {
+test("an operator's file that never ends is read up to its limit only", async () => {
   let chunks = 0;
   const endless = new ReadableStream<Uint8Array>({
     pull(controller) {

@@ -26,12 +26,12 @@ test("the running job is shown, then the newest finished one", () => {
   assert.equal(shown([]), null);
 });
 
-test("jobs are ordered by submission, whatever order the node lists them in", () => {
+test("jobs are ordered by submission, independent of the node's order", () => {
   const state = withJobs(initialState, [job("new", "final", 9), job("old", "final", 3)]);
   assert.deepEqual([state.jobs.map(({ id }) => id), state.job], [["old", "new"], "new"]);
 });
 
-test("the page follows the running job: a job that starts takes the place of an ended one", () => {
+test("the page follows the running job: a job that starts replaces an ended one", () => {
   let state = withJobs(initialState, [job("a", "running", 1)]);
   state = reduce(state, { type: "job", ...job("a", "final", 1) }, 0);
   assert.equal(state.job, "a", "an ended job stays until another runs");
@@ -51,17 +51,20 @@ test("a chosen job stays shown until the person follows the running one again", 
   assert.equal(followJob(jobs, null, "gone"), "b", "a choice that does not exist holds nothing");
 });
 
-test("the newest finished model answers while another job runs", () => {
+test("the page runs the newest finished model while another job runs", () => {
   const jobs = [job("a", "final", 1), job("b", "final", 2), job("c", "running", 3)];
   assert.equal(modelJob(jobs, "c")?.id, "b");
   assert.equal(modelJob(jobs, "a")?.id, "a");
   assert.equal(modelJob([job("c", "running")], "c"), null);
 });
 
-test("a share is by operations, and nobody's is nothing", () => {
+test("a share is by operations, and 0 without a contribution", () => {
   const members = [{ id: "a", units: 1, macs: 40 }, { id: "b", units: 9, macs: 60 }];
   assert.deepEqual([shareOf(members, "a"), shareOf(members, "c"), shareOf([], "a")], [0.4, 0, 0]);
-  assert.equal(shareOf([{ id: "a", units: 1, macs: 0 }, { id: "b", units: 3, macs: 0 }], "a"), 0.25);
+  assert.equal(
+    shareOf([{ id: "a", units: 1, macs: 0 }, { id: "b", units: 3, macs: 0 }], "a"),
+    0.25,
+  );
 });
 
 test("a job's event replaces that job only", () => {
@@ -71,23 +74,23 @@ test("a job's event replaces that job only", () => {
   assert.deepEqual(states, [["a", "final"], ["b", "running"]]);
 });
 
-test("units at work never go below zero, and only good ones count as computed", () => {
-  const unit = { unit: 1, job: "a", round: 1, lane: 1, kind: "compute" } as const;
+test("running units never go below zero, and only successful ones count as computed", () => {
+  const unit = { computeId: 1, job: "a", round: 1, unit: 1, kind: "compute" } as const;
   let state = reduce(initialState, { type: "unit", ...unit }, 0);
-  assert.equal(state.mine.busy, 1);
-  state = reduce(state, { type: "unitEnd", unit: 1, ok: false, elapsedMs: 1, reason: "paused" }, 0);
-  state = reduce(state, { type: "unitEnd", unit: 1, ok: true, elapsedMs: 1 }, 0);
-  assert.deepEqual(state.mine, { units: 0, macs: 0, busy: 0, computed: 1 });
+  assert.equal(state.ownWork.busy, 1);
+  state = reduce(state, { type: "unitEnd", computeId: 1, ok: false, elapsedMs: 1, reason: "paused" }, 0);
+  state = reduce(state, { type: "unitEnd", computeId: 1, ok: true, elapsedMs: 1 }, 0);
+  assert.deepEqual(state.ownWork, { units: 0, macs: 0, busy: 0, computed: 1 });
 });
 
-test("batches are worked on, but not shown", () => {
+test("batches are not shown", () => {
   const batch: Job = { ...job("batch", "running"), kind: "infer" };
   const state = withJobs(initialState, [job("a", "final"), batch]);
   assert.deepEqual([state.jobs.map(({ id }) => id), state.job], [["a"], "a"]);
   assert.deepEqual(reduce(state, { type: "job", ...batch }, 0).jobs.length, 1);
 });
 
-test("a new head ends the staleness, and its arrival is noted", () => {
+test("a new head ends the stale state, and its arrival time is kept", () => {
   let state = reduce(initialState, { type: "stale", headAgeMs: 40_000 }, 0);
   assert.equal(state.stale, true);
   state = reduce(state, { type: "head", height: 9, timeMs: 1, hash: "h", signers: 3 }, 7);

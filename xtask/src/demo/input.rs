@@ -1,7 +1,7 @@
-//! Enter on standard input, read beside everything else.
+//! Reads Enter from standard input in a thread of its own.
 //!
-//! Standard input may be a terminal, a pipe, a file or nothing at all. A terminal never ends: one
-//! in the background gives an error, and Ctrl-D an empty read, and both are followed by more.
+//! Standard input may be a terminal, a pipe, a file or nothing at all. A terminal never ends: in
+//! the background it gives an error, and Ctrl-D gives an empty read, and more input follows both.
 //! Everything else ends once.
 
 use std::{
@@ -13,11 +13,10 @@ use std::{
 use super::Event;
 use crate::unix;
 
-/// The least time between two keys: a pipe that never runs dry must not keep a processor busy.
+/// Least interval between two keys, so that an endless pipe does not keep a processor busy.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Sends an event for each line that arrives, until `send` is no longer heard or the input has
-/// ended.
+/// Sends an event for each line, until the receiver of `send` is gone or the input has ended.
 pub fn read_keys(send: impl FnMut(Event) -> bool + Send + 'static) {
     unix::fail_background_reads();
     let is_terminal = io::stdin().is_terminal();
@@ -26,7 +25,7 @@ pub fn read_keys(send: impl FnMut(Event) -> bool + Send + 'static) {
 
 fn read(mut input: impl BufRead, is_terminal: bool, mut send: impl FnMut(Event) -> bool) {
     loop {
-        // Whole buffers, so that a line without an end takes no memory.
+        // Reads whole buffers, so that a line without an end takes no memory.
         let (read, pressed) = match input.fill_buf() {
             Ok(bytes) => (bytes.len(), bytes.contains(&b'\n')),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

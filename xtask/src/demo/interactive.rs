@@ -1,4 +1,4 @@
-//! The demo at a person's pace: drives [`Session`] with what the processes and the person do, until
+//! The interactive demo: passes the events of the processes and the person to [`Session`], until
 //! Ctrl-C.
 
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::{
     outcome::Outcome,
     session::{Input, Output, Session},
 };
-use crate::{process::What, progress::say, workspace::Workspace};
+use crate::{process::ProcessReport, progress::print_line, workspace::Workspace};
 
 /// About a minute on two cores that two tabs and four validators share.
 const ROUNDS: u32 = 300;
@@ -28,7 +28,7 @@ pub fn run(
     loop {
         while let Some(output) = session.poll() {
             match output {
-                Output::Print(text) => say(&text),
+                Output::Print(text) => print_line(&text),
                 Output::Train(number) => {
                     let started = match network.running_validators().first() {
                         Some((node, _)) => {
@@ -49,24 +49,24 @@ pub fn run(
             Some(Event::Interrupted) => return Ok(()),
             Some(Event::Key) => Input::Key,
             Some(Event::KeysEnded) => Input::KeysEnded,
-            Some(Event::Process(Source::Job(_), What::Line(line))) => Input::Job(line),
-            Some(Event::Process(Source::Job(number), What::Ended)) => {
+            Some(Event::Process(Source::Job(_), ProcessReport::Line(line))) => Input::Job(line),
+            Some(Event::Process(Source::Job(number), ProcessReport::Ended)) => {
                 Input::JobEnded(job::ended(network, number).map_err(|error| format!("{error:#}")))
             }
-            Some(Event::Process(Source::Relay, What::Line(line))) => {
+            Some(Event::Process(Source::Relay, ProcessReport::Line(line))) => {
                 match line["browsers"].as_u64() {
                     Some(browsers) => Input::Browsers(browsers),
                     None => continue,
                 }
             }
-            Some(Event::Process(Source::Relay, What::Ended)) => {
+            Some(Event::Process(Source::Relay, ProcessReport::Ended)) => {
                 let mut relay = network.take(Source::Relay)?;
                 return Err(ended_early(&mut relay)).context("there is no page without the relay");
             }
-            Some(Event::Process(Source::Node(node), What::Ended)) => {
+            Some(Event::Process(Source::Node(node), ProcessReport::Ended)) => {
                 let mut validator = network.take(Source::Node(node))?;
-                say(&format!("  {:#}", ended_early(&mut validator)));
-                say(match network.running_validators().len() {
+                print_line(&format!("  {:#}", ended_early(&mut validator)));
+                print_line(match network.running_validators().len() {
                     left if left >= QUORUM => "  the others go on: nothing is lost",
                     _ => "  too few validators are left: no block becomes final any more",
                 });
@@ -78,13 +78,13 @@ pub fn run(
     }
 }
 
-/// What a person can do and see.
-pub fn introduce(network: &Network) {
+/// Prints what a person can do and see.
+pub fn print_introduction(network: &Network) {
     let victim = network
         .running_validators()
         .last()
         .map(|(node, pid)| format!("validator {node}: kill -9 {pid}"));
-    say(&format!(
+    print_line(&format!(
         "
   The page:  {}
 

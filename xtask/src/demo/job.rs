@@ -1,5 +1,5 @@
 //! The digits job: the command that submits and follows it, and the training of `--headless`, which
-//! is over when the model is committed and the tab has verified it.
+//! ends when the model is committed and the tab has verified it.
 
 use std::time::Instant;
 
@@ -13,18 +13,18 @@ use super::{
 };
 use crate::{
     cli::DemoOptions,
-    process::{What, describe},
-    progress::{Clock, say},
+    process::{ProcessReport, describe},
+    progress::{Clock, print_line},
     workspace::Workspace,
 };
 
 const DATA: &str = "tests/data/digits.csv.gz";
 /// The file has no header; its last column is the digit.
 const LABEL: [&str; 3] = ["--no-header", "--label", "-1"];
-/// One hidden layer: good for 97 % of the held-out digits.
+/// One hidden layer, enough for 97 % of the held-out digits.
 const LAYERS: &str = "64";
 
-/// Starts the process of one training, which ends with the job: `node` coordinates it.
+/// Starts the process of one training, which ends with the job. `node` coordinates the job.
 pub fn start(
     workspace: &Workspace,
     network: &mut Network,
@@ -34,7 +34,7 @@ pub fn start(
 ) -> Result<()> {
     let mut command =
         network.client(workspace, node, &["job", "train", "--layers", LAYERS, "--wait", "--json"]);
-    // Another seed, or each training would repeat the first.
+    // Another seed, because otherwise each training would repeat the first.
     command
         .args(LABEL)
         .args(["--seed", &(number - 1).to_string(), "--data"])
@@ -45,7 +45,7 @@ pub fn start(
     network.spawn("job", &mut command, Source::Job(number))
 }
 
-/// How the process of a training ended, when it has closed its output.
+/// Returns how the process of a training ended, once it has closed its output.
 pub fn ended(network: &mut Network, number: u32) -> Result<()> {
     let mut process = network.take(Source::Job(number))?;
     let status = process.wait()?;
@@ -53,7 +53,7 @@ pub fn ended(network: &mut Network, number: u32) -> Result<()> {
         return Ok(());
     }
     let log = std::fs::read_to_string(process.log()).unwrap_or_default();
-    // The program's own last word says more than its exit code.
+    // The program's last message is more informative than its exit code.
     let reason = log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with('{'));
     Err(anyhow!(
         "{}",
@@ -61,7 +61,7 @@ pub fn ended(network: &mut Network, number: u32) -> Result<()> {
     ))
 }
 
-/// Trains once beside a tab, and says what came of it.
+/// Runs one training with a tab, and returns its outcome.
 pub fn train_with_tab(
     options: &DemoOptions,
     workspace: &Workspace,
@@ -70,19 +70,19 @@ pub fn train_with_tab(
 ) -> Result<Outcome> {
     const NUMBER: u32 = 1;
     start(workspace, network, NUMBER, 1, options.rounds)?;
-    let mut following = Following { began: Instant::now(), record: None, verified: None };
+    let mut following = JobFollower { began: Instant::now(), record: None, verified: None };
     while following.record.is_none() || following.verified.is_none() {
         match network.next(deadline, "the job")? {
-            (Source::Job(_), What::Line(line)) => following.on_job_line(line),
-            (Source::Tab, What::Line(line)) => following.on_tab_line(line),
-            (Source::Job(number), What::Ended) => {
+            (Source::Job(_), ProcessReport::Line(line)) => following.on_job_line(line),
+            (Source::Tab, ProcessReport::Line(line)) => following.on_tab_line(line),
+            (Source::Job(number), ProcessReport::Ended) => {
                 let mut process = network.take(Source::Job(number))?;
                 if following.record.is_none() || !process.wait()?.success() {
                     return Err(ended_early(&mut process));
                 }
             }
-            // A tab that dies is a failure at any time; one that has verified the model may end.
-            (Source::Tab, What::Ended) => {
+            // A tab that dies is a failure at any time. A tab that has verified the model may end.
+            (Source::Tab, ProcessReport::Ended) => {
                 let mut process = network.take(Source::Tab)?;
                 if following.verified.is_none() || !process.wait()?.success() {
                     return Err(ended_early(&mut process));
@@ -94,19 +94,19 @@ pub fn train_with_tab(
     following.outcome(&network.validators)
 }
 
-/// What the processes have reported so far.
-struct Following {
+/// The reports of the processes so far.
+struct JobFollower {
     began: Instant,
     record: Option<Value>,
     verified: Option<Value>,
 }
 
-impl Following {
+impl JobFollower {
     fn on_job_line(&mut self, line: Value) {
         match line["event"].as_str() {
             Some("round") => {
                 let accuracy = line["accuracy"].as_f64().unwrap_or_default();
-                self.say(&format!(
+                self.print_line(&format!(
                     "round {} of {}: {:.1} %",
                     line["round"],
                     line["rounds"],
@@ -114,7 +114,7 @@ impl Following {
                 ));
             }
             Some("final") => {
-                self.say("the model is committed");
+                self.print_line("the model is committed");
                 self.record = Some(line);
             }
             _ => {}
@@ -123,14 +123,14 @@ impl Following {
 
     fn on_tab_line(&mut self, line: Value) {
         if line["event"] == "verified" {
-            self.say("the tab has read the model back and verified it");
+            self.print_line("the tab has read the model back and verified it");
             self.verified = Some(line);
         }
     }
 
-    /// One line of progress with the time since the job began.
-    fn say(&self, text: &str) {
-        say(&format!("  {:>6}  {text}", Clock(self.began.elapsed()).to_string()));
+    /// Prints one line of progress with the time since the job began.
+    fn print_line(&self, text: &str) {
+        print_line(&format!("  {:>6}  {text}", Clock(self.began.elapsed()).to_string()));
     }
 
     fn outcome(self, validators: &[String]) -> Result<Outcome> {

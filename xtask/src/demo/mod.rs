@@ -1,11 +1,11 @@
 //! `cargo xtask demo`: from a clean clone to a model that a browser has verified.
 //!
 //! Everything in it is real: one relay and four validators, each a process with its own keys, store
-//! and sockets on loopback, started from a genesis that `tequio init` made; jobs that
-//! `tequio job train` submits; and with `--headless` a Chromium that does what a person would do on
-//! the page. This module only starts, watches and ends them.
+//! and sockets on loopback, started from a genesis of `tequio init`; jobs that `tequio job train`
+//! submits; and with `--headless` a Chromium that acts on the page as a person would. This module
+//! only starts, watches and ends them.
 //!
-//! Without `--headless` the demo stays until it is interrupted, whatever standard input and output
+//! Without `--headless` the demo runs until it is interrupted, whatever standard input and output
 //! are.
 
 mod input;
@@ -31,21 +31,21 @@ use crate::{
     cli::DemoOptions,
     node_modules::{self, npm},
     preflight::{self, Environment, Need, WASM_TARGET},
-    process::{self as children, Process, What},
-    progress::{Steps, run as run_command, say},
+    process::{self as children, Process, ProcessReport},
+    progress::{Steps, print_line, run as run_command},
     wasm,
     workspace::Workspace,
 };
 use network::Network;
 
-/// The page's port where nobody else has it.
+/// The usual port of the page, if it is free.
 const PORT: u16 = 8080;
-/// The relay and the validators must say that they are ready within this.
+/// Time for the relay and the validators to report that they are ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// The job takes a minute or two on two cores; past this something hangs.
+/// The job takes a minute or two on two cores. If it takes longer than this, something hangs.
 const JOB_WITHIN: Duration = Duration::from_secs(15 * 60);
 
-/// The processes of the demo, as the sources of reports. Each training is a process of its own.
+/// The sources of reports: the processes of the demo. Each training is a process of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Node(usize),
@@ -54,10 +54,10 @@ enum Source {
     Tab,
 }
 
-/// What happens while the demo runs.
+/// An event of the demo.
 #[derive(Debug)]
 enum Event {
-    Process(Source, What),
+    Process(Source, ProcessReport),
     /// Enter was pressed.
     Key,
     /// Standard input has ended.
@@ -72,7 +72,7 @@ pub fn run(options: &DemoOptions) -> Result<()> {
     let building = if options.built { 0 } else { 4 };
     let mut steps = Steps::new(building + if options.headless { 3 } else { 1 });
     let environment = if options.built {
-        preflight::look(&workspace)
+        preflight::inspect(&workspace)
     } else {
         let environment =
             steps.run("what this machine lacks", || preflight::run(&workspace, &needs(options)))?;
@@ -111,13 +111,13 @@ fn build(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
         wasm::build(workspace)
     })?;
     steps.run("the npm package and the page", || run_command(npm(&web).args(["run", "build"])))?;
-    // All programs at once, so that the demo and the tests share every compiled dependency.
+    // Builds all programs at once, so that the demo and the tests share every compiled dependency.
     steps.run("the node and the relay", || {
         run_command(workspace.cargo().args(["build", "--locked", "--workspace", "--bins"]))
     })
 }
 
-/// The running part: network, tab and trainings.
+/// Runs the network, the tab and the trainings.
 fn train(
     options: &DemoOptions,
     workspace: &Workspace,
@@ -139,12 +139,12 @@ fn train(
             job::train_with_tab(options, workspace, &mut network, Instant::now() + JOB_WITHIN)
         })?;
         outcome.seconds = began.elapsed().as_secs_f64();
-        say(&outcome.summary());
+        print_line(&outcome.summary());
         if options.json {
             outcome.print_json();
         }
     } else {
-        interactive::introduce(&network);
+        interactive::print_introduction(&network);
         show(&network.page_url);
         network.read_keys();
         interactive::run(options.rounds, workspace, &mut network, |outcome| {
@@ -152,13 +152,13 @@ fn train(
                 outcome.print_json();
             }
         })?;
-        say("\nending the network");
+        print_line("\nending the network");
     }
     network.end();
     Ok(())
 }
 
-/// The port that was asked for, else the usual one if nobody listens there, else any.
+/// Returns the requested port, else the usual one if it is free, else any.
 fn port(options: &DemoOptions) -> u16 {
     let usual_is_free = || TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).is_ok();
     match options.port {
@@ -168,7 +168,7 @@ fn port(options: &DemoOptions) -> u16 {
     }
 }
 
-/// Opens the page where there is a desktop to open it on; the address has been printed anyway.
+/// Opens the page if there is a desktop. The address has been printed anyway.
 fn show(url: &str) {
     let desktop =
         ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
@@ -186,7 +186,7 @@ fn show(url: &str) {
         .spawn();
 }
 
-/// Where keys, stores and logs of this demo lie.
+/// The folder with the keys, stores and logs of this demo.
 struct Folder {
     path: PathBuf,
     kept: bool,
@@ -214,25 +214,25 @@ impl Folder {
 
     fn remove_unless_kept(&self) {
         if self.kept {
-            say(&format!("kept: {}", self.path.display()));
+            print_line(&format!("kept: {}", self.path.display()));
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
-            say(&format!("cannot remove {}: {error}", self.path.display()));
+            print_line(&format!("cannot remove {}: {error}", self.path.display()));
         }
     }
 
     fn name_logs(&self) {
-        say("\nwhat each process printed:");
+        print_line("\nwhat each process printed:");
         let logs = fs::read_dir(self.path.join("logs")).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = logs.map(|entry| entry.path()).collect();
         paths.sort();
-        paths.iter().for_each(|path| say(&format!("  {}", path.display())));
+        paths.iter().for_each(|path| print_line(&format!("  {}", path.display())));
     }
 }
 
-/// The error for a process that ended while it was needed: how it ended and the last lines that it
-/// printed.
+/// Returns the error for a process that ended while it was needed: how it ended, and the last lines
+/// that it printed.
 fn ended_early(process: &mut Process) -> anyhow::Error {
-    /// Enough to see an error and what led to it.
+    /// Enough lines to show an error and its cause.
     const LINES: usize = 12;
     let how = process.wait().map_or_else(|error| format!("{error:#}"), crate::process::describe);
     let log = fs::read_to_string(process.log()).unwrap_or_default();
@@ -241,7 +241,7 @@ fn ended_early(process: &mut Process) -> anyhow::Error {
     anyhow::anyhow!("{} {how}; it printed last:\n    {tail}", process.name())
 }
 
-/// How long is left, for errors that say what was waited for.
+/// Returns the remaining time. At the deadline it fails with an error that names what is missing.
 fn left(deadline: Instant, what: &str) -> Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {

@@ -1,5 +1,5 @@
-//! The network of the demo: `tequio init` makes a genesis for four validators, each runs as its own
-//! process, and one relay lets browsers in and serves the page. All of it listens on loopback.
+//! The network of the demo: `tequio init` makes a genesis for four validators, each validator runs
+//! as its own process, and one relay serves browsers and the page. All of it listens on loopback.
 
 use std::{
     ffi::OsStr,
@@ -14,30 +14,30 @@ use serde_json::Value;
 
 use super::{Event, Source, ended_early, input, left};
 use crate::{
-    process::{self, Process, What, end_all},
+    process::{self, Process, ProcessReport, end_all},
     progress,
     workspace::Workspace,
 };
 
-/// Four is the least number that survives one faulty member.
+/// Four validators are the smallest committee that tolerates one faulty member.
 const VALIDATORS: usize = 4;
-/// So many of them make blocks final.
+/// Validators that must agree to make a block final.
 pub const QUORUM: usize = 3;
-/// The keys of the demo are made for it and thrown away with it.
+/// The demo's keys exist only for the demo.
 const PASSPHRASE: &str = "demo";
 
-/// Where the relay of the demo listens: browsers by WebRTC and WebSocket, nodes by TCP; the system
-/// chooses the ports.
+/// The relay's addresses: WebRTC and WebSocket for browsers, TCP for nodes; the system chooses the
+/// ports.
 const RELAY_LISTENS: [&str; 3] =
     ["/ip4/127.0.0.1/udp/0/webrtc-direct", "/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/tcp/0"];
 
-/// The running network. Dropping it ends every process.
+/// A running network. Dropping it ends every process.
 pub struct Network {
     /// The page, with the checkpoint's hash in its fragment.
     pub page_url: String,
-    /// The validators' identities: whoever else contributes is a browser.
+    /// The validators' identities; any other contributor is a browser.
     pub validators: Vec<String>,
-    /// What the processes print, and what the person does, in the order in which it arrives.
+    /// Reports of the processes and inputs of the person, in order of arrival.
     events: Receiver<Event>,
     sender: Sender<Event>,
     processes: Vec<(Source, Process)>,
@@ -45,7 +45,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes the genesis and starts everything; comes back when all have said that they are ready.
+    /// Makes the genesis and starts everything; returns when all processes are ready.
     pub fn start(
         workspace: &Workspace,
         folder: &Path,
@@ -53,8 +53,8 @@ impl Network {
         deadline: Instant,
     ) -> Result<Self> {
         let (sender, events) = mpsc::channel();
-        // First of all: from here on an interruption leaves neither a process nor the folder
-        // behind.
+        // First of all, so that from here on an interruption leaves neither a process nor the
+        // folder behind.
         let interrupts = sender.clone();
         process::on_interrupt(move || drop(interrupts.send(Event::Interrupted)));
         let tequio = workspace.binary("tequio");
@@ -76,8 +76,8 @@ impl Network {
             processes: Vec::new(),
             folder: folder.to_path_buf(),
         };
-        // The relay first: the validators then reserve circuits on it, through which browsers reach
-        // them.
+        // The relay starts first, because the validators reserve circuits on it, through which
+        // browsers reach them.
         let mut relay = with_passphrase(workspace.binary("tequio-relay"));
         relay
             .args(["--json", "--http", &format!("127.0.0.1:{port}"), "--data"])
@@ -113,7 +113,7 @@ impl Network {
         Ok(network)
     }
 
-    /// A `tequio` command that speaks to one of the validators as its operator.
+    /// Returns a `tequio` command that contacts one of the validators as its operator.
     pub fn client(&self, workspace: &Workspace, node: usize, arguments: &[&str]) -> Command {
         let mut command = with_passphrase(workspace.binary("tequio"));
         command
@@ -123,9 +123,9 @@ impl Network {
         command
     }
 
-    /// Starts one more process beside the network, its reports among the others.
+    /// Starts one more process beside the network; its reports join the others.
     pub fn spawn(&mut self, name: &str, command: &mut Command, source: Source) -> Result<()> {
-        // A second job or tab writes a log of its own.
+        // A second job or tab writes its own log.
         let mut log = self.folder.join("logs").join(format!("{name}.log"));
         for number in 2.. {
             if !log.exists() {
@@ -135,26 +135,26 @@ impl Network {
         }
         let sender = self.sender();
         let process = Process::spawn(name, command, &log, move |what| {
-            // If nobody listens any more, the output is still read, so that the process does not
-            // block on a full pipe.
+            // Without a receiver the output is still read, so that the process does not block on a
+            // full pipe.
             let _ = sender.send(Event::Process(source, what));
         })?;
         self.processes.push((source, process));
         Ok(())
     }
 
-    /// Sends events as the processes and the person do.
+    /// Returns the sender of the events.
     pub fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
-    /// Reads Enter from standard input from now on.
+    /// Starts to read Enter from standard input.
     pub fn read_keys(&self) {
         let sender = self.sender();
         input::read_keys(move |event| sender.send(event).is_ok());
     }
 
-    /// The next event, or `None` at the deadline.
+    /// Returns the next event, or `None` at the deadline.
     pub fn event(&self, deadline: Option<Instant>) -> Result<Option<Event>> {
         let Some(deadline) = deadline else {
             return Ok(Some(self.events.recv().context("no process is left to report")?));
@@ -166,15 +166,18 @@ impl Network {
         }
     }
 
-    /// The next report of a process. A relay or validator that ends is an error here, for nothing
-    /// can go on without it, and so is an interruption.
-    pub fn next(&mut self, deadline: Instant, what: &str) -> Result<(Source, What)> {
+    /// Returns the next report of a process. The end of a relay or validator is an error, because
+    /// the demo needs them all; so is an interruption.
+    pub fn next(&mut self, deadline: Instant, what: &str) -> Result<(Source, ProcessReport)> {
         loop {
             left(deadline, what)?;
             match self.event(Some(deadline))? {
                 None => bail!("{what} took too long"),
                 Some(Event::Interrupted) => bail!("interrupted"),
-                Some(Event::Process(source @ (Source::Node(_) | Source::Relay), What::Ended)) => {
+                Some(Event::Process(
+                    source @ (Source::Node(_) | Source::Relay),
+                    ProcessReport::Ended,
+                )) => {
                     return Err(ended_early(&mut self.take(source)?));
                 }
                 Some(Event::Process(source, what)) => return Ok((source, what)),
@@ -183,7 +186,7 @@ impl Network {
         }
     }
 
-    /// The validators that run, with their process ids.
+    /// Returns the running validators, with their process ids.
     pub fn running_validators(&self) -> Vec<(usize, u32)> {
         let node = |(source, process): &(Source, Process)| match source {
             Source::Node(node) => Some((*node, process.id())),
@@ -192,12 +195,12 @@ impl Network {
         self.processes.iter().filter_map(node).collect()
     }
 
-    /// Where every process logs.
+    /// Returns the folder of all logs.
     pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
 
-    /// Hands over a process that has ended, to be waited for.
+    /// Removes a process that has ended, so that the caller can wait for it.
     pub fn take(&mut self, source: Source) -> Result<Process> {
         let position = self.processes.iter().position(|(other, _)| *other == source);
         let position = position.with_context(|| format!("{source:?} was not started"))?;
@@ -217,7 +220,7 @@ impl Network {
         loop {
             let (_, what) = self.next(deadline, "the start of the network")?;
             match what {
-                What::Line(line) if line["event"] == "ready" => return Ok(line),
+                ProcessReport::Line(line) if line["event"] == "ready" => return Ok(line),
                 _ => {}
             }
         }
@@ -236,13 +239,13 @@ fn with_passphrase(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A text field that a program's line must have.
+/// Returns a text field that a program's line must have.
 pub fn text(line: &Value, field: &str) -> Result<String> {
     let value = line[field].as_str().with_context(|| format!("no {field} in {line}"))?;
     Ok(value.to_owned())
 }
 
-/// One field of each validator that `tequio init` made.
+/// Returns one field of each validator that `tequio init` made.
 fn names(made: &Value, field: &str) -> Result<Vec<String>> {
     let nodes = made["nodes"].as_array().with_context(|| format!("no nodes in {made}"))?;
     nodes.iter().map(|node| text(node, field)).collect()

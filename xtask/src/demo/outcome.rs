@@ -1,4 +1,4 @@
-//! What a training came to: the object that `--json` prints, and a sentence for people.
+//! The outcome of a training: the object that `--json` prints, and a sentence for people.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::network::text;
 
-/// The result of one training. A unit is one lane of one round.
+/// The result of one training, in work units.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Share of the held-out fifth that the model classifies rightly, 0 to 1.
+    /// Share of the held-out fifth that the model classifies correctly, 0 to 1.
     accuracy: f64,
     units: u64,
     units_browser: u64,
@@ -25,8 +25,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Reads the line that `tequio job train --wait --json` ends with. A contributor that is no
-    /// validator is a browser.
+    /// Reads the last line of `tequio job train --wait --json`. A contributor that is no validator
+    /// is a browser.
     pub fn from_record(record: &Value, validators: &[String]) -> Result<Self> {
         let number =
             |field: &str| record[field].as_u64().with_context(|| format!("no {field} in {record}"));
@@ -51,7 +51,7 @@ impl Outcome {
         })
     }
 
-    /// Takes note of the tab's own reading, which must be of the same model.
+    /// Records the tab's result, which must be about the same model.
     pub fn verified_by_tab(&mut self, model_cid: &str, path: String) -> Result<()> {
         if model_cid != self.model_cid {
             bail!("the tab verified {model_cid}, and the network committed {}", self.model_cid);
@@ -61,19 +61,18 @@ impl Outcome {
         Ok(())
     }
 
-    /// Whether a browser has worked for this model.
+    /// Returns whether a browser has worked on this model.
     pub fn with_browsers(&self) -> bool {
         self.units_browser > 0
     }
 
-    /// Prints the object, for a program that asked for it. A reader that has gone away is no reason
-    /// to end.
+    /// Prints the object, for a program that requested it. A closed output is not an error.
     pub fn print_json(&self) {
         let mut out = io::stdout().lock();
         let _ = writeln!(out, "{}", self.json()).and_then(|()| out.flush());
     }
 
-    /// The result for a person.
+    /// Formats the result for a person.
     pub fn summary(&self) -> String {
         format!(
             "trained to {:.1} % in {} units ({} by browsers, {} checked, {} rejected); model {} is final at height {}",

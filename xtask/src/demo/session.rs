@@ -1,5 +1,5 @@
-//! What the demo does while a person watches, as a state machine without processes and without a
-//! clock of its own: events go in, lines for the person and trainings to start come out.
+//! The interactive demo as a state machine without processes and without a clock: its inputs are
+//! events, its outputs are lines for the person and trainings to start.
 //!
 //! | state | ends with |
 //! |---|---|
@@ -7,9 +7,9 @@
 //! | `Training` | the end of the job's process, whether it has failed or not: `Idle` |
 //! | `Idle` | Enter: `Training`. A new tab, if no browser took part yet or keys ended: `Waiting` |
 //!
-//! A tab counts from when it opens the page; its person then reads before pressing the button.
+//! A tab counts from the opening of the page; its person then reads before pressing the button.
 //!
-//! It never ends by itself: only the person ends the demo.
+//! The session never ends by itself: only the person ends the demo.
 
 use std::{
     collections::VecDeque,
@@ -33,15 +33,15 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// Inputs of the [`Session`].
 #[derive(Debug)]
 pub enum Input {
-    /// So many browsers are connected to the relay.
+    /// This many browsers are connected to the relay.
     Browsers(u64),
-    /// Enter.
+    /// Enter was pressed.
     Key,
-    /// Enter cannot be pressed any more.
+    /// Standard input has ended, so Enter cannot be pressed again.
     KeysEnded,
     /// A line of the running job.
     Job(Value),
-    /// The running job's process has ended; why, if that was a failure.
+    /// The running job's process has ended, with the reason if it failed.
     JobEnded(Result<(), String>),
     /// The deadline has passed.
     Tick,
@@ -78,7 +78,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Waits for the first tab from now on.
+    /// Creates a session that waits for the first tab.
     pub fn new(now: Instant, validators: Vec<String>) -> Self {
         let mut session = Self {
             state: State::Waiting { until: now + COUNTDOWN, has_tab: false },
@@ -93,7 +93,7 @@ impl Session {
         session
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Browsers(browsers) => self.on_browsers(now, browsers),
@@ -110,12 +110,12 @@ impl Session {
         }
     }
 
-    /// The next thing to do.
+    /// Returns the next output.
     pub fn poll(&mut self) -> Option<Output> {
         self.outbox.pop_front()
     }
 
-    /// When to send [`Input::Tick`].
+    /// Returns the time at which to send [`Input::Tick`].
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let State::Waiting { until, .. } = self.state else { return None };
         let next =
@@ -257,8 +257,8 @@ mod tests {
             Self { session, start, printed: String::new() }
         }
 
-        /// Handles one input some seconds after the start; the trainings that it starts and the
-        /// models that it reports.
+        /// Handles one input some seconds after the start. Returns the trainings that it starts and
+        /// the number of models that it reports.
         fn at(&mut self, second: u64, input: Input) -> (Vec<u32>, usize) {
             self.session.handle(self.start + Duration::from_secs(second), input);
             self.printed.clear();
@@ -273,7 +273,7 @@ mod tests {
             (begun, trained)
         }
 
-        /// A training from its beginning to its end, with a browser's units or without.
+        /// Runs a training from start to end, with a browser's units or without.
         fn finish(&mut self, second: u64, browser_units: u64) -> (Vec<u32>, usize) {
             let record = json!({
                 "event": "final", "accuracy": 0.97, "units": 8, "checked": 8, "rejected": 0, "height": 9,
@@ -351,7 +351,7 @@ mod tests {
         }
     }
 
-    /// The job's last line and the end of its process come apart, in this order; what ended is of
+    /// The job's last line and the end of its process arrive separately, in this order; both are of
     /// the same training.
     #[test]
     fn a_training_is_over_when_its_process_is() {

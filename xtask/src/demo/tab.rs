@@ -1,5 +1,5 @@
 //! The tab of `--headless`: `tests/browser/demo.mjs` drives a real Chromium as a person would, and
-//! says in lines of JSON what the page shows.
+//! reports what the page shows in lines of JSON.
 //!
 //! It prints `{"event":"joined","node":ID,"path":…}` once the page is in the network and computes,
 //! any number of other events, and
@@ -12,9 +12,9 @@ use std::{path::Path, process::Command, time::Instant};
 use anyhow::Result;
 
 use super::{Source, ended_early, network::Network};
-use crate::{process::What, workspace::Workspace};
+use crate::{process::ProcessReport, workspace::Workspace};
 
-/// Opens the page and joins; comes back when the tab computes.
+/// Opens the page and joins; returns when the tab computes.
 pub fn join(
     workspace: &Workspace,
     chromium: &Path,
@@ -30,10 +30,12 @@ pub fn join(
     network.spawn("tab", &mut command, Source::Tab)?;
     loop {
         match network.next(deadline, "the tab's joining")? {
-            (Source::Tab, What::Line(line)) if line["event"] == "joined" => {
+            (Source::Tab, ProcessReport::Line(line)) if line["event"] == "joined" => {
                 return Ok(());
             }
-            (Source::Tab, What::Ended) => return Err(ended_early(&mut network.take(Source::Tab)?)),
+            (Source::Tab, ProcessReport::Ended) => {
+                return Err(ended_early(&mut network.take(Source::Tab)?));
+            }
             _ => {}
         }
     }

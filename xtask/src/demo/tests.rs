@@ -1,5 +1,5 @@
-//! The orchestration against scripts that print what the real programs print: what starts, what is
-//! waited for, and that whatever dies is named and everything else is ended.
+//! Tests the orchestration with scripts that print the output of the real programs: which programs
+//! start, what the demo waits for, and that a program that dies is named and all others are ended.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -19,7 +19,7 @@ const TAB: &str = r#"
 console.log(JSON.stringify({ event: "joined", node: "tab", path: "webrtc" }));
 setTimeout(() => console.log(JSON.stringify({ event: "verified", model_cid: "bafy", path: "webrtc" })), 50);"#;
 
-/// A repository and target folder in which scripts stand for the programs.
+/// A repository and target folder in which scripts replace the programs.
 struct Stage {
     folder: PathBuf,
     workspace: Workspace,
@@ -76,7 +76,7 @@ fn a_whole_demo_ends_with_what_the_tab_verified() {
     );
 }
 
-/// Each training is a process of its own: the end of one is never taken for the end of the next.
+/// Each training is a process of its own: the end of one never counts as the end of the next.
 #[test]
 fn one_training_follows_the_other_until_the_person_ends_it() {
     let stage = Stage::set("again", NODE, RELAY, TAB);
@@ -130,7 +130,7 @@ fn the_page_carries_the_checkpoint() {
 }
 
 #[test]
-fn a_validator_that_dies_is_named_with_its_last_words() {
+fn a_validator_that_dies_is_named_with_its_last_output() {
     let dying = r#"[ "$1" = init ] && echo '{"checkpoint_hash":"x","nodes":[{"node":"x","peer_id":"X"}]}' && exit; echo 'the disk is full' >&2; exit 7"#;
     let error = error_of(Stage::set("node", dying, RELAY, TAB).start());
     assert!(

@@ -1,5 +1,5 @@
-//! The judgement: from what was seen on a machine to what it lacks and what mends it. Pure, so
-//! every kind of machine can be tested on one.
+//! Assesses the facts of a machine: what is missing, and the remedy. Pure, so that tests cover
+//! every kind of machine.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
@@ -7,14 +7,14 @@ use super::{BARE_TARGET, WASM_TARGET};
 
 /// The oldest Node.js that the page's bundler runs on.
 const NODE_VERSION_MIN: Version = Version { major: 20, minor: 19 };
-/// The oldest Rust, as the workspace's manifest says it.
+/// The oldest Rust, from the workspace's manifest.
 const RUST_VERSION_MIN: &str = env!("CARGO_PKG_RUST_VERSION");
-/// What a build from nothing fills.
+/// Disk space of a full build.
 const FREE_BYTES_MIN: u64 = 10_000_000_000;
-/// What a build needs that finds most of itself already there.
+/// Disk space of a build on top of an earlier one.
 const FREE_BYTES_MIN_WHEN_BUILT: u64 = 2_000_000_000;
 
-/// Something that a command cannot do without.
+/// A requirement of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
     Rust,
@@ -27,7 +27,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Everything that any command needs.
+    /// All requirements of any command.
     pub fn all() -> [Self; 8] {
         [
             Self::Rust,
@@ -42,7 +42,7 @@ impl Need {
     }
 }
 
-/// What was seen on the machine.
+/// Facts about a machine.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub system: System,
@@ -54,13 +54,13 @@ pub struct Environment {
     pub npm: bool,
     pub c_compiler: bool,
     pub chromium: Option<PathBuf>,
-    /// Free space where the target folder is or will be; unknown where the system does not say.
+    /// Free space at the target folder, unless the system cannot report it.
     pub free_bytes: Option<u64>,
     /// Whether the target folder holds an earlier build.
     pub built: bool,
 }
 
-/// The family of the operating system, as far as its package manager tells it apart.
+/// The family of the operating system, distinguished by its package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum System {
     Debian,
@@ -73,7 +73,7 @@ pub enum System {
     Other,
 }
 
-/// The first two numbers of a version, which is all that is compared.
+/// The first two numbers of a version; only these are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     pub major: u32,
@@ -98,38 +98,38 @@ impl fmt::Display for Version {
     }
 }
 
-/// One thing that is missing.
+/// A missing requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     pub what: String,
-    pub mend: Mend,
+    pub remedy: Remedy,
 }
 
-/// How it comes onto the machine.
+/// The way to install a missing requirement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub enum Remedy {
     /// A target of the toolchain, added by rustup.
     RustTarget(&'static str),
     /// Debian packages, installed as root.
     Packages(&'static [&'static str]),
-    /// Not ours to do: the command or the page that a person needs.
-    Tell(String),
+    /// Not installed automatically: the command or the page for a person.
+    Manual(String),
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: ", self.what)?;
-        match &self.mend {
-            Mend::RustTarget(target) => write!(formatter, "rustup target add {target}"),
-            Mend::Packages(packages) => {
+        match &self.remedy {
+            Remedy::RustTarget(target) => write!(formatter, "rustup target add {target}"),
+            Remedy::Packages(packages) => {
                 write!(formatter, "apt-get install -y {}", packages.join(" "))
             }
-            Mend::Tell(command) => write!(formatter, "{command}"),
+            Remedy::Manual(command) => write!(formatter, "{command}"),
         }
     }
 }
 
-/// Everything of `needs` that the machine lacks, in their order.
+/// Returns the requirements in `needs` that the machine does not meet, in their order.
 pub fn assess(environment: &Environment, needs: &[Need]) -> Vec<Missing> {
     needs.iter().filter_map(|need| check(environment, *need)).collect()
 }
@@ -141,16 +141,16 @@ fn check(environment: &Environment, need: Need) -> Option<Missing> {
         Need::Node => node(environment),
         Need::Npm => (!environment.npm).then(|| Missing {
             what: "npm".into(),
-            mend: Mend::Tell("it comes with Node.js from https://nodejs.org/en/download".into()),
+            remedy: Remedy::Manual("it comes with Node.js from https://nodejs.org/en/download".into()),
         }),
         Need::CCompiler => (!environment.c_compiler).then(|| Missing {
             what: "a C compiler (some cryptographic crates build C)".into(),
-            mend: package(environment, &["gcc", "libc6-dev"]),
+            remedy: package(environment, &["gcc", "libc6-dev"]),
         }),
         Need::Chromium => environment.chromium.is_none().then(|| Missing {
             what: "Chromium (the browser tests and `demo --headless` drive a real one; TEQUIO_CHROMIUM may name it)"
                 .into(),
-            mend: package(environment, &["chromium"]),
+            remedy: package(environment, &["chromium"]),
         }),
         Need::Disk => disk(environment),
     }
@@ -168,7 +168,7 @@ fn rust(environment: &Environment) -> Option<Missing> {
     } else {
         "install it from https://rustup.rs"
     };
-    Some(Missing { what, mend: Mend::Tell(command.into()) })
+    Some(Missing { what, remedy: Remedy::Manual(command.into()) })
 }
 
 fn rust_target(environment: &Environment, target: &'static str) -> Option<Missing> {
@@ -176,13 +176,13 @@ fn rust_target(environment: &Environment, target: &'static str) -> Option<Missin
         return None;
     }
     let mend = if environment.rustup {
-        Mend::RustTarget(target)
+        Remedy::RustTarget(target)
     } else {
-        Mend::Tell(format!(
+        Remedy::Manual(format!(
             "this Rust is not rustup's; install its standard library for {target}, or rustup"
         ))
     };
-    Some(Missing { what: format!("Rust's standard library for {target}"), mend })
+    Some(Missing { what: format!("Rust's standard library for {target}"), remedy: mend })
 }
 
 fn node(environment: &Environment) -> Option<Missing> {
@@ -193,7 +193,7 @@ fn node(environment: &Environment) -> Option<Missing> {
     };
     Some(Missing {
         what,
-        mend: Mend::Tell("install it from https://nodejs.org/en/download".into()),
+        remedy: Remedy::Manual("install it from https://nodejs.org/en/download".into()),
     })
 }
 
@@ -206,16 +206,18 @@ fn disk(environment: &Environment) -> Option<Missing> {
             least / 1_000_000_000,
             free as f64 / 1e9
         ),
-        mend: Mend::Tell("free some, or set CARGO_TARGET_DIR to a folder on another disk".into()),
+        remedy: Remedy::Manual(
+            "free some, or set CARGO_TARGET_DIR to a folder on another disk".into(),
+        ),
     })
 }
 
-/// The way to Debian's packages on this system: ours as root on Debian, else a command in the
-/// system's own words.
-fn package(environment: &Environment, packages: &'static [&'static str]) -> Mend {
+/// Returns the remedy for missing Debian packages: installed by us as root on Debian, else a
+/// command of the system's package manager.
+fn package(environment: &Environment, packages: &'static [&'static str]) -> Remedy {
     let chromium = packages == ["chromium"];
     let command = match environment.system {
-        System::Debian if environment.root => return Mend::Packages(packages),
+        System::Debian if environment.root => return Remedy::Packages(packages),
         System::Debian => format!("sudo apt-get install -y {}", packages.join(" ")),
         // Ubuntu's own package is an empty shell around the snap.
         System::Ubuntu if chromium => "sudo snap install chromium".into(),
@@ -234,7 +236,7 @@ fn package(environment: &Environment, packages: &'static [&'static str]) -> Mend
             format!("install {} with your system's package manager", packages.join(" and "))
         }
     };
-    Mend::Tell(command)
+    Remedy::Manual(command)
 }
 
 #[cfg(test)]

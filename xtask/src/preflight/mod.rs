@@ -1,12 +1,12 @@
-//! The preflight: what this machine lacks, found within ten seconds and told all at once, before
-//! anything compiles.
+//! The preflight: finds everything that this machine lacks within ten seconds and reports it at
+//! once, before anything compiles.
 //!
-//! `probe` looks at the machine, `assess` (pure) judges what it saw, and `mend` installs what can
-//! be installed: Rust targets through rustup, and packages as root on Debian. The rest is named
-//! with the command that mends it. Nobody is ever made root by it.
+//! `probe` examines the machine, `assess` (pure) derives what is missing, and `installer` installs
+//! what it can: Rust targets through rustup, and packages as root on Debian. For the rest, the
+//! report names the command. It never acquires root rights.
 
 mod assess;
-mod mend;
+mod installer;
 mod probe;
 
 use std::time::Instant;
@@ -14,10 +14,10 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 pub use assess::{Environment, Need};
-use assess::{Mend, Missing, assess};
+use assess::{Missing, Remedy, assess};
 
 use crate::{
-    progress::{Clock, say},
+    progress::{Clock, print_line},
     workspace::Workspace,
 };
 
@@ -32,33 +32,33 @@ pub fn run(workspace: &Workspace, needs: &[Need]) -> Result<Environment> {
     let environment = probe::environment(workspace);
     let missing = assess(&environment, needs);
     if missing.is_empty() {
-        say(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
+        print_line(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
         return Ok(environment);
     }
     print(&missing, began);
-    mend::install(&missing);
+    installer::install(&missing);
     let environment = probe::environment(workspace);
     let left = assess(&environment, needs);
     if left.is_empty() {
-        say("preflight: all of it is installed now");
+        print_line("preflight: all of it is installed now");
         return Ok(environment);
     }
     let list: String = left.iter().map(|missing| format!("\n  - {missing}")).collect();
     bail!("this machine still lacks{list}");
 }
 
-/// What this machine has, whatever is missing.
-pub fn look(workspace: &Workspace) -> Environment {
+/// Examines this machine, whatever is missing.
+pub fn inspect(workspace: &Workspace) -> Environment {
     probe::environment(workspace)
 }
 
-/// `cargo xtask preflight`: the list alone.
+/// `cargo xtask preflight`: prints the list only.
 pub fn report_all() -> Result<()> {
     let workspace = Workspace::locate()?;
     let began = Instant::now();
     let missing = assess(&probe::environment(&workspace), &Need::all());
     if missing.is_empty() {
-        say(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
+        print_line(&format!("preflight: nothing is missing ({})", Clock(began.elapsed())));
         return Ok(());
     }
     print(&missing, began);
@@ -66,13 +66,13 @@ pub fn report_all() -> Result<()> {
 }
 
 fn print(missing: &[Missing], began: Instant) {
-    say(&format!("preflight: missing on this machine ({}):", Clock(began.elapsed())));
+    print_line(&format!("preflight: missing on this machine ({}):", Clock(began.elapsed())));
     for entry in missing {
-        let how = if matches!(entry.mend, Mend::Tell(_)) {
+        let how = if matches!(entry.remedy, Remedy::Manual(_)) {
             "please run this yourself"
         } else {
             "`cargo xtask demo` and `test` do it"
         };
-        say(&format!("  - {entry} [{how}]"));
+        print_line(&format!("  - {entry} [{how}]"));
     }
 }

@@ -1,5 +1,5 @@
-//! The look at the machine. Every program asked is given a few seconds, and all are asked side by
-//! side, so that the whole stays within ten; a program that does not answer counts as missing.
+//! Examines the machine. Each program has a few seconds to respond, and all run in parallel, so the
+//! whole stays within ten seconds. A program that does not respond counts as missing.
 
 use std::{
     collections::BTreeSet,
@@ -14,27 +14,27 @@ use std::{
 use super::assess::{Environment, System, Version};
 use crate::{unix, workspace::Workspace};
 
-/// How long one program may take to say its version.
+/// Time for one program to report its version.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
-/// The names under which systems install Chromium or a browser built from it.
+/// Names under which systems install Chromium or a browser built from it.
 const CHROMIUM_NAMES: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// Where macOS keeps them.
+/// Locations of these browsers on macOS.
 const CHROMIUM_BUNDLES: [&str; 2] = [
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// Looks at everything at once.
+/// Examines everything in parallel.
 pub fn environment(workspace: &Workspace) -> Environment {
-    let rust = ask("rustc", &["--version"]);
-    let sysroot = ask("rustc", &["--print", "sysroot"]);
-    let rustup = ask("rustup", &["--version"]);
-    let node = ask("node", &["--version"]);
-    let npm = ask("npm", &["--version"]);
-    let cc = ask("cc", &["--version"]);
-    let clang = ask("clang", &["--version"]);
+    let rust = program_version("rustc", &["--version"]);
+    let sysroot = program_version("rustc", &["--print", "sysroot"]);
+    let rustup = program_version("rustup", &["--version"]);
+    let node = program_version("node", &["--version"]);
+    let npm = program_version("npm", &["--version"]);
+    let cc = program_version("cc", &["--version"]);
+    let clang = program_version("clang", &["--version"]);
     let answer = |question: mpsc::Receiver<Option<String>>| {
         question.recv_timeout(ANSWER_WITHIN).ok().flatten()
     };
@@ -55,8 +55,8 @@ pub fn environment(workspace: &Workspace) -> Environment {
     }
 }
 
-/// Starts a program and hands back where its answer will arrive: what it printed, if it ended well.
-fn ask(
+/// Starts a program and returns a receiver for its output, which arrives if the program succeeds.
+fn program_version(
     program: &'static str,
     arguments: &'static [&'static str],
 ) -> mpsc::Receiver<Option<String>> {
@@ -68,14 +68,14 @@ fn ask(
             .stderr(Stdio::null())
             .output();
         let text = output.ok().filter(|output| output.status.success());
-        // The asker may have given up; then nobody needs the answer.
+        // The receiver may have timed out; then the output is not needed.
         let _ =
             sender.send(text.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()));
     });
     receiver
 }
 
-/// The targets whose standard library the toolchain has, whoever installed it.
+/// Returns the targets whose standard library the toolchain has, whatever installed it.
 fn targets(sysroot: &Path) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(sysroot.join("lib/rustlib")) else { return BTreeSet::new() };
     entries
@@ -93,7 +93,8 @@ fn system() -> System {
     system_named_by(&release)
 }
 
-/// Reads the distribution from os-release(5): its own name first, then those it descends from.
+/// Reads the distribution from os-release(5): its own name first, then those from which it
+/// descends.
 fn system_named_by(release: &str) -> System {
     let field = |name: &str| {
         let line = release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -125,7 +126,7 @@ fn chromium() -> Option<PathBuf> {
     on_path.chain(CHROMIUM_BUNDLES.iter().map(PathBuf::from)).find(|path| path.is_file())
 }
 
-/// Free space on the disk of a folder that may not exist yet.
+/// Returns the free space on the disk of a folder that may not exist yet.
 fn free_bytes(folder: &Path) -> Option<u64> {
     let existing = folder.ancestors().find(|ancestor| ancestor.exists())?;
     unix::free_bytes(existing)
@@ -153,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_counts_as_missing() {
-        assert_eq!(ask("/no/such/program", &[]).recv().unwrap(), None);
-        assert_eq!(ask("false", &[]).recv().unwrap(), None);
-        assert_eq!(ask("echo", &["here"]).recv().unwrap().as_deref(), Some("here\n"));
+        assert_eq!(program_version("/no/such/program", &[]).recv().unwrap(), None);
+        assert_eq!(program_version("false", &[]).recv().unwrap(), None);
+        assert_eq!(program_version("echo", &["here"]).recv().unwrap().as_deref(), Some("here\n"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Machines of many kinds, judged without having them.
+//! Assessments of simulated machines of many kinds.
 
 use super::*;
 
@@ -32,9 +32,9 @@ fn empty() -> Environment {
     }
 }
 
-fn mend(environment: &Environment, need: Need) -> Mend {
+fn mend(environment: &Environment, need: Need) -> Remedy {
     let [missing] = assess(environment, &[need]).try_into().unwrap();
-    missing.mend
+    missing.remedy
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_complete_machine_lacks_nothing() {
 }
 
 #[test]
-fn everything_missing_is_told_at_once_and_in_order() {
+fn everything_missing_is_reported_at_once_and_in_order() {
     let missing = assess(&empty(), &Need::all());
     assert_eq!(missing.len(), Need::all().len());
     assert!(missing[0].what.contains("Rust 1."), "{}", missing[0].what);
@@ -51,7 +51,7 @@ fn everything_missing_is_told_at_once_and_in_order() {
 }
 
 #[test]
-fn only_what_a_command_needs_is_asked_for() {
+fn only_the_requirements_of_a_command_are_checked() {
     let without_browser = Environment { chromium: None, ..complete() };
     assert_eq!(assess(&without_browser, &[Need::Rust, Need::Node]), []);
     assert_eq!(assess(&without_browser, &[Need::Chromium]).len(), 1);
@@ -60,12 +60,12 @@ fn only_what_a_command_needs_is_asked_for() {
 #[test]
 fn packages_are_installed_for_root_on_debian_only() {
     let root = Environment { chromium: None, c_compiler: false, ..complete() };
-    assert_eq!(mend(&root, Need::Chromium), Mend::Packages(&["chromium"]));
-    assert_eq!(mend(&root, Need::CCompiler), Mend::Packages(&["gcc", "libc6-dev"]));
+    assert_eq!(mend(&root, Need::Chromium), Remedy::Packages(&["chromium"]));
+    assert_eq!(mend(&root, Need::CCompiler), Remedy::Packages(&["gcc", "libc6-dev"]));
     let person = Environment { root: false, ..root.clone() };
     assert_eq!(
         mend(&person, Need::Chromium),
-        Mend::Tell("sudo apt-get install -y chromium".into())
+        Remedy::Manual("sudo apt-get install -y chromium".into())
     );
     for system in [
         System::Ubuntu,
@@ -79,7 +79,7 @@ fn packages_are_installed_for_root_on_debian_only() {
         let machine = Environment { system, ..root.clone() };
         for need in [Need::Chromium, Need::CCompiler] {
             assert!(
-                matches!(mend(&machine, need), Mend::Tell(command) if !command.is_empty()),
+                matches!(mend(&machine, need), Remedy::Manual(command) if !command.is_empty()),
                 "{system:?} {need:?}"
             );
         }
@@ -90,9 +90,9 @@ fn packages_are_installed_for_root_on_debian_only() {
 fn targets_are_added_where_rustup_is() {
     let rustup = Environment { targets: [BARE_TARGET.into()].into(), ..complete() };
     assert_eq!(assess(&rustup, &[Need::Target(BARE_TARGET)]), []);
-    assert_eq!(mend(&rustup, Need::Target(WASM_TARGET)), Mend::RustTarget(WASM_TARGET));
+    assert_eq!(mend(&rustup, Need::Target(WASM_TARGET)), Remedy::RustTarget(WASM_TARGET));
     let distribution = Environment { rustup: false, ..rustup };
-    assert!(matches!(mend(&distribution, Need::Target(WASM_TARGET)), Mend::Tell(_)));
+    assert!(matches!(mend(&distribution, Need::Target(WASM_TARGET)), Remedy::Manual(_)));
 }
 
 #[test]

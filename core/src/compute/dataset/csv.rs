@@ -1,4 +1,4 @@
-//! A reader of comma-separated values after RFC 4180, one record at a time.
+//! A reader of comma-separated values (RFC 4180), one record at a time.
 //!
 //! Beyond the RFC: lines may end in LF alone, blank lines and a byte-order mark are skipped, spaces
 //! around an unquoted field are dropped, and the separator may be a semicolon or a tab.
@@ -6,7 +6,7 @@
 use super::error::DatasetError;
 use alloc::{string::String, vec::Vec};
 
-/// One record; its memory is reused.
+/// One record; its buffers are reused.
 #[derive(Default)]
 pub(super) struct Record {
     text: String,
@@ -53,7 +53,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Guesses the separator from the first line where none is given.
+    /// A reader of `text`. Detects the separator from the first line if none is given.
     pub(super) fn new(
         bytes: &'a [u8],
         separator: Option<char>,
@@ -125,8 +125,8 @@ impl<'a> Reader<'a> {
         self.rest = rest;
     }
 
-    /// After the opening quotation mark: up to the closing one and whatever stands between it and
-    /// the separator.
+    /// Reads a field after its opening quotation mark: up to the closing one and any text between
+    /// it and the separator.
     fn quoted(&mut self, record: &mut Record) -> Result<(), DatasetError> {
         loop {
             let Some(end) = self.rest.find('"') else {

@@ -1,5 +1,4 @@
-//! What can be wrong with a CSV, said so that its owner can mend it: lines and columns count from
-//! 1.
+//! Errors in a CSV, with the position that its owner must correct: lines and columns count from 1.
 
 use super::{CSV_BYTES_MAX, DATASET_BYTES_MAX, NAME_BYTES_MAX};
 use crate::compute::params::CLASSES_MAX;

@@ -1,7 +1,7 @@
 //! Data sets: from a CSV to the bytes that a job binds. Section 0 of the training specification.
 //!
-//! Preparing happens once, at the submitter; everybody else gets a [`Dataset`], whose digest the
-//! job names. The same table, label, scaling and seed give the same bytes everywhere.
+//! The submitter prepares a table once; all other nodes receive a [`Dataset`], whose digest the job
+//! names. The same table, label, scaling and seed give the same bytes everywhere.
 
 mod csv;
 mod error;
@@ -17,7 +17,7 @@ pub use samples::{FEATURES_MAX, NotSamples, ROWS_MAX, Samples, VALUES_MAX};
 use super::params::CLASSES_MAX;
 use crate::{
     codec::{BoundedString, BoundedVec},
-    crypto::hash::{self, Context},
+    crypto::hash::{self, HashContext},
     types::Digest,
 };
 use borsh::{
@@ -37,7 +37,8 @@ const FRAME_BYTES: usize = 64;
 /// The name of a class or a column.
 pub type Name = BoundedString<NAME_BYTES_MAX>;
 
-/// A prepared data set: training and test rows in int8, and what is needed to read their meaning.
+/// A prepared data set: training and test rows in int8, and the names and scaling that give them
+/// meaning.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct Dataset {
     columns: BoundedVec<Name, { FEATURES_MAX as usize }>,
@@ -65,7 +66,7 @@ impl Dataset {
         &self.classes
     }
 
-    /// How numbers became int8.
+    /// The scaling from numbers to int8.
     pub fn normalizer(&self) -> &Normalizer {
         &self.normalizer
     }
@@ -80,7 +81,7 @@ impl Dataset {
         &self.train
     }
 
-    /// Rows kept back to measure with.
+    /// Rows kept back for testing.
     pub fn test(&self) -> &Samples {
         &self.test
     }
@@ -92,7 +93,7 @@ impl Dataset {
 
     /// The digest that a job binds.
     pub fn hash(&self) -> Digest {
-        hash::hash_of(Context::Dataset, self)
+        hash::hash_of(HashContext::Dataset, self)
     }
 
     /// Length of the encoding.
@@ -110,7 +111,7 @@ impl Dataset {
             + FRAME_BYTES
     }
 
-    /// The parts fit one another and the caps.
+    /// Whether the parts fit one another and the caps.
     fn consistent(&self) -> bool {
         let features = self.train.features();
         let classes = self.classes.len() as u32;

@@ -1,8 +1,7 @@
-//! From measured numbers to int8: the mean and deviation of the training rows, and the rounding.
+//! Scales measured numbers to int8: the mean and deviation of the training rows, and the rounding.
 //!
 //! Additions, divisions and the square root are single IEEE 754 operations in a fixed order, so
-//! that native code and wasm round alike. Whoever uses a model applies the same [`Normalizer`] to a
-//! new row.
+//! native code and wasm round alike. Inference applies the same [`Normalizer`] to a new row.
 
 use super::samples::FEATURES_MAX;
 use crate::codec::BoundedVec;
@@ -12,17 +11,17 @@ use borsh::{
     io::{self, ErrorKind},
 };
 
-/// What is brought to mean 0 and deviation 1.
+/// The values that are scaled to mean 0 and deviation 1 together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Scaling {
-    /// Each column by itself.
+    /// Each column on its own.
     PerColumn,
     /// All columns together, as for the pixels of an image.
     Global,
 }
 
 impl Scaling {
-    /// The exponent of its int8 values: one standard deviation becomes two to this.
+    /// The exponent of the int8 values: one standard deviation becomes two to this power.
     pub const fn input_exponent(self) -> u8 {
         match self {
             Self::PerColumn => 5,
@@ -39,8 +38,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Over the values of `series`, which is walked twice, in its order; none where they are too
-    /// large.
+    /// The moments of `series`, which is read twice, in order; none if the values are too large.
     pub(super) fn of<I: Iterator<Item = f64>>(series: impl Fn() -> I) -> Option<Self> {
         let (sum, count) = series().fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
         let mean: f64 = sum / count;
@@ -103,7 +101,7 @@ impl Normalizer {
         count_fits && self.moments.iter().all(Moments::valid)
     }
 
-    /// What was scaled together.
+    /// The values that were scaled together.
     pub fn scaling(&self) -> Scaling {
         self.scaling
     }

@@ -1,5 +1,5 @@
-//! From the text of a CSV to a [`Dataset`]: which column is the class, what the classes are, which
-//! rows are kept for the test, and how numbers become int8.
+//! Prepares a [`Dataset`] from the text of a CSV: finds the class column and the classes, selects
+//! the test rows, and scales numbers to int8.
 
 use super::{
     CSV_BYTES_MAX, DATASET_BYTES_MAX, Dataset, FEATURES_MAX, Name, ROWS_MAX, Samples, VALUES_MAX,
@@ -23,24 +23,25 @@ use alloc::{
 
 /// Fewest columns that can be an image's pixels.
 pub const PIXELS_MIN: usize = 16;
-/// Most columns of a table: a model's features, a label, and as many again that are passed over.
+/// Most columns of a table: a model's features, a label, and as many again that are skipped.
 const FIELDS_MAX: usize = 2 * (FEATURES_MAX as usize + 1);
 /// Most characters of a field that an error repeats.
 const QUOTED_CHARS_MAX: usize = 40;
 
-/// Which column holds the class.
+/// The column that holds the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Label<'a> {
-    /// The one of this name; without a header, names are positions from 0.
+    /// The column of this name; without a header, names are positions from 0.
     Name(&'a str),
-    /// The one at this position, from 0.
+    /// The column at this position, from 0.
     Index(u32),
-    /// The last one.
+    /// The last column.
     Last,
 }
 
 impl<'a> Label<'a> {
-    /// As a person writes it: a name, a position from 0, or `-1` for the last column. Names win.
+    /// Resolves the text of a person: a name, a position from 0, or `-1` for the last column. Names
+    /// win.
     fn resolve(self, names: &[String]) -> Result<usize, DatasetError> {
         let missing = |label: &str| DatasetError::MissingLabel {
             label: excerpt(label),
@@ -70,17 +71,17 @@ impl<'a> Label<'a> {
     }
 }
 
-/// How to read a CSV.
+/// Options for reading a CSV.
 #[derive(Clone, Copy, Debug)]
 pub struct CsvOptions<'a> {
     /// Whether the first line names the columns.
     pub header: bool,
-    /// Which column holds the class.
+    /// The column that holds the class.
     pub label: Label<'a>,
-    /// What stands between fields; guessed where none is given.
+    /// The separator of fields; detected if none is given.
     pub separator: Option<char>,
-    /// What is scaled together; where nothing is said, [`Scaling::Global`] for what looks like
-    /// pixels (at least [`PIXELS_MIN`] columns of whole numbers from 0 to 255), else
+    /// The values that are scaled together. By default [`Scaling::Global`] for tables that look
+    /// like pixels (at least [`PIXELS_MIN`] columns of whole numbers from 0 to 255), else
     /// [`Scaling::PerColumn`].
     pub scaling: Option<Scaling>,
     /// Seed of the split into training and test rows.
@@ -88,7 +89,7 @@ pub struct CsvOptions<'a> {
 }
 
 impl<'a> CsvOptions<'a> {
-    /// A header, seed 0, the rest found out from the table.
+    /// Options with a header and seed 0; the rest is detected from the table.
     pub fn new(label: Label<'a>) -> Self {
         Self { header: true, label, separator: None, scaling: None, seed: 0 }
     }
@@ -116,7 +117,7 @@ impl Table {
     }
 }
 
-/// Reads, splits and scales.
+/// Reads, splits and scales a table.
 pub fn prepare(csv: &[u8], options: &CsvOptions<'_>) -> Result<Dataset, DatasetError> {
     let table = read(csv, options)?;
     let (order, labels) = number_classes(&table)?;
@@ -222,9 +223,9 @@ fn read(csv: &[u8], options: &CsvOptions<'_>) -> Result<Table, DatasetError> {
     })
 }
 
-/// Reads rows to be answered by a model: its columns are found by their names, in any order, and
-/// other columns are passed over. Without a header, names are positions from 0. All classes are 0,
-/// for none is known.
+/// Reads rows for inference with a model. The model's columns are found by their names, in any
+/// order, and other columns are skipped. Without a header, names are positions from 0. All classes
+/// are 0, because none is known.
 pub fn read_batch(
     csv: &[u8],
     header: bool,
@@ -319,7 +320,7 @@ fn number_classes(table: &Table) -> Result<(Vec<&str>, Vec<u8>), DatasetError> {
     let mut order: Vec<(u32, &str)> =
         (0u32..).zip(table.names.iter().map(String::as_str)).collect();
     if order.iter().all(|(_, name)| value(name).is_some()) {
-        // Names that mean one number, such as 1 and 1.0, are two classes, in the order of their
+        // Names that denote one number, such as 1 and 1.0, are two classes, in the order of their
         // bytes.
         let numeric = |name: &str| value(name).unwrap_or(0.0);
         order.sort_by(|(_, a), (_, b)| {
@@ -340,7 +341,7 @@ fn number_classes(table: &Table) -> Result<(Vec<&str>, Vec<u8>), DatasetError> {
     Ok((order.into_iter().map(|(_, name)| name).collect(), labels))
 }
 
-/// Which rows are test rows: of each class, the first fifth in a pseudo-random order.
+/// Selects the test rows: of each class, the first fifth in a pseudo-random order.
 fn split(labels: &[u8], classes: usize, seed: u32) -> Vec<bool> {
     let mut members = vec![Vec::new(); classes];
     for (row, class) in labels.iter().enumerate() {
@@ -391,7 +392,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(QUOTED_CHARS_MAX).collect()
 }
 
-/// The first columns, for an error.
+/// Lists the first columns, for an error.
 fn listing(names: &[String]) -> String {
     let shown: Vec<String> = names.iter().take(12).map(|n| excerpt(n)).collect();
     let more = if names.len() > shown.len() { ", …" } else { "" };

@@ -1,4 +1,4 @@
-//! Rows of int8 features with their classes: the bytes that training and inference read.
+//! Rows of int8 features with their classes: the input of training and inference.
 //!
 //! Refused on decoding: more than the caps, a number of features that does not match, and -128,
 //! which the arithmetic excludes.
@@ -25,7 +25,7 @@ pub struct Samples {
     labels: Array<u8, ROWS_MAX>,
 }
 
-/// The numbers do not make rows.
+/// The numbers do not form rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{values} values and {labels} labels do not make rows of {features} features")]
 #[allow(missing_docs)]
@@ -57,7 +57,7 @@ impl Samples {
         self.features
     }
 
-    /// Rows.
+    /// Number of rows.
     pub fn rows(&self) -> u32 {
         self.labels.len() as u32
     }
@@ -86,7 +86,7 @@ impl Samples {
         ))
     }
 
-    /// `count` rows from `first` on; nothing where they are not all there.
+    /// `count` rows from `first` on; empty if not all of them exist.
     pub fn part(&self, first: usize, count: usize) -> (&[i8], &[u8]) {
         let width = self.features as usize;
         let values = self
@@ -96,7 +96,7 @@ impl Samples {
         (values.unwrap_or_default(), labels.unwrap_or_default())
     }
 
-    /// The rows of these numbers, in this order; numbers beyond the end are left out.
+    /// The rows with these numbers, in this order; numbers beyond the end are left out.
     pub fn select(&self, rows: &[u32]) -> Self {
         let mut values = Vec::with_capacity(rows.len() * self.features as usize);
         let mut labels = Vec::with_capacity(rows.len());

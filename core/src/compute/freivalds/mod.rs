@@ -1,11 +1,11 @@
-//! Checking products faster than computing them, after R. Freivalds, "Probabilistic machines can
-//! use less running time" (1977); section 7 of the training specification.
+//! Checks products faster than computing them, after R. Freivalds, "Probabilistic machines can use
+//! less running time" (1977); section 7 of the training specification.
 //!
-//! To check `C = A B`, draw a random vector `r` and compare `C r` with `A (B r)`. With entries of
-//! `r` uniform below 2^31 and arithmetic modulo 2^64, a wrong entry of `C`, which is off by less
-//! than 2^32, passes for at most one of 2^31 values of `r`. The sum of a round's gradients is
-//! shifted by up to 20 bits, which costs that argument its odd factor: it is checked modulo the
-//! prime 2^61 - 1, and only up to 256 units.
+//! To check `C = A B`, draw a random vector `r` and compare `C r` with `A (B r)`. The entries of
+//! `r` are uniform below 2^31, and arithmetic is modulo 2^64. A wrong entry of `C` is off by less
+//! than 2^32, so it passes for at most one of 2^31 values of `r`. The sum of a round's gradients is
+//! shifted by up to 20 bits, so that argument lacks its odd factor. The sum is therefore checked
+//! modulo the prime 2^61 - 1, and only up to 256 work units.
 //!
 //! **The seed must be drawn from the operating system after the worker has committed to its trace,
 //! and stay secret until the round closes.** A worker that knows the vectors can pass with a wrong
@@ -17,28 +17,28 @@
 use super::{
     dataset::Samples,
     error::ComputeError,
-    exact::{UnitTrace, check_products},
+    exact::{ExactStepTrace, check_products},
     fixed::GRADIENT_FRACTION,
     infer::Inference,
-    lane::check_rows,
+    local_steps::check_rows,
     params::{Layer, Plan, Topology},
     predict::{Classifier, argmax},
-    state::Published,
+    state::QuantisedWeights,
     step::{
         ERROR_EXPONENT, Position, activate, mask, output_error, quantise, with_bias, without_bias,
     },
 };
-use crate::crypto::hash::Context;
+use crate::crypto::hash::HashContext;
 use alloc::{vec, vec::Vec};
 
 mod field;
 
 use field::{add, multiply, reduce};
 
-/// Most units of a round whose sum may be checked at once.
+/// Most work units of a round whose sum may be checked at once.
 pub const AGGREGATE_UNITS_MAX: u32 = 256;
 
-/// Which claim is false.
+/// The value that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Rejection {
@@ -65,7 +65,7 @@ fn vector(seed: &[u8; 32], product: u32, layer: usize, len: usize) -> Vec<i32> {
 }
 
 fn stream(seed: &[u8; 32], product: u32, layer: usize, bytes: usize) -> Vec<u8> {
-    let mut hasher = Context::ProductCheck.hasher();
+    let mut hasher = HashContext::ProductCheck.hasher();
     hasher.update(seed).update(&product.to_le_bytes()).update(&(layer as u32).to_le_bytes());
     let mut out = vec![0; bytes];
     hasher.finalize_xof().fill(&mut out);
@@ -95,17 +95,17 @@ fn dot8_wide(values: &[i8], vector: &[u64]) -> u64 {
         .fold(0u64, |sum, (v, x)| sum.wrapping_add((i64::from(*v) as u64).wrapping_mul(*x)))
 }
 
-/// A product's random vector, and the right operand times it: what one round's checks share.
+/// A product's random vector, and the right operand times it: the checks of one round share them.
 struct Probe {
     vector: Vec<i32>,
     image: Vec<u64>,
 }
 
 impl Probe {
-    /// For `Z = A w`: the image is `w r`.
-    fn forward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
+    /// The probe for `Z = A w`: the image is `w r`.
+    fn forward(seed: &[u8; 32], quantised: &QuantisedWeights, index: usize, layer: &Layer) -> Self {
         let vector = vector(seed, FORWARD, index, layer.outputs);
-        let image = published
+        let image = quantised
             .matrix(layer)
             .chunks_exact(layer.outputs)
             .map(|row| dot8(row, &vector))
@@ -113,12 +113,17 @@ impl Probe {
         Self { vector, image }
     }
 
-    /// For `E = D w^T` without the bias: the image is `w^T q`.
-    fn backward(seed: &[u8; 32], published: &Published, index: usize, layer: &Layer) -> Self {
+    /// The probe for `E = D w^T` without the bias: the image is `w^T q`.
+    fn backward(
+        seed: &[u8; 32],
+        quantised: &QuantisedWeights,
+        index: usize,
+        layer: &Layer,
+    ) -> Self {
         let vector = vector(seed, BACKWARD, index, layer.inputs);
         let mut image = vec![0u64; layer.outputs];
         for (row, q) in
-            without_bias(published.matrix(layer), layer).chunks_exact(layer.outputs).zip(&vector)
+            without_bias(quantised.matrix(layer), layer).chunks_exact(layer.outputs).zip(&vector)
         {
             for (sum, w) in image.iter_mut().zip(row) {
                 *sum = sum.wrapping_add((i64::from(*w) * i64::from(*q)) as u64);
@@ -138,7 +143,7 @@ impl Probe {
 /// Checks `Z_l` of every layer and returns the activations `A_l` that follow from them.
 fn check_forward(
     topology: &Topology,
-    published: &Published,
+    quantised: &QuantisedWeights,
     probes: &[Probe],
     rows: &[i8],
     products: &[&[i32]],
@@ -158,7 +163,7 @@ fn check_forward(
                     &mut inputs,
                     layer,
                     z,
-                    before.exponent + published.exponent(l - 1) - layer.exponent,
+                    before.exponent + quantised.exponent(l - 1) - layer.exponent,
                 );
             }
         }
@@ -170,7 +175,7 @@ fn check_forward(
     Ok(activations)
 }
 
-/// Cuts a flat array into parts of these lengths.
+/// Splits a flat array into parts of these lengths.
 fn parts(mut flat: &[i32], lengths: impl Iterator<Item = usize>) -> Vec<&[i32]> {
     lengths
         .map(|len| {
@@ -181,7 +186,7 @@ fn parts(mut flat: &[i32], lengths: impl Iterator<Item = usize>) -> Vec<&[i32]> 
         .collect()
 }
 
-/// The secret vectors of one round, and what they make of its published weights.
+/// The secret vectors of one round, with their products with the round's quantised weights.
 pub struct RoundSecrets {
     forward: Vec<Probe>,
     backward: Vec<Probe>,
@@ -189,50 +194,54 @@ pub struct RoundSecrets {
 }
 
 impl RoundSecrets {
-    /// Expands a seed, drawn from the operating system, for a round that computes with `published`.
-    pub fn draw(plan: &Plan, published: &Published, seed: &[u8; 32]) -> Result<Self, ComputeError> {
-        published.check(plan.topology())?;
+    /// Expands a seed, drawn from the operating system, for a round that computes with `quantised`.
+    pub fn draw(
+        plan: &Plan,
+        quantised: &QuantisedWeights,
+        seed: &[u8; 32],
+    ) -> Result<Self, ComputeError> {
+        quantised.check(plan.topology())?;
         let layers = || plan.topology().layers().iter().enumerate();
         Ok(Self {
-            forward: layers().map(|(l, layer)| Probe::forward(seed, published, l, layer)).collect(),
+            forward: layers().map(|(l, layer)| Probe::forward(seed, quantised, l, layer)).collect(),
             backward: layers()
-                .map(|(l, layer)| Probe::backward(seed, published, l, layer))
+                .map(|(l, layer)| Probe::backward(seed, quantised, l, layer))
                 .collect(),
             gradient: layers().map(|(l, layer)| vector(seed, GRADIENT, l, layer.outputs)).collect(),
         })
     }
 }
 
-/// What follows from a unit's checked products by the element-wise rules.
+/// The values that follow from a work unit's checked products by the element-wise rules.
 pub struct Derived {
     activations: Vec<Vec<i8>>,
     errors: Vec<Vec<i8>>,
     exponents: Vec<u32>,
 }
 
-/// Checks all products of a unit but the gradients, and derives what the gradients are made of.
-pub fn check_products_of_unit(
+/// Checks all products of a work unit but the gradients, and derives the operands of the gradients.
+pub fn check_exact_step_products(
     plan: &Plan,
     secrets: &RoundSecrets,
-    published: &Published,
+    quantised: &QuantisedWeights,
     (round, unit): (u32, u32),
     rows: &Samples,
-    trace: &UnitTrace,
+    trace: &ExactStepTrace,
 ) -> Result<Derived, Rejection> {
     trace.check_form(plan)?;
-    check_rows(plan, rows, plan.unit_rows())?;
-    published.check(plan.topology()).map_err(ComputeError::from)?;
-    let (topology, count) = (plan.topology(), plan.unit_rows());
+    check_rows(plan, rows, plan.rows_per_step())?;
+    quantised.check(plan.topology()).map_err(ComputeError::from)?;
+    let (topology, count) = (plan.topology(), plan.rows_per_step());
     let layers = topology.layers();
     let forward = parts(&trace.forward, layers.iter().map(|l| count * l.outputs));
     let first_has_none =
         |(l, layer): (usize, &Layer)| if l == 0 { 0 } else { count * layer.inputs };
     let backward = parts(&trace.backward, layers.iter().enumerate().map(first_has_none));
     let activations =
-        check_forward(topology, published, &secrets.forward, rows.values(), &forward)?;
+        check_forward(topology, quantised, &secrets.forward, rows.values(), &forward)?;
 
     let last = layers.len() - 1;
-    let logits_exponent = layers[last].exponent + published.exponent(last);
+    let logits_exponent = layers[last].exponent + quantised.exponent(last);
     let mut error = output_error(forward[last], topology.classes(), logits_exponent, rows.labels());
     let mut exponent = ERROR_EXPONENT;
     let mut errors = vec![Vec::new(); layers.len()];
@@ -250,22 +259,22 @@ pub fn check_products_of_unit(
             }
             error = backward[l].to_vec();
             mask(&mut error, &activations[l], layer);
-            exponent += published.exponent(l);
+            exponent += quantised.exponent(l);
         }
     }
     Ok(Derived { activations, errors, exponents })
 }
 
-/// Checks all products of a unit.
-pub fn check_unit(
+/// Checks all products of a work unit.
+pub fn check_exact_step(
     plan: &Plan,
     secrets: &RoundSecrets,
-    published: &Published,
+    quantised: &QuantisedWeights,
     at: (u32, u32),
     rows: &Samples,
-    trace: &UnitTrace,
+    trace: &ExactStepTrace,
 ) -> Result<(), Rejection> {
-    let derived = check_products_of_unit(plan, secrets, published, at, rows, trace)?;
+    let derived = check_exact_step_products(plan, secrets, quantised, at, rows, trace)?;
     for (l, layer) in plan.topology().layers().iter().enumerate() {
         let t = &secrets.gradient[l];
         let mut expected = vec![0u64; layer.rows()];
@@ -285,20 +294,20 @@ pub fn check_unit(
     Ok(())
 }
 
-/// The check of a round's summed gradients, fed with every unit whose other products hold.
+/// The check of a round's summed gradients. Add every work unit whose other products are correct.
 pub struct AggregateCheck {
     vectors: Vec<Vec<u64>>,
     sums: Vec<Vec<u64>>,
 }
 
 impl AggregateCheck {
-    /// Expands a seed, drawn from the operating system after all units of the round were committed
-    /// to.
+    /// Expands a seed, drawn from the operating system after all work units of the round were
+    /// committed to.
     pub fn draw(plan: &Plan, seed: &[u8; 32]) -> Result<Self, ComputeError> {
-        if plan.lanes() > AGGREGATE_UNITS_MAX {
+        if plan.units_per_round() > AGGREGATE_UNITS_MAX {
             return Err(ComputeError::Position {
                 what: "unit",
-                value: plan.lanes(),
+                value: plan.units_per_round(),
                 count: AGGREGATE_UNITS_MAX,
             });
         }
@@ -316,7 +325,7 @@ impl AggregateCheck {
         })
     }
 
-    /// Counts a unit. Each must be added once, as in [`super::aggregate::UnitRound`].
+    /// Adds a work unit. Each must be added once, as in [`super::aggregate::ExactRound`].
     pub fn add(&mut self, plan: &Plan, unit: &Derived) {
         for (l, layer) in plan.topology().layers().iter().enumerate() {
             let scale = 1u64 << (GRADIENT_FRACTION - unit.exponents[l]);
@@ -334,8 +343,8 @@ impl AggregateCheck {
         }
     }
 
-    /// Checks the sums `T` of the units added. If they do not hold, the culprit is found by
-    /// [`check_unit`] on each.
+    /// Checks the sums `T` of the added work units. If they are wrong, [`check_exact_step`] on each
+    /// unit finds the wrong one.
     pub fn check(&self, plan: &Plan, sums: &[i64]) -> Result<(), Rejection> {
         super::error::check_count("sums", sums.len(), plan.topology().parameters())?;
         for (l, layer) in plan.topology().layers().iter().enumerate() {
@@ -354,7 +363,7 @@ impl AggregateCheck {
     }
 }
 
-/// The secret vectors for answers of one classifier.
+/// The secret vectors for checking the answers of one classifier.
 pub struct InferenceSecrets(Vec<Probe>);
 
 impl InferenceSecrets {
@@ -363,7 +372,7 @@ impl InferenceSecrets {
         let layers = classifier.topology().layers().iter().enumerate();
         Self(
             layers
-                .map(|(l, layer)| Probe::forward(seed, classifier.published(), l, layer))
+                .map(|(l, layer)| Probe::forward(seed, classifier.quantised(), l, layer))
                 .collect(),
         )
     }
@@ -374,15 +383,15 @@ pub fn check_inference(
     classifier: &Classifier,
     secrets: &InferenceSecrets,
     rows: &Samples,
-    claim: &Inference,
+    inference: &Inference,
 ) -> Result<(), Rejection> {
-    claim.check_form(classifier, rows)?;
-    check_products("products", &claim.products)?;
+    inference.check_form(classifier, rows)?;
+    check_products("products", &inference.products)?;
     let (topology, count) = (classifier.topology(), rows.rows() as usize);
-    let products = parts(&claim.products, topology.layers().iter().map(|l| count * l.outputs));
-    check_forward(topology, classifier.published(), &secrets.0, rows.values(), &products)?;
+    let products = parts(&inference.products, topology.layers().iter().map(|l| count * l.outputs));
+    check_forward(topology, classifier.quantised(), &secrets.0, rows.values(), &products)?;
     let logits = products.last().copied().unwrap_or_default();
-    let mut answers = logits.chunks_exact(topology.classes()).zip(claim.classes.iter());
+    let mut answers = logits.chunks_exact(topology.classes()).zip(inference.classes.iter());
     match answers.position(|(z, class)| argmax(z) != *class) {
         None => Ok(()),
         Some(row) => Err(Rejection::Class { row }),

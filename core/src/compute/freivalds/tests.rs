@@ -1,8 +1,8 @@
 use super::*;
 use crate::compute::{
-    aggregate::UnitRound,
+    aggregate::ExactRound,
     array::Array,
-    exact::run_unit,
+    exact::run_exact_step,
     infer::infer,
     params::{Mode, tests::params},
     prng,
@@ -22,24 +22,24 @@ fn samples(key: u32, rows: u32, features: u32, classes: u32) -> Samples {
 
 struct Unit {
     plan: Plan,
-    published: Published,
+    quantised: QuantisedWeights,
     rows: Samples,
-    trace: UnitTrace,
+    trace: ExactStepTrace,
 }
 
 const AT: (u32, u32) = (3, 1);
 
 fn honest() -> Unit {
     let plan = params(&[20, 16, 12, 5], Mode::Exact { units: 4 }).validate().unwrap();
-    let published = Weights::initial(&plan).publish(plan.topology()).unwrap();
+    let quantised = Weights::initial(&plan).quantise(plan.topology()).unwrap();
     let rows = samples(9, 8, 20, 5);
-    let trace = run_unit(&plan, AT.0, AT.1, &published, &rows).unwrap();
-    Unit { plan, published, rows, trace }
+    let trace = run_exact_step(&plan, AT.0, AT.1, &quantised, &rows).unwrap();
+    Unit { plan, quantised, rows, trace }
 }
 
 impl Unit {
-    fn check(&self, secrets: &RoundSecrets, trace: &UnitTrace) -> Result<(), Rejection> {
-        check_unit(&self.plan, secrets, &self.published, AT, &self.rows, trace)
+    fn check(&self, secrets: &RoundSecrets, trace: &ExactStepTrace) -> Result<(), Rejection> {
+        check_exact_step(&self.plan, secrets, &self.quantised, AT, &self.rows, trace)
     }
 }
 
@@ -53,7 +53,7 @@ fn edit<const N: usize>(array: &mut Array<i32, N>, index: usize, change: impl Fn
 fn honest_units_pass_with_any_secrets() {
     let unit = honest();
     for n in 0..100 {
-        let secrets = RoundSecrets::draw(&unit.plan, &unit.published, &seed(n)).unwrap();
+        let secrets = RoundSecrets::draw(&unit.plan, &unit.quantised, &seed(n)).unwrap();
         assert_eq!(unit.check(&secrets, &unit.trace), Ok(()), "seed {n}");
     }
 }
@@ -63,7 +63,7 @@ fn ten_thousand_single_corruptions_are_caught() {
     let unit = honest();
     let key = 0xC0FFEE;
     for n in 0..10_000 {
-        let secrets = RoundSecrets::draw(&unit.plan, &unit.published, &seed(n / 100)).unwrap();
+        let secrets = RoundSecrets::draw(&unit.plan, &unit.quantised, &seed(n / 100)).unwrap();
         let word = |i| prng::at(key, 4 * n + i) as usize;
         // A small error, a power of two, or any other value below the limit.
         let change = |v: i32| {
@@ -91,8 +91,8 @@ fn ten_thousand_single_corruptions_are_caught() {
 #[test]
 fn rejections_name_the_product() {
     let unit = honest();
-    let secrets = RoundSecrets::draw(&unit.plan, &unit.published, &seed(1)).unwrap();
-    let refused = |change: &dyn Fn(&mut UnitTrace)| {
+    let secrets = RoundSecrets::draw(&unit.plan, &unit.quantised, &seed(1)).unwrap();
+    let refused = |change: &dyn Fn(&mut ExactStepTrace)| {
         let mut trace = unit.trace.clone();
         change(&mut trace);
         unit.check(&secrets, &trace).unwrap_err()
@@ -113,17 +113,19 @@ fn rejections_name_the_product() {
         crate::codec::BoundedVec::truncated(unit.trace.result.exponents.iter().map(|e| e ^ 1));
     assert_eq!(refused(&|t| t.result.exponents = other.clone()), Rejection::Exponent { layer: 2 });
     let wrong_rows = samples(10, 8, 20, 5);
-    let error = check_unit(&unit.plan, &secrets, &unit.published, AT, &wrong_rows, &unit.trace)
-        .unwrap_err();
+    let error =
+        check_exact_step(&unit.plan, &secrets, &unit.quantised, AT, &wrong_rows, &unit.trace)
+            .unwrap_err();
     assert!(matches!(error, Rejection::Forward { layer: 0, .. }));
-    let error = check_unit(&unit.plan, &secrets, &unit.published, (3, 2), &unit.rows, &unit.trace);
+    let error =
+        check_exact_step(&unit.plan, &secrets, &unit.quantised, (3, 2), &unit.rows, &unit.trace);
     assert!(error.is_err(), "another unit draws other roundings");
 }
 
 #[test]
 fn values_that_would_overflow_the_rounding_are_refused_before_it() {
     let unit = honest();
-    let secrets = RoundSecrets::draw(&unit.plan, &unit.published, &seed(1)).unwrap();
+    let secrets = RoundSecrets::draw(&unit.plan, &unit.quantised, &seed(1)).unwrap();
     for forged in [i32::MAX, i32::MIN, 1 << 30, -(1 << 30)] {
         for part in 0..3 {
             let mut trace = unit.trace.clone();
@@ -152,16 +154,16 @@ fn values_that_would_overflow_the_rounding_are_refused_before_it() {
     ));
 }
 
-/// Two errors that cancel for a vector of equal entries, or for one that the worker knows.
+/// Tests two errors that cancel for a vector of equal entries, or for one that the worker knows.
 #[test]
 fn cancelling_errors_are_caught_and_known_vectors_are_not() {
     let unit = honest();
-    let secrets = RoundSecrets::draw(&unit.plan, &unit.published, &seed(2)).unwrap();
+    let secrets = RoundSecrets::draw(&unit.plan, &unit.quantised, &seed(2)).unwrap();
     let mut trace = unit.trace.clone();
     edit(&mut trace.forward, 0, |v| v + 1);
     edit(&mut trace.forward, 1, |v| v - 1);
     assert!(unit.check(&secrets, &trace).is_err());
-    // Why the seed is secret: who knows t can move a gradient along its kernel.
+    // The seed must be secret: a worker that knows t can move a gradient along its kernel.
     let (t0, t1) = (secrets.gradient[2][0], secrets.gradient[2][1]);
     let at = unit.plan.topology().layers()[2].offset;
     let mut known = unit.trace.clone();
@@ -177,14 +179,14 @@ fn cancelling_errors_are_caught_and_known_vectors_are_not() {
 fn the_sum_of_a_round_is_checked_in_the_field() {
     let unit = honest();
     let plan = &unit.plan;
-    let secrets = RoundSecrets::draw(plan, &unit.published, &seed(3)).unwrap();
+    let secrets = RoundSecrets::draw(plan, &unit.quantised, &seed(3)).unwrap();
     let mut check = AggregateCheck::draw(plan, &seed(4)).unwrap();
-    let mut round = UnitRound::new(plan, AT.0).unwrap();
-    for u in 0..plan.lanes() {
+    let mut round = ExactRound::new(plan, AT.0).unwrap();
+    for u in 0..plan.units_per_round() {
         let rows = samples(u, 8, 20, 5);
-        let trace = run_unit(plan, AT.0, u, &unit.published, &rows).unwrap();
+        let trace = run_exact_step(plan, AT.0, u, &unit.quantised, &rows).unwrap();
         let derived =
-            check_products_of_unit(plan, &secrets, &unit.published, (AT.0, u), &rows, &trace)
+            check_exact_step_products(plan, &secrets, &unit.quantised, (AT.0, u), &rows, &trace)
                 .unwrap();
         check.add(plan, &derived);
         round.add(plan, u, &trace.result).unwrap();
@@ -210,8 +212,8 @@ fn too_many_units_cannot_be_checked_in_one_sum() {
 #[test]
 fn inference_is_checked() {
     let plan = params(&[20, 16, 5], Mode::Exact { units: 4 }).validate().unwrap();
-    let published = Weights::initial(&plan).publish(plan.topology()).unwrap();
-    let classifier = Classifier::new(plan.params().architecture.clone(), published).unwrap();
+    let quantised = Weights::initial(&plan).quantise(plan.topology()).unwrap();
+    let classifier = Classifier::new(plan.params().architecture.clone(), quantised).unwrap();
     let rows = samples(1, 300, 20, 5);
     let answer = infer(&classifier, &rows).unwrap();
     assert_eq!(*answer.classes, *classifier.classes(&rows).unwrap());

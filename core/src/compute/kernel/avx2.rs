@@ -41,7 +41,7 @@ impl Kernel for Avx2 {
         out: &mut [i32],
         scratch: &mut Scratch,
     ) -> Result<(), ShapeError> {
-        // SAFETY: `detect` hands out the only instance, and only where AVX2 was found.
+        // SAFETY: `detect` returns the only instance, and only where AVX2 was found.
         unsafe { product(self, left, right, out, scratch) }
     }
 }

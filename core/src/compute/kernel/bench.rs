@@ -23,7 +23,7 @@ impl Bench {
         Self::with_kernel(best(), n)
     }
 
-    /// The same for a kernel of choice.
+    /// Like [`Self::new`], for a given kernel.
     pub fn with_kernel(kernel: &'static dyn Kernel, n: usize) -> Self {
         let n = n.clamp(1, SIZE_MAX);
         let fill = |key: u32| {
@@ -33,7 +33,8 @@ impl Bench {
         Self { kernel, n, a, b, out: vec![0; n * n], scratch: Scratch::default() }
     }
 
-    /// Multiplies once; the sum of the product's entries, equal on every machine.
+    /// Multiplies once and returns the sum of the product's entries, which is equal on every
+    /// machine.
     pub fn once(&mut self) -> i64 {
         let Ok((left, right)) = a_b(&self.a, &self.b, self.n, self.n, self.n) else { return 0 };
         match self.kernel.product(left, right, &mut self.out, &mut self.scratch) {
@@ -58,8 +59,8 @@ impl Bench {
     }
 }
 
-/// One product of size `n` with the best kernel; its checksum. [`Bench`] avoids the set-up for
-/// repeated timing.
+/// Computes one product of size `n` with the best kernel and returns its checksum. [`Bench`] avoids
+/// the set-up for repeated timing.
 pub fn bench_once(n: usize) -> i64 {
     Bench::new(n).once()
 }

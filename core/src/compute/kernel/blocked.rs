@@ -1,7 +1,7 @@
 //! The blocked product that all packed kernels share, after Goto and van de Geijn, "Anatomy of
 //! high-performance matrix multiplication" (2008): a block of the right operand stays in the
-//! second-level cache, one of its panels in the first, and a small tile of sums in registers. What
-//! differs between machines is the tile.
+//! second-level cache, one of its panels in the first, and a small tile of sums in registers. Only
+//! the tile differs between machines.
 
 use super::{Kernel, Scratch, ShapeError, View, fits};
 
@@ -19,8 +19,8 @@ pub(super) trait Tile<const ROWS: usize, const COLUMNS: usize> {
     fn sums(&self, left: &[[i32; ROWS]], right: &[[i32; COLUMNS]]) -> [[i32; COLUMNS]; ROWS];
 }
 
-/// Walks the blocks. Always inlined, so that packing, too, is compiled for the caller's instruction
-/// set.
+/// Iterates over the blocks. Always inlined, so that packing, too, is compiled for the caller's
+/// instruction set.
 #[inline(always)]
 pub(super) fn product<const ROWS: usize, const COLUMNS: usize>(
     tile: &impl Tile<ROWS, COLUMNS>,

@@ -1,9 +1,8 @@
 //! The one expensive operation: the product of two int8 matrices, exact in int32.
 //!
-//! Every kernel gives the same bits. `scalar` is the reference and says what a product is; the
-//! others pack both operands into panels of int16 pairs and use the pair multiply-add of their
-//! instruction set (`pmaddwd`, `i32x4.dot_i16x8_s`). Instructions that saturate (`pmaddubsw`) are
-//! never used.
+//! Every kernel gives the same bits. `scalar` is the reference and defines a product. The others
+//! pack both operands into panels of int16 pairs and use the pair multiply-add of their instruction
+//! set (`pmaddwd`, `i32x4.dot_i16x8_s`). Instructions that saturate (`pmaddubsw`) are never used.
 //!
 //! Sums wrap modulo 2^32. They cannot wrap up to a depth of 65,536, since operands are at most 2^7
 //! in magnitude.
@@ -38,7 +37,7 @@ pub(crate) fn fits(found: usize, expected: usize) -> Result<(), ShapeError> {
     if found == expected { Ok(()) } else { Err(ShapeError { found, expected }) }
 }
 
-/// A way to multiply.
+/// An implementation of the matrix product.
 pub trait Kernel: Sync {
     /// Short name, for people and benches.
     fn name(&self) -> &'static str;

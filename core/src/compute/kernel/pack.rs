@@ -1,9 +1,9 @@
-//! Operands as the kernels see them, and their packing into panels.
+//! Views of the kernels' operands, and their packing into panels.
 //!
-//! A panel holds `WIDTH` lanes (rows of the left operand, columns of the right one). Its word `p *
-//! WIDTH + lane` is the pair of depths `2p` and `2p + 1` as two int16, the even depth in the low
-//! half: what one lane of a pair multiply-add takes. Lanes and depths beyond the operand's edge are
-//! zero.
+//! A panel holds `WIDTH` lanes (rows of the left operand, columns of the right one). Its word
+//! `p * WIDTH + lane` is the pair of depths `2p` and `2p + 1` as two int16, the even depth in the
+//! low half: the input of one lane of a pair multiply-add. Lanes and depths beyond the operand's
+//! edge are zero.
 
 use super::{ShapeError, fits};
 use alloc::vec::Vec;
@@ -101,7 +101,7 @@ impl<'a> View<'a> {
             };
             let (pairs, rest) = line.as_chunks::<2>();
             let mut words = panel.as_chunks_mut::<WIDTH>().0.iter_mut();
-            // The pairs end first, so that the zip takes no word in vain.
+            // The pairs end first, so that the zip discards no word.
             for ([low, high], word) in pairs.iter().zip(&mut words) {
                 word[lane] = pair(*low, *high);
             }
@@ -149,7 +149,7 @@ const fn pair(low: i8, high: i8) -> i32 {
     (low as i32 & 0xFFFF) | ((high as i32) << 16)
 }
 
-/// Memory that products reuse.
+/// Buffers that products reuse.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     pub(super) left: Vec<i32>,

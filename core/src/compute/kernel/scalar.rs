@@ -1,10 +1,10 @@
-//! The reference: what a product means, one multiply-add at a time.
+//! The reference kernel, which defines a product: one multiply-add at a time.
 
 use super::{Kernel, Scratch, ShapeError, View, fits};
 
 pub(super) static REFERENCE: Scalar = Scalar;
 
-/// Three loops.
+/// The reference kernel: three loops.
 pub(super) struct Scalar;
 
 impl Kernel for Scalar {

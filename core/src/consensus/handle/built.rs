@@ -1,28 +1,28 @@
-//! This node's turn: what it proposes, and when it asks the mempool for it.
+//! Proposals of this node, and its requests to the mempool.
 
 use crate::{
     codec::BoundedVec,
     consensus::{
         error::Error,
-        instance::newest_prepared,
+        height_state::newest_prepared,
         output::{BuildBlock, Output},
-        pace::Pipeline,
+        pacing::Pipeline,
         replica::{Head, Replica},
         validate,
     },
     ledger::{
         Block, BlockContext, Header, Outcome, SignedTransaction, State,
         block::{BLOCK_LEN_MAX, BLOCK_TRANSACTIONS_MAX, transactions_root},
-        seed,
+        leader_seed,
     },
     types::{Digest, Height, TimeMs, Verified, View},
     wire::consensus::{NewView, Proposal},
 };
 use alloc::vec::Vec;
 
-/// Room for the header and the length of the list.
+/// Most bytes of the header and the length prefix of the list.
 const HEADER_LEN_MAX: usize = 1024;
-/// What is left for transactions, bytes.
+/// Most bytes of transactions.
 const TRANSACTIONS_LEN_MAX: usize = BLOCK_LEN_MAX - HEADER_LEN_MAX;
 
 impl Replica {
@@ -32,27 +32,27 @@ impl Replica {
         transactions: Vec<Verified<SignedTransaction>>,
         is_busy: bool,
     ) -> Result<(), Error> {
-        let instance = &mut self.instance;
-        if height == instance.height.saturating_add(1) {
-            return self.on_built_ahead(&parent, transactions, is_busy);
+        let height_state = &mut self.height_state;
+        if height == height_state.height.saturating_add(1) {
+            return self.on_built_pipelined(&parent, transactions, is_busy);
         }
-        let place = (instance.height, instance.view, *self.head.digest());
-        if (height, view, parent) != place || !instance.building {
+        let current = (height_state.height, height_state.view, *self.head.digest());
+        if (height, view, parent) != current || !height_state.is_building {
             return Err(Error::NotRequested);
         }
-        instance.building = false;
-        // It may have been asked before the parent was final: then an empty block is not due, and
-        // another perhaps not yet.
-        instance.wanted |= !transactions.is_empty();
+        height_state.is_building = false;
+        // The request may be older than the finality of the parent. Then an empty block is not due,
+        // and a block with transactions may be too early.
+        height_state.transactions_waiting |= !transactions.is_empty();
         if view == 0 && self.now_ms < self.propose_at_ms() {
             return Ok(());
         }
         let justification = match view {
             0 => None,
-            _ => match self.instance.new_view(&self.head.committee) {
-                // A prepared block became known in the meantime.
+            _ => match self.height_state.new_view(&self.head.committee) {
+                // A prepared block became known after the request.
                 Some(new_view) if newest_prepared(&new_view).is_some() => {
-                    return self.propose_again(new_view);
+                    return self.repropose(new_view);
                 }
                 Some(new_view) => Some(new_view),
                 None => return Ok(()),
@@ -65,31 +65,34 @@ impl Replica {
         self.accept(proposal, outcome)
     }
 
-    /// Proposes, or asks for transactions, if it is this node's turn and time.
+    /// Proposes a block or requests transactions, if this node leads the view and a block is due.
     pub(in crate::consensus) fn try_propose(&mut self) -> Result<(), Error> {
-        let view = self.instance.view;
-        if !self.leads(view) || self.instance.accepted.is_some() || self.instance.building {
+        let view = self.height_state.view;
+        if !self.leads(view)
+            || self.height_state.accepted.is_some()
+            || self.height_state.is_building
+        {
             return Ok(());
         }
         if view > 0 {
-            match self.instance.new_view(&self.head.committee) {
+            match self.height_state.new_view(&self.head.committee) {
                 None => return Ok(()),
                 Some(new_view) if newest_prepared(&new_view).is_some() => {
-                    return self.propose_again(new_view);
+                    return self.repropose(new_view);
                 }
                 Some(_) => {}
             }
         } else if self.now_ms < self.propose_at_ms() {
             return Ok(());
         }
-        self.instance.building = true;
+        self.height_state.is_building = true;
         let (parent, state) = (*self.head.digest(), self.head.state.clone());
-        self.ask_for_block(self.instance.height, view, parent, state);
+        self.request_block(self.height_state.height, view, parent, state);
         Ok(())
     }
 
-    /// Asks the mempool.
-    pub(in crate::consensus) fn ask_for_block(
+    /// Requests transactions from the mempool.
+    pub(in crate::consensus) fn request_block(
         &mut self,
         height: Height,
         view: View,
@@ -97,7 +100,7 @@ impl Replica {
         state: State,
     ) {
         let (len_max, transactions_max) = (TRANSACTIONS_LEN_MAX, BLOCK_TRANSACTIONS_MAX);
-        self.outbox.push(Output::Request(BuildBlock {
+        self.outbox.push(Output::BuildBlock(BuildBlock {
             height,
             view,
             parent,
@@ -107,49 +110,60 @@ impl Replica {
         }));
     }
 
-    /// When the leader of view 0 proposes: as soon as there is something to decide and it has
-    /// rested, else when an empty block is due.
+    /// When the leader of view 0 proposes: with waiting transactions after the proposal delay,
+    /// otherwise when an empty block is due.
     pub(in crate::consensus) fn propose_at_ms(&self) -> TimeMs {
         let parent = &self.head.header;
         let earliest_ms = validate::earliest_ms(parent, &self.params);
-        if self.instance.wanted {
-            return earliest_ms.max(self.instance.entered_ms.saturating_add(self.rest_ms()));
+        if self.height_state.transactions_waiting {
+            return earliest_ms
+                .max(self.height_state.entered_ms.saturating_add(self.proposal_delay_ms()));
         }
         let interval_ms = self.params.block_interval_ms_max;
-        parent.time_ms.min(self.instance.entered_ms).saturating_add(interval_ms).max(earliest_ms)
+        parent
+            .time_ms
+            .min(self.height_state.entered_ms)
+            .saturating_add(interval_ms)
+            .max(earliest_ms)
     }
 
-    /// Where processors are contended, a block that comes at once competes with what the one before
-    /// has left to do: with members that are not through with it, and with transactions that
-    /// came meanwhile. All of that is done first, and more goes into one block.
-    fn rest_ms(&self) -> TimeMs {
+    /// Under processor contention, an early block competes with members that still process the one
+    /// before, and with incoming transactions. A delay lets that work finish and puts more
+    /// transactions into one block.
+    fn proposal_delay_ms(&self) -> TimeMs {
         match self.is_contended && self.config.pipeline != Pipeline::On {
-            true => self.pace.rest_ms(),
+            true => self.pacing.proposal_delay_ms(),
             false => 0,
         }
     }
 
-    /// The newest certificate binds the new leader: the block is proposed again byte for byte.
-    fn propose_again(&mut self, new_view: NewView) -> Result<(), Error> {
+    /// Proposes the block of the newest certificate again, byte for byte: the certificate binds the
+    /// leader.
+    fn repropose(&mut self, new_view: NewView) -> Result<(), Error> {
         let digest = newest_prepared(&new_view).map(|c| c.vote.digest);
-        let Some(held) = digest.and_then(|digest| self.instance.held.get(&digest)) else {
+        let Some(candidate) = digest.and_then(|digest| self.height_state.candidates.get(&digest))
+        else {
             return Ok(());
         };
-        let block = held.block.clone();
-        // A quorum has executed it. If its transactions' signatures came damaged, another member's
-        // copy is waited for.
-        let Ok(outcome) = validate::again(&self.head, &self.params, &mut self.remembered, &block)
-        else {
-            self.instance.held.retain(|held, _| Some(*held) != digest);
+        let block = candidate.block.clone();
+        // A quorum has executed the block. If this copy has damaged transaction signatures, the
+        // node waits for another member's copy.
+        let Ok(outcome) = validate::prepared_block(
+            &self.head,
+            &self.params,
+            &mut self.verification_cache,
+            &block,
+        ) else {
+            self.height_state.candidates.retain(|candidate, _| Some(*candidate) != digest);
             return Ok(());
         };
         let proposal =
-            Proposal::sign(self.instance.view, block, Some(new_view), &self.config.node_key);
+            Proposal::sign(self.height_state.view, block, Some(new_view), &self.config.node_key);
         self.accept(proposal, outcome)
     }
 
-    /// The block after `head`. None where this node cannot prove the seed that is due, which a VRF
-    /// key fails to do once in 2^256 times.
+    /// Builds the block after `head`. None if this node cannot prove the due seed, which happens
+    /// for one VRF input in 2^256.
     pub(in crate::consensus) fn make_block(
         &self,
         head: &Head,
@@ -157,11 +171,11 @@ impl Replica {
         transactions: Vec<Verified<SignedTransaction>>,
     ) -> Option<(Block, Outcome)> {
         let height = head.header.height.checked_add(1)?;
-        let transactions = fitting(transactions);
-        let proof = match seed::ends_term(&self.params, height) {
+        let transactions = truncate_to_block(transactions);
+        let proof = match leader_seed::ends_leader_term(&self.params, height) {
             false => None,
             true => {
-                let input = seed::input(&head.header.chain, height, head.seed());
+                let input = leader_seed::vrf_input(&head.header.chain, height, head.seed());
                 Some(self.keys.as_ref()?.vrf.prove(&input).ok()?)
             }
         };
@@ -187,8 +201,10 @@ impl Replica {
     }
 }
 
-/// As many as a block has room for.
-fn fitting(transactions: Vec<Verified<SignedTransaction>>) -> Vec<Verified<SignedTransaction>> {
+/// The longest prefix that fits a block.
+fn truncate_to_block(
+    transactions: Vec<Verified<SignedTransaction>>,
+) -> Vec<Verified<SignedTransaction>> {
     let mut len = 0usize;
     let fits = |transaction: &Verified<SignedTransaction>| {
         len = len.saturating_add(borsh::object_length(&**transaction).unwrap_or(usize::MAX));

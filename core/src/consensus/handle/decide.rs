@@ -1,12 +1,11 @@
-//! A commit certificate makes a block final (PBFT, committed-local): the one place where a height
-//! ends.
+//! Finality by a commit certificate (PBFT, committed-local). A height ends only here.
 
 use crate::{
     consensus::{
         error::Error,
-        instance::{Held, Instance},
+        height_state::{CandidateBlock, HeightState},
         output::{Event, Finalised, Output},
-        replica::{Head, Replica, SEAT_KEYS_MAX, SeatKeys, seated},
+        replica::{Head, Replica, SEAT_KEYS_MAX, SeatKeys, seat_with_keys},
         validate,
     },
     ledger::{Block, Certificate, Outcome},
@@ -15,47 +14,52 @@ use crate::{
 use alloc::boxed::Box;
 
 impl Replica {
-    /// A quorum committed this block. Where it is missing here, those who signed have it.
+    /// Handles a quorum's commit. If the block is missing, the signers have it.
     pub(in crate::consensus) fn on_committed(
         &mut self,
         certificate: Certificate,
     ) -> Result<(), Error> {
         let digest = certificate.vote.digest;
-        match self.instance.held.remove(&digest) {
-            Some(Held { block, outcome: Some(outcome) }) => {
-                self.note_pace(&block);
+        match self.height_state.candidates.remove(&digest) {
+            Some(CandidateBlock { block, outcome: Some(outcome) }) => {
+                self.record_block_time(&block);
                 self.finalise(block, certificate, outcome)
             }
-            held => {
+            candidate => {
                 for seat in certificate.seats().filter(|seat| self.seat != Some(*seat)) {
-                    let next = self.instance.height.saturating_add(1);
-                    self.catch_up.note(self.node_at(seat), next, self.instance.height, self.now_ms);
+                    let next = self.height_state.height.saturating_add(1);
+                    self.catch_up.record_ahead(
+                        self.node_at(seat),
+                        next,
+                        self.height_state.height,
+                        self.now_ms,
+                    );
                 }
-                self.instance.decided = Some(certificate);
-                held.map_or(Ok(()), |held| self.on_decided_block(held.block))
+                self.height_state.decided = Some(certificate);
+                candidate.map_or(Ok(()), |candidate| self.on_decided_block(candidate.block))
             }
         }
     }
 
     pub(in crate::consensus) fn is_decided(&self, proposal: &Proposal) -> bool {
-        let digest = self.instance.decided.as_ref().map(|c| c.vote.digest);
+        let digest = self.height_state.decided.as_ref().map(|c| c.vote.digest);
         digest == Some(proposal.block.header.digest())
     }
 
-    /// The block of a decision came after the decision.
+    /// Handles a block whose commit certificate arrived first.
     pub(in crate::consensus) fn on_decided_block(&mut self, block: Block) -> Result<(), Error> {
-        let Some(certificate) = self.instance.decided.clone() else { return Ok(()) };
-        match validate::certified(
+        let Some(certificate) = self.height_state.decided.clone() else { return Ok(()) };
+        match validate::certified_block(
             &self.head,
             &self.params,
-            &mut self.remembered,
+            &mut self.verification_cache,
             &block,
             &certificate,
         ) {
             Ok(Ok(outcome)) => self.finalise(block, certificate, outcome)?,
-            Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
-            // The digest does not cover the transactions' signatures: this copy is damaged, another
-            // is not.
+            Ok(Err(())) => return Err(Error::Diverged { height: self.height_state.height }),
+            // The digest does not cover the transactions' signatures: this copy is damaged, but
+            // another may be intact.
             Err(_) => {}
         }
         Ok(())
@@ -67,8 +71,8 @@ impl Replica {
         certificate: Certificate,
         outcome: Outcome,
     ) -> Result<(), Error> {
-        let took_ms = self.now_ms.saturating_sub(self.instance.view_entered_ms);
-        if self.instance.accepted.is_some() {
+        let took_ms = self.now_ms.saturating_sub(self.height_state.view_entered_ms);
+        if self.height_state.accepted.is_some() {
             self.timing.recover(took_ms);
         }
         let epoch = self.head.committee.epoch();
@@ -76,59 +80,59 @@ impl Replica {
         let head: Result<Head, _> =
             self.head.after(&block, certificate.clone(), outcome.state.clone());
         self.head = head.map_err(|_| Error::Diverged { height })?;
-        let is_turn = self.head.committee.epoch() != epoch;
-        if is_turn {
-            self.take_seat();
+        let is_epoch_boundary = self.head.committee.epoch() != epoch;
+        if is_epoch_boundary {
+            self.update_seat();
         }
-        self.instance = self.next_instance();
-        self.catch_up.progress(self.instance.height);
+        self.height_state = self.next_height_state();
+        self.catch_up.on_progress(self.height_state.height);
         self.start_timers();
         self.outbox.push(Output::Finalised(Box::new(Finalised { block, certificate, outcome })));
-        if is_turn {
+        if is_epoch_boundary {
             let committee = &self.head.committee;
             let (epoch, seats) = (committee.epoch(), committee.seats().len());
             self.outbox.event(Event::Epoch { epoch, seats, seat: self.seat });
         }
-        self.leave_orphan()
+        self.abandon_orphan()
     }
 
-    /// How long a block that is decided here has taken, if that was in its first view, and not too
-    /// late to mean anything. One that comes by sync has taken as long as that, and how long
-    /// ago the vote of another life was is not known: neither gets here.
-    fn note_pace(&mut self, block: &Block) {
-        let Instance { height, view, voted_ms, is_ahead, .. } = self.instance;
+    /// Records how long a block took from this node's vote to finality, in its first view and
+    /// within the view timeout. Synced blocks, and blocks voted for before a restart, are not
+    /// recorded.
+    fn record_block_time(&mut self, block: &Block) {
+        let HeightState { height, view, voted_ms, is_pipelined, .. } = self.height_state;
         let voted_ms = voted_ms.filter(|_| view == 0 && !block.transactions.is_empty());
         let took_ms = voted_ms.map(|voted_ms| self.now_ms.saturating_sub(voted_ms));
         if let Some(took_ms) = took_ms.filter(|took_ms| *took_ms < self.params.view_timeout_ms) {
-            self.pace.note(height, is_ahead || self.ahead.is_some(), took_ms);
+            self.pacing.record(height, is_pipelined || self.pipelined.is_some(), took_ms);
         }
     }
 
-    /// The committee is another: this node's place in it, and the keys for that. Without keys that
-    /// fit, each vote would be a bad one.
-    pub(in crate::consensus) fn take_seat(&mut self) {
-        (self.seat, self.keys) = seated(&self.config, &self.head.committee).unzip();
-        self.told_ms.clear();
+    /// Updates this node's seat and keys after a committee change. Without matching keys this node
+    /// does not vote, because its votes would be invalid.
+    pub(in crate::consensus) fn update_seat(&mut self) {
+        (self.seat, self.keys) = seat_with_keys(&self.config, &self.head.committee).unzip();
+        self.last_reply_ms.clear();
     }
 
-    /// Keys for a seat of a later epoch. Those that no committee knows yet are kept, the oldest of
-    /// them go first.
+    /// Stores keys for a seat of a later epoch. If there are too many, the oldest unused keys are
+    /// dropped.
     pub(in crate::consensus) fn on_seat_keys(&mut self, keys: SeatKeys) {
-        let is_known = |held: &SeatKeys| held.vote.public() == keys.vote.public();
+        let is_known = |known: &SeatKeys| known.vote.public() == keys.vote.public();
         if self.config.seat_keys.iter().any(is_known) {
             return;
         }
         if self.config.seat_keys.len() >= SEAT_KEYS_MAX {
             let present = self.keys.as_ref().map(|keys| keys.vote.public());
             if let Some(at) =
-                self.config.seat_keys.iter().position(|held| Some(held.vote.public()) != present)
+                self.config.seat_keys.iter().position(|known| Some(known.vote.public()) != present)
             {
                 self.config.seat_keys.remove(at);
             }
         }
         self.config.seat_keys.push(keys);
         if self.seat.is_none() {
-            self.take_seat();
+            self.update_seat();
         }
     }
 }

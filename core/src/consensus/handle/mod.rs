@@ -1,15 +1,15 @@
-//! One file per input; what several of them need is in [`vote`](self) and `decide`.
+//! Handlers, one file per input. Shared code is in `vote` and `decide`.
 
 mod built;
-mod checked;
+mod commit_certificate;
 mod decide;
-mod finalised;
-mod prepared;
+mod prepare_certificate;
 mod proposal;
 mod received;
+mod signatures_verified;
 mod snapshot;
 mod synced;
-mod time;
+mod timers;
 mod view_change;
 mod vote;
 mod want_block;

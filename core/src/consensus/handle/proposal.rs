@@ -1,11 +1,11 @@
-//! A leader proposes: pre-prepare and new-view of PBFT (Castro and Liskov, OSDI 1999, sections 4.2
+//! Handles a proposal: pre-prepare and new-view of PBFT (Castro and Liskov, OSDI 1999, sections 4.2
 //! and 4.4).
 
 use crate::{
     consensus::{
-        error::{Error, Fault},
-        instance::{newest_prepared, weight_of},
-        output::{Event, Offence, To},
+        error::{Error, HandlerError},
+        height_state::{newest_prepared, weight_of},
+        output::{Event, Offence, Recipient},
         replica::Replica,
         validate::{self, BlockError},
         wal::WalRecord,
@@ -21,88 +21,97 @@ impl Replica {
         &mut self,
         seat: usize,
         proposal: Proposal,
-    ) -> Result<(), Fault> {
-        let (view, claim) = (proposal.view, proposal.signed_claim());
+    ) -> Result<(), HandlerError> {
+        let (view, signed_header) = (proposal.view, proposal.signed_claim());
         if seat != self.leader_seat(view) {
             return Err(Offence::NotLeader.into());
         }
-        claim.verify(&self.node_at(seat)).map_err(|_| Offence::BadSignature)?;
+        signed_header.verify(&self.node_at(seat)).map_err(|_| Offence::BadSignature)?;
         if self.is_decided(&proposal) {
             return Ok(self.on_decided_block(proposal.block)?);
         }
-        if view < self.instance.view {
+        if view < self.height_state.view {
             return Ok(());
         }
-        match self.instance.seen.get(&view) {
-            Some(first) if first.claim != claim.claim => {
-                return Err(Offence::DoubleProposal(*first, claim).into());
+        match self.height_state.seen_proposals.get(&view) {
+            Some(first) if first.header != signed_header.header => {
+                return Err(Offence::DoubleProposal(*first, signed_header).into());
             }
-            _ if view == self.instance.view && self.instance.accepted.is_some() => return Ok(()),
+            _ if view == self.height_state.view && self.height_state.accepted.is_some() => {
+                return Ok(());
+            }
             _ => {}
         }
-        let again = self.check_justification(view, proposal.justification.as_ref(), &proposal)?;
-        self.instance.seen.entry(view).or_insert(claim);
-        let checked = match again {
-            true => {
-                validate::again(&self.head, &self.params, &mut self.remembered, &proposal.block)
-            }
-            false => validate::fresh(
+        let is_reproposal =
+            self.check_justification(view, proposal.justification.as_ref(), &proposal)?;
+        self.height_state.seen_proposals.entry(view).or_insert(signed_header);
+        let validated = match is_reproposal {
+            true => validate::prepared_block(
                 &self.head,
                 &self.params,
-                &mut self.remembered,
+                &mut self.verification_cache,
+                &proposal.block,
+            ),
+            false => validate::new_block(
+                &self.head,
+                &self.params,
+                &mut self.verification_cache,
                 &proposal.block,
                 view,
                 self.now_ms,
             ),
         };
-        match checked {
+        match validated {
             Ok(outcome) => Ok(self.accept(proposal, outcome)?),
-            // Its leader has built upon a block that was prepared, and another one became final.
-            Err(BlockError::Parent) if self.may_be_ahead(self.instance.height, view) => Ok(()),
-            Err(error) if error.is_fault() => Err(error.into()),
+            // The leader built on a prepared block, and another block became final.
+            Err(BlockError::Parent) if self.may_be_pipelined(self.height_state.height, view) => {
+                Ok(())
+            }
+            Err(error) if error.is_misbehaviour() => Err(error.into()),
             Err(_) => Ok(()),
         }
     }
 
-    /// Gives a valid proposal the only prepare vote of its view. The record of it is on disk before
-    /// the vote leaves.
+    /// Casts the only prepare vote of the view for a valid proposal. The record of the vote is on
+    /// disk before the vote is sent.
     pub(in crate::consensus) fn accept(
         &mut self,
         proposal: Proposal,
         outcome: Outcome,
     ) -> Result<(), Error> {
         let (view, digest) = (proposal.view, proposal.block.header.digest());
-        if view > self.instance.view {
-            // Its justification shows that a quorum is there already.
-            self.timing.back_off(view - self.instance.view);
-            self.instance.enter(view, self.now_ms);
+        if view > self.height_state.view {
+            // The justification shows that a quorum has entered the view.
+            self.timing.back_off(view - self.height_state.view);
+            self.height_state.enter_view(view, self.now_ms);
         }
-        self.instance.hold(digest, proposal.block.clone(), Some(outcome));
-        self.instance.accepted = Some(digest);
-        self.instance.seen.entry(view).or_insert_with(|| proposal.signed_claim());
-        self.instance.view_entered_ms = self.now_ms;
-        self.instance.voted_ms = Some(self.now_ms).filter(|_| view == 0);
-        self.instance.expires_ms = Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
-        self.restart_resending();
-        self.outbox.event(Event::Accepted { height: self.instance.height, view, digest });
+        self.height_state.insert_candidate(digest, proposal.block.clone(), Some(outcome));
+        self.height_state.accepted = Some(digest);
+        self.height_state.seen_proposals.entry(view).or_insert_with(|| proposal.signed_claim());
+        self.height_state.view_entered_ms = self.now_ms;
+        self.height_state.voted_ms = Some(self.now_ms).filter(|_| view == 0);
+        self.height_state.expires_ms =
+            Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
+        self.restart_retransmission();
+        self.outbox.event(Event::Accepted { height: self.height_state.height, view, digest });
         if self.seat.is_some() {
             self.outbox.persist(WalRecord::Accepted(proposal.clone()));
             if self.leads(view) {
-                self.outbox.send(To::All, Message::Proposal(proposal.clone()));
-                self.instance.proposal = Some(proposal);
+                self.outbox.send(Recipient::All, Message::Proposal(proposal.clone()));
+                self.height_state.proposal = Some(proposal);
             }
         }
-        self.cast(Phase::Prepare, digest)
+        self.cast_vote(Phase::Prepare, digest)
     }
 
-    /// Whether the view binds its leader to this prepared block. An error where it binds it to
-    /// another, or where the new view is not justified at all.
+    /// Whether the view binds its leader to this prepared block. Fails if it binds the leader to
+    /// another block, or if the new view is not justified.
     fn check_justification(
         &self,
         view: View,
         justification: Option<&NewView>,
         proposal: &Proposal,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, HandlerError> {
         let Some(new_view) = justification else {
             return if view == 0 { Ok(false) } else { Err(Offence::BadJustification.into()) };
         };
@@ -117,9 +126,9 @@ impl Replica {
         Ok(true)
     }
 
-    /// A quorum's signed view changes of this view. Only the newest certificate is verified: an
-    /// invalid older one binds nobody, so it is worth no more than none.
-    fn check_new_view(&self, view: View, new_view: &NewView) -> Result<(), Fault> {
+    /// Checks a quorum's signed view changes to this view. Only the newest certificate is verified:
+    /// an invalid older one does not bind the leader, so it has no effect.
+    fn check_new_view(&self, view: View, new_view: &NewView) -> Result<(), HandlerError> {
         let committee = &self.head.committee;
         let mut seats = BTreeSet::new();
         let mut weight: Weight = 0;
@@ -131,7 +140,7 @@ impl Replica {
             {
                 return Err(Offence::BadJustification.into());
             }
-            if self.instance.changes.get(&seat) != Some(signed) {
+            if self.height_state.view_changes.get(&seat) != Some(signed) {
                 signed.verify_signature().map_err(|_| Offence::BadJustification)?;
             }
             weight = weight.saturating_add(weight_of(seat, committee));
@@ -140,7 +149,7 @@ impl Replica {
             return Err(Offence::BadJustification.into());
         }
         match newest_prepared(new_view) {
-            Some(newest) if self.instance.lock.as_ref() != Some(newest) => {
+            Some(newest) if self.height_state.lock.as_ref() != Some(newest) => {
                 Unverified::new(newest.clone()).verify(
                     &self.head.header.chain,
                     Phase::Prepare,

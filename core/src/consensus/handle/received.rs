@@ -1,16 +1,16 @@
-//! A message came: is it of a seat, of our chain, of this height? Only then is it looked into.
+//! Handles a message: checks seat, chain, epoch and height before the content.
 //!
-//! Around a turn a message may be of another epoch than the present one, and its sender a member of
-//! that one only: heights say which epoch is meant. Late ones show that their sender is behind,
-//! early ones that this node may be.
+//! Around an epoch boundary a message may belong to another epoch, and its sender may have a seat
+//! only in that epoch. The height determines the epoch. Messages of a past height show that the
+//! sender lags behind; messages of a later one may show that this node does.
 
 use crate::{
     consensus::{
-        error::{Error, Fault},
-        output::{Offence, To},
+        error::{Error, HandlerError},
+        output::{Offence, Recipient},
         replica::Replica,
     },
-    ledger::{Phase, Seat, Vote, epoch, leader_among, seed},
+    ledger::{Phase, Seat, Vote, epoch, leader_among, leader_seed},
     types::{ChainId, Digest, Epoch, Height, NodeId, Unverified},
     wire::consensus::Message,
 };
@@ -23,83 +23,90 @@ impl Replica {
         message: Unverified<Message>,
     ) -> Result<(), Error> {
         if from == self.config.node_key.id() {
-            return Ok(()); // Its own words, sent back by the host.
+            return Ok(()); // This node's own message, returned by the host.
         }
-        let claim = message.claim();
-        let height = claim.height();
+        let content = message.unverified();
+        let height = content.height();
         let seat = self.head.committee.seat_of(&from);
-        if let (Message::Finalised(certificate), None) = (claim, seat) {
-            // It speaks for itself, and its sender may have got its seat at a turn that this node
-            // has not seen yet.
-            return match height.cmp(&self.instance.height) {
-                Ordering::Equal => {
-                    self.on_message(from, usize::MAX, Message::Finalised(certificate.clone()))
-                }
+        if let (Message::CommitCertificate(certificate), None) = (content, seat) {
+            // The certificate proves itself, and its sender may have gained its seat in an epoch
+            // that this node has not reached yet.
+            return match height.cmp(&self.height_state.height) {
+                Ordering::Equal => self.on_message(
+                    from,
+                    usize::MAX,
+                    Message::CommitCertificate(certificate.clone()),
+                ),
                 _ => Ok(()),
             };
         }
-        let known = match height.cmp(&self.instance.height) {
+        let had_seat = match height.cmp(&self.height_state.height) {
             Ordering::Equal => seat.is_some(),
-            // A member until a while ago may have missed that it is none any more, or is behind.
+            // A member of a past epoch may not know that it lost its seat, or may lag behind.
             Ordering::Less => seat.is_some() || self.was_seated(&from, height),
-            // Who has no seat here may have got one in an epoch that this node has not come to:
-            // nobody is to blame for that, and this node learns of it otherwise.
+            // A sender without a seat may have gained one in a later epoch. This node cannot check
+            // that yet, so it ignores the message without blame.
             Ordering::Greater if seat.is_none() && self.is_later_epoch(height) => {
-                if !self.next_seats(height).iter().any(|seat| seat.node == from) {
+                if !self.seats_at(height).iter().any(|seat| seat.node == from) {
                     return Ok(());
                 }
                 true
             }
             Ordering::Greater => seat.is_some(),
         };
-        if !known {
+        if !had_seat {
             self.outbox.misbehaviour(from, Offence::NotSeated);
             return Ok(());
         }
-        if place(claim) != (self.head.header.chain, epoch::of(&self.params, height)) {
-            self.outbox.misbehaviour(from, Offence::Foreign);
+        if chain_and_epoch(content)
+            != (self.head.header.chain, epoch::at_height(&self.params, height))
+        {
+            self.outbox.misbehaviour(from, Offence::WrongChainOrEpoch);
             return Ok(());
         }
-        match (height.cmp(&self.instance.height), seat) {
-            (Ordering::Less, _) => self.on_late(from, claim),
+        match (height.cmp(&self.height_state.height), seat) {
+            (Ordering::Less, _) => self.on_past_height(from, content),
             (Ordering::Equal, Some(seat)) => {
-                return self.on_message(from, seat, message.into_claim());
+                return self.on_message(from, seat, message.into_unverified());
             }
             (Ordering::Equal, None) => {}
-            (Ordering::Greater, _) => self.on_early(from, message.into_claim()),
+            (Ordering::Greater, _) => self.on_future_height(from, message.into_unverified()),
         }
         Ok(())
     }
 
     fn is_later_epoch(&self, height: Height) -> bool {
-        epoch::of(&self.params, height) > self.head.committee.epoch()
+        epoch::at_height(&self.params, height) > self.head.committee.epoch()
     }
 
     /// Whether a node had a seat when this height was decided.
     fn was_seated(&self, node: &NodeId, height: Height) -> bool {
-        let record = self.head.state.committee(epoch::of(&self.params, height));
+        let record = self.head.state.committee(epoch::at_height(&self.params, height));
         record.is_some_and(|record| record.seat_of(node).is_some())
     }
 
-    /// Who decides a later height, if that can be known before the present one is decided: at a
-    /// turn it follows from the block that this node has accepted.
-    fn next_seats(&self, height: Height) -> &[Seat] {
+    /// The seats of a later height, if known before the present height is decided. Across an epoch
+    /// boundary they follow from the block that this node has accepted.
+    fn seats_at(&self, height: Height) -> &[Seat] {
         if !self.is_later_epoch(height) {
             return self.head.committee.seats();
         }
-        if height != self.instance.height.saturating_add(1) {
+        if height != self.height_state.height.saturating_add(1) {
             return &[];
         }
-        let held = self.instance.accepted.and_then(|accepted| self.instance.held.get(&accepted));
-        let outcome = held.and_then(|held| held.outcome.as_ref());
-        let record =
-            outcome.and_then(|outcome| outcome.state.committee(epoch::of(&self.params, height)));
+        let candidate = self
+            .height_state
+            .accepted
+            .and_then(|accepted| self.height_state.candidates.get(&accepted));
+        let outcome = candidate.and_then(|candidate| candidate.outcome.as_ref());
+        let record = outcome
+            .and_then(|outcome| outcome.state.committee(epoch::at_height(&self.params, height)));
         record.map_or(&[], |record| &record.seats)
     }
 
-    /// Messages that came before their height did.
-    pub(in crate::consensus) fn on_kept_messages(&mut self) -> Result<(), Error> {
-        while let Some((from, message)) = self.future.take(self.instance.height) {
+    /// Handles stored messages of the present height.
+    pub(in crate::consensus) fn on_pending_messages(&mut self) -> Result<(), Error> {
+        while let Some((from, message)) = self.pending_messages.take(self.height_state.height) {
             if let Some(seat) = self.head.committee.seat_of(&from) {
                 self.on_message(from, seat, message)?;
             }
@@ -112,92 +119,99 @@ impl Replica {
             Message::Proposal(proposal) => self.on_proposal(seat, proposal),
             Message::Vote(signed) => self.on_vote(seat, signed),
             Message::ViewChange { change, block } => self.on_view_change(from, seat, change, block),
-            Message::Finalised(certificate) => self.on_finalised(certificate),
-            Message::Prepared(certificate) => self.on_prepared_elsewhere(seat, certificate),
+            Message::CommitCertificate(certificate) => self.on_commit_certificate(certificate),
+            Message::PrepareCertificate(certificate) => {
+                self.on_prepare_certificate(seat, certificate)
+            }
         };
         match result {
             Ok(()) => Ok(()),
-            Err(Fault::Peer(offence)) => {
+            Err(HandlerError::Peer(offence)) => {
                 self.outbox.misbehaviour(from, *offence);
                 Ok(())
             }
-            Err(Fault::Own(error)) => Err(error),
+            Err(HandlerError::Local(error)) => Err(error),
         }
     }
 
-    /// The sender works on a height that is final here: it may have missed the end of it. Votes
-    /// that come just after the quorum was full are merely the last ones; those that are said
-    /// again come no sooner than a patience later.
-    fn on_late(&mut self, from: NodeId, message: &Message) {
-        let patience_ms = self.timing.resend_ms(0);
+    /// Handles a message of a final height: its sender may have missed the decision. Votes that
+    /// arrive just after the quorum are merely late; retransmitted votes arrive one retransmission
+    /// delay later at the earliest.
+    fn on_past_height(&mut self, from: NodeId, message: &Message) {
+        let resend_ms = self.timing.resend_ms(0);
         let just_late = message.height() == self.head.header.height
-            && self.now_ms < self.instance.entered_ms.saturating_add(patience_ms / 2)
+            && self.now_ms < self.height_state.entered_ms.saturating_add(resend_ms / 2)
             && !matches!(message, Message::ViewChange { .. });
-        let told =
-            self.told_ms.get(&from).is_some_and(|at| self.now_ms < at.saturating_add(patience_ms));
-        if just_late || told || matches!(message, Message::Finalised(_)) {
+        let replied_recently = self
+            .last_reply_ms
+            .get(&from)
+            .is_some_and(|at| self.now_ms < at.saturating_add(resend_ms));
+        if just_late || replied_recently || matches!(message, Message::CommitCertificate(_)) {
             return;
         }
         if let Some(certificate) = &self.head.certificate {
-            self.outbox.send(To::One(from), Message::Finalised(certificate.clone()));
-            self.told_ms.insert(from, self.now_ms);
+            self.outbox.send(Recipient::One(from), Message::CommitCertificate(certificate.clone()));
+            self.last_reply_ms.insert(from, self.now_ms);
         }
     }
 
-    fn on_early(&mut self, from: NodeId, message: Message) {
+    fn on_future_height(&mut self, from: NodeId, message: Message) {
         let height = message.height();
-        let works_on = self.works_on(&message);
-        self.catch_up.note(from, works_on, self.instance.height, self.now_ms);
-        if works_on <= self.instance.height.saturating_add(1) {
+        let sender_height = self.sender_height(&message);
+        self.catch_up.record_ahead(from, sender_height, self.height_state.height, self.now_ms);
+        if sender_height <= self.height_state.height.saturating_add(1) {
             let is_leader = match &message {
-                Message::Proposal(proposal) => self.seed_of(height).is_some_and(|seed| {
-                    let seats = self.next_seats(height);
+                Message::Proposal(proposal) => self.seed_at(height).is_some_and(|seed| {
+                    let seats = self.seats_at(height);
                     let leader = leader_among(seats, &seed, height, proposal.view);
                     seats.get(leader).is_some_and(|seat| seat.node == from)
                 }),
                 _ => false,
             };
-            self.future.keep(self.instance.height, from, message, is_leader);
+            self.pending_messages.insert(self.height_state.height, from, message, is_leader);
         }
     }
 
-    /// The height that the sender of this has not decided yet, as far as can be told.
-    fn works_on(&self, message: &Message) -> Height {
+    /// The lowest height that the sender may still be deciding.
+    fn sender_height(&self, message: &Message) -> Height {
         let height = message.height();
-        let may_be_ahead = match message {
-            // Who says that a height is final works on the next one.
-            Message::Finalised(_) => return height.saturating_add(1),
-            Message::Proposal(proposal) => self.may_be_ahead(height, proposal.view),
+        let may_be_pipelined = match message {
+            // The sender of a commit certificate works on the next height.
+            Message::CommitCertificate(_) => return height.saturating_add(1),
+            Message::Proposal(proposal) => self.may_be_pipelined(height, proposal.view),
             Message::Vote(signed) => {
-                signed.vote.phase == Phase::Prepare && self.may_be_ahead(height, signed.vote.view)
+                signed.vote.phase == Phase::Prepare
+                    && self.may_be_pipelined(height, signed.vote.view)
             }
-            Message::ViewChange { .. } | Message::Prepared(_) => false,
+            Message::ViewChange { .. } | Message::PrepareCertificate(_) => false,
         };
-        height.saturating_sub(may_be_ahead.into())
+        height.saturating_sub(may_be_pipelined.into())
     }
 
-    /// The seed of a later height, if it can be known before the present one is decided: at the end
-    /// of a term it follows from the block that this node has accepted.
-    fn seed_of(&self, height: Height) -> Option<Digest> {
-        let ends_term = |height| seed::ends_term(&self.params, height);
-        let mut between = self.instance.height..height;
+    /// The seed of a later height, if known before the present height is decided. Across the end of
+    /// a term it follows from the block that this node has accepted.
+    fn seed_at(&self, height: Height) -> Option<Digest> {
+        let ends_term = |height| leader_seed::ends_leader_term(&self.params, height);
+        let mut between = self.height_state.height..height;
         if !between.clone().any(ends_term) {
             return Some(*self.head.seed());
         }
         if between.nth(1).is_some() {
             return None;
         }
-        let held = self.instance.held.get(&self.instance.accepted?)?;
-        seed::after(&held.block.header).ok()
+        let candidate = self.height_state.candidates.get(&self.height_state.accepted?)?;
+        leader_seed::next(&candidate.block.header).ok()
     }
 }
 
-fn place(message: &Message) -> (ChainId, Epoch) {
+fn chain_and_epoch(message: &Message) -> (ChainId, Epoch) {
     let of = |vote: &Vote| (vote.chain, vote.epoch);
     match message {
         Message::Proposal(proposal) => (proposal.block.header.chain, proposal.block.header.epoch),
         Message::Vote(signed) => of(&signed.vote),
         Message::ViewChange { change, .. } => (change.change.chain, change.change.epoch),
-        Message::Finalised(certificate) | Message::Prepared(certificate) => of(&certificate.vote),
+        Message::CommitCertificate(certificate) | Message::PrepareCertificate(certificate) => {
+            of(&certificate.vote)
+        }
     }
 }

@@ -1,8 +1,7 @@
-//! A state that was fetched whole, under a final header: the replica leaves out all blocks up to
-//! it.
+//! Handles a state snapshot under a final header: the replica skips all blocks up to it.
 //!
-//! Its own votes bind it no longer, because they are of heights that are final; so the log up to
-//! the new head goes.
+//! This node's earlier votes are of final heights and bind it no longer. So the log up to the new
+//! head is dropped.
 
 use crate::{
     consensus::{
@@ -19,20 +18,20 @@ impl Replica {
     pub(in crate::consensus) fn on_snapshot(&mut self, head: Verified<Head>) -> Result<(), Error> {
         let head = head.into_inner();
         let Some(params) = head.state.params().cloned() else { return Ok(()) };
-        // Blocks may have come faster.
+        // Synced blocks may have arrived first.
         if head.header.height <= self.head.header.height
             || head.header.chain != self.head.header.chain
         {
             return Ok(());
         }
-        self.outbox.push(Output::Adopted(Box::new(head.clone())));
+        self.outbox.push(Output::InstallSnapshot(Box::new(head.clone())));
         self.timing = Timing::new(&params);
         self.params = params;
         self.head = head;
-        self.instance = self.next_instance();
-        self.take_seat();
-        self.catch_up.progress(self.instance.height);
+        self.height_state = self.next_height_state();
+        self.update_seat();
+        self.catch_up.on_progress(self.height_state.height);
         self.start_timers();
-        self.leave_orphan()
+        self.abandon_orphan()
     }
 }

@@ -1,4 +1,4 @@
-//! Final blocks from a peer, each with the certificate that makes it final.
+//! Handles final blocks from a peer, each with its commit certificate.
 
 use crate::{
     consensus::{
@@ -19,20 +19,20 @@ impl Replica {
         from: NodeId,
         blocks: Vec<(Block, Certificate)>,
     ) -> Result<(), Error> {
-        self.catch_up.progress(self.instance.height);
+        self.catch_up.on_progress(self.height_state.height);
         for (block, certificate) in blocks {
-            match block.header.height.cmp(&self.instance.height) {
+            match block.header.height.cmp(&self.height_state.height) {
                 Ordering::Less => continue,
                 Ordering::Equal => {}
                 Ordering::Greater => {
-                    self.outbox.misbehaviour(from, Offence::Gap);
+                    self.outbox.misbehaviour(from, Offence::NonContiguousBlocks);
                     return Ok(());
                 }
             }
-            let offence = match validate::certified(
+            let offence = match validate::certified_block(
                 &self.head,
                 &self.params,
-                &mut self.remembered,
+                &mut self.verification_cache,
                 &block,
                 &certificate,
             ) {
@@ -40,7 +40,7 @@ impl Replica {
                     self.finalise(block, certificate, outcome)?;
                     continue;
                 }
-                Ok(Err(())) => return Err(Error::Diverged { height: self.instance.height }),
+                Ok(Err(())) => return Err(Error::Diverged { height: self.height_state.height }),
                 Err(CertifiedError::Certificate(error)) => Offence::BadCertificate(error),
                 Err(CertifiedError::Block(error)) => Offence::BadBlock(error),
             };

@@ -1,9 +1,9 @@
-//! A member gives up a view (PBFT, section 4.4, and 4.5.2 for when to follow others).
+//! View changes (PBFT, section 4.4; section 4.5.2 for following other members).
 
 use crate::{
     consensus::{
-        error::{Error, Fault},
-        output::{Event, Offence, To},
+        error::{Error, HandlerError},
+        output::{Event, Offence, Recipient},
         replica::Replica,
         wal::WalRecord,
     },
@@ -20,8 +20,8 @@ impl Replica {
         seat: usize,
         signed: SignedViewChange,
         block: Option<Block>,
-    ) -> Result<(), Fault> {
-        let known = self.instance.changes.get(&seat);
+    ) -> Result<(), HandlerError> {
+        let known = self.height_state.view_changes.get(&seat);
         if known.is_none_or(|known| known.change.view <= signed.change.view)
             && known != Some(&signed)
         {
@@ -31,96 +31,103 @@ impl Replica {
                     Offence::DoubleViewChange(Box::new(known.clone()), Box::new(signed)).into()
                 );
             }
-            self.instance.changes.insert(seat, signed.clone());
-            self.accuse_of_hiding(from, seat);
+            self.height_state.view_changes.insert(seat, signed.clone());
+            self.check_hidden_lock(from, seat);
         }
         if let Some(block) = block {
-            self.keep_prepared_block(seat, &signed, block);
+            self.store_prepared_block(seat, &signed, block);
         }
-        if signed.change.view < self.instance.view {
-            self.tell_view(from);
+        if signed.change.view < self.height_state.view {
+            self.send_current_view(from);
         }
-        // Enough have left for a correct one to be among them: waiting here is of no use.
-        if let Some(view) = self.instance.view_to_join(&self.head.committee) {
+        // At least one correct member has left the present view, so waiting for it is of no use.
+        if let Some(view) = self.height_state.view_to_join(&self.head.committee) {
             self.change_view(view)?;
         }
         self.start_view_timer();
         Ok(())
     }
 
-    /// A member that has committed a block has it on record, and shows it in every later view
-    /// change. The two statements may come in any order.
-    pub(in crate::consensus) fn accuse_of_hiding(&mut self, node: NodeId, seat: usize) {
-        let Some(change) = self.instance.changes.get(&seat) else { return };
+    /// Checks for a hidden lock: a member that has cast a commit vote must show its lock in every
+    /// later view change. The two messages may arrive in any order.
+    pub(in crate::consensus) fn check_hidden_lock(&mut self, node: NodeId, seat: usize) {
+        let Some(change) = self.height_state.view_changes.get(&seat) else { return };
         let commits =
-            self.instance.ballots.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
-        let evidence = commits.filter_map(|(_, ballot)| ballot.cast_by(seat)).find_map(|commit| {
-            let evidence = Evidence::HiddenLock(commit, change.clone());
-            // The vote has not been checked by itself: one that is not the member's convicts
-            // nobody.
-            let hides = evidence.is_contradiction()
-                && self.head.committee.key(seat).is_some_and(|key| commit.verify(key).is_ok());
-            hides.then(|| Offence::HiddenLock(commit, Box::new(change.clone())))
-        });
+            self.height_state.vote_sets.iter().filter(|((_, phase), _)| *phase == Phase::Commit);
+        let evidence =
+            commits.filter_map(|(_, vote_set)| vote_set.vote_of(seat)).find_map(|commit| {
+                let evidence = Evidence::HiddenLock(commit, change.clone());
+                // The vote's signature is still unverified, and a forged vote convicts nobody.
+                let is_hidden = evidence.is_contradiction()
+                    && self.head.committee.key(seat).is_some_and(|key| commit.verify(key).is_ok());
+                is_hidden.then(|| Offence::HiddenLock(commit, Box::new(change.clone())))
+            });
         if let Some(offence) = evidence {
             self.outbox.misbehaviour(node, offence);
         }
     }
 
-    /// Leaves all views below `view`, and says so.
+    /// Leaves all views below `view` and sends a view change.
     pub(in crate::consensus) fn change_view(&mut self, view: View) -> Result<(), Error> {
         let Some(seat) = self.seat else { return Ok(()) };
-        self.timing.back_off(view.saturating_sub(self.instance.view));
-        self.instance.enter(view, self.now_ms);
+        self.timing.back_off(view.saturating_sub(self.height_state.view));
+        self.height_state.enter_view(view, self.now_ms);
         let change = ViewChange {
             chain: self.head.header.chain,
             epoch: self.head.committee.epoch(),
-            height: self.instance.height,
+            height: self.height_state.height,
             view,
-            prepared: self.instance.lock.clone(),
+            prepared: self.height_state.lock.clone(),
         };
         let signed = change.sign(&self.config.node_key);
-        self.instance.changes.insert(seat, signed.clone());
+        self.height_state.view_changes.insert(seat, signed.clone());
         let leader = self.node_at(self.leader_seat(view));
-        self.outbox.event(Event::ViewChange { height: self.instance.height, view, leader });
+        self.outbox.event(Event::ViewChange { height: self.height_state.height, view, leader });
         self.outbox.persist(WalRecord::ViewChange(signed.clone()));
         self.send_view_change(signed);
-        self.restart_resending();
+        self.restart_retransmission();
         self.start_view_timer();
         Ok(())
     }
 
-    /// To all without the block, to the new leader with it.
+    /// Sends a view change to all members without the block, and to the new leader with it.
     pub(in crate::consensus) fn send_view_change(&mut self, signed: SignedViewChange) {
         let leader = self.leader_seat(signed.change.view);
         let prepared = signed.change.prepared.as_ref().map(|c| c.vote.digest);
-        let held = prepared.and_then(|digest| self.instance.held.get(&digest));
-        let block = held.filter(|_| self.seat != Some(leader)).map(|held| held.block.clone());
-        self.outbox.send(To::All, Message::ViewChange { change: signed.clone(), block: None });
+        let candidate = prepared.and_then(|digest| self.height_state.candidates.get(&digest));
+        let block = candidate
+            .filter(|_| self.seat != Some(leader))
+            .map(|candidate| candidate.block.clone());
+        self.outbox
+            .send(Recipient::All, Message::ViewChange { change: signed.clone(), block: None });
         if block.is_some() {
-            self.outbox
-                .send(To::One(self.node_at(leader)), Message::ViewChange { change: signed, block });
+            self.outbox.send(
+                Recipient::One(self.node_at(leader)),
+                Message::ViewChange { change: signed, block },
+            );
         }
     }
 
-    /// A view's clock runs once a quorum is in it: before that nobody can be blamed for its
-    /// silence, and nobody may run further ahead.
+    /// Starts a view's timer once a quorum is in the view. Before that its leader is not to blame
+    /// for silence, and no member may run further ahead.
     pub(in crate::consensus) fn start_view_timer(&mut self) {
         let committee = &self.head.committee;
-        let instance = &mut self.instance;
-        let quorum = instance.weight_from(instance.view, committee) >= committee.quorum();
-        if instance.view > 0 && instance.expires_ms.is_none() && quorum {
-            instance.view_entered_ms = self.now_ms;
-            instance.expires_ms = Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
+        let height_state = &mut self.height_state;
+        let quorum =
+            height_state.view_change_weight(height_state.view, committee) >= committee.quorum();
+        if height_state.view > 0 && height_state.expires_ms.is_none() && quorum {
+            height_state.view_entered_ms = self.now_ms;
+            height_state.expires_ms =
+                Some(self.now_ms.saturating_add(self.timing.view_timeout_ms()));
         }
     }
 
-    /// Whether a view change says what it can say: nothing about other heights, and of certificates
-    /// only one of an earlier view.
+    /// Whether a view change is consistent: of the present height, and with a prepare certificate
+    /// of an earlier view only.
     pub(in crate::consensus) fn is_consistent(&self, change: &ViewChange) -> bool {
         let head = &self.head;
-        let place = (change.chain, change.epoch, change.height);
-        place == (head.header.chain, head.committee.epoch(), self.instance.height)
+        let position = (change.chain, change.epoch, change.height);
+        position == (head.header.chain, head.committee.epoch(), self.height_state.height)
             && change.view > 0
             && change.prepared.as_ref().is_none_or(|c| {
                 let vote = &c.vote;
@@ -130,13 +137,17 @@ impl Replica {
             })
     }
 
-    fn check_view_change(&self, from: NodeId, signed: &SignedViewChange) -> Result<(), Fault> {
+    fn check_view_change(
+        &self,
+        from: NodeId,
+        signed: &SignedViewChange,
+    ) -> Result<(), HandlerError> {
         if signed.node != from || !self.is_consistent(&signed.change) {
             return Err(Offence::BadViewChange.into());
         }
         signed.verify_signature().map_err(|_| Offence::BadSignature)?;
         match &signed.change.prepared {
-            Some(certificate) if self.instance.lock.as_ref() != Some(certificate) => {
+            Some(certificate) if self.height_state.lock.as_ref() != Some(certificate) => {
                 let chain = &self.head.header.chain;
                 Unverified::new(certificate.clone()).verify(
                     chain,
@@ -149,29 +160,34 @@ impl Replica {
         Ok(())
     }
 
-    /// The leader of a new view may have to propose a block that it has never seen. It is
-    /// certified, so it is the certificate's digest that it has to have.
-    fn keep_prepared_block(&mut self, seat: usize, signed: &SignedViewChange, block: Block) {
+    /// Stores the block of a view change's certificate. The leader of the new view may have to
+    /// propose it without having seen it before. The certificate's digest verifies the block.
+    fn store_prepared_block(&mut self, seat: usize, signed: &SignedViewChange, block: Block) {
         let digest = block.header.digest();
         let prepared = signed.change.prepared.as_ref().is_some_and(|c| c.vote.digest == digest);
         if prepared
-            && self.instance.changes.get(&seat) == Some(signed)
+            && self.height_state.view_changes.get(&seat) == Some(signed)
             && self.leads(signed.change.view)
         {
-            self.instance.hold(digest, block, None);
+            self.height_state.insert_candidate(digest, block, None);
         }
     }
 
-    /// Tells a member of a lower view where this one is.
-    fn tell_view(&mut self, peer: NodeId) {
-        let own = self.seat.and_then(|seat| self.instance.changes.get(&seat));
-        let Some(change) = own.filter(|own| own.change.view == self.instance.view).cloned() else {
+    /// Sends this node's view change to a member of a lower view.
+    fn send_current_view(&mut self, peer: NodeId) {
+        let own = self.seat.and_then(|seat| self.height_state.view_changes.get(&seat));
+        let Some(change) = own.filter(|own| own.change.view == self.height_state.view).cloned()
+        else {
             return;
         };
-        let patience_ms = self.timing.resend_ms(0);
-        if self.told_ms.get(&peer).is_none_or(|at| self.now_ms >= at.saturating_add(patience_ms)) {
-            self.told_ms.insert(peer, self.now_ms);
-            self.outbox.send(To::One(peer), Message::ViewChange { change, block: None });
+        let resend_ms = self.timing.resend_ms(0);
+        if self
+            .last_reply_ms
+            .get(&peer)
+            .is_none_or(|at| self.now_ms >= at.saturating_add(resend_ms))
+        {
+            self.last_reply_ms.insert(peer, self.now_ms);
+            self.outbox.send(Recipient::One(peer), Message::ViewChange { change, block: None });
         }
     }
 }

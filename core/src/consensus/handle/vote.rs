@@ -1,12 +1,11 @@
-//! A member votes: prepare and commit of PBFT (section 4.2), with votes aggregated into
-//! certificates.
+//! Votes: prepare and commit of PBFT (section 4.2), aggregated into certificates.
 
 use crate::{
     consensus::{
-        ballot::Entered,
-        error::{Error, Fault},
+        error::{Error, HandlerError},
         output::{Event, Offence},
         replica::Replica,
+        vote_set::InsertResult,
         wal::WalRecord,
     },
     ledger::{Certificate, Phase},
@@ -19,24 +18,24 @@ impl Replica {
         &mut self,
         seat: usize,
         signed: SignedVote,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), HandlerError> {
         let vote = signed.vote;
-        if !self.instance.counts(vote.view, vote.phase) {
+        if !self.height_state.is_relevant(vote.view, vote.phase) {
             return Ok(());
         }
-        let ballot = self.instance.ballots.entry((vote.view, vote.phase)).or_default();
-        match ballot.enter(seat, signed) {
-            Entered::New => {
+        let vote_set = self.height_state.vote_sets.entry((vote.view, vote.phase)).or_default();
+        match vote_set.insert(seat, signed) {
+            InsertResult::New => {
                 if vote.phase == Phase::Commit {
-                    self.accuse_of_hiding(self.node_at(seat), seat);
+                    self.check_hidden_lock(self.node_at(seat), seat);
                 }
                 Ok(self.tally(vote.view, vote.phase, vote.digest)?)
             }
-            Entered::Repeated => Ok(()),
-            Entered::Conflicts(first) => {
-                // One of the two is invalid, or both together convict. Either way the seat has had
-                // its say.
-                ballot.spoil(seat);
+            InsertResult::Duplicate => Ok(()),
+            InsertResult::Conflict(first) => {
+                // Either one of the two is invalid, or both together prove equivocation. In both
+                // cases the seat's votes no longer count.
+                vote_set.invalidate(seat);
                 let key = self.head.committee.key(seat).ok_or(Offence::NotSeated)?;
                 signed.verify(key).map_err(|_| Offence::BadVote(signed))?;
                 first.verify(key).map_err(|_| Offence::BadVote(first))?;
@@ -45,19 +44,23 @@ impl Replica {
         }
     }
 
-    /// Says this node's vote, and counts it. The record that binds it stands before it in the
-    /// outbox.
-    pub(in crate::consensus) fn cast(&mut self, phase: Phase, digest: Digest) -> Result<(), Error> {
-        let (view, vote) = (self.instance.view, self.vote(self.instance.view, phase, digest));
+    /// Sends and counts this node's vote. The record that binds it precedes it in the outbox.
+    pub(in crate::consensus) fn cast_vote(
+        &mut self,
+        phase: Phase,
+        digest: Digest,
+    ) -> Result<(), Error> {
+        let (view, vote) =
+            (self.height_state.view, self.vote(self.height_state.view, phase, digest));
         if let (Some(seat), Some(keys)) = (self.seat, &self.keys) {
             let signed = SignedVote::sign(vote, &keys.vote);
             self.send_vote(signed);
-            self.instance.ballots.entry((view, phase)).or_default().enter(seat, signed);
+            self.height_state.vote_sets.entry((view, phase)).or_default().insert(seat, signed);
         }
         self.tally(view, phase, digest)
     }
 
-    /// Looks whether a vote filled a quorum, and acts on it.
+    /// Acts on a quorum, if the votes for this block make one.
     pub(in crate::consensus) fn tally(
         &mut self,
         view: View,
@@ -65,13 +68,15 @@ impl Replica {
         digest: Digest,
     ) -> Result<(), Error> {
         let vote = self.vote(view, phase, digest);
-        let Some(ballot) = self.instance.ballots.get_mut(&(view, phase)) else { return Ok(()) };
-        let (certificate, bad) = ballot.certify(&vote, &self.head.committee);
+        let Some(vote_set) = self.height_state.vote_sets.get_mut(&(view, phase)) else {
+            return Ok(());
+        };
+        let (certificate, bad) = vote_set.certify(&vote, &self.head.committee);
         for (seat, signed) in bad {
             self.outbox.misbehaviour(self.node_at(seat), Offence::BadVote(signed));
         }
         if let Some(certificate) = &certificate {
-            self.spread(certificate);
+            self.broadcast_certificate(certificate);
         }
         match (certificate, phase) {
             (Some(certificate), Phase::Prepare) => self.on_prepared(certificate),
@@ -80,20 +85,19 @@ impl Replica {
         }
     }
 
-    /// A quorum prepared a block in this view. From here on this node's view changes carry the
-    /// certificate: it is on disk before the commit vote leaves, because that vote may be the
-    /// one that decides.
+    /// Handles a quorum's prepare. From now on this node's view changes carry the certificate. It
+    /// is on disk before the commit vote is sent, because that vote may be the deciding one.
     fn on_prepared(&mut self, certificate: Certificate) -> Result<(), Error> {
         let vote = certificate.vote;
-        let instance = &mut self.instance;
-        if vote.view != instance.view
-            || instance.accepted != Some(vote.digest)
-            || instance.committed
+        let height_state = &mut self.height_state;
+        if vote.view != height_state.view
+            || height_state.accepted != Some(vote.digest)
+            || height_state.commit_vote_cast
         {
             return Ok(());
         }
-        instance.committed = true;
-        instance.lock = Some(certificate.clone());
+        height_state.commit_vote_cast = true;
+        height_state.lock = Some(certificate.clone());
         self.outbox.event(Event::Prepared {
             height: vote.height,
             view: vote.view,
@@ -102,7 +106,7 @@ impl Replica {
         if self.seat.is_some() {
             self.outbox.persist(WalRecord::Locked(certificate));
         }
-        self.restart_resending();
-        self.cast(Phase::Commit, vote.digest)
+        self.restart_retransmission();
+        self.cast_vote(Phase::Commit, vote.digest)
     }
 }

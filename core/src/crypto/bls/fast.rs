@@ -1,4 +1,4 @@
-//! The interface of [`super`] on the crate blst.
+//! The interface of [`super`], implemented with the crate blst.
 
 use super::Signature;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use blst::{
 
 pub(super) type Point = PublicKey;
 
-/// In the first byte of a compressed point.
+/// Flag in the first byte of a compressed point.
 const INFINITY_FLAG: u8 = 0x40;
 
 pub(super) fn public(secret: &[u8; 32]) -> [u8; 96] {
@@ -36,12 +36,12 @@ pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     AggregateSignature::aggregate(&parts, false).ok().map(|a| a.to_signature().compress())
 }
 
-/// A point of the curve, of whatever subgroup, but not the identity.
+/// A point of the curve in any subgroup, but not the identity.
 fn decode_part(bytes: &[u8; 48]) -> Option<Sig> {
     Sig::from_bytes(bytes).ok().filter(|_| bytes[0] & INFINITY_FLAG == 0)
 }
 
-/// A signature as the point that it is.
+/// A signature as a point.
 #[cfg(feature = "simulation")]
 pub(super) fn sign_point(secret: &[u8; 32], message: &[u8], tag: &[u8]) -> Option<Sig> {
     secret_key(secret).map(|s| s.sign(message, tag, &[]))

@@ -2,15 +2,15 @@
 //! proof-of-possession scheme of draft-irtf-cfrg-bls-signature-05 with the hash to curve of RFC
 //! 9380.
 //!
-//! Two implementations stand behind one interface: `pure` (bls12_381, builds everywhere) and `fast`
-//! (blst, native). They accept the same byte strings and make the same signatures; a test compares
+//! Two implementations share one interface: `pure` (bls12_381, builds everywhere) and `fast` (blst,
+//! native). They accept the same byte strings and produce the same signatures; a test compares
 //! them. Refused: points off the curve or outside the subgroup, the identity as key or signature,
-//! non-canonical encodings, and keys whose holder has not proved possession.
+//! non-canonical encodings, and keys without a proof of possession.
 
 #[cfg(feature = "blst")]
 mod fast;
 #[cfg(feature = "simulation")]
-pub mod known;
+pub mod known_secrets;
 mod pure;
 
 #[cfg(feature = "blst")]
@@ -18,7 +18,7 @@ use fast as backend;
 #[cfg(not(feature = "blst"))]
 use pure as backend;
 
-use super::hash::Context;
+use super::hash::HashContext;
 #[cfg(feature = "simulation")]
 use super::meter;
 use crate::{
@@ -53,7 +53,7 @@ pub struct PublicKey {
 #[derive(Clone)]
 pub struct SecretKey(Zeroizing<[u8; 32]>);
 
-/// The bytes are no key, or a signature does not verify.
+/// The bytes are not a key, or a signature does not verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlsError {
     /// Not a point of the subgroup, or the identity.
@@ -62,10 +62,10 @@ pub enum BlsError {
     /// Not a scalar between 1 and the group's order.
     #[error("not a valid BLS secret key")]
     BadSecret,
-    /// Not a point of the subgroup, or it does not verify.
+    /// Not a point of the subgroup, or the signature does not verify.
     #[error("the BLS signature is not valid")]
     BadSignature,
-    /// An aggregate needs at least one part.
+    /// There is no signature to aggregate.
     #[error("nothing to aggregate")]
     Empty,
 }
@@ -74,7 +74,7 @@ impl SecretKey {
     /// Derives a key from 32 secret bytes drawn from the operating system.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let mut wide = Zeroizing::new([0; 64]);
-        Context::BlsSecret.hasher().update(seed).finalize_xof().fill(wide.as_mut());
+        HashContext::BlsSecret.hasher().update(seed).finalize_xof().fill(wide.as_mut());
         Self(Zeroizing::new(pure::scalar_from_wide(&wide)))
     }
 
@@ -98,7 +98,7 @@ impl SecretKey {
         #[cfg(feature = "simulation")]
         {
             meter::count(|operations| operations.bls_signed += 1);
-            if let Some(signature) = known::sign(self, message) {
+            if let Some(signature) = known_secrets::sign(self, message) {
                 return Signature(signature);
             }
         }
@@ -186,7 +186,7 @@ pub fn verify_aggregate<'a>(
             operations.bls_keys += keys.len() as u64;
         });
         let keys: Vec<_> = keys.iter().map(|key| key.bytes.0).collect();
-        if let Some(verdict) = known::verify(&keys, message, &signature.0) {
+        if let Some(verdict) = known_secrets::verify(&keys, message, &signature.0) {
             return if verdict { Ok(()) } else { Err(BlsError::BadSignature) };
         }
     }
@@ -197,17 +197,16 @@ pub fn verify_aggregate<'a>(
     }
 }
 
-/// Adds signatures up (Aggregate, section 2.8). The sum is unverified, and so are its parts.
+/// Sums signatures (Aggregate, section 2.8). The sum is unverified, and so are its parts.
 ///
-/// The parts must be points of the curve other than the identity; that they are in the subgroup is
-/// not checked one by one, which would cost more than all the rest of a vote. What is believed is
-/// only a sum that [`verify_aggregate`] has accepted, and that checks the sum's subgroup and the
-/// pairing. Whoever gets a sum accepted that names a seat which has not signed has forged a
-/// multi-signature, however it was put together: the scheme's proof speaks of the sum alone.
-/// Parts outside of the subgroup can cancel each other out only among seats that conspire, and
-/// those could as well have signed, or have added R and -R within the subgroup. Where a sum fails,
-/// its parts are checked in full to find the bad ones; as evidence against a seat counts only what
-/// [`verify_aggregate`] accepts by itself.
+/// The parts must be points of the curve other than the identity. Their subgroup is not checked one
+/// by one, which would cost more than all the rest of a vote. A sum counts only after
+/// [`verify_aggregate`] has accepted it, and that checks the sum's subgroup and the pairing. An
+/// accepted sum that names a seat which has not signed is a forged multi-signature, however it was
+/// put together: the scheme's proof concerns the sum alone. Parts outside of the subgroup can
+/// cancel each other only among colluding seats, which could as well have signed, or have added R
+/// and -R within the subgroup. If a sum fails, its parts are checked in full to find the bad ones.
+/// Evidence against a seat counts only if [`verify_aggregate`] accepts it by itself.
 pub fn aggregate(parts: &[Signature]) -> Result<Signature, BlsError> {
     if parts.is_empty() {
         return Err(BlsError::Empty);
@@ -215,7 +214,7 @@ pub fn aggregate(parts: &[Signature]) -> Result<Signature, BlsError> {
     #[cfg(feature = "simulation")]
     {
         meter::count(|operations| operations.bls_aggregated += parts.len() as u64);
-        if let Some(sum) = known::aggregate(parts) {
+        if let Some(sum) = known_secrets::aggregate(parts) {
             return Ok(Signature(sum));
         }
     }
@@ -223,7 +222,7 @@ pub fn aggregate(parts: &[Signature]) -> Result<Signature, BlsError> {
 }
 
 fn possession_message(chain: &ChainId, node: &NodeId, key: &PublicKeyBytes) -> Vec<u8> {
-    codec::encode(&(Context::BlsPossession.name(), chain, node, key))
+    codec::encode(&(HashContext::BlsPossession.name(), chain, node, key))
 }
 
 #[cfg(test)]
@@ -257,7 +256,7 @@ mod tests {
         assert!(secret.public().verify_possession(&chain, &node, &proof).is_ok());
         assert!(secret.public().verify_possession(&ChainId([9; 32]), &node, &proof).is_err());
         assert!(secret.public().verify_possession(&chain, &NodeId([9; 32]), &proof).is_err());
-        // A vote is no proof of possession, whatever its message.
+        // A vote is never a proof of possession, whatever its message.
         let vote = secret.sign(&possession_message(&chain, &node, &secret.public()));
         assert!(secret.public().verify_possession(&chain, &node, &vote).is_err());
     }
@@ -280,8 +279,8 @@ mod tests {
         assert!(SecretKey::from_bytes(&[0xff; 32]).is_err());
     }
 
-    /// A point of the curve outside of the subgroup: the first x from some number on that is on the
-    /// curve gives one, but for a chance of one in the cofactor, 2^126.
+    /// A point of the curve outside of the subgroup: the first x from a start value that is on the
+    /// curve gives one, except with a chance of one in the cofactor, 2^126.
     fn stray(from: u8) -> [u8; 48] {
         let candidate = |n: u8| {
             let mut bytes = [0; 48];
@@ -303,14 +302,14 @@ mod tests {
         let good: Vec<_> = secrets.iter().map(|s| s.sign(b"vote")).collect();
         let stray = Signature(stray(1));
         assert!(verify_aggregate([&keys[0]], b"vote", &stray).is_err());
-        // In place of a signature, or on top of all of them.
+        // In place of a signature, or added to all of them.
         let sum = aggregate(&[good[0], good[1], stray]).unwrap();
         assert!(verify_aggregate(&keys, b"vote", &sum).is_err());
         let laced = aggregate(&[good[2], stray]).unwrap();
         assert!(verify_aggregate([&keys[2]], b"vote", &laced).is_err(), "a laced part by itself");
         let sum = aggregate(&[good[0], good[1], laced]).unwrap();
         assert!(verify_aggregate(&keys, b"vote", &sum).is_err());
-        // What cancels out leaves exactly the sum of what was signed, and no other bytes for it.
+        // Parts that cancel leave exactly the sum of the signatures, in the same bytes.
         let mut minus = stray;
         minus.0[0] ^= 0x20;
         let unlaced = aggregate(&[good[0], good[1], laced, minus]).unwrap();
@@ -334,7 +333,7 @@ mod tests {
                 fast::aggregate(&[Signature(a), Signature(b)]),
                 pure::aggregate(&[Signature(a), Signature(b)])
             );
-            // Any one byte of key or signature changed: the same verdict.
+            // Changing any one byte of key or signature gives the same verdict.
             for at in 0..96 {
                 let mut key = bytes;
                 key[at] ^= 1 << (n % 8);

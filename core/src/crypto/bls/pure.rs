@@ -1,4 +1,4 @@
-//! The interface of [`super`] on the crate bls12_381.
+//! The interface of [`super`], implemented with the crate bls12_381.
 
 use super::Signature;
 use bls12_381::{
@@ -59,7 +59,7 @@ pub(super) fn aggregate(parts: &[Signature]) -> Option<[u8; 48]> {
     Some(G1Affine::from(sum).to_compressed())
 }
 
-/// A point of the curve, of whatever subgroup, but not the identity.
+/// A point of the curve in any subgroup, but not the identity.
 #[cfg_attr(feature = "blst", allow(dead_code))]
 fn decode_part(bytes: &[u8; 48]) -> Option<G1Affine> {
     let point: Option<G1Affine> = G1Affine::from_compressed_unchecked(bytes).into();
@@ -75,7 +75,7 @@ fn hash(message: &[u8], tag: &[u8]) -> G1Projective {
     <G1Projective as HashToCurve<ExpandMsgXmd<sha2::Sha256>>>::hash_to_curve([message], tag)
 }
 
-/// Zero where the bytes are not below the order: the callers hold only checked scalars.
+/// Returns zero if the bytes are not below the order: the callers hold only checked scalars.
 fn scalar(big_endian: &[u8; 32]) -> Scalar {
     let mut bytes = *big_endian;
     bytes.reverse();

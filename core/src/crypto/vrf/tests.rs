@@ -26,7 +26,7 @@ fn the_rfc_s_examples() {
     }
 }
 
-/// The same by another source, with intermediate values, where it is at hand.
+/// The same from another source, with intermediate values, if the file is present.
 #[test]
 fn shared_vectors_where_they_are_at_hand() {
     let path =
@@ -63,7 +63,7 @@ fn outputs_are_of_the_key_alone() {
     let secret = SecretKey::from_bytes(&[3; 32]);
     let key = secret.public().decode().unwrap();
     let output = key.verify(b"x", &secret.prove(b"x").unwrap()).unwrap();
-    // Another nonce makes another valid proof with the same output: proofs are not unique, outputs
+    // Another nonce gives another valid proof with the same output: proofs are not unique, outputs
     // are.
     let (x, _) = secret.expand();
     let h = encode_to_curve(&key.point.compress(), b"x").unwrap();
@@ -74,10 +74,10 @@ fn outputs_are_of_the_key_alone() {
     let other = Proof(other.try_into().unwrap());
     assert_ne!(Ok(other), secret.prove(b"x"));
     assert_eq!(key.verify(b"x", &other), Ok(output));
-    // A point of small order beside gamma: even where the equations could be met, the output stays
-    // the same.
+    // Gamma plus a point of small order: even if the equations held, the output would stay the
+    // same.
     let shifted = EIGHT_TORSION[1] + gamma;
-    assert_eq!(super::output(&shifted), output);
+    assert_eq!(super::proof_to_hash(&shifted), output);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn keys_of_small_order_and_non_canonical_bytes_are_refused() {
     for point in EIGHT_TORSION {
         assert_eq!(PublicKeyBytes(point.compress().0).decode().err(), Some(VrfError::BadKey));
     }
-    // y = p + 1 is 1 again, and x = 0 has no second sign.
+    // y = p + 1 equals 1, and x = 0 has no second sign.
     let mut above = [0xff; 32];
     above[0] = 0xee;
     above[31] = 0x7f;
@@ -112,8 +112,8 @@ fn keys_of_small_order_and_non_canonical_bytes_are_refused() {
 
 #[test]
 fn public_keys_are_those_of_ed25519() {
-    // RFC 9381, 5.5: the same secret has the same public key in both. That is why one must never
-    // serve for both.
+    // RFC 9381, 5.5: one secret has the same public key in both schemes. For this reason it must
+    // never serve for both.
     let secret = [9; 32];
     assert_eq!(
         SecretKey::from_bytes(&secret).public().0,

@@ -1,11 +1,11 @@
-//! Liars are convicted; no arrangement of what correct members say convicts one of them.
+//! Byzantine members are convicted; no combination of a correct member's statements convicts it.
 
 use super::*;
 use crate::{
     crypto::{NodeKey, bls},
     ledger::{
         committee::tests::{CHAIN, members},
-        statement::{ProposalClaim, ViewChange},
+        statement::{ProposalHeader, ViewChange},
     },
     types::{Digest, View},
 };
@@ -19,12 +19,12 @@ fn vote((_, secret): &Keys, view: View, phase: Phase, digest: u8) -> SignedVote 
     SignedVote::sign(vote, secret)
 }
 
-fn claim((node, _): &Keys, view: View, digest: u8) -> SignedClaim {
-    let claim =
-        ProposalClaim { chain: CHAIN, epoch: 0, height: 9, view, digest: Digest([digest; 32]) };
+fn signed_header((node, _): &Keys, view: View, digest: u8) -> SignedProposalHeader {
+    let header =
+        ProposalHeader { chain: CHAIN, epoch: 0, height: 9, view, digest: Digest([digest; 32]) };
     let signature =
-        node.sign(crate::crypto::hash::Context::Proposal, &crate::codec::encode(&claim));
-    SignedClaim { claim, signature }
+        node.sign(crate::crypto::hash::HashContext::Proposal, &crate::codec::encode(&header));
+    SignedProposalHeader { header, signature }
 }
 
 fn certificate(
@@ -38,7 +38,7 @@ fn certificate(
         .iter()
         .map(|seat| (*seat, vote(&keys[*seat], view, Phase::Prepare, digest).signature))
         .collect();
-    committee.certify(vote(&keys[0], view, Phase::Prepare, digest).vote, &parts).unwrap()
+    committee.aggregate_votes(vote(&keys[0], view, Phase::Prepare, digest).vote, &parts).unwrap()
 }
 
 fn change((node, _): &Keys, view: View, prepared: Option<Certificate>) -> SignedViewChange {
@@ -46,31 +46,43 @@ fn change((node, _): &Keys, view: View, prepared: Option<Certificate>) -> Signed
 }
 
 #[test]
-fn each_contradiction_convicts_its_author_and_nobody_else() {
+fn each_contradiction_convicts_only_its_author() {
     let (keys, committee) = members(&[1; 4]);
-    let liar = &keys[2];
+    let byzantine = &keys[2];
     let old = certificate(&keys, &committee, &[0, 1, 2], 0, 1);
     let cases = [
         (
-            Evidence::Votes(vote(liar, 1, Phase::Commit, 1), vote(liar, 1, Phase::Commit, 2)),
-            Crime::DoubleVote,
-        ),
-        (Evidence::Proposals(claim(liar, 1, 1), claim(liar, 1, 2)), Crime::DoubleProposal),
-        (
-            Evidence::ViewChanges(change(liar, 3, None), change(liar, 3, Some(old.clone()))),
-            Crime::DoubleViewChange,
+            Evidence::Votes(
+                vote(byzantine, 1, Phase::Commit, 1),
+                vote(byzantine, 1, Phase::Commit, 2),
+            ),
+            ConvictionReason::DoubleVote,
         ),
         (
-            Evidence::HiddenLock(vote(liar, 1, Phase::Commit, 1), change(liar, 2, None)),
-            Crime::HiddenLock,
+            Evidence::Proposals(signed_header(byzantine, 1, 1), signed_header(byzantine, 1, 2)),
+            ConvictionReason::DoubleProposal,
         ),
         (
-            Evidence::HiddenLock(vote(liar, 1, Phase::Commit, 1), change(liar, 2, Some(old))),
-            Crime::HiddenLock,
+            Evidence::ViewChanges(
+                change(byzantine, 3, None),
+                change(byzantine, 3, Some(old.clone())),
+            ),
+            ConvictionReason::DoubleViewChange,
+        ),
+        (
+            Evidence::HiddenLock(vote(byzantine, 1, Phase::Commit, 1), change(byzantine, 2, None)),
+            ConvictionReason::HiddenLock,
+        ),
+        (
+            Evidence::HiddenLock(
+                vote(byzantine, 1, Phase::Commit, 1),
+                change(byzantine, 2, Some(old)),
+            ),
+            ConvictionReason::HiddenLock,
         ),
     ];
-    for (evidence, crime) in cases {
-        assert_eq!(evidence.verify(&liar.0.id(), &CHAIN, &committee), Ok(crime));
+    for (evidence, reason) in cases {
+        assert_eq!(evidence.verify(&byzantine.0.id(), &CHAIN, &committee), Ok(reason));
         assert_eq!(
             evidence.verify(&keys[1].0.id(), &CHAIN, &committee),
             Err(EvidenceError::BadSignature)
@@ -80,14 +92,14 @@ fn each_contradiction_convicts_its_author_and_nobody_else() {
             Err(EvidenceError::NotSeated)
         );
         assert_eq!(
-            evidence.verify(&liar.0.id(), &ChainId([8; 32]), &committee),
-            Err(EvidenceError::Foreign)
+            evidence.verify(&byzantine.0.id(), &ChainId([8; 32]), &committee),
+            Err(EvidenceError::WrongChainOrEpoch)
         );
     }
 }
 
 #[test]
-fn certificates_convict_exactly_those_who_signed_both() {
+fn certificates_convict_exactly_the_signers_of_both() {
     let (keys, committee) = members(&[1; 4]);
     let first = certificate(&keys, &committee, &[0, 1, 2], 0, 1);
     let second = certificate(&keys, &committee, &[1, 2, 3], 0, 2);
@@ -95,13 +107,13 @@ fn certificates_convict_exactly_those_who_signed_both() {
     for (seat, (node, _)) in keys.iter().enumerate() {
         let verdict = evidence.verify(&node.id(), &CHAIN, &committee);
         let expected = if [1, 2].contains(&seat) {
-            Ok(Crime::DoubleVote)
+            Ok(ConvictionReason::DoubleVote)
         } else {
             Err(EvidenceError::BadSignature)
         };
         assert_eq!(verdict, expected, "seat {seat}");
     }
-    // A bit that stands for no signature frames nobody.
+    // A bit without a signature convicts nobody.
     let mut framing = certificate(&keys, &committee, &[1, 2, 3], 0, 2);
     framing.signers[0] |= 1;
     let evidence = Evidence::Certificates(first, framing);
@@ -122,7 +134,7 @@ fn no_two_statements_of_a_correct_member_convict_it() {
         [(0, Phase::Prepare), (0, Phase::Commit), (2, Phase::Prepare), (2, Phase::Commit)]
             .map(|(view, phase)| vote(member, view, phase, 1))
             .into();
-    let claims = [claim(member, 2, 1), claim(member, 2, 1)];
+    let proposals = [signed_header(member, 2, 1), signed_header(member, 2, 1)];
     let changes = [
         change(member, 1, Some(locked[0].clone())),
         change(member, 2, Some(locked[0].clone())),
@@ -140,7 +152,7 @@ fn no_two_statements_of_a_correct_member_convict_it() {
         votes.iter().for_each(|second| try_all(Evidence::Votes(*first, *second)));
         changes.iter().for_each(|change| try_all(Evidence::HiddenLock(*first, change.clone())));
     }
-    try_all(Evidence::Proposals(claims[0], claims[1]));
+    try_all(Evidence::Proposals(proposals[0], proposals[1]));
     for first in &changes {
         changes
             .iter()
@@ -152,13 +164,13 @@ fn no_two_statements_of_a_correct_member_convict_it() {
 
 #[test]
 fn any_changed_byte_of_evidence_against_a_correct_member_stays_worthless() {
-    // The other's statement beside an honest one: changing any byte makes no valid evidence of it.
+    // Another's statement beside an honest one: changing any byte makes no valid evidence of it.
     let (keys, committee) = members(&[1; 4]);
-    let (member, liar) = (&keys[0], &keys[1]);
+    let (member, byzantine) = (&keys[0], &keys[1]);
     let framings = [
-        Evidence::Votes(vote(member, 1, Phase::Commit, 1), vote(liar, 1, Phase::Commit, 2)),
-        Evidence::Proposals(claim(member, 1, 1), claim(liar, 1, 2)),
-        Evidence::HiddenLock(vote(member, 1, Phase::Commit, 1), change(liar, 2, None)),
+        Evidence::Votes(vote(member, 1, Phase::Commit, 1), vote(byzantine, 1, Phase::Commit, 2)),
+        Evidence::Proposals(signed_header(member, 1, 1), signed_header(byzantine, 1, 2)),
+        Evidence::HiddenLock(vote(member, 1, Phase::Commit, 1), change(byzantine, 2, None)),
     ];
     for framing in framings {
         let bytes = crate::codec::encode(&framing);

@@ -1,5 +1,5 @@
-//! The whole state in parts, for a node that joins or was away for long. Each part is proved
-//! against the state root of a final header before anything of it is kept.
+//! The whole state in chunks, for a node that joins or was offline for long. Each chunk is proved
+//! against the state root of a final header before any of it is stored.
 
 use super::{ENTRY_LEN_MAX, Entry, State, value_digest};
 use crate::{
@@ -10,34 +10,34 @@ use crate::{
 use alloc::vec::Vec;
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Bytes of entries that a chunk holds at most, if it holds more than one entry.
+/// Most bytes of entries in a chunk with more than one entry.
 pub const CHUNK_LEN_MAX: usize = 256 * 1024;
 /// Most entries of a chunk.
 pub const CHUNK_ENTRIES_MAX: usize = 16 * 1024;
 
-/// All entries whose keys' digests begin with the same bits, in the order of those digests.
+/// All entries whose state keys begin with the same bits, in the order of these keys.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StateChunk {
     /// Encoded [`Entry`]s.
     entries: BoundedVec<BoundedBytes<ENTRY_LEN_MAX>, CHUNK_ENTRIES_MAX>,
-    /// Leads to the state root.
+    /// Proof that leads to the state root.
     proof: ChunkProof,
 }
 
-/// Why a chunk is refused. The fault is the sender's.
+/// Why a chunk is refused. The sender is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    /// Entries are missing, changed, too many, or of another place.
+    /// Entries are missing, changed, too many, or from another position.
     #[error("{0}")]
     Proof(#[from] BadProof),
-    /// Not entries of this version.
+    /// Not entries that this version decodes.
     #[error("{0}")]
     Decode(#[from] DecodeError),
 }
 
 impl State {
-    /// The chunk that begins at this digest of a key: zero, or where the last chunk ended. Nothing
-    /// where none begins.
+    /// The chunk that begins at this state key: zero, or the end of the last chunk. `None` where no
+    /// chunk begins.
     pub fn chunk(&self, from: &Digest) -> Option<StateChunk> {
         let limits = ChunkLimits { count_max: CHUNK_ENTRIES_MAX, len_max: CHUNK_LEN_MAX };
         let len = |entry: &Entry| borsh::object_length(entry).unwrap_or(usize::MAX);
@@ -49,8 +49,9 @@ impl State {
 }
 
 impl StateChunk {
-    /// The entries, if they are all that stand in the state with this root from the digest `from`
-    /// on to where the next chunk begins; and that place, or nothing after the last chunk.
+    /// Checks that these are all entries from state key `from` to the next chunk in the state with
+    /// this root. Returns the entries and the start of the next chunk, or `None` after the last
+    /// one.
     pub fn verify(
         &self,
         root: &Digest,
@@ -60,7 +61,7 @@ impl StateChunk {
         let mut leaves = Vec::with_capacity(self.entries.len());
         for bytes in self.entries.iter() {
             let entry: Entry = codec::decode(bytes, ENTRY_LEN_MAX)?;
-            leaves.push((entry.place(), value_digest(bytes)));
+            leaves.push((entry.state_key(), value_digest(bytes)));
             entries.push(entry);
         }
         let next = self.proof.verify(root, from, &leaves)?;

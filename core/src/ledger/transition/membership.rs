@@ -1,38 +1,43 @@
-//! Seats: who asks for one, gives one up, or changes its keys; and the turn of an epoch, which
-//! makes the next committee.
+//! Seats: requests, departures, changes of keys, and the epoch boundary, which forms the next
+//! committee.
 //!
-//! What is asked for counts at the first turn that is a whole term away, see [`epoch::is_ripe`]:
-//! weights decide the order of leaders, so whoever can foresee the next seed must not be able to
-//! choose among weights any more.
+//! A change takes effect at the first epoch boundary at least one leader term later, see
+//! [`epoch::is_effective`]. Weights decide the order of leaders, so a member that can foresee the
+//! next seed must no longer be able to choose among weights.
 //!
-//! A bond stays bound until [`Params::unbonding_ms`](crate::ledger::Params::unbonding_ms) after its
-//! seat has gone, which is longer than any light node trusts the committee: until then evidence can
-//! cost it.
+//! A bond stays locked until [`Params::unbonding_ms`](crate::ledger::Params::unbonding_ms) after
+//! its seat is gone, which is longer than any light node trusts the committee. Until then evidence
+//! can forfeit it.
 
-use super::{Account, Applied, Applying, Entry, TransactionError};
+use super::{Account, BlockExecutor, Entry, TransactionError, TransactionResult};
 use crate::{
     codec::BoundedVec,
     ledger::{
         committee::SEATS_MIN,
         epoch::{self, Candidate},
-        fault,
-        membership::{KeyClaim, MEMBERS_MAX, Member, MemberKeys, MemberStatus},
+        membership::{KeyRegistration, MEMBERS_MAX, Member, MemberKeys, MemberStatus},
+        mutation,
         state::Key,
     },
     types::{Height, NodeId},
 };
 use alloc::vec::Vec;
 
-/// Registrations of keys that one block checks; each costs two pairings.
+/// Key registrations that one block checks; each costs two pairings.
 pub const KEYS_PER_BLOCK_MAX: usize = 8;
 
-impl Applying<'_> {
-    pub(super) fn transfer(&mut self, account: Account, to: NodeId, amount: u64) -> Applied {
+impl BlockExecutor<'_> {
+    pub(super) fn transfer(
+        &mut self,
+        account: Account,
+        to: NodeId,
+        amount: u64,
+    ) -> TransactionResult {
         let balance = account
             .balance
             .checked_sub(amount)
-            .ok_or(TransactionError::Balance(account.balance))?;
-        // Who comes later can be given what a seat takes before it opens its account.
+            .ok_or(TransactionError::InsufficientBalance(account.balance))?;
+        // A new member can receive the bond of a seat before it opens its account.
         let opens = amount >= self.params.bond_min;
         let new = opens.then(|| Account { registered: false, ..Account::new(to, 0) });
         let receiver =
@@ -48,69 +53,78 @@ impl Applying<'_> {
         Ok(())
     }
 
-    pub(super) fn join(&mut self, account: Account, amount: u64, claim: &KeyClaim) -> Applied {
-        self.not_convicted(&account.node)?;
-        let mut roster = self.state.roster().to_vec();
-        if roster.contains(&account.node) {
-            return Err(TransactionError::MemberAlready);
+    pub(super) fn join(
+        &mut self,
+        account: Account,
+        amount: u64,
+        registration: &KeyRegistration,
+    ) -> TransactionResult {
+        self.ensure_not_convicted(&account.node)?;
+        let mut member_set = self.state.member_set().to_vec();
+        if member_set.contains(&account.node) {
+            return Err(TransactionError::AlreadyMember);
         }
-        if roster.len() >= MEMBERS_MAX {
-            return Err(TransactionError::Quota(MEMBERS_MAX as u32));
+        if member_set.len() >= MEMBERS_MAX {
+            return Err(TransactionError::QuotaExceeded(MEMBERS_MAX as u32));
         }
         if account.reputation < self.params.reputation_min {
-            return Err(TransactionError::Reputation(self.params.reputation_min));
+            return Err(TransactionError::ReputationTooLow(self.params.reputation_min));
         }
-        let account = bonded(account, amount)?;
+        let account = with_bond(account, amount)?;
         if account.bond < self.params.bond_min {
             return Err(TransactionError::BondTooSmall(self.params.bond_min));
         }
-        self.register_keys(&account.node, claim)?;
+        self.register_keys(&account.node, registration)?;
         let node = account.node;
-        roster.push(node);
+        member_set.push(node);
         self.put(Entry::Account(account));
-        self.put(Entry::Roster(BoundedVec::truncated(roster)));
-        let (keys, since) = (claim.keys, self.height);
+        self.put(Entry::MemberSet(BoundedVec::truncated(member_set)));
+        let (keys, since) = (registration.keys, self.height);
         self.put_member(Member {
             node,
             keys,
-            next: None,
-            more: None,
+            pending_keys: None,
+            pending_bond: None,
             since,
             status: MemberStatus::Active,
         });
         Ok(())
     }
 
-    /// More bond for a seat; its weight follows at the turns.
-    pub(super) fn bond(&mut self, account: Account, amount: u64) -> Applied {
-        self.not_convicted(&account.node)?;
-        let member = self.active(&account.node)?;
-        // With one at a time, nobody can hold back what waits by adding to it.
-        if member.more.is_some() {
-            return Err(TransactionError::BondWaits);
+    /// Adds bond to a seat; its weight follows at an epoch boundary.
+    pub(super) fn bond(&mut self, account: Account, amount: u64) -> TransactionResult {
+        self.ensure_not_convicted(&account.node)?;
+        let member = self.active_member(&account.node)?;
+        // Only one addition may be pending: a second one would delay the first.
+        if member.pending_bond.is_some() {
+            return Err(TransactionError::BondPending);
         }
-        self.put(Entry::Account(bonded(account, amount)?));
-        self.put_member(Member { more: Some((amount, self.height)), ..member });
+        self.put(Entry::Account(with_bond(account, amount)?));
+        self.put_member(Member { pending_bond: Some((amount, self.height)), ..member });
         Ok(())
     }
 
-    pub(super) fn leave(&mut self, node: NodeId) -> Applied {
-        let member = self.active(&node)?;
+    pub(super) fn leave(&mut self, node: NodeId) -> TransactionResult {
+        let member = self.active_member(&node)?;
         self.put_member(Member { status: MemberStatus::Leaving { since: self.height }, ..member });
         Ok(())
     }
 
-    pub(super) fn rotate_keys(&mut self, node: NodeId, claim: &KeyClaim) -> Applied {
-        let member = self.active(&node)?;
-        if member.next.is_some() {
-            return Err(TransactionError::KeysWait);
+    pub(super) fn rotate_keys(
+        &mut self,
+        node: NodeId,
+        registration: &KeyRegistration,
+    ) -> TransactionResult {
+        let member = self.active_member(&node)?;
+        if member.pending_keys.is_some() {
+            return Err(TransactionError::KeyRotationPending);
         }
-        self.register_keys(&node, claim)?;
-        self.put_member(Member { next: Some((claim.keys, self.height)), ..member });
+        self.register_keys(&node, registration)?;
+        self.put_member(Member { pending_keys: Some((registration.keys, self.height)), ..member });
         Ok(())
     }
 
-    fn not_convicted(&self, node: &NodeId) -> Applied {
+    fn ensure_not_convicted(&self, node: &NodeId) -> TransactionResult {
         if self.state.conviction(node).is_some() {
             Err(TransactionError::Convicted)
         } else {
@@ -118,15 +132,19 @@ impl Applying<'_> {
         }
     }
 
-    fn active(&self, node: &NodeId) -> Result<Member, TransactionError> {
+    fn active_member(&self, node: &NodeId) -> Result<Member, TransactionError> {
         let member = self.state.member(node).filter(|member| member.status == MemberStatus::Active);
         member.cloned().ok_or(TransactionError::NotMember)
     }
 
     /// Both keys are unique for ever: a signature then names one member, and nobody votes with
     /// another's key.
-    fn register_keys(&mut self, node: &NodeId, claim: &KeyClaim) -> Applied {
-        let MemberKeys { key, vrf_key, .. } = claim.keys;
+    fn register_keys(
+        &mut self,
+        node: &NodeId,
+        registration: &KeyRegistration,
+    ) -> TransactionResult {
+        let MemberKeys { key, vrf_key, .. } = registration.keys;
         let known = [Key::VotingKey(key), Key::VrfKey(vrf_key)];
         if known.iter().any(|key| self.state.entry(key).is_some()) {
             return Err(TransactionError::KeyUsed);
@@ -135,30 +153,32 @@ impl Applying<'_> {
             return Err(TransactionError::TooManyKeys);
         }
         self.keys_checked += 1;
-        if !fault::is(fault::Fault::NoPossession) && !claim.is_held_by(&self.chain, node) {
-            return Err(TransactionError::Possession);
+        if !mutation::is_active(mutation::Mutation::SkipPossessionCheck)
+            && !registration.proves_possession(&self.chain, node)
+        {
+            return Err(TransactionError::InvalidPossession);
         }
         self.put(Entry::VotingKey(key));
         self.put(Entry::VrfKey(vrf_key));
         Ok(())
     }
 
-    /// At the last block of an epoch: the next committee, new keys, and bonds that have become
-    /// free.
-    pub(super) fn turn(&mut self) {
-        if !epoch::ends(&self.params, self.height) {
+    /// Runs at the last block of an epoch: forms the next committee, changes keys and releases
+    /// bonds.
+    pub(super) fn apply_epoch_boundary(&mut self) {
+        if !epoch::is_last_height(&self.params, self.height) {
             return;
         }
         let mut members: Vec<Member> = self
             .state
-            .roster()
+            .member_set()
             .iter()
             .filter_map(|node| self.state.member(node).cloned())
             .collect();
-        let is_ripe = |since: Height| epoch::is_ripe(&self.params, since, self.height);
+        let is_ripe = |since: Height| epoch::is_effective(&self.params, since, self.height);
         for member in &mut members {
-            member.more.take_if(|(_, since)| is_ripe(*since));
-            if let Some((keys, _)) = member.next.take_if(|(_, since)| is_ripe(*since)) {
+            member.pending_bond.take_if(|(_, since)| is_ripe(*since));
+            if let Some((keys, _)) = member.pending_keys.take_if(|(_, since)| is_ripe(*since)) {
                 member.keys = keys;
             }
         }
@@ -166,16 +186,16 @@ impl Applying<'_> {
         let next = epoch::successor(self.committee.record(), &candidates, self.parent_ms);
         for member in &mut members {
             let is_seated = next.seats.iter().any(|seat| seat.node == member.node);
-            self.settle_member(member, is_seated);
+            self.advance_unbonding(member, is_seated);
         }
         self.put(Entry::Committee(next));
-        let roster = members
+        let member_set = members
             .iter()
             .filter(|member| member.status != MemberStatus::Left)
             .map(|member| member.node);
-        let roster = BoundedVec::truncated(roster.collect::<Vec<_>>());
-        if *roster != *self.state.roster() {
-            self.put(Entry::Roster(roster));
+        let member_set = BoundedVec::truncated(member_set.collect::<Vec<_>>());
+        if *member_set != *self.state.member_set() {
+            self.put(Entry::MemberSet(member_set));
         }
         for member in members {
             if self.state.member(&member.node) != Some(&member) {
@@ -184,22 +204,21 @@ impl Applying<'_> {
         }
     }
 
-    /// What each member wants, in the order in which it is heard: the convicted go first, then
-    /// those who have asked to, then come the seats that stay, then newcomers, by reputation,
-    /// bond and time.
+    /// The target of each member, in order of precedence: first the convicted, then members that
+    /// leave, then seats that stay, then newcomers, by reputation, bond and time.
     fn candidates(&self, members: &[Member]) -> Vec<Candidate> {
         let seated = |member: &&Member| self.committee.seat_of(&member.node).is_some();
         let is_convicted = |member: &&Member| self.state.conviction(&member.node).is_some();
         let account = |member: &Member| self.state.account(&member.node);
         let bond = |member: &Member| {
-            let waits = member.more.map_or(0, |(amount, _)| amount);
-            account(member).map_or(0, |account| account.bond).saturating_sub(waits)
+            let pending = member.pending_bond.map_or(0, |(amount, _)| amount);
+            account(member).map_or(0, |account| account.bond).saturating_sub(pending)
         };
-        let candidate = |member: &Member, wanted, fallback| Candidate {
+        let candidate = |member: &Member, target_weight, fallback_weight| Candidate {
             node: member.node,
             keys: member.keys,
-            wanted,
-            fallback,
+            target_weight,
+            fallback_weight,
         };
 
         let (mut convicted, others): (Vec<&Member>, Vec<&Member>) =
@@ -207,21 +226,21 @@ impl Applying<'_> {
         convicted.retain(seated);
         let (seats, newcomers): (Vec<&Member>, Vec<&Member>) = others.into_iter().partition(seated);
         let (mut leave, mut stay): (Vec<&Member>, Vec<&Member>) = seats.into_iter().partition(|member| {
-            matches!(member.status, MemberStatus::Leaving { since } if epoch::is_ripe(&self.params, since, self.height))
+            matches!(member.status, MemberStatus::Leaving { since } if epoch::is_effective(&self.params, since, self.height))
         });
         leave.sort_by_key(|member| match member.status {
             MemberStatus::Leaving { since } => (since, member.node),
             _ => (0, member.node),
         });
-        // Without four seats nothing bears a fault: whoever wants to go waits until there are
-        // enough others.
+        // Fewer than four seats tolerate no fault: members that leave wait until there are enough
+        // others.
         let may_go = (stay.len() + leave.len()).saturating_sub(SEATS_MIN);
         stay.extend(leave.split_off(may_go.min(leave.len())));
 
         let mut newcomers: Vec<&Member> = newcomers
             .into_iter()
             .filter(|member| member.status == MemberStatus::Active)
-            .filter(|member| epoch::is_ripe(&self.params, member.since, self.height))
+            .filter(|member| epoch::is_effective(&self.params, member.since, self.height))
             .filter(|member| bond(member) >= self.params.bond_min)
             .collect();
         let rank = |member: &&Member| {
@@ -236,8 +255,8 @@ impl Applying<'_> {
         convicted.chain(leave).chain(stay).collect()
     }
 
-    /// The seat is gone: the bond follows after its time.
-    fn settle_member(&mut self, member: &mut Member, is_seated: bool) {
+    /// Starts unbonding when the seat is gone; releases the bond after its time.
+    fn advance_unbonding(&mut self, member: &mut Member, is_seated: bool) {
         if is_seated {
             return;
         }
@@ -245,8 +264,11 @@ impl Applying<'_> {
             member.status = MemberStatus::Left;
         }
         if matches!(member.status, MemberStatus::Leaving { .. }) {
-            let unbonding_ms =
-                if fault::is(fault::Fault::NoUnbonding) { 0 } else { self.params.unbonding_ms };
+            let unbonding_ms = if mutation::is_active(mutation::Mutation::SkipUnbonding) {
+                0
+            } else {
+                self.params.unbonding_ms
+            };
             member.status =
                 MemberStatus::Unbonding { until_ms: self.parent_ms.saturating_add(unbonding_ms) };
         }
@@ -261,8 +283,10 @@ impl Applying<'_> {
     }
 }
 
-fn bonded(account: Account, amount: u64) -> Result<Account, TransactionError> {
-    let balance =
-        account.balance.checked_sub(amount).ok_or(TransactionError::Balance(account.balance))?;
+fn with_bond(account: Account, amount: u64) -> Result<Account, TransactionError> {
+    let balance = account
+        .balance
+        .checked_sub(amount)
+        .ok_or(TransactionError::InsufficientBalance(account.balance))?;
     Ok(Account { balance, bond: account.bond.saturating_add(amount), ..account })
 }

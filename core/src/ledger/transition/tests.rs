@@ -10,7 +10,7 @@ use crate::{
         Genesis,
         block::transactions_root,
         committee::tests::vrf_of,
-        genesis::{GenesisFile, GenesisSeat, Start},
+        genesis::{GenesisFile, GenesisSeat, GenesisState},
         job::{ANSWERS, JobOutput, MODELS, TrainedModel, TrainingTask},
         state::solve_admission,
     },
@@ -27,10 +27,10 @@ const AUDIT_BLOCKS_MIN: u64 = 3;
 const AUDIT_BLOCKS_MAX: u64 = 10;
 const MINT_MAX: u64 = 1000;
 
-/// A chain of one's own, with four members of equal weight.
+/// A chain for tests, with four members of equal weight.
 struct Ledger {
     keys: Vec<NodeKey>,
-    start: Start,
+    start: GenesisState,
     state: State,
     head: Header,
     committee: Committee,
@@ -49,7 +49,7 @@ impl Ledger {
             audit_blocks_max: AUDIT_BLOCKS_MAX,
             admission_bits: 6,
             mint_max: MINT_MAX,
-            term_blocks: 4,
+            leader_term_blocks: 4,
             trust_period_ms: TRUST_MS,
             epoch_blocks: EPOCH,
             bond_min: 10,
@@ -71,7 +71,7 @@ impl Ledger {
         };
         let chain = genesis.chain();
         let possessions = members().map(|(k, s)| s.prove_possession(&chain, &k.id())).collect();
-        let start = GenesisFile::new(genesis, possessions).unwrap().start().unwrap();
+        let start = GenesisFile::new(genesis, possessions).unwrap().build_state().unwrap();
         let committee = start.committee.clone();
         Self { keys, state: start.state.clone(), head: start.header.clone(), committee, start }
     }
@@ -84,16 +84,16 @@ impl Ledger {
     }
 
     /// Applies a block and checks that the store's view, made of changes alone, has the same root.
-    fn block(&mut self, transactions: &[Verified<SignedTransaction>]) -> Vec<Applied> {
+    fn block(&mut self, transactions: &[Verified<SignedTransaction>]) -> Vec<TransactionResult> {
         let context = BlockContext { parent: &self.head, committee: &self.committee };
         let outcome = self.state.apply(context, transactions);
         let mut stored = State::default();
         self.state.entries().cloned().for_each(|e| stored.insert(e));
-        assert!(outcome.changes.is_sorted_by_key(|change| *change.place()));
+        assert!(outcome.changes.is_sorted_by_key(|change| *change.state_key()));
         for change in outcome.changes {
             let entry = change.entry();
             assert_eq!(
-                (*change.place(), &change.bytes),
+                (*change.state_key(), &change.bytes),
                 (entry.key().digest(), &codec::encode(entry))
             );
             stored.insert(entry.clone());
@@ -114,7 +114,7 @@ impl Ledger {
         outcome.receipts.into_iter().map(|r| r.result).collect()
     }
 
-    fn act(&mut self, key: usize, action: Action) -> Applied {
+    fn apply_action(&mut self, key: usize, action: Action) -> TransactionResult {
         let nonce = self.state.account(&self.keys[key].id()).map_or(0, |a| a.nonce);
         let transaction = self.sign(key, nonce, action);
         self.block(&[transaction]).remove(0)
@@ -138,11 +138,14 @@ impl Ledger {
     }
 
     /// The coordinator's result, agreed to by its auditors.
-    fn conclude(&mut self, coordinator: usize, job: JobId, result: JobResult) {
-        assert_eq!(self.act(coordinator, Action::JobResult { job, result }), Ok(()));
+    fn audit_to_final(&mut self, coordinator: usize, job: JobId, result: JobResult) {
+        assert_eq!(self.apply_action(coordinator, Action::JobResult { job, result }), Ok(()));
         (0..AUDIT_BLOCKS_MIN).for_each(|_| drop(self.block(&[])));
         for auditor in self.auditors(&job).into_iter().take(2) {
-            assert_eq!(self.act(auditor, Action::Audit { job, verdict: Verdict::Agree }), Ok(()));
+            assert_eq!(
+                self.apply_action(auditor, Action::Audit { job, verdict: Verdict::Agree }),
+                Ok(())
+            );
         }
         assert!(matches!(self.status(&job), JobStatus::Final { .. }));
     }
@@ -168,8 +171,8 @@ fn training() -> TrainingTask {
                 input_exponent: 6,
                 hidden_exponent: 5,
             },
-            unit_rows: 8,
-            mode: Mode::Local { lanes: 8, steps: 16 },
+            rows_per_step: 8,
+            mode: Mode::Local { units: 8, steps: 16 },
             learning_rate: 6554,
             momentum: 230,
             rounds: 55,
@@ -177,7 +180,7 @@ fn training() -> TrainingTask {
             rounding: Rounding::Stochastic,
         },
         training_rows: 1437,
-        checked: 65536,
+        spot_check_share: 65536,
     }
 }
 
@@ -207,11 +210,14 @@ fn nonces_and_expiry_stop_replays() {
     let first = ledger.sign(0, 0, update.clone());
     let early = ledger.sign(0, 2, update.clone());
     let results = ledger.block(&[early, first.clone(), first.clone()]);
-    assert_eq!(results[0], Err(TransactionError::Nonce { found: 2, expected: 0 }));
+    assert_eq!(results[0], Err(TransactionError::WrongNonce { found: 2, expected: 0 }));
     assert_eq!(results[1], Ok(()));
-    assert_eq!(results[2], Err(TransactionError::Nonce { found: 0, expected: 1 }));
+    assert_eq!(results[2], Err(TransactionError::WrongNonce { found: 0, expected: 1 }));
     // A failed action uses its nonce up.
-    assert_eq!(ledger.act(0, update), Err(TransactionError::RefMoved { found: 1, expected: 0 }));
+    assert_eq!(
+        ledger.apply_action(0, update),
+        Err(TransactionError::WrongRefSequence { found: 1, expected: 0 })
+    );
     assert_eq!(ledger.state.account(&ledger.keys[0].id()).unwrap().nonce, 2);
     let mut late = Transaction::clone(&first.transaction);
     late.expires = ledger.head.height;
@@ -219,32 +225,38 @@ fn nonces_and_expiry_stop_replays() {
         ledger.state.admits(&late, ledger.head.height + 1),
         Err(TransactionError::Expired(late.expires))
     );
-    late.expires = ledger.head.height + LIFE_MAX + 2;
+    late.expires = ledger.head.height + VALIDITY_BLOCKS_MAX + 2;
     assert_eq!(
         ledger.state.admits(&late, ledger.head.height + 1),
-        Err(TransactionError::LivesTooLong)
+        Err(TransactionError::ExpiresTooLate)
     );
 }
 
 #[test]
 fn only_a_solved_recent_puzzle_admits_and_only_eight_in_a_block() {
     let mut ledger = Ledger::new();
-    assert_eq!(ledger.act(5, Action::SubmitJob(spec())), Err(TransactionError::UnknownSender));
+    assert_eq!(
+        ledger.apply_action(5, Action::SubmitJob(spec())),
+        Err(TransactionError::UnknownSender)
+    );
     let (anchor, bits) = (ledger.head.height - 1, ledger.start.params.admission_bits);
     let digest = ledger.state.recent(anchor).unwrap();
     let chain = ledger.start.chain;
     let solve = |node: &NodeId| solve_admission(&chain, node, &digest, bits, 0, 1 << 20).unwrap();
     let solution = solve(&ledger.keys[5].id());
-    // Another identity's solution, and an anchor that is not remembered, admit nobody.
+    // Another identity's solution, and an anchor outside the recent blocks, are refused.
     let other = (0..).find(|s| {
         leading_zeros(&admission_digest(&chain, &ledger.keys[5].id(), &digest, *s)) < bits.into()
     });
-    let refused = Err(TransactionError::Admission);
-    assert_eq!(ledger.act(5, Action::Register { anchor, solution: other.unwrap() }), refused);
-    assert_eq!(ledger.act(5, Action::Register { anchor: 1000, solution }), refused);
-    assert_eq!(ledger.act(5, Action::Register { anchor, solution }), Ok(()));
+    let refused = Err(TransactionError::InvalidAdmission);
     assert_eq!(
-        ledger.act(5, Action::Register { anchor, solution }),
+        ledger.apply_action(5, Action::Register { anchor, solution: other.unwrap() }),
+        refused
+    );
+    assert_eq!(ledger.apply_action(5, Action::Register { anchor: 1000, solution }), refused);
+    assert_eq!(ledger.apply_action(5, Action::Register { anchor, solution }), Ok(()));
+    assert_eq!(
+        ledger.apply_action(5, Action::Register { anchor, solution }),
         Err(TransactionError::AlreadyRegistered)
     );
     // The nonce starts at the height of the registration.
@@ -272,13 +284,13 @@ fn a_result_becomes_final_only_by_auditors_drawn_later() {
     let found =
         result(vec![ledger.contributor(4, 300_000_000), ledger.contributor(0, 500_000_000)]);
     assert_eq!(
-        ledger.act(1, Action::JobResult { job, result: found.clone() }),
+        ledger.apply_action(1, Action::JobResult { job, result: found.clone() }),
         Err(TransactionError::NotCoordinator)
     );
-    assert_eq!(ledger.act(0, Action::JobResult { job, result: found }), Ok(()));
-    // Not drawn yet: nobody can audit.
+    assert_eq!(ledger.apply_action(0, Action::JobResult { job, result: found }), Ok(()));
+    // Auditors are not drawn yet: nobody can audit.
     assert_eq!(
-        ledger.act(1, Action::Audit { job, verdict: Verdict::Agree }),
+        ledger.apply_action(1, Action::Audit { job, verdict: Verdict::Agree }),
         Err(TransactionError::NotAuditor)
     );
     ledger.block(&[]);
@@ -286,12 +298,15 @@ fn a_result_becomes_final_only_by_auditors_drawn_later() {
     assert_eq!(auditors.len(), 3, "a quorum of the four, without the coordinator");
     assert!(!auditors.contains(&0));
     let agree = Action::Audit { job, verdict: Verdict::Agree };
-    assert_eq!(ledger.act(0, agree.clone()), Err(TransactionError::NotAuditor));
-    assert_eq!(ledger.act(auditors[0], agree.clone()), Ok(()));
-    assert_eq!(ledger.act(auditors[0], agree.clone()), Err(TransactionError::AuditedAlready));
+    assert_eq!(ledger.apply_action(0, agree.clone()), Err(TransactionError::NotAuditor));
+    assert_eq!(ledger.apply_action(auditors[0], agree.clone()), Ok(()));
+    assert_eq!(
+        ledger.apply_action(auditors[0], agree.clone()),
+        Err(TransactionError::AlreadyAudited)
+    );
     ledger.block(&[]);
     assert!(matches!(ledger.status(&job), JobStatus::Pending { .. }), "one audit is not enough");
-    assert_eq!(ledger.act(auditors[1], agree), Ok(()));
+    assert_eq!(ledger.apply_action(auditors[1], agree), Ok(()));
     let JobStatus::Final { minted, .. } = ledger.status(&job) else { panic!("not final") };
     assert_eq!(*minted, 300, "the coordinator's own work mints nothing");
     let worker = ledger.state.account(&ledger.keys[4].id()).unwrap();
@@ -308,7 +323,7 @@ fn a_batch_is_answered_only_by_a_final_model() {
     let mut ledger = Ledger::new();
     let job = ledger.submit();
     let task = InferenceTask {
-        trained: job,
+        training_job: job,
         model: trained().model,
         architecture: training().params.architecture,
         rows: 1000,
@@ -320,30 +335,34 @@ fn a_batch_is_answered_only_by_a_final_model() {
         let id = transaction.id();
         ledger.block(&[transaction]).remove(0).map(|()| id)
     };
-    assert_eq!(submit(&mut ledger, task.clone()), Err(TransactionError::JobModel), "not final yet");
-    ledger.conclude(0, job, result(vec![]));
+    assert_eq!(
+        submit(&mut ledger, task.clone()),
+        Err(TransactionError::WrongModel),
+        "not final yet"
+    );
+    ledger.audit_to_final(0, job, result(vec![]));
     let other_model = InferenceTask { model: trained().record, ..task.clone() };
-    assert_eq!(submit(&mut ledger, other_model), Err(TransactionError::JobModel));
+    assert_eq!(submit(&mut ledger, other_model), Err(TransactionError::WrongModel));
     let mut other_shape = task.clone();
     other_shape.architecture.dims = vec![64, 128, 10].try_into().unwrap();
-    assert_eq!(submit(&mut ledger, other_shape), Err(TransactionError::JobModel));
+    assert_eq!(submit(&mut ledger, other_shape), Err(TransactionError::WrongModel));
     let no_rows = InferenceTask { rows: 0, ..task.clone() };
-    assert_eq!(submit(&mut ledger, no_rows), Err(TransactionError::JobParams));
+    assert_eq!(submit(&mut ledger, no_rows), Err(TransactionError::InvalidJobParams));
     let batch = submit(&mut ledger, task.clone()).unwrap();
-    // A model is no answer, and answers are no model to answer with.
+    // A model is no valid result of an inference, and answers are no model to infer with.
     let wrong = Action::JobResult { job: batch, result: result(vec![]) };
-    assert_eq!(ledger.act(1, wrong), Err(TransactionError::BadResult));
+    assert_eq!(ledger.apply_action(1, wrong), Err(TransactionError::BadResult));
     let answers = Cid::of(CidCodec::DagCbor, b"answers");
     let found = JobResult {
         output: JobOutput::Answers(answers),
         ..result(vec![ledger.contributor(4, 1000)])
     };
-    ledger.conclude(1, batch, found);
+    ledger.audit_to_final(1, batch, found);
     let name = RefName::try_from(alloc::format!("{ANSWERS}{batch}")).unwrap();
     assert_eq!(ledger.state.reference(&name).unwrap().cid, answers);
     assert_eq!(
-        submit(&mut ledger, InferenceTask { trained: batch, ..task }),
-        Err(TransactionError::JobModel)
+        submit(&mut ledger, InferenceTask { training_job: batch, ..task }),
+        Err(TransactionError::WrongModel)
     );
 }
 
@@ -351,14 +370,21 @@ fn a_batch_is_answered_only_by_a_final_model() {
 fn disagreement_and_silence_end_a_job_without_a_model() {
     let mut ledger = Ledger::new();
     let refuted = ledger.submit();
-    assert_eq!(ledger.act(0, Action::JobResult { job: refuted, result: result(vec![]) }), Ok(()));
+    assert_eq!(
+        ledger.apply_action(0, Action::JobResult { job: refuted, result: result(vec![]) }),
+        Ok(())
+    );
     let silent = ledger.submit();
-    assert_eq!(ledger.act(0, Action::JobResult { job: silent, result: result(vec![]) }), Ok(()));
+    assert_eq!(
+        ledger.apply_action(0, Action::JobResult { job: silent, result: result(vec![]) }),
+        Ok(())
+    );
     ledger.block(&[]);
     ledger.block(&[]);
     for auditor in ledger.auditors(&refuted).into_iter().take(2) {
         assert_eq!(
-            ledger.act(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }),
+            ledger
+                .apply_action(auditor, Action::Audit { job: refuted, verdict: Verdict::Disagree }),
             Ok(())
         );
     }
@@ -374,10 +400,10 @@ fn disagreement_and_silence_end_a_job_without_a_model() {
         JobStatus::Failed { reason: FailReason::Unaudited, .. }
     ));
     let cancelled = ledger.submit();
-    assert_eq!(ledger.act(0, Action::CancelJob { job: cancelled }), Ok(()));
+    assert_eq!(ledger.apply_action(0, Action::CancelJob { job: cancelled }), Ok(()));
     assert_eq!(
-        ledger.act(0, Action::CancelJob { job: cancelled }),
-        Err(TransactionError::JobStatus)
+        ledger.apply_action(0, Action::CancelJob { job: cancelled }),
+        Err(TransactionError::WrongJobStatus)
     );
     for job in [refuted, silent, cancelled] {
         let name = RefName::try_from(alloc::format!("{MODELS}{job}")).unwrap();
@@ -395,16 +421,19 @@ fn minting_is_capped_per_submitter_and_results_may_not_overclaim() {
     for contributors in [twice, greedy, endless] {
         let result = result(contributors);
         assert_eq!(
-            ledger.act(0, Action::JobResult { job, result }),
+            ledger.apply_action(0, Action::JobResult { job, result }),
             Err(TransactionError::BadResult)
         );
     }
     let contributors = vec![ledger.contributor(4, 900_000_000), ledger.contributor(5, 900_000_000)];
-    assert_eq!(ledger.act(0, Action::JobResult { job, result: result(contributors) }), Ok(()));
+    assert_eq!(
+        ledger.apply_action(0, Action::JobResult { job, result: result(contributors) }),
+        Ok(())
+    );
     ledger.block(&[]);
     ledger.block(&[]);
     for auditor in ledger.auditors(&job).into_iter().take(2) {
-        ledger.act(auditor, Action::Audit { job, verdict: Verdict::Agree }).unwrap();
+        ledger.apply_action(auditor, Action::Audit { job, verdict: Verdict::Agree }).unwrap();
     }
     let reputation =
         |key: usize| ledger.state.account(&ledger.keys[key].id()).map(|a| a.reputation);
@@ -417,10 +446,10 @@ fn jobs_outside_the_limits_are_refused() {
     let mut submit = |change: &dyn Fn(&mut TrainingTask)| {
         let mut task = training();
         change(&mut task);
-        ledger.act(0, Action::SubmitJob(JobSpec { task: JobTask::Train(task), ..spec() }))
+        ledger.apply_action(0, Action::SubmitJob(JobSpec { task: JobTask::Train(task), ..spec() }))
     };
-    assert_eq!(submit(&|task| task.params.rounds = 0), Err(TransactionError::JobParams));
-    assert_eq!(submit(&|task| task.training_rows = 63), Err(TransactionError::JobParams));
+    assert_eq!(submit(&|task| task.params.rounds = 0), Err(TransactionError::InvalidJobParams));
+    assert_eq!(submit(&|task| task.training_rows = 63), Err(TransactionError::InvalidJobParams));
     assert!(matches!(
         submit(&|task| task.params.rounds = 1 << 20),
         Err(TransactionError::JobTooLarge(_))
@@ -429,8 +458,8 @@ fn jobs_outside_the_limits_are_refused() {
         ledger.submit();
     }
     assert_eq!(
-        ledger.act(0, Action::SubmitJob(spec())),
-        Err(TransactionError::Quota(JOBS_PER_OWNER_MAX))
+        ledger.apply_action(0, Action::SubmitJob(spec())),
+        Err(TransactionError::QuotaExceeded(JOBS_PER_OWNER_MAX))
     );
 }
 
@@ -444,16 +473,20 @@ fn refs_move_by_their_owner_and_in_sequence() {
         cid: Cid::of(CidCodec::Raw, name.as_bytes()),
     };
     let path = alloc::format!("{own}/notes");
-    assert_eq!(ledger.act(0, update(&path, 0)), Ok(()));
-    assert_eq!(ledger.act(0, update(&path, 1)), Ok(()));
+    assert_eq!(ledger.apply_action(0, update(&path, 0)), Ok(()));
+    assert_eq!(ledger.apply_action(0, update(&path, 1)), Ok(()));
     assert_eq!(
-        ledger.act(0, update(&path, 1)),
-        Err(TransactionError::RefMoved { found: 2, expected: 1 })
+        ledger.apply_action(0, update(&path, 1)),
+        Err(TransactionError::WrongRefSequence { found: 2, expected: 1 })
     );
     let job = ledger.submit();
     for foreign in [path.as_str(), &alloc::format!("{MODELS}{job}"), &alloc::format!("{own}/"), "x"]
     {
-        assert_eq!(ledger.act(1, update(foreign, 0)), Err(TransactionError::NotOwner), "{foreign}");
+        assert_eq!(
+            ledger.apply_action(1, update(foreign, 0)),
+            Err(TransactionError::NotOwner),
+            "{foreign}"
+        );
     }
 }
 
@@ -503,8 +536,8 @@ fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
     };
     let bytes = codec::encode(&transaction);
     let signed = transaction.sign(&key);
-    assert_eq!(signed.id(), crate::crypto::hash::hash(Context::Transaction, &bytes));
-    assert_eq!(signed.signature, key.sign(Context::Transaction, &bytes));
+    assert_eq!(signed.id(), crate::crypto::hash::hash(HashContext::Transaction, &bytes));
+    assert_eq!(signed.signature, key.sign(HashContext::Transaction, &bytes));
     let sent = codec::encode(&signed);
     assert_eq!(sent, [bytes, signed.signature.0.to_vec()].concat());
     let come: SignedTransaction = codec::decode(&sent, sent.len()).unwrap();
@@ -512,9 +545,9 @@ fn an_id_is_the_digest_of_what_is_signed_also_after_the_wire() {
 }
 
 #[test]
-fn a_ref_has_the_place_of_its_key() {
+fn a_ref_has_the_state_key_of_its_key() {
     let name = RefName::try_from("models/x").unwrap();
     let cid = Cid::of(CidCodec::Raw, b"x");
     let entry = Entry::Ref(Ref { name, owner: None, sequence: 1, cid, height: 1 });
-    assert_eq!(entry.place(), entry.key().digest());
+    assert_eq!(entry.state_key(), entry.key().digest());
 }

@@ -19,7 +19,8 @@ fn state_with(chain: &Chain, status: JobStatus) -> State {
     let cid = Cid::of(CidCodec::Raw, b"rows");
     let architecture =
         Architecture { dims: BoundedVec::truncated([4, 2]), input_exponent: 7, hidden_exponent: 7 };
-    let task = JobTask::Infer(InferenceTask { trained: JOB, model: cid, architecture, rows: 8 });
+    let task =
+        JobTask::Infer(InferenceTask { training_job: JOB, model: cid, architecture, rows: 8 });
     let spec = JobSpec { name: "digits".try_into().unwrap(), dataset: cid, task };
     let mut state = chain.start.state.clone();
     let job = Job { spec, coordinator: NodeId([6; 32]), submitted: 1, status };
@@ -75,7 +76,7 @@ fn a_file_leads_through_later_epochs_from_an_older_or_a_newer_checkpoint() {
     let without = ContributionFile { handovers: BoundedVec::default(), ..file };
     let refused = without.verify(fixture.chain.client(), 10_000);
     assert!(
-        matches!(refused, Err(ContributionError::Light(LightError::Ahead { .. }))),
+        matches!(refused, Err(ContributionError::Light(LightError::LaterEpoch { .. }))),
         "{refused:?}"
     );
 }

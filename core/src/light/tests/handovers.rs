@@ -40,7 +40,7 @@ impl Fixture {
         self.handover_to(self.next.record())
     }
 
-    /// Of the second epoch, signed by these seats.
+    /// A header of the second epoch, signed by these seats.
     fn later(&self, signers: &[usize]) -> FinalHeader {
         self.later_with(&self.chain.start.state, signers)
     }
@@ -67,7 +67,7 @@ impl Fixture {
         };
         let parts: Vec<_> =
             signers.iter().map(|i| (*i, self.secrets[*i].sign(&vote.message()))).collect();
-        FinalHeader { header, certificate: Some(self.next.certify(vote, &parts).unwrap()) }
+        FinalHeader { header, certificate: Some(self.next.aggregate_votes(vote, &parts).unwrap()) }
     }
 }
 
@@ -84,8 +84,11 @@ fn a_handover_leads_into_the_next_epoch_with_one_certificate() {
     let chain = Fixture::new();
     let mut client = chain.chain.client();
     let later = chain.later(&[1, 2, 3, 4]);
-    // Not believed before: the committee is not known.
-    assert_eq!(follow(&mut client, later.clone()), Err(LightError::Ahead { found: 1, known: 0 }));
+    // Refused at first, because the committee is not known.
+    assert_eq!(
+        follow(&mut client, later.clone()),
+        Err(LightError::LaterEpoch { found: 1, known: 0 })
+    );
     // The last header alone is final, and does not give the next committee.
     assert_eq!(follow(&mut client, chain.handover().header), Ok(Progress::EpochEnd));
     assert_eq!(client.head().height, 0);
@@ -94,14 +97,14 @@ fn a_handover_leads_into_the_next_epoch_with_one_certificate() {
         (client.head().height, client.committee().epoch(), client.committee().seats().len()),
         (39, 1, 5)
     );
-    assert_eq!(client.deciders().map(|committee| committee.seats().len()), Some(4));
+    assert_eq!(client.head_committee().map(|committee| committee.seats().len()), Some(4));
     assert_eq!(follow(&mut client, chain.handover().header), Ok(Progress::Known));
     // Three of five were a quorum in the epoch before.
     let few = follow(&mut client, chain.later(&[0, 1, 2]));
     let refused = CertificateError::NoQuorum { weight: 3, quorum: 4 };
     assert_eq!(few, Err(LightError::Certificate(refused)));
     assert_eq!(follow(&mut client, later), Ok(Progress::Advanced));
-    // Kept and resumed in the later epoch, and right after the handover.
+    // Saved and resumed in the later epoch, and right after the handover.
     let mut at_end = chain.chain.client();
     follow_handovers(&mut at_end, 1, &[chain.handover()]).unwrap();
     for client in [&client, &at_end] {
@@ -109,12 +112,12 @@ fn a_handover_leads_into_the_next_epoch_with_one_certificate() {
         assert_eq!((resumed.digest(), resumed.committee().epoch()), (client.digest(), 1));
         // The committee that decided the last header is not saved.
         assert_eq!(
-            resumed.deciders().map(Committee::epoch),
+            resumed.head_committee().map(Committee::epoch),
             (resumed.head().epoch == 1).then_some(1)
         );
-        // One that comes so late knows nothing of the epoch before.
+        // A client that resumes so late does not know the epoch before.
         let old = resumed.verify(Unverified::new(chain.chain.certified(5)));
-        assert_eq!(old.err(), Some(LightError::Past(0)));
+        assert_eq!(old.err(), Some(LightError::PastEpoch(0)));
     }
 }
 
@@ -129,7 +132,7 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
         refused(1, &[handover.clone(), handover.clone()]),
         Some(LightError::Count { asked: 1, found: 2 })
     );
-    // Twice: the second one is none of the next epoch.
+    // The second copy is not a handover of the next epoch.
     let again = LightError::Handover(HandoverError::Order { found: 0, expected: 1 });
     assert_eq!(refused(2, &[handover.clone(), handover.clone()]), Some(again));
     let mut of_later = handover.clone();
@@ -138,7 +141,7 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
         refused(1, &[of_later]),
         Some(LightError::Handover(HandoverError::Order { found: 1, expected: 0 }))
     );
-    // The committee that is shown is not the one that was certified.
+    // The given committee is not the certified one.
     let wrong = Some(LightError::Handover(HandoverError::WrongCommittee));
     let mut richer = handover.clone();
     richer.formed_ms += 1;
@@ -160,8 +163,8 @@ fn too_many_handovers_wrong_order_and_other_committees_are_refused() {
         refused(1, &[few]),
         Some(LightError::Certificate(CertificateError::NoQuorum { weight: 2, quorum: 3 }))
     );
-    // And even a quorum cannot hand everything over at once, nor seat who has not proved to hold
-    // the key.
+    // Even a quorum cannot replace the whole committee at once, nor seat a member without a proof
+    // of possession of its key.
     let strangers = Chain::new(50);
     let all_new = CommitteeRecord { epoch: 1, ..strangers.start.committee.record().clone() };
     assert_eq!(
@@ -193,7 +196,7 @@ fn a_fork_at_an_epoch_end_raises_the_alarm_and_old_handovers_lead_no_outdated_cl
     other.parent = Digest([77; 32]);
     let other = chain.chain.certify(&other, &[1, 2, 3]);
     assert_eq!(follow(&mut client, other), Err(LightError::Forked(EPOCH - 1)));
-    assert!(client.alarm().is_some());
+    assert!(client.fork_evidence().is_some());
 }
 
 #[test]
@@ -213,16 +216,16 @@ fn whoever_decided_the_epoch_before_is_not_believed_about_later_heights_nor_for_
     let chain = Fixture::new();
     let mut client = chain.chain.client();
     follow_handovers(&mut client, 1, &[chain.handover()]).unwrap();
-    // Its keys may be sold: they neither lead the client on, nor make it halt.
+    // Its keys may be sold: they neither advance the client nor halt it.
     assert_eq!(follow(&mut client, chain.chain.certified(EPOCH + 2)), Err(LightError::WrongHeader));
     assert_eq!(follow(&mut client, chain.later(&[1, 2, 3, 4])), Ok(Progress::Advanced));
     assert_eq!(follow(&mut client, chain.chain.certified(EPOCH + 2)), Err(LightError::WrongHeader));
-    assert_eq!(client.alarm(), None);
-    // What it did decide may be read for as long as it answers for it.
+    assert_eq!(client.fork_evidence(), None);
+    // Its past decisions stay readable while it is accountable for them.
     let old = Unverified::new(chain.chain.certified(5));
     assert_eq!(client.follow(old.clone(), 50_000), Ok(Progress::Older));
     let late = client.committee().record().formed_ms + TRUST_MS + 1;
-    assert_eq!(client.follow(old, late), Err(LightError::Past(0)));
+    assert_eq!(client.follow(old, late), Err(LightError::PastEpoch(0)));
 }
 
 /// The handovers of epochs from the first on whose committees all have the same seats.
@@ -241,7 +244,9 @@ fn with_the_same_seats(chain: &Chain, epochs: Epoch) -> Vec<CommitteeHandover> {
             time_ms: 1000 + height * INTERVAL_MS,
             proposer: committee.seats()[seat].node,
             proof: Some(
-                chain.vrf[seat].prove(&seed::input(&chain.start.chain, height, &seed)).unwrap(),
+                chain.vrf[seat]
+                    .prove(&leader_seed::vrf_input(&chain.start.chain, height, &seed))
+                    .unwrap(),
             ),
             next_committee: next.digest(),
             ..chain.start.header.clone()
@@ -255,8 +260,10 @@ fn with_the_same_seats(chain: &Chain, epochs: Epoch) -> Vec<CommitteeHandover> {
             digest: header.digest(),
         };
         let parts = [0, 1, 2].map(|i| (i, chain.secrets[i].sign(&vote.message())));
-        let header =
-            FinalHeader { header, certificate: Some(committee.certify(vote, &parts).unwrap()) };
+        let header = FinalHeader {
+            header,
+            certificate: Some(committee.aggregate_votes(vote, &parts).unwrap()),
+        };
         let handover = CommitteeHandover::new(header, committee.record(), &next);
         committee = committee.successor(next, &chain.start.chain).unwrap();
         handover

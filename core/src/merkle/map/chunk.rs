@@ -1,14 +1,13 @@
-//! A map in parts: all entries below one node of the tree, with one proof that they are all of
-//! them.
+//! A map in chunks: all entries below one node of the tree, with a proof that they are complete.
 //!
-//! Whoever fetches a whole map walks it in the order of its keys: each chunk begins where the last
-//! one ended, and its giver chooses how large a subtree it is. Refused: a chunk that lacks an
-//! entry, has one too many or a changed one, is out of order, or belongs to another place. Accepted
-//! chunks are nodes of the real tree, so a walk ends.
+//! A client fetches a whole map in the order of its keys: each chunk begins where the last one
+//! ended, and the server chooses the size of its subtree. Refused: a chunk that lacks an entry, has
+//! one too many or a changed one, is out of order, or belongs to another position. Accepted chunks
+//! are nodes of the real tree, so fetching ends.
 
 use super::{
     BadProof, DEPTH_MAX, EMPTY, Map, bit, branch_digest, leaf_digest,
-    node::{Place, Seen},
+    node::{Node, NodeRef},
 };
 use crate::{codec::BoundedVec, types::Digest};
 use alloc::vec::Vec;
@@ -21,7 +20,7 @@ pub struct ChunkProof {
     siblings: BoundedVec<Digest, DEPTH_MAX>,
 }
 
-/// How much a chunk may hold. One entry always fits, so that each chunk is a step.
+/// Limits of a chunk. One entry always fits, so that each chunk makes progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
     /// Most entries.
@@ -31,30 +30,30 @@ pub struct ChunkLimits {
 }
 
 impl<V> Map<V> {
-    /// The largest subtree that begins at key `from` and fits; `len` says how long a value is.
-    /// Nothing where no subtree begins there: `from` is not where a chunk of this map ended.
+    /// The largest subtree that begins at key `from` and fits; `len` gives the length of a value.
+    /// `None` if no subtree begins there: then `from` is not the end of a chunk of this map.
     pub fn chunk(
         &self,
         from: &Digest,
         limits: ChunkLimits,
         len: impl Fn(&V) -> usize,
     ) -> Option<(Vec<&V>, ChunkProof)> {
-        // The siblings that the way to `from` passes by, from the root downwards.
-        let mut place = self.top();
-        let mut siblings: Vec<Place<'_, V>> = Vec::new();
-        while let Seen::Branch(left, right) = place.look() {
+        // The siblings on the path to `from`, from the root downwards.
+        let mut node = self.root_node();
+        let mut siblings: Vec<NodeRef<'_, V>> = Vec::new();
+        while let Node::Branch(left, right) = node.resolve() {
             let (inside, outside) =
                 if bit(from, siblings.len()) { (right, left) } else { (left, right) };
             siblings.push(outside);
-            place = inside;
+            node = inside;
         }
         let highest = alignment(from);
         if siblings.len() < highest {
             return None;
         }
-        let mut values: Vec<&V> = place.items().collect();
+        let mut values: Vec<&V> = node.items().collect();
         let mut len_sum: usize = values.iter().map(|v| len(v)).sum();
-        // Upwards while `from` is still the first key below the node: then the way goes left, and
+        // Upwards while `from` is still the first key below the node: then the path goes left, and
         // the sibling comes after.
         while siblings.len() > highest {
             let count_before = values.len();
@@ -73,13 +72,12 @@ impl<V> Map<V> {
 }
 
 impl ChunkProof {
-    fn new<V>(siblings: &[Place<'_, V>]) -> Self {
-        Self { siblings: BoundedVec::truncated(siblings.iter().map(|place| place.digest())) }
+    fn new<V>(siblings: &[NodeRef<'_, V>]) -> Self {
+        Self { siblings: BoundedVec::truncated(siblings.iter().map(|node| node.digest())) }
     }
 
     /// Checks that `leaves`, keys with their values' digests, are all entries of the subtree that
-    /// begins at `from`. Returns the key at which the next one begins, or nothing after the
-    /// last.
+    /// begins at `from`. Returns the key at which the next one begins, or `None` after the last.
     pub fn verify(
         &self,
         root: &Digest,
@@ -170,7 +168,7 @@ mod tests {
     type Chunk = (Digest, Vec<(Digest, Digest)>, ChunkProof);
 
     /// All chunks from the first key to the end, each verified.
-    fn walk(map: &Map<(Digest, Digest)>, limits: ChunkLimits) -> Vec<Chunk> {
+    fn all_chunks(map: &Map<(Digest, Digest)>, limits: ChunkLimits) -> Vec<Chunk> {
         let (mut chunks, mut next) = (Vec::new(), Some(Digest([0; 32])));
         while let Some(from) = next {
             let (leaves, proof) = map.chunk(&from, limits, |_| 1).unwrap();
@@ -183,9 +181,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_walk_gives_every_entry_once_and_in_order(keys: Vec<u16>, count_max in 1usize..9) {
+        fn chunks_give_every_entry_once_and_in_order(keys: Vec<u16>, count_max in 1usize..9) {
             let map = map(keys);
-            let chunks = walk(&map, ChunkLimits { count_max, len_max: 100 });
+            let chunks = all_chunks(&map, ChunkLimits { count_max, len_max: 100 });
             let found: Vec<_> = chunks.iter().flat_map(|(_, leaves, _)| leaves.iter().copied()).collect();
             prop_assert_eq!(found, map.values().copied().collect::<Vec<_>>());
             prop_assert!(chunks.iter().all(|(_, leaves, _)| leaves.len() <= count_max));
@@ -207,7 +205,7 @@ mod tests {
         fn a_chunk_that_lacks_adds_or_changes_anything_is_refused(keys in proptest::collection::vec(any::<u16>(), 8..60)) {
             let map = map(keys);
             let root = map.root();
-            let chunks = walk(&map, SMALL);
+            let chunks = all_chunks(&map, SMALL);
             for (i, (from, leaves, proof)) in chunks.iter().enumerate() {
                 for at in 0..leaves.len() {
                     let mut missing = leaves.clone();
@@ -229,7 +227,7 @@ mod tests {
                 extra.push((inside, Digest([1; 32])));
                 extra.sort_unstable();
                 prop_assert_eq!(proof.verify(&root, from, &extra), Err(BadProof));
-                // Of another place, with its own proof or with this one.
+                // A chunk of another position, with its own proof or with this one.
                 for (j, (other, others, other_proof)) in chunks.iter().enumerate() {
                     if i != j {
                         prop_assert_eq!(proof.verify(&root, from, others).is_ok(), others == leaves);
@@ -249,8 +247,8 @@ mod tests {
     fn nothing_begins_inside_of_a_leaf() {
         let map = map([1]);
         assert!(map.chunk(&key(2), SMALL, |_| 1).is_none());
-        assert_eq!(walk(&map, SMALL).len(), 1);
-        assert_eq!(walk(&super::tests::map([]), SMALL).len(), 1);
+        assert_eq!(all_chunks(&map, SMALL).len(), 1);
+        assert_eq!(all_chunks(&super::tests::map([]), SMALL).len(), 1);
     }
 
     #[test]

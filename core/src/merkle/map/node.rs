@@ -1,10 +1,10 @@
 //! The nodes of the map's tree in memory.
 //!
-//! A [`Fork`] holds [`LEVELS`] levels of the tree at once: the links below them, and the digests of
-//! its inner nodes. So a way down passes fewer nodes, and a version that is made or dropped makes
-//! or frees fewer: where the states of many blocks are larger than the processor's caches, that is
-//! what they cost. It changes nothing of the tree itself, which is binary for all who look at it
-//! through [`Place`]: a leaf that is alone in a part of a fork stands at the top of that part.
+//! A [`Fork`] holds [`LEVELS`] levels of the tree: the links below them, and the digests of its
+//! inner nodes. A path therefore has fewer nodes, and creating or dropping a version allocates or
+//! frees fewer. Where the states of many blocks exceed the processor's caches, these dominate the
+//! cost. The tree itself is unchanged: [`NodeRef`] shows it as binary, and a leaf that is alone in
+//! a part of a fork is the root of that part.
 
 use super::{EMPTY, branch_digest, leaf_digest};
 use crate::types::Digest;
@@ -24,7 +24,7 @@ pub struct Leaf<V> {
     item: V,
 }
 
-/// What stands below a fork, or at the top: a fork wherever there are two entries or more.
+/// The content below a fork, or of the root: a fork wherever there are two entries or more.
 #[derive(Debug)]
 pub(super) enum Link<V> {
     Empty,
@@ -35,28 +35,28 @@ pub(super) enum Link<V> {
 /// A part of the tree, from a depth that [`LEVELS`] divides down to the next one.
 #[derive(Debug)]
 pub(super) struct Fork<V> {
-    /// By the next bits of their keys.
+    /// Links by the next bits of their keys.
     links: [Link<V>; WIDTH],
-    /// Of the inner nodes, level by level: those below number `n` are `2n + 1` and `2n + 2`, where
-    /// the links are counted on after them.
+    /// Digests of the inner nodes, level by level: the children of number `n` are `2n + 1` and
+    /// `2n + 2`, where the links are numbered after the inner nodes.
     digests: [Digest; WIDTH - 1],
 }
 
 /// A node of the binary tree.
 #[derive(Debug)]
-pub(super) enum Place<'m, V> {
+pub(super) enum NodeRef<'m, V> {
     Link(&'m Link<V>),
-    /// An inner node of a fork, by its number.
+    /// An inner node of a fork, and its number.
     Inside(&'m Fork<V>, usize),
 }
 
-/// What a node of the binary tree is.
+/// The content of a node of the binary tree.
 #[derive(Debug)]
-pub(super) enum Seen<'m, V> {
+pub(super) enum Node<'m, V> {
     Empty,
     Leaf(&'m Arc<Leaf<V>>),
-    /// With the nodes to its left and to its right.
-    Branch(Place<'m, V>, Place<'m, V>),
+    /// An inner node with its left and right child.
+    Branch(NodeRef<'m, V>, NodeRef<'m, V>),
 }
 
 impl<V> Leaf<V> {
@@ -65,12 +65,12 @@ impl<V> Leaf<V> {
         Self { key, value, digest: leaf_digest(&key, &value), item }
     }
 
-    /// Its place.
+    /// The key of the entry.
     pub fn key(&self) -> &Digest {
         &self.key
     }
 
-    /// What stands there.
+    /// The value of the entry.
     pub fn item(&self) -> &V {
         &self.item
     }
@@ -103,14 +103,14 @@ impl<V> Link<V> {
         }
     }
 
-    /// The leaves of many keys, those that there are. All go down together, one fork at a time:
-    /// none of them waits for another's memory, as they would one after the other.
+    /// The existing leaves of many keys. All lookups go down together, one fork at a time, so that
+    /// none waits for another's memory.
     pub(super) fn find_all(&self, keys: &[Digest]) -> impl Iterator<Item = &Leaf<V>> {
-        let mut ways: Vec<&Self> = keys.iter().map(|_| self).collect();
+        let mut nodes: Vec<&Self> = keys.iter().map(|_| self).collect();
         let (mut depth, mut is_over) = (0, false);
         while !is_over {
             is_over = true;
-            for (at, key) in ways.iter_mut().zip(keys) {
+            for (at, key) in nodes.iter_mut().zip(keys) {
                 if let Self::Fork(fork) = at {
                     *at = &fork.links[slot(key, depth)];
                     is_over = false;
@@ -118,14 +118,13 @@ impl<V> Link<V> {
             }
             depth += LEVELS;
         }
-        ways.into_iter().zip(keys).filter_map(|(at, key)| match at {
+        nodes.into_iter().zip(keys).filter_map(|(at, key)| match at {
             Self::Leaf(leaf) if leaf.key == *key => Some(&**leaf),
             _ => None,
         })
     }
 
-    /// With leaves, which are in the order of their keys, put in their places. `len` counts those
-    /// whose keys are new.
+    /// A copy with these leaves, sorted by key, inserted. Adds the number of new keys to `len`.
     pub(super) fn with(&self, leaves: &[Arc<Leaf<V>>], depth: usize, len: &mut usize) -> Self {
         match (leaves, self) {
             ([], _) => return self.clone(),
@@ -143,7 +142,7 @@ impl<V> Link<V> {
             rest = later;
             let old = match self {
                 Self::Fork(fork) => &fork.links[at],
-                // It goes down. If it is one of the keys, it meets its leaf there.
+                // The old leaf moves down. If it has one of the keys, it meets the new leaf there.
                 Self::Leaf(old) if slot(&old.key, depth) == at => self,
                 _ => &empty,
             };
@@ -156,7 +155,7 @@ impl<V> Link<V> {
         }))
     }
 
-    /// Without the leaf of a key.
+    /// A copy without the leaf of a key.
     pub(super) fn without(&self, key: &Digest, depth: usize) -> Self {
         match self {
             Self::Empty => Self::Empty,
@@ -167,10 +166,12 @@ impl<V> Link<V> {
                 let mut links = fork.links.clone();
                 links[at] = links[at].without(key, depth + LEVELS);
                 // A lone leaf moves up, so that equal contents have one shape.
-                match Lone::of(&links) {
-                    Lone::Empty => Self::Empty,
-                    Lone::Leaf(leaf) => Self::Leaf(leaf.clone()),
-                    Lone::Not => Self::Fork(Arc::new(Fork::new(links, fork.digests, 1 << at))),
+                match Occupancy::of(&links) {
+                    Occupancy::Empty => Self::Empty,
+                    Occupancy::Leaf(leaf) => Self::Leaf(leaf.clone()),
+                    Occupancy::Many => {
+                        Self::Fork(Arc::new(Fork::new(links, fork.digests, 1 << at)))
+                    }
                 }
             }
         }
@@ -181,40 +182,40 @@ impl<V> Link<V> {
 const ALL: usize = (1 << WIDTH) - 1;
 
 impl<V> Fork<V> {
-    /// Works out the digests above the changed links, a set of bits; the others are right already.
+    /// Computes the digests above the changed links, a set of bits; the others are already correct.
     fn new(links: [Link<V>; WIDTH], digests: [Digest; WIDTH - 1], changed: usize) -> Self {
         let mut fork = Self { links, digests };
         for number in (0..WIDTH - 1).rev() {
             let (first, count) = span(number);
             if changed >> first & ((1 << count) - 1) != 0 {
-                fork.digests[number] = match Place::Inside(&fork, number).look() {
-                    Seen::Empty => EMPTY,
-                    Seen::Leaf(leaf) => leaf.digest,
-                    Seen::Branch(left, right) => branch_digest(&left.digest(), &right.digest()),
+                fork.digests[number] = match NodeRef::Inside(&fork, number).resolve() {
+                    Node::Empty => EMPTY,
+                    Node::Leaf(leaf) => leaf.digest,
+                    Node::Branch(left, right) => branch_digest(&left.digest(), &right.digest()),
                 };
             }
         }
         fork
     }
 
-    /// A node by its number, where the links are counted on after the inner nodes.
-    fn node(&self, number: usize) -> Place<'_, V> {
+    /// A node by its number; the links are numbered after the inner nodes.
+    fn node(&self, number: usize) -> NodeRef<'_, V> {
         match number.checked_sub(WIDTH - 1) {
-            None => Place::Inside(self, number),
-            Some(at) => Place::Link(&self.links[at]),
+            None => NodeRef::Inside(self, number),
+            Some(at) => NodeRef::Link(&self.links[at]),
         }
     }
 }
 
-impl<V> Clone for Place<'_, V> {
+impl<V> Clone for NodeRef<'_, V> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<V> Copy for Place<'_, V> {}
+impl<V> Copy for NodeRef<'_, V> {}
 
-impl<'m, V> Place<'m, V> {
+impl<'m, V> NodeRef<'m, V> {
     pub(super) fn of(link: &'m Link<V>) -> Self {
         Self::Link(link)
     }
@@ -228,17 +229,17 @@ impl<'m, V> Place<'m, V> {
         }
     }
 
-    pub(super) fn look(self) -> Seen<'m, V> {
+    pub(super) fn resolve(self) -> Node<'m, V> {
         let (fork, number) = match self {
-            Self::Link(Link::Empty) => return Seen::Empty,
-            Self::Link(Link::Leaf(leaf)) => return Seen::Leaf(leaf),
+            Self::Link(Link::Empty) => return Node::Empty,
+            Self::Link(Link::Leaf(leaf)) => return Node::Leaf(leaf),
             Self::Link(Link::Fork(fork)) => (&**fork, 0),
             Self::Inside(fork, number) => (fork, number),
         };
-        match Lone::of(self.links()) {
-            Lone::Empty => Seen::Empty,
-            Lone::Leaf(leaf) => Seen::Leaf(leaf),
-            Lone::Not => Seen::Branch(fork.node(2 * number + 1), fork.node(2 * number + 2)),
+        match Occupancy::of(self.links()) {
+            Occupancy::Empty => Node::Empty,
+            Occupancy::Leaf(leaf) => Node::Leaf(leaf),
+            Occupancy::Many => Node::Branch(fork.node(2 * number + 1), fork.node(2 * number + 2)),
         }
     }
 
@@ -256,7 +257,7 @@ impl<'m, V> Place<'m, V> {
         })
     }
 
-    /// The links that are below, or this one.
+    /// The links below this node, or this one link.
     fn links(self) -> &'m [Link<V>] {
         match self {
             Self::Link(Link::Fork(fork)) => &fork.links,
@@ -269,35 +270,35 @@ impl<'m, V> Place<'m, V> {
     }
 }
 
-/// Whether a part of a fork is less than a branch.
-enum Lone<'m, V> {
+/// Whether a part of a fork has fewer than two entries.
+enum Occupancy<'m, V> {
     Empty,
     Leaf(&'m Arc<Leaf<V>>),
-    Not,
+    Many,
 }
 
-impl<'m, V> Lone<'m, V> {
+impl<'m, V> Occupancy<'m, V> {
     fn of(links: &'m [Link<V>]) -> Self {
         let mut lone = Self::Empty;
         for link in links {
             lone = match (link, lone) {
                 (Link::Empty, lone) => lone,
                 (Link::Leaf(leaf), Self::Empty) => Self::Leaf(leaf),
-                _ => return Self::Not,
+                _ => return Self::Many,
             };
         }
         lone
     }
 }
 
-/// The links below an inner node: the first one, and how many.
+/// The links below an inner node: the first one, and their number.
 fn span(number: usize) -> (usize, usize) {
     let level = (number + 1).ilog2();
     let count = WIDTH >> level;
     ((number + 1 - (1 << level)) * count, count)
 }
 
-/// Which link of a fork leads to a key.
+/// The index of the fork's link that leads to a key.
 fn slot(key: &Digest, depth: usize) -> usize {
     let byte = key.0.get(depth / 8).copied().unwrap_or_default();
     usize::from(byte) >> (8 - LEVELS - depth % 8) & (WIDTH - 1)

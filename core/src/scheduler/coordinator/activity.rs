@@ -1,12 +1,13 @@
-//! How many workers take part in a job, and what the job waits for: advice for its progress report.
+//! The number of active workers of a job, and what the job waits for: advice for its progress
+//! report.
 //!
 //! While a job does not wait, the coordinator computes both at most once a second. It emits
 //! [`Event::Activity`] when they change.
 
-use super::{Coordinator, Output, Status, lane::Phase, output::Event};
+use super::{Coordinator, Output, Status, output::Event, work_unit::Phase};
 use crate::{
     types::{NodeId, TimeMs},
-    wire::progress::{TAKING_PART_MS, Waiting, WaitingFor, WorkersNow},
+    wire::progress::{ACTIVE_WORKER_MS, ActiveWorkers, WaitReason, WaitingFor},
 };
 use alloc::collections::BTreeSet;
 
@@ -16,10 +17,10 @@ const INTERVAL_MS: u64 = 1_000;
 /// longer than a request is held back, or than a worker pauses after a failure.
 const SILENT_MS: u64 = 10_000;
 
-/// See the module.
+/// The last computed activity.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    pub(super) workers: WorkersNow,
+    pub(super) workers: ActiveWorkers,
     pub(super) waiting: Option<WaitingFor>,
     /// When to compute it again.
     next: TimeMs,
@@ -40,9 +41,9 @@ impl Coordinator {
     /// Computes the activity. Returns whether it has changed.
     pub(super) fn compute_activity(&mut self, now: TimeMs) -> bool {
         let workers = self.workers_now(now);
-        let waiting = self.waits_for(now).map(|what| match self.activity.waiting {
-            Some(before) if before.what == what => before,
-            _ => WaitingFor { what, since_ms: now },
+        let waiting = self.waits_for(now).map(|reason| match self.activity.waiting {
+            Some(previous) if previous.reason == reason => previous,
+            _ => WaitingFor { reason, since_ms: now },
         });
         let changed = (workers, waiting) != (self.activity.workers, self.activity.waiting);
         self.activity = Activity { workers, waiting, next: now.saturating_add(INTERVAL_MS) };
@@ -54,43 +55,45 @@ impl Coordinator {
         self.activity.next
     }
 
-    fn workers_now(&self, now: TimeMs) -> WorkersNow {
-        let mut workers = WorkersNow::default();
+    fn workers_now(&self, now: TimeMs) -> ActiveWorkers {
+        let mut workers = ActiveWorkers::default();
         if self.status != Status::Running {
             return workers;
         }
         let holders: BTreeSet<NodeId> =
-            self.slots.iter().flat_map(|s| &s.leases).map(|l| l.party.node).collect();
-        for (node, member) in self.roster.iter().filter(|(_, m)| !m.banned) {
-            if member.asked_within(now, TAKING_PART_MS) || holders.contains(node) {
-                let count = if member.guest { &mut workers.browsers } else { &mut workers.full };
+            self.work_units.iter().flat_map(|s| &s.leases).map(|l| l.holder.node).collect();
+        for (node, worker) in self.worker_table.iter().filter(|(_, m)| !m.banned) {
+            if worker.requested_within(now, ACTIVE_WORKER_MS) || holders.contains(node) {
+                let count =
+                    if worker.is_browser { &mut workers.browsers } else { &mut workers.full };
                 *count = count.saturating_add(1);
             }
         }
         workers
     }
 
-    fn waits_for(&self, now: TimeMs) -> Option<Waiting> {
+    fn waits_for(&self, now: TimeMs) -> Option<WaitReason> {
         match self.status {
             Status::Cancelled => return None,
-            Status::Finished => return Some(Waiting::Ledger),
+            Status::Finished => return Some(WaitReason::Ledger),
             Status::Running => {}
         }
-        let works =
+        let is_active =
             |phase: &Phase| matches!(phase, Phase::Recomputing { .. } | Phase::Disputed { .. });
-        if self.slots.iter().any(|slot| !slot.leases.is_empty() || works(&slot.phase)) {
+        if self.work_units.iter().any(|unit| !unit.leases.is_empty() || is_active(&unit.phase)) {
             return None;
         }
         let mut open = self
-            .slots
+            .work_units
             .iter()
-            .filter(|slot| !matches!(slot.phase, Phase::Accepted { .. }))
+            .filter(|unit| !matches!(unit.phase, Phase::Accepted { .. }))
             .peekable();
-        if open.peek().is_some() && open.all(|slot| matches!(slot.phase, Phase::Checking { .. })) {
-            return Some(Waiting::Checker);
+        if open.peek().is_some() && open.all(|unit| matches!(unit.phase, Phase::Checking { .. })) {
+            return Some(WaitReason::Checker);
         }
-        let asks =
-            |(_, m): (&NodeId, &super::roster::Member)| !m.banned && m.asked_within(now, SILENT_MS);
-        (!self.roster.iter().any(asks)).then_some(Waiting::Workers)
+        let has_requested = |(_, m): (&NodeId, &super::worker_table::WorkerEntry)| {
+            !m.banned && m.requested_within(now, SILENT_MS)
+        };
+        (!self.worker_table.iter().any(has_requested)).then_some(WaitReason::Workers)
     }
 }

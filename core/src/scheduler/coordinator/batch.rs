@@ -1,5 +1,5 @@
-//! The parts of a batch that a model answers. Each comes with all its products, and Freivalds'
-//! check tells at once whether they are right: nobody recomputes, and nobody disputes.
+//! Inference batches. Each part includes all its products, so Freivalds' check verifies it at once,
+//! without recomputation or disputes.
 //!
 //! The secret vectors are drawn after the first commitment, never leave this machine, and are
 //! replaced after every rejection. Soundness: section 7 of the training specification.
@@ -11,28 +11,28 @@ use crate::{
         dataset::Samples,
         freivalds::{InferenceSecrets, Rejection, check_inference},
         infer::{Inference, Parts},
-        lane::LaneId,
+        local_steps::WorkUnitId,
         predict::Classifier,
     },
     ledger::job::InferenceTask,
-    scheduler::draw::Draw,
-    wire::work::{InferInput, Reason, Task},
+    scheduler::seeded_rng::SeededRng,
+    wire::work::{InferencePartInput, Reason, Task},
 };
 use alloc::{vec, vec::Vec};
 use core::fmt;
 
-/// A batch under way.
+/// An inference batch in progress.
 pub(super) struct Batch {
     classifier: Classifier,
     rows: Samples,
     pub(super) parts: Parts,
-    /// The classes of each part that counts.
+    /// The classes of each accepted part.
     answers: Vec<Option<Vec<u8>>>,
     secrets: Option<InferenceSecrets>,
 }
 
 impl fmt::Debug for Batch {
-    /// Without the secrets.
+    /// Omits the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("parts", &self.parts).finish_non_exhaustive()
     }
@@ -47,12 +47,12 @@ impl Batch {
         let fits = *classifier.topology().architecture() == task.architecture
             && rows.features() as usize == classifier.topology().features();
         if !fits {
-            return Err(StartError::OtherKind);
+            return Err(StartError::WrongInput);
         }
         if rows.rows() != task.rows {
-            return Err(StartError::OtherData { expected: task.rows, found: rows.rows() });
+            return Err(StartError::WrongDataset { expected: task.rows, found: rows.rows() });
         }
-        let parts = Parts::new(classifier.topology(), rows.rows()).ok_or(StartError::OtherKind)?;
+        let parts = Parts::new(classifier.topology(), rows.rows()).ok_or(StartError::WrongInput)?;
         Ok(Self {
             answers: vec![None; parts.count() as usize],
             parts,
@@ -74,25 +74,25 @@ impl Batch {
         self.classifier.topology().forward_macs(self.parts.rows_of(part).len() as u64)
     }
 
-    pub(super) fn task(&self, id: LaneId) -> Task {
-        Task::Infer(InferInput {
+    pub(super) fn task(&self, id: WorkUnitId) -> Task {
+        Task::InferencePart(InferencePartInput {
             id,
             architecture: self.classifier.topology().architecture().clone(),
-            published: self.classifier.published().clone(),
-            rows: self.parts.select(&self.rows, id.lane),
+            quantised: self.classifier.quantised().clone(),
+            rows: self.parts.select(&self.rows, id.unit),
         })
     }
 
-    pub(super) fn fault_of(
+    pub(super) fn rejection_reason(
         &mut self,
         part: u32,
         answers: &Inference,
-        draw: &mut Draw,
+        rng: &mut SeededRng,
     ) -> Option<Reason> {
         let rows = self.parts.select(&self.rows, part);
         let secrets = self
             .secrets
-            .get_or_insert_with(|| InferenceSecrets::draw(&self.classifier, &draw.bytes()));
+            .get_or_insert_with(|| InferenceSecrets::draw(&self.classifier, &rng.next_bytes()));
         match check_inference(&self.classifier, secrets, &rows, answers) {
             Ok(()) => None,
             Err(Rejection::Form(_)) => Some(Reason::Malformed),
@@ -100,7 +100,7 @@ impl Batch {
         }
     }
 
-    pub(super) fn forget_secrets(&mut self) {
+    pub(super) fn reset_secrets(&mut self) {
         self.secrets = None;
     }
 
@@ -124,7 +124,7 @@ impl Batch {
         self.answers.iter().all(Option::is_some)
     }
 
-    /// The classes of all rows that count, in order.
+    /// The classes of all accepted rows, in order.
     pub(super) fn classes(&self) -> Vec<u8> {
         self.answers.iter().flatten().flatten().copied().collect()
     }

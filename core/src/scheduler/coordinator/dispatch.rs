@@ -1,24 +1,24 @@
-//! Who gets the next lane: questions wait here until there is one, leases end here when their time
-//! is up.
+//! Dispatch of work units: lease requests wait here for a free unit, and leases expire here.
 //!
-//! First come the lanes that lack a checker, then free ones, then, when none is free, copies of
-//! overdue ones. Among the workers that wait, one is drawn with the weights of
-//! [`score`](crate::scheduler::score). A part of each round waits a while for guests, so that a
-//! browser on a slow path is not left without any.
+//! Units that lack a checker come first, then free units, then, if none is free, backups of overdue
+//! ones. A waiting worker is drawn with the weights of [`score`](crate::scheduler::score). A part
+//! of each round is reserved for browsers for a while, so that a browser on a slow path also gets
+//! some.
 
 use super::{
     Coordinator, Error, Output, Status,
-    config::ALL,
+    config::FULL_SHARE,
     input::Peer,
-    lane::{LEASES_MAX, Party, Phase, Running, Slot},
-    roster::SentTo,
-    training::RowsWanted,
+    training::RowsToSend,
+    work_unit::{ActiveLease, LEASES_MAX, LeaseHolder, Phase, WorkUnit},
+    worker_table::SentInputs,
 };
 use crate::{
     scheduler::score,
     types::{NodeId, TimeMs},
     wire::work::{
-        Answer, Assignment, Holds, Lease, LeaseId, Notice, Reason, Refusal, Response, Task,
+        Answer, Assignment, CachedInputs, Lease, LeaseEvent, LeaseId, Reason, Refusal, Response,
+        Task,
     },
 };
 use alloc::{
@@ -27,344 +27,389 @@ use alloc::{
     vec::Vec,
 };
 
-/// Most questions held back at once.
-const PARKED_MAX: usize = 512;
-/// Most questions of one worker held back at once.
-const PARKED_PER_WORKER_MAX: usize = 16;
-/// When to ask again where there is no room to wait here.
+/// Most requests held back at once.
+const WAITING_MAX: usize = 512;
+/// Most requests of one worker held back at once.
+const WAITING_PER_WORKER_MAX: usize = 16;
+/// Retry delay of a request for which there is no room, milliseconds.
 const BUSY_RETRY_MS: u32 = 1_000;
-/// A lease lasts this many times what the task is expected to take.
+/// A lease lasts this many times the expected duration of its task.
 const LEASE_FACTOR: u64 = 4;
-/// A task is overdue after this many times what it is expected to take.
+/// A task is overdue after this many times its expected duration.
 const OVERDUE_FACTOR: u64 = 3;
-/// Bytes of results and states that may lie here unchecked.
-const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most bytes of unverified results and states.
+const UNVERIFIED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// How long weights, and all rows, may be on their way before a worker that says it has none is
-/// sent them again, milliseconds.
-const WEIGHTS_TRAVEL_MS: u64 = 2_000;
-const ROWS_TRAVEL_MS: u64 = 10_000;
+/// How long weights, and all rows, may be in transit before they are sent again to a worker that
+/// lacks them, milliseconds.
+const WEIGHTS_TRANSIT_MS: u64 = 2_000;
+const ROWS_TRANSIT_MS: u64 = 10_000;
 
-/// A question that waits for its answer.
+/// A lease request that waits for its answer.
 #[derive(Clone, Debug)]
-pub(super) struct Parked {
+pub(super) struct WaitingRequest {
     pub(super) id: u64,
     pub(super) node: NodeId,
     pub(super) since: TimeMs,
-    /// How many lanes the worker computes side by side; 0 if it only wants news.
-    pub(super) lanes: u8,
-    /// The material that the worker holds already.
-    pub(super) holds: Holds,
+    /// How many work units the worker computes in parallel; 0 if it requests lease events only.
+    pub(super) slots: u8,
+    /// The inputs that the worker has cached.
+    pub(super) cached: CachedInputs,
 }
 
-/// Why a lane is to be leased, in order of urgency.
+/// The purpose of a lease, in order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Need {
+enum LeaseRole {
     Checker,
     Worker,
     Backup,
 }
 
 impl Coordinator {
-    /// Holds a question back; [`Coordinator::dispatch`] answers it.
-    pub(super) fn ask(&mut self, now: TimeMs, id: u64, peer: &Peer, lanes: u8, holds: Holds) {
-        if self.roster.is_banned(&peer.node) {
+    /// Holds a request back; [`Coordinator::dispatch`] answers it.
+    pub(super) fn on_request_lease(
+        &mut self,
+        now: TimeMs,
+        id: u64,
+        peer: &Peer,
+        slots: u8,
+        cached: CachedInputs,
+    ) {
+        if self.worker_table.is_banned(&peer.node) {
             return self.reply(id, &peer.node, Answer::Refused(Refusal::Banned));
         }
-        if let Some(member) = self.roster.of_mut(&peer.node) {
-            member.lanes = lanes;
-            if lanes > 0 {
-                member.asked = Some(now);
+        if let Some(worker) = self.worker_table.get_mut(&peer.node) {
+            worker.slots = slots;
+            if slots > 0 {
+                worker.requested_at = Some(now);
             }
         }
-        let of_worker = self.parked.iter().filter(|p| p.node == peer.node).count();
-        let oldest = self.parked.iter().position(|p| p.node == peer.node);
-        if let Some(ask) = oldest
-            .filter(|_| of_worker >= PARKED_PER_WORKER_MAX)
-            .and_then(|at| self.parked.remove(at))
+        let of_worker = self.waiting.iter().filter(|p| p.node == peer.node).count();
+        let oldest = self.waiting.iter().position(|p| p.node == peer.node);
+        if let Some(request) = oldest
+            .filter(|_| of_worker >= WAITING_PER_WORKER_MAX)
+            .and_then(|at| self.waiting.remove(at))
         {
-            self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: BUSY_RETRY_MS });
+            self.reply(request.id, &request.node, Answer::Idle { retry_ms: BUSY_RETRY_MS });
         }
-        if self.parked.len() >= PARKED_MAX {
+        if self.waiting.len() >= WAITING_MAX {
             return self.reply(id, &peer.node, Answer::Idle { retry_ms: BUSY_RETRY_MS });
         }
-        self.parked.push_back(Parked { id, node: peer.node, since: now, lanes, holds });
+        self.waiting.push_back(WaitingRequest { id, node: peer.node, since: now, slots, cached });
     }
 
-    /// The worker's connection is lost: what it waited for is moot, what it computes it may still
-    /// bring back soon.
-    pub(super) fn gone(&mut self, now: TimeMs, node: &NodeId) {
-        let (of_node, others): (VecDeque<Parked>, VecDeque<Parked>) =
-            self.parked.drain(..).partition(|p| p.node == *node);
-        self.parked = others;
-        for Parked { id, .. } in of_node {
-            // Nobody hears it, but the host must not keep the question.
-            self.outbox
-                .push(Output::Reply { id, response: Response::of(Answer::Idle { retry_ms: 0 }) });
+    /// Handles a lost connection. The worker's requests are dropped; it may still submit results
+    /// within the grace period.
+    pub(super) fn on_disconnect(&mut self, now: TimeMs, node: &NodeId) {
+        let (of_node, others): (VecDeque<WaitingRequest>, VecDeque<WaitingRequest>) =
+            self.waiting.drain(..).partition(|p| p.node == *node);
+        self.waiting = others;
+        for WaitingRequest { id, .. } in of_node {
+            // The worker is gone, but the host expects a reply to every request.
+            self.outbox.push(Output::Reply {
+                id,
+                response: Response::from_answer(Answer::Idle { retry_ms: 0 }),
+            });
         }
-        if let Some(member) = self.roster.of_mut(node) {
-            member.lanes = 0;
-            member.asked = None;
-            member.sent = SentTo::default();
+        if let Some(worker) = self.worker_table.get_mut(node) {
+            worker.slots = 0;
+            worker.requested_at = None;
+            worker.sent = SentInputs::default();
         }
-        let until = now.saturating_add(self.config.gone_grace_ms);
+        let until = now.saturating_add(self.config.disconnect_grace_ms);
         for lease in self
-            .slots
+            .work_units
             .iter_mut()
             .flat_map(|s| s.leases.iter_mut())
-            .filter(|l| l.party.node == *node)
+            .filter(|l| l.holder.node == *node)
         {
             lease.deadline = lease.deadline.min(until);
-            lease.gone = true;
+            lease.is_disconnected = true;
         }
     }
 
-    /// Ends what has run out of time.
+    /// Ends requests, leases and disputes whose time is up.
     pub(super) fn expire(&mut self, now: TimeMs) {
-        for lane in 0..self.slots.len() as u32 {
-            let Some(slot) = self.slot(lane) else { continue };
-            let (over, running): (Vec<Running>, Vec<Running>) =
-                core::mem::take(&mut slot.leases).into_iter().partition(|l| l.deadline <= now);
-            slot.leases = running;
-            slot.lost = slot.lost.saturating_add(over.len() as u32);
+        for unit in 0..self.work_units.len() as u32 {
+            let Some(work_unit) = self.work_unit(unit) else { continue };
+            let (over, running): (Vec<ActiveLease>, Vec<ActiveLease>) =
+                core::mem::take(&mut work_unit.leases).into_iter().partition(|l| l.deadline <= now);
+            work_unit.leases = running;
+            work_unit.lost_leases = work_unit.lost_leases.saturating_add(over.len() as u32);
             for lease in over {
-                self.leases.remove(&lease.party.number);
-                if lease.commitment.is_some() && !lease.gone {
-                    self.reject(lane, &lease.party, Reason::NotOpened);
+                self.leases.remove(&lease.holder.lease_number);
+                if lease.commitment.is_some() && !lease.is_disconnected {
+                    self.reject(unit, &lease.holder, Reason::NotRevealed);
                 } else {
-                    self.roster.lost(&lease.party.node);
+                    self.worker_table.record_lost_lease(&lease.holder.node);
                 }
             }
-            self.expire_dispute(now, lane);
+            self.expire_dispute(now, unit);
         }
-        let park_ms = self.config.park_ms;
-        while self.parked.front().is_some_and(|ask| ask.since.saturating_add(park_ms) <= now) {
-            if let Some(ask) = self.parked.pop_front() {
-                self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
+        let long_poll_ms = self.config.long_poll_ms;
+        while self
+            .waiting
+            .front()
+            .is_some_and(|request| request.since.saturating_add(long_poll_ms) <= now)
+        {
+            if let Some(request) = self.waiting.pop_front() {
+                self.reply(request.id, &request.node, Answer::Idle { retry_ms: 0 });
             }
         }
     }
 
-    /// Leases what can be leased, and lets this host recompute what nobody else can check.
+    /// Leases work units, and lets this host recompute what no worker can check.
     pub(super) fn dispatch(&mut self, now: TimeMs) -> Result<(), Error> {
         if self.status != Status::Running {
             return Ok(());
         }
-        let mut waiting = self.waiting();
-        for (need, lane) in self.needs(now) {
+        let mut waiting = self.waiting_workers();
+        for (role, unit) in self.unfilled_roles(now) {
             if waiting.is_empty() {
                 break;
             }
-            if let Some(node) = self.choose(now, need, lane, &waiting) {
-                self.grant(now, lane, node)?;
-                waiting = self.waiting();
+            if let Some(node) = self.choose(now, role, unit, &waiting) {
+                self.grant(now, unit, node)?;
+                waiting = self.waiting_workers();
             }
         }
-        self.recompute_unattended(now)?;
-        self.tell_urgent();
+        self.recompute_unchecked(now)?;
+        self.flush_urgent_events();
         Ok(())
     }
 
-    /// Lanes that lack somebody, most urgent first.
-    fn needs(&self, now: TimeMs) -> Vec<(Need, u32)> {
-        let in_flight_max = (HELD_BYTES_MAX / self.course.held_len().max(1)).max(LEASES_MAX);
+    /// Work units that need a worker, most urgent first.
+    fn unfilled_roles(&self, now: TimeMs) -> Vec<(LeaseRole, u32)> {
+        let in_flight_max =
+            (UNVERIFIED_BYTES_MAX / self.workload.unverified_len().max(1)).max(LEASES_MAX);
         let room =
-            in_flight_max.saturating_sub(self.slots.iter().filter(|s| s.in_flight()).count());
-        let checker_wait_ms = self.config.checker_wait_ms;
-        let overdue = |slot: &Slot| {
-            matches!(&*slot.leases, [only] if only.backup_at <= now && only.commitment.is_none())
-                && matches!(slot.phase, Phase::Open | Phase::Checking { .. })
+            in_flight_max.saturating_sub(self.work_units.iter().filter(|s| s.in_flight()).count());
+        let checker_timeout_ms = self.config.checker_timeout_ms;
+        let overdue = |work_unit: &WorkUnit| {
+            matches!(&*work_unit.leases, [only] if only.backup_at <= now && only.commitment.is_none())
+                && matches!(work_unit.phase, Phase::Pending | Phase::Checking { .. })
         };
-        let mut needs: Vec<(Need, u32)> = Vec::new();
+        let mut roles: Vec<(LeaseRole, u32)> = Vec::new();
         let mut free = 0;
-        for (lane, slot) in (0u32..).zip(&self.slots) {
-            match slot.phase {
-                _ if slot.is_forlorn() => {}
-                // Later this host does it.
-                Phase::Checking { since, .. } if since.saturating_add(checker_wait_ms) <= now => {}
-                Phase::Checking { .. } if slot.leases.is_empty() => {
-                    needs.push((Need::Checker, lane))
+        for (unit, work_unit) in (0u32..).zip(&self.work_units) {
+            match work_unit.phase {
+                _ if work_unit.retries_exhausted() => {}
+                // This host recomputes it instead.
+                Phase::Checking { since, .. }
+                    if since.saturating_add(checker_timeout_ms) <= now => {}
+                Phase::Checking { .. } if work_unit.leases.is_empty() => {
+                    roles.push((LeaseRole::Checker, unit))
                 }
-                Phase::Open if slot.leases.is_empty() => {
+                Phase::Pending if work_unit.leases.is_empty() => {
                     free += 1;
                     if free <= room {
-                        needs.push((Need::Worker, lane));
+                        roles.push((LeaseRole::Worker, unit));
                     }
                 }
-                _ if overdue(slot) => needs.push((Need::Backup, lane)),
+                _ if overdue(work_unit) => roles.push((LeaseRole::Backup, unit)),
                 _ => {}
             }
         }
-        needs.retain(|(need, _)| *need != Need::Backup || free == 0);
-        needs.sort_unstable();
-        needs
+        roles.retain(|(role, _)| *role != LeaseRole::Backup || free == 0);
+        roles.sort_unstable();
+        roles
     }
 
-    /// The workers with a question here and room for a lease.
-    fn waiting(&self) -> Vec<NodeId> {
+    /// The workers with a waiting request and room for a lease.
+    fn waiting_workers(&self) -> Vec<NodeId> {
         let mut leased: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for lease in self.slots.iter().flat_map(|s| &s.leases).filter(|l| l.commitment.is_none()) {
-            *leased.entry(lease.party.node).or_default() += 1;
+        for lease in
+            self.work_units.iter().flat_map(|s| &s.leases).filter(|l| l.commitment.is_none())
+        {
+            *leased.entry(lease.holder.node).or_default() += 1;
         }
         let mut nodes: Vec<NodeId> =
-            self.parked.iter().filter(|p| p.lanes > 0).map(|p| p.node).collect();
+            self.waiting.iter().filter(|p| p.slots > 0).map(|p| p.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes.retain(|node| {
-            !self.roster.is_banned(node)
+            !self.worker_table.is_banned(node)
                 && leased.get(node).copied().unwrap_or(0) < self.leases_max(node)
         });
         nodes
     }
 
-    /// How many lanes at once: by speed relative to the others, and one more than it says it
-    /// computes side by side, so that it has the next while the last is under way to us.
+    /// Most leases of a worker: by its relative speed, and one more than it computes in parallel,
+    /// so that it has the next unit while the last one uploads.
     fn leases_max(&self, node: &NodeId) -> u32 {
         let speeds: Vec<u64> =
-            self.roster.iter().map(|(_, m)| m.speed()).filter(|s| *s > 0).collect();
+            self.worker_table.iter().map(|(_, m)| m.speed()).filter(|s| *s > 0).collect();
         let mean = (speeds.iter().sum::<u64>() / (speeds.len() as u64).max(1)).max(1);
-        let Some(member) = self.roster.of(node) else { return 1 };
-        let by_speed = (2 * member.speed() / mean).clamp(2, u64::from(u32::MAX)) as u32;
-        by_speed.min(u32::from(member.lanes) + 1).min(self.config.leases_per_worker_max).max(1)
+        let Some(worker) = self.worker_table.get(node) else { return 1 };
+        let by_speed = (2 * worker.speed() / mean).clamp(2, u64::from(u32::MAX)) as u32;
+        by_speed.min(u32::from(worker.slots) + 1).min(self.config.leases_per_worker_max).max(1)
     }
 
-    fn choose(&mut self, now: TimeMs, need: Need, lane: u32, waiting: &[NodeId]) -> Option<NodeId> {
-        let slot = self.slots.get(lane as usize)?;
-        let reserve = self.guest_reserve(now);
-        let free = self.slots.iter().filter(|s| s.is_free()).count() as u32;
-        let is_guest = |node: &NodeId| self.roster.of(node).is_some_and(|m| m.guest);
+    fn choose(
+        &mut self,
+        now: TimeMs,
+        role: LeaseRole,
+        unit: u32,
+        waiting: &[NodeId],
+    ) -> Option<NodeId> {
+        let work_unit = self.work_units.get(unit as usize)?;
+        let reserve = self.browser_reserve(now);
+        let free = self.work_units.iter().filter(|s| s.is_unassigned()).count() as u32;
+        let is_browser_node =
+            |node: &NodeId| self.worker_table.get(node).is_some_and(|m| m.is_browser);
         let mut eligible: Vec<NodeId> =
-            waiting.iter().filter(|node| !slot.involves(node)).copied().collect();
-        match need {
-            // What is reserved for guests, only guests get.
-            Need::Worker if free <= reserve => eligible.retain(is_guest),
-            // While lanes wait for guests, others check.
-            Need::Checker if reserve > 0 && eligible.iter().any(|node| !is_guest(node)) => {
-                eligible.retain(|node| !is_guest(node));
+            waiting.iter().filter(|node| !work_unit.involves(node)).copied().collect();
+        match role {
+            // Reserved units are for browsers only.
+            LeaseRole::Worker if free <= reserve => eligible.retain(is_browser_node),
+            // While units are reserved for browsers, full nodes check.
+            LeaseRole::Checker
+                if reserve > 0 && eligible.iter().any(|node| !is_browser_node(node)) =>
+            {
+                eligible.retain(|node| !is_browser_node(node));
             }
             _ => {}
         }
-        let candidates: Vec<_> =
-            eligible.iter().filter_map(|n| self.roster.of(n)).map(|m| m.candidate()).collect();
-        let index = self.draw.weighted(&score::scores(&candidates))?;
+        let candidates: Vec<_> = eligible
+            .iter()
+            .filter_map(|n| self.worker_table.get(n))
+            .map(|m| m.candidate())
+            .collect();
+        let index = self.rng.weighted_index(&score::scores(&candidates))?;
         eligible.get(index).copied()
     }
 
-    /// Free lanes that still wait for guests.
-    fn guest_reserve(&self, now: TimeMs) -> u32 {
-        let waited = now >= self.round_since.saturating_add(self.config.guest_wait_ms);
-        if waited || !self.roster.iter().any(|(node, m)| m.guest && self.is_active(now, node)) {
+    /// Free work units that are still reserved for browsers.
+    fn browser_reserve(&self, now: TimeMs) -> u32 {
+        let waited = now >= self.round_since.saturating_add(self.config.browser_wait_ms);
+        if waited
+            || !self.worker_table.iter().any(|(node, m)| m.is_browser && self.is_active(now, node))
+        {
             return 0;
         }
-        let share = u64::from(self.course.lanes()) * u64::from(self.config.guest_share.min(ALL));
-        let taken = self.slots.iter().filter(|s| s.with_guest()).count() as u32;
-        (share.div_ceil(u64::from(ALL)) as u32).saturating_sub(taken)
+        let share = u64::from(self.workload.units_per_round())
+            * u64::from(self.config.browser_share.min(FULL_SHARE));
+        let taken = self.work_units.iter().filter(|s| s.involves_browser()).count() as u32;
+        (share.div_ceil(u64::from(FULL_SHARE)) as u32).saturating_sub(taken)
     }
 
-    /// Whether a worker waits, has asked lately, or computes.
+    /// Whether a worker waits, has sent a request lately, or holds a lease.
     fn is_active(&self, now: TimeMs, node: &NodeId) -> bool {
-        self.roster.of(node).is_some_and(|m| !m.banned && m.lanes > 0)
-            && (self.parked.iter().any(|p| p.node == *node)
+        self.worker_table.get(node).is_some_and(|m| !m.banned && m.slots > 0)
+            && (self.waiting.iter().any(|p| p.node == *node)
                 || self
-                    .roster
-                    .of(node)
-                    .is_some_and(|m| now < m.seen.saturating_add(self.config.active_ms))
-                || self.slots.iter().flat_map(|s| &s.leases).any(|l| l.party.node == *node))
+                    .worker_table
+                    .get(node)
+                    .is_some_and(|m| now < m.last_seen.saturating_add(self.config.active_ms))
+                || self.work_units.iter().flat_map(|s| &s.leases).any(|l| l.holder.node == *node))
     }
 
-    fn grant(&mut self, now: TimeMs, lane: u32, node: NodeId) -> Result<(), Error> {
-        let Some(at) = self.parked.iter().position(|p| p.node == node && p.lanes > 0) else {
+    fn grant(&mut self, now: TimeMs, unit: u32, node: NodeId) -> Result<(), Error> {
+        let Some(at) = self.waiting.iter().position(|p| p.node == node && p.slots > 0) else {
             return Ok(());
         };
-        let Some(ask) = self.parked.remove(at) else { return Ok(()) };
-        let assignment = self.assign(now, lane, &ask)?;
-        let (guest, patience, expected_ms) = match self.roster.of(&node) {
-            Some(member) => {
-                (member.guest, member.patience(), member.expected_ms(self.course.macs(lane)))
-            }
+        let Some(request) = self.waiting.remove(at) else { return Ok(()) };
+        let assignment = self.assign(now, unit, &request)?;
+        let (is_browser, lease_backoff, expected_ms) = match self.worker_table.get(&node) {
+            Some(worker) => (
+                worker.is_browser,
+                worker.lease_backoff(),
+                worker.expected_ms(self.workload.macs(unit)),
+            ),
             None => (false, 1, self.config.lease_ms_min),
         };
         let lease_ms = expected_ms
             .saturating_mul(LEASE_FACTOR)
             .max(self.config.lease_ms_min)
-            .saturating_mul(patience)
+            .saturating_mul(lease_backoff)
             .min(self.config.lease_ms_max);
         let overdue_ms = expected_ms.saturating_mul(OVERDUE_FACTOR).max(self.config.backup_ms_min);
-        let number = self.draw.number();
-        self.leases.insert(number, lane);
-        if let Some(slot) = self.slot(lane) {
-            slot.leases.push(Running {
-                party: Party { number, node, guest },
+        let number = self.rng.next_u64();
+        self.leases.insert(number, unit);
+        if let Some(work_unit) = self.work_unit(unit) {
+            work_unit.leases.push(ActiveLease {
+                holder: LeaseHolder { lease_number: number, node, is_browser },
                 granted: now,
                 deadline: now.saturating_add(lease_ms),
                 backup_at: now.saturating_add(overdue_ms),
                 commitment: None,
-                gone: false,
+                is_disconnected: false,
             });
         }
         let id = LeaseId { job: self.job, number };
         let lease = Lease { id, assignment, deadline_ms: lease_ms.min(u64::from(u32::MAX)) as u32 };
-        self.reply(ask.id, &node, Answer::Lease(Box::new(lease)));
+        self.reply(request.id, &node, Answer::Lease(Box::new(lease)));
         Ok(())
     }
 
-    /// The assignment for a worker, without material that it holds or that is on its way to it.
-    fn assign(&mut self, now: TimeMs, lane: u32, ask: &Parked) -> Result<Assignment, Error> {
-        let (id, round) = (self.lane_id(lane), self.round);
-        let sent_to = self.roster.of(&ask.node).map(|member| member.sent).unwrap_or_default();
+    /// The assignment for a worker, without inputs that it has cached or that are in transit.
+    fn assign(
+        &mut self,
+        now: TimeMs,
+        unit: u32,
+        request: &WaitingRequest,
+    ) -> Result<Assignment, Error> {
+        let (id, round) = (self.work_unit_id(unit), self.round);
+        let sent =
+            self.worker_table.get(&request.node).map(|worker| worker.sent).unwrap_or_default();
         // A worker that requests work well after the answer must have arrived has received it.
-        let on_its_way = |at: TimeMs, within_ms: u64| ask.since <= at.saturating_add(within_ms);
-        let weights_held = ask.holds.weights_of == Some(round)
-            || sent_to
+        let in_transit = |at: TimeMs, within_ms: u64| request.since <= at.saturating_add(within_ms);
+        let weights_cached = request.cached.weights_round == Some(round)
+            || sent
                 .weights
-                .is_some_and(|(of, at)| of == round && on_its_way(at, WEIGHTS_TRAVEL_MS));
-        let rows = match sent_to.rows {
-            _ if ask.holds.rows => RowsWanted::None,
-            Some(at) if on_its_way(at, ROWS_TRAVEL_MS) => RowsWanted::Lane,
-            _ => RowsWanted::All,
+                .is_some_and(|(of, at)| of == round && in_transit(at, WEIGHTS_TRANSIT_MS));
+        let rows = match sent.rows {
+            _ if request.cached.rows => RowsToSend::None,
+            Some(at) if in_transit(at, ROWS_TRANSIT_MS) => RowsToSend::Unit,
+            _ => RowsToSend::All,
         };
-        let (assignment, sent) = self.course.assignment(id, weights_held, rows)?;
-        if let Some(member) = self.roster.of_mut(&ask.node) {
+        let (assignment, sent) = self.workload.assignment(id, weights_cached, rows)?;
+        if let Some(worker) = self.worker_table.get_mut(&request.node) {
             if sent.weights {
-                member.sent.weights = Some((round, now));
+                worker.sent.weights = Some((round, now));
             }
             if sent.rows {
-                member.sent.rows = Some(now);
+                worker.sent.rows = Some(now);
             }
         }
         Ok(assignment)
     }
 
-    /// What a lane's worker is to do.
-    pub(super) fn task(&mut self, lane: u32) -> Result<Task, Error> {
-        let id = self.lane_id(lane);
-        Ok(self.course.task(id)?)
+    /// The task of a work unit.
+    pub(super) fn task(&mut self, unit: u32) -> Result<Task, Error> {
+        let id = self.work_unit_id(unit);
+        Ok(self.workload.task(id)?)
     }
 
-    /// Results that wait for a checker in vain are recomputed here: nobody else is active, or time
-    /// is up and who has the lease is overdue. So are lanes whose leases were lost too often.
-    /// Thus nobody can hold a job up for long.
-    fn recompute_unattended(&mut self, now: TimeMs) -> Result<(), Error> {
-        for lane in 0..self.slots.len() as u32 {
-            let Some(slot) = self.slots.get(lane as usize) else { continue };
-            match &slot.phase {
-                Phase::Open if slot.is_forlorn() => self.recompute(now, lane, None)?,
+    /// Recomputes units on this host that no worker checks: no other worker is active, or the wait
+    /// is over and the lease holder is overdue. The same applies to units whose leases were lost
+    /// too often. So a worker cannot delay a job for long.
+    fn recompute_unchecked(&mut self, now: TimeMs) -> Result<(), Error> {
+        for unit in 0..self.work_units.len() as u32 {
+            let Some(work_unit) = self.work_units.get(unit as usize) else { continue };
+            match &work_unit.phase {
+                Phase::Pending if work_unit.retries_exhausted() => {
+                    self.recompute(now, unit, None)?
+                }
                 Phase::Checking { since, .. }
-                    if slot.leases.iter().all(|l| l.backup_at <= now && l.commitment.is_none()) =>
+                    if work_unit
+                        .leases
+                        .iter()
+                        .all(|l| l.backup_at <= now && l.commitment.is_none()) =>
                 {
-                    let waited = since.saturating_add(self.config.checker_wait_ms) <= now;
-                    let possible = !slot.leases.is_empty()
+                    let waited = since.saturating_add(self.config.checker_timeout_ms) <= now;
+                    let possible = !work_unit.leases.is_empty()
                         || self
-                            .roster
+                            .worker_table
                             .iter()
-                            .any(|(n, _)| !slot.involves(n) && self.is_active(now, n));
+                            .any(|(n, _)| !work_unit.involves(n) && self.is_active(now, n));
                     if waited || !possible {
-                        self.supersede(lane);
-                        self.recompute(now, lane, None)?;
+                        self.supersede_leases(unit);
+                        self.recompute(now, unit, None)?;
                     }
                 }
                 Phase::Recomputing { retry_at, .. } if *retry_at <= now => {
-                    self.recompute_again(now, lane)?
+                    self.retry_recompute(now, unit)?
                 }
                 _ => {}
             }
@@ -372,51 +417,51 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Answers those who wait and have something that they should hear at once.
-    fn tell_urgent(&mut self) {
-        while let Some(at) =
-            self.parked.iter().position(|p| self.roster.of(&p.node).is_some_and(|m| m.urgent))
-        {
-            let Some(ask) = self.parked.remove(at) else { break };
-            self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
-        }
+    /// Answers waiting workers with urgent events, and workers that wait for events only.
+    fn flush_urgent_events(&mut self) {
         while let Some(at) = self
-            .parked
+            .waiting
             .iter()
-            .position(|p| p.lanes == 0 && self.roster.of(&p.node).is_some_and(|m| m.has_notices()))
+            .position(|p| self.worker_table.get(&p.node).is_some_and(|m| m.urgent))
         {
-            let Some(ask) = self.parked.remove(at) else { break };
-            self.reply(ask.id, &ask.node, Answer::Idle { retry_ms: 0 });
+            let Some(request) = self.waiting.remove(at) else { break };
+            self.reply(request.id, &request.node, Answer::Idle { retry_ms: 0 });
+        }
+        while let Some(at) = self.waiting.iter().position(|p| {
+            p.slots == 0 && self.worker_table.get(&p.node).is_some_and(|m| m.has_events())
+        }) {
+            let Some(request) = self.waiting.remove(at) else { break };
+            self.reply(request.id, &request.node, Answer::Idle { retry_ms: 0 });
         }
     }
 
-    /// Tells the holders of other leases on a lane that it has been decided without them.
-    pub(super) fn supersede(&mut self, lane: u32) {
-        let Some(slot) = self.slot(lane) else { return };
-        for lease in core::mem::take(&mut slot.leases) {
-            self.leases.remove(&lease.party.number);
-            let id = LeaseId { job: self.job, number: lease.party.number };
-            self.roster.tell(&lease.party, Notice::Superseded { lease: id });
+    /// Notifies the other lease holders of a work unit that it is settled.
+    pub(super) fn supersede_leases(&mut self, unit: u32) {
+        let Some(work_unit) = self.work_unit(unit) else { return };
+        for lease in core::mem::take(&mut work_unit.leases) {
+            self.leases.remove(&lease.holder.lease_number);
+            let id = LeaseId { job: self.job, number: lease.holder.lease_number };
+            self.worker_table.queue_event(&lease.holder, LeaseEvent::Superseded { lease: id });
         }
     }
 
-    /// Finds the next time at which something ends or begins by itself.
+    /// Computes the next time at which something expires or becomes due.
     pub(super) fn schedule(&mut self, now: TimeMs) {
         let config = &self.config;
         let mut times: Vec<TimeMs> = Vec::new();
         if self.status == Status::Running {
-            times.extend(self.parked.front().map(|p| p.since.saturating_add(config.park_ms)));
-            times.push(self.round_since.saturating_add(config.guest_wait_ms));
+            times.extend(self.waiting.front().map(|p| p.since.saturating_add(config.long_poll_ms)));
+            times.push(self.round_since.saturating_add(config.browser_wait_ms));
             times.push(self.activity_due());
-            for slot in &self.slots {
-                times.extend(slot.leases.iter().flat_map(|l| [l.deadline, l.backup_at]));
-                match &slot.phase {
+            for work_unit in &self.work_units {
+                times.extend(work_unit.leases.iter().flat_map(|l| [l.deadline, l.backup_at]));
+                match &work_unit.phase {
                     Phase::Checking { since, .. } => {
-                        times.push(since.saturating_add(config.checker_wait_ms))
+                        times.push(since.saturating_add(config.checker_timeout_ms))
                     }
                     Phase::Recomputing { retry_at, .. } => times.push(*retry_at),
                     Phase::Disputed { until, .. } => times.push(*until),
-                    Phase::Open | Phase::Accepted { .. } => {}
+                    Phase::Pending | Phase::Accepted { .. } => {}
                 }
             }
         }

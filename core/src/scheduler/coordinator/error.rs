@@ -1,5 +1,5 @@
-//! Why a coordinator does not start, or cannot go on. What peers do wrong is never an error here:
-//! it is answered.
+//! Why a coordinator does not start, or cannot continue. Faults of peers are never errors here: the
+//! coordinator answers them.
 
 use crate::compute::{ComputeError, params::ParamsError};
 
@@ -11,7 +11,7 @@ pub enum StartError {
     Params(#[from] ParamsError),
     /// The data set is not the one that the job names.
     #[error("the job is about {expected} training rows, the data set has {found}")]
-    OtherData {
+    WrongDataset {
         /// Rows that the job names.
         expected: u32,
         /// Rows given.
@@ -19,7 +19,7 @@ pub enum StartError {
     },
     /// The data are not of this kind of job, or do not fit its model.
     #[error("the data or the model are not those of this job")]
-    OtherKind,
+    WrongInput,
     /// A message of the job would be longer than the network carries.
     #[error(
         "a message of {len} bytes is needed, at most {len_max} are allowed: use a smaller network or fewer rows a lane"
@@ -33,7 +33,7 @@ pub enum StartError {
     /// The records on disk are not those of this job.
     #[error("the stored records do not fit the job: {0}")]
     Corrupt(&'static str),
-    /// The arithmetic refused; see the error.
+    /// The computation failed.
     #[error(transparent)]
     Compute(#[from] ComputeError),
 }
@@ -41,16 +41,16 @@ pub enum StartError {
 /// Why a coordinator refuses an input of its host, or halts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The host answered something that it was not asked.
+    /// The host reported a result that was not requested.
     #[error("nothing is being computed under number {0}")]
-    UnknownUnit(u64),
-    /// The host could not compute; it is asked again later.
-    #[error("this host could not recompute lane {lane}")]
+    UnknownComputeId(u64),
+    /// The host could not compute; the request is repeated later.
+    #[error("this host could not recompute unit {unit}")]
     HostFailed {
-        /// Which lane.
-        lane: u32,
+        /// The work unit.
+        unit: u32,
     },
-    /// The arithmetic refused what had been checked before: a fault of this program.
+    /// A checked input failed to compute: a fault of this program.
     #[error(transparent)]
     Compute(#[from] ComputeError),
 }

@@ -1,5 +1,5 @@
-//! Jobs in exact mode: each unit comes with all its products, and Freivalds' check tells at once
-//! whether they are right. Nobody recomputes, and nobody disputes.
+//! Exact steps. Each one includes all its products, so Freivalds' check verifies it at once,
+//! without recomputation or disputes.
 //!
 //! The secret vectors are drawn after the first commitment of a round, never leave this machine,
 //! and are replaced after every rejection. Soundness: section 7 of the training specification.
@@ -8,20 +8,20 @@ use super::training::Training;
 use crate::{
     compute::{
         ComputeError,
-        exact::UnitTrace,
-        freivalds::{Rejection, RoundSecrets, check_unit},
-        lane::LaneId,
-        state::Published,
+        exact::ExactStepTrace,
+        freivalds::{Rejection, RoundSecrets, check_exact_step},
+        local_steps::WorkUnitId,
+        state::QuantisedWeights,
     },
-    scheduler::draw::Draw,
+    scheduler::seeded_rng::SeededRng,
     wire::work::Reason,
 };
 use core::fmt;
 
-/// What the units of a round are checked with.
+/// The secret vectors that check the exact steps of a round.
 pub(super) struct Secrets {
     vectors: RoundSecrets,
-    published: Published,
+    quantised: QuantisedWeights,
 }
 
 impl fmt::Debug for Secrets {
@@ -31,31 +31,37 @@ impl fmt::Debug for Secrets {
 }
 
 impl Training {
-    /// What is wrong with a unit, if anything is.
-    pub(super) fn fault_of_unit(
+    /// The reason to reject an exact step, if it is invalid.
+    pub(super) fn exact_step_rejection_reason(
         &mut self,
-        id: LaneId,
-        trace: &UnitTrace,
-        draw: &mut Draw,
+        id: WorkUnitId,
+        trace: &ExactStepTrace,
+        rng: &mut SeededRng,
     ) -> Result<Option<Reason>, ComputeError> {
-        let rows = self.lane_input(id)?.rows;
+        let rows = self.unit_input(id)?.rows;
         let secrets = match self.secrets.take() {
             Some(secrets) => secrets,
             None => {
-                let published =
-                    self.weights().publish(self.plan.topology()).map_err(ComputeError::from)?;
-                let vectors = RoundSecrets::draw(&self.plan, &published, &draw.bytes())?;
-                Secrets { vectors, published }
+                let quantised =
+                    self.weights().quantise(self.plan.topology()).map_err(ComputeError::from)?;
+                let vectors = RoundSecrets::draw(&self.plan, &quantised, &rng.next_bytes())?;
+                Secrets { vectors, quantised }
             }
         };
-        let Secrets { vectors, published } = &secrets;
-        let fault =
-            match check_unit(&self.plan, vectors, published, (id.round, id.lane), &rows, trace) {
-                Ok(()) => None,
-                Err(Rejection::Form(_)) => Some(Reason::Malformed),
-                Err(_) => Some(Reason::WrongProduct),
-            };
+        let Secrets { vectors, quantised } = &secrets;
+        let reason = match check_exact_step(
+            &self.plan,
+            vectors,
+            quantised,
+            (id.round, id.unit),
+            &rows,
+            trace,
+        ) {
+            Ok(()) => None,
+            Err(Rejection::Form(_)) => Some(Reason::Malformed),
+            Err(_) => Some(Reason::WrongProduct),
+        };
         self.secrets = Some(secrets);
-        Ok(fault)
+        Ok(reason)
     }
 }

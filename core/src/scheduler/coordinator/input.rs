@@ -1,54 +1,54 @@
-//! What a coordinator is told.
+//! The inputs of a coordinator.
 
 use crate::{
     types::NodeId,
-    wire::work::{Product, Request},
+    wire::work::{Request, TaskOutput},
 };
 
-/// What a coordinator is told.
+/// An event that a coordinator handles.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Input {
     /// A worker's message.
     Request {
-        /// The host's number for it: the reply carries it.
+        /// The host's number of the request, which the reply carries.
         id: u64,
-        /// From whom; the transport has proved the identity.
+        /// The worker; the transport has proved its identity.
         from: Peer,
-        /// What it says.
+        /// The request.
         request: Request,
     },
     /// A worker's connection is lost.
-    Gone(NodeId),
-    /// This host has computed something.
+    Disconnected(NodeId),
+    /// This host has finished a computation.
     Computed {
-        /// Which of the things it was asked for.
-        unit: u64,
-        /// What it came to.
-        product: Result<Product, ComputeFailed>,
+        /// The number of the computation.
+        compute_id: u64,
+        /// The output.
+        output: Result<TaskOutput, ComputeFailed>,
     },
-    /// The last record handed out is on disk.
+    /// The last record is on disk.
     Persisted,
-    /// The job is given up.
+    /// The job is cancelled.
     Cancel,
     /// Time has passed.
     Tick,
 }
 
-/// What the host knows of a worker.
+/// The host's information about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Who.
+    /// Identity of the worker.
     pub node: NodeId,
     /// Whether it is a browser rather than a full node.
-    pub guest: bool,
+    pub is_browser: bool,
     /// Round trip, if measured.
     pub rtt_ms: Option<u32>,
     /// Reputation in the ledger; 0 if it has none.
     pub reputation: u64,
 }
 
-/// The host could not compute what it was asked for.
+/// The host's computation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the computation failed")]
 pub struct ComputeFailed;

@@ -1,82 +1,82 @@
-//! The coordinator of one job: leases lanes, sees that they are checked, and moves the weights
-//! round by round.
+//! The coordinator of one job: leases work units, has them checked, and advances the weights round
+//! by round.
 //!
-//! It owns the job's state and the judgement of every result. It refuses what is unproved: a result
-//! counts when two identities agree on it (the second drawn after the first had committed), when
-//! this host has computed the same, or when the job declares that this lane may go unchecked. In
-//! jobs in exact mode, and in batch inference, a unit counts when Freivalds' check finds no fault
-//! in its products. Protocol: part 1 of the training notes, "Protocol that follows", points 1
-//! and 2, and rule 5 of the design.
+//! The coordinator owns the job's state and judges every result. A result counts if two identities
+//! agree on it (the second drawn after the first had committed), if this host has computed the
+//! same, or if the job lets this unit go unchecked. For exact steps and inference parts, a result
+//! counts if Freivalds' check finds no wrong product. Protocol: part 1 of the training notes,
+//! "Protocol that follows", points 1 and 2, and rule 5 of the design.
 //!
-//! The weights do not depend on who computed what, in which order, or on any choice in [`Config`].
+//! The weights do not depend on which worker computed a unit, on the order of results, or on
+//! [`Config`].
 
+mod accounting;
 mod activity;
 mod batch;
-mod book;
 mod config;
-mod course;
 mod dispatch;
+mod dispute;
 mod error;
 mod exact;
 mod input;
-mod lane;
 mod output;
-mod roster;
 mod round;
-mod settle;
 mod submit;
 mod training;
+mod work_unit;
+mod worker_table;
+mod workload;
 
-pub use book::{
-    AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, REJECTIONS_MAX, RecordPoint,
-    Rejection, Snapshot, TALLIES_MAX,
+pub use accounting::{
+    AcceptedExactStep, AcceptedInferencePart, AcceptedLocalSteps, Accounting, ExactSnapshot,
+    REJECTIONS_MAX, RecordPoint, Rejection, Snapshot, TALLIES_MAX,
 };
-pub use config::{ALL, Config, LANES_WRITTEN_MACS_MIN};
-pub use course::Material;
+pub use config::{Config, FULL_SHARE, UNIT_RECORDS_MACS_MIN};
 pub use error::{Error, StartError};
 pub use input::{ComputeFailed, Input, Peer};
-pub use output::{Concluded, Event, Outcome, Output, RECORD_LEN_MAX, Record, Trained};
-pub use roster::MEMBERS_MAX;
+pub use output::{Completion, Event, Outcome, Output, RECORD_LEN_MAX, Record, Trained};
+pub use worker_table::WORKERS_MAX;
+pub use workload::JobInput;
 
-use super::{draw::Draw, outbox::Outbox};
+use super::{outbox::Outbox, seeded_rng::SeededRng};
 use crate::{
     codec::BoundedVec,
-    compute::lane::LaneId,
+    compute::local_steps::WorkUnitId,
     ledger::job::{FailReason, JobId, JobSpec},
     machine::Machine,
     types::{NodeId, TimeMs},
-    wire::work::{self, Answer, JobProgress, JobState, Notice, Refusal, Request, Response},
+    wire::work::{self, Answer, JobProgress, JobState, LeaseEvent, Refusal, Request, Response},
 };
 use activity::Activity;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use course::Course;
-use dispatch::Parked;
-use lane::{Party, Slot};
-use roster::Roster;
+use dispatch::WaitingRequest;
+use work_unit::{LeaseHolder, WorkUnit};
+use worker_table::WorkerTable;
+use workload::Workload;
 
-/// Coordinates one job. See the module.
+/// Coordinates one job. See the module documentation.
 #[derive(Debug)]
 pub struct Coordinator {
     job: JobId,
     spec: JobSpec,
-    course: Course,
+    workload: Workload,
     config: Config,
-    draw: Draw,
+    rng: SeededRng,
     status: Status,
-    /// Rounds done, which is the number of the round under way.
+    /// Completed rounds, which is also the number of the present round.
     round: u32,
     round_since: TimeMs,
-    slots: Vec<Slot>,
-    /// From lease numbers to lanes, of this round.
+    work_units: Vec<WorkUnit>,
+    /// From lease numbers to work units of this round.
     leases: BTreeMap<u64, u32>,
-    /// Acknowledgements of lanes that are written with their round, and wait for that.
-    unwritten: Vec<(Party, Notice)>,
-    roster: Roster,
-    parked: VecDeque<Parked>,
-    book: Book,
+    /// Events of accepted units that wait until their round is on disk.
+    unwritten_events: Vec<(LeaseHolder, LeaseEvent)>,
+    worker_table: WorkerTable,
+    waiting: VecDeque<WaitingRequest>,
+    accounting: Accounting,
     activity: Activity,
-    unit_next: u64,
+    next_compute_id: u64,
     outbox: Outbox<Output>,
     wake: Option<TimeMs>,
 }
@@ -94,28 +94,28 @@ impl Coordinator {
         now: TimeMs,
         job: JobId,
         spec: JobSpec,
-        material: impl Into<Material>,
+        input: impl Into<JobInput>,
         config: Config,
     ) -> Result<Self, StartError> {
-        let course = Course::new(&spec, material.into())?;
+        let workload = Workload::new(&spec, input.into())?;
         let mut coordinator = Self {
             job,
-            draw: Draw::new(config.seed),
+            rng: SeededRng::new(config.seed),
             status: Status::Running,
             round: 0,
             round_since: now,
-            slots: alloc::vec![Slot::open(); course.lanes() as usize],
+            work_units: alloc::vec![WorkUnit::pending(); workload.units_per_round() as usize],
             leases: BTreeMap::new(),
-            unwritten: Vec::new(),
-            roster: Roster::default(),
-            parked: VecDeque::new(),
-            book: Book::default(),
+            unwritten_events: Vec::new(),
+            worker_table: WorkerTable::default(),
+            waiting: VecDeque::new(),
+            accounting: Accounting::default(),
             activity: Activity::default(),
-            unit_next: 0,
+            next_compute_id: 0,
             outbox: Outbox::new(),
             wake: None,
             spec,
-            course,
+            workload,
             config,
         };
         coordinator.compute_activity(now);
@@ -123,27 +123,27 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Which job.
+    /// The job.
     pub const fn job(&self) -> JobId {
         self.job
     }
 
-    /// What was asked.
+    /// The job's specification.
     pub const fn spec(&self) -> &JobSpec {
         &self.spec
     }
 
-    /// Whether the last round is done.
+    /// Whether the last round is complete.
     pub fn is_finished(&self) -> bool {
         self.status == Status::Finished
     }
 
-    /// Who did what so far.
-    pub const fn book(&self) -> &Book {
-        &self.book
+    /// The contributions, accuracy and rejections so far.
+    pub const fn accounting(&self) -> &Accounting {
+        &self.accounting
     }
 
-    /// How far it is, for display.
+    /// The job's progress, for display.
     pub fn progress(&self) -> JobProgress {
         JobProgress {
             id: self.job,
@@ -151,7 +151,7 @@ impl Coordinator {
             name: self.spec.name.clone(),
             coordinator: self.config.local,
             dataset: self.spec.dataset,
-            // The ledger's affair: who passes the report on adds it.
+            // The ledger holds this time: the forwarding node adds it.
             submitted_ms: None,
             state: match self.status {
                 Status::Running => JobState::Running,
@@ -161,33 +161,38 @@ impl Coordinator {
             waiting: self.activity.waiting,
             workers: self.activity.workers,
             round: self.round,
-            rounds: self.course.rounds(),
-            curve: BoundedVec::truncated(self.book.curve().iter().map(RecordPoint::curve_point)),
-            units: self.book.units(),
-            units_total: u64::from(self.course.lanes()) * u64::from(self.course.rounds()),
-            checks: self.book.checks(),
-            contributors: BoundedVec::truncated(self.book.top(work::TOP_CONTRIBUTORS_MAX)),
-            rejected: self.book.rejected(),
+            rounds: self.workload.rounds(),
+            curve: BoundedVec::truncated(
+                self.accounting.curve().iter().map(RecordPoint::curve_point),
+            ),
+            units: self.accounting.units(),
+            units_total: u64::from(self.workload.units_per_round())
+                * u64::from(self.workload.rounds()),
+            checks: self.accounting.checks(),
+            contributors: BoundedVec::truncated(
+                self.accounting.top_contributors(work::TOP_CONTRIBUTORS_MAX),
+            ),
+            rejected: self.accounting.rejected(),
         }
     }
 
-    fn lane_id(&self, lane: u32) -> LaneId {
-        LaneId { job: self.job, round: self.round, lane }
+    fn work_unit_id(&self, unit: u32) -> WorkUnitId {
+        WorkUnitId { job: self.job, round: self.round, unit }
     }
 
-    fn slot(&mut self, lane: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(lane as usize)
+    fn work_unit(&mut self, unit: u32) -> Option<&mut WorkUnit> {
+        self.work_units.get_mut(unit as usize)
     }
 
     fn reply(&mut self, id: u64, node: &NodeId, answer: Answer) {
-        let notices = match self.roster.of_mut(node) {
-            Some(member) => BoundedVec::truncated(member.take_notices()),
+        let events = match self.worker_table.get_mut(node) {
+            Some(worker) => BoundedVec::truncated(worker.take_events()),
             None => BoundedVec::new(),
         };
-        self.outbox.push(Output::Reply { id, response: Response { answer, notices } });
+        self.outbox.push(Output::Reply { id, response: Response { answer, events } });
     }
 
-    fn request(
+    fn on_request(
         &mut self,
         now: TimeMs,
         id: u64,
@@ -199,27 +204,27 @@ impl Coordinator {
                 .push(Output::Reply { id, response: Response::refused(Refusal::UnknownJob) });
             return Ok(());
         }
-        self.roster.see(now, peer);
+        self.worker_table.record_seen(now, peer);
         if self.status != Status::Running {
             self.reply(id, &peer.node, Answer::Refused(Refusal::NotRunning));
             return Ok(());
         }
         let answer = match request {
-            Request::Ask { lanes, holds, .. } => {
-                self.ask(now, id, peer, lanes, holds);
+            Request::RequestLease { slots, cached, .. } => {
+                self.on_request_lease(now, id, peer, slots, cached);
                 return Ok(());
             }
             Request::Commit { lease, commitment } => {
-                self.commit(now, peer, lease.number, commitment)
+                self.on_commit(now, peer, lease.number, commitment)
             }
-            Request::Open { lease, salt, product } => {
-                self.open(now, peer, lease.number, &salt, product)?
+            Request::Reveal { lease, salt, output } => {
+                self.on_reveal(now, peer, lease.number, &salt, output)?
             }
-            Request::OpenDigest { lease, salt, digest } => {
-                self.open_digest(now, peer, lease.number, &salt, digest)?
+            Request::RevealDigest { lease, salt, digest } => {
+                self.on_reveal_digest(now, peer, lease.number, &salt, digest)?
             }
             Request::State { lease, step, state } => {
-                self.state(now, peer, lease.number, step, state)?
+                self.on_state(now, peer, lease.number, step, state)?
             }
         };
         self.reply(id, &peer.node, answer);
@@ -229,16 +234,16 @@ impl Coordinator {
     fn cancel(&mut self) {
         if self.status == Status::Running {
             self.status = Status::Cancelled;
-            self.dismiss();
+            self.refuse_waiting();
         }
     }
 
-    /// Sends everybody home.
-    fn dismiss(&mut self) {
-        self.slots.clear();
+    /// Refuses all waiting requests.
+    fn refuse_waiting(&mut self) {
+        self.work_units.clear();
         self.leases.clear();
-        while let Some(ask) = self.parked.pop_front() {
-            self.reply(ask.id, &ask.node, Answer::Refused(Refusal::NotRunning));
+        while let Some(request) = self.waiting.pop_front() {
+            self.reply(request.id, &request.node, Answer::Refused(Refusal::NotRunning));
         }
     }
 }
@@ -251,14 +256,14 @@ impl Machine for Coordinator {
     fn handle(&mut self, now: TimeMs, input: Input) -> Result<(), Error> {
         self.expire(now);
         let done = match input {
-            Input::Request { id, from, request } => self.request(now, id, &from, request),
-            Input::Gone(node) => {
-                self.gone(now, &node);
+            Input::Request { id, from, request } => self.on_request(now, id, &from, request),
+            Input::Disconnected(node) => {
+                self.on_disconnect(now, &node);
                 Ok(())
             }
-            Input::Computed { unit, product } => self.computed(now, unit, product),
+            Input::Computed { compute_id, output } => self.on_computed(now, compute_id, output),
             Input::Persisted => {
-                self.outbox.release();
+                self.outbox.confirm_barrier();
                 Ok(())
             }
             Input::Cancel => {

@@ -1,7 +1,8 @@
-//! What a coordinator wants done, and what it leaves behind.
+//! The outputs of a coordinator, and the outcome of a job.
 
-use super::book::{
-    AcceptedAnswers, AcceptedLane, AcceptedUnit, ExactSnapshot, RecordPoint, Rejection, Snapshot,
+use super::accounting::{
+    AcceptedExactStep, AcceptedInferencePart, AcceptedLocalSteps, ExactSnapshot, RecordPoint,
+    Rejection, Snapshot,
 };
 use crate::{
     codec::BoundedVec,
@@ -17,7 +18,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 /// Largest encoded [`Record`], bytes.
 pub const RECORD_LEN_MAX: usize = 8 * PARAMETERS_MAX + 1024 * 1024;
 
-/// What a coordinator wants done, in order.
+/// An action for the host, in order, or an event.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Output {
@@ -28,100 +29,100 @@ pub enum Output {
         /// The answer.
         response: Response,
     },
-    /// Put this on disk and say [`Input::Persisted`](super::Input::Persisted): nothing follows
-    /// before.
+    /// Write this record to disk, then answer with [`Input::Persisted`](super::Input::Persisted).
+    /// No output follows before.
     Persist(Record),
-    /// Compute this and say [`Input::Computed`](super::Input::Computed).
+    /// Compute this task, then answer with [`Input::Computed`](super::Input::Computed).
     Compute {
-        /// Names it.
-        unit: u64,
-        /// What to do.
+        /// The number of the computation.
+        compute_id: u64,
+        /// The task.
         task: Task,
     },
-    /// Worth showing.
+    /// An event for display.
     Event(Event),
-    /// The last round is done and on disk.
+    /// The last round is complete and on disk.
     Finished(Box<Outcome>),
 }
 
-/// What must survive a crash. All of them together, in order, restore a coordinator; one that
-/// [ends a round](Record::ends_round) makes every earlier record superfluous.
+/// A record that must survive a crash. All records in order restore a coordinator. One that [ends a
+/// round](Record::ends_round) replaces every earlier record.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[allow(clippy::large_enum_variant)]
 pub enum Record {
-    /// A finished round.
+    /// A completed round.
     Round(Snapshot),
-    /// A lane that counts.
-    Lane(AcceptedLane),
-    /// A result that was rejected.
+    /// Accepted local steps.
+    LocalSteps(AcceptedLocalSteps),
+    /// A rejected result.
     Rejected(Rejection),
-    /// A finished round of a job in exact mode.
+    /// A completed round of a job in exact mode.
     ExactRound(ExactSnapshot),
-    /// A unit that counts, of a job in exact mode.
-    Unit(AcceptedUnit),
-    /// A part of a batch that counts.
-    Answers(AcceptedAnswers),
+    /// An accepted exact step, of a job in exact mode.
+    ExactStep(AcceptedExactStep),
+    /// An accepted part of an inference batch.
+    InferencePart(AcceptedInferencePart),
 }
 
 impl Record {
-    /// Whether it holds all that earlier records do.
+    /// Whether this record includes everything in earlier records.
     pub const fn ends_round(&self) -> bool {
         matches!(self, Self::Round(_) | Self::ExactRound(_))
     }
 }
 
-/// Worth showing.
+/// An event for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A lane counts.
+    /// A work unit was accepted.
     Accepted {
-        /// Of which round.
+        /// The round.
         round: u32,
-        /// Which lane.
-        lane: u32,
-        /// Who computed it.
+        /// The work unit.
+        unit: u32,
+        /// The worker that computed it.
         worker: NodeId,
-        /// Who recomputed it, if it was checked.
+        /// The worker that recomputed it, if any.
         checker: Option<NodeId>,
         /// Whether the worker is a browser.
-        guest: bool,
+        is_browser: bool,
         /// Multiply-accumulates credited.
         macs: u64,
     },
-    /// A result was rejected, or did not come in time.
+    /// A result was rejected, or was late.
     Rejected(Rejection),
-    /// A round was measured on the test rows.
+    /// The accuracy on the test rows was measured after a round.
     Round(CurvePoint),
-    /// The workers that take part have changed, or what the job waits for.
+    /// The active workers have changed, or what the job waits for.
     Activity,
 }
 
-/// What came out of a job.
+/// The outcome of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was asked for.
-    pub concluded: Concluded,
-    /// Who did what, most first.
+    /// The computed result.
+    pub completion: Completion,
+    /// The contributors, largest first.
     pub contributors: Vec<Contributor>,
-    /// The first results that were rejected.
+    /// The first rejected results.
     pub rejections: Vec<Rejection>,
-    /// Results that were rejected.
+    /// Number of rejected results.
     pub rejected: u32,
-    /// Lanes accepted.
+    /// Accepted work units.
     pub units: u64,
-    /// Of these, lanes recomputed by another, or units whose products were checked.
+    /// Accepted work units that were checked, by another worker or by their products.
     pub checks: u64,
-    /// Of these, lanes computed by browsers.
-    pub units_guest: u64,
+    /// Accepted work units computed by browsers.
+    pub browser_units: u64,
 }
 
-/// What was asked for.
+/// The computed result of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Concluded {
-    /// Of a training.
+pub enum Completion {
+    /// The result of a training.
     Trained(Trained),
-    /// Of a batch: the class of every row.
-    Answered(Vec<u8>),
+    /// The result of an inference batch: the class of every row.
+    Inferred(Vec<u8>),
 }
 
 /// A trained network.
@@ -129,22 +130,22 @@ pub enum Concluded {
 pub struct Trained {
     /// The final weights.
     pub weights: Weights,
-    /// On the test rows.
+    /// Accuracy on the test rows.
     pub accuracy: Accuracy,
     /// Accuracy and digest of the weights, round by round.
     pub curve: Vec<RecordPoint>,
 }
 
 impl Outcome {
-    /// The trained network, of a training.
+    /// The trained network, if the job is a training.
     pub const fn trained(&self) -> Option<&Trained> {
-        match &self.concluded {
-            Concluded::Trained(trained) => Some(trained),
-            Concluded::Answered(_) => None,
+        match &self.completion {
+            Completion::Trained(trained) => Some(trained),
+            Completion::Inferred(_) => None,
         }
     }
 
-    /// The record object's contents, of a training.
+    /// The contents of the record object, if the job is a training.
     pub fn record(
         &self,
         job: JobId,
@@ -166,7 +167,7 @@ impl Outcome {
         };
         let rejected = |r: &Rejection| Rejected {
             round: r.round,
-            lane: r.lane,
+            unit: r.unit,
             worker: r.worker,
             reason: r.reason.to_string(),
         };
@@ -178,7 +179,7 @@ impl Outcome {
             coordinator,
             units: self.units,
             checks: self.checks,
-            units_guest: self.units_guest,
+            browser_units: self.browser_units,
             contributors: self.contributors.iter().map(contribution).collect(),
             curve: trained.curve.iter().map(point).collect(),
             rejections: self.rejections.iter().map(rejected).collect(),
@@ -186,7 +187,7 @@ impl Outcome {
         })
     }
 
-    /// What the ledger is told.
+    /// The result for the ledger.
     pub fn result(&self, output: JobOutput) -> JobResult {
         JobResult {
             output,

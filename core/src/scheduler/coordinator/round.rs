@@ -1,82 +1,88 @@
-//! From accepted lanes to the next round's weights or the end, and from records on disk back to a
-//! coordinator.
+//! Rounds: from accepted work units to the next weights or the end of the job. Also restores a
+//! coordinator from its records.
 
 use super::{
     Config, Coordinator, Error, Output, StartError, Status,
-    book::{
-        AcceptedAnswers, AcceptedLane, AcceptedUnit, Book, ExactSnapshot, RecordPoint, Snapshot,
+    accounting::{
+        AcceptedExactStep, AcceptedInferencePart, AcceptedLocalSteps, Accounting, ExactSnapshot,
+        RecordPoint, Snapshot,
     },
-    course::{Course, Material, Part},
-    lane::{Party, Phase, Slot},
-    output::{Concluded, Event, Outcome, Record, Trained},
+    output::{Completion, Event, Outcome, Record, Trained},
     training::Training,
+    work_unit::{LeaseHolder, Phase, WorkUnit},
+    workload::{JobInput, WorkUnitResult, Workload},
 };
 use crate::{
     compute::{
-        ComputeError, array::Array, lane::LaneId, params::Mode, predict::Accuracy, state::LaneState,
+        ComputeError, array::Array, local_steps::WorkUnitId, params::Mode, predict::Accuracy,
+        state::TrainingState,
     },
     ledger::job::{CONTRIBUTORS_MAX, JobId, JobSpec},
     types::{NodeId, TimeMs},
-    wire::work::{CURVE_LEN_MAX, LeaseId, NOTICES_MAX, Notice},
+    wire::work::{CURVE_LEN_MAX, LEASE_EVENTS_MAX, LeaseEvent, LeaseId},
 };
 use alloc::boxed::Box;
 
-/// Why it counts.
+/// How an accepted result was verified.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Check {
-    /// The job lets it go unchecked, or this host has computed it.
-    None,
-    /// Another has come to the same.
-    By(Party),
-    /// Its products hold.
-    Products,
+pub(super) enum Verification {
+    /// Not checked by another worker: the job permits that, or this host has computed it.
+    Unchecked,
+    /// Another worker has computed the same result.
+    Recomputed(LeaseHolder),
+    /// Freivalds' check found no wrong product.
+    Freivalds,
 }
 
-impl Check {
-    const fn party(self) -> Option<Party> {
+impl Verification {
+    const fn checker(self) -> Option<LeaseHolder> {
         match self {
-            Self::By(party) => Some(party),
-            Self::None | Self::Products => None,
+            Self::Recomputed(holder) => Some(holder),
+            Self::Unchecked | Self::Freivalds => None,
         }
     }
 }
 
 impl Coordinator {
-    /// Goes on from what is on disk: the same round, with the lanes that were accepted. Leases that
-    /// were out are forgotten. Without records it is a new job.
+    /// Continues from the records on disk: the same round, with its accepted units. Earlier leases
+    /// are void. Without records the job starts anew.
     pub fn restore(
         now: TimeMs,
         job: JobId,
         spec: JobSpec,
-        material: impl Into<Material>,
+        input: impl Into<JobInput>,
         config: Config,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Self, StartError> {
-        let mut coordinator = Self::new(now, job, spec, material, config)?;
+        let mut coordinator = Self::new(now, job, spec, input, config)?;
         for record in records {
             match record {
-                Record::Round(Snapshot { round, weights, book }) => {
-                    coordinator.restore_round(round, LaneState::at_rest(weights), book)?;
+                Record::Round(Snapshot { round, weights, accounting }) => {
+                    coordinator.restore_round(
+                        round,
+                        TrainingState::without_momentum(weights),
+                        accounting,
+                    )?;
                 }
-                Record::ExactRound(ExactSnapshot { round, state, book }) => {
-                    coordinator.restore_round(round, state, book)?;
+                Record::ExactRound(ExactSnapshot { round, state, accounting }) => {
+                    coordinator.restore_round(round, state, accounting)?;
                 }
-                Record::Lane(lane) => coordinator.restore_lane(lane)?,
-                Record::Unit(unit) => coordinator.restore_unit(unit)?,
-                Record::Answers(answers) => coordinator.restore_answers(answers)?,
-                Record::Rejected(rejection) => coordinator.book.reject(rejection),
+                Record::LocalSteps(unit) => coordinator.restore_local_steps(unit)?,
+                Record::ExactStep(unit) => coordinator.restore_exact_step(unit)?,
+                Record::InferencePart(answers) => coordinator.restore_inference_part(answers)?,
+                Record::Rejected(rejection) => coordinator.accounting.reject(rejection),
             }
         }
-        if coordinator.round < coordinator.course.rounds() && coordinator.course.is_complete() {
-            match coordinator.course {
-                Course::Training(_) => {
+        if coordinator.round < coordinator.workload.rounds() && coordinator.workload.is_complete() {
+            match coordinator.workload {
+                Workload::Training(_) => {
                     return Err(StartError::Corrupt("a complete round was not closed"));
                 }
-                // The last answers of a batch were on disk, but its end was not said.
-                Course::Batch(_) => coordinator.round += 1,
+                // The last part of the batch was on disk, but the batch was not finished.
+                Workload::Batch(_) => coordinator.round += 1,
             }
         }
-        if coordinator.round == coordinator.course.rounds() {
+        if coordinator.round == coordinator.workload.rounds() {
             coordinator.finish();
         }
         coordinator.compute_activity(now);
@@ -87,118 +93,155 @@ impl Coordinator {
     fn restore_round(
         &mut self,
         round: u32,
-        state: LaneState,
-        book: Book,
+        state: TrainingState,
+        accounting: Accounting,
     ) -> Result<(), StartError> {
-        let other = |_| StartError::Corrupt("a snapshot is of another job");
-        self.course.training_mut().map_err(other)?.restore(round, state)?;
-        (self.round, self.book) = (round, book);
-        if round < self.course.rounds() {
-            self.slots = alloc::vec![Slot::open(); self.course.lanes() as usize];
+        let wrong_job = |_| StartError::Corrupt("a snapshot is of another job");
+        self.workload.training_mut().map_err(wrong_job)?.restore(round, state)?;
+        (self.round, self.accounting) = (round, accounting);
+        if round < self.workload.rounds() {
+            self.work_units =
+                alloc::vec![WorkUnit::pending(); self.workload.units_per_round() as usize];
         }
         Ok(())
     }
 
-    fn restore_lane(&mut self, lane: AcceptedLane) -> Result<(), StartError> {
-        let AcceptedLane { round, lane, worker, guest, checker, result } = lane;
-        let id = LaneId { job: self.job, round, lane };
+    fn restore_local_steps(&mut self, unit: AcceptedLocalSteps) -> Result<(), StartError> {
+        let AcceptedLocalSteps { round, unit, worker, is_browser, checker, result } = unit;
+        let id = WorkUnitId { job: self.job, round, unit };
         let fits = |t: &Training| result.check_form(&t.plan, &id, t.weights()).is_ok();
-        if round != self.round || !self.course.training().is_ok_and(fits) {
+        if round != self.round || !self.workload.training().is_ok_and(fits) {
             return Err(StartError::Corrupt("a lane is not of the round under way"));
         }
-        let checker = checker.map(|node| Party { number: 0, node, guest: false });
-        self.restore_part(
-            lane,
-            Part::Lane(result),
-            (worker, guest),
-            checker.map_or(Check::None, Check::By),
+        let checker = checker.map(|node| LeaseHolder { lease_number: 0, node, is_browser: false });
+        self.restore_result(
+            unit,
+            WorkUnitResult::LocalSteps(result),
+            (worker, is_browser),
+            checker.map_or(Verification::Unchecked, Verification::Recomputed),
         )
     }
 
-    fn restore_unit(&mut self, unit: AcceptedUnit) -> Result<(), StartError> {
-        let AcceptedUnit { round, unit, worker, guest, result } = unit;
+    fn restore_exact_step(&mut self, unit: AcceptedExactStep) -> Result<(), StartError> {
+        let AcceptedExactStep { round, unit, worker, is_browser, result } = unit;
         let fits = |t: &Training| result.check_form(&t.plan).is_ok();
-        if round != self.round || !self.course.training().is_ok_and(fits) {
+        if round != self.round || !self.workload.training().is_ok_and(fits) {
             return Err(StartError::Corrupt("a unit is not of the round under way"));
         }
-        self.restore_part(unit, Part::Unit(result), (worker, guest), Check::Products)
+        self.restore_result(
+            unit,
+            WorkUnitResult::ExactStep(result),
+            (worker, is_browser),
+            Verification::Freivalds,
+        )
     }
 
-    fn restore_answers(&mut self, answers: AcceptedAnswers) -> Result<(), StartError> {
-        let AcceptedAnswers { part, worker, guest, classes } = answers;
-        self.restore_part(part, Part::Answers(classes.to_vec()), (worker, guest), Check::Products)
+    fn restore_inference_part(&mut self, answers: AcceptedInferencePart) -> Result<(), StartError> {
+        let AcceptedInferencePart { unit, worker, is_browser, classes } = answers;
+        self.restore_result(
+            unit,
+            WorkUnitResult::InferencePart(classes.to_vec()),
+            (worker, is_browser),
+            Verification::Freivalds,
+        )
     }
 
-    fn restore_part(
+    fn restore_result(
         &mut self,
-        lane: u32,
-        part: Part,
-        (worker, guest): (NodeId, bool),
-        check: Check,
+        unit: u32,
+        result: WorkUnitResult,
+        (worker, is_browser): (NodeId, bool),
+        verification: Verification,
     ) -> Result<(), StartError> {
-        let Some(slot) = self.slots.get_mut(lane as usize) else {
+        let Some(work_unit) = self.work_units.get_mut(unit as usize) else {
             return Err(StartError::Corrupt("a lane is beyond the last"));
         };
-        if matches!(slot.phase, Phase::Accepted { .. }) {
+        if matches!(work_unit.phase, Phase::Accepted { .. }) {
             return Err(StartError::Corrupt("a lane is there twice"));
         }
-        slot.phase = Phase::Accepted { guest };
-        self.course.add(lane, &part)?;
-        self.credit(lane, worker, guest, check);
+        work_unit.phase = Phase::Accepted { is_browser };
+        self.workload.add(unit, &result)?;
+        self.credit(unit, worker, is_browser, verification);
         Ok(())
     }
 
-    /// Whether each lane is written when it is accepted, rather than all with their round: see
-    /// [`Config::lanes_written_macs_min`]. What a worker is told of a whole round must fit one
-    /// answer.
-    fn writes_lanes(&self) -> bool {
-        let lanes = self.course.lanes();
-        let macs = || (0..lanes).fold(0u64, |sum, lane| sum.saturating_add(self.course.macs(lane)));
-        lanes as usize > NOTICES_MAX || macs() >= self.config.lanes_written_macs_min
+    /// Whether each unit is written when it is accepted, rather than all at the end of the round:
+    /// see [`Config::unit_records_macs_min`]. The events of a whole round must fit one response.
+    fn writes_unit_records(&self) -> bool {
+        let units = self.workload.units_per_round();
+        let macs =
+            || (0..units).fold(0u64, |sum, unit| sum.saturating_add(self.workload.macs(unit)));
+        units as usize > LEASE_EVENTS_MAX || macs() >= self.config.unit_records_macs_min
     }
 
-    /// Counts a lane, a unit or a part, and closes the round with the last one. Nobody hears of it
-    /// before it is on disk.
+    /// Accepts a result, and closes the round with the last one. No worker is notified before it is
+    /// on disk.
     pub(super) fn accept(
         &mut self,
         now: TimeMs,
-        lane: u32,
-        by: Party,
-        part: Part,
-        check: Check,
+        unit: u32,
+        holder: LeaseHolder,
+        result: WorkUnitResult,
+        verification: Verification,
     ) -> Result<(), Error> {
-        self.course.add(lane, &part)?;
-        self.supersede(lane);
-        let macs = self.course.macs(lane);
-        if let Some(slot) = self.slot(lane) {
-            slot.phase = Phase::Accepted { guest: by.guest };
+        self.workload.add(unit, &result)?;
+        self.supersede_leases(unit);
+        let macs = self.workload.macs(unit);
+        if let Some(work_unit) = self.work_unit(unit) {
+            work_unit.phase = Phase::Accepted { is_browser: holder.is_browser };
         }
-        let checker = check.party();
-        let (round, worker, guest) = (self.round, by.node, by.guest);
-        let event =
-            Event::Accepted { round, lane, worker, checker: checker.map(|c| c.node), guest, macs };
-        self.credit(lane, worker, guest, check);
-        for party in [Some(by), checker].into_iter().flatten() {
-            self.roster.praise(&party.node);
-            let lease = LeaseId { job: self.job, number: party.number };
-            self.unwritten.push((party, Notice::Accepted { lease, macs }));
+        let checker = verification.checker();
+        let (round, worker, is_browser) = (self.round, holder.node, holder.is_browser);
+        let event = Event::Accepted {
+            round,
+            unit,
+            worker,
+            checker: checker.map(|c| c.node),
+            is_browser,
+            macs,
+        };
+        self.credit(unit, worker, is_browser, verification);
+        for holder in [Some(holder), checker].into_iter().flatten() {
+            self.worker_table.record_accept(&holder.node);
+            let lease = LeaseId { job: self.job, number: holder.lease_number };
+            self.unwritten_events.push((holder, LeaseEvent::Accepted { lease, macs }));
         }
-        let complete = self.course.is_complete();
+        let complete = self.workload.is_complete();
         let checker = checker.map(|c| c.node);
-        let record = match part {
-            // The snapshot holds the last lane too: one write instead of two.
-            Part::Lane(_) | Part::Unit(_) if complete => return self.close_round(now, event),
-            Part::Lane(_) | Part::Unit(_) if !self.writes_lanes() => None,
-            Part::Lane(result) => {
-                Some(Record::Lane(AcceptedLane { round, lane, worker, guest, checker, result }))
+        let record = match result {
+            // The snapshot includes the last unit: one write instead of two.
+            WorkUnitResult::LocalSteps(_) | WorkUnitResult::ExactStep(_) if complete => {
+                return self.close_round(now, event);
             }
-            Part::Unit(result) => {
-                Some(Record::Unit(AcceptedUnit { round, unit: lane, worker, guest, result }))
+            WorkUnitResult::LocalSteps(_) | WorkUnitResult::ExactStep(_)
+                if !self.writes_unit_records() =>
+            {
+                None
             }
-            // No snapshot holds these.
-            Part::Answers(classes) => {
+            WorkUnitResult::LocalSteps(result) => Some(Record::LocalSteps(AcceptedLocalSteps {
+                round,
+                unit,
+                worker,
+                is_browser,
+                checker,
+                result,
+            })),
+            WorkUnitResult::ExactStep(result) => Some(Record::ExactStep(AcceptedExactStep {
+                round,
+                unit,
+                worker,
+                is_browser,
+                result,
+            })),
+            // Snapshots do not include inference parts.
+            WorkUnitResult::InferencePart(classes) => {
                 let classes = Array::new(classes).unwrap_or_default();
-                Some(Record::Answers(AcceptedAnswers { part: lane, worker, guest, classes }))
+                Some(Record::InferencePart(AcceptedInferencePart {
+                    unit,
+                    worker,
+                    is_browser,
+                    classes,
+                }))
             }
         };
         if let Some(record) = record {
@@ -212,59 +255,62 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Writes a record; every answer from here on stands behind it, and may tell what was accepted
-    /// before.
+    /// Writes a record. All later responses wait for it, so they may carry the events before it.
     fn write(&mut self, record: Record) {
         self.outbox.push(Output::Persist(record));
-        for (party, notice) in core::mem::take(&mut self.unwritten) {
-            self.roster.tell(&party, notice);
+        for (holder, event) in core::mem::take(&mut self.unwritten_events) {
+            self.worker_table.queue_event(&holder, event);
         }
     }
 
-    fn credit(&mut self, lane: u32, worker: NodeId, guest: bool, check: Check) {
-        let macs = self.course.macs(lane);
-        self.book.credit(worker, guest, macs);
-        if !matches!(check, Check::None) {
-            self.book.credit_check(check.party().map(|c| c.node), macs);
+    fn credit(&mut self, unit: u32, worker: NodeId, is_browser: bool, verification: Verification) {
+        let macs = self.workload.macs(unit);
+        self.accounting.credit(worker, is_browser, macs);
+        if !matches!(verification, Verification::Unchecked) {
+            self.accounting.credit_check(verification.checker().map(|c| c.node), macs);
         }
     }
 
-    fn close_round(&mut self, now: TimeMs, last_lane: Event) -> Result<(), Error> {
+    fn close_round(&mut self, now: TimeMs, last_unit: Event) -> Result<(), Error> {
         let done = self.round + 1;
-        self.course.training_mut()?.close_round(done)?;
+        self.workload.training_mut()?.close_round(done)?;
         self.round = done;
         self.round_since = now;
         self.leases.clear();
-        self.slots = alloc::vec![Slot::open(); self.course.lanes() as usize];
-        let point = self.measure()?;
+        self.work_units =
+            alloc::vec![WorkUnit::pending(); self.workload.units_per_round() as usize];
+        let point = self.measure_accuracy()?;
         let snapshot = self.snapshot()?;
         self.write(snapshot);
-        self.outbox.push(Output::Event(last_lane));
+        self.outbox.push(Output::Event(last_unit));
         if let Some(point) = point {
             self.outbox.push(Output::Event(Event::Round(point.curve_point())));
         }
-        if done == self.course.rounds() {
+        if done == self.workload.rounds() {
             self.finish();
         }
         Ok(())
     }
 
     fn snapshot(&self) -> Result<Record, ComputeError> {
-        let (round, book, training) = (self.round, self.book.clone(), self.course.training()?);
+        let (round, accounting, training) =
+            (self.round, self.accounting.clone(), self.workload.training()?);
         Ok(match training.plan.params().mode {
             Mode::Local { .. } => {
-                Record::Round(Snapshot { round, weights: training.weights().clone(), book })
+                Record::Round(Snapshot { round, weights: training.weights().clone(), accounting })
             }
-            Mode::Exact { .. } => {
-                Record::ExactRound(ExactSnapshot { round, state: training.state.clone(), book })
-            }
+            Mode::Exact { .. } => Record::ExactRound(ExactSnapshot {
+                round,
+                state: training.state.clone(),
+                accounting,
+            }),
         })
     }
 
-    /// Measures the weights on the test rows: after every round, or after every few where there are
-    /// many.
-    fn measure(&mut self) -> Result<Option<RecordPoint>, Error> {
-        let training = self.course.training()?;
+    /// Measures the accuracy on the test rows: after every round, or after every few of many
+    /// rounds.
+    fn measure_accuracy(&mut self) -> Result<Option<RecordPoint>, Error> {
+        let training = self.workload.training()?;
         let stride = training.plan.rounds().div_ceil(CURVE_LEN_MAX as u32 - 1);
         if !self.round.is_multiple_of(stride) && self.round != training.plan.rounds() {
             return Ok(None);
@@ -272,30 +318,30 @@ impl Coordinator {
         let Accuracy { correct, total } = training.accuracy()?;
         let point =
             RecordPoint { round: self.round, correct, total, weights: training.weights().hash() };
-        self.book.measure(point);
+        self.accounting.record_accuracy(point);
         Ok(Some(point))
     }
 
     fn finish(&mut self) {
         self.status = Status::Finished;
-        let book = &self.book;
-        let concluded = match &self.course {
-            Course::Training(training) => Concluded::Trained(Trained {
+        let accounting = &self.accounting;
+        let completion = match &self.workload {
+            Workload::Training(training) => Completion::Trained(Trained {
                 weights: training.weights().clone(),
-                accuracy: book.accuracy(),
-                curve: book.curve().to_vec(),
+                accuracy: accounting.accuracy(),
+                curve: accounting.curve().to_vec(),
             }),
-            Course::Batch(batch) => Concluded::Answered(batch.classes()),
+            Workload::Batch(batch) => Completion::Inferred(batch.classes()),
         };
         self.outbox.push(Output::Finished(Box::new(Outcome {
-            concluded,
-            contributors: book.top(CONTRIBUTORS_MAX),
-            rejections: book.rejections().to_vec(),
-            rejected: book.rejected(),
-            units: book.units(),
-            checks: book.checks(),
-            units_guest: book.units_guest(),
+            completion,
+            contributors: accounting.top_contributors(CONTRIBUTORS_MAX),
+            rejections: accounting.rejections().to_vec(),
+            rejected: accounting.rejected(),
+            units: accounting.units(),
+            checks: accounting.checks(),
+            browser_units: accounting.browser_units(),
         })));
-        self.dismiss();
+        self.refuse_waiting();
     }
 }

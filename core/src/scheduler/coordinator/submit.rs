@@ -1,117 +1,122 @@
-//! What workers hand in: commitments, their openings, and disputed states. Nothing is believed
-//! before it is opened, and nothing is opened before it is committed to.
+//! Submissions of workers: commitments, reveals and disputed states. A result counts only after its
+//! reveal, and a reveal requires a commitment.
 
 use super::{
     Coordinator, Error,
-    config::ALL,
-    course::Part,
+    config::FULL_SHARE,
     input::Peer,
-    lane::{Phase, Running, Submission},
-    round::Check,
+    round::Verification,
+    work_unit::{ActiveLease, Phase, Submission},
+    workload::WorkUnitResult,
 };
 use crate::{
-    compute::{lane::lane_commitment, state::LaneState},
+    compute::{local_steps::result_commitment, state::TrainingState},
     types::{Digest, TimeMs},
-    wire::work::{Answer, Product, Reason, Refusal},
+    wire::work::{Answer, Reason, Refusal, TaskOutput},
 };
 
-/// The slowest line that a result is waited for on.
+/// The slowest supported upload, bytes per millisecond.
 const UPLOAD_BYTES_PER_MS: usize = 64;
 
 impl Coordinator {
-    pub(super) fn commit(
+    pub(super) fn on_commit(
         &mut self,
         now: TimeMs,
         peer: &Peer,
         number: u64,
         commitment: Digest,
     ) -> Answer {
-        let upload_ms = (self.course.upload_len() / UPLOAD_BYTES_PER_MS) as u64;
-        let open_by = now.saturating_add(self.config.open_wait_ms).saturating_add(upload_ms);
-        let Some(lane) = self.leases.get(&number).copied() else {
+        let upload_ms = (self.workload.upload_len() / UPLOAD_BYTES_PER_MS) as u64;
+        let reveal_by = now.saturating_add(self.config.reveal_timeout_ms).saturating_add(upload_ms);
+        let Some(unit) = self.leases.get(&number).copied() else {
             return Answer::Refused(Refusal::UnknownLease);
         };
-        let Some(slot) = self.slot(lane) else { return Answer::Refused(Refusal::UnknownLease) };
-        if slot.has_opened(number, &peer.node) {
-            return Answer::Refused(Refusal::OutOfTurn);
+        let Some(work_unit) = self.work_unit(unit) else {
+            return Answer::Refused(Refusal::UnknownLease);
+        };
+        if work_unit.has_revealed(number, &peer.node) {
+            return Answer::Refused(Refusal::UnexpectedMessage);
         }
-        // A second result is as good as its digest, as long as that is the first one's. The worker
-        // is bound by now.
-        let open_it = Answer::OpenIt { product: !matches!(slot.phase, Phase::Checking { .. }) };
-        let Some(lease) = slot.lease_mut(number, &peer.node) else {
+        // The worker is bound by its commitment. For a second result, a digest equal to the first
+        // result's digest is enough.
+        let reveal_request = Answer::RevealRequested {
+            full_output: !matches!(work_unit.phase, Phase::Checking { .. }),
+        };
+        let Some(lease) = work_unit.lease_mut(number, &peer.node) else {
             return Answer::Refused(Refusal::UnknownLease);
         };
         match lease.commitment {
-            Some(before) if before == commitment => open_it,
-            // It binds: a second thought is not taken.
-            Some(_) => Answer::Refused(Refusal::OutOfTurn),
+            Some(before) if before == commitment => reveal_request,
+            // A commitment cannot be changed.
+            Some(_) => Answer::Refused(Refusal::UnexpectedMessage),
             None => {
                 lease.commitment = Some(commitment);
-                lease.deadline = open_by;
-                lease.gone = false;
+                lease.deadline = reveal_by;
+                lease.is_disconnected = false;
                 let elapsed_ms = now.saturating_sub(lease.granted);
-                self.roster.measure(&peer.node, self.course.macs(lane), elapsed_ms);
-                open_it
+                self.worker_table.record_speed(&peer.node, self.workload.macs(unit), elapsed_ms);
+                reveal_request
             }
         }
     }
 
-    pub(super) fn open(
+    pub(super) fn on_reveal(
         &mut self,
         now: TimeMs,
         peer: &Peer,
         number: u64,
         salt: &[u8; 32],
-        product: Product,
+        output: TaskOutput,
     ) -> Result<Answer, Error> {
         let unknown = Ok(Answer::Refused(Refusal::UnknownLease));
-        let Some(lane) = self.leases.get(&number).copied() else { return unknown };
-        let Some(slot) = self.slot(lane) else { return unknown };
-        if slot.has_opened(number, &peer.node) {
+        let Some(unit) = self.leases.get(&number).copied() else { return unknown };
+        let Some(work_unit) = self.work_unit(unit) else { return unknown };
+        if work_unit.has_revealed(number, &peer.node) {
             return Ok(Answer::Received);
         }
-        match slot.lease_mut(number, &peer.node) {
+        match work_unit.lease_mut(number, &peer.node) {
             None => return unknown,
-            Some(Running { commitment: None, .. }) => {
-                return Ok(Answer::Refused(Refusal::OutOfTurn));
+            Some(ActiveLease { commitment: None, .. }) => {
+                return Ok(Answer::Refused(Refusal::UnexpectedMessage));
             }
             Some(_) => {}
         }
-        let Some(Running { party, commitment: Some(commitment), .. }) =
-            slot.take_lease(number, &peer.node)
+        let Some(ActiveLease { holder, commitment: Some(commitment), .. }) =
+            work_unit.take_lease(number, &peer.node)
         else {
             return unknown;
         };
-        let digest = product.digest(&self.lane_id(lane));
-        let wrong = if digest.is_none_or(|d| lane_commitment(&d, &party.node, salt) != commitment) {
-            Some(Reason::WrongOpening)
-        } else {
-            let id = self.lane_id(lane);
-            self.course.fault_of(&id, &product, &mut self.draw)?
-        };
-        if let Some(reason) = wrong {
+        let digest = output.digest(&self.work_unit_id(unit));
+        let rejection =
+            if digest.is_none_or(|d| result_commitment(&d, &holder.node, salt) != commitment) {
+                Some(Reason::WrongReveal)
+            } else {
+                let id = self.work_unit_id(unit);
+                self.workload.rejection_reason(&id, &output, &mut self.rng)?
+            };
+        if let Some(reason) = rejection {
             self.leases.remove(&number);
-            self.reject(lane, &party, reason);
+            self.reject(unit, &holder, reason);
             return Ok(Answer::Received);
         }
-        // Whoever else computes this lane at the same moment comes too late.
-        self.supersede(lane);
-        match product {
-            Product::Lane(result) => {
-                self.submitted(now, lane, Submission { party, result }, commitment)?
+        // Other workers with this unit are too late now.
+        self.supersede_leases(unit);
+        match output {
+            TaskOutput::LocalSteps(result) => {
+                self.on_submission(now, unit, Submission { holder, result }, commitment)?
             }
-            product => {
-                if let Some(part) = self.course.part_of(product) {
-                    self.accept(now, lane, party, part, Check::Products)?;
+            output => {
+                if let Some(result) = self.workload.verified_result(output) {
+                    self.accept(now, unit, holder, result, Verification::Freivalds)?;
                 }
             }
         }
         Ok(Answer::Received)
     }
 
-    /// Opens a commitment by the digest alone. It counts if the first result of the lane has the
-    /// same digest, for that binds the whole result; otherwise the product is wanted.
-    pub(super) fn open_digest(
+    /// Handles a reveal of the digest alone. It counts if the first result of the unit has the same
+    /// digest, which binds the whole result. Otherwise the coordinator requests the full output.
+    pub(super) fn on_reveal_digest(
         &mut self,
         now: TimeMs,
         peer: &Peer,
@@ -120,117 +125,124 @@ impl Coordinator {
         digest: Digest,
     ) -> Result<Answer, Error> {
         let unknown = Ok(Answer::Refused(Refusal::UnknownLease));
-        let Some(lane) = self.leases.get(&number).copied() else { return unknown };
-        let Some(slot) = self.slot(lane) else { return unknown };
-        if slot.has_opened(number, &peer.node) {
+        let Some(unit) = self.leases.get(&number).copied() else { return unknown };
+        let Some(work_unit) = self.work_unit(unit) else { return unknown };
+        if work_unit.has_revealed(number, &peer.node) {
             return Ok(Answer::Received);
         }
-        let first = match &slot.phase {
+        let first = match &work_unit.phase {
             Phase::Checking { first, .. } if first.result.digest == digest => {
                 Some(first.result.clone())
             }
             _ => None,
         };
-        let (party, commitment) = match slot.lease_mut(number, &peer.node) {
+        let (holder, commitment) = match work_unit.lease_mut(number, &peer.node) {
             None => return unknown,
-            Some(Running { commitment: None, .. }) => {
-                return Ok(Answer::Refused(Refusal::OutOfTurn));
+            Some(ActiveLease { commitment: None, .. }) => {
+                return Ok(Answer::Refused(Refusal::UnexpectedMessage));
             }
-            Some(Running { commitment: Some(commitment), party, .. }) => (*party, *commitment),
+            Some(ActiveLease { commitment: Some(commitment), holder, .. }) => {
+                (*holder, *commitment)
+            }
         };
-        let is_bound = lane_commitment(&digest, &party.node, salt) == commitment;
+        let is_bound = result_commitment(&digest, &holder.node, salt) == commitment;
         let result = match (is_bound, first) {
-            (true, None) => return Ok(Answer::OpenIt { product: true }),
+            (true, None) => return Ok(Answer::RevealRequested { full_output: true }),
             (true, Some(result)) => Some(result),
             (false, _) => None,
         };
-        slot.take_lease(number, &peer.node);
+        work_unit.take_lease(number, &peer.node);
         match result {
             Some(result) => {
-                self.supersede(lane);
-                self.submitted(now, lane, Submission { party, result }, commitment)?;
+                self.supersede_leases(unit);
+                self.on_submission(now, unit, Submission { holder, result }, commitment)?;
             }
             None => {
                 self.leases.remove(&number);
-                self.reject(lane, &party, Reason::WrongOpening);
+                self.reject(unit, &holder, Reason::WrongReveal);
             }
         }
         Ok(Answer::Received)
     }
 
-    /// A result is on the table: the first of its lane, or the one to compare the first with.
-    fn submitted(
+    /// Handles a valid result: the first of its unit, or one to compare with the first.
+    fn on_submission(
         &mut self,
         now: TimeMs,
-        lane: u32,
+        unit: u32,
         submission: Submission,
         commitment: Digest,
     ) -> Result<(), Error> {
-        let Some(slot) = self.slot(lane) else { return Ok(()) };
-        match core::mem::replace(&mut slot.phase, Phase::Open) {
-            Phase::Checking { first, .. } => self.compare(now, lane, first, submission),
-            Phase::Open if self.must_check(lane, &submission, &commitment) => {
-                if let Some(slot) = self.slot(lane) {
-                    slot.phase = Phase::Checking { first: submission, since: now };
+        let Some(work_unit) = self.work_unit(unit) else { return Ok(()) };
+        match core::mem::replace(&mut work_unit.phase, Phase::Pending) {
+            Phase::Checking { first, .. } => self.compare(now, unit, first, submission),
+            Phase::Pending if self.must_check(unit, &submission, &commitment) => {
+                if let Some(work_unit) = self.work_unit(unit) {
+                    work_unit.phase = Phase::Checking { first: submission, since: now };
                 }
                 Ok(())
             }
-            Phase::Open if self.is_canary(&commitment) => {
-                if let Some(slot) = self.slot(lane) {
-                    slot.phase = Phase::Checking { first: submission, since: now };
+            Phase::Pending if self.is_spot_check(&commitment) => {
+                if let Some(work_unit) = self.work_unit(unit) {
+                    work_unit.phase = Phase::Checking { first: submission, since: now };
                 }
-                self.recompute(now, lane, None)
+                self.recompute(now, unit, None)
             }
-            Phase::Open => {
-                self.accept(now, lane, submission.party, Part::Lane(submission.result), Check::None)
-            }
-            // Other phases have no leases, so nothing can be opened in them.
+            Phase::Pending => self.accept(
+                now,
+                unit,
+                submission.holder,
+                WorkUnitResult::LocalSteps(submission.result),
+                Verification::Unchecked,
+            ),
+            // Other phases have no leases, so no result can be revealed.
             other => {
-                if let Some(slot) = self.slot(lane) {
-                    slot.phase = other;
+                if let Some(work_unit) = self.work_unit(unit) {
+                    work_unit.phase = other;
                 }
                 Ok(())
             }
         }
     }
 
-    /// Whether another must recompute this lane: the share that the job declares, drawn after the
-    /// commitment and with it; all of it in the last round, and from identities without
-    /// history.
-    fn must_check(&self, lane: u32, submission: &Submission, commitment: &Digest) -> bool {
-        let last_round = self.round + 1 == self.course.rounds();
-        let checked = self.spec.training().map_or(ALL, |task| task.checked);
-        let newcomer = !self.roster.has_history(&submission.party.node, self.config.history);
-        let subject = crate::codec::encode(&(self.lane_id(lane), commitment));
-        last_round || newcomer || self.draw.happens(checked, b"check", &subject)
+    /// Whether another worker must recompute this unit: the share that the job declares, drawn
+    /// after and from the commitment; every unit in the last round, and every unit of a worker
+    /// without history.
+    fn must_check(&self, unit: u32, submission: &Submission, commitment: &Digest) -> bool {
+        let last_round = self.round + 1 == self.workload.rounds();
+        let checked = self.spec.training().map_or(FULL_SHARE, |task| task.spot_check_share);
+        let newcomer =
+            !self.worker_table.has_history(&submission.holder.node, self.config.history_min);
+        let subject = crate::codec::encode(&(self.work_unit_id(unit), commitment));
+        last_round || newcomer || self.rng.bernoulli(checked, b"check", &subject)
     }
 
-    /// Whether this host recomputes the lane too. Drawn after the commitment, with it.
-    pub(super) fn is_canary(&self, commitment: &Digest) -> bool {
-        self.draw.happens(self.config.canary, b"canary", &commitment.0)
+    /// Whether this host recomputes the unit too. Drawn after and from the commitment.
+    pub(super) fn is_spot_check(&self, commitment: &Digest) -> bool {
+        self.rng.bernoulli(self.config.spot_check, b"canary", &commitment.0)
     }
 
-    pub(super) fn state(
+    pub(super) fn on_state(
         &mut self,
         now: TimeMs,
         peer: &Peer,
         number: u64,
         step: u32,
-        state: Option<LaneState>,
+        state: Option<TrainingState>,
     ) -> Result<Answer, Error> {
-        let Some(lane) = self.leases.get(&number).copied() else {
+        let Some(unit) = self.leases.get(&number).copied() else {
             return Ok(Answer::Refused(Refusal::UnknownLease));
         };
-        match self.slots.get(lane as usize).map(|s| &s.phase) {
+        match self.work_units.get(unit as usize).map(|s| &s.phase) {
             Some(Phase::Disputed { first, step: asked, .. })
-                if first.party.number == number
-                    && first.party.node == peer.node
+                if first.holder.lease_number == number
+                    && first.holder.node == peer.node
                     && *asked == step => {}
-            _ => return Ok(Answer::Refused(Refusal::OutOfTurn)),
+            _ => return Ok(Answer::Refused(Refusal::UnexpectedMessage)),
         }
         match state {
-            Some(state) => self.settle_dispute(now, lane, &state)?,
-            None => self.withheld(now, lane),
+            Some(state) => self.resolve_dispute(now, unit, &state)?,
+            None => self.on_state_withheld(now, unit),
         }
         Ok(Answer::Received)
     }

@@ -1,40 +1,40 @@
-//! A training under way: the weights, the parts of the round that count so far, and what a lane's
-//! worker needs.
+//! A training in progress: the weights, the accepted results of the present round, and the inputs
+//! of work units.
 
-use super::{Error, StartError, course::Part, exact::Secrets};
+use super::{Error, StartError, exact::Secrets, workload::WorkUnitResult};
 use crate::{
     compute::{
         ComputeError,
-        aggregate::{LaneRound, UnitRound},
+        aggregate::{ExactRound, LocalStepsRound},
         dataset::{Dataset, Samples},
-        lane::{EpochOrder, LaneId, LaneInput, SHUFFLED_ROWS_MAX},
+        local_steps::{EpochOrder, LocalStepsInput, SHUFFLED_ROWS_MAX, WorkUnitId},
         params::{Mode, Plan},
         predict::{Accuracy, Classifier},
-        state::{LaneState, Weights},
+        state::{TrainingState, Weights},
     },
     ledger::job::TrainingTask,
-    scheduler::draw::Draw,
+    scheduler::seeded_rng::SeededRng,
     types::Digest,
     wire::work::{
-        Assignment, LaneAssignment, Product, ROWS_HELD_LEN_MAX, Reason, SentRows, SentWeights,
-        Task, UnitInput,
+        Assignment, CACHED_ROWS_LEN_MAX, ExactStepInput, LeaseRows, LeaseWeights,
+        LocalStepsAssignment, Reason, Task, TaskOutput,
     },
 };
 
-/// See the module.
+/// The state of a training job.
 #[derive(Debug)]
 pub(super) struct Training {
     pub(super) plan: Plan,
     dataset: Dataset,
     order: EpochOrder,
-    /// Whether workers can hold all training rows.
-    rows_are_few: bool,
+    /// Whether workers may cache all training rows.
+    rows_cacheable: bool,
     /// Digest of the weights.
-    hash: Option<Digest>,
+    weights_hash: Option<Digest>,
     /// The weights, and the momentum of a job in exact mode.
-    pub(super) state: LaneState,
-    pub(super) sum: Sum,
-    /// What units of this round are checked with; nobody else ever sees it.
+    pub(super) state: TrainingState,
+    pub(super) sum: RoundSum,
+    /// Secret vectors that check the exact steps of this round. They never leave this machine.
     pub(super) secrets: Option<Secrets>,
 }
 
@@ -43,7 +43,7 @@ impl Training {
         let plan = task.params.clone().validate()?;
         plan.check_data(dataset.train())?;
         if dataset.train().rows() != task.training_rows {
-            return Err(StartError::OtherData {
+            return Err(StartError::WrongDataset {
                 expected: task.training_rows,
                 found: dataset.train().rows(),
             });
@@ -52,11 +52,11 @@ impl Training {
         let is_order_cheap = order.shuffled_rows(&plan) <= SHUFFLED_ROWS_MAX;
         Ok(Self {
             order,
-            state: LaneState::at_rest(Weights::initial(&plan)),
-            sum: Sum::new(&plan, 0)?,
+            state: TrainingState::without_momentum(Weights::initial(&plan)),
+            sum: RoundSum::new(&plan, 0)?,
             secrets: None,
-            rows_are_few: is_order_cheap && rows_len(dataset.train()) <= ROWS_HELD_LEN_MAX,
-            hash: None,
+            rows_cacheable: is_order_cheap && rows_len(dataset.train()) <= CACHED_ROWS_LEN_MAX,
+            weights_hash: None,
             plan,
             dataset,
         })
@@ -67,24 +67,24 @@ impl Training {
         let plan = &self.plan;
         let topology = plan.topology();
         let parameters = topology.parameters();
-        let all_rows = if self.rows_are_few { rows_len(self.dataset.train()) } else { 0 };
-        let rows = (plan.lane_rows() * (topology.features() + 1)).max(all_rows);
-        let digests = 32 * plan.steps_per_lane() as usize;
+        let all_rows = if self.rows_cacheable { rows_len(self.dataset.train()) } else { 0 };
+        let rows = (plan.rows_per_unit() * (topology.features() + 1)).max(all_rows);
+        let digests = 32 * plan.steps_per_unit() as usize;
         let widths: usize = topology.layers().iter().map(|l| l.outputs + l.inputs).sum();
-        let handed_in = match plan.params().mode {
+        let submitted = match plan.params().mode {
             Mode::Local { .. } => (8 * parameters).max(4 * parameters + digests),
-            Mode::Exact { .. } => 4 * (parameters + plan.unit_rows() * widths),
+            Mode::Exact { .. } => 4 * (parameters + plan.rows_per_step() * widths),
         };
-        // What does not shrink grows by the widths of its blocks.
-        (handed_in + handed_in / 256, 4 * parameters + parameters / 64 + rows)
+        // Incompressible numbers grow by the widths of their blocks.
+        (submitted + submitted / 256, 4 * parameters + parameters / 64 + rows)
     }
 
     pub(super) fn weights(&self) -> &Weights {
         self.state.weights()
     }
 
-    pub(super) fn lane_input(&mut self, id: LaneId) -> Result<LaneInput, ComputeError> {
-        LaneInput::assemble(
+    pub(super) fn unit_input(&mut self, id: WorkUnitId) -> Result<LocalStepsInput, ComputeError> {
+        LocalStepsInput::assemble(
             &self.plan,
             &mut self.order,
             self.dataset.train(),
@@ -93,155 +93,173 @@ impl Training {
         )
     }
 
-    pub(super) fn task(&mut self, id: LaneId) -> Result<Task, ComputeError> {
-        let input = self.lane_input(id)?;
+    pub(super) fn task(&mut self, id: WorkUnitId) -> Result<Task, ComputeError> {
+        let input = self.unit_input(id)?;
         if let Mode::Local { .. } = self.plan.params().mode {
-            return Ok(Task::Lane(input));
+            return Ok(Task::LocalSteps(input));
         }
-        let LaneInput { params, id, weights, rows } = input;
-        let published = weights.publish(self.plan.topology()).map_err(ComputeError::from)?;
-        Ok(Task::Unit(UnitInput { params, id, published, rows }))
+        let LocalStepsInput { params, id, weights, rows } = input;
+        let quantised = weights.quantise(self.plan.topology()).map_err(ComputeError::from)?;
+        Ok(Task::ExactStep(ExactStepInput { params, id, quantised, rows }))
     }
 
-    /// A lane for a worker that holds some of what it needs, and whether it was sent weights and
-    /// all rows.
+    /// The assignment for a worker that has cached some inputs, and whether it carries the weights
+    /// and all rows.
     pub(super) fn assignment(
         &mut self,
-        id: LaneId,
-        weights_held: bool,
-        rows: RowsWanted,
-    ) -> Result<(Assignment, Sent), ComputeError> {
+        id: WorkUnitId,
+        weights_cached: bool,
+        rows: RowsToSend,
+    ) -> Result<(Assignment, LeaseInputs), ComputeError> {
         if !matches!(self.plan.params().mode, Mode::Local { .. }) {
-            return Ok((Assignment::Task(self.task(id)?), Sent::default()));
+            return Ok((Assignment::Task(self.task(id)?), LeaseInputs::default()));
         }
-        let hash = self.hash.unwrap_or_else(|| self.state.weights().hash());
-        self.hash = Some(hash);
-        let weights = if weights_held {
-            SentWeights::Held
+        let hash = self.weights_hash.unwrap_or_else(|| self.state.weights().hash());
+        self.weights_hash = Some(hash);
+        let weights = if weights_cached {
+            LeaseWeights::Cached
         } else {
-            SentWeights::Here(self.state.weights().clone())
+            LeaseWeights::Inline(self.state.weights().clone())
         };
         let rows = match rows {
-            RowsWanted::None if self.rows_are_few => SentRows::Held,
-            RowsWanted::All if self.rows_are_few => SentRows::All(self.dataset.train().clone()),
-            _ => SentRows::Lane(self.lane_input(id)?.rows),
+            RowsToSend::None if self.rows_cacheable => LeaseRows::Cached,
+            RowsToSend::All if self.rows_cacheable => LeaseRows::All(self.dataset.train().clone()),
+            _ => LeaseRows::Unit(self.unit_input(id)?.rows),
         };
-        let sent = Sent { weights: !weights_held, rows: matches!(rows, SentRows::All(_)) };
+        let sent =
+            LeaseInputs { weights: !weights_cached, rows: matches!(rows, LeaseRows::All(_)) };
         let params = self.plan.params().clone();
         Ok((
-            Assignment::Lane(LaneAssignment { params, id, weights_hash: hash, weights, rows }),
+            Assignment::LocalSteps(LocalStepsAssignment {
+                params,
+                id,
+                weights_hash: hash,
+                weights,
+                rows,
+            }),
             sent,
         ))
     }
 
-    pub(super) fn fault_of(
+    pub(super) fn rejection_reason(
         &mut self,
-        id: &LaneId,
-        product: &Product,
-        draw: &mut Draw,
+        id: &WorkUnitId,
+        output: &TaskOutput,
+        rng: &mut SeededRng,
     ) -> Result<Option<Reason>, Error> {
-        match (product, self.plan.params().mode) {
-            (Product::Lane(result), Mode::Local { .. }) => {
+        match (output, self.plan.params().mode) {
+            (TaskOutput::LocalSteps(result), Mode::Local { .. }) => {
                 let formed = result.check_form(&self.plan, id, self.weights());
                 Ok(formed.is_err().then_some(Reason::Malformed))
             }
-            (Product::Unit(trace), Mode::Exact { .. }) => Ok(self.fault_of_unit(*id, trace, draw)?),
+            (TaskOutput::ExactStep(trace), Mode::Exact { .. }) => {
+                Ok(self.exact_step_rejection_reason(*id, trace, rng)?)
+            }
             _ => Ok(Some(Reason::Malformed)),
         }
     }
 
-    /// Takes up a round from what is on disk.
-    pub(super) fn restore(&mut self, round: u32, state: LaneState) -> Result<(), StartError> {
+    /// Restores a round from disk.
+    pub(super) fn restore(&mut self, round: u32, state: TrainingState) -> Result<(), StartError> {
         if round > self.plan.rounds() || state.check(self.plan.topology()).is_err() {
             return Err(StartError::Corrupt("a snapshot is of another job"));
         }
         self.state = state;
-        self.hash = None;
+        self.weights_hash = None;
         if round < self.plan.rounds() {
-            self.sum = Sum::new(&self.plan, round)?;
+            self.sum = RoundSum::new(&self.plan, round)?;
         }
         Ok(())
     }
 
-    /// Moves the weights by the round that is complete; `next` is the one that follows.
+    /// Updates the weights by the completed round; `next` is the following round.
     pub(super) fn close_round(&mut self, next: u32) -> Result<(), ComputeError> {
-        let more = next < self.plan.rounds();
-        let sum = if more { Sum::new(&self.plan, next)? } else { self.sum.clone() };
+        let has_next = next < self.plan.rounds();
+        let sum = if has_next { RoundSum::new(&self.plan, next)? } else { self.sum.clone() };
         self.secrets = None;
-        self.hash = None;
+        self.weights_hash = None;
         core::mem::replace(&mut self.sum, sum).finish(&self.plan, &mut self.state)
     }
 
-    /// How many test rows the weights classify correctly.
+    /// Measures how many test rows the weights classify correctly.
     pub(super) fn accuracy(&self) -> Result<Accuracy, ComputeError> {
         let topology = self.plan.topology();
-        let published = self.weights().publish(topology).map_err(ComputeError::from)?;
-        Classifier::new(topology.architecture().clone(), published)?.accuracy(self.dataset.test())
+        let quantised = self.weights().quantise(topology).map_err(ComputeError::from)?;
+        Classifier::new(topology.architecture().clone(), quantised)?.accuracy(self.dataset.test())
     }
 }
 
-/// Which rows a worker is to be sent.
+/// The rows that a lease carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RowsWanted {
-    /// It holds all.
+pub(super) enum RowsToSend {
+    /// None: the worker has cached all rows.
     None,
-    /// Those of the lane.
-    Lane,
-    /// All, if they are few enough.
+    /// The rows of the work unit.
+    Unit,
+    /// All rows, if they may be cached.
     All,
 }
 
-/// The material that a lease carries.
+/// The inputs that a lease carries.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct LeaseInputs {
     pub(super) weights: bool,
     pub(super) rows: bool,
 }
 
-/// Bytes that rows take.
+/// Encoded length of rows, bytes.
 fn rows_len(rows: &Samples) -> usize {
     rows.rows() as usize * (rows.features() as usize + 1)
 }
 
-/// The parts of a round that count so far.
+/// The accepted results of a round.
 #[derive(Clone, Debug)]
-pub(super) enum Sum {
-    Lanes(LaneRound),
-    Units(UnitRound),
+pub(super) enum RoundSum {
+    LocalSteps(LocalStepsRound),
+    ExactSteps(ExactRound),
 }
 
-impl Sum {
+impl RoundSum {
     fn new(plan: &Plan, round: u32) -> Result<Self, ComputeError> {
         match plan.params().mode {
-            Mode::Local { .. } => LaneRound::new(plan, round).map(Self::Lanes),
-            Mode::Exact { .. } => UnitRound::new(plan, round).map(Self::Units),
+            Mode::Local { .. } => LocalStepsRound::new(plan, round).map(Self::LocalSteps),
+            Mode::Exact { .. } => ExactRound::new(plan, round).map(Self::ExactSteps),
         }
     }
 
-    pub(super) fn add(&mut self, plan: &Plan, lane: u32, part: &Part) -> Result<(), ComputeError> {
-        match (self, part) {
-            (Self::Lanes(round), Part::Lane(result)) => round.add(lane, result).map(drop),
-            (Self::Units(round), Part::Unit(result)) => round.add(plan, lane, result).map(drop),
+    pub(super) fn add(
+        &mut self,
+        plan: &Plan,
+        unit: u32,
+        result: &WorkUnitResult,
+    ) -> Result<(), ComputeError> {
+        match (self, result) {
+            (Self::LocalSteps(round), WorkUnitResult::LocalSteps(result)) => {
+                round.add(unit, result).map(drop)
+            }
+            (Self::ExactSteps(round), WorkUnitResult::ExactStep(result)) => {
+                round.add(plan, unit, result).map(drop)
+            }
             _ => Err(ComputeError::Mode),
         }
     }
 
     pub(super) fn is_complete(&self) -> bool {
         match self {
-            Self::Lanes(round) => round.is_complete(),
-            Self::Units(round) => round.is_complete(),
+            Self::LocalSteps(round) => round.is_complete(),
+            Self::ExactSteps(round) => round.is_complete(),
         }
     }
 
-    fn finish(self, plan: &Plan, state: &mut LaneState) -> Result<(), ComputeError> {
+    fn finish(self, plan: &Plan, state: &mut TrainingState) -> Result<(), ComputeError> {
         match self {
-            Self::Lanes(round) => {
+            Self::LocalSteps(round) => {
                 let mut weights = state.weights().clone();
                 round.finish(&mut weights)?;
-                *state = LaneState::at_rest(weights);
+                *state = TrainingState::without_momentum(weights);
                 Ok(())
             }
-            Self::Units(round) => round.finish(plan, state),
+            Self::ExactSteps(round) => round.finish(plan, state),
         }
     }
 }

@@ -1,57 +1,57 @@
-//! What a worker is told.
+//! The inputs of a worker.
 
 use crate::{
     ledger::job::JobId,
     scheduler::coordinator::ComputeFailed,
     types::NodeId,
-    wire::work::{Product, Response},
+    wire::work::{Response, TaskOutput},
 };
 use alloc::vec::Vec;
 
-/// How a worker works.
+/// Settings of a worker.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// This host: its commitments are bound to it.
     pub local: NodeId,
-    /// Secret and fresh from the operating system: salts come from it.
+    /// Secret and fresh from the operating system: the seed of the salts.
     pub seed: [u8; 32],
-    /// Lanes computed side by side; 0 if it does not contribute.
+    /// Work units computed in parallel; 0 if the host does not contribute.
     pub slots: u8,
-    /// Lanes fetched ahead, so that the next is there when one is done.
+    /// Work units leased ahead, so that no slot waits for the next one.
     pub prefetch: u8,
-    /// After this a request is taken for lost, milliseconds. Coordinators hold questions back for
+    /// Time after which a request counts as lost, milliseconds. Coordinators hold requests back for
     /// seconds.
     pub request_timeout_ms: u64,
 }
 
 impl Config {
-    /// The defaults; without a slot it does nothing.
+    /// The defaults, without slots.
     pub const fn new(local: NodeId, seed: [u8; 32]) -> Self {
         Self { local, seed, slots: 0, prefetch: 1, request_timeout_ms: 25_000 }
     }
 }
 
-/// What a worker is told.
+/// An event that a worker handles.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Input {
-    /// The jobs that run, all of them, whenever this changes.
+    /// The complete list of running jobs, whenever it changes.
     Jobs(Vec<Offer>),
-    /// How many lanes to compute side by side from now on.
+    /// Sets the number of slots.
     Slots(u8),
-    /// What became of a request.
+    /// The outcome of a request.
     Response {
-        /// Its number.
+        /// The number of the request.
         id: u64,
         /// The answer.
-        outcome: Result<Response, Failed>,
+        outcome: Result<Response, RequestFailed>,
     },
-    /// Something has been computed.
+    /// A computation has finished.
     Computed {
-        /// What.
-        unit: u64,
-        /// What it came to.
-        product: Result<Product, ComputeFailed>,
+        /// The number of the computation.
+        compute_id: u64,
+        /// The output.
+        output: Result<TaskOutput, ComputeFailed>,
     },
     /// Time has passed.
     Tick,
@@ -60,13 +60,13 @@ pub enum Input {
 /// A job that needs workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Which.
+    /// The job.
     pub job: JobId,
-    /// Whom to ask.
+    /// The node that coordinates it.
     pub coordinator: NodeId,
 }
 
 /// No answer: no connection, a time-out, a refusal by the transport, or bytes that do not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no answer")]
-pub struct Failed;
+pub struct RequestFailed;

@@ -1,107 +1,107 @@
-//! The worker: asks coordinators for lanes, keeps its slots busy, commits, opens, and answers for
-//! its results until they are settled.
+//! The worker: leases work units from coordinators, keeps its slots busy, commits, reveals, and
+//! takes part in disputes until its results are settled.
 //!
-//! It owns no thread: whatever is to be computed goes out as [`Output::Compute`], at most as many
-//! at a time as it has slots. It refuses leases that it did not ask for and tasks of another job. A
-//! coordinator that fails or answers nonsense is asked less and less often.
+//! The worker has no thread: it emits computations as [`Output::Compute`], at most one per slot at
+//! a time. It refuses leases that it did not request and tasks of another job. It backs off from a
+//! coordinator that fails or sends invalid answers.
 
-mod held;
 mod input;
-mod material;
+mod input_cache;
+mod lease;
 mod output;
 
-pub use input::{Config, Failed, Input, Offer};
+pub use input::{Config, Input, Offer, RequestFailed};
 pub use output::{Event, Output, Totals};
 
-use super::{coordinator::ComputeFailed, draw::Draw, outbox::Outbox};
+use super::{coordinator::ComputeFailed, outbox::Outbox, seeded_rng::SeededRng};
 use crate::{
-    compute::lane::lane_commitment,
+    compute::local_steps::result_commitment,
     ledger::job::JobId,
     machine::Machine,
     types::{NodeId, TimeMs},
     wire::work::{
-        Answer, Assignment, Holds, LaneAssignment, Lease, LeaseId, Notice, Product, Refusal,
-        Request, Response, Task,
+        Answer, Assignment, CachedInputs, Lease, LeaseEvent, LeaseId, LocalStepsAssignment,
+        Refusal, Request, Response, Task, TaskOutput,
     },
 };
 use alloc::{collections::BTreeMap, vec::Vec};
-use held::{Held, Stage};
-use material::{Materials, Unusable};
+use input_cache::{CacheError, InputCache};
+use lease::{Stage, WorkerLease};
 
-/// Most jobs worked on side by side.
+/// Most jobs served in parallel.
 pub const OFFERS_MAX: usize = 64;
-/// Most results kept until they are settled; the oldest are given up first.
-pub const HELD_MAX: usize = 64;
-/// Most leases that wait for weights or rows on their way, and how long they do, milliseconds.
+/// Most results kept until they are settled; the oldest are dropped first.
+pub const LEASES_MAX: usize = 64;
+/// Most leases that wait for weights or rows in transit, and the longest wait, milliseconds.
 const AWAITING_MAX: usize = 16;
 const AWAIT_MS_MAX: u64 = 10_000;
-/// How long a result is kept for a coordinator that says no more, milliseconds.
-const SETTLE_MS_MAX: u64 = 120_000;
-/// Least time between two questions to one coordinator on one slot, milliseconds, unless the answer
-/// settled a lease: leases are few, so that an answer of this kind cannot be repeated at will, and
-/// the next lane is not to wait for it.
-const ASK_INTERVAL_MS: u64 = 250;
-/// Longest that a coordinator can send a worker away for, milliseconds.
+/// How long a result is kept for a silent coordinator, milliseconds.
+const VERDICT_WAIT_MS_MAX: u64 = 120_000;
+/// Least time between two lease requests to one coordinator on one slot, milliseconds. It does not
+/// apply after an answer that settled a lease: such answers are few, and the next unit should not
+/// wait.
+const REQUEST_INTERVAL_MS: u64 = 250;
+/// Longest accepted retry delay from a coordinator, milliseconds.
 const IDLE_MS_MAX: u64 = 60_000;
 /// First and longest pause after failures, milliseconds.
 const BACKOFF_MS: (u64, u64) = (500, 8_000);
-/// Pause after being told that the job does not run, and the longest after being told that it is
-/// unknown.
+/// Pause after an answer that the job does not run, and the longest pause after an answer that it
+/// is unknown, milliseconds.
 const NOT_RUNNING_MS: u64 = 5_000;
-/// Pause after being barred.
+/// Pause after a ban, milliseconds.
 const BANNED_MS: u64 = 600_000;
-/// How often a commitment or its opening is sent before the lane is given up.
+/// Most attempts to send a commitment or a reveal before the lease is lost.
 const TRIES_MAX: u32 = 5;
 
-/// A worker. See the module.
+/// A worker. See the module documentation.
 #[derive(Debug)]
 pub struct Worker {
     config: Config,
-    draw: Draw,
-    offers: Vec<Standing>,
-    /// Whose turn it is among the offers.
-    turn: usize,
-    exchanges: BTreeMap<u64, Exchange>,
-    held: BTreeMap<LeaseId, Held>,
-    materials: Materials,
-    /// Leases of lanes that wait for weights or rows on their way.
-    awaiting: Vec<Awaiting>,
-    number_next: u64,
+    rng: SeededRng,
+    offers: Vec<OfferState>,
+    /// Index of the next offer to request a lease of.
+    next_offer: usize,
+    pending_requests: BTreeMap<u64, PendingRequest>,
+    leases: BTreeMap<LeaseId, WorkerLease>,
+    input_cache: InputCache,
+    /// Leases that wait for weights or rows in transit.
+    awaiting_inputs: Vec<AwaitingInputs>,
+    next_id: u64,
     totals: Totals,
     outbox: Outbox<Output>,
     wake: Option<TimeMs>,
 }
 
-/// An offer, and when its coordinator may be asked again.
+/// An offer, and when its coordinator may get the next request.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct OfferState {
     offer: Offer,
     not_before: TimeMs,
     failures: u32,
 }
 
-/// A lease that cannot be computed before something else has come.
+/// A lease that waits for its inputs.
 #[derive(Debug)]
-struct Awaiting {
+struct AwaitingInputs {
     lease: LeaseId,
     coordinator: NodeId,
-    lane: LaneAssignment,
-    /// Until when to wait.
+    assignment: LocalStepsAssignment,
+    /// When the wait ends.
     until: TimeMs,
-    /// Until when the lane is of use.
+    /// When the lease expires.
     deadline: TimeMs,
 }
 
 /// A request that waits for its response.
 #[derive(Clone, Copy, Debug)]
-struct Exchange {
+struct PendingRequest {
     since: TimeMs,
-    purpose: Purpose,
+    purpose: RequestPurpose,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Purpose {
-    Ask { job: JobId, lanes: u8 },
+enum RequestPurpose {
+    RequestLease { job: JobId, slots: u8 },
     Lease(LeaseId),
 }
 
@@ -109,235 +109,250 @@ impl Worker {
     /// A worker without offers.
     pub fn new(config: Config) -> Self {
         Self {
-            draw: Draw::new(config.seed),
+            rng: SeededRng::new(config.seed),
             config,
             offers: Vec::new(),
-            turn: 0,
-            exchanges: BTreeMap::new(),
-            held: BTreeMap::new(),
-            materials: Materials::default(),
-            awaiting: Vec::new(),
-            number_next: 0,
+            next_offer: 0,
+            pending_requests: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            input_cache: InputCache::default(),
+            awaiting_inputs: Vec::new(),
+            next_id: 0,
             totals: Totals::default(),
             outbox: Outbox::new(),
             wake: None,
         }
     }
 
-    /// What was accepted since the start.
+    /// The accepted work since the start.
     pub const fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// Lanes that are being computed or wait for it.
+    /// Work units that are being computed or wait for their computation.
     pub fn busy(&self) -> usize {
-        let held = self.held.values().filter(|h| h.stage.waits_for_compute() || h.stage.computes());
-        held.count() + self.awaiting.len()
+        let computing =
+            self.leases.values().filter(|h| h.stage.waits_for_compute() || h.stage.computes());
+        computing.count() + self.awaiting_inputs.len()
     }
 
-    fn number(&mut self) -> u64 {
-        self.number_next += 1;
-        self.number_next
+    fn allocate_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
     }
 
-    fn offers(&mut self, offers: Vec<Offer>) {
+    fn on_offers(&mut self, offers: Vec<Offer>) {
         let before = core::mem::take(&mut self.offers);
         let known = |offer: &Offer| before.iter().find(|s| s.offer == *offer).copied();
         self.offers = offers
             .into_iter()
             .take(OFFERS_MAX)
-            .map(|offer| known(&offer).unwrap_or(Standing { offer, not_before: 0, failures: 0 }))
+            .map(|offer| known(&offer).unwrap_or(OfferState { offer, not_before: 0, failures: 0 }))
             .collect();
-        for Standing { offer, .. } in before {
-            if self.standing(offer.job).is_none() {
-                self.forget(offer.job);
+        for OfferState { offer, .. } in before {
+            if self.offer_state(offer.job).is_none() {
+                self.forget_job(offer.job);
             }
         }
     }
 
-    fn standing(&mut self, job: JobId) -> Option<&mut Standing> {
+    fn offer_state(&mut self, job: JobId) -> Option<&mut OfferState> {
         self.offers.iter_mut().find(|s| s.offer.job == job)
     }
 
-    fn send(&mut self, now: TimeMs, to: NodeId, purpose: Purpose, request: Request) {
-        let id = self.number();
-        self.exchanges.insert(id, Exchange { since: now, purpose });
+    fn send(&mut self, now: TimeMs, to: NodeId, purpose: RequestPurpose, request: Request) {
+        let id = self.allocate_id();
+        self.pending_requests.insert(id, PendingRequest { since: now, purpose });
         self.outbox.push(Output::Request { id, to, request });
     }
 
-    /// Fills the free slots with questions, to each coordinator in turn.
-    fn ask(&mut self, now: TimeMs) {
-        let asking = self
-            .exchanges
+    /// Sends lease requests for free slots, to the coordinators in turn.
+    fn request_leases(&mut self, now: TimeMs) {
+        let requested = self
+            .pending_requests
             .values()
-            .filter(|e| matches!(e.purpose, Purpose::Ask { lanes: 1.., .. }))
+            .filter(|e| matches!(e.purpose, RequestPurpose::RequestLease { slots: 1.., .. }))
             .count();
         let wanted = match self.config.slots {
             0 => 0,
             slots => usize::from(slots) + usize::from(self.config.prefetch),
         };
-        for _ in (self.busy() + asking)..wanted {
+        for _ in (self.busy() + requested)..wanted {
             let count = self.offers.len();
             let Some(index) = (0..count)
-                .map(|i| (self.turn + i) % count)
+                .map(|i| (self.next_offer + i) % count)
                 .find(|i| self.offers.get(*i).is_some_and(|s| s.not_before <= now))
             else {
                 break;
             };
-            self.turn = (index + 1) % count;
-            let Some(Standing { offer, .. }) = self.offers.get(index).copied() else { break };
-            let lanes = self.config.slots;
-            let purpose = Purpose::Ask { job: offer.job, lanes };
-            let holds = self.materials.holds(&offer.job);
+            self.next_offer = (index + 1) % count;
+            let Some(OfferState { offer, .. }) = self.offers.get(index).copied() else { break };
+            let slots = self.config.slots;
+            let purpose = RequestPurpose::RequestLease { job: offer.job, slots };
+            let cached = self.input_cache.cached(&offer.job);
             self.send(
                 now,
                 offer.coordinator,
                 purpose,
-                Request::Ask { job: offer.job, lanes, holds },
+                Request::RequestLease { job: offer.job, slots, cached },
             );
         }
-        self.ask_for_news(now);
+        self.poll_lease_events(now);
     }
 
-    /// Results that are not settled need an open ear: notices come with answers only.
-    fn ask_for_news(&mut self, now: TimeMs) {
+    /// Polls for lease events while results are unsettled: events arrive only with responses.
+    fn poll_lease_events(&mut self, now: TimeMs) {
         let mut unsettled: Vec<(JobId, NodeId)> = self
-            .held
+            .leases
             .values()
-            .filter(|h| h.stage == Stage::Settling)
+            .filter(|h| h.stage == Stage::AwaitingVerdict)
             .map(|h| (h.lease.job, h.coordinator))
             .collect();
         unsettled.dedup();
         for (job, coordinator) in unsettled {
-            let listens = self
-                .exchanges
+            let is_polling = self
+                .pending_requests
                 .values()
-                .any(|e| matches!(e.purpose, Purpose::Ask { job: asked, .. } if asked == job));
-            let may = self.standing(job).is_some_and(|s| s.not_before <= now);
-            if !listens && may {
-                let purpose = Purpose::Ask { job, lanes: 0 };
-                let holds = Holds::default();
-                self.send(now, coordinator, purpose, Request::Ask { job, lanes: 0, holds });
+                .any(|e| matches!(e.purpose, RequestPurpose::RequestLease { job: asked, .. } if asked == job));
+            let is_allowed = self.offer_state(job).is_some_and(|s| s.not_before <= now);
+            if !is_polling && is_allowed {
+                let purpose = RequestPurpose::RequestLease { job, slots: 0 };
+                let cached = CachedInputs::default();
+                self.send(
+                    now,
+                    coordinator,
+                    purpose,
+                    Request::RequestLease { job, slots: 0, cached },
+                );
             }
         }
     }
 
-    /// Starts what waits for a slot: first what a dispute waits for, then lanes in the order in
-    /// which they came.
-    fn compute(&mut self) {
+    /// Starts computations in free slots: states for disputes first, then work units in order of
+    /// arrival.
+    fn start_computations(&mut self) {
         let mut free = usize::from(self.config.slots.max(1))
-            .saturating_sub(self.held.values().filter(|h| h.stage.computes()).count());
+            .saturating_sub(self.leases.values().filter(|h| h.stage.computes()).count());
         while free > 0 {
             let next = self
-                .held
+                .leases
                 .values()
                 .filter(|h| h.stage.waits_for_compute())
                 .min_by_key(|h| h.urgency());
             let Some(lease) = next.map(|h| h.lease) else { return };
-            let unit = self.number();
-            let Some(held) = self.held.get_mut(&lease) else { return };
-            let task = held.start(unit);
-            self.outbox.push(Output::Compute { unit, task });
+            let compute_id = self.allocate_id();
+            let Some(worker_lease) = self.leases.get_mut(&lease) else { return };
+            let task = worker_lease.start(compute_id);
+            self.outbox.push(Output::Compute { compute_id, task });
             free -= 1;
         }
     }
 
-    fn response(&mut self, now: TimeMs, exchange: Exchange, outcome: Result<Response, Failed>) {
-        let before = self.held.len();
+    fn on_response(
+        &mut self,
+        now: TimeMs,
+        request: PendingRequest,
+        outcome: Result<Response, RequestFailed>,
+    ) {
+        let before = self.leases.len();
         let answer = match outcome {
             Ok(response) => {
-                for notice in response.notices.into_vec() {
-                    self.notice(notice, &exchange);
+                for event in response.events.into_vec() {
+                    self.on_lease_event(event, &request);
                 }
                 Some(response.answer)
             }
-            Err(Failed) => None,
+            Err(RequestFailed) => None,
         };
-        let settled = self.held.len() < before;
-        match exchange.purpose {
-            Purpose::Ask { job, lanes } => {
+        let settled = self.leases.len() < before;
+        match request.purpose {
+            RequestPurpose::RequestLease { job, slots } => {
                 let not_before =
-                    if settled { now } else { exchange.since.saturating_add(ASK_INTERVAL_MS) };
-                self.asked(now, not_before, job, lanes, answer);
+                    if settled { now } else { request.since.saturating_add(REQUEST_INTERVAL_MS) };
+                self.on_lease_response(now, not_before, job, slots, answer);
             }
-            Purpose::Lease(lease) => self.handed_in(now, lease, answer),
+            RequestPurpose::Lease(lease) => self.on_submission_response(now, lease, answer),
         }
     }
 
-    fn asked(
+    fn on_lease_response(
         &mut self,
         now: TimeMs,
         not_before: TimeMs,
         job: JobId,
-        lanes: u8,
+        slots: u8,
         answer: Option<Answer>,
     ) {
-        let jitter = self.draw.number() % ASK_INTERVAL_MS;
-        // If the offer is gone, a lease of it would be computed for nobody.
-        let Some(standing) = self.standing(job) else { return };
+        let jitter = self.rng.next_u64() % REQUEST_INTERVAL_MS;
+        // Without the offer, no coordinator would accept the result.
+        let Some(offer_state) = self.offer_state(job) else { return };
         let pause = match answer {
             Some(Answer::Lease(lease)) => {
-                standing.failures = 0;
-                let coordinator = standing.offer.coordinator;
-                if lanes > 0 && self.take(now, job, coordinator, *lease) {
+                offer_state.failures = 0;
+                let coordinator = offer_state.offer.coordinator;
+                if slots > 0 && self.accept_lease(now, job, coordinator, *lease) {
                     return;
                 }
                 BACKOFF_MS.1
             }
             Some(Answer::Idle { retry_ms }) => {
-                standing.failures = 0;
+                offer_state.failures = 0;
                 u64::from(retry_ms).min(IDLE_MS_MAX).max(not_before.saturating_sub(now))
             }
             Some(Answer::Refused(Refusal::NotRunning)) => {
-                self.forget(job);
+                self.forget_job(job);
                 NOT_RUNNING_MS
             }
             Some(Answer::Refused(Refusal::UnknownJob)) => {
-                // Its coordinator hears of a new job from the same ledger, perhaps a moment later.
-                let pause = (ASK_INTERVAL_MS << standing.failures.min(10)).min(NOT_RUNNING_MS);
-                standing.failures =
-                    standing.failures.saturating_add(u32::from(standing.not_before <= now));
-                self.forget(job);
+                // The coordinator learns of a new job from the same ledger, perhaps a moment later.
+                let pause =
+                    (REQUEST_INTERVAL_MS << offer_state.failures.min(10)).min(NOT_RUNNING_MS);
+                offer_state.failures =
+                    offer_state.failures.saturating_add(u32::from(offer_state.not_before <= now));
+                self.forget_job(job);
                 pause
             }
             Some(Answer::Refused(Refusal::Banned)) => BANNED_MS,
             Some(_) | None => {
-                // Questions that fail together fail once.
-                standing.failures =
-                    standing.failures.saturating_add(u32::from(standing.not_before <= now));
-                (BACKOFF_MS.0 << standing.failures.min(10)).min(BACKOFF_MS.1) + jitter
+                // Requests that fail together count as one failure.
+                offer_state.failures =
+                    offer_state.failures.saturating_add(u32::from(offer_state.not_before <= now));
+                (BACKOFF_MS.0 << offer_state.failures.min(10)).min(BACKOFF_MS.1) + jitter
             }
         };
-        if let Some(standing) = self.standing(job) {
-            standing.not_before = now.saturating_add(pause);
+        if let Some(offer_state) = self.offer_state(job) {
+            offer_state.not_before = now.saturating_add(pause);
         }
     }
 
-    /// Accepts a lease, if it is what was asked for.
-    fn take(&mut self, now: TimeMs, job: JobId, coordinator: NodeId, lease: Lease) -> bool {
+    /// Accepts a lease if it matches the request.
+    fn accept_lease(&mut self, now: TimeMs, job: JobId, coordinator: NodeId, lease: Lease) -> bool {
         let Lease { id, assignment, deadline_ms } = lease;
-        let is_awaited = self.awaiting.iter().any(|a| a.lease == id);
-        if id.job != job || assignment.id().job != job || self.held.contains_key(&id) || is_awaited
+        let is_awaited = self.awaiting_inputs.iter().any(|a| a.lease == id);
+        if id.job != job
+            || assignment.id().job != job
+            || self.leases.contains_key(&id)
+            || is_awaited
         {
             return false;
         }
         let until = now.saturating_add(u64::from(deadline_ms));
         match assignment {
-            Assignment::Task(Task::State { .. } | Task::Lane(_)) => false,
-            Assignment::Task(task) => self.hold(id, coordinator, task, until),
-            Assignment::Lane(mut lane) => {
-                if self.materials.keep(&mut lane).is_err() {
+            Assignment::Task(Task::State { .. } | Task::LocalSteps(_)) => false,
+            Assignment::Task(task) => self.add_lease(id, coordinator, task, until),
+            Assignment::LocalSteps(mut assignment) => {
+                if self.input_cache.insert(&mut assignment).is_err() {
                     return false;
                 }
-                let taken = match self.materials.task(&lane) {
-                    Ok(task) => self.hold(id, coordinator, task, until),
-                    Err(Unusable::Missing) if self.awaiting.len() < AWAITING_MAX => {
+                let taken = match self.input_cache.task(&assignment) {
+                    Ok(task) => self.add_lease(id, coordinator, task, until),
+                    Err(CacheError::Missing) if self.awaiting_inputs.len() < AWAITING_MAX => {
                         let deadline = until;
                         let until = deadline.min(now.saturating_add(AWAIT_MS_MAX));
-                        self.awaiting.push(Awaiting {
+                        self.awaiting_inputs.push(AwaitingInputs {
                             lease: id,
                             coordinator,
-                            lane,
+                            assignment,
                             until,
                             deadline,
                         });
@@ -345,176 +360,204 @@ impl Worker {
                     }
                     Err(_) => false,
                 };
-                self.hold_awaited();
+                self.add_ready_leases();
                 taken
             }
         }
     }
 
-    fn hold(&mut self, id: LeaseId, coordinator: NodeId, task: Task, until: TimeMs) -> bool {
-        if self.held.len() >= HELD_MAX {
-            let oldest =
-                self.held.values().filter(|h| h.stage == Stage::Settling).min_by_key(|h| h.order);
+    fn add_lease(&mut self, id: LeaseId, coordinator: NodeId, task: Task, until: TimeMs) -> bool {
+        if self.leases.len() >= LEASES_MAX {
+            let oldest = self
+                .leases
+                .values()
+                .filter(|h| h.stage == Stage::AwaitingVerdict)
+                .min_by_key(|h| h.order);
             let Some(oldest) = oldest.map(|h| h.lease) else { return false };
-            self.held.remove(&oldest);
+            self.leases.remove(&oldest);
         }
-        let order = self.number();
-        let salt = self.draw.bytes();
-        self.held.insert(id, Held::new(id, coordinator, task, salt, order, until));
+        let order = self.allocate_id();
+        let salt = self.rng.next_bytes();
+        self.leases.insert(id, WorkerLease::new(id, coordinator, task, salt, order, until));
         true
     }
 
-    /// Takes up leases whose weights and rows have come.
-    fn hold_awaited(&mut self) {
-        for awaiting in core::mem::take(&mut self.awaiting) {
-            let is_held = match self.materials.task(&awaiting.lane) {
+    /// Adds leases whose inputs have arrived.
+    fn add_ready_leases(&mut self) {
+        for awaiting in core::mem::take(&mut self.awaiting_inputs) {
+            let is_added = match self.input_cache.task(&awaiting.assignment) {
                 Ok(task) => {
-                    self.hold(awaiting.lease, awaiting.coordinator, task, awaiting.deadline)
+                    self.add_lease(awaiting.lease, awaiting.coordinator, task, awaiting.deadline)
                 }
-                Err(Unusable::Missing) => {
-                    self.awaiting.push(awaiting);
+                Err(CacheError::Missing) => {
+                    self.awaiting_inputs.push(awaiting);
                     continue;
                 }
-                Err(Unusable::Malformed) => false,
+                Err(CacheError::Malformed) => false,
             };
-            if !is_held {
-                self.outbox.push(lost(&awaiting.lane));
+            if !is_added {
+                self.outbox.push(lost_event(&awaiting.assignment));
             }
         }
     }
 
-    /// An answer to a commitment, an opening or a state.
-    fn handed_in(&mut self, now: TimeMs, lease: LeaseId, answer: Option<Answer>) {
-        let Some(held) = self.held.get_mut(&lease) else { return };
-        match (held.stage, answer) {
-            (Stage::Committing, Some(Answer::OpenIt { product })) => {
-                (held.stage, held.tries, held.opens_product) = (Stage::Opening, 0, product);
-                self.hand_in(now, lease);
+    /// Handles an answer to a commitment, a reveal or a state.
+    fn on_submission_response(&mut self, now: TimeMs, lease: LeaseId, answer: Option<Answer>) {
+        let Some(lease_state) = self.leases.get_mut(&lease) else { return };
+        match (lease_state.stage, answer) {
+            (Stage::Committing, Some(Answer::RevealRequested { full_output })) => {
+                (lease_state.stage, lease_state.tries, lease_state.reveals_output) =
+                    (Stage::Revealing, 0, full_output);
+                self.submit(now, lease);
             }
-            (Stage::Opening, Some(Answer::OpenIt { product: true })) if !held.opens_product => {
-                (held.tries, held.opens_product) = (0, true);
-                self.hand_in(now, lease);
+            (Stage::Revealing, Some(Answer::RevealRequested { full_output: true }))
+                if !lease_state.reveals_output =>
+            {
+                (lease_state.tries, lease_state.reveals_output) = (0, true);
+                self.submit(now, lease);
             }
-            (Stage::Opening, Some(Answer::Received)) => {
-                held.stage = Stage::Settling;
-                held.until = now.saturating_add(SETTLE_MS_MAX);
+            (Stage::Revealing, Some(Answer::Received)) => {
+                lease_state.stage = Stage::AwaitingVerdict;
+                lease_state.until = now.saturating_add(VERDICT_WAIT_MS_MAX);
             }
-            (Stage::Committing | Stage::Opening, None) if held.tries < TRIES_MAX => {
-                held.retry_at = Some(now.saturating_add(BACKOFF_MS.0 << held.tries.min(6)));
+            (Stage::Committing | Stage::Revealing, None) if lease_state.tries < TRIES_MAX => {
+                lease_state.retry_at =
+                    Some(now.saturating_add(BACKOFF_MS.0 << lease_state.tries.min(6)));
             }
-            (Stage::Committing | Stage::Opening, _) => self.lose(lease),
+            (Stage::Committing | Stage::Revealing, _) => self.lose_lease(lease),
             _ => {}
         }
     }
 
-    /// Sends the commitment or its opening.
-    fn hand_in(&mut self, now: TimeMs, lease: LeaseId) {
+    /// Sends the commitment or the reveal.
+    fn submit(&mut self, now: TimeMs, lease: LeaseId) {
         let local = self.config.local;
-        let Some(held) = self.held.get_mut(&lease) else { return };
-        let Some(product) = &held.product else { return };
-        let Some(digest) = product.digest(&held.id()) else { return };
-        let request = match held.stage {
-            Stage::Committing => {
-                Request::Commit { lease, commitment: lane_commitment(&digest, &local, &held.salt) }
+        let Some(lease_state) = self.leases.get_mut(&lease) else { return };
+        let Some(output) = &lease_state.output else { return };
+        let Some(digest) = output.digest(&lease_state.id()) else { return };
+        let request = match lease_state.stage {
+            Stage::Committing => Request::Commit {
+                lease,
+                commitment: result_commitment(&digest, &local, &lease_state.salt),
+            },
+            Stage::Revealing if !lease_state.reveals_output => {
+                Request::RevealDigest { lease, salt: lease_state.salt, digest }
             }
-            Stage::Opening if !held.opens_product => {
-                Request::OpenDigest { lease, salt: held.salt, digest }
+            Stage::Revealing => {
+                Request::Reveal { lease, salt: lease_state.salt, output: output.clone() }
             }
-            Stage::Opening => Request::Open { lease, salt: held.salt, product: product.clone() },
             _ => return,
         };
-        held.tries += 1;
-        held.retry_at = None;
-        let to = held.coordinator;
-        self.send(now, to, Purpose::Lease(lease), request);
+        lease_state.tries += 1;
+        lease_state.retry_at = None;
+        let to = lease_state.coordinator;
+        self.send(now, to, RequestPurpose::Lease(lease), request);
     }
 
-    fn computed(&mut self, now: TimeMs, unit: u64, product: Result<Product, ComputeFailed>) {
-        let Some(held) = self.held.values_mut().find(|h| h.stage.unit() == Some(unit)) else {
+    fn on_computed(
+        &mut self,
+        now: TimeMs,
+        compute_id: u64,
+        output: Result<TaskOutput, ComputeFailed>,
+    ) {
+        let Some(lease_state) =
+            self.leases.values_mut().find(|h| h.stage.compute_id() == Some(compute_id))
+        else {
             return;
         };
-        let (lease, to) = (held.lease, held.coordinator);
-        match (held.stage, product) {
+        let (lease, to) = (lease_state.lease, lease_state.coordinator);
+        match (lease_state.stage, output) {
             (
                 Stage::Computing { .. },
-                Ok(product @ (Product::Lane(_) | Product::Unit(_) | Product::Answers(_))),
+                Ok(
+                    output @ (TaskOutput::LocalSteps(_)
+                    | TaskOutput::ExactStep(_)
+                    | TaskOutput::InferencePart(_)),
+                ),
             ) => {
-                held.stage = Stage::Committing;
-                held.product = Some(product);
-                self.hand_in(now, lease);
+                lease_state.stage = Stage::Committing;
+                lease_state.output = Some(output);
+                self.submit(now, lease);
             }
-            (Stage::Computing { .. }, _) => self.lose(lease),
-            (Stage::Showing { step, .. }, product) => {
-                held.stage = Stage::Settling;
-                let state = match product {
-                    Ok(Product::State(state)) => Some(state),
+            (Stage::Computing { .. }, _) => self.lose_lease(lease),
+            (Stage::ComputingState { step, .. }, output) => {
+                lease_state.stage = Stage::AwaitingVerdict;
+                let state = match output {
+                    Ok(TaskOutput::State(state)) => Some(state),
                     _ => None,
                 };
-                self.send(now, to, Purpose::Lease(lease), Request::State { lease, step, state });
+                self.send(
+                    now,
+                    to,
+                    RequestPurpose::Lease(lease),
+                    Request::State { lease, step, state },
+                );
             }
             _ => {}
         }
     }
 
-    /// News of an earlier lease. Only its own coordinator may bring it.
-    fn notice(&mut self, notice: Notice, exchange: &Exchange) {
-        let from_job = match exchange.purpose {
-            Purpose::Ask { job, .. } => job,
-            Purpose::Lease(lease) => lease.job,
+    /// Handles an event of an earlier lease. Only the lease's own coordinator may send it.
+    fn on_lease_event(&mut self, event: LeaseEvent, request: &PendingRequest) {
+        let from_job = match request.purpose {
+            RequestPurpose::RequestLease { job, .. } => job,
+            RequestPurpose::Lease(lease) => lease.job,
         };
-        let (Notice::Accepted { lease, .. }
-        | Notice::Rejected { lease, .. }
-        | Notice::Superseded { lease }
-        | Notice::NeedState { lease, .. }) = notice;
+        let (LeaseEvent::Accepted { lease, .. }
+        | LeaseEvent::Rejected { lease, .. }
+        | LeaseEvent::Superseded { lease }
+        | LeaseEvent::StateRequested { lease, .. }) = event;
         if lease.job != from_job {
             return;
         }
-        let Some(held) = self.held.get_mut(&lease) else { return };
-        let (job, round, lane) = (lease.job, held.id().round, held.id().lane);
-        match notice {
-            Notice::Accepted { macs, .. } => {
+        let Some(lease_state) = self.leases.get_mut(&lease) else { return };
+        let (job, round, unit) = (lease.job, lease_state.id().round, lease_state.id().unit);
+        match event {
+            LeaseEvent::Accepted { macs, .. } => {
                 self.totals.units += 1;
                 self.totals.macs = self.totals.macs.saturating_add(macs);
-                self.held.remove(&lease);
-                self.outbox.push(Output::Event(Event::Accepted { job, round, lane, macs }));
+                self.leases.remove(&lease);
+                self.outbox.push(Output::Event(Event::Accepted { job, round, unit, macs }));
             }
-            Notice::Rejected { reason, .. } => {
-                self.held.remove(&lease);
-                self.outbox.push(Output::Event(Event::Rejected { job, round, lane, reason }));
+            LeaseEvent::Rejected { reason, .. } => {
+                self.leases.remove(&lease);
+                self.outbox.push(Output::Event(Event::Rejected { job, round, unit, reason }));
             }
-            Notice::Superseded { .. } => self.lose(lease),
-            Notice::NeedState { step, .. } => {
-                if held.stage == Stage::Settling && matches!(held.task, Task::Lane(_)) {
-                    held.stage = Stage::Asked { step };
+            LeaseEvent::Superseded { .. } => self.lose_lease(lease),
+            LeaseEvent::StateRequested { step, .. } => {
+                if lease_state.stage == Stage::AwaitingVerdict
+                    && matches!(lease_state.task, Task::LocalSteps(_))
+                {
+                    lease_state.stage = Stage::StateRequested { step };
                 }
             }
         }
     }
 
-    /// A lane came to nothing. A running computation cannot be stopped: its slot is free when it
+    /// Reports a lost lease. A running computation cannot be stopped: its slot is free when it
     /// ends.
-    fn lose(&mut self, lease: LeaseId) {
-        let Some(held) = self.held.get_mut(&lease) else { return };
-        let (job, round, lane) = (lease.job, held.id().round, held.id().lane);
-        match held.stage.unit() {
-            Some(unit) => held.stage = Stage::Abandoned { unit },
+    fn lose_lease(&mut self, lease: LeaseId) {
+        let Some(lease_state) = self.leases.get_mut(&lease) else { return };
+        let (job, round, unit) = (lease.job, lease_state.id().round, lease_state.id().unit);
+        match lease_state.stage.compute_id() {
+            Some(compute_id) => lease_state.stage = Stage::Abandoned { compute_id },
             None => {
-                self.held.remove(&lease);
+                self.leases.remove(&lease);
             }
         }
-        self.outbox.push(Output::Event(Event::Lost { job, round, lane }));
+        self.outbox.push(Output::Event(Event::Lost { job, round, unit }));
     }
 
-    /// The job is over: nothing of it will be settled any more.
-    fn forget(&mut self, job: JobId) {
-        self.materials.forget(&job);
-        self.awaiting.retain(|awaiting| awaiting.lease.job != job);
-        let leases: Vec<LeaseId> = self.held.keys().filter(|l| l.job == job).copied().collect();
+    /// Drops the leases of a job that is over.
+    fn forget_job(&mut self, job: JobId) {
+        self.input_cache.forget(&job);
+        self.awaiting_inputs.retain(|awaiting| awaiting.lease.job != job);
+        let leases: Vec<LeaseId> = self.leases.keys().filter(|l| l.job == job).copied().collect();
         for lease in leases {
-            match self.held.get(&lease).map(|h| h.stage) {
-                Some(Stage::Settling) => drop(self.held.remove(&lease)),
+            match self.leases.get(&lease).map(|h| h.stage) {
+                Some(Stage::AwaitingVerdict) => drop(self.leases.remove(&lease)),
                 Some(Stage::Abandoned { .. }) | None => {}
-                Some(_) => self.lose(lease),
+                Some(_) => self.lose_lease(lease),
             }
         }
     }
@@ -522,54 +565,57 @@ impl Worker {
     fn expire(&mut self, now: TimeMs) {
         let timeout_ms = self.config.request_timeout_ms;
         let late: Vec<u64> = self
-            .exchanges
+            .pending_requests
             .iter()
             .filter(|(_, e)| e.since.saturating_add(timeout_ms) <= now)
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            if let Some(exchange) = self.exchanges.remove(&id) {
-                self.response(now, exchange, Err(Failed));
+            if let Some(request) = self.pending_requests.remove(&id) {
+                self.on_response(now, request, Err(RequestFailed));
             }
         }
         let due: Vec<LeaseId> = self
-            .held
+            .leases
             .values()
             .filter(|h| h.retry_at.is_some_and(|t| t <= now))
             .map(|h| h.lease)
             .collect();
         for lease in due {
-            self.hand_in(now, lease);
+            self.submit(now, lease);
         }
-        self.held.retain(|_, h| h.stage != Stage::Settling || h.until > now);
-        let in_vain: Vec<Awaiting> = self.awaiting.extract_if(.., |a| a.until <= now).collect();
-        for Awaiting { lane, .. } in in_vain {
-            self.outbox.push(lost(&lane));
+        self.leases.retain(|_, h| h.stage != Stage::AwaitingVerdict || h.until > now);
+        let expired: Vec<AwaitingInputs> =
+            self.awaiting_inputs.extract_if(.., |a| a.until <= now).collect();
+        for AwaitingInputs { assignment, .. } in expired {
+            self.outbox.push(lost_event(&assignment));
         }
         let over: Vec<LeaseId> = self
-            .held
+            .leases
             .values()
             .filter(|h| h.stage == Stage::Queued && (h.until <= now || self.config.slots == 0))
             .map(|h| h.lease)
             .collect();
         for lease in over {
-            self.lose(lease);
+            self.lose_lease(lease);
         }
     }
 
     fn schedule(&mut self, now: TimeMs) {
-        let timeouts =
-            self.exchanges.values().map(|e| e.since.saturating_add(self.config.request_timeout_ms));
+        let timeouts = self
+            .pending_requests
+            .values()
+            .map(|e| e.since.saturating_add(self.config.request_timeout_ms));
         let pauses = self.offers.iter().map(|s| s.not_before);
-        let ends = self.held.values().flat_map(|h| [Some(h.until), h.retry_at]).flatten();
-        let waits = self.awaiting.iter().map(|a| a.until);
+        let ends = self.leases.values().flat_map(|h| [Some(h.until), h.retry_at]).flatten();
+        let waits = self.awaiting_inputs.iter().map(|a| a.until);
         self.wake = timeouts.chain(pauses).chain(ends).chain(waits).filter(|t| *t > now).min();
     }
 }
 
-fn lost(lane: &LaneAssignment) -> Output {
-    let (job, round, lane) = (lane.id.job, lane.id.round, lane.id.lane);
-    Output::Event(Event::Lost { job, round, lane })
+fn lost_event(assignment: &LocalStepsAssignment) -> Output {
+    let (job, round, unit) = (assignment.id.job, assignment.id.round, assignment.id.unit);
+    Output::Event(Event::Lost { job, round, unit })
 }
 
 impl Machine for Worker {
@@ -579,23 +625,23 @@ impl Machine for Worker {
 
     fn handle(&mut self, now: TimeMs, input: Input) -> Result<(), Self::Error> {
         match input {
-            Input::Jobs(offers) => self.offers(offers),
+            Input::Jobs(offers) => self.on_offers(offers),
             Input::Slots(slots) => self.config.slots = slots,
             Input::Response { id, outcome } => {
-                // One that comes after its time-out is as good as none.
-                if let Some(exchange) = self.exchanges.remove(&id) {
-                    self.response(now, exchange, outcome);
+                // A response after the timeout is ignored.
+                if let Some(request) = self.pending_requests.remove(&id) {
+                    self.on_response(now, request, outcome);
                 }
             }
-            Input::Computed { unit, product } => {
-                self.held.retain(|_, h| h.stage != Stage::Abandoned { unit });
-                self.computed(now, unit, product);
+            Input::Computed { compute_id, output } => {
+                self.leases.retain(|_, h| h.stage != Stage::Abandoned { compute_id });
+                self.on_computed(now, compute_id, output);
             }
             Input::Tick => {}
         }
         self.expire(now);
-        self.compute();
-        self.ask(now);
+        self.start_computations();
+        self.request_leases(now);
         self.schedule(now);
         Ok(())
     }
@@ -615,26 +661,30 @@ mod tests {
     use crate::{
         compute::{
             dataset::Samples,
-            lane::LaneId,
+            local_steps::WorkUnitId,
             params::{Architecture, JobParams, Mode, Rounding},
             state::Weights,
         },
         types::Digest,
-        wire::work::{SentRows, SentWeights},
+        wire::work::{LeaseRows, LeaseWeights},
     };
     use alloc::vec;
 
     const JOB: JobId = Digest([1; 32]);
 
-    fn lease(number: u64, deadline_ms: u32, weights: impl FnOnce(Weights) -> SentWeights) -> Lease {
+    fn lease(
+        number: u64,
+        deadline_ms: u32,
+        weights: impl FnOnce(Weights) -> LeaseWeights,
+    ) -> Lease {
         let params = JobParams {
             architecture: Architecture {
                 dims: vec![2, 2].try_into().unwrap(),
                 input_exponent: 6,
                 hidden_exponent: 5,
             },
-            unit_rows: 8,
-            mode: Mode::Local { lanes: 2, steps: 1 },
+            rows_per_step: 8,
+            mode: Mode::Local { units: 2, steps: 1 },
             learning_rate: 6554,
             momentum: 230,
             rounds: 1,
@@ -642,22 +692,37 @@ mod tests {
             rounding: Rounding::Stochastic,
         };
         let initial = Weights::initial(&params.clone().validate().unwrap());
-        let id = LaneId { job: JOB, round: 0, lane: number as u32 };
-        let rows = SentRows::Lane(Samples::new(2, vec![0; 16], vec![0; 8]).unwrap());
+        let id = WorkUnitId { job: JOB, round: 0, unit: number as u32 };
+        let rows = LeaseRows::Unit(Samples::new(2, vec![0; 16], vec![0; 8]).unwrap());
         let weights_hash = initial.hash();
-        let lane = LaneAssignment { params, id, weights_hash, weights: weights(initial), rows };
-        Lease { id: LeaseId { job: JOB, number }, assignment: Assignment::Lane(lane), deadline_ms }
+        let assignment =
+            LocalStepsAssignment { params, id, weights_hash, weights: weights(initial), rows };
+        Lease {
+            id: LeaseId { job: JOB, number },
+            assignment: Assignment::LocalSteps(assignment),
+            deadline_ms,
+        }
     }
 
     #[test]
     fn a_lane_that_waited_for_its_weights_is_of_use_until_its_deadline() {
         let coordinator = NodeId([2; 32]);
         let mut worker = Worker::new(Config { slots: 1, ..Config::new(NodeId([3; 32]), [4; 32]) });
-        assert!(worker.take(0, JOB, coordinator, lease(0, 60_000, |_| SentWeights::Held)));
-        assert_eq!((worker.awaiting.len(), worker.held.len()), (1, 0));
-        assert!(worker.take(1_000, JOB, coordinator, lease(1, 60_000, SentWeights::Here)));
-        assert_eq!((worker.awaiting.len(), worker.held.len()), (0, 2));
-        let until: Vec<TimeMs> = worker.held.values().map(|held| held.until).collect();
+        assert!(worker.accept_lease(
+            0,
+            JOB,
+            coordinator,
+            lease(0, 60_000, |_| LeaseWeights::Cached)
+        ));
+        assert_eq!((worker.awaiting_inputs.len(), worker.leases.len()), (1, 0));
+        assert!(worker.accept_lease(
+            1_000,
+            JOB,
+            coordinator,
+            lease(1, 60_000, LeaseWeights::Inline)
+        ));
+        assert_eq!((worker.awaiting_inputs.len(), worker.leases.len()), (0, 2));
+        let until: Vec<TimeMs> = worker.leases.values().map(|lease| lease.until).collect();
         assert_eq!(until, [60_000, 61_000]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a worker wants done.
+//! The outputs of a worker.
 
 use crate::{
     ledger::job::JobId,
@@ -6,72 +6,72 @@ use crate::{
     wire::work::{Reason, Request, Task},
 };
 
-/// What a worker wants done, in order.
+/// An action for the host, in order, or an event.
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum Output {
-    /// Send this and say [`Input::Response`](super::Input::Response).
+    /// Send this request, then answer with [`Input::Response`](super::Input::Response).
     Request {
-        /// Names it.
+        /// The number of the request.
         id: u64,
-        /// To whom; this host, if it coordinates the job itself.
+        /// The recipient: the coordinator of the job, which may be this host.
         to: NodeId,
-        /// What.
+        /// The request.
         request: Request,
     },
-    /// Compute this, away from anything that must not wait, and say
+    /// Compute this task without blocking the host, then answer with
     /// [`Input::Computed`](super::Input::Computed).
     Compute {
-        /// Names it.
-        unit: u64,
-        /// What.
+        /// The number of the computation.
+        compute_id: u64,
+        /// The task.
         task: Task,
     },
-    /// Worth showing.
+    /// An event for display.
     Event(Event),
 }
 
-/// Worth showing.
+/// An event for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A lane was accepted and credited.
+    /// A work unit was accepted and credited.
     Accepted {
-        /// Of which job.
+        /// The job.
         job: JobId,
-        /// Of which round.
+        /// The round.
         round: u32,
-        /// Which lane.
-        lane: u32,
+        /// The work unit.
+        unit: u32,
         /// Multiply-accumulates.
         macs: u64,
     },
-    /// A result was rejected: on an honest host a fault of memory or processor, or a dishonest
-    /// coordinator.
+    /// A result was rejected. If this host is honest, its memory or processor is faulty, or the
+    /// coordinator is dishonest.
     Rejected {
-        /// Of which job.
+        /// The job.
         job: JobId,
-        /// Of which round.
+        /// The round.
         round: u32,
-        /// Which lane.
-        lane: u32,
-        /// Why.
+        /// The work unit.
+        unit: u32,
+        /// Why the result was rejected.
         reason: Reason,
     },
-    /// A lane came to nothing: too late, or the coordinator is away.
+    /// A work unit was lost: it was late, or the coordinator is gone.
     Lost {
-        /// Of which job.
+        /// The job.
         job: JobId,
-        /// Of which round.
+        /// The round.
         round: u32,
-        /// Which lane.
-        lane: u32,
+        /// The work unit.
+        unit: u32,
     },
 }
 
-/// What was accepted since the start.
+/// The accepted work since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Lanes, computed or checked.
+    /// Work units, computed or checked.
     pub units: u64,
     /// Multiply-accumulates.
     pub macs: u64,

@@ -1,7 +1,7 @@
-//! Matrix products on one core, beside a known library.
+//! Measures matrix products on one core, beside a known library.
 
 use super::round;
-use crate::cli::{Json, say};
+use crate::cli::{Json, print};
 use clap::Args;
 use serde_json::json;
 use std::{
@@ -31,12 +31,12 @@ impl Compute {
             let gmacs = measure(size, time, || {
                 black_box(bench.once());
             });
-            say(json, &json!({"kernel": kernel.name(), "n": n, "gmacs": round(gmacs)}), || {
+            print(json, &json!({"kernel": kernel.name(), "n": n, "gmacs": round(gmacs)}), || {
                 line(kernel.name(), gmacs)
             });
         }
         let mut bench = kernel::Bench::new(size);
-        // In turns, so that a change of the machine's clock touches both.
+        // The two alternate, so that a change of the clock frequency affects both.
         let (mut gmacs, mut peer_gmacs) = (0f64, 0f64);
         let mut peer = Peer::new(size);
         for _ in 0..3 {
@@ -49,13 +49,13 @@ impl Compute {
             "kernel": bench.kernel(), "n": n, "gmacs": round(gmacs), "peer": "matrixmultiply f32",
             "peer_gmacs": round(peer_gmacs), "ratio": round(gmacs / peer_gmacs),
         });
-        say(json, &object, || {
+        print(json, &object, || {
             format!("{}\n{}", line(bench.kernel(), gmacs), line("matrixmultiply f32", peer_gmacs))
         });
     }
 }
 
-/// Billions of multiply-accumulates a second, by the fastest of the runs that fit into the time.
+/// Billions of multiply-accumulates a second, from the fastest run within the time.
 fn measure(n: usize, time: Duration, mut product: impl FnMut()) -> f64 {
     product();
     let began = Instant::now();
@@ -68,7 +68,7 @@ fn measure(n: usize, time: Duration, mut product: impl FnMut()) -> f64 {
     (n as f64).powi(3) / best.as_secs_f64() / 1e9
 }
 
-/// The same product in f32 by a library that many use.
+/// The same product in f32 by a widely used library.
 struct Peer {
     n: usize,
     a: Vec<f32>,

@@ -1,25 +1,30 @@
 //! `tequio bench consensus`: a committee of real nodes in this process, over real sockets on
 //! loopback and with real syncs to the disk, under a load of signed transactions.
 //!
-//! The floor is what the signatures alone would cost a decision on these cores, measured in the
-//! same run: each of n nodes signs twice, and twice decodes and checks the sum of a quorum. CPU
-//! time is that of the whole process. The load is signed before the clock starts, because those who
-//! bring transactions are not among the nodes, and comes in beats of 5 ms, which are checked
-//! together as a node does where many clients come at once. Every node checks the signature of
-//! every transaction: `verify_us` is what one costs in a batch, measured in the same run too, and
-//! `verify_cores` how many cores that alone takes at the given rate, of the `cores` that there are;
-//! `verify_known_us` is the same for senders that are known, as those of the load are after a
-//! second. Bytes are those of the loopback interface: run nothing else on it.
+//! The floor is the cost of the signatures of a decision on these cores, measured in the same run.
+//! Each of n nodes signs twice, and twice decodes and verifies the aggregate of a quorum. CPU time
+//! is that of the whole process.
 //!
-//! With `--virtual` the simulator takes over, which is a program of its own: its core answers for
-//! signatures by their secrets, and that must be in no program that people run. So it is started as
-//! a process, and prints the same fields.
+//! The load is signed before the clock starts, because clients do not run on the nodes. It arrives
+//! every 5 ms, and a node verifies each arrival as a batch, as it does with many concurrent
+//! clients. Every node verifies the signature of every transaction. These fields, measured in the
+//! same run, describe that cost:
+//!
+//! - `verify_us`: time of one signature in a batch.
+//! - `verify_known_us`: the same for known senders; those of the load are known after a second.
+//! - `verify_cores`: cores that verification alone takes at the given rate, out of `cores`.
+//!
+//! Bytes are those of the loopback interface: run nothing else on it.
+//!
+//! `--virtual` starts the simulator as a process, which prints the same fields. The simulator is a
+//! separate program because its core verifies signatures with the signers' secret keys. No program
+//! for operators may contain such code.
 
 use crate::{
-    cli::{Json, say},
-    config::{Config, Pipelining, Votes},
+    cli::{Json, print},
+    config::{Config, Pipelining, VoteRoutingConfig},
     keys::Keys,
-    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, admission, machine::now_ms},
+    node::{CHECKPOINT_FILE, GENESIS_FILE, Node, machine::now_ms, signature_batcher},
 };
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
@@ -37,14 +42,14 @@ use std::{
 };
 use tequio_core::{
     codec::BoundedVec,
-    consensus::{Pipeline, VotesTo},
-    crypto::{KnownKeys, NodeKey, bls},
+    consensus::{Pipeline, VoteRouting},
+    crypto::{KeyCache, NodeKey, bls},
     knowledge::{Cid, CidCodec},
     ledger::{
-        Action, CheckedSet, Checkpoint, Genesis, Params, SignedTransaction, Transaction,
-        TransactionId,
-        genesis::{GenesisFile, Start},
-        transaction::{Claims, RefName},
+        Action, Checkpoint, Genesis, Params, SignedTransaction, Transaction, TransactionId,
+        VerifiedSignatureCache,
+        genesis::{GenesisFile, GenesisState},
+        transaction::{RefName, TransactionBatch},
     },
     types::{ChainId, Height},
 };
@@ -52,23 +57,23 @@ use tequio_host::files;
 use tokio::task::JoinSet;
 
 const START_WAIT: Duration = Duration::from_secs(120);
-/// Accounts that send transactions; each may have 64 waiting.
+/// Accounts that send transactions; each may have 64 pending ones.
 const CLIENTS: usize = 512;
 const BOND: u64 = 1000;
-/// How often the load sends what is due: as often as a node to which many clients come at once
-/// checks what they bring.
-const BEAT: Duration = admission::ROUND;
+/// How often the load sends due transactions: the batch interval of a node with many clients.
+const SEND_INTERVAL: Duration = signature_batcher::BATCH_INTERVAL;
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
-const LIFE: Height = 4000;
-/// What of the load is signed beforehand; the rest when it is sent.
-const AHEAD_S: u64 = 65;
-/// Whether a network becomes slower as it goes on shows in parts of its time.
-const PART_S: u64 = 10;
+const VALIDITY_BLOCKS: Height = 4000;
+/// Seconds of the load that are signed beforehand; the rest is signed when it is sent.
+const PRESIGNED_S: u64 = 65;
+/// Length of a part of the measurement. A comparison of the parts shows whether a network becomes
+/// slower.
+const WINDOW_S: u64 = 10;
 /// The simulator's program and manifest.
 const SIMULATOR: &str = "tequio-simulate";
 const SIMULATOR_MANIFEST: &str = "tests/simulation/Cargo.toml";
-/// Runs in virtual time.
+/// Number of runs in virtual time.
 const VIRTUAL_SEEDS: &str = "5";
 
 /// Consensus of real nodes over loopback
@@ -83,23 +88,23 @@ pub struct Consensus {
     /// Transactions a second; 0 measures empty blocks
     #[arg(long, value_name = "R", default_value_t = 500)]
     rate: u64,
-    /// Longest time between blocks, milliseconds: how often empty ones come
+    /// Longest time between blocks, milliseconds: the interval of empty blocks
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(20..=60_000))]
     interval_ms: u64,
-    /// To whom votes go
+    /// Recipients of votes
     #[arg(long, value_enum, default_value = "all")]
-    profile: Votes,
+    profile: VoteRoutingConfig,
     /// Whether nodes open the next height while one is being decided
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto")]
     pipeline: Pipelining,
-    /// In virtual time, between regions, with the time that signatures take charged to a core for
-    /// each node
+    /// Run in virtual time, between regions; the time of signatures is charged to one core for each
+    /// node
     #[arg(long = "virtual", conflicts_with_all = ["seconds", "rate", "interval_ms", "dir"])]
     is_virtual: bool,
-    /// Where the nodes stand in virtual time
+    /// Locations of the nodes in virtual time
     #[arg(long, value_parser = ["site", "us2", "aws10"], default_value = "aws10", requires = "is_virtual")]
     regions: String,
-    /// Where the nodes keep their stores: the disk to measure (default: a temporary folder)
+    /// Directory of the nodes' stores: its disk is measured (default: a temporary directory)
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
@@ -107,7 +112,7 @@ pub struct Consensus {
 }
 
 impl Consensus {
-    /// Measures.
+    /// Runs the measurement.
     pub fn execute(self) -> anyhow::Result<()> {
         if self.is_virtual {
             return self.simulate();
@@ -121,12 +126,12 @@ impl Consensus {
         runtime.shutdown_background();
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
         let object = measured?;
-        say(self.json, &object, || format!("{object:#}"));
+        print(self.json, &object, || format!("{object:#}"));
         Ok(())
     }
 
-    /// By the simulator: the one that the workspace around this program builds, or the one beside
-    /// this program.
+    /// Runs the simulator: the one that the surrounding workspace builds, or the one beside this
+    /// program.
     fn simulate(&self) -> anyhow::Result<()> {
         let program = std::env::current_exe()?;
         let beside = program.with_file_name(SIMULATOR);
@@ -144,7 +149,7 @@ impl Consensus {
                 self.nodes
             ),
         };
-        let votes_to = VotesTo::from(self.profile).name();
+        let votes_to = VoteRouting::from(self.profile).name();
         command.args([
             "--regions",
             &self.regions,
@@ -164,12 +169,12 @@ impl Consensus {
         let members =
             (0..self.nodes).map(|_| Keys::generate()).collect::<anyhow::Result<Vec<_>>>()?;
         let clients: Vec<NodeKey> = (0..CLIENTS as u64).map(client_key).collect();
-        let start = self.found(dir, &members, &clients)?;
-        let floor = Floor::measure(&start, &members);
+        let start = self.create_network(dir, &members, &clients)?;
+        let floor = SignatureFloor::measure(&start, &members);
         let (verify_us, verify_known_us) =
             (verify_us(&start, &clients, false)?, verify_us(&start, &clients, true)?);
         let signed =
-            sign_ahead(start.header.chain, &clients, self.rate * (self.seconds + 5).min(AHEAD_S))?;
+            presign(start.header.chain, &clients, self.rate * (self.seconds + 5).min(PRESIGNED_S))?;
         let nodes = launch(dir, members, self.profile, self.pipeline).await?;
         let load = Arc::new(Load::default());
         let mut watchers = JoinSet::new();
@@ -186,8 +191,10 @@ impl Consensus {
         load.clear();
         let counted = || {
             let metrics = || nodes.iter().map(|node| &node.context.metrics);
-            let (fallbacks, ahead) =
-                (metrics().map(|m| m.fallbacks.get()), metrics().map(|m| m.ahead.get()));
+            let (fallbacks, ahead) = (
+                metrics().map(|m| m.collector_fallbacks.get()),
+                metrics().map(|m| m.pipelined_votes.get()),
+            );
             (fallbacks.sum::<u64>(), ahead.sum::<u64>())
         };
         let before = counted();
@@ -200,7 +207,7 @@ impl Consensus {
                 (began + Duration::from_secs(second)).saturating_duration_since(Instant::now()),
             )
             .await;
-            if second.is_multiple_of(PART_S) {
+            if second.is_multiple_of(WINDOW_S) {
                 parts.push((load.applied.load(Ordering::Relaxed), cpu_seconds()?));
             }
         }
@@ -221,11 +228,11 @@ impl Consensus {
         let since = [(0, cpu_began_s)].into_iter().chain(parts.iter().copied()).zip(&parts);
         let (part_tps, part_cores): (Vec<_>, Vec<_>) = since
             .map(|((applied, cpu_s), (applied_then, cpu_then_s))| {
-                ((applied_then - applied) / PART_S, round((cpu_then_s - cpu_s) / PART_S as f64))
+                ((applied_then - applied) / WINDOW_S, round((cpu_then_s - cpu_s) / WINDOW_S as f64))
             })
             .unzip();
         Ok(json!({
-            "nodes": self.nodes, "profile": VotesTo::from(self.profile).name(), "rate": self.rate,
+            "nodes": self.nodes, "profile": VoteRouting::from(self.profile).name(), "rate": self.rate,
             "seconds": elapsed_s.round(), "fallbacks": fallbacks, "pipeline": Pipeline::from(self.pipeline).name(), "ahead": ahead,
             "decisions": decisions, "decisions_per_s": round(decisions / elapsed_s),
             "p50_ms": percentile(&final_ms, 50), "p95_ms": percentile(&final_ms, 95), "p99_ms": percentile(&final_ms, 99),
@@ -240,7 +247,12 @@ impl Consensus {
     }
 
     /// Genesis with the members' seats and the clients' accounts.
-    fn found(&self, dir: &Path, members: &[Keys], clients: &[NodeKey]) -> anyhow::Result<Start> {
+    fn create_network(
+        &self,
+        dir: &Path,
+        members: &[Keys],
+        clients: &[NodeKey],
+    ) -> anyhow::Result<GenesisState> {
         let params = Params {
             block_interval_ms_max: self.interval_ms,
             block_interval_ms_min: 20,
@@ -251,7 +263,7 @@ impl Consensus {
             admission_bits: 14,
             mint_max: 10_000_000,
             trust_period_ms: 24 * 60 * 60 * 1000,
-            term_blocks: 64,
+            leader_term_blocks: 64,
             epoch_blocks: 64,
             bond_min: 1,
             reputation_min: 0,
@@ -270,7 +282,7 @@ impl Consensus {
         let possessions =
             members.iter().map(|keys| keys.voting.prove_possession(&chain, &keys.id())).collect();
         let file = GenesisFile::new(genesis, possessions)?;
-        let start = file.start()?;
+        let start = file.build_state()?;
         let committee = start.committee.record().clone();
         let checkpoint =
             Checkpoint::new(start.header.clone(), None, committee, start.params.trust_period_ms)
@@ -281,11 +293,12 @@ impl Consensus {
     }
 }
 
-/// Starts all nodes, each connected to those before it, and waits until they are at work together.
+/// Starts all nodes, each connected to its predecessors, and waits until all nodes are connected
+/// and make blocks.
 async fn launch(
     dir: &Path,
     members: Vec<Keys>,
-    votes_to: Votes,
+    votes_to: VoteRoutingConfig,
     pipeline: Pipelining,
 ) -> anyhow::Result<Vec<Node>> {
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
@@ -311,7 +324,7 @@ async fn launch(
     Ok(nodes)
 }
 
-/// What the load and the watchers share.
+/// State that the load and the watchers share.
 #[derive(Debug, Default)]
 struct Load {
     stop: AtomicBool,
@@ -339,8 +352,9 @@ impl Load {
     }
 }
 
-/// Notes when each block is final on a node; one of them also notes when each transaction is.
-async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, counts: bool) {
+/// Records the latency of each block on a node. With `counts`, also records the latency of each
+/// transaction.
+async fn watch(context: Arc<crate::node::context::NodeContext>, load: Arc<Load>, counts: bool) {
     let mut tips = context.watch_tip();
     let mut seen = context.tip().height();
     while tips.changed().await.is_ok() {
@@ -368,11 +382,11 @@ async fn watch(context: Arc<crate::node::context::Context>, load: Arc<Load>, cou
     }
 }
 
-/// Sends at a rate, each client to one node, each with its own ref. What comes to a node in one
-/// beat is admitted together, in the rounds of `admission.rs`; what HTTP and threads for requests
-/// cost is not in it.
+/// Sends at a rate: each client to one node, each with its own ref. A node gets the transactions of
+/// one interval as a batch, as in `signature_batcher.rs`. The cost of HTTP and of request threads
+/// is not included.
 fn send(
-    contexts: &[Arc<crate::node::context::Context>],
+    contexts: &[Arc<crate::node::context::NodeContext>],
     clients: &[NodeKey],
     mut signed: Vec<VecDeque<SignedTransaction>>,
     rate: u64,
@@ -381,20 +395,20 @@ fn send(
     let waiting = || load.waiting.lock().unwrap_or_else(PoisonError::into_inner);
     let mut nonces = vec![0u64; clients.len()];
     let (began, mut sent) = (Instant::now(), 0u64);
-    let mut turn = 0;
+    let mut index = 0;
     while !load.stop.load(Ordering::Relaxed) {
         let due = ((began.elapsed().as_secs_f64() * rate as f64) as u64).saturating_sub(sent);
         let mut beat = vec![Vec::new(); contexts.len()];
-        // Each client at most once.
+        // At most one transaction of each client.
         for _ in 0..due.min(clients.len() as u64) {
             sent += 1;
-            turn = (turn + 1) % clients.len();
+            index = (index + 1) % clients.len();
             let (Some(key), Some(nonce), Some(ready)) =
-                (clients.get(turn), nonces.get(turn), signed.get_mut(turn))
+                (clients.get(index), nonces.get(index), signed.get_mut(index))
             else {
                 return;
             };
-            let at = turn % contexts.len().max(1);
+            let at = index % contexts.len().max(1);
             let (Some(context), Some(of_node)) = (contexts.get(at), beat.get_mut(at)) else {
                 return;
             };
@@ -406,12 +420,11 @@ fn send(
                 return;
             };
             waiting().insert(transaction.id(), Instant::now());
-            of_node.push((turn, transaction));
+            of_node.push((index, transaction));
         }
         for (context, brought) in contexts.iter().zip(beat) {
-            let verdicts = context.accept_together(
-                brought.iter().map(|(_, transaction)| transaction.clone()).collect(),
-            );
+            let verdicts = context
+                .accept_batch(brought.iter().map(|(_, transaction)| transaction.clone()).collect());
             for ((client, transaction), verdict) in brought.into_iter().zip(verdicts) {
                 let (Some(nonce), Some(ready)) = (nonces.get_mut(client), signed.get_mut(client))
                 else {
@@ -427,13 +440,13 @@ fn send(
             }
         }
         if due <= clients.len() as u64 {
-            std::thread::sleep(BEAT);
+            std::thread::sleep(SEND_INTERVAL);
         }
     }
 }
 
-/// So many transactions, each client's in the order of its nonces, by all cores.
-fn sign_ahead(
+/// Signs `count` transactions on all cores, those of each client in the order of its nonces.
+fn presign(
     chain: ChainId,
     clients: &[NodeKey],
     count: u64,
@@ -442,7 +455,9 @@ fn sign_ahead(
     let sign = |clients: &[NodeKey]| -> Vec<VecDeque<SignedTransaction>> {
         clients
             .iter()
-            .map(|key| (0..each).filter_map(|nonce| update(chain, key, nonce, LIFE)).collect())
+            .map(|key| {
+                (0..each).filter_map(|nonce| update(chain, key, nonce, VALIDITY_BLOCKS)).collect()
+            })
             .collect()
     };
     std::thread::scope(|scope| {
@@ -456,11 +471,11 @@ fn sign_ahead(
 }
 
 fn transaction(
-    context: &crate::node::context::Context,
+    context: &crate::node::context::NodeContext,
     key: &NodeKey,
     nonce: u64,
 ) -> Option<SignedTransaction> {
-    update(context.chain, key, nonce, context.tip().height() + LIFE)
+    update(context.chain, key, nonce, context.tip().height() + VALIDITY_BLOCKS)
 }
 
 fn update(chain: ChainId, key: &NodeKey, nonce: u64, expires: Height) -> Option<SignedTransaction> {
@@ -470,7 +485,7 @@ fn update(chain: ChainId, key: &NodeKey, nonce: u64, expires: Height) -> Option<
     Some(Transaction { chain, sender: key.id(), nonce, expires, action }.sign(key))
 }
 
-/// Not secret: the accounts hold nothing, and the chain goes with the bench.
+/// A client's key. It is not secret: the accounts hold nothing, and the chain ends with the bench.
 fn client_key(number: u64) -> NodeKey {
     let mut secret = [0xb3; 32];
     if let Some(head) = secret.first_chunk_mut::<8>() {
@@ -479,13 +494,13 @@ fn client_key(number: u64) -> NodeKey {
     NodeKey::from_bytes(&secret)
 }
 
-/// What the signatures of one decision cost on these cores.
-struct Floor {
+/// Cost of the signatures of one decision on these cores.
+struct SignatureFloor {
     ms: f64,
 }
 
-impl Floor {
-    fn measure(start: &Start, members: &[Keys]) -> Self {
+impl SignatureFloor {
+    fn measure(start: &GenesisState, members: &[Keys]) -> Self {
         const TIMES: u32 = 20;
         let quorum = start.committee.quorum().div_ceil(BOND) as usize;
         let message =
@@ -517,32 +532,40 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What the signature of a transaction costs in a batch of as many as blocks have under load, in
-/// microseconds, where the senders' keys are known and where they are not.
-fn verify_us(start: &Start, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
+/// Time of one transaction signature, microseconds, in a batch as large as a block under load.
+/// `is_known` says whether the senders' keys are cached.
+fn verify_us(start: &GenesisState, clients: &[NodeKey], is_known: bool) -> anyhow::Result<f64> {
     const TIMES: u32 = 5;
     let chain = start.header.chain;
     let signed: Vec<_> =
-        clients.iter().take(256).filter_map(|key| update(chain, key, 0, LIFE)).collect();
-    let mut known = KnownKeys::default();
+        clients.iter().take(256).filter_map(|key| update(chain, key, 0, VALIDITY_BLOCKS)).collect();
+    let mut known = KeyCache::default();
     if is_known {
-        Claims::new(signed.clone(), &chain, &CheckedSet::default(), &mut known)?;
+        TransactionBatch::new(
+            signed.clone(),
+            &chain,
+            &VerifiedSignatureCache::default(),
+            &mut known,
+        )?;
     }
     let mut took = Duration::ZERO;
     for _ in 0..TIMES {
         let batch = signed.clone();
         let mut known = known.clone();
         let began = Instant::now();
-        let claims = Claims::new(batch, &chain, &CheckedSet::default(), &mut known);
+        let claims =
+            TransactionBatch::new(batch, &chain, &VerifiedSignatureCache::default(), &mut known);
         black_box(
-            claims.and_then(Claims::verify).context("the load's own signatures are not valid")?,
+            claims
+                .and_then(TransactionBatch::verify)
+                .context("the load's own signatures are not valid")?,
         );
         took += began.elapsed();
     }
     Ok(took.as_secs_f64() * 1e6 / f64::from(TIMES) / signed.len().max(1) as f64)
 }
 
-/// CPU time of this process, all threads.
+/// CPU time of all threads of this process.
 fn cpu_seconds() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat").context("CPU time is known on Linux only")?;
     // The name in parentheses may hold spaces; user and system time are fields 14 and 15.
@@ -556,7 +579,7 @@ fn cpu_seconds() -> anyhow::Result<f64> {
     Ok(ticks as f64 / TICKS_PER_SECOND)
 }
 
-/// Bytes that the loopback interface has carried, each once.
+/// Bytes that the loopback interface has carried, each counted once.
 fn loopback_bytes() -> anyhow::Result<u64> {
     let table =
         fs::read_to_string("/proc/self/net/dev").context("traffic is known on Linux only")?;

@@ -1,5 +1,5 @@
-//! `tequio bench`: measures this machine beside a known peer, in one run, so that the numbers
-//! compare.
+//! `tequio bench`: measures this machine beside a known peer in the same run, so that the numbers
+//! are comparable.
 
 mod compute;
 mod consensus;
@@ -16,16 +16,16 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Matrix products on one core: our int8 kernels, and f32 by the crate matrixmultiply
+    /// Matrix products on one core: the int8 kernels of Tequio, and f32 by the crate matrixmultiply
     Compute(compute::Compute),
-    /// Agreement of real nodes over loopback, with syncs to the disk
+    /// Consensus of real nodes over loopback, with syncs to the disk
     Consensus(consensus::Consensus),
-    /// Two nodes of this process over loopback: WebRTC, and WebSocket beside it
+    /// Two nodes of this process over loopback: WebRTC, and WebSocket for comparison
     Webrtc(webrtc::Webrtc),
 }
 
 impl Bench {
-    /// Measures.
+    /// Runs the measurement.
     pub fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Compute(compute) => compute.execute(),

@@ -1,9 +1,9 @@
-//! Two nodes of this process, connected over loopback by WebRTC and by WebSocket in turn: how fast
-//! they connect, how long a small request takes, and how much goes through in large ones. Both ends
-//! share the machine, so a figure is what one of them gets while the other works beside it.
+//! Connects two nodes of this process over loopback, alternately by WebRTC and WebSocket. Measures
+//! the time to connect, the time of a small request, and the throughput of large ones. Both ends
+//! share the machine, so a figure is the rate of one end while the other works beside it.
 
 use super::round;
-use crate::cli::{Json, say};
+use crate::cli::{Json, print};
 use anyhow::{Context, bail};
 use clap::Args;
 use futures::future::try_join_all;
@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use tequio_core::types::NodeId;
 use tequio_p2p::{Config, Event, Network, Protocol, Rate, WebRtcCertificate, identity};
 
-/// Requests under way at once in the large measurements: one is on the way while the other is made
-/// or read.
+/// Concurrent requests in the large measurements: one travels while the other is made or read.
 const PARALLEL: usize = 2;
 const CONNECTS: usize = 10;
 const SMALL_REQUESTS: usize = 200;
@@ -24,7 +23,7 @@ pub struct Webrtc {
     /// MiB to move each way in each round
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=4096))]
     mib: u32,
-    /// Rounds, of which the fastest counts; the transports take turns
+    /// Rounds, of which the fastest counts; the transports alternate
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     #[command(flatten)]
@@ -50,7 +49,9 @@ impl Webrtc {
             "websocket_mib_per_s": round(peer.down.min(peer.up)), "websocket_rpc_ms_p50": round2(peer.rpc_ms),
             "websocket_connect_ms": round2(peer.connect_ms), "websocket_cpu_ms_per_mib": peer.cpu_ms.map(round2),
         });
-        say(self.json, &object, || format!("{}\n{}", ours.line("WebRTC"), peer.line("WebSocket")));
+        print(self.json, &object, || {
+            format!("{}\n{}", ours.line("WebRTC"), peer.line("WebSocket"))
+        });
         Ok(())
     }
 }
@@ -65,12 +66,12 @@ struct Pair {
 
 #[derive(Clone, Copy)]
 struct Figures {
-    /// MiB a second in large responses, and in large requests.
+    /// MiB a second in large responses (`down`) and in large requests (`up`).
     down: f64,
     up: f64,
     rpc_ms: f64,
     connect_ms: f64,
-    /// Of both ends together, for each MiB.
+    /// CPU time of both ends together for each MiB.
     cpu_ms: Option<f64>,
 }
 
@@ -126,7 +127,7 @@ impl Pair {
         Ok(())
     }
 
-    /// MiB a second, of requests or of responses, whichever are the large ones.
+    /// Throughput in MiB a second, of requests or responses, whichever is larger.
     async fn large(
         &self,
         peer: NodeId,
@@ -161,8 +162,8 @@ impl Pair {
     }
 }
 
-/// A node that answers with as much as the protocol of the large responses allows, and with one
-/// byte otherwise.
+/// A node that sends the largest response of the protocol for large responses, and one byte for
+/// every other protocol.
 fn node() -> anyhow::Result<Network> {
     let mut config = Config::new(*tequio_host::random()?);
     config.webrtc = Some(WebRtcCertificate::generate()?);
@@ -172,7 +173,7 @@ fn node() -> anyhow::Result<Network> {
     let (network, mut events) = tequio_p2p::spawn(config)?;
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            if let Event::Inbound { protocol, reply, .. } = event {
+            if let Event::InboundRequest { protocol, reply, .. } = event {
                 let large = protocol == Protocol::Sync;
                 reply.send(vec![0xa5; if large { protocol.response_max() } else { 1 }]);
             }
@@ -186,7 +187,7 @@ fn median_ms(times: &mut [Duration]) -> f64 {
     times.get(times.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
 }
 
-/// What this process has used of the processors, where the system tells.
+/// CPU time of this process, if the system reports it.
 fn cpu_ms() -> Option<f64> {
     // User and system time are the 14th and 15th field, in hundredths of a second; the 2nd may hold
     // spaces.

@@ -1,18 +1,19 @@
-//! The transactions that wait for a block, and the talk about them: `talk` says what is told to
-//! whom, offered and asked for; here it meets the network, and in `told` what comes from there is
-//! checked.
+//! The transactions that wait for a block, and how they spread. `dissemination` decides what is
+//! pushed, announced and requested; this module connects it to the network, and `ingest` verifies
+//! what peers send.
 
+mod dissemination;
+mod ingest;
 mod pool;
-mod talk;
-mod told;
 
-pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
-pub use talk::{EAGER, FANOUT, LEADERS, SMALL, Source};
+pub use dissemination::{ANNOUNCE_FANOUT, PUSH_LEADERS, PUSH_PEERS, SMALL_COMMITTEE_MAX, Source};
 #[cfg(test)]
-pub use told::hear;
-pub use told::{check_for_block, listen};
+pub use ingest::receive;
+pub use ingest::{listen, verify_for_proposal};
+pub use pool::{BYTES_MAX, ITEMS_MAX, PER_SENDER_MAX, Rejected};
 
-use super::{context::Context, machine::now_ms};
+use super::{context::NodeContext, machine::now_ms};
+use dissemination::Dissemination;
 use pool::Pool;
 use std::{
     collections::BTreeSet,
@@ -20,40 +21,42 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use talk::Talk;
 use tequio_core::{
     codec::{self, BoundedVec},
-    ledger::{Checked, SignedTransaction, State, TransactionId},
+    ledger::{SignedTransaction, State, TransactionId, VerifiedSignature},
     types::{Height, NodeId, Verified},
     wire::{
-        mempool::{MESSAGE_LEN_MAX, Message, TRANSACTIONS_MAX, Transactions, WANT_LEN_MAX, Want},
-        packed,
+        compression,
+        mempool::{
+            GET_TRANSACTIONS_LEN_MAX, GetTransactions, MESSAGE_LEN_MAX, Message, TRANSACTIONS_MAX,
+            Transactions,
+        },
     },
 };
-use tequio_p2p::{Channel, Protocol, Reply};
+use tequio_p2p::{NotificationProtocol, Protocol, Reply};
 use tokio::{sync::Notify, time::Instant};
 
-/// How long new transactions are gathered before they are told: a quarter of what blocks take,
-/// within these bounds. One message for all that come in that time costs less than one for each.
-const GATHER_MS: RangeInclusive<u64> = 10..=100;
-const GATHER_PER_BLOCK: u64 = 4;
-/// How often it is looked for what is to be offered.
-const LOOK: Duration = Duration::from_millis(500);
-/// For the answer to a question; then the next one is asked.
-const WANT_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a message has around its transactions: variant, count, flag.
-const AROUND: usize = 16;
+/// How long new transactions are gathered before they are pushed: a quarter of the block latency,
+/// within these bounds. One message for all of them costs less than one for each.
+const BATCHING_DELAY_MS: RangeInclusive<u64> = 10..=100;
+const BATCHES_PER_BLOCK: u64 = 4;
+/// Interval at which due announcements are sent.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_millis(500);
+/// Timeout of a request for transactions; then the next peer is asked.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of a message besides its transactions: variant, count, flag.
+const MESSAGE_OVERHEAD: usize = 16;
 
 /// The waiting transactions.
 #[derive(Debug, Default)]
 pub struct Mempool {
     pool: Mutex<Pool>,
-    talk: Mutex<Talk>,
-    told: told::Told,
-    /// For consensus.
-    arrived: Notify,
-    /// For the talk.
-    fresh: Notify,
+    dissemination: Mutex<Dissemination>,
+    ingest_queue: ingest::IngestQueue,
+    /// Notifies consensus of new transactions.
+    inserted: Notify,
+    /// Notifies the dissemination task of transactions to push.
+    push_due: Notify,
 }
 
 impl Mempool {
@@ -62,11 +65,11 @@ impl Mempool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn talk(&self) -> MutexGuard<'_, Talk> {
-        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dissemination(&self) -> MutexGuard<'_, Dissemination> {
+        self.dissemination.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a transaction in. False if it waits already.
+    /// Adds a transaction. False if it already waits.
     pub fn insert(
         &self,
         transaction: Verified<SignedTransaction>,
@@ -77,29 +80,32 @@ impl Mempool {
         let id = transaction.id();
         let new = self.pool().insert(transaction, state, height)?;
         if new {
-            self.talk().arrived(id, source, height, now_ms());
-            self.arrived.notify_one();
-            if !matches!(source, Source::Told { pass_on: false, .. }) {
-                self.fresh.notify_one();
+            self.dissemination().on_insert(id, source, height, now_ms());
+            self.inserted.notify_one();
+            if !matches!(source, Source::Peer { forward: false, .. }) {
+                self.push_due.notify_one();
             }
         }
         Ok(new)
     }
 
-    /// Whether this transaction waits already, so that its copies need not be checked again.
+    /// Whether this transaction already waits, so that its copies need no check.
     pub fn contains(&self, id: &TransactionId) -> bool {
         self.pool().contains(id)
     }
 
-    /// Which of these transactions wait here, signature and all, so that a block with them need not
-    /// be checked for theirs.
-    pub fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
-        self.pool().checked(transactions)
+    /// Signatures of those transactions that wait here with the same signature. A block with them
+    /// needs no check of these signatures.
+    pub fn verified_signatures(
+        &self,
+        transactions: &[SignedTransaction],
+    ) -> Vec<VerifiedSignature> {
+        self.pool().verified_signatures(transactions)
     }
 
     /// Waits for a new transaction.
-    pub async fn arrival(&self) {
-        self.arrived.notified().await;
+    pub async fn wait_for_insert(&self) {
+        self.inserted.notified().await;
     }
 
     /// Number of waiting transactions.
@@ -107,19 +113,19 @@ impl Mempool {
         self.pool().len()
     }
 
-    /// Whether none waits.
+    /// Whether no transaction waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number for a sender's next transaction.
+    /// The nonce for a sender's next transaction.
     pub fn next_nonce(&self, sender: &NodeId, state: &State) -> u64 {
         let nonce = state.account(sender).map_or(0, |a| a.nonce);
         self.pool().next_nonce(sender, nonce)
     }
 
-    /// What to put into a block: senders in turn, those of most reputation first, each in the order
-    /// of its nonces.
+    /// Selects transactions for a block: round robin over the senders, highest reputation first,
+    /// each sender's in nonce order.
     pub fn select(
         &self,
         state: &State,
@@ -130,141 +136,147 @@ impl Mempool {
         self.pool().select(state, height, len_max, count_max)
     }
 
-    /// Whether anything waits that could be in the next block.
-    pub fn is_wanted(&self, state: &State, height: Height) -> bool {
-        self.pool().is_wanted(state, height)
+    /// Whether a waiting transaction could be in the next block.
+    pub fn has_applicable(&self, state: &State, height: Height) -> bool {
+        self.pool().has_applicable(state, height)
     }
 
-    /// These are in a final block.
-    pub fn settled(&self, ids: impl IntoIterator<Item = TransactionId>) {
-        let mut talk = self.talk();
-        ids.into_iter().for_each(|id| talk.settled(id));
+    /// Records that these transactions are in a final block.
+    pub fn on_included(&self, ids: impl IntoIterator<Item = TransactionId>) {
+        let mut dissemination = self.dissemination();
+        ids.into_iter().for_each(|id| dissemination.on_included(id));
     }
 
-    /// Drops what a new final state makes impossible.
+    /// Drops transactions that a new final state makes inadmissible.
     pub fn prune(&self, state: &State, height: Height) {
         self.pool().prune(state, height);
     }
 }
 
-/// Asks a peer for transactions, and others for those that it does not give.
-fn ask(context: &Arc<Context>, peer: NodeId, names: Vec<TransactionId>) {
-    if names.is_empty() {
+/// Requests transactions from a peer, and those that it does not send from others.
+fn fetch_transactions(context: &Arc<NodeContext>, peer: NodeId, ids: Vec<TransactionId>) {
+    if ids.is_empty() {
         return;
     }
     let context = context.clone();
     tokio::spawn(async move {
-        let mut questions = vec![(peer, names)];
-        while let Some((peer, names)) = questions.pop() {
-            let want = Want { names: BoundedVec::truncated(names.iter().copied()) };
+        let mut requests = vec![(peer, ids)];
+        while let Some((peer, ids)) = requests.pop() {
+            let request = GetTransactions { ids: BoundedVec::truncated(ids.iter().copied()) };
             let answer = context
                 .network
-                .request(peer, Protocol::Want, codec::encode(&want), WANT_TIMEOUT)
+                .request(peer, Protocol::GetTransactions, codec::encode(&request), FETCH_TIMEOUT)
                 .await;
             let given = answer
                 .ok()
-                .and_then(|body| packed::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok());
+                .and_then(|body| compression::decode::<Transactions>(&body, MESSAGE_LEN_MAX).ok());
             if let Some(given) = given {
-                let asked: BTreeSet<_> = names.iter().collect();
+                let asked: BTreeSet<_> = ids.iter().collect();
                 let given =
                     given.into_vec().into_iter().filter(|t| asked.contains(&t.id())).collect();
-                let (context, news) =
-                    (context.clone(), vec![(Source::Told { peer, pass_on: false }, given)]);
-                let _ = tokio::task::spawn_blocking(move || context.accept_told(news)).await;
+                let (context, batch) =
+                    (context.clone(), vec![(Source::Peer { peer, forward: false }, given)]);
+                let _ = tokio::task::spawn_blocking(move || context.accept_from_peers(batch)).await;
             }
-            questions.extend(context.mempool.talk().answered(peer, &names));
+            requests.extend(context.mempool.dissemination().on_response(peer, &ids));
         }
     });
 }
 
-/// Answers with those of the transactions that wait here, as many as fit.
-pub async fn serve(context: Arc<Context>, from: NodeId, body: Vec<u8>, reply: Reply) {
-    let want = match codec::decode::<Want>(&body, WANT_LEN_MAX) {
-        Ok(want) => want,
+/// Responds with the requested transactions that wait here, as many as fit.
+pub async fn serve(context: Arc<NodeContext>, from: NodeId, body: Vec<u8>, reply: Reply) {
+    let request = match codec::decode::<GetTransactions>(&body, GET_TRANSACTIONS_LEN_MAX) {
+        Ok(request) => request,
         Err(error) => {
             return tracing::debug!(peer = %from.short(), %error, "malformed question for transactions");
         }
     };
-    let found = context.mempool.pool().get(want.names.iter());
-    // The first batch is what fits.
+    let found = context.mempool.pool().get(request.ids.iter());
+    // Only the first batch fits into the response.
     let first = batches(found.iter()).into_iter().next().unwrap_or_default();
-    reply.send(packed::encode(&first));
+    reply.send(compression::encode(&first));
 }
 
-/// Tells and offers, until the node stops.
-pub async fn gossip(context: Arc<Context>) {
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Pushes and announces until the node stops.
+pub async fn disseminate(context: Arc<NodeContext>) {
+    let mut ticks = tokio::time::interval(ANNOUNCE_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut tips = context.watch_tip();
     // Set while new transactions are gathered.
-    let mut tell_at: Option<Instant> = None;
+    let mut push_at: Option<Instant> = None;
     loop {
         tokio::select! {
-            () = context.mempool.fresh.notified(), if tell_at.is_none() => {
-                tell_at = Some(Instant::now() + gather(context.block_took_ms()));
+            () = context.mempool.push_due.notified(), if push_at.is_none() => {
+                push_at = Some(Instant::now() + batching_delay(context.block_latency_ms()));
             }
-            () = tokio::time::sleep_until(tell_at.unwrap_or_else(Instant::now)), if tell_at.is_some() => {
-                tell_at = None;
-                tell_new(&context);
+            () = tokio::time::sleep_until(push_at.unwrap_or_else(Instant::now)), if push_at.is_some() => {
+                push_at = None;
+                push_new(&context);
             }
             changed = tips.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 let tip = tips.borrow_and_update().height();
-                tell_again(&context, tip);
+                push_again(&context, tip);
             }
-            _ = look.tick() => offer(&context),
+            _ = ticks.tick() => announce(&context),
         }
     }
 }
 
-fn gather(block_took_ms: u64) -> Duration {
+fn batching_delay(block_took_ms: u64) -> Duration {
     Duration::from_millis(
-        (block_took_ms / GATHER_PER_BLOCK).clamp(*GATHER_MS.start(), *GATHER_MS.end()),
+        (block_took_ms / BATCHES_PER_BLOCK)
+            .clamp(*BATCHING_DELAY_MS.start(), *BATCHING_DELAY_MS.end()),
     )
 }
 
-/// Tells new transactions to the next leaders, or to others in their place.
-fn tell_new(context: &Context) {
-    let fresh = context.mempool.talk().fresh();
+/// Pushes new transactions to the next leaders, or to other full nodes instead.
+fn push_new(context: &NodeContext) {
+    let fresh = context.mempool.dissemination().take_fresh();
     if fresh.is_empty() {
         return;
     }
-    let (full_nodes, leaders) = (context.full_nodes(), context.next_builders(LEADERS));
+    let (full_nodes, leaders) = (context.full_nodes(), context.upcoming_proposers(PUSH_LEADERS));
     let reaches =
         leaders.iter().any(|(_, leader)| *leader == context.id || full_nodes.contains(leader));
     let until = leaders.last().map_or(0, |(height, _)| *height);
-    let first: Vec<NodeId> = match is_small(context) {
+    let first: Vec<NodeId> = match is_small_committee(context) {
         true => context.committee().seats.iter().map(|seat| seat.node).collect(),
         false => leaders.into_iter().map(|(_, leader)| leader).collect(),
     };
-    let chosen = talk::eager(&full_nodes, first.into_iter(), talk::chance());
-    context.mempool.talk().told(&fresh, &chosen, until);
-    tell(context, &chosen, &fresh, !reaches);
+    let chosen =
+        dissemination::push_targets(&full_nodes, first.into_iter(), dissemination::random_order());
+    context.mempool.dissemination().mark_pushed(&fresh, &chosen, until);
+    push(context, &chosen, &fresh, !reaches);
 }
 
-/// Tells the leaders that come now of what those before have left.
-fn tell_again(context: &Context, tip: Height) {
-    let begun = context.begun(tip);
-    let leaders = context.next_builders(LEADERS);
+/// Pushes to the next leaders the transactions that earlier leaders have not included.
+fn push_again(context: &NodeContext, tip: Height) {
+    let proposed = context.proposed_height(tip);
+    let leaders = context.upcoming_proposers(PUSH_LEADERS);
     let until = leaders.last().map_or(0, |(height, _)| *height);
     let leaders = connected_among(context, leaders);
-    let again = {
+    let pushes = {
         let pool = context.mempool.pool();
-        context.mempool.talk().again(begun, &leaders, until, |id| pool.contains(id))
+        context
+            .mempool
+            .dissemination()
+            .repeat_pushes(proposed, &leaders, until, |id| pool.contains(id))
     };
-    again
+    pushes
         .into_iter()
-        .for_each(|(leader, ids)| tell(context, &BTreeSet::from([leader]), &ids, false));
+        .for_each(|(leader, ids)| push(context, &BTreeSet::from([leader]), &ids, false));
 }
 
-/// Whether all members are told, so that they know the transactions of a proposal before it comes.
-fn is_small(context: &Context) -> bool {
-    context.committee_len() <= SMALL
+/// Whether transactions are pushed to all members, who then have a proposal's transactions before
+/// it arrives.
+fn is_small_committee(context: &NodeContext) -> bool {
+    context.committee_len() <= SMALL_COMMITTEE_MAX
 }
 
-fn connected_among(context: &Context, leaders: Vec<(Height, NodeId)>) -> BTreeSet<NodeId> {
+fn connected_among(context: &NodeContext, leaders: Vec<(Height, NodeId)>) -> BTreeSet<NodeId> {
     let full_nodes = context.full_nodes();
     leaders
         .into_iter()
@@ -273,53 +285,66 @@ fn connected_among(context: &Context, leaders: Vec<(Height, NodeId)>) -> BTreeSe
         .collect()
 }
 
-fn tell(context: &Context, peers: &BTreeSet<NodeId>, ids: &[TransactionId], pass_on: bool) {
+fn push(context: &NodeContext, peers: &BTreeSet<NodeId>, ids: &[TransactionId], forward: bool) {
     let transactions = context.mempool.pool().get(ids.iter());
     for transactions in batches(transactions.iter()) {
-        let message = Message::New { transactions, pass_on };
-        context.network.tell(
-            Channel::Mempool,
+        let message = Message::New { transactions, forward };
+        context.network.notify(
+            NotificationProtocol::Mempool,
             peers.iter().copied(),
-            &packed::encode(&message).into(),
+            &compression::encode(&message).into(),
         );
     }
 }
 
-/// Offers what has waited for long.
-fn offer(context: &Context) {
+/// Announces transactions that have waited for long.
+fn announce(context: &NodeContext) {
     let tip = context.tip().height();
-    let offers = {
+    let announcements = {
         let pool = context.mempool.pool();
-        context.mempool.talk().offers(tip, now_ms(), |id| pool.contains(id))
+        context.mempool.dissemination().due_announcements(tip, now_ms(), |id| pool.contains(id))
     };
     let full_nodes = context.full_nodes();
-    let say = |peer: NodeId, names: Vec<TransactionId>| {
-        if !names.is_empty() {
-            let message = Message::Offer(BoundedVec::truncated(names));
-            context.network.tell(Channel::Mempool, [peer], &packed::encode(&message).into());
+    let send_ids = |peer: NodeId, ids: Vec<TransactionId>| {
+        if !ids.is_empty() {
+            let message = Message::Announce(BoundedVec::truncated(ids));
+            context.network.notify(
+                NotificationProtocol::Mempool,
+                [peer],
+                &compression::encode(&message).into(),
+            );
         }
     };
-    if !offers.ours.is_empty() {
-        full_nodes.iter().for_each(|peer| say(*peer, offers.ours.clone()));
+    if !announcements.local.is_empty() {
+        full_nodes.iter().for_each(|peer| send_ids(*peer, announcements.local.clone()));
     }
-    if !offers.others.is_empty() {
-        let mut chosen = connected_among(context, context.next_builders(LEADERS));
-        chosen.extend(talk::some(&full_nodes, FANOUT, talk::chance()));
+    if !announcements.remote.is_empty() {
+        let mut chosen = connected_among(context, context.upcoming_proposers(PUSH_LEADERS));
+        chosen.extend(dissemination::sample(
+            &full_nodes,
+            ANNOUNCE_FANOUT,
+            dissemination::random_order(),
+        ));
         for peer in chosen {
-            say(
+            send_ids(
                 peer,
-                offers.others.iter().filter(|(_, from)| *from != peer).map(|(id, _)| *id).collect(),
+                announcements
+                    .remote
+                    .iter()
+                    .filter(|(_, from)| *from != peer)
+                    .map(|(id, _)| *id)
+                    .collect(),
             );
         }
     }
 }
 
-/// Cuts transactions into batches below the cap of a message.
+/// Splits transactions into batches below the size cap of a message.
 fn batches<'t>(transactions: impl Iterator<Item = &'t SignedTransaction>) -> Vec<Transactions> {
     let (mut batches, mut batch, mut len) = (Vec::new(), Vec::new(), 0);
     for transaction in transactions {
         let item = borsh::object_length(transaction).unwrap_or(MESSAGE_LEN_MAX);
-        if len + item > MESSAGE_LEN_MAX - AROUND || batch.len() >= TRANSACTIONS_MAX {
+        if len + item > MESSAGE_LEN_MAX - MESSAGE_OVERHEAD || batch.len() >= TRANSACTIONS_MAX {
             batches.push(BoundedVec::truncated(batch.drain(..)));
             len = 0;
         }
@@ -337,9 +362,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_of_what_a_block_takes_is_gathered_within_bounds() {
+    fn the_batching_delay_is_a_quarter_of_the_block_latency_within_bounds() {
         assert_eq!(
-            [0, 39, 44, 240, 399, 401, u64::MAX].map(|ms| gather(ms).as_millis()),
+            [0, 39, 44, 240, 399, 401, u64::MAX].map(|ms| batching_delay(ms).as_millis()),
             [10, 10, 11, 60, 99, 100, 100]
         );
     }

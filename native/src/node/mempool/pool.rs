@@ -1,6 +1,6 @@
-//! The pool itself: verified transactions in the order of each sender's nonces, bounded in items
-//! and bytes, with a share for each sender, so that nobody can fill it alone. When it is full,
-//! senders of more reputation displace those of less.
+//! The pool of verified transactions in each sender's nonce order. It is bounded in items and
+//! bytes, with a quota for each sender, so that no sender can fill it alone. If it is full, senders
+//! with higher reputation displace those with lower.
 
 use std::{
     cmp::Reverse,
@@ -8,7 +8,7 @@ use std::{
 };
 use tequio_core::{
     ledger::{
-        Checked, SignedTransaction, Standing, State, TransactionError, TransactionId,
+        SenderView, SignedTransaction, State, TransactionError, TransactionId, VerifiedSignature,
         transaction::TRANSACTION_LEN_MAX,
     },
     types::{Height, NodeId, Verified},
@@ -21,19 +21,19 @@ pub const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most waiting transactions of one sender.
 pub const PER_SENDER_MAX: usize = 64;
 
-/// Why a transaction does not wait here. The fault is its sender's, but for a full pool.
+/// Why a transaction is not added. The sender is at fault, except if the pool is full.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// Above a limit of the protocol.
+    /// Exceeds a limit of the protocol.
     #[error("the transaction is larger than {TRANSACTION_LEN_MAX} bytes")]
     TooLarge,
-    /// Could not be in the next block, nor later.
+    /// Neither the next block nor a later one could contain it.
     #[error("{0}")]
     Inadmissible(#[from] TransactionError),
-    /// No room, and nothing that matters less.
+    /// The pool is full, and no sender has a lower reputation.
     #[error("too many transactions wait for a block; send it again in some seconds")]
     Full,
-    /// The sender's share is used up.
+    /// The sender's quota is used up.
     #[error(
         "{PER_SENDER_MAX} transactions of this sender wait already; send more when some of them are in a block"
     )]
@@ -45,35 +45,35 @@ pub enum Rejected {
 
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    senders: BTreeMap<NodeId, BTreeMap<u64, Waiting>>,
-    /// Whose, and with which number.
+    senders: BTreeMap<NodeId, BTreeMap<u64, PooledTransaction>>,
+    /// Sender and nonce of each transaction.
     ids: HashMap<TransactionId, (NodeId, u64)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PooledTransaction {
     transaction: Verified<SignedTransaction>,
-    checked: Checked,
+    signature: VerifiedSignature,
     id: TransactionId,
     len: usize,
 }
 
 fn reputation(state: &State, sender: &NodeId) -> u64 {
-    state.standing(sender).reputation()
+    state.sender_view(sender).reputation()
 }
 
-/// What could be applied one after the other of what a sender has waiting: the nonces of a
-/// registered one follow each other, and a gap ends its turn; of a newcomer only its registration
-/// can be applied.
-fn in_turn<'p>(
-    standing: Standing<'_>,
-    waiting: &'p BTreeMap<u64, Waiting>,
-) -> impl Iterator<Item = &'p Waiting> + use<'p> {
-    let next = standing.nonce();
-    let follows = move |((nonce, _), place): &((&u64, &Waiting), u64)| match next {
-        Some(next) => next.checked_add(*place) == Some(**nonce),
-        None => *place == 0,
+/// A sender's waiting transactions that could be applied one after the other. The nonces of a
+/// registered sender must be consecutive, so a gap ends the sequence. Of an unregistered sender
+/// only the registration can be applied.
+fn applicable_prefix<'p>(
+    view: SenderView<'_>,
+    waiting: &'p BTreeMap<u64, PooledTransaction>,
+) -> impl Iterator<Item = &'p PooledTransaction> + use<'p> {
+    let next = view.nonce();
+    let follows = move |((nonce, _), position): &((&u64, &PooledTransaction), u64)| match next {
+        Some(next) => next.checked_add(*position) == Some(**nonce),
+        None => *position == 0,
     };
     waiting.iter().zip(0..).take_while(follows).map(|((_, item), _)| item)
 }
@@ -87,7 +87,7 @@ impl Pool {
         self.ids.contains_key(id)
     }
 
-    /// The first number from `nonce` on that no waiting transaction of the sender has.
+    /// The first nonce from `nonce` on that no waiting transaction of the sender has.
     pub(super) fn next_nonce(&self, sender: &NodeId, mut nonce: u64) -> u64 {
         if let Some(waiting) = self.senders.get(sender) {
             while waiting.contains_key(&nonce) {
@@ -97,17 +97,21 @@ impl Pool {
         nonce
     }
 
-    /// Those of the transactions that wait here, signature and all.
-    pub(super) fn checked(&self, transactions: &[SignedTransaction]) -> Vec<Checked> {
+    /// Signatures of those transactions that wait here with the same signature.
+    pub(super) fn verified_signatures(
+        &self,
+        transactions: &[SignedTransaction],
+    ) -> Vec<VerifiedSignature> {
         let waiting = |t: &SignedTransaction| {
             self.senders.get(&t.transaction.sender)?.get(&t.transaction.nonce)
         };
-        let same =
-            |t: &SignedTransaction| waiting(t).filter(|w| *w.transaction == *t).map(|w| w.checked);
+        let same = |t: &SignedTransaction| {
+            waiting(t).filter(|w| *w.transaction == *t).map(|w| w.signature)
+        };
         transactions.iter().filter_map(same).collect()
     }
 
-    /// Those that wait here, of these.
+    /// Those of the transactions that wait here.
     pub(super) fn get<'i>(
         &self,
         ids: impl Iterator<Item = &'i TransactionId>,
@@ -127,8 +131,8 @@ impl Pool {
         if self.ids.contains_key(&id) {
             return Ok(false);
         }
-        let standing = state.standing(&transaction.transaction.sender);
-        standing.admits(&transaction.transaction, height)?;
+        let view = state.sender_view(&transaction.transaction.sender);
+        view.admits(&transaction.transaction, height)?;
         let len = borsh::object_length(&*transaction).unwrap_or(usize::MAX);
         if len > TRANSACTION_LEN_MAX {
             return Err(Rejected::TooLarge);
@@ -140,21 +144,26 @@ impl Pool {
                 return Err(Rejected::NonceTaken(nonce));
             }
             if waiting.len() >= PER_SENDER_MAX {
-                // What comes earlier may be what all the others wait for.
+                // All later transactions may depend on an earlier one.
                 let last = waiting.keys().next_back().copied().filter(|last| nonce < *last);
                 displaced = Some(last.ok_or(Rejected::SenderFull)?);
             }
         }
         let displaced = displaced.and_then(|last| self.take(&sender, last));
-        if let Err(error) = self.make_room(state, standing.reputation(), len) {
+        if let Err(error) = self.make_room(state, view.reputation(), len) {
             displaced.into_iter().for_each(|item| self.put(item));
             return Err(error);
         }
-        self.put(Waiting { checked: Checked::of(&transaction), transaction, id, len });
+        self.put(PooledTransaction {
+            signature: VerifiedSignature::of(&transaction),
+            transaction,
+            id,
+            len,
+        });
         Ok(true)
     }
 
-    fn put(&mut self, item: Waiting) {
+    fn put(&mut self, item: PooledTransaction) {
         let (sender, nonce) =
             (item.transaction.transaction.sender, item.transaction.transaction.nonce);
         self.ids.insert(item.id, (sender, nonce));
@@ -162,7 +171,7 @@ impl Pool {
         self.senders.entry(sender).or_default().insert(nonce, item);
     }
 
-    fn take(&mut self, sender: &NodeId, nonce: u64) -> Option<Waiting> {
+    fn take(&mut self, sender: &NodeId, nonce: u64) -> Option<PooledTransaction> {
         let waiting = self.senders.get_mut(sender)?;
         let item = waiting.remove(&nonce)?;
         if waiting.is_empty() {
@@ -173,8 +182,8 @@ impl Pool {
         Some(item)
     }
 
-    /// Makes room for one transaction of `len` bytes, if those of senders with less reputation than
-    /// `than` leave enough; else all stay.
+    /// Makes room for a transaction of `len` bytes, if evicting senders with less reputation than
+    /// `than` frees enough. Otherwise evicts nothing.
     fn make_room(&mut self, state: &State, than: u64, len: usize) -> Result<(), Rejected> {
         let is_short = |items: usize, bytes: usize| items >= ITEMS_MAX || bytes + len > BYTES_MAX;
         if !is_short(self.ids.len(), self.bytes) {
@@ -187,13 +196,13 @@ impl Pool {
             return Err(Rejected::Full);
         }
         while is_short(self.ids.len(), self.bytes) {
-            self.drop_least(state);
+            self.evict_lowest(state);
         }
         Ok(())
     }
 
-    /// Drops the last transaction of the sender who matters least.
-    fn drop_least(&mut self, state: &State) {
+    /// Drops the last transaction of the sender with the lowest reputation.
+    fn evict_lowest(&mut self, state: &State) {
         let least = self.senders.keys().map(|sender| (reputation(state, sender), *sender)).min();
         let Some((_, sender)) = least else { return };
         let last =
@@ -208,23 +217,23 @@ impl Pool {
         len_max: usize,
         count_max: usize,
     ) -> Vec<Verified<SignedTransaction>> {
-        let standing = |(sender, waiting)| (state.standing(sender), waiting);
-        let mut senders: Vec<(Standing<'_>, &BTreeMap<u64, Waiting>)> =
-            self.senders.iter().map(standing).collect();
-        // Those of equal reputation stay in the order of their names.
-        senders.sort_by_key(|(standing, _)| Reverse(standing.reputation()));
+        let view = |(sender, waiting)| (state.sender_view(sender), waiting);
+        let mut senders: Vec<(SenderView<'_>, &BTreeMap<u64, PooledTransaction>)> =
+            self.senders.iter().map(view).collect();
+        // Senders of equal reputation stay in the order of their ids.
+        senders.sort_by_key(|(view, _)| Reverse(view.reputation()));
         let mut queues: Vec<_> = Vec::with_capacity(senders.len());
-        for (standing, waiting) in senders {
-            queues.push((standing, in_turn(standing, waiting)));
+        for (view, waiting) in senders {
+            queues.push((view, applicable_prefix(view, waiting)));
         }
         let (mut selected, mut len) = (Vec::new(), 0);
         while !queues.is_empty() {
-            queues.retain_mut(|(standing, waiting)| {
+            queues.retain_mut(|(view, waiting)| {
                 let Some(item) = waiting.next() else { return false };
                 if len + item.len > len_max || selected.len() >= count_max {
                     return false;
                 }
-                if standing.admits(&item.transaction.transaction, height).is_ok() {
+                if view.admits(&item.transaction.transaction, height).is_ok() {
                     len += item.len;
                     selected.push(item.transaction.clone());
                 }
@@ -234,21 +243,21 @@ impl Pool {
         selected
     }
 
-    /// Whether anything could be selected.
-    pub(super) fn is_wanted(&self, state: &State, height: Height) -> bool {
+    /// Whether any transaction could be selected.
+    pub(super) fn has_applicable(&self, state: &State, height: Height) -> bool {
         self.senders.iter().any(|(sender, waiting)| {
-            let standing = state.standing(sender);
-            in_turn(standing, waiting)
-                .any(|item| standing.admits(&item.transaction.transaction, height).is_ok())
+            let view = state.sender_view(sender);
+            applicable_prefix(view, waiting)
+                .any(|item| view.admits(&item.transaction.transaction, height).is_ok())
         })
     }
 
     pub(super) fn prune(&mut self, state: &State, height: Height) {
         let Self { senders, ids, bytes } = self;
         senders.retain(|sender, waiting| {
-            let standing = state.standing(sender);
+            let view = state.sender_view(sender);
             waiting.retain(|_, item| {
-                let keep = standing.admits(&item.transaction.transaction, height).is_ok();
+                let keep = view.admits(&item.transaction.transaction, height).is_ok();
                 if !keep {
                     ids.remove(&item.id);
                     *bytes -= item.len;
@@ -296,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn selects_senders_in_turn_and_nonces_in_order() {
+    fn selects_senders_round_robin_and_nonces_in_order() {
         let (state, mut pool) = (state(&[1, 2]), Pool::default());
         for (n, nonce) in [(1, 6), (1, 5), (1, 8), (2, 5)] {
             assert!(pool.insert(transaction(n, nonce), &state, 1).unwrap());
@@ -311,18 +320,18 @@ mod tests {
     }
 
     #[test]
-    fn vouches_for_what_waits_with_this_very_signature() {
+    fn returns_verified_signatures_only_if_they_are_equal() {
         let (state, mut pool) = (state(&[1]), Pool::default());
         let (waits, other) = (transaction(1, 5), transaction(1, 6));
         pool.insert(waits.clone(), &state, 1).unwrap();
         let forged =
             SignedTransaction { signature: other.signature, ..SignedTransaction::clone(&waits) };
         let block = [other.into_inner(), forged, waits.clone().into_inner()];
-        assert_eq!(pool.checked(&block), [Checked::of(&waits)]);
+        assert_eq!(pool.verified_signatures(&block), [VerifiedSignature::of(&waits)]);
     }
 
     #[test]
-    fn refuses_what_cannot_be_applied_and_drops_it_later() {
+    fn refuses_inapplicable_transactions_and_prunes_them_later() {
         let (state, mut pool) = (state(&[1]), Pool::default());
         let refused = |r: Result<bool, Rejected>| matches!(r, Err(Rejected::Inadmissible(_)));
         assert!(refused(pool.insert(transaction(1, 4), &state, 1)), "used nonce");
@@ -355,7 +364,7 @@ mod tests {
         }
         assert!(pool.select(&state, 1, usize::MAX, usize::MAX).is_empty());
         assert_eq!(pool.insert(transaction(1, last + 1), &state, 1), Err(Rejected::SenderFull));
-        // Full of bytes, too: nobody is worth less, so all stay.
+        // Full in bytes, too: no sender has a lower reputation, so all stay.
         let bytes = pool.bytes;
         pool.bytes += BYTES_MAX;
         assert_eq!(pool.insert(transaction(1, 5), &state, 1), Err(Rejected::Full));
@@ -380,7 +389,7 @@ mod tests {
         }
         let selected = pool.select(&state, 1, usize::MAX, 1);
         assert_eq!(selected.first().unwrap().transaction.sender, key(3).id());
-        // As if much more were there.
+        // As if the pool had many more bytes.
         pool.bytes += BYTES_MAX;
         assert_eq!(
             pool.insert(transaction(1, 6), &state, 1),
@@ -393,7 +402,7 @@ mod tests {
             "the others are not enough"
         );
         assert_eq!(pool.len(), 3, "nobody makes way for one who does not get in");
-        // Full to the last byte: one of the others is just enough.
+        // Full to the last byte: evicting one transaction is just enough.
         pool.bytes = BYTES_MAX;
         assert!(pool.insert(transaction(3, 6), &state, 1).unwrap());
         assert_eq!(pool.len(), 3);

@@ -7,7 +7,7 @@ use tequio_core::{
     crypto::NodeKey,
     knowledge::{Cid, CidCodec},
     ledger::{
-        Action, SignedTransaction, Transaction, TransactionError, genesis::Start,
+        Action, SignedTransaction, Transaction, TransactionError, genesis::GenesisState,
         transaction::RefName,
     },
     types::Digest,
@@ -51,7 +51,7 @@ fn id(number: u64) -> TransactionId {
     Digest(Cid::of(CidCodec::Raw, &number.to_le_bytes()).digest)
 }
 
-/// Ids that begin alike.
+/// Ids with the same prefix.
 fn alike(number: u8) -> TransactionId {
     let mut id = id(0);
     id.0[31] = number;
@@ -88,7 +88,7 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
         let all: Vec<_> = receipts(height).collect();
         chain.append(&all);
         assert_eq!(chain.store.receipts(height).unwrap(), all);
-        // Just come, half a cycle old, and those that have just left the memory.
+        // The newest ones, those of half a cycle ago, and those that have just left memory.
         for height in [
             height,
             height.saturating_sub(128),
@@ -103,10 +103,10 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
             }
         }
         if height % 97 == 0 {
-            let before: Vec<_> = chain.store.pending().blocks.keys().copied().collect();
+            let before: Vec<_> = chain.store.unindexed().blocks.keys().copied().collect();
             chain = chain.reopened();
             assert!(
-                chain.store.pending().blocks.keys().copied().eq(before),
+                chain.store.unindexed().blocks.keys().copied().eq(before),
                 "the head says what waits"
             );
             for of in 1..=height {
@@ -119,9 +119,9 @@ fn every_transaction_is_found_at_every_height_and_after_every_reopening() {
     }
     assert_eq!(chain.found(&id(0)), None);
     assert_eq!(chain.store.receipts(BLOCKS + 1).unwrap(), []);
-    assert_eq!(chain.store.pending().blocks.len() as Height, SLICES - 1);
+    assert_eq!(chain.store.unindexed().blocks.len() as Height, SLICES - 1);
     chain.append_empty(SLICES);
-    assert!(chain.store.pending().blocks.is_empty());
+    assert!(chain.store.unindexed().blocks.is_empty());
     assert_eq!(chain.index().len() as u64, BLOCKS * EACH);
 }
 
@@ -136,14 +136,14 @@ fn the_block_in_which_it_was_applied_counts_otherwise_the_first() {
     chain.append(&[ok(before), failed(after), failed(never), failed(both)]);
     let check = |chain: &Chain| expected.iter().all(|(id, at)| chain.found(id) == Some(*at));
     assert!(check(&chain));
-    // Again and again, while the first ones wait and when they do not any more.
+    // Repeated while the first ones are unindexed, and after they are indexed.
     for _ in 0..2 * SLICES {
         chain.append(&[failed(before), failed(after), failed(never), failed(both)]);
         assert!(check(&chain));
     }
     let chain = chain.reopened();
     assert!(check(&chain));
-    // A failure is entered only where nothing begins like it.
+    // A failure is indexed only if its prefix has no entry.
     let of =
         |id: &TransactionId| chain.index().iter().filter(|entry| entry.0 == prefix(id)).count();
     assert_eq!([before, after, never, both].map(|id| of(&id)), [1, 1, 1, 1]);
@@ -163,7 +163,7 @@ fn applied_long_after_it_failed() {
 }
 
 #[test]
-fn ids_that_begin_alike_are_told_apart() {
+fn ids_with_equal_prefixes_are_distinguished() {
     let mut chain = Chain::new();
     chain.append(&[failed(alike(1)), ok(alike(2)), ok(alike(3))]);
     chain.append(&[ok(alike(4))]);
@@ -185,8 +185,8 @@ fn pruned_blocks_leave_nothing_in_the_index() {
     while append(&mut chain) < 280 {}
     let kept = chain.head.clone();
     while append(&mut chain) < 300 {}
-    chain.store.write_next(&kept.header, &kept.state).unwrap();
-    chain.store.keep_next().unwrap();
+    chain.store.write_next_replay_base(&kept.header, &kept.state).unwrap();
+    chain.store.promote_next_replay_base().unwrap();
     assert_eq!(chain.store.prune_blocks(1000).unwrap(), 280);
     let check = |chain: &Chain| {
         (1..=300).all(|h| chain.found(&id(h)) == Some((h, true)).filter(|_| h > 280))
@@ -223,15 +223,14 @@ fn a_fetched_state_leaves_no_receipts_and_the_chain_goes_on() {
     assert_eq!(chain.index(), [(prefix(&id(100)), height)]);
 }
 
-fn transaction(start: &Start, nonce: u64) -> SignedTransaction {
+fn transaction(start: &GenesisState, nonce: u64) -> SignedTransaction {
     let key = NodeKey::from_bytes(&[1; 32]);
     let name = RefName::try_from(format!("{}/a", key.id())).unwrap();
     let action = Action::UpdateRef { name, expected: nonce, cid: Cid::of(CidCodec::Raw, b"a") };
     Transaction { chain: start.chain, sender: key.id(), nonce, expires: 1000, action }.sign(&key)
 }
 
-/// Takes a store back to what version 2 would have written: a row for each transaction, under its
-/// id.
+/// Changes a store back to version 2: a row for each transaction, under its id.
 fn downgrade(chain: &Chain) {
     let write = chain.store.write().unwrap();
     {
@@ -295,8 +294,8 @@ fn an_upgrade_passes_over_blocks_that_go() {
         kept = kept.or(Some(chain.head.clone()));
     }
     let kept = kept.unwrap();
-    chain.store.write_next(&kept.header, &kept.state).unwrap();
-    chain.store.keep_next().unwrap();
+    chain.store.write_next_replay_base(&kept.header, &kept.state).unwrap();
+    chain.store.promote_next_replay_base().unwrap();
     downgrade(&chain);
     let chain = chain.reopened();
     assert_eq!(chain.found(&all[0].id()), None);

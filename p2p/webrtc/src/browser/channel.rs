@@ -1,12 +1,12 @@
-//! Ties an `RTCDataChannel` to a stream's core.
+//! Connects an `RTCDataChannel` to a stream's core.
 //!
-//! Only the opener of a stream closes its channel, after both sides have ended (see the native
-//! side's `channels` for why); a remote that never finishes gets [`LINGER`].
+//! Only the opener of a stream closes its channel, after both sides have ended (the native
+//! `channels` module gives the reason). A remote that never finishes gets [`LINGER`].
 
 use super::peer::Peer;
 use crate::{
     Stream,
-    stream::{Outlet, SharedCore, lock},
+    stream::{DriverWaker, SharedCore, lock},
 };
 use futures_timer::Delay;
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -21,24 +21,24 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{MessageEvent, RtcDataChannel, RtcDataChannelState, RtcDataChannelType};
 
-/// How long a dropped stream waits for the remote's last words before its channel is closed.
+/// How long a dropped stream waits for the remote's last frames before its channel is closed.
 const LINGER: Duration = Duration::from_secs(10);
-/// Bytes a stream may have in its data channel's own send buffer. Chrome refuses more than
-/// 16 MiB; a few hundred KiB keep SCTP busy.
+/// Limit of a stream's bytes in the send buffer of its data channel. Chrome refuses more than 16
+/// MiB; a few hundred KiB keep SCTP busy.
 const BUFFERED_HIGH: u32 = 256 * 1024;
 
-/// What a channel is for.
+/// The purpose of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Channel 0, ours to close.
+    /// Channel 0, closed by this side.
     Handshake,
-    /// Opened by us, ours to close.
+    /// Opened and closed by this side.
     Outbound,
-    /// Opened by the remote, which closes it.
+    /// Opened and closed by the remote.
     Inbound,
 }
 
-/// See the module's documentation.
+/// A data channel and its stream's core, see the module's documentation.
 pub struct Channel {
     key: u32,
     kind: Kind,
@@ -46,8 +46,8 @@ pub struct Channel {
     core: SharedCore,
     peer: Weak<Peer>,
     weak: Weak<Channel>,
-    /// A task that calls [`Channel::pump`] is scheduled.
-    is_pump_scheduled: Cell<bool>,
+    /// Whether a task that calls [`Channel::flush`] is scheduled.
+    is_flush_scheduled: Cell<bool>,
     lingering: Cell<bool>,
     callbacks: RefCell<Option<Callbacks>>,
 }
@@ -59,7 +59,7 @@ struct Callbacks {
 }
 
 impl Channel {
-    /// Attaches a data channel of the peer's, which keeps the result until the channel closes.
+    /// Attaches a data channel to its peer, which holds the result until the channel closes.
     pub fn attach(peer: &Rc<Peer>, dc: RtcDataChannel, kind: Kind) -> Rc<Channel> {
         let core = if kind == Kind::Handshake { peer.handshake_core() } else { peer.new_core() };
         peer.insert(|key| Self::new(key, kind, dc, core.shared(), Rc::downgrade(peer)))
@@ -89,7 +89,7 @@ impl Channel {
                     }
                 }
             });
-            let on_ready = with(Channel::pump);
+            let on_ready = with(Channel::flush);
             let on_close = with(Channel::closed);
             dc.set_binary_type(RtcDataChannelType::Arraybuffer);
             dc.set_buffered_amount_low_threshold(BUFFERED_HIGH / 2);
@@ -106,60 +106,61 @@ impl Channel {
                 core,
                 peer,
                 weak: weak.clone(),
-                is_pump_scheduled: Cell::new(false),
+                is_flush_scheduled: Cell::new(false),
                 lingering: Cell::new(false),
                 callbacks: RefCell::new(Some(callbacks)),
             }
         })
     }
 
-    /// The application's handle.
+    /// The stream handle for the application.
     pub fn stream(self: &Rc<Self>) -> Stream {
-        Stream::new(self.core.clone(), Arc::new(ChannelOutlet(SendWrapper::new(self.clone()))))
+        Stream::new(self.core.clone(), Arc::new(ChannelWaker(SendWrapper::new(self.clone()))))
     }
 
-    /// Whether the remote opened it.
+    /// Whether the remote opened the channel.
     pub fn is_inbound(&self) -> bool {
         self.kind == Kind::Inbound
     }
 
     fn receive(&self, data: JsValue) {
-        // Text is not ours; the specification knows binary messages only.
+        // Ignore text: the specification allows binary messages only.
         let Ok(buffer) = data.dyn_into::<ArrayBuffer>() else { return };
         let mut core = lock(&self.core);
         core.receive(Uint8Array::new(&buffer).to_vec().into());
         if self.kind == Kind::Handshake
             && let Some(peer) = self.peer.upgrade()
         {
-            // At once: the server may open streams before our side of Noise is through.
+            // Apply it at once: the server may open streams before our Noise handshake is complete.
             peer.announced(core.peer_window());
         }
         drop(core);
-        self.schedule_pump();
+        self.schedule_flush();
     }
 
-    /// Schedules one [`Channel::pump`] after the tasks that are ready now, so that what they write
-    /// leaves in few messages: a message costs the thread more than its bytes do.
-    fn schedule_pump(&self) {
-        if self.is_pump_scheduled.replace(true) {
+    /// Schedules one [`Channel::flush`] after the tasks that are ready now, so that their writes
+    /// are sent in few messages: a message costs the thread more than its bytes.
+    fn schedule_flush(&self) {
+        if self.is_flush_scheduled.replace(true) {
             return;
         }
         let weak = self.weak.clone();
         spawn_local(async move {
             if let Some(channel) = weak.upgrade() {
-                channel.pump();
+                channel.flush();
             }
         });
     }
 
     /// Moves frames from the stream to the data channel, and closes it once all are sent.
-    fn pump(&self) {
-        self.is_pump_scheduled.set(false);
+    fn flush(&self) {
+        self.is_flush_scheduled.set(false);
         let mut core = lock(&self.core);
         if self.dc.ready_state() == RtcDataChannelState::Open {
             let mut buffered = self.dc.buffered_amount() as usize;
             while let Some(message) = core.next_message() {
-                // Goes on at onbufferedamountlow, which fires because the buffer is well filled.
+                // Sending continues at onbufferedamountlow, which fires because the buffer is well
+                // filled.
                 if buffered >= BUFFERED_HIGH as usize
                     || self.dc.send_with_u8_array(message).is_err()
                 {
@@ -169,9 +170,9 @@ impl Channel {
                 core.sent();
             }
         }
-        let (dropped, settled) = (core.is_dropped(), core.is_settled());
+        let (dropped, settled) = (core.is_dropped(), core.is_finished());
         drop(core);
-        // The browser sends what is buffered before it closes.
+        // The browser sends the buffered data before it closes.
         if dropped && settled && self.kind != Kind::Inbound {
             self.dc.close();
         } else if dropped && !self.lingering.replace(true) {
@@ -192,24 +193,24 @@ impl Channel {
         }
     }
 
-    /// Takes the callbacks off the data channel and ends the stream.
+    /// Removes the callbacks from the data channel and ends the stream.
     pub fn detach(&self) {
-        if self.is_pump_scheduled.get() {
-            self.pump();
+        if self.is_flush_scheduled.get() {
+            self.flush();
         }
         self.dc.set_onmessage(None);
         self.dc.set_onopen(None);
         self.dc.set_onbufferedamountlow(None);
         self.dc.set_onclose(None);
-        lock(&self.core).gone();
+        lock(&self.core).channel_closed();
         self.callbacks.borrow_mut().take();
     }
 }
 
-struct ChannelOutlet(SendWrapper<Rc<Channel>>);
+struct ChannelWaker(SendWrapper<Rc<Channel>>);
 
-impl Outlet for ChannelOutlet {
-    fn kick(&self) {
-        self.0.schedule_pump();
+impl DriverWaker for ChannelWaker {
+    fn wake(&self) {
+        self.0.schedule_flush();
     }
 }

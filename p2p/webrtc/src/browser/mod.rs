@@ -1,10 +1,10 @@
 //! The browser side, on `RTCPeerConnection`: a libp2p `Transport` that dials `/webrtc-direct`, and
 //! a [`Signaller`] for connections to other browsers.
 //!
-//! Everything happens on one thread, and not in workers, which have no `RTCPeerConnection`. A
-//! [`channel::Channel`] ties an `RTCDataChannel` to a stream's core; its callbacks hold only weak
-//! references, and are taken off the data channel before they are dropped, so that no event can
-//! reach a dropped closure.
+//! All of it runs on one thread with a window: workers have no `RTCPeerConnection`. A
+//! [`channel::Channel`] connects an `RTCDataChannel` to a stream's core. Its callbacks hold only
+//! weak references. They are removed from the data channel before they are dropped, so that no
+//! event can reach a dropped closure.
 
 mod channel;
 mod events;
@@ -21,7 +21,7 @@ pub use transport::{Config, Transport};
 use crate::Error;
 use wasm_bindgen::JsValue;
 
-/// An exception of the browser.
+/// Converts a browser exception to an error.
 fn js(e: JsValue) -> Error {
     Error::Engine(format!("{e:?}"))
 }

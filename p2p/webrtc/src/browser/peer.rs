@@ -1,7 +1,7 @@
 //! One `RTCPeerConnection` and its data channels, as a libp2p `StreamMuxer`.
 //!
-//! It notices the end by whichever sign comes first: the SCTP transport closes, the connection
-//! fails, or it stays disconnected for [`DISCONNECTED_MAX`].
+//! The connection counts as lost at the first of three signs: the SCTP transport closes, the
+//! connection fails, or it stays disconnected for [`DISCONNECTED_MAX`].
 
 use super::{
     channel::{Channel, Kind},
@@ -27,14 +27,14 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{RtcDataChannelEvent, RtcPeerConnection, RtcPeerConnectionState};
 
-/// How long a connection may be disconnected before we take it for lost. Chromium says so after
-/// some 5 s of silence, and would wait 15 s more.
+/// How long a connection may be disconnected before it counts as lost. Chromium reports a
+/// disconnect after some 5 s of silence, and would wait 15 s more.
 const DISCONNECTED_MAX: Duration = Duration::from_secs(3);
-/// Streams that the remote may have open at once; more are closed on arrival.
+/// Open streams of the remote; further ones are closed on arrival.
 const INBOUND_MAX: usize = 256;
-/// The same before the remote is authenticated.
+/// The same limit before the remote is authenticated.
 const INBOUND_UNAUTHENTICATED_MAX: usize = 16;
-/// Label of the channel that `/webrtc` opens only to have one in its offer.
+/// Label of the channel that `/webrtc` opens only to have a data channel in its offer.
 pub const INIT_LABEL: &str = "init";
 
 /// The state that the callbacks share.
@@ -62,22 +62,22 @@ impl Peer {
         &self.pc
     }
 
-    /// A core for a new stream.
+    /// Creates a core for a new stream.
     pub fn new_core(&self) -> Core {
         Core::new(self.peer_window.get(), self.budget.clone())
     }
 
-    /// The core of channel 0.
+    /// Creates the core of channel 0.
     pub fn handshake_core(&self) -> Core {
         Core::handshake(self.budget.clone())
     }
 
-    /// What the remote announced on channel 0, or in its session description.
+    /// Sets the window that the remote announced on channel 0, or in its session description.
     pub fn announced(&self, window: Option<u64>) {
         self.peer_window.set(window);
     }
 
-    /// Keeps a channel until [`Peer::remove`].
+    /// Stores a channel until [`Peer::remove`].
     pub fn insert(&self, channel: impl FnOnce(u32) -> Rc<Channel>) -> Rc<Channel> {
         let key = self.next_key.replace(self.next_key.get().wrapping_add(1));
         let channel = channel(key);
@@ -85,7 +85,7 @@ impl Peer {
         channel
     }
 
-    /// The channel is closed.
+    /// Removes a closed channel.
     pub fn remove(&self, key: u32) {
         self.channels.borrow_mut().remove(&key);
     }
@@ -94,10 +94,11 @@ impl Peer {
         self.inbound.borrow().is_none()
     }
 
-    /// Must attach at once: messages that arrive before that are lost.
+    /// Accepts a channel of the remote. It must attach at once: earlier messages would be lost.
     fn on_channel(self: &Rc<Self>, event: &RtcDataChannelEvent) {
         if event.channel().label() == INIT_LABEL {
-            // It costs nothing, but there is one: its opener closes it.
+            // The init channel does not count towards the limit, but only one is accepted; its
+            // opener closes it.
             if self.has_init.replace(true) {
                 event.channel().close();
             }
@@ -148,7 +149,7 @@ impl Peer {
         Reflect::get(&self.pc, &"sctp".into()).unwrap_or(JsValue::NULL)
     }
 
-    /// Ends all streams and lets the muxer report the loss.
+    /// Ends all streams; the muxer then reports the loss.
     fn lost(&self) {
         self.inbound.borrow_mut().take();
         let channels = std::mem::take(&mut *self.channels.borrow_mut());
@@ -238,8 +239,8 @@ impl StreamMuxer for Connection {
         if self.peer.is_lost() {
             return Poll::Ready(Err(Closed::Lost.into()));
         }
-        // Called through Reflect, because web-sys declares it infallible: Chrome throws when the
-        // 512 stream ids of its side are in use.
+        // Called through Reflect, because web-sys declares the function infallible: Chrome throws
+        // when all 512 stream ids of its side are in use.
         let create = Reflect::get(&self.peer.pc, &"createDataChannel".into()).map_err(js)?;
         let channel = create
             .unchecked_ref::<js_sys::Function>()

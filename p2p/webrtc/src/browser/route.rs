@@ -1,4 +1,4 @@
-//! Which way a connection's packets go, from the browser's own statistics
+//! The path of a connection's packets, from the browser's own statistics
 //! (`RTCPeerConnection.getStats`).
 
 use js_sys::{Map, Reflect};
@@ -6,13 +6,13 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::RtcPeerConnection;
 
-/// The pair of candidates in use; each is `host`, `srflx` or `prflx` (behind a NAT), or `relay` (a
-/// TURN server).
+/// The types of the selected candidate pair; each is `host`, `srflx` or `prflx` (behind a NAT), or
+/// `relay` (a TURN server).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Of our side.
+    /// Type of the local candidate.
     pub local: String,
-    /// Of the remote's.
+    /// Type of the remote candidate.
     pub remote: String,
 }
 
@@ -23,11 +23,12 @@ impl Route {
     }
 }
 
-/// The pair that the connection uses now.
+/// Returns the pair that the connection uses now.
 pub async fn of(pc: &RtcPeerConnection) -> Option<Route> {
     let report: Map = JsFuture::from(pc.get_stats()).await.ok()?.unchecked_into();
     let mut pair = None;
-    // Chromium and Safari name the pair in the transport; Firefox marks it.
+    // Chromium and Safari reference the pair in the transport's statistics; Firefox marks the pair
+    // itself.
     report.for_each(&mut |entry, _| match text(&entry, "type").as_deref() {
         Some("transport") => pair = text(&entry, "selectedCandidatePairId").or(pair.take()),
         Some("candidate-pair") if field(&entry, "selected").is_truthy() => {

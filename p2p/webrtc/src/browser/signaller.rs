@@ -1,12 +1,12 @@
-//! Browser to browser: two `RTCPeerConnection`s find each other over a stream of a circuit
+//! Browser to browser: two `RTCPeerConnection`s exchange signalling over a stream of a circuit
 //! (libp2p's `webrtc/webrtc.md`).
 //!
-//! What the remote says is judged by [`crate::signal`] before the browser sees it. No Noise
-//! follows: the circuit that carried the descriptions is authenticated, and they name both
-//! certificates, which DTLS then proves.
+//! [`crate::signal`] checks the remote's messages before the browser receives them. No Noise
+//! handshake follows: the circuit that carried the descriptions is authenticated. The descriptions
+//! contain the hashes of both certificates, which DTLS then proves.
 
 use super::{
-    events::Listener,
+    events::EventListener,
     js,
     peer::{Connection, INIT_LABEL, Peer},
     route::{self, Route},
@@ -46,13 +46,13 @@ use web_sys::{
     RtcSdpType,
 };
 
-/// Candidates of ours that are sent before those of TURN servers, which come last and must find
-/// room.
+/// Limit of local candidates sent before those of TURN servers, which come last and need free
+/// slots.
 const CANDIDATES_BEFORE_TURN_MAX: usize = CANDIDATES_MAX - 8;
 
 type Connected = Vec<(PeerId, Weak<Peer>)>;
 
-/// Makes browser-to-browser connections.
+/// Establishes browser-to-browser connections.
 #[derive(Clone)]
 pub struct Signaller {
     ice_servers: IceServers,
@@ -68,16 +68,16 @@ impl fmt::Debug for Signaller {
 }
 
 impl Signaller {
-    /// With a memory account of its own. `relay_only` uses no path but those through TURN servers,
-    /// which hides our addresses from the peer. Must be called on the page's main thread:
-    /// workers have no `RTCPeerConnection`.
+    /// Creates a signaller with a memory budget of its own. With `relay_only` connections use only
+    /// paths through TURN servers, which hides the local addresses from the peer. Must be called on
+    /// the page's main thread: workers have no `RTCPeerConnection`.
     pub fn new(ice_servers: IceServers, relay_only: bool) -> Self {
         let connected = SendWrapper::new(Rc::default());
         Self { ice_servers, relay_only, pool: Pool::new(UNREAD_MAX), connected }
     }
 
-    /// Connects to the peer at the other end of a stream, which must be one of an authenticated
-    /// connection to it.
+    /// Connects to the peer at the other end of a stream, which must belong to an authenticated
+    /// connection to that peer.
     pub fn connect<S>(
         &self,
         peer: PeerId,
@@ -102,7 +102,7 @@ impl Signaller {
         .boxed()
     }
 
-    /// The path that the newest connection to a peer takes now.
+    /// The ICE route of the newest connection to a peer.
     pub fn route(&self, peer: &PeerId) -> BoxFuture<'static, Option<Route>> {
         let pc = self.connected.borrow().iter().rev().find_map(|(id, connected)| {
             let connected = connected.upgrade().filter(|_| id == peer)?;
@@ -128,20 +128,20 @@ impl Signaller {
         let budget = Budget::new(self.pool.clone());
         budget.authenticated(UNREAD_PER_CONNECTION_MAX);
         let pc = RtcPeerConnection::new_with_configuration(&self.configuration()).map_err(js)?;
-        // Takes the remote's channels from the first one on, and closes everything if we fail.
+        // Accepts the remote's channels from the first one on, and closes everything on failure.
         let connection = Connection::with_budget(pc.clone(), budget);
         let (changed, mut changes) = mpsc::unbounded();
         let (found, mut candidates) = mpsc::unbounded();
-        let _candidates = Listener::new(&pc, "icecandidate", move |event| {
+        let _candidates = EventListener::new(&pc, "icecandidate", move |event| {
             Candidate::found(&event)
                 .into_iter()
                 .for_each(|candidate| drop(found.unbounded_send(candidate)));
         });
-        let _state = Listener::new(&pc, "connectionstatechange", {
+        let _state = EventListener::new(&pc, "connectionstatechange", {
             let changed = changed.clone();
             move |_| drop(changed.unbounded_send(()))
         });
-        // Only a connection with a data channel has a section for them in its offer.
+        // Only a connection with a data channel has a data channel section in its offer.
         let init = (role == Role::Dialer).then(|| Init::open(&pc, changed));
 
         let (read, mut write) = stream.split();
@@ -194,20 +194,20 @@ impl Signaller {
                 () = changes.select_next_some() => {}
             }
         }
-        // Nobody waits for the stream's end: the new connection stands.
+        // The new connection is established, so the close of the stream is not awaited.
         spawn_local(async move { drop(write.close().await) });
         Ok(connection)
     }
 }
 
-/// The remote's half of the conversation.
+/// The receiving half of the signalling stream.
 struct Remote<R> {
     read: R,
     exchange: Exchange,
 }
 
 impl<R: AsyncRead + Unpin> Remote<R> {
-    /// Waits for the remote's description and gives it to the browser.
+    /// Waits for the remote's description and passes it to the browser.
     async fn describe(&mut self, peer: &Rc<Peer>, kind: RtcSdpType) -> Result<(), Error> {
         let message = message::read(&mut self.read).await?;
         if let Received::Description { sdp, window } = self.exchange.receive(message)? {
@@ -219,7 +219,7 @@ impl<R: AsyncRead + Unpin> Remote<R> {
         Ok(())
     }
 
-    /// What comes after it.
+    /// The messages after the description.
     fn into_stream(self) -> impl futures::Stream<Item = Result<Received, BadSignal>> {
         futures::stream::unfold(self, |mut this| async move {
             let received = match message::read(&mut this.read).await {
@@ -232,17 +232,18 @@ impl<R: AsyncRead + Unpin> Remote<R> {
     }
 }
 
-/// The dialer's channel without a use, closed when the connection stands. That it opens shows that
+/// The dialer's init channel, closed when the connection is established. Its opening shows that
 /// SCTP works.
 struct Init {
     channel: RtcDataChannel,
-    _opened: Listener,
+    _opened: EventListener,
 }
 
 impl Init {
     fn open(pc: &RtcPeerConnection, changed: mpsc::UnboundedSender<()>) -> Self {
         let channel = pc.create_data_channel(INIT_LABEL);
-        let _opened = Listener::new(&channel, "open", move |_| drop(changed.unbounded_send(())));
+        let _opened =
+            EventListener::new(&channel, "open", move |_| drop(changed.unbounded_send(())));
         Self { channel, _opened }
     }
 
@@ -257,14 +258,15 @@ impl Drop for Init {
     }
 }
 
-/// A candidate of ours.
+/// A local candidate.
 struct Candidate {
     json: String,
     is_turn: bool,
 }
 
 impl Candidate {
-    /// What is worth telling: not the end, and not TCP, by which no browser can be reached.
+    /// Returns the event's candidate. Skips the end marker, and TCP candidates, by which no browser
+    /// can be reached.
     fn found(event: &JsValue) -> Option<Self> {
         let candidate = event.unchecked_ref::<RtcPeerConnectionIceEvent>().candidate()?;
         let text = candidate.candidate().to_ascii_lowercase();
@@ -276,12 +278,12 @@ impl Candidate {
     }
 }
 
-/// Gives the browser a candidate of the remote's.
+/// Passes a remote candidate to the browser.
 async fn add_candidate(pc: &RtcPeerConnection, json: &str) -> Result<(), Error> {
     let init = JSON::parse(json).map_err(|_| BadSignal::Candidate)?;
     let text = Reflect::get(&init, &"candidate".into()).ok().and_then(|text| text.as_string());
     let Some(text) = text else { return Err(BadSignal::Candidate.into()) };
-    // Some say in this way that there will be no more.
+    // Some browsers signal the end of the candidates in this way.
     if text.is_empty() {
         return Ok(());
     }
@@ -289,7 +291,7 @@ async fn add_candidate(pc: &RtcPeerConnection, json: &str) -> Result<(), Error> 
     let added =
         JsFuture::from(pc.add_ice_candidate_with_opt_rtc_ice_candidate_init(Some(init))).await;
     if let Err(error) = added {
-        // Of a kind that this browser does not know; others may do.
+        // This browser does not support the candidate; it may support others.
         tracing::debug!(?error, "a candidate is of no use here");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Dials `/webrtc-direct`: makes the offer, writes the server's answer itself, then runs Noise.
+//! Dials `/webrtc-direct`: creates the offer, writes the server's answer itself, then runs Noise.
 //!
 //! It refuses addresses without a `/certhash`, and servers with another certificate or, if the
 //! address names a peer, another identity.
@@ -38,15 +38,15 @@ use web_sys::{RtcDataChannelInit, RtcPeerConnection, RtcSdpType, RtcSessionDescr
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Received bytes of a connection that the application has not read yet.
 pub const UNREAD_PER_CONNECTION_MAX: usize = 32 * 1024 * 1024;
-/// The same over all connections of a page.
+/// The same limit over all connections of a page.
 pub const UNREAD_MAX: usize = 64 * 1024 * 1024;
 
-/// What a dialer needs to know.
+/// Configuration of a dialer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Our identity.
+    /// The local identity.
     pub keys: Keypair,
-    /// The handshake.
+    /// The handshake version.
     pub version: DialVersion,
 }
 
@@ -57,7 +57,7 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A transport with a memory account of its own.
+    /// Creates a transport with a memory budget of its own.
     pub fn new(config: Config) -> Self {
         Self { config, pool: Pool::new(UNREAD_MAX) }
     }
@@ -139,7 +139,8 @@ async fn dial(
     Ok((id, connection))
 }
 
-/// Makes our offer; returns our certificate's fingerprint and the credential of the server's side.
+/// Creates the local offer; returns the local certificate's fingerprint and the server side's
+/// credential.
 async fn offer(
     pc: &RtcPeerConnection,
     version: DialVersion,
@@ -177,7 +178,8 @@ pub fn description(kind: RtcSdpType, sdp: &str) -> RtcSessionDescriptionInit {
     description
 }
 
-/// Unique, but not secret: everyone on the path reads a v1 credential in the STUN USERNAME.
+/// Returns a random string. It is unique, but not secret: everyone on the path can read a v1
+/// credential in the STUN USERNAME.
 fn random_alphanumeric(n: usize) -> String {
     const CHARS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let index = |_| (js_sys::Math::random() * CHARS.len() as f64) as usize;

@@ -1,13 +1,14 @@
-//! Who may start a handshake: limits in number and in rate, before any state is made.
+//! Admission of handshakes: limits in number and in rate, before any state is created.
 //!
-//! A first STUN message is free to forge, its source address too. So what a handshake costs us is
-//! bounded four ways: handshakes in progress, over all and per source, and a token bucket for all
-//! and for each source. A source's bucket also bounds what a forged address makes us send to its
-//! owner: DTLS answers a ClientHello with a few times its size. A source is an IPv4 address or an
-//! IPv6 /64.
+//! A first STUN message is free to forge, including its source address. So the cost of handshakes
+//! is bounded in four ways: handshakes in progress, in total and per source, and a token bucket in
+//! total and per source. A source's bucket also bounds what a forged address makes this node send
+//! to the owner of that address: DTLS answers a ClientHello with a few times its size. A source is
+//! an IPv4 address or an IPv6 /64.
 //!
-//! Who forges many sources can keep newcomers out for as long as it goes on, but costs no more
-//! than the limits say, and existing connections notice nothing: their datagrams do not come here.
+//! An attacker that forges many sources can keep new dialers out as long as the attack lasts, at a
+//! cost within these limits. Existing connections are not affected: their datagrams do not pass
+//! admission.
 
 use super::Config;
 use std::{
@@ -17,21 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Sources remembered; those beyond share one bucket until some are forgotten.
+/// Sources in the table; further ones share one bucket until some are removed.
 const SOURCES_MAX: usize = 4096;
-/// How often at most the table is searched for sources that can be forgotten.
+/// Minimum interval between two searches of the table for removable sources.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a handshake is not started.
+/// The reason why a handshake is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Too many handshakes in progress.
+    /// Too many handshakes are in progress.
     Pending,
-    /// Too many of them from this source.
+    /// Too many handshakes from this source are in progress.
     PendingFromSource,
-    /// This source starts them too fast.
+    /// This source starts handshakes too fast.
     Rate,
-    /// All sources together do.
+    /// All sources together start handshakes too fast.
     RateOfAll,
 }
 
@@ -66,7 +67,7 @@ impl Bucket {
         Self { tokens: burst.into(), at: now, burst: burst.into(), per_s: per_s.into() }
     }
 
-    /// Whether a token is there.
+    /// Refills the bucket and returns whether it has a token.
     fn refill(&mut self, now: Instant) -> bool {
         let elapsed_s = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + elapsed_s * self.per_s).min(self.burst);
@@ -101,7 +102,7 @@ impl Admission {
         Arc::new(Self { config: config.clone(), state: Mutex::new(state) })
     }
 
-    /// Lets one handshake in, or says why not.
+    /// Admits a handshake, or returns the reason of the refusal.
     pub fn admit(self: &Arc<Self>, source: IpAddr, now: Instant) -> Result<Permit, Refused> {
         let source = key(source);
         let state = &mut *self.state();
@@ -154,7 +155,7 @@ impl Drop for Permit {
     }
 }
 
-/// What counts as one source: whoever has an IPv6 address has its whole /64.
+/// The key of a source: the holder of an IPv6 address holds its whole /64.
 fn key(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
@@ -230,7 +231,7 @@ mod tests {
         }
         assert!(a.state().sources.len() <= SOURCES_MAX);
         assert_eq!(a.state().pending, 0);
-        // Once they are idle again, they are forgotten, and a newcomer gets a place of its own.
+        // Once they are idle again, they are removed, and a new source gets an entry of its own.
         let later = now + Duration::from_secs(60);
         assert!(a.admit(ip(u32::MAX), later).is_ok());
         assert!(a.state().sources.len() < 10);

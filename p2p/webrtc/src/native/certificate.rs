@@ -1,14 +1,14 @@
 //! The DTLS certificate of a node, and its form on disk.
 //!
-//! The hash of the certificate is part of every address of a listener (`/certhash`), so whoever
-//! runs one keeps the certificate: the addresses stay the same over restarts.
+//! The hash of the certificate is part of every address of a listener (`/certhash`). A listener
+//! must persist its certificate to keep its addresses over restarts.
 
 use crate::{Error, addr::Fingerprint};
 use str0m::config::DtlsCert;
 
 /// First bytes of a stored certificate: format and version.
 const MAGIC: &[u8; 8] = b"tqrtcrt1";
-/// Certificate and key of a stored certificate together; ours have some 500 bytes.
+/// Maximum length of certificate and key together; those of this module have some 500 bytes.
 const STORED_MAX: usize = 16 * 1024;
 
 /// A self-signed ECDSA P-256 certificate with its private key.
@@ -18,20 +18,20 @@ pub struct Certificate {
     fingerprint: Fingerprint,
 }
 
-/// Why stored bytes are not a certificate.
+/// The reason why stored bytes are not a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadCertificate {
-    /// They start differently, or are too long.
+    /// The bytes have another prefix, or are too long.
     #[error("not a stored WebRTC certificate of a known version")]
     Format,
-    /// They changed since they were written.
+    /// The bytes have changed since they were written.
     #[error("the stored WebRTC certificate is damaged")]
     Damaged,
 }
 
 impl Certificate {
-    /// A new certificate with a new key.
+    /// Creates a certificate with a new key.
     pub fn generate() -> Result<Self, Error> {
         let cert = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
         Ok(Self::new(cert.ok_or_else(|| Error::Engine("cannot make a certificate".into()))?))
@@ -41,8 +41,8 @@ impl Certificate {
         Self { fingerprint: Fingerprint(sha256(&cert.certificate)), cert }
     }
 
-    /// For storage: magic, length of the certificate (4 bytes, big-endian), certificate (DER),
-    /// private key (DER), SHA-256 of all before. Holds the private key: keep it secret.
+    /// Serializes for storage: magic, length of the certificate (4 bytes, big-endian), certificate
+    /// (DER), private key (DER), SHA-256 of all before. Contains the private key: keep it secret.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = u32::try_from(self.cert.certificate.len()).unwrap_or(u32::MAX);
         let mut out =
@@ -57,8 +57,8 @@ impl Certificate {
         let Some(rest) = bytes.strip_prefix(MAGIC).filter(|_| bytes.len() <= STORED_MAX) else {
             return Err(BadCertificate::Format);
         };
-        // The digest matters: str0m takes a key that does not parse for a mistake of the
-        // programmer, and panics at the first handshake.
+        // The digest matters: str0m treats a key that does not parse as a programming error, and
+        // panics at the first handshake.
         let (body, digest) = bytes.split_last_chunk::<32>().ok_or(BadCertificate::Damaged)?;
         if sha256(body) != *digest {
             return Err(BadCertificate::Damaged);

@@ -1,16 +1,16 @@
 //! The data channels of one connection: moves frames between stream cores and SCTP.
 //!
-//! It owns the order in which streams send (round robin, a few frames a turn), how much SCTP
-//! holds at once ([`SendWindow`]), and the end of a channel. Only the opener of a stream closes its
-//! channel, the other side answers: if both start, a late reset can hit the next channel that the
-//! browser gives the same id. Closing also discards what SCTP has not delivered, so that is
-//! awaited, and a remote that never finishes gets [`LINGER`].
+//! It controls the order in which streams send (round robin, a few frames at a time), the amount of
+//! data in SCTP ([`SendWindow`]), and the end of a channel. Only the opener of a stream closes its
+//! channel, and the other side answers: if both start, a late reset can hit the next channel to
+//! which the browser assigns the same id. Closing also discards data that SCTP has not delivered,
+//! so delivery is awaited first. A remote that never finishes gets [`LINGER`].
 
 use super::window::SendWindow;
 use crate::{
     Stream,
     budget::Budget,
-    stream::{Core, Outlet, SharedCore, lock},
+    stream::{Core, DriverWaker, SharedCore, lock},
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,14 +23,14 @@ use std::{
 use str0m::{Rtc, channel::ChannelId};
 use tokio::sync::{mpsc, oneshot};
 
-/// How long a dropped stream waits for the remote's last words before its channel is closed.
+/// How long a dropped stream waits for the remote's last frames before its channel is closed.
 const LINGER: Duration = Duration::from_secs(10);
-/// Messages that one stream may hand to SCTP before the others get their turn.
+/// Messages that one stream may pass to SCTP before the other streams send.
 const MESSAGES_PER_TURN: usize = 8;
-/// Streams that the remote may open before it is authenticated; they wait until it is.
+/// Streams that the remote may open before it is authenticated; they are delivered only after that.
 const UNAUTHENTICATED_STREAMS_MAX: usize = 16;
 
-/// What the muxer and the streams ask of a driver.
+/// Commands from the muxer and the streams to a driver.
 pub enum Command {
     /// A stream has frames to send, or its handle was dropped.
     Dirty(ChannelId),
@@ -40,15 +40,15 @@ pub enum Command {
     Close,
 }
 
-/// Puts a stream's channel on the driver's list, once until the driver has looked at it.
-struct ChannelOutlet {
+/// Queues a stream's channel for the driver, at most once until the driver has handled it.
+struct ChannelWaker {
     id: ChannelId,
     queued: AtomicBool,
     commands: mpsc::UnboundedSender<Command>,
 }
 
-impl Outlet for ChannelOutlet {
-    fn kick(&self) {
+impl DriverWaker for ChannelWaker {
+    fn wake(&self) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             let _ = self.commands.send(Command::Dirty(self.id));
         }
@@ -57,34 +57,34 @@ impl Outlet for ChannelOutlet {
 
 struct Channel {
     core: SharedCore,
-    outlet: Arc<ChannelOutlet>,
-    /// Waiting to be handed to the application (a channel that we open) once it is open.
+    waker: Arc<ChannelWaker>,
+    /// For an outbound channel: receives the stream once the channel is open.
     opening: Option<oneshot::Sender<Stream>>,
     open: bool,
     /// Opened by the remote, which therefore closes it.
     inbound: bool,
     dropped_at: Option<Instant>,
-    /// Bytes that SCTP still has of it.
+    /// The channel's bytes that SCTP still holds.
     in_flight: usize,
 }
 
 impl Channel {
     fn stream(&self) -> Stream {
-        Stream::new(self.core.clone(), self.outlet.clone())
+        Stream::new(self.core.clone(), self.waker.clone())
     }
 }
 
-/// See the module's documentation.
+/// The data channels of one connection, see the module's documentation.
 pub struct Channels {
     commands: mpsc::UnboundedSender<Command>,
     channels: HashMap<ChannelId, Channel>,
-    /// Channels with frames that SCTP had no room for, in round-robin order.
+    /// Channels whose frames wait for room in SCTP, in round-robin order.
     blocked: VecDeque<ChannelId>,
     budget: Arc<Budget>,
     peer_window: Option<u64>,
     inbound_max: usize,
     window: SendWindow,
-    /// Bytes ever handed to SCTP, and those of them that it still holds.
+    /// Bytes passed to SCTP in total, and the part that SCTP still holds.
     written: u64,
     in_flight: usize,
 }
@@ -110,14 +110,14 @@ impl Channels {
     }
 
     fn add(&mut self, id: ChannelId, core: Core, inbound: bool) -> &mut Channel {
-        let outlet = Arc::new(ChannelOutlet {
+        let waker = Arc::new(ChannelWaker {
             id,
             queued: AtomicBool::new(false),
             commands: self.commands.clone(),
         });
         self.channels.entry(id).or_insert(Channel {
             core: core.shared(),
-            outlet,
+            waker,
             opening: None,
             open: false,
             inbound,
@@ -132,25 +132,25 @@ impl Channels {
         self.add(id, core, inbound);
     }
 
-    /// Adds a channel of ours; the stream goes to `reply` once the channel is open.
+    /// Adds an outbound channel; the stream is sent to `reply` once the channel is open.
     pub fn add_outbound(&mut self, id: ChannelId, reply: oneshot::Sender<Stream>) {
         let core = Core::new(self.peer_window, self.budget.clone());
         self.add(id, core, false).opening = Some(reply);
     }
 
-    /// One of our channels is open; `None` if the channel is not ours.
+    /// Handles the opening of an outbound channel; `None` if the channel is not one.
     pub fn opened(&mut self, id: ChannelId) -> Option<Stream> {
         let channel = self.channels.get_mut(&id)?;
         channel.open = true;
         Some(channel.stream())
     }
 
-    /// Takes whoever waits for this channel to open.
+    /// Takes the sender that waits for this channel to open.
     pub fn take_opening(&mut self, id: ChannelId) -> Option<oneshot::Sender<Stream>> {
         self.channels.get_mut(&id)?.opening.take()
     }
 
-    /// The remote opened a channel; `None` if it has too many already.
+    /// Accepts a channel of the remote; `None` if the remote has too many already.
     pub fn accept(&mut self, id: ChannelId) -> Option<Stream> {
         let max = if self.budget.is_authenticated() {
             self.inbound_max
@@ -166,7 +166,7 @@ impl Channels {
         Some(channel.stream())
     }
 
-    /// A message arrived. On channel 0 the remote announces its window.
+    /// Handles a message. On channel 0 the remote announces its window.
     pub fn receive(&mut self, rtc: &mut Rtc, id: ChannelId, message: Vec<u8>, is_handshake: bool) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let mut core = lock(&channel.core);
@@ -175,38 +175,38 @@ impl Channels {
             self.peer_window = core.peer_window();
         }
         drop(core);
-        // FIN_ACK, window updates to come, or the last word before closing.
+        // There may be a FIN_ACK, window updates, or the last frame before closing to send.
         self.flush(rtc, id);
     }
 
-    /// The stream has asked for attention.
-    pub fn dirty(&mut self, rtc: &mut Rtc, id: ChannelId) {
+    /// Flushes a stream that woke the driver.
+    pub fn flush_dirty(&mut self, rtc: &mut Rtc, id: ChannelId) {
         if let Some(channel) = self.channels.get(&id) {
-            channel.outlet.queued.store(false, Ordering::Release);
+            channel.waker.queued.store(false, Ordering::Release);
             self.flush(rtc, id);
         }
     }
 
-    /// The channel is closed.
+    /// Handles a closed channel.
     pub fn closed(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.remove(&id) {
-            lock(&channel.core).gone();
+            lock(&channel.core).channel_closed();
         }
     }
 
-    /// The connection is lost: every stream learns of it.
+    /// Ends every stream, because the connection is lost.
     pub fn close_all(&mut self) {
         for (_, channel) in self.channels.drain() {
-            lock(&channel.core).gone();
+            lock(&channel.core).channel_closed();
         }
     }
 
-    /// Learns what SCTP still holds, and from that how much it should. Returns whether the remote
-    /// has acknowledged anything.
+    /// Measures the amount that SCTP still holds, and updates the send window. Returns whether the
+    /// remote has acknowledged anything.
     pub fn measure(&mut self, rtc: &mut Rtc, now: Instant) -> bool {
         let (mut held, mut is_acknowledged) = (0, false);
         for (id, channel) in &mut self.channels {
-            // A channel that is closing says nothing of the remote.
+            // A closing channel gives no evidence about the remote.
             let Some(amount) = rtc.channel(*id).map(|mut sctp| sctp.buffered_amount()) else {
                 continue;
             };
@@ -220,7 +220,7 @@ impl Channels {
     }
 
     /// Moves frames from a stream to SCTP, as far as there is room, and ends finished channels.
-    /// Returns whether the stream has more and there may still be room.
+    /// Returns whether the stream has more frames and there may still be room.
     pub fn flush(&mut self, rtc: &mut Rtc, id: ChannelId) -> bool {
         let Some(channel) = self.channels.get_mut(&id) else { return false };
         let mut more = false;
@@ -250,7 +250,7 @@ impl Channels {
         }
         if core.is_dropped() {
             let since = *channel.dropped_at.get_or_insert_with(Instant::now);
-            let settled = core.is_settled() && !channel.inbound;
+            let settled = core.is_finished() && !channel.inbound;
             let mut delivered = || rtc.channel(id).is_none_or(|mut c| c.buffered_amount() == 0);
             if since.elapsed() > LINGER || (settled && delivered()) {
                 rtc.direct_api().close_data_channel(id);
@@ -259,7 +259,7 @@ impl Channels {
         more
     }
 
-    /// Gives each blocked stream its turns, until SCTP is full or none is left.
+    /// Flushes the blocked streams in rounds, until SCTP is full or no stream is left.
     pub fn flush_blocked(&mut self, rtc: &mut Rtc) {
         let mut more = true;
         while std::mem::take(&mut more) {
@@ -271,13 +271,13 @@ impl Channels {
         }
     }
 
-    /// When blocked streams may go on without anything having come from the remote.
+    /// The time at which pacing lets blocked streams continue without input from the remote.
     pub fn paced_until(&self) -> Option<Instant> {
         self.window.paced_until(self.in_flight).filter(|_| !self.blocked.is_empty())
     }
 
-    /// Closes what has lingered long enough.
-    pub fn sweep(&mut self, rtc: &mut Rtc) {
+    /// Closes the channels whose linger time is over.
+    pub fn close_lingering(&mut self, rtc: &mut Rtc) {
         let dropped = self.channels.iter().filter(|(_, c)| c.dropped_at.is_some());
         let dropped: Vec<ChannelId> = dropped.map(|(id, _)| *id).collect();
         for id in dropped {

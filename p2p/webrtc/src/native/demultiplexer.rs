@@ -1,15 +1,15 @@
-//! Reads the socket of a listener and hands each datagram to the connection it belongs to.
+//! Reads the socket of a listener and delivers each datagram to its connection.
 //!
-//! STUN with a known USERNAME goes to its connection (a browser tries several addresses), STUN
-//! with a new valid one makes a connection, everything else goes by its source address. The rest
-//! is dropped without an answer, and so are requests that fail their integrity check, those of
-//! connections that have ended, and handshakes that `admission` refuses.
+//! STUN with a known USERNAME belongs to its connection (a browser tries several addresses), and
+//! STUN with a new valid one creates a connection. All other datagrams are routed by source
+//! address. The rest is dropped without an answer, as are requests that fail their integrity check,
+//! requests of ended connections, and handshakes that `admission` refuses.
 
 use super::{
     driver::{Driver, Ready},
     ice,
     muxer::Connection,
-    routes::{self, Datagram, Link, Place, Routes},
+    routes::{self, Datagram, Link, RouteGuard, Routes},
     socket::{Buffers, Received, Socket},
     transport::{HANDSHAKE_TIMEOUT, Shared, Upgrade},
 };
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 /// Pause after a failed read, so that a broken socket does not become a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
 
-/// A dialer's first message was fit for an attempt.
+/// A new connection whose first STUN message is valid.
 pub struct Incoming {
     pub remote: SocketAddr,
     pub upgrade: Upgrade,
@@ -48,15 +48,15 @@ impl Demultiplexer {
             let each =
                 |received: Received<'_>| is_wanted = is_wanted && self.route(received, &incoming);
             if let Err(error) = self.socket.receive(&mut buffers, each).await {
-                // ICMP errors of earlier sends surface here; they concern one peer only.
+                // ICMP errors of earlier sends surface here; each concerns one peer only.
                 tracing::debug!(%error, "recvmsg");
                 tokio::time::sleep(ERROR_PAUSE).await;
             }
         }
     }
 
-    /// Hands a datagram to its connection, made now if need be. False if nobody takes new
-    /// connections any more.
+    /// Delivers a datagram to its connection, and creates the connection if needed. Returns false
+    /// if the receiver of new connections is gone.
     fn route(&self, received: Received<'_>, incoming: impl Fn(Incoming) -> bool) -> bool {
         let Received { source, at, data, .. } = received;
         if !ice::is_stun(data) {
@@ -82,7 +82,7 @@ impl Demultiplexer {
         true
     }
 
-    /// Makes a connection for a dialer, unless its request is unusable or the limits forbid it.
+    /// Creates a connection for a dialer, unless its request is invalid or the limits forbid it.
     fn accept(
         &self,
         data: &[u8],
@@ -94,7 +94,7 @@ impl Demultiplexer {
             tracing::debug!(%source, "unusable STUN username");
             return None;
         };
-        if routes::lock(&self.routes).has_ended(user, at) {
+        if routes::lock(&self.routes).is_retired(user, at) {
             tracing::debug!(%source, "STUN request of a connection that has ended");
             return None;
         }
@@ -118,7 +118,7 @@ impl Demultiplexer {
             }
             routes.insert(user, budget.clone())
         };
-        let place = Place::new(&self.routes, &link);
+        let route_guard = RouteGuard::new(&self.routes, &link);
         let (shared, socket, bound) = (self.shared.clone(), self.socket.clone(), self.bound);
         let upgrade = async move {
             let _permit = permit;
@@ -127,7 +127,7 @@ impl Demultiplexer {
                     &shared,
                     socket,
                     bound,
-                    place,
+                    route_guard,
                     datagrams,
                     budget.clone(),
                     credentials,
@@ -146,13 +146,13 @@ impl Demultiplexer {
     }
 }
 
-/// Starts a driver; it ends by itself when the connection is dropped.
+/// Starts a driver; it ends when the connection is dropped.
 pub fn spawn((driver, connection, ready): (Driver, Connection, Ready)) -> (Connection, Ready) {
     tokio::spawn(driver.run());
     (connection, ready)
 }
 
-/// Reads the socket of a dialer, which has one connection only, until that is gone.
+/// Reads the socket of a dialer, which has one connection only, until that connection ends.
 pub async fn read_for(socket: Arc<Socket>, remote: SocketAddr, datagrams: mpsc::Sender<Datagram>) {
     let mut buffers = Buffers::of_dialer();
     loop {

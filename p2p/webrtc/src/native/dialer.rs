@@ -1,9 +1,8 @@
 //! Dials a WebRTC-direct listener from a native node: handshake v2, one UDP socket per dial.
 //!
-//! Native nodes reach each other better by QUIC or TCP; this is for listeners that offer
-//! nothing else, and it lets tests exercise the listener without a browser. The dialer's ICE
-//! password travels inside the server's half of the STUN USERNAME, so no session description is
-//! sent.
+//! Native nodes connect better by QUIC or TCP. This dialer is for listeners that offer nothing
+//! else, and lets tests exercise the listener without a browser. The dialer's ICE password is part
+//! of the server's half of the STUN USERNAME, so no session description is sent.
 
 use super::{
     demultiplexer::{read_for, spawn},
@@ -29,7 +28,7 @@ use tokio::sync::mpsc;
 /// Datagrams queued for the driver.
 const QUEUE: usize = 1024;
 
-/// Dials until the remote is authenticated, or fails within the time that a handshake may take.
+/// Dials until the remote is authenticated, or fails after the handshake timeout.
 pub async fn dial(
     shared: Arc<Shared>,
     addr: DirectAddr,
@@ -61,7 +60,7 @@ async fn handshake(
     )?;
     tokio::spawn(read_for(socket, addr.socket, datagrams_tx));
     let (connection, ready) = spawn(made);
-    // str0m has compared the fingerprint with the address's; Noise compares it once more.
+    // str0m has compared the fingerprint with the one in the address; Noise compares it once more.
     let (fingerprint, stream) = ready.await.map_err(|_| Closed::InHandshake)?;
     if fingerprint != server {
         return Err(Violation::Fingerprint.into());
@@ -77,7 +76,8 @@ async fn handshake(
     Ok((peer, connection))
 }
 
-/// The address of ours that the system would send from. Connecting a UDP socket sends nothing.
+/// Returns the local address that the system would send from. Connecting a UDP socket sends
+/// nothing.
 fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr =
         if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

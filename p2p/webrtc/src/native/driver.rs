@@ -1,15 +1,16 @@
-//! The task of one connection: owns the `str0m::Rtc`, sends on the socket, obeys the muxer.
+//! The task of one connection: owns the `str0m::Rtc`, sends on the socket, executes the muxer's
+//! commands.
 //!
-//! It notices a dead remote by its silence: a live one sends STUN consent checks every few
-//! seconds (RFC 7675). Only what nobody else can have sent breaks the silence: STUN whose integrity
-//! holds, and what SCTP makes of DTLS that could be decrypted. It refuses datagrams that str0m does
-//! not accept, and ends at once if the very first one, which made the connection, is among them.
+//! A dead remote is detected by its silence: a live one sends STUN consent checks every few seconds
+//! (RFC 7675). Only authenticated input breaks the silence: STUN with a valid integrity, and the
+//! results of SCTP on decrypted DTLS. The driver drops datagrams that str0m does not accept. It
+//! ends at once if the first one, which created the connection, is among them.
 
 use super::{
     channels::{Channels, Command},
     dtls, ice,
     muxer::Connection,
-    routes::{Datagram, Place},
+    routes::{Datagram, RouteGuard},
     socket::{Batch, Socket},
     transport::Shared,
 };
@@ -33,77 +34,77 @@ use str0m::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// A remote that has sent nothing for so long is gone. Chromium checks every 2.5 s, Firefox
-/// every 4 to 6 s.
-const SILENCE_MAX: Duration = Duration::from_secs(9);
-/// A dialer that has sent no DTLS by now did not get our answer, or never asked for one: its STUN
-/// came from a forged address. It must not hold a place for the whole time of a handshake.
-const HALF_OPEN_MAX: Duration = Duration::from_secs(4);
-/// Datagrams of a burst handled before the driver looks at anything else.
+/// A remote that has sent nothing for this long counts as gone. Chromium checks every 2.5 s,
+/// Firefox every 4 to 6 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(9);
+/// A dialer that has sent no DTLS by now did not receive our answer, or never requested one because
+/// its STUN came from a forged address. It must not occupy a place for the whole handshake timeout.
+const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(4);
+/// Datagrams of a burst handled before the driver checks its other inputs.
 const BURST: usize = 32;
-/// What is taken in before str0m is asked for output, in the weights below. Each time it is asked,
-/// its SCTP walks over all that is in flight; its DTLS takes in 30 datagrams at most.
-const INTAKE: usize = 8;
-/// A datagram that is too short to carry much data is an acknowledgement.
+/// Input passed to str0m before its output is polled, in the weights below. At each poll its SCTP
+/// iterates over all data in flight; its DTLS queues at most 30 datagrams.
+const INPUT_BATCH_WEIGHT: usize = 8;
+/// A datagram that is too short to carry much data counts as an acknowledgement.
 const ACK_LEN_MAX: usize = 200;
 const ACK_WEIGHT: usize = 1;
-/// So SCTP acknowledges four datagrams of a burst at a time. More acknowledgements overflow the
-/// socket of a browser, which has room for some hundred; fewer make it pause, as it sends at most
-/// four for each.
+/// With this weight SCTP acknowledges four datagrams of a burst at a time. More acknowledgements
+/// overflow a browser's socket, which has room for some hundred. Fewer make the browser pause, as
+/// it sends at most four datagrams for each.
 const DATA_WEIGHT: usize = 2;
-/// Sources of which the driver remembers where they have reached us.
+/// Sources whose local IP address the driver stores.
 const SOURCES_MAX: usize = 8;
-/// What is asked of an engine that has failed.
-const LAST_WORDS_MAX: usize = 64;
-/// How often traffic that needs no STUN says that its source is in use.
-const PLACE_INTERVAL: Duration = Duration::from_secs(1);
+/// Outputs polled from an engine that has failed.
+const FINAL_OUTPUTS_MAX: usize = 64;
+/// Minimum interval between two renewals of a source binding by traffic other than STUN.
+const REBIND_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Resolves once DTLS is up: the remote's fingerprint, and the stream of channel 0.
+/// Resolves once DTLS is established: the remote's fingerprint, and the stream of channel 0.
 pub type Ready = oneshot::Receiver<(Fingerprint, Stream)>;
 
-/// See the module's documentation.
+/// The driver of one connection, see the module's documentation.
 pub struct Driver {
     rtc: Rtc,
     socket: Arc<Socket>,
-    /// The address that str0m believes in; with a socket on 0.0.0.0 any one will do.
+    /// The local address given to str0m; with a socket on 0.0.0.0 any address will do.
     local: SocketAddr,
-    /// With such a socket: the address of ours that each source has used, from which the answer
-    /// has to leave.
-    reached_at: Vec<(SocketAddr, IpAddr)>,
-    /// Datagrams to be sent, and where to.
+    /// With a socket on 0.0.0.0: the local address that each source has used, from which the answer
+    /// must be sent.
+    local_ips: Vec<(SocketAddr, IpAddr)>,
+    /// Datagrams to send, and their destination.
     batch: Batch,
-    batch_to: SocketAddr,
+    batch_destination: SocketAddr,
     datagrams: mpsc::Receiver<Datagram>,
     commands: mpsc::UnboundedReceiver<Command>,
     inbound: mpsc::Sender<Stream>,
     channels: Channels,
     handshake: ChannelId,
     ready: Option<oneshot::Sender<(Fingerprint, Stream)>>,
-    /// A listener's connections only.
-    place: Option<Place>,
-    /// Key of the integrity of STUN in both directions.
+    /// Present only for connections of a listener.
+    route_guard: Option<RouteGuard>,
+    /// Key of the STUN integrity in both directions.
     stun_key: String,
     crypto: CryptoProvider,
-    /// When something came that only the remote can have sent.
-    heard: Option<Instant>,
-    /// The datagram that is being looked at: where from, and when it came.
-    latest: Option<(SocketAddr, Instant)>,
-    /// When the place at the address was last renewed.
-    placed: Option<Instant>,
-    /// No DTLS has begun yet. Once it has, the remote has our answer, and so its address is its
-    /// own.
+    /// Time of the last authenticated input.
+    last_authenticated: Option<Instant>,
+    /// The datagram being handled: its source and its time of arrival.
+    current_datagram: Option<(SocketAddr, Instant)>,
+    /// Time of the last renewal of the source binding.
+    last_bound: Option<Instant>,
+    /// DTLS has not begun. Once it has, the remote has received our answer, which proves its
+    /// address.
     is_half_open: bool,
     started: Instant,
     reason: Arc<OnceLock<Closed>>,
 }
 
 impl Driver {
-    /// The server's half: ICE-lite, DTLS server.
+    /// Creates the server's half: ICE-lite, DTLS server.
     pub fn accept(
         shared: &Shared,
         socket: Arc<Socket>,
         bound: SocketAddr,
-        place: Place,
+        route_guard: RouteGuard,
         datagrams: mpsc::Receiver<Datagram>,
         budget: Arc<Budget>,
         c: ice::Credentials,
@@ -126,17 +127,17 @@ impl Driver {
         let mut api = rtc.direct_api();
         api.set_ice_controlling(false);
         api.set_remote_ice_credentials(client);
-        // str0m insists on one, and does not check it here.
+        // str0m requires a fingerprint, and does not check it here.
         api.set_remote_fingerprint(str0m::config::Fingerprint {
             hash_func: "sha-256".into(),
             bytes: vec![0; 32],
         });
         api.start_dtls(false).map_err(engine_error)?;
         api.start_sctp(false);
-        Ok(Self::new(rtc, socket, local, Some(place), datagrams, budget, stun_key, shared))
+        Ok(Self::new(rtc, socket, local, Some(route_guard), datagrams, budget, stun_key, shared))
     }
 
-    /// The client's half: full ICE, DTLS client.
+    /// Creates the client's half: full ICE, DTLS client.
     pub fn dial(
         shared: &Shared,
         socket: Arc<Socket>,
@@ -178,7 +179,7 @@ impl Driver {
         mut rtc: Rtc,
         socket: Arc<Socket>,
         local: SocketAddr,
-        place: Option<Place>,
+        route_guard: Option<RouteGuard>,
         datagrams: mpsc::Receiver<Datagram>,
         budget: Arc<Budget>,
         stun_key: String,
@@ -187,8 +188,8 @@ impl Driver {
         let negotiated = ChannelConfig { negotiated: Some(0), ..Default::default() };
         let handshake = rtc.direct_api().create_data_channel(negotiated);
         let (commands_tx, commands) = mpsc::unbounded_channel();
-        // The remote opens and closes as fast as it likes: what nobody has taken yet is bounded,
-        // too.
+        // The remote opens and closes streams at any rate, so the queue of undelivered ones is
+        // bounded, too.
         let (inbound_tx, inbound) = mpsc::channel(config.max_inbound_streams.max(1));
         let (ready_tx, ready) = oneshot::channel();
         let reason = Arc::new(OnceLock::new());
@@ -198,28 +199,28 @@ impl Driver {
             config.max_inbound_streams,
             config.send_buffer,
         );
-        let is_listener = place.is_some();
+        let is_listener = route_guard.is_some();
         channels.add_handshake(handshake, is_listener);
         let connection = Connection::new(commands_tx, inbound, reason.clone());
         let driver = Self {
             rtc,
             socket,
             local,
-            reached_at: Vec::new(),
+            local_ips: Vec::new(),
             batch: Batch::default(),
-            batch_to: local,
+            batch_destination: local,
             datagrams,
             commands,
             inbound: inbound_tx,
             channels,
             handshake,
             ready: Some(ready_tx),
-            place,
+            route_guard,
             stun_key,
             crypto: crypto.clone(),
-            heard: None,
-            latest: None,
-            placed: None,
+            last_authenticated: None,
+            current_datagram: None,
+            last_bound: None,
             is_half_open: is_listener,
             started: Instant::now(),
             reason,
@@ -227,24 +228,24 @@ impl Driver {
         (driver, connection, ready)
     }
 
-    /// Drives the connection to its end.
+    /// Runs the connection to its end.
     pub async fn run(mut self) {
         let Err(error) = self.drive().await;
         tracing::debug!(%error, "connection ended");
         let reason = match error {
             Error::Closed(reason) => reason,
-            Error::Engine(_) if self.has_said_goodbye() => Closed::ByRemote,
+            Error::Engine(_) if self.is_closed_by_remote() => Closed::ByRemote,
             _ => Closed::Lost,
         };
         let _ = self.reason.set(reason);
         self.channels.close_all();
     }
 
-    /// Whether the remote's goodbye is among what the failed engine still has to say. A goodbye
-    /// that comes while a record waits to be sent is told late: SCTP's next packet is refused
-    /// before, as DTLS is closed already.
-    fn has_said_goodbye(&mut self) -> bool {
-        for _ in 0..LAST_WORDS_MAX {
+    /// Whether the remaining output of the failed engine contains the remote's close. A close that
+    /// arrives while a record waits to be sent is reported late: before that, SCTP's next packet is
+    /// refused, because DTLS is closed already.
+    fn is_closed_by_remote(&mut self) -> bool {
+        for _ in 0..FINAL_OUTPUTS_MAX {
             match self.rtc.poll_output() {
                 Ok(Output::Event(Event::Closed)) => return true,
                 Ok(Output::Timeout(_)) => return false,
@@ -256,12 +257,12 @@ impl Driver {
 
     async fn drive(&mut self) -> Result<std::convert::Infallible, Error> {
         loop {
-            let wake_at = self.pump().await?;
+            let wake_at = self.drain_outputs().await?;
             self.send().await;
             if !self.rtc.is_alive() {
                 return Err(Closed::Locally.into());
             }
-            let silent_at = self.silent_at();
+            let idle_deadline = self.idle_deadline();
             let wake_at = self.channels.paced_until().map_or(wake_at, |paced| paced.min(wake_at));
             tokio::select! {
                 biased;
@@ -269,13 +270,13 @@ impl Driver {
                     let first = datagram.ok_or(Closed::ListenerRemoved)?;
                     let mut taken = self.weight(&first);
                     self.receive(first)?;
-                    // More of a burst, with its output, before looking at anything else. What there is to send is
-                    // collected: one call for many acknowledgements.
+                    // Handles the rest of a burst, with its output, before the other inputs. The
+                    // output is collected: one system call sends many acknowledgements.
                     for _ in 0..BURST {
                         let Ok(next) = self.datagrams.try_recv() else { break };
-                        if taken >= INTAKE {
+                        if taken >= INPUT_BATCH_WEIGHT {
                             taken = 0;
-                            self.pump().await?;
+                            self.drain_outputs().await?;
                         }
                         taken += self.weight(&next);
                         self.receive(next)?;
@@ -286,54 +287,54 @@ impl Driver {
                     self.command(command)?;
                     self.commands()?;
                 }
-                () = tokio::time::sleep_until(wake_at.min(silent_at).into()) => {
-                    if Instant::now() >= silent_at {
-                        return Err(Closed::Silent.into());
+                () = tokio::time::sleep_until(wake_at.min(idle_deadline).into()) => {
+                    if Instant::now() >= idle_deadline {
+                        return Err(Closed::TimedOut.into());
                     }
                     self.rtc.handle_input(Input::Timeout(Instant::now())).map_err(engine_error)?;
-                    self.channels.sweep(&mut self.rtc);
+                    self.channels.close_lingering(&mut self.rtc);
                 }
             }
             if self.channels.measure(&mut self.rtc, Instant::now()) {
-                self.authenticated();
+                self.mark_authenticated();
             }
             self.channels.flush_blocked(&mut self.rtc);
         }
     }
 
-    /// How much of [`INTAKE`] a datagram takes: all of it during the handshake, each step of which
-    /// waits for an answer.
+    /// The share of [`INPUT_BATCH_WEIGHT`] that a datagram takes. During the handshake it takes all
+    /// of it, because each step waits for an answer.
     fn weight(&self, datagram: &Datagram) -> usize {
         match datagram.data.len() {
-            _ if self.ready.is_some() => INTAKE,
+            _ if self.ready.is_some() => INPUT_BATCH_WEIGHT,
             0..=ACK_LEN_MAX => ACK_WEIGHT,
             _ => DATA_WEIGHT,
         }
     }
 
-    /// When to give the remote up unless something comes.
-    fn silent_at(&self) -> Instant {
+    /// The time at which the remote counts as gone unless input arrives.
+    fn idle_deadline(&self) -> Instant {
         match self.is_half_open {
-            true => self.started + HALF_OPEN_MAX,
-            false => self.heard.unwrap_or(self.started) + SILENCE_MAX,
+            true => self.started + HALF_OPEN_TIMEOUT,
+            false => self.last_authenticated.unwrap_or(self.started) + IDLE_TIMEOUT,
         }
     }
 
     fn receive(&mut self, d: Datagram) -> Result<(), Error> {
         let is_stun = ice::is_stun(&d.data);
         let is_of_use = match is_stun {
-            // str0m takes whatever comes from the address that it sends to, and looks at its
-            // integrity later.
+            // str0m accepts any datagram from the address that it sends to, and checks its
+            // integrity only later.
             true => ice::is_authentic(&d.data, &self.stun_key, &self.crypto),
             false => !self.is_half_open || dtls::starts_handshake(&d.data),
         };
         if !is_stun
             && !is_of_use
-            && let Some(place) = &mut self.place
+            && let Some(route_guard) = &mut self.route_guard
         {
-            // Something encrypted without a handshake: the dialer goes on with a connection that we
-            // have no more.
-            place.is_final();
+            // Encrypted data without a handshake: the dialer continues a connection that this node
+            // has ended.
+            route_guard.mark_final();
         }
         let accepted = match Receive::new(Protocol::Udp, d.source, self.local, &d.data) {
             Ok(receive) => Some(Input::Receive(d.at, receive))
@@ -341,76 +342,77 @@ impl Driver {
             Err(_) => None,
         };
         let Some(input) = accepted else {
-            // Stray datagrams (an old connection's last words) must not end this one.
-            return if self.heard.is_some() || self.place.is_none() {
+            // Stray datagrams (the last ones of an old connection) must not end this connection.
+            return if self.last_authenticated.is_some() || self.route_guard.is_none() {
                 Ok(())
             } else {
                 Err(Violation::Stun.into())
             };
         };
-        self.latest = Some((d.source, d.at));
-        // While there are no keys, the time that a handshake may take is the limit.
+        self.current_datagram = Some((d.source, d.at));
+        // While there are no keys, the handshake timeout is the limit.
         if is_stun || self.ready.is_some() {
-            self.heard = Some(d.at);
+            self.last_authenticated = Some(d.at);
         }
         if is_stun {
-            if let Some(place) = &self.place {
-                place.heard(d.source, d.at);
+            if let Some(route_guard) = &self.route_guard {
+                route_guard.confirm_source(d.source, d.at);
             }
-            if let Some(local) = d.local.filter(|_| self.place.is_some()) {
-                self.reached_at.retain(|(source, _)| *source != d.source);
-                self.reached_at.truncate(SOURCES_MAX - 1);
-                self.reached_at.insert(0, (d.source, local));
+            if let Some(local) = d.local.filter(|_| self.route_guard.is_some()) {
+                self.local_ips.retain(|(source, _)| *source != d.source);
+                self.local_ips.truncate(SOURCES_MAX - 1);
+                self.local_ips.insert(0, (d.source, local));
             }
         } else if std::mem::replace(&mut self.is_half_open, false)
-            && let Some(place) = &mut self.place
+            && let Some(route_guard) = &mut self.route_guard
         {
-            place.is_final();
+            route_guard.mark_final();
         }
         self.rtc.handle_input(input).map_err(engine_error)
     }
 
-    /// The datagram that is being looked at could be decrypted and was of use.
-    fn authenticated(&mut self) {
-        let Some((source, at)) = self.latest else { return };
-        self.heard = Some(at);
-        if let Some(place) = &self.place
-            && self
-                .placed
-                .is_none_or(|placed| at.saturating_duration_since(placed) >= PLACE_INTERVAL)
+    /// Records that the current datagram could be decrypted and was useful.
+    fn mark_authenticated(&mut self) {
+        let Some((source, at)) = self.current_datagram else { return };
+        self.last_authenticated = Some(at);
+        if let Some(route_guard) = &self.route_guard
+            && self.last_bound.is_none_or(|last_bound| {
+                at.saturating_duration_since(last_bound) >= REBIND_INTERVAL
+            })
         {
-            self.placed = Some(at);
-            place.heard(source, at);
+            self.last_bound = Some(at);
+            route_guard.confirm_source(source, at);
         }
     }
 
-    /// Runs str0m until it waits; returns until when.
-    async fn pump(&mut self) -> Result<Instant, Error> {
+    /// Polls str0m's outputs until it waits; returns the time of its next timeout.
+    async fn drain_outputs(&mut self) -> Result<Instant, Error> {
         loop {
             match self.rtc.poll_output().map_err(engine_error)? {
                 Output::Timeout(at) => return Ok(at),
                 Output::Transmit(t) => {
-                    let is_elsewhere = self.batch_to != t.destination && !self.batch.is_empty();
+                    let is_elsewhere =
+                        self.batch_destination != t.destination && !self.batch.is_empty();
                     if is_elsewhere || !self.batch.push(&self.socket, &t.contents) {
                         self.send().await;
                         self.batch.push(&self.socket, &t.contents);
                     }
-                    self.batch_to = t.destination;
+                    self.batch_destination = t.destination;
                 }
                 Output::Event(event) => self.event(event)?,
             }
         }
     }
 
-    /// Sends what the engine has given out.
+    /// Sends the collected datagrams.
     async fn send(&mut self) {
         if !self.batch.is_empty() {
             let from = self
-                .reached_at
+                .local_ips
                 .iter()
-                .find(|(source, _)| *source == self.batch_to)
+                .find(|(source, _)| *source == self.batch_destination)
                 .map(|(_, local)| *local);
-            self.socket.send(&mut self.batch, self.batch_to, from).await;
+            self.socket.send(&mut self.batch, self.batch_destination, from).await;
         }
     }
 
@@ -418,15 +420,15 @@ impl Driver {
         match event {
             Event::ChannelOpen(id, _) => self.channel_open(id)?,
             Event::ChannelData(data) => {
-                self.authenticated();
+                self.mark_authenticated();
                 self.channels.receive(&mut self.rtc, data.id, data.data, data.id == self.handshake);
             }
-            // SCTP's default threshold is 0: all of the stream is acknowledged, so a channel that
+            // SCTP's default threshold is 0: the whole stream is acknowledged, so a channel that
             // waits for that can be closed.
             Event::ChannelBufferedAmountLow(id) => drop(self.channels.flush(&mut self.rtc, id)),
             Event::ChannelClose(id) => self.channels.closed(id),
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
-                return Err(Closed::Silent.into());
+                return Err(Closed::TimedOut.into());
             }
             Event::Closed => return Err(Closed::ByRemote.into()),
             _ => {}
@@ -445,14 +447,14 @@ impl Driver {
                 }
             }
             Some(stream) => {
-                // If the muxer gave up, the stream is dropped here and thereby reset.
+                // If the muxer has given up, the stream is dropped here, which resets it.
                 if let Some(reply) = self.channels.take_opening(id) {
                     let _ = reply.send(stream);
                 }
             }
             None => match self.channels.accept(id) {
-                // A stream that does not fit is dropped, and so reset; its channel goes by
-                // lingering.
+                // A stream that does not fit is dropped, which resets it; its channel closes after
+                // the linger time.
                 Some(stream) => drop(self.inbound.try_send(stream)),
                 None => {
                     tracing::debug!("too many inbound streams");
@@ -463,7 +465,7 @@ impl Driver {
         Ok(())
     }
 
-    /// All commands that wait.
+    /// Executes all queued commands.
     fn commands(&mut self) -> Result<(), Error> {
         while let Ok(command) = self.commands.try_recv() {
             self.command(command)?;
@@ -473,7 +475,7 @@ impl Driver {
 
     fn command(&mut self, command: Command) -> Result<(), Error> {
         match command {
-            Command::Dirty(id) => self.channels.dirty(&mut self.rtc, id),
+            Command::Dirty(id) => self.channels.flush_dirty(&mut self.rtc, id),
             Command::Open(reply) => {
                 let id = self.rtc.direct_api().create_data_channel(ChannelConfig::default());
                 self.channels.add_outbound(id, reply);
@@ -485,7 +487,7 @@ impl Driver {
     }
 }
 
-/// An engine with what both halves share.
+/// Creates an engine with the settings that both halves share.
 fn engine(
     shared: &Shared,
     local: SocketAddr,

@@ -1,26 +1,26 @@
-//! What the header of a DTLS record tells before anything is decrypted (RFC 6347, section 4.1; RFC
-//! 9147, section 4).
+//! Reads the header of a DTLS record before decryption (RFC 6347, section 4.1; RFC 9147, section
+//! 4).
 //!
-//! It is not authenticated: it only says to which of two connections behind one address a datagram
-//! may be of use.
+//! The header is not authenticated. It only indicates for which of two connections behind one
+//! address a datagram may be useful.
 
 /// Content types: change_cipher_spec, alert, handshake.
 const PLAINTEXT: std::ops::RangeInclusive<u8> = 20..=22;
 const HANDSHAKE: u8 = 22;
 
-/// Whether a datagram belongs to a handshake that has no keys yet. An association that has them
-/// needs none of these.
+/// Whether a datagram belongs to a handshake that has no keys yet. An association with keys does
+/// not need such datagrams.
 pub fn is_plaintext(datagram: &[u8]) -> bool {
     first_record(datagram).is_some_and(|(kind, epoch)| PLAINTEXT.contains(&kind) && epoch == 0)
 }
 
-/// Whether a datagram can be the first of a handshake. What an association of before still sends
+/// Whether a datagram can be the first of a handshake. Late datagrams of an earlier association
 /// cannot.
 pub fn starts_handshake(datagram: &[u8]) -> bool {
     first_record(datagram) == Some((HANDSHAKE, 0))
 }
 
-/// Content type and epoch.
+/// Content type and epoch of the first record.
 fn first_record(datagram: &[u8]) -> Option<(u8, u16)> {
     match datagram {
         [kind, _, _, high, low, ..] => Some((*kind, u16::from_be_bytes([*high, *low]))),

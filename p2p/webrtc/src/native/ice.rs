@@ -1,10 +1,10 @@
-//! What a WebRTC-direct server reads from a dialer's first STUN binding request (RFC 8489).
+//! Parses a dialer's first STUN binding request to a WebRTC-direct server (RFC 8489).
 //!
-//! In handshake v2 the dialer's password travels inside the server's half of the USERNAME; in v1
-//! both sides use one string for everything. Both halves are checked before use: only ICE
-//! characters (RFC 8839, section 5.4), only sensible lengths, only versions we know. The key of a
-//! request's MESSAGE-INTEGRITY is the server's half itself, so it is checked before any state is
-//! made: a request that was made up without it costs one HMAC.
+//! In handshake v2 the dialer's password is part of the server's half of the USERNAME; in v1 both
+//! sides use one string for everything. Both halves are validated before use: only ICE characters
+//! (RFC 8839, section 5.4), sensible lengths, and known versions. The server's half itself is the
+//! key of a request's MESSAGE-INTEGRITY, so the integrity is checked before any state is created. A
+//! forged request without it costs one HMAC.
 
 use crate::version::{V1, V2};
 use str0m::{crypto::CryptoProvider, ice::StunMessage};
@@ -12,7 +12,7 @@ use str0m::{crypto::CryptoProvider, ice::StunMessage};
 /// The ICE credentials of both sides, recovered from the STUN USERNAME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Also our own password, in v1 and v2 alike.
+    /// Also the local password, in v1 and v2 alike.
     pub server_ufrag: String,
     pub client_ufrag: String,
     pub client_pwd: String,
@@ -43,8 +43,8 @@ pub fn username(datagram: &[u8]) -> Option<&str> {
     None
 }
 
-/// Whether a STUN message was made by someone who knows the server's half of the USERNAME: it is
-/// the key of the dialer's requests, and of the answers to them.
+/// Whether the sender of a STUN message knows the server's half of the USERNAME: it is the key of
+/// the dialer's requests, and of the answers to them.
 pub fn is_authentic(datagram: &[u8], server_ufrag: &str, crypto: &CryptoProvider) -> bool {
     let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
     StunMessage::parse(datagram).is_ok_and(|m| m.verify(server_ufrag.as_bytes(), hmac))
@@ -126,7 +126,7 @@ mod tests {
             format!("libp2p+webrtc+v2/{pwd}:u"),
             format!("libp2p+webrtc+v2/{}:uFrg", "a".repeat(256)),
             format!("libp2p+webrtc+v2/{pwd}"),
-            // No password that RFC 8839 allows.
+            // RFC 8839 allows no such password.
             format!("libp2p+webrtc+v1/:{v1}"),
         ] {
             assert_eq!(credentials(&bad), None, "{bad}");

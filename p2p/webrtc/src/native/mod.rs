@@ -1,25 +1,25 @@
 //! The native side: a libp2p `Transport` that listens on and dials `/webrtc-direct` with str0m.
 //!
-//! One UDP socket per listener. Its [`demultiplexer`] hands each datagram to the [`driver`] of
-//! its connection; a driver is a task that owns one `str0m::Rtc` and sends on the [`socket`]
-//! itself. A [`dialer`] has a socket of its own and the same driver.
+//! There is one UDP socket per listener. Its [`demultiplexer`] delivers each datagram to the
+//! [`driver`] of its connection. A driver is a task that owns one `str0m::Rtc` and sends on the
+//! [`socket`] itself. A [`dialer`] has a socket of its own and the same driver.
 //!
 //! ```text
 //! socket ─► demultiplexer ─(routes)─► driver ◄─► channels ◄─► stream cores ◄─► muxer ─► libp2p
 //!                └─(admission)─► transport: an incoming connection
 //! ```
 //!
-//! What a listener knows of a dialer goes through these states; each has less time, and more
-//! memory, than the one before:
+//! A dialer passes through these states at a listener; each has less time, and more memory, than
+//! the one before:
 //!
 //! ```text
-//! nothing ──STUN with good integrity, admitted──► half open ──DTLS──► unauthenticated ──Noise──► open
-//!                                                  │ 4 s                │ 15 s                  │ 9 s of silence
-//!                                                  └────────────────────┴───────────────────────┴──► gone
+//! nothing ──valid STUN, admitted──► half open ──DTLS──► unauthenticated ──Noise──► open
+//!                                   │ 4 s               │ 15 s                     │ 9 s silent
+//!                                   └───────────────────┴──────────────────────────┴──► gone
 //! ```
 //!
-//! What has gone is not made again: its name is remembered ([`ended`]), and nobody answers a dialer
-//! that goes on with it.
+//! An ended connection is not created again: its ufrag is stored ([`retired_ufrags`]), and a dialer
+//! that continues to use it gets no answer.
 
 mod admission;
 mod certificate;
@@ -28,9 +28,9 @@ mod demultiplexer;
 mod dialer;
 mod driver;
 mod dtls;
-mod ended;
 mod ice;
 mod muxer;
+mod retired_ufrags;
 mod routes;
 mod socket;
 mod transport;
@@ -43,7 +43,7 @@ pub use transport::Transport;
 
 use crate::DialVersion;
 
-/// What a transport may spend. Every limit is per transport unless it says otherwise.
+/// Configuration of a transport. Every limit is per transport unless stated otherwise.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes written to SCTP but not acknowledged, over all streams of a connection. Throughput
@@ -53,7 +53,7 @@ pub struct Config {
     pub max_connections: usize,
     /// Inbound handshakes in progress; further dialers are ignored until some finish.
     pub max_pending: usize,
-    /// The same from one source: an IPv4 address or an IPv6 /64.
+    /// The same limit for one source: an IPv4 address or an IPv6 /64.
     pub max_pending_per_source: usize,
     /// Handshakes that one source may start at once.
     pub handshake_burst_per_source: u32,
@@ -63,13 +63,14 @@ pub struct Config {
     pub handshake_burst: u32,
     /// Handshakes per second that all sources together may start in the long run.
     pub handshakes_per_s: u32,
-    /// Streams the remote may have open at once on a connection; more are closed on arrival.
+    /// Streams of the remote that may be open at once on a connection; further ones are closed on
+    /// arrival.
     pub max_inbound_streams: usize,
     /// Received bytes of a connection that the application has not read yet.
     pub max_unread_per_connection: usize,
-    /// The same over all connections.
+    /// The same limit over all connections.
     pub max_unread: usize,
-    /// The handshake of our own dials.
+    /// The handshake version of outbound dials.
     pub dial_version: DialVersion,
 }
 

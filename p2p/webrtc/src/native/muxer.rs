@@ -1,4 +1,4 @@
-//! An authenticated connection as libp2p sees it: a `StreamMuxer` that talks to a driver.
+//! An authenticated connection for libp2p: a `StreamMuxer` that sends commands to a driver.
 
 use super::channels::Command;
 use crate::{Closed, Error, Stream};
@@ -29,7 +29,7 @@ impl Connection {
         Self { commands, inbound, opening: None, reason }
     }
 
-    /// Why the driver ended.
+    /// The reason why the driver ended.
     fn lost(&self) -> Error {
         self.reason.get().copied().unwrap_or(Closed::Lost).into()
     }
@@ -73,7 +73,7 @@ impl StreamMuxer for Connection {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let _ = self.commands.send(Command::Close);
-        // Ends when the driver does.
+        // The loop ends when the driver does.
         while let Some(stream) = ready!(self.inbound.poll_recv(cx)) {
             drop(stream);
         }

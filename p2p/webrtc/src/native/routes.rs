@@ -1,20 +1,20 @@
-//! Which connection a datagram belongs to: by the USERNAME of its STUN, or by its source address.
+//! Routes datagrams to connections: by the USERNAME of their STUN, or by their source address.
 //!
 //! A source address is bound to a connection only by that connection's driver, after it has
-//! accepted a STUN message from it, and an address that a live connection uses is not taken from
-//! it: a forged source redirects nobody's datagrams.
+//! accepted a STUN message from the address. An address in use by a live connection is not taken
+//! from it: a forged source cannot redirect datagrams of others.
 //!
-//! But behind one address a new connection may begin before the end of an old one is noticed: after
-//! a cut of the network, or when a dialer was restarted. So an address has room for two: the newer
-//! one gets the handshakes, which the older has behind it, and both get what is encrypted, which
-//! only one of them can decrypt. What a driver can not decrypt, or has not asked for, keeps neither
-//! alive.
+//! But behind one address a new connection may begin before the end of an old one is detected:
+//! after a cut of the network, or when a dialer was restarted. So an address has room for two
+//! connections. The newer one receives the handshakes, which the older has completed. Both receive
+//! encrypted datagrams, which only one of them can decrypt. Datagrams that a driver cannot decrypt
+//! or did not request keep neither connection alive.
 //!
 //! The table is bounded by the number of connections and by [`ADDRESSES_MAX`] for each.
 
 use super::{
     dtls,
-    ended::{End, Ended},
+    retired_ufrags::{EndState, RetiredUfrags},
     socket::Received,
 };
 use crate::budget::Budget;
@@ -26,20 +26,20 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Source addresses that a connection may use; the one longest unheard gives way.
+/// Source addresses of one connection; beyond that the least recently seen one is evicted.
 const ADDRESSES_MAX: usize = 8;
-/// A connection's place at an address may go to another one once it has been silent there for
-/// this long; a live one checks more often.
-const QUIET: Duration = Duration::from_secs(6);
-/// Datagrams queued per connection; more are dropped, as the network would.
+/// A connection that was silent at an address for this long may lose its place there to another
+/// one; a live connection checks more often.
+const IDLE_AFTER: Duration = Duration::from_secs(6);
+/// Datagrams queued per connection; further ones are dropped, as the network would.
 const QUEUE: usize = 1024;
-/// The same before the remote is authenticated.
+/// The same limit before the remote is authenticated.
 const QUEUE_UNAUTHENTICATED: usize = 64;
 
 /// One received datagram, on its way to a driver.
 pub struct Datagram {
     pub source: SocketAddr,
-    /// The address of ours that it was sent to, where the socket has several.
+    /// The local address that it was sent to, where the socket has several.
     pub local: Option<IpAddr>,
     pub at: Instant,
     pub data: Vec<u8>,
@@ -51,7 +51,7 @@ impl From<Received<'_>> for Datagram {
     }
 }
 
-/// The way to one connection's driver.
+/// The handle that delivers datagrams to one connection's driver.
 pub struct Link {
     id: u64,
     datagrams: mpsc::Sender<Datagram>,
@@ -59,7 +59,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Queues a datagram, or drops it if the driver is behind.
+    /// Queues a datagram, or drops it if the queue is full.
     pub fn deliver(&self, datagram: Datagram) {
         let queued = self.datagrams.max_capacity() - self.datagrams.capacity();
         if self.budget.is_authenticated() || queued < QUEUE_UNAUTHENTICATED {
@@ -75,56 +75,58 @@ pub struct Routes {
     by_user: HashMap<String, Arc<Link>>,
     by_address: HashMap<SocketAddr, Binding>,
     users: HashMap<u64, String>,
-    ended: Ended,
+    retired_ufrags: RetiredUfrags,
 }
 
 /// The connections of one source address.
 struct Binding {
-    older: Tenant,
-    newer: Option<Tenant>,
+    older: BoundConnection,
+    newer: Option<BoundConnection>,
 }
 
-struct Tenant {
+struct BoundConnection {
     link: Arc<Link>,
-    heard: Instant,
+    last_seen: Instant,
 }
 
-impl Tenant {
-    fn is_quiet(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.heard) >= QUIET
+impl BoundConnection {
+    fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last_seen) >= IDLE_AFTER
     }
 }
 
 impl Binding {
-    fn tenant(&mut self, id: u64) -> Option<&mut Tenant> {
-        std::iter::once(&mut self.older).chain(&mut self.newer).find(|tenant| tenant.link.id == id)
+    fn connection_mut(&mut self, id: u64) -> Option<&mut BoundConnection> {
+        std::iter::once(&mut self.older)
+            .chain(&mut self.newer)
+            .find(|connection| connection.link.id == id)
     }
 
-    /// Takes a connection in, or says that there is no room.
-    fn take_in(&mut self, tenant: Tenant) -> bool {
-        let now = tenant.heard;
-        if let Some(known) = self.tenant(tenant.link.id) {
-            known.heard = now;
+    /// Binds a connection, or returns false if there is no room.
+    fn bind(&mut self, connection: BoundConnection) -> bool {
+        let now = connection.last_seen;
+        if let Some(known) = self.connection_mut(connection.link.id) {
+            known.last_seen = now;
             return true;
         }
-        if self.older.is_quiet(now) {
+        if self.older.is_idle(now) {
             match self.newer.take() {
                 Some(newer) => self.older = newer,
                 None => {
-                    self.older = tenant;
+                    self.older = connection;
                     return true;
                 }
             }
         }
-        let has_room = self.newer.as_ref().is_none_or(|newer| newer.is_quiet(now));
+        let has_room = self.newer.as_ref().is_none_or(|newer| newer.is_idle(now));
         if has_room {
-            self.newer = Some(tenant);
+            self.newer = Some(connection);
         }
         has_room
     }
 
-    /// Lets a connection go; false if it was the only one.
-    fn let_go(&mut self, id: u64) -> bool {
+    /// Removes a connection; returns false if it was the only one.
+    fn unbind(&mut self, id: u64) -> bool {
         if self.newer.as_ref().is_some_and(|newer| newer.link.id == id) {
             self.newer = None;
         }
@@ -139,12 +141,12 @@ impl Binding {
 }
 
 impl Routes {
-    /// An empty table, to be shared.
+    /// Creates an empty table, to be shared.
     pub fn shared() -> Arc<Mutex<Self>> {
         Arc::default()
     }
 
-    /// Connections in the table.
+    /// The number of connections in the table.
     pub fn connections(&self) -> usize {
         self.users.len()
     }
@@ -154,12 +156,12 @@ impl Routes {
         self.by_user.get(user).cloned()
     }
 
-    /// Whether a connection of this USERNAME has ended, so that there must be no other.
-    pub fn has_ended(&mut self, user: &str, now: Instant) -> bool {
-        self.ended.refuses(user, now)
+    /// Whether a connection with this USERNAME has ended, so that no other may be created.
+    pub fn is_retired(&mut self, user: &str, now: Instant) -> bool {
+        self.retired_ufrags.is_retired(user, now)
     }
 
-    /// The connections to which a datagram from this source, which is no STUN, may be of use.
+    /// The connections for which a datagram other than STUN from this source may be useful.
     pub fn by_address(&self, source: SocketAddr, datagram: &[u8]) -> [Option<Arc<Link>>; 2] {
         let Some(Binding { older, newer }) = self.by_address.get(&source) else {
             return [None, None];
@@ -182,73 +184,73 @@ impl Routes {
         (link, receiver)
     }
 
-    /// Binds a source to a connection that was heard from there, unless two others are using it.
+    /// Binds a source to a connection that was seen there, unless two other connections are using
+    /// it.
     pub fn bind(&mut self, id: u64, source: SocketAddr, now: Instant) -> bool {
         let Some(link) = self.users.get(&id).and_then(|user| self.by_user.get(user)).cloned()
         else {
             return false;
         };
-        let tenant = Tenant { link, heard: now };
+        let connection = BoundConnection { link, last_seen: now };
         match self.by_address.entry(source) {
             Entry::Occupied(mut bound) => {
-                if !bound.get_mut().take_in(tenant) {
+                if !bound.get_mut().bind(connection) {
                     return false;
                 }
             }
-            Entry::Vacant(free) => drop(free.insert(Binding { older: tenant, newer: None })),
+            Entry::Vacant(free) => drop(free.insert(Binding { older: connection, newer: None })),
         }
-        self.keep_latest(id, source);
+        self.evict_oldest_address(id, source);
         true
     }
 
-    /// Lets go of the address that a connection has not used for the longest time, if it has too
-    /// many.
-    fn keep_latest(&mut self, id: u64, except: SocketAddr) {
+    /// Unbinds the address that a connection has not used for the longest time, if it has too many.
+    fn evict_oldest_address(&mut self, id: u64, except: SocketAddr) {
         let of_ours = |(source, binding): (&SocketAddr, &mut Binding)| {
-            Some((binding.tenant(id)?.heard, *source))
+            Some((binding.connection_mut(id)?.last_seen, *source))
         };
         let ours: Vec<_> = self.by_address.iter_mut().filter_map(of_ours).collect();
         if ours.len() > ADDRESSES_MAX
             && let Some((_, oldest)) =
                 ours.into_iter().filter(|(_, source)| *source != except).min()
             && let Some(binding) = self.by_address.get_mut(&oldest)
-            && !binding.let_go(id)
+            && !binding.unbind(id)
         {
             self.by_address.remove(&oldest);
         }
     }
 
-    /// Forgets a connection that has ended, but for its name.
-    pub fn remove(&mut self, id: u64, end: End, now: Instant) {
+    /// Removes an ended connection, and retires its ufrag.
+    pub fn remove(&mut self, id: u64, end: EndState, now: Instant) {
         if let Some(user) = self.users.remove(&id) {
             self.by_user.remove(&user);
-            self.ended.insert(&user, end, now);
+            self.retired_ufrags.insert(&user, end, now);
         }
-        self.by_address.retain(|_, binding| binding.let_go(id));
+        self.by_address.retain(|_, binding| binding.unbind(id));
     }
 }
 
-/// Locks the routes; nothing can panic while they are locked.
+/// Locks the routes; no code can panic while they are locked.
 pub fn lock(routes: &Mutex<Routes>) -> MutexGuard<'_, Routes> {
     routes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A driver's place in the routes; leaves it when dropped. Weak, so that a removed listener's
-/// routes, and with them the drivers' queues, go away.
-pub struct Place {
+/// A driver's entry in the routes, removed when dropped. The reference is weak, so that the routes
+/// of a removed listener, and with them the drivers' queues, are freed.
+pub struct RouteGuard {
     routes: std::sync::Weak<Mutex<Routes>>,
     id: u64,
-    /// How the connection would end now.
-    end: End,
+    /// The state in which the connection would end now.
+    end: EndState,
 }
 
-impl Place {
+impl RouteGuard {
     pub fn new(routes: &Arc<Mutex<Routes>>, link: &Link) -> Self {
-        Self { routes: Arc::downgrade(routes), id: link.id, end: End::HalfOpen }
+        Self { routes: Arc::downgrade(routes), id: link.id, end: EndState::HalfOpen }
     }
 
-    /// The remote was heard from there, beyond doubt.
-    pub fn heard(&self, source: SocketAddr, now: Instant) {
+    /// Binds an authenticated source of the remote.
+    pub fn confirm_source(&self, source: SocketAddr, now: Instant) {
         if let Some(routes) = self.routes.upgrade()
             && !lock(&routes).bind(self.id, source, now)
         {
@@ -256,13 +258,13 @@ impl Place {
         }
     }
 
-    /// There was more than STUN: whatever ends this connection, there will be no other of its name.
-    pub fn is_final(&mut self) {
-        self.end = End::Final;
+    /// Records more than STUN: whatever ends this connection, its ufrag is not accepted again.
+    pub fn mark_final(&mut self) {
+        self.end = EndState::Final;
     }
 }
 
-impl Drop for Place {
+impl Drop for RouteGuard {
     fn drop(&mut self) {
         if let Some(routes) = self.routes.upgrade() {
             lock(&routes).remove(self.id, self.end, Instant::now());
@@ -289,7 +291,7 @@ mod tests {
     const CLIENT_HELLO: &[u8] = &[22, 254, 253, 0, 0, 0, 0];
     const DATA: &[u8] = &[23, 254, 253, 0, 1, 0, 0];
 
-    /// Who gets a datagram from the first source.
+    /// The ids of the connections that receive a datagram from the first source.
     fn takers(routes: &Routes, datagram: &[u8]) -> Vec<u64> {
         routes.by_address(source(1), datagram).iter().flatten().map(|link| link.id).collect()
     }
@@ -305,12 +307,12 @@ mod tests {
         assert!(routes.bind(b, source(1), now));
         assert_eq!((takers(&routes, CLIENT_HELLO), takers(&routes, DATA)), (vec![b], vec![a, b]));
         assert!(!routes.bind(c, source(1), now), "room for two");
-        routes.remove(a, End::Final, now);
+        routes.remove(a, EndState::Final, now);
         assert_eq!((takers(&routes, CLIENT_HELLO), takers(&routes, DATA)), (vec![b], vec![b]));
         assert!(routes.bind(c, source(1), now));
-        routes.remove(c, End::Final, now);
+        routes.remove(c, EndState::Final, now);
         assert_eq!(takers(&routes, CLIENT_HELLO), [b]);
-        routes.remove(b, End::Final, now);
+        routes.remove(b, EndState::Final, now);
         assert!(routes.by_address.is_empty());
     }
 
@@ -319,13 +321,13 @@ mod tests {
         let (mut routes, links, _rx) = table(3);
         let [a, b, c] = [0, 1, 2].map(|n: usize| links[n].id);
         let now = Instant::now();
-        assert!(routes.bind(a, source(1), now) && routes.bind(a, source(1), now + QUIET / 2));
-        assert!(routes.bind(b, source(1), now + QUIET), "the other was heard in between");
+        assert!(routes.bind(a, source(1), now) && routes.bind(a, source(1), now + IDLE_AFTER / 2));
+        assert!(routes.bind(b, source(1), now + IDLE_AFTER), "the other was heard in between");
         assert_eq!(takers(&routes, DATA), [a, b]);
-        // Datagrams that nobody has authenticated keep nobody's place.
-        assert!(routes.bind(c, source(1), now + QUIET + QUIET / 2));
+        // Unauthenticated datagrams do not renew a binding.
+        assert!(routes.bind(c, source(1), now + IDLE_AFTER + IDLE_AFTER / 2));
         assert_eq!(takers(&routes, DATA), [b, c]);
-        assert!(routes.bind(a, source(1), now + 3 * QUIET), "both were quiet");
+        assert!(routes.bind(a, source(1), now + 3 * IDLE_AFTER), "both were quiet");
         assert_eq!((takers(&routes, CLIENT_HELLO), takers(&routes, DATA)), (vec![a], vec![c, a]));
     }
 
@@ -342,15 +344,15 @@ mod tests {
         }
         assert_eq!(routes.by_address.len(), ADDRESSES_MAX);
         assert!(routes.by_address(source(99), DATA)[0].is_some());
-        routes.remove(links[0].id, End::Final, now);
+        routes.remove(links[0].id, EndState::Final, now);
         assert!(routes.by_address.is_empty() && routes.by_user("0").is_none());
-        assert!(routes.has_ended("0", now) && !routes.has_ended("1", now));
+        assert!(routes.is_retired("0", now) && !routes.is_retired("1", now));
         assert!(!routes.bind(links[0].id, source(1), now), "ended");
         assert_eq!(routes.connections(), 1);
     }
 
     #[test]
-    fn strangers_get_a_short_queue() {
+    fn unauthenticated_connections_get_a_short_queue() {
         let (_, links, mut rx) = table(1);
         for _ in 0..2 * QUEUE_UNAUTHENTICATED {
             links[0].deliver(Datagram {

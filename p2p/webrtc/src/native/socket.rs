@@ -1,9 +1,8 @@
-//! A UDP socket that moves many datagrams in one call to the system, where the system can:
+//! A UDP socket that moves many datagrams in one system call, where the system supports it:
 //! segmentation offload when sending (UDP GSO), several messages and receive offload when receiving
 //! (`recvmmsg`, UDP GRO).
 //!
-//! A third of the time of a bulk transfer was the system's while each datagram had a call of its
-//! own.
+//! With one call per datagram, system time took a third of a bulk transfer.
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::{
@@ -13,35 +12,36 @@ use std::{
 };
 use tokio::{io::Interest, net::UdpSocket};
 
-/// Longest datagram that is looked at; WebRTC keeps below the usual MTU of 1500.
+/// Longest datagram that is read; WebRTC stays below the usual MTU of 1500.
 pub const DATAGRAM_MAX: usize = 2048;
-/// The system's default of some 200 KiB holds a few milliseconds of a fast upload.
+/// The system's default of some 200 KiB holds only a few milliseconds of a fast upload.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-/// What one received message can hold, one datagram or several that the system has joined.
+/// Room for one received message: one datagram, or several that the system has joined.
 const MESSAGE_MAX: usize = 64 * 1024;
-/// What one call may send: the largest payload of a UDP datagram over IPv6, which the system then
-/// cuts.
+/// Limit of one send call: the largest payload of a UDP datagram over IPv6, which the system then
+/// segments.
 const SEND_MAX: usize = 65_527 - 40;
 
-/// See the module's documentation.
+/// The UDP socket, see the module's documentation.
 #[derive(Debug)]
 pub struct Socket {
     io: UdpSocket,
     state: UdpSocketState,
-    /// Bound to all interfaces: an answer must say which of them it leaves from.
+    /// Bound to all interfaces: an answer must state its local address.
     is_unspecified: bool,
 }
 
-/// A datagram as it came.
+/// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
-    /// Who sent it.
+    /// The address of the sender.
     pub source: SocketAddr,
-    /// The address of ours that it was sent to, where the socket has several and the system tells.
+    /// The local address that it was sent to, where the socket has several and the system reports
+    /// it.
     pub local: Option<IpAddr>,
-    /// When the call returned.
+    /// The time when the call returned.
     pub at: Instant,
-    /// What is in it.
+    /// The payload.
     pub data: &'a [u8],
 }
 
@@ -62,13 +62,13 @@ impl Socket {
         Ok(Self { io, state, is_unspecified: addr.ip().is_unspecified() })
     }
 
-    /// Where it is bound.
+    /// The address of the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
     }
 
-    /// Sends datagrams to one destination and empties the batch. What the system refuses is lost,
-    /// as on the way.
+    /// Sends datagrams to one destination and empties the batch. Datagrams that the system refuses
+    /// are lost, as they may be in the network.
     pub async fn send(&self, batch: &mut Batch, destination: SocketAddr, from: Option<IpAddr>) {
         let transmit = Transmit {
             destination,
@@ -84,12 +84,12 @@ impl Socket {
         batch.clear();
     }
 
-    /// Datagrams that fit into one call.
+    /// Number of datagrams that fit into one call.
     fn segments_max(&self) -> usize {
         self.state.max_gso_segments()
     }
 
-    /// Waits for datagrams and hands over each one of those that one call gives.
+    /// Waits for datagrams and passes each one of a call to the handler.
     pub async fn receive(
         &self,
         buffers: &mut Buffers,
@@ -98,7 +98,7 @@ impl Socket {
         let Buffers { bytes, metas } = buffers;
         let read = || {
             let mut messages = bytes.chunks_exact_mut(MESSAGE_MAX);
-            // As many as there are buffers; the array is what the call takes.
+            // One slice for each buffer, in the array that the call requires.
             let mut slices = std::array::from_fn::<_, { Buffers::MESSAGES_MAX }, _>(|_| {
                 IoSliceMut::new(messages.next().unwrap_or_default())
             });
@@ -129,7 +129,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds a datagram; false if it must wait for the next batch.
+    /// Adds a datagram; returns false if it must wait for the next batch.
     pub fn push(&mut self, socket: &Socket, datagram: &[u8]) -> bool {
         self.push_within(socket.segments_max(), datagram)
     }
@@ -149,7 +149,7 @@ impl Batch {
         fits
     }
 
-    /// Nothing to send.
+    /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -161,7 +161,7 @@ impl Batch {
     }
 }
 
-/// Room for what one call may receive.
+/// Room for the messages that one call may receive.
 pub struct Buffers {
     bytes: Vec<u8>,
     metas: Vec<RecvMeta>,
@@ -170,12 +170,12 @@ pub struct Buffers {
 impl Buffers {
     const MESSAGES_MAX: usize = 16;
 
-    /// For a socket of many connections.
+    /// Creates buffers for a socket of many connections.
     pub fn of_listener() -> Self {
         Self::new(Self::MESSAGES_MAX)
     }
 
-    /// For a socket of one connection.
+    /// Creates buffers for a socket of one connection.
     pub fn of_dialer() -> Self {
         Self::new(2)
     }

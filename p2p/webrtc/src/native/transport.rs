@@ -32,12 +32,12 @@ use std::{
 use str0m::crypto::CryptoProvider;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-/// From the first datagram to an authenticated peer.
+/// Time limit from the first datagram to an authenticated peer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// A handshake in progress.
 pub type Upgrade = BoxFuture<'static, Result<(PeerId, Connection), Error>>;
 
-/// What the connections of one transport share.
+/// State that the connections of one transport share.
 pub struct Shared {
     pub keys: Keypair,
     pub certificate: Certificate,
@@ -60,12 +60,12 @@ pub struct Transport {
 struct Listener {
     bound: SocketAddr,
     task: AbortHandle,
-    /// For an unspecified address: its interfaces.
+    /// For an unspecified address: the watcher of its interfaces.
     interfaces: Option<IfWatcher>,
 }
 
 impl Transport {
-    /// Must be used inside a tokio runtime.
+    /// Creates a transport. Must be used inside a tokio runtime.
     pub fn new(keys: Keypair, certificate: Certificate, config: Config) -> Self {
         let (incoming_tx, incoming) = mpsc::unbounded_channel();
         let admission = Admission::new(&config, Instant::now());
@@ -105,7 +105,7 @@ impl Transport {
                 && let Poll::Ready(change) = watcher.poll_if_event(cx)
             {
                 if change.is_err() {
-                    // Without the watcher the addresses that we know stay.
+                    // Without the watcher, the known addresses stay.
                     listener.interfaces = None;
                 }
                 changes.push((*id, listener.bound, change));
@@ -131,8 +131,8 @@ impl Transport {
     }
 }
 
-/// Whether an interface's address is of the listener's family and makes sense to others:
-/// link-local IPv6 addresses need a zone, which a multiaddress cannot say.
+/// Whether an interface's address belongs to the listener's family and is usable by others:
+/// link-local IPv6 addresses need a zone, which a multiaddress cannot express.
 fn usable(ip: IpAddr, bound: SocketAddr) -> bool {
     match ip {
         IpAddr::V4(_) => bound.is_ipv4(),

@@ -1,36 +1,36 @@
-//! How much to hand to SCTP before it is acknowledged.
+//! Controls how much unacknowledged data SCTP holds.
 //!
-//! str0m's SCTP grows its congestion window until packets are lost, and recovers from some
-//! losses only by a timeout of a second. A browser's UDP socket holds some 90 packets, so on a
-//! fast path that happens all the time. We therefore keep about twice the bandwidth-delay
-//! product in flight, measured as BBR does (draft-ietf-ccwg-bbr): highest recent delivery rate,
-//! lowest recent delay.
+//! str0m's SCTP grows its congestion window until packets are lost, and recovers from some losses
+//! only by a timeout of a second. A browser's UDP socket holds some 90 packets, so on a fast path
+//! that happens all the time. Therefore this module keeps about twice the bandwidth-delay product
+//! in flight, measured as BBR does (draft-ietf-ccwg-bbr): highest recent delivery rate, lowest
+//! recent delay.
 //!
-//! What may be in flight is also paced over the delay, not handed over at once: when a remote that
-//! has read grants a lot of credit, a burst of it would overflow the first short queue on the
-//! path, and str0m's SCTP repairs only one packet a round trip.
+//! The data in flight is also paced over the delay, not sent at once. When a remote that has read
+//! grants much credit, a burst would overflow the first short queue on the path, and str0m's SCTP
+//! repairs only one packet per round trip.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-/// The least that may be in flight: room to measure a higher rate.
+/// Minimum in flight: room to measure a higher rate.
 const MIN: usize = 64 * 1024;
-/// What may be handed over at once: some 60 packets, fewer than common queues hold. Enough for a
-/// fast path: each acknowledgement is an occasion, too, not only the next tick of the timer.
+/// Maximum burst: some 60 packets, fewer than common queues hold. This is enough for a fast path,
+/// because each acknowledgement refills the tokens, not only the next tick of the timer.
 const BURST: f64 = 64.0 * 1024.0;
 const RATE_MEMORY: Duration = Duration::from_secs(2);
 const DELAY_MEMORY: Duration = Duration::from_secs(10);
 
-/// Bytes in flight that the path has shown it can carry.
+/// Limits the bytes in flight to the amount that the path has shown it can carry.
 pub struct SendWindow {
     limit: usize,
     max: usize,
     delay: Option<(Instant, Duration)>,
     rates: VecDeque<(Instant, f64)>,
     probe: Option<Probe>,
-    /// Bytes that may be handed over now, as of `refilled`.
+    /// Bytes that may be sent now, as of `refilled`.
     tokens: f64,
     refilled: Option<Instant>,
 }
@@ -43,7 +43,7 @@ struct Probe {
 }
 
 impl SendWindow {
-    /// At most `max` bytes, and at first the least.
+    /// Creates a window of at most `max` bytes, initially the minimum.
     pub fn new(max: usize) -> Self {
         Self {
             limit: MIN.min(max),
@@ -56,17 +56,17 @@ impl SendWindow {
         }
     }
 
-    /// Whether `len` more bytes may be handed over while `in_flight` are unacknowledged.
+    /// Whether `len` more bytes may be sent while `in_flight` are unacknowledged.
     pub fn has_room(&self, in_flight: usize, len: usize) -> bool {
         in_flight + len <= self.limit && self.tokens > 0.0
     }
 
-    /// `len` bytes were handed over.
+    /// Records that `len` bytes were sent.
     pub fn spend(&mut self, len: usize) {
         self.tokens -= len as f64;
     }
 
-    /// When pacing, and nothing else, lets more be handed over.
+    /// The time until which only pacing blocks sending; `None` if there is another limit.
     pub fn paced_until(&self, in_flight: usize) -> Option<Instant> {
         let (refilled, rate) = (self.refilled?, self.pace()?);
         // Half a burst, so that not every frame has a timer of its own.
@@ -75,7 +75,7 @@ impl SendWindow {
             .then(|| refilled + Duration::from_secs_f64(missing.min(1.0)))
     }
 
-    /// Bytes a second: the limit, spread over the delay.
+    /// Bytes per second: the limit, spread over the delay.
     fn pace(&self) -> Option<f64> {
         let (_, least) = self.delay?;
         Some(self.limit as f64 / least.as_secs_f64())
@@ -83,13 +83,13 @@ impl SendWindow {
 
     fn refill(&mut self, now: Instant) {
         let since = self.refilled.replace(now).unwrap_or(now);
-        // Nothing is known of the path before the first probe has ended: one burst must do.
+        // Before the first probe has ended the path is unknown, and a single burst must suffice.
         let Some(rate) = self.pace() else { return };
         self.tokens =
             (self.tokens + rate * now.saturating_duration_since(since).as_secs_f64()).min(BURST);
     }
 
-    /// `written` and `acked` count bytes since the connection began.
+    /// Updates the window. `written` and `acked` count bytes since the connection began.
     pub fn update(&mut self, now: Instant, written: u64, acked: u64) {
         if let Some(p) = self.probe.take_if(|p| acked >= p.written) {
             let delay = (now - p.start).max(Duration::from_micros(200));
@@ -115,8 +115,8 @@ impl SendWindow {
 mod tests {
     use super::*;
 
-    /// A path of 10 MB/s and 50 ms: 500 kB in flight fill it. Returns the window, what was
-    /// delivered in three seconds, and the most that was handed over within a millisecond.
+    /// Simulates a path of 10 MB/s and 50 ms: 500 kB in flight fill it. Returns the window, the
+    /// bytes delivered in three seconds, and the maximum sent within a millisecond.
     fn run(mut has_data: impl FnMut(u64) -> bool) -> (SendWindow, u64, usize) {
         let mut w = SendWindow::new(4 << 20);
         let start = Instant::now();

@@ -1,14 +1,14 @@
-//! What a session description must say before a browser gets it, and the window that ours
-//! announces.
+//! Checks a session description before a browser receives it, and adds the window announcement to
+//! local descriptions.
 //!
-//! It has to describe one data channel transport with one SHA-256 certificate, and nothing else: a
-//! second section, a second certificate or another hash is not for us to choose among. The rest is
-//! for the browser to judge.
+//! A description must contain one data channel transport with one SHA-256 certificate, and nothing
+//! else: a second section, a second certificate or another hash would need a choice. The browser
+//! checks the rest.
 //!
-//! A window (see `crate::stream`, "Flow control") has no channel 0 to be announced on, so it is an
-//! attribute of the description, `a=tequio-window:<bytes>`. It goes into the text that is sent, not
-//! into the one that the browser is given: descriptions must not be changed before they are set.
-//! Who does not know the attribute skips it (RFC 8866, 5.13).
+//! Between browsers no channel 0 announces the window (see `crate::stream`, "Flow control"), so it
+//! is an attribute of the description, `a=tequio-window:<bytes>`. The attribute is added only to
+//! the text that is sent, not to the browser's own description, which must not be changed before it
+//! is set. Implementations that do not support the attribute skip it (RFC 8866, 5.13).
 
 use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, SDP_LEN_MAX};
 use crate::sdp;
@@ -17,7 +17,7 @@ const WINDOW: &str = "tequio-window";
 /// RFC 8841: SCTP over DTLS over UDP.
 const SECTION: &str = "UDP/DTLS/SCTP webrtc-datachannel";
 
-/// What a description says that concerns us.
+/// The checked properties of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// The window of each new stream, if the remote has flow control.
@@ -94,7 +94,7 @@ pub fn check(text: &str) -> Result<Checked, BadSignal> {
     Ok(Checked { window, candidates })
 }
 
-/// The browser's description as it is sent.
+/// Returns the browser's description with the window attribute, as it is sent.
 pub fn with_window(text: &str, window: u64) -> String {
     let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\r\n" };
     format!("{text}{end}a={WINDOW}:{window}\r\n")
@@ -105,7 +105,7 @@ pub mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As Chromium 156 writes it, but for the numbers.
+    /// An offer as Chromium 156 writes it, except for the numbers.
     pub fn offer() -> String {
         let fingerprint = ["A5"; 32].join(":");
         [
@@ -145,7 +145,7 @@ pub mod tests {
             check(&with_window(&offer(), 1 << 20)),
             Ok(Checked { window: Some(1 << 20), candidates: 0 })
         );
-        // Firefox has the fingerprint before the section, and other ends of lines are no error.
+        // Firefox writes the fingerprint before the section, and other line ends are valid.
         let line = format!("a=fingerprint:sha-256 {}\r\n", ["A5"; 32].join(":"));
         let firefox = offer().replace(&line, "").replace("t=0 0\r\n", &format!("t=0 0\r\n{line}"));
         assert_eq!(

@@ -1,9 +1,9 @@
-//! The order of the remote's messages, as one side expects them: its description first and once,
-//! then candidates.
+//! Checks the order of the remote's messages: its description first and once, then candidates.
 
 use super::{BadSignal, CANDIDATE_LEN_MAX, CANDIDATES_MAX, Role, description, message::Message};
 
-/// What the remote may say next. Owns no text: each message is judged and handed on.
+/// The state of the remote's half of an exchange. It stores no text: each message is checked and
+/// returned.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     role: Role,
@@ -16,9 +16,9 @@ pub struct Exchange {
 pub enum Received {
     /// The remote's description, and the window that it announces.
     Description {
-        /// As it came.
+        /// The description, unchanged.
         sdp: String,
-        /// Of each new stream; `None` from a remote without flow control.
+        /// The window of each new stream; `None` from a remote without flow control.
         window: Option<u64>,
     },
     /// A candidate's JSON.
@@ -28,12 +28,12 @@ pub enum Received {
 }
 
 impl Exchange {
-    /// Before the first message.
+    /// Creates the state before the first message.
     pub fn new(role: Role) -> Self {
         Self { role, is_described: false, candidates: 0 }
     }
 
-    /// The description that comes first, for errors.
+    /// The name of the expected description, for errors.
     fn expected(&self) -> &'static str {
         match self.role {
             Role::Dialer => "an answer",
@@ -41,8 +41,8 @@ impl Exchange {
         }
     }
 
-    /// Judges the remote's next message; `None` where its stream ended. After an error the
-    /// signalling has failed.
+    /// Checks the remote's next message; `None` stands for the end of its stream. After an error
+    /// the signalling has failed.
     pub fn receive(&mut self, message: Option<Message>) -> Result<Received, BadSignal> {
         match (self.role, message) {
             (_, None) if !self.is_described => Err(BadSignal::Ended(self.expected())),
@@ -68,7 +68,8 @@ impl Exchange {
         if json.len() > CANDIDATE_LEN_MAX {
             return Err(BadSignal::LongCandidate(json.len()));
         }
-        // Some say so that there will be no more; that counts too, or it could be said for ever.
+        // Some browsers mark the end of the candidates in this way. It counts towards the limit, or
+        // a remote could repeat it for ever.
         self.candidates += 1;
         if self.candidates > CANDIDATES_MAX {
             return Err(BadSignal::ManyCandidates);
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn the_thirty_third_candidate_is_refused() {
         let mut listener = Exchange::new(Role::Listener);
-        // Two are in the description.
+        // Two candidates are in the description.
         let inside = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n".repeat(2);
         assert!(listener.receive(Some(Message::Offer(offer() + &inside))).is_ok());
         for _ in 2..CANDIDATES_MAX {

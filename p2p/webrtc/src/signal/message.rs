@@ -16,8 +16,7 @@ use crate::frame::{put_uvarint, take_bytes, take_uvarint};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use std::io;
 
-/// Longest message without its length: a description, its tags, and room for fields that others may
-/// add.
+/// Longest message without its length: a description, its tags, and room for unknown fields.
 pub const MESSAGE_LEN_MAX: usize = SDP_LEN_MAX + 64;
 
 const TAG_TYPE: u64 = 1 << 3;
@@ -28,7 +27,7 @@ const TAG_DATA: u64 = 2 << 3 | 2;
 pub enum Message {
     /// The dialer's session description.
     Offer(String),
-    /// The listener's.
+    /// The listener's session description.
     Answer(String),
     /// `RTCIceCandidate.toJSON()` as text.
     Candidate(String),
@@ -43,12 +42,12 @@ impl Message {
         }
     }
 
-    /// For errors.
+    /// The message's name, for errors.
     pub fn name(&self) -> &'static str {
         ["an offer", "an answer", "a candidate"][usize::from(self.parts().0)]
     }
 
-    /// The message behind its length.
+    /// Encodes the message with its length prefix.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, text) = self.parts();
         let mut body = vec![TAG_TYPE as u8, kind, TAG_DATA as u8];
@@ -60,7 +59,7 @@ impl Message {
         out
     }
 
-    /// Reads a message without its length.
+    /// Decodes a message without its length prefix.
     pub fn decode(body: &[u8]) -> Result<Self, BadSignal> {
         let (mut kind, mut data) = (None, &b""[..]);
         let mut rest = body;
@@ -93,8 +92,8 @@ pub async fn write(stream: &mut (impl AsyncWrite + Unpin), message: &Message) ->
     stream.flush().await
 }
 
-/// Reads the next message; `None` if the stream has ended, or broke. What is not a message is an
-/// error.
+/// Reads the next message; `None` if the stream has ended or failed. Bytes that are not a message
+/// are an error.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Message>, BadSignal> {
     let (mut len, mut shift) = (0u64, 0);
     loop {
@@ -108,7 +107,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Messag
         if byte < 0x80 {
             break;
         }
-        // Three bytes hold any good length.
+        // Three bytes hold any valid length.
         if shift >= 21 {
             return Err(BadSignal::Long(len));
         }

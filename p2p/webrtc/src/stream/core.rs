@@ -16,19 +16,19 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// What every new stream of ours grants to the remote: the memory bound per stream.
+/// The window of every new stream that is granted to the remote: the memory bound per stream.
 pub const RECV_WINDOW: u64 = 1024 * 1024;
-/// The window is raised by no less. So small that SCTP notices a lost raise by those that follow,
-/// while the writer still has some of its window: it takes three of them. What is noticed by time
-/// only costs a whole second.
+/// The minimum raise of the window. It is small so that SCTP detects a lost raise by the next ones
+/// while the writer still has some of its window: detection takes three of them. Detection by
+/// timeout would cost a whole second.
 const GRANT_STEP: u64 = RECV_WINDOW / 16;
-/// Unread bytes we hold for a peer without flow control before we reset the stream.
+/// Unread bytes held for a peer without flow control before the stream is reset.
 pub(super) const LEGACY_CAP: usize = 16 * 1024 * 1024;
 
-/// A core as the stream's handle and the driver share it.
+/// A core shared between the stream's handle and the driver.
 pub type SharedCore = Arc<Mutex<Core>>;
 
-/// Locks a core. Nothing can panic while it is locked, so a poisoned one is still whole.
+/// Locks a core. No code can panic while it is locked, so a poisoned core is still consistent.
 pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -40,7 +40,7 @@ pub(super) enum Read {
     Fin,
     /// The remote reset its side, or the channel vanished before a FIN.
     Reset,
-    /// We stopped reading.
+    /// The application stopped reading.
     Stopped,
 }
 
@@ -50,13 +50,13 @@ pub(super) enum Write {
     /// FIN is queued or sent, but not acknowledged.
     Finishing,
     Finished,
-    /// We gave up sending.
+    /// The local side aborted sending.
     Reset,
-    /// The remote reads no more.
+    /// The remote stopped reading.
     Stopped,
 }
 
-/// See the module's documentation.
+/// The state of a stream, see the module's documentation.
 pub struct Core {
     budget: Arc<Budget>,
     decoder: Decoder,
@@ -65,7 +65,7 @@ pub struct Core {
     consumed: u64,
     received: u64,
     /// Absolute receive limit granted to the remote.
-    granted: u64,
+    recv_limit: u64,
     pub(super) read: Read,
     /// FIN or RESET has arrived: the remote sends no more data.
     remote_ended: bool,
@@ -74,18 +74,18 @@ pub struct Core {
     outbox_len: usize,
     sent: u64,
     /// Absolute send limit; `u64::MAX` for a peer without flow control.
-    allowed: u64,
+    send_limit: u64,
     pub(super) write: Write,
     fin_sent: bool,
 
     /// Channel 0 only: the next data frame carries our window.
-    announce: bool,
+    announces_window: bool,
     /// Channel 0 only: the window that the remote announced.
     peer_window: Option<u64>,
-    peer_grants: bool,
+    has_flow_control: bool,
 
-    gone: bool,
-    /// The channel went away with frames of ours unsent.
+    is_closed: bool,
+    /// The channel closed with unsent local frames.
     output_lost: bool,
     handle_dropped: bool,
     reader: Option<Waker>,
@@ -93,7 +93,8 @@ pub struct Core {
 }
 
 impl Core {
-    /// The core of an application stream. `peer_window` is what the remote announced, if it did.
+    /// Creates the core of an application stream. `peer_window` is the remote's announced window,
+    /// if any.
     pub fn new(peer_window: Option<u64>, budget: Arc<Budget>) -> Self {
         Self {
             budget,
@@ -102,19 +103,19 @@ impl Core {
             unread: 0,
             consumed: 0,
             received: 0,
-            granted: RECV_WINDOW,
+            recv_limit: RECV_WINDOW,
             read: Read::Open,
             remote_ended: false,
             outbox: VecDeque::new(),
             outbox_len: 0,
             sent: 0,
-            allowed: peer_window.unwrap_or(u64::MAX),
+            send_limit: peer_window.unwrap_or(u64::MAX),
             write: Write::Open,
             fin_sent: false,
-            announce: false,
+            announces_window: false,
             peer_window: None,
-            peer_grants: peer_window.is_some(),
-            gone: false,
+            has_flow_control: peer_window.is_some(),
+            is_closed: false,
             output_lost: false,
             handle_dropped: false,
             reader: None,
@@ -122,14 +123,14 @@ impl Core {
         }
     }
 
-    /// The core of channel 0, which carries the Noise handshake and announces windows.
+    /// Creates the core of channel 0, which carries the Noise handshake and announces windows.
     pub fn handshake(budget: Arc<Budget>) -> Self {
         let mut core = Self::new(None, budget);
-        core.announce = true;
+        core.announces_window = true;
         core
     }
 
-    /// Ready to be shared between a handle and a driver.
+    /// Wraps the core for sharing between a handle and a driver.
     pub fn shared(self) -> SharedCore {
         Arc::new(Mutex::new(self))
     }
@@ -156,15 +157,15 @@ impl Core {
             return self.abort();
         }
         if let Some(limit) = frame.window {
-            if self.announce {
+            if self.announces_window {
                 self.peer_window = Some(limit);
-            } else if self.peer_grants && limit > self.allowed {
-                self.allowed = limit;
+            } else if self.has_flow_control && limit > self.send_limit {
+                self.send_limit = limit;
                 wake(&mut self.writer);
             }
         }
         match frame.flag {
-            // Acknowledged once: a remote that repeats itself must not make us queue answers.
+            // Acknowledged once: a remote that repeats its FIN must not make us queue answers.
             Some(Flag::Fin) if !self.remote_ended => {
                 self.remote_ended = true;
                 if self.read == Read::Open {
@@ -193,8 +194,8 @@ impl Core {
     fn admit(&mut self, payload: Bytes) -> bool {
         let n = payload.len();
         self.received = self.received.saturating_add(n as u64);
-        let overrun = if self.peer_grants {
-            self.received > self.granted
+        let overrun = if self.has_flow_control {
+            self.received > self.recv_limit
         } else {
             self.unread + n > LEGACY_CAP
         };
@@ -208,9 +209,9 @@ impl Core {
         true
     }
 
-    /// The data channel is closed or the connection lost.
-    pub fn gone(&mut self) {
-        self.gone = true;
+    /// Handles the end of the data channel or the connection.
+    pub fn channel_closed(&mut self) {
+        self.is_closed = true;
         if self.read == Read::Open {
             self.read = Read::Reset;
         }
@@ -220,8 +221,8 @@ impl Core {
         wake(&mut self.writer);
     }
 
-    /// The next message for the data channel: as many of the waiting frames as fit into it. Call
-    /// [`Core::sent`] once the channel has taken it.
+    /// Returns the next message for the data channel: as many queued frames as fit. Call
+    /// [`Core::sent`] once the channel has accepted it.
     pub fn next_message(&mut self) -> Option<&[u8]> {
         while let [first, second, ..] = self.outbox.make_contiguous()
             && first.len() + second.len() <= frame::MAX_MESSAGE
@@ -232,7 +233,7 @@ impl Core {
         self.outbox.front().map(Vec::as_slice)
     }
 
-    /// The data channel took the message of [`Core::next_message`].
+    /// Records that the data channel accepted the message of [`Core::next_message`].
     pub fn sent(&mut self) {
         if let Some(message) = self.outbox.pop_front() {
             self.outbox_len -= message.len();
@@ -248,22 +249,22 @@ impl Core {
         self.peer_window
     }
 
-    /// Nobody holds the stream any more; the driver should linger, then close the channel.
+    /// Whether the stream's handle is dropped; the driver then lingers and closes the channel.
     pub fn is_dropped(&self) -> bool {
         self.handle_dropped
     }
 
-    /// Both sides have ended and said so: the data channel can be closed at once. A frame that
-    /// arrives after closing would look like a new channel to str0m.
-    pub fn is_settled(&self) -> bool {
+    /// Whether both sides have ended and this is acknowledged, so that the data channel can be
+    /// closed at once. To str0m, a frame that arrives after closing would look like a new channel.
+    pub fn is_finished(&self) -> bool {
         let ended = self.remote_ended && !matches!(self.write, Write::Open | Write::Finishing);
-        self.gone || (self.handle_dropped && self.outbox.is_empty() && ended)
+        self.is_closed || (self.handle_dropped && self.outbox.is_empty() && ended)
     }
 
     // ---- shared
 
     fn push(&mut self, flag: Option<Flag>, payload: &[u8], window: Option<u64>) {
-        if !self.gone {
+        if !self.is_closed {
             let frame = frame::encode(flag, payload, window);
             self.outbox_len += frame.len();
             self.budget.queued(frame.len());
@@ -298,7 +299,7 @@ impl Core {
         self.outbox_len = 0;
     }
 
-    // ---- application side; the returned flag says whether the outlet needs a kick
+    // ---- application side; the returned flag states whether the driver must be woken
 
     pub(super) fn poll_read(
         &mut self,
@@ -331,10 +332,11 @@ impl Core {
         self.budget.release(n + entries * ENTRY_COST);
         self.consumed += n as u64;
         let limit = self.consumed + RECV_WINDOW;
-        let grant =
-            self.peer_grants && self.read == Read::Open && limit - self.granted >= GRANT_STEP;
+        let grant = self.has_flow_control
+            && self.read == Read::Open
+            && limit - self.recv_limit >= GRANT_STEP;
         if grant {
-            self.granted = limit;
+            self.recv_limit = limit;
             self.push(None, b"", Some(limit));
         }
         (Poll::Ready(Ok(n)), grant)
@@ -345,18 +347,18 @@ impl Core {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.write != Write::Open || self.gone {
+        if self.write != Write::Open || self.is_closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut rest = data;
         while !rest.is_empty()
             && self.outbox_len < self.budget.outbox_max()
-            && self.sent < self.allowed
+            && self.sent < self.send_limit
         {
-            let credit = (self.allowed - self.sent).min(frame::MAX_PAYLOAD as u64) as usize;
+            let credit = (self.send_limit - self.sent).min(frame::MAX_PAYLOAD as u64) as usize;
             let (payload, tail) = rest.split_at(credit.min(rest.len()));
             // The first frame of channel 0 announces our window.
-            let window = (self.announce && self.sent == 0).then_some(RECV_WINDOW);
+            let window = (self.announces_window && self.sent == 0).then_some(RECV_WINDOW);
             self.push(None, payload, window);
             self.sent += payload.len() as u64;
             rest = tail;
@@ -369,7 +371,8 @@ impl Core {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A remote that has what it wants may close the channel before we get here: no error.
+        // A remote that has received all it needs may close the channel before we get here: no
+        // error.
         if self.output_lost {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -380,8 +383,8 @@ impl Core {
         Poll::Pending
     }
 
-    /// Queues FIN. We do not wait for FIN_ACK here (a round trip for every request); the driver
-    /// keeps the channel until it arrives.
+    /// Queues FIN. It does not wait for FIN_ACK (a round trip for every request); the driver keeps
+    /// the channel until it arrives.
     pub(super) fn start_close(&mut self) -> bool {
         let open = self.write == Write::Open;
         if open {

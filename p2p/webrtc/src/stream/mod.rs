@@ -1,18 +1,17 @@
 //! One libp2p stream over one data channel, without I/O.
 //!
-//! [`Core`] is the state both ends of the plumbing share: the [`Stream`] handle the application
-//! holds, and the driver (a tokio task, or browser callbacks) that moves frames between the core
-//! and the data channel. An [`Outlet`] tells the driver that a core has something to send.
+//! [`Core`] is the state shared by the [`Stream`] handle of the application and the driver (a tokio
+//! task, or browser callbacks), which moves frames between the core and the data channel. A
+//! [`DriverWaker`] wakes the driver when a core has frames to send.
 //!
 //! # Flow control
 //!
-//! Neither a browser's `RTCDataChannel` nor str0m can stop the remote: received messages are
-//! pushed at us whether anyone reads or not. So the receiver grants credit, as QUIC does
-//! (RFC 9000, section 4): a stream starts with the window announced on channel 0 (between browsers,
-//! which have none, in the session description) and
-//! `Frame::window` raises the limit as the application reads. Peers that announce no window
-//! (js-libp2p, go-libp2p) get none and send unlimited; for them unread data is capped and the
-//! stream is reset beyond the cap.
+//! Neither a browser's `RTCDataChannel` nor str0m can stop the remote: received messages arrive
+//! whether the application reads or not. So the receiver grants credit, as QUIC does (RFC 9000,
+//! section 4). A stream starts with the window announced on channel 0 (between browsers, which have
+//! no channel 0, in the session description), and `Frame::window` raises the limit as the
+//! application reads. Peers that announce no window (js-libp2p, go-libp2p) get none and send
+//! without limit; for them unread data is capped, and the stream is reset beyond the cap.
 
 mod core;
 #[cfg(test)]
@@ -30,23 +29,23 @@ use std::{
     task::{Context, Poll},
 };
 
-/// Wakes whoever moves a core's frames to its data channel.
-pub trait Outlet: Send + Sync {
-    /// The core has frames to send, or its handle was dropped.
-    fn kick(&self);
+/// Wakes the driver that moves a core's frames to its data channel.
+pub trait DriverWaker: Send + Sync {
+    /// Signals that the core has frames to send, or that its handle was dropped.
+    fn wake(&self);
 }
 
-/// A libp2p stream: ordered, reliable bytes both ways, each side closed on its own.
+/// A libp2p stream: ordered, reliable bytes in both directions, each side closed separately.
 ///
-/// Dropping it without closing resets our side and asks the remote to stop sending.
+/// Dropping it without closing resets the local side and asks the remote to stop sending.
 pub struct Stream {
     core: SharedCore,
-    outlet: Arc<dyn Outlet>,
+    waker: Arc<dyn DriverWaker>,
 }
 
 impl Stream {
-    pub(crate) fn new(core: SharedCore, outlet: Arc<dyn Outlet>) -> Self {
-        Self { core, outlet }
+    pub(crate) fn new(core: SharedCore, waker: Arc<dyn DriverWaker>) -> Self {
+        Self { core, waker }
     }
 }
 
@@ -64,7 +63,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<usize>> {
         let (result, kick) = lock(&self.core).poll_read(cx, buf);
         if kick {
-            self.outlet.kick();
+            self.waker.wake();
         }
         result
     }
@@ -78,7 +77,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         let result = lock(&self.core).poll_write(cx, data);
         if result.is_ready() {
-            self.outlet.kick();
+            self.waker.wake();
         }
         result
     }
@@ -90,9 +89,9 @@ impl AsyncWrite for Stream {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let started = lock(&self.core).start_close();
         if started {
-            self.outlet.kick();
+            self.waker.wake();
         }
-        // An error here only says that the remote closed the channel behind our FIN.
+        // An error here only means that the remote closed the channel after our FIN.
         lock(&self.core).poll_flush(cx).map(|_| Ok(()))
     }
 }
@@ -100,6 +99,6 @@ impl AsyncWrite for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         lock(&self.core).drop_handle();
-        self.outlet.kick();
+        self.waker.wake();
     }
 }

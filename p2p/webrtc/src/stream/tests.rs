@@ -37,7 +37,7 @@ fn deliver(from: &mut Core, to: &mut Core) {
     }
 }
 
-/// Writes and delivers until the writer has to wait; returns how much it wrote.
+/// Writes and delivers until the writer must wait; returns the number of bytes written.
 fn fill(from: &mut Core, to: &mut Core, at_most: usize) -> usize {
     let mut n = 0;
     while n < at_most
@@ -65,9 +65,9 @@ fn a_slow_reader_holds_at_most_one_window() {
     assert_eq!(fill(&mut a, &mut b, usize::MAX), buf.len());
 }
 
-/// SCTP sends a lost message again at once when three later ones were acknowledged, and otherwise
+/// SCTP retransmits a lost message at once when three later ones are acknowledged, and otherwise
 /// after a second. So when one raise of the window is lost, the writer's window must last for three
-/// more and the repair.
+/// more raises and the repair.
 #[test]
 fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     let (mut a, mut b) = pair();
@@ -83,7 +83,7 @@ fn a_window_is_raised_in_more_steps_than_the_repair_of_a_lost_one_takes() {
     assert!(raises > 2 * 4, "{raises} raises of a window");
 }
 
-/// A message costs a browser's thread far more than its bytes do.
+/// A message costs a browser's thread far more than its bytes.
 #[test]
 fn an_exchange_that_was_written_in_parts_leaves_in_one_message() {
     let (mut a, mut b) = pair();
@@ -123,7 +123,7 @@ fn a_peer_that_overruns_is_reset() {
         b.receive(frame::encode(None, &[0; 10_000], None).into());
     }
     assert_eq!((b.unread, b.read, b.write), (0, Read::Reset, Write::Reset));
-    // Without flow control the cap is higher, but there is one.
+    // Without flow control the cap is higher, but it exists.
     let (mut a, mut b) = (core(None), core(None));
     let n = fill(&mut a, &mut b, 2 * LEGACY_CAP);
     assert!(n < 2 * LEGACY_CAP || b.read == Read::Reset);
@@ -142,7 +142,7 @@ fn streams_of_all_connections_share_one_bound() {
     let mut b = Core::new(None, second);
     b.receive(message());
     assert_eq!((a.read, b.read), (Read::Open, Read::Reset));
-    // What is read, and what is dropped, makes room again.
+    // Bytes that are read, and bytes that are dropped, free memory.
     assert!(matches!(a.poll_read(&mut cx(), &mut [0; 25_000]).0, Poll::Ready(Ok(25_000))));
     a.receive(message());
     assert_eq!(a.read, Read::Open);
@@ -163,9 +163,9 @@ fn half_close_then_close() {
     b.start_close();
     b.drop_handle();
     deliver(&mut b, &mut a);
-    assert!(!b.is_settled(), "waits for FIN_ACK");
-    // The remote may close the channel now; nothing is lost.
-    a.gone();
+    assert!(!b.is_finished(), "waits for FIN_ACK");
+    // The remote may close the channel from here on without a loss of data.
+    a.channel_closed();
     assert!(matches!(a.poll_flush(&mut cx()), Poll::Ready(Err(_))), "our FIN_ACK was not sent");
     assert!(matches!(a.poll_read(&mut cx(), &mut buf).0, Poll::Ready(Ok(6))));
     assert!(matches!(a.poll_read(&mut cx(), &mut buf).0, Poll::Ready(Ok(0))));
@@ -176,13 +176,13 @@ fn dropping_resets_both_directions() {
     let (mut a, mut b) = pair();
     a.drop_handle();
     deliver(&mut a, &mut b);
-    assert!(!a.is_settled(), "the remote has not ended its side");
+    assert!(!a.is_finished(), "the remote has not ended its side");
     assert!(matches!(b.poll_read(&mut cx(), &mut [0; 9]).0, Poll::Ready(Err(_))));
     assert!(matches!(b.poll_write(&mut cx(), b"x"), Poll::Ready(Err(_))));
     b.drop_handle();
     deliver(&mut b, &mut a);
     deliver(&mut a, &mut b);
-    assert!(a.is_settled() && b.is_settled());
+    assert!(a.is_finished() && b.is_finished());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn repeated_fins_are_answered_once() {
     assert_eq!(b.outbox.len(), 1);
 }
 
-/// What may happen to a core.
+/// One event of a core.
 #[derive(Clone, Debug)]
 enum Step {
     Bytes(Vec<u8>),
@@ -236,8 +236,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever the remote and the application do: no panic, the bounds hold, and all memory is
-    /// accounted for at the end.
+    /// For any behaviour of the remote and the application: no panic, the bounds hold, and all
+    /// memory is accounted for at the end.
     #[test]
     fn any_sequence_keeps_the_accounts(steps in prop::collection::vec(step(), 0..200), grants in any::<bool>()) {
         let (pool, budget) = budget(4 * RECV_WINDOW as usize);
@@ -258,7 +258,7 @@ proptest! {
                     let _ = core.next_message();
                     core.sent();
                 }
-                Step::Gone => core.gone(),
+                Step::Gone => core.channel_closed(),
             }
             prop_assert!(core.unread <= pool.held());
             prop_assert!(pool.held() <= 4 * RECV_WINDOW as usize);
@@ -268,7 +268,7 @@ proptest! {
         prop_assert_eq!(pool.held(), 0);
     }
 
-    /// Bytes arrive as written, however the two sides interleave.
+    /// Bytes arrive as written, for any interleaving of the two sides.
     #[test]
     fn bytes_arrive_in_order(sizes in prop::collection::vec((1usize..60_000, 1usize..60_000), 1..60)) {
         let (mut a, mut b) = pair();

@@ -1,4 +1,4 @@
-//! Who gets a connection, and how its end is noticed.
+//! Admission of connections, and detection of their end.
 
 use crate::peer::{
     LONG, bytes, connected, dial, dial_with, echo, inbound, next, outbound, receive, round_trip,
@@ -54,7 +54,7 @@ async fn another_certificate_or_peer_is_refused() {
     assert!(dial(addr.with(hash)).await.is_err());
 }
 
-/// More than a stranger may send, less than a stream may.
+/// More than an unauthenticated remote may send, less than a stream may.
 const AT_ONCE: u64 = 512 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +70,7 @@ async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_tha
     let TransportEvent::Incoming { mut upgrade, .. } = next(&mut transport).await else {
         panic!("no dialer")
     };
-    // Looked at so seldom that the dialer is through before the listener knows that it is.
+    // Polled so rarely that the dialer completes its handshake before the listener does.
     let mut upgraded = None;
     while !dialing.is_finished() && upgraded.is_none() {
         if let std::task::Poll::Ready(result) = futures::poll!(&mut upgrade) {
@@ -85,7 +85,7 @@ async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_tha
     let mut near = outbound(&mut client).await.unwrap();
     send(&mut near, 0, AT_ONCE).await;
     near.flush().await.unwrap();
-    // The answer to this comes after all of that has come.
+    // The answer to this arrives after all earlier data.
     let _later = outbound(&mut client).await.unwrap();
     let (_, mut accepted) = match upgraded {
         Some(result) => result.unwrap(),
@@ -96,14 +96,14 @@ async fn what_a_dialer_sends_at_once_is_taken_however_late_the_listener_says_tha
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_goodbye_is_heard_in_the_middle_of_a_burst() {
+async fn a_close_is_received_in_the_middle_of_a_burst() {
     const CONNECTIONS: usize = 100;
     let mut server = server(Config::default()).await;
     for _ in 0..CONNECTIONS {
         let (mut client, accepted) = connected(&mut server).await;
         let accepted = tokio::spawn(echo(accepted));
         let mut stream = timeout(LONG, outbound(&mut client)).await.expect("in time").unwrap();
-        // What the listener still has to acknowledge, and to echo, when the dialer leaves.
+        // Data that the listener still has to acknowledge and echo when the dialer leaves.
         stream.write_all(&bytes(200_000, 3)).await.unwrap();
         client.close().await.unwrap();
         let reason = timeout(LONG, accepted).await.expect("in time").unwrap();
@@ -114,7 +114,7 @@ async fn a_goodbye_is_heard_in_the_middle_of_a_burst() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
     let mut server = server(Config::default()).await;
-    // A process of its own, as far as its sockets and timers go.
+    // Simulates a process of its own, with its own sockets and timers.
     let doomed =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let client = doomed.spawn(dial(server.addr.clone()));
@@ -124,7 +124,7 @@ async fn a_peer_that_vanishes_is_noticed_within_ten_seconds() {
     let start = Instant::now();
     let reason = timeout(LONG, echo(connection)).await.expect("in time");
     println!("noticed after {:?}", start.elapsed());
-    assert!(matches!(reason, Error::Closed(Closed::Silent)), "{reason:?}");
+    assert!(matches!(reason, Error::Closed(Closed::TimedOut)), "{reason:?}");
     assert!(start.elapsed() < Duration::from_millis(10_500), "{:?}", start.elapsed());
     drop(client);
 }

@@ -47,7 +47,7 @@ async fn unusable_datagrams_start_nothing() {
         socket.send_to(&datagram, target).await.unwrap();
         socket.send_to(&bytes(n % 1500, n as u64), target).await.unwrap();
     }
-    // An honest dialer still gets through, and was the only one let in.
+    // An honest dialer still connects, and is the only one admitted.
     let (dialed, _) = futures::join!(dial(server.addr.clone()), server.accept());
     dialed.unwrap();
     assert!(server.upgraded.try_recv().is_err());
@@ -73,7 +73,7 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
                     let at = forged.len() - 10;
                     forged[at] ^= 1;
                 }
-                // A byte of what the integrity covers.
+                // A byte that the integrity covers.
                 _ => forged[15] ^= 1,
             }
             socket.send_to(&forged, target).await.unwrap();
@@ -83,7 +83,7 @@ async fn forged_requests_start_nothing_and_established_connections_do_not_notice
         flood,
         timeout(4 * LONG, transfer(&mut near, &mut far, 4 << 20)).map(|r| r.expect("in time"))
     );
-    // None became a connection, and a newcomer gets in although the flood came from its own
+    // None became a connection, and a new dialer is admitted although the flood came from its own
     // address.
     let (_newcomer, _) = connected(&mut server).await;
     assert!(server.upgraded.try_recv().is_err());
@@ -105,7 +105,7 @@ async fn a_flood_of_handshakes_is_admitted_slowly_and_gives_its_places_back() {
         let request = authentic_request(&format!("libp2p+webrtc+v2/abcdefghijklmnop{n:06}"));
         socket.send_to(&request, target).await.unwrap();
     }
-    // A source that never goes on to DTLS loses its places long before a handshake's time is over.
+    // A source that never continues with DTLS loses its slots long before the handshake timeout.
     for _ in 0..10 {
         let result = timeout(Duration::from_secs(8), server.upgraded.recv())
             .await

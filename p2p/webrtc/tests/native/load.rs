@@ -1,4 +1,4 @@
-//! Much data, and readers that do not read.
+//! Bulk data, and readers that do not read.
 
 use crate::peer::{LONG, connected, receive, send, server, stream, transfer};
 use futures::AsyncWriteExt;
@@ -33,11 +33,10 @@ async fn a_quarter_of_a_gibibyte_each_way() {
     each_way(256).await;
 }
 
-/// What a writer may be ahead of a reader that does not read: the window, and what waits to be
-/// sent.
+/// How far a writer may be ahead of a reader that does not read: the window, and the send queue.
 const AHEAD_MAX: u64 = 4 << 20;
 
-/// Writes until the reader's silence stops it, then lets the reader read.
+/// Writes until the stalled reader stops the writer, then lets the reader read.
 async fn stalls_then_delivers(from: &mut Stream, to: &mut Stream) {
     const LEN: u64 = 16 << 20;
     const STEP: u64 = 64 * 1024;
@@ -67,7 +66,7 @@ async fn a_reader_that_stops_stops_the_writer_and_loses_nothing() {
     let mut server = server(Config::default()).await;
     let (mut client, mut accepted) = connected(&mut server).await;
     let (mut near, mut far) = stream(&mut client, &mut accepted).await;
-    // Another stream goes on meanwhile.
+    // Another stream continues meanwhile.
     let (mut other_near, mut other_far) = stream(&mut client, &mut accepted).await;
     stalls_then_delivers(&mut near, &mut far).await;
     stalls_then_delivers(&mut far, &mut near).await;

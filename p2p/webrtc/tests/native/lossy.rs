@@ -1,4 +1,4 @@
-//! A network that loses, delays and reorders, between two sockets of this test's own.
+//! A network that loses, delays and reorders, simulated between two sockets of the test.
 
 use crate::peer::{LONG, connected, server, socket_of, stream, transfer};
 use libp2p_core::{Multiaddr, multiaddr::Protocol};
@@ -10,11 +10,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// What happens to datagrams, each way.
+/// Conditions of the link, in each direction.
 #[derive(Clone, Copy)]
-struct Path {
+struct LinkConditions {
     loss_percent: u64,
-    /// Of the rest, those that take twice as long and so are overtaken.
+    /// Percentage of the remaining datagrams that take twice as long and so are overtaken.
     late_percent: u64,
     delay: Duration,
 }
@@ -30,11 +30,11 @@ impl Dice {
     }
 }
 
-/// A datagram on its way, and when it arrives.
+/// A datagram in transit, with its arrival time.
 type InTransit = (Instant, Vec<u8>);
 
 /// Forwards between the dialer that sends to the returned address and `server`.
-async fn proxy(server: SocketAddr, path: Path, seed: u64) -> SocketAddr {
+async fn proxy(server: SocketAddr, path: LinkConditions, seed: u64) -> SocketAddr {
     println!("seed {seed}");
     let (front, back) = (socket().await, socket().await);
     back.connect(server).await.unwrap();
@@ -50,15 +50,15 @@ async fn proxy(server: SocketAddr, path: Path, seed: u64) -> SocketAddr {
     address
 }
 
-/// Loses nothing of its own accord.
+/// A socket large enough to lose nothing itself.
 async fn socket() -> Arc<UdpSocket> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
     Arc::new(socket)
 }
 
-/// One way of the path: in order, but for those that are late.
-async fn forward(from: Arc<UdpSocket>, to: Arc<UdpSocket>, path: Path, seed: u64) {
+/// Forwards in one direction: in order, except for late datagrams.
+async fn forward(from: Arc<UdpSocket>, to: Arc<UdpSocket>, path: LinkConditions, seed: u64) {
     let mut dice = Dice(seed);
     let [on_time, late] = [path.delay, 2 * path.delay].map(|delay| {
         let (tx, mut rx) = mpsc::unbounded_channel::<InTransit>();
@@ -73,7 +73,7 @@ async fn forward(from: Arc<UdpSocket>, to: Arc<UdpSocket>, path: Path, seed: u64
     });
     let mut buffer = [0; 2048];
     loop {
-        // An error is an earlier datagram that nobody took.
+        // An error reports an earlier datagram that had no receiver.
         let Ok(len) = from.recv(&mut buffer).await else { continue };
         if dice.percent() < path.loss_percent {
             continue;
@@ -91,7 +91,7 @@ fn through(addr: &Multiaddr, proxy: SocketAddr) -> Multiaddr {
     addr.iter().map(replaced).collect()
 }
 
-async fn arrives_intact(path: Path, len: u64, seed: u64) {
+async fn arrives_intact(path: LinkConditions, len: u64, seed: u64) {
     let mut server = server(Config::default()).await;
     let proxy = proxy(socket_of(&server.addr), path, seed).await;
     server.addr = through(&server.addr, proxy);
@@ -110,12 +110,14 @@ async fn arrives_intact(path: Path, len: u64, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_mebibytes_survive_loss_delay_and_reordering() {
-    let path = Path { loss_percent: 5, late_percent: 5, delay: Duration::from_millis(50) };
+    let path =
+        LinkConditions { loss_percent: 5, late_percent: 5, delay: Duration::from_millis(50) };
     arrives_intact(path, 4 << 20, 0x5eed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_path_without_loss_carries_both_ways() {
-    let path = Path { loss_percent: 0, late_percent: 0, delay: Duration::from_millis(50) };
+    let path =
+        LinkConditions { loss_percent: 0, late_percent: 0, delay: Duration::from_millis(50) };
     arrives_intact(path, 8 << 20, 1).await;
 }

@@ -1,4 +1,4 @@
-//! A server, a dialer, and data that shows every change.
+//! Test fixtures: a server, a dialer, and data in which every change shows.
 
 use futures::{AsyncReadExt, AsyncWriteExt, future::poll_fn};
 use libp2p_core::{
@@ -13,7 +13,7 @@ use str0m::ice::{StunMessage, TransId};
 use tequio_webrtc::{Certificate, Config, Connection, Error, Stream, Transport};
 use tokio::{sync::mpsc, time::timeout};
 
-/// For what must happen: generous, because the machine may be busy.
+/// Time limit for expected events: generous, because the machine may be busy.
 pub const LONG: Duration = Duration::from_secs(30);
 
 pub type Upgraded = Result<(PeerId, Connection), Error>;
@@ -78,7 +78,7 @@ pub async fn connected(server: &mut Server) -> (Connection, Connection) {
     (dialed.unwrap().1, accepted.1)
 }
 
-/// A stream that `from` opens, as both see it. Its first byte is on its way to tell the other side.
+/// A stream that `from` opens, as both ends. Its first byte announces it to the other side.
 pub async fn stream(from: &mut Connection, to: &mut Connection) -> (Stream, Stream) {
     let open = async {
         let mut stream = outbound(from).await.unwrap();
@@ -101,7 +101,7 @@ pub async fn outbound(connection: &mut Connection) -> Result<Stream, Error> {
     poll_fn(|cx| Pin::new(&mut *connection).poll_outbound(cx)).await
 }
 
-/// Echoes every inbound stream until the connection ends; returns why.
+/// Echoes every inbound stream until the connection ends; returns the reason.
 pub async fn echo(mut connection: Connection) -> Error {
     loop {
         match inbound(&mut connection).await {
@@ -115,10 +115,10 @@ pub async fn echo(mut connection: Connection) -> Error {
     }
 }
 
-/// Repeats at a length that no buffer has, so that whatever is lost, doubled or swapped shows.
+/// Its period differs from every buffer length, so that lost, doubled or swapped data shows.
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(1_000_003, 7));
 
-/// Writes bytes that [`receive`] knows, from a position on.
+/// Writes the bytes that [`receive`] expects, starting at a position.
 pub async fn send(stream: &mut Stream, from: u64, len: u64) {
     let mut at = from;
     while at < from + len {
@@ -149,7 +149,7 @@ pub async fn receive(stream: &mut Stream, len: u64) {
     }
 }
 
-/// Sends `len` bytes and the end from one side, reads them and the end on the other.
+/// Sends `len` bytes and the end from one side, reads both on the other.
 pub async fn transfer(from: &mut Stream, to: &mut Stream, len: u64) {
     let send = async {
         send(from, 0, len).await;
@@ -173,7 +173,7 @@ pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| byte()).collect()
 }
 
-/// Sends all, reads all back.
+/// Sends all data and reads it back.
 pub async fn round_trip(connection: &mut Connection, data: Vec<u8>) {
     let stream = timeout(LONG, outbound(connection)).await.expect("in time").unwrap();
     let (mut read, mut write) = stream.split();
@@ -195,8 +195,8 @@ pub fn socket_of(addr: &Multiaddr) -> SocketAddr {
     }
 }
 
-/// A STUN binding request as an honest dialer makes it: with the integrity that the USERNAME's own
-/// password gives.
+/// A STUN binding request as an honest dialer sends it: its integrity key is the password in the
+/// USERNAME.
 pub fn authentic_request(server_ufrag: &str) -> Vec<u8> {
     let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
     let username = format!("{server_ufrag}:uFrg");

@@ -20,14 +20,14 @@ async fn four_mebibytes_and_a_thousand_streams_come_back() {
     round_trip(&mut connection, bytes(4 << 20, 1)).await;
     println!("4 MiB there and back in {:?}", start.elapsed());
     let start = Instant::now();
-    // More than a browser has channel ids for, one after another.
+    // More streams than a browser has channel ids, one after another.
     for n in 0..1000 {
         round_trip(&mut connection, bytes(n % 2000, n as u64)).await;
     }
     println!("1000 streams opened, used and closed in {:?}", start.elapsed());
     connection.close().await.unwrap();
     let reason = timeout(LONG, accepted).await.expect("in time").unwrap();
-    assert!(matches!(reason, Error::Closed(Closed::ByRemote | Closed::Silent)), "{reason:?}");
+    assert!(matches!(reason, Error::Closed(Closed::ByRemote | Closed::TimedOut)), "{reason:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,7 +37,7 @@ async fn sixteen_streams_at_once_carry_what_they_should() {
     let (mut client, mut accepted) = connected(&mut server).await;
     let mut pairs = Vec::new();
     for n in 0..16 {
-        // Half of them opened by each side.
+        // Each side opens half of them.
         let pair = match n % 2 {
             0 => stream(&mut client, &mut accepted).await,
             _ => stream(&mut accepted, &mut client).await,
@@ -63,7 +63,7 @@ async fn streams_beyond_the_limit_are_closed() {
         while let Ok(stream) = inbound(&mut accepted).await {
             streams.push(stream);
             if streams.len() == 4 {
-                // Nobody else gets in while these are held.
+                // No further stream is accepted while these are held.
                 assert!(timeout(Duration::from_secs(2), inbound(&mut accepted)).await.is_err());
                 return streams;
             }
@@ -74,7 +74,7 @@ async fn streams_beyond_the_limit_are_closed() {
     for number in 0..6 {
         let mut stream = timeout(LONG, outbound(&mut connection)).await.expect("in time").unwrap();
         let written = stream.write_all(b"x").await;
-        // A refusal may be here before the byte has left.
+        // A refusal may arrive before the byte is sent.
         assert!(written.is_ok() || number >= 4, "{written:?}");
         streams.push((stream, written.is_err()));
     }
@@ -95,7 +95,7 @@ async fn unread_bytes_are_bounded_over_all_connections() {
     let (dialed, (_, mut accepted)) = futures::join!(dial(server.addr.clone()), server.accept());
     let (_, mut connection) = dialed.unwrap();
     let mut stream = timeout(LONG, outbound(&mut connection)).await.expect("in time").unwrap();
-    // The window of a stream would let 1 MiB in, and nobody reads.
+    // The window of a stream would admit 1 MiB, and the application does not read.
     let result = timeout(LONG, stream.write_all(&vec![7; 8 << 20])).await.expect("refused in time");
     assert!(result.is_err());
     assert!(inbound(&mut accepted).now_or_never().is_some());

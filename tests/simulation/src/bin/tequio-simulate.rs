@@ -3,19 +3,22 @@
 use lexopt::prelude::*;
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use tequio_simulation::{
-    bugs::Bug,
-    campaign::{Calm, Job, Outcome, Report, all_bugs, chaos, churn, run_all, schedules},
-    cluster::{Pipeline, Profile},
-    host::floor_us,
-    month::{self, Availability},
+    campaign::{
+        FaultFreeRun, Outcome, Report, SimulationRun, all_mutants, chaos, churn, run_all,
+        scenarios_and_crashes,
+    },
+    chain_fixture::ChainFixture,
+    cluster::{PipelineProfile, VoteRoutingProfile},
+    fault_profile::PATIENT_CONFIG,
+    host::signature_floor_us,
+    mutants::Mutant,
     network::Regions,
-    weather::PATIENT,
-    world::World,
+    soak::{self, Availability},
 };
 
 const HELP: &str = "\
 cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--json]
-    runs committees in virtual time under faults and liars, and checks what must hold
+    runs committees in virtual time under faults and Byzantine members, and checks the rules
       --nodes N       seats (default 4)
       --seeds N       runs (default 100)
       --from SEED     the first seed (default 0)
@@ -24,15 +27,15 @@ cargo xtask simulate [--nodes N] [--seeds N] [--from SEED] [--campaign NAME] [--
       --pipeline P    with --regions: hosts open a height before the one below is decided: on, off, auto or mixed (default on)
       --every-ms N    with --regions: from one transaction to the next (default 1000)
       --profile P     with --regions or --days: votes go to all, to collectors, or mixed (default all)
-      --days D        so many days of crashes, partitions and one liar: how often is a client served?
+      --days D        so many days of crashes, partitions and one Byzantine member: how often is a client served?
       --campaign C    a fixed set of runs instead: test, every-run or long
       --threads N     at a time (default: one for each core)
       --json          the last line on standard output is one JSON object
     one run again:
       --seed S        this seed, with --nodes N and perhaps --churn, or with --twins or --same-trace
-      --directed N    this schedule made by hand
+      --directed N    this scenario
       --crash-at-write HOST:N
-      --bug NAME      this fault of the implementation must be found
+      --bug NAME      this mutant must be found
 ";
 
 struct Options {
@@ -41,8 +44,8 @@ struct Options {
     from: u64,
     seed: Option<u64>,
     regions: Option<Regions>,
-    profile: Profile,
-    pipeline: Pipeline,
+    profile: VoteRoutingProfile,
+    pipeline: PipelineProfile,
     every_ms: u64,
     days: Option<u64>,
     campaign: Option<String>,
@@ -51,7 +54,7 @@ struct Options {
     twins: bool,
     same_trace: bool,
     churn: bool,
-    one: Option<Job>,
+    one: Option<SimulationRun>,
 }
 
 fn main() -> ExitCode {
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let jobs = match jobs(&options) {
+    let jobs = match planned_runs(&options) {
         Ok(jobs) => jobs,
         Err(error) => {
             eprintln!("error: {error}");
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
     };
     let began = Instant::now();
     let report = run_all(&jobs, options.threads);
-    show(&options, &report, began.elapsed().as_secs_f64());
+    print_report(&options, &report, began.elapsed().as_secs_f64());
     if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -87,8 +90,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
         from: 0,
         seed: None,
         regions: None,
-        profile: Profile::All,
-        pipeline: Pipeline::On,
+        profile: VoteRoutingProfile::All,
+        pipeline: PipelineProfile::On,
         every_ms: 1000,
         days: None,
         campaign: None,
@@ -116,12 +119,12 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("days") => options.days = Some(parser.value()?.parse()?),
             Long("profile") => {
                 let name = parser.value()?.string()?;
-                options.profile =
-                    Profile::named(&name).ok_or_else(|| format!("there is no profile {name:?}"))?;
+                options.profile = VoteRoutingProfile::named(&name)
+                    .ok_or_else(|| format!("there is no profile {name:?}"))?;
             }
             Long("pipeline") => {
                 let name = parser.value()?.string()?;
-                options.pipeline = Pipeline::named(&name)
+                options.pipeline = PipelineProfile::named(&name)
                     .ok_or_else(|| format!("there is no pipeline {name:?}"))?;
             }
             Long("every-ms") => options.every_ms = parser.value()?.parse()?,
@@ -130,17 +133,21 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("twins") => options.twins = true,
             Long("same-trace") => options.same_trace = true,
             Long("churn") => options.churn = true,
-            Long("directed") => options.one = Some(Job::Directed(parser.value()?.parse()?)),
+            Long("directed") => {
+                options.one = Some(SimulationRun::Scenario(parser.value()?.parse()?))
+            }
             Long("bug") => {
                 let name = parser.value()?.string()?;
-                let bug = Bug::named(&name).ok_or_else(|| format!("there is no bug {name:?}"))?;
-                options.one = Some(Job::Found(bug, 60_000, 2_000));
+                let mutant =
+                    Mutant::named(&name).ok_or_else(|| format!("there is no bug {name:?}"))?;
+                options.one = Some(SimulationRun::FindMutant(mutant, 60_000, 2_000));
             }
             Long("crash-at-write") => {
                 let value = parser.value()?.string()?;
                 let (host, nth) = value.split_once(':').ok_or("HOST:N is expected")?;
                 let number = |text: &str| text.parse::<u64>().map_err(|e| e.to_string());
-                options.one = Some(Job::CrashAtWrite(number(host)? as usize % 4, number(nth)?));
+                options.one =
+                    Some(SimulationRun::CrashAtWrite(number(host)? as usize % 4, number(nth)?));
             }
             Short('h') | Long("help") => return Ok(None),
             other => return Err(other.unexpected()),
@@ -155,7 +162,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(options))
 }
 
-fn jobs(options: &Options) -> Result<Vec<Job>, String> {
+fn planned_runs(options: &Options) -> Result<Vec<SimulationRun>, String> {
     if let Some(one) = options.one {
         return Ok(vec![one]);
     }
@@ -164,12 +171,17 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             options.seed.map_or(options.from..options.from + options.seeds, |seed| seed..seed + 1);
         let Options { nodes, profile, pipeline, every_ms, .. } = *options;
         return Ok(seeds
-            .map(|seed| Job::Calm(Calm { nodes, regions, profile, pipeline, every_ms }, seed))
+            .map(|seed| {
+                SimulationRun::FaultFree(
+                    FaultFreeRun { nodes, regions, profile, pipeline, every_ms },
+                    seed,
+                )
+            })
             .collect());
     }
     if let Some(days) = options.days {
         let Options { profile, churn, .. } = *options;
-        return Ok(vec![Job::Month {
+        return Ok(vec![SimulationRun::Soak {
             days,
             profile,
             churn,
@@ -178,32 +190,32 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     }
     if let Some(seed) = options.seed {
         return Ok(vec![match (options.twins, options.same_trace) {
-            (true, _) => Job::Twins(seed),
-            (false, true) => Job::SameTrace(options.nodes, seed),
-            (false, false) if options.churn => Job::Churn(options.nodes, seed),
-            (false, false) => Job::Chaos(options.nodes, seed),
+            (true, _) => SimulationRun::Twins(seed),
+            (false, true) => SimulationRun::SameTrace(options.nodes, seed),
+            (false, false) if options.churn => SimulationRun::Churn(options.nodes, seed),
+            (false, false) => SimulationRun::Chaos(options.nodes, seed),
         }]);
     }
-    let month = |days: u64, profile: Profile, churn: bool, seed: u64| Job::Month {
-        days,
-        profile,
-        churn,
-        seed,
+    let soak = |days: u64, profile: VoteRoutingProfile, churn: bool, seed: u64| {
+        SimulationRun::Soak { days, profile, churn, seed }
     };
-    let twins = |count: u64| (0..count).map(Job::Twins).collect::<Vec<_>>();
+    let twins = |count: u64| (0..count).map(SimulationRun::Twins).collect::<Vec<_>>();
     let traces = |nodes: usize, count: u64| {
-        (0..count).map(|seed| Job::SameTrace(nodes, seed)).collect::<Vec<_>>()
+        (0..count).map(|seed| SimulationRun::SameTrace(nodes, seed)).collect::<Vec<_>>()
     };
     Ok(match options.campaign.as_deref() {
         None if options.twins => twins(options.seeds),
         None if options.churn => churn(options.nodes, options.from, options.seeds),
         None => chaos(options.nodes, options.from, options.seeds),
         Some("test") => [
-            vec![month(1, Profile::Collectors, false, 0), month(1, Profile::All, true, 0)],
-            schedules(16),
+            vec![
+                soak(1, VoteRoutingProfile::Collectors, false, 0),
+                soak(1, VoteRoutingProfile::All, true, 0),
+            ],
+            scenarios_and_crashes(16),
             chaos(50, 0, 1),
             traces(4, 5),
-            all_bugs(1_000),
+            all_mutants(1_000),
             chaos(7, 0, 100),
             twins(500),
             churn(7, 0, 50),
@@ -212,11 +224,14 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
         ]
         .concat(),
         Some("every-run") => [
-            vec![month(2, Profile::All, false, 1), month(2, Profile::Collectors, true, 1)],
-            schedules(30),
+            vec![
+                soak(2, VoteRoutingProfile::All, false, 1),
+                soak(2, VoteRoutingProfile::Collectors, true, 1),
+            ],
+            scenarios_and_crashes(30),
             chaos(50, 0, 5),
             traces(4, 20),
-            all_bugs(1_000),
+            all_mutants(1_000),
             chaos(7, 0, 200),
             churn(7, 0, 200),
             churn(4, 0, 1_000),
@@ -228,13 +243,14 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
             [false, true]
                 .into_iter()
                 .flat_map(|churn| {
-                    [Profile::All, Profile::Collectors].map(|profile| month(30, profile, churn, 0))
+                    [VoteRoutingProfile::All, VoteRoutingProfile::Collectors]
+                        .map(|profile| soak(30, profile, churn, 0))
                 })
                 .collect(),
-            schedules(60),
+            scenarios_and_crashes(60),
             chaos(50, 0, 200),
             traces(4, 500),
-            all_bugs(5_000),
+            all_mutants(5_000),
             chaos(7, 0, 10_000),
             churn(7, 0, 10_000),
             churn(4, 0, 50_000),
@@ -250,14 +266,14 @@ fn jobs(options: &Options) -> Result<Vec<Job>, String> {
     })
 }
 
-fn show(options: &Options, report: &Report, elapsed_s: f64) {
+fn print_report(options: &Options, report: &Report, elapsed_s: f64) {
     let sum = &report.sum;
     let mut latencies = sum.latencies_ms.clone();
     latencies.sort_unstable();
     let percentile =
         |p: usize| latencies.get(latencies.len() * p / 100).copied().unwrap_or_default();
-    for (bug, by) in &report.found {
-        eprintln!("{bug:?} is found by {by}");
+    for (mutant, by) in &report.found {
+        eprintln!("{mutant:?} is found by {by}");
     }
     eprintln!(
         "{} runs, {} decisions, {} view changes, {} faults, {} violations, {:.0} virtual s in {elapsed_s:.1} s",
@@ -277,15 +293,15 @@ fn show(options: &Options, report: &Report, elapsed_s: f64) {
         .map(|(job, violation)| (job.command(), violation.as_str()))
         .collect();
     let found: BTreeMap<String, &str> =
-        report.found.iter().map(|(bug, by)| (format!("{bug:?}"), by.as_str())).collect();
+        report.found.iter().map(|(mutant, by)| (format!("{mutant:?}"), by.as_str())).collect();
     let mut object = serde_json::json!({
-            "nodes": if options.days.is_some() { month::SEATS } else { options.nodes },
+            "nodes": if options.days.is_some() { soak::SEATS } else { options.nodes },
             "seeds": report.runs,
             "decisions": sum.decisions,
             "view_changes": sum.view_changes,
             "fallbacks": sum.fallbacks,
-            "ahead": sum.ahead,
-            "orphaned": sum.orphaned,
+            "ahead": sum.pipelined_votes,
+            "orphaned": sum.orphaned_votes,
             "faults": sum.faults,
             "violations": report.violations.len(),
             "violated": commands,
@@ -316,7 +332,7 @@ fn bench(
     let percentile =
         |sorted: &[u32], p: usize| sorted.get(sorted.len() * p / 100).copied().unwrap_or_default();
     let decisions = sum.decisions.max(1) as f64;
-    let quorum = World::of(options.nodes, PATIENT).start.committee.quorum();
+    let quorum = ChainFixture::of(options.nodes, PATIENT_CONFIG).genesis.committee.quorum();
     serde_json::json!({
         "virtual": true,
         "regions": regions.name(),
@@ -332,7 +348,7 @@ fn bench(
         "tps": round(sum.included as f64 * 1000.0 / sum.virtual_ms.max(1) as f64),
         "cpu_s_per_decision": round(sum.cpu_us as f64 / 1e6 / decisions),
         "bytes_per_decision": (sum.bytes as f64 / decisions / options.nodes as f64).round(),
-        "floor_ms": round(floor_us(quorum) as f64 / 1000.0),
+        "floor_ms": round(signature_floor_us(quorum) as f64 / 1000.0),
     })
 }
 
@@ -343,8 +359,8 @@ fn availability_of(availability: &Availability) -> serde_json::Value {
         "clients": availability.clients,
         "late": availability.late,
         "availability_percent": availability.served_per_100_000() as f64 / 1000.0,
-        "beyond_the_bound": availability.beyond,
-        "beyond_the_bound_late": availability.beyond_late,
+        "beyond_the_bound": availability.beyond_bound,
+        "beyond_the_bound_late": availability.beyond_bound_late,
         "availability_within_the_bound_percent": availability.served_within_per_100_000() as f64 / 1000.0,
         "liars_unseated_after_h": availability.unseated_ms.iter().map(|ms| ms / 3_600_000).collect::<Vec<_>>(),
         "outages": outages.len(),

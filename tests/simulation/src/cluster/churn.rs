@@ -1,28 +1,28 @@
-//! Members come and go: they join, leave, bond more and change their keys at times that the seed
-//! draws, some with keys that are not theirs. Whoever hears nothing of new blocks asks for them.
+//! Membership changes: members join, leave, bond more and change their keys at times that the seed
+//! draws, some with keys that are not theirs. A host that receives no new blocks requests them.
 
-use super::{Cluster, Happening};
+use super::{Cluster, SimulationEvent};
 use tequio_core::{
     consensus::{Head, SeatKeys},
-    ledger::{Action, Evidence, Key, KeyClaim, MemberStatus, Transaction},
+    ledger::{Action, Evidence, Key, KeyRegistration, MemberStatus, Transaction},
     types::NodeId,
 };
 
-/// Blocks for which such a transaction lives.
-const LIFE: u64 = 4000;
-/// The client that reports.
+/// Lifetime of such a transaction, in blocks.
+const VALIDITY_BLOCKS: u64 = 4000;
+/// The client that submits reports.
 const REPORTER: usize = 2;
 
 impl Cluster {
-    /// A correct member asks for something; what it is, its state and chance decide.
-    pub fn churn(&mut self) {
+    /// A correct member requests a membership change. Its state and chance decide which one.
+    pub fn churn_step(&mut self) {
         let correct: Vec<usize> =
-            (0..self.world.keys.len()).filter(|member| self.is_correct(*member)).collect();
+            (0..self.fixture.keys.len()).filter(|member| self.is_correct(*member)).collect();
         let Some(member) = correct.get(self.rng.below(correct.len())).copied() else { return };
-        // As far as the newest disk knows: some of these wishes come twice, or too late.
-        let (kind, action) = match (self.status(member), self.unused_keys(member)) {
+        // The newest disk decides, so some of these requests come twice or too late.
+        let (kind, action) = match (self.member_status(member), self.unused_keys(member)) {
             (None | Some(MemberStatus::Left), Some(keys)) if self.rng.chance(300) => {
-                // Keys whose secret nobody here has.
+                // Keys whose secret no host has.
                 let mut forged = keys;
                 forged.keys.key =
                     tequio_core::crypto::bls::SecretKey::from_seed(&[member as u8 ^ 0x5a; 32])
@@ -32,7 +32,9 @@ impl Cluster {
             (None | Some(MemberStatus::Left), Some(keys)) => {
                 ("join", Action::Join { amount: 140, keys })
             }
-            (Some(MemberStatus::Active), _) if self.lies.is_empty() && self.rng.chance(350) => {
+            (Some(MemberStatus::Active), _)
+                if self.byzantine.is_empty() && self.rng.chance(350) =>
+            {
                 ("leave", Action::Leave)
             }
             (Some(MemberStatus::Active), Some(keys)) if self.rng.chance(600) => {
@@ -41,76 +43,83 @@ impl Cluster {
             (Some(MemberStatus::Active), _) => ("bond", Action::Bond { amount: 5 }),
             _ => return,
         };
-        self.fault(kind);
-        self.ask(member, action);
+        self.count_fault(kind);
+        self.submit_member_action(member, action);
     }
 
-    /// The newest block that any disk has.
-    pub fn newest(&self) -> &Head {
+    /// Returns the newest head of all disks.
+    pub fn newest_head(&self) -> &Head {
         let head =
             self.hosts.iter().map(|host| &host.disk.head).max_by_key(|head| head.header.height);
         head.unwrap_or(&self.hosts[0].disk.head)
     }
 
-    /// What a member is, as far as the newest disk knows.
-    pub fn status(&self, member: usize) -> Option<MemberStatus> {
-        self.newest().state.member(&self.world.keys[member].0.id()).map(|member| member.status)
+    /// Returns a member's entry, by the newest disk.
+    pub fn member_status(&self, member: usize) -> Option<MemberStatus> {
+        self.newest_head()
+            .state
+            .member(&self.fixture.keys[member].0.id())
+            .map(|member| member.status)
     }
 
-    /// Keys of a member's that have never had a seat, while it has any.
-    pub fn unused_keys(&self, member: usize) -> Option<KeyClaim> {
-        let (state, node) = (&self.newest().state, self.world.keys[member].0.id());
+    /// Returns keys of a member that have never had a seat, while there are any.
+    pub fn unused_keys(&self, member: usize) -> Option<KeyRegistration> {
+        let (state, node) = (&self.newest_head().state, self.fixture.keys[member].0.id());
         let is_unused =
             |keys: &&SeatKeys| state.entry(&Key::VotingKey(keys.vote.public())).is_none();
-        let unused = self.world.seat_keys[member].iter().find(is_unused)?;
-        KeyClaim::new(&self.world.start.chain, &node, &unused.vote, &unused.vrf).ok()
+        let unused = self.fixture.seat_keys[member].iter().find(is_unused)?;
+        KeyRegistration::new(&self.fixture.genesis.chain, &node, &unused.vote, &unused.vrf).ok()
     }
 
-    /// A member's next transaction reaches every mempool.
-    pub fn ask(&mut self, member: usize, action: Action) {
-        let key = &self.world.keys[member].0;
-        let (chain, nonce) = (self.world.start.chain, self.member_nonces[member]);
-        let expires = self.checkers.height() + LIFE;
+    /// Submits a member's next transaction to every mempool.
+    pub fn submit_member_action(&mut self, member: usize, action: Action) {
+        let key = &self.fixture.keys[member].0;
+        let (chain, nonce) = (self.fixture.genesis.chain, self.member_nonces[member]);
+        let expires = self.checkers.height() + VALIDITY_BLOCKS;
         let signed = Transaction { chain, sender: key.id(), nonce, expires, action }.sign(key);
         self.member_nonces[member] += 1;
-        self.spread(signed);
+        self.broadcast_transaction(signed);
     }
 
     pub(super) fn report(&mut self, accused: NodeId, evidence: Evidence) {
         if !self.reported.insert(accused) {
             return;
         }
-        self.fault("report");
-        let key = &self.world.clients[REPORTER];
-        let (chain, nonce) = (self.world.start.chain, self.nonces[REPORTER]);
-        let expires = self.checkers.height() + LIFE;
+        self.count_fault("report");
+        let key = &self.fixture.clients[REPORTER];
+        let (chain, nonce) = (self.fixture.genesis.chain, self.nonces[REPORTER]);
+        let expires = self.checkers.height() + VALIDITY_BLOCKS;
         let action = Action::Report { accused, evidence: Box::new(evidence) };
         let signed = Transaction { chain, sender: key.id(), nonce, expires, action }.sign(key);
         self.nonces[REPORTER] += 1;
-        self.spread(signed);
+        self.broadcast_transaction(signed);
     }
 
-    pub(super) fn look_again(&mut self, host: usize) {
-        let (low_us, high_us) = self.look_us;
+    pub(super) fn schedule_poll(&mut self, host: usize) {
+        let (low_us, high_us) = self.poll_interval_us;
         let at_us = self.now_us + self.rng.range(low_us, high_us);
-        self.at(at_us, Happening::Look { host });
+        self.schedule(at_us, SimulationEvent::PollPeers { host });
     }
 
-    /// Without a seat nobody tells it of blocks, nor where all that it knows have lost theirs.
-    pub(super) fn look(&mut self, host: usize) {
+    /// A host without a seat receives no blocks, nor does one whose known peers have all lost their
+    /// seats.
+    pub(super) fn poll_peers(&mut self, host: usize) {
         if let Some(replica) = &self.hosts[host].replica {
             let (height, is_seated) = (replica.height(), replica.seat().is_some());
-            let stands = std::mem::replace(&mut self.hosts[host].looked_at, height) == height;
+            let stands = std::mem::replace(&mut self.hosts[host].polled_height, height) == height;
             let other = self.rng.below(self.hosts.len());
             if other != host
                 && (stands || !is_seated)
-                && let Some(travel_us) = self.travel(host, other)
+                && let Some(travel_us) = self.message_delay_us(host, other)
             {
                 let at_us = self.now_us + travel_us;
                 let life = self.hosts[host].life;
-                self.at(at_us, Happening::Asked { host: other, by: host, life, from: height });
+                self.schedule(
+                    at_us,
+                    SimulationEvent::SyncRequested { host: other, by: host, life, from: height },
+                );
             }
         }
-        self.look_again(host);
+        self.schedule_poll(host);
     }
 }

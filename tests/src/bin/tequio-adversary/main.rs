@@ -1,8 +1,8 @@
-//! Peers that lie, for tests and for everybody who wants to see what the network does with them.
+//! Byzantine peers, for tests and for anyone who wants to see how the network handles them.
 //!
-//! `relay` serves light nodes over WebSocket like an honest relay does, but changes what it passes
-//! on; `worker` takes lanes like an honest worker, but hands in wrong results. Both speak only what
-//! `docs/format.md` says: the honest peers have no switch that knows of them.
+//! `relay` serves light nodes over WebSocket like an honest relay, but changes the answers.
+//! `worker` takes leases like an honest worker, but submits wrong results. Both use only the
+//! protocols of `docs/format.md`: the honest peers have no switch for them.
 
 mod relay;
 mod worker;
@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use tequio_p2p::Multiaddr;
 
 #[derive(Parser)]
-#[command(name = "tequio-adversary", version, about = "Peers that lie, to test those that do not")]
+#[command(name = "tequio-adversary", version, about = "Byzantine peers, to test correct ones")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -20,23 +20,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Passes light nodes' questions to an honest node and changes its answers.
+    /// Forwards light nodes' requests to an honest node and changes its answers.
     Relay {
-        /// What to lie about.
+        /// The fault.
         #[arg(long, value_enum)]
-        lie: relay::Lie,
+        lie: relay::ByzantineFault,
         /// The honest node's address, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
-        /// Where to listen.
+        /// The addresses to listen on.
         #[arg(long, default_value = "/ip4/127.0.0.1/tcp/0/ws")]
         listen: Multiaddr,
     },
-    /// Takes lanes of a job and hands in wrong results.
+    /// Takes leases of a job and submits wrong results.
     Worker {
-        /// What to do wrong.
+        /// The fault.
         #[arg(long, value_enum)]
-        lie: worker::Lie,
+        lie: worker::ByzantineFault,
         /// The job's coordinator, ending in /p2p/ID.
         #[arg(long)]
         node: Multiaddr,
@@ -54,14 +54,14 @@ async fn main() -> Result<()> {
     }
 }
 
-/// A fresh identity: nobody keeps an adversary's.
+/// Makes a new identity at each start.
 fn secret() -> Result<[u8; 32]> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
     Ok(secret)
 }
 
-/// One line of JSON for the program that started this one.
-fn say(event: &serde_json::Value) {
+/// Prints one line of JSON for the program that started this one.
+fn print_event(event: &serde_json::Value) {
     println!("{event}");
 }

@@ -1,6 +1,6 @@
-//! A relay that changes the answers to light nodes' questions.
+//! A Byzantine relay, which changes the answers to light nodes' requests.
 
-use crate::{say, secret};
+use crate::{print_event, secret};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
@@ -13,42 +13,47 @@ use tequio_core::{
 };
 use tequio_p2p::{Config, Event, Multiaddr, Network, Protocol, identity, spawn};
 
-/// What a lying relay changes.
+/// The fault of a Byzantine relay.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Lie {
-    /// A byte of each header's state root.
+pub enum ByzantineFault {
+    /// Changes a byte of each header's state root.
     Header,
-    /// A byte of each proof.
+    /// Changes a byte of each proof.
     Proof,
-    /// A byte of each object.
+    /// Changes a byte of each object.
     Object,
     /// Leaves signers out until the rest are no quorum.
     Weight,
-    /// Certificates signed by a committee of its own.
+    /// Sends certificates signed by a committee of its own.
     Committee,
-    /// Headers and certificates of another chain.
+    /// Sends headers and certificates of another chain.
     Chain,
-    /// Nothing: an honest relay, for comparison.
+    /// Changes nothing: an honest relay, for comparison.
     Nothing,
 }
 
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// Serves until the process is ended.
-pub async fn run(lie: Lie, node: Multiaddr, listen: Multiaddr) -> Result<()> {
+/// Serves until the process ends.
+pub async fn run(fault: ByzantineFault, node: Multiaddr, listen: Multiaddr) -> Result<()> {
     let upstream = identity::node_of(&node).context("--node must end in /p2p/ID")?;
-    let config =
-        Config { keep: vec![node], serve: vec![Protocol::Light], ..Config::new(secret()?) };
+    let config = Config {
+        persistent_peers: vec![node],
+        serve: vec![Protocol::Light],
+        ..Config::new(secret()?)
+    };
     let (network, mut events) = spawn(config)?;
     let address = identity::with_peer(network.listen(listen).await?, network.local_id());
-    say(
+    print_event(
         &json!({ "event": "ready", "listen": [address.to_string()], "node": network.local_id().to_string() }),
     );
     while let Some(event) = events.next().await {
-        let Event::Inbound { protocol: Protocol::Light, body, reply, .. } = event else { continue };
+        let Event::InboundRequest { protocol: Protocol::Light, body, reply, .. } = event else {
+            continue;
+        };
         let network = network.clone();
         tokio::spawn(async move {
-            match answer(&network, upstream, lie, body).await {
+            match answer(&network, upstream, fault, body).await {
                 Ok(body) => reply.send(body),
                 Err(e) => eprintln!("not answered: {e:#}"),
             }
@@ -60,61 +65,61 @@ pub async fn run(lie: Lie, node: Multiaddr, listen: Multiaddr) -> Result<()> {
 async fn answer(
     network: &Network,
     upstream: tequio_core::types::NodeId,
-    lie: Lie,
+    fault: ByzantineFault,
     body: Vec<u8>,
 ) -> Result<Vec<u8>> {
     let request: Request = codec::decode(&body, REQUEST_LEN_MAX)?;
     let bytes = network.request(upstream, Protocol::Light, body, ANSWER_WAIT).await?;
     let response: Response = codec::decode(&bytes, RESPONSE_LEN_MAX)?;
-    let changed = distort(lie, response)?;
+    let changed = corrupt_response(fault, response)?;
     if codec::encode(&changed) != bytes {
-        say(
+        print_event(
             &json!({ "event": "lied", "about": format!("{request:?}").split([' ', '(', '{']).next() }),
         );
     }
     Ok(codec::encode(&changed))
 }
 
-fn distort(lie: Lie, response: Response) -> Result<Response> {
-    Ok(match (lie, response) {
-        (Lie::Object, Response::Object(bytes)) => {
+fn corrupt_response(fault: ByzantineFault, response: Response) -> Result<Response> {
+    Ok(match (fault, response) {
+        (ByzantineFault::Object, Response::Object(bytes)) => {
             let mut bytes = bytes.into_vec();
-            flip(&mut bytes);
+            flip_bit(&mut bytes);
             Response::Object(BoundedBytes::try_from(bytes)?)
         }
-        (Lie::Proof, Response::Proved { header, entries }) => {
+        (ByzantineFault::Proof, Response::Proved { header, entries }) => {
             let mut entries = entries.into_vec();
             for entry in &mut entries {
                 match &mut entry.entry {
                     Some(bytes) => {
                         let mut changed = bytes.to_vec();
-                        flip(&mut changed);
+                        flip_bit(&mut changed);
                         *bytes = BoundedVec::try_from(changed)?;
                     }
-                    // What is absent is said to be there.
+                    // An absent entry is presented as existing.
                     none => *none = Some(BoundedVec::try_from(vec![0; 8])?),
                 }
             }
             Response::Proved { header, entries: BoundedVec::try_from(entries)? }
         }
-        (_, Response::Header(header)) => Response::Header(distort_header(lie, header)?),
+        (_, Response::Header(header)) => Response::Header(corrupt_header(fault, header)?),
         (_, Response::Proved { header, entries }) => {
-            Response::Proved { header: distort_header(lie, header)?, entries }
+            Response::Proved { header: corrupt_header(fault, header)?, entries }
         }
         (_, other) => other,
     })
 }
 
-fn distort_header(lie: Lie, mut header: FinalHeader) -> Result<FinalHeader> {
-    match lie {
-        Lie::Header => flip(&mut header.header.state.0),
-        Lie::Weight => {
+fn corrupt_header(fault: ByzantineFault, mut header: FinalHeader) -> Result<FinalHeader> {
+    match fault {
+        ByzantineFault::Header => flip_bit(&mut header.header.state.0),
+        ByzantineFault::Weight => {
             if let Some(certificate) = &mut header.certificate {
-                leave_one(certificate);
+                keep_one_signer(certificate);
             }
         }
-        Lie::Committee => {
-            // Votes of keys that nobody bonded, for the true header: a quorum of strangers.
+        ByzantineFault::Committee => {
+            // Votes for the true header by keys that have no bond: a quorum of unknown members.
             if let Some(certificate) = &mut header.certificate {
                 let message = certificate.vote.message();
                 let votes: Vec<_> = (0..3u8)
@@ -125,20 +130,20 @@ fn distort_header(lie: Lie, mut header: FinalHeader) -> Result<FinalHeader> {
                 certificate.signature = tequio_core::crypto::bls::aggregate(&votes)?;
             }
         }
-        Lie::Chain => {
+        ByzantineFault::Chain => {
             header.header.chain = ChainId([0xee; 32]);
             if let Some(certificate) = &mut header.certificate {
                 certificate.vote.chain = header.header.chain;
                 certificate.vote.digest = header.header.digest();
             }
         }
-        Lie::Proof | Lie::Object | Lie::Nothing => {}
+        ByzantineFault::Proof | ByzantineFault::Object | ByzantineFault::Nothing => {}
     }
     Ok(header)
 }
 
-/// Keeps the first signer only.
-fn leave_one(certificate: &mut Certificate) {
+/// Keeps only the first signer.
+fn keep_one_signer(certificate: &mut Certificate) {
     let first = certificate.seats().next().unwrap_or_default();
     certificate.signers.fill(0);
     if let Some(byte) = certificate.signers.get_mut(first / 8) {
@@ -146,7 +151,7 @@ fn leave_one(certificate: &mut Certificate) {
     }
 }
 
-fn flip(bytes: &mut [u8]) {
+fn flip_bit(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
         *byte ^= 1;

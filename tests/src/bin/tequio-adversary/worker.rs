@@ -1,6 +1,6 @@
-//! A worker that runs the honest machine and spoils what it computes.
+//! A Byzantine worker: it runs the honest machine and falsifies the results.
 
-use crate::{say, secret};
+use crate::{print_event, secret};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use futures::{StreamExt, channel::mpsc};
@@ -10,63 +10,68 @@ use tequio_core::{
     codec,
     compute::{
         array::Array,
-        exact::UnitTrace,
+        exact::ExactStepTrace,
         infer::Inference,
-        lane::{LaneInput, LaneResult},
+        local_steps::{LocalStepsInput, LocalStepsResult},
     },
     ledger::job::JobId,
     machine::Machine,
     scheduler::{
         coordinator::ComputeFailed,
-        worker::{self, Failed, Input, Offer, Output, Worker},
+        worker::{self, Input, Offer, Output, RequestFailed, Worker},
     },
     types::{Digest, NodeId},
     wire::{
         light,
-        work::{JobState, Product, RESPONSE_LEN_MAX, Request, Response, Task},
+        work::{JobState, RESPONSE_LEN_MAX, Request, Response, Task, TaskOutput},
     },
 };
 use tequio_p2p::{Config, Multiaddr, Network, Protocol, identity, spawn};
 
-/// What a lying worker does.
+/// The fault of a Byzantine worker.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq)]
-pub enum Lie {
-    /// Other weights than were computed, with digests that fit neither; wrong products, in exact
-    /// mode and inference.
+pub enum ByzantineFault {
+    /// Submits wrong weights, with digests that match neither; in exact mode and inference, wrong
+    /// products.
     Product,
-    /// True digests, but another delta; another gradient, or another class.
+    /// Submits true digests with another delta; in exact mode another gradient, in inference
+    /// another class.
     Delta,
-    /// Wrong from the middle step on, consistently; wrong products on the way back.
+    /// Computes wrongly from the middle step on, consistently; in exact mode, wrong products on the
+    /// way back.
     Step,
-    /// Another result than it has committed to.
+    /// Reveals another result than it has committed to.
     Opening,
-    /// Commits and never opens.
+    /// Commits and never reveals.
     Silence,
-    /// Nothing: an honest worker, for comparison.
+    /// Changes nothing: an honest worker, for comparison.
     Nothing,
 }
 
 const ANSWER_WAIT: Duration = Duration::from_secs(25);
 
-/// Works until the process is ended.
-pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
+/// Works until the process ends.
+pub async fn run(fault: ByzantineFault, node: Multiaddr, job: Option<JobId>) -> Result<()> {
     let coordinator = identity::node_of(&node).context("--node must end in /p2p/ID")?;
     let seed = secret()?;
-    let (network, mut events) =
-        spawn(Config { keep: vec![node.clone()], serve: vec![], ..Config::new(secret()?) })?;
+    let (network, mut events) = spawn(Config {
+        persistent_peers: vec![node.clone()],
+        serve: vec![],
+        ..Config::new(secret()?)
+    })?;
     tokio::spawn(async move { while events.next().await.is_some() {} });
     network.dial(node).await?;
-    say(&json!({ "event": "ready", "node": network.local_id().to_string() }));
+    print_event(&json!({ "event": "ready", "node": network.local_id().to_string() }));
 
     let config = worker::Config { slots: 1, ..worker::Config::new(network.local_id(), seed) };
     let mut machine = Worker::new(config);
     let (inbox, mut mail) = mpsc::unbounded();
     let mut offers = Vec::new();
-    // Often: a short job is over within a second, and who is late has nobody to lie to.
+    // Polls often, because a short job ends within a second and a late worker gets no unit.
     let mut refresh = tokio::time::interval(Duration::from_millis(50));
     loop {
         while let Some(output) = machine.poll() {
-            perform(lie, output, &network, &inbox);
+            perform(fault, output, &network, &inbox);
         }
         let deadline =
             machine.deadline().map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
@@ -74,7 +79,7 @@ pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
             input = mail.next() => input.context("the inbox is open")?,
             () = tokio::time::sleep(deadline.unwrap_or(Duration::from_secs(60))) => Input::Tick,
             _ = refresh.tick() => {
-                let now = running(&network, coordinator, job).await;
+                let now = running_jobs(&network, coordinator, job).await;
                 if now == offers {
                     continue;
                 }
@@ -88,8 +93,8 @@ pub async fn run(lie: Lie, node: Multiaddr, job: Option<JobId>) -> Result<()> {
     }
 }
 
-/// The coordinator's running jobs, or the one that was named.
-async fn running(network: &Network, coordinator: NodeId, job: Option<JobId>) -> Vec<Offer> {
+/// Returns the coordinator's running jobs, or the one that was named.
+async fn running_jobs(network: &Network, coordinator: NodeId, job: Option<JobId>) -> Vec<Offer> {
     let question = codec::encode(&light::Request::Jobs);
     let Ok(bytes) = network.request(coordinator, Protocol::Light, question, ANSWER_WAIT).await
     else {
@@ -108,60 +113,74 @@ async fn running(network: &Network, coordinator: NodeId, job: Option<JobId>) -> 
         .collect()
 }
 
-fn perform(lie: Lie, output: Output, network: &Network, inbox: &mpsc::UnboundedSender<Input>) {
+fn perform(
+    fault: ByzantineFault,
+    output: Output,
+    network: &Network,
+    inbox: &mpsc::UnboundedSender<Input>,
+) {
     let (network, inbox) = (network.clone(), inbox.clone());
     match output {
         Output::Request { id, to, request } => {
-            let Some(request) = spoil_request(lie, request) else { return };
+            let Some(request) = corrupt_request(fault, request) else { return };
             tokio::spawn(async move {
                 let answer =
                     network.request(to, Protocol::Work, codec::encode(&request), ANSWER_WAIT).await;
-                let outcome = answer.map_err(|_| Failed).and_then(|bytes| {
-                    codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| Failed)
+                let outcome = answer.map_err(|_| RequestFailed).and_then(|bytes| {
+                    codec::decode::<Response>(&bytes, RESPONSE_LEN_MAX).map_err(|_| RequestFailed)
                 });
                 let _ = inbox.unbounded_send(Input::Response { id, outcome });
             });
         }
-        Output::Compute { unit, task } => {
+        Output::Compute { compute_id: unit, task } => {
             tokio::task::spawn_blocking(move || {
-                let product = compute(lie, &task).map_err(|_| ComputeFailed);
-                let _ = inbox.unbounded_send(Input::Computed { unit, product });
+                let product = compute(fault, &task).map_err(|_| ComputeFailed);
+                let _ = inbox.unbounded_send(Input::Computed { compute_id: unit, output: product });
             });
         }
-        Output::Event(worker::Event::Accepted { round, lane, .. }) => {
-            say(&json!({ "event": "accepted", "round": round, "lane": lane }));
+        Output::Event(worker::Event::Accepted { round, unit, .. }) => {
+            print_event(&json!({ "event": "accepted", "round": round, "lane": unit }));
         }
-        Output::Event(worker::Event::Rejected { round, lane, reason, .. }) => {
-            say(
-                &json!({ "event": "rejected", "round": round, "lane": lane, "reason": reason.to_string() }),
+        Output::Event(worker::Event::Rejected { round, unit, reason, .. }) => {
+            print_event(
+                &json!({ "event": "rejected", "round": round, "lane": unit, "reason": reason.to_string() }),
             );
         }
         Output::Event(_) => {}
     }
 }
 
-fn compute(lie: Lie, task: &Task) -> Result<Product> {
+fn compute(fault: ByzantineFault, task: &Task) -> Result<TaskOutput> {
     let honest = task.run()?;
-    if matches!(lie, Lie::Opening | Lie::Silence | Lie::Nothing) {
+    if matches!(fault, ByzantineFault::Opening | ByzantineFault::Silence | ByzantineFault::Nothing)
+    {
         return Ok(honest);
     }
     Ok(match (task, honest) {
-        (Task::Lane(input), Product::Lane(honest)) => {
-            Product::Lane(spoil_lane(lie, input, &honest))
+        (Task::LocalSteps(input), TaskOutput::LocalSteps(honest)) => {
+            TaskOutput::LocalSteps(corrupt_local_steps(fault, input, &honest))
         }
-        (_, Product::Unit(trace)) => Product::Unit(spoil_unit(lie, trace)?),
-        (_, Product::Answers(answers)) => Product::Answers(spoil_answers(lie, answers)?),
+        (_, TaskOutput::ExactStep(trace)) => {
+            TaskOutput::ExactStep(corrupt_exact_step(fault, trace)?)
+        }
+        (_, TaskOutput::InferencePart(answers)) => {
+            TaskOutput::InferencePart(corrupt_inference(fault, answers)?)
+        }
         (_, honest) => honest,
     })
 }
 
-fn spoil_lane(lie: Lie, input: &LaneInput, honest: &LaneResult) -> LaneResult {
+fn corrupt_local_steps(
+    fault: ByzantineFault,
+    input: &LocalStepsInput,
+    honest: &LocalStepsResult,
+) -> LocalStepsResult {
     let mut digests = honest.step_digests.to_vec();
     let mut delta = honest.delta.to_vec();
-    spoil(&mut delta);
-    match lie {
-        Lie::Product => digests.iter_mut().for_each(|d| *d = Digest([0xaa; 32])),
-        Lie::Step => {
+    corrupt(&mut delta);
+    match fault {
+        ByzantineFault::Product => digests.iter_mut().for_each(|d| *d = Digest([0xaa; 32])),
+        ByzantineFault::Step => {
             let middle = digests.len() / 2;
             digests.iter_mut().skip(middle).for_each(|d| d.0[0] ^= 1);
         }
@@ -170,18 +189,18 @@ fn spoil_lane(lie: Lie, input: &LaneInput, honest: &LaneResult) -> LaneResult {
     seal(input, digests, delta, honest.macs)
 }
 
-fn spoil_unit(lie: Lie, mut trace: UnitTrace) -> Result<UnitTrace> {
-    match lie {
-        Lie::Product => trace.forward = spoiled(trace.forward)?,
-        Lie::Step => trace.backward = spoiled(trace.backward)?,
-        _ => trace.result.gradients = spoiled(trace.result.gradients)?,
+fn corrupt_exact_step(fault: ByzantineFault, mut trace: ExactStepTrace) -> Result<ExactStepTrace> {
+    match fault {
+        ByzantineFault::Product => trace.forward = corrupted(trace.forward)?,
+        ByzantineFault::Step => trace.backward = corrupted(trace.backward)?,
+        _ => trace.result.gradients = corrupted(trace.result.gradients)?,
     }
     Ok(trace)
 }
 
-fn spoil_answers(lie: Lie, mut answers: Inference) -> Result<Inference> {
-    if lie == Lie::Product {
-        answers.products = spoiled(answers.products)?;
+fn corrupt_inference(fault: ByzantineFault, mut answers: Inference) -> Result<Inference> {
+    if fault == ByzantineFault::Product {
+        answers.products = corrupted(answers.products)?;
     } else {
         // Another class than that of the largest product.
         let classes = answers.classes.iter().map(|class| class ^ 1).collect();
@@ -190,33 +209,38 @@ fn spoil_answers(lie: Lie, mut answers: Inference) -> Result<Inference> {
     Ok(answers)
 }
 
-fn spoiled<const N: usize>(values: Array<i32, N>) -> Result<Array<i32, N>> {
+fn corrupted<const N: usize>(values: Array<i32, N>) -> Result<Array<i32, N>> {
     let mut values = values.into_vec();
-    spoil(&mut values);
+    corrupt(&mut values);
     Array::new(values).map_err(|_| anyhow!("too many numbers"))
 }
 
-fn seal(input: &LaneInput, digests: Vec<Digest>, delta: Vec<i32>, macs: u64) -> LaneResult {
-    LaneResult::seal(&input.id, &input.weights, digests, delta, macs)
+fn seal(
+    input: &LocalStepsInput,
+    digests: Vec<Digest>,
+    delta: Vec<i32>,
+    macs: u64,
+) -> LocalStepsResult {
+    LocalStepsResult::seal(&input.id, &input.weights, digests, delta, macs)
 }
 
-/// None where the lie is to say nothing.
-fn spoil_request(lie: Lie, request: Request) -> Option<Request> {
-    match (lie, request) {
-        (Lie::Silence, Request::Open { .. } | Request::OpenDigest { .. }) => None,
-        (Lie::Opening, Request::OpenDigest { lease, mut salt, digest }) => {
+/// Returns the falsified answer, or nothing if the fault is to send none.
+fn corrupt_request(fault: ByzantineFault, request: Request) -> Option<Request> {
+    match (fault, request) {
+        (ByzantineFault::Silence, Request::Reveal { .. } | Request::RevealDigest { .. }) => None,
+        (ByzantineFault::Opening, Request::RevealDigest { lease, mut salt, digest }) => {
             salt[0] ^= 1;
-            Some(Request::OpenDigest { lease, salt, digest })
+            Some(Request::RevealDigest { lease, salt, digest })
         }
-        (Lie::Opening, Request::Open { lease, mut salt, product }) => {
+        (ByzantineFault::Opening, Request::Reveal { lease, mut salt, output: product }) => {
             salt[0] ^= 1;
-            Some(Request::Open { lease, salt, product })
+            Some(Request::Reveal { lease, salt, output: product })
         }
         (_, request) => Some(request),
     }
 }
 
-fn spoil(delta: &mut [i32]) {
+fn corrupt(delta: &mut [i32]) {
     delta.iter_mut().step_by(3).for_each(|d| *d ^= 1 << 12);
 }
 

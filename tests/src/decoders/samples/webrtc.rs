@@ -1,9 +1,9 @@
-//! What WebRTC peers send, and what they never would. Requests that Chromium and js-libp2p really
-//! sent lie in the corpus under their names.
+//! Messages of WebRTC peers, valid and invalid. The corpus contains real requests of Chromium and
+//! js-libp2p under these names.
 
-/// Names in order of both handshakes, then names that look like one.
+/// Valid names of both handshakes, then invalid names that look similar.
 pub fn stun_usernames() -> Vec<Vec<u8>> {
-    // A password as Chromium makes it, and one as js-libp2p does.
+    // A password of Chromium, and one of js-libp2p.
     let (chromium, js) = ("W6nJt3k2vTqB0/xY+a9LdCzR", "4b8a1f0c77e04a0f9d2e6d5b3c1a9e88");
     let v1 = format!("libp2p+webrtc+v1/{js}");
     let v2 = format!("libp2p+webrtc+v2/{chromium}");
@@ -24,7 +24,7 @@ pub fn stun_usernames() -> Vec<Vec<u8>> {
         format!("{v2}:{}", "a".repeat(257)),
     ];
     let mut out: Vec<Vec<u8>> = names.iter().map(|name| name.clone().into_bytes()).collect();
-    // Whole requests: in order but for their integrity, with two names, with a length that lies.
+    // Whole requests: valid except for their integrity, with two names, with a wrong length.
     let name = names[0].as_bytes();
     out.push(request(&[(6, name), (0x24, &[0x6e, 0, 1, 0xff]), (0x8029, &[7; 8]), (8, &[0; 20])]));
     out.push(request(&[(6, name), (6, names[1].as_bytes()), (0x25, &[])]));
@@ -52,7 +52,7 @@ fn request(attributes: &[(u16, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// Bytes of a channel after the one that says how they are cut.
+/// Bytes of a channel after the first one, which chooses how they are cut.
 pub fn frames() -> Vec<Vec<u8>> {
     let data = [0x12, 5, b'h', b'e', b'l', b'l', b'o'];
     let window = [0xe8, 0x3f, 0x80, 0x80, 0x40];
@@ -91,8 +91,8 @@ pub fn frames() -> Vec<Vec<u8>> {
         [&[7], unknown.as_slice()].concat(),
         [&[255], largest.as_slice()].concat(),
         [&[255], too_large.as_slice()].concat(),
-        // Lengths without an end, above 64 bits, past their frame; empty frames; numbers that are
-        // longer than need be.
+        // Lengths without an end, above 64 bits, past their frame; empty frames; numbers in more
+        // bytes than needed.
         vec![0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
         vec![3, 4, 0x12, 0xff, 0xff, 3],
         vec![0, 0, 0, 0],
@@ -101,7 +101,7 @@ pub fn frames() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Of both families: an offer of Chromium's kind, and offers that want a line of their own.
+/// Offers of both address families: like Chromium's, and with lines that need a case of their own.
 pub fn session_descriptions() -> Vec<Vec<u8>> {
     let offer = offer();
     let munged = offer
@@ -130,8 +130,8 @@ fn offer() -> String {
     )
 }
 
-/// Whole exchanges of both sides, with and without a window, and what must be refused: another
-/// order, two sections, no fingerprint, too many candidates, lengths that are too large.
+/// Whole exchanges of both sides, with and without a window, and invalid ones: another order, two
+/// sections, no fingerprint, too many candidates, lengths that are too large.
 pub fn signalling() -> Vec<Vec<u8>> {
     let message = |kind: u8, text: &str| {
         let data = [&[0x12], number(text.len()).as_slice(), text.as_bytes()].concat();
@@ -167,7 +167,7 @@ pub fn signalling() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// A length as protobuf has it.
+/// Encodes a length as protobuf does.
 fn number(mut n: usize) -> Vec<u8> {
     let mut out = vec![];
     while n >= 0x80 {

@@ -1,4 +1,4 @@
-/** The page's language and locale: chosen by the person, else the browser's, else English. */
+/** The page's language and locale: the person's choice, else the browser's, else English. */
 import { en, type MessageKey } from "./en.js";
 import { es } from "./es.js";
 
@@ -6,27 +6,29 @@ const languages = { en, es };
 export type Language = keyof typeof languages;
 export type { MessageKey };
 
-/** Locales for formats if the browser names no region: "es" alone is Spain's in browsers. */
+/** Locales for formats if the browser names no region. Browsers format "es" alone as in Spain. */
 const LOCALES: Record<Language, string> = { en: "en", es: "es-MX" };
 const STORAGE_KEY = "tequio-language";
 let current: Language = initial();
 
+/** The current language. */
 export function language(): Language {
   return current;
 }
 
-/** The locale for numbers and times: the browser's first with a region in this language. */
+/** The locale for numbers and times: the browser's first one of this language with a region. */
 export function locale(): string {
   return localeOf(current, globalThis.navigator?.languages ?? []);
 }
 
-/** The locale of a language among those that a person prefers. */
+/** The locale of a language among the person's preferred ones. */
 export function localeOf(wanted: Language, preferred: readonly string[]): string {
   const regional = preferred.find((tag) => tag.toLowerCase().startsWith(`${wanted}-`));
-  // es-419 is all of Latin America; its formats differ from Mexico's in nothing but the name.
+  // es-419 is all of Latin America; its formats equal Mexico's.
   return regional === undefined || regional === "es-419" ? LOCALES[wanted] : regional;
 }
 
+/** Sets the language, and stores the choice. */
 export function chooseLanguage(next: Language): void {
   current = next;
   try {
@@ -36,18 +38,18 @@ export function chooseLanguage(next: Language): void {
   }
 }
 
-/** The message in the page's language with its `{values}` put in. */
+/** The message in the page's language with its `{values}` inserted. */
 export function t(key: MessageKey, values: Record<string, string | number> = {}): string {
   const message = languages[current][key];
   return message.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
-/** The message of a key that is made from a code, or null if there is no such message. */
+/** The message of a key that contains a code, or null if there is no such message. */
 export function tMaybe(key: string, values: Record<string, string | number> = {}): string | null {
   return isMessage(key) ? t(key, values) : null;
 }
 
-/** Whether there is such a message: for keys made from codes that a peer or the package chose. */
+/** Whether a message exists, for keys that contain a code of a peer or of the package. */
 export function isMessage(key: string): key is MessageKey {
   return Object.hasOwn(en, key);
 }
@@ -57,7 +59,7 @@ function initial(): Language {
     const stored = localStorage.getItem(STORAGE_KEY);
     if (stored === "en" || stored === "es") return stored;
   } catch {
-    // As above.
+    // Storage is forbidden, as above.
   }
   for (const wanted of globalThis.navigator?.languages ?? []) {
     const base = wanted.slice(0, 2).toLowerCase();

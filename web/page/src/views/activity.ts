@@ -1,10 +1,10 @@
-/** The state line in words: beside the button, in the tab's title, and announced. Pure. */
+/** Texts of the state line, of the tab's title and of their announcements. Pure. */
 import { bytes, clock, count } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
 import type { State } from "../state.js";
 
-/** The state that the line shows; `away` and `connecting` are before there is a node. */
-export type Shown =
+/** The state that the line shows; without a node it is `away` or `connecting`. */
+export type ShownActivity =
   | "away"
   | "connecting"
   | "off"
@@ -13,13 +13,14 @@ export type Shown =
   | "paused"
   | "disconnected";
 
-export function shownActivity({ phase, activity }: State): Shown {
+/** The activity that the state line shows. */
+export function shownActivity({ phase, activity }: State): ShownActivity {
   if (phase === "connecting") return "connecting";
   if (phase !== "connected" || activity === null) return "away";
   return activity.state;
 }
 
-/** The line without what changes all the time, which a screen reader must not repeat. */
+/** The line without its changing numbers, which a screen reader must not repeat. */
 export function activityText(state: State): string {
   const { activity, load } = state;
   switch (shownActivity(state)) {
@@ -38,7 +39,7 @@ export function activityText(state: State): string {
     case "paused":
       return tMaybe(`activity.paused.${activity?.reason}`) ?? t("activity.paused");
     case "disconnected": {
-      // Without a quorum the line names the last block's own time, on the device's clock.
+      // Without a quorum the line shows the last block's own time, on the device's clock.
       const blockMs = activity?.reason === "noQuorum" ? state.head?.timeMs : undefined;
       const sinceMs = activity?.sinceMs ?? 0;
       const time = clock(blockMs === undefined ? sinceMs : blockMs + (state.clockOffsetMs ?? 0));
@@ -48,7 +49,7 @@ export function activityText(state: State): string {
   }
 }
 
-/** Rate and cores, while computing; else nothing. */
+/** Rate and cores while computing; else empty. */
 export function rateText(state: State): string {
   const { activity, contribution } = state;
   if (activity?.state !== "computing") return "";
@@ -72,8 +73,10 @@ export function titleText(state: State): string {
   return t("title.with", { state: titleState(state, shown) });
 }
 
-function titleState(state: State, shown: Exclude<Shown, "away">): string {
-  if (shown === "disconnected" && state.activity?.reason === "noQuorum") return t("activity.title.noQuorum");
+function titleState(state: State, shown: Exclude<ShownActivity, "away">): string {
+  if (shown === "disconnected" && state.activity?.reason === "noQuorum") {
+    return t("activity.title.noQuorum");
+  }
   if (shown !== "computing") return t(`activity.title.${shown}`);
   const job = jobName(state);
   const rate = count(state.activity?.unitsPerMinute ?? 0);
@@ -91,7 +94,7 @@ function waitingText({ jobs, jobsRead }: State): string {
   return t(jobsRead ? "activity.waitingNoJob" : "activity.waiting");
 }
 
-/** The name of the job that is computed, which need not be the one that is shown. */
+/** The name of the computed job, which may differ from the shown one. */
 function jobName({ activity, jobs }: State): string | null {
   const job = jobs.find(({ id }) => id === activity?.job);
   return job === undefined || job.name === "" ? null : job.name;

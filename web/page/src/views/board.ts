@@ -1,6 +1,6 @@
 /**
- * The drawing board: strokes by pointer, or cell by cell by keyboard. It keeps
- * strokes, not pixels, so that the digit can be scaled without blur.
+ * The drawing board: strokes by pointer, or cell by cell by keyboard. It keeps strokes, not pixels,
+ * so that the digit scales without blur.
  */
 import { h } from "../dom.js";
 import type { Point, Stroke } from "../digit.js";
@@ -10,11 +10,17 @@ import { colour } from "../theme.js";
 export const BOARD_CELLS = 16;
 /** The pen's width, as a part of the board. */
 const PEN_WIDTH = 0.085;
-/** Strokes and points that are kept; a person needs far less. */
+/** The most points that are kept; a person needs far fewer. */
 const POINTS_MAX = 20_000;
 
-const MOVES: Record<string, readonly [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const MOVES: Record<string, readonly [number, number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
 
+/** The canvas on which the person draws. */
 export class Board {
   readonly element: HTMLCanvasElement;
   readonly #changed: () => void;
@@ -40,6 +46,7 @@ export class Board {
     new ResizeObserver(() => this.draw()).observe(this.element);
   }
 
+  /** The strokes drawn so far. */
   get strokes(): readonly Stroke[] {
     return this.#strokes;
   }
@@ -49,6 +56,7 @@ export class Board {
     return { x: this.#cursor.x + 1, y: this.#cursor.y + 1 };
   }
 
+  /** Removes all strokes. */
   clear(): void {
     this.#strokes = [];
     this.#points = 0;
@@ -57,6 +65,7 @@ export class Board {
     this.#changed();
   }
 
+  /** Draws the grid, the strokes and the keyboard's cursor. */
   draw(): void {
     const { element } = this;
     const side = Math.round(element.clientWidth * devicePixelRatio);
@@ -75,7 +84,10 @@ export class Board {
     pen.lineCap = pen.lineJoin = "round";
     for (const stroke of this.#strokes) {
       pen.beginPath();
-      stroke.forEach(({ x, y }, index) => (index === 0 ? pen.moveTo(x * side, y * side) : pen.lineTo(x * side, y * side)));
+      stroke.forEach(({ x, y }, index) => {
+        if (index === 0) pen.moveTo(x * side, y * side);
+        else pen.lineTo(x * side, y * side);
+      });
       if (stroke[0] && stroke.length === 1) pen.lineTo(stroke[0].x * side, stroke[0].y * side);
       pen.stroke();
     }
@@ -91,14 +103,14 @@ export class Board {
     this.#keyboard = false;
     this.#lastPainted = null;
     this.element.setPointerCapture(event.pointerId);
-    this.#add(this.#place(event), true);
+    this.#add(this.#pointOf(event), true);
   }
 
   #drag(event: PointerEvent): void {
     if (!this.element.hasPointerCapture(event.pointerId)) return;
-    // Coalesced events carry the points between two frames: round digits stay round.
+    // Coalesced events carry the points between two frames, so that round digits stay round.
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length > 0 ? events : [event]) this.#add(this.#place(each), false);
+    for (const each of events.length > 0 ? events : [event]) this.#add(this.#pointOf(each), false);
   }
 
   #key(event: KeyboardEvent): void {
@@ -122,19 +134,24 @@ export class Board {
     this.#changed();
   }
 
-  /** A cell next to the one painted last continues its line, as a pen would. */
+  /** Paints the cursor's cell. A cell next to the last painted one continues its line. */
   #paintCell(): void {
-    const point = { x: (this.#cursor.x + 0.5) / BOARD_CELLS, y: (this.#cursor.y + 0.5) / BOARD_CELLS };
+    const point = {
+      x: (this.#cursor.x + 0.5) / BOARD_CELLS,
+      y: (this.#cursor.y + 0.5) / BOARD_CELLS,
+    };
     const last = this.#lastPainted;
-    const near = last !== null && Math.max(Math.abs(last.x - point.x), Math.abs(last.y - point.y)) < 1.5 / BOARD_CELLS;
+    const near =
+      last !== null &&
+      Math.max(Math.abs(last.x - point.x), Math.abs(last.y - point.y)) < 1.5 / BOARD_CELLS;
     this.#add(point, !near);
     this.#lastPainted = point;
   }
 
-  #place(event: PointerEvent): Point {
+  #pointOf(event: PointerEvent): Point {
     const { left, top, width, height } = this.element.getBoundingClientRect();
-    const within = (value: number) => Math.min(1, Math.max(0, value));
-    return { x: within((event.clientX - left) / width), y: within((event.clientY - top) / height) };
+    const clamp = (value: number) => Math.min(1, Math.max(0, value));
+    return { x: clamp((event.clientX - left) / width), y: clamp((event.clientY - top) / height) };
   }
 
   #add(point: Point, start: boolean): void {

@@ -1,15 +1,16 @@
-/** Who did what for the shown job, from its committed record. */
+/** The contributors of the shown job, from its committed record. */
 import type { Contributor } from "tequio";
 import type { View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, operations, short } from "../format.js";
 import { locale, t } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
 
-/** Rows that are drawn; the rest is counted. */
+/** The most rows that are drawn; the table counts the others. */
 const ROWS_MAX = 50;
 const COLUMNS = ["id", "units", "checks", "macs"] as const;
 
+/** The table of contributors. */
 export function contributorsView(): View {
   const title = h("h2", { id: "contributors-title" });
   const none = h("p", { class: "quiet-text" });
@@ -17,7 +18,7 @@ export function contributorsView(): View {
   const body = h("tbody");
   const head = h("thead", {}, h("tr", {}, ...headings.map(({ cell }) => cell)));
   const table = h("table", { "data-testid": "contributors" }, head, body);
-  // Long lists scroll, so the region takes the keyboard.
+  // Long lists scroll, so the region needs keyboard focus.
   const region = h("div", { class: "scroll", role: "region", tabindex: 0 }, table);
   const element = h(
     "section",
@@ -34,12 +35,12 @@ export function contributorsView(): View {
       const { node } = state;
       const committed = state.record !== null && state.record.job === state.job;
       const contributors = listed(state);
-      say(title, t("contributors.title"));
-      say(none, t("contributors.none"));
-      show(none, !committed);
-      show(element, contributors.length > 0);
-      set(region, "aria-label", t("contributors.list"));
-      for (const { name, cell } of headings) say(cell, t(`contributors.${name}`));
+      setText(title, t("contributors.title"));
+      setText(none, t("contributors.none"));
+      setVisible(none, !committed);
+      setVisible(element, contributors.length > 0);
+      setAttribute(region, "aria-label", t("contributors.list"));
+      for (const { name, cell } of headings) setText(cell, t(`contributors.${name}`));
       const wanted = `${locale()} ${node} ${JSON.stringify(contributors)}`;
       if (wanted === drawn) return;
       drawn = wanted;
@@ -52,7 +53,7 @@ export function contributorsView(): View {
   };
 }
 
-/** The record is the proof; until it is committed, the coordinator's count stands in for it. */
+/** The contributors of the committed record, or the coordinator's count until it is committed. */
 function listed(state: State): readonly Contributor[] {
   if (state.record !== null && state.record.job === state.job) return state.record.contributors;
   return shownJob(state)?.contributors ?? [];

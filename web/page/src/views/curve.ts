@@ -2,19 +2,20 @@
 import type { Job } from "tequio";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, percent } from "../format.js";
 import { locale, t } from "../i18n/index.js";
 import { colour, theme } from "../theme.js";
 
 const HEIGHT_PX = 240;
-/** Up to so many rounds each point is marked: a curve of one round is a point. */
+/** Up to this many rounds each point is marked, because a curve of one round is a point. */
 const MARKED_POINTS_MAX = 12;
 
+/** The curve of a job's accuracy. */
 export function curveView() {
   const plotHost = h("div", { class: "plot", "aria-hidden": "true" });
   const empty = h("p", { class: "quiet-text" });
-  // The picture in words, for those who do not see it.
+  // The text alternative of the curve.
   const words = h("p", { class: "visually-hidden" });
   const element = h("div", { class: "curve", "data-testid": "curve" }, plotHost, words, empty);
   let plot: uPlot | null = null;
@@ -29,15 +30,15 @@ export function curveView() {
     element,
     update(job: Job) {
       const last = job.curve.at(-1);
-      set(element, "data-accuracy", last?.accuracy);
-      set(element, "data-points", job.curve.length);
-      say(words, last === undefined ? "" : label(job, last.accuracy));
-      say(empty, t("curve.empty"));
-      show(empty, last === undefined);
-      show(plotHost, last !== undefined);
+      setAttribute(element, "data-accuracy", last?.accuracy);
+      setAttribute(element, "data-points", job.curve.length);
+      setText(words, last === undefined ? "" : label(job, last.accuracy));
+      setText(empty, t("curve.empty"));
+      setVisible(empty, last === undefined);
+      setVisible(plotHost, last !== undefined);
       if (last === undefined) return;
 
-      // uPlot fixes colours and words when it is made, so another look needs another plot.
+      // uPlot fixes colours and texts at its creation, so another appearance needs another plot.
       const dark = matchMedia("(prefers-color-scheme: dark)").matches;
       const wantedLook = [locale(), theme(), dark].join();
       if (plot === null || look !== wantedLook) {

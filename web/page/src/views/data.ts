@@ -1,9 +1,10 @@
-/** The data used: in this visit, its rate, and the day's amount beside its cap. */
-import { h, say, set, show } from "../dom.js";
+/** The transferred data: in this visit, its rate, and the day's bytes beside their cap. */
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age, bytes } from "../format.js";
 import { t } from "../i18n/index.js";
 import type { State } from "../state.js";
 
+/** The data used and the day's cap. */
 export function dataView() {
   const used = h("p", { "data-testid": "data-rate" });
   const meter = h("meter", { "data-testid": "data-meter", min: 0 });
@@ -16,17 +17,17 @@ export function dataView() {
       const computing = contribution.state === "running" || contribution.state === "paused";
       const cap = data.capPerDay ?? preferences.dataCapPerDay;
       const total = bytes(data.received + data.sent);
-      say(used, t("data.used", { total, rate: bytes(data.perMinute) }));
-      set(used, "data-per-minute", data.perMinute);
-      say(today, todayText(data, computing ? cap : null));
-      set(today, "data-today", data.today);
-      set(today, "data-cap", cap);
-      show(meter, computing);
+      setText(used, t("data.used", { total, rate: bytes(data.perMinute) }));
+      setAttribute(used, "data-per-minute", data.perMinute);
+      setText(today, todayText(data, computing ? cap : null));
+      setAttribute(today, "data-today", data.today);
+      setAttribute(today, "data-cap", cap);
+      setVisible(meter, computing);
       meter.max = cap;
       meter.high = cap * 0.8;
       meter.value = Math.min(cap, data.today);
       const label = { today: bytes(data.today), cap: bytes(cap) };
-      set(meter, "aria-label", t("data.label", label));
+      setAttribute(meter, "aria-label", t("data.label", label));
     },
   };
 }

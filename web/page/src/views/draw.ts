@@ -1,8 +1,8 @@
-/** A person draws, or enters values, and the verified model answers with its confidences. */
+/** The verified model's prediction, with confidences, for a drawing or for entered values. */
 import type { Prediction } from "tequio";
-import type { Context, View } from "../app.js";
+import type { AppContext, View } from "../app.js";
 import { DIGIT_SIDE, toDigit } from "../digit.js";
-import { h, say, set, show, svg } from "../dom.js";
+import { h, setAttribute, setText, setVisible, svg } from "../dom.js";
 import { count, percent, short } from "../format.js";
 import { locale, t } from "../i18n/index.js";
 import { modelJob } from "../jobs.js";
@@ -12,13 +12,14 @@ import { errorText } from "./error.js";
 import { savingView } from "./saving.js";
 import { valuesView } from "./values.js";
 
-/** The features of the digits set. */
+/** The number of features of the digits set. */
 const DIGIT_FEATURES = DIGIT_SIDE * DIGIT_SIDE;
 const DIGIT_CLASSES = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 /** The largest intensity of a cell in the digits set. */
 const INTENSITY_MAX = 16;
 
-export function drawView({ actions, store, announcer }: Context): View {
+/** The drawing board, the values form and the model's prediction. */
+export function drawView({ actions, store, announcer }: AppContext): View {
   const board = new Board(() => answer(store.state));
   const title = h("h2", { id: "draw-title" });
   const lead = h("p");
@@ -45,7 +46,7 @@ export function drawView({ actions, store, announcer }: Context): View {
   const seenPart = h("div", { class: "seen" }, seenLabel, seen.element);
   const under = h("div", { class: "under" }, clear, seenPart);
   const drawing = h("div", { class: "drawing" }, board.element, under, keys);
-  set(board.element, "aria-describedby", "draw-keys");
+  setAttribute(board.element, "aria-describedby", "draw-keys");
   let look = "";
 
   function saveButton(file: "model" | "record"): HTMLButtonElement {
@@ -62,7 +63,7 @@ export function drawView({ actions, store, announcer }: Context): View {
     const digit = toDigit(board.strokes);
     seen.update(digit);
     const cursor = t("draw.cursor", board.cursor);
-    set(board.element, "aria-label", `${t("draw.canvas")} ${cursor}`);
+    setAttribute(board.element, "aria-label", `${t("draw.canvas")} ${cursor}`);
     if (!isDigits(state.model)) return;
     const drawn = board.strokes.length > 0;
     present(state.model && drawn ? actions.predict(digit) : null, state.model);
@@ -73,10 +74,10 @@ export function drawView({ actions, store, announcer }: Context): View {
     const best = given === null ? undefined : given.confidences[classes.indexOf(given.label)];
     const answerText = given === null ? emptyText(model) : t("draw.answer", { label: given.label });
     const confidence = best === undefined ? "" : percent(best);
-    say(label, answerText);
-    say(sure, best === undefined ? "" : t("draw.sure", { confidence }));
-    set(prediction, "data-label", given?.label);
-    // While a person draws, the answer changes with each point: the announcer waits for rest.
+    setText(label, answerText);
+    setText(sure, best === undefined ? "" : t("draw.sure", { confidence }));
+    setAttribute(prediction, "data-label", given?.label);
+    // The prediction changes with each point of a drawing, so the announcer delays it.
     announcer.announce("prediction", given === null ? "" : answerText);
     while (bars.childElementCount > classes.length) bars.lastElementChild?.remove();
     classes.forEach((name, index) => {
@@ -107,31 +108,31 @@ export function drawView({ actions, store, announcer }: Context): View {
     ],
     update(state) {
       const { model } = state;
-      say(title, t(isDigits(model) ? "draw.title" : "draw.titleValues"));
-      say(lead, t("draw.lead"));
+      setText(title, t(isDigits(model) ? "draw.title" : "draw.titleValues"));
+      setText(lead, t("draw.lead"));
       const waiting = stageText(state);
-      say(stage, waiting ?? "");
-      show(stage, waiting !== null);
+      setText(stage, waiting ?? "");
+      setVisible(stage, waiting !== null);
       stage.classList.toggle("notice", state.modelError !== null);
-      set(drawing, "data-waiting", model === null);
-      say(clear, t("draw.clear"));
-      say(keys, t("draw.keys"));
-      say(seenLabel, t("draw.seen"));
-      say(verified, t("draw.verified"));
-      say(saveModel, t("download.model"));
-      say(saveRecord, t("download.record"));
-      show(verified, model !== null);
-      show(facts, model !== null);
-      show(files, model !== null);
-      show(bars, model !== null);
+      setAttribute(drawing, "data-waiting", model === null);
+      setText(clear, t("draw.clear"));
+      setText(keys, t("draw.keys"));
+      setText(seenLabel, t("draw.seen"));
+      setText(verified, t("draw.verified"));
+      setText(saveModel, t("download.model"));
+      setText(saveRecord, t("download.record"));
+      setVisible(verified, model !== null);
+      setVisible(facts, model !== null);
+      setVisible(files, model !== null);
+      setVisible(bars, model !== null);
       if (model !== null) {
         const accuracy = percent(model.accuracy);
         const right = t("draw.accuracy", { name: model.name, accuracy });
-        say(facts, `${right} · ${t("draw.cid")} ${short(model.cid)}`);
-        set(facts, "data-cid", model.cid);
-        set(facts, "title", model.cid);
+        setText(facts, `${right} · ${t("draw.cid")} ${short(model.cid)}`);
+        setAttribute(facts, "data-cid", model.cid);
+        setAttribute(facts, "title", model.cid);
       }
-      show(drawing, isDigits(model));
+      setVisible(drawing, isDigits(model));
       values.update(isDigits(model) ? null : model);
       const wanted = `${locale()} ${model?.cid}`;
       if (wanted !== look) {
@@ -144,7 +145,7 @@ export function drawView({ actions, store, announcer }: Context): View {
   };
 }
 
-/** The board is for models of digits; until a model is known it is shown as well. */
+/** Whether the board is shown: for models of digits, and until a model is known. */
 function isDigits(model: ModelFacts | null): boolean {
   if (model === null) return true;
   const digits = model.classes.every((name) => DIGIT_CLASSES.includes(name));
@@ -156,7 +157,7 @@ function emptyText(model: ModelFacts | null): string {
   return t(isDigits(model) ? "draw.empty" : "draw.emptyValues");
 }
 
-/** Why no model answers yet, or null if one does. */
+/** Why there is no model yet, or null if there is one. */
 function stageText(state: State): string | null {
   if (state.modelError !== null) return t("draw.failed", { message: errorText(state.modelError) });
   if (state.model !== null) return null;
@@ -175,16 +176,16 @@ function bar(): HTMLLIElement {
 
 function updateBar(item: Element, name: string, confidence: number | null, best: boolean): void {
   const [text, track, number] = item.children as unknown as [HTMLElement, HTMLElement, HTMLElement];
-  say(text, name);
+  setText(text, name);
   const level = track.firstElementChild as HTMLElement;
   level.style.width = `${Math.round((confidence ?? 0) * 1000) / 10}%`;
-  say(number, confidence === null ? "" : percent(confidence));
-  set(item, "data-label", name);
-  set(item, "data-confidence", confidence);
-  set(item, "data-best", best);
+  setText(number, confidence === null ? "" : percent(confidence));
+  setAttribute(item, "data-label", name);
+  setAttribute(item, "data-confidence", confidence);
+  setAttribute(item, "data-best", best);
 }
 
-/** The 64 intensities as the model gets them. */
+/** The 64 intensities of the model's input. */
 function seenView() {
   const cells = Array.from({ length: DIGIT_FEATURES }, (_, index) => {
     const [x, y] = [index % DIGIT_SIDE, Math.floor(index / DIGIT_SIDE)];
@@ -195,7 +196,7 @@ function seenView() {
     element: svg("svg", { viewBox: box, "aria-hidden": "true", "data-testid": "seen" }, ...cells),
     update(digit: Float64Array) {
       cells.forEach((cell, index) => {
-        set(cell, "fill-opacity", (digit[index] ?? 0) / INTENSITY_MAX);
+        setAttribute(cell, "fill-opacity", (digit[index] ?? 0) / INTENSITY_MAX);
       });
     },
   };

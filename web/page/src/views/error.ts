@@ -1,13 +1,14 @@
-/** The one place for what stopped the page: the cause, what to do, and the technical details. */
+/** The page's error: the cause, what to do, and the technical details. */
 import type { View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age } from "../format.js";
 import { t, tMaybe } from "../i18n/index.js";
 import type { ErrorFacts } from "../state.js";
 
-/** A clock that is off by less does not make a starting point old. */
+/** A smaller offset of the clock does not make a checkpoint too old. */
 const CLOCK_OFFSET_MS_MIN = 3_600_000;
 
+/** The error, hidden without one. */
 export function errorView(): View {
   const title = h("strong");
   const text = h("span", { class: "error-text" });
@@ -17,20 +18,25 @@ export function errorView(): View {
   const message = h("span", { lang: "en", "data-testid": "error-message" });
   const details = h("details", {}, summary, h("p", {}, code, " ", message));
   const alert = h("div", { class: "error-cause", role: "alert" }, title, text);
-  const element = h("div", { class: "error", "data-testid": "error", hidden: true }, alert, details);
+  const element = h(
+    "div",
+    { class: "error", "data-testid": "error", hidden: true },
+    alert,
+    details,
+  );
   return {
     element,
     reads: ({ error }) => [error],
     update({ error }) {
       const isNew = error !== null && element.hidden;
-      show(element, error !== null);
-      set(element, "data-code", error?.code);
-      if (error === null) return say(text, "");
-      say(title, t("error.title"));
-      say(text, errorText(error));
-      say(summary, t("error.details"));
-      say(code, error.code);
-      say(message, error.message);
+      setVisible(element, error !== null);
+      setAttribute(element, "data-code", error?.code);
+      if (error === null) return setText(text, "");
+      setText(title, t("error.title"));
+      setText(text, errorText(error));
+      setText(summary, t("error.details"));
+      setText(code, error.code);
+      setText(message, error.message);
       // The action that failed may be far down the page.
       if (isNew) element.scrollIntoView({ block: "nearest" });
     },

@@ -1,7 +1,7 @@
-/** A job's state in words. */
+/** Texts about jobs. */
 import { tMaybe } from "../i18n/index.js";
 
-/** The words for a job's state; a state that this page does not know stays as it is. */
+/** The text of a job's state, or the state itself if it is unknown. */
 export function stateText(state: string): string {
   return tMaybe(`training.state.${state}`) ?? state;
 }

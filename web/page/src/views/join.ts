@@ -1,7 +1,7 @@
-/** The opening words, and the card where a person reads what it costs, agrees, and stops. */
-import type { Context, View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
-import { MEASURED } from "../figures.js";
+/** The introduction, and the card with the cost, the consent and the controls. */
+import type { AppContext, View } from "../app.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
+import { MEASURED } from "../measurements.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n/index.js";
 import type { State } from "../state.js";
@@ -9,21 +9,23 @@ import { activityText, rateText, shownActivity } from "./activity.js";
 import { dataView } from "./data.js";
 import { limitsView } from "./limits.js";
 
-export function heroView(cause: HTMLElement): View {
+/** The introduction with the job summary. */
+export function heroView(jobSummary: HTMLElement): View {
   const title = h("h1");
   const lead = h("p", { class: "lead" });
   return {
-    element: h("section", { class: "hero" }, title, lead, cause),
+    element: h("section", { class: "hero" }, title, lead, jobSummary),
     reads: () => [],
     update() {
-      say(title, t("hero.title"));
-      say(lead, t("hero.lead"));
+      setText(title, t("hero.title"));
+      setText(lead, t("hero.lead"));
     },
   };
 }
 
-export function joinView(context: Context): View {
-  const { actions, place } = context;
+/** The card on which the person reads the cost, agrees and stops. */
+export function joinView(context: AppContext): View {
+  const { actions, launchParams } = context;
   const title = h("h2", { id: "join-title" });
   const costTitle = h("h3");
   const consent = h("p", { "data-testid": "consent" });
@@ -53,7 +55,7 @@ export function joinView(context: Context): View {
   const leave = h("button", {
     class: "quiet",
     "data-testid": "leave",
-    // The focus does not come here by itself when another button disappears.
+    // This button does not receive the focus when another button disappears.
     "data-focus-last": true,
     onclick: () => void actions.leave(),
   });
@@ -86,45 +88,45 @@ export function joinView(context: Context): View {
       const { phase, contribution, load, preferences } = state;
       const outside = phase === "away" || phase === "failed";
       const computing = contribution.state === "running" || contribution.state === "paused";
-      const usable = place.checkpoint !== null;
+      const usable = launchParams.checkpoint !== null;
       const shown = shownActivity(state);
-      set(element, "data-phase", phase);
-      set(element, "data-contribution", contribution.state);
-      set(element, "data-activity", shown);
-      say(title, t("join.title"));
-      say(status, activityText(state));
-      say(rate, rateText(state));
-      say(noCheckpoint, t("join.noCheckpoint"));
-      say(costTitle, t("cause.cost"));
-      say(consent, consentText(state));
+      setAttribute(element, "data-phase", phase);
+      setAttribute(element, "data-contribution", contribution.state);
+      setAttribute(element, "data-activity", shown);
+      setText(title, t("join.title"));
+      setText(status, activityText(state));
+      setText(rate, rateText(state));
+      setText(noCheckpoint, t("join.noCheckpoint"));
+      setText(costTitle, t("jobSummary.cost"));
+      setText(consent, consentText(state));
       const code = bytes(MEASURED.codeBytes);
-      say(looking, t("join.looking", { code, watch: bytes(MEASURED.watchPerMinute) }));
-      say(seen, t("join.seen"));
-      say(join, t(phase === "failed" ? "join.retry" : "join.button"));
-      set(join, "aria-disabled", state.joining ? "true" : null);
-      say(watch, t("join.watch"));
-      say(compute, t("join.start"));
-      say(resume, t("join.resume"));
-      say(stop, t("join.stop"));
-      say(leave, t("join.leave"));
+      setText(looking, t("join.looking", { code, watch: bytes(MEASURED.watchPerMinute) }));
+      setText(seen, t("join.seen"));
+      setText(join, t(phase === "failed" ? "join.retry" : "join.button"));
+      setAttribute(join, "aria-disabled", state.joining ? "true" : null);
+      setText(watch, t("join.watch"));
+      setText(compute, t("join.start"));
+      setText(resume, t("join.resume"));
+      setText(stop, t("join.stop"));
+      setText(leave, t("join.leave"));
       showProgress(progress, phase === "connecting" ? load : null);
       data.update(state);
       limits.update(state);
 
       const again = contribution.state === "stopped";
-      show(noCheckpoint, !usable);
-      show(status, shown !== "away");
-      show(rate, shown === "computing");
-      show(data.element, phase === "connected");
-      show(cost, usable && !computing);
-      show(limits.element, usable);
-      show(join, usable && !computing && !(phase === "connected" && again));
-      show(watch, usable && outside);
-      show(compute, phase === "connected" && again);
-      show(resume, contribution.state === "paused" && contribution.reason !== "hidden");
-      show(stop, computing);
-      show(leave, phase === "connected" || phase === "connecting");
-      set(element, "data-cap", preferences.dataCapPerDay);
+      setVisible(noCheckpoint, !usable);
+      setVisible(status, shown !== "away");
+      setVisible(rate, shown === "computing");
+      setVisible(data.element, phase === "connected");
+      setVisible(cost, usable && !computing);
+      setVisible(limits.element, usable);
+      setVisible(join, usable && !computing && !(phase === "connected" && again));
+      setVisible(watch, usable && outside);
+      setVisible(compute, phase === "connected" && again);
+      setVisible(resume, contribution.state === "paused" && contribution.reason !== "hidden");
+      setVisible(stop, computing);
+      setVisible(leave, phase === "connected" || phase === "connecting");
+      setAttribute(element, "data-cap", preferences.dataCapPerDay);
     },
   };
 }
@@ -141,10 +143,10 @@ function consentText({ preferences }: State): string {
 }
 
 function showProgress(bar: HTMLProgressElement, load: State["load"]): void {
-  show(bar, load !== null);
+  setVisible(bar, load !== null);
   if (load === null) return;
-  set(bar, "data-received", load.received);
-  set(bar, "aria-label", t("join.connecting"));
+  setAttribute(bar, "data-received", load.received);
+  setAttribute(bar, "aria-label", t("join.connecting"));
   if (load.total === null || load.total === 0) bar.removeAttribute("value");
   else bar.value = Math.min(1, load.received / load.total);
 }

@@ -1,13 +1,14 @@
-/** What the person allows: cores, data a day, and when to pause. Open to change at any time. */
-import type { Context } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+/** The person's limits: cores, data a day, and when to pause. They can change at any time. */
+import type { AppContext } from "../app.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { bytes, count } from "../format.js";
 import { t } from "../i18n/index.js";
 import { DATA_CAPS } from "../preferences.js";
 import type { State } from "../state.js";
 import { workersOf } from "../workers.js";
 
-export function limitsView({ actions, device }: Context) {
+/** The controls of the limits. */
+export function limitsView({ actions, device }: AppContext) {
   const workersMax = Math.max(1, device.cores);
   const slider = h("input", {
     type: "range",
@@ -17,7 +18,7 @@ export function limitsView({ actions, device }: Context) {
     step: 1,
     "data-testid": "workers",
     oninput: () => {
-      say(sliderValue, count(Number(slider.value)));
+      setText(sliderValue, count(Number(slider.value)));
       actions.setPreferences({ workers: Number(slider.value) });
     },
   });
@@ -51,21 +52,21 @@ export function limitsView({ actions, device }: Context) {
   return {
     element,
     update({ preferences }: State) {
-      say(summary, t("join.settings"));
-      say(sliderLabel, t("join.workers"));
+      setText(summary, t("join.settings"));
+      setText(sliderLabel, t("join.workers"));
       const workers = workersOf(preferences, device);
       if (document.activeElement !== slider) slider.value = String(workers);
-      say(sliderValue, count(workers));
-      show(sliderRow, workersMax > 1);
-      say(capLabel, t("join.cap"));
-      options.forEach((option, index) => say(option, bytes(DATA_CAPS[index] ?? 0)));
+      setText(sliderValue, count(workers));
+      setVisible(sliderRow, workersMax > 1);
+      setText(capLabel, t("join.cap"));
+      options.forEach((option, index) => setText(option, bytes(DATA_CAPS[index] ?? 0)));
       cap.value = String(preferences.dataCapPerDay);
       hidden.update(t("join.hidden"), preferences.pauseWhenHidden);
       metered.update(t("join.metered"), preferences.pauseOnMetered);
-      say(battery, t("join.battery"));
-      say(phone, t("join.phone"));
-      show(battery, !device.phone);
-      show(phone, device.phone);
+      setText(battery, t("join.battery"));
+      setText(phone, t("join.phone"));
+      setVisible(battery, !device.phone);
+      setVisible(phone, device.phone);
     },
   };
 }
@@ -81,8 +82,8 @@ function checkbox(id: string, changed: (on: boolean) => void) {
   return {
     element: h("p", { class: "check" }, input, label),
     update(text: string, on: boolean) {
-      say(label, text);
-      set(label, "data-on", on);
+      setText(label, text);
+      setAttribute(label, "data-on", on);
       input.checked = on;
     },
   };

@@ -1,17 +1,17 @@
 /**
- * What happened, newest first. It is no live region: the announcer reports what asks for
- * attention. Technical notes, in English, stand apart.
+ * The log, newest first. It is no live region: the announcer reports the lines that need attention.
+ * Technical notes, in English, have a list of their own.
  */
-import type { Context, View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import type { AppContext, View } from "../app.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { clock, count, short } from "../format.js";
 import { locale, t, tMaybe } from "../i18n/index.js";
 import type { LogLine } from "../log.js";
 
-/** Values that are identifiers, and are shortened. */
+/** Values that are identifiers, which are shortened. */
 const IDS = new Set(["peer", "worker", "via", "node"]);
 const TRANSPORTS: Record<string, string> = { webrtc: "WebRTC", websocket: "WebSocket" };
-/** The words by which a reason of the network is translated, tried in this order. */
+/** Patterns that translate a reason of the network, tried in this order. */
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [/in time/, "reason.time"],
   [/product/, "reason.product"],
@@ -22,7 +22,8 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/step/, "reason.step"],
 ];
 
-export function logView({ announcer }: Context): View {
+/** The log and the technical notes. */
+export function logView({ announcer }: AppContext): View {
   const title = h("h2", { id: "log-title" });
   const none = h("p", { class: "quiet-text" });
   const list = h("ol", { "aria-labelledby": "log-title", tabindex: 0, "data-testid": "log" });
@@ -64,13 +65,13 @@ export function logView({ announcer }: Context): View {
     update({ log }) {
       const people = log.filter(({ key }) => key !== "log.line");
       const notes = log.filter(({ key }) => key === "log.line");
-      say(title, t("log.title"));
-      say(none, t("log.none"));
-      say(summary, t("log.technical"));
-      set(technical, "aria-label", t("log.technical"));
-      show(none, people.length === 0);
-      show(list, people.length > 0);
-      show(details, notes.length > 0);
+      setText(title, t("log.title"));
+      setText(none, t("log.none"));
+      setText(summary, t("log.technical"));
+      setAttribute(technical, "aria-label", t("log.technical"));
+      setVisible(none, people.length === 0);
+      setVisible(list, people.length > 0);
+      setVisible(details, notes.length > 0);
       draw(list, people);
       draw(technical, notes);
       for (const id of items.keys()) if (!log.some((line) => line.id === id)) items.delete(id);
@@ -90,10 +91,10 @@ function fill(item: HTMLLIElement, line: LogLine): void {
   const again = t("log.times", { count: count(times), time: clock(firstMs) });
   const repeats = times > 1 && h("small", { class: "times" }, again);
   item.replaceChildren(time, h("div", {}, text, repeats || ""));
-  set(item, "data-tone", tone);
-  set(item, "data-kind", key);
-  set(item, "data-count", times);
-  set(item, "title", idsOf(line) || null);
+  setAttribute(item, "data-tone", tone);
+  setAttribute(item, "data-kind", key);
+  setAttribute(item, "data-count", times);
+  setAttribute(item, "title", idsOf(line) || null);
 }
 
 function textOf({ key, values }: LogLine): string {
@@ -109,7 +110,7 @@ function idsOf({ values }: LogLine): string {
 function present(name: string, value: string | number): string | number {
   if (typeof value === "number") return count(value);
   if (IDS.has(name)) return short(value);
-  if (name === "what") return tMaybe(`lie.${value}`) ?? value;
+  if (name === "what") return tMaybe(`invalid.${value}`) ?? value;
   if (name === "transport") return TRANSPORTS[value] ?? value;
   if (name === "reason") return reasonText(value);
   return value;

@@ -1,7 +1,7 @@
-/** The verified head, how it became final, the peers, and the way to them. */
+/** The verified head, its finality, the peers, and the paths to them. */
 import type { Peer } from "tequio";
 import type { View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age, bytes, count, short } from "../format.js";
 import { t } from "../i18n/index.js";
 import type { State } from "../state.js";
@@ -10,11 +10,11 @@ import { row } from "./row.js";
 const TRANSPORTS: Record<string, string> = {
   webrtc: "WebRTC",
   websocket: "WebSocket",
-  webtransport: "WebTransport",
   tcp: "TCP",
   quic: "QUIC",
 };
 
+/** The state of the network and of the connection. */
 export function networkView(): View {
   const title = h("h2", { id: "network-title" });
   const height = h("b", { "data-testid": "head-height" });
@@ -49,32 +49,32 @@ export function networkView(): View {
     ],
     update(state) {
       const { head, peers } = state;
-      say(title, t("network.title"));
-      say(heightLabel, t("network.height"));
-      say(height, head === null ? "–" : count(head.height));
-      set(height, "data-height", head?.height);
-      set(height, "title", head?.hash);
-      // Measured since its arrival: the device's clock may be wrong.
+      setText(title, t("network.title"));
+      setText(heightLabel, t("network.height"));
+      setText(height, head === null ? "–" : count(head.height));
+      setAttribute(height, "data-height", head?.height);
+      setAttribute(height, "title", head?.hash);
+      // The age since the head's arrival, because the device's clock may be wrong.
       const ageMs = Math.max(0, state.nowMs - state.headSeenMs);
-      say(headAge, head === null ? "" : t("network.age", { age: age(ageMs) }));
-      say(finality, finalityText(state));
-      set(finality, "data-verified", head !== null);
-      say(stale, state.stale ? t("network.stale") : "");
-      show(stale, state.stale);
+      setText(headAge, head === null ? "" : t("network.age", { age: age(ageMs) }));
+      setText(finality, finalityText(state));
+      setAttribute(finality, "data-verified", head !== null);
+      setText(stale, state.stale ? t("network.stale") : "");
+      setVisible(stale, state.stale);
       const first = primary(peers);
       rows.path.update(t("network.path"), first === undefined ? "–" : pathText(first));
-      set(rows.path.value, "data-path", first?.path);
-      set(rows.path.value, "data-transport", first?.transport);
+      setAttribute(rows.path.value, "data-path", first?.path);
+      setAttribute(rows.path.value, "data-transport", first?.transport);
       const none = peers.length === 0;
       rows.peers.update(t("network.peers"), none ? t("network.peersNone") : peersText(peers));
-      set(rows.peers.value, "data-count", peers.length);
+      setAttribute(rows.peers.value, "data-count", peers.length);
       rows.you.update(t("network.you"), state.node === null ? "–" : short(state.node));
-      set(rows.you.value, "title", state.node);
+      setAttribute(rows.you.value, "title", state.node);
       const { received = 0, sent = 0 } = state.data ?? {};
       const used = { down: bytes(received), up: bytes(sent) };
       rows.data.update(t("network.data"), t("network.dataValue", used));
-      set(rows.data.value, "data-received", received);
-      set(rows.data.value, "data-sent", sent);
+      setAttribute(rows.data.value, "data-received", received);
+      setAttribute(rows.data.value, "data-sent", sent);
     },
   };
 }
@@ -87,7 +87,7 @@ function finalityText({ head }: State): string {
   return t("network.verifiedOf", { signers, committee });
 }
 
-/** The peer that stands for the path: a direct one before a relayed one. */
+/** The peer whose path is shown: a direct one before a relayed one. */
 function primary(peers: readonly Peer[]): Peer | undefined {
   return peers.find(({ path }) => path === "direct") ?? peers[0];
 }
@@ -99,7 +99,7 @@ function pathText({ path, transport: kind, relayedBy }: Peer): string {
   return t("path.relayed", { transport, via: short(relayedBy) });
 }
 
-/** "5: 4 WebRTC, 1 WebSocket" */
+/** For example "5 (4 WebRTC, 1 WebSocket)". */
 function peersText(peers: readonly Peer[]): string {
   const kinds = new Map<string, number>();
   for (const { transport } of peers) kinds.set(transport, (kinds.get(transport) ?? 0) + 1);

@@ -1,12 +1,13 @@
-/** Notices of what the person may correct: a wrong clock, storage that keeps nothing. */
+/** Notices of problems that the person can correct: a wrong clock, storage that keeps nothing. */
 import type { View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { age } from "../format.js";
 import { t } from "../i18n/index.js";
 
-/** A clock that is off by less does no harm. */
+/** A smaller offset of the clock is harmless. */
 const CLOCK_OFFSET_MS_MIN = 5_000;
 
+/** The notices about the clock and the storage. */
 export function noticesView(): View {
   const clock = h("p", { class: "notice", "data-testid": "clock-notice" });
   const storage = h("p", { class: "notice", "data-testid": "storage-notice" });
@@ -18,13 +19,13 @@ export function noticesView(): View {
       const offsetMs = state.clockOffsetMs ?? 0;
       const off = Math.abs(offsetMs) >= CLOCK_OFFSET_MS_MIN;
       const key = offsetMs > 0 ? "clock.ahead" : "clock.behind";
-      say(clock, off ? t(key, { time: age(Math.abs(offsetMs)) }) : "");
-      set(clock, "data-offset-ms", off ? offsetMs : null);
-      show(clock, off);
+      setText(clock, off ? t(key, { time: age(Math.abs(offsetMs)) }) : "");
+      setAttribute(clock, "data-offset-ms", off ? offsetMs : null);
+      setVisible(clock, off);
       const lost = state.identityLost ? "storage.lost" : null;
       const kept = state.storage === "visit" ? "storage.visit" : lost;
-      say(storage, kept === null ? "" : t(kept));
-      show(storage, kept !== null);
+      setText(storage, kept === null ? "" : t(kept));
+      setVisible(storage, kept !== null);
     },
   };
 }

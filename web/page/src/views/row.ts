@@ -1,6 +1,7 @@
-/** A row of a description list: a term and its value. */
-import { h, say } from "../dom.js";
+/** Builds the rows of description lists. */
+import { h, setText } from "../dom.js";
 
+/** A row of a description list: a term and its value. */
 export function row(testId: string) {
   const term = h("dt");
   const value = h("dd", { "data-testid": testId });
@@ -8,8 +9,8 @@ export function row(testId: string) {
     element: h("div", {}, term, value),
     value,
     update(label: string, text: string) {
-      say(term, label);
-      say(value, text);
+      setText(term, label);
+      setText(value, text);
     },
   };
 }

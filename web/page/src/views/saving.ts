@@ -1,20 +1,21 @@
-/** The line that says how the saving of a file goes. */
+/** Shows the progress of saving a file. */
 import type { Saved } from "../app.js";
 import type { Announcer } from "../announcer.js";
-import { h, say, show } from "../dom.js";
+import { h, setText, setVisible } from "../dom.js";
 import { bytes } from "../format.js";
 import { t } from "../i18n/index.js";
 
+/** A line with the progress of saving a file. */
 export function savingView(announcer: Announcer) {
   const element = h("p", { class: "small", "data-testid": "saved", hidden: true });
   const report = (text: string) => {
-    say(element, text);
-    show(element, text !== "");
+    setText(element, text);
+    setVisible(element, text !== "");
     announcer.announce("saving", text);
   };
   return {
     element,
-    /** Follows a file that is being saved. A failure is shown as the page's error. */
+    /** Shows the progress of `saving`. The page's error shows a failure. */
     async run(saving: Promise<Saved>): Promise<void> {
       report(t("download.working"));
       const saved = await saving;

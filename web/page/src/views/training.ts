@@ -1,15 +1,16 @@
-/** The shown job: how far it is, its accuracy as a curve, and its work as a cloth. */
+/** The shown job: its state, its accuracy as a curve, and its progress as a pattern. */
 import type { Job } from "tequio";
-import type { Context, View } from "../app.js";
-import { h, say, set, show } from "../dom.js";
+import type { AppContext, View } from "../app.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { count, moment, percent } from "../format.js";
 import { language, t, tMaybe } from "../i18n/index.js";
 import { shownJob, type State } from "../state.js";
-import { clothView } from "./cloth.js";
+import { progressPatternView } from "./progress-pattern.js";
 import { curveView } from "./curve.js";
 import { stateText } from "./job-text.js";
 
-export function trainingView({ actions, place }: Context): View {
+/** The shown job and the choice of another. */
+export function trainingView({ actions, launchParams }: AppContext): View {
   const title = h("h2", { id: "training-title" });
   const chooser = h("select", {
     id: "job",
@@ -24,7 +25,7 @@ export function trainingView({ actions, place }: Context): View {
   const progress = h("p", { class: "progress", "data-testid": "job-state" });
   const waits = h("p", { class: "notice", "data-testid": "job-waits" });
   const curve = curveView();
-  const cloth = clothView();
+  const progressPattern = progressPatternView();
   const accuracyLine = h("p", { class: "accuracy" }, accuracy, " ", accuracyLabel);
   const figures = h("div", {}, accuracyLine, curve.element);
   const titled = h("div", { class: "titled" }, title, choice);
@@ -36,31 +37,31 @@ export function trainingView({ actions, place }: Context): View {
       none,
       waits,
       figures,
-      cloth.element,
+      progressPattern.element,
       progress,
     ),
     reads: (state) => [state.phase, state.jobs, state.jobsRead, state.job, state.chosenJob],
     update(state) {
       const job = shownJob(state);
-      say(title, t("training.title"));
-      say(none, emptyText(state));
-      say(chooserLabel, t("training.choose"));
-      show(none, job === null && place.checkpoint !== null);
-      show(figures, job !== null);
-      show(progress, job !== null);
-      show(choice, state.jobs.length > 1);
+      setText(title, t("training.title"));
+      setText(none, emptyText(state));
+      setText(chooserLabel, t("training.choose"));
+      setVisible(none, job === null && launchParams.checkpoint !== null);
+      setVisible(figures, job !== null);
+      setVisible(progress, job !== null);
+      setVisible(choice, state.jobs.length > 1);
       options(chooser, state);
-      cloth.update(job);
+      progressPattern.update(job);
       const waiting = job === null ? null : waitingText(job);
-      say(waits, waiting ?? "");
-      show(waits, waiting !== null);
+      setText(waits, waiting ?? "");
+      setVisible(waits, waiting !== null);
       if (job === null) return;
-      say(accuracy, job.accuracy === null ? "–" : percent(job.accuracy));
-      say(accuracyLabel, accuracyText(job));
-      say(progress, progressText(job));
-      set(progress, "data-state", job.state);
-      set(progress, "data-round", job.round);
-      set(progress, "data-rounds", job.rounds);
+      setText(accuracy, job.accuracy === null ? "–" : percent(job.accuracy));
+      setText(accuracyLabel, accuracyText(job));
+      setText(progress, progressText(job));
+      setAttribute(progress, "data-state", job.state);
+      setAttribute(progress, "data-round", job.round);
+      setAttribute(progress, "data-rounds", job.rounds);
       curve.update(job);
     },
   };
@@ -68,7 +69,7 @@ export function trainingView({ actions, place }: Context): View {
 
 function emptyText({ phase, jobsRead }: State): string {
   if (phase !== "connected") return t("training.away");
-  return t(jobsRead ? "training.none" : "cause.reading");
+  return t(jobsRead ? "training.none" : "jobSummary.reading");
 }
 
 function accuracyText({ accuracy, bestAccuracy }: Job): string {
@@ -90,7 +91,7 @@ function progressText(job: Job): string {
   return line.filter((part) => part !== "").join(" · ");
 }
 
-/** What the job waits for, or why it ended without a model; null if neither. */
+/** What the job waits for, or why it ended without a model; else null. */
 function waitingText({ waitingFor, reason }: Job): string | null {
   if (waitingFor) {
     return `${t("training.waits", { what: tMaybe(`waiting.${waitingFor}`) ?? waitingFor })}.`;
@@ -99,7 +100,7 @@ function waitingText({ waitingFor, reason }: Job): string | null {
   return `${t("training.reason", { reason: tMaybe(`ended.${reason}`) ?? reason })}.`;
 }
 
-/** Draws the list of jobs anew only if a job, its state or the language has changed. */
+/** Rebuilds the list of jobs if a job, its state or the language has changed. */
 function options(select: HTMLSelectElement, { jobs, chosenJob }: State): void {
   const listed = jobs.map(({ id, state }) => `${id} ${state}`).join();
   const wanted = `${language()} ${listed}`;

@@ -1,17 +1,18 @@
 /**
- * The form for models that do not take a digit: a field for each column, with the column's name
- * and its usual range. Without columns, or with very many, one field takes the whole row.
+ * The form for models whose input is not a digit: a field for each column, with the column's name
+ * and usual range. Without columns, or with very many, one field takes the whole row.
  */
 import type { Prediction } from "tequio";
-import { h, say, set, show } from "../dom.js";
+import { h, setAttribute, setText, setVisible } from "../dom.js";
 import { measure } from "../format.js";
 import { t } from "../i18n/index.js";
 import { parseNumber, parseRow } from "../numbers.js";
 import type { ColumnFacts, ModelFacts } from "../state.js";
 
-/** Columns above this number are entered as one row. */
+/** The most columns with a field each; models with more columns take a row. */
 const FIELDS_MAX = 64;
 
+/** The form for a row of numbers. */
 export function valuesView(
   predict: (row: number[]) => Prediction | null,
   answered: (prediction: Prediction | null) => void,
@@ -37,17 +38,17 @@ export function valuesView(
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const row = inputs.length > 0 ? readFields() : readRow();
-    show(complaint, row === null);
+    setVisible(complaint, row === null);
     answered(row === null ? null : predict(row));
   });
 
-  /** The numbers of the fields, or null with a complaint about the first that is none. */
+  /** The numbers of the fields, or null with a notice about the first invalid field. */
   function readFields(): number[] | null {
     const numbers = inputs.map(({ input }) => parseNumber(input.value));
     numbers.forEach((number, index) => mark(inputs[index]?.input, number === null));
     const bad = inputs[numbers.indexOf(null)];
     if (bad === undefined) return numbers.filter((number) => number !== null);
-    say(complaint, t("draw.valueBad", { column: bad.column.name }));
+    setText(complaint, t("draw.valueBad", { column: bad.column.name }));
     bad.input.focus();
     return null;
   }
@@ -57,14 +58,14 @@ export function valuesView(
     const numbers = parseRow(field.value, features);
     const good = numbers.length === features;
     mark(field, !good);
-    say(complaint, good ? "" : t("draw.valuesBad", { features, given: numbers.length }));
+    setText(complaint, good ? "" : t("draw.valuesBad", { features, given: numbers.length }));
     if (!good) field.focus();
     return good ? numbers : null;
   }
 
   function mark(input: HTMLElement | undefined, bad: boolean): void {
     if (input === undefined) return;
-    set(input, "aria-invalid", bad ? "true" : null);
+    setAttribute(input, "aria-invalid", bad ? "true" : null);
   }
 
   function build({ cid, columns, features }: ModelFacts): void {
@@ -77,25 +78,25 @@ export function valuesView(
         h("p", { class: "column-field" }, h("label", { for: input.id }, column.name), input, hint),
       ),
     );
-    show(complaint, false);
+    setVisible(complaint, false);
   }
 
   return {
     element: form,
     update(next: ModelFacts | null) {
       model = next;
-      show(form, next !== null);
+      setVisible(form, next !== null);
       if (next === null) return;
       build(next);
       const byField = inputs.length > 0;
-      say(lead, t("draw.columns", { name: next.name }));
-      for (const { column, hint } of inputs) say(hint, rangeText(column));
-      say(label, t("draw.values", { features: next.features }));
-      show(lead, byField);
-      show(fields, byField);
-      show(label, !byField);
-      show(field, !byField);
-      say(ask, t("draw.ask"));
+      setText(lead, t("draw.columns", { name: next.name }));
+      for (const { column, hint } of inputs) setText(hint, rangeText(column));
+      setText(label, t("draw.values", { features: next.features }));
+      setVisible(lead, byField);
+      setVisible(fields, byField);
+      setVisible(label, !byField);
+      setVisible(field, !byField);
+      setText(ask, t("draw.ask"));
     },
   };
 }
@@ -114,7 +115,7 @@ function fieldOf(column: ColumnFacts, index: number) {
   return { column, input, hint };
 }
 
-/** Two deviations around the mean hold nearly all of the training rows. */
+/** The range of two deviations around the mean, which holds nearly all of the training rows. */
 function rangeText({ mean, deviation }: ColumnFacts): string {
   const [low, high] = [mean - 2 * deviation, mean + 2 * deviation].map(measure);
   return t("draw.range", { low: low ?? "", high: high ?? "" });

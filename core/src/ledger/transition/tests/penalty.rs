@@ -1,9 +1,9 @@
-//! What evidence costs, and that it costs nobody else anything.
+//! Evidence penalizes the convicted member and no other.
 
 use super::*;
 use crate::{
     ledger::{
-        Crime, Evidence, EvidenceError, Phase, Vote,
+        ConvictionReason, Evidence, EvidenceError, Phase, Vote,
         statement::{SignedVote, ViewChange},
         transition::penalty::REPORTS_PER_BLOCK_MAX,
     },
@@ -28,18 +28,24 @@ fn report(ledger: &Ledger, accused: usize, evidence: Evidence) -> Action {
 #[test]
 fn a_double_vote_costs_bond_reputation_and_seat() {
     let mut ledger = Ledger::new();
-    let liar = ledger.keys[1].id();
+    let accused = ledger.keys[1].id();
     let action = report(&ledger, 1, double_vote(&ledger, 1));
-    assert_eq!(ledger.act(0, action.clone()), Ok(()));
-    let account = ledger.state.account(&liar).unwrap();
+    assert_eq!(ledger.apply_action(0, action.clone()), Ok(()));
+    let account = ledger.state.account(&accused).unwrap();
     assert_eq!((account.bond, account.reputation, account.balance), (0, 0, 100));
-    let conviction = ledger.state.conviction(&liar).unwrap();
-    assert_eq!((conviction.crime, conviction.bond, conviction.height), (Crime::DoubleVote, 50, 1));
+    let conviction = ledger.state.conviction(&accused).unwrap();
+    assert_eq!(
+        (conviction.reason, conviction.bond, conviction.height),
+        (ConvictionReason::DoubleVote, 50, 1)
+    );
     assert_eq!(conviction.reporter, ledger.keys[0].id());
-    // Once, and for ever: no second conviction, no new bond.
-    assert_eq!(ledger.act(2, action), Err(TransactionError::ConvictedAlready(1)));
-    assert_eq!(ledger.act(1, Action::Bond { amount: 1 }), Err(TransactionError::Convicted));
-    // Its reporter keeps what it had, and gains nothing.
+    // A conviction is permanent: no second conviction, no new bond.
+    assert_eq!(ledger.apply_action(2, action), Err(TransactionError::AlreadyConvicted(1)));
+    assert_eq!(
+        ledger.apply_action(1, Action::Bond { amount: 1 }),
+        Err(TransactionError::Convicted)
+    );
+    // The reporter keeps its balance and gains nothing.
     let reporter = ledger.state.account(&ledger.keys[0].id()).unwrap();
     assert_eq!((reporter.bond, reporter.balance, reporter.reputation), (50, 100, 0));
 }
@@ -54,20 +60,23 @@ fn a_hidden_lock_convicts_and_a_shown_one_does_not() {
     let earlier =
         Evidence::HiddenLock(commit, ViewChange { view: 1, ..change }.sign(&ledger.keys[2]));
     let refused = Err(TransactionError::Evidence(EvidenceError::NoContradiction));
-    assert_eq!(ledger.act(0, report(&ledger, 2, earlier)), refused);
-    assert_eq!(ledger.act(0, report(&ledger, 2, hidden)), Ok(()));
-    assert_eq!(ledger.state.conviction(&ledger.keys[2].id()).unwrap().crime, Crime::HiddenLock);
+    assert_eq!(ledger.apply_action(0, report(&ledger, 2, earlier)), refused);
+    assert_eq!(ledger.apply_action(0, report(&ledger, 2, hidden)), Ok(()));
+    assert_eq!(
+        ledger.state.conviction(&ledger.keys[2].id()).unwrap().reason,
+        ConvictionReason::HiddenLock
+    );
 }
 
 #[test]
 fn a_false_report_costs_the_accused_nothing() {
     let mut ledger = Ledger::new();
     let honest = ledger.keys[3].id();
-    // Another's crime, or one signature of two.
+    // The offence of another member, or one signature of two.
     for evidence in
         [double_vote(&ledger, 1), Evidence::Votes(vote(&ledger, 3, 0, 1), vote(&ledger, 1, 0, 2))]
     {
-        let refused = ledger.act(0, report(&ledger, 3, evidence));
+        let refused = ledger.apply_action(0, report(&ledger, 3, evidence));
         assert_eq!(refused, Err(TransactionError::Evidence(EvidenceError::BadSignature)));
     }
     assert_eq!(ledger.state.conviction(&honest), None);
@@ -94,13 +103,13 @@ fn a_block_judges_only_so_many_reports() {
 fn a_convicted_member_audits_nothing() {
     let mut ledger = Ledger::new();
     let action = report(&ledger, 1, double_vote(&ledger, 1));
-    assert_eq!(ledger.act(2, action), Ok(()));
-    let applying = Applying::new(
+    assert_eq!(ledger.apply_action(2, action), Ok(()));
+    let applying = BlockExecutor::new(
         &ledger.state,
         BlockContext { parent: &ledger.head, committee: &ledger.committee },
     );
     for job in 0..20 {
-        let auditors = applying.draw_auditors(&Digest([job; 32]), &ledger.keys[0].id());
+        let auditors = applying.select_auditors(&Digest([job; 32]), &ledger.keys[0].id());
         assert!(!auditors.is_empty() && !auditors.contains(&ledger.keys[1].id()));
     }
 }
